@@ -1,0 +1,262 @@
+"""Tokens and cookies: where they are looked up, where they may go, and how they hide.
+
+A token goes to the hub, the router and ``/api/`` of a chat server; a cookie goes to the chat server only. Which header
+a request gets depends on nothing but its URL (:meth:`Credentials.headers_for`), so nothing can follow a redirect or a
+result link to another host. A token that was found rather than passed (environment, file) belongs to Hugging Face and
+goes to no other site.
+
+Sources in order: the argument, the environment (``HF_TOKEN``, ``HUGGING_FACE_HUB_TOKEN``, ``HFCLIENT_COOKIE``), and
+huggingface_hub's own token file (``$HF_TOKEN_PATH``, else ``$HF_HOME/token``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hfclient.errors import CredentialsError, InvalidInputError
+
+__all__ = ["SESSION_COOKIE", "Credentials", "Secret", "find_cookies", "find_token", "origin_of", "parse_cookies"]
+
+SESSION_COOKIE = "hf-chat"
+"""chat-ui's default for its setting COOKIE_NAME."""
+
+_HUGGING_FACE = ("huggingface.co", "hf.co", "huggingface.cloud")
+_TRUE = {"1", "on", "yes", "true"}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Secret(str):
+    """A string that does not show itself: ``repr`` and ``format`` give stars; :meth:`reveal` gives the value.
+
+    >>> Secret("hf_abc")
+    Secret('***')
+    >>> f"{Secret('hf_abc')}"
+    '***'
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return format("***", spec)
+
+    def reveal(self) -> str:
+        """Return the value as a plain string."""
+        return "".join(self)
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of *url*, lower case, default ports left out: what cookies and tokens are bound to.
+
+        >>> origin_of("HTTPS://user:pw@HuggingFace.co:443/chat")
+        'https://huggingface.co'
+
+    Raises:
+        InvalidInputError: *url* is not an absolute http(s) URL.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as exc:
+        raise InvalidInputError(f"not a usable URL: {exc}") from None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise InvalidInputError("a URL must begin with http:// or https:// and name a host")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
+
+
+def _clean(token: str | None) -> str | None:
+    return (token or "").replace("\r", "").replace("\n", "").strip() or None
+
+
+def find_token(argument: str | None = None, environ: Mapping[str, str] | None = None) -> tuple[Secret | None, bool]:
+    """Return ``(token, explicit)``: the argument, or else what the environment or huggingface_hub's file holds.
+
+    An empty string as *argument* means "no token, whatever the environment says"; so does a truthy
+    ``HF_HUB_DISABLE_IMPLICIT_TOKEN``. Reads at most one small file; no network.
+
+    Raises:
+        CredentialsError: The token holds characters that no HTTP header can carry.
+    """
+    env = os.environ if environ is None else environ
+    if argument is not None:
+        token = _clean(argument)
+        return (_checked(token), True) if token else (None, True)
+    if env.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").lower() in _TRUE:
+        return None, False
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if token := _clean(env.get(name)):
+            return _checked(token), False
+    token = _clean(_read_token_file(env))
+    return (_checked(token), False) if token else (None, False)
+
+
+def _checked(token: str) -> Secret:
+    if not token.isascii() or any(ch.isspace() for ch in token):
+        raise CredentialsError("the token holds characters that a token never has; was something else pasted?")
+    return Secret(token)
+
+
+def _read_token_file(env: Mapping[str, str]) -> str | None:
+    path = env.get("HF_TOKEN_PATH")
+    if not path:
+        cache = env.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+        home = env.get("HF_HOME") or os.path.join(cache, "huggingface")
+        path = os.path.join(home, "token")
+    try:
+        return Path(os.path.expandvars(os.path.expanduser(path))).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def parse_cookies(cookies: Mapping[str, str] | str) -> dict[str, Secret]:
+    """Return cookies from a mapping, from a ``Cookie`` header's text, or from the bare value of the session cookie.
+
+        >>> sorted(parse_cookies("hf-chat=abc; token=xyz"))
+        ['hf-chat', 'token']
+
+    Raises:
+        CredentialsError: Nothing in it is a cookie, or a value holds characters that no header can carry.
+    """
+    if isinstance(cookies, Mapping):
+        pairs = [(name, value.reveal() if isinstance(value, Secret) else str(value)) for name, value in cookies.items()]
+    else:
+        text = cookies.strip()
+        if text.lower().startswith("cookie:"):
+            text = text[len("cookie:") :].strip()
+        if text and "=" not in text and ";" not in text:
+            pairs = [(SESSION_COOKIE, text)]
+        else:
+            split = (part.partition("=") for part in text.split(";") if part.strip())
+            pairs = [(name.strip(), value.strip()) for name, _, value in split]
+    found = {}
+    for name, value in pairs:
+        if not name or not value:
+            continue
+        if any(ch in "\r\n\0;" or ord(ch) > 255 for ch in name + value):
+            raise CredentialsError(f"the cookie {name!r} holds characters that a cookie never has")
+        found[name] = Secret(value)
+    if not found:
+        raise CredentialsError(
+            'no cookie was found in what was given; pass {"hf-chat": "..."} or the text of a Cookie header '
+            '("hf-chat=...; token=...")'
+        )
+    return found
+
+
+def find_cookies(
+    argument: Mapping[str, str] | str | None = None, environ: Mapping[str, str] | None = None
+) -> dict[str, Secret]:
+    """Return the chat server's cookies from the argument or from ``HFCLIENT_COOKIE``; empty if there are none."""
+    env = os.environ if environ is None else environ
+    given = env.get("HFCLIENT_COOKIE", "").strip() if argument is None else argument
+    return parse_cookies(given) if given else {}
+
+
+class Credentials:
+    """One caller's token and cookies, each bound to the places where it may go.
+
+    Args:
+        token: A Hub token, or None.
+        explicit: Whether the caller passed it; if not it goes to Hugging Face's own sites only.
+        cookies: The chat server's cookies.
+        chat_url: Base URL of the chat server: cookies go below it and nowhere else.
+        token_urls: Base URLs that an explicit token may go to besides.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: Secret | None = None,
+        explicit: bool = False,
+        cookies: Mapping[str, Secret] | None = None,
+        chat_url: str | None = None,
+        token_urls: Iterable[str] = (),
+    ) -> None:
+        self.token = token
+        self.explicit = explicit
+        self._cookies = dict(cookies or {})
+        self._chat_origin = origin_of(chat_url) if chat_url else None
+        self._chat_path = urlsplit(chat_url).path.rstrip("/") + "/" if chat_url else "/"
+        self._token_origins = {origin_of(url) for url in token_urls}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Credentials(token={'***' if self.token else None}, cookies={sorted(self._cookies)})"
+
+    def __getstate__(self) -> dict[str, object]:
+        state = self.__dict__.copy()
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    @property
+    def has_session(self) -> bool:
+        """Whether there is a cookie to chat with."""
+        return bool(self._cookies)
+
+    def cookies(self) -> dict[str, Secret]:
+        """Return the cookies as they are now: the server may have rotated them since."""
+        with self._lock:
+            return dict(self._cookies)
+
+    def start_anonymous_session(self) -> None:
+        """Invent a session cookie if there is none: to chat-ui any value is an anonymous session of its own."""
+        with self._lock:
+            if not self._cookies:
+                self._cookies[SESSION_COOKIE] = Secret(str(uuid.uuid4()))
+
+    def headers_for(self, url: str) -> dict[str, str]:
+        """Return the headers that carry credentials to *url*; empty for every place that is not theirs."""
+        origin = origin_of(url)
+        path = urlsplit(url).path
+        if origin == self._chat_origin and path.startswith(self._chat_path):
+            with self._lock:
+                cookies = dict(self._cookies)
+            if cookies:  # the server ignores a bearer token next to a session cookie
+                return {"Cookie": "; ".join(f"{name}={value.reveal()}" for name, value in cookies.items())}
+            if not path.startswith(self._chat_path + "api/"):
+                return {}
+        if self.token and (self._is_hugging_face(origin) or (self.explicit and self._is_named(origin))):
+            return {"Authorization": f"Bearer {self.token.reveal()}"}
+        return {}
+
+    def keep_cookies(self, url: str, set_cookie: Iterable[str]) -> None:
+        """Take over what the chat server set in a successful answer: it renews and rotates its session cookie.
+
+        Cookies that an answer to a bearer token sets are dropped: stored, they would turn the caller into a stranger,
+        because the server ignores the token as soon as there is a cookie.
+        """
+        if origin_of(url) != self._chat_origin:
+            return
+        with self._lock:
+            if not self._cookies:
+                return
+            for line in set_cookie:
+                first, *attributes = line.split(";")
+                name, _, value = first.partition("=")
+                name, value = name.strip(), value.strip()
+                expired = any(part.strip().lower() == "max-age=0" for part in attributes)
+                if value and not expired and (name in self._cookies or len(self._cookies) < 20):
+                    self._cookies[name] = Secret(value)
+
+    def _is_hugging_face(self, origin: str) -> bool:
+        parts = urlsplit(origin)
+        host = parts.hostname or ""
+        return parts.scheme == "https" and any(host == site or host.endswith("." + site) for site in _HUGGING_FACE)
+
+    def _is_named(self, origin: str) -> bool:
+        return origin == self._chat_origin or origin in self._token_origins

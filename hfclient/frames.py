@@ -1,0 +1,221 @@
+"""Bytes to frames: JSON Lines and server-sent events, with no socket in sight.
+
+Two rules hold for both. Bytes are split on bytes, never text on lines: a JSON string may hold U+2028, U+2029 or U+0085
+unescaped, and ``str.splitlines`` breaks there. And nothing grows without bound: a line longer than the limit is a
+:class:`~hfclient.errors.ProtocolError` that shows how it began.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from hfclient.errors import ProtocolError
+
+__all__ = ["MAX_LINE", "LineFramer", "SSEParser", "ServerSentEvent", "excerpt"]
+
+MAX_LINE = 16 * 1024 * 1024
+"""Longest line accepted, in bytes. A tool result with an image inside is the longest that servers are known to send."""
+
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+def excerpt(data: bytes, limit: int = 200) -> str:
+    """Return the start of *data* as printable text of at most *limit* characters, for an error."""
+    text = data[: 4 * limit].decode("utf-8", "replace").strip()
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class LineFramer:
+    """Turns pieces of bytes, cut anywhere, into blocks of whole lines.
+
+    A block rather than a line is what comes out, because a decoder that takes many lines at once costs a fraction of
+    one that is called for each.
+
+        >>> framer = LineFramer()
+        >>> framer.feed(b'{"a":1}\\n{"b"'), framer.feed(b':2}\\n'), framer.finish()
+        (b'{"a":1}\\n', b'{"b":2}\\n', b'')
+    """
+
+    __slots__ = ("_held", "_held_size", "_limit")
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._limit = limit
+
+    def feed(self, data: bytes) -> bytes:
+        """Return all lines that *data* completes, each with its ``\\n``; empty if it completes none.
+
+        Raises:
+            ProtocolError: A line is longer than the limit.
+        """
+        cut = data.rfind(b"\n") + 1
+        if cut == len(data) and not self._held:
+            block = data
+        elif not cut:
+            self._hold(data)
+            return b""
+        else:
+            self._held.append(data[:cut])
+            block = b"".join(self._held)
+            self._held.clear()
+            self._held_size = 0
+            if cut < len(data):
+                self._hold(data[cut:])
+        if len(block) > self._limit:
+            for line in block.split(b"\n"):
+                if len(line) > self._limit:
+                    raise self._too_long(line)
+        return block
+
+    def finish(self) -> bytes:
+        """Return the last line if it came without its ``\\n``; empty otherwise."""
+        rest = b"".join(self._held)
+        self._held.clear()
+        self._held_size = 0
+        return rest
+
+    def _hold(self, data: bytes) -> None:
+        if not data:
+            return
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._held_size > self._limit:
+            raise self._too_long(b"".join(self._held))
+
+    def _too_long(self, line: bytes) -> ProtocolError:
+        return ProtocolError(f"the server sent a line of more than {self._limit:,} bytes", frame=excerpt(line))
+
+
+@frozen
+class ServerSentEvent:
+    """One dispatched event of a ``text/event-stream``.
+
+    Attributes:
+        data: The ``data`` lines, joined with newlines, undecoded.
+        event: The ``event`` field; ``"error"`` also where a server uses ``error:`` as a field name (llama.cpp did).
+        id: The last ``id`` field seen, or None.
+    """
+
+    data: bytes
+    event: str = "message"
+    id: str | None = None
+
+
+class SSEParser:
+    """Turns pieces of bytes, cut anywhere, into server-sent events.
+
+    Takes all three line ends, a byte order mark, comments, fields with and without a space, several ``data`` lines,
+    and a last event without its blank line (:meth:`finish`). Events without data are not dispatched, as the
+    specification says, except ``event: end``-like ones that carry a name: servers use those.
+
+        >>> SSEParser().feed(b'id: 7\\ndata:{"a":1}\\n\\n')
+        [ServerSentEvent(data=b'{"a":1}', event='message', id='7')]
+
+    Reference: https://html.spec.whatwg.org/multipage/server-sent-events.html
+    """
+
+    __slots__ = ("_data", "_data_size", "_event", "_id", "_limit", "_rest", "_size", "_started", "comments")
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self._rest: list[bytes] = []
+        self._size = 0
+        self._data: list[bytes] = []
+        self._data_size = 0
+        self._event: str | None = None
+        self._id: str | None = None
+        self._started = False
+        self._limit = limit
+        self.comments = 0
+        """How many comment lines came: servers send them to show that they live."""
+
+    def take_rest(self) -> bytes | None:
+        """Give back the bytes of an unfinished line if nothing else is pending; None if an event has begun.
+
+        This lets a caller that knows a faster way for plain streams have the bytes as they were.
+        """
+        if self._data or self._event is not None or not self._started:
+            return None
+        rest = b"".join(self._rest)
+        self._rest.clear()
+        self._size = 0
+        return rest
+
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
+        """Return the events that *data* completes.
+
+        Raises:
+            ProtocolError: A line, or the data of one event, is longer than the limit.
+        """
+        if self._rest:
+            # Join only when a line can end: a long line in small pieces must not be copied for each piece.
+            self._rest.append(data)
+            self._size += len(data)
+            self._check()
+            if b"\n" not in data and b"\r" not in data and not self._rest[-2].endswith(b"\r"):
+                return []
+            data = b"".join(self._rest)
+            self._rest.clear()
+            self._size = 0
+        if not self._started:
+            if len(data) < len(_BOM) and _BOM.startswith(data):
+                self._keep(data)
+                return []
+            self._started = True
+            data = data.removeprefix(_BOM)
+        held_cr = data.endswith(b"\r")  # may be the first half of \r\n
+        lines = _LINE_END.split(data[:-1] if held_cr else data)
+        self._keep(lines.pop() + (b"\r" if held_cr else b""))
+        return self._dispatch(lines)
+
+    def finish(self) -> list[ServerSentEvent]:
+        """Return what the end of the stream completes: servers leave out the last blank line."""
+        rest = b"".join(self._rest).removeprefix(_BOM).removesuffix(b"\r")
+        self._rest.clear()
+        self._size = 0
+        return self._dispatch([rest, b""] if rest else [b""])
+
+    def _keep(self, rest: bytes) -> None:
+        if rest:
+            self._rest.append(rest)
+            self._size = len(rest)
+            self._check()
+
+    def _check(self) -> None:
+        if self._size > self._limit:
+            raise ProtocolError(
+                f"the server sent an event of more than {self._limit:,} bytes", frame=excerpt(b"".join(self._rest))
+            )
+
+    def _dispatch(self, lines: list[bytes]) -> list[ServerSentEvent]:
+        events: list[ServerSentEvent] = []
+        for line in lines:
+            if not line:
+                if self._data or self._event is not None:
+                    events.append(ServerSentEvent(b"\n".join(self._data), self._event or "message", self._id))
+                    self._data = []
+                    self._data_size = 0
+                    self._event = None
+                continue
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if name == b"data":
+                self._data.append(value)
+                self._data_size += len(value)
+                if self._data_size > self._limit:
+                    raise ProtocolError(
+                        f"the server sent an event of more than {self._limit:,} bytes", frame=excerpt(self._data[0])
+                    )
+            elif name == b"":
+                self.comments += 1
+            elif name == b"event":
+                self._event = value.decode("utf-8", "replace")
+            elif name == b"error":
+                self._event = "error"
+                self._data.append(value)
+            elif name == b"id" and b"\0" not in value:
+                self._id = value.decode("utf-8", "replace")
+        return events

@@ -1,0 +1,340 @@
+"""`Stream`: one response, one consumer.
+
+A stream owns its response. The request has been sent when it exists, so whatever the server refused was raised at the
+call; what breaks later raises from the iterator. Bytes go to a `Decoder`, which returns events by the block, and out go
+the events of that block one by one: there is no layer that is called per event.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from attrs import evolve
+
+from hfclient.errors import Cancelled, HFClientError, StreamConsumed
+from hfclient.events import (
+    AnyEvent,
+    Elicitation,
+    File,
+    FinalAnswer,
+    Finish,
+    Reasoning,
+    Route,
+    Sources,
+    Title,
+    Token,
+    ToolCall,
+    ToolError,
+    ToolResult,
+    Usage,
+)
+from hfclient.thinking import split_thinking
+from hfclient.transport import Response
+from hfclient.types import Reply
+
+__all__ = ["Decoder", "Stream", "Transcript"]
+
+_S = TypeVar("_S", bound="Stream")
+
+
+class Decoder(Protocol):
+    """Turns the bytes of one stream into events."""
+
+    def feed(self, data: bytes) -> list[AnyEvent]:
+        """Return the events that *data* completes; raises `ProtocolError` for bytes that the protocol does not allow."""
+
+    def finish(self) -> list[AnyEvent]:
+        """Return the events that the end of the body completes."""
+
+    def check_end(self) -> None:
+        """Raise what the end of the body means if it is not a good one: `GenerationError`, `StreamInterrupted`."""
+
+
+class Transcript:
+    """What has come of one answer, put together.
+
+    Grows by the block: per event it costs one comparison and one append.
+    """
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._fields: dict[str, Any] = {}
+        self._lists: dict[str, list[Any]] = {}
+        self.final: FinalAnswer | None = None
+
+    def add(self, events: list[AnyEvent]) -> bool:
+        """Take over *events*; True if there is content among them (text, reasoning, tools, files)."""
+        texts = self._texts
+        before = len(texts) + len(self._thoughts) + len(self._lists)
+        for event in events:
+            if type(event) is Token:
+                texts.append(event.text)
+            elif type(event) is Reasoning:
+                self._thoughts.append(event.text)
+            else:
+                self._add_rare(event)
+        return self.final is not None or before != len(texts) + len(self._thoughts) + len(self._lists)
+
+    def _add_rare(self, event: AnyEvent) -> None:
+        match event:
+            case Title(title):
+                self._fields["title"] = title
+            case FinalAnswer():
+                self.final = event
+            case Finish(reason):
+                self._fields["finish_reason"] = reason
+            case Usage():
+                self._fields["usage"] = event
+            case Route():
+                self._fields["route"] = _merged(self._fields.get("route"), event)
+            case Sources(sources):
+                self._lists.setdefault("sources", []).extend(sources)
+            case ToolCall():
+                self._lists.setdefault("tool_calls", []).append(event)
+            case ToolResult():
+                self._lists.setdefault("tool_results", []).append(event)
+            case ToolError():
+                self._lists.setdefault("tool_errors", []).append(event)
+            case File():
+                self._lists.setdefault("files", []).append(event)
+            case Elicitation():
+                self._lists.setdefault("elicitations", []).append(event)
+            case _:
+                pass
+
+    def text(self) -> str:
+        """Return the text of all tokens so far."""
+        if len(self._texts) > 1:
+            self._texts[:] = ["".join(self._texts)]  # so that asking again and again does not cost more and more
+        return self._texts[0] if self._texts else ""
+
+    def thoughts(self) -> str:
+        """Return the reasoning so far."""
+        return "".join(self._thoughts)
+
+    def reply(self, **fields: Any) -> Reply:
+        """Return the answer as it stands, with *fields* added.
+
+        The server's final answer is authoritative. Without tools it replaces the tokens, which may hold a failed first
+        attempt; with tools it covers the last round only and is merged as the server itself merges it.
+        """
+        text, reasoning = self.text(), self.thoughts()
+        if self.final is not None:
+            fields["interrupted"] = self.final.interrupted
+            answer, thoughts = split_thinking(self.final.text)
+            if "tool_calls" not in self._lists or self.final.interrupted:
+                text = answer
+                reasoning = thoughts or reasoning
+            elif answer.startswith(text):
+                text = answer
+            elif not text.endswith(answer):
+                text = f"{text}{'' if text.endswith(chr(10) * 2) else chr(10) * 2}{answer}"
+        lists = {name: tuple(items) for name, items in self._lists.items()}
+        return Reply(text=text, reasoning=reasoning, **self._fields, **lists, **fields)
+
+
+def _merged(old: Route | None, new: Route) -> Route:
+    if old is None:
+        return new
+    return evolve(
+        old, route=new.route or old.route, model=new.model or old.model, provider=new.provider or old.provider
+    )
+
+
+class Stream:
+    """A blocking iterator over the events of one answer.
+
+    Read it once: by iterating, with :meth:`iter_text`, or whole with :attr:`text` or :meth:`result`. Leaving early (a
+    ``break``, the end of a ``with``, an exception) closes it and frees the connection at once.
+
+    Args:
+        response: The answer that it owns from now on.
+        decoder: Turns its bytes into events.
+        on_event: Called with each event before it is handed out.
+        fields: Fields of the `Reply` that are known already, such as the model.
+    """
+
+    def __init__(
+        self,
+        response: Response,
+        decoder: Decoder,
+        *,
+        on_event: Callable[[AnyEvent], object] | None = None,
+        fields: dict[str, Any] | None = None,
+    ) -> None:
+        self._response = response
+        self._decoder = decoder
+        self._on_event = on_event
+        self._fields: dict[str, Any] = {"request_id": response.request_id, **(fields or {})}
+        self._transcript = Transcript()
+        self._events: Iterator[AnyEvent] | None = None
+        self._block: list[AnyEvent] = []
+        self._rest: Iterator[AnyEvent] = iter(())
+        self._state = "open"  # open, reading, done (read to a good end), failed, closed (left early)
+        self._cancelled = False
+        self._error: HFClientError | None = None
+        self._closing = threading.Lock()
+        self._reader: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._state}>"
+
+    # Reading
+
+    def __iter__(self) -> Iterator[AnyEvent]:
+        """Return the events still to come.
+
+        Raises:
+            StreamConsumed: It was read to its end or closed.
+        """
+        if self._events is not None:  # next() was used before: go on with that
+            return self._events
+        if self._state != "open":
+            raise self._consumed()
+        self._state = "reading"
+        # Not kept on self: a loop that is left then drops the last reference, and the generator closes the stream.
+        return self._read()
+
+    def __next__(self) -> AnyEvent:
+        if self._events is None:
+            self._events = iter(self)
+        try:
+            return next(self._events)
+        except ValueError as exc:  # "generator already executing"
+            raise StreamConsumed("two threads read one stream; give each a stream of its own") from exc
+
+    def iter_text(self) -> Iterator[str]:
+        """Yield the pieces of the answer's text, without reasoning."""
+        for event in self:
+            if type(event) is Token:
+                yield event.text
+
+    @property
+    def text(self) -> str:
+        """The whole text of the answer; reads the stream to its end."""
+        return self.result().text
+
+    def result(self) -> Reply:
+        """Return the whole answer; reads the stream to its end. May be asked again.
+
+        Raises:
+            HFClientError: What ended the answer early; ``partial`` on it holds what had come.
+        """
+        if self._state in ("open", "reading"):
+            for _ in self:
+                pass
+        if self._error is not None:
+            raise self._error
+        if self._state == "closed":
+            raise StreamConsumed(
+                "the stream was left before its end; `partial` holds what had come", partial=self.partial
+            )
+        return self.partial
+
+    @property
+    def partial(self) -> Reply:
+        """What has come so far, as a `Reply`. Never reads, never raises."""
+        return self._transcript.reply(**self._fields)
+
+    def _consumed(self) -> StreamConsumed:
+        return StreamConsumed(
+            "a stream is read once; use `partial` or `result()` for what it held"
+            if self._state in ("done", "failed")
+            else "the stream was left before its end, or a loop is still reading it; `partial` holds what has come",
+            partial=self.partial,
+        )
+
+    def _read(self) -> Iterator[AnyEvent]:
+        # The three layers above the transport meet here: bytes to blocks of events, blocks to the consumer.
+        decoder, transcript, deadline = self._decoder, self._transcript, self._response.deadline
+        waiting = True
+        self._reader = threading.get_ident()
+        try:
+            for data in self._chunks():
+                events = decoder.feed(data)
+                if not events:
+                    continue
+                if transcript.add(events) and waiting:
+                    waiting = False
+                    deadline.content_came()
+                yield from self._hand_out(events)
+            events = decoder.finish()
+            transcript.add(events)
+            yield from self._hand_out(events)
+            decoder.check_end()
+            self._state = "done"
+        except HFClientError as error:
+            if self._state == "closed" and not isinstance(error, Cancelled):
+                return  # closed by its own consumer while a block was handed out
+            self._fail(error)
+            raise
+        finally:
+            self._reader = None
+            if self._state == "reading":  # a break, a GeneratorExit, Ctrl-C, or an exception of the consumer's
+                self.close()
+            else:
+                self._release()
+
+    def _chunks(self) -> Iterator[bytes]:
+        return self._response.chunks()
+
+    def _hand_out(self, events: list[AnyEvent]) -> Iterator[AnyEvent]:
+        self._block = events
+        rest = self._rest = iter(events)
+        return rest if self._on_event is None else self._observed(rest, self._on_event)
+
+    @staticmethod
+    def _observed(events: Iterator[AnyEvent], on_event: Callable[[AnyEvent], object]) -> Iterator[AnyEvent]:
+        for event in events:
+            on_event(event)
+            yield event
+
+    def _fail(self, error: HFClientError) -> None:
+        self._state = "failed"
+        self._error = error
+        if error.partial is None:
+            error.partial = self.partial
+
+    def _undelivered(self) -> list[AnyEvent]:
+        """Events that have been received but not handed out."""
+        left = operator.length_hint(self._rest)
+        return self._block[len(self._block) - left :] if left else []
+
+    # Ending
+
+    def close(self) -> None:
+        """Stop reading and free the connection at once; idempotent. From another thread it does what :meth:`cancel` does."""
+        if self._reader not in (None, threading.get_ident()):
+            self.cancel()
+            return
+        with self._closing:
+            if self._state in ("done", "failed", "closed"):
+                return
+            self._state = "closed"
+        self._release()
+
+    def cancel(self) -> None:
+        """Stop the reader, from any thread: its loop raises `Cancelled`. Returns at once."""
+        self._cancelled = True
+        self._response.abort()
+
+    def _release(self) -> None:
+        self._response.close()
+
+    def __enter__(self: _S) -> _S:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # A stream that nobody read: its connection must not stay open until the server gives up.
+        if getattr(self, "_state", "done") in ("open", "reading"):
+            try:
+                self.close()
+            except Exception:  # noqa: BLE001, S110 (the interpreter may be going down; nobody can catch this)
+                pass

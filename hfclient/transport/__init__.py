@@ -1,0 +1,12 @@
+"""The way to the network: a `Request` value in, a `Response` out.
+
+`plain` (requests) and `impersonate` (curl_cffi) are the only modules that import an HTTP library; `session` is what
+they share.
+"""
+
+from hfclient.transport.base import Request, Response, Transport
+from hfclient.transport.deadline import Deadline, Timeouts
+from hfclient.transport.multipart import Multipart, Part
+from hfclient.transport.session import Retry, Session
+
+__all__ = ["Deadline", "Multipart", "Part", "Request", "Response", "Retry", "Session", "Timeouts", "Transport"]

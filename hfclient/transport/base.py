@@ -1,0 +1,235 @@
+"""The values at the border to the network: a `Request` goes in, a `Response` comes out.
+
+A `Transport` is the small class between them. It opens one connection's worth of conversation and translates every
+foreign exception; what all transports share (credentials, status codes, retries, redirects) is `session.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import msgspec
+from attrs import evolve, field, frozen
+
+from hfclient.errors import APIStatusError, HFClientError, ProtocolError
+from hfclient.frames import excerpt
+from hfclient.transport.deadline import Deadline, Timeouts
+from hfclient.transport.multipart import Multipart
+
+__all__ = ["MAX_BODY", "Body", "Headers", "Request", "Response", "Transport"]
+
+MAX_BODY = 64 * 1024 * 1024
+"""Most bytes of an answer that is read whole. Streams are not bounded, their lines are."""
+
+REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-trace-id", "x-amz-cf-id", "cf-ray")
+
+
+class Headers(Mapping[str, str]):
+    """The headers of an answer: names in any case, repeated ones joined with ``", "`` or listed by :meth:`all`."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: list[tuple[str, str]]) -> None:
+        self._items = [(name.lower(), value) for name, value in items]
+
+    def __getitem__(self, name: str) -> str:
+        found = self.all(name)
+        if not found:
+            raise KeyError(name)
+        return ", ".join(found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _ in self._items))
+
+    def __len__(self) -> int:
+        return len({name for name, _ in self._items})
+
+    def __repr__(self) -> str:
+        return f"<Headers: {', '.join(self)}>"  # names only: a value may be a cookie
+
+    def all(self, name: str) -> list[str]:
+        """Return every value of *name*, in order."""
+        name = name.lower()
+        return [value for key, value in self._items if key == name]
+
+
+@frozen(kw_only=True)
+class Request:
+    """One HTTP request as a value: it can be built and compared without a network.
+
+    Attributes:
+        method: ``"GET"``, ``"POST"``, ...
+        url: Absolute URL without query.
+        params: The query; None values are left out.
+        headers: Without credentials: those are added by URL, at the last moment.
+        body: Bytes, a form, or None.
+        stream: The answer is a stream of events: silence before its first content is bounded by
+            ``Timeouts.first_token`` rather than ``idle``.
+        retryable: May be repeated when it failed. Reads are; a chat turn is not.
+        follow_redirects: Follow a redirect anywhere (result files); otherwise only 307/308 to the same origin.
+        timeouts: Deadlines of this request; None takes the session's.
+        refine: Turns a status error into the service's own, more precise one.
+    """
+
+    method: str
+    url: str
+    params: Mapping[str, str | int | None] = field(factory=dict)
+    headers: Mapping[str, str] = field(factory=dict)
+    body: bytes | Multipart | None = field(default=None, repr=False)
+    stream: bool = False
+    retryable: bool = False
+    follow_redirects: bool = False
+    timeouts: Timeouts | None = None
+    refine: Callable[[APIStatusError], HFClientError] | None = field(default=None, eq=False, repr=False)
+
+    @classmethod
+    def read(cls, url: str, **fields: Any) -> Request:
+        """Return a GET for JSON, which may be repeated."""
+        return cls(method="GET", url=url, headers={"Accept": "application/json"}, retryable=True, **fields)
+
+    @classmethod
+    def with_json(cls, method: str, url: str, data: Any, *, headers: Mapping[str, str] | None = None, **fields: Any) -> Request:
+        """Return a request with *data* as its JSON body."""
+        return cls(
+            method=method,
+            url=url,
+            body=msgspec.json.encode(data),
+            headers={"Accept": "application/json", "Content-Type": "application/json", **(headers or {})},
+            **fields,
+        )
+
+    def at(self, url: str) -> Request:
+        """Return the same request for another URL, its query left behind."""
+        return evolve(self, url=url, params={})
+
+
+class Body(Protocol):
+    """The bytes of one answer, as a transport reads them."""
+
+    def read_some(self) -> bytes:
+        """Return the next bytes as soon as there are any; empty at the end.
+
+        Raises:
+            TransportTimeout: A deadline passed.
+            ConnectError: The connection broke, or ended before the body was complete.
+            Cancelled: :meth:`abort` was called.
+        """
+
+    def close(self) -> None:
+        """Free the connection without waiting for anything; idempotent. For the thread that reads."""
+
+    def abort(self) -> None:
+        """Wake up a blocked :meth:`read_some`, from any thread; returns at once."""
+
+
+class Response:
+    """One answer: its status and headers have come, its body is read on demand.
+
+    Attributes:
+        status: HTTP status code.
+        headers: A mapping with names in any case.
+        url: Where it came from, without secrets.
+        deadline: The deadlines that watch over it.
+    """
+
+    __slots__ = ("_body", "deadline", "headers", "method", "status", "url")
+
+    def __init__(self, status: int, headers: Headers, body: Body, *, method: str, url: str, deadline: Deadline) -> None:
+        self.status = status
+        self.headers = headers
+        self.method = method
+        self.url = url
+        self.deadline = deadline
+        self._body = body
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} to {self.method} {self.url}>"
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id for the request, if it gave one."""
+        return next((self.headers[name] for name in REQUEST_ID_HEADERS if name in self.headers), None)
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, lower case; empty if there is none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body's bytes as they arrive; see :meth:`Body.read_some` for what it raises."""
+        read_some = self._body.read_some
+        while data := read_some():
+            yield data
+
+    def read(self, limit: int = MAX_BODY) -> bytes:
+        """Return the whole body and free the connection.
+
+        Raises:
+            ProtocolError: It is longer than *limit* bytes.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            for data in self.chunks():
+                pieces.append(data)
+                size += len(data)
+                if size > limit:
+                    raise ProtocolError(
+                        f"the answer from {self.url} is longer than {limit:,} bytes", frame=excerpt(pieces[0])
+                    )
+        finally:
+            self.close()
+        return b"".join(pieces)
+
+    def read_start(self, limit: int) -> bytes:
+        """Return the first *limit* bytes of the body, whatever breaks, and free the connection: for error texts."""
+        pieces = b""
+        try:
+            for data in self.chunks():
+                pieces += data
+                if len(pieces) >= limit:
+                    break
+        except HFClientError:
+            pass  # the status is what matters; half of its explanation is better than another error
+        finally:
+            self.close()
+        return pieces[:limit]
+
+    def json(self) -> Any:
+        """Return the whole body, decoded from JSON.
+
+        Raises:
+            ProtocolError: It is not JSON: the message names the URL and what came instead.
+        """
+        body = self.read()
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            what = "an HTML page" if body.lstrip()[:1] == b"<" else self.content_type or "something"
+            raise ProtocolError(
+                f"{self.method} {self.url} should give JSON but gave {what}; is the URL right?", frame=excerpt(body)
+            ) from None
+
+    def close(self) -> None:
+        """Free the connection without waiting; a body that was not read to its end loses it."""
+        self._body.close()
+
+    def abort(self) -> None:
+        """Wake up a reader that is blocked in another thread."""
+        self._body.abort()
+
+
+class Transport(Protocol):
+    """Opens requests. Everything that imports an HTTP library implements this and nothing more."""
+
+    def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
+        """Send *request* with exactly these *headers* and return once the answer's headers are there, whatever the status.
+
+        Raises:
+            ConnectError: No answer: the name, the connection, TLS or the proxy failed.
+            TransportTimeout: A deadline passed first.
+        """
+
+    def close(self) -> None:
+        """Close idle connections; open streams are not touched."""

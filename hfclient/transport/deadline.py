@@ -1,0 +1,105 @@
+"""Deadlines that mean the same on every transport.
+
+A socket timeout alone never sees a stalled model, because chat-ui writes a keep-alive line every 100 ms. So there are
+four clocks, and a `Deadline` tells a transport before each read how long it may wait.
+"""
+
+from __future__ import annotations
+
+import time
+
+from attrs import Attribute, field, frozen
+
+from hfclient.errors import InvalidInputError, TransportTimeout
+
+__all__ = ["Deadline", "Timeouts"]
+
+
+def _positive(instance: object, attribute: Attribute[float | None], value: float | None) -> None:
+    if value is not None and not (isinstance(value, (int, float)) and value > 0):
+        raise InvalidInputError(f"Timeouts.{attribute.name} must be a positive number of seconds or None, not {value!r}")
+
+
+@frozen(kw_only=True)
+class Timeouts:
+    """How long to wait for what, in seconds; None waits without end.
+
+    Attributes:
+        connect: For a connection, TLS included.
+        first_token: For the first content of a stream, counted from the request.
+        idle: For the next byte once bytes flow, keep-alives included; for every byte of an answer that is no stream.
+        total: For the whole call, retries included.
+    """
+
+    connect: float | None = field(default=5.0, validator=_positive)
+    first_token: float | None = field(default=120.0, validator=_positive)
+    idle: float | None = field(default=30.0, validator=_positive)
+    total: float | None = field(default=None, validator=_positive)
+
+
+class Deadline:
+    """The clocks of one call, started when it is made."""
+
+    __slots__ = ("_cause", "_content_at", "_flowing", "_stream", "_total_at", "timeouts")
+
+    def __init__(self, timeouts: Timeouts, *, stream: bool = False) -> None:
+        self.timeouts = timeouts
+        self._stream = stream
+        self._total_at = None if timeouts.total is None else time.monotonic() + timeouts.total
+        self._cause = "total"
+        self.begin_attempt()
+
+    def begin_attempt(self) -> None:
+        """Start all clocks again but the total one: another try, or a stream that goes on elsewhere."""
+        first_token = self.timeouts.first_token
+        self._content_at = time.monotonic() + first_token if self._stream and first_token is not None else None
+        self._flowing = False
+
+    def bytes_came(self) -> None:
+        """From now on silence is bounded by ``idle``."""
+        self._flowing = True
+
+    def content_came(self) -> None:
+        """The first content is there: ``first_token`` has been kept."""
+        self._content_at = None
+
+    def connect_wait(self) -> float | None:
+        """Return how long connecting may take."""
+        return self._least("connect", self.timeouts.connect)
+
+    def read_wait(self) -> float | None:
+        """Return how long the next read may take, None for ever.
+
+        Raises:
+            TransportTimeout: A deadline has passed already.
+        """
+        return self._least("idle", self.timeouts.idle if self._flowing or not self._stream else None)
+
+    def remaining(self) -> float | None:
+        """Return what is left of ``total``, never below zero; None if it is unlimited."""
+        return None if self._total_at is None else max(0.0, self._total_at - time.monotonic())
+
+    def _least(self, cause: str, wait: float | None) -> float | None:
+        if self._content_at is not None or self._total_at is not None:
+            now = time.monotonic()
+            if self._content_at is not None and (wait is None or self._content_at - now < wait):
+                cause, wait = "first_token", self._content_at - now
+            if self._total_at is not None and (wait is None or self._total_at - now < wait):
+                cause, wait = "total", self._total_at - now
+        self._cause = cause
+        if wait is not None and wait <= 0:
+            raise self.expired()
+        return wait
+
+    def expired(self) -> TransportTimeout:
+        """Return the error for the wait that was last asked for and has now passed."""
+        seconds = getattr(self.timeouts, self._cause)
+        what = {
+            "connect": "no connection",
+            "first_token": "no content",
+            "idle": "no byte",
+            "total": "no complete answer",
+        }[self._cause]
+        return TransportTimeout(
+            f"{what} within {seconds:g} s (Timeouts.{self._cause})", deadline=self._cause, seconds=seconds
+        )

@@ -1,0 +1,180 @@
+"""A failed answer becomes an exception: one door for every status and every shape of error body.
+
+Reference: docs/protocol/huggingchat ("errors"), docs/protocol/inference ("errors").
+"""
+
+from __future__ import annotations
+
+import email.utils
+import html
+import re
+import time
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+
+from hfclient.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    CloudflareChallenge,
+    ConflictError,
+    CreditsExhausted,
+    ModelGone,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTooLargeError,
+    ServerError,
+)
+from hfclient.transport.base import Headers, Response
+
+__all__ = ["error_for", "message_in", "retry_after", "safe_url"]
+
+_CLASSES: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: CreditsExhausted,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: ModelGone,
+    413: RequestTooLargeError,
+    422: BadRequestError,
+    429: RateLimitError,
+}
+_READ = 64 * 1024
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_CHALLENGE = re.compile(rb"challenge-platform|cf-chl|cf_chl|Just a moment\.\.\.|Attention Required! \| Cloudflare")
+
+
+def safe_url(url: str) -> str:
+    """Return *url* without user name, password, query and fragment: what may stand in a log or an exception."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(unreadable URL)"
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def error_for(response: Response) -> APIStatusError:
+    """Return the exception for an answer with a status of 300 or more; reads and closes it."""
+    status, headers = response.status, response.headers
+    if 300 <= status < 400:
+        response.close()
+        return _redirect(response)
+    body = response.read_start(_READ)
+    text = body.decode("utf-8", "replace")
+    data = _json(body)
+    message = message_in(data) or _text_message(text, headers) or f"HTTP status {status}"
+    cls = _CLASSES.get(status) or (ServerError if status >= 500 else APIStatusError)
+    if _is_challenge(status, headers, body):
+        cls = CloudflareChallenge
+        message = 'a bot check answered instead of the service; try Client(impersonate="chrome") (extra: impersonate)'
+    return cls(
+        message,
+        status=status,
+        method=response.method,
+        url=response.url,
+        request_id=response.request_id,
+        body=text[:2000] or None,
+        code=_code_in(data),
+        retry_after=retry_after(headers, data),
+    )
+
+
+def _redirect(response: Response) -> APIStatusError:
+    target = urljoin(response.url, response.headers.get("location", ""))
+    here, there = urlsplit(response.url), urlsplit(target)
+    if there.hostname == here.hostname and (here.scheme, there.scheme) == ("http", "https"):
+        message = f"the server wants https: use {safe_url(target)}"
+    else:
+        message = f"the server redirects to {safe_url(target)} instead of answering; that is usually a login page"
+    return APIStatusError(
+        message, status=response.status, method=response.method, url=response.url, request_id=response.request_id
+    )
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def message_in(data: Any) -> str | None:
+    """Return the human sentence in an error object of any known shape, or None.
+
+        >>> message_in({"error": {"message": "too long", "code": 400}})
+        'too long'
+        >>> message_in({"detail": [{"loc": ["body", "x"], "msg": "field required"}]})
+        'body.x: field required'
+    """
+    if isinstance(data, str):
+        return data.strip() or None
+    if isinstance(data, list):
+        found = [text for text in map(message_in, data) if text]
+        return "; ".join(found) or None
+    if not isinstance(data, dict):
+        return None
+    if isinstance(data.get("msg"), str):
+        where = ".".join(str(part) for part in data.get("loc") or ())
+        return f"{where}: {data['msg']}" if where else data["msg"]
+    for key in ("error", "message", "detail", "details", "errors", "error_description", "reason", "title"):
+        if (found_text := message_in(data.get(key))) is not None:
+            return found_text
+    return None
+
+
+def _code_in(data: Any) -> str | None:
+    if not isinstance(data, dict):
+        return None
+    inner = data.get("error")
+    for place in (inner if isinstance(inner, dict) else {}, data):
+        for key in ("code", "error_type", "type", "errorId"):
+            if isinstance(place.get(key), (str, int)):
+                return str(place[key])
+    return None
+
+
+def _text_message(text: str, headers: Headers) -> str | None:
+    if "x-error-message" in headers:
+        return headers["x-error-message"]
+    if found := _TITLE.search(text):
+        return html.unescape(" ".join(found[1].split()))
+    text = text.strip()
+    return None if not text or text.startswith(("<", "{", "[")) else text[:300]
+
+
+def _is_challenge(status: int, headers: Headers, body: bytes) -> bool:
+    if headers.get("cf-mitigated") == "challenge":
+        return True
+    return status in (403, 429, 503) and b"<" in body[:200] and bool(_CHALLENGE.search(body))
+
+
+def retry_after(headers: Headers, data: Any = None) -> float | None:
+    """Return how many seconds the server asks to wait, or None; nonsense counts as nothing.
+
+    Reads ``retry-after-ms``, ``Retry-After`` (seconds or a date) and ``estimated_time`` of a loading model.
+    """
+    try:
+        if "retry-after-ms" in headers:
+            return _bounded(float(headers["retry-after-ms"]) / 1000)
+        if "retry-after" in headers:
+            value = headers["retry-after"].strip()
+            if value.replace(".", "", 1).isdigit():
+                return _bounded(float(value))
+            return _bounded(email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        if isinstance(data, dict) and isinstance(data.get("estimated_time"), (int, float)):
+            return _bounded(float(data["estimated_time"]))
+    except (ValueError, TypeError, OverflowError):
+        pass
+    return None
+
+
+def _bounded(seconds: float) -> float | None:
+    return None if seconds != seconds or seconds == float("inf") else max(0.0, seconds)

@@ -1,0 +1,110 @@
+"""A multipart form as a value whose bytes are made while they are sent.
+
+requests builds a form whole in memory, and chat-ui wants files as base64 text on top: a file of 10 MiB would take
+four times its size. Here a part's content is read and encoded in pieces, and the length is known beforehand.
+
+Reference: RFC 7578; file names are escaped as browsers do it (``"`` becomes ``%22``), because chat-ui refuses RFC 5987.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import Factory, field, frozen
+
+__all__ = ["Multipart", "Part"]
+
+_PIECE = 48 * 1024  # a multiple of 3, so that pieces of base64 join without padding
+
+
+@frozen(kw_only=True)
+class Part:
+    """One field of a form.
+
+    Attributes:
+        name: The field's name.
+        content: Its bytes, or the path of a file to read while sending.
+        filename: Makes it a file part.
+        content_type: Its media type, or None.
+        as_base64: Send the content as base64 text.
+        size: Length of the content in bytes, as it was when the part was built.
+    """
+
+    name: str
+    content: bytes | Path = field(repr=False)
+    filename: str | None = None
+    content_type: str | None = None
+    as_base64: bool = False
+    size: int = Factory(lambda self: _size(self.content), takes_self=True)
+
+    def length(self) -> int:
+        """Length in bytes of what is sent as the part's content."""
+        return (self.size + 2) // 3 * 4 if self.as_base64 else self.size
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what is sent as the part's content."""
+        for piece in self._raw():
+            yield base64.b64encode(piece) if self.as_base64 else piece
+
+    def _raw(self) -> Iterator[bytes]:
+        if isinstance(self.content, bytes):
+            for start in range(0, len(self.content), _PIECE):
+                yield self.content[start : start + _PIECE]
+            return
+        left = self.size
+        with self.content.open("rb") as file:
+            while left > 0 and (piece := file.read(min(_PIECE, left))):
+                left -= len(piece)
+                yield piece
+        if left:  # Content-Length was promised already; the server must not wait for bytes that never come
+            raise OSError(f"{self.content.name} became shorter while it was being sent")
+
+
+def _size(content: bytes | Path) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+@frozen
+class Multipart:
+    """A form; iterating over it gives its bytes, ``len()`` their number.
+
+    Attributes:
+        parts: The fields, in order.
+        boundary: What separates them.
+    """
+
+    parts: tuple[Part, ...]
+    boundary: str = field(factory=lambda: secrets.token_hex(16), eq=False)
+
+    @property
+    def content_type(self) -> str:
+        """The value of the Content-Type header."""
+        return f"multipart/form-data; boundary={self.boundary}"
+
+    def __len__(self) -> int:
+        return sum(len(self._head(part)) + part.length() + 2 for part in self.parts) + len(self._tail())
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self.parts:
+            yield self._head(part)
+            yield from part.pieces()
+            yield b"\r\n"
+        yield self._tail()
+
+    def _head(self, part: Part) -> bytes:
+        lines = [f"--{self.boundary}", f'Content-Disposition: form-data; name="{_quoted(part.name)}"']
+        if part.filename is not None:
+            lines[-1] += f'; filename="{_quoted(part.filename)}"'
+        if part.content_type is not None:
+            lines.append(f"Content-Type: {part.content_type}")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "replace")
+
+    def _tail(self) -> bytes:
+        return f"--{self.boundary}--\r\n".encode()
+
+
+def _quoted(name: str) -> str:
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

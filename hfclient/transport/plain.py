@@ -1,0 +1,303 @@
+"""The default transport: requests.
+
+requests gives pooling, proxies, TLS and the words every Python reader knows. What it lacks is put in at the places that
+urllib3 and http.client offer for it: a response class whose bytes come from a `_DeadlineReader`, so that each single
+read of the socket knows all four deadlines (a server that drips one header byte a second cannot get around them), and
+whose socket can be shut down from another thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import os
+import socket
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from hfclient.errors import Cancelled, ConnectError, HFClientError, InvalidInputError, ProtocolError
+from hfclient.transport.base import Headers, Request, Response
+from hfclient.transport.deadline import Deadline
+from hfclient.transport.failures import safe_url
+
+__all__ = ["PlainTransport"]
+
+_READ_SIZE = 64 * 1024
+_POOL_SIZE = 64  # connections kept per host: at least as many as a web worker has threads
+
+
+class _Call(threading.local):
+    """What the request that this thread is sending brings along for the response class, which nobody else can tell."""
+
+    deadline: Deadline | None = None
+    sock: Any = None
+
+
+_call = _Call()
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads a socket, never longer than a deadline allows."""
+
+    def __init__(self, raw: Any, sock: Any, deadline: Deadline) -> None:
+        self._raw = raw  # closing it tells the socket that this reader is gone
+        self._sock = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(self._deadline.read_wait())
+        try:
+            count: int = self._sock.recv_into(buffer)
+        except TimeoutError:
+            raise self._deadline.expired() from None
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+class _HTTPResponse(http.client.HTTPResponse):
+    """http.client's response, reading through a `_DeadlineReader`."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        if _call.deadline is not None:
+            _call.sock = sock
+            raw = self.fp.detach()
+            self.fp = io.BufferedReader(_DeadlineReader(raw, sock, _call.deadline), _READ_SIZE)
+
+
+class _HTTPConnection(urllib3.connection.HTTPConnection):
+    response_class = _HTTPResponse
+
+
+class _HTTPSConnection(urllib3.connection.HTTPSConnection):
+    response_class = _HTTPResponse
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter with our connection classes below it."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+class _Body:
+    """A body that comes through requests."""
+
+    def __init__(self, answer: requests.Response, sock: Any, deadline: Deadline) -> None:
+        self._answer = answer
+        self._raw = answer.raw
+        self._sock = sock
+        self._deadline = deadline
+        self._aborted = False
+
+    def read_some(self) -> bytes:
+        try:
+            data: bytes = self._raw.read1(_READ_SIZE, decode_content=True)
+        except Exception as exc:
+            if self._aborted:
+                raise Cancelled("the answer was cancelled while it was being read") from None
+            _translate(exc, self._deadline)
+        if self._aborted:
+            raise Cancelled("the answer was cancelled while it was being read")
+        self._deadline.bytes_came()
+        return data
+
+    def close(self) -> None:
+        # A broken connection may complain about being closed; there is nobody left who wants to know.
+        with contextlib.suppress(Exception):
+            self._answer.close()
+
+    def abort(self) -> None:
+        self._aborted = True
+        # Closing would wait for the reader's lock; shutting down wakes the reader up. It fails if all is over already.
+        with contextlib.suppress(OSError, AttributeError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+
+class PlainTransport:
+    """Carries requests with the requests library.
+
+    Any number of threads may use one. Nothing is opened before the first request, and after a fork the child starts
+    with connections of its own.
+
+    Args:
+        proxy: URL of a proxy for all requests; None follows the usual environment variables.
+    """
+
+    def __init__(self, *, proxy: str | None = None) -> None:
+        self._proxies = {"http": proxy, "https": proxy} if proxy else None
+        self._session: requests.Session | None = None
+        self._lock = threading.Lock()
+        _live.add(self)
+
+    def __repr__(self) -> str:
+        return "PlainTransport()"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_proxies": self._proxies}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.__dict__.update(state)
+
+    def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
+        """Send *request*; see `Transport.open`."""
+        session = self._ready()
+        query = {key: str(value) for key, value in request.params.items() if value is not None}
+        _call.deadline, _call.sock = deadline, None
+        try:
+            prepared = requests.Request(
+                request.method, request.url, headers=dict(headers), params=query, data=request.body
+            ).prepare()
+            settings = session.merge_environment_settings(prepared.url, self._proxies or {}, True, None, None)
+            # The read timeout given here only covers sending; reading is the business of _DeadlineReader.
+            answer = session.send(
+                prepared,
+                timeout=(deadline.connect_wait(), deadline.remaining()),
+                allow_redirects=False,
+                **settings,
+            )
+        except Exception as exc:
+            _translate(exc, deadline)
+        finally:
+            _call.deadline = None
+        body = _Body(answer, _call.sock, deadline)
+        _call.sock = None
+        return Response(
+            answer.status_code,
+            Headers(list(answer.raw.headers.items())),
+            body,
+            method=request.method,
+            url=safe_url(request.url),
+            deadline=deadline,
+        )
+
+    def close(self) -> None:
+        """Close idle connections; the next request opens new ones."""
+        with self._lock:
+            session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def _ready(self) -> requests.Session:
+        session = self._session
+        if session is None:
+            with self._lock:
+                if self._session is None:
+                    self._session = _new_session()
+                session = self._session
+        return session
+
+    def _drop(self) -> None:
+        """Forget everything without closing it: the sockets belong to the parent process."""
+        if self._session is not None:
+            _graveyard.append(self._session)
+        self._session = None
+        self._lock = threading.Lock()
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    adapter = _Adapter(pool_connections=16, pool_maxsize=_POOL_SIZE)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    # Cookies are the business of `Credentials`: a jar of requests' own would send a cookie along to another host.
+    session.cookies.set_policy(requests.cookies.cookielib.DefaultCookiePolicy(allowed_domains=[]))
+    return session
+
+
+_live: weakref.WeakSet[PlainTransport] = weakref.WeakSet()
+_graveyard: list[requests.Session] = []
+
+
+def _after_fork() -> None:
+    for transport in list(_live):
+        transport._drop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _translate(exc: Exception, deadline: Deadline) -> NoReturn:
+    """Raise our own exception for one of requests', urllib3's or the socket's."""
+    chain = _chain(exc)
+    for cause in chain:
+        if isinstance(cause, HFClientError):
+            raise cause from None
+    if isinstance(exc, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidHeader)):
+        raise InvalidInputError(f"the request cannot be sent: {type(exc).__name__}") from exc
+    if any(_is_timeout(cause) for cause in chain):
+        raise deadline.expired() from exc
+    if any(isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)) for cause in chain):
+        raise ProtocolError("the answer's compression is broken") from exc
+    if any(isinstance(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)) for cause in chain):
+        raise ConnectError(f"TLS failed: {_reason(chain)}") from exc
+    if any(isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain):
+        raise ConnectError(f"the proxy failed: {_reason(chain)}") from exc
+    if isinstance(exc, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)):
+        raise ConnectError(f"the connection failed: {_reason(chain)}") from exc
+    raise exc
+
+
+def _is_timeout(cause: BaseException) -> bool:
+    if isinstance(cause, urllib3.exceptions.NewConnectionError):
+        return False  # a refused connection, though urllib3 derives it from its connect timeout
+    return isinstance(cause, (TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError))
+
+
+def _chain(exc: BaseException) -> list[BaseException]:
+    """Return *exc* and all that led to it, inner causes last."""
+    found: list[BaseException] = []
+    queue: list[Any] = [exc]
+    while queue:
+        item = queue.pop(0)
+        if isinstance(item, BaseException) and item not in found:
+            found.append(item)
+            queue += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
+    return found
+
+
+def _reason(chain: list[BaseException]) -> str:
+    """Return the innermost cause in a few words. Not `str` of the outer ones: those hold URLs, and proxies' passwords."""
+    for cause in reversed(chain):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        if isinstance(cause, http.client.IncompleteRead):
+            return "the answer ended before it was complete"
+        if isinstance(cause, http.client.RemoteDisconnected):
+            return "the server closed the connection without an answer"
+        if isinstance(cause, http.client.HTTPException):
+            return f"the answer is no HTTP ({type(cause).__name__})"
+    return type(chain[-1]).__name__

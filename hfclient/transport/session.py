@@ -1,0 +1,171 @@
+"""What every request goes through, whichever library carries it: credentials, deadlines, status codes, retries.
+
+Credentials are added here, by URL, at the last moment before a request leaves, and again for every redirect that is
+followed; 3xx, 4xx and 5xx raise here, at the call.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import random
+import time
+from collections.abc import Mapping
+from urllib.parse import urljoin
+
+from attrs import Attribute, field, frozen
+
+from hfclient._version import __version__
+from hfclient.credentials import Credentials, origin_of
+from hfclient.errors import APIStatusError, ConnectError, HFClientError, InvalidInputError, TransportError, TransportTimeout
+from hfclient.transport.base import Request, Response, Transport
+from hfclient.transport.deadline import Deadline, Timeouts
+from hfclient.transport.failures import error_for, safe_url
+
+__all__ = ["Retry", "Session"]
+
+_log = logging.getLogger("hfclient")
+_REDIRECTS = 5
+
+
+def _not_negative(instance: object, attribute: Attribute[float], value: float) -> None:
+    if not (isinstance(value, (int, float)) and value >= 0):
+        raise InvalidInputError(f"Retry.{attribute.name} must not be negative: {value!r}")
+
+
+@frozen(kw_only=True)
+class Retry:
+    """When and how often a request that may be repeated is repeated.
+
+    Reads may, and inference before its first token; a chat turn is never sent twice.
+
+    Attributes:
+        attempts: At most so many tries in all; 1 never repeats.
+        backoff: Seconds before the second try; doubled for each further one, with jitter of half its size.
+        longest: Most seconds of one wait. A server that asks for more is not waited for: its error is raised.
+        statuses: Answers worth another try, besides connections that fail.
+    """
+
+    attempts: int = field(default=3, validator=_not_negative)
+    backoff: float = field(default=0.5, validator=_not_negative)
+    longest: float = field(default=30.0, validator=_not_negative)
+    statuses: frozenset[int] = field(default=frozenset({408, 429, 502, 503, 504}), converter=frozenset)
+
+    def wait_before(self, attempt: int, error: HFClientError) -> float | None:
+        """Return the seconds to wait before try number *attempt* (2 is the first repeat); None to give up."""
+        if attempt > self.attempts:
+            return None
+        if isinstance(error, APIStatusError):
+            if error.status not in self.statuses:
+                return None
+            if error.retry_after is not None:
+                return error.retry_after if error.retry_after <= self.longest else None
+        elif isinstance(error, TransportTimeout):
+            if error.deadline != "connect":
+                return None
+        elif not isinstance(error, ConnectError):
+            return None
+        wait = min(self.longest, self.backoff * 2 ** (attempt - 2))
+        return wait * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
+
+
+class Session:
+    """One caller's way to the network: a transport, credentials and policy. May be shared by threads.
+
+    Args:
+        transport: Carries the requests.
+        credentials: Added to requests that go where they belong.
+        timeouts: Deadlines, unless a request has its own.
+        retry: Policy for requests that may be repeated.
+        headers: Sent with every request, under those of the request itself.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        credentials: Credentials,
+        *,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 (immutable)
+        retry: Retry = Retry(),  # noqa: B008 (immutable)
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.transport = transport
+        self.credentials = credentials
+        self.timeouts = timeouts
+        self.retry = retry
+        self.headers = {
+            "User-Agent": f"hfclient/{__version__}; python/{platform.python_version()}",
+            "Accept": "*/*",
+            **(headers or {}),
+        }
+
+    def send(self, request: Request) -> Response:
+        """Return the answer to *request*, a 2xx.
+
+        Raises:
+            APIStatusError: Any other status, as the subclass that fits.
+            TransportError: No answer came, or not in time.
+        """
+        deadline = Deadline(request.timeouts or self.timeouts, stream=request.stream)
+        attempt = 1
+        while True:
+            try:
+                return self._attempt(request, deadline)
+            except (TransportError, APIStatusError) as error:
+                error.attempts = attempt
+                if isinstance(error, TransportError):
+                    error.method, error.url = request.method, safe_url(request.url)
+                wait = self.retry.wait_before(attempt + 1, error) if request.retryable else None
+                left = deadline.remaining()
+                if wait is None or (left is not None and wait >= left):
+                    if isinstance(error, APIStatusError) and request.refine is not None:
+                        raise request.refine(error) from None
+                    raise
+                _log.info("%s %s: %s; again in %.2f s", request.method, safe_url(request.url), error.message, wait)
+            time.sleep(wait)
+            attempt += 1
+            deadline.begin_attempt()
+
+    def _attempt(self, request: Request, deadline: Deadline) -> Response:
+        for _ in range(_REDIRECTS):
+            response = self._open(request, deadline)
+            if response.status < 300:
+                return response
+            target = self._redirect_target(request, response)
+            if target is None:
+                raise error_for(response)
+            response.close()
+            request = request.at(target)
+        raise APIStatusError(
+            f"more than {_REDIRECTS} redirects", status=response.status, method=request.method, url=safe_url(request.url)
+        )
+
+    def _open(self, request: Request, deadline: Deadline) -> Response:
+        headers = {**self.headers, **request.headers, **self.credentials.headers_for(request.url)}
+        if request.body is not None and not isinstance(request.body, bytes):
+            headers["Content-Type"] = request.body.content_type
+        started = time.monotonic()
+        response = self.transport.open(request, headers, deadline)
+        if _log.isEnabledFor(logging.DEBUG):
+            took = time.monotonic() - started
+            _log.debug("%s %s: %d in %.3f s", request.method, safe_url(request.url), response.status, took)
+        if response.status < 300 and "Authorization" not in headers:
+            self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))
+        return response
+
+    def _redirect_target(self, request: Request, response: Response) -> str | None:
+        location = response.headers.get("location")
+        if not location or response.status not in (301, 302, 303, 307, 308):
+            return None
+        target = urljoin(request.url, location)
+        try:
+            same_origin = origin_of(target) == origin_of(request.url)
+        except InvalidInputError:
+            return None
+        if request.follow_redirects and request.method == "GET":
+            return target
+        return target if same_origin and response.status in (307, 308) else None
+
+    def close(self) -> None:
+        """Close idle connections; the session opens new ones when it is used again."""
+        self.transport.close()

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from attrs import evolve
 
-from hfclient.errors import Cancelled, HFClientError, StreamConsumed
+from hfclient.errors import ConnectError, HFClientError, StreamConsumed, StreamInterrupted
 from hfclient.events import (
     AnyEvent,
     Elicitation,
@@ -175,7 +175,6 @@ class Stream:
         self._block: list[AnyEvent] = []
         self._rest: Iterator[AnyEvent] = iter(())
         self._state = "open"  # open, reading, done (read to a good end), failed, closed (left early)
-        self._cancelled = False
         self._error: HFClientError | None = None
         self._closing = threading.Lock()
         self._reader: int | None = None
@@ -249,27 +248,17 @@ class Stream:
         )
 
     def _read(self) -> Iterator[AnyEvent]:
-        # The three layers above the transport meet here: bytes to blocks of events, blocks to the consumer.
-        decoder, transcript, deadline = self._decoder, self._transcript, self._response.deadline
+        transcript, deadline = self._transcript, self._response.deadline
         waiting = True
         self._reader = threading.get_ident()
         try:
-            for data in self._chunks():
-                events = decoder.feed(data)
-                if not events:
-                    continue
+            for events in self._blocks():
                 if transcript.add(events) and waiting:
                     waiting = False
                     deadline.content_came()
                 yield from self._hand_out(events)
-            events = decoder.finish()
-            transcript.add(events)
-            yield from self._hand_out(events)
-            decoder.check_end()
             self._state = "done"
         except HFClientError as error:
-            if self._state == "closed" and not isinstance(error, Cancelled):
-                return  # closed by its own consumer while a block was handed out
             self._fail(error)
             raise
         finally:
@@ -279,8 +268,20 @@ class Stream:
             else:
                 self._release()
 
-    def _chunks(self) -> Iterator[bytes]:
-        return self._response.chunks()
+    def _blocks(self) -> Iterator[list[AnyEvent]]:
+        """Yield the events of the answer by the block, and raise what ended it if that was no good end."""
+        decoder = self._decoder
+        try:
+            for data in self._response.chunks():
+                if events := decoder.feed(data):
+                    yield events
+        except ConnectError as error:
+            raise StreamInterrupted(
+                f"the answer broke off: {error.message}", method=self._response.method, url=self._response.url
+            ) from error
+        if events := decoder.finish():
+            yield events
+        decoder.check_end()
 
     def _hand_out(self, events: list[AnyEvent]) -> Iterator[AnyEvent]:
         self._block = events
@@ -319,7 +320,6 @@ class Stream:
 
     def cancel(self) -> None:
         """Stop the reader, from any thread: its loop raises `Cancelled`. Returns at once."""
-        self._cancelled = True
         self._response.abort()
 
     def _release(self) -> None:

@@ -1,0 +1,146 @@
+"""Every path and form of chat-ui's API in one place: pure functions from arguments to a `Request`.
+
+The caller's words become the wire's here: a prompt is ``inputs``, a system prompt is ``preprompt``.
+
+Reference: docs/protocol/huggingchat; chat-ui's src/routes, seen 2026-11-21.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from hfclient.chat.failures import refine
+from hfclient.credentials import origin_of
+from hfclient.errors import InvalidInputError
+from hfclient.transport import Multipart, Part, Request, Timeouts
+
+__all__ = ["Endpoints"]
+
+_CONVERSATION_ID = re.compile(r"[0-9a-fA-F]{24}")
+_SHARE_ID = re.compile(r"[A-Za-z0-9_-]{7}")
+
+
+class Endpoints:
+    """Builds the requests for one chat-ui.
+
+    Args:
+        base_url: The server's base URL, such as ``"https://huggingface.co/chat"``.
+
+    Raises:
+        InvalidInputError: *base_url* is not an absolute http(s) URL.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self.origin = origin_of(base_url)
+        if "?" in base_url or "#" in base_url:
+            raise InvalidInputError("a base URL has no query and no fragment")
+        self.base = base_url.rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"Endpoints({self.origin!r})"
+
+    # Reading
+
+    def models(self) -> Request:
+        return self._read("/api/v2/models")
+
+    def user(self) -> Request:
+        return self._read("/api/v2/user")
+
+    def conversations(self, page: int) -> Request:
+        return self._read("/api/v2/conversations", params={"p": page})
+
+    def conversation(self, conversation_id: str) -> Request:
+        return self._read(f"/api/v2/conversations/{_readable_id(conversation_id)}")
+
+    def file_url(self, conversation_id: str, sha: str) -> str:
+        return f"{self.base}/conversation/{_readable_id(conversation_id)}/output/{quote(sha, safe='')}"
+
+    def resume(self, conversation_id: str, generation_id: str | None, after: int, timeouts: Timeouts | None) -> Request:
+        """The event log of a run, from the event after number *after* on (server-sent events)."""
+        return Request(
+            method="GET",
+            url=f"{self.base}/conversation/{_own_id(conversation_id)}/stream",
+            params={"generationId": generation_id, "fromSeq": after},
+            # Not text/event-stream alone: errors would come as HTML pages.
+            headers={"Accept": "text/event-stream, application/json, */*;q=0.1"},
+            stream=True,
+            retryable=True,
+            timeouts=timeouts,
+            refine=refine,
+        )
+
+    # Writing
+
+    def create(self, model: str, system_prompt: str | None) -> Request:
+        # Keys that are not set are left out: the server answers 500 to a null.
+        data = {"model": model} if system_prompt is None else {"model": model, "preprompt": system_prompt}
+        return self._write("POST", "/conversation", data)
+
+    def send(
+        self, conversation_id: str, data: dict[str, Any], files: Iterable[Part], timeouts: Timeouts | None
+    ) -> Request:
+        """One turn: *data* is the form's JSON field, *files* are its file parts."""
+        field = Part(name="data", content=msgspec.json.encode(data))
+        return Request(
+            method="POST",
+            url=f"{self.base}/conversation/{_own_id(conversation_id)}",
+            # Without Origin a form is refused; with a browser's Accept the page would answer instead of the endpoint.
+            headers={"Origin": self.origin, "Accept": "application/json"},
+            body=Multipart((field, *files)),
+            stream=True,
+            timeouts=timeouts,
+            refine=refine,
+        )
+
+    def stop(self, conversation_id: str, generation_id: str, seen: int, timeouts: Timeouts) -> Request:
+        """Stop a run; *seen* is how many UTF-16 units of the answer the caller has."""
+        data = {"generationId": generation_id, "seenContentLength": seen}
+        return self._write("POST", f"/conversation/{_own_id(conversation_id)}/stop-generating", data, timeouts=timeouts)
+
+    def rename(self, conversation_id: str, title: str) -> Request:
+        return self._write("PATCH", f"/api/v2/conversations/{_own_id(conversation_id)}", {"title": title})
+
+    def set_model(self, conversation_id: str, model: str) -> Request:
+        return self._write("PATCH", f"/api/v2/conversations/{_own_id(conversation_id)}", {"model": model})
+
+    def delete(self, conversation_id: str) -> Request:
+        return self._write("DELETE", f"/api/v2/conversations/{_own_id(conversation_id)}")
+
+    def delete_all(self) -> Request:
+        return self._write("DELETE", "/api/v2/conversations")
+
+    def delete_message(self, conversation_id: str, message_id: str) -> Request:
+        path = f"/api/v2/conversations/{_own_id(conversation_id)}/message/{quote(message_id, safe='')}"
+        return self._write("DELETE", path)
+
+    def _read(self, path: str, **fields: Any) -> Request:
+        return Request.read(self.base + path, refine=refine, **fields)
+
+    def _write(self, method: str, path: str, data: Any = None, *, timeouts: Timeouts | None = None) -> Request:
+        headers = {"Accept": "application/json", "Origin": self.origin}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        return Request(
+            method=method,
+            url=self.base + path,
+            headers=headers,
+            body=None if data is None else msgspec.json.encode(data),
+            timeouts=timeouts,
+            refine=refine,
+        )
+
+
+def _own_id(conversation_id: str) -> str:
+    if not _CONVERSATION_ID.fullmatch(conversation_id):
+        raise InvalidInputError(f"a conversation's id is 24 hex digits, not {conversation_id[:60]!r}")
+    return conversation_id
+
+
+def _readable_id(conversation_id: str) -> str:
+    return conversation_id if _SHARE_ID.fullmatch(conversation_id) else _own_id(conversation_id)

@@ -1,0 +1,89 @@
+"""What a status means when a chat-ui sends it: more precise than HTTP, with what to do about it.
+
+Reference: docs/protocol/huggingchat ("errors"); the texts are the server's own, seen 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from hfclient.errors import (
+    APIStatusError,
+    AuthenticationError,
+    ConversationLimit,
+    HFClientError,
+    ModelGone,
+    NotAChatServer,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestTooLargeError,
+)
+
+__all__ = ["HOW_TO_LOG_IN", "not_a_chat_server", "refine"]
+
+HOW_TO_LOG_IN = (
+    "chatting needs the session cookies of a logged-in browser: open the site, log in, copy the cookies "
+    "'hf-chat' and 'token' from the browser's storage, and pass Client(cookies={\"hf-chat\": ..., \"token\": ...}) "
+    "or set HFCLIENT_COOKIE to \"hf-chat=...; token=...\""
+)
+
+_PLAIN = (APIStatusError, NotFoundError, PermissionDeniedError)  # not a CloudflareChallenge, say
+_E = TypeVar("_E", bound=APIStatusError)
+
+
+def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServer:
+    """Return the error for something that answers, but not as a chat-ui does."""
+    return NotAChatServer(
+        f"{url} answers, but not as a chat-ui does; is the base URL right? "
+        "HuggingChat is https://huggingface.co/chat, a self-hosted server usually http://host:3000",
+        frame=frame,
+    )
+
+
+def refine(error: APIStatusError) -> HFClientError:
+    """Return the error that says what *error* means on a chat-ui; *error* itself where there is nothing to add."""
+    text = error.message
+    if 300 <= error.status < 400 and "https:" not in text:
+        return _as(AuthenticationError, error, f"this server wants a login: {HOW_TO_LOG_IN}")
+    if error.status == 401:
+        return _as(AuthenticationError, error, f"{text.rstrip('.')}: {HOW_TO_LOG_IN}")
+    if error.status == 410:
+        return _as(ModelGone, error, f"{text}; move the conversation to another one with set_model()")
+    if error.status == 413:
+        return _as(RequestTooLargeError, error, f"{text} (10 MB a file, and the server limits the sum of all)")
+    if error.status == 429:
+        return _limit(error)
+    if error.status in (403, 404, 405, 501) and (error.body or "").lstrip().startswith("<") and type(error) in _PLAIN:
+        return not_a_chat_server(error.url, error.body[:200] if error.body else None)
+    return error
+
+
+def _limit(error: APIStatusError) -> APIStatusError:
+    if "maximum number of conversations" in error.message:
+        limit = _as(ConversationLimit, error, error.message)
+        limit.scope = "conversations"
+        return limit
+    if "Start a new one" in error.message:
+        limit = _as(ConversationLimit, error, error.message)
+        limit.scope = "conversation_length"
+        return limit
+    rate = _as(RateLimitError, error, error.message)
+    if "too many messages" in error.message:
+        rate.scope = "messages_per_minute"
+        rate.retry_after = rate.retry_after or 60.0  # a sliding minute that each further try prolongs
+    return rate
+
+
+def _as(cls: type[_E], error: APIStatusError, message: str) -> _E:
+    return cls(
+        message,
+        status=error.status,
+        method=error.method,
+        url=error.url,
+        request_id=error.request_id,
+        body=error.body,
+        code=error.code,
+        retry_after=error.retry_after,
+        attempts=error.attempts,
+    )

@@ -1,0 +1,5 @@
+"""Everything is declared in setup.cfg; this file is what older installers look for."""
+
+from setuptools import setup
+
+setup()

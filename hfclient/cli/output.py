@@ -1,0 +1,148 @@
+"""What an answer looks like on a terminal, in a pipe, and as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from hfclient import events
+from hfclient.types import Model
+
+__all__ = ["AnswerPrinter", "JSONPrinter", "Screen", "as_json", "model_table"]
+
+# An answer may hold escape sequences that retitle the window, move the cursor or worse. Line ends and tabs may stay.
+_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
+
+
+def as_json(value: Any) -> str:
+    """Return *value* as one line of JSON in ASCII: readable in any locale, whatever characters an answer holds."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+class Screen:
+    """Standard output and what it can take.
+
+    Attributes:
+        is_terminal: Somebody is watching; otherwise the answer's text goes out bare.
+        has_colour: Text may be dimmed (``NO_COLOR`` is not set, the terminal is not a dumb one).
+    """
+
+    def __init__(self) -> None:
+        self.is_terminal = sys.stdout.isatty()
+        self.has_colour = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") != "dumb"
+
+    @staticmethod
+    def clean(text: str) -> str:
+        """Return *text* without the control characters that a terminal would obey."""
+        return text.translate(_CONTROLS)
+
+    def write(self, text: str, *, dim: bool = False) -> None:
+        """Write *text* to standard output at once."""
+        if self.is_terminal:
+            text = self.clean(text)
+        click.echo(click.style(text, dim=True) if dim and self.has_colour else text, nl=False)
+
+    def note(self, text: str) -> None:
+        """Write a line about the answer to standard error, if somebody is watching."""
+        if self.is_terminal and sys.stderr.isatty():
+            text = self.clean(" ".join(text.split()))
+            click.echo(click.style(text, dim=True) if self.has_colour else text, err=True)
+
+
+class AnswerPrinter:
+    """Prints events as text while they come; as a context manager it ends the last line, whatever happens."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._last = "\n"  # the last character written
+        self._reasoning = False
+        self._closing: list[str] = []
+
+    def show(self, event: events.AnyEvent) -> None:
+        """Print what a reader wants to see of *event*."""
+        match event:
+            case events.Token(text=text):
+                if self._reasoning:
+                    self._reasoning = False
+                    self._end_line()
+                    self._write("\n")
+                self._write(text)
+            case events.Reasoning(text=text):
+                if self._screen.is_terminal:
+                    self._reasoning = True
+                    self._write(text, dim=True)
+            case events.ToolCall(name=name):
+                self._note(f"[tool: {name}]")
+            case events.ToolError(message=message):
+                self._note(f"[tool failed: {message}]")
+            case events.WebSearch(message=message, args=args) if message:
+                self._note(f"[{' '.join((message, *args))}]")
+            case events.Sources(sources=sources):
+                self._closing += [f"[source: {source.title or ''} {source.link}]" for source in sources]
+            case events.File(name=name):
+                self._closing.append(f"[file: {name}]")
+            case events.Title(title=title):
+                self._closing.append(f"[title: {title}]")
+            case _:
+                pass
+
+    def __enter__(self) -> AnswerPrinter:
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is BrokenPipeError:
+            return
+        if kind is KeyboardInterrupt and self._screen.is_terminal:
+            self._last = "^C"  # the terminal itself has just shown that
+        self._end_line()
+        for note in self._closing:
+            self._screen.note(note)
+
+    def _write(self, text: str, *, dim: bool = False) -> None:
+        if text:
+            self._screen.write(text, dim=dim)
+            self._last = text[-1]
+
+    def _end_line(self) -> None:
+        if self._last != "\n":
+            self._write("\n")
+
+    def _note(self, text: str) -> None:
+        if self._screen.is_terminal:
+            self._end_line()
+            self._screen.note(text)
+
+
+class JSONPrinter:
+    """Prints each event as one line of JSON."""
+
+    def show(self, event: events.AnyEvent) -> None:
+        """Print *event* as `events.to_dict` has it."""
+        click.echo(as_json(events.to_dict(event)))
+
+    def __enter__(self) -> JSONPrinter:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        return
+
+
+def model_table(models: Sequence[Model]) -> str:
+    """Return one line a model: its id, what it can do, and its description."""
+    rows = [("MODEL", "CAN", "ABOUT")]
+    for model in models:
+        abilities = {
+            "route": model.is_router,
+            "images": model.multimodal,
+            "tools": model.supports_tools,
+            "reasoning": model.supports_reasoning,
+        }
+        can = ",".join(name for name, able in abilities.items() if able) or "-"
+        rows.append((model.id, can, " ".join(model.description.split())[:60]))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return "\n".join(Screen.clean(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}".rstrip()) for a, b, c in rows)

@@ -1,0 +1,105 @@
+"""Small guardians: promises about the whole house that no single test of a room keeps."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hfclient
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "hfclient").rglob("*.py"))
+HEAVY = ("curl_cffi", "PIL", "click", "flask", "waitress", "xllamacpp", "numpy", "sqlite3", "asyncio")
+
+
+def _modules() -> list[str]:
+    found = [info.name for info in pkgutil.walk_packages(hfclient.__path__, "hfclient.")]
+    return sorted(name for name in found if name != "hfclient.__main__")
+
+
+def test_import_is_light() -> None:
+    """Importing hfclient loads nothing that a plain call does not use."""
+    code = f"import hfclient, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_import_opens_nothing() -> None:
+    """Importing hfclient and making a client starts no thread and opens no file or socket."""
+    code = (
+        "import hfclient, os, threading, gc, io, socket\n"
+        "client = hfclient.Client(token='')\n"
+        "assert threading.active_count() == 1\n"
+        "assert not [o for o in gc.get_objects() if isinstance(o, socket.socket)]\n"
+        "if os.path.isdir('/proc/self/fd'): assert len(os.listdir('/proc/self/fd')) <= 4, os.listdir('/proc/self/fd')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("name", ["hfclient", *_modules()])
+def test_all_is_sorted_and_exists(name: str) -> None:
+    """Every ``__all__`` is sorted, without repetition, and names what is there."""
+    module = importlib.import_module(name)
+    names = list(getattr(module, "__all__", []))
+    assert names == sorted(set(names))
+    assert [missing for missing in names if not hasattr(module, missing)] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_all_is_complete(path: Path) -> None:
+    """A module with an ``__all__`` lists each public class and function that it defines."""
+    tree = ast.parse(path.read_text("utf-8"))
+    listed = None
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            listed = set(ast.literal_eval(node.value))
+    if listed is None:
+        return
+    defined = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    # The commands of the command line are reached through their group.
+    ours = {name for name in defined if not name.startswith("_")} - (
+        {"chat", "models", "serve"} if "cli" in path.parts else set()
+    )
+    assert ours - listed == set()
+
+
+def test_public_names_are_documented() -> None:
+    """Every public name, event and error stands on the page of the API."""
+    page = (ROOT / "docs" / "api.rst").read_text("utf-8")
+    words = set(re.findall(r"[A-Za-z_][A-Za-z_0-9]*", page))
+    assert set(hfclient.__all__) - words == set()
+    automatic = set(re.findall(r"automodule:: (\S+)\n\s+:members:", page))
+    assert {"hfclient.events", "hfclient.errors", "hfclient.types"} <= automatic
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_stay_small(path: Path) -> None:
+    """No file of the package is longer than 500 lines."""
+    assert len(path.read_text("utf-8").split("\n")) <= 501
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_splitlines(path: Path) -> None:
+    """Nobody calls ``splitlines``: it cuts at U+2028 and U+0085, which stand unescaped inside JSON."""
+    calls = [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "splitlines"
+    ]
+    assert calls == []
+
+
+def test_every_error_pickles_by_default() -> None:
+    """Every class of error can be made without arguments, so that it survives pickling."""
+    for name in hfclient.errors.__all__:
+        cls = getattr(hfclient.errors, name)
+        if isinstance(cls, type):
+            assert issubclass(cls, hfclient.HFClientError)
+            cls()

@@ -1,0 +1,103 @@
+"""hfclient: the blocking Python SDK for HuggingChat and Hugging Face inference.
+
+from hfclient import Client, events
+
+client = Client()
+for event in client.chat("Write a limerick"):
+    match event:
+        case events.Token(text):
+            print(text, end="")
+"""
+
+from hfclient import errors, events, types
+from hfclient._version import __version__
+from hfclient.chat import ChatStream, Conversation
+from hfclient.client import Client
+from hfclient.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    Cancelled,
+    CloudflareChallenge,
+    ConflictError,
+    ConnectError,
+    ConversationBusy,
+    ConversationLimit,
+    CredentialsError,
+    CreditsExhausted,
+    GenerationError,
+    HFClientError,
+    InvalidInputError,
+    LocalServerError,
+    MissingDependencyError,
+    ModelGone,
+    ModelNotFound,
+    NotAChatServer,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    RateLimitError,
+    RequestTooLargeError,
+    ServerError,
+    SessionExpired,
+    StreamConsumed,
+    StreamInterrupted,
+    TransportError,
+    TransportTimeout,
+    Unsupported,
+)
+from hfclient.inference import InferenceClient
+from hfclient.stream import Stream
+from hfclient.transport import Retry, Timeouts
+from hfclient.types import ConversationInfo, Message, Model, Reply, StoredFile, User
+
+__all__ = [
+    "APIStatusError",
+    "AuthenticationError",
+    "BadRequestError",
+    "Cancelled",
+    "ChatStream",
+    "Client",
+    "CloudflareChallenge",
+    "ConflictError",
+    "ConnectError",
+    "Conversation",
+    "ConversationBusy",
+    "ConversationInfo",
+    "ConversationLimit",
+    "CredentialsError",
+    "CreditsExhausted",
+    "GenerationError",
+    "HFClientError",
+    "InferenceClient",
+    "InvalidInputError",
+    "LocalServerError",
+    "Message",
+    "MissingDependencyError",
+    "Model",
+    "ModelGone",
+    "ModelNotFound",
+    "NotAChatServer",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "ProtocolError",
+    "RateLimitError",
+    "Reply",
+    "RequestTooLargeError",
+    "Retry",
+    "ServerError",
+    "SessionExpired",
+    "StoredFile",
+    "Stream",
+    "StreamConsumed",
+    "StreamInterrupted",
+    "Timeouts",
+    "TransportError",
+    "TransportTimeout",
+    "Unsupported",
+    "User",
+    "__version__",
+    "errors",
+    "events",
+    "types",
+]

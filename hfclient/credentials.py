@@ -110,12 +110,11 @@ def _checked(token: str) -> Secret:
 def _read_token_file(env: Mapping[str, str]) -> str | None:
     path = env.get("HF_TOKEN_PATH")
     if not path:
-        cache = env.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-        home = env.get("HF_HOME") or os.path.join(cache, "huggingface")
-        path = os.path.join(home, "token")
+        home = env.get("HF_HOME") or f"{env.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+        path = f"{home}/token"
     try:
-        return Path(os.path.expandvars(os.path.expanduser(path))).read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
+        return Path(os.path.expandvars(path)).expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError, RuntimeError):  # RuntimeError: there is no home
         return None
 
 

@@ -171,6 +171,7 @@ class TransportError(HFClientError):
         method: HTTP method of the request.
         url: Its URL without query values, user names or passwords.
         attempts: How many times it was tried.
+        sent: False if nothing can have reached the server, so that even a chat turn may be repeated.
     """
 
     def __init__(
@@ -180,12 +181,14 @@ class TransportError(HFClientError):
         method: str | None = None,
         url: str | None = None,
         attempts: int = 1,
+        sent: bool = True,
         partial: Reply | None = None,
     ) -> None:
         super().__init__(message, partial=partial)
         self.method = method
         self.url = url
         self.attempts = attempts
+        self.sent = sent
 
 
 class ConnectError(TransportError):

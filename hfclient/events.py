@@ -447,7 +447,7 @@ AnyEvent: TypeAlias = (
     | Unknown
 )
 
-_CLASSES: dict[str, type[AnyEvent]] = {cls.__name__: cls for cls in AnyEvent.__args__}  # type: ignore[attr-defined]
+_CLASSES: dict[str, type[AnyEvent]] = {cls.__name__: cls for cls in AnyEvent.__args__}
 
 
 def to_dict(event: AnyEvent) -> dict[str, Any]:

@@ -7,6 +7,7 @@ the events of that block one by one: there is no layer that is called per event.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import threading
 from collections.abc import Callable, Iterator
@@ -133,8 +134,9 @@ class Transcript:
                 text = answer
             elif not text.endswith(answer):
                 text = f"{text}{'' if text.endswith(chr(10) * 2) else chr(10) * 2}{answer}"
-        lists = {name: tuple(items) for name, items in self._lists.items()}
-        return Reply(text=text, reasoning=reasoning, **self._fields, **lists, **fields)
+        fields.update(self._fields)
+        fields.update((name, tuple(items)) for name, items in self._lists.items())
+        return Reply(text=text, reasoning=reasoning, **fields)
 
 
 def _merged(old: Route | None, new: Route) -> Route:
@@ -334,7 +336,5 @@ class Stream:
     def __del__(self) -> None:
         # A stream that nobody read: its connection must not stay open until the server gives up.
         if getattr(self, "_state", "done") in ("open", "reading"):
-            try:
+            with contextlib.suppress(Exception):  # the interpreter may be going down; nobody could catch it
                 self.close()
-            except Exception:  # noqa: BLE001, S110 (the interpreter may be going down; nobody can catch this)
-                pass

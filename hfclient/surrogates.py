@@ -1,4 +1,4 @@
-"""Joins the halves of a character that two tokens share.
+"""Text as JavaScript sees it, in UTF-16 units: counting them, and joining a character's halves that two tokens share.
 
 JSON may cut a character outside the basic plane into ``"\\ud83d"`` and ``"\\ude00"``, and servers written in JavaScript
 do so at a token's end. A Python string then holds halves that nothing can encode or print.
@@ -6,7 +6,19 @@ do so at a token's end. A Python string then holds halves that nothing can encod
 
 from __future__ import annotations
 
-__all__ = ["SurrogateJoiner", "mend_surrogates"]
+__all__ = ["SurrogateJoiner", "mend_surrogates", "skip_utf16", "utf16_length"]
+
+
+def utf16_length(text: str) -> int:
+    """Return the length of *text* as JavaScript counts it: two for a character outside the basic plane."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def skip_utf16(text: str, units: int) -> str:
+    """Return *text* without its first *units* UTF-16 units; it may then begin with half of a character."""
+    if text.isascii():
+        return text[units:]
+    return text.encode("utf-16-le", "surrogatepass")[2 * units :].decode("utf-16-le", "surrogatepass")
 
 
 def mend_surrogates(text: str) -> str:
@@ -17,9 +29,9 @@ def mend_surrogates(text: str) -> str:
 class SurrogateJoiner:
     """Mends a text that comes in pieces: a first half at a piece's end waits in ``held`` for the next piece.
 
-        >>> joiner = SurrogateJoiner()
-        >>> joiner.feed("x\\ud83d"), joiner.feed("\\ude00y"), joiner.finish()
-        ('x', '😀y', '')
+    >>> joiner = SurrogateJoiner()
+    >>> joiner.feed("x\\ud83d"), joiner.feed("\\ude00y"), joiner.finish()
+    ('x', '😀y', '')
     """
 
     __slots__ = ("held",)

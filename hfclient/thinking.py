@@ -65,8 +65,8 @@ def _possible_start(text: str, tag: str) -> int:
 def split_thinking(text: str) -> tuple[str, str]:
     """Return ``(answer, reasoning)`` of a whole text; an unclosed span is reasoning to the end.
 
-        >>> split_thinking("<think>6 x 7</think>42")
-        ('42', '6 x 7')
+    >>> split_thinking("<think>6 x 7</think>42")
+    ('42', '6 x 7')
     """
     splitter = ThinkSplitter()
     pieces = splitter.feed(text) + splitter.finish()

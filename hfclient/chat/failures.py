@@ -15,9 +15,9 @@ from hfclient.errors import (
     ModelGone,
     NotAChatServer,
     NotFoundError,
-    PermissionDeniedError,
     RateLimitError,
     RequestTooLargeError,
+    ServerError,
 )
 
 __all__ = ["HOW_TO_LOG_IN", "not_a_chat_server", "refine"]
@@ -25,10 +25,10 @@ __all__ = ["HOW_TO_LOG_IN", "not_a_chat_server", "refine"]
 HOW_TO_LOG_IN = (
     "chatting needs the session cookies of a logged-in browser: open the site, log in, copy the cookies "
     "'hf-chat' and 'token' from the browser's storage, and pass Client(cookies={\"hf-chat\": ..., \"token\": ...}) "
-    "or set HFCLIENT_COOKIE to \"hf-chat=...; token=...\""
+    'or set HFCLIENT_COOKIE to "hf-chat=...; token=..."'
 )
 
-_PLAIN = (APIStatusError, NotFoundError, PermissionDeniedError)  # not a CloudflareChallenge, say
+_PLAIN = (APIStatusError, NotFoundError, ServerError)  # not a CloudflareChallenge, say
 _E = TypeVar("_E", bound=APIStatusError)
 
 
@@ -54,8 +54,10 @@ def refine(error: APIStatusError) -> HFClientError:
         return _as(RequestTooLargeError, error, f"{text} (10 MB a file, and the server limits the sum of all)")
     if error.status == 429:
         return _limit(error)
-    if error.status in (403, 404, 405, 501) and (error.body or "").lstrip().startswith("<") and type(error) in _PLAIN:
-        return not_a_chat_server(error.url, error.body[:200] if error.body else None)
+    # A chat-ui says why in JSON; a page, or a bare "Not Found", comes from something else (or from a wrong base path).
+    body = (error.body or "").lstrip()
+    if error.status in (404, 405, 501) and not body.startswith("{") and type(error) in _PLAIN:
+        return not_a_chat_server(error.url, body[:200] or None)
     return error
 
 

@@ -76,7 +76,9 @@ def _not_empty(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidInputError("the prompt holds half of a character (a lone surrogate), which UTF-8 cannot carry") from None
+        raise InvalidInputError(
+            "the prompt holds half of a character (a lone surrogate), which UTF-8 cannot carry"
+        ) from None
     return text
 
 

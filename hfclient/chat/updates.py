@@ -40,7 +40,7 @@ from hfclient.events import (
     WebSearch,
 )
 from hfclient.frames import LineFramer, excerpt
-from hfclient.surrogates import SurrogateJoiner, mend_surrogates
+from hfclient.surrogates import SurrogateJoiner, mend_surrogates, utf16_length
 from hfclient.thinking import ThinkSplitter
 
 __all__ = ["UpdateDecoder", "parse_update"]
@@ -74,6 +74,10 @@ class UpdateDecoder:
         """The error that the server reported inside the stream; raised at its end, because more may follow."""
         self.ended = False
         """A final answer, ``finished`` or a durable question came: the run is over, whatever follows."""
+        self.text_units = 0
+        """UTF-16 units of ``stream`` tokens taken so far, tags and all: how the resume log is lined up."""
+        self.others = 0
+        """How many updates of other types were taken, keep-alives not counted."""
 
     def feed(self, data: bytes) -> list[AnyEvent]:
         """Return the events of the lines that *data* completes.
@@ -95,28 +99,38 @@ class UpdateDecoder:
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._feed_lines(block, events)
             return events
+        # A block without bytes or escapes beyond the basic plane has one unit per character.
+        plain = block.isascii() and b"\\ud" not in block
+        units = 0
         thinking = self._thinking
         kind: type[Token] | type[Reasoning] = Reasoning if thinking.inside else Token
         for line in lines:
             text = line.token
             if "\0" in text:  # the server pads tokens to 16 characters
                 text = text.replace("\0", "")
+            units += len(text) if plain else utf16_length(text)
             if "<" in text or thinking.held:
                 self._add_text(text, events)
                 kind = Reasoning if thinking.inside else Token
             elif text:
                 events.append(kind(text))
+        self.text_units += units
         return events
 
-    def finish(self) -> list[AnyEvent]:
-        """Return the events of a last line without its end, and what was held back of the text."""
+    def end_of_body(self) -> list[AnyEvent]:
+        """Return the events of a last line without its end; half a line is dropped, `check_end` tells of it."""
         events: list[AnyEvent] = []
         rest = self._framer.finish()
         if rest.strip():
             try:
                 self._feed_lines(rest, events)
             except ProtocolError:
-                self._tail_is_broken = True  # half a line: the connection broke; check_end says so
+                self._tail_is_broken = True
+        return events
+
+    def finish(self) -> list[AnyEvent]:
+        """Return the events of a last line without its end, and what was held back of the text."""
+        events = self.end_of_body()
         self._add_text(self._halves.finish(), events)
         for inside, piece in self._thinking.finish():
             events.append(Reasoning(piece) if inside else Token(piece))
@@ -134,8 +148,18 @@ class UpdateDecoder:
                 self.error.message or f"the generation failed with status {self.error.status_code}",
                 status_code=self.error.status_code,
             )
-        if not self.ended or self._tail_is_broken:
+        if not self.complete:
             raise StreamInterrupted("the answer ended before the server said that it was complete")
+
+    @property
+    def complete(self) -> bool:
+        """Whether the body ended where an answer may end."""
+        return (self.ended or self.error is not None) and not self._tail_is_broken
+
+    def drop_line(self) -> None:
+        """Forget the beginning of a line whose rest will not come."""
+        self._framer.finish()
+        self._tail_is_broken = False
 
     def _feed_lines(self, block: bytes, events: list[AnyEvent]) -> None:
         for line in block.split(b"\n"):
@@ -146,18 +170,23 @@ class UpdateDecoder:
     def add(self, update: Any, events: list[AnyEvent]) -> None:
         """Append the events of one decoded update: what the resume log holds is the same."""
         match update:
-            case {"type": "stream", "token": str(token), **extra}:
+            case {"type": "stream", "token": str(token)}:
                 before = len(events)
-                self._add_text(self._mended(token.replace("\0", "")), events)
-                if extra:
+                token = token.replace("\0", "")
+                self.text_units += utf16_length(token)
+                self._add_text(self._mended(token), events)
+                if len(update) > 2:
+                    extra = {key: value for key, value in update.items() if key not in ("type", "token")}
                     for event in events[before:]:
                         event.extra = extra
             case {"type": "reasoning", "subtype": "stream", "token": str(token)}:
+                self.others += 1
                 if text := self._mended(token):
                     events.append(Reasoning(text))
             case {"type": "status", "status": "keepAlive"}:
                 pass
             case _:
+                self.others += 1
                 event = parse_update(update, file_url=self._file_url)
                 self._note(event)
                 events.append(event)
@@ -200,10 +229,10 @@ def _parse_line(line: bytes) -> Any:
 def parse_update(update: Any, *, file_url: Callable[[str], str] | None = None) -> AnyEvent:
     """Return the event for one decoded update; what fits no shape becomes an `Unknown`, never an exception.
 
-        >>> parse_update({"type": "title", "title": "Hello"})
-        Title(title='Hello')
-        >>> parse_update({"type": "weather", "sky": "blue"})
-        Unknown(type='weather', raw={'type': 'weather', 'sky': 'blue'})
+    >>> parse_update({"type": "title", "title": "Hello"})
+    Title(title='Hello')
+    >>> parse_update({"type": "weather", "sky": "blue"})
+    Unknown(type='weather', raw={'type': 'weather', 'sky': 'blue'})
     """
     if not isinstance(update, dict):
         return Unknown("", {"value": update})

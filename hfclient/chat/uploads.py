@@ -63,7 +63,7 @@ def _part(file: FileLike) -> Part:
         if not isinstance(content, bytes):
             raise InvalidInputError("open the file in binary mode: open(path, 'rb')")
         name = getattr(file, "name", "")
-        return _build(os.path.basename(name) if isinstance(name, str) else "", content)
+        return _build(Path(name).name if isinstance(name, str) else "", content)
     raise InvalidInputError(f"a file is a path, bytes, an open binary file or (name, bytes), not {type(file).__name__}")
 
 

@@ -89,7 +89,9 @@ class Request:
         return cls(method="GET", url=url, headers={"Accept": "application/json"}, retryable=True, **fields)
 
     @classmethod
-    def with_json(cls, method: str, url: str, data: Any, *, headers: Mapping[str, str] | None = None, **fields: Any) -> Request:
+    def with_json(
+        cls, method: str, url: str, data: Any, *, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> Request:
         """Return a request with *data* as its JSON body."""
         return cls(
             method=method,

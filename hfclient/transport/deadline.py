@@ -7,6 +7,7 @@ four clocks, and a `Deadline` tells a transport before each read how long it may
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from attrs import Attribute, field, frozen
 
@@ -15,9 +16,11 @@ from hfclient.errors import InvalidInputError, TransportTimeout
 __all__ = ["Deadline", "Timeouts"]
 
 
-def _positive(instance: object, attribute: Attribute[float | None], value: float | None) -> None:
+def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
     if value is not None and not (isinstance(value, (int, float)) and value > 0):
-        raise InvalidInputError(f"Timeouts.{attribute.name} must be a positive number of seconds or None, not {value!r}")
+        raise InvalidInputError(
+            f"Timeouts.{attribute.name} must be a positive number of seconds or None, not {value!r}"
+        )
 
 
 @frozen(kw_only=True)
@@ -40,11 +43,12 @@ class Timeouts:
 class Deadline:
     """The clocks of one call, started when it is made."""
 
-    __slots__ = ("_cause", "_content_at", "_flowing", "_stream", "_total_at", "timeouts")
+    __slots__ = ("_cause", "_content_at", "_flowing", "_idle", "_stream", "_total_at", "timeouts")
 
     def __init__(self, timeouts: Timeouts, *, stream: bool = False) -> None:
         self.timeouts = timeouts
         self._stream = stream
+        self._idle = timeouts.idle
         self._total_at = None if timeouts.total is None else time.monotonic() + timeouts.total
         self._cause = "total"
         self.begin_attempt()
@@ -63,6 +67,13 @@ class Deadline:
         """The first content is there: ``first_token`` has been kept."""
         self._content_at = None
 
+    def wind_down(self, *, idle: float, total: float) -> None:
+        """Wait at most *idle* seconds for each further byte and *total* for all: what is left is worth no more."""
+        end = time.monotonic() + total
+        self._total_at = end if self._total_at is None else min(end, self._total_at)
+        self._idle = idle
+        self._flowing = True
+
     def connect_wait(self) -> float | None:
         """Return how long connecting may take."""
         return self._least("connect", self.timeouts.connect)
@@ -73,7 +84,7 @@ class Deadline:
         Raises:
             TransportTimeout: A deadline has passed already.
         """
-        return self._least("idle", self.timeouts.idle if self._flowing or not self._stream else None)
+        return self._least("idle", self._idle if self._flowing or not self._stream else None)
 
     def remaining(self) -> float | None:
         """Return what is left of ``total``, never below zero; None if it is unlimited."""

@@ -109,10 +109,10 @@ def _json(body: bytes) -> Any:
 def message_in(data: Any) -> str | None:
     """Return the human sentence in an error object of any known shape, or None.
 
-        >>> message_in({"error": {"message": "too long", "code": 400}})
-        'too long'
-        >>> message_in({"detail": [{"loc": ["body", "x"], "msg": "field required"}]})
-        'body.x: field required'
+    >>> message_in({"error": {"message": "too long", "code": 400}})
+    'too long'
+    >>> message_in({"detail": [{"loc": ["body", "x"], "msg": "field required"}]})
+    'body.x: field required'
     """
     if isinstance(data, str):
         return data.strip() or None

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import http.cookiejar
 import io
 import os
 import socket
+import ssl
 import threading
 import weakref
 from collections.abc import Mapping
@@ -124,7 +126,7 @@ class _Body:
     def read_some(self) -> bytes:
         try:
             data: bytes = self._raw.read1(_READ_SIZE, decode_content=True)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
             if self._aborted:
                 raise Cancelled("the answer was cancelled while it was being read") from None
             _translate(exc, self._deadline)
@@ -188,7 +190,7 @@ class PlainTransport:
                 allow_redirects=False,
                 **settings,
             )
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
             _translate(exc, deadline)
         finally:
             _call.deadline = None
@@ -233,7 +235,7 @@ def _new_session() -> requests.Session:
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     # Cookies are the business of `Credentials`: a jar of requests' own would send a cookie along to another host.
-    session.cookies.set_policy(requests.cookies.cookielib.DefaultCookiePolicy(allowed_domains=[]))
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     return session
 
 
@@ -250,24 +252,42 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+_NEVER_SENT = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.ProxyError,
+    requests.exceptions.ConnectTimeout,
+    ssl.SSLCertVerificationError,
+)
+
+
 def _translate(exc: Exception, deadline: Deadline) -> NoReturn:
     """Raise our own exception for one of requests', urllib3's or the socket's."""
     chain = _chain(exc)
     for cause in chain:
         if isinstance(cause, HFClientError):
             raise cause from None
-    if isinstance(exc, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidHeader)):
+    if isinstance(
+        exc, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidHeader)
+    ):
         raise InvalidInputError(f"the request cannot be sent: {type(exc).__name__}") from exc
+    sent = not any(isinstance(cause, _NEVER_SENT) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
-        raise deadline.expired() from exc
-    if any(isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)) for cause in chain):
+        timeout = deadline.expired()
+        timeout.sent = sent
+        raise timeout from exc
+    if any(
+        isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)) for cause in chain
+    ):
         raise ProtocolError("the answer's compression is broken") from exc
     if any(isinstance(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)) for cause in chain):
-        raise ConnectError(f"TLS failed: {_reason(chain)}") from exc
+        raise ConnectError(f"TLS failed: {_reason(chain)}", sent=sent) from exc
     if any(isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain):
-        raise ConnectError(f"the proxy failed: {_reason(chain)}") from exc
-    if isinstance(exc, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)):
-        raise ConnectError(f"the connection failed: {_reason(chain)}") from exc
+        raise ConnectError(f"the proxy failed: {_reason(chain)}", sent=sent) from exc
+    if isinstance(
+        exc, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+    ):
+        raise ConnectError(f"the connection failed: {_reason(chain)}", sent=sent) from exc
     raise exc
 
 

@@ -11,13 +11,21 @@ import platform
 import random
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urljoin
 
 from attrs import Attribute, field, frozen
 
 from hfclient._version import __version__
 from hfclient.credentials import Credentials, origin_of
-from hfclient.errors import APIStatusError, ConnectError, HFClientError, InvalidInputError, TransportError, TransportTimeout
+from hfclient.errors import (
+    APIStatusError,
+    ConnectError,
+    HFClientError,
+    InvalidInputError,
+    TransportError,
+    TransportTimeout,
+)
 from hfclient.transport.base import Request, Response, Transport
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.failures import error_for, safe_url
@@ -28,7 +36,7 @@ _log = logging.getLogger("hfclient")
 _REDIRECTS = 5
 
 
-def _not_negative(instance: object, attribute: Attribute[float], value: float) -> None:
+def _not_negative(instance: object, attribute: Attribute[Any], value: Any) -> None:
     if not (isinstance(value, (int, float)) and value >= 0):
         raise InvalidInputError(f"Retry.{attribute.name} must not be negative: {value!r}")
 
@@ -37,7 +45,8 @@ def _not_negative(instance: object, attribute: Attribute[float], value: float) -
 class Retry:
     """When and how often a request that may be repeated is repeated.
 
-    Reads may, and inference before its first token; a chat turn is never sent twice.
+    Reads may, and inference before its first token. Everything else, a chat turn above all, is repeated only while
+    nothing can have reached the server.
 
     Attributes:
         attempts: At most so many tries in all; 1 never repeats.
@@ -65,7 +74,7 @@ class Retry:
                 return None
         elif not isinstance(error, ConnectError):
             return None
-        wait = min(self.longest, self.backoff * 2 ** (attempt - 2))
+        wait = min(self.longest, self.backoff * 2.0 ** (attempt - 2))
         return wait * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
 
 
@@ -86,7 +95,7 @@ class Session:
         credentials: Credentials,
         *,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 (immutable)
-        retry: Retry = Retry(),  # noqa: B008 (immutable)
+        retry: Retry = Retry(),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.transport = transport
@@ -115,7 +124,8 @@ class Session:
                 error.attempts = attempt
                 if isinstance(error, TransportError):
                     error.method, error.url = request.method, safe_url(request.url)
-                wait = self.retry.wait_before(attempt + 1, error) if request.retryable else None
+                may_repeat = request.retryable or (isinstance(error, TransportError) and not error.sent)
+                wait = self.retry.wait_before(attempt + 1, error) if may_repeat else None
                 left = deadline.remaining()
                 if wait is None or (left is not None and wait >= left):
                     if isinstance(error, APIStatusError) and request.refine is not None:
@@ -137,7 +147,10 @@ class Session:
             response.close()
             request = request.at(target)
         raise APIStatusError(
-            f"more than {_REDIRECTS} redirects", status=response.status, method=request.method, url=safe_url(request.url)
+            f"more than {_REDIRECTS} redirects",
+            status=response.status,
+            method=request.method,
+            url=safe_url(request.url),
         )
 
     def _open(self, request: Request, deadline: Deadline) -> Response:

@@ -1,0 +1,223 @@
+"""A conversation as the server tells it: messages, the tree they form, and which of them is the answer to what.
+
+Reference: docs/protocol/huggingchat ("messages and the tree").
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from hfclient.errors import ProtocolError
+from hfclient.thinking import split_thinking
+from hfclient.types import ConversationInfo, Message, Model, PromptExample, StoredFile, User
+
+__all__ = [
+    "ConversationState",
+    "find_answer",
+    "newest_leaf",
+    "parse_conversation",
+    "parse_conversation_info",
+    "parse_model",
+    "parse_user",
+    "path_to",
+]
+
+
+@frozen
+class ConversationState:
+    """A conversation as it stood when it was read.
+
+    Attributes:
+        id: Of the conversation, or of a share.
+        title, model, system_prompt: As the server has them.
+        messages: All messages of the tree, in order of creation.
+        root_id: The system message at the root, if there is one.
+    """
+
+    id: str
+    title: str
+    model: str
+    system_prompt: str
+    messages: tuple[Message, ...]
+    root_id: str | None = None
+
+
+def parse_conversation(data: Any) -> ConversationState:
+    """Return the conversation in a decoded answer.
+
+    Raises:
+        ProtocolError: It is no conversation.
+    """
+    if not isinstance(data, Mapping) or not isinstance(data.get("messages"), list):
+        raise ProtocolError("the server sent something else than a conversation", frame=str(data)[:200])
+    messages = tuple(_parse_message(item) for item in data["messages"] if isinstance(item, Mapping))
+    return ConversationState(
+        id=str(data.get("id") or ""),
+        title=str(data.get("title") or ""),
+        model=str(data.get("model") or data.get("modelId") or ""),
+        system_prompt=str(data.get("preprompt") or ""),
+        messages=messages,
+        root_id=data.get("rootMessageId") or None,
+    )
+
+
+def _parse_message(item: Mapping[str, Any]) -> Message:
+    content = str(item.get("content") or "")
+    role = str(item.get("from") or "")
+    # A user's own text may quote the tags; only what a model wrote is split.
+    answer, reasoning = split_thinking(content) if role == "assistant" else (content, "")
+    ancestors = item.get("ancestors") or []
+    return Message(
+        id=str(item.get("id") or ""),
+        role=role,
+        content=answer,
+        reasoning=str(item.get("reasoning") or "") or reasoning,
+        parent_id=str(ancestors[-1]) if ancestors else None,
+        children=tuple(map(str, item.get("children") or ())),
+        files=tuple(_parse_files(item.get("files") or ())),
+        created_at=_time(item.get("createdAt")),
+        updated_at=_time(item.get("updatedAt")),
+        interrupted=item.get("interrupted") is True,
+        generation_id=item.get("generationId") or None,
+        finished=role != "assistant" or _is_finished(item),
+        raw=dict(item),
+    )
+
+
+def _parse_files(files: Iterable[Any]) -> Iterable[StoredFile]:
+    for file in files:
+        if isinstance(file, Mapping):
+            yield StoredFile(str(file.get("name") or ""), str(file.get("mime") or ""), str(file.get("value") or ""))
+        elif isinstance(file, str):  # before May 2024: a bare hash
+            yield StoredFile("", "", file)
+
+
+def _is_finished(item: Mapping[str, Any]) -> bool:
+    if item.get("interrupted") is not None:  # true: stopped; false: finished; absent: running or failed
+        return True
+    updates = [update for update in item.get("updates") or () if isinstance(update, Mapping)]
+    return any(
+        update.get("type") == "finalAnswer"
+        or (update.get("type") == "status" and update.get("status") in ("error", "finished"))
+        for update in updates
+    )
+
+
+def _time(value: Any) -> datetime.datetime | None:
+    if isinstance(value, datetime.datetime):
+        return value
+    if not isinstance(value, str):
+        return None
+    try:
+        return datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+
+
+def newest_leaf(state: ConversationState) -> str | None:
+    """Return the end of the path through the newest message: where the server's own page would go on.
+
+    None for a conversation without messages.
+    """
+    if not state.messages:
+        return None
+    by_id = {message.id: message for message in state.messages}
+    leaf = state.messages[-1]
+    seen = set()
+    while leaf.id not in seen:
+        seen.add(leaf.id)
+        child = next((by_id[child] for child in reversed(leaf.children) if child in by_id), None)
+        if child is None:
+            break
+        leaf = child
+    return leaf.id
+
+
+def path_to(state: ConversationState, leaf_id: str | None) -> list[Message]:
+    """Return the messages from the root to *leaf_id*, root first: what the model is shown."""
+    by_id = {message.id: message for message in state.messages}
+    path: list[Message] = []
+    step = by_id.get(leaf_id or "")
+    while step is not None and step not in path:
+        path.append(step)
+        step = by_id.get(step.parent_id or "")
+    return path[::-1]
+
+
+def find_answer(
+    state: ConversationState, generation_id: str, *, parent_id: str | None = None, text: str | None = None
+) -> Message | None:
+    """Return the assistant message that a run wrote, or None if the server never saw that run.
+
+    Servers before July 2026 do not keep generation ids; there the newest answer to *text* below *parent_id* is it.
+    """
+    for message in reversed(state.messages):
+        if message.generation_id == generation_id and message.role == "assistant":
+            return message
+    if any(message.generation_id for message in state.messages):
+        return None
+    by_id = {message.id: message for message in state.messages}
+    for message in reversed(state.messages):
+        asked = by_id.get(message.parent_id or "")
+        if (
+            message.role == "assistant"
+            and asked is not None
+            and parent_id is not None
+            and asked.parent_id == parent_id
+            and (text is None or asked.content == text.replace("\r\n", "\n"))
+        ):
+            return message
+    return None
+
+
+def parse_conversation_info(item: Any) -> ConversationInfo:
+    """Return an entry of the list of conversations; raises `ProtocolError` if it has no id."""
+    if not isinstance(item, Mapping) or not (item.get("id") or item.get("_id")):
+        raise ProtocolError("the list of conversations holds an entry without an id", frame=str(item)[:200])
+    return ConversationInfo(
+        id=str(item.get("id") or item.get("_id")),
+        title=str(item.get("title") or ""),
+        model=str(item.get("model") or item.get("modelId") or ""),
+        updated_at=_time(item.get("updatedAt")),
+    )
+
+
+def parse_model(item: Any) -> Model:
+    """Return an entry of the list of models; raises `ProtocolError` if it has no id.
+
+    Older servers say ``tools`` and ``reasoning`` where newer ones say ``supportsTools`` and ``supportsReasoning``.
+    """
+    if not isinstance(item, Mapping) or not item.get("id"):
+        raise ProtocolError("the list of models holds an entry without an id", frame=str(item)[:200])
+    examples = [example for example in item.get("promptExamples") or () if isinstance(example, Mapping)]
+    return Model(
+        id=str(item["id"]),
+        display_name=str(item.get("displayName") or item["id"]),
+        description=str(item.get("description") or ""),
+        multimodal=bool(item.get("multimodal")),
+        accepted_mimetypes=tuple(map(str, item.get("multimodalAcceptedMimetypes") or ())),
+        supports_tools=bool(item.get("supportsTools", item.get("tools"))),
+        supports_reasoning=bool(item.get("supportsReasoning", item.get("reasoning"))),
+        is_router=bool(item.get("isRouter")),
+        system_prompt=str(item.get("preprompt") or ""),
+        prompt_examples=tuple(
+            PromptExample(str(example.get("title") or ""), str(example.get("prompt") or "")) for example in examples
+        ),
+        raw=dict(item),
+    )
+
+
+def parse_user(item: Any) -> User | None:
+    """Return who the server takes the caller for; None for nobody."""
+    if not isinstance(item, Mapping) or not item.get("id"):
+        return None
+    return User(
+        id=str(item["id"]),
+        username=item.get("username") or item.get("name") or None,
+        email=item.get("email") or None,
+        avatar_url=item.get("avatarUrl") or None,
+    )

@@ -1,0 +1,157 @@
+"""One chat-ui as a caller sees it: the session to it, its paths, and what it has told about itself."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import evolve
+
+from hfclient.chat import superjson
+from hfclient.chat.endpoints import Endpoints
+from hfclient.chat.failures import HOW_TO_LOG_IN, not_a_chat_server
+from hfclient.chat.messages import parse_model
+from hfclient.errors import BadRequestError, CredentialsError, ModelNotFound, ProtocolError
+from hfclient.events import AnyEvent
+from hfclient.transport import Request, Response, Session, Timeouts
+from hfclient.types import Model
+
+__all__ = ["ChatService"]
+
+_LOGIN_HOSTS = ("huggingface.co", "hf.co")
+_MODELS_FRESH = 60.0  # seconds: what the server's own Cache-Control says
+
+
+class ChatService:
+    """What conversations and lists share. Threads may share it too.
+
+    Args:
+        session: The way to the network.
+        base_url: The server's base URL.
+        on_event: Called with every event of every stream.
+    """
+
+    def __init__(
+        self, session: Session, base_url: str, *, on_event: Callable[[AnyEvent], object] | None = None
+    ) -> None:
+        self.session = session
+        self.endpoints = Endpoints(base_url)
+        self.on_event = on_event
+        self._models: tuple[float, list[Model]] | None = None
+
+    @property
+    def wants_login(self) -> bool:
+        """Whether this server is known to let nobody chat without a login."""
+        return urlsplit(self.endpoints.origin).hostname in _LOGIN_HOSTS
+
+    def send(self, request: Request) -> Response:
+        """Send *request* with a session cookie; see :meth:`need_session`."""
+        self.need_session()
+        return self.session.send(request)
+
+    def need_session(self) -> None:
+        """Make sure that there is a session cookie to write with, an anonymous one if that will do.
+
+        Raises:
+            CredentialsError: This server wants a login and there is no cookie. Nothing was sent.
+        """
+        credentials = self.session.credentials
+        if not credentials.has_session:
+            if self.wants_login:
+                have = "a token alone reads and lists but cannot chat; " if credentials.token else ""
+                raise CredentialsError(f"HuggingChat needs a login: {have}{HOW_TO_LOG_IN}")
+            credentials.start_anonymous_session()
+
+    def read(self, request: Request) -> Any:
+        """Return what the server answers, decoded from superjson.
+
+        Reading works without a cookie: with a token as its user, else as nobody.
+
+        Raises:
+            NotAChatServer: What answered is no chat-ui.
+        """
+        credentials = self.session.credentials
+        if not credentials.has_session and not credentials.token and not self.wants_login:
+            credentials.start_anonymous_session()  # so that what is listed is what the same client creates
+        response = self.session.send(request)
+        try:
+            data = response.json()
+            return superjson.decode(data)
+        except (ProtocolError, ValueError) as error:
+            raise not_a_chat_server(response.url, getattr(error, "frame", None)) from None
+
+    def timeouts(self, given: Timeouts | None) -> Timeouts:
+        """Return *given* or the client's own."""
+        return given or self.session.timeouts
+
+    # Models
+
+    def models(self, *, fresh: bool = False) -> list[Model]:
+        """Return the LLMs that the server offers, its default first; asked for at most once a minute."""
+        now = time.monotonic()
+        if fresh or self._models is None or now - self._models[0] > _MODELS_FRESH:
+            data = self.read(self.endpoints.models())
+            if not isinstance(data, list):
+                raise not_a_chat_server(self.endpoints.models().url, str(data)[:200])
+            self._models = (now, [parse_model(item) for item in data])
+        return list(self._models[1])
+
+    def default_model(self) -> Model:
+        """Return the LLM that the server would choose."""
+        models = self.models()
+        if not models:
+            raise ModelNotFound("the server offers no models", status=0)
+        return models[0]
+
+    def model(self, name: str) -> Model:
+        """Return the LLM called *name*: its id in any case, the id's last part, or its label.
+
+        Raises:
+            ModelNotFound: There is none; ``suggestions`` holds the nearest names.
+        """
+        models = self.models()
+        wanted = name.strip().lower()
+        names: tuple[Callable[[Model], str], ...] = (
+            lambda model: model.id.lower(),
+            lambda model: model.id.lower().rpartition("/")[2],
+            lambda model: model.display_name.lower(),
+        )
+        for name_of in names:
+            found = [model for model in models if name_of(model) == wanted]
+            if len(found) == 1:
+                return found[0]
+        raise _no_model(name, models)
+
+    def explain_refused_model(self, name: str, error: BadRequestError) -> None:
+        """Raise the error that names the nearest models, if the server refused *name* because it has no such LLM."""
+        if not any(model.id == name for model in self.models(fresh=True)):
+            raise _no_model(name, self.models(), error) from error
+
+
+def _no_model(name: str, models: list[Model], error: BadRequestError | None = None) -> ModelNotFound:
+    ids = [model.id for model in models]
+    near = difflib.get_close_matches(name.lower(), [i.lower() for i in ids], n=3, cutoff=0.4)
+    last_parts = {i.lower().rpartition("/")[2]: i for i in ids}
+    near_last = difflib.get_close_matches(name.lower().rpartition("/")[2], list(last_parts), n=3, cutoff=0.6)
+    found = list(dict.fromkeys([i for i in ids if i.lower() in near] + [last_parts[part] for part in near_last]))
+    shown = ", ".join(found or ids[:5])
+    hint = (
+        f"did you mean {shown}?" if found else f"this server offers {shown or 'none'}{' ...' if len(ids) > 5 else ''}"
+    )
+    missing = ModelNotFound(
+        f"there is no model {name!r} here; {hint}",
+        status=error.status if error else 0,
+        method=error.method if error else None,
+        url=error.url if error else None,
+    )
+    missing.model = name
+    missing.suggestions = tuple(found)
+    return missing
+
+
+def shorter(timeouts: Timeouts, remaining: float | None) -> Timeouts:
+    """Return *timeouts* with what is left of the total, for a request that continues another one."""
+    return timeouts if remaining is None else evolve(timeouts, total=max(remaining, 0.001))

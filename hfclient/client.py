@@ -1,0 +1,246 @@
+"""`Client`: the roof. It wires a session to the chat wing and the inference wing and holds the defaults; no more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
+from hfclient.chat.messages import parse_user
+from hfclient.chat.prompts import PromptLike
+from hfclient.chat.stream import OnClose
+from hfclient.chat.uploads import FileLike
+from hfclient.credentials import Credentials, find_cookies, find_token
+from hfclient.errors import InvalidInputError
+from hfclient.events import AnyEvent
+from hfclient.inference import InferenceClient
+from hfclient.transport import Retry, Session, Timeouts, Transport
+from hfclient.transport.plain import PlainTransport
+from hfclient.types import User
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from hfclient.local import LocalServer
+
+__all__ = ["Client"]
+
+HUGGING_CHAT = "https://huggingface.co/chat"
+HUB = "https://huggingface.co"
+ROUTER = "https://router.huggingface.co/v1"
+
+TransportLike: TypeAlias = "Transport | str | None"
+
+
+class Client:
+    """A session with HuggingChat (or any chat-ui) and with Hugging Face inference.
+
+    Making one sends nothing, opens nothing and reads at most one small file; a client at the top of a module is fine.
+    Threads may share it, a forked child may go on with it, and it pickles as its configuration.
+
+        client = Client()                          # HF_TOKEN, HFCLIENT_COOKIE
+        client = Client("http://localhost:3000")   # a self-hosted chat-ui, anonymous session
+        client = Client.local()                    # the embedded server with a small real model
+
+    Args:
+        base_url: The chat server. None takes ``HFCLIENT_BASE_URL`` from the environment, or HuggingChat.
+        token: A Hub token; None looks for ``HF_TOKEN`` and huggingface_hub's own file; ``""`` uses none. One that was
+            found rather than given goes to Hugging Face's own sites only.
+        cookies: The chat server's cookies, as a mapping or as the text of a Cookie header; None looks for
+            ``HFCLIENT_COOKIE``.
+        transport: ``"requests"`` (the default), ``"curl_cffi"``, or an object with the methods of `Transport`.
+        impersonate: A browser such as ``"chrome"`` for sites behind a bot check; selects curl_cffi (extra: impersonate).
+        timeouts: Deadlines for every call that has none of its own.
+        retry: How often what may be repeated is repeated.
+        proxy: URL of a proxy; None follows the environment.
+        headers: Sent with every request. Credentials do not belong here: these headers go to every host.
+        inference_url: Base URL of the inference service: the Hugging Face router, or any OpenAI-compatible server.
+        hub_url: Base URL of the Hub; None takes ``HF_ENDPOINT``, or huggingface.co.
+        bill_to: Organisation that pays for inference.
+        on_event: Called with every event of every stream, before the stream's reader gets it.
+
+    Raises:
+        InvalidInputError: A URL or an option cannot work.
+        CredentialsError: A token or cookie is malformed.
+        MissingDependencyError: Impersonation was asked for and curl_cffi is not installed.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        token: str | None = None,
+        cookies: Mapping[str, str] | str | None = None,
+        transport: TransportLike = None,
+        impersonate: str | None = None,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 (immutable)
+        retry: Retry = Retry(),  # noqa: B008 (immutable)
+        proxy: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        inference_url: str | None = None,
+        hub_url: str | None = None,
+        bill_to: str | None = None,
+        on_event: Callable[[AnyEvent], object] | None = None,
+    ) -> None:
+        self.base_url = (base_url or os.environ.get("HFCLIENT_BASE_URL") or HUGGING_CHAT).rstrip("/")
+        self.inference_url = (inference_url or ROUTER).rstrip("/")
+        self.hub_url = (hub_url or os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+        for name in headers or {}:
+            if name.lower() in ("authorization", "cookie"):
+                raise InvalidInputError(
+                    f"{name} in headers would go to every host; use token= or cookies=, which go where they belong"
+                )
+        found, explicit = find_token(token)
+        credentials = Credentials(
+            token=found,
+            explicit=explicit,
+            cookies=find_cookies(cookies),
+            chat_url=self.base_url,
+            token_urls=[self.inference_url, self.hub_url],
+        )
+        self._session = Session(
+            _transport(transport, impersonate, proxy), credentials, timeouts=timeouts, retry=retry, headers=headers
+        )
+        self._chat = ChatService(self._session, self.base_url, on_event=on_event)
+        self._bill_to = bill_to
+        self._on_event = on_event
+        self._inference: InferenceClient | None = None
+        self._server: LocalServer | None = None
+
+    @classmethod
+    def local(cls, *, upstream: str | None = None, database: str | None = None, **options: Any) -> Self:
+        """Return a client of an embedded server that runs in this process (extra: local).
+
+        The server speaks chat-ui's protocol; its answers come from SmolLM2-135M-Instruct, a small real model that runs
+        on any CPU. `close` (or leaving a ``with``) ends both.
+
+        Args:
+            upstream: Base URL of an OpenAI-compatible API to answer instead of the small model.
+            database: File that keeps the conversations; None keeps them until the client is closed.
+            options: Further arguments of `Client`, without *base_url*.
+
+        Raises:
+            MissingDependencyError: The packages of the extra are not installed.
+            LocalServerError: The model's weights are missing, or the server could not start.
+        """
+        from hfclient.local import LocalServer  # behind an extra: a plain client must not need it
+
+        server = LocalServer(upstream=upstream, database=database).start()
+        try:
+            options = {"token": "", "inference_url": server.upstream_url, **options}
+            client = cls(server.url, **options)
+        except BaseException:
+            server.close()
+            raise
+        client._server = server
+        return client
+
+    def __repr__(self) -> str:
+        return f"<Client {self._chat.endpoints.origin}>"
+
+    # The chat wing
+
+    def chat(
+        self,
+        prompt: PromptLike,
+        *,
+        model: str | None = None,
+        system_prompt: str | None = None,
+        temporary: bool = False,
+        files: Iterable[FileLike] = (),
+        timeouts: Timeouts | None = None,
+        on_close: OnClose = "stop",
+    ) -> ChatStream:
+        """Ask in a fresh conversation and return the stream of the answer; ``stream.conversation`` goes on from there.
+
+            print(client.chat("Why is the sky blue?").text)
+
+        Args:
+            prompt: The text, or a list of role/content messages.
+            model: LLM to ask; None takes the server's default.
+            system_prompt: System prompt; None takes the model's own.
+            temporary: Delete the conversation when the stream has ended.
+            files: Paths, bytes, open binary files or ``(name, bytes)``; each at most 10 MB.
+            timeouts: Deadlines of this turn; None takes the client's.
+            on_close: What leaving the stream early does: ``"stop"`` the generation, or ``"detach"`` and let it run.
+
+        Raises:
+            HFClientError: As `Conversation.create` and `Conversation.send` do.
+        """
+        conversation = self.conversation(model=model, system_prompt=system_prompt)
+        conversation.temporary = temporary
+        return conversation.send(prompt, files=files, timeouts=timeouts, on_close=on_close)
+
+    def conversation(
+        self,
+        id: str | None = None,
+        *,
+        model: str | None = None,
+        system_prompt: str | None = None,
+    ) -> Conversation:
+        """Return a conversation: a new one, or with *id* an existing one. Nothing is sent yet."""
+        return Conversation(self._chat, id, model=model, system_prompt=system_prompt)
+
+    def restore(self, state: dict[str, Any]) -> Conversation:
+        """Return the conversation that `Conversation.to_dict` described, in this or another process."""
+        return Conversation.from_dict(self._chat, state)
+
+    @property
+    def conversations(self) -> Conversations:
+        """The conversations on the server: iterate, ``list``, ``get``, ``delete``, ``delete_all``."""
+        return Conversations(self._chat)
+
+    @property
+    def models(self) -> Models:
+        """The LLMs of the chat server: iterate, ``list``, ``get`` by name."""
+        return Models(self._chat)
+
+    def whoami(self) -> User | None:
+        """Return who the chat server takes this client for; None for an anonymous session or a login that expired.
+
+        Reference: GET {base}/api/v2/user
+        """
+        return parse_user(self._chat.read(self._chat.endpoints.user()))
+
+    # The inference wing
+
+    @property
+    def inference(self) -> InferenceClient:
+        """The client for text and image models."""
+        if self._inference is None:
+            self._inference = InferenceClient(
+                self._session, base_url=self.inference_url, bill_to=self._bill_to, on_event=self._on_event
+            )
+        return self._inference
+
+    # Ending
+
+    def close(self) -> None:
+        """Close idle connections, and the embedded server if there is one. Streams that are being read go on."""
+        self._session.close()
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _transport(given: TransportLike, impersonate: str | None, proxy: str | None) -> Transport:
+    if given is not None and not isinstance(given, str):
+        if impersonate or proxy:
+            raise InvalidInputError("a transport object brings its own proxy and impersonation")
+        return given
+    if given not in (None, "requests", "curl_cffi"):
+        raise InvalidInputError(f'transport is "requests", "curl_cffi" or an object, not {given!r}')
+    if given == "requests" and impersonate:
+        raise InvalidInputError('impersonation needs transport="curl_cffi"')
+    if given == "curl_cffi" or impersonate:
+        from hfclient.transport.impersonate import ImpersonateTransport  # costs 100 ms that a plain client need not pay
+
+        return ImpersonateTransport(impersonate or "chrome", proxy=proxy)
+    return PlainTransport(proxy=proxy)

@@ -1,0 +1,111 @@
+"""A scripted model for the examples of the documentation: an OpenAI-compatible server that always says the same.
+
+`start` puts it behind ``Client.local()``, so that an example can be run exactly as it stands on its page.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+MODEL = "SmolLM2-135M-Instruct"
+ANSWERS = {
+    "Why is the sky blue?": "Because air scatters blue light more than red.",
+    "Write a limerick about rain.": "There once was a cloud in the sky.",
+    "What is the capital of France?": "Paris.",
+    "And of Italy?": "Rome.",
+    "What is 6 times 7?": "<think>6 times 7 is 42.</think>42.",
+    "Count to ten.": "one two three four five six seven eight nine ten",
+}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path.endswith("/models"):
+            self._answer("application/json", json.dumps({"object": "list", "data": [{"id": MODEL}]}).encode())
+        else:
+            self._answer("application/json", b'{"status":"ok"}')
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = asked["messages"][-1]["content"]
+        fails = prompt == "fail in the middle"
+        text = "The first half" if fails else ANSWERS.get(prompt, f"You said: {prompt}")
+        if not asked.get("stream"):
+            message = {"role": "assistant", "content": text}
+            body = {"model": MODEL, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+            self._answer("application/json", json.dumps(body).encode())
+            return
+        words = text.split(" ")
+        chunks: list[dict[str, Any]] = [
+            {"choices": [{"index": 0, "delta": {"content": word if i == 0 else " " + word}, "finish_reason": None}]}
+            for i, word in enumerate(words)
+        ]
+        if fails:
+            chunks.append({"error": {"message": "the model ran out of memory", "code": 500}})
+        else:
+            chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+            usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(words)}
+            usage["total_tokens"] = sum(usage.values())
+            chunks.append({"choices": [], "usage": usage})
+        lines = [f"data: {json.dumps({'model': MODEL, **chunk})}\n\n" for chunk in chunks]
+        self._answer("text/event-stream", "".join([*lines, "data: [DONE]\n\n"]).encode())
+
+    def _answer(self, content_type: str, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class ScriptedModel:
+    """The server, and ``Client.local`` bent to it while it runs."""
+
+    def __enter__(self) -> ScriptedModel:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Bent(ScriptedModel):
+    """The same, and ``Client.local()`` is answered by it; clients that were made are closed at the end."""
+
+    def __enter__(self) -> Bent:
+        super().__enter__()
+        from hfclient import Client
+
+        self._original = Client.__dict__["local"]
+        self._clients: list[Any] = []
+
+        def local(cls: type[Client], **options: Any) -> Client:
+            client = self._original.__func__(cls, **{"upstream": self.url, **options})
+            self._clients.append(client)
+            return client
+
+        Client.local = classmethod(functools.wraps(self._original.__func__)(local))  # type: ignore[assignment,method-assign]
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        from hfclient import Client
+
+        for client in self._clients:
+            client.close()
+        Client.local = self._original  # type: ignore[method-assign]
+        super().__exit__(*exc_info)

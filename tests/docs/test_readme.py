@@ -1,0 +1,100 @@
+"""What README and the documentation say is what happens. (Sphinx runs the examples of the pages; see tox.ini, docs.)"""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hfclient.cli.app import app
+from tests.docs.scripted import Bent
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.rst"))]
+
+
+def test_readme_script_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The README's first script runs as it stands and prints the four answers."""
+    (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    with Bent():
+        exec(compile(script, "README.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "Because air scatters blue light more than red.\n" in said
+    assert "There once was a cloud in the sky." in said
+    assert said.endswith("Paris.\nRome.\n")
+
+
+def test_readme_script_is_the_example() -> None:
+    """The README's first script and examples/first_script.py are the same."""
+    (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example = (ROOT / "examples" / "first_script.py").read_text("utf-8")
+    assert example.endswith(script)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_command_lines_parse(path: Path) -> None:
+    """Every ``hfclient ...`` line that the documentation shows has commands and options that exist."""
+    for line in re.findall(
+        r"^(?: {3})?\$ .*?(hfclient (?:chat|models|serve).*)$", path.read_text("utf-8"), re.MULTILINE
+    ):
+        words = shlex.split(line.partition(" | ")[0], comments=True)
+        app.commands[words[1]].make_context(words[1], words[2:])
+
+
+def test_readme_commands_exist() -> None:
+    """The environments of tox that README and CI name are there, and plain tox runs all of them but demo."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(ROOT / "tox.ini", "utf-8")
+    plain = re.split(r"[,\s]+", config["tox"]["env_list"].strip())
+    for name in re.findall(r"tox -e (\w+)", README):
+        assert f"testenv:{name}" in config or name.startswith("py")
+    sections = {name.partition(":")[2] for name in config.sections() if name.startswith("testenv:")}
+    assert sections - set(plain) == {"demo"}
+
+
+def test_links_of_readme_lead_somewhere() -> None:
+    """Every relative link of the README is a file of the project."""
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_map_names_every_room() -> None:
+    """Every module and package at the top of hfclient stands in the README's map of the house."""
+    house = README.partition("## A map of the house")[2]
+    for entry in (ROOT / "hfclient").iterdir():
+        if entry.name.startswith(("_", ".")) or entry.suffix == ".typed":
+            continue
+        assert f"`{entry.name}{'/' if entry.is_dir() else ''}`" in house, entry.name
+
+
+def test_examples_compile() -> None:
+    """The examples are valid Python and import nothing that is not there."""
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        compile(path.read_text("utf-8"), str(path), "exec")
+
+
+def test_flask_example_streams() -> None:
+    """The Flask example answers with server-sent events, and with JSON where the prompt cannot work."""
+    code = (
+        "import sys; sys.path.insert(0, 'examples')\n"
+        "from tests.docs.scripted import Bent\n"
+        "with Bent():\n"
+        "    import flask_sse\n"
+        "    test = flask_sse.app.test_client()\n"
+        "    good = test.get('/ask?prompt=And+of+Italy%3F')\n"
+        "    assert good.mimetype == 'text/event-stream'\n"
+        "    print(good.get_data(as_text=True))\n"
+        "    bad = test.get('/ask')\n"
+        "    print(bad.status_code, bad.json['error'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
+    )
+    assert 'data: {"event": "Token", "text": "Rome."}' in done.stdout
+    assert "502 InvalidInputError" in done.stdout

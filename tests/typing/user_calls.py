@@ -1,0 +1,130 @@
+"""The calls that users write, as mypy sees them. Never run: `tox -e type` checks this file and nothing imports it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typing_extensions import assert_never, assert_type
+
+from hfclient import (
+    ChatStream,
+    Client,
+    Conversation,
+    ConversationInfo,
+    HFClientError,
+    InferenceClient,
+    Message,
+    Model,
+    RateLimitError,
+    Reply,
+    Retry,
+    Stream,
+    Timeouts,
+    TransportTimeout,
+    User,
+    errors,
+    events,
+)
+
+
+def clients() -> None:
+    Client()
+    Client("http://localhost:3000")
+    Client("http://localhost:3000", token="hf_x", cookies={"hf-chat": "x"}, proxy=None)
+    Client(cookies="hf-chat=x; token=y", impersonate="chrome")
+    Client(timeouts=Timeouts(total=10), retry=Retry(attempts=1), headers={"X-Trace": "1"})
+    Client(inference_url="http://localhost:8080/v1", bill_to="my-org")
+    Client(on_event=print)
+    assert_type(Client.local(), Client)
+    assert_type(Client.local(upstream="http://localhost:8080/v1", database="chats.sqlite3"), Client)
+    with Client() as client:
+        assert_type(client, Client)
+
+
+def chats(client: Client) -> None:
+    assert_type(client.chat("hi"), ChatStream)
+    assert_type(client.chat("hi").text, str)
+    assert_type(client.chat("hi", model="org/name", system_prompt="Be terse.").result(), Reply)
+    client.chat([{"role": "system", "content": "Be terse."}, {"role": "user", "content": "hi"}], temporary=True)
+    client.chat("look", files=["cat.png", Path("dog.png"), b"bytes", ("note.txt", b"bytes")])
+    with client.chat("hi", on_close="detach") as stream:
+        assert_type(stream, ChatStream)
+        assert_type(stream.conversation, Conversation)
+        assert_type(stream.partial, Reply)
+        for event in stream:
+            assert_type(event, events.AnyEvent)
+        for piece in stream.iter_text():
+            assert_type(piece, str)
+        stream.cancel()
+
+
+def conversations(client: Client) -> None:
+    conversation = client.conversation(model="org/name", system_prompt="Be terse.")
+    assert_type(conversation.create(), Conversation)
+    assert_type(conversation.fetch_message_id(), str)
+    assert_type(conversation.send("hi"), ChatStream)
+    assert_type(conversation.ask("hi", timeouts=Timeouts(total=5)), Reply)
+    assert_type(conversation.messages(), list[Message])
+    assert_type(client.restore(conversation.to_dict()), Conversation)
+    assert_type(client.conversation(conversation.id), Conversation)
+    for info in client.conversations:
+        assert_type(info, ConversationInfo)
+        assert_type(client.conversations.get(info.id), Conversation)
+    for model in client.models:
+        assert_type(model, Model)
+    assert_type(client.models.get("name").supports_tools, bool)
+    assert_type(client.whoami(), User | None)
+
+
+def inference(client: Client) -> None:
+    assert_type(client.inference, InferenceClient)
+    stream: Stream = client.inference.chat("hi", model="Qwen/Qwen3-8B")
+    assert_type(stream.result(), Reply)
+    assert_type(stream.text, str)
+    client.inference.chat([{"role": "user", "content": "hi"}], model="Qwen/Qwen3-8B", temperature=0.2, max_tokens=10)
+
+
+def every_event(event: events.AnyEvent) -> str:
+    """The union is complete: a match over all classes leaves nothing."""
+    match event:
+        case events.Token(text) | events.Reasoning(text) | events.FinalAnswer(text):
+            return text
+        case events.Title(title):
+            return title
+        case events.Status(status) | events.ReasoningStatus(status):
+            return status
+        case events.ToolCall(uuid, name):
+            return uuid + name
+        case events.ToolResult(uuid) | events.ToolError(uuid) | events.ToolProgress(uuid) | events.ToolEta(uuid):
+            return uuid
+        case events.WebSearch(message):
+            return message
+        case events.Sources(sources):
+            return ", ".join(source.link for source in sources)
+        case events.File(name):
+            return name
+        case events.Route(route):
+            return route
+        case events.Elicitation(elicitation_id) | events.ElicitationResolved(elicitation_id):
+            return elicitation_id
+        case events.Usage(total_tokens=total):
+            return str(total)
+        case events.Finish(reason):
+            return reason
+        case events.Unknown(kind):
+            return kind
+        case _:
+            assert_never(event)
+
+
+def failures(client: Client) -> None:
+    try:
+        client.chat("hi").result()
+    except RateLimitError as error:
+        assert_type(error.retry_after, float | None)
+        assert_type(error.scope, str | None)
+    except TransportTimeout as error:
+        assert_type(error.deadline, str | None)
+    except HFClientError as error:
+        assert_type(error.partial, Reply | None)
+        assert_type(errors.from_dict(error.to_dict()), HFClientError)

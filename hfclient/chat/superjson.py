@@ -226,9 +226,8 @@ class _Decoder:
             return _NUMBERS.get(value, value) if isinstance(value, str) else value
         if kind == "set" and isinstance(value, list):
             return self._keep_rows(value, lambda: set(value))
-        if kind == "map" and isinstance(value, list):
-            if all(isinstance(row, list) and len(row) == 2 for row in value):
-                return self._keep_rows(value, lambda: {row[0]: row[1] for row in value})
+        if kind == "map" and isinstance(value, list) and all(isinstance(row, list) and len(row) == 2 for row in value):
+            return self._keep_rows(value, lambda: {row[0]: row[1] for row in value})
         return value
 
     def _keep_rows(self, rows: list[Any], build: Callable[[], Any]) -> Any:
@@ -276,7 +275,7 @@ def encode(value: Any) -> dict[str, Any]:
     """Return *value* as a superjson document of plain JSON types.
 
     Takes None, bool, int, float, str, lists, tuples, dicts (with keys that are no strings: a ``map``), sets, `bytes`,
-    `datetime.datetime` (without a time zone: UTC), :class:`ObjectId` and :data:`UNDEFINED`. One object in several
+    `datetime.datetime` (without a time zone: UTC; milliseconds are what the wire keeps), :class:`ObjectId` and :data:`UNDEFINED`. One object in several
     places is written out in each and noted in ``referentialEqualities``; a cycle becomes null there.
 
         >>> encode({"at": datetime.datetime(2026, 8, 21, tzinfo=datetime.timezone.utc)})["meta"]["values"]

@@ -1,0 +1,95 @@
+"""Properties of superjson: what goes in comes out, and nothing a stranger sends does worse than a ProtocolError."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfclient.chat.superjson import decode, encode, loads
+from hfclient.errors import ProtocolError
+
+KEYS = st.text(st.sampled_from("ab.\\0é"), max_size=4)
+DATES = st.datetimes(timezones=st.just(datetime.timezone.utc)).map(
+    lambda date: date.replace(microsecond=date.microsecond // 1000 * 1000)  # what the wire keeps
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.binary(max_size=4)
+    | DATES
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(KEYS, inner, max_size=4)
+        | st.dictionaries(st.integers(), inner, max_size=3)
+        | st.sets(st.integers() | st.text(max_size=3) | DATES, max_size=4)
+    ),
+    max_leaves=20,
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=15,
+)
+TYPES = st.sampled_from(
+    ["Date", "undefined", "bigint", "number", "set", "map", "regexp", "URL", "Error", "?"]
+) | st.lists(st.sampled_from(["custom", "typed-array", "Uint8Array", "ObjectId", "class"]), max_size=3)
+PATHS = st.text(st.sampled_from("ab.\\01"), max_size=6)
+TREES = st.recursive(
+    JSON | st.tuples(TYPES).map(list),
+    lambda inner: st.dictionaries(PATHS, inner, max_size=4) | st.tuples(TYPES, inner).map(list),
+    max_leaves=15,
+)
+EQUALITIES = st.dictionaries(PATHS, st.lists(PATHS, max_size=3), max_size=3)
+DOCUMENTS = st.fixed_dictionaries(
+    {"json": JSON},
+    optional={
+        "meta": st.fixed_dictionaries(
+            {},
+            optional={
+                "values": TREES,
+                "referentialEqualities": JSON
+                | EQUALITIES
+                | st.tuples(st.lists(PATHS, max_size=3), EQUALITIES).map(list),
+                "v": st.sampled_from([0, 1, 2, "1", None]),
+            },
+        )
+        | JSON
+    },
+)
+
+
+@given(VALUES)
+def test_what_is_encoded_decodes_to_itself(value):
+    """decode(encode(x)) == x for everything that Python and superjson both have, through real JSON text."""
+    assert decode(json.loads(json.dumps(encode(value)))) == value
+
+
+@given(VALUES)
+def test_encoding_gives_plain_json(value):
+    """A document holds nothing but JSON types, and loads takes it as text and as bytes."""
+    text = json.dumps(encode(value), ensure_ascii=False, allow_nan=False)
+    assert loads(text) == loads(text.encode())
+
+
+@given(DOCUMENTS)
+def test_any_document_decodes_or_is_a_protocol_error(document):
+    """No annotation, path or equality that a stranger can write raises anything else."""
+    with contextlib.suppress(ProtocolError):
+        decode(document)
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60) | DOCUMENTS.map(json.dumps))
+def test_any_bytes_load_or_are_a_protocol_error(document):
+    """No bytes at all raise anything else."""
+    with contextlib.suppress(ProtocolError):
+        loads(document)

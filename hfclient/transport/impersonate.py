@@ -1,0 +1,252 @@
+"""The transport that looks like a browser: libcurl by way of curl_cffi, for sites behind a bot check.
+
+How it reads is told in `multi.py`. Each multi handle has one owner at a time and holds one connection; when a body has
+been read to its end, its multi handle waits here for the next request to the same origin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import threading
+import urllib.request
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+from hfclient.credentials import origin_of
+from hfclient.errors import InvalidInputError, MissingDependencyError, Unsupported
+from hfclient.transport.base import Request, Response
+from hfclient.transport.deadline import Deadline
+from hfclient.transport.failures import safe_url
+from hfclient.transport.multi import NEEDED, Multi, Sink, Transfer, Upload
+
+__all__ = ["ImpersonateTransport"]
+
+_IDLE_HANDLES = 64  # as many connections are kept as by the plain transport
+_NO_CONNECT_LIMIT_MS = 2_000_000_000  # libcurl's own limit of 300 s must not come before ours
+_BUFFER = 64 * 1024
+_URL_SAFE = "!#$%&'()*+,/:;=?@[]~"  # as requests does: what is quoted already stays as it is
+
+
+def _load() -> Any:
+    """Return the package curl_cffi if it is there and has what `multi.py` drives (0.15 and 0.16 have)."""
+    try:
+        import curl_cffi
+    except ImportError as exc:
+        raise MissingDependencyError(
+            'impersonate= needs the package curl_cffi: pip install "hfclient[impersonate]"'
+        ) from exc
+    package: Any = curl_cffi  # its private parts have no types
+    missing = [name for name in NEEDED if not hasattr(package.lib, name)]
+    if missing:
+        raise MissingDependencyError(
+            f"curl_cffi {package.__version__} has no {missing[0]}; hfclient works with curl_cffi 0.15 and 0.16: "
+            'pip install -U "hfclient[impersonate]"'
+        )
+    return package
+
+
+class ImpersonateTransport:
+    """Carries requests with libcurl, in the shape that a browser gives them: TLS handshake, HTTP/2, order of headers.
+
+    Any number of threads may use one. Nothing is opened before the first request, and after a fork the child starts
+    with connections of its own. Headers of a request win over those of the browser.
+
+    Args:
+        impersonate: The browser: a family such as ``"chrome"``, ``"firefox"``, ``"safari"`` (its newest release that
+            the installed curl_cffi knows), or one release such as ``"chrome131"``.
+        proxy: URL of a proxy for all requests; None follows the usual environment variables.
+
+    Raises:
+        MissingDependencyError: curl_cffi is not installed, or is a version without the functions that are needed.
+        InvalidInputError: The installed curl_cffi knows no such browser; the message lists those it knows.
+    """
+
+    has_browser_headers = True
+    """The session leaves its own User-Agent out: it would not fit the handshake."""
+
+    def __init__(self, impersonate: str = "chrome", *, proxy: str | None = None) -> None:
+        self._curl_cffi = _load()
+        self._impersonate = impersonate
+        self._target = _browser(self._curl_cffi, impersonate)
+        self._proxy = proxy
+        self._idle: list[Multi] = []
+        self._lock = threading.Lock()
+        _live.add(self)
+
+    def __repr__(self) -> str:
+        return f"ImpersonateTransport({self._impersonate!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"impersonate": self._impersonate, "proxy": self._proxy}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
+        """Send *request*; see `Transport.open`."""
+        _refuse_green_threads()
+        url = _full_url(request)
+        transfer = Transfer(self._curl_cffi, self._take(origin_of(url)), deadline, self._give_back)
+        try:
+            status, fields = transfer.send(lambda *sinks: self._prepare(request, url, headers, *sinks))
+        except BaseException:
+            transfer.close()
+            raise
+        return Response(
+            status, fields, transfer, method=request.method, url=safe_url(request.url), deadline=deadline
+        )
+
+    def close(self) -> None:
+        """Close idle connections; the next request opens new ones."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        del idle  # each closes its connections as it goes
+
+    def _prepare(
+        self, request: Request, url: str, headers: Mapping[str, str], curl: Any, head: Sink, body: Sink
+    ) -> Upload | None:
+        """Set up the easy handle for *request*."""
+        opt, setopt = self._curl_cffi.CurlOpt, curl.setopt
+        curl.impersonate(self._target, default_headers=True)
+        setopt(opt.URL, url)
+        # On plain http the browser profile's "HTTP/2" would ask for an upgrade in the middle of the answer.
+        setopt(opt.HTTP_VERSION, self._curl_cffi.CurlHttpVersion.V2TLS)
+        setopt(opt.NOSIGNAL, 1)
+        setopt(opt.QUICK_EXIT, 1)  # closing does not wait for a resolver that is stuck
+        setopt(opt.BUFFERSIZE, _BUFFER)
+        setopt(opt.CONNECTTIMEOUT_MS, _NO_CONNECT_LIMIT_MS)  # the deadline is kept here
+        setopt(opt.SUPPRESS_CONNECT_HEADERS, 1)
+        setopt(opt.PROXY, self._proxy or _environment_proxy(url) or "")
+        setopt(opt.NOPROXY, "")  # was looked at already
+        if url.startswith("https:"):
+            bundle = _certificates()
+            folder = Path(bundle).is_dir()
+            setopt(opt.CAPATH if folder else opt.CAINFO, bundle)
+            setopt(opt.PROXY_CAPATH if folder else opt.PROXY_CAINFO, bundle)
+        setopt(opt.HEADERDATA, head)
+        setopt(opt.WRITEDATA, body)
+        upload = None
+        lines = [b"Expect:"]
+        if request.body is not None or request.method in ("POST", "PUT", "PATCH"):
+            upload = Upload(request.body or b"")
+            setopt(opt.POST, 1)
+            setopt(opt.READDATA, upload)
+            setopt(opt.POSTFIELDSIZE_LARGE, upload.size)
+            if not upload.size:
+                setopt(opt.FRESH_CONNECT, 1)  # there is no body that would keep libcurl from sending twice
+            if not any(name.lower() == "content-type" for name in headers):
+                lines.append(b"Content-Type:")
+        if request.method == "HEAD":
+            setopt(opt.NOBODY, 1)
+        elif request.method != ("GET" if upload is None else "POST"):
+            setopt(opt.CUSTOMREQUEST, request.method)
+        for name, value in headers.items():
+            if name.lower() == "accept-encoding":
+                setopt(opt.ACCEPT_ENCODING, value)
+            else:
+                lines.append(_header_line(name, value))
+        setopt(opt.HTTPHEADER, lines)
+        return upload
+
+    def _take(self, origin: str) -> Multi:
+        with self._lock:
+            for index in range(len(self._idle) - 1, -1, -1):  # the one used last is the likeliest to be open still
+                if self._idle[index].origin == origin:
+                    return self._idle.pop(index)
+        return Multi(self._curl_cffi, origin)
+
+    def _give_back(self, multi: Multi) -> None:
+        with self._lock:
+            self._idle.append(multi)
+            surplus = self._idle.pop(0) if len(self._idle) > _IDLE_HANDLES else None
+        del surplus
+
+    def _drop(self) -> None:
+        """Forget the parent's connections without closing them."""
+        self._idle = []
+        self._lock = threading.Lock()
+
+
+_live: weakref.WeakSet[ImpersonateTransport] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for transport in list(_live):
+        transport._drop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _browser(curl_cffi: Any, name: str) -> str:
+    """Return the name that libcurl knows *name* by: the newest release of a family, or itself."""
+    known = [str(browser.value) for browser in curl_cffi.BrowserType]
+    family, _, system = name.partition("_")
+    pattern = re.compile(rf"{re.escape(family)}(\d+){re.escape('_' + system if system else '')}")
+    releases = [(int(found[1]), browser) for browser in known if (found := pattern.fullmatch(browser))]
+    target = max(releases)[1] if releases else name
+    curl = curl_cffi.Curl()
+    try:
+        if not name.isascii() or curl.impersonate(target):
+            families = sorted({re.sub(r"\d+[a-z]?(_\d+)?", "", browser) for browser in known})
+            raise InvalidInputError(
+                f"curl_cffi {curl_cffi.__version__} cannot impersonate {name!r}; it knows {', '.join(families)} (the "
+                f"newest of each) and {', '.join(known)}"
+            )
+    finally:
+        curl.close()
+    return target
+
+
+def _full_url(request: Request) -> str:
+    """Return the URL with its query, written as requests would write it."""
+    query = urlencode({key: str(value) for key, value in request.params.items() if value is not None})
+    try:
+        parts = urlsplit(request.url)
+        netloc = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
+    except ValueError as exc:
+        raise InvalidInputError(f"the request cannot be sent: {type(exc).__name__}") from exc
+    path, own = quote(parts.path or "/", safe=_URL_SAFE), quote(parts.query, safe=_URL_SAFE)
+    return urlunsplit((parts.scheme, netloc, path, "&".join(filter(None, (own, query))), ""))
+
+
+def _header_line(name: str, value: str) -> bytes:
+    line = f"{name}: {value}" if value.strip() else f"{name};"  # libcurl's way to say "empty": without, it removes it
+    if any(char in line for char in "\r\n\0") or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise InvalidInputError(f"the request cannot be sent: the header {name!r} is not allowed in HTTP")
+    try:
+        return line.encode("latin-1")
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"the request cannot be sent: the header {name!r} holds other than Latin-1") from None
+
+
+def _certificates() -> str:
+    """Return the trusted certificates, from where requests takes them too."""
+    import certifi
+
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+
+
+def _environment_proxy(url: str) -> str | None:
+    parts = urlsplit(url)
+    with contextlib.suppress(OSError):  # asking the system's settings for exceptions may look up names
+        if urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+            return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _refuse_green_threads() -> None:
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("socket"):
+        raise Unsupported(
+            "impersonate= would freeze every greenlet while it waits, because gevent cannot see into libcurl; "
+            "use the default transport (leave impersonate= out)"
+        )

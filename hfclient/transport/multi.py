@@ -1,0 +1,343 @@
+"""libcurl's *multi* interface, turned by hand: one request and the body of its answer.
+
+curl_cffi's own streams run in threads: their timeouts come seconds late, closing waits until the server speaks, a fork
+hangs, and nothing slows the server down. So libcurl is driven in the thread that reads, without any thread of its own:
+`Transfer.read_some` turns the crank (``curl_multi_perform``) and sleeps (``curl_multi_poll``) for exactly as long as
+the deadline allows. What is not asked for is not read; closing takes the transfer out of the crank at once; and
+``curl_multi_wakeup`` is the one call that another thread may make.
+
+This module is given the package curl_cffi and imports no HTTP library itself; `impersonate.py` does.
+
+Reference: https://curl.se/libcurl/c/libcurl-multi.html
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hfclient.errors import (
+    Cancelled,
+    ConnectError,
+    HFClientError,
+    InvalidInputError,
+    ProtocolError,
+    TransportError,
+)
+from hfclient.transport.base import Headers
+from hfclient.transport.deadline import Deadline
+from hfclient.transport.multipart import Multipart
+
+__all__ = ["NEEDED", "Multi", "Sink", "Transfer", "Upload"]
+
+NEEDED = (
+    "curl_multi_init",
+    "curl_multi_add_handle",
+    "curl_multi_perform",
+    "curl_multi_poll",
+    "curl_multi_info_read",
+    "curl_multi_remove_handle",
+    "curl_multi_cleanup",
+    "curl_multi_wakeup",
+    "curl_multi_setopt",
+    "read_buffer_callback",  # uploads that are read while they are sent: since 0.15
+)
+"""What is used of ``curl_cffi.lib``: private parts, so they are looked for before anything is sent."""
+
+_LONGEST_NAP = 1.0  # a signal that another thread took is noticed after so many seconds
+_READ_ABORT = 0x10000000  # CURL_READFUNC_ABORT
+
+# libcurl's error codes (https://curl.se/libcurl/c/libcurl-errors.html) by what they mean to a caller.
+_UNSUPPORTED_PROTOCOL, _TIMED_OUT, _RECV_ERROR, _BAD_ENCODING, _PROXY = 1, 28, 56, 61, 97
+_BAD_REQUEST = {3, 43}
+_PROXY_CODES = {5, _PROXY}
+_TLS_CODES = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98, 101}
+_REASONS = {
+    1: "the answer is no HTTP",
+    6: "the host's name is unknown",
+    7: "no connection to the host",
+    8: "the answer is no HTTP",
+    16: "the HTTP/2 connection failed",
+    18: "the answer ended before it was complete",
+    52: "the server closed the connection without an answer",
+    55: "sending failed",
+    56: "the connection broke",
+    65: "the connection broke while the request was being sent",
+    92: "the HTTP/2 stream was reset",
+    95: "the HTTP/3 connection failed",
+    96: "the QUIC connection failed",
+    100: "the answer's headers are too large",
+}
+
+
+class Multi:
+    """A multi handle and the connection in it. One request at a time owns it."""
+
+    __slots__ = ("handle", "lib", "origin", "pid")
+
+    def __init__(self, curl_cffi: Any, origin: str) -> None:
+        self.lib = curl_cffi.lib
+        self.origin = origin
+        self.pid = os.getpid()
+        self.handle = self.lib.curl_multi_init()
+        self.lib.curl_multi_setopt(self.handle, curl_cffi.CurlMOpt.MAXCONNECTS, curl_cffi.ffi.new("long*", 1))
+
+    def __del__(self) -> None:
+        # In a forked child the connection is the parent's: whatever were sent to close it would be read as the parent's.
+        if self.pid == os.getpid():
+            self.lib.curl_multi_cleanup(self.handle)
+
+
+class Upload:
+    """What libcurl reads the request's body from.
+
+    It cannot seek, and that is on purpose: libcurl repeats a request by itself when a connection that it took up again
+    dies without an answer, but not once it has read from a body that cannot be read twice. So nothing is sent twice.
+    """
+
+    def __init__(self, body: bytes | Multipart) -> None:
+        self.size = len(body)
+        self.error: BaseException | None = None
+        self._pieces: Iterator[bytes] = iter((body,) if isinstance(body, bytes) else body)
+        self._piece = memoryview(b"")
+
+    def read(self, limit: int) -> bytes | int:
+        try:
+            while not self._piece:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    return b""
+                self._piece = memoryview(piece)
+        except BaseException as exc:  # noqa: BLE001 (it cannot pass through libcurl; Transfer raises it)
+            self.error = exc
+            return _READ_ABORT
+        data, self._piece = self._piece[:limit], self._piece[limit:]
+        return bytes(data)
+
+
+class Sink:
+    """What libcurl writes to: ``write`` is the append of a list, so that no Python function of ours runs below C."""
+
+    __slots__ = ("__weakref__", "items", "write")
+
+    def __init__(self) -> None:
+        self.items: list[bytes] = []
+        self.write: Callable[[bytes], None] = self.items.append
+
+
+class Transfer:
+    """One request on its way, and then the body of its answer.
+
+    Nothing that libcurl holds on to leads back here, so dropping the last reference closes the connection.
+    """
+
+    def __init__(self, curl_cffi: Any, multi: Multi, deadline: Deadline, give_back: Callable[[Multi], None]) -> None:
+        self._lib, self._ffi, self._info = curl_cffi.lib, curl_cffi.ffi, curl_cffi.CurlInfo
+        self._multi: Multi | None = multi
+        self._deadline = deadline
+        self._give_back = give_back
+        self._head, self._body = Sink(), Sink()
+        self._upload: Upload | None = None
+        self._seen = self._block = 0  # how far the header lines have been looked at; where their block begins
+        self._running, self._active = self._ffi.new("int*"), self._ffi.new("int*")
+        self._over = self._aborted = self._sent = False
+        self._error: BaseException | None = None
+        self._lock = threading.Lock()
+        self._curl = curl_cffi.Curl()
+        _live.add(self)
+
+    # Sending
+
+    def send(self, prepare: Callable[[Any, Sink, Sink], Upload | None]) -> tuple[int, Headers]:
+        """Send what *prepare* puts into the easy handle; return status and headers of the answer."""
+        assert self._multi is not None
+        self._upload = prepare(self._curl, self._head, self._body)
+        if self._lib.curl_multi_add_handle(self._multi.handle, self._curl._curl):
+            raise ConnectError("the connection failed: libcurl does not take the request")
+        until = _from_now(self._deadline.connect_wait())
+        try:
+            self._turn()
+            while (found := self._headers()) is None:
+                if self._over:
+                    raise self._error or ConnectError("the connection failed: no answer")
+                just_connected = not self._sent and self._is_connected()
+                if just_connected or (self._sleep(until) and self._sent):
+                    until = _from_now(self._deadline.read_wait())
+                self._turn()
+        except TransportError as error:
+            error.sent = self._sent
+            raise
+        return found
+
+    def _is_connected(self) -> bool:
+        """Whether connection, TLS and tunnel stand, so that bytes of the request may have reached the server."""
+        seconds: float = self._curl.getinfo(self._info.PRETRANSFER_TIME)
+        self._sent = self._sent or seconds > 0
+        return self._sent
+
+    def _headers(self) -> tuple[int, Headers] | None:
+        """Return status and headers once they are complete; 1xx answers are passed over."""
+        lines = self._head.items
+        while self._seen < len(lines):
+            line = lines[self._seen].rstrip(b"\r\n")
+            self._seen += 1
+            if line:
+                continue
+            block = [raw.decode("latin-1").rstrip("\r\n") for raw in lines[self._block : self._seen - 1]]
+            self._block = self._seen
+            words = block[0].split(None, 2) if block else []
+            if len(words) > 1 and words[1].isdigit() and (status := int(words[1])) >= 200:
+                return status, Headers(_fields(block[1:]))
+        return None
+
+    # Turning the crank
+
+    def _turn(self) -> None:
+        """Let libcurl do what it can do without waiting."""
+        if self._multi is None:
+            return
+        self._lib.curl_multi_perform(self._multi.handle, self._running)
+        if not self._running[0]:
+            self._finish()
+
+    def _sleep(self, until: float | None) -> bool:
+        """Wait for the socket, not beyond *until*; True if it had something to say.
+
+        Raises:
+            TransportTimeout: *until* has passed.
+        """
+        if self._multi is None:
+            return False
+        nap = _LONGEST_NAP
+        if until is not None:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise self._deadline.expired()
+            nap = min(nap, left)
+        self._lib.curl_multi_poll(self._multi.handle, self._ffi.NULL, 0, math.ceil(nap * 1000), self._active)
+        sockets: int = self._active[0]
+        return sockets > 0
+
+    def _finish(self) -> None:
+        """Take the outcome of the transfer and let go of all that it used."""
+        assert self._multi is not None
+        message = self._lib.curl_multi_info_read(self._multi.handle, self._active)
+        code = int(message.data.result) if message != self._ffi.NULL else _RECV_ERROR
+        self._error = self._raised_below() or (self._error_for(code) if code else None)
+        self._over = True
+        multi = self._free()
+        if multi is not None and self._error is None:
+            self._give_back(multi)
+
+    def _raised_below(self) -> BaseException | None:
+        """Return what Python code raised that libcurl called: a file that cannot be read, Ctrl-C at a bad moment."""
+        if self._upload is not None and self._upload.error is not None:
+            return self._upload.error
+        stored = getattr(self._curl, "_get_callback_exception", None)  # since curl_cffi 0.16
+        found: BaseException | None = stored() if stored is not None else None
+        return found
+
+    def _error_for(self, code: int) -> HFClientError:
+        connected = self._is_connected()
+        if code == _TIMED_OUT:
+            return self._deadline.expired()
+        if code in _BAD_REQUEST or (code == _UNSUPPORTED_PROTOCOL and not connected):
+            return InvalidInputError("the request cannot be sent: the URL is not usable")
+        if code == _BAD_ENCODING:
+            return ProtocolError("the answer's compression is broken")
+        tunnel = self._curl.getinfo(self._info.HTTP_CONNECTCODE)
+        if code in _PROXY_CODES or (tunnel and tunnel // 100 != 2):
+            return ConnectError("the proxy failed" + (f": it answered with status {tunnel}" if tunnel else ""))
+        if code in _TLS_CODES:
+            # libcurl's text names the fault and, at most, the host.
+            text = self._ffi.string(self._curl._error_buffer).decode("utf-8", "replace")
+            return ConnectError(f"TLS failed: {text or f'curl error {code}'}")
+        errno = self._curl.getinfo(self._info.OS_ERRNO)
+        reason = os.strerror(errno) if errno and code == 7 else _REASONS.get(code, f"curl error {code}")
+        return ConnectError(f"the connection failed: {reason}")
+
+    def _free(self) -> Multi | None:
+        """Take the easy handle out of the multi handle and return the latter; None if that was done before."""
+        with self._lock:  # from here on abort() wakes nobody up
+            multi, self._multi = self._multi, None
+        if multi is not None and multi.pid == os.getpid():
+            self._lib.curl_multi_remove_handle(multi.handle, self._curl._curl)
+            self._curl.close()
+        return multi
+
+    # The body
+
+    def read_some(self) -> bytes:
+        pieces = self._body.items
+        until: float | None = None
+        waiting = False
+        while True:
+            if self._aborted:
+                raise Cancelled("the answer was cancelled while it was being read")
+            if pieces:
+                data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                pieces.clear()
+                self._deadline.bytes_came()
+                return data
+            if self._over or self._multi is None:
+                if self._error is not None:
+                    raise self._error
+                return b""
+            if not waiting or self._sleep(until):
+                waiting = True
+                until = _from_now(self._deadline.read_wait())
+            self._turn()
+
+    def close(self) -> None:
+        self._free()
+
+    def abort(self) -> None:
+        self._aborted = True
+        with self._lock:
+            if self._multi is not None:
+                self._lib.curl_multi_wakeup(self._multi.handle)
+
+    def __del__(self) -> None:
+        if getattr(self, "_curl", None) is not None:
+            self.close()
+
+    def _drop(self) -> None:
+        """In a forked child: forget the parent's transfer without telling libcurl, which would speak to the server."""
+        self._lock = threading.Lock()
+        self._curl._curl = None
+        self._multi = None
+        if not self._over:
+            self._over = True
+            self._error = ConnectError("the connection failed: it belongs to the process that this one was forked from")
+
+
+def _from_now(wait: float | None) -> float | None:
+    return None if wait is None else time.monotonic() + wait
+
+
+def _fields(lines: list[str]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for line in lines:
+        if line[:1] in (" ", "\t") and found:  # obsolete folding: the line goes on
+            found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}".strip())
+            continue
+        name, _, value = line.partition(":")
+        found.append((name.strip(), value.strip()))
+    return found
+
+
+_live: weakref.WeakSet[Transfer] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for transfer in list(_live):
+        transfer._drop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -102,11 +102,10 @@ class Session:
         self.credentials = credentials
         self.timeouts = timeouts
         self.retry = retry
-        self.headers = {
-            "User-Agent": f"hfclient/{__version__}; python/{platform.python_version()}",
-            "Accept": "*/*",
-            **(headers or {}),
-        }
+        self.headers = {"Accept": "*/*", **(headers or {})}
+        # A transport that looks like a browser has a User-Agent that fits its handshake: ours would give it away.
+        if not getattr(transport, "has_browser_headers", False):
+            self.headers.setdefault("User-Agent", f"hfclient/{__version__}; python/{platform.python_version()}")
 
     def send(self, request: Request) -> Response:
         """Return the answer to *request*, a 2xx.

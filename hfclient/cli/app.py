@@ -84,8 +84,8 @@ def _signals() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, old_handler in before:
-            signal.signal(number, old_handler)
+        for caught, old_handler in before:
+            signal.signal(caught, old_handler)
 
 
 # Commands
@@ -174,7 +174,7 @@ def _prompt_text(words: tuple[str, ...]) -> str:
         return " ".join(words).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if not words and sys.stdin.isatty():
         raise click.UsageError('there is no prompt: hfclient chat "Why is the sky blue?"')
-    return click.get_binary_stream("stdin").read().decode("utf-8", "replace")
+    return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What README and the documentation say is what happens. (Sphinx runs the examples of the pages; see tox.ini, docs.)"""
+"""What README and the documentation say is what happens; the examples on the pages are run by Sphinx (tox -e docs)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,93 @@
+"""The other commands, and the command as a program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import hfclient
+from tests.cli.conftest import ROOT, environment
+from tests.server import Server, plain
+
+
+def test_version_and_help(command: Any) -> None:
+    """--version tells the version; no command at all, and --help, show the commands."""
+    assert command("--version")[:2] == (0, f"hfclient, version {hfclient.__version__}\n")
+    for arguments in ([], ["--help"]):
+        code, out, _ = command(*arguments)
+        assert code == 0
+        assert all(name in out for name in ("chat", "models", "serve"))
+
+
+def test_models_as_a_table(chat_ui: Server, command: Any) -> None:
+    """One line a model, with what it can do."""
+    code, out, err = command("models", "--url", chat_ui.url)
+    assert (code, err) == (0, "")
+    assert out == ("MODEL    CAN           ABOUT\norg/one  images,tools  The first model\norg/two  reasoning\n")
+
+
+def test_models_as_json(chat_ui: Server, command: Any) -> None:
+    """With --json, one object a line."""
+    code, out, _ = command("models", "--url", chat_ui.url, "--json")
+    assert code == 0
+    assert [json.loads(text)["id"] for text in out.split("\n") if text] == ["org/one", "org/two"]
+
+
+def test_models_of_something_else(server: Server, command: Any) -> None:
+    """A URL that is no chat-ui is one clear line."""
+    server.on("*", plain(b"<html><title>Welcome</title></html>", 200, "Content-Type: text/html"))
+    code, out, err = command("models", "--url", server.url)
+    assert (code, out) == (1, "")
+    assert "chat-ui" in err
+    assert err.count("\n") == 1
+
+
+def test_serve_hands_its_options_on(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``serve`` gives its options to the library; the upstream's key comes from the environment."""
+    import hfclient.local
+
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(hfclient.local, "serve", lambda **options: given.update(options))
+    monkeypatch.setenv("HFCLIENT_UPSTREAM_KEY", "sk-1")
+    code, _, _ = command(
+        *"serve --port 4000 --upstream http://u/v1 --model m --database chats.db --base-path /chat".split()
+    )
+    assert code == 0
+    assert given == {
+        "host": "127.0.0.1",
+        "port": 4000,
+        "upstream": "http://u/v1",
+        "model": "m",
+        "database": "chats.db",
+        "api_key": "sk-1",
+        "base_path": "/chat",
+    }
+
+
+def test_without_click(tmp_path: Any) -> None:
+    """Without the extra the command says in one line how to install it."""
+    blocked = tmp_path / "click.py"
+    blocked.write_text("raise ModuleNotFoundError(\"No module named 'click'\", name='click')")
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from hfclient.cli import main; sys.exit(main())"],
+        env=environment(PYTHONPATH=f"{tmp_path}:{ROOT}"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == 'hfclient: the command line needs one more package: pip install "hfclient[cli]"\n'
+
+
+def test_key_is_not_an_option(command: Any) -> None:
+    """Secrets have no options: other users of a machine can see those."""
+    for name in ("chat", "models", "serve"):
+        out = command(name, "--help")[1]
+        assert "--token" not in out
+        assert "--api-key" not in out
+        assert "--cookie" not in out

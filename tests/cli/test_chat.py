@@ -1,0 +1,260 @@
+"""``hfclient chat``: what it sends, what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import CONVERSATION, STOP, answer, environment, line, says, start, token, unending
+from tests.server import PATIENCE, RST, Server, chunk, chunked, head, json_answer, plain
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
+
+
+def test_answer_in_a_pipe_is_bare_text(chat_ui: Server, command: Any) -> None:
+    """Without a terminal nothing but the answer goes out: no colour, no reasoning, no title."""
+    says(
+        chat_ui,
+        answer(
+            line(type="title", title="Greetings"),
+            token("<think>hm"),
+            token("</think>Hello"),
+            line(type="tool", subtype="call", uuid="u", call={"name": "echo", "parameters": {}}),
+            token(", world!"),
+        ),
+    )
+    assert command("chat", "--url", chat_ui.url, "Hi") == (0, "Hello, world!\n", "")
+
+
+def test_options_reach_the_server(chat_ui: Server, command: Any, tmp_path: Path) -> None:
+    """Model, system prompt, words and files are in what is sent."""
+    note = tmp_path / "note.txt"
+    note.write_text("remember")
+    code, _, err = command(
+        "chat", "--url", chat_ui.url, "--model", "org/two", "--system", "Be terse.", "--file", str(note), "Hi", "there"
+    )
+    assert (code, err) == (0, "")
+    by_path = {request.path: request for request in chat_ui.requests}
+    assert by_path["/conversation"].json() == {"model": "org/two", "preprompt": "Be terse."}
+    form = by_path[f"/conversation/{CONVERSATION}"].body
+    assert b'"inputs":"Hi there"' in form
+    assert b'filename="base64;note.txt"' in form
+
+
+def test_json_lines(chat_ui: Server, command: Any) -> None:
+    """With --json each event is one line of ASCII JSON, whatever characters the answer holds."""
+    says(chat_ui, answer(token("a\u2028b\u0085"), token("\U0001f600"), line(type="weather", sky="blue")))
+    code, out, _ = command("chat", "--url", chat_ui.url, "--json", "Hi")
+    found = [json.loads(text) for text in out.split("\n") if text]
+    assert code == 0
+    assert out.isascii()
+    assert [event["text"] for event in found if event["event"] == "Token"] == ["a\u2028b\u0085", "\U0001f600"]
+    assert {"event": "Unknown", "type": "weather", "raw": {"type": "weather", "sky": "blue"}} in found
+
+
+def test_no_stream(chat_ui: Server, command: Any) -> None:
+    """With --no-stream the complete answer is printed, as text or as one JSON object."""
+    assert command("chat", "--url", chat_ui.url, "--no-stream", "Hi")[:2] == (0, "Hello, world!\n")
+    code, out, _ = command("chat", "--url", chat_ui.url, "--no-stream", "--json", "Hi")
+    assert code == 0
+    assert json.loads(out)["text"] == "Hello, world!"
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_prompt_from_standard_input(chat_ui: Server, arguments: list[str]) -> None:
+    """Without a prompt, or with "-", the prompt is read from a pipe; bytes that are no UTF-8 do no harm."""
+    with start("chat", "--url", chat_ui.url, *arguments, stdin=subprocess.PIPE) as process:
+        out, err = process.communicate(b"from a \xff pipe\n", PATIENCE)
+    assert (process.returncode, out, err) == (0, b"Hello, world!\n", b"")
+    assert '"inputs":"from a \ufffd pipe\\n"'.encode() in chat_ui.last.body
+
+
+def test_prompt_is_missing(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No prompt at a terminal is a usage error in one line."""
+    monkeypatch.setattr(sys, "stdin", type("Tty", (io.StringIO,), {"isatty": lambda self: True})())
+    code, out, err = command("chat", "--url", "http://127.0.0.1:9")
+    assert (code, out) == (2, "")
+    assert err.startswith("hfclient: there is no prompt")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["chat", "--nonsense"], 2, "--nonsense"),
+        (["nonsense"], 2, "nonsense"),
+        (["chat", "--local", "--url", "http://x", "Hi"], 2, "exclude"),
+        (["chat", "--local", "--impersonate", "chrome", "Hi"], 2, "exclude"),
+        (["chat", "--timeout", "0", "--url", "http://127.0.0.1:9", "Hi"], 2, "positive"),
+        (["chat", "--url", "not a URL", "Hi"], 2, "http://"),
+        (["chat", "--url", "http://127.0.0.1:9", " "], 2, "empty"),
+        (["chat", "--url", "http://127.0.0.1:9", "--file", "/no/such/file", "Hi"], 2, "/no/such/file"),
+        (["chat", "Hi"], 1, "HFCLIENT_COOKIE"),
+        (["serve", "--port", "70000"], 2, "70000"),
+    ],
+)
+def test_calls_that_cannot_work(command: Any, arguments: list[str], code: int, told: str) -> None:
+    """A call that cannot work says so in one line, before anything is sent."""
+    ended, out, err = command(*arguments)
+    assert (ended, out) == (code, "")
+    assert err.startswith("hfclient: ")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_nobody_answers(command: Any) -> None:
+    """A refused connection is one line and exit code 1."""
+    code, out, err = command("chat", "--url", "http://127.0.0.1:9", "Hi")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+
+
+def test_unknown_model_names_the_nearest(chat_ui: Server, command: Any) -> None:
+    """A typo in --model is answered with the names that exist."""
+    chat_ui.on("/conversation", json_answer({"message": "Invalid request"}, 400))
+    code, _, err = command("chat", "--url", chat_ui.url, "--model", "org/on", "Hi")
+    assert code == 1
+    assert "org/one" in err
+
+
+def test_error_in_the_stream(chat_ui: Server, command: Any) -> None:
+    """An error in mid-answer leaves what had come, ends its line, and tells the server's text, on one line."""
+    failure = line(type="status", status="error", message="402 pay\nup", statusCode=402)
+    says(chat_ui, chunked(token("Half"), failure))
+    code, out, err = command("chat", "--url", chat_ui.url, "Hi")
+    assert (code, out) == (1, "Half\n")
+    assert err == "hfclient: 402 pay up\n"
+
+
+def test_broken_connection_is_an_error(chat_ui: Server, command: Any) -> None:
+    """An answer that breaks off and cannot be continued exits with 1 after what had come."""
+    says(chat_ui, [head(200, "Transfer-Encoding: chunked"), chunk(token("Half")), RST])
+    chat_ui.on(f"/conversation/{CONVERSATION}/stream", plain(b"{}", 404))
+    chat_ui.on(f"/api/v2/conversations/{CONVERSATION}", plain(b"{}", 404))
+    code, out, err = command("chat", "--url", chat_ui.url, "--timeout", "10", "Hi")
+    assert (code, out) == (1, "Half\n")
+    assert err.startswith("hfclient: ")
+    assert err.count("\n") == 1
+
+
+@posix
+def test_ctrl_c_stops_the_generation(chat_ui: Server) -> None:
+    """Ctrl-C in mid-answer stops the run on the server, ends the line and exits with 130."""
+    says(chat_ui, unending(token("Half")))
+    with start("chat", "--url", chat_ui.url, "Hi") as process:
+        assert process.stdout is not None
+        assert process.stdout.read(4) == b"Half"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out, err) == (130, b"\n", b"")
+    assert chat_ui.last.path == STOP
+    assert chat_ui.last.json()["seenContentLength"] == 4
+
+
+@posix
+def test_sigterm_stops_the_generation_too(chat_ui: Server) -> None:
+    """SIGTERM unwinds like Ctrl-C, with the exit code of its own."""
+    says(chat_ui, unending(token("Half")))
+    with start("chat", "--url", chat_ui.url, "Hi") as process:
+        assert process.stdout is not None
+        assert process.stdout.read(4) == b"Half"
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert chat_ui.last.path == STOP
+
+
+@posix
+def test_second_ctrl_c_leaves_at_once(chat_ui: Server) -> None:
+    """While a server takes its time to stop, a second Ctrl-C ends the process."""
+    says(chat_ui, unending(token("Half")))
+    chat_ui.on(STOP, [lambda request: stopping.stdin.close() if stopping.stdin else None, PATIENCE * 2])
+    with start("chat", "--url", chat_ui.url, "Hi", stdin=subprocess.PIPE) as stopping:
+        assert stopping.stdout is not None
+        assert stopping.stdout.read(4) == b"Half"
+        stopping.send_signal(signal.SIGINT)
+        chat_ui.wait_for(4)
+        stopping.send_signal(signal.SIGINT)
+        assert stopping.wait(PATIENCE) == 130
+
+
+@posix
+def test_reader_goes_away(chat_ui: Server) -> None:
+    """When the pipe's reader leaves (``| head``) the generation is stopped and nothing is complained about."""
+    says(chat_ui, [*chunked(token("one\n"), *[step for i in range(200) for step in (token(f"more {i}\n"), 0.01)])[:-1]])
+    with start("chat", "--url", chat_ui.url, "Hi") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"one\n"
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 141
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert chat_ui.last.path == STOP
+
+
+def test_odd_locale(chat_ui: Server) -> None:
+    """In a locale without Unicode the answer still comes, and half a character in it does no harm."""
+    says(chat_ui, answer(token("caf\u00e9 \ud83d"), token("."), text="caf\u00e9 \ud83d."))
+    env = environment(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    with start("chat", "--url", chat_ui.url, "Hi", env=env) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (0, b"")
+    assert out.startswith(b"caf")
+    assert out.endswith(b".\n")
+
+
+@posix
+def test_terminal_shows_more(chat_ui: Server, terminal: Any) -> None:
+    """At a terminal reasoning is dimmed and apart from the answer; tools and the title are told."""
+    says(
+        chat_ui,
+        answer(
+            line(type="title", title="Greetings"),
+            token("<think>hm"),
+            token("</think>Hello"),
+            line(type="tool", subtype="call", uuid="u", call={"name": "echo", "parameters": {}}),
+            token("world!"),
+        ),
+    )
+    code, shown = terminal("chat", "--url", chat_ui.url, "Hi").finish()
+    assert code == 0
+    assert shown == (
+        "\x1b[2mhm\x1b[0m\n\nHello\n\x1b[2m[tool: echo]\x1b[0m\nworld!\n\x1b[2m[title: Greetings]\x1b[0m\n"
+    )
+
+
+@posix
+def test_no_colour_when_asked(chat_ui: Server, terminal: Any) -> None:
+    """NO_COLOR keeps every escape sequence out of a terminal."""
+    says(chat_ui, answer(token("<think>hm"), token("</think>Hello"), text="<think>hm</think>Hello"))
+    code, shown = terminal("chat", "--url", chat_ui.url, "Hi", NO_COLOR="1").finish()
+    assert (code, shown) == (0, "hm\n\nHello\n")
+
+
+@posix
+def test_escape_sequences_do_not_reach_a_terminal(chat_ui: Server, terminal: Any) -> None:
+    """Control characters of an answer or an error are taken out before a terminal could obey them."""
+    failure = line(type="status", status="error", message="\x1b[2Jgone")
+    says(chat_ui, chunked(token("a\x1b]0;x\x07b"), token("\rc\n"), failure))
+    code, shown = terminal("chat", "--url", chat_ui.url, "Hi").finish()
+    assert (code, shown) == (1, "a]0;xbc\nhfclient: [2Jgone\n")
+
+
+@posix
+def test_ctrl_c_at_a_terminal_ends_the_line(chat_ui: Server, terminal: Any) -> None:
+    """The shell's prompt after Ctrl-C begins on a line of its own, though nothing was printed yet."""
+    says(chat_ui, unending(line(type="status", status="started")))
+    shell = terminal("chat", "--url", chat_ui.url, "Hi")
+    chat_ui.wait_for(3)
+    shell.process.send_signal(0)
+    import time
+
+    time.sleep(0.3)  # the request has come; now the command has to be reading
+    shell.interrupt()
+    assert shell.finish() == (130, "\n")

@@ -1,0 +1,278 @@
+"""`InferenceClient`: Hugging Face's router, or any OpenAI-compatible server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from hfclient.errors import (
+    APIStatusError,
+    BadRequestError,
+    CredentialsError,
+    HFClientError,
+    InvalidInputError,
+    ModelNotFound,
+    NotFoundError,
+    ProtocolError,
+)
+from hfclient.events import AnyEvent, Route
+from hfclient.frames import excerpt
+from hfclient.inference.catalogue import ServedModel, parse_models
+from hfclient.inference.chunks import ChunkDecoder
+from hfclient.inference.endpoints import ROUTER_URL, chat_url, is_router, model_for_provider, models_url
+from hfclient.inference.messages import Prompt, build_messages, normalised
+from hfclient.inference.stream import CompletionStream
+from hfclient.stream import Stream
+from hfclient.transport import Request, Response, Session, Timeouts
+from hfclient.transport.failures import safe_url
+
+__all__ = ["InferenceClient"]
+
+
+class InferenceClient:
+    """Asks LLMs over the chat-completions protocol. Holds no connection of its own; threads may share it.
+
+    Args:
+        session: The way to the network; its credentials decide which token goes where.
+        base_url: The router, or any OpenAI-compatible server: with or without ``/v1``, or the whole URL of its chat
+            completions.
+        bill_to: Organisation that pays, sent as ``X-HF-Bill-To`` with every request.
+        on_event: Called with every event of every stream, before the stream's reader gets it.
+
+    Raises:
+        InvalidInputError: *base_url* is no http(s) URL.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        base_url: str = ROUTER_URL,
+        bill_to: str | None = None,
+        on_event: Callable[[AnyEvent], object] | None = None,
+    ) -> None:
+        self.base_url = base_url
+        self.chat_url = chat_url(base_url)
+        self.models_url = models_url(base_url)
+        self._session = session
+        self._bill_to = bill_to
+        self._on_event = on_event
+        # Learnt from the server. Two threads may learn the same thing at once; that does no harm.
+        self._default_model: str | None = None
+        self._no_stream_options = False
+
+    def __repr__(self) -> str:
+        return f"<InferenceClient {safe_url(self.base_url)}>"
+
+    def chat(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        system_prompt: str | None = None,
+        provider: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        frequency_penalty: float | None = None,
+        presence_penalty: float | None = None,
+        logit_bias: Mapping[str, float] | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        tool_choice: str | Mapping[str, Any] | None = None,
+        parallel_tool_calls: bool | None = None,
+        reasoning_effort: str | None = None,
+        user: str | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> Stream:
+        """Return the stream of one answer; the request has been sent when this returns.
+
+            for event in inference.chat("hi", model="Qwen/Qwen3-8B"): ...
+            inference.chat([{"role": "user", "content": "hi"}], model="Qwen/Qwen3-8B", max_tokens=20).text
+
+        The request is repeated, as the session's `Retry` says, until an answer begins; never afterwards. Fields that are
+        None are not sent.
+
+        Args:
+            prompt: A question, or a list of messages (dicts with ``role`` and ``content``).
+            model: Hub id such as ``"Qwen/Qwen3-8B"``, with a provider's suffix or without. None takes the first model
+                that a server other than the router offers.
+            system_prompt: Put in front as a system message.
+            provider: Who shall serve the model: a provider's id, ``"fastest"``, ``"cheapest"``, ``"preferred"`` (your own
+                order) or ``"auto"``; router only.
+            max_tokens: Longest answer, in tokens.
+            temperature: 0 or more; 0 takes the likeliest token each time.
+            top_p: Take tokens from the likeliest that make up this share, 0 to 1.
+            frequency_penalty: -2 to 2; above 0 discourages words that came often.
+            presence_penalty: -2 to 2; above 0 discourages words that came at all.
+            logit_bias: Token id to bias.
+            logprobs: Give ``Token.logprob``.
+            top_logprobs: Give so many alternatives for each token, in ``Token.extra["logprobs"]``.
+            seed: For answers that can be repeated, where the server can.
+            stop: Text, or up to four, at which the answer ends.
+            response_format: Shape of the answer, such as ``{"type": "json_schema", ...}``.
+            tools: Functions that the model may call, as JSON schemas.
+            tool_choice: ``"auto"``, ``"none"``, ``"required"``, or a function's name.
+            parallel_tool_calls: Whether several calls may come at once.
+            reasoning_effort: ``"none"``, ``"minimal"``, ``"low"``, ``"medium"``, ``"high"`` or ``"xhigh"``; models differ.
+            user: Your own name for the user behind the call.
+            extra_body: Further fields for the root of the request; these override all others, and None removes one.
+            timeouts: Deadlines of this call.
+
+        Returns:
+            A stream; ``.text`` and ``.result()`` read all of it.
+
+        Raises:
+            InvalidInputError: The prompt is empty, something is no JSON, or no model was named and the server names none.
+            CredentialsError: The router needs a token and there is none. Nothing was sent.
+            Unsupported: *provider* with a server that is not the router.
+            ModelNotFound: Nobody serves the model.
+            APIStatusError: The server refused: `AuthenticationError`, `CreditsExhausted`, `RateLimitError`, ...
+            TransportError: No answer came.
+
+        Reference: POST {base}/v1/chat/completions
+        """
+        messages = build_messages(prompt, system_prompt)
+        self._need_credentials()
+        model = model_for_provider(self._model(model), provider, self.base_url)
+        fields = {
+            "model": model,
+            "messages": messages,
+            "stream": True,
+            "stream_options": None if self._no_stream_options else {"include_usage": True},
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "top_p": top_p,
+            "frequency_penalty": frequency_penalty,
+            "presence_penalty": presence_penalty,
+            "logit_bias": logit_bias,
+            "logprobs": logprobs,
+            "top_logprobs": top_logprobs,
+            "seed": seed,
+            "stop": stop,
+            "response_format": response_format,
+            "tools": tools or None,
+            "tool_choice": tool_choice,
+            "parallel_tool_calls": parallel_tool_calls,
+            "reasoning_effort": reasoning_effort,
+            "user": user,
+        }
+        body = normalised(fields, extra_body)
+        response = self._send(body, timeouts)
+        return CompletionStream(
+            response, ChunkDecoder(first=_route(response)), on_event=self._on_event, fields={"model": body.get("model")}
+        )
+
+    def models(self) -> list[ServedModel]:
+        """Return the LLMs that the server offers; works without a token, on the router too.
+
+        Raises:
+            ProtocolError: The answer is no list of models.
+            APIStatusError, TransportError: The server refused, or did not answer.
+
+        Reference: GET {base}/v1/models
+        """
+        return parse_models(self._session.send(Request.read(self.models_url)).json())
+
+    def _model(self, model: str | None) -> str:
+        """Return the model to ask: the one given, or the first one that the server offers."""
+        if model is not None:
+            if not isinstance(model, str) or not model.strip():
+                raise InvalidInputError("the model's name is empty")
+            return model
+        if is_router(self.base_url):
+            raise InvalidInputError('name a model: model="Qwen/Qwen3-8B"; models() lists those that the router serves')
+        if self._default_model is None:
+            try:
+                models = self.models()
+            except (NotFoundError, ProtocolError) as error:
+                raise InvalidInputError("name a model with model=: the server does not say which ones it has") from error
+            if not models:
+                raise InvalidInputError("name a model with model=: the server lists none")
+            self._default_model = models[0].id
+        return self._default_model
+
+    def _need_credentials(self) -> None:
+        if is_router(self.base_url) and "Authorization" not in self._session.credentials.headers_for(self.chat_url):
+            raise CredentialsError(
+                "Hugging Face's router needs a token: make one at https://huggingface.co/settings/tokens (with the "
+                "permission to call Inference Providers) and set HF_TOKEN, or pass token="
+            )
+
+    def _send(self, body: dict[str, Any], timeouts: Timeouts | None) -> Response:
+        request = self._request(body, timeouts)
+        try:
+            response = self._session.send(request)
+        except BadRequestError as error:
+            told = "stream_options" in f"{error.message} {error.body}"
+            if not told or "stream_options" not in body:
+                raise
+            # Servers that are strict about fields they do not know: then there are no token counts.
+            self._no_stream_options = True
+            body = {key: value for key, value in body.items() if key != "stream_options"}
+            response = self._session.send(self._request(body, timeouts))
+        if response.content_type in ("text/html", "application/xhtml+xml"):
+            page = response.read_start(4096)
+            raise ProtocolError(
+                f"{response.url} answered with an HTML page instead of a chat completion; is the URL right?",
+                frame=excerpt(page),
+            )
+        return response
+
+    def _request(self, body: dict[str, Any], timeouts: Timeouts | None) -> Request:
+        # No compression: packed answers tend to wait in somebody's buffer.
+        headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
+        if self._bill_to:
+            headers["X-HF-Bill-To"] = self._bill_to
+        model = body.get("model")
+
+        def refine(error: APIStatusError) -> HFClientError:
+            return _refined(error, model if isinstance(model, str) else None)
+
+        try:
+            return Request.with_json(
+                "POST",
+                self.chat_url,
+                body,
+                headers=headers,
+                stream=True,
+                retryable=True,
+                timeouts=timeouts,
+                refine=refine,
+            )
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+            raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
+
+
+def _route(response: Response) -> list[AnyEvent]:
+    """Return who answers, if the headers say so."""
+    headers = response.headers
+    provider = headers.get("x-inference-provider")
+    route, model = headers.get("x-router-route", ""), headers.get("x-router-model", "")
+    return [Route(route, model, provider)] if provider or route or model else []
+
+
+def _refined(error: APIStatusError, model: str | None) -> HFClientError:
+    """Return the error for a model that nobody serves, if *error* means that."""
+    unknown = error.code in ("model_not_supported", "model_not_found")
+    if error.status not in (400, 404) or not (unknown or error.message.startswith("Model not supported")):
+        return error
+    refined = ModelNotFound(
+        error.message,
+        status=error.status,
+        method=error.method,
+        url=error.url,
+        request_id=error.request_id,
+        body=error.body,
+        code=error.code,
+        attempts=error.attempts,
+    )
+    refined.model = model
+    return refined

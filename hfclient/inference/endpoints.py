@@ -1,0 +1,103 @@
+"""Where inference is asked for: URL rules and model names, as pure functions.
+
+Reference: docs/protocol/inference ("URLs", "model suffixes").
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+from hfclient.credentials import origin_of
+from hfclient.errors import InvalidInputError, Unsupported
+
+__all__ = ["ROUTER_URL", "chat_url", "is_router", "model_for_provider", "models_url"]
+
+ROUTER_URL = "https://router.huggingface.co/v1"
+"""Hugging Face's router: it picks the provider."""
+
+_CHAT = "/chat/completions"
+_SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def chat_url(base: str) -> str:
+    """Return the URL of chat completions for any of the forms in which servers state their base URL.
+
+        >>> chat_url("http://localhost:8080"), chat_url("http://h/v1/?a=b")
+        ('http://localhost:8080/v1/chat/completions', 'http://h/v1/chat/completions?a=b')
+
+    A URL that ends in ``/chat/completions`` is taken as it is: the way out for bases such as
+    ``https://api.z.ai/api/paas/v4``, where a ``/v1`` would be wrong.
+
+    Raises:
+        InvalidInputError: *base* is not an absolute http(s) URL.
+    """
+    if _path(base).endswith(_CHAT):
+        return base
+    return _with_path(base, _root(base) + _CHAT)
+
+
+def models_url(base: str) -> str:
+    """Return the URL of the list of models, for the same forms as :func:`chat_url`.
+
+        >>> models_url("https://h/v3/openai/chat/completions")
+        'https://h/v3/openai/models'
+
+    Raises:
+        InvalidInputError: *base* is not an absolute http(s) URL.
+    """
+    return _with_path(base, _root(base) + "/models")
+
+
+def _path(base: str) -> str:
+    origin_of(base)  # for its check
+    return urlsplit(base).path.rstrip("/")
+
+
+def _root(base: str) -> str:
+    """Return the path that the routes hang from."""
+    path = _path(base)
+    if path.endswith(_CHAT):
+        return path.removesuffix(_CHAT)
+    return path if path.endswith("/v1") else path + "/v1"
+
+
+def _with_path(base: str, path: str) -> str:
+    parts = urlsplit(base)
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def is_router(base: str) -> bool:
+    """Tell whether *base* is Hugging Face's router, which needs a token and knows provider suffixes."""
+    return origin_of(base) == origin_of(ROUTER_URL)
+
+
+def model_for_provider(model: str, provider: str | None, base: str) -> str:
+    """Return the model's name as the server at *base* wants it, *provider* being the router's suffix.
+
+        >>> model_for_provider("Qwen/Qwen3-8B", "cheapest", ROUTER_URL)
+        'Qwen/Qwen3-8B:cheapest'
+
+    Args:
+        model: A name with or without a suffix of its own.
+        provider: A provider's id, ``"fastest"``, ``"cheapest"``, ``"preferred"``, or None or ``"auto"`` for no suffix.
+        base: Base URL of the server.
+
+    Raises:
+        InvalidInputError: *provider* cannot be a suffix, or *model* has another one already.
+        Unsupported: The server at *base* is not the router.
+    """
+    if provider is None or provider == "auto":
+        return model
+    if not _SUFFIX.fullmatch(provider):
+        raise InvalidInputError(f"not a provider: {provider!r}; give its id, 'auto', 'fastest', 'cheapest' or 'preferred'")
+    if not is_router(base):
+        raise Unsupported(
+            f"only Hugging Face's router picks providers; for provider={provider!r} leave base_url at {ROUTER_URL}"
+        )
+    name, colon, suffix = model.rpartition(":")
+    if colon and "/" in name and "/" not in suffix:
+        if suffix != provider:
+            raise InvalidInputError(f"the model {model!r} names another provider than provider={provider!r}")
+        return model
+    return f"{model}:{provider}"

@@ -1,0 +1,46 @@
+"""JSON as servers really write it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from hfclient.surrogates import mend_surrogates
+
+__all__ = ["loads", "scrub"]
+
+_DEEPEST = 100  # levels of nesting kept of an object that nobody here understands
+
+
+def loads(data: bytes) -> Any:
+    """Return what *data* means as JSON.
+
+    Forgives what msgspec does not: lone surrogates, NaN and Infinity, raw control characters and broken UTF-8.
+    Strings in the result may hold lone surrogates; :func:`scrub` mends them.
+
+    Raises:
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    try:
+        return json.loads(data.decode("utf-8", "replace"), strict=False)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def scrub(value: Any, depth: int = _DEEPEST) -> Any:
+    """Return a JSON value with all its strings fit to be encoded; what is nested deeper than *depth* becomes ``"…"``."""
+    if isinstance(value, str):
+        return value if value.isascii() else mend_surrogates(value)
+    if isinstance(value, dict):
+        return {mend_surrogates(key): scrub(item, depth - 1) for key, item in value.items()} if depth else "…"
+    if isinstance(value, list):
+        return [scrub(item, depth - 1) for item in value] if depth else "…"
+    return value

@@ -32,6 +32,7 @@ from hfclient.transport.failures import safe_url
 __all__ = ["PlainTransport"]
 
 _READ_SIZE = 64 * 1024
+_LONGEST_HEADER = 64 * 1024
 _POOL_SIZE = 64  # connections kept per host: at least as many as a web worker has threads
 
 
@@ -79,6 +80,15 @@ class _HTTPResponse(http.client.HTTPResponse):
             _call.sock = sock
             raw = self.fp.detach()
             self.fp = io.BufferedReader(_DeadlineReader(raw, sock, _call.deadline), _READ_SIZE)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client passes over 100 only and would take 103 (Early Hints) for the answer (seen with Python 3.11).
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 < status < 200:
+                return version, status, reason
+            while self.fp.readline(_LONGEST_HEADER + 1).strip():
+                pass
 
 
 class _HTTPConnection(urllib3.connection.HTTPConnection):

@@ -30,6 +30,7 @@ __all__ = ["ImpersonateTransport"]
 _IDLE_HANDLES = 64  # as many connections are kept as by the plain transport
 _NO_CONNECT_LIMIT_MS = 2_000_000_000  # libcurl's own limit of 300 s must not come before ours
 _BUFFER = 64 * 1024
+_ENCODINGS = "gzip, deflate, br, zstd"
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"  # as requests does: what is quoted already stays as it is
 
 
@@ -146,12 +147,9 @@ class ImpersonateTransport:
             setopt(opt.NOBODY, 1)
         elif request.method != ("GET" if upload is None else "POST"):
             setopt(opt.CUSTOMREQUEST, request.method)
-        for name, value in headers.items():
-            if name.lower() == "accept-encoding":
-                setopt(opt.ACCEPT_ENCODING, value)
-            else:
-                lines.append(_header_line(name, value))
-        setopt(opt.HTTPHEADER, lines)
+        # Has libcurl unpack the answer; which encodings are asked for, the profile's header or the caller's says.
+        setopt(opt.ACCEPT_ENCODING, _ENCODINGS)
+        setopt(opt.HTTPHEADER, lines + [_header_line(name, value) for name, value in headers.items()])
         return upload
 
     def _take(self, origin: str) -> Multi:

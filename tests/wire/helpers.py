@@ -1,0 +1,39 @@
+"""What the tests of the wire have in common: requests with deadlines that a broken test notices soon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hfclient.credentials import Credentials
+from hfclient.transport import Deadline, Request, Response, Retry, Session, Timeouts, Transport
+
+PATIENT = Timeouts(connect=4, first_token=4, idle=4, total=8)
+"""Deadlines that no test here is meant to meet: they are what ends a test that hangs."""
+
+
+def send(
+    transport: Transport,
+    url: str,
+    *,
+    method: str = "GET",
+    timeouts: Timeouts = PATIENT,
+    stream: bool = False,
+    headers: Mapping[str, str] | None = None,
+    **fields: Any,
+) -> Response:
+    """Open one request on *transport* itself, without a session around it."""
+    request = Request(method=method, url=url, stream=stream, **fields)
+    return transport.open(request, {"Accept": "*/*", **(headers or {})}, Deadline(timeouts, stream=stream))
+
+
+def session_for(
+    transport: Transport,
+    credentials: Credentials | None = None,
+    *,
+    timeouts: Timeouts = PATIENT,
+    retry: Retry = Retry(attempts=1),  # noqa: B008 (immutable)
+    headers: Mapping[str, str] | None = None,
+) -> Session:
+    """A session that does not repeat anything unless it is told to."""
+    return Session(transport, credentials or Credentials(), timeouts=timeouts, retry=retry, headers=headers)

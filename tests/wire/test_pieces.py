@@ -1,0 +1,235 @@
+"""Bytes arrive as they were sent, and when they were sent, in every framing."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import zlib
+
+import pytest
+
+from hfclient.errors import ConnectError, ProtocolError
+from hfclient.transport import Transport
+from tests.server import CLOSE, LAST_CHUNK, Server, Step, chunk, chunked, delimited, gzip_pieces, head, plain
+from tests.wire.helpers import send
+
+
+def _with_length(*pieces: Step) -> list[Step]:
+    size = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
+    return [head(200, f"Content-Length: {size}"), *pieces]
+
+
+FRAMINGS = {"chunked": chunked, "delimited": delimited, "length": _with_length}
+
+
+@pytest.fixture(params=FRAMINGS)
+def framing(request: pytest.FixtureRequest):
+    return FRAMINGS[request.param]
+
+
+def test_each_piece_arrives_at_once(transport: Transport, server: Server, framing) -> None:
+    """The server sends the next piece only after the last one was handed out, so nothing waits for a full buffer."""
+    events = [threading.Event() for _ in range(3)]
+    pieces = [b'{"n":1}\n', b'{"n":2}\n{"n"', b":3}\n", b"x" * 5000]
+    steps: list[Step] = [pieces[0]]
+    for event, piece in zip(events, pieces[1:], strict=True):
+        steps += [event, piece]
+    server.on("/s", framing(*steps))
+    response = send(transport, f"{server.url}/s", stream=True)
+    got = b""
+    for expected, event in zip((1, 2, 3), events, strict=True):
+        while len(got) < sum(map(len, pieces[:expected])):
+            data = response._body.read_some()
+            assert data, "the body ended early"
+            got += data
+        assert got == b"".join(pieces[:expected])
+        event.set()
+    assert got + response.read() == b"".join(pieces)
+
+
+def test_headers_come_before_the_body(transport: Transport, server: Server) -> None:
+    """The call returns with status and headers while the body is still to come."""
+    go = threading.Event()
+    server.on("/s", [head(200, "Content-Length: 2", "X-Request-Id: r1", "Content-Type: Text/Plain; charset=x"), go, b"ok"])
+    response = send(transport, f"{server.url}/s", stream=True)
+    assert (response.status, response.request_id, response.content_type) == (200, "r1", "text/plain")
+    go.set()
+    assert response.read() == b"ok"
+
+
+def test_large_bodies_come_whole(transport: Transport, server: Server, framing) -> None:
+    """Three megabytes come through every framing unharmed."""
+    body = bytes(range(256)) * 12_000
+    server.on("/s", framing(body))
+    assert send(transport, f"{server.url}/s").read() == body
+
+
+def test_tiny_pieces(transport: Transport, server: Server, framing) -> None:
+    """A body that comes byte by byte is the same body."""
+    body = "données ☃\n".encode()
+    server.on("/s", framing(*[bytes([byte]) for byte in body]))
+    assert send(transport, f"{server.url}/s").read() == body
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_answers_without_body(transport: Transport, server: Server, status: int) -> None:
+    """An answer that has no body by its status ends at once, and its connection goes on."""
+    server.on("/s", head(status))
+    for _ in range(2):
+        response = send(transport, f"{server.url}/s")
+        assert (response.status, response.read()) == (status, b"")
+    assert server.connections == 1
+
+
+def test_head(transport: Transport, server: Server) -> None:
+    """HEAD promises a length and sends no body."""
+    server.on("/s", head(200, "Content-Length: 5"))
+    response = send(transport, f"{server.url}/s", method="HEAD")
+    assert (response.headers["content-length"], response.read()) == ("5", b"")
+
+
+def test_interim_answers_are_passed_over(transport: Transport, server: Server) -> None:
+    """100 and 103 are not the answer, and their headers not its headers."""
+    server.on("/s", head(100) + head(103, "Link: </x>", "X-Early: yes") + plain(b"ok", 200, "X-Late: yes"))
+    response = send(transport, f"{server.url}/s")
+    assert (response.status, response.read()) == (200, b"ok")
+    assert "x-late" in response.headers
+    assert "x-early" not in response.headers
+
+
+def test_repeated_and_odd_headers(transport: Transport, server: Server) -> None:
+    """Repeated headers are all there, in order; names match in any case; values may be empty or Latin-1."""
+    server.on("/s", plain(b"", 200, "Set-Cookie: a=1; Path=/", "set-cookie: b=2", "X-Empty:", "X-Name: Zo\xeb"))
+    headers = send(transport, f"{server.url}/s").headers
+    assert headers.all("Set-Cookie") == ["a=1; Path=/", "b=2"]
+    assert headers["x-empty"] == ""
+    assert headers["X-NAME"] == "Zo\xeb"
+    assert "a=1" not in repr(headers)
+
+
+def test_folded_headers(transport: Transport, server: Server) -> None:
+    """A header that goes on in the next line, as old servers write it, is one header."""
+    server.on("/s", b"HTTP/1.1 200 OK\r\nX-Long: one\r\n  two\r\nContent-Length: 0\r\n\r\n")
+    assert " ".join(send(transport, f"{server.url}/s").headers["x-long"].split()) == "one two"
+
+
+def test_query(transport: Transport, server: Server) -> None:
+    """Query values arrive as they were given, None is left out, and what is quoted already stays so."""
+    server.on("*", plain(b""))
+    params = {"a": "ä b&c=d", "n": 3, "none": None, "empty": ""}
+    send(transport, f"{server.url}/p%2Fq/r s", params=params).read()
+    assert server.last.query == {"a": "ä b&c=d", "n": "3", "empty": ""}
+    assert server.last.path == "/p%2Fq/r%20s"
+    send(transport, f"{server.url}/x?own=1", params={"more": 2}).read()
+    assert server.last.query == {"own": "1", "more": "2"}
+    send(transport, f"{server.url}").read()
+    assert server.last.target == "/"
+
+
+def test_gzip_whole(transport: Transport, server: Server) -> None:
+    """A compressed answer is unpacked."""
+    packed = gzip.compress(b'{"a": 1}' * 1000)
+    server.on("/s", plain(packed, 200, "Content-Encoding: gzip"))
+    response = send(transport, f"{server.url}/s", headers={"Accept-Encoding": "gzip"})
+    assert response.read() == b'{"a": 1}' * 1000
+    assert server.last.headers["accept-encoding"] == "gzip"
+
+
+def test_gzip_streamed(transport: Transport, server: Server, framing) -> None:
+    """Pieces that the server flushed come out one by one although they are compressed."""
+    packed, second = gzip_pieces(b"one\n", b"two\n"), threading.Event()
+    steps = framing(packed[0], second, packed[1])
+    server.on("/s", [steps[0].replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"), *steps[1:]])
+    response = send(transport, f"{server.url}/s", stream=True)
+    assert response._body.read_some() == b"one\n"
+    second.set()
+    assert response.read() == b"two\n"
+
+
+def test_deflate(transport: Transport, server: Server) -> None:
+    """The other old compression works too."""
+    server.on("/s", plain(zlib.compress(b"hello"), 200, "Content-Encoding: deflate"))
+    assert send(transport, f"{server.url}/s").read() == b"hello"
+
+
+def test_broken_gzip(transport: Transport, server: Server) -> None:
+    """Bytes that claim to be gzip and are not break the protocol, not the connection."""
+    server.on("/s", plain(b"this was never compressed", 200, "Content-Encoding: gzip"))
+    with pytest.raises(ProtocolError, match="compression"):
+        send(transport, f"{server.url}/s").read()
+
+
+def test_gzip_that_breaks_later(transport: Transport, server: Server) -> None:
+    """What came before the damage is handed out; then the error."""
+    packed = gzip_pieces(b"good\n", b"x" * 1000)
+    damaged = bytes(byte ^ 0xFF for byte in packed[1])
+    go = threading.Event()
+    server.on("/s", chunked(packed[0], go, damaged, headers=["Content-Encoding: gzip"]))
+    response = send(transport, f"{server.url}/s", stream=True)
+    assert response._body.read_some() == b"good\n"
+    go.set()
+    with pytest.raises(ProtocolError, match="compression"):
+        response.read()
+
+
+def test_truncated_gzip(transport: Transport, server: Server) -> None:
+    """A gzip body that is cut on the wire is a broken connection, as any other body."""
+    packed = gzip.compress(b"x" * 100_000)
+    server.on("/s", [head(200, "Content-Encoding: gzip", f"Content-Length: {len(packed)}"), packed[:-20], CLOSE])
+    with pytest.raises(ConnectError):
+        send(transport, f"{server.url}/s").read()
+
+
+def test_empty_gzip(transport: Transport, server: Server) -> None:
+    """An empty body that claims to be gzip is an empty body."""
+    server.on("/s", plain(b"", 200, "Content-Encoding: gzip"))
+    assert send(transport, f"{server.url}/s").read() == b""
+
+
+def test_chunk_extensions_and_trailers(transport: Transport, server: Server) -> None:
+    """Chunks may carry extensions, and trailers may follow them: neither is content."""
+    body = b"3;name=value\r\nabc\r\n" + chunk(b"def") + b"0\r\nX-Trailer: late\r\n\r\n"
+    server.on("/s", head(200, "Transfer-Encoding: chunked") + body)
+    for _ in range(2):
+        response = send(transport, f"{server.url}/s")
+        assert response.read() == b"abcdef"
+    assert server.connections == 1
+
+
+def test_body_after_its_end(transport: Transport, server: Server) -> None:
+    """Reading on at the end gives nothing, again and again; so does a body that was closed."""
+    server.on("/s", chunked(b"abc"))
+    response = send(transport, f"{server.url}/s")
+    assert response.read() == b"abc"
+    assert response._body.read_some() == b""
+    response.close()
+    response.close()
+    assert response._body.read_some() == b""
+
+
+def test_last_chunk_in_its_own_packet(transport: Transport, server: Server) -> None:
+    """The end of a chunked body is waited for after the last byte of content: only then can the connection be kept."""
+    go = threading.Event()
+    server.on("/s", [head(200, "Transfer-Encoding: chunked"), chunk(b"abc"), go, LAST_CHUNK])
+    response = send(transport, f"{server.url}/s")
+    assert response._body.read_some() == b"abc"
+    go.set()
+    assert response._body.read_some() == b""
+    send(transport, f"{server.url}/s").close()
+    assert server.connections == 1
+
+
+def test_slow_reader_holds_the_server_up(transport: Transport, server: Server) -> None:
+    """What is not read stays on the server's side: memory does not fill while the consumer thinks."""
+    sent: list[int] = []
+
+    def count(_: object) -> bytes:
+        sent.append(1)
+        return chunk(b"x" * 65536)
+
+    server.on("/s", [head(200, "Transfer-Encoding: chunked"), *[count] * 400, LAST_CHUNK])
+    response = send(transport, f"{server.url}/s")
+    response._body.read_some()
+    threading.Event().wait(0.3)
+    assert len(sent) < 300
+    assert len(response.read()) > 300 * 65536

@@ -48,7 +48,7 @@ def test_all_is_sorted_and_exists(name: str) -> None:
     """Every ``__all__`` is sorted (constants, classes, functions), without repetition, and names what is there."""
     module = importlib.import_module(name)
     names = list(getattr(module, "__all__", []))
-    assert names == sorted(set(names), key=lambda name: (not name.isupper(), not name[0].isupper(), name.lower()))
+    assert names == sorted(set(names), key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     assert [missing for missing in names if not hasattr(module, missing)] == []
 
 

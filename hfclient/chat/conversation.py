@@ -1,53 +1,34 @@
-"""`Conversation`: one HuggingChat conversation and its own line of messages.
+"""`Conversation`: one HuggingChat conversation, its messages and its branches.
 
-It knows its server but not its client, and serialises its own sends: chat-ui rewrites the whole conversation when it
-saves, so two sends at once would lose one of them.
+It knows its server but not its client. How a message leaves is `sending.py`, how its answer is read is `stream.py`.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 import uuid
-import weakref
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from hfclient.chat import superjson
 from hfclient.chat.failures import not_a_chat_server
-from hfclient.chat.messages import (
-    ConversationState,
-    find_answer,
-    newest_leaf,
-    parse_conversation,
-    path_to,
-)
+from hfclient.chat.messages import find_answer, newest_leaf, parse_conversation
 from hfclient.chat.prompts import Prompt, PromptLike, parse_prompt
-from hfclient.chat.resume import LogReader, Turn
+from hfclient.chat.sending import Sender, SendOptions
 from hfclient.chat.service import ChatService
 from hfclient.chat.stream import ChatStream, OnClose
-from hfclient.chat.updates import UpdateDecoder
-from hfclient.chat.uploads import FileLike, upload_parts
-from hfclient.errors import (
-    BadRequestError,
-    ConnectError,
-    ConversationBusy,
-    HFClientError,
-    InvalidInputError,
-    ProtocolError,
-    StreamInterrupted,
-    TransportError,
-    TransportTimeout,
-)
-from hfclient.transport import Deadline, Part, Response, Timeouts
+from hfclient.chat.tools import Answer, McpLike, OnElicitation, mcp_fields
+from hfclient.chat.tree import MessageTree
+from hfclient.chat.turn import Turn
+from hfclient.chat.uploads import FileLike, stored_part, upload_parts
+from hfclient.errors import BadRequestError, HFClientError, InvalidInputError, ProtocolError
+from hfclient.events import Elicitation
+from hfclient.transport import Part, Timeouts
 from hfclient.types import Message, Reply
 
 __all__ = ["Conversation"]
 
 _log = logging.getLogger("hfclient")
-_STOP_MARK = 5.0  # seconds in which a stop that found no run to stop would hit the next one
-_LOOKS = (0.2, 0.5, 1.0)  # pauses before looking for a message of unknown fate
 
 
 class Conversation:
@@ -57,7 +38,8 @@ class Conversation:
 
     Args:
         service: The server.
-        id: 24 hex digits of an existing conversation; None creates one with the first send.
+        id: 24 hex digits of an existing conversation, or the 7 characters of a shared one, which can only be read;
+            None creates one with the first send.
         model: LLM for a new conversation; None takes the server's default.
         system_prompt: System prompt for a new conversation; None takes the model's own.
 
@@ -71,7 +53,7 @@ class Conversation:
     def __init__(
         self,
         service: ChatService,
-        id: str | None = None,
+        id: str | None = None,  # noqa: A002 (the field's word)
         *,
         model: str | None = None,
         system_prompt: str | None = None,
@@ -82,12 +64,8 @@ class Conversation:
         self.system_prompt = system_prompt
         self.title: str | None = None
         self.temporary = False
+        self._sender = Sender(service)
         self._leaf: str | None = None
-        self._last_turn: Turn | None = None
-        self._busy = threading.Lock()
-        self._busy_thread: int | None = None
-        self._stream: weakref.ref[ChatStream] | None = None  # a stream that nobody holds must be free to go
-        self._not_before = 0.0
 
     def __repr__(self) -> str:
         return f"<Conversation {self.id or 'not created yet'}{f' {self.title!r}' if self.title else ''}>"
@@ -139,12 +117,8 @@ class Conversation:
         Reference: GET {base}/api/v2/conversations/{id}
         """
         self.create()
-        state = self._read_state()
-        turn = self._last_turn
-        answer = None
-        if turn is not None and turn.generation_id is not None:
-            answer = find_answer(state, turn.generation_id, parent_id=turn.parent_id, text=turn.text)
-        leaf = answer.id if answer is not None else newest_leaf(state)
+        tree = self.tree()
+        leaf = self._leaf_in(tree, None)
         if leaf is None:
             raise ProtocolError(f"conversation {self.id} holds no message to go on from")
         self._leaf = leaf
@@ -155,6 +129,8 @@ class Conversation:
         prompt: PromptLike,
         *,
         files: Iterable[FileLike] = (),
+        mcp: Iterable[McpLike] | Literal["all"] = (),
+        on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
         on_close: OnClose = "stop",
         wait: float = 60.0,
@@ -168,6 +144,10 @@ class Conversation:
             prompt: The text, or a list of role/content messages. In a new conversation system messages become the
                 system prompt and earlier turns are told in the prompt; in a running one the last user message is sent.
             files: Paths, bytes, open binary files or ``(name, bytes)``; each at most 10 MB.
+            mcp: Tools that the answer may use: names of MCP servers that the instance has configured, URLs or
+                `McpServer` objects of your own, or ``"all"`` that are configured. None of them by default.
+            on_elicitation: Called with each question of a tool; gives an `Answer`, the values, or False to decline.
+                Without it, the reader of the events answers with :meth:`answer`.
             timeouts: Deadlines of this turn; None takes the client's.
             on_close: What leaving the stream early does: ``"stop"`` the generation, or ``"detach"`` and let it run.
             wait: Seconds to wait for another thread's answer in this conversation.
@@ -183,14 +163,17 @@ class Conversation:
         """
         parsed = parse_prompt(prompt)
         parts = upload_parts(files)
-        self._check_on_close(on_close)
-        self._take_turn(wait)
+        options = self._options(timeouts, on_close, on_elicitation, mcp)
+        self._sender.begin(wait)
         try:
             text = self._text_for(parsed)
             self.create()
-            return self._send(text, self._leaf or self.fetch_message_id(), parts, timeouts, on_close)
+            parent_id = self._leaf or self.fetch_message_id()
+            turn = Turn(self._existing_id(), str(uuid.uuid4()), parent_id=parent_id, text=text)
+            data = {"inputs": text, "id": parent_id, "is_retry": False}
+            return self._send(turn, data, parts, options)
         except BaseException:
-            self._end_turn()
+            self._sender.end()
             raise
 
     def ask(
@@ -198,12 +181,95 @@ class Conversation:
         prompt: PromptLike,
         *,
         files: Iterable[FileLike] = (),
+        mcp: Iterable[McpLike] | Literal["all"] = (),
+        on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
         wait: float = 60.0,
     ) -> Reply:
-        """Send a message and return the whole answer; arguments and errors as for :meth:`send`."""
-        with self.send(prompt, files=files, timeouts=timeouts, wait=wait) as stream:
+        """Send a message and return the whole answer; arguments and errors as for :meth:`send`.
+
+        Without *on_elicitation* a tool's questions are declined: there is nobody to ask, and it would wait for an hour.
+        """
+        on_elicitation = on_elicitation or _decline
+        stream = self.send(prompt, files=files, mcp=mcp, on_elicitation=on_elicitation, timeouts=timeouts, wait=wait)
+        with stream:
             return stream.result()
+
+    def retry(
+        self,
+        message_id: str | None = None,
+        *,
+        mcp: Iterable[McpLike] | Literal["all"] = (),
+        on_elicitation: OnElicitation | None = None,
+        timeouts: Timeouts | None = None,
+        on_close: OnClose = "stop",
+        wait: float = 60.0,
+    ) -> ChatStream:
+        """Return the stream of another answer to the same prompt; it becomes a branch beside the first one.
+
+        Args:
+            message_id: The answer to give again; None takes the last one of the active branch.
+            mcp, on_elicitation, timeouts, on_close, wait: As for :meth:`send`.
+
+        Raises:
+            InvalidInputError: There is no such answer.
+            HFClientError: As for :meth:`send`.
+
+        Reference: POST {base}/conversation/{id} with ``is_retry``
+        """
+        options = self._options(timeouts, on_close, on_elicitation, mcp)
+        self._sender.begin(wait)
+        try:
+            tree = self.tree()
+            answer = self._message_for(tree, message_id, "assistant")
+            user_id = answer.parent_id
+            siblings = tuple(message.id for message in tree.children(user_id))
+            turn = Turn(self._existing_id(), str(uuid.uuid4()), user_id=user_id, known=siblings)
+            return self._send(turn, {"id": answer.id, "is_retry": True}, (), options)
+        except BaseException:
+            self._sender.end()
+            raise
+
+    def edit(
+        self,
+        prompt: str,
+        message_id: str | None = None,
+        *,
+        files: Iterable[FileLike] | None = None,
+        mcp: Iterable[McpLike] | Literal["all"] = (),
+        on_elicitation: OnElicitation | None = None,
+        timeouts: Timeouts | None = None,
+        on_close: OnClose = "stop",
+        wait: float = 60.0,
+    ) -> ChatStream:
+        """Ask the same again in other words: a new branch beside the user message that is edited.
+
+        Args:
+            prompt: The new text.
+            message_id: The user message to edit; None takes the last one of the active branch.
+            files: New attachments; None sends the old message's attachments along again, ``[]`` none.
+            mcp, on_elicitation, timeouts, on_close, wait: As for :meth:`send`.
+
+        Raises:
+            InvalidInputError: There is no such user message, or the prompt is empty.
+            HFClientError: As for :meth:`send`.
+
+        Reference: POST {base}/conversation/{id} with ``is_retry`` and ``inputs``
+        """
+        text = parse_prompt(prompt).text
+        parts = None if files is None else upload_parts(files)
+        options = self._options(timeouts, on_close, on_elicitation, mcp)
+        self._sender.begin(wait)
+        try:
+            message = self._message_for(self.tree(), message_id, "user")
+            if parts is None:  # an edit does not inherit attachments, whatever the server's page makes one believe
+                parts = tuple(stored_part(file) for file in message.files)
+            turn = Turn(self._existing_id(), str(uuid.uuid4()), parent_id=message.parent_id, text=text)
+            data = {"inputs": text, "id": message.id, "is_retry": True}
+            return self._send(turn, data, parts, options)
+        except BaseException:
+            self._sender.end()
+            raise
 
     def stop(self) -> None:
         """Stop the answer that is being generated; the thread that reads it sees it end early.
@@ -212,12 +278,17 @@ class Conversation:
 
         Reference: POST {base}/conversation/{id}/stop-generating
         """
-        stream = self._stream() if self._stream is not None else None
+        stream = self._sender.stream
         if stream is not None:
             stream.stop()
 
     def attach(
-        self, generation_id: str | None = None, *, timeouts: Timeouts | None = None, on_close: OnClose = "detach"
+        self,
+        generation_id: str | None = None,
+        *,
+        on_elicitation: OnElicitation | None = None,
+        timeouts: Timeouts | None = None,
+        on_close: OnClose = "detach",
     ) -> ChatStream:
         """Return the stream of an answer that was begun elsewhere: by another process, or before a restart.
 
@@ -225,6 +296,7 @@ class Conversation:
 
         Args:
             generation_id: The run; None takes the newest one of the conversation.
+            on_elicitation: As for :meth:`send`.
             timeouts: Deadlines; None takes the client's.
             on_close: What leaving the stream early does; others may be reading too, so the run goes on by default.
 
@@ -234,21 +306,48 @@ class Conversation:
 
         Reference: GET {base}/conversation/{id}/stream
         """
-        if self.id is None:
-            raise InvalidInputError("this conversation was never created; there is nothing to attach to")
-        self._check_on_close(on_close)
-        given = self.service.timeouts(timeouts)
-        turn = Turn(self.id, generation_id)
-        log = LogReader(
-            self.service,
-            turn,
-            UpdateDecoder(),
-            timeouts=given,
-            deadline=Deadline(given, stream=True),
-            use=lambda response: None,
-            cancelled=threading.Event(),
-        )
-        return self._stream_of(log.open(), turn, given, live=False, on_close=on_close, on_end=lambda stream: None)
+        options = self._options(timeouts, on_close, on_elicitation)
+        return self._sender.attach(self, Turn(self._existing_id(), generation_id), options)
+
+    def answer(
+        self,
+        question: Elicitation,
+        content: Answer | Mapping[str, Any] | bool | None = True,
+        *,
+        mcp: Iterable[McpLike] | Literal["all"] = (),
+        on_elicitation: OnElicitation | None = None,
+        timeouts: Timeouts | None = None,
+        on_close: OnClose = "stop",
+    ) -> ChatStream | None:
+        """Answer what a tool asks.
+
+        Args:
+            question: The event that asked.
+            content: The values by field name, an `Answer`, True to accept a URL question, False to decline.
+            mcp: The same tools as in the send that led to the question; needed for a parked one.
+            on_elicitation, timeouts, on_close: Of the stream that is returned.
+
+        Returns:
+            None if the run waited for the answer: its stream goes on by itself. For a parked question, whose run had
+            ended, the stream of the run that goes on; it writes into the same message.
+
+        Raises:
+            BadRequestError: The values do not fit the fields; the message names the field.
+            ConflictError: It was answered already, or has expired.
+
+        Reference: POST {base}/conversation/{id}/elicitation
+        """
+        options = self._options(timeouts, on_close, on_elicitation, mcp)
+        turn = Turn(self._existing_id(), None)
+        if not self._sender.answer(turn, question.elicitation_id, Answer.of(content)):
+            return None
+        self._sender.begin(0.0)
+        try:
+            turn, data = self._sender.parked_turn(turn.conversation_id, question.elicitation_id)
+            return self._send(turn, data, (), options)
+        except BaseException:
+            self._sender.end()
+            raise
 
     # Reading
 
@@ -259,20 +358,38 @@ class Conversation:
         """
         if self.id is None:
             return []
-        state = self._read_state()
-        turn = self._last_turn
-        leaf = self._leaf
-        if leaf is None and turn is not None and turn.generation_id is not None:
-            answer = find_answer(state, turn.generation_id, parent_id=turn.parent_id, text=turn.text)
-            leaf = answer.id if answer is not None else None
-        path = path_to(state, leaf)
-        return path or path_to(state, newest_leaf(state))
+        tree = self.tree()
+        return tree.path(self._leaf_in(tree, self._leaf))
+
+    def tree(self) -> MessageTree:
+        """Return all messages with all their branches.
+
+        Reference: GET {base}/api/v2/conversations/{id}
+        """
+        state = self.service.read_state(self._existing_id())
+        self.title = state.title or self.title
+        self.model = state.model or self.model
+        return MessageTree(state)
+
+    def choose_branch(self, message_id: str) -> list[Message]:
+        """Make the branch through *message_id* the active one; the next message hangs from its end.
+
+        Returns:
+            The messages of that branch, system message first.
+
+        Raises:
+            InvalidInputError: There is no such message.
+        """
+        tree = self.tree()
+        leaf = tree.newest_leaf(below=message_id)
+        if leaf is None:
+            raise InvalidInputError(f"conversation {self.id} has no message {message_id!r}")
+        self._leaf = leaf
+        return tree.path(leaf)
 
     def file_url(self, sha: str) -> str:
         """Return where a file of this conversation can be fetched, with this client's credentials."""
-        if self.id is None:
-            raise InvalidInputError("this conversation was never created; it has no files")
-        return self.service.endpoints.file_url(self.id, sha)
+        return self.service.endpoints.file_url(self._existing_id(), sha)
 
     # Changing
 
@@ -306,11 +423,27 @@ class Conversation:
         """
         if self.id is not None:
             self.service.read(self.service.endpoints.delete(self.id))
-            self._forget()
+            self.id = self.title = self._leaf = None
+            self._sender.last = None
+
+    def delete_message(self, message_id: str) -> None:
+        """Delete a message and everything below it.
+
+        Raises:
+            InvalidInputError: It is the root, without which the conversation would be lost.
+            NotFoundError: There is no such message.
+
+        Reference: DELETE {base}/api/v2/conversations/{id}/message/{message_id}
+        """
+        root = self.tree().root
+        if root is not None and root.id == message_id:
+            raise InvalidInputError("the root cannot be deleted by itself; use delete() for the whole conversation")
+        self.service.read(self.service.endpoints.delete_message(self._existing_id(), message_id))
+        self._leaf = self._sender.last = None  # either may be gone now
 
     def to_dict(self) -> dict[str, Any]:
         """Return what another process needs to go on, `Client.restore` takes it: ids only, no text and no secrets."""
-        turn = self._last_turn
+        turn = self._sender.last
         return {
             "version": 1,
             "id": self.id,
@@ -332,10 +465,26 @@ class Conversation:
         conversation = cls(service, state.get("id"), model=state.get("model"))
         conversation._leaf = state.get("leaf")
         if conversation.id is not None and state.get("generation_id"):
-            conversation._last_turn = Turn(conversation.id, state["generation_id"], parent_id=state.get("parent_id"))
+            turn = Turn(conversation.id, state["generation_id"], parent_id=state.get("parent_id"))
+            conversation._sender.last = turn
         return conversation
 
-    # Inside a turn
+    # Inside
+
+    def _send(self, turn: Turn, data: dict[str, Any], parts: tuple[Part, ...], options: SendOptions) -> ChatStream:
+        data = {**data, "generationId": turn.generation_id, **options.tools}
+        stream = self._sender.send(self, turn, data, parts, options, self._ended)
+        self._leaf = None  # the stream carries no ids: what comes next hangs from the answer, found when it is needed
+        return stream
+
+    def _ended(self, stream: ChatStream) -> None:
+        self.title = stream.partial.title or self.title
+        self._sender.ended(stream)
+        if self.temporary:
+            try:
+                self.delete()
+            except HFClientError as error:  # the answer is what was asked for; it must not be lost over this
+                _log.warning("the temporary conversation %s could not be deleted: %s", self.id, error.message)
 
     def _text_for(self, prompt: Prompt) -> str:
         if self.id is not None:
@@ -346,139 +495,31 @@ class Conversation:
             self.system_prompt = prompt.system
         return prompt.folded()
 
-    def _send(
-        self, text: str, parent_id: str, parts: tuple[Part, ...], timeouts: Timeouts | None, on_close: OnClose
-    ) -> ChatStream:
-        given = self.service.timeouts(timeouts)
-        turn = Turn(self._existing_id(), str(uuid.uuid4()), parent_id=parent_id, text=text)
-        data = {
-            "inputs": text,
-            "id": parent_id,
-            "is_retry": False,
-            "generationId": turn.generation_id,
-            "selectedMcpServerNames": [],  # left out, it would turn on every tool that the server has
-        }
-        wait = self._not_before - time.monotonic()
-        if wait > 0:
-            time.sleep(wait)
-        response, live = self._post(turn, data, parts, given)
-        self._last_turn = turn
-        self._leaf = None  # the stream carries no ids: what comes next hangs from the answer, found when needed
-        return self._stream_of(response, turn, given, live=live, on_close=on_close, on_end=self._stream_ended)
+    def _options(
+        self,
+        timeouts: Timeouts | None,
+        on_close: OnClose,
+        on_elicitation: OnElicitation | None,
+        mcp: Iterable[McpLike] | Literal["all"] = (),
+    ) -> SendOptions:
+        return SendOptions(timeouts or self.service.session.timeouts, on_close, on_elicitation, mcp_fields(mcp))
 
-    def _post(
-        self, turn: Turn, data: dict[str, Any], parts: tuple[Part, ...], timeouts: Timeouts
-    ) -> tuple[Response, bool]:
-        """Return the answer and whether it is the live one, rather than the log of a run found by its id."""
-        request = self.service.endpoints.send(turn.conversation_id, data, parts, timeouts)
-        try:
-            response = self.service.send(request)
-        except (ConnectError, TransportTimeout) as error:
-            if not error.sent:
-                raise
-            if isinstance(error, TransportTimeout) and error.deadline == "total":
-                raise self._unknown_fate(turn, error) from error
-            found = self._look_for(turn, timeouts, error)
-            if found is not None:
-                return found, False
-            response = self.service.send(request)
-        if response.content_type == "text/html":
-            response.close()
-            raise not_a_chat_server(request.url)
-        return response, True
+    def _leaf_in(self, tree: MessageTree, leaf: str | None) -> str | None:
+        """Return *leaf* if it is there, else the answer of the last send, else the end of the newest branch."""
+        if leaf is not None and leaf in tree:
+            return leaf
+        last = self._sender.last
+        answer = find_answer(tree.state, last) if last is not None else None
+        return answer.id if answer is not None else tree.newest_leaf()
 
-    def _look_for(self, turn: Turn, timeouts: Timeouts, error: TransportError) -> Response | None:
-        """Return the log of a run whose message may have arrived; None if the server never saw it."""
-        log = LogReader(
-            self.service,
-            turn,
-            UpdateDecoder(),
-            timeouts=timeouts,
-            deadline=Deadline(timeouts, stream=True),
-            use=lambda response: None,
-            cancelled=threading.Event(),
-        )
-        for pause in _LOOKS:
-            time.sleep(pause)  # a message that was read just now may not be stored yet
-            try:
-                state = self._read_state()
-                assert turn.generation_id is not None
-                if find_answer(state, turn.generation_id, parent_id=turn.parent_id, text=turn.text) is not None:
-                    return log.open()
-            except ConnectError:
-                continue
-            except HFClientError as trouble:
-                raise self._unknown_fate(turn, trouble) from error
-        try:
-            self._read_state()
-        except ConnectError:
-            raise self._unknown_fate(turn, error) from error
-        return None
-
-    @staticmethod
-    def _unknown_fate(turn: Turn, error: HFClientError) -> StreamInterrupted:
-        return StreamInterrupted(
-            f"the connection failed while the message was being sent ({error.message}), and the server cannot be asked "
-            f"whether it arrived; later, client.conversation({turn.conversation_id!r}).attach({turn.generation_id!r}) "
-            "finds the answer if it did",
-            conversation_id=turn.conversation_id,
-            generation_id=turn.generation_id,
-        )
-
-    def _stream_of(
-        self, response: Response, turn: Turn, timeouts: Timeouts, *, live: bool, on_close: OnClose, on_end: Any
-    ) -> ChatStream:
-        stream = ChatStream(
-            response,
-            self,
-            turn,
-            timeouts=timeouts,
-            live=live,
-            on_close=on_close,
-            on_end=on_end,
-            on_event=self.service.on_event,
-            fields={"model": self.model},
-        )
-        self._stream = weakref.ref(stream)
-        return stream
-
-    def _stream_ended(self, stream: ChatStream) -> None:
-        self.title = stream.partial.title or self.title
-        if stream.stop_unconfirmed:
-            self._not_before = time.monotonic() + _STOP_MARK
-        self._stream = None
-        self._end_turn()
-        if self.temporary:
-            try:
-                self.delete()
-            except HFClientError as error:  # the answer is what was asked for; it must not be lost over this
-                _log.warning("the temporary conversation %s could not be deleted: %s", self.id, error.message)
-
-    def _take_turn(self, wait: float) -> None:
-        if self._busy.acquire(blocking=False):
-            self._busy_thread = threading.get_ident()
-            return
-        if self._busy_thread == threading.get_ident():
-            raise ConversationBusy(
-                "this thread has not read the previous answer of this conversation to its end; read it, or close it"
-            )
-        if not self._busy.acquire(timeout=max(0.0, wait)):
-            raise ConversationBusy(f"another thread's answer in this conversation was not complete within {wait:g} s")
-        self._busy_thread = threading.get_ident()
-
-    def _end_turn(self) -> None:
-        self._busy_thread = None
-        if self._busy.locked():
-            self._busy.release()
-
-    # Small things
-
-    def _read_state(self) -> ConversationState:
-        data = self.service.read(self.service.endpoints.conversation(self._existing_id()))
-        state = parse_conversation(data)
-        self.title = state.title or self.title
-        self.model = state.model or self.model
-        return state
+    def _message_for(self, tree: MessageTree, message_id: str | None, role: str) -> Message:
+        path = tree.path(message_id if message_id is not None else self._leaf_in(tree, self._leaf))
+        candidates = path[-1:] if message_id is not None else path[::-1]
+        found = next((message for message in candidates if message.role == role), None)
+        if found is None:
+            what = f"no {role} message" + (f" {message_id!r}" if message_id is not None else "")
+            raise InvalidInputError(f"conversation {self.id} has {what}")
+        return found
 
     def _existing_id(self) -> str:
         if self.id is None:
@@ -487,13 +528,9 @@ class Conversation:
             )
         return self.id
 
-    def _forget(self) -> None:
-        self.id = None
-        self.title = None
-        self._leaf = None
-        self._last_turn = None
 
-    @staticmethod
-    def _check_on_close(on_close: str) -> None:
-        if on_close not in ("stop", "detach"):
-            raise InvalidInputError(f'on_close is "stop" or "detach", not {on_close!r}')
+def _decline(question: Elicitation) -> bool:
+    _log.warning(
+        "a tool of %s asks %r; nobody is there to answer, so it is declined", question.server, question.message
+    )
+    return False

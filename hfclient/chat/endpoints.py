@@ -103,6 +103,13 @@ class Endpoints:
         data = {"generationId": generation_id, "seenContentLength": seen}
         return self._write("POST", f"/conversation/{_own_id(conversation_id)}/stop-generating", data, timeouts=timeouts)
 
+    def answer(self, conversation_id: str, elicitation_id: str, action: str, content: dict[str, Any] | None) -> Request:
+        """The answer to what a tool asks."""
+        data: dict[str, Any] = {"elicitationId": elicitation_id, "action": action}
+        if content is not None:
+            data["content"] = content
+        return self._write("POST", f"/conversation/{_own_id(conversation_id)}/elicitation", data)
+
     def rename(self, conversation_id: str, title: str) -> Request:
         return self._write("PATCH", f"/api/v2/conversations/{_own_id(conversation_id)}", {"title": title})
 

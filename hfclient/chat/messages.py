@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from hfclient.chat.turn import Turn
 from hfclient.errors import ProtocolError
 from hfclient.thinking import split_thinking
 from hfclient.types import ConversationInfo, Message, Model, PromptExample, StoredFile, User
@@ -140,38 +141,44 @@ def newest_leaf(state: ConversationState) -> str | None:
 def path_to(state: ConversationState, leaf_id: str | None) -> list[Message]:
     """Return the messages from the root to *leaf_id*, root first: what the model is shown."""
     by_id = {message.id: message for message in state.messages}
-    path: list[Message] = []
+    path: dict[str, Message] = {}
     step = by_id.get(leaf_id or "")
-    while step is not None and step not in path:
-        path.append(step)
+    while step is not None and step.id not in path:  # a tree from a stranger may hold a circle
+        path[step.id] = step
         step = by_id.get(step.parent_id or "")
-    return path[::-1]
+    return list(path.values())[::-1]
 
 
-def find_answer(
-    state: ConversationState, generation_id: str, *, parent_id: str | None = None, text: str | None = None
-) -> Message | None:
-    """Return the assistant message that a run wrote, or None if the server never saw that run.
+def find_answer(state: ConversationState, turn: Turn) -> Message | None:
+    """Return the assistant message that *turn* brought, or None if the server never saw that turn.
 
-    Servers before July 2026 do not keep generation ids; there the newest answer to *text* below *parent_id* is it.
+    Servers before July 2026 do not keep generation ids; there it is the newest answer to the same text at the same place.
     """
-    for message in reversed(state.messages):
-        if message.generation_id == generation_id and message.role == "assistant":
-            return message
-    if any(message.generation_id for message in state.messages):
-        return None
     by_id = {message.id: message for message in state.messages}
-    for message in reversed(state.messages):
+    if turn.message_id is not None:
+        return by_id.get(turn.message_id)
+    answers = [message for message in reversed(state.messages) if message.role == "assistant"]
+    if turn.generation_id is None:
+        return answers[0] if answers else None
+    for message in answers:
+        if message.generation_id == turn.generation_id:
+            return message
+    if any(message.generation_id for message in answers):
+        return None
+    for message in answers:
         asked = by_id.get(message.parent_id or "")
-        if (
-            message.role == "assistant"
-            and asked is not None
-            and parent_id is not None
-            and asked.parent_id == parent_id
-            and (text is None or asked.content == text.replace("\r\n", "\n"))
-        ):
+        if asked is None or message.id in turn.known:
+            continue
+        if turn.user_id is not None:
+            if asked.id == turn.user_id:
+                return message
+        elif turn.parent_id is not None and asked.parent_id == turn.parent_id and _same_text(asked.content, turn.text):
             return message
     return None
+
+
+def _same_text(stored: str, sent: str | None) -> bool:
+    return sent is None or stored == sent.replace("\r\n", "\n")
 
 
 def parse_conversation_info(item: Any) -> ConversationInfo:

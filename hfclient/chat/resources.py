@@ -6,14 +6,10 @@ from collections.abc import Iterator
 
 from hfclient.chat.conversation import Conversation
 from hfclient.chat.endpoints import Endpoints
-from hfclient.chat.failures import not_a_chat_server
-from hfclient.chat.messages import parse_conversation_info
 from hfclient.chat.service import ChatService
 from hfclient.types import ConversationInfo, Model
 
 __all__ = ["Conversations", "Models"]
-
-_PAGE = 30  # entries on a full page
 
 
 class Conversations:
@@ -37,17 +33,12 @@ class Conversations:
         seen: set[str] = set()
         page = 0
         while True:
-            data = self._service.read(self._endpoints.conversations(page))
-            if not isinstance(data, dict) or not isinstance(data.get("conversations"), list):
-                raise not_a_chat_server(self._endpoints.conversations(page).url, str(data)[:200])
-            entries = data["conversations"]
-            for entry in entries:
-                info = parse_conversation_info(entry)
+            entries, more = self._service.list_page(page)
+            for info in entries:
                 if info.id not in seen:  # one that is written to meanwhile moves to the front
                     seen.add(info.id)
                     yield info
-            # Servers of June to November 2025 say how many there are instead of whether there are more.
-            if not data.get("hasMore", len(entries) >= _PAGE) or not entries:
+            if not more:
                 return
             page += 1
 

@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hfclient.chat.messages import find_answer, parse_conversation
+from hfclient.chat.messages import find_answer
 from hfclient.chat.service import ChatService, shorter
+from hfclient.chat.turn import Turn
 from hfclient.chat.updates import UpdateDecoder
 from hfclient.errors import (
     Cancelled,
@@ -36,29 +37,11 @@ from hfclient.surrogates import skip_utf16, utf16_length
 from hfclient.transport import Deadline, Response, Timeouts
 from hfclient.types import Message
 
-__all__ = ["LogReader", "Turn"]
+__all__ = ["LogReader"]
 
 _FAILURES = 6  # reconnections in a row that bring nothing new; with their pauses some 12 s
 _LONGEST_PAUSE = 4.0
 _POLL = 1.0  # seconds between looks at the conversation of a server without the log
-
-
-class Turn:
-    """What is known of one send: enough to find its answer again.
-
-    Attributes:
-        conversation_id, generation_id: Where it is; a run that was attached to without naming it has no id.
-        parent_id: The message that the prompt was hung from, or None if unknown.
-        text: The prompt, or None if unknown.
-    """
-
-    def __init__(
-        self, conversation_id: str, generation_id: str | None, *, parent_id: str | None = None, text: str | None = None
-    ) -> None:
-        self.conversation_id = conversation_id
-        self.generation_id = generation_id
-        self.parent_id = parent_id
-        self.text = text
 
 
 class LogReader:
@@ -237,14 +220,7 @@ class LogReader:
             self._decoder.check_end()
 
     def _find(self) -> Message:
-        turn = self._turn
-        request = self._service.endpoints.conversation(turn.conversation_id)
-        state = parse_conversation(self._service.read(request))
-        if turn.generation_id is None:
-            last = state.messages[-1] if state.messages else None
-            message = last if last is not None and last.role == "assistant" else None
-        else:
-            message = find_answer(state, turn.generation_id, parent_id=turn.parent_id, text=turn.text)
+        message = find_answer(self._service.read_state(self._turn.conversation_id), self._turn)
         if message is None:
             raise StreamInterrupted("the server has no answer of this run")
         return message

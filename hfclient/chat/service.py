@@ -13,15 +13,16 @@ from attrs import evolve
 from hfclient.chat import superjson
 from hfclient.chat.endpoints import Endpoints
 from hfclient.chat.failures import HOW_TO_LOG_IN, not_a_chat_server
-from hfclient.chat.messages import parse_model
+from hfclient.chat.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
 from hfclient.errors import BadRequestError, CredentialsError, ModelNotFound, ProtocolError
 from hfclient.events import AnyEvent
 from hfclient.transport import Request, Response, Session, Timeouts
-from hfclient.types import Model
+from hfclient.types import ConversationInfo, Model
 
 __all__ = ["ChatService"]
 
 _LOGIN_HOSTS = ("huggingface.co", "hf.co")
+_PAGE = 30  # entries on a full page of conversations
 _MODELS_FRESH = 60.0  # seconds: what the server's own Cache-Control says
 
 
@@ -83,9 +84,19 @@ class ChatService:
         except (ProtocolError, ValueError) as error:
             raise not_a_chat_server(response.url, getattr(error, "frame", None)) from None
 
-    def timeouts(self, given: Timeouts | None) -> Timeouts:
-        """Return *given* or the client's own."""
-        return given or self.session.timeouts
+    def read_state(self, conversation_id: str) -> ConversationState:
+        """Return a conversation (or a share) as it stands on the server."""
+        return parse_conversation(self.read(self.endpoints.conversation(conversation_id)))
+
+    def list_page(self, page: int) -> tuple[list[ConversationInfo], bool]:
+        """Return one page of the list of conversations, and whether there are more."""
+        request = self.endpoints.conversations(page)
+        data = self.read(request)
+        if not isinstance(data, dict) or not isinstance(data.get("conversations"), list):
+            raise not_a_chat_server(request.url, str(data)[:200])
+        entries = [parse_conversation_info(entry) for entry in data["conversations"]]
+        # Servers of June to November 2025 say how many there are instead of whether there are more.
+        return entries, bool(entries) and bool(data.get("hasMore", len(entries) >= _PAGE))
 
     # Models
 

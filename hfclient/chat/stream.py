@@ -10,11 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from attrs import evolve
 
-from hfclient.chat.resume import LogReader, Turn
+from hfclient.chat.resume import LogReader
+from hfclient.chat.tools import Answer
+from hfclient.chat.turn import Turn
 from hfclient.chat.updates import UpdateDecoder
 from hfclient.errors import (
     Cancelled,
@@ -24,7 +26,7 @@ from hfclient.errors import (
     StreamInterrupted,
     TransportTimeout,
 )
-from hfclient.events import AnyEvent, Token
+from hfclient.events import AnyEvent, Elicitation, Token
 from hfclient.stream import Stream
 from hfclient.surrogates import utf16_length
 from hfclient.transport import Response, Timeouts
@@ -32,6 +34,7 @@ from hfclient.types import Reply
 
 if TYPE_CHECKING:
     from hfclient.chat.conversation import Conversation
+    from hfclient.chat.sending import Sender, SendOptions
 
 __all__ = ["ChatStream", "OnClose"]
 
@@ -59,12 +62,10 @@ class ChatStream(Stream):
         conversation: Conversation,
         turn: Turn,
         *,
-        timeouts: Timeouts,
+        sender: Sender,
+        options: SendOptions,
         live: bool,
-        on_close: OnClose,
         on_end: Callable[[ChatStream], object],
-        on_event: Callable[[AnyEvent], object] | None,
-        fields: dict[str, Any],
     ) -> None:
         self._ended_with = on_end
         self._turn = turn
@@ -72,25 +73,59 @@ class ChatStream(Stream):
         super().__init__(
             response,
             self._updates,
-            on_event=on_event,
-            fields={"conversation_id": turn.conversation_id, "generation_id": turn.generation_id, **fields},
+            on_event=conversation.service.on_event,
+            fields={
+                "model": conversation.model,
+                "conversation_id": turn.conversation_id,
+                "generation_id": turn.generation_id,
+            },
         )
         self.conversation = conversation
         self.generation_id = turn.generation_id
-        self._timeouts = timeouts
+        self._sender = sender
+        self._options = options
         self._live = live
-        self._on_close = on_close
         self._cancelled = threading.Event()
         self._released = False
         self._stopped = False
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
+        on_elicitation = self._options.on_elicitation
+        if on_elicitation is None:
+            yield from self._run_blocks()
+            return
+        while True:
+            parked: Elicitation | None = None
+            for events in self._run_blocks():
+                yield events
+                for event in events:
+                    if type(event) is Elicitation and self._sender.answer(
+                        self._turn, event.elicitation_id, Answer.of(on_elicitation(event))
+                    ):
+                        parked = event
+            if parked is None:
+                return
+            self._go_on(parked)
+
+    def _go_on(self, question: Elicitation) -> None:
+        """Start the run that goes on after the answer to a question that had ended the one before."""
+        self._response.close()
+        self._turn, data = self._sender.parked_turn(self._turn.conversation_id, question.elicitation_id)
+        data.update(self._options.tools)
+        response, self._live = self._sender.post(self._turn, data, (), self._options.timeouts)
+        self._sender.last = self._turn
+        self.generation_id = self._turn.generation_id
+        self._fields["generation_id"] = self.generation_id
+        self._updates = UpdateDecoder(file_url=self.conversation.file_url)
+        self._use(response)
+
+    def _run_blocks(self) -> Iterator[list[AnyEvent]]:
         trouble: HFClientError | None = None
         log = LogReader(
             self.conversation.service,
             self._turn,
             self._updates,
-            timeouts=self._timeouts,
+            timeouts=self._options.timeouts,
             deadline=self._response.deadline,
             use=self._use,
             cancelled=self._cancelled,
@@ -193,7 +228,7 @@ class ChatStream(Stream):
                 return
             self._state = "closed"
         try:
-            if self._on_close == "stop" and not self._updates.complete:
+            if self._options.on_close == "stop" and not self._updates.complete:
                 self._stop_and_wait()
         finally:
             self._release()
@@ -204,7 +239,7 @@ class ChatStream(Stream):
         self._response.abort()
         if self._reader is None:
             self.close()
-        elif self._on_close == "stop":
+        elif self._options.on_close == "stop":
             threading.Thread(target=self._try_stop, name="hfclient-stop", daemon=True).start()
 
     def _stop_and_wait(self) -> None:

@@ -13,8 +13,9 @@ from typing import IO, TypeAlias
 
 from hfclient.errors import InvalidInputError
 from hfclient.transport import Part
+from hfclient.types import StoredFile
 
-__all__ = ["MAX_FILE", "MAX_UPLOAD", "FileLike", "upload_parts"]
+__all__ = ["MAX_FILE", "MAX_UPLOAD", "FileLike", "stored_part", "upload_parts"]
 
 MAX_FILE = 10 * 1024 * 1024
 """Most bytes of one file: the server's own limit."""
@@ -48,6 +49,13 @@ def upload_parts(files: Iterable[FileLike]) -> tuple[Part, ...]:
             f"the files are too large together: {total / 1e6:.1f} MB as base64, and a request takes {MAX_UPLOAD / 1e6:.1f} MB"
         )
     return parts
+
+
+def stored_part(file: StoredFile) -> Part:
+    """Return the form part that names a file which the conversation holds already, instead of sending it again."""
+    return Part(
+        name="files", content=file.sha.encode(), filename=f"hash;{file.name or 'file'}", content_type=file.mime or None
+    )
 
 
 def _part(file: FileLike) -> Part:

@@ -1,0 +1,235 @@
+"""How a message leaves: one at a time for each conversation, and each exactly once.
+
+chat-ui rewrites the whole conversation when it saves, so two sends at once would lose one of them; and it stores a
+message before it answers, so a connection that breaks leaves open whether the message arrived. Each send therefore
+carries an id of its own, and what may have arrived is looked up by that id before anything is repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from hfclient.chat.failures import not_a_chat_server
+from hfclient.chat.messages import find_answer
+from hfclient.chat.resume import LogReader
+from hfclient.chat.service import ChatService
+from hfclient.chat.stream import ChatStream, OnClose
+from hfclient.chat.tools import Answer, OnElicitation
+from hfclient.chat.turn import Turn
+from hfclient.chat.updates import UpdateDecoder
+from hfclient.errors import (
+    ConnectError,
+    ConversationBusy,
+    HFClientError,
+    InvalidInputError,
+    StreamInterrupted,
+    TransportTimeout,
+)
+from hfclient.transport import Deadline, Part, Response, Timeouts
+
+if TYPE_CHECKING:
+    from hfclient.chat.conversation import Conversation
+
+__all__ = ["Sender", "SendOptions"]
+
+_log = logging.getLogger("hfclient")
+_STOP_MARK = 5.0  # seconds in which a stop that found no run to stop would hit the next one
+_LOOKS = (0.2, 0.5, 1.0)  # pauses before looking for a message of unknown fate: it may be read but not stored yet
+
+
+@frozen
+class SendOptions:
+    """How one answer is read, checked when it is made.
+
+    Attributes:
+        timeouts: Deadlines of the turn.
+        on_close: ``"stop"`` or ``"detach"``.
+        on_elicitation: Answers what tools ask, or None to leave that to the reader of the events.
+        tools: The fields of the send that select tools.
+    """
+
+    timeouts: Timeouts
+    on_close: OnClose = "stop"
+    on_elicitation: OnElicitation | None = None
+    tools: dict[str, Any] = field(factory=dict, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.on_close not in ("stop", "detach"):
+            raise InvalidInputError(f'on_close is "stop" or "detach", not {self.on_close!r}')
+
+
+class Sender:
+    """The sends of one conversation.
+
+    Attributes:
+        last: The last turn that went out, or None.
+    """
+
+    def __init__(self, service: ChatService) -> None:
+        self._service = service
+        self.last: Turn | None = None
+        self._busy = threading.Lock()
+        self._thread: int | None = None
+        self._stream: weakref.ref[ChatStream] | None = None  # a stream that nobody holds must be free to go
+        self._not_before = 0.0
+
+    @property
+    def stream(self) -> ChatStream | None:
+        """The answer that is being read, or None."""
+        return self._stream() if self._stream is not None else None
+
+    def begin(self, wait: float) -> None:
+        """Take the conversation's turn; whoever takes it ends it.
+
+        Raises:
+            ConversationBusy: The previous answer is not complete: at once if this thread is to read it, else after
+                *wait* seconds.
+        """
+        if not self._busy.acquire(blocking=False):
+            if self._thread == threading.get_ident():
+                raise ConversationBusy(
+                    "this thread has not read the previous answer of this conversation to its end; read or close it first"
+                )
+            if not self._busy.acquire(timeout=max(0.0, wait)):
+                raise ConversationBusy(
+                    f"another thread's answer in this conversation was not complete within {wait:g} s"
+                )
+        self._thread = threading.get_ident()
+
+    def end(self) -> None:
+        """Give the turn back."""
+        self._thread = None
+        if self._busy.locked():
+            self._busy.release()
+
+    def send(
+        self,
+        conversation: Conversation,
+        turn: Turn,
+        data: dict[str, Any],
+        parts: tuple[Part, ...],
+        options: SendOptions,
+        on_end: Callable[[ChatStream], object],
+    ) -> ChatStream:
+        """Send one turn, exactly once, and return its answer."""
+        wait = self._not_before - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        response, live = self.post(turn, data, parts, options.timeouts)
+        self.last = turn
+        return self._stream_of(response, conversation, turn, options, live=live, on_end=on_end)
+
+    def answer(self, turn: Turn, elicitation_id: str, answer: Answer) -> bool:
+        """Tell the server the answer to a question; True if the run had ended and has to be gone on with."""
+        request = self._service.endpoints.answer(turn.conversation_id, elicitation_id, answer.action, answer.content)
+        data = self._service.send(request).json()
+        return isinstance(data, dict) and data.get("resume") is True
+
+    def parked_turn(self, conversation_id: str, elicitation_id: str) -> tuple[Turn, dict[str, Any]]:
+        """Return the turn, and its form's data, that goes on with the message in which a question was asked."""
+        answers = [m for m in reversed(self._service.read_state(conversation_id).messages) if m.role == "assistant"]
+        parked = next((message for message in answers if elicitation_id in str(message.raw.get("updates"))), None)
+        message = parked or (answers[0] if answers else None)
+        if message is None:
+            raise InvalidInputError(f"conversation {conversation_id} holds no answer that waits for this question")
+        turn = Turn(conversation_id, str(uuid.uuid4()), message_id=message.id)
+        return turn, {
+            "id": message.id,
+            "resumeElicitationId": elicitation_id,
+            "generationId": turn.generation_id,
+        }
+
+    def attach(self, conversation: Conversation, turn: Turn, options: SendOptions) -> ChatStream:
+        """Return the answer of a run that was begun elsewhere, from its first event."""
+        response = self._log(turn, options.timeouts).open()
+        return self._stream_of(response, conversation, turn, options, live=False, on_end=lambda stream: None)
+
+    def ended(self, stream: ChatStream) -> None:
+        """Note how *stream* ended and give the turn back."""
+        if stream.stop_unconfirmed:
+            self._not_before = time.monotonic() + _STOP_MARK
+        self._stream = None
+        self.end()
+
+    def _stream_of(
+        self,
+        response: Response,
+        conversation: Conversation,
+        turn: Turn,
+        options: SendOptions,
+        *,
+        live: bool,
+        on_end: Callable[[ChatStream], object],
+    ) -> ChatStream:
+        stream = ChatStream(response, conversation, turn, sender=self, options=options, live=live, on_end=on_end)
+        self._stream = weakref.ref(stream)
+        return stream
+
+    # Exactly once
+
+    def post(
+        self, turn: Turn, data: dict[str, Any], parts: tuple[Part, ...], timeouts: Timeouts
+    ) -> tuple[Response, bool]:
+        """Return the answer and whether it is the live one, rather than the log of a run that was found by its id."""
+        request = self._service.endpoints.send(turn.conversation_id, data, parts, timeouts)
+        try:
+            response = self._service.send(request)
+        except (ConnectError, TransportTimeout) as error:
+            if not error.sent:
+                raise
+            if isinstance(error, TransportTimeout) and error.deadline == "total":
+                raise self._unknown_fate(turn, error) from error
+            found = self._look_for(turn, timeouts, error)
+            if found is not None:
+                return found, False
+            response = self._service.send(request)
+        if response.content_type == "text/html":
+            response.close()
+            raise not_a_chat_server(request.url)
+        return response, True
+
+    def _look_for(self, turn: Turn, timeouts: Timeouts, error: HFClientError) -> Response | None:
+        """Return the log of a run whose message may have arrived; None if the server never saw it."""
+        trouble: HFClientError | None = None
+        for pause in _LOOKS:
+            time.sleep(pause)
+            try:
+                trouble = None
+                if find_answer(self._service.read_state(turn.conversation_id), turn) is not None:
+                    return self._log(turn, timeouts).open()
+            except ConnectError as again:
+                trouble = again
+            except HFClientError as other:
+                raise self._unknown_fate(turn, other) from error
+        if trouble is not None:
+            raise self._unknown_fate(turn, error) from error
+        return None
+
+    def _log(self, turn: Turn, timeouts: Timeouts) -> LogReader:
+        return LogReader(
+            self._service,
+            turn,
+            UpdateDecoder(),
+            timeouts=timeouts,
+            deadline=Deadline(timeouts, stream=True),
+            use=lambda response: None,
+            cancelled=threading.Event(),
+        )
+
+    @staticmethod
+    def _unknown_fate(turn: Turn, error: HFClientError) -> StreamInterrupted:
+        return StreamInterrupted(
+            f"the connection failed while the message was being sent ({error.message}), and the server cannot be asked "
+            f"whether it arrived; later, client.conversation({turn.conversation_id!r}).attach({turn.generation_id!r}) "
+            "finds the answer if it did",
+            conversation_id=turn.conversation_id,
+            generation_id=turn.generation_id,
+        )

@@ -1,0 +1,113 @@
+"""HuggingChat's tools from Python: which MCP servers a message may use, and the answers to what a tool asks.
+
+Reference: docs/protocol/huggingchat ("send", "elicitation").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from attrs import Factory, field, frozen
+
+from hfclient.credentials import Secret
+from hfclient.errors import InvalidInputError
+from hfclient.events import Elicitation
+
+__all__ = ["Answer", "McpLike", "McpServer", "OnElicitation", "mcp_fields"]
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def _name_of(url: str) -> str:
+    return urlsplit(url).hostname or url
+
+
+def _secrets(headers: Mapping[str, str]) -> dict[str, Secret]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or "\r" in value or "\n" in value:
+            raise InvalidInputError(f"the header {name!r} of an MCP server cannot be sent")
+    return {name: Secret(value.reveal() if isinstance(value, Secret) else value) for name, value in headers.items()}
+
+
+@frozen
+class McpServer:
+    """An MCP server that the chat server shall use for a message.
+
+    Attributes:
+        url: Its address; a chat server takes public ``https`` ones only, unless it was configured otherwise.
+        headers: Sent to it with every call, such as its own token; they do not show in a repr.
+        name: What it is called; its host name by default.
+    """
+
+    url: str
+    headers: dict[str, Secret] = field(factory=dict, converter=_secrets, repr=lambda headers: repr(sorted(headers)))
+    name: str = Factory(lambda self: _name_of(self.url), takes_self=True)
+
+
+McpLike: TypeAlias = "str | McpServer"
+"""The name of a server that the instance has configured, the URL of one of your own, or an `McpServer`."""
+
+
+def mcp_fields(mcp: Iterable[McpLike] | Literal["all"]) -> dict[str, Any]:
+    """Return the fields of a send that select tools.
+
+        >>> mcp_fields([])
+        {'selectedMcpServerNames': []}
+
+    Raises:
+        InvalidInputError: A name is empty, or two servers have one name.
+    """
+    if isinstance(mcp, str):
+        if mcp == "all":
+            return {}  # the key left out: every server that the instance has configured
+        mcp = [mcp]
+    if isinstance(mcp, McpServer):
+        mcp = [mcp]
+    names: list[str] = []
+    servers: list[dict[str, Any]] = []
+    for item in mcp:
+        server = McpServer(item) if isinstance(item, str) and item.startswith(("https://", "http://")) else item
+        if isinstance(server, McpServer):
+            headers = [{"key": key, "value": value.reveal()} for key, value in server.headers.items()]
+            servers.append({"name": server.name, "url": server.url, "headers": headers})
+            names.append(server.name)
+        elif isinstance(server, str) and server.strip():
+            names.append(server)
+        else:
+            raise InvalidInputError("an MCP server is named by its name, by its URL, or by McpServer(url, headers)")
+    if len(set(names)) < len(names):
+        raise InvalidInputError(f"two MCP servers have one name: {', '.join(names)}; give McpServer a name of its own")
+    fields: dict[str, Any] = {"selectedMcpServerNames": names}
+    if servers:
+        fields["selectedMcpServers"] = servers
+    return fields
+
+
+@frozen
+class Answer:
+    """The answer to a tool's question.
+
+    Attributes:
+        action: ``"accept"``, ``"decline"`` or ``"cancel"``.
+        content: Values by field name, for ``accept`` in form mode. Defaults that the question announces are not filled
+            in by the server: send every value you want.
+    """
+
+    action: Literal["accept", "decline", "cancel"] = "accept"
+    content: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, given: Answer | Mapping[str, Any] | bool | None) -> Answer:
+        """Return an answer for what a callback gave: an `Answer`, the values, True to accept, False or None to decline."""
+        if isinstance(given, Answer):
+            return given
+        if isinstance(given, Mapping):
+            return cls("accept", dict(given))
+        return cls("accept" if given else "decline")
+
+
+OnElicitation: TypeAlias = Callable[[Elicitation], "Answer | Mapping[str, Any] | bool | None"]
+"""Called with a tool's question; gives the answer."""

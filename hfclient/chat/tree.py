@@ -1,0 +1,95 @@
+"""`MessageTree`: a conversation with all its branches.
+
+Below one system root user and assistant messages alternate. Another answer to a question is a sibling of the first
+answer, an edited question is a sibling of the first question; what the model is shown is always one path from the root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hfclient.chat.messages import ConversationState, newest_leaf, path_to
+from hfclient.types import Message
+
+__all__ = ["MessageTree"]
+
+
+class MessageTree:
+    """All messages of a conversation as they stood when they were read. Iterating gives them in order of creation.
+
+    Attributes:
+        state: The conversation as it was read.
+    """
+
+    def __init__(self, state: ConversationState) -> None:
+        self.state = state
+        self._by_id = {message.id: message for message in state.messages}
+
+    def __repr__(self) -> str:
+        return f"<MessageTree of {len(self)} messages, {len(self.leaves)} branches>"
+
+    def __len__(self) -> int:
+        return len(self.state.messages)
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.state.messages)
+
+    def __contains__(self, message_id: object) -> bool:
+        return message_id in self._by_id
+
+    def __getitem__(self, message_id: str) -> Message:
+        return self._by_id[message_id]
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """All messages, in order of creation."""
+        return self.state.messages
+
+    @property
+    def root(self) -> Message | None:
+        """The system message that all others hang from; None in an empty conversation."""
+        if self.state.root_id in self._by_id:
+            return self._by_id[self.state.root_id or ""]
+        return next((message for message in self.state.messages if message.parent_id is None), None)
+
+    @property
+    def leaves(self) -> list[Message]:
+        """The ends of all branches, oldest first."""
+        return [message for message in self.state.messages if not self.children(message.id)]
+
+    def children(self, message_id: str | None) -> list[Message]:
+        """Return the messages directly below one, oldest first; those without a parent for None."""
+        return [message for message in self.state.messages if message.parent_id == message_id]
+
+    def path(self, message_id: str | None) -> list[Message]:
+        """Return the messages from the root to *message_id*, root first; empty if there is no such message."""
+        return path_to(self.state, message_id)
+
+    def newest_leaf(self, below: str | None = None) -> str | None:
+        """Return the id of the end of the newest branch, or of the newest one below a message; None if there is none."""
+        if below is None:
+            return newest_leaf(self.state)
+        step = self._by_id.get(below)
+        seen = set()
+        while step is not None and step.id not in seen:
+            seen.add(step.id)
+            children = self.children(step.id)
+            if not children:
+                return step.id
+            step = children[-1]
+        return None
+
+    def __str__(self) -> str:
+        """Draw the tree, a line a message."""
+        lines: list[str] = []
+        stack = [(message, "") for message in reversed(self.children(None))]
+        drawn: set[str] = set()
+        while stack:
+            message, indent = stack.pop()
+            if message.id in drawn:
+                continue
+            drawn.add(message.id)
+            text = " ".join(message.content.split())
+            lines.append(f"{indent}{message.role} {message.id[:8]}: {text[:60]}{'…' if len(text) > 60 else ''}")
+            stack += [(child, indent + "  ") for child in reversed(self.children(message.id))]
+        return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.metadata
 import pkgutil
 import re
 import subprocess
@@ -103,6 +104,17 @@ def test_no_splitlines(path: Path) -> None:
         if isinstance(node, ast.Attribute) and node.attr == "splitlines"
     ]
     assert calls == []
+
+
+def test_wheel_is_complete() -> None:
+    """What is installed holds every file of the package (the tests themselves run on the sources)."""
+    found = [dist for dist in importlib.metadata.distributions(name="hfclient") if dist.read_text("RECORD")]
+    if not found or any("__editable__" in str(file) for file in found[0].files or ()):
+        pytest.skip("hfclient is not installed from a wheel")
+    installed = {str(file) for file in found[0].files or ()}
+    sources = {str(path.relative_to(ROOT)) for path in [*SOURCES, ROOT / "hfclient" / "py.typed"]}
+    assert sources - installed == set()
+    assert any(name.endswith("LICENSE") for name in installed)
 
 
 def test_every_error_pickles_by_default() -> None:

@@ -6,22 +6,25 @@ foreign exception; what all transports share (credentials, status codes, retries
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
 from attrs import evolve, field, frozen
 
-from hfclient.errors import APIStatusError, HFClientError, ProtocolError
+from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, ProtocolError
 from hfclient.frames import excerpt
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.multipart import Multipart
 
-__all__ = ["MAX_BODY", "Body", "Headers", "Request", "Response", "Transport"]
+__all__ = ["MAX_BODY", "Body", "Headers", "Request", "Response", "Transport", "check_headers"]
 
 MAX_BODY = 64 * 1024 * 1024
 """Most bytes of an answer that is read whole. Streams are not bounded, their lines are."""
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
+_HEADER_VALUE = re.compile(r"[^\r\n\0]*")
 REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-trace-id", "x-amz-cf-id", "cf-ray")
 
 
@@ -52,6 +55,19 @@ class Headers(Mapping[str, str]):
         """Return every value of *name*, in order."""
         name = name.lower()
         return [value for key, value in self._items if key == name]
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Refuse what HTTP cannot carry, or what would smuggle another header in.
+
+    Raises:
+        InvalidInputError: A name or a value holds a character that is not allowed there. The value is not shown.
+    """
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise InvalidInputError(f"the request cannot be sent: {name!r} is no name for a header")
+        if not _HEADER_VALUE.fullmatch(value) or not (value.isascii() or max(value) <= "\xff"):
+            raise InvalidInputError(f"the request cannot be sent: the header {name} holds characters that HTTP forbids")
 
 
 @frozen(kw_only=True)

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from hfclient.credentials import origin_of
 from hfclient.errors import InvalidInputError, MissingDependencyError, Unsupported
-from hfclient.transport.base import Request, Response
+from hfclient.transport.base import Request, Response, check_headers
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
 from hfclient.transport.multi import NEEDED, Multi, Sink, Transfer, Upload
@@ -93,9 +93,17 @@ class ImpersonateTransport:
         """Send *request*; see `Transport.open`."""
         _refuse_green_threads()
         url = _full_url(request)
-        transfer = Transfer(self._curl_cffi, self._take(origin_of(url)), deadline, self._give_back)
+        check_headers(headers)
+        proxy = self._proxy or _environment_proxy(url) or ""
+        transfer = Transfer(
+            self._curl_cffi,
+            self._take(origin_of(url)),
+            deadline,
+            give_back=self._give_back,
+            via_proxy=bool(proxy),
+        )
         try:
-            status, fields = transfer.send(lambda *sinks: self._prepare(request, url, headers, *sinks))
+            status, fields = transfer.send(lambda *sinks: self._prepare(request, url, proxy, headers, *sinks))
         except BaseException:
             transfer.close()
             raise
@@ -110,7 +118,7 @@ class ImpersonateTransport:
         del idle  # each closes its connections as it goes
 
     def _prepare(
-        self, request: Request, url: str, headers: Mapping[str, str], curl: Any, head: Sink, body: Sink
+        self, request: Request, url: str, proxy: str, headers: Mapping[str, str], curl: Any, head: Sink, body: Sink
     ) -> Upload | None:
         """Set up the easy handle for *request*."""
         opt, setopt = self._curl_cffi.CurlOpt, curl.setopt
@@ -123,7 +131,7 @@ class ImpersonateTransport:
         setopt(opt.BUFFERSIZE, _BUFFER)
         setopt(opt.CONNECTTIMEOUT_MS, _NO_CONNECT_LIMIT_MS)  # the deadline is kept here
         setopt(opt.SUPPRESS_CONNECT_HEADERS, 1)
-        setopt(opt.PROXY, self._proxy or _environment_proxy(url) or "")
+        setopt(opt.PROXY, proxy)
         setopt(opt.NOPROXY, "")  # was looked at already
         if url.startswith("https:"):
             bundle = _certificates()
@@ -216,13 +224,8 @@ def _full_url(request: Request) -> str:
 
 
 def _header_line(name: str, value: str) -> bytes:
-    line = f"{name}: {value}" if value.strip() else f"{name};"  # libcurl's way to say "empty": without, it removes it
-    if any(char in line for char in "\r\n\0") or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-        raise InvalidInputError(f"the request cannot be sent: the header {name!r} is not allowed in HTTP")
-    try:
-        return line.encode("latin-1")
-    except UnicodeEncodeError:
-        raise InvalidInputError(f"the request cannot be sent: the header {name!r} holds other than Latin-1") from None
+    # A name with a semicolon is libcurl's way to send an empty value; with a colon it would leave the header out.
+    return (f"{name}: {value}" if value.strip() else f"{name};").encode("latin-1")
 
 
 def _certificates() -> str:

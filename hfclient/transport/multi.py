@@ -53,12 +53,13 @@ _LONGEST_NAP = 1.0  # a signal that another thread took is noticed after so many
 _READ_ABORT = 0x10000000  # CURL_READFUNC_ABORT
 
 # libcurl's error codes (https://curl.se/libcurl/c/libcurl-errors.html) by what they mean to a caller.
-_UNSUPPORTED_PROTOCOL, _TIMED_OUT, _RECV_ERROR, _BAD_ENCODING, _PROXY = 1, 28, 56, 61, 97
+_UNSUPPORTED_PROTOCOL, _NO_CONNECTION, _TIMED_OUT, _RECV_ERROR, _BAD_ENCODING = 1, 7, 28, 56, 61
 _BAD_REQUEST = {3, 43}
-_PROXY_CODES = {5, _PROXY}
+_PROXY_CODES = {5, 97}
 _TLS_CODES = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98, 101}
 _REASONS = {
     1: "the answer is no HTTP",
+    5: "the proxy's name is unknown",
     6: "the host's name is unknown",
     7: "no connection to the host",
     8: "the answer is no HTTP",
@@ -69,6 +70,7 @@ _REASONS = {
     56: "the connection broke",
     65: "the connection broke while the request was being sent",
     92: "the HTTP/2 stream was reset",
+    97: "the handshake with it did not work",
     95: "the HTTP/3 connection failed",
     96: "the QUIC connection failed",
     100: "the answer's headers are too large",
@@ -136,11 +138,20 @@ class Transfer:
     Nothing that libcurl holds on to leads back here, so dropping the last reference closes the connection.
     """
 
-    def __init__(self, curl_cffi: Any, multi: Multi, deadline: Deadline, give_back: Callable[[Multi], None]) -> None:
+    def __init__(
+        self,
+        curl_cffi: Any,
+        multi: Multi,
+        deadline: Deadline,
+        *,
+        give_back: Callable[[Multi], None],
+        via_proxy: bool = False,
+    ) -> None:
         self._lib, self._ffi, self._info = curl_cffi.lib, curl_cffi.ffi, curl_cffi.CurlInfo
         self._multi: Multi | None = multi
         self._deadline = deadline
         self._give_back = give_back
+        self._via_proxy = via_proxy
         self._head, self._body = Sink(), Sink()
         self._upload: Upload | None = None
         self._seen = self._block = 0  # how far the header lines have been looked at; where their block begins
@@ -176,8 +187,8 @@ class Transfer:
 
     def _is_connected(self) -> bool:
         """Whether connection, TLS and tunnel stand, so that bytes of the request may have reached the server."""
-        seconds: float = self._curl.getinfo(self._info.PRETRANSFER_TIME)
-        self._sent = self._sent or seconds > 0
+        size: int = self._curl.getinfo(self._info.REQUEST_SIZE)
+        self._sent = self._sent or size > 0
         return self._sent
 
     def _headers(self) -> tuple[int, Headers] | None:
@@ -250,15 +261,17 @@ class Transfer:
             return InvalidInputError("the request cannot be sent: the URL is not usable")
         if code == _BAD_ENCODING:
             return ProtocolError("the answer's compression is broken")
+        errno = self._curl.getinfo(self._info.OS_ERRNO)
+        reason = os.strerror(errno) if errno and code == _NO_CONNECTION else _REASONS.get(code, f"curl error {code}")
         tunnel = self._curl.getinfo(self._info.HTTP_CONNECTCODE)
-        if code in _PROXY_CODES or (tunnel and tunnel // 100 != 2):
-            return ConnectError("the proxy failed" + (f": it answered with status {tunnel}" if tunnel else ""))
+        if tunnel and tunnel // 100 != 2:
+            return ConnectError(f"the proxy failed: it answered with status {tunnel}")
+        if code in _PROXY_CODES or (code == _NO_CONNECTION and self._via_proxy):
+            return ConnectError(f"the proxy failed: {reason}")
         if code in _TLS_CODES:
             # libcurl's text names the fault and, at most, the host.
             text = self._ffi.string(self._curl._error_buffer).decode("utf-8", "replace")
             return ConnectError(f"TLS failed: {text or f'curl error {code}'}")
-        errno = self._curl.getinfo(self._info.OS_ERRNO)
-        reason = os.strerror(errno) if errno and code == 7 else _REASONS.get(code, f"curl error {code}")
         return ConnectError(f"the connection failed: {reason}")
 
     def _free(self) -> Multi | None:

@@ -25,7 +25,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from hfclient.errors import Cancelled, ConnectError, HFClientError, InvalidInputError, ProtocolError
-from hfclient.transport.base import Headers, Request, Response
+from hfclient.transport.base import Headers, Request, Response, check_headers
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
 
@@ -71,8 +71,22 @@ class _DeadlineReader(io.RawIOBase):
         super().close()
 
 
+class _HeadReader:
+    """What http.client reads an answer's head from: it takes the end of the connection for the end of the head."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.close = file.close
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._file.readline(limit)
+        if not line.endswith(b"\n") and len(line) < limit:
+            raise http.client.RemoteDisconnected("the answer ended in its head")
+        return line
+
+
 class _HTTPResponse(http.client.HTTPResponse):
-    """http.client's response, reading through a `_DeadlineReader`."""
+    """http.client's response, reading through a `_DeadlineReader`, with a head that is whole."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -80,6 +94,15 @@ class _HTTPResponse(http.client.HTTPResponse):
             _call.sock = sock
             raw = self.fp.detach()
             self.fp = io.BufferedReader(_DeadlineReader(raw, sock, _call.deadline), _READ_SIZE)
+
+    def begin(self) -> None:
+        file = self.fp
+        self.fp = _HeadReader(file)  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:  # it is when there can be no body
+                self.fp = file
 
     def _read_status(self) -> tuple[str, int, str]:
         # http.client passes over 100 only and would take 103 (Early Hints) for the answer (seen with Python 3.11).
@@ -185,6 +208,7 @@ class PlainTransport:
 
     def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
         """Send *request*; see `Transport.open`."""
+        check_headers(headers)
         session = self._ready()
         query = {key: str(value) for key, value in request.params.items() if value is not None}
         _call.deadline, _call.sock = deadline, None

@@ -1,0 +1,200 @@
+"""The network stops at this byte: what each cut is called, on both transports alike."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from hfclient.errors import ConnectError, InvalidInputError, TransportTimeout
+from hfclient.transport import Request, Timeouts, Transport
+from tests.server import CLOSE, HALF_CLOSE, RST, Server, chunk, chunked, delimited, head, plain
+from tests.wire.helpers import send, session_for
+
+ENDS = {"fin": CLOSE, "rst": RST, "half": HALF_CLOSE}
+
+
+@pytest.fixture(params=ENDS)
+def end(request: pytest.FixtureRequest):
+    return ENDS[request.param]
+
+
+def test_before_headers(transport: Transport, server: Server, end) -> None:
+    """A connection that ends before the answer begins is a `ConnectError`; the request may have arrived."""
+    server.on("/s", [end, 5.0])
+    with pytest.raises(ConnectError, match="the connection failed: ") as caught:
+        send(transport, f"{server.url}/s")
+    assert caught.value.sent
+
+
+@pytest.mark.parametrize("start", [b"H", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Le"])
+def test_in_the_headers(transport: Transport, server: Server, end, start: bytes) -> None:
+    """A head that breaks off is no answer. (http.client takes whole lines for a whole head: the body then is missing.)"""
+    server.on("/s", [start, end, 5.0])
+    with pytest.raises(ConnectError):
+        send(transport, f"{server.url}/s").read()
+
+
+def test_in_a_chunked_body(transport: Transport, server: Server, end) -> None:
+    """A chunked body without its last chunk is broken; what came is handed out first."""
+    for cut in (chunk(b"more")[:5], chunk(b"more")[:1], chunk(b"more"), b""):
+        go = threading.Event()
+        server.on("/s", [head(200, "Transfer-Encoding: chunked"), chunk(b"one"), go, cut, end, 5.0])
+        response = send(transport, f"{server.url}/s", stream=True)
+        assert response._body.read_some() == b"one"
+        go.set()
+        with pytest.raises(ConnectError, match="the connection failed: "):
+            response.read()
+
+
+def test_in_a_counted_body(transport: Transport, server: Server, end) -> None:
+    """A body shorter than its Content-Length is broken."""
+    go = threading.Event()
+    server.on("/s", [head(200, "Content-Length: 10"), b"one", go, end, 5.0])
+    response = send(transport, f"{server.url}/s", stream=True)
+    assert response._body.read_some() == b"one"
+    go.set()
+    with pytest.raises(ConnectError, match="the connection failed: "):
+        response.read()
+
+
+def test_no_byte_of_a_counted_body(transport: Transport, server: Server, end) -> None:
+    """A promised body that never begins is broken too."""
+    server.on("/s", [head(200, "Content-Length: 10"), 0.05, end, 5.0])
+    with pytest.raises(ConnectError):
+        send(transport, f"{server.url}/s").read()
+
+
+@pytest.mark.parametrize("end", [CLOSE, HALF_CLOSE])
+def test_a_body_that_ends_with_its_connection(transport: Transport, server: Server, end) -> None:
+    """Without framing the end of the connection is the end of the body: the layers above know better."""
+    server.on("/s", [*delimited(b"one", b"two")[:-1], end, 1.0])
+    assert send(transport, f"{server.url}/s").read() == b"onetwo"
+
+
+def test_reset_in_an_unframed_body(transport: Transport, server: Server) -> None:
+    """A reset, though, is never a good end."""
+    go = threading.Event()
+    server.on("/s", [*delimited(b"one")[:-1], go, RST])
+    response = send(transport, f"{server.url}/s", stream=True)
+    assert response._body.read_some() == b"one"
+    go.set()
+    with pytest.raises(ConnectError):
+        response.read()
+
+
+def test_too_long_a_body(transport: Transport, server: Server) -> None:
+    """Bytes beyond the Content-Length belong to nobody, and the connection is not trusted with another request."""
+    server.on("/s", [head(200, "Content-Length: 3"), b"abcdef"])
+    for _ in range(2):
+        assert send(transport, f"{server.url}/s").read() == b"abc"
+
+
+@pytest.mark.parametrize(
+    "answer", [b"\x16\x03\x01 not http at all\r\n\r\n", b"ICY 200 OK\r\n\r\n", b"\r\n\r\n", b"HTTP/1.1 abc Whatever\r\n\r\n"]
+)
+def test_no_http(transport: Transport, server: Server, answer: bytes) -> None:
+    """Something that speaks another protocol is a `ConnectError` in words, not a crash."""
+    server.on("/s", [answer, CLOSE])
+    with pytest.raises(ConnectError, match="the connection failed: "):
+        send(transport, f"{server.url}/s").read()
+
+
+def test_bad_chunks(transport: Transport, server: Server) -> None:
+    """A chunk size that is no number breaks the body."""
+    server.on("/s", [head(200, "Transfer-Encoding: chunked"), b"xyz\r\nabc\r\n0\r\n\r\n", CLOSE])
+    with pytest.raises(ConnectError):
+        send(transport, f"{server.url}/s").read()
+
+
+def test_endless_headers(transport: Transport, server: Server) -> None:
+    """A head without end is given up."""
+    server.on("/s", [b"HTTP/1.1 200 OK\r\n", *[b"X-Filler: " + b"y" * 8000 + b"\r\n"] * 200, CLOSE])
+    with pytest.raises(ConnectError):
+        send(transport, f"{server.url}/s").read()
+
+
+def test_refused(transport: Transport) -> None:
+    """A port where nobody listens: nothing can have been sent."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectError, match="Connection refused") as caught:
+            send(transport, f"http://127.0.0.1:{closed.getsockname()[1]}/")
+    assert not caught.value.sent
+
+
+def test_unknown_host(transport: Transport) -> None:
+    """A name that nobody knows (".invalid" never exists: RFC 6761)."""
+    with pytest.raises(ConnectError) as caught:
+        send(transport, "http://nowhere.invalid/")
+    assert not caught.value.sent
+
+
+def test_no_connection_in_time(transport: Transport) -> None:
+    """A listener whose queue is full answers nothing: the connect deadline ends that."""
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        try:
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(busy.getsockname())
+            with pytest.raises(TransportTimeout) as caught:
+                send(transport, f"http://127.0.0.1:{busy.getsockname()[1]}/", timeouts=Timeouts(connect=0.3))
+        finally:
+            for filler in fillers:
+                filler.close()
+    assert (caught.value.deadline, caught.value.seconds, caught.value.sent) == ("connect", 0.3, False)
+
+
+@pytest.mark.parametrize("url", ["http://", "http://:80/", "http://a b/", "http://127.0.0.1:99999/", "http://[::1/"])
+def test_unusable_urls(transport: Transport, url: str) -> None:
+    """A URL that cannot work is the caller's mistake, found before anything is sent."""
+    with pytest.raises(InvalidInputError):
+        send(transport, url)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("X-A", "one\r\nX-B: two"), ("X-A\r\nX-B", "v"), ("X A:", "v"), ("X-A", "\u4f60"), ("X-A", "a\0b")]
+)
+def test_unusable_headers(transport: Transport, server: Server, name: str, value: str) -> None:
+    """A header that would smuggle in another one, or that HTTP cannot carry, is refused."""
+    server.on("*", plain(b""))
+    with pytest.raises(InvalidInputError):
+        send(transport, server.url, headers={name: value})
+    assert server.requests == []
+
+
+def test_connection_that_died_in_the_pool(transport: Transport, server: Server) -> None:
+    """A kept connection that the server closed meanwhile is noticed: the next request opens another."""
+    server.on("/s", [plain(b"ok"), CLOSE])
+    for _ in range(3):
+        assert send(transport, f"{server.url}/s").read() == b"ok"
+        threading.Event().wait(0.05)
+    assert server.connections == 3
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 10, b"x" * 300_000, None])
+def test_nothing_is_sent_twice(transport: Transport, server: Server, body: bytes | None) -> None:
+    """A POST on a kept connection that dies without an answer is not repeated behind our back."""
+    server.on("/warm", plain(b"ok"))
+    server.on("/turn", [CLOSE])
+    assert send(transport, f"{server.url}/warm", method="POST", body=b"").read() == b"ok"
+    assert send(transport, f"{server.url}/warm").read() == b"ok"
+    session = session_for(transport)
+    with pytest.raises(ConnectError) as caught:
+        session.send(Request(method="POST", url=f"{server.url}/turn", body=body))
+    assert caught.value.sent
+    assert [request.path for request in server.requests] == ["/warm", "/warm", "/turn"]
+
+
+def test_bodies_after_a_break(transport: Transport, server: Server) -> None:
+    """After any kind of break the transport goes on with a new connection."""
+    server.on("/bad", [head(200, "Content-Length: 10"), RST])
+    server.on("/good", chunked(b"fine"))
+    for _ in range(3):
+        with pytest.raises(ConnectError):
+            send(transport, f"{server.url}/bad").read()
+        assert send(transport, f"{server.url}/good").read() == b"fine"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
 from hfclient.chat.messages import parse_user
 from hfclient.chat.prompts import PromptLike
+from hfclient.chat.server import Server
+from hfclient.chat.settings import SettingsResource
 from hfclient.chat.stream import OnClose
 from hfclient.chat.uploads import FileLike
 from hfclient.credentials import Credentials, find_cookies, find_token
@@ -195,6 +197,20 @@ class Client:
     def models(self) -> Models:
         """The LLMs of the chat server: iterate, ``list``, ``get`` by name."""
         return Models(self._chat)
+
+    @property
+    def settings(self) -> SettingsResource:
+        """The caller's settings on the chat server: ``get`` and ``update``."""
+        return SettingsResource(self._chat)
+
+    @property
+    def server(self) -> Server:
+        """The chat server itself: ``features``, ``config``, ``mcp_servers``, ``transcribe``, ``ping``."""
+        return Server(self._chat)
+
+    def ping(self) -> float:
+        """Return how many seconds the chat server takes to say that it is there; raises what is wrong if it is not."""
+        return self.server.ping()
 
     def whoami(self) -> User | None:
         """Return who the chat server takes this client for; None for an anonymous session or a login that expired.

@@ -29,6 +29,7 @@ __all__ = [
     "Model",
     "PromptExample",
     "Reply",
+    "Share",
     "StoredFile",
     "User",
 ]
@@ -159,6 +160,22 @@ class ConversationInfo(_Value):
     title: str
     model: str
     updated_at: datetime.datetime | None = None
+
+
+@frozen
+class Share(_Value):
+    """A conversation that was published as it stood. ``str(share)`` is its link.
+
+    Attributes:
+        id: 7 characters; ``client.conversation(id)`` reads it, ``client.conversations.import_share(id)`` copies it.
+        url: The public link.
+    """
+
+    id: str
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
 
 
 @frozen

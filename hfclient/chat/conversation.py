@@ -6,13 +6,17 @@ It knows its server but not its client. How a message leaves is `sending.py`, ho
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from hfclient.chat import superjson
+from hfclient.chat.downloads import Downloadable, fetch_file, save_file
+from hfclient.chat.export import Format, export_one
 from hfclient.chat.failures import not_a_chat_server
-from hfclient.chat.messages import find_answer, newest_leaf, parse_conversation
+from hfclient.chat.messages import find_answer, newest_leaf, parse_conversation, parse_share
 from hfclient.chat.prompts import Prompt, PromptLike, parse_prompt
 from hfclient.chat.sending import Sender, SendOptions
 from hfclient.chat.service import ChatService
@@ -24,7 +28,7 @@ from hfclient.chat.uploads import FileLike, stored_part, upload_parts
 from hfclient.errors import BadRequestError, HFClientError, InvalidInputError, ProtocolError
 from hfclient.events import Elicitation
 from hfclient.transport import Part, Timeouts
-from hfclient.types import Message, Reply
+from hfclient.types import Message, Reply, Share
 
 __all__ = ["Conversation"]
 
@@ -53,7 +57,7 @@ class Conversation:
     def __init__(
         self,
         service: ChatService,
-        id: str | None = None,  # noqa: A002 (the field's word)
+        id: str | None = None,
         *,
         model: str | None = None,
         system_prompt: str | None = None,
@@ -391,7 +395,77 @@ class Conversation:
         """Return where a file of this conversation can be fetched, with this client's credentials."""
         return self.service.endpoints.file_url(self._existing_id(), sha)
 
+    def download(
+        self,
+        file: Downloadable,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        overwrite: bool = False,
+        timeouts: Timeouts | None = None,
+    ) -> bytes | Path:
+        """Fetch a file of this conversation.
+
+        Args:
+            file: A `File` event, a file of a message, or its id.
+            path: Where to save it: a file, or a folder, in which it gets its own name, made safe. None keeps it in memory.
+            overwrite: Replace a file that is there.
+            timeouts: Deadlines; None takes the client's.
+
+        Returns:
+            The bytes, or the path of what was saved.
+
+        Raises:
+            InvalidInputError: The place is taken.
+            NotFoundError: The server has no such file.
+
+        Reference: GET {base}/conversation/{id}/output/{sha}
+        """
+        if path is None:
+            return b"".join(fetch_file(self.service, self._existing_id(), file, timeouts))
+        return save_file(self.service, self._existing_id(), file, path, overwrite=overwrite, timeouts=timeouts)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: Format | None = None,
+        files: bool = True,
+        overwrite: bool = False,
+    ) -> Path:
+        """Save the conversation as Markdown (the active branch) or JSON (all branches), with its files beside it.
+
+        Args:
+            path: A file ending in ``.md`` or ``.json``, or a folder: the name is then made from title and id.
+            format: ``"md"`` or ``"json"``; None takes it from *path*, else Markdown.
+            files: Save attachments and produced files too.
+            overwrite: Replace what is there.
+
+        Returns:
+            The path of what was written.
+        """
+        conversation_id = self._existing_id()
+        return export_one(
+            self.service,
+            conversation_id,
+            Path(path),
+            format=format,
+            files=files,
+            overwrite=overwrite,
+            leaf_id=self._leaf,
+        )
+
     # Changing
+
+    def share(self) -> Share:
+        """Publish the conversation as it is now and return its link; the same content gives the same link again.
+
+        Reference: POST {base}/conversation/{id}/share
+        """
+        data = self.service.send(self.service.endpoints.share(self._existing_id())).json()
+        share = parse_share(data, self.service.endpoints.base)
+        if share is None:
+            raise ProtocolError("the server shared the conversation without saying where", frame=str(data)[:200])
+        return share
 
     def rename(self, title: str) -> None:
         """Give the conversation another title, of 1 to 100 characters.

@@ -75,6 +75,31 @@ class Endpoints:
             refine=refine,
         )
 
+    def settings(self) -> Request:
+        return self._read("/api/v2/user/settings")
+
+    def features(self) -> Request:
+        return self._read("/api/v2/feature-flags")
+
+    def public_config(self) -> Request:
+        return self._read("/api/v2/public-config")
+
+    def mcp_servers(self) -> Request:
+        return self._read("/api/mcp/servers")
+
+    def health(self) -> Request:
+        return self._read("/healthcheck")
+
+    def live(self) -> Request:
+        """The feed of running generations (server-sent events)."""
+        return Request(
+            method="GET",
+            url=f"{self.base}/api/v2/generations/live",
+            headers={"Accept": "text/event-stream, application/json, */*;q=0.1"},
+            retryable=True,
+            refine=refine,
+        )
+
     # Writing
 
     def create(self, model: str, system_prompt: str | None) -> Request:
@@ -126,6 +151,24 @@ class Endpoints:
         path = f"/api/v2/conversations/{_own_id(conversation_id)}/message/{quote(message_id, safe='')}"
         return self._write("DELETE", path)
 
+    def share(self, conversation_id: str) -> Request:
+        return self._write("POST", f"/conversation/{_own_id(conversation_id)}/share")
+
+    def import_share(self, share_id: str) -> Request:
+        return self._write("POST", "/api/v2/conversations/import-share", {"shareId": share_id})
+
+    def write_settings(self, data: dict[str, Any]) -> Request:
+        return self._write("POST", "/api/v2/user/settings", data)
+
+    def transcribe(self, audio: bytes, content_type: str) -> Request:
+        return Request(
+            method="POST",
+            url=f"{self.base}/api/transcribe",
+            headers={"Accept": "application/json", "Origin": self.origin, "Content-Type": content_type},
+            body=audio,
+            refine=refine,
+        )
+
     def _read(self, path: str, **fields: Any) -> Request:
         return Request.read(self.base + path, refine=refine, **fields)
 
@@ -144,6 +187,10 @@ class Endpoints:
 
 
 def _own_id(conversation_id: str) -> str:
+    if _SHARE_ID.fullmatch(conversation_id):
+        raise InvalidInputError(
+            "a shared conversation can only be read; client.conversations.import_share() makes a copy to write in"
+        )
     if not _CONVERSATION_ID.fullmatch(conversation_id):
         raise InvalidInputError(f"a conversation's id is 24 hex digits, not {conversation_id[:60]!r}")
     return conversation_id

@@ -14,7 +14,7 @@ from attrs import frozen
 from hfclient.chat.turn import Turn
 from hfclient.errors import ProtocolError
 from hfclient.thinking import split_thinking
-from hfclient.types import ConversationInfo, Message, Model, PromptExample, StoredFile, User
+from hfclient.types import ConversationInfo, Message, Model, PromptExample, Share, StoredFile, User
 
 __all__ = [
     "ConversationState",
@@ -23,8 +23,10 @@ __all__ = [
     "parse_conversation",
     "parse_conversation_info",
     "parse_model",
+    "parse_share",
     "parse_user",
     "path_to",
+    "share_id_in",
 ]
 
 
@@ -216,6 +218,22 @@ def parse_model(item: Any) -> Model:
         ),
         raw=dict(item),
     )
+
+
+def parse_share(data: Any, base_url: str) -> Share | None:
+    """Return the share in an answer; servers up to June 2025 give its link instead of its id."""
+    if not isinstance(data, Mapping):
+        return None
+    if isinstance(data.get("shareId"), str):
+        return Share(data["shareId"], f"{base_url}/r/{data['shareId']}")
+    if isinstance(data.get("url"), str):
+        return Share(share_id_in(data["url"]), data["url"])
+    return None
+
+
+def share_id_in(link: str) -> str:
+    """Return the id in a link to a shared conversation; an id is returned as it is."""
+    return link.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2]
 
 
 def parse_user(item: Any) -> User | None:

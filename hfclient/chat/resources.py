@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from hfclient.chat.conversation import Conversation
 from hfclient.chat.endpoints import Endpoints
+from hfclient.chat.export import Format, Progress, export_all
+from hfclient.chat.messages import share_id_in
+from hfclient.chat.server import LiveGeneration, LiveUpdate, live_updates
 from hfclient.chat.service import ChatService
+from hfclient.errors import ProtocolError
 from hfclient.types import ConversationInfo, Model
 
 __all__ = ["Conversations", "Models"]
@@ -76,6 +83,62 @@ class Conversations:
         """
         count = self._service.read(self._endpoints.delete_all())
         return count if isinstance(count, int) else 0
+
+    def import_share(self, share: str) -> Conversation:
+        """Copy a shared conversation, its files too, into one of the caller's own; the same share gives the same copy.
+
+        Args:
+            share: The share's id, or its link.
+
+        Reference: POST {base}/api/v2/conversations/import-share
+        """
+        data = self._service.read(self._endpoints.import_share(share_id_in(str(share))))
+        if not isinstance(data, dict) or not isinstance(data.get("conversationId"), str):
+            raise ProtocolError("the server imported the share without saying where", frame=str(data)[:200])
+        return Conversation(self._service, data["conversationId"])
+
+    def live(self) -> builtins.list[LiveGeneration]:
+        """Return the runs that are going on now, in any conversation of the caller.
+
+        Reference: GET {base}/api/v2/generations/live
+        """
+        for update in live_updates(self._service):
+            return [*update.running]
+        return []
+
+    def watch(self) -> Iterator[LiveUpdate]:
+        """Yield what is running and what has ended, about every two seconds, until nothing runs.
+
+        Reference: GET {base}/api/v2/generations/live
+        """
+        return live_updates(self._service)
+
+    def export(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        format: Format = "md",
+        files: bool = True,
+        limit: int | None = None,
+        progress: Progress = None,
+    ) -> builtins.list[Path]:
+        """Save all conversations (or the newest *limit*) into a folder, with their files.
+
+        An export that was interrupted goes on where it stopped when it is called again, and one that was complete
+        fetches only what has changed since.
+
+        Args:
+            folder: Where to; made if need be.
+            format: ``"md"`` or ``"json"``.
+            files: Save attachments and produced files too.
+            limit: At most so many.
+            progress: True for a bar, a callable that gets (done, total, title), None for a bar only on a terminal with
+                tqdm installed, or False.
+
+        Returns:
+            One path a conversation, newest first.
+        """
+        return export_all(self._service, self.list(limit), Path(folder), format=format, files=files, progress=progress)
 
     @property
     def _endpoints(self) -> Endpoints:

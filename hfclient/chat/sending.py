@@ -38,7 +38,7 @@ from hfclient.transport import Deadline, Part, Response, Timeouts
 if TYPE_CHECKING:
     from hfclient.chat.conversation import Conversation
 
-__all__ = ["Sender", "SendOptions"]
+__all__ = ["SendOptions", "Sender"]
 
 _log = logging.getLogger("hfclient")
 _STOP_MARK = 5.0  # seconds in which a stop that found no run to stop would hit the next one

@@ -1,0 +1,84 @@
+"""Files out of a conversation: what tools produced and what was attached."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from hfclient.chat.endpoints import Endpoints
+from hfclient.chat.failures import refine
+from hfclient.chat.service import ChatService
+from hfclient.errors import InvalidInputError
+from hfclient.events import File
+from hfclient.saving import free_path, safe_name, write_file
+from hfclient.transport import Request, Timeouts
+from hfclient.types import StoredFile
+
+__all__ = ["Downloadable", "fetch_file", "file_name", "save_file"]
+
+Downloadable = File | StoredFile | str
+"""A `File` event, a file of a message, or the id of either."""
+
+
+def _sha(file: Downloadable) -> str:
+    sha = file if isinstance(file, str) else file.sha
+    if not sha or not sha.isalnum():
+        raise InvalidInputError("this file has no id on the server")
+    return sha
+
+
+def file_name(file: Downloadable) -> str:
+    """Return a safe name to save *file* under."""
+    if isinstance(file, str):
+        return safe_name(file[:16])
+    name = safe_name(file.name, _sha(file)[:16])
+    return name if "." in name else name + (mimetypes.guess_extension(file.mime) or "")
+
+
+def fetch_file(
+    service: ChatService, conversation_id: str, file: Downloadable, timeouts: Timeouts | None
+) -> Iterator[bytes]:
+    """Yield the bytes of a file as they arrive; the request goes out at the call.
+
+    Reference: GET {base}/conversation/{id}/output/{sha}
+    """
+    endpoints: Endpoints = service.endpoints
+    response = service.session.send(
+        Request(
+            method="GET",
+            url=endpoints.file_url(conversation_id, _sha(file)),
+            headers={"Accept": "*/*"},
+            retryable=True,
+            timeouts=timeouts,
+            refine=refine,
+        )
+    )
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            yield from response.chunks()
+        finally:
+            response.close()
+
+    return pieces()
+
+
+def save_file(
+    service: ChatService,
+    conversation_id: str,
+    file: Downloadable,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    timeouts: Timeouts | None = None,
+) -> Path:
+    """Save a file: under *path*, or in it under the file's own name, made safe, if it is a folder."""
+    target = Path(path)
+    if target.is_dir() or os.fspath(path).endswith(("/", os.sep)):
+        name = file_name(file)
+        target = target / name if overwrite else free_path(target, name)
+    if target.exists() and not overwrite:
+        raise InvalidInputError(f"{target} exists already; choose another name or pass overwrite=True")
+    return write_file(target, fetch_file(service, conversation_id, file, timeouts), overwrite=overwrite)

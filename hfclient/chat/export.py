@@ -1,0 +1,221 @@
+"""Conversations as files: Markdown to read, JSON to keep, with everything that was attached or produced.
+
+One conversation, or all of them into a folder. The folder keeps an index, so a run that was interrupted goes on where it
+stopped, and a later one fetches only what has changed since.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from hfclient.chat.downloads import fetch_file, file_name
+from hfclient.chat.messages import ConversationState
+from hfclient.chat.service import ChatService
+from hfclient.chat.tree import MessageTree
+from hfclient.errors import InvalidInputError, NotFoundError
+from hfclient.saving import safe_name, write_file
+from hfclient.types import ConversationInfo, Message, StoredFile
+
+__all__ = ["Format", "Progress", "export_all", "export_one"]
+
+Format: TypeAlias = Literal["md", "json"]
+Progress: TypeAlias = "bool | Callable[[int, int, str], object] | None"
+"""True for a bar (needs tqdm), a callable that gets (done, total, title), None for a bar only on a terminal, or False."""
+
+_INDEX = "index.json"
+_ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
+
+
+def export_one(
+    service: ChatService,
+    conversation_id: str,
+    path: Path,
+    *,
+    format: Format | None = None,
+    files: bool = True,
+    overwrite: bool = False,
+    leaf_id: str | None = None,
+) -> Path:
+    """Write one conversation and return the path of what was written.
+
+    Args:
+        service: The server.
+        conversation_id: Of a conversation or a share.
+        path: A file ending in ``.md`` or ``.json``, or a folder: the name is then made from title and id.
+        format: ``"md"`` or ``"json"``; None takes it from *path*, else Markdown.
+        files: Save attachments and produced files too, in a folder beside it.
+        overwrite: Replace what is there.
+        leaf_id: End of the branch that Markdown tells; None takes the newest. JSON holds all branches.
+    """
+    state = service.read_state(conversation_id)
+    kind = _format_of(path, format)
+    target = path if path.suffix in (".md", ".json") else path / _name_of(state.title, conversation_id, kind)
+    if target.exists() and not overwrite:
+        raise InvalidInputError(f"{target} exists already; choose another name or pass overwrite=True")
+    saved = _save_files(service, conversation_id, state, target, overwrite=overwrite) if files else {}
+    text = _as_json(state, saved) if kind == "json" else _as_markdown(state, saved, leaf_id)
+    return write_file(target, [text.encode()], overwrite=overwrite)
+
+
+def _format_of(path: Path, given: str | None) -> Format:
+    found = given or path.suffix.removeprefix(".") or "md"
+    if found not in ("md", "json") or (path.suffix in (".md", ".json") and path.suffix != f".{found}"):
+        raise InvalidInputError(
+            f'export knows "md" and "json", and {path.name!r} should say the same as format={given!r}'
+        )
+    return "json" if found == "json" else "md"
+
+
+def _name_of(title: str, conversation_id: str, kind: Format) -> str:
+    # The id keeps two conversations of one title apart, and a later run finds its file again.
+    return f"{safe_name(title.replace('.', ' '), 'conversation')[:80]}-{safe_name(conversation_id)[-8:]}.{kind}"
+
+
+def _save_files(
+    service: ChatService, conversation_id: str, state: ConversationState, target: Path, *, overwrite: bool
+) -> dict[str, str]:
+    """Save all files of a conversation; return their paths, relative to *target*, by sha."""
+    folder = target.with_name(target.stem + "_files")
+    saved: dict[str, str] = {}
+    for file in _files_of(state):
+        if not file.sha or file.sha in saved:
+            continue
+        name = f"{safe_name(file.sha)[:8]}-{file_name(file)}"  # two attachments may have one name
+        place = folder / name
+        if overwrite or not place.exists():
+            try:
+                write_file(place, fetch_file(service, conversation_id, file, None), overwrite=True)
+            except NotFoundError:  # copies of shares made by old servers name files that they do not hold
+                continue
+        saved[file.sha] = f"{folder.name}/{name}"
+    return saved
+
+
+def _files_of(state: ConversationState) -> Iterator[StoredFile]:
+    for message in state.messages:
+        yield from message.files
+
+
+def _as_json(state: ConversationState, saved: Mapping[str, str]) -> str:
+    data = {
+        "version": 1,
+        "id": state.id,
+        "title": state.title,
+        "model": state.model,
+        "system_prompt": state.system_prompt,
+        "messages": [message.to_dict() for message in state.messages],
+        "files": dict(saved),
+    }
+    return json.dumps(data, ensure_ascii=False, indent=1, default=str) + "\n"
+
+
+def _as_markdown(state: ConversationState, saved: Mapping[str, str], leaf_id: str | None) -> str:
+    tree = MessageTree(state)
+    path = tree.path(leaf_id or tree.newest_leaf())
+    parts = [f"# {' '.join(state.title.split()) or 'Conversation'}", f"*{state.model}* · `{state.id}`"]
+    for message in path:
+        if message.role != "system" or message.content:
+            parts += _message_parts(message, saved)
+    return "\n\n".join(parts) + "\n"
+
+
+def _message_parts(message: Message, saved: Mapping[str, str]) -> Iterator[str]:
+    when = f" · {message.created_at:%Y-%m-%d %H:%M} UTC" if message.created_at else ""
+    yield f"## {_ROLES.get(message.role, message.role)}{when}"
+    for file in message.files:
+        label = " ".join(file.name.split()).replace("[", "(").replace("]", ")") or file.sha[:16]
+        link = saved.get(file.sha)
+        picture = "!" if file.mime.startswith("image/") else ""
+        yield f"{picture}[{label}](<{link}>)" if link else f"({label}, not saved)"
+    if message.reasoning:
+        yield f"<details><summary>Reasoning</summary>\n\n{message.reasoning.strip()}\n\n</details>"
+    if message.content:
+        yield message.content
+    if message.interrupted:
+        yield "*(interrupted)*"
+
+
+def export_all(
+    service: ChatService,
+    infos: list[ConversationInfo],
+    folder: Path,
+    *,
+    format: Format = "md",
+    files: bool = True,
+    progress: Progress = None,
+) -> list[Path]:
+    """Write all conversations of *infos* into *folder*; return the paths, in the same order.
+
+    What the folder's index says is there and unchanged is not fetched again.
+    """
+    _format_of(folder / "x", format)
+    index = _read_index(folder)
+    paths: list[Path] = []
+    tell = _teller(progress, len(infos))
+    for number, info in enumerate(infos):
+        tell(number, info.title)
+        stamp = info.updated_at.isoformat() if info.updated_at else ""
+        known = index.get(info.id)
+        key = f"{format}{'+files' if files else ''}"
+        if (
+            known
+            and known.get("stamp") == stamp
+            and known.get("kind") == key
+            and _inside(folder, known["file"]).exists()
+        ):
+            paths.append(_inside(folder, known["file"]))
+            continue
+        old = _inside(folder, known["file"]) if known else None  # renamed since: it goes when the new one is there
+        target = folder / _name_of(info.title, info.id, format)
+        path = export_one(service, info.id, target, format=format, files=files, overwrite=True)
+        if old is not None and old != path and old.exists():
+            old.unlink()
+        index[info.id] = {"file": path.name, "stamp": stamp, "kind": key, "title": info.title}
+        write_file(folder / _INDEX, [json.dumps(index, ensure_ascii=False, indent=1).encode()], overwrite=True)
+        paths.append(path)
+    tell(len(infos), "")
+    return paths
+
+
+def _inside(folder: Path, name: str) -> Path:
+    return folder / safe_name(name)
+
+
+def _read_index(folder: Path) -> dict[str, dict[str, str]]:
+    try:
+        data: Any = json.loads((folder / _INDEX).read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as exc:
+        raise InvalidInputError(
+            f"{folder / _INDEX} cannot be read ({exc}); delete it to export everything anew"
+        ) from exc
+    return {
+        str(key): {str(name): str(text) for name, text in entry.items()}
+        for key, entry in (data.items() if isinstance(data, dict) else ())
+        if isinstance(entry, dict) and "file" in entry
+    }
+
+
+def _teller(progress: Progress, total: int) -> Callable[[int, str], None]:
+    if callable(progress):
+        return lambda done, title: progress(done, total, title) and None  # type: ignore[func-returns-value]
+    if progress is False:
+        return lambda done, title: None
+    try:
+        from tqdm.auto import tqdm  # type: ignore[import-untyped,unused-ignore]  # nice to have; never needed
+    except ImportError:
+        if progress is True:
+            raise InvalidInputError("a progress bar needs tqdm: pip install tqdm") from None
+        return lambda done, title: None
+    bar = tqdm(total=total, unit="chat", disable=None if progress is None else False)
+
+    def tell(done: int, title: str) -> None:
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+
+    return tell

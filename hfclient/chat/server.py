@@ -1,0 +1,157 @@
+"""What a chat server says about itself, and the small services it offers besides chatting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from hfclient.chat.service import ChatService
+from hfclient.errors import InvalidInputError, NotFoundError, ProtocolError
+from hfclient.frames import SSEParser, excerpt
+from hfclient.transport import Response
+
+__all__ = ["LiveGeneration", "LiveUpdate", "Server", "live_updates"]
+
+_MAX_AUDIO = 15_728_640
+
+
+@frozen
+class LiveGeneration:
+    """A run that is going on, or has just ended.
+
+    Attributes:
+        conversation_id: Where it writes.
+        title: Of that conversation.
+        status: ``"running"``, ``"completed"``, ``"interrupted"`` or ``"error"``.
+    """
+
+    conversation_id: str
+    title: str
+    status: str = "running"
+
+
+@frozen
+class LiveUpdate:
+    """What runs at one moment, and what has ended since the moment before."""
+
+    running: tuple[LiveGeneration, ...]
+    ended: tuple[LiveGeneration, ...]
+
+
+class Server:
+    """``client.server``: the chat server itself."""
+
+    def __init__(self, service: ChatService) -> None:
+        self._service = service
+
+    def __repr__(self) -> str:
+        return f"<Server {self._service.endpoints.origin}>"
+
+    def ping(self) -> float:
+        """Return how many seconds the server takes to say that it is there.
+
+        Raises:
+            TransportError: It is not.
+            NotAChatServer: Something else is.
+
+        Reference: GET {base}/healthcheck
+        """
+        started = time.monotonic()
+        self._service.session.send(self._service.endpoints.health()).read()
+        return time.monotonic() - started
+
+    def features(self) -> dict[str, Any]:
+        """Return the feature flags, such as ``loginEnabled`` and ``transcriptionEnabled``.
+
+        Reference: GET {base}/api/v2/feature-flags
+        """
+        return self._object(self._service.read(self._service.endpoints.features()))
+
+    def config(self) -> dict[str, Any]:
+        """Return the public part of the server's configuration: names that begin with ``PUBLIC_``.
+
+        Reference: GET {base}/api/v2/public-config
+        """
+        return self._object(self._service.read(self._service.endpoints.public_config()))
+
+    def mcp_servers(self) -> list[dict[str, Any]]:
+        """Return the MCP servers that the instance has configured; their ``name`` is what ``mcp=[...]`` takes.
+
+        Reference: GET {base}/api/mcp/servers
+        """
+        data = self._service.session.send(self._service.endpoints.mcp_servers()).json()
+        return [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+
+    def transcribe(self, audio: bytes, *, content_type: str = "audio/wav") -> str:
+        """Return what is said in a recording; empty for silence.
+
+        Args:
+            audio: The recording, at most 15 MB.
+            content_type: Its type: ``audio/wav``, ``audio/mpeg``, ``audio/webm``, ``audio/ogg``, ``audio/flac``, ``audio/mp4``.
+
+        Raises:
+            InvalidInputError: It is empty or too large; nothing was sent.
+            ServerError: The server has no transcription.
+
+        Reference: POST {base}/api/transcribe
+        """
+        if not audio:
+            raise InvalidInputError("the recording is empty")
+        if len(audio) > _MAX_AUDIO:
+            raise InvalidInputError(
+                f"the recording has {len(audio) / 1e6:.1f} MB; the server takes {_MAX_AUDIO / 1e6:.1f} MB"
+            )
+        data = self._service.send(self._service.endpoints.transcribe(audio, content_type)).json()
+        return str(data.get("text") or "") if isinstance(data, dict) else ""
+
+    @staticmethod
+    def _object(data: Any) -> dict[str, Any]:
+        return data if isinstance(data, dict) else {}
+
+
+def live_updates(service: ChatService) -> Iterator[LiveUpdate]:
+    """Yield what is running, about every two seconds, until nothing is.
+
+    Reference: GET {base}/api/v2/generations/live
+    """
+    while True:
+        response = service.session.send(service.endpoints.live())
+        if response.content_type != "text/event-stream":
+            response.close()
+            raise NotFoundError("the server has no live feed (it is older than July 2026)", status=response.status)
+        idle = yield from _read_live(response)
+        if idle:
+            return
+
+
+def _read_live(response: Response) -> Generator[LiveUpdate, None, bool]:
+    parser = SSEParser()
+    try:
+        for data in response.chunks():
+            for frame in parser.feed(data):
+                if frame.event == "idle":
+                    return True
+                if frame.event == "sync":
+                    yield _parse_sync(frame.data)
+    finally:
+        response.close()
+    return False  # closed after five minutes: the caller asks again
+
+
+def _parse_sync(data: bytes) -> LiveUpdate:
+    try:
+        value = msgspec.json.decode(data)
+        running, ended = value.get("running") or (), value.get("ended") or ()
+        return LiveUpdate(tuple(map(_generation, running)), tuple(map(_generation, ended)))
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, TypeError, KeyError):
+        raise ProtocolError("the live feed holds something that is no list of runs", frame=excerpt(data)) from None
+
+
+def _generation(item: dict[str, Any]) -> LiveGeneration:
+    return LiveGeneration(
+        str(item["conversationId"]), str(item.get("title") or ""), str(item.get("status") or "running")
+    )

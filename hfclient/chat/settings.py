@@ -1,0 +1,123 @@
+"""The caller's settings on a chat server, every key of them.
+
+Reference: docs/protocol/huggingchat ("settings"). The server takes a whole set of settings only and resets what is left
+out, so a change is always read, modified and written back, keys that this release does not know included.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from attrs import evolve, field, fields, frozen
+
+from hfclient.chat.failures import not_a_chat_server
+from hfclient.chat.service import ChatService
+from hfclient.errors import InvalidInputError
+
+__all__ = ["Settings", "SettingsResource"]
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Settings as the server has them; a value that it does not know is None.
+
+    Attributes:
+        active_model: Id of the LLM for new conversations.
+        share_conversations_with_model_authors: Whether the models' makers may see what is said.
+        custom_prompts: System prompts by model id; they are applied by clients, not by the server.
+        custom_prompts_enabled: Whether each of them is in use; absent means yes.
+        multimodal_overrides, tools_overrides, reasoning_overrides, artifacts_overrides: Abilities forced by model id.
+        reasoning_effort_overrides: ``"low"``, ``"medium"`` or ``"high"`` by model id; applied by the server.
+        provider_overrides: Inference provider by model id (HuggingChat).
+        hide_prompt_examples: By model id.
+        streaming_mode: ``"raw"`` or ``"smooth"``: how the server's own page shows an answer.
+        direct_paste, haptics_enabled, welcome_modal_seen: Of the server's own page.
+        billing_organization: Who pays for inference (HuggingChat).
+        raw: All keys as the server sent them.
+    """
+
+    active_model: str | None = None
+    share_conversations_with_model_authors: bool | None = None
+    custom_prompts: dict[str, str] | None = None
+    custom_prompts_enabled: dict[str, bool] | None = None
+    multimodal_overrides: dict[str, bool] | None = None
+    tools_overrides: dict[str, bool] | None = None
+    reasoning_overrides: dict[str, bool] | None = None
+    artifacts_overrides: dict[str, bool] | None = None
+    reasoning_effort_overrides: dict[str, str] | None = None
+    provider_overrides: dict[str, str] | None = None
+    hide_prompt_examples: dict[str, bool] | None = None
+    streaming_mode: str | None = None
+    direct_paste: bool | None = None
+    haptics_enabled: bool | None = None
+    welcome_modal_seen: bool | None = None
+    billing_organization: str | None = None
+    raw: dict[str, Any] = field(factory=dict, repr=False, eq=False)
+
+
+_NAMES = tuple(attribute.name for attribute in fields(Settings) if attribute.name != "raw")
+
+
+def _convert(known: dict[str, Any]) -> Settings:
+    """Return settings; a value of another type than today's is left to `Settings.raw`."""
+    fitting = {}
+    for name, value in known.items():
+        try:
+            msgspec.convert({name: value}, Settings)
+        except msgspec.ValidationError:
+            continue
+        fitting[name] = value
+    return msgspec.convert(fitting, Settings)
+
+
+class SettingsResource:
+    """``client.settings``: read and change them."""
+
+    def __init__(self, service: ChatService) -> None:
+        self._service = service
+
+    def __repr__(self) -> str:
+        return "<Settings of the chat server>"
+
+    def get(self) -> Settings:
+        """Return the settings as they are on the server.
+
+        Reference: GET {base}/api/v2/user/settings
+        """
+        request = self._service.endpoints.settings()
+        data = self._service.read(request)
+        if not isinstance(data, dict):
+            raise not_a_chat_server(request.url, str(data)[:200])
+        known = {name: data.get(_camel(name)) for name in _NAMES}
+        return evolve(_convert(known), raw=data)
+
+    def update(self, **changes: Any) -> Settings:
+        """Change the settings named, leave all others as they are, and return what the server then has.
+
+            client.settings.update(active_model="meta-llama/Llama-3.3-70B-Instruct")
+
+        Raises:
+            InvalidInputError: There is no setting of that name, or its value has the wrong type; nothing was sent.
+
+        Reference: POST {base}/api/v2/user/settings
+        """
+        unknown = sorted(set(changes) - set(_NAMES))
+        if unknown:
+            raise InvalidInputError(f"there is no setting {', '.join(unknown)}; the settings are {', '.join(_NAMES)}")
+        try:
+            msgspec.convert(changes, Settings)
+        except msgspec.ValidationError as exc:
+            raise InvalidInputError(f"a setting has the wrong type: {exc}") from None
+        data = {**self.get().raw, **{_camel(name): value for name, value in changes.items()}}
+        data.pop("welcomeModalSeenAt", None)  # the server's own stamp
+        # Unset values are left out: the server answers 500 to a null.
+        self._service.send(
+            self._service.endpoints.write_settings({key: value for key, value in data.items() if value is not None})
+        ).close()
+        return self.get()

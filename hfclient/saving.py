@@ -1,0 +1,108 @@
+"""Saving what a server sent: its names become safe ones, and a file is written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from hfclient.errors import InvalidInputError
+
+__all__ = ["free_path", "safe_name", "write_file"]
+
+_LONGEST = 120  # bytes of a name; file systems allow 255, and a suffix and a number may follow
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
+
+
+def safe_name(name: str, fallback: str = "file") -> str:
+    """Return a file name, and no path, made from what a server calls something.
+
+    Separators, control and direction characters and what Windows refuses are replaced; leading dots go.
+
+        >>> safe_name("../../etc/passwd"), safe_name("CON"), safe_name("")
+        ('etc_passwd', '_CON', 'file')
+    """
+    text = unicodedata.normalize("NFC", name.encode("utf-8", "replace").decode())
+    kept = "".join("_" if ch in '/\\:*?"<>|' or unicodedata.category(ch)[0] == "C" else ch for ch in text)
+    kept = " ".join(kept.split()).strip(". _")
+    if not kept:
+        return fallback
+    stem, dot, suffix = kept.rpartition(".")
+    if not dot or len(suffix) > 10:
+        stem, suffix = kept, ""
+    if stem.partition(".")[0].lower() in _RESERVED:
+        stem = "_" + stem
+    room = _LONGEST - len(suffix.encode()) - 1
+    stem = stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") or fallback
+    return f"{stem}.{suffix}" if suffix else stem
+
+
+def free_path(folder: Path, name: str) -> Path:
+    """Return a path in *folder* that does not exist yet: *name*, or *name* with a number."""
+    candidate = folder / name
+    stem, suffix = candidate.stem, candidate.suffix
+    number = 2
+    while candidate.exists():
+        candidate = folder / f"{stem}-{number}{suffix}"
+        number += 1
+    return candidate
+
+
+def write_file(path: Path, content: Iterable[bytes], *, overwrite: bool = False, mode: int | None = None) -> Path:
+    """Write *content* to *path*, which appears only when it is complete; folders are made.
+
+    Args:
+        path: Where to.
+        content: The bytes, in pieces.
+        overwrite: Replace a file that is there.
+        mode: Permissions; None takes the usual ones.
+
+    Raises:
+        InvalidInputError: There is a file already, or the place cannot be written.
+    """
+    if path.exists() and not overwrite:
+        raise InvalidInputError(f"{path} exists already; choose another name or pass overwrite=True")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-")
+    except OSError as exc:
+        raise InvalidInputError(f"cannot write {path}: {exc.strerror}") from exc
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for piece in content:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(_default_mode() if mode is None else mode)
+        if overwrite:
+            Path(temporary).replace(path)
+        else:
+            _put_new(Path(temporary), path)
+    except BaseException as exc:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        if isinstance(exc, OSError):
+            raise InvalidInputError(f"cannot write {path}: {exc.strerror}") from exc
+        raise
+    return path
+
+
+def _put_new(temporary: Path, path: Path) -> None:
+    """Give the finished file its name, unless somebody else has taken it meanwhile."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise InvalidInputError(f"{path} exists already; choose another name or pass overwrite=True") from None
+    except OSError:  # a file system without hard links
+        temporary.replace(path)
+        return
+    temporary.unlink()
+
+
+def _default_mode() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

@@ -129,12 +129,14 @@ class Server:
         requests: Every `Recorded` request, in the order in which they were complete.
         connections: How many connections were opened.
         client_gone: Set when a script's ``UNTIL_GONE`` saw the client leave.
+        read_pause: Seconds to wait after every 256 KiB of a request's body: a slow line.
     """
 
     def __init__(self, *, tls: bool = False) -> None:
         self.requests: list[Recorded] = []
         self.connections = 0
         self.client_gone = threading.Event()
+        self.read_pause = 0.0
         self._scripts: dict[str, list[Script]] = {}
         self._eager: set[str] = set()
         self._open: set[socket.socket] = set()
@@ -237,7 +239,7 @@ class Server:
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.strip().lower()] = value.strip()
         path = urlsplit(target).path
-        body = b"" if path in self._eager else _read_body(file, headers)
+        body = b"" if path in self._eager else self._read_body(file, headers)
         request = Recorded(method, target, headers, body, number)
         with self._lock:
             self.requests.append(request)
@@ -272,14 +274,18 @@ class Server:
             self._closing.wait(float(step))  # type: ignore[arg-type]
         return not self._closing.is_set()
 
-
-def _read_body(file: Any, headers: dict[str, str]) -> bytes:
-    if headers.get("transfer-encoding", "").lower() == "chunked":
+    def _read_body(self, file: Any, headers: dict[str, str]) -> bytes:
         pieces = []
-        while size := int(file.readline(), 16):
-            pieces.append(file.read(size))
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            while size := int(file.readline(), 16):
+                pieces.append(file.read(size))
+                file.readline()
             file.readline()
-        file.readline()
+            return b"".join(pieces)
+        left = int(headers.get("content-length", "0"))
+        while left > 0 and (piece := file.read(min(left, 256 * 1024))):
+            pieces.append(piece)
+            left -= len(piece)
+            if self.read_pause:
+                self._closing.wait(self.read_pause)
         return b"".join(pieces)
-    body: bytes = file.read(int(headers.get("content-length", "0")))
-    return body

@@ -31,7 +31,7 @@ from hfclient.transport.failures import safe_url
 
 __all__ = ["PlainTransport"]
 
-_READ_SIZE = 64 * 1024
+_READ_SIZE = _SEND_SIZE = 64 * 1024
 _LONGEST_HEADER = 64 * 1024
 _POOL_SIZE = 64  # connections kept per host: at least as many as a web worker has threads
 
@@ -114,12 +114,38 @@ class _HTTPResponse(http.client.HTTPResponse):
                 pass
 
 
-class _HTTPConnection(urllib3.connection.HTTPConnection):
+class _SendsInTime:
+    """A connection that sends piece by piece, each in the time that the deadline allows.
+
+    http.client sends a body in one go under the timeout of connecting (or, on a kept connection, of whatever was read
+    last): a large upload over a slow line would fail although every byte of it moves.
+    """
+
     response_class = _HTTPResponse
+    sock: Any
+
+    def send(self, data: Any) -> None:
+        deadline = _call.deadline
+        if deadline is None or not isinstance(data, bytes):
+            super().send(data)  # type: ignore[misc]
+            return
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
+        rest = memoryview(data)
+        while rest:
+            self.sock.settimeout(deadline.read_wait())
+            try:
+                rest = rest[self.sock.send(rest[:_SEND_SIZE]) :]
+            except TimeoutError:
+                raise deadline.expired() from None
 
 
-class _HTTPSConnection(urllib3.connection.HTTPSConnection):
-    response_class = _HTTPResponse
+class _HTTPConnection(_SendsInTime, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_SendsInTime, urllib3.connection.HTTPSConnection):
+    pass
 
 
 class _HTTPPool(urllib3.HTTPConnectionPool):
@@ -217,7 +243,7 @@ class PlainTransport:
                 request.method, request.url, headers=dict(headers), params=query, data=request.body
             ).prepare()
             settings = session.merge_environment_settings(prepared.url, self._proxies or {}, True, None, None)
-            # The read timeout given here only covers sending; reading is the business of _DeadlineReader.
+            # Only the connect timeout counts here: sending and reading look at the deadline themselves.
             answer = session.send(
                 prepared,
                 timeout=(deadline.connect_wait(), deadline.remaining()),

@@ -92,7 +92,8 @@ def test_too_long_a_body(transport: Transport, server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [b"\x16\x03\x01 not http at all\r\n\r\n", b"ICY 200 OK\r\n\r\n", b"\r\n\r\n", b"HTTP/1.1 abc Whatever\r\n\r\n"]
+    "answer",
+    [b"\x16\x03\x01 not http at all\r\n\r\n", b"ICY 200 OK\r\n\r\n", b"\r\n\r\n", b"HTTP/1.1 abc Whatever\r\n\r\n"],
 )
 def test_no_http(transport: Transport, server: Server, answer: bytes) -> None:
     """Something that speaks another protocol is a `ConnectError` in words, not a crash."""
@@ -157,7 +158,8 @@ def test_unusable_urls(transport: Transport, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("X-A", "one\r\nX-B: two"), ("X-A\r\nX-B", "v"), ("X A:", "v"), ("X-A", "\u4f60"), ("X-A", "a\0b")]
+    ("name", "value"),
+    [("X-A", "one\r\nX-B: two"), ("X-A\r\nX-B", "v"), ("X A:", "v"), ("X-A", "\u4f60"), ("X-A", "a\0b")],
 )
 def test_unusable_headers(transport: Transport, server: Server, name: str, value: str) -> None:
     """A header that would smuggle in another one, or that HTTP cannot carry, is refused."""

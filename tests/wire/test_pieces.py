@@ -50,7 +50,9 @@ def test_each_piece_arrives_at_once(transport: Transport, server: Server, framin
 def test_headers_come_before_the_body(transport: Transport, server: Server) -> None:
     """The call returns with status and headers while the body is still to come."""
     go = threading.Event()
-    server.on("/s", [head(200, "Content-Length: 2", "X-Request-Id: r1", "Content-Type: Text/Plain; charset=x"), go, b"ok"])
+    server.on(
+        "/s", [head(200, "Content-Length: 2", "X-Request-Id: r1", "Content-Type: Text/Plain; charset=x"), go, b"ok"]
+    )
     response = send(transport, f"{server.url}/s", stream=True)
     assert (response.status, response.request_id, response.content_type) == (200, "r1", "text/plain")
     go.set()

@@ -11,7 +11,7 @@ for event in client.chat("Write a limerick"):
 
 from hfclient import errors, events, types
 from hfclient._version import __version__
-from hfclient.chat import ChatStream, Conversation
+from hfclient.chat import Answer, ChatStream, Conversation, McpServer, MessageTree, RemoteFile
 from hfclient.client import Client
 from hfclient.errors import (
     APIStatusError,
@@ -49,10 +49,11 @@ from hfclient.errors import (
 from hfclient.inference import InferenceClient
 from hfclient.stream import Stream
 from hfclient.transport import Retry, Timeouts
-from hfclient.types import ConversationInfo, Message, Model, Reply, StoredFile, User
+from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User
 
 __all__ = [
     "APIStatusError",
+    "Answer",
     "AuthenticationError",
     "BadRequestError",
     "Cancelled",
@@ -72,7 +73,9 @@ __all__ = [
     "InferenceClient",
     "InvalidInputError",
     "LocalServerError",
+    "McpServer",
     "Message",
+    "MessageTree",
     "MissingDependencyError",
     "Model",
     "ModelGone",
@@ -82,11 +85,13 @@ __all__ = [
     "PermissionDeniedError",
     "ProtocolError",
     "RateLimitError",
+    "RemoteFile",
     "Reply",
     "RequestTooLargeError",
     "Retry",
     "ServerError",
     "SessionExpired",
+    "Share",
     "StoredFile",
     "Stream",
     "StreamConsumed",

@@ -166,11 +166,12 @@ class Conversation:
         Reference: POST {base}/conversation/{id}
         """
         parsed = parse_prompt(prompt)
-        parts = upload_parts(files)
+        parts = upload_parts(files, fetch=self.service.fetch)
         options = self._options(timeouts, on_close, on_elicitation, mcp)
         self._sender.begin(wait)
         try:
             text = self._text_for(parsed)
+            self._check_sees(parts)
             self.create()
             parent_id = self._leaf or self.fetch_message_id()
             turn = Turn(self._existing_id(), str(uuid.uuid4()), parent_id=parent_id, text=text)
@@ -261,13 +262,14 @@ class Conversation:
         Reference: POST {base}/conversation/{id} with ``is_retry`` and ``inputs``
         """
         text = parse_prompt(prompt).text
-        parts = None if files is None else upload_parts(files)
+        parts = None if files is None else upload_parts(files, fetch=self.service.fetch)
         options = self._options(timeouts, on_close, on_elicitation, mcp)
         self._sender.begin(wait)
         try:
             message = self._message_for(self.tree(), message_id, "user")
             if parts is None:  # an edit does not inherit attachments, whatever the server's page makes one believe
                 parts = tuple(stored_part(file) for file in message.files)
+            self._check_sees(parts)
             turn = Turn(self._existing_id(), str(uuid.uuid4()), parent_id=message.parent_id, text=text)
             data = {"inputs": text, "id": message.id, "is_retry": True}
             return self._send(turn, data, parts, options)
@@ -568,6 +570,18 @@ class Conversation:
                 raise InvalidInputError("the system prompt was given twice: as system_prompt and as a system message")
             self.system_prompt = prompt.system
         return prompt.folded()
+
+    def _check_sees(self, parts: tuple[Part, ...]) -> None:
+        """Pick a model that sees if there are pictures and none was named; refuse one that would not."""
+        if not any((part.content_type or "").startswith("image/") for part in parts):
+            return
+        if self.model is None and self.id is not None:
+            self.tree()  # says which model it is
+        if self.model is None:
+            self.service.need_session()
+            self.model = self.service.model_that_sees().id
+        else:
+            self.service.check_sees(self.model)
 
     def _options(
         self,

@@ -202,7 +202,12 @@ def _read_index(folder: Path) -> dict[str, dict[str, str]]:
 
 def _teller(progress: Progress, total: int) -> Callable[[int, str], None]:
     if callable(progress):
-        return lambda done, title: progress(done, total, title) and None  # type: ignore[func-returns-value]
+        report = progress
+
+        def tell_caller(done: int, title: str) -> None:
+            report(done, total, title)
+
+        return tell_caller
     if progress is False:
         return lambda done, title: None
     try:

@@ -100,4 +100,4 @@ def _part_text(part: Any, position: int) -> str:
     if isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str):
         text: str = part["text"]
         return text
-    raise InvalidInputError(f"message {position} holds a part that is no text; pass files and images as files=[...]")
+    raise InvalidInputError(f"message {position} holds a part that is no text; pass pictures and other files as files=[...]")

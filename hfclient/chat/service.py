@@ -14,7 +14,7 @@ from hfclient.chat import superjson
 from hfclient.chat.endpoints import Endpoints
 from hfclient.chat.failures import HOW_TO_LOG_IN, not_a_chat_server
 from hfclient.chat.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
-from hfclient.errors import BadRequestError, CredentialsError, ModelNotFound, ProtocolError
+from hfclient.errors import BadRequestError, CredentialsError, ModelNotFound, ProtocolError, Unsupported
 from hfclient.events import AnyEvent
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.types import ConversationInfo, Model
@@ -135,6 +135,30 @@ class ChatService:
             if len(found) == 1:
                 return found[0]
         raise _no_model(name, models)
+
+    def model_that_sees(self) -> Model:
+        """Return an LLM that accepts images: the default if it does, else the first that does.
+
+        Raises:
+            Unsupported: There is none.
+        """
+        for model in self.models():
+            if model.multimodal:
+                return model
+        raise Unsupported("no model of this server sees pictures; describe the picture in words")
+
+    def check_sees(self, name: str) -> None:
+        """Raise `Unsupported` if the LLM called *name* would be sent a message without its pictures."""
+        model = next((model for model in self.models() if model.id == name), None)
+        if model is not None and not model.multimodal:
+            able = [other.id for other in self.models() if other.multimodal]
+            hint = f"these do: {', '.join(able[:5])}" if able else "no model of this server does"
+            raise Unsupported(f"{name} does not see pictures, the server would leave them out in silence; {hint}")
+
+    def fetch(self, url: str, limit: int) -> bytes:
+        """Return what is at a URL, at most *limit* bytes of it; credentials go along only where they belong anyway."""
+        request = Request(method="GET", url=url, headers={"Accept": "*/*"}, retryable=True, follow_redirects=True)
+        return self.session.send(request).read(limit)
 
     def explain_refused_model(self, name: str, error: BadRequestError) -> None:
         """Raise the error that names the nearest models, if the server refused *name* because it has no such LLM."""

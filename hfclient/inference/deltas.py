@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hfclient.errors import HFClientError, ProtocolError
+from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Unknown, Usage
 from hfclient.frames import excerpt
 from hfclient.inference.failures import error_in, generation_error
@@ -136,6 +136,7 @@ class ChunkReader:
         if isinstance(route, dict):
             known = True
             out.append(_route(route))
+        error = error_in(chunk)
         choices = chunk.get("choices")
         if isinstance(choices, dict):
             choices = [choices]
@@ -143,7 +144,8 @@ class ChunkReader:
             for choice in choices:
                 known = True
                 if isinstance(choice, dict) and choice.get("index") in (0, None):
-                    self._choice(choice, out)
+                    failure = self._choice(choice, out)
+                    error = error or failure
                 else:
                     self._unknown(out, "choice", choice if isinstance(choice, dict) else {"choice": choice})
         groq = chunk.get("x_groq")
@@ -151,7 +153,6 @@ class ChunkReader:
             if isinstance(place.get("usage"), dict):
                 known = True
                 self._usage = usage_of(place["usage"])
-        error = error_in(chunk)
         if error is not None:
             self.fail(error, out)
         elif not known:
@@ -160,7 +161,8 @@ class ChunkReader:
                 kind = chunk.get("object") or chunk.get("type") or ("" if name == "message" else name)
                 self._unknown(out, kind if isinstance(kind, str) else "", chunk)
 
-    def _choice(self, choice: dict[str, Any], out: list[AnyEvent]) -> None:
+    def _choice(self, choice: dict[str, Any], out: list[AnyEvent]) -> GenerationError | None:
+        """Read one choice; return the error that it ended with, if it did."""
         start = len(out)
         delta, whole = choice.get("delta"), False
         if not isinstance(delta, dict):
@@ -173,9 +175,10 @@ class ChunkReader:
             _add_logprobs(choice["logprobs"], out, start)
         reason = choice.get("finish_reason")
         if reason == "error":
-            self.fail(generation_error(choice if choice.get("error") else None), out)
-        elif reason is not None and reason != "":  # TGI's /v1/completions sends "" until the end
+            return generation_error(choice if choice.get("error") else None)
+        if reason is not None and reason != "":  # TGI's /v1/completions sends "" until the end
             self._finish(mend_surrogates(reason) if isinstance(reason, str) else str(reason), out)
+        return None
 
     def _delta(self, delta: dict[str, Any], out: list[AnyEvent], whole: bool) -> None:
         start = len(out)
@@ -299,14 +302,14 @@ def usage_of(usage: dict[str, Any]) -> Usage:
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     total = _count(usage.get("total_tokens"))
     reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-    extra = {key: scrub(value) for key, value in usage.items() if key not in _USAGE_KEYS and _holds(value)}
+    extra = {key: value for key, value in usage.items() if key not in _USAGE_KEYS and _holds(value)}
     return Usage(
         prompt_tokens=prompt or 0,
         completion_tokens=completion or 0,
         total_tokens=(prompt or 0) + (completion or 0) if total is None else total,
         cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
         reasoning_tokens=_count(usage.get("reasoning_tokens")) if reasoning is None else reasoning,
-        extra=extra or None,
+        extra=scrub(extra) or None,
     )
 
 
@@ -324,8 +327,8 @@ def _route(data: dict[str, Any]) -> Route:
         value = data.get(key)
         return mend_surrogates(value) if isinstance(value, str) else ""
 
-    extra = {key: scrub(value) for key, value in data.items() if key not in ("route", "model", "provider") and _holds(value)}
-    return Route(text("route"), text("model"), text("provider") or None, extra=extra or None)
+    extra = {key: value for key, value in data.items() if key not in ("route", "model", "provider") and _holds(value)}
+    return Route(text("route"), text("model"), text("provider") or None, extra=scrub(extra) or None)
 
 
 def _holds(value: Any) -> bool:

@@ -1,0 +1,167 @@
+"""Any bytes, cut anywhere: the same events, and nothing raised but our own errors."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hfclient.events import AnyEvent, to_dict
+from hfclient.frames import SSEParser
+from hfclient.inference.deltas import ChunkReader
+from tests.unit.test_inference_chunks import EXPECTED, SAMPLES, read
+
+_settings = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+
+# Pieces that mean something to one of the layers, alone and next to each other.
+_text = st.one_of(
+    st.text(max_size=5),
+    st.sampled_from(["<think>", "</think>", "<", "th", "ink>", "\ud83d", "\ude00", "a\u2028b", "data: x", "\n\n", "[DONE]", ""]),
+)
+_scalar = st.one_of(st.none(), st.booleans(), st.integers(-3, 600), st.just(1e400), _text)
+_json = st.recursive(
+    _scalar, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_text, inner, max_size=3)), max_leaves=6
+)
+_or_json = st.one_of(_text, _json)
+_call = st.fixed_dictionaries(
+    {},
+    optional={
+        "index": st.one_of(st.integers(-1, 2), _scalar),
+        "id": st.one_of(st.sampled_from(["a", "b", "0", ""]), _scalar),
+        "function": st.one_of(
+            st.fixed_dictionaries({}, optional={"name": st.sampled_from(["f", "g", "", None]), "arguments": _or_json}), _json
+        ),
+    },
+)
+_delta = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.one_of(st.just("assistant"), _scalar),
+        "content": st.one_of(_text, _json, st.lists(st.fixed_dictionaries({"type": _text, "text": _or_json}), max_size=2)),
+        "reasoning": _or_json,
+        "reasoning_content": _or_json,
+        "reasoning_details": _json,
+        "refusal": _or_json,
+        "tool_calls": st.one_of(_call, st.lists(_call, max_size=3), _json),
+        "token_id": _scalar,
+        "new": _json,
+    },
+)
+_choice = st.fixed_dictionaries(
+    {},
+    optional={
+        "index": st.one_of(st.just(0), _scalar),
+        "delta": st.one_of(_delta, st.none(), _json),
+        "text": _or_json,
+        "finish_reason": st.one_of(st.sampled_from([None, "", "stop", "error"]), _json),
+        "logprobs": st.one_of(st.none(), st.fixed_dictionaries({"content": st.lists(_json, max_size=2)}), _json),
+        "error": _json,
+    },
+)
+_plain = st.builds(lambda text: {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}, _text)
+_chunk = st.one_of(
+    _plain,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "choices": st.one_of(st.lists(_choice, max_size=2), _json),
+            "usage": st.one_of(st.none(), st.fixed_dictionaries({"prompt_tokens": _scalar}), _json),
+            "error": st.one_of(st.none(), _json),
+            "x-router-metadata": _json,
+            "x_groq": _json,
+            "object": _or_json,
+            "message": _or_json,
+        },
+    ),
+    _json,
+)
+
+
+def _written(draw: Any, chunk: Any) -> bytes:
+    """One event as some server might write it."""
+    data = json.dumps(chunk, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
+    end = draw(st.sampled_from([b"\n\n", b"\n\n", b"\r\n\r\n", b"\r\r", b"\n", b"\n\n\n"]))
+    begin = draw(st.sampled_from([b"data: ", b"data: ", b"data:", b"event: error\ndata: ", b": ping\n\ndata: ", b"id: 1\ndata: ", b""]))
+    return begin + data + end
+
+
+@st.composite
+def _streams(draw: Any) -> bytes:
+    events = [_written(draw, chunk) for chunk in draw(st.lists(_chunk, max_size=8))]
+    if draw(st.booleans()):
+        events.append(draw(st.sampled_from([b"data: [DONE]\n\n", b"data:[DONE]", b"data: [DO"])))
+    return b"".join(events)
+
+
+def _cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
+
+
+_places = st.lists(st.integers(0, 1 << 16), max_size=12)
+
+
+def _thorough(data: bytes) -> list[AnyEvent]:
+    """The events of a stream by way of the general parser and the thorough reader alone."""
+    numbers = itertools.count(1)
+    reader, parser = ChunkReader(new_id=lambda: f"made-up-{next(numbers)}"), SSEParser()
+    parser.feed(b"\n")
+    out: list[AnyEvent] = []
+    for event in parser.feed(data.lstrip(b" \t\r\n")):
+        reader.message(event.data, out, name=event.event)
+    for event in parser.finish():
+        reader.message(event.data, out, name=event.event, last=True)
+    if not reader.over:
+        (reader.end if reader.finished else reader.stop)(out)
+    return out
+
+
+def _plain_values(events: list[AnyEvent]) -> str:
+    return repr([to_dict(event) for event in events])  # by repr, as NaN is not equal to itself
+
+
+@_settings
+@given(name=st.sampled_from(sorted(EXPECTED)), places=_places)
+def test_samples_at_any_cut(name: str, places: list[int]) -> None:
+    """A sample means the same wherever the network cuts it."""
+    assert read(_cut((SAMPLES / name).read_bytes(), places)) == EXPECTED[name]
+
+
+@_settings
+@given(data=_streams(), places=_places)
+def test_streams_at_any_cut(data: bytes, places: list[int]) -> None:
+    """Any stream, odd ones included, means the same whole, byte by byte and cut anywhere; all of it can be written."""
+    events, error = read([data])
+    for pieces in (_cut(data, places), [data[at : at + 1] for at in range(len(data))]):
+        again, error_again = read(pieces)
+        assert (_plain_values(again), error_again) == (_plain_values(events), error)
+    for event in events:
+        json.dumps(to_dict(event), ensure_ascii=False).encode()
+    "".join(error or ()).encode()
+
+
+@_settings
+@given(data=_streams())
+def test_quick_and_thorough_agree(data: bytes) -> None:
+    """The quick way gives the events that the thorough one would have given."""
+    if data.lstrip()[:1] not in (b"{", b"[", b"<"):
+        assert _plain_values(read([data])[0]) == _plain_values(_thorough(data))
+
+
+@_settings
+@given(
+    data=st.one_of(st.binary(max_size=200), st.sampled_from(sorted(EXPECTED)).map(lambda name: (SAMPLES / name).read_bytes())),
+    edits=st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 3), st.binary(max_size=4)), max_size=6),
+    places=_places,
+)
+def test_any_bytes(data: bytes, edits: list[tuple[int, int, bytes]], places: list[int]) -> None:
+    """Bytes of any kind, and samples with damage, raise nothing but our errors, and mean the same at any cut."""
+    for place, length, new in edits:
+        at = place % (len(data) + 1)
+        data = data[:at] + new + data[at + length :]
+    events, error = read([data])
+    again, error_again = read(_cut(data, places))
+    assert (_plain_values(again), error_again) == (_plain_values(events), error)

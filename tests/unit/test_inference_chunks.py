@@ -1,0 +1,520 @@
+"""Bytes of chat completions to events: every manner of every server that the protocol page knows."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from hfclient.errors import (
+    ConnectError,
+    GenerationError,
+    HFClientError,
+    ProtocolError,
+    StreamInterrupted,
+    TransportTimeout,
+)
+from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, ToolCall, Unknown, Usage, from_dict, to_dict
+from hfclient.frames import MAX_LINE
+from hfclient.inference.chunks import ChunkDecoder
+from hfclient.inference.toolcalls import new_call_id
+
+SAMPLES = Path(__file__).parent.parent / "fixtures" / "inference"
+
+STOP = Finish("stop")
+
+
+def read(pieces: Iterable[bytes], cut: HFClientError | None = None) -> tuple[list[AnyEvent], tuple[str, ...] | None]:
+    """Return the events of an answer that came in *pieces*, and what it raised at its end."""
+    numbers = itertools.count(1)
+    decoder = ChunkDecoder(new_id=lambda: f"made-up-{next(numbers)}")
+    events: list[AnyEvent] = []
+    for piece in pieces:
+        events += decoder.feed(piece)
+    if cut is not None:
+        decoder.cut(cut)
+    events += decoder.finish()
+    try:
+        decoder.check_end()
+    except GenerationError as error:
+        return events, (type(error).__name__, error.message, str(error.status_code), str(error.code))
+    except HFClientError as error:
+        return events, (type(error).__name__, error.message)
+    return events, None
+
+
+def failed(message: str, status: int | None = None, code: str | None = None) -> tuple[str, ...]:
+    return ("GenerationError", message, str(status), str(code))
+
+
+INTERRUPTED = (
+    "StreamInterrupted",
+    "the answer ended before it was complete: neither [DONE] nor a finish_reason came",
+)
+
+EXPECTED: dict[str, tuple[list[AnyEvent], tuple[str, ...] | None]] = {
+    "openai.sse": (
+        [Token("Hel"), Token("lo"), Token(" — «wörld» \U0001f600"), STOP, Usage(9, 4, 13, 3, 0)],
+        None,
+    ),
+    "llama_cpp.sse": ([Token("Hel"), Token("lo"), Finish("length"), Usage(9, 2, 11)], None),
+    "tgi.sse": ([Token("Hel"), Token("lo"), STOP, Usage(9, 3, 12)], None),
+    "tgi_tool.sse": (
+        [
+            ToolCall("made-up-1", "get_weather", {"city": "Paris"}, '{"city":"Paris"}', "0"),
+            Finish("tool_calls"),
+        ],
+        None,
+    ),
+    "groq.sse": ([Token("Hello"), STOP, Usage(9, 1, 10, extra={"queue_time": 0.25})], None),
+    "groq_error.sse": ([Token("Hel")], failed("over capacity")),
+    "together.sse": ([Token("Hel"), Token("lo"), Token("!"), STOP, Usage(9, 3, 12)], None),
+    "cerebras.sse": ([Token("Hello"), STOP, Usage(9, 1, 10)], None),
+    "vllm_reasoning.sse": ([Reasoning("2 and"), Reasoning(" 2"), Token("4"), STOP], None),
+    "reasoning_names.sse": ([*map(Reasoning, "abcdef"), Token("4"), STOP], None),
+    "mistral_parts.sse": (
+        [
+            Reasoning("2 and 2"),
+            Token("It is "),
+            Unknown("reference", {"type": "reference", "reference_ids": [1]}),
+            Token("4"),
+            STOP,
+        ],
+        None,
+    ),
+    "think_tags.sse": (
+        [Reasoning("2 and"), Reasoning(" 2"), Token("It is 4, as 3 < 5"), Token(" "), Token("<"), STOP],
+        None,
+    ),
+    "half_characters.sse": (
+        [
+            *(Token("a"), Token("\U0001f600b"), Token("\ufffdc")),
+            *(Reasoning("\ufffdd"), Token("e"), Reasoning("\ufffd"), Token("\ufffd")),
+            STOP,
+        ],
+        None,
+    ),
+    "tools.sse": (
+        [
+            ToolCall("call_1", "get_weather", {"city": "Paris"}, '{"city":"Paris"}', "call_1"),
+            ToolCall("call_2", "now", {}, "{}", "call_2"),
+            Finish("tool_calls"),
+            Usage(20, 12, 32),
+        ],
+        None,
+    ),
+    "tools_odd.sse": (
+        [
+            ToolCall("a1", "one", {"x": 1}, '{"x":1}', "a1"),
+            ToolCall("b2", "two", {"y": [2]}, '{"y": [2]}', "b2"),
+            ToolCall("made-up-1", "three", {}, "{}", None),
+            ToolCall("made-up-2", "four", {}, "{not json", "b2"),
+            Finish("tool_calls"),
+        ],
+        None,
+    ),
+    "router_metadata.sse": ([Route("casual", "org/small", "novita"), Token("Hi"), STOP], None),
+    "filters.sse": (
+        [
+            Unknown(
+                "",
+                {
+                    "id": "", "object": "", "created": 0, "model": "", "choices": [],
+                    "prompt_filter_results": [{"prompt_index": 0}],
+                },
+            ),
+            Token("Hi"),
+            Finish("content_filter"),
+        ],
+        None,
+    ),
+    "logprobs.sse": (
+        [
+            Token("Hi", logprob=-0.5),
+            Token(
+                "!",
+                logprob=-1.0,
+                extra={
+                    "logprobs": [
+                        {"token": "!", "logprob": -1, "bytes": None, "top_logprobs": [{"token": "?", "logprob": -2.5}]}
+                    ]
+                },
+            ),
+            STOP,
+        ],
+        None,
+    ),
+    "two_choices.sse": (
+        [
+            Token("A"),
+            Unknown("choice", {"index": 1, "delta": {"content": "B"}, "finish_reason": None}),
+            Unknown("choice", {"index": 1, "delta": {}, "finish_reason": "stop"}),
+            STOP,
+        ],
+        None,
+    ),
+    "text_completion.sse": ([Token("Once"), Token(" upon"), STOP], None),
+    "refusal.sse": ([Token("I cannot", extra={"refusal": True}), Token(" do that.", extra={"refusal": True}), STOP], None),
+    "unknown.sse": (
+        [
+            Unknown("progress", {"object": "progress", "step": 1}),
+            Unknown("queue", {"data": "position 3"}),
+            Unknown("", {"data": ["list"]}),
+            Token("Hi", extra={"mood": "good"}),
+            Unknown("delta", {"images": [{"url": "x"}]}),
+            STOP,
+        ],
+        None,
+    ),
+    "framing.sse": ([Token("a\u2028b\x85c\x0b"), Token("d"), Token("e"), Token("f"), STOP], None),
+    "no_done.sse": ([Token("Hi"), STOP, Usage(3, 1, 4)], None),
+    "cut_event.sse": ([Token("Hel")], INTERRUPTED),
+    "cut_clean.sse": ([Token("Hel")], INTERRUPTED),
+    "error_a_tgi.sse": ([Token("Hel")], failed("Model is overloaded", None, "overloaded")),
+    "error_b_tgi.sse": ([Token("Hel")], failed("Request failed during generation")),
+    "error_c_openai.sse": ([Token("Hel")], failed("The server had an error", None, "internal")),
+    "error_d_openrouter.sse": ([Token("Hel")], failed("Provider disconnected", 502, "502")),
+    "error_e_event.sse": ([Token("Hel")], failed("bad input", 400, "400")),
+    "error_e_text.sse": ([Token("Hel")], failed("upstream went away")),
+    "error_f_llama_cpp.sse": ([Token("Hel")], failed("slot failed", 500, "500")),
+    "error_g_vllm.sse": ([Token("Hel")], failed("no such thing", 400, "400")),
+    "error_root.sse": ([Token("Hel")], failed("Requests rate limit exceeded", None, "request_quota_exceeded")),
+    "error_choice.sse": ([Token("Hel")], failed("the server reported an error without saying which")),
+    "error_null.sse": ([Token("Hi"), STOP], None),
+    "answer.json": (
+        [
+            Reasoning("hm"),
+            Token("Hi!"),
+            ToolCall("made-up-1", "f", {"a": 1}, '{"a": 1}', "0"),
+            ToolCall("made-up-2", "f", {"a": 2}, '{"a":2}', "0"),
+            Finish("tool_calls"),
+            Usage(9, 3, 12),
+        ],
+        None,
+    ),
+    "error_i.json": ([], failed("model is loading", 503, "503")),
+    "lines.ndjson": ([Token("Hel"), Token("lo"), STOP], None),
+}
+
+
+def event_of(**delta: object) -> bytes:
+    """One server-sent event with *delta*."""
+    return b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n"
+
+
+def data_of(value: object) -> bytes:
+    """One server-sent event with *value* as its data."""
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+
+def test_every_sample_is_expected() -> None:
+    """No sample lies about without anybody saying what it means."""
+    assert {path.name for path in SAMPLES.glob("[a-z]*")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("size", [1 << 20, 1, 7, 100])
+def test_samples(name: str, size: int) -> None:
+    """Each sample gives its events, whole and in pieces of any size."""
+    data = (SAMPLES / name).read_bytes()
+    events, error = read(data[at : at + size] for at in range(0, len(data), size))
+    assert (events, error) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_samples_event_by_event(name: str) -> None:
+    """An answer whose events come in pieces of their own gives the same: this is how servers send."""
+    data = (SAMPLES / name).read_bytes()
+    assert read(piece + b"\n\n" for piece in data.removesuffix(b"\n\n").split(b"\n\n"))[0] == EXPECTED[name][0]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_events_turn_into_json_and_back(name: str) -> None:
+    """Whatever a server sent, its events can be written as JSON and read again."""
+    for event in EXPECTED[name][0]:
+        assert from_dict(json.loads(json.dumps(to_dict(event)).encode())) == event
+
+
+@pytest.mark.parametrize(
+    ("line_end", "separator"),
+    [(b"\n", b"data: "), (b"\r\n", b"data: "), (b"\r", b"data: "), (b"\n", b"data:"), (b"\r\n", b"data:")],
+)
+@pytest.mark.parametrize("size", [1 << 20, 1, 50])
+def test_line_ends_and_separators(line_end: bytes, separator: bytes, size: int) -> None:
+    """All three line ends, with a space after the colon and without, mean the same."""
+    data = (SAMPLES / "openai.sse").read_bytes().replace(b"data: ", separator).replace(b"\n", line_end)
+    assert read(data[at : at + size] for at in range(0, len(data), size)) == EXPECTED["openai.sse"]
+
+
+@pytest.mark.parametrize(
+    ("wire", "reason"),
+    [
+        *[("stop", "stop"), ("eos", "stop"), ("eos_token", "stop"), ("end_turn", "stop"), ("stop_sequence", "stop")],
+        *[("length", "length"), ("max_tokens", "length"), ("tool_calls", "tool_calls")],
+        *[("function_call", "tool_calls"), ("content_filter", "content_filter"), ("new_one", "new_one")],
+    ],
+)
+def test_finish_reasons(wire: str, reason: str) -> None:
+    """The many spellings of a finish_reason become four; a new one is kept."""
+    data = data_of({"choices": [{"delta": {"content": "x"}, "finish_reason": wire}]})
+    assert read([data]) == ([Token("x"), Finish(reason)], None)
+
+
+def test_finish_reason_is_not_repeated() -> None:
+    """A finish_reason that a server repeats on its usage chunk is one event."""
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    chunk = data_of({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": usage})
+    assert read([chunk + chunk]) == ([STOP, Usage(1, 1, 2)], None)
+
+
+def test_usage_with_every_chunk_counts_once() -> None:
+    """Of counts that come along with every chunk the last one is reported."""
+    chunks = [
+        data_of({"choices": [{"delta": {"content": "x"}}], "usage": {"prompt_tokens": 5, "completion_tokens": number}})
+        for number in range(1, 4)
+    ]
+    assert read([*chunks, END]) == ([Token("x")] * 3 + [STOP, Usage(5, 3, 8)], None)
+
+
+@pytest.mark.parametrize("usage", [{}, {"prompt_tokens": None}, {"prompt_tokens": "9", "completion_tokens": -1}])
+def test_odd_usage(usage: dict[str, object]) -> None:
+    """Counts that are no counts are zero."""
+    assert read([data_of({"choices": [], "usage": usage}), END])[0][1:] == [Usage(0, 0, 0)]
+
+
+def test_function_call_of_old() -> None:
+    """The single function_call of early servers is a tool call."""
+    pieces = [event_of(function_call={"name": "f", "arguments": "{"}), event_of(function_call={"arguments": "}"})]
+    events, _ = read([*pieces, END])
+    assert events == [ToolCall("made-up-1", "f", {}, "{}", None), Finish("tool_calls")]
+
+
+def test_calls_that_share_an_index() -> None:
+    """Complete calls that all have the index 0 are told apart by their ids."""
+    calls = [{"index": 0, "id": f"id-{n}", "function": {"name": "f", "arguments": f'{{"n":{n}}}'}} for n in (1, 2)]
+    for pieces in ([event_of(tool_calls=calls)], [event_of(tool_calls=[call]) for call in calls]):
+        events, _ = read([*pieces, END])
+        assert [(call.uuid, call.parameters) for call in events[:-1]] == [("id-1", {"n": 1}), ("id-2", {"n": 2})]
+
+
+def test_calls_without_index_and_id() -> None:
+    """Complete calls without index and id are told apart once the one before is whole."""
+    calls = [{"function": {"name": "f", "arguments": f'{{"n":{n}}}'}} for n in (1, 2)]
+    events, _ = read([event_of(tool_calls=calls), END])
+    assert [call.parameters for call in events[:-1]] == [{"n": 1}, {"n": 2}]
+
+
+def test_a_new_id_with_every_delta() -> None:
+    """A server that makes up an id for every delta still means one call."""
+    deltas = [
+        {"index": 0, "id": "x1", "function": {"name": "f", "arguments": "{"}},
+        {"index": 0, "id": "x2", "function": {"arguments": "}"}},
+    ]
+    events, _ = read([*(event_of(tool_calls=[delta]) for delta in deltas), END])
+    assert events[:-1] == [ToolCall("x1", "f", {}, "{}", "x1")]
+
+
+def test_a_call_without_a_name_is_unknown() -> None:
+    """What cannot be called is kept as an unknown event."""
+    events, _ = read([event_of(tool_calls=[{"index": 0, "id": "a", "function": {"arguments": "{}"}}, 5]), END])
+    assert events[:-1] == [Unknown("tool_call", {"id": "a", "arguments": "{}"}), Unknown("tool_call", {"tool_call": 5})]
+
+
+def test_half_characters_in_arguments() -> None:
+    """A character that two deltas of arguments share is whole in the end."""
+    deltas = [
+        b'{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{\\"x\\":\\"\\ud83d"}}]}}]}',
+        b'{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\\ude00\\"}"}}]}}]}',
+    ]
+    events, _ = read([*(b"data: " + delta + b"\n\n" for delta in deltas), END])
+    assert events[0] == ToolCall("a", "f", {"x": "\U0001f600"}, '{"x":"\U0001f600"}', "a")
+
+
+def test_made_up_ids() -> None:
+    """Ids that hfclient makes up have nine letters and digits, which is what Mistral's templates take."""
+    made = {new_call_id() for _ in range(100)}
+    assert len(made) == 100
+    assert all(len(call_id) == 9 and call_id.isalnum() for call_id in made)
+
+
+def test_think_tag_across_reasoning() -> None:
+    """A tag that is open when a reasoning field comes waits for the next content."""
+    events, _ = read([event_of(content="<"), event_of(reasoning="hm"), event_of(content="b>"), END])
+    assert events == [Reasoning("hm"), Token("<b>"), STOP]
+
+
+def test_think_span_in_one_block() -> None:
+    """Spans begin and end inside a block of chunks, and plain text follows in the quick way."""
+    pieces = ["a", "<think>", "b", "c", "</think>d", "e<", "f"]
+    data = b"".join(event_of(content=piece) for piece in pieces) + END
+    events = [*map(Token, "a"), *map(Reasoning, "bc"), *map(Token, "de"), Token("<f"), STOP]
+    assert read([b":\n\n", data]) == (events, None)
+    assert read([b":\n\n", *(event_of(content=piece) for piece in pieces), END]) == (events, None)
+
+
+@pytest.mark.parametrize("lost", [b"broken", b"data: not json\n\n", b"data: {\n\n", None])
+def test_after_done_nothing_counts(lost: bytes | None) -> None:
+    """What follows [DONE] is not looked at, in the same piece and in later ones."""
+    lost = event_of(content="b") if lost is None else lost
+    data = event_of(content="a") + END
+    assert read([data + lost]) == ([Token("a"), STOP], None)
+    assert read([data, lost, lost]) == ([Token("a"), STOP], None)
+
+
+def test_after_an_error_nothing_counts() -> None:
+    """What follows an error is not looked at; what stood before it is handed out, held text included."""
+    data = event_of(content="a<") + data_of({"error": "no"}) + event_of(content="b") + END
+    assert read([data]) == ([Token("a"), Token("<")], failed("no"))
+    assert read([b":\n\n", data]) == ([Token("a"), Token("<")], failed("no"))
+
+
+NO_JSON = ("ProtocolError", "the server sent something that is not JSON")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "events", "error"),
+    [
+        # White space inside JSON may be no line end, though JSON alone would allow it.
+        ([b'data: {"choices":[{"delta":\n{"content":"x"}}]}\n\n'], [], NO_JSON),
+        ([b'data: {"choices":[{"delta":\r{"content":"x"}}]}\n\n'], [], NO_JSON),
+        # A line that begins with a space is no data line, though the event before it looks complete.
+        ([event_of(content="b")[:-1] + b" ", event_of(content="c"), END], [Token("b"), STOP], None),
+        # The name of an event may come long before its data.
+        ([b"event: error\n", event_of(content="b")], [], failed('{"choices": [{"index": 0, "delta": {"content": "b"}}]}')),
+        ([b"event: err", b"or\n" + event_of(error="no")], [], failed('{"choices": [{"index": 0, "delta": {"error": "no"}}]}')),
+    ],
+)
+def test_the_quick_way_looks_closely(
+    pieces: list[bytes], events: list[AnyEvent], error: tuple[str, ...] | None
+) -> None:
+    """What only resembles a plain chunk is not taken for one, once the quick way is open."""
+    first = event_of(content="a")
+    assert read([first, *pieces]) == ([Token("a"), *events], error)
+    assert read([first + b"".join(pieces)]) == ([Token("a"), *events], error)
+
+
+def test_not_json() -> None:
+    """Data that is no JSON is a protocol error that shows it, after everything before it."""
+    decoder = ChunkDecoder()
+    assert decoder.feed(event_of(content="a") + b"data: <oops>\n\n") == [Token("a")]
+    assert decoder.over
+    with pytest.raises(ProtocolError) as caught:
+        decoder.check_end()
+    assert caught.value.frame == "<oops>"
+
+
+@pytest.mark.parametrize("start", [b"<!DOCTYPE html><html>", b"\n\n  <html>", b"\xef\xbb\xbf<html>"])
+def test_html(start: bytes) -> None:
+    """A page of HTML is a protocol error, not an empty answer."""
+    _, error = read([start, b"<title>Sign in</title>"])
+    assert error is not None
+    assert error[0] == "ProtocolError"
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"id":1}', b'{"choices":[]}', b'[{"generated_text":"x"}]', b'{"a":', b"[1"])
+def test_documents_that_are_no_answers(body: bytes) -> None:
+    """A JSON document without choices, or half of one, is a protocol error."""
+    events, error = read([body])
+    assert events == []
+    assert error is not None
+    assert error[0] == "ProtocolError"
+
+
+def test_half_a_document() -> None:
+    """A document whose connection broke is an interrupted answer."""
+    assert read([b'{"choices":[{"mess'], ConnectError("gone"))[1] == ("StreamInterrupted", "the answer broke off: gone")
+
+
+def test_nothing_at_all() -> None:
+    """An empty body, or one of blank lines and comments, is an interrupted answer."""
+    for body in (b"", b"\n", b"\xef", b": hello\n\n", b"\n\n: hello\n"):
+        assert read([body]) == ([], INTERRUPTED)
+
+
+def test_cut_before_and_after_the_end() -> None:
+    """A broken connection matters before a finish_reason and is no matter behind it; a late one keeps the usage."""
+    finish = data_of({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}})
+    assert read([event_of(content="a")], ConnectError("gone"))[1] == ("StreamInterrupted", "the answer broke off: gone")
+    assert read([event_of(content="a")], TransportTimeout("late"))[1] == ("TransportTimeout", "late")
+    assert read([finish], ConnectError("gone")) == ([STOP, Usage(1, 0, 1)], None)
+    assert read([finish + b'data: {"cho'], ConnectError("gone")) == ([STOP, Usage(1, 0, 1)], None)
+    assert read([data_of({"error": "no"})], ConnectError("gone"))[1] == failed("no")
+
+
+def test_cause_of_an_interruption() -> None:
+    """The interruption names what broke the connection as its cause."""
+    decoder = ChunkDecoder()
+    cut = ConnectError("gone")
+    decoder.cut(cut)
+    decoder.finish()
+    with pytest.raises(StreamInterrupted) as caught:
+        decoder.check_end()
+    assert caught.value.__cause__ is cut
+
+
+def test_events_known_before() -> None:
+    """Events from the headers come first, also if no body comes."""
+    decoder = ChunkDecoder(first=[Route(provider="groq")])
+    assert decoder.feed(event_of(content="a")) == [Route(provider="groq"), Token("a")]
+    assert ChunkDecoder(first=[Route(provider="groq")]).finish() == [Route(provider="groq")]
+
+
+def test_deep_nesting() -> None:
+    """Objects nested without end raise nothing but a protocol error, and deep ones become unknown events."""
+    for depth in (50, 90, 200, 500, 900, 20_000):
+        _, error = read([b"data: " + b'{"a":' * depth + b"1" + b"}" * depth + b"\n\n", END])
+        assert error is None or error[0] == "ProtocolError"
+        _, error = read([b'data: {"error":' + b"[" * depth + b"]" * depth + b"}\n\n", END])
+        assert error is not None
+        assert error[0] in ("GenerationError", "ProtocolError")
+
+
+@pytest.mark.parametrize("piece", [b"x" * 65536, b"data: " + b"x" * 65530, b'{"' + b"x" * 65534])
+def test_endless_lines(piece: bytes) -> None:
+    """A line or document without end is refused, not collected for ever."""
+    decoder = ChunkDecoder()
+    decoder.feed(b":\n\n" if piece[:1] != b"{" else b"{")
+    for _ in range(5 * MAX_LINE // len(piece)):
+        decoder.feed(piece)
+        if decoder.over:
+            break
+    with pytest.raises(ProtocolError):
+        decoder.check_end()
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "a\ud83d", "\ude00b", "\ud83d\ud83d\ude00"])
+@pytest.mark.parametrize(
+    "place", ["content", "reasoning", "arguments", "name", "error", "unknown", "extra", "finish", "route", "logprobs", "document"]
+)
+def test_everything_can_be_encoded(text: str, place: str) -> None:
+    """No lone surrogate leaves, wherever it stood."""
+    delta: dict[str, object] = {"content": "x"}
+    chunk: dict[str, object] = {"choices": [{"delta": delta}]}
+    if place in ("content", "reasoning"):
+        delta[place] = text
+    elif place in ("arguments", "name"):
+        delta["tool_calls"] = [{"id": text, "function": {"name": "f", "arguments": "{}", place: text}}]
+    elif place == "extra":
+        delta["mood"] = {text: [text]}
+    elif place == "finish":
+        chunk = {"choices": [{"delta": delta, "finish_reason": text}]}
+    elif place == "logprobs":
+        chunk = {"choices": [{"delta": delta, "logprobs": {"content": [{"token": text, "top_logprobs": [{"token": text}]}]}}]}
+    else:
+        chunk = {
+            "error": {"error": {"message": text, "code": text}},
+            "unknown": {"object": text, text: text},
+            "route": {"x-router-metadata": {"route": text, "x": text}},
+            "document": {"choices": [{"message": {"content": text}}]},
+        }[place]
+    body = json.dumps(chunk).encode()
+    events, error = read([body] if place == "document" else [b"data: " + body + b"\n\n", END])
+    for event in events:
+        json.dumps(to_dict(event), ensure_ascii=False).encode()
+    "".join(error or ()).encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
 from hfclient.chat.messages import parse_user
@@ -12,6 +12,7 @@ from hfclient.chat.prompts import PromptLike
 from hfclient.chat.server import Server
 from hfclient.chat.settings import SettingsResource
 from hfclient.chat.stream import OnClose
+from hfclient.chat.tools import McpLike, OnElicitation
 from hfclient.chat.uploads import FileLike
 from hfclient.credentials import Credentials, find_cookies, find_token
 from hfclient.errors import InvalidInputError
@@ -151,6 +152,8 @@ class Client:
         system_prompt: str | None = None,
         temporary: bool = False,
         files: Iterable[FileLike] = (),
+        mcp: Iterable[McpLike] | Literal["all"] = (),
+        on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
         on_close: OnClose = "stop",
     ) -> ChatStream:
@@ -164,6 +167,8 @@ class Client:
             system_prompt: System prompt; None takes the model's own.
             temporary: Delete the conversation when the stream has ended.
             files: Paths, bytes, open binary files or ``(name, bytes)``; each at most 10 MB.
+            mcp: Tools that the answer may use: see `Conversation.send`.
+            on_elicitation: Called with each question of a tool: see `Conversation.send`.
             timeouts: Deadlines of this turn; None takes the client's.
             on_close: What leaving the stream early does: ``"stop"`` the generation, or ``"detach"`` and let it run.
 
@@ -172,7 +177,9 @@ class Client:
         """
         conversation = self.conversation(model=model, system_prompt=system_prompt)
         conversation.temporary = temporary
-        return conversation.send(prompt, files=files, timeouts=timeouts, on_close=on_close)
+        return conversation.send(
+            prompt, files=files, mcp=mcp, on_elicitation=on_elicitation, timeouts=timeouts, on_close=on_close
+        )
 
     def conversation(
         self,

@@ -27,6 +27,7 @@ __all__ = [
     "ConversationInfo",
     "Message",
     "Model",
+    "ModelProvider",
     "PromptExample",
     "Reply",
     "Share",
@@ -187,6 +188,23 @@ class PromptExample(_Value):
 
 
 @frozen
+class ModelProvider(_Value):
+    """Somebody who serves an LLM.
+
+    Attributes:
+        provider: The provider's name.
+        supports_tools: Whether the LLM can call tools there, if the server says.
+        context_length: Most tokens of prompt and answer there, if the server says.
+        raw: The entry as the server sent it: prices and more.
+    """
+
+    provider: str
+    supports_tools: bool | None = None
+    context_length: int | None = None
+    raw: dict[str, Any] = field(factory=dict, repr=False, eq=False)
+
+
+@frozen
 class Model(_Value):
     """An LLM that a chat server offers.
 
@@ -201,6 +219,7 @@ class Model(_Value):
         is_router: Picks another LLM for each message.
         system_prompt: Its default system prompt.
         prompt_examples: Prompts that the server suggests.
+        providers: Who serves it; only `Models.get` with ``details=True`` asks for that.
         raw: The entry as the server sent it.
     """
 
@@ -214,6 +233,7 @@ class Model(_Value):
     is_router: bool = False
     system_prompt: str = ""
     prompt_examples: tuple[PromptExample, ...] = ()
+    providers: tuple[ModelProvider, ...] = ()
     raw: dict[str, Any] = field(factory=dict, repr=False, eq=False)
 
 

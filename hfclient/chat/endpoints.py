@@ -49,6 +49,9 @@ class Endpoints:
     def models(self) -> Request:
         return self._read("/api/v2/models")
 
+    def model(self, model_id: str) -> Request:
+        return self._read(f"/api/v2/models/{quote(model_id, safe='/')}")
+
     def user(self) -> Request:
         return self._read("/api/v2/user")
 

@@ -14,7 +14,7 @@ from attrs import frozen
 from hfclient.chat.turn import Turn
 from hfclient.errors import ProtocolError
 from hfclient.thinking import split_thinking
-from hfclient.types import ConversationInfo, Message, Model, PromptExample, Share, StoredFile, User
+from hfclient.types import ConversationInfo, Message, Model, ModelProvider, PromptExample, Share, StoredFile, User
 
 __all__ = [
     "ConversationState",
@@ -215,6 +215,16 @@ def parse_model(item: Any) -> Model:
         system_prompt=str(item.get("preprompt") or ""),
         prompt_examples=tuple(
             PromptExample(str(example.get("title") or ""), str(example.get("prompt") or "")) for example in examples
+        ),
+        providers=tuple(
+            ModelProvider(
+                str(entry.get("provider") or ""),
+                entry["supports_tools"] if isinstance(entry.get("supports_tools"), bool) else None,
+                entry["context_length"] if isinstance(entry.get("context_length"), int) else None,
+                dict(entry),
+            )
+            for entry in item.get("providers") or ()
+            if isinstance(entry, Mapping)
         ),
         raw=dict(item),
     )

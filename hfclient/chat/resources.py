@@ -10,7 +10,7 @@ from pathlib import Path
 from hfclient.chat.conversation import Conversation
 from hfclient.chat.endpoints import Endpoints
 from hfclient.chat.export import Format, Progress, export_all
-from hfclient.chat.messages import share_id_in
+from hfclient.chat.messages import parse_model, share_id_in
 from hfclient.chat.server import LiveGeneration, LiveUpdate, live_updates
 from hfclient.chat.service import ChatService
 from hfclient.errors import ProtocolError
@@ -164,13 +164,18 @@ class Models:
         """
         return self._service.models(fresh=fresh)
 
-    def get(self, name: str) -> Model:
+    def get(self, name: str, *, details: bool = False) -> Model:
         """Return the LLM called *name*: its id in any case, the last part of its id, or its label.
+
+        Args:
+            name: What it is called.
+            details: Ask the server about this one too: who provides it, with which context length.
 
         Raises:
             ModelNotFound: There is none; the message and ``suggestions`` hold the nearest names.
         """
-        return self._service.model(name)
+        model = self._service.model(name)
+        return parse_model(self._service.read(self._service.endpoints.model(model.id))) if details else model
 
     @property
     def default(self) -> Model:

@@ -102,7 +102,8 @@ def _part(file: FileLike, fetch: Callable[[str, int], bytes] | None) -> Part:
         return _build(name if isinstance(name, str) else "", content)
     if _is_picture(file):
         buffer = io.BytesIO()
-        file.save(buffer, "PNG")
+        picture: Any = file
+        picture.save(buffer, "PNG")
         return _build("image.png", buffer.getvalue())
     raise InvalidInputError(
         f"a file is a path, bytes, an open binary file, (name, bytes) or a PIL image, not {type(file).__name__}"

@@ -77,6 +77,7 @@ class ImpersonateTransport:
         self._target = _browser(self._curl_cffi, impersonate)
         self._proxy = proxy
         self._idle: list[Multi] = []
+        self._era = 0  # connections from before a close() are not kept after it
         self._lock = threading.Lock()
         _live.add(self)
 
@@ -115,7 +116,8 @@ class ImpersonateTransport:
         """Close idle connections; the next request opens new ones."""
         with self._lock:
             idle, self._idle = self._idle, []
-        del idle  # each closes its connections as it goes
+            self._era += 1
+        del idle  # each closes its connection as it goes
 
     def _prepare(
         self, request: Request, url: str, proxy: str, headers: Mapping[str, str], curl: Any, head: Sink, body: Sink
@@ -165,11 +167,12 @@ class ImpersonateTransport:
             for index in range(len(self._idle) - 1, -1, -1):  # the one used last is the likeliest to be open still
                 if self._idle[index].origin == origin:
                     return self._idle.pop(index)
-        return Multi(self._curl_cffi, origin)
+        return Multi(self._curl_cffi, origin, self._era)
 
     def _give_back(self, multi: Multi) -> None:
         with self._lock:
-            self._idle.append(multi)
+            if multi.era == self._era:
+                self._idle.append(multi)
             surplus = self._idle.pop(0) if len(self._idle) > _IDLE_HANDLES else None
         del surplus
 

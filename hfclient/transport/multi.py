@@ -80,11 +80,12 @@ _REASONS = {
 class Multi:
     """A multi handle and the connection in it. One request at a time owns it."""
 
-    __slots__ = ("handle", "lib", "origin", "pid")
+    __slots__ = ("era", "handle", "lib", "origin", "pid")
 
-    def __init__(self, curl_cffi: Any, origin: str) -> None:
+    def __init__(self, curl_cffi: Any, origin: str, era: int) -> None:
         self.lib = curl_cffi.lib
         self.origin = origin
+        self.era = era
         self.pid = os.getpid()
         self.handle = self.lib.curl_multi_init()
         self.lib.curl_multi_setopt(self.handle, curl_cffi.CurlMOpt.MAXCONNECTS, curl_cffi.ffi.new("long*", 1))

@@ -36,11 +36,36 @@ _LONGEST_HEADER = 64 * 1024
 _POOL_SIZE = 64  # connections kept per host: at least as many as a web worker has threads
 
 
+class _Wire:
+    """The socket under one answer, which another thread may shut down as long as it belongs to that answer."""
+
+    def __init__(self) -> None:
+        self.sock: Any = None
+        self._is_down = False
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    def shut_down(self) -> None:
+        # In a forked child it is the parent's connection: shutting it down would end it there, too.
+        with self._lock:
+            if self.sock is not None and self._process == os.getpid():
+                self._is_down = True
+                with contextlib.suppress(OSError):  # all is over already
+                    # Not SSLSocket's own: that one takes the TLS state away under the reader's hands.
+                    socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+    def let_go(self) -> bool:
+        """The connection goes on without this answer; True if it was shut down before."""
+        with self._lock:
+            self.sock = None
+            return self._is_down
+
+
 class _Call(threading.local):
-    """What the request that this thread is sending brings along for the response class, which nobody else can tell."""
+    """What the request that this thread is sending brings along for the classes below, which nobody else can tell."""
 
     deadline: Deadline | None = None
-    sock: Any = None
+    wire: _Wire | None = None
 
 
 _call = _Call()
@@ -90,8 +115,8 @@ class _HTTPResponse(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        if _call.deadline is not None:
-            _call.sock = sock
+        if _call.deadline is not None and _call.wire is not None:
+            _call.wire.sock = sock
             raw = self.fp.detach()
             self.fp = io.BufferedReader(_DeadlineReader(raw, sock, _call.deadline), _READ_SIZE)
 
@@ -114,15 +139,25 @@ class _HTTPResponse(http.client.HTTPResponse):
                 pass
 
 
-class _SendsInTime:
-    """A connection that sends piece by piece, each in the time that the deadline allows.
+class _Connection:
+    """What our connections do otherwise than urllib3's.
 
-    http.client sends a body in one go under the timeout of connecting (or, on a kept connection, of whatever was read
-    last): a large upload over a slow line would fail although every byte of it moves.
+    They send piece by piece, each in the time that the deadline allows: http.client sends a body in one go under the
+    timeout of connecting (or, on a kept connection, of whatever was read last), so that a large upload over a slow line
+    would fail although every byte of it moves. And they know whose answer is on the wire, so that nobody else's
+    :meth:`_Body.abort` reaches it.
     """
 
-    response_class = _HTTPResponse
     sock: Any
+    proxy: Any
+    _wire: _Wire | None = None
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        last, self._wire = self._wire, _call.wire
+        # An answer that was read to its end and cancelled afterwards took the idle connection with it.
+        if last is not None and last.let_go() and self.proxy is None:
+            self.close()  # type: ignore[attr-defined]
+        super().request(*args, **kwargs)  # type: ignore[misc]
 
     def send(self, data: Any) -> None:
         deadline = _call.deadline
@@ -140,12 +175,12 @@ class _SendsInTime:
                 raise deadline.expired() from None
 
 
-class _HTTPConnection(_SendsInTime, urllib3.connection.HTTPConnection):
-    pass
+class _HTTPConnection(_Connection, urllib3.connection.HTTPConnection):
+    response_class = _HTTPResponse
 
 
-class _HTTPSConnection(_SendsInTime, urllib3.connection.HTTPSConnection):
-    pass
+class _HTTPSConnection(_Connection, urllib3.connection.HTTPSConnection):
+    response_class = _HTTPResponse
 
 
 class _HTTPPool(urllib3.HTTPConnectionPool):
@@ -175,10 +210,10 @@ class _Adapter(HTTPAdapter):
 class _Body:
     """A body that comes through requests."""
 
-    def __init__(self, answer: requests.Response, sock: Any, deadline: Deadline) -> None:
+    def __init__(self, answer: requests.Response, wire: _Wire, deadline: Deadline) -> None:
         self._answer = answer
         self._raw = answer.raw
-        self._sock = sock
+        self._wire = wire
         self._deadline = deadline
         self._aborted = False
 
@@ -201,9 +236,7 @@ class _Body:
 
     def abort(self) -> None:
         self._aborted = True
-        # Closing would wait for the reader's lock; shutting down wakes the reader up. It fails if all is over already.
-        with contextlib.suppress(OSError, AttributeError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+        self._wire.shut_down()  # closing would wait for the reader's lock; this wakes it up
 
 
 class PlainTransport:
@@ -237,7 +270,8 @@ class PlainTransport:
         check_headers(headers)
         session = self._ready()
         query = {key: str(value) for key, value in request.params.items() if value is not None}
-        _call.deadline, _call.sock = deadline, None
+        wire = _Wire()
+        _call.deadline, _call.wire = deadline, wire
         try:
             prepared = requests.Request(
                 request.method, request.url, headers=dict(headers), params=query, data=request.body
@@ -253,13 +287,11 @@ class PlainTransport:
         except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
             _translate(exc, deadline)
         finally:
-            _call.deadline = None
-        body = _Body(answer, _call.sock, deadline)
-        _call.sock = None
+            _call.deadline = _call.wire = None
         return Response(
             answer.status_code,
             Headers(list(answer.raw.headers.items())),
-            body,
+            _Body(answer, wire, deadline),
             method=request.method,
             url=safe_url(request.url),
             deadline=deadline,

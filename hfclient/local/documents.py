@@ -1,0 +1,151 @@
+"""What is stored, as the documents that clients read: for superjson (with dates) and for the older plain JSON.
+
+Reference: docs/protocol/huggingchat ("endpoints", "messages and the tree").
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from hfclient.chat.superjson import UNDEFINED, ObjectId
+from hfclient.local.records import Conversation, Message
+from hfclient.local.upstream import UpstreamModel
+
+__all__ = ["conversation", "date", "iso", "legacy_conversation", "list_entry", "model", "model_detail", "old_model"]
+
+
+def date(milliseconds: int | None) -> datetime.datetime | None:
+    """Return a stored time as a date."""
+    return None if milliseconds is None else _date(milliseconds)
+
+
+def _date(milliseconds: int) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(milliseconds / 1000, tz=datetime.timezone.utc)
+
+
+def _message(message: Message, conversation: Conversation, children: dict[str | None, list[str]]) -> dict[str, Any]:
+    document: dict[str, Any] = {"id": message.id, "from": message.role, "content": message.content}
+    if message.role == "user":
+        document["files"] = [
+            {"type": "hash", "value": file.sha, "mime": file.mime, "name": file.name} for file in message.files
+        ]
+    document |= {
+        "createdAt": _date(message.created_at),
+        "updatedAt": _date(message.updated_at),
+        "ancestors": [above.id for above in conversation.path_to(message.id)[:-1]],
+        "children": children.get(message.id, []),
+        "updates": message.updates,
+    }
+    optional = {
+        "generationId": message.generation_id,
+        "interrupted": message.interrupted,
+        "materializedSeq": message.materialized,
+    }
+    return document | {key: value for key, value in optional.items() if value is not None}
+
+
+def _messages(conversation: Conversation) -> list[dict[str, Any]]:
+    children: dict[str | None, list[str]] = {}
+    for message in conversation.messages:
+        children.setdefault(message.parent_id, []).append(message.id)
+    return [_message(message, conversation, children) for message in conversation.messages]
+
+
+def conversation(found: Conversation, *, shared: bool = False) -> dict[str, Any]:
+    """Return a conversation with all its messages."""
+    return {
+        "messages": _messages(found),
+        "title": found.title,
+        "model": found.model,
+        "preprompt": found.preprompt,
+        "rootMessageId": found.root_id,
+        "id": found.id,
+        "updatedAt": _date(found.updated_at),
+        "modelId": found.model,
+        "shared": shared,
+        "deployedSpaces": UNDEFINED,
+    }
+
+
+def legacy_conversation(found: Conversation) -> dict[str, Any]:
+    """Return a conversation as the first version of the API has it, without the tree."""
+    keys = ("content", "from", "id", "createdAt", "updatedAt", "files", "updates")
+    return {
+        "id": found.id,
+        "title": found.title,
+        "updatedAt": iso(_date(found.updated_at)),
+        "modelId": found.model,
+        "messages": [{key: iso(document[key]) for key in keys if key in document} for document in _messages(found)],
+    }
+
+
+def iso(value: Any) -> Any:
+    """Return a date as text, everything else as it is."""
+    if not isinstance(value, datetime.datetime):
+        return value
+    return value.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def list_entry(found: Conversation) -> dict[str, Any]:
+    """Return a conversation as it stands in the list."""
+    key = ObjectId(found.id)
+    return {
+        "_id": key,
+        "id": key,
+        "title": found.title,
+        "updatedAt": _date(found.updated_at),
+        "model": found.model,
+        "modelId": found.model,
+    }
+
+
+def model(known: UpstreamModel) -> dict[str, Any]:
+    """Return an LLM as it stands in the list."""
+    return {
+        "id": known.id,
+        "name": known.id,
+        "websiteUrl": UNDEFINED,
+        "modelUrl": UNDEFINED,
+        "datasetName": UNDEFINED,
+        "datasetUrl": UNDEFINED,
+        "displayName": known.id,
+        "description": known.description or UNDEFINED,
+        "logoUrl": UNDEFINED,
+        "promptExamples": UNDEFINED,
+        "preprompt": known.default_prompt or UNDEFINED,
+        "multimodal": known.multimodal,
+        "multimodalAcceptedMimetypes": ["image/*"] if known.multimodal else UNDEFINED,
+        "supportsTools": False,
+        "supportsReasoning": False,
+        "supportsArtifacts": False,
+        "unlisted": False,
+        "hasInferenceAPI": False,
+        "isRouter": False,
+    }
+
+
+def model_detail(known: UpstreamModel) -> dict[str, Any]:
+    """Return an LLM with its providers and parameters."""
+    return {
+        **model(known),
+        "providers": known.providers or UNDEFINED,
+        "parameters": {"stop_sequences": UNDEFINED},
+    }
+
+
+def old_model(known: UpstreamModel) -> dict[str, Any]:
+    """Return an LLM as the first version of the API has it: defaults instead of nulls, unset keys absent."""
+    defaults = {
+        "websiteUrl": "https://huggingface.co",
+        "modelUrl": "https://huggingface.co",
+        "description": "",
+        "promptExamples": [],
+        "preprompt": "",
+    }
+    document = {
+        key: defaults.get(key) if value is UNDEFINED else value
+        for key, value in model(known).items()
+        if key not in ("multimodalAcceptedMimetypes", "isRouter")
+    }
+    return {key: value for key, value in document.items() if value is not None}

@@ -1,0 +1,101 @@
+"""What the model is shown: the path from the root to the new message, as an OpenAI-compatible API wants it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+from hfclient.local.records import Message, StoredFile
+from hfclient.local.upstream import UpstreamModel
+from hfclient.thinking import split_thinking
+
+__all__ = ["build", "estimate_tokens", "first_title"]
+
+CLIPBOARD = "application/vnd.chatui.clipboard"
+_TEXT = ("application/json", "application/xml", "application/csv")
+
+ReadFile = Callable[[str], "bytes | None"]
+"""Returns the content of a stored file by its hash."""
+
+
+def build(path: list[Message], model: UpstreamModel, read: ReadFile) -> list[dict[str, Any]]:
+    """Return the messages for *model*, cut to what fits into it, the oldest turns first to go.
+
+    Reasoning of earlier answers is left out, and so are answers that never came. The system prompt and the last message
+    always stay: one that is too long for the model is for the model's server to refuse.
+
+    Args:
+        path: Messages from the root to the new user message.
+        model: Who is asked.
+        read: Where files come from.
+    """
+    system: list[dict[str, Any]] = []
+    turns: list[dict[str, Any]] = []
+    for message in path:
+        if message.role == "system":
+            text = message.content or model.default_prompt or ""
+            if text:
+                system.append({"role": "system", "content": text})
+        elif message.role == "user":
+            turns.append({"role": "user", "content": _user_content(message, model, read)})
+        elif answer := split_thinking(message.content)[0].strip():
+            turns.append({"role": "assistant", "content": answer})
+    if not system and model.default_prompt:
+        system.append({"role": "system", "content": model.default_prompt})
+    if model.prompt_tokens is not None:
+        room = model.prompt_tokens - sum(map(_tokens, system))
+        while len(turns) > 1 and sum(map(_tokens, turns)) > room:
+            turns.pop(0)
+        while len(turns) > 1 and turns[0]["role"] == "assistant":  # an answer without its question
+            turns.pop(0)
+    return system + turns
+
+
+def _user_content(message: Message, model: UpstreamModel, read: ReadFile) -> Any:
+    text = message.content
+    images: list[dict[str, Any]] = []
+    documents: list[str] = []
+    for file in message.files:
+        if file.mime == CLIPBOARD:
+            text = f"{_read_text(file, read)}\n\n{text}"
+        elif file.mime.startswith("text/") or file.mime in _TEXT:
+            documents.append(f"The file {file.name!r} ({file.mime}):\n```\n{_read_text(file, read)}\n```")
+        elif file.mime.startswith("image/") and model.multimodal:
+            data = base64.b64encode(read(file.sha) or b"").decode()
+            images.append({"type": "image_url", "image_url": {"url": f"data:{file.mime};base64,{data}"}})
+    text = "\n\n".join([*documents, text])
+    return [{"type": "text", "text": text}, *images] if images else text
+
+
+def _read_text(file: StoredFile, read: ReadFile) -> str:
+    return (read(file.sha) or b"").decode("utf-8", "replace")
+
+
+def _tokens(message: dict[str, Any]) -> int:
+    content = message["content"]
+    if not isinstance(content, str):
+        content = "".join(part.get("text", "") for part in content)
+    return estimate_tokens(content) + 8  # the template's own marks around each message
+
+
+def estimate_tokens(text: str) -> int:
+    """Return about how many tokens *text* takes, rather too many than too few.
+
+    English prose has four and more characters a token, code and numbers down to two; writing systems that a small
+    vocabulary does not know take up to a token a byte.
+
+        >>> estimate_tokens("Why is the sky blue?")
+        7
+    """
+    ascii_count = sum(char < "\x80" for char in text)
+    return (ascii_count + 2) // 3 + len(text.encode("utf-8", "replace")) - ascii_count
+
+
+def first_title(prompt: str) -> str:
+    """Return a conversation's title: the first five words of its first prompt, at most 100 characters.
+
+    >>> first_title("Why is the sky so very blue?")
+    'Why is the sky so'
+    """
+    return " ".join(prompt.split()[:5])[:100].strip() or "New Chat"

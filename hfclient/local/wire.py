@@ -1,0 +1,79 @@
+"""Events as chat-ui writes them: lines of the live stream, frames of the event log, and what a message keeps of them.
+
+Pure functions. The odd things here are the protocol's: a token of the live stream is padded with NUL to 16 UTF-16 units
+(so that a reader of the encrypted connection cannot tell tokens by their length), the final answer is followed by 4,096
+spaces without a line's end (so that no proxy holds it back), and the log has neither.
+
+Reference: docs/protocol/huggingchat ("the event stream", "resume").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hfclient.surrogates import utf16_length
+
+__all__ = [
+    "HEARTBEAT",
+    "KEEP_ALIVE",
+    "PADDING",
+    "clamp_utf16",
+    "live_line",
+    "log_frame",
+    "marker",
+    "sse_frame",
+    "token",
+]
+
+_TOKEN_UNITS = 16
+PADDING = b" " * 4096
+KEEP_ALIVE = b'{"type":"status","status":"keepAlive"}\n'
+HEARTBEAT = b": heartbeat\n\n"
+
+
+def token(text: str) -> dict[str, Any]:
+    """Return the event for a piece of text."""
+    return {"type": "stream", "token": text}
+
+
+def live_line(event: dict[str, Any]) -> bytes:
+    """Return *event* as a line of the live stream.
+
+    >>> live_line(token("Hello"))[:41]
+    b'{"type":"stream","token":"Hello\\\\u0000\\\\u00'
+    """
+    if event["type"] == "stream":
+        missing = _TOKEN_UNITS - utf16_length(event["token"])
+        if missing > 0:
+            event = {**event, "token": event["token"] + "\0" * missing}
+    return msgspec.json.encode(event) + b"\n"
+
+
+def marker(event: dict[str, Any]) -> dict[str, Any]:
+    """Return what a stored message keeps of *event*: of a token its length in UTF-16 units, of all else everything."""
+    if event["type"] == "stream":
+        return {"type": "stream", "token": "", "len": utf16_length(event["token"])}
+    return event
+
+
+def log_frame(number: int, event: bytes) -> bytes:
+    """Return the server-sent event for entry *number* of a log."""
+    return b"id: %d\nevent: update\ndata: %s\n\n" % (number, event)
+
+
+def sse_frame(name: str, data: Any) -> bytes:
+    """Return a server-sent event without a number."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(data))
+
+
+def clamp_utf16(text: str, units: int) -> str:
+    """Return the start of *text* that has at most *units* UTF-16 units; a character is never cut in two.
+
+    >>> clamp_utf16("a😀b", 2)
+    'a'
+    """
+    if text.isascii():
+        return text[: max(0, units)]
+    return text.encode("utf-16-le", "surrogatepass")[: max(0, 2 * units)].decode("utf-16-le", "ignore")

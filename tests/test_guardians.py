@@ -85,8 +85,9 @@ def test_references_lead_to_sections(path: Path) -> None:
     """Where the code names a section of a page on the protocol, that section is there."""
     for page, sections in re.findall(r"docs/(protocol/\w+) \(([^)]*)\)", path.read_text("utf-8")):
         text = (ROOT / "docs" / f"{page}.rst").read_text("utf-8").lower()
+        headings = re.findall(r"^(.+)\n--+$", text, re.MULTILINE)
         for section in re.findall(r'"([^"]+)"', sections):
-            assert f"\n{section.lower()}\n{'-' * len(section)}\n" in text, section
+            assert any(section.lower() in heading for heading in headings), section
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

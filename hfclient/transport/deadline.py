@@ -43,12 +43,13 @@ class Timeouts:
 class Deadline:
     """The clocks of one call, started when it is made."""
 
-    __slots__ = ("_cause", "_content_at", "_flowing", "_idle", "_stream", "_total_at", "timeouts")
+    __slots__ = ("_cause", "_content_at", "_flowing", "_idle", "_stream", "_total", "_total_at", "timeouts")
 
     def __init__(self, timeouts: Timeouts, *, stream: bool = False) -> None:
         self.timeouts = timeouts
         self._stream = stream
         self._idle = timeouts.idle
+        self._total = timeouts.total
         self._total_at = None if timeouts.total is None else time.monotonic() + timeouts.total
         self._cause = "total"
         self.begin_attempt()
@@ -70,7 +71,8 @@ class Deadline:
     def wind_down(self, *, idle: float, total: float) -> None:
         """Wait at most *idle* seconds for each further byte and *total* for all: what is left is worth no more."""
         end = time.monotonic() + total
-        self._total_at = end if self._total_at is None else min(end, self._total_at)
+        if self._total_at is None or end < self._total_at:
+            self._total, self._total_at = total, end
         self._idle = idle
         self._flowing = True
 
@@ -104,7 +106,7 @@ class Deadline:
 
     def expired(self) -> TransportTimeout:
         """Return the error for the wait that was last asked for and has now passed."""
-        seconds = getattr(self.timeouts, self._cause)
+        seconds = {"idle": self._idle, "total": self._total}.get(self._cause) or getattr(self.timeouts, self._cause) or 0.0
         what = {
             "connect": "no connection",
             "first_token": "no content",

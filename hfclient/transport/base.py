@@ -223,7 +223,7 @@ class Response:
         body = self.read()
         try:
             return msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             what = "an HTML page" if body.lstrip()[:1] == b"<" else self.content_type or "something"
             raise ProtocolError(
                 f"{self.method} {self.url} should give JSON but gave {what}; is the URL right?", frame=excerpt(body)

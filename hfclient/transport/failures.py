@@ -45,6 +45,8 @@ _CLASSES: dict[int, type[APIStatusError]] = {
     429: RateLimitError,
 }
 _READ = 64 * 1024
+_LOGIN = re.compile(r"log-?in|sign-?in|sso|oauth|authori[sz]e", re.IGNORECASE)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # a server's text must not steer somebody's terminal
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _CHALLENGE = re.compile(rb"challenge-platform|cf-chl|cf_chl|Just a moment\.\.\.|Attention Required! \| Cloudflare")
 
@@ -76,7 +78,7 @@ def error_for(response: Response) -> APIStatusError:
         cls = CloudflareChallenge
         message = 'a bot check answered instead of the service; try Client(impersonate="chrome") (extra: impersonate)'
     return cls(
-        message,
+        _CONTROLS.sub(" ", message),
         status=status,
         method=response.method,
         url=response.url,
@@ -88,25 +90,38 @@ def error_for(response: Response) -> APIStatusError:
 
 
 def _redirect(response: Response) -> APIStatusError:
-    target = urljoin(response.url, response.headers.get("location", ""))
-    here, there = urlsplit(response.url), urlsplit(target)
-    if there.hostname == here.hostname and (here.scheme, there.scheme) == ("http", "https"):
+    location = response.headers.get("location", "")
+    cls = APIStatusError
+    try:
+        target = urljoin(response.url, location)
+        here, there = urlsplit(response.url), urlsplit(target)
+    except ValueError:
+        location = ""
+    if not location:
+        message = f"HTTP status {response.status} that leads nowhere"
+    elif there.hostname == here.hostname and (here.scheme, there.scheme) == ("http", "https"):
         message = f"the server wants https: use {safe_url(target)}"
     else:
         message = f"the server redirects to {safe_url(target)} instead of answering; that is usually a login page"
-    return APIStatusError(
-        message, status=response.status, method=response.method, url=response.url, request_id=response.request_id
+        if _LOGIN.search(f"{there.netloc}{there.path}"):
+            cls = AuthenticationError
+    return cls(
+        _CONTROLS.sub(" ", message),
+        status=response.status,
+        method=response.method,
+        url=response.url,
+        request_id=response.request_id,
     )
 
 
 def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def message_in(data: Any) -> str | None:
+def message_in(data: Any, *, _depth: int = 8) -> str | None:
     """Return the human sentence in an error object of any known shape, or None.
 
     >>> message_in({"error": {"message": "too long", "code": 400}})
@@ -116,17 +131,18 @@ def message_in(data: Any) -> str | None:
     """
     if isinstance(data, str):
         return data.strip() or None
-    if isinstance(data, list):
-        found = [text for text in map(message_in, data) if text]
-        return "; ".join(found) or None
-    if not isinstance(data, dict):
+    if not _depth or not isinstance(data, (list, dict)):
         return None
+    if isinstance(data, list):
+        found = [text for item in data if (text := message_in(item, _depth=_depth - 1))]
+        return "; ".join(found) or None
     if isinstance(data.get("msg"), str):
-        where = ".".join(str(part) for part in data.get("loc") or ())
+        place = data.get("loc")
+        where = ".".join(map(str, place)) if isinstance(place, list) else ""
         return f"{where}: {data['msg']}" if where else data["msg"]
     for key in ("error", "message", "detail", "details", "errors", "error_description", "reason", "title"):
-        if (found_text := message_in(data.get(key))) is not None:
-            return found_text
+        if text := message_in(data.get(key), _depth=_depth - 1):
+            return text
     return None
 
 
@@ -136,7 +152,7 @@ def _code_in(data: Any) -> str | None:
     inner = data.get("error")
     for place in (inner if isinstance(inner, dict) else {}, data):
         for key in ("code", "error_type", "type", "errorId"):
-            if isinstance(place.get(key), (str, int)):
+            if isinstance(place.get(key), (str, int)) and not isinstance(place[key], bool):
                 return str(place[key])
     return None
 
@@ -147,7 +163,7 @@ def _text_message(text: str, headers: Headers) -> str | None:
     if found := _TITLE.search(text):
         return html.unescape(" ".join(found[1].split()))
     text = text.strip()
-    return None if not text or text.startswith(("<", "{", "[")) else text[:300]
+    return None if text in ("", "null") or text.startswith(("<", "{", "[")) else text[:300]
 
 
 def _is_challenge(status: int, headers: Headers, body: bytes) -> bool:
@@ -163,7 +179,8 @@ def retry_after(headers: Headers, data: Any = None) -> float | None:
     """
     try:
         if "retry-after-ms" in headers:
-            return _bounded(float(headers["retry-after-ms"]) / 1000)
+            milliseconds = float(headers["retry-after-ms"])
+            return _bounded(milliseconds / 1000) if milliseconds >= 0 else None
         if "retry-after" in headers:
             value = headers["retry-after"].strip()
             if value.replace(".", "", 1).isdigit():
@@ -177,4 +194,4 @@ def retry_after(headers: Headers, data: Any = None) -> float | None:
 
 
 def _bounded(seconds: float) -> float | None:
-    return None if seconds != seconds or seconds == float("inf") else max(0.0, seconds)
+    return None if seconds != seconds or abs(seconds) == float("inf") else max(0.0, seconds)

@@ -169,10 +169,10 @@ class Session:
         location = response.headers.get("location")
         if not location or response.status not in (301, 302, 303, 307, 308):
             return None
-        target = urljoin(request.url, location)
         try:
+            target = urljoin(request.url, location)
             same_origin = origin_of(target) == origin_of(request.url)
-        except InvalidInputError:
+        except (ValueError, InvalidInputError):
             return None
         if request.follow_redirects and request.method == "GET":
             return target

@@ -79,7 +79,9 @@ def _abort_after(response, seconds: float) -> threading.Timer:
     return timer
 
 
-@pytest.mark.parametrize("script", [SILENT, [head(200, "Content-Length: 9"), b"one", UNTIL_GONE], delimited(b"one", 5.0)])
+@pytest.mark.parametrize(
+    "script", [SILENT, [head(200, "Content-Length: 9"), b"one", UNTIL_GONE], delimited(b"one", 5.0)]
+)
 def test_abort_wakes_the_reader(transport: Transport, server: Server, script) -> None:
     """A reader that waits is woken up by another thread, at once and with `Cancelled`."""
     server.on("/s", script)

@@ -1,0 +1,121 @@
+"""Where a redirect may lead, and what goes along."""
+
+from __future__ import annotations
+
+import pytest
+
+from hfclient.credentials import Credentials, Secret
+from hfclient.errors import APIStatusError, AuthenticationError
+from hfclient.transport import Request, Transport
+from tests.server import Server, head, plain
+from tests.wire.helpers import session_for
+
+
+def _to(location: str, status: int = 308) -> bytes:
+    return head(status, f"Location: {location}", "Content-Length: 0")
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_same_origin(transport: Transport, server: Server, status: int) -> None:
+    """A permanent or temporary redirect to the same origin is followed with method, headers and body."""
+    server.on("/old", _to("/new", status))
+    server.on("/new", plain(b"ok"))
+    request = Request(method="POST", url=f"{server.url}/old", body=b"body", headers={"X-Mine": "1"})
+    assert session_for(transport).send(request).read() == b"ok"
+    assert (server.last.method, server.last.path, server.last.body) == ("POST", "/new", b"body")
+    assert server.last.headers["x-mine"] == "1"
+
+
+def test_query_of_the_target(transport: Transport, server: Server) -> None:
+    """The target's own query is what is asked for, not the first one's."""
+    server.on("/old", _to("new?b=2"))
+    server.on("/new", plain(b"ok"))
+    session_for(transport).send(Request.read(f"{server.url}/old", params={"a": 1})).read()
+    assert server.last.query == {"b": "2"}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_other_origin(transport: Transport, server: Server, other_server: Server, status: int) -> None:
+    """A redirect to another origin is an error that names the place, and nothing is sent there."""
+    other_server.on("*", plain(b"stolen"))
+    server.on("/s", _to(f"{other_server.url}/login?code=secret", status))
+    with pytest.raises(APIStatusError, match="redirects to") as caught:
+        session_for(transport).send(Request.read(f"{server.url}/s"))
+    assert caught.value.status == status
+    assert f"{other_server.url}/login" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert other_server.requests == []
+
+
+def test_login_page(transport: Transport, server: Server) -> None:
+    """A 302 to a login page, which is how a server says 401 to a browser, raises and says so."""
+    server.on("/chat", _to("/login", 302))
+    with pytest.raises(AuthenticationError, match="login"):
+        session_for(transport).send(Request.read(f"{server.url}/chat"))
+    assert len(server.requests) == 1
+
+
+def test_https_hint(transport: Transport, server: Server) -> None:
+    """A server that wants https is told apart from one that wants a login."""
+    server.on("/chat", _to("https://127.0.0.1/chat", 301))
+    with pytest.raises(APIStatusError, match=r"wants https: use https://127\.0\.0\.1/chat") as caught:
+        session_for(transport).send(Request.read(f"{server.url}/chat"))
+    assert not isinstance(caught.value, AuthenticationError)
+
+
+def test_loop(transport: Transport, server: Server) -> None:
+    """A circle ends."""
+    server.on("/s", _to("/s"))
+    with pytest.raises(APIStatusError, match="redirects"):
+        session_for(transport).send(Request.read(f"{server.url}/s"))
+    assert len(server.requests) <= 10
+
+
+@pytest.mark.parametrize(
+    "location", ["", "http://", "http://a:b:c/", "javascript:alert(1)", "//", "file:///etc/passwd", "http://[::1/"]
+)
+def test_useless_locations(transport: Transport, server: Server, location: str) -> None:
+    """A Location that leads nowhere is an error like any other."""
+    server.on("/s", head(307, f"Location: {location}", "Content-Length: 0"))
+    with pytest.raises(APIStatusError):
+        session_for(transport).send(Request.read(f"{server.url}/s"))
+
+
+def test_followed_on_request(transport: Transport, server: Server, other_server: Server) -> None:
+    """A result file may lie anywhere: its redirect is followed, without credentials."""
+    other_server.on("/file", plain(b"image"))
+    server.on("/s", _to(f"{other_server.url}/file", 302))
+    credentials = Credentials(
+        token=Secret("hf_secret"), explicit=True, cookies={"hf-chat": Secret("c1")}, chat_url=server.url
+    )
+    session = session_for(transport, credentials)
+    assert session.send(Request(method="GET", url=f"{server.url}/s", follow_redirects=True)).read() == b"image"
+    assert server.last.headers["cookie"] == "hf-chat=c1"
+    assert not {"cookie", "authorization"} & set(other_server.last.headers)
+
+
+def test_credentials_of_the_target(transport: Transport, server: Server, other_server: Server) -> None:
+    """And if the target has credentials of its own, it gets those."""
+    other_server.on("/file", plain(b"image"))
+    server.on("/s", _to(f"{other_server.url}/file", 302))
+    credentials = Credentials(token=Secret("hf_secret"), explicit=True, token_urls=[other_server.url])
+    session = session_for(transport, credentials)
+    session.send(Request(method="GET", url=f"{server.url}/s", follow_redirects=True)).read()
+    assert "authorization" not in server.last.headers
+    assert other_server.last.headers["authorization"] == "Bearer hf_secret"
+
+
+def test_https_is_not_left(transport: Transport, server: Server) -> None:
+    """From https nothing is followed to plain http on the same host: that is another origin."""
+    session = session_for(transport)
+    assert (
+        session._redirect_target(Request(method="GET", url="https://example.org/a"), _Answer("http://example.org/a"))
+        is None
+    )
+
+
+class _Answer:
+    status = 308
+
+    def __init__(self, location: str) -> None:
+        self.headers = {"location": location}

@@ -1,0 +1,132 @@
+"""What is tried again, how often and when; what is not."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from hfclient.errors import APIStatusError, ConnectError, RateLimitError, ServerError, TransportTimeout
+from hfclient.transport import Request, Retry, Timeouts, Transport
+from hfclient.transport import session as session_module
+from tests.server import CLOSE, RST, Server, json_answer, plain
+from tests.wire.helpers import session_for
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the session would have slept."""
+    slept: list[float] = []
+    monkeypatch.setattr(session_module.time, "sleep", slept.append)
+    return slept
+
+
+RETRY = Retry(attempts=3, backoff=1.0)
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_retryable_statuses(transport: Transport, server: Server, naps: list[float], status: int) -> None:
+    """A read is repeated after an answer that says "later", with growing waits."""
+    server.on("/s", plain(b"", status), plain(b"", status), plain(b"ok"))
+    assert session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s")).read() == b"ok"
+    assert len(server.requests) == 3
+    assert 0.5 <= naps[0] <= 1.0 <= naps[1] <= 2.0
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500, 501])
+def test_final_statuses(transport: Transport, server: Server, naps: list[float], status: int) -> None:
+    """Other answers are final."""
+    server.on("/s", plain(b"", status))
+    with pytest.raises(APIStatusError):
+        session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s"))
+    assert (len(server.requests), naps) == (1, [])
+
+
+@pytest.mark.parametrize("script", [[CLOSE], [RST]])
+def test_broken_connections(transport: Transport, server: Server, naps: list[float], script) -> None:
+    """A read is repeated after a connection that broke."""
+    server.on("/s", script, plain(b"ok"))
+    assert session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s")).read() == b"ok"
+    assert len(server.requests) == 2
+
+
+def test_not_without_leave(transport: Transport, server: Server, naps: list[float]) -> None:
+    """A request that is not retryable is sent once, whatever comes back."""
+    for script in (plain(b"", 503), [CLOSE], [RST]):
+        server.requests.clear()
+        server.on("/s", script)
+        with pytest.raises((APIStatusError, ConnectError)) as caught:
+            session_for(transport, retry=RETRY).send(Request.with_json("POST", f"{server.url}/s", {}))
+        assert (len(server.requests), caught.value.attempts, naps) == (1, 1, [])
+
+
+def test_unsent_requests_may_be_repeated(transport: Transport, naps: list[float]) -> None:
+    """Unless nothing can have reached the server: then even a chat turn is tried again."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        with pytest.raises(ConnectError) as caught:
+            session_for(transport, retry=RETRY).send(Request.with_json("POST", url, {}))
+    assert (caught.value.attempts, caught.value.sent, len(naps)) == (3, False, 2)
+    assert (caught.value.method, caught.value.url) == ("POST", url)
+
+
+def test_retry_after_is_honoured(transport: Transport, server: Server, naps: list[float]) -> None:
+    """The server's word counts more than the schedule."""
+    server.on("/s", plain(b"", 429, "Retry-After: 7"), json_answer({"estimated_time": 3.5}, 503), plain(b"ok"))
+    assert session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s")).read() == b"ok"
+    assert naps == [7.0, 3.5]
+
+
+def test_too_long_a_wait_is_not_waited(transport: Transport, server: Server, naps: list[float]) -> None:
+    """A server that asks for an hour is not waited for; the caller learns how long it would have been."""
+    server.on("/s", plain(b"", 429, "Retry-After: 3600"))
+    with pytest.raises(RateLimitError) as caught:
+        session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s"))
+    assert (caught.value.retry_after, caught.value.attempts, naps) == (3600.0, 1, [])
+
+
+def test_total_bounds_the_waits(transport: Transport, server: Server, naps: list[float]) -> None:
+    """No wait begins that would outlast the whole call."""
+    server.on("/s", plain(b"", 503, "Retry-After: 5"))
+    started = time.monotonic()
+    with pytest.raises(ServerError):
+        session_for(transport, retry=RETRY, timeouts=Timeouts(total=2)).send(Request.read(f"{server.url}/s"))
+    assert (time.monotonic() - started < 1.5, naps, len(server.requests)) == (True, [], 1)
+
+
+def test_attempts_end(transport: Transport, server: Server, naps: list[float]) -> None:
+    """After the last try its error is raised, with the number of tries."""
+    server.on("/s", plain(b"", 503))
+    with pytest.raises(ServerError) as caught:
+        session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s"))
+    assert (caught.value.attempts, len(server.requests), len(naps)) == (3, 3, 2)
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_never(transport: Transport, server: Server, naps: list[float], attempts: int) -> None:
+    """One try is no retry."""
+    server.on("/s", plain(b"", 503))
+    with pytest.raises(ServerError):
+        session_for(transport, retry=Retry(attempts=attempts)).send(Request.read(f"{server.url}/s"))
+    assert (len(server.requests), naps) == (1, [])
+
+
+def test_a_slow_answer_is_not_asked_for_again(transport: Transport, server: Server, naps: list[float]) -> None:
+    """A deadline that passed after the request arrived is not tried again: it would only take as long once more."""
+    server.on("/s", [1.0, plain(b"late")])
+    with pytest.raises(TransportTimeout) as caught:
+        session_for(transport, retry=RETRY, timeouts=Timeouts(idle=0.1)).send(Request.read(f"{server.url}/s"))
+    assert (caught.value.attempts, len(server.requests)) == (1, 1)
+
+
+def test_uploads_are_repeated_whole(transport: Transport, server: Server, naps: list[float]) -> None:
+    """A retryable request with a form sends it from its start again."""
+    from hfclient.transport import Multipart, Part
+
+    form = Multipart((Part(name="a", content=b"x" * 100_000, filename="f"),))
+    server.on("/s", plain(b"", 503), plain(b"ok"))
+    request = Request(method="POST", url=f"{server.url}/s", body=form, retryable=True)
+    assert session_for(transport, retry=RETRY).send(request).read() == b"ok"
+    assert server.requests[0].body == server.requests[1].body == b"".join(form)

@@ -1,0 +1,351 @@
+"""What inference sends: URLs, model names, messages and fields, without a network."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from hfclient.credentials import Credentials, Secret
+from hfclient.errors import CredentialsError, HFClientError, InvalidInputError, ProtocolError, Unsupported
+from hfclient.inference import InferenceClient
+from hfclient.inference.catalogue import parse_models
+from hfclient.inference.endpoints import ROUTER_URL, chat_url, is_router, model_for_provider, models_url
+from hfclient.inference.messages import build_messages
+from hfclient.transport import Deadline, Request, Response, Session, Timeouts
+from hfclient.transport.base import Headers
+
+ANSWER = b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+
+class _Body:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read_some(self) -> bytes:
+        data, self._data = self._data, b""
+        return data
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+class FakeTransport:
+    """Answers every request with one greeting and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[Request, dict[str, str]]] = []
+
+    def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
+        self.requests.append((request, dict(headers)))
+        answer = Headers([("Content-Type", "text/event-stream")])
+        return Response(200, answer, _Body(ANSWER), method=request.method, url=request.url, deadline=deadline)
+
+    def close(self) -> None:
+        pass
+
+
+def make(token: str | None = "hf_secret", **options: Any) -> tuple[InferenceClient, FakeTransport]:
+    transport = FakeTransport()
+    credentials = Credentials(token=Secret(token) if token else None, explicit=True)
+    return InferenceClient(Session(transport, credentials), **options), transport
+
+
+def sent(prompt: Any = "hi", *, client: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    """Return the body that a call sends, by way of the router."""
+    inference, transport = make(**(client or {}))
+    with inference.chat(prompt, **{"model": "org/name", **options}):
+        pass
+    body = transport.requests[-1][0].body
+    assert isinstance(body, bytes)
+    decoded: dict[str, Any] = msgspec.json.decode(body)
+    return decoded
+
+
+@pytest.mark.parametrize(
+    ("base", "chat", "models"),
+    [
+        ("http://h", "http://h/v1/chat/completions", "http://h/v1/models"),
+        ("http://h/", "http://h/v1/chat/completions", "http://h/v1/models"),
+        ("http://h:8080/v1", "http://h:8080/v1/chat/completions", "http://h:8080/v1/models"),
+        ("http://h/v1/?a=b", "http://h/v1/chat/completions?a=b", "http://h/v1/models?a=b"),
+        ("http://h/custom/", "http://h/custom/v1/chat/completions", "http://h/custom/v1/models"),
+        ("https://h/a/v4/chat/completions", "https://h/a/v4/chat/completions", "https://h/a/v4/models"),
+        ("https://h/chat/completions?k=1", "https://h/chat/completions?k=1", "https://h/models?k=1"),
+        ("http://[::1]:80", "http://[::1]:80/v1/chat/completions", "http://[::1]:80/v1/models"),
+        (ROUTER_URL, "https://router.huggingface.co/v1/chat/completions", "https://router.huggingface.co/v1/models"),
+    ],
+)
+def test_urls(base: str, chat: str, models: str) -> None:
+    """Every form of base URL leads to the same two routes."""
+    assert chat_url(base) == chat
+    assert models_url(base) == models
+
+
+@pytest.mark.parametrize("base", ["", "h", "h/v1", "ftp://h", "http://", "http://h:port", "//h"])
+def test_bad_urls(base: str) -> None:
+    """What is no http(s) URL is refused when the client is made."""
+    with pytest.raises(InvalidInputError):
+        make(base_url=base)
+
+
+def test_the_router_is_known_by_its_origin() -> None:
+    """Any path and spelling of the router is the router; nothing else is."""
+    assert is_router("https://Router.HuggingFace.co:443/groq/openai/v1")
+    assert not is_router("http://router.huggingface.co/v1")
+    assert not is_router("https://router.huggingface.co.example.org/v1")
+
+
+@pytest.mark.parametrize(
+    ("model", "provider", "name"),
+    [
+        ("org/name", None, "org/name"),
+        ("org/name", "auto", "org/name"),
+        ("org/name:groq", None, "org/name:groq"),
+        ("org/name", "fastest", "org/name:fastest"),
+        ("org/name", "fal-ai", "org/name:fal-ai"),
+        ("org/name:groq", "groq", "org/name:groq"),
+        ("smollm2:135m", "groq", "smollm2:135m:groq"),
+    ],
+)
+def test_providers(model: str, provider: str | None, name: str) -> None:
+    """A provider becomes the model's suffix."""
+    assert model_for_provider(model, provider, ROUTER_URL) == name
+    assert sent(model=model, provider=provider)["model"] == name
+
+
+def test_providers_that_cannot_be() -> None:
+    """A provider is refused where it cannot be a suffix, contradicts one, or would be ignored."""
+    for model, provider in (("o/n", ""), ("o/n", "a b"), ("o/n", "a:b"), ("o/n", "a/b"), ("o/n:groq", "novita")):
+        with pytest.raises(InvalidInputError):
+            model_for_provider(model, provider, ROUTER_URL)
+    with pytest.raises(Unsupported):
+        model_for_provider("o/n", "groq", "http://localhost:8080")
+    assert model_for_provider("o/n", "auto", "http://localhost:8080") == "o/n"
+
+
+def test_smallest_body() -> None:
+    """A plain call sends the model first, the messages, and that it wants a stream with counts; nothing is null."""
+    body = sent("hi")
+    assert list(body) == ["model", "messages", "stream", "stream_options"]
+    assert body == {
+        "model": "org/name",
+        "messages": [{"role": "user", "content": "hi"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+def test_every_field() -> None:
+    """Each argument arrives under its name on the wire."""
+    fields: dict[str, Any] = {
+        "max_tokens": 5,
+        "temperature": 0.0,
+        "top_p": 0.9,
+        "frequency_penalty": 0.5,
+        "presence_penalty": -0.5,
+        "logit_bias": {"50256": -100},
+        "logprobs": True,
+        "top_logprobs": 3,
+        "seed": 7,
+        "stop": ["\n"],
+        "response_format": {"type": "json_object", "schema": {"const": None}},
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"default": None}}}],
+        "tool_choice": "auto",
+        "parallel_tool_calls": False,
+        "reasoning_effort": "low",
+        "user": "me",
+    }
+    body = sent(**fields)
+    assert {key: body[key] for key in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("given", "wire"),
+    [
+        ({"stop": "END"}, {"stop": ["END"]}),
+        ({"stop": ("a", "b")}, {"stop": ["a", "b"]}),
+        ({"stop": []}, {}),
+        ({"tools": []}, {}),
+        ({"top_p": 1.0}, {}),
+        ({"tool_choice": "required"}, {"tool_choice": "required"}),
+        ({"tool_choice": "add"}, {"tool_choice": {"type": "function", "function": {"name": "add"}}}),
+        (
+            {"tool_choice": {"function": {"name": "add"}}},
+            {"tool_choice": {"type": "function", "function": {"name": "add"}}},
+        ),
+        ({"temperature": 1, "extra_body": {"temperature": 0.5, "min_p": 0.1}}, {"temperature": 0.5, "min_p": 0.1}),
+        ({"seed": 1, "extra_body": {"seed": None, "x": None}}, {}),
+    ],
+)
+def test_fields_that_change(given: dict[str, Any], wire: dict[str, Any]) -> None:
+    """Some arguments are put into the one form that all servers take; extra_body overrides; None is never sent."""
+    body = sent(**given)
+    del body["model"], body["messages"], body["stream"], body["stream_options"]
+    assert body == wire
+
+
+def test_extra_body_can_remove_stream_options() -> None:
+    """None in extra_body removes a field that hfclient sends by itself."""
+    assert "stream_options" not in sent(extra_body={"stream_options": None})
+    assert sent(extra_body={"model": "other"})["model"] == "other"
+
+
+def test_messages() -> None:
+    """A conversation goes out with roles and arguments that all servers understand, and without old reasoning."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+    given: list[dict[str, Any]] = [
+        {"role": "developer", "content": "Be terse.", "name": None},
+        {"role": "system", "content": ""},
+        {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_content": "hm"},
+        {"role": "tool", "tool_call_id": "call_1", "content": "2"},
+        {"role": "assistant", "content": ""},
+    ]
+    assert sent(given)["messages"] == [
+        {"role": "system", "content": "Be terse."},
+        {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+        {
+            "role": "assistant",
+            "tool_calls": [{**call, "function": {"name": "f", "arguments": '{"a":1}'}}],
+        },
+        {"role": "tool", "tool_call_id": "call_1", "content": "2"},
+    ]
+    assert given[0]["role"] == "developer", "what the caller gave is not changed"
+
+
+def test_a_prefill_stays() -> None:
+    """The beginning of an answer, given as the last message, is sent."""
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "He"}]
+    assert build_messages(messages) == messages
+
+
+def test_system_prompt() -> None:
+    """The system prompt goes in front; a second one is refused; an empty one is none."""
+    assert build_messages([{"role": "user", "content": "x"}], "S")[0] == {"role": "system", "content": "S"}
+    assert build_messages("x", "") == [{"role": "user", "content": "x"}]
+    with pytest.raises(InvalidInputError):
+        build_messages([{"role": "system", "content": "a"}], "b")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        " \n",
+        [],
+        None,
+        5,
+        b"hi",
+        {"role": "user", "content": "hi"},
+        ["hi"],
+        [{"content": "hi"}],
+        [{"role": "", "content": "hi"}],
+        [{"role": "user"}],
+        [{"role": "user", "content": None}],
+        [{"role": "system", "content": ""}],
+        [{"role": "assistant", "content": ""}],
+        [{"role": "user", "content": "\ud83d"}],
+        [{"role": "user", "content": object()}],
+        "\ud83d",
+    ],
+)
+def test_nothing_to_say(prompt: Any) -> None:
+    """A prompt that cannot work is refused before anything is sent."""
+    inference, transport = make()
+    with pytest.raises(InvalidInputError):
+        inference.chat(prompt, model="org/name")
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize("model", [None, "", " "])
+def test_the_router_wants_a_model(model: str | None) -> None:
+    """Without a model's name nothing is sent to the router; the message says how to name one."""
+    inference, transport = make()
+    with pytest.raises(InvalidInputError, match="model"):
+        inference.chat("hi", model=model)
+    assert transport.requests == []
+
+
+def test_the_router_wants_a_token() -> None:
+    """Without a token nothing is sent to the router; the message says which one is needed and where it is made."""
+    inference, transport = make(token=None)
+    with pytest.raises(CredentialsError) as caught:
+        inference.chat("hi", model="org/name")
+    assert "HF_TOKEN" in str(caught.value)
+    assert "https://huggingface.co/settings/tokens" in str(caught.value)
+    assert transport.requests == []
+
+
+def test_headers() -> None:
+    """The token and who pays go to the router; the answer is wanted as it comes, unpacked."""
+    inference, transport = make(bill_to="acme")
+    inference.chat("hi", model="org/name").close()
+    request, headers = transport.requests[0]
+    assert headers["Authorization"] == "Bearer hf_secret"
+    assert headers["X-HF-Bill-To"] == "acme"
+    assert headers["Accept-Encoding"] == "identity"
+    assert headers["Accept"].startswith("text/event-stream")
+    assert headers["Content-Type"] == "application/json"
+    assert request.stream
+    assert request.retryable
+
+
+def test_other_servers_get_no_foreign_token() -> None:
+    """A server that is not Hugging Face's gets no token that was not meant for it."""
+    inference, transport = make(base_url="http://localhost:8080")
+    inference.chat("hi", model="m").close()
+    assert "Authorization" not in transport.requests[0][1]
+
+
+def test_timeouts_of_one_call() -> None:
+    """Deadlines given with a call are those of its request."""
+    inference, transport = make()
+    inference.chat("hi", model="org/name", timeouts=Timeouts(idle=1.5)).close()
+    assert transport.requests[0][0].timeouts == Timeouts(idle=1.5)
+
+
+def test_repr_and_pickle() -> None:
+    """A client shows no secrets of its URL, and pickles as its configuration."""
+    inference, _ = make(base_url="http://user:password@h/v1?key=secret", bill_to="acme")
+    assert repr(inference) == "<InferenceClient http://h/v1>"
+    again = pickle.loads(pickle.dumps(inference))
+    assert again.chat_url == inference.chat_url
+    assert again.chat("hi", model="m").text == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("data", "ids"),
+    [
+        ({"object": "list", "data": [{"id": "a", "owned_by": "me"}, {"id": "b"}]}, ["a", "b"]),
+        ({"models": [{"name": "a"}], "data": [{"id": "b"}]}, ["b"]),
+        ({"models": [{"name": "a"}, {"model": "b"}]}, ["a", "b"]),
+        ([{"id": "a"}, "b", 5, {}, {"id": ""}, {"id": 3}], ["a", "b"]),
+        ({"data": []}, []),
+    ],
+)
+def test_lists_of_models(data: Any, ids: list[str]) -> None:
+    """Every form of a list of models gives its ids; entries without one are left out."""
+    models = parse_models(data)
+    assert [model.id for model in models] == ids
+    assert all(isinstance(model.raw, dict) for model in models)
+
+
+@pytest.mark.parametrize("data", [None, {}, {"data": None}, "x", 5, {"models": {}}])
+def test_what_is_no_list_of_models(data: Any) -> None:
+    """Anything else is a protocol error."""
+    with pytest.raises(ProtocolError):
+        parse_models(data)
+
+
+def test_errors_are_ours() -> None:
+    """Arguments that no JSON can hold are our own error, not the encoder's."""
+    for value in (object(), {1: {2: object()}}, "\udc00", [{object()}]):
+        with pytest.raises(HFClientError):
+            sent(extra_body={"x": value})

@@ -41,7 +41,7 @@ def test_readme_script_is_the_example() -> None:
 def test_command_lines_parse(path: Path) -> None:
     """Every ``hfclient ...`` line that the documentation shows has commands and options that exist."""
     for line in re.findall(
-        r"^(?: {3})?\$ .*?(hfclient (?:chat|models|serve).*)$", path.read_text("utf-8"), re.MULTILINE
+        r"^ *\$ (?:[^#\n]* \| )?(hfclient (?:chat|models|serve).*)$", path.read_text("utf-8"), re.MULTILINE
     ):
         words = shlex.split(line.partition(" | ")[0], comments=True)
         app.commands[words[1]].make_context(words[1], words[2:])

@@ -57,7 +57,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 @frozen
 class Recorded:
-    """One request as it came. Header names are lower case; of repeated ones the last is kept."""
+    """One request as it came. Header names are lower case; repeated ones are joined with a comma."""
 
     method: str
     target: str
@@ -234,10 +234,11 @@ class Server:
         if not line.strip():
             return False
         method, target, _ = line.decode("latin-1").split(" ", 2)
-        headers = {}
+        headers: dict[str, str] = {}
         while (line := file.readline()) not in (b"\r\n", b""):
             name, _, value = line.decode("latin-1").partition(":")
-            headers[name.strip().lower()] = value.strip()
+            name, value = name.strip().lower(), value.strip()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
         path = urlsplit(target).path
         body = b"" if path in self._eager else self._read_body(file, headers)
         request = Recorded(method, target, headers, body, number)

@@ -321,8 +321,15 @@ class PlainTransport:
         self._lock = threading.Lock()
 
 
+class _Session(requests.Session):
+    """requests' session without its own idea of redirects: it would read them whole and work out where they lead."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 def _new_session() -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     adapter = _Adapter(pool_connections=16, pool_maxsize=_POOL_SIZE)
     session.mount("https://", adapter)
     session.mount("http://", adapter)

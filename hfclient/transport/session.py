@@ -6,15 +6,16 @@ followed; 3xx, 4xx and 5xx raise here, at the call.
 
 from __future__ import annotations
 
+import base64
 import logging
 import platform
 import random
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, evolve, field, frozen
 
 from hfclient._version import __version__
 from hfclient.credentials import Credentials, origin_of
@@ -34,6 +35,7 @@ __all__ = ["Retry", "Session"]
 
 _log = logging.getLogger("hfclient")
 _REDIRECTS = 5
+_HARMLESS = {"accept", "accept-language", "range", "user-agent"}
 
 
 def _not_negative(instance: object, attribute: Attribute[Any], value: Any) -> None:
@@ -102,10 +104,11 @@ class Session:
         self.credentials = credentials
         self.timeouts = timeouts
         self.retry = retry
-        self.headers = {"Accept": "*/*", **(headers or {})}
+        own = {"Accept": "*/*"}
         # A transport that looks like a browser has a User-Agent that fits its handshake: ours would give it away.
         if not getattr(transport, "has_browser_headers", False):
-            self.headers.setdefault("User-Agent", f"hfclient/{__version__}; python/{platform.python_version()}")
+            own["User-Agent"] = f"hfclient/{__version__}; python/{platform.python_version()}"
+        self.headers = _merged(own, headers or {})
 
     def send(self, request: Request) -> Response:
         """Return the answer to *request*, a 2xx.
@@ -136,15 +139,22 @@ class Session:
             deadline.begin_attempt()
 
     def _attempt(self, request: Request, deadline: Deadline) -> Response:
+        home = origin_of(request.url)
+        request, basic = _without_user_info(request)
         for _ in range(_REDIRECTS):
-            response = self._open(request, deadline)
+            if origin_of(request.url) == home:
+                headers = _merged(self.headers, basic, request.headers)
+            else:  # whoever set a header had the first place in mind
+                own = _merged(self.headers, request.headers).items()
+                headers = {name: value for name, value in own if name.lower() in _HARMLESS}
+            response = self._open(request, headers, deadline)
             if response.status < 300:
                 return response
             target = self._redirect_target(request, response)
             if target is None:
                 raise error_for(response)
             response.close()
-            request = request.at(target)
+            request, _ = _without_user_info(request.at(target))
         raise APIStatusError(
             f"more than {_REDIRECTS} redirects",
             status=response.status,
@@ -152,16 +162,18 @@ class Session:
             url=safe_url(request.url),
         )
 
-    def _open(self, request: Request, deadline: Deadline) -> Response:
-        headers = {**self.headers, **request.headers, **self.credentials.headers_for(request.url)}
+    def _open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
+        form = {}
         if request.body is not None and not isinstance(request.body, bytes):
-            headers["Content-Type"] = request.body.content_type
+            form["Content-Type"] = request.body.content_type
+        credentials = self.credentials.headers_for(request.url)
+        headers = _merged(headers, form, credentials)
         started = time.monotonic()
         response = self.transport.open(request, headers, deadline)
         if _log.isEnabledFor(logging.DEBUG):
             took = time.monotonic() - started
             _log.debug("%s %s: %d in %.3f s", request.method, safe_url(request.url), response.status, took)
-        if response.status < 300 and "Authorization" not in headers:
+        if response.status < 300 and "Authorization" not in credentials:
             self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))
         return response
 
@@ -181,3 +193,19 @@ class Session:
     def close(self) -> None:
         """Close idle connections; the session opens new ones when it is used again."""
         self.transport.close()
+
+
+def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of all *layers*, of which later ones win, however they write a name."""
+    found = {name.lower(): (name, value) for layer in layers for name, value in layer.items()}
+    return dict(found.values())
+
+
+def _without_user_info(request: Request) -> tuple[Request, dict[str, str]]:
+    """Take user name and password out of the URL; return them as the header that they mean."""
+    parts = urlsplit(request.url)
+    user_info, found, host = parts.netloc.rpartition("@")
+    if not found:
+        return request, {}
+    basic = base64.b64encode(unquote(user_info).encode()).decode()
+    return evolve(request, url=urlunsplit(parts._replace(netloc=host))), {"Authorization": f"Basic {basic}"}

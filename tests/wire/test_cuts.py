@@ -155,6 +155,8 @@ def test_unusable_urls(transport: Transport, url: str) -> None:
     """A URL that cannot work is the caller's mistake, found before anything is sent."""
     with pytest.raises(InvalidInputError):
         send(transport, url)
+    with pytest.raises(InvalidInputError):
+        session_for(transport).send(Request.read(url))
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,20 @@ def test_credentials_of_the_target(transport: Transport, server: Server, other_s
     assert other_server.last.headers["authorization"] == "Bearer hf_secret"
 
 
+def test_own_headers_stay(transport: Transport, server: Server, other_server: Server) -> None:
+    """Headers that the caller set for one place, which may well be secrets, do not travel to another."""
+    other_server.on("/file", plain(b"image"))
+    server.on("/s", _to(f"{other_server.url}/file", 302))
+    session = session_for(transport, headers={"Authorization": "mine", "X-Api-Key": "secret", "Cookie": "c=1"})
+    request = Request(
+        method="GET", url=f"{server.url}/s", headers={"X-B": "b", "Range": "bytes=0-"}, follow_redirects=True
+    )
+    session.send(request).read()
+    assert server.last.headers["x-api-key"] == "secret"
+    assert not {"authorization", "x-api-key", "cookie", "x-b"} & set(other_server.last.headers)
+    assert other_server.last.headers["range"] == "bytes=0-"
+
+
 def test_https_is_not_left(transport: Transport, server: Server) -> None:
     """From https nothing is followed to plain http on the same host: that is another origin."""
     session = session_for(transport)

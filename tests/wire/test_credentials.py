@@ -1,0 +1,179 @@
+"""Which secrets go where, on the wire."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from hfclient.credentials import Credentials, Secret
+from hfclient.errors import APIStatusError
+from hfclient.transport import Request, Transport
+from tests.server import Server, head, plain
+from tests.wire.helpers import send, session_for
+
+
+def _credentials(server: Server, **fields: object) -> Credentials:
+    options = {"token": Secret("hf_secret"), "explicit": True, "chat_url": f"{server.url}/chat", **fields}
+    return Credentials(**options)  # type: ignore[arg-type]
+
+
+def test_chat_gets_the_cookie(transport: Transport, server: Server) -> None:
+    """Below the chat's base path the cookie goes, and not the token: the server ignores that next to a cookie."""
+    server.on("*", plain(b"ok"))
+    session = session_for(transport, _credentials(server, cookies={"hf-chat": Secret("c1"), "token": Secret("t1")}))
+    for path in ("/chat/", "/chat/conversation", "/chat/api/v2/models"):
+        session.send(Request.read(f"{server.url}{path}")).read()
+        assert server.last.headers["cookie"] == "hf-chat=c1; token=t1"
+        assert "authorization" not in server.last.headers
+
+
+def test_without_a_cookie_the_token_serves_the_api(transport: Transport, server: Server) -> None:
+    """The chat server takes a token under ``/api/`` and nowhere else."""
+    server.on("*", plain(b"ok"))
+    session = session_for(transport, _credentials(server))
+    session.send(Request.read(f"{server.url}/chat/api/v2/models")).read()
+    assert server.last.headers["authorization"] == "Bearer hf_secret"
+    session.send(Request.read(f"{server.url}/chat/conversation")).read()
+    assert "authorization" not in server.last.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/chatty/x", "/other", "/CHAT/x"])
+def test_cookies_stay_below_the_chat(transport: Transport, server: Server, path: str) -> None:
+    """Another service on the same host does not see the cookie."""
+    server.on("*", plain(b"ok"))
+    session = session_for(transport, _credentials(server, token=None, cookies={"hf-chat": Secret("c1")}))
+    session.send(Request.read(f"{server.url}{path}")).read()
+    assert "cookie" not in server.last.headers
+
+
+def test_other_origins_get_nothing(transport: Transport, server: Server, other_server: Server) -> None:
+    """Neither cookie nor token goes to an origin that nobody named."""
+    other_server.on("*", plain(b"ok"))
+    session = session_for(transport, _credentials(server, cookies={"hf-chat": Secret("c1")}))
+    session.send(Request.read(f"{other_server.url}/chat/api/v2/models")).read()
+    assert not {"cookie", "authorization"} & set(other_server.last.headers)
+
+
+def test_found_tokens_go_to_hugging_face_only(transport: Transport, server: Server) -> None:
+    """A token from the environment is not sent to somebody's own server; one that was passed for it is."""
+    server.on("*", plain(b"ok"))
+    for explicit, expected in ((False, None), (True, "Bearer hf_secret")):
+        credentials = Credentials(token=Secret("hf_secret"), explicit=explicit, token_urls=[server.url])
+        session_for(transport, credentials).send(Request.read(f"{server.url}/v1/models")).read()
+        assert server.last.headers.get("authorization") == expected
+
+
+def test_cookies_are_rotated(transport: Transport, server: Server) -> None:
+    """What a successful answer sets goes along with the next request."""
+    server.on("/chat/a", plain(b"", 200, "Set-Cookie: hf-chat=c2; Path=/; HttpOnly", "Set-Cookie: extra=e; Secure"))
+    server.on("/chat/b", plain(b""))
+    credentials = _credentials(server, cookies={"hf-chat": Secret("c1")})
+    session = session_for(transport, credentials)
+    session.send(Request.read(f"{server.url}/chat/a")).read()
+    session.send(Request.read(f"{server.url}/chat/b")).read()
+    assert server.last.headers["cookie"] == "hf-chat=c2; extra=e"
+
+
+@pytest.mark.parametrize("status", [302, 307, 401, 403, 404, 500, 503])
+def test_cookies_of_failures_are_not_taken(transport: Transport, server: Server, status: int) -> None:
+    """A server that does not know us hands out a stranger's cookie: taking that would lock us out."""
+    server.on("/chat/a", plain(b"", status, "Set-Cookie: hf-chat=stranger", "Location: /chat/b"))
+    server.on("/chat/b", plain(b""))
+    session = session_for(transport, _credentials(server, cookies={"hf-chat": Secret("c1")}))
+    try:
+        session.send(Request.read(f"{server.url}/chat/a")).read()
+    except APIStatusError:
+        session.send(Request.read(f"{server.url}/chat/b")).read()
+    assert server.last.path == "/chat/b"
+    assert server.last.headers["cookie"] == "hf-chat=c1"
+
+
+def test_cookies_of_others_are_not_taken(transport: Transport, server: Server, other_server: Server) -> None:
+    """Another origin sets nothing, and libraries below keep no jar of their own."""
+    other_server.on("*", plain(b"", 200, "Set-Cookie: hf-chat=evil; Domain=127.0.0.1"))
+    server.on("*", plain(b""))
+    session = session_for(transport, _credentials(server, cookies={"hf-chat": Secret("c1")}))
+    for one in (other_server, other_server, server):
+        session.send(Request.read(f"{one.url}/chat/a")).read()
+    assert server.last.headers["cookie"] == "hf-chat=c1"
+    assert "cookie" not in other_server.last.headers
+
+
+def test_no_jar(transport: Transport, server: Server) -> None:
+    """A transport alone remembers no cookie."""
+    server.on("*", plain(b"", 200, "Set-Cookie: a=1; Path=/"))
+    for _ in range(2):
+        send(transport, f"{server.url}/s").read()
+    assert "cookie" not in server.last.headers
+
+
+def test_netrc(transport: Transport, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ``.netrc`` entry for the host neither replaces our header nor adds one."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password netrc-secret\n")
+    netrc.chmod(0o600)
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    (home / ".netrc").write_text(netrc.read_text())
+    monkeypatch.setenv("NETRC", str(netrc))
+    server.on("*", plain(b""))
+    session = session_for(transport, _credentials(server, token_urls=[server.url]))
+    session.send(Request.read(f"{server.url}/v1/models")).read()
+    assert server.last.headers["authorization"] == "Bearer hf_secret"
+    send(transport, f"{server.url}/s").read()
+    assert "authorization" not in server.last.headers
+
+
+def test_user_info_in_the_url(transport: Transport, server: Server) -> None:
+    """A name and a password in the URL are basic authentication: for a chat-ui behind a proxy that wants it."""
+    server.on("*", plain(b""))
+    url = server.url.replace("//", "//us%40er:p%3Aw@")
+    credentials = _credentials(server, token=None, cookies={"hf-chat": Secret("c1")})
+    session_for(transport, credentials).send(Request.read(f"{url}/chat/a")).read()
+    assert server.last.headers["authorization"] == "Basic " + base64.b64encode(b"us@er:p:w").decode()
+    assert server.last.headers["cookie"] == "hf-chat=c1"
+
+
+def test_user_info_gives_way(transport: Transport, server: Server) -> None:
+    """There is room for one Authorization header: a token for that place wins."""
+    server.on("*", plain(b""))
+    url = server.url.replace("//", "//user:pw@")
+    session_for(transport, _credentials(server)).send(Request.read(f"{url}/chat/api/v2/models")).read()
+    assert server.last.headers["authorization"] == "Bearer hf_secret"
+
+
+def test_user_info_follows_to_its_own_origin(transport: Transport, server: Server, other_server: Server) -> None:
+    """A redirect on the same origin keeps the name and password; to another one they do not go."""
+    url = server.url.replace("//", "//user:pw@")
+    server.on("/a", head(308, f"Location: {server.url}/b", "Content-Length: 0"))
+    server.on("/b", head(308, "Location: /c", "Content-Length: 0"))
+    server.on("/c", head(302, f"Location: {other_server.url}/d", "Content-Length: 0"))
+    other_server.on("*", plain(b""))
+    request = Request(method="GET", url=f"{url}/a", follow_redirects=True)
+    session_for(transport).send(request).read()
+    basic = "Basic " + base64.b64encode(b"user:pw").decode()
+    assert [one.headers.get("authorization") for one in server.requests] == [basic] * 3
+    assert "authorization" not in other_server.last.headers
+
+
+def test_request_headers_win(transport: Transport, server: Server) -> None:
+    """Headers of a request win over the session's, in any case; credentials win over both."""
+    server.on("*", plain(b""))
+    session = session_for(transport, _credentials(server), headers={"X-A": "session", "user-agent": "mine"})
+    session.send(
+        Request(method="GET", url=f"{server.url}/chat/api/x", headers={"x-a": "request", "authorization": "mine"})
+    ).read()
+    assert server.last.headers["x-a"] == "request"
+    assert server.last.headers["user-agent"] == "mine"
+    assert server.last.headers["authorization"] == "Bearer hf_secret"
+
+
+def test_user_agent(transport_name: str, transport: Transport, server: Server) -> None:
+    """The plain transport says who we are, the other one who it pretends to be."""
+    server.on("*", plain(b""))
+    session_for(transport).send(Request.read(f"{server.url}/s")).read()
+    agent = server.last.headers["user-agent"]
+    assert agent.startswith("hfclient/" if transport_name == "plain" else "Mozilla/")
+    assert server.last.headers["accept"] == "application/json"

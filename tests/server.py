@@ -129,14 +129,18 @@ class Server:
         requests: Every `Recorded` request, in the order in which they were complete.
         connections: How many connections were opened.
         client_gone: Set when a script's ``UNTIL_GONE`` saw the client leave.
-        read_pause: Seconds to wait after every 256 KiB of a request's body: a slow line.
+        read_pause: Seconds to wait after every `READ_SIZE` bytes of a request's body: a slow line.
+        keep_bodies: False throws the bodies of requests away.
     """
+
+    READ_SIZE = 256 * 1024
 
     def __init__(self, *, tls: bool = False) -> None:
         self.requests: list[Recorded] = []
         self.connections = 0
         self.client_gone = threading.Event()
         self.read_pause = 0.0
+        self.keep_bodies = True
         self._scripts: dict[str, list[Script]] = {}
         self._eager: set[str] = set()
         self._open: set[socket.socket] = set()
@@ -284,8 +288,9 @@ class Server:
             file.readline()
             return b"".join(pieces)
         left = int(headers.get("content-length", "0"))
-        while left > 0 and (piece := file.read(min(left, 256 * 1024))):
-            pieces.append(piece)
+        while left > 0 and (piece := file.read(min(left, self.READ_SIZE))):
+            if self.keep_bodies:
+                pieces.append(piece)
             left -= len(piece)
             if self.read_pause:
                 self._closing.wait(self.read_pause)

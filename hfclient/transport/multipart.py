@@ -15,6 +15,8 @@ from pathlib import Path
 
 from attrs import Factory, field, frozen
 
+from hfclient.errors import InvalidInputError
+
 __all__ = ["Multipart", "Part"]
 
 _PIECE = 48 * 1024  # a multiple of 3, so that pieces of base64 join without padding
@@ -55,12 +57,15 @@ class Part:
                 yield self.content[start : start + _PIECE]
             return
         left = self.size
-        with self.content.open("rb") as file:
-            while left > 0 and (piece := file.read(min(_PIECE, left))):
-                left -= len(piece)
-                yield piece
+        try:
+            with self.content.open("rb") as file:
+                while left > 0 and (piece := file.read(min(_PIECE, left))):
+                    left -= len(piece)
+                    yield piece
+        except OSError as exc:  # not the network's: it must not look like a connection that broke
+            raise InvalidInputError(f"{self.content.name} cannot be read: {exc.strerror or type(exc).__name__}") from exc
         if left:  # Content-Length was promised already; the server must not wait for bytes that never come
-            raise OSError(f"{self.content.name} became shorter while it was being sent")
+            raise InvalidInputError(f"{self.content.name} became shorter while it was being sent")
 
 
 def _size(content: bytes | Path) -> int:

@@ -140,7 +140,7 @@ def _date(seconds: float) -> str:
         (["Retry-After: 12"], 12, 12),
         (["Retry-After: 1.5"], 1.5, 1.5),
         (["retry-after-ms: 250", "Retry-After: 9"], 0.25, 0.25),
-        ([f"Retry-After: {_date(60)}"], 50, 61),
+        ([f"Retry-After: {_date(36000)}"], 30000, 36001),
         ([f"Retry-After: {_date(-3600)}"], 0, 0),
         (["Retry-After: 0"], 0, 0),
     ],

@@ -197,10 +197,11 @@ if hasattr(os, "register_at_fork"):
 def _browser(curl_cffi: Any, name: str) -> str:
     """Return the name that libcurl knows *name* by: the newest release of a family, or itself."""
     known = [str(browser.value) for browser in curl_cffi.BrowserType]
-    family, _, system = name.partition("_")
-    pattern = re.compile(rf"{re.escape(family)}(\d+){re.escape('_' + system if system else '')}")
-    releases = [(int(found[1]), browser) for browser in known if (found := pattern.fullmatch(browser))]
-    target = max(releases)[1] if releases else name
+    target = name
+    if family := re.fullmatch(r"([a-z]+)(_[a-z]+)?", name):
+        release = re.compile(rf"{family[1]}(\d+){family[2] or ''}")
+        releases = [(int(found[1]), browser) for browser in known if (found := release.fullmatch(browser))]
+        target = max(releases)[1] if releases else name
     curl = curl_cffi.Curl()
     try:
         if not name.isascii() or curl.impersonate(target):

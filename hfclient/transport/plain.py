@@ -216,8 +216,11 @@ class _Body:
         self._wire = wire
         self._deadline = deadline
         self._aborted = False
+        self._born = _forks
 
     def read_some(self) -> bytes:
+        if self._born != _forks:
+            raise ConnectError("the connection failed: it belongs to the process that this one was forked from")
         try:
             data: bytes = self._raw.read1(_READ_SIZE, decode_content=True)
         except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
@@ -340,9 +343,12 @@ def _new_session() -> requests.Session:
 
 _live: weakref.WeakSet[PlainTransport] = weakref.WeakSet()
 _graveyard: list[requests.Session] = []
+_forks = 0  # how many lie between this process and the one that imported this module
 
 
 def _after_fork() -> None:
+    global _forks
+    _forks += 1
     for transport in list(_live):
         transport._drop()
 

@@ -1,0 +1,122 @@
+"""Properties of devalue: what a page flattens comes out again, and nothing a stranger sends does worse than a ProtocolError."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfclient.chat.devalue import parse_page, unflatten
+from hfclient.errors import ProtocolError
+
+DATES = st.datetimes(timezones=st.just(datetime.timezone.utc)).map(
+    lambda date: date.replace(microsecond=date.microsecond // 1000 * 1000)  # what the wire keeps
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | DATES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=25,
+)
+TAGS = st.sampled_from(
+    ["Date", "Set", "Map", "RegExp", "BigInt", "Object", "null", "URL", "ArrayBuffer", "Uint8Array", "Promise", "Other"]
+)
+REFERENCES = st.integers(-9, 12)
+PLACES = (
+    st.lists(REFERENCES, max_size=4)
+    | st.dictionaries(st.text(max_size=3), REFERENCES, max_size=3)
+    | st.tuples(TAGS, REFERENCES | st.text(max_size=3), REFERENCES | st.text(max_size=3)).map(list)
+    | st.tuples(TAGS, REFERENCES).map(list)
+    | st.tuples(st.just(-7), st.integers(-1, 9), REFERENCES, REFERENCES).map(list)
+    | st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.text(max_size=3)
+)
+FLAT = st.lists(PLACES, max_size=10)
+LINES = st.fixed_dictionaries(
+    {"type": st.sampled_from(["data", "chunk", "error", "redirect", "skip"])},
+    optional={
+        "id": st.integers(0, 3),
+        "data": FLAT,
+        "error": FLAT | st.dictionaries(st.just("message"), st.text(max_size=3)),
+        "status": st.integers(0, 3) | st.text(max_size=2),
+        "location": st.text(max_size=3),
+        "nodes": st.lists(
+            st.none()
+            | st.fixed_dictionaries({"type": st.sampled_from(["data", "skip", "error"])}, optional={"data": FLAT}),
+            max_size=3,
+        ),
+    },
+)
+
+
+def flatten(value):
+    """The other direction, as the framework on the server does it: each distinct value once."""
+    flat, places = [], {}
+
+    def place(value):
+        key = (type(value), repr(value))
+        if key not in places:
+            places[key] = index = len(flat)
+            flat.append(None)
+            if isinstance(value, dict):
+                flat[index] = {name: place(item) for name, item in value.items()}
+            elif isinstance(value, list):
+                flat[index] = [place(item) for item in value]
+            elif isinstance(value, datetime.datetime):
+                flat[index] = ["Date", value.isoformat(timespec="milliseconds").replace("+00:00", "Z")]
+            else:
+                flat[index] = value
+        return places[key]
+
+    place(value)
+    return json.loads(json.dumps(flat))
+
+
+@given(VALUES)
+def test_what_goes_in_comes_out(value):
+    """Any JSON value, with dates, that is flattened and unflattened is the same value again."""
+    assert unflatten(flatten(value)) == value
+
+
+@given(VALUES)
+def test_promised_values_come_out_too(later):
+    """A value in a chunk of its own stands where it was promised."""
+    node = {"type": "data", "data": [{"later": 1}, ["Promise", 2], 1]}
+    chunk = {"type": "chunk", "id": 1, "data": flatten(later)}
+    body = json.dumps({"type": "data", "nodes": [None, node]}) + "\n" + json.dumps(chunk) + "\n"
+    assert parse_page(body.encode()).node(-1) == {"later": later}
+
+
+@given(FLAT)
+def test_any_flat_array_is_a_value_or_a_protocol_error(flat):
+    """Whatever an array refers to, loops and wrong tags included, nothing but ProtocolError comes of it."""
+    with contextlib.suppress(ProtocolError):
+        unflatten(flat)
+
+
+@given(st.lists(LINES, min_size=1, max_size=4))
+def test_any_document_is_a_page_or_a_protocol_error(lines):
+    """Whatever the lines hold, nothing but ProtocolError comes of them, and asking for any node is safe."""
+    body = "\n".join(map(json.dumps, lines)).encode()
+    with contextlib.suppress(ProtocolError):
+        parsed = parse_page(body)
+        for index in range(-4, 4):
+            parsed.node(index)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_page_or_a_protocol_error(body):
+    """Not even what is no JSON does worse."""
+    with contextlib.suppress(ProtocolError):
+        parse_page(body)
+    with contextlib.suppress(ProtocolError):
+        parse_page(b'{"type":"data","nodes":[]}\n' + body)

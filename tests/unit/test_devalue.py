@@ -1,0 +1,241 @@
+"""The data of pages in devalue form: every tag, promises, failures, and documents that mean harm."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from hfclient.chat.devalue import ChunkError, NodeError, Redirected, parse_page, unflatten
+from hfclient.errors import ProtocolError
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "chat-ui-0.9.5"
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+EPOCH_TEXT = "1970-01-01T00:00:00.000Z"
+
+
+def page(*nodes, chunks=()):
+    lines = [{"type": "data", "nodes": list(nodes)}, *chunks]
+    return parse_page(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+
+
+def data(*flat):
+    return {"type": "data", "data": list(flat), "uses": {}}
+
+
+def test_objects_lists_and_shared_values():
+    """Members are references; what stands in two places is one object here too."""
+    value = unflatten([{"a": 1, "b": 2, "c": 2}, [2, -1], {"x": 3}, "deep"])
+    assert value == {"a": [{"x": "deep"}, None], "b": {"x": "deep"}, "c": {"x": "deep"}}
+    assert value["a"][0] is value["b"] is value["c"]
+
+
+def test_numbers_in_the_array_are_values_and_numbers_in_members_are_references():
+    """A literal number, also a negative one, is not taken for a place."""
+    assert unflatten([[1, 2, 3], -7, 0, 1.5]) == [-7, 0, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("flat", "value"),
+    [
+        ([[1], ["Date", EPOCH_TEXT]], [EPOCH]),
+        ([[1], ["Date", "1970-01-01T01:00:00+01:00"]], [EPOCH]),
+        ([[1], ["Date", ""]], [None]),
+        ([[1], ["Date", "+275760-09-13T00:00:00.000Z"]], ["+275760-09-13T00:00:00.000Z"]),
+        ([[1], ["Set", 2, 3], "x", "y"], [["x", "y"]]),
+        ([[1], ["Map", 2, 3], "k", "v"], [{"k": "v"}]),
+        ([[1], ["Map", 2, 3], [3], "v"], [[[["v"], "v"]]]),
+        ([[1], ["RegExp", "a+", "g"]], ["/a+/g"]),
+        ([[1], ["RegExp", "a+"]], ["/a+/"]),
+        ([[1], ["BigInt", "12345678901234567890"]], [12345678901234567890]),
+        ([[1], ["BigInt", "twelve"]], ["twelve"]),
+        ([[1], ["Object", 2], "boxed"], ["boxed"]),
+        ([[1], ["null", "k", 2], "v"], [{"k": "v"}]),
+        ([[1], ["URL", "http://x/"]], ["http://x/"]),
+        ([[1], ["URLSearchParams", "a=1"]], ["a=1"]),
+        ([[1], ["ArrayBuffer", "aGk="]], [b"hi"]),
+        ([[1], ["ArrayBuffer", "?"]], ["?"]),
+        ([[1], ["Uint8Array", "aGk="]], [b"hi"]),
+        ([[1], ["Uint8Array", 2, 1, 1], ["ArrayBuffer", "aGk="]], [b"i"]),
+        ([[1], ["Uint8Array", 2], ["ArrayBuffer", "aGk="]], [b"hi"]),
+        ([[1], ["Temporal.Instant", "now"]], [["Temporal.Instant", "now"]]),
+        ([[-7, 4, 1, 1], "x"], [None, "x", None, None]),
+        ([[1], [-7, 4, 1, 2], "x"], [[None, "x", None, None]]),
+        ([[]], []),
+        (["text"], "text"),
+        ([None], None),
+        (-1, None),
+        (-4, math.inf),
+        ([[-2]], [None]),
+    ],
+)
+def test_every_tag(flat, value):
+    """Each kind of value becomes the Python value that the module's docstring names."""
+    assert unflatten(flat) == value
+
+
+def test_constants_keep_their_signs():
+    """Infinities, NaN and the negative zero are what they are."""
+    minus, zero, number = unflatten([[-5, -6, -3]])
+    assert minus == -math.inf
+    assert math.isnan(number)
+    assert math.copysign(1, zero) == -1
+
+
+def test_cycles_close():
+    """A list and an object that hold each other come out so."""
+    value = unflatten([{"self": 0, "list": 1}, [0, 1]])
+    assert value["self"] is value
+    assert value["list"][0] is value
+    assert value["list"][1] is value["list"]
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        [],
+        {},
+        None,
+        True,
+        "text",
+        1.5,
+        [[1]],
+        [[5]],
+        [[-8]],
+        [[0.5]],
+        [[True]],
+        [{"a": "b"}],
+        [{"a": None}],
+        [[1], ["Map", 2], "odd"],
+        [[1], ["null", 2, 3], "k", "v"],
+        [[1], ["null", "k"]],
+        [[-7]],
+        [[-7, -1]],
+        [[-7, 10**12]],
+        [[-7, 2, 5, 1], "x"],
+        [[-7, 2, 0], "x"],
+        [[1], ["Set", "x"]],
+        [[1], ["Promise", 2], "no number"],
+        [[1], ["Promise"]],
+        [[1], ["Uint8Array"]],
+    ],
+)
+def test_nonsense_is_a_protocol_error(flat):
+    """What refers to nothing, or has the wrong shape, is refused and never another exception."""
+    with pytest.raises(ProtocolError):
+        unflatten(flat)
+
+
+def test_nesting_is_bounded():
+    """A list in a list in a list is refused before Python's own stack is."""
+    deep = [[index + 1] for index in range(5000)] + ["bottom"]
+    with pytest.raises(ProtocolError, match="deep"):
+        unflatten(deep)
+    tags = [["Object", index + 1] for index in range(5000)] + ["bottom"]
+    with pytest.raises(ProtocolError, match="deep"):
+        unflatten(tags)
+
+
+def test_a_short_document_cannot_mean_an_endless_one():
+    """Sixty lists, each holding the next one twice, are 2**60 values for whoever writes them out."""
+    with pytest.raises(ProtocolError, match="large"):
+        unflatten([[index + 1, index + 1] for index in range(60)] + ["x"])
+    chunks = [{"type": "chunk", "id": number, "data": [[1, 1], ["Promise", 2], number + 1]} for number in range(1, 60)]
+    with pytest.raises(ProtocolError, match=r"large|deep"):
+        page(data([1], ["Promise", 2], 1), chunks=chunks)
+
+
+def test_json_that_nests_without_end_is_refused():
+    """The JSON below may be as deep as it likes."""
+    with pytest.raises(ProtocolError):
+        parse_page(b'{"type":"data","nodes":' + b"[" * 100_000)
+
+
+def test_promises_come_with_their_chunks():
+    """A value that followed later stands where it was promised; one that never came is None."""
+    parsed = page(
+        data({"now": 1, "later": 2, "never": 4}, "here", ["Promise", 3], 1, ["Promise", 5], 9),
+        chunks=[{"type": "chunk", "id": 1, "data": [{"x": 1}, "there"]}],
+    )
+    assert parsed.node(0) == {"now": "here", "later": {"x": "there"}, "never": None}
+
+
+def test_a_promise_that_failed_says_so():
+    """The chunk's error stands in the value's place."""
+    parsed = page(
+        data({"later": 1}, ["Promise", 2], 7), chunks=[{"type": "chunk", "id": 7, "error": [{"message": 1}, "boom"]}]
+    )
+    assert parsed.node(0) == {"later": ChunkError({"message": "boom"})}
+
+
+def test_chunks_that_promise_themselves_end():
+    """Two chunks that wait for each other do not wait forever."""
+    parsed = page(
+        data({"a": 1}, ["Promise", 2], 1),
+        chunks=[
+            {"type": "chunk", "id": 1, "data": [[1], ["Promise", 2], 2]},
+            {"type": "chunk", "id": 2, "data": [[1], ["Promise", 2], 1]},
+        ],
+    )
+    assert parsed.node(0) == {"a": [[None]]}
+
+
+def test_nodes_that_hold_nothing():
+    """A skipped layer, one without data and one that is not there are all None."""
+    parsed = page({"type": "skip"}, None, "odd", {"type": "data"}, data({"title": 1}, "T"), data("text"))
+    assert parsed.nodes == (None, None, None, None, {"title": "T"}, "text")
+    assert [parsed.node(index) for index in (0, 1, 4, 5, 6, -7)] == [None, None, {"title": "T"}, None, None, None]
+    assert parsed.node(-2) == {"title": "T"}
+
+
+def test_failures_and_redirects():
+    """A layer's failure keeps its status, the answer's own being 200; a login page is a redirect."""
+    failed = page({"type": "skip"}, {"type": "error", "error": {"message": "Conversation not found."}, "status": 404})
+    assert failed.node(-1) == NodeError("Conversation not found.", 404)
+    assert page({"type": "error", "error": {"message": "An error occurred"}}).node(0) == NodeError("An error occurred")
+    assert page({"type": "error", "error": None, "status": "x"}).node(0) == NodeError("the page failed")
+    assert parse_page(b'{"type":"error","error":{"message":"all of it"}}').node(-1) == NodeError("all of it")
+    assert parse_page(b'{"type":"redirect","location":"/login"}').redirect == Redirected("/login")
+    assert parse_page(b'{"type":"redirect"}\n').redirect == Redirected("")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\n",
+        b"<!doctype html>",
+        b"[]",
+        b"{}",
+        b'{"type":"data"}',
+        b'{"type":"data","nodes":{}}',
+        b'{"type":"weather"}',
+        b'\xff{"type":"data"}',
+        b'{"type":"data","nodes":[]}\n{broken',
+        b'{"type":"data","nodes":[{"type":"data","data":[[1]]}]}',
+    ],
+)
+def test_what_is_no_page_data(body):
+    """Anything else is a ProtocolError with the start of what came."""
+    with pytest.raises(ProtocolError):
+        parse_page(body)
+
+
+def test_a_page_of_a_real_server():
+    """Layout and page as chat-ui 0.9.5 sent them (2026-11-21): models, settings, tools, a promise, and a conversation."""
+    parsed = parse_page((FIXTURES / "layout_and_page.data").read_bytes())
+    layout, conversation = parsed.nodes
+    assert [model["id"] for model in layout["models"]] == ["lab/legacy-model", "lab/plain-model"]
+    assert [entry["title"] for entry in layout["conversations"]] == ["New Chat", "New Chat"]
+    assert layout["settings"]["searchEnabled"] is True
+    assert layout["user"] is None
+    assert layout["assistants"] == []  # it came in a chunk
+    assert [tool["name"] for tool in layout["tools"]] == ["calculator", "fetchUrl", "websearch"]
+    assert isinstance(layout["conversations"][0]["updatedAt"], datetime.datetime)
+    (root,) = conversation["messages"]
+    assert (root["from"], root["content"], root["children"], root["ancestors"]) == ("system", "Be terse.", [], [])
+    assert conversation["rootMessageId"] == root["id"]
+    assert conversation["shared"] is False

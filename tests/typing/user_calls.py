@@ -111,6 +111,8 @@ def every_event(event: events.AnyEvent) -> str:
             return str(total)
         case events.Finish(reason):
             return reason
+        case events.JobProgress(provider) | events.FallOver(provider):
+            return provider
         case events.Unknown(kind):
             return kind
         case _:

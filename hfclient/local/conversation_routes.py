@@ -68,7 +68,7 @@ def conversation_routes(parts: Parts) -> Blueprint:
     @routes.get("/api/conversations")
     def old_page() -> Response:
         found, _ = store.page(owner(), _page_number(lenient=False))
-        return as_json([{key: documents.iso(value) for key, value in documents.list_entry(e).items()} for e in found])
+        return as_json([{key: documents.plain(value) for key, value in documents.list_entry(e).items()} for e in found])
 
     @routes.delete("/api/v2/conversations")
     def delete_all() -> Response:

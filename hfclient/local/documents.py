@@ -12,7 +12,7 @@ from hfclient.chat.superjson import UNDEFINED, ObjectId
 from hfclient.local.records import Conversation, Message
 from hfclient.local.upstream import UpstreamModel
 
-__all__ = ["conversation", "date", "iso", "legacy_conversation", "list_entry", "model", "model_detail", "old_model"]
+__all__ = ["conversation", "date", "legacy_conversation", "list_entry", "model", "model_detail", "old_model", "plain"]
 
 
 def date(milliseconds: int | None) -> datetime.datetime | None:
@@ -74,14 +74,16 @@ def legacy_conversation(found: Conversation) -> dict[str, Any]:
     return {
         "id": found.id,
         "title": found.title,
-        "updatedAt": iso(_date(found.updated_at)),
+        "updatedAt": plain(_date(found.updated_at)),
         "modelId": found.model,
-        "messages": [{key: iso(document[key]) for key in keys if key in document} for document in _messages(found)],
+        "messages": [{key: plain(document[key]) for key in keys if key in document} for document in _messages(found)],
     }
 
 
-def iso(value: Any) -> Any:
-    """Return a date as text, everything else as it is."""
+def plain(value: Any) -> Any:
+    """Return a value as plain JSON has it: a date as text, an id as text, everything else as it is."""
+    if isinstance(value, ObjectId):
+        return "".join(value)
     if not isinstance(value, datetime.datetime):
         return value
     return value.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
@@ -113,7 +115,7 @@ def model(known: UpstreamModel) -> dict[str, Any]:
         "description": known.description or UNDEFINED,
         "logoUrl": UNDEFINED,
         "promptExamples": UNDEFINED,
-        "preprompt": known.default_prompt or UNDEFINED,
+        "preprompt": known.default_prompt or "",  # never undefined: there are clients that send it back as null
         "multimodal": known.multimodal,
         "multimodalAcceptedMimetypes": ["image/*"] if known.multimodal else UNDEFINED,
         "supportsTools": False,

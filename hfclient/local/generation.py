@@ -223,7 +223,9 @@ class Run:
             ConnectionAbortedError: The server goes down.
         """
         position = 0
-        beat = time.monotonic() + _BEAT
+        with self._changed:
+            self._changed.wait_for(lambda: self._lines or self.status != "running")
+        beat = time.monotonic()
         while True:
             with self._changed:
                 while position == len(self._lines) and self.status == "running" and time.monotonic() < beat:

@@ -2,7 +2,7 @@
 
 waitress serves: it hands each piece of an answer to the socket in the thread that made it (measured: under a
 millisecond from event to client, however small the piece), and its threads are daemons. A stream keeps one of them for
-as long as it lasts, so there are many.
+as long as it lasts, so their number grows with the streams.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalServer", "serve"]
 
 _log = logging.getLogger("hfclient.local")
-_THREADS = 64
+_FIRST_THREADS, _SPARE_THREADS, _MOST_THREADS = 8, 4, 512
+_HAS_POLL = hasattr(select, "poll")  # select() fails in a process with many open files
 _LIMIT = (
     64 * 1024 * 1024
 )  # bytes of a request that are read at all; from 15 MiB on the answer is a 413 in chat-ui's words
@@ -204,58 +205,99 @@ class _Running:
         self._runs = runs
         self._pid = os.getpid()
         self._map: dict[int, Any] = {}
+        pool = _Pool(app)
         self._server = waitress.create_server(
-            _CutOff(app),
+            pool,
             map=self._map,
             sockets=[listener],
-            threads=_THREADS,
-            connection_limit=10 * _THREADS,
+            threads=_FIRST_THREADS,
+            connection_limit=2 * _MOST_THREADS,
             max_request_body_size=_LIMIT,
-            asyncore_use_poll=hasattr(select, "poll"),  # select() fails in a process with many open files
+            asyncore_use_poll=_HAS_POLL,
             ident=None,
             clear_untrusted_proxy_headers=True,
         )
-        self.thread = threading.Thread(target=self._server.run, name="hfclient-server", daemon=True)
+        pool.grow = self._server.task_dispatcher.set_thread_count
+        self._stopping = False
+        self.thread = threading.Thread(target=self._loop, name="hfclient-server", daemon=True)
         self.thread.start()
+
+    def _loop(self) -> None:
+        from waitress import wasyncore
+
+        while not self._stopping:
+            wasyncore.loop(timeout=1.0, map=self._map, use_poll=_HAS_POLL, count=1)
 
     def close(self) -> None:
         if os.getpid() != self._pid:
             return  # a forked child has neither the threads nor a right to the parent's sockets and files
         self._runs.close()
-        # The loop's sockets are closed by the loop itself; it ends when none is left.
-        self._server.trigger.pull_trigger(self._close_sockets)
+        self._stopping = True
+        self._server.pull_trigger()
         self.thread.join(5.0)
+        # Only now, with no loop beside us: connections first, so that no thread of the pool pulls the trigger again,
+        # whose descriptor may by then be somebody else's.
+        for channel in list(self._server.active_channels.values()):
+            channel.handle_close()
         self._server.task_dispatcher.shutdown(timeout=5)
+        self._server.close()
         self.upstream.close()
         self._store.close()
 
-    def _close_sockets(self) -> None:
-        for channel in list(self._server.active_channels.values()):
-            channel.handle_close()
-        self._server.close()
 
+class _Pool:
+    """The application as waitress calls it, with as many threads as there are answers in the making, and some to spare.
 
-class _CutOff:
-    """Ends a stream that breaks off without its last chunk, so that its reader knows, and without a traceback."""
+    An answer that breaks off (the server goes down) ends without its last chunk, so that its reader knows.
+    """
 
     def __init__(self, app: Callable[[Any, Any], Iterable[bytes]]) -> None:
         self._app = app
+        self._lock = threading.Lock()
+        self._busy = 0
+        self._threads = _FIRST_THREADS
+        self.grow: Callable[[int], object] = lambda count: None
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
-        pieces = self._app(environ, start_response)
-        return pieces if isinstance(pieces, list) else self._watched(pieces)
-
-    @staticmethod
-    def _watched(pieces: Iterable[bytes]) -> Iterator[bytes]:
-        from waitress.channel import ClientDisconnected
-
+        with self._lock:
+            self._busy += 1
+            if self._busy + _SPARE_THREADS > self._threads and self._threads < _MOST_THREADS:
+                self._threads *= 2
+                self.grow(self._threads)
         try:
-            yield from pieces
+            return _Answer(self._app(environ, start_response), self._done)
+        except BaseException:
+            self._done()
+            raise
+
+    def _done(self) -> None:
+        with self._lock:
+            self._busy -= 1
+
+
+class _Answer:
+    """The pieces of one answer."""
+
+    def __init__(self, pieces: Iterable[bytes], done: Callable[[], None]) -> None:
+        self._whole = pieces
+        self._pieces = iter(pieces)
+        self._done = done
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._pieces)
         except ConnectionAbortedError:
-            raise ClientDisconnected from None
-        finally:
-            if close := getattr(pieces, "close", None):
-                close()
+            from waitress.channel import ClientDisconnected
+
+            raise ClientDisconnected from None  # which waitress takes for a reader that left, and says nothing
+
+    def close(self) -> None:
+        self._done()
+        if close := getattr(self._whole, "close", None):
+            close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -282,13 +282,16 @@ class Store:
     def delete_message(self, conversation_id: str, message_id: str) -> bool:
         """Delete a message and all below it; False if it does not exist."""
         with self._writing() as db:
-            gone = db.execute(
+            db.execute(
                 "WITH RECURSIVE below (id) AS (VALUES (?1) UNION SELECT messages.id FROM messages, below "
                 "WHERE messages.conversation_id = ?2 AND messages.parent_id = below.id) "
                 "DELETE FROM messages WHERE conversation_id = ?2 AND id IN below",
                 (message_id, conversation_id),
             )
-            return gone.rowcount > 0
+            gone: int = db.execute("SELECT changes()").fetchone()[
+                0
+            ]  # rowcount knows no statement that begins with WITH
+            return gone > 0
 
     # Runs and their logs
 

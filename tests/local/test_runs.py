@@ -1,0 +1,294 @@
+"""Runs that are watched, left, picked up and stopped."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+
+import pytest
+import requests
+
+from hfclient.local import LocalServer
+from tests.local.caller import Caller, events, frames, kinds, text_of
+from tests.local.upstream import Fail, ScriptedUpstream
+
+
+def wait_for(condition, seconds: float = 5.0):
+    """Return what *condition* gives once it is true."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("waited in vain")
+
+
+def read_until(stream, text: str) -> list[dict]:
+    """Read events until their tokens make *text*."""
+    received = []
+    while text_of(received) != text:
+        received.append(next(stream))
+    return received
+
+
+@pytest.fixture
+def gate():
+    """What the model waits for; set at the end, whatever happens."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+# Stopping
+
+
+def stop(caller: Caller, conversation: str, **body) -> requests.Response:
+    return caller.post(f"/conversation/{conversation}/stop-generating", **({"json": body} if body else {}))
+
+
+def test_a_stop_keeps_what_there_is(caller: Caller, upstream: ScriptedUpstream, gate):
+    """The stream ends at once with an interrupted final answer, which is stored; the model is not waited for."""
+    upstream.say("long", ["w0 ", "w1 ", gate, "w2"])
+    conversation = caller.create()
+    stream = events(caller.send(conversation, "long"))
+    read_until(stream, "w0 w1 ")
+    answer = stop(caller, conversation)
+    assert (answer.status_code, answer.content) == (200, b"")
+    rest = [event for event in stream if event.get("status") != "keepAlive"]
+    assert rest == [
+        {"type": "finalAnswer", "text": "w0 w1 ", "interrupted": True},
+        {"type": "status", "status": "finished"},
+    ]
+    message = caller.messages(conversation)[-1]
+    assert (message["content"], message["interrupted"]) == ("w0 w1 ", True)
+    assert caller.log(conversation)[-1] == (None, "end", {"status": "interrupted"})
+
+
+@pytest.mark.parametrize(
+    ("seen", "kept"), [(0, ""), (2, "a"), (3, "a😀"), (4, "a😀b"), (999, "a😀b c"), (None, "a😀b c"), (-1, "a😀b c")]
+)
+def test_a_stop_point_counts_utf16_units(caller: Caller, upstream: ScriptedUpstream, gate, seen, kept):
+    """What is stored is cut back to what the reader had seen, never in the middle of a character."""
+    upstream.say("long", ["a😀", "b c", gate])
+    conversation, generation = caller.create(), str(uuid.uuid4())
+    stream = events(caller.send(conversation, "long", generationId=generation))
+    read_until(stream, "a😀b c")
+    stop(caller, conversation, generationId=generation, seenContentLength=seen)
+    assert [event["text"] for event in stream if event["type"] == "finalAnswer"] == [kept]
+    assert caller.messages(conversation)[-1]["content"] == kept
+
+
+def test_a_stop_of_another_run_keeps_everything(caller: Caller, upstream: ScriptedUpstream, gate):
+    """A stop is for the conversation: another id stops it all the same, without its stop point."""
+    upstream.say("long", ["one two", gate])
+    conversation = caller.create()
+    stream = events(caller.send(conversation, "long"))
+    read_until(stream, "one two")
+    stop(caller, conversation, generationId=str(uuid.uuid4()), seenContentLength=1)
+    assert [event["text"] for event in stream if event["type"] == "finalAnswer"] == ["one two"]
+
+
+def test_a_stop_before_the_first_word(caller: Caller, upstream: ScriptedUpstream, gate):
+    """A model that has not said anything yet leaves an empty interrupted answer, and no error."""
+    upstream.say("long", [gate, "late"])
+    conversation = caller.create()
+    stream = events(caller.send(conversation, "long"))
+    next(stream)
+    stop(caller, conversation)
+    assert kinds([event for event in stream if event.get("status") != "keepAlive"])[-2:] == ["finalAnswer", "finished"]
+    assert caller.messages(conversation)[-1]["content"] == ""
+
+
+def test_a_stop_with_nothing_running(caller: Caller):
+    """It is 200 too, whatever its body, and the next turn is none the worse."""
+    conversation = caller.create()
+    url = f"/conversation/{conversation}/stop-generating"
+    for options in ({}, {"json": []}, {"data": "x", "headers": {"Content-Type": "application/json"}}):
+        assert caller.post(url, **options).status_code == 200
+    assert kinds(caller.turn(conversation, "Hi"))[-2:] == ["finalAnswer", "finished"]
+
+
+def test_two_stops_at_once(caller: Caller, upstream: ScriptedUpstream, gate):
+    """Racing stops end a run once: one final answer."""
+    upstream.say("long", ["x", gate])
+    conversation = caller.create()
+    stream = events(caller.send(conversation, "long"))
+    read_until(stream, "x")
+
+    def stop_too():
+        with Caller(caller.url, caller.cookie) as other:
+            assert stop(other, conversation).status_code == 200
+
+    threads = [threading.Thread(target=stop_too) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert kinds(list(stream)).count("finalAnswer") == 1
+    for thread in threads:
+        thread.join()
+
+
+# Leaving and coming back
+
+
+def test_a_run_goes_on_without_its_reader(caller: Caller, upstream: ScriptedUpstream, gate):
+    """Closing the connection stops nothing: the whole answer is stored."""
+    upstream.say("long", ["one ", gate, "two"])
+    conversation = caller.create()
+    response = caller.send(conversation, "long")
+    read_until(events(response), "one ")
+    response.close()
+    gate.set()
+    message = wait_for(lambda: [m for m in caller.messages(conversation) if m.get("interrupted") is False])[0]
+    assert message["content"] == "one two"
+
+
+def test_a_running_answer_can_be_read(caller: Caller, upstream: ScriptedUpstream, gate):
+    """While it is written, the message holds the text so far and the log's number to go on from."""
+    upstream.say("long", ["one ", "two ", gate, "three"])
+    conversation = caller.create()
+    stream = events(caller.send(conversation, "long"))
+    read_until(stream, "one two ")
+    message = caller.messages(conversation)[-1]
+    assert message["content"] == "one two "
+    assert "interrupted" not in message
+    gate.set()
+    list(stream)
+    rest = caller.log(conversation, f"?fromSeq={message['materializedSeq']}")
+    assert "".join(data["token"] for _, _, data in rest if data.get("type") == "stream") == "three"
+
+
+def test_the_log_of_a_finished_run(caller: Caller, upstream: ScriptedUpstream):
+    """Numbered from 1, tokens merged and unpadded, the same text; from any number on, by query or by header."""
+    conversation, generation = caller.create(), str(uuid.uuid4())
+    caller.turn(conversation, "Hi", generationId=generation)
+    response = caller.get(f"/conversation/{conversation}/stream?generationId={generation}")
+    assert response.headers["Content-Type"].startswith("text/event-stream")
+    assert response.headers["Cache-Control"] == "no-cache, no-transform"
+    whole = frames(response.text)
+    assert [number for number, _, _ in whole] == ["1", "2", "3", "4", "5", None]
+    assert [data for _, _, data in whole] == [
+        {"type": "status", "status": "started"},
+        {"type": "title", "title": "Hi"},
+        {"type": "stream", "token": "Hello, world!"},
+        {"type": "finalAnswer", "text": "Hello, world!", "interrupted": False},
+        {"type": "status", "status": "finished"},
+        {"status": "completed"},
+    ]
+    assert caller.log(conversation) == whole
+    for query in ("?fromSeq=x", "?fromSeq=-3", "?fromSeq=%D9%A3"):
+        assert caller.log(conversation, query) == whole
+    assert caller.log(conversation, "?fromSeq=3") == whole[3:]
+    assert caller.log(conversation, "?fromSeq=1", headers={"Last-Event-ID": "4"}) == whole[4:]
+    assert caller.log(conversation, "?fromSeq=99") == whole[-1:]
+    assert caller.log(conversation, f"?generationId={uuid.uuid4()}") == [(None, "end", {"status": "gone"})]
+
+
+def test_the_log_follows_a_run(caller: Caller, upstream: ScriptedUpstream, gate):
+    """A second reader gets what was, then what comes, with heartbeats in between, up to the end frame."""
+    upstream.say("long", ["one ", gate, "two"])
+    conversation, generation = caller.create(), str(uuid.uuid4())
+    live = events(caller.send(conversation, "long", generationId=generation))
+    read_until(live, "one ")
+    threading.Timer(0.7, gate.set).start()
+    text = caller.get(f"/conversation/{conversation}/stream?generationId={generation}").text
+    list(live)
+    assert 1 <= text.count(": heartbeat\n\n") <= 5
+    followed = frames(text)
+    assert "".join(data["token"] for _, _, data in followed if data.get("type") == "stream") == "one two"
+    assert followed[-1] == (None, "end", {"status": "completed"})
+    assert caller.log(conversation) == followed
+
+
+def test_the_log_of_a_failed_run(caller: Caller, upstream: ScriptedUpstream):
+    """An error is an entry like any other, and the end says so."""
+    upstream.say("fail", [Fail(500, "no")])
+    conversation = caller.create()
+    caller.turn(conversation, "fail")
+    assert caller.log(conversation)[-2][2] == {
+        "type": "status",
+        "status": "error",
+        "message": "500 no",
+        "statusCode": 500,
+    }
+    assert caller.log(conversation)[-1][2] == {"status": "error"}
+
+
+def test_a_generation_id_used_twice(caller: Caller):
+    """The later run takes over the log; both answers are stored."""
+    conversation, generation = caller.create(), str(uuid.uuid4())
+    caller.turn(conversation, "one", generationId=generation)
+    caller.turn(conversation, "two", generationId=generation)
+    assert "title" not in [data.get("type") for _, _, data in caller.log(conversation, f"?generationId={generation}")]
+    assert [m["content"] for m in caller.messages(conversation)[2::2]] == ["Hello, world!"] * 2
+
+
+def test_two_runs_in_one_conversation(caller: Caller, upstream: ScriptedUpstream, gate):
+    """Sends at the same time lose nothing: each becomes a branch."""
+    upstream.say("slow", ["a", gate, "b"])
+    conversation = caller.create()
+    root = caller.leaf(conversation)
+    first = events(caller.send(conversation, "slow", id=root))
+    read_until(first, "a")
+    assert text_of(caller.turn(conversation, "Hi", id=root)) == "Hello, world!"
+    gate.set()
+    list(first)
+    contents = [message["content"] for message in caller.messages(conversation)[1:]]
+    assert contents == ["slow", "ab", "Hi", "Hello, world!"]
+
+
+def test_deleting_a_conversation_while_it_runs(caller: Caller, upstream: ScriptedUpstream, gate):
+    """The stream finishes as if nothing had been, and the result is lost."""
+    upstream.say("long", ["one ", gate, "two"])
+    conversation = caller.create()
+    stream = events(caller.send(conversation, "long"))
+    read_until(stream, "one ")
+    caller.ask("DELETE", f"/api/v2/conversations/{conversation}")
+    gate.set()
+    assert kinds(list(stream))[-1] == "finished"
+    assert caller.get(f"/api/v2/conversations/{conversation}").status_code == 404
+
+
+def test_the_live_feed(caller: Caller, upstream: ScriptedUpstream, gate, monkeypatch):
+    """What runs, then what has ended, then idle after two silent ticks; a stranger's runs are not in it."""
+    monkeypatch.setattr("hfclient.local.turn_routes._TICK", 0.1)
+    upstream.say("long", ["one ", gate])
+    conversation = caller.create()
+    stream = events(caller.send(conversation, "long"))
+    read_until(stream, "one ")
+    entry = {"conversationId": conversation, "title": "long"}
+    with Caller(caller.url) as stranger:
+        assert frames(stranger.get("/api/v2/generations/live").text) == [
+            *[(None, "sync", {"running": [], "ended": []})] * 2,
+            (None, "idle", {}),
+        ]
+    threading.Timer(0.15, gate.set).start()
+    feed = [data for _, _, data in frames(caller.get("/api/v2/generations/live").text)]
+    assert feed[0] == {"running": [entry], "ended": []}
+    assert {"running": [], "ended": [{**entry, "status": "completed"}]} in feed
+    assert feed[-1] == {}
+
+
+def test_closing_the_server_cuts_streams_off(upstream: ScriptedUpstream, gate):
+    """Readers of a server that goes down see a broken body, not an end; and close returns soon."""
+    upstream.say("long", ["one ", gate])
+    with LocalServer(upstream=upstream.url) as server, Caller(server.url) as caller:
+        conversation = caller.create()
+        stream = events(caller.send(conversation, "long"))
+        read_until(stream, "one ")
+        log = caller.get(f"/conversation/{conversation}/stream", stream=True)
+        started = time.monotonic()
+        server.close()
+        assert time.monotonic() - started < 3
+        for reading in (lambda: list(stream), lambda: log.content):
+            with pytest.raises(Exception, match=r"IncompleteRead|prematurely|broken"):
+                reading()
+
+
+def test_lines_are_whole_json(caller: Caller, upstream: ScriptedUpstream):
+    """Every line of a stream with keep-alives in it parses on its own."""
+    upstream.say("slow", ["a\nb", 0.25, "c"])
+    lines = caller.send(caller.create(), "slow").content.split(b"\n")
+    assert lines[-1] == b""
+    assert all(json.loads(line) for line in lines[:-1])

@@ -13,6 +13,7 @@ import http.client
 import http.cookiejar
 import io
 import os
+import queue
 import socket
 import ssl
 import threading
@@ -24,7 +25,14 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from hfclient.errors import Cancelled, ConnectError, HFClientError, InvalidInputError, ProtocolError
+from hfclient.errors import (
+    Cancelled,
+    ConnectError,
+    HFClientError,
+    InvalidInputError,
+    MissingDependencyError,
+    ProtocolError,
+)
 from hfclient.transport.base import Headers, Request, Response, check_headers
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
@@ -226,7 +234,7 @@ class _Body:
         except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
             if self._aborted:
                 raise Cancelled("the answer was cancelled while it was being read") from None
-            _translate(exc, self._deadline)
+            _translate(exc, self._deadline, sending=False)
         if self._aborted:
             raise Cancelled("the answer was cancelled while it was being read")
         self._deadline.bytes_came()
@@ -305,6 +313,7 @@ class PlainTransport:
         with self._lock:
             session, self._session = self._session, None
         if session is not None:
+            _close_idle(session)
             session.close()
 
     def _ready(self) -> requests.Session:
@@ -341,13 +350,29 @@ def _new_session() -> requests.Session:
     return session
 
 
+def _close_idle(session: requests.Session) -> None:
+    """Close connections that nobody uses now: urllib3 leaves that to whoever holds the last answer from them."""
+    adapter = session.get_adapter("https://")
+    assert isinstance(adapter, _Adapter)
+    for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
+        for key in manager.pools.keys():  # noqa: SIM118 (no mapping: it cannot be iterated over)
+            pool = manager.pools.get(key)
+            idle = []
+            with contextlib.suppress(queue.Empty, AttributeError):  # it may have gone meanwhile
+                while True:
+                    idle.append(pool.pool.get(block=False))
+            for connection in idle:
+                if connection is not None:
+                    connection.close()
+
+
 _live: weakref.WeakSet[PlainTransport] = weakref.WeakSet()
 _graveyard: list[requests.Session] = []
 _forks = 0  # how many lie between this process and the one that imported this module
 
 
 def _after_fork() -> None:
-    global _forks
+    global _forks  # noqa: PLW0603 (a fact about the process)
     _forks += 1
     for transport in list(_live):
         transport._drop()
@@ -366,15 +391,26 @@ _NEVER_SENT = (
 )
 
 
-def _translate(exc: Exception, deadline: Deadline) -> NoReturn:
+_BROKEN = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    EOFError,
+    ValueError,  # a socket that was closed while it was being read
+)
+
+
+def _translate(exc: Exception, deadline: Deadline, *, sending: bool = True) -> NoReturn:
     """Raise our own exception for one of requests', urllib3's or the socket's."""
     chain = _chain(exc)
     for cause in chain:
         if isinstance(cause, HFClientError):
             raise cause from None
-    if isinstance(
-        exc, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidHeader)
-    ):
+    if isinstance(exc, requests.exceptions.InvalidSchema) and "SOCKS" in str(exc):
+        raise MissingDependencyError('a SOCKS proxy needs the package PySocks: pip install "requests[socks]"') from exc
+    if sending and isinstance(exc, ValueError) and not isinstance(exc, (ssl.SSLError, urllib3.exceptions.ProtocolError)):
+        # URLs, headers and proxies that cannot work; the text of these holds what was given.
         raise InvalidInputError(f"the request cannot be sent: {type(exc).__name__}") from exc
     sent = not any(isinstance(cause, _NEVER_SENT) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
@@ -389,9 +425,7 @@ def _translate(exc: Exception, deadline: Deadline) -> NoReturn:
         raise ConnectError(f"TLS failed: {_reason(chain)}", sent=sent) from exc
     if any(isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain):
         raise ConnectError(f"the proxy failed: {_reason(chain)}", sent=sent) from exc
-    if isinstance(
-        exc, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
-    ):
+    if isinstance(exc, _BROKEN):
         raise ConnectError(f"the connection failed: {_reason(chain)}", sent=sent) from exc
     raise exc
 

@@ -7,6 +7,7 @@ followed; 3xx, 4xx and 5xx raise here, at the call.
 from __future__ import annotations
 
 import base64
+import copy
 import logging
 import platform
 import random
@@ -109,6 +110,12 @@ class Session:
         if not getattr(transport, "has_browser_headers", False):
             own["User-Agent"] = f"hfclient/{__version__}; python/{platform.python_version()}"
         self.headers = _merged(own, headers or {})
+
+    def with_credentials(self, credentials: Credentials) -> Session:
+        """Return a session with other credentials over the same transport and with the same policy."""
+        other = copy.copy(self)
+        other.credentials = credentials
+        return other
 
     def send(self, request: Request) -> Response:
         """Return the answer to *request*, a 2xx.

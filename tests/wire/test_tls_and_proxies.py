@@ -1,0 +1,245 @@
+"""Certificates and proxies: who is trusted, who is in between, and what of it may be told."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+
+import pytest
+
+from hfclient.errors import ConnectError
+from hfclient.transport import Transport
+from tests.conftest import make_transport
+from tests.server import CERTIFICATE, Recorded, Server, chunked, plain
+from tests.wire.helpers import PATIENT, send
+
+
+@pytest.fixture
+def tls():
+    with Server(tls=True) as running:
+        running.on("*", plain(b"ok"))
+        yield running
+
+
+def test_untrusted(transport: Transport, tls: Server) -> None:
+    """A certificate that nobody vouches for ends the connection before anything is said."""
+    with pytest.raises(ConnectError, match=r"TLS failed: .*certificate") as caught:
+        send(transport, f"{tls.url}/s")
+    assert (caught.value.sent, tls.requests) == (False, [])
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_trusted(transport: Transport, tls: Server, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """Both follow the variables that requests' users know; and over TLS all works as it does without."""
+    monkeypatch.setenv(variable, str(CERTIFICATE))
+    go = threading.Event()
+    tls.on("/stream", chunked(b"one", go, b"two"))
+    response = send(transport, f"{tls.url}/stream", stream=True)
+    assert response._body.read_some() == b"one"
+    go.set()
+    assert response.read() == b"two"
+    assert send(transport, f"{tls.url}/s", method="POST", body=b"x" * 300_000).read() == b"ok"
+    assert len(tls.last.body) == 300_000
+    assert tls.connections == 1
+
+
+def test_other_name(transport_name: str, tls: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trusted certificate for another name is not good enough."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    with _Tunnel(tls.port) as tunnel:
+        opened = make_transport(transport_name, proxy=tunnel.url)
+        with pytest.raises(ConnectError, match=r"TLS failed: "):
+            send(opened, "https://chat.example/s")
+        opened.close()
+    assert tls.requests == []
+
+
+def test_tls_to_a_plain_server(transport: Transport) -> None:
+    """Speaking TLS to a server that does not is a failure at once, not a timeout."""
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(65536)
+            client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(ConnectError, match=r"TLS failed: "):
+            send(transport, f"https://127.0.0.1:{listener.getsockname()[1]}/s")
+        thread.join(5)
+
+
+def test_closing_over_tls(transport: Transport, tls: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing and cancelling are as quick over TLS."""
+    from hfclient.errors import Cancelled
+    from tests.server import UNTIL_GONE, chunk, head
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    tls.on("/s", [head(200, "Transfer-Encoding: chunked"), chunk(b"one"), UNTIL_GONE])
+    response = send(transport, f"{tls.url}/s", stream=True)
+    assert response._body.read_some() == b"one"
+    timer = threading.Timer(0.1, response.abort)
+    timer.start()
+    with pytest.raises(Cancelled):
+        response._body.read_some()
+    timer.join()
+    response.close()
+    assert tls.client_gone.wait(2)
+
+
+def _is_proxied(request: Recorded) -> bytes:
+    return plain(f"{request.method} {request.target}")
+
+
+def test_http_through_a_proxy(transport_name: str, server: Server) -> None:
+    """A proxy gets the whole URL and its own credentials; the target's are for it to pass on."""
+    server.on("*", [_is_proxied])
+    opened = make_transport(transport_name, proxy=server.url.replace("//", "//us%40er:pr%3Aoxy-secret@"))
+    response = send(opened, "http://chat.example/api?q=1", headers={"Authorization": "Bearer x"})
+    assert response.read() == b"GET http://chat.example/api?q=1"
+    assert server.last.headers["authorization"] == "Bearer x"
+    basic = server.last.headers["proxy-authorization"].removeprefix("Basic ")
+    assert base64.b64decode(basic) == b"us@er:pr:oxy-secret"
+    assert "oxy-secret" not in repr(opened)
+    opened.close()
+
+
+def test_proxy_from_the_environment(transport: Transport, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual variables are followed, and NO_PROXY's exceptions."""
+    server.on("*", [_is_proxied])
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    assert send(transport, "http://chat.example/a").read() == b"GET http://chat.example/a"
+    monkeypatch.setenv("NO_PROXY", "other.example,127.0.0.1")
+    assert send(transport, f"{server.url}/b").read() == b"GET /b"
+    monkeypatch.delenv("HTTP_PROXY")
+    monkeypatch.setenv("all_proxy", server.url)
+    assert send(transport, "http://chat.example/c").read() == b"GET http://chat.example/c"
+
+
+def test_an_explicit_proxy_wins(transport_name: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that was passed is used, whatever the environment says."""
+    server.on("*", [_is_proxied])
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "*")
+    opened = make_transport(transport_name, proxy=server.url)
+    assert send(opened, "http://chat.example/a").read() == b"GET http://chat.example/a"
+    opened.close()
+
+
+class _Tunnel:
+    """A proxy that takes CONNECT and lets bytes pass both ways."""
+
+    def __init__(self, target: int, status: int = 200) -> None:
+        self.heads: list[bytes] = []
+        self._target, self._status = target, status
+        self._closing = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://user:tunnel-secret@127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._serve, daemon=True)]
+        self._threads[0].start()
+
+    def _serve(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            if self._closing:
+                client.close()
+                return
+            head = b""
+            while b"\r\n\r\n" not in head and (data := client.recv(65536)):
+                head += data
+            self.heads.append(head)
+            if not head:
+                client.close()
+                continue
+            client.sendall(b"HTTP/1.1 %d Whatever\r\nX-Proxy: yes\r\n\r\n" % self._status)
+            if self._status != 200:
+                client.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", self._target))
+            pumps = [threading.Thread(target=_pump, args=pair) for pair in ((client, server), (server, client))]
+            self._threads += pumps
+            for pump in pumps:
+                pump.start()
+            self._threads.append(threading.Thread(target=_close_after, args=(pumps, client, server)))
+            self._threads[-1].start()
+
+    def __enter__(self) -> _Tunnel:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._closing = True
+        socket.create_connection(self._listener.getsockname()).close()
+        for thread in self._threads:
+            thread.join(5)
+        self._listener.close()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def _close_after(pumps: list[threading.Thread], *sockets: socket.socket) -> None:
+    for pump in pumps:
+        pump.join(10)
+    for sock in sockets:
+        sock.close()
+
+
+def test_https_through_a_proxy(transport_name: str, tls: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TLS goes through a tunnel: the proxy sees the host, not the request; its answer is not ours."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    with _Tunnel(tls.port) as tunnel:
+        opened = make_transport(transport_name, proxy=tunnel.url)
+        for _ in range(2):
+            response = send(opened, f"{tls.url}/s?secret=1", headers={"Authorization": "Bearer hf_secret"})
+            assert (response.status, response.read()) == (200, b"ok")
+            assert "x-proxy" not in response.headers
+        opened.close()
+    assert tunnel.heads[0].startswith(b"CONNECT 127.0.0.1:%d " % tls.port)
+    assert b"secret" not in tunnel.heads[0].replace(b"tunnel-secret", b"")
+    assert tls.last.headers["authorization"] == "Bearer hf_secret"
+    assert "proxy-authorization" not in tls.last.headers
+    assert tls.connections == 1
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+def test_a_proxy_that_refuses(transport_name: str, tls: Server, status: int) -> None:
+    """A proxy that does not let us through is named as what failed; its password is not."""
+    with _Tunnel(tls.port, status) as tunnel:
+        opened = make_transport(transport_name, proxy=tunnel.url)
+        with pytest.raises(ConnectError, match=r"the proxy failed: ") as caught:
+            send(opened, f"{tls.url}/s")
+        opened.close()
+    assert not caught.value.sent
+    assert "tunnel-secret" not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_not_there(transport_name: str, scheme: str) -> None:
+    """So is one that nobody runs."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        opened = make_transport(transport_name, proxy=f"http://u:proxy-secret@127.0.0.1:{closed.getsockname()[1]}")
+        with pytest.raises(ConnectError, match="the proxy failed: ") as caught:
+            send(opened, f"{scheme}://chat.example/s", timeouts=PATIENT)
+        opened.close()
+    assert not caught.value.sent
+    assert "proxy-secret" not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.parametrize("proxy", ["http://proxy.invalid:3128", "http://"])
+def test_a_proxy_without_an_address(transport_name: str, proxy: str) -> None:
+    """Or one whose name is no name."""
+    opened = make_transport(transport_name, proxy=proxy)
+    with pytest.raises(Exception, match=r"proxy|cannot be sent|connection") as caught:
+        send(opened, "http://chat.example/s")
+    opened.close()
+    assert type(caught.value).__module__ == "hfclient.errors"

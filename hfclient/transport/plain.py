@@ -402,31 +402,35 @@ _BROKEN = (
 
 
 def _translate(exc: Exception, deadline: Deadline, *, sending: bool = True) -> NoReturn:
-    """Raise our own exception for one of requests', urllib3's or the socket's."""
+    """Raise our own exception for one of requests', urllib3's or the socket's.
+
+    Its cause is the innermost one only: the texts of those around it hold the URL, query and all.
+    """
     chain = _chain(exc)
+    root = chain[-1] if chain[-1] is not exc or not isinstance(exc, requests.exceptions.RequestException) else None
     for cause in chain:
         if isinstance(cause, HFClientError):
             raise cause from None
     if isinstance(exc, requests.exceptions.InvalidSchema) and "SOCKS" in str(exc):
-        raise MissingDependencyError('a SOCKS proxy needs the package PySocks: pip install "requests[socks]"') from exc
+        raise MissingDependencyError('a SOCKS proxy needs the package PySocks: pip install "requests[socks]"') from root
     if sending and isinstance(exc, ValueError) and not isinstance(exc, (ssl.SSLError, urllib3.exceptions.ProtocolError)):
         # URLs, headers and proxies that cannot work; the text of these holds what was given.
-        raise InvalidInputError(f"the request cannot be sent: {type(exc).__name__}") from exc
+        raise InvalidInputError(f"the request cannot be sent: {type(exc).__name__}") from None
     sent = not any(isinstance(cause, _NEVER_SENT) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
         timeout = deadline.expired()
         timeout.sent = sent
-        raise timeout from exc
+        raise timeout from root
     if any(
         isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)) for cause in chain
     ):
-        raise ProtocolError("the answer's compression is broken") from exc
+        raise ProtocolError("the answer's compression is broken") from root
     if any(isinstance(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)) for cause in chain):
-        raise ConnectError(f"TLS failed: {_reason(chain)}", sent=sent) from exc
+        raise ConnectError(f"TLS failed: {_reason(chain)}", sent=sent) from root
     if any(isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain):
-        raise ConnectError(f"the proxy failed: {_reason(chain)}", sent=sent) from exc
+        raise ConnectError(f"the proxy failed: {_reason(chain)}", sent=sent) from root
     if isinstance(exc, _BROKEN):
-        raise ConnectError(f"the connection failed: {_reason(chain)}", sent=sent) from exc
+        raise ConnectError(f"the connection failed: {_reason(chain)}", sent=sent) from root
     raise exc
 
 

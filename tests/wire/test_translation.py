@@ -75,7 +75,8 @@ def test_plain(cls: type[Exception]) -> None:
         _translate(_made(cls), deadline)
     assert isinstance(caught.value, (TransportError, ProtocolError, InvalidInputError, MissingDependencyError))
     assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.to_dict()}"
-    assert caught.value.__cause__ is not None
+    if not isinstance(caught.value, InvalidInputError) and not issubclass(cls, requests.RequestException):
+        assert caught.value.__cause__ is not None
 
 
 @pytest.mark.parametrize(

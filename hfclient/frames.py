@@ -203,19 +203,22 @@ class SSEParser:
             name, _, value = line.partition(b":")
             value = value.removeprefix(b" ")
             if name == b"data":
-                self._data.append(value)
-                self._data_size += len(value)
-                if self._data_size > self._limit:
-                    raise ProtocolError(
-                        f"the server sent an event of more than {self._limit:,} bytes", frame=excerpt(self._data[0])
-                    )
+                self._add(value)
             elif name == b"":
                 self.comments += 1
             elif name == b"event":
                 self._event = value.decode("utf-8", "replace")
             elif name == b"error":
                 self._event = "error"
-                self._data.append(value)
+                self._add(value)
             elif name == b"id" and b"\0" not in value:
                 self._id = value.decode("utf-8", "replace")
         return events
+
+    def _add(self, value: bytes) -> None:
+        self._data.append(value)
+        self._data_size += len(value) + 1  # the newline that will join it: empty lines must not pile up for ever
+        if self._data_size - 1 > self._limit:
+            raise ProtocolError(
+                f"the server sent an event of more than {self._limit:,} bytes", frame=excerpt(b"\n".join(self._data[:9]))
+            )

@@ -24,7 +24,7 @@ SYSTEM_PROMPT = "You answer questions truthfully and briefly."
 _TEMPERATURE = 0.2
 _SLOTS = 2  # answers that are written at the same time; more would wait for each other anyway on a small machine
 _CONTEXT = 4096  # tokens of prompt and answer together, for each slot
-_ANSWER = 1024
+_ANSWER = 512  # tokens: what it says beyond that is seldom worth the wait
 
 
 def find_weights() -> Path:

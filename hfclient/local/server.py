@@ -303,11 +303,13 @@ class _Answer:
 def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; being the first thing done, it also tells that the port is ours."""
     try:
+        if not 0 <= port <= 65535:  # getaddrinfo would take it modulo 65536
+            raise OverflowError("a port is a number from 0 to 65535")
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError, OverflowError) as error:
-        raise LocalServerError(f"{host!r} is no address to listen on: {error}") from error
+        raise LocalServerError(f"cannot listen on port {port} of {host!r}: {error}") from error
     listener = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":  # elsewhere it would let two servers share a port

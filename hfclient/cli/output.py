@@ -105,8 +105,8 @@ class AnswerPrinter:
 
     def _write(self, text: str, *, dim: bool = False) -> None:
         if text:
+            self._last = text[-1]  # first: Ctrl-C tends to come in the very moment after something was shown
             self._screen.write(text, dim=dim)
-            self._last = text[-1]
 
     def _end_line(self) -> None:
         if self._last != "\n":

@@ -103,12 +103,47 @@ class Endpoints:
             refine=refine,
         )
 
+    # Older servers (docs/protocol/huggingchat: "older servers")
+
+    def malformed_conversation(self) -> Request:
+        """A conversation that cannot be: how a server refuses it tells its age."""
+        return self._read("/api/v2/conversations/zz")
+
+    def models_v1(self) -> Request:
+        return self._read("/api/models")
+
+    def conversations_v1(self, page: int) -> Request:
+        return self._read("/api/conversations", params={"p": page})
+
+    def message_v1(self, conversation_id: str, message_id: str) -> str:
+        return f"{self.base}/api/conversation/{_own_id(conversation_id)}/message/{quote(message_id, safe='')}"
+
+    def assistant(self, assistant_id: str) -> Request:
+        return self._read(f"/api/assistant/{quote(assistant_id, safe='')}")
+
+    def layout_data(self) -> Request:
+        """What is behind every page; one digit for each layer says which of them are asked for."""
+        return self._read("/__data.json", params={"x-sveltekit-invalidated": "10"})
+
+    def conversation_data(self, conversation_id: str) -> Request:
+        path = f"/conversation/{_readable_id(conversation_id)}/__data.json"
+        return self._read(path, params={"x-sveltekit-invalidated": "01"})
+
+    def conversation_page(self, conversation_id: str) -> str:
+        return f"{self.base}/conversation/{_own_id(conversation_id)}"
+
+    def settings_page(self) -> str:
+        return f"{self.base}/settings"
+
+    def create_from_share(self, model: str, share_id: str) -> Request:
+        return self._write("POST", "/conversation", {"model": model, "fromShare": share_id})
+
     # Writing
 
-    def create(self, model: str, system_prompt: str | None) -> Request:
+    def create(self, model: str, system_prompt: str | None, assistant_id: str | None = None) -> Request:
         # Keys that are not set are left out: the server answers 500 to a null.
-        data = {"model": model} if system_prompt is None else {"model": model, "preprompt": system_prompt}
-        return self._write("POST", "/conversation", data)
+        data = {"model": model, "preprompt": system_prompt, "assistantId": assistant_id}
+        return self._write("POST", "/conversation", {key: value for key, value in data.items() if value is not None})
 
     def send(
         self, conversation_id: str, data: dict[str, Any], files: Iterable[Part], timeouts: Timeouts | None

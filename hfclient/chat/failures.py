@@ -5,22 +5,26 @@ Reference: docs/protocol/huggingchat ("errors"); the texts are the server's own,
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
+    BadRequestError,
     ConversationLimit,
     HFClientError,
     ModelGone,
     NotAChatServer,
     NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
     RateLimitError,
     RequestTooLargeError,
     ServerError,
 )
 
-__all__ = ["HOW_TO_LOG_IN", "not_a_chat_server", "refine"]
+__all__ = ["HOW_TO_LOG_IN", "is_missing_route", "not_a_chat_server", "refine"]
 
 HOW_TO_LOG_IN = (
     "chatting needs the session cookies of a logged-in browser: open the site, log in, copy the cookies "
@@ -29,6 +33,16 @@ HOW_TO_LOG_IN = (
 )
 
 _PLAIN = (APIStatusError, NotFoundError, ServerError)  # not a CloudflareChallenge, say
+
+# Before February 2026 the v2 API answers 500 to whatever is wrong, and only its plain text says what.
+_TEXTS: tuple[tuple[re.Pattern[str], type[APIStatusError]], ...] = (
+    (re.compile(r"Invalid (conversation|model|message) ID( format)?"), BadRequestError),
+    (re.compile(r"[\w ]+ not found\.?"), NotFoundError),
+    (re.compile(r"You don't have access to .*"), PermissionDeniedError),
+)
+_NO_ROUTE = "NOT_FOUND"
+_NO_PAGE = re.compile(r"Page \S+ not found")  # 0.10 answers 500 to a path that it does not know
+_NO_API = "API is disabled"  # up to 0.9.4, unless the server exposes it
 _E = TypeVar("_E", bound=APIStatusError)
 
 
@@ -54,11 +68,29 @@ def refine(error: APIStatusError) -> HFClientError:
         return _as(RequestTooLargeError, error, f"{text} (10 MB a file, and the server limits the sum of all)")
     if error.status == 429:
         return _limit(error)
-    # A chat-ui says why in JSON; a page, or a bare "Not Found", comes from something else (or from a wrong base path).
     body = (error.body or "").lstrip()
+    if (error.status, body) == (404, _NO_ROUTE) or (error.status == 500 and _NO_PAGE.fullmatch(text)):
+        return _as(NotFoundError, error, "this server is too old for that: it does not know the path")
+    if error.status == 500 and not body.startswith(("{", "<")):
+        cls = next((cls for pattern, cls in _TEXTS if pattern.fullmatch(text)), None)
+        return error if cls is None else _as(cls, error, text)
+    # A chat-ui says why in JSON; a page, or a bare "Not Found", comes from something else (or from a wrong base path).
     if error.status in (404, 405, 501) and not body.startswith("{") and type(error) in _PLAIN:
         return not_a_chat_server(error.url, body[:200] or None)
     return error
+
+
+def is_missing_route(error: HFClientError) -> bool:
+    """Return whether *error* is what an old server says to a path that it does not know, rather than to a wrong id.
+
+    Seen: its page for any path, with status 200 (0.9.5), 404 or 500 (0.10); ``NOT_FOUND``; ``API is disabled``.
+    """
+    if isinstance(error, PermissionDeniedError):
+        return error.message == _NO_API
+    if isinstance(error, NotFoundError):
+        body = (error.body or "").lstrip()
+        return body == _NO_ROUTE or body.startswith("<")
+    return isinstance(error, ProtocolError)
 
 
 def _limit(error: APIStatusError) -> APIStatusError:

@@ -83,7 +83,10 @@ class Server:
 
         Reference: GET {base}/api/mcp/servers
         """
-        data = self._service.session.send(self._service.endpoints.mcp_servers()).json()
+        try:
+            data = self._service.session.send(self._service.endpoints.mcp_servers()).json()
+        except ProtocolError:  # a server of before June 2025 answers with its page to whatever it does not know
+            raise NotFoundError("the server has no MCP servers (it is older than November 2025)", status=404) from None
         return [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
 
     def transcribe(self, audio: bytes, *, content_type: str = "audio/wav") -> str:

@@ -12,9 +12,21 @@ from attrs import evolve
 
 from hfclient.chat import superjson
 from hfclient.chat.endpoints import Endpoints
-from hfclient.chat.failures import HOW_TO_LOG_IN, not_a_chat_server
+from hfclient.chat.failures import HOW_TO_LOG_IN, is_missing_route, not_a_chat_server
+from hfclient.chat.generations import Generation, detect
 from hfclient.chat.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
-from hfclient.errors import BadRequestError, CredentialsError, ModelNotFound, ProtocolError, Unsupported
+from hfclient.chat.older import OlderServer
+from hfclient.errors import (
+    BadRequestError,
+    CredentialsError,
+    HFClientError,
+    ModelNotFound,
+    NotAChatServer,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    Unsupported,
+)
 from hfclient.events import AnyEvent
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.types import ConversationInfo, Model
@@ -42,6 +54,18 @@ class ChatService:
         self.endpoints = Endpoints(base_url)
         self.on_event = on_event
         self._models: tuple[float, list[Model]] | None = None
+        self._generation: Generation | None = None
+        self._older = OlderServer(session, self.endpoints)
+
+    def generation(self) -> Generation:
+        """Return how old the server is; asked once, and only when it matters.
+
+        Raises:
+            NotAChatServer: It is no chat-ui of any age.
+        """
+        if self._generation is None:  # two threads that ask at once get the same answer
+            self._generation = detect(self.session, self.endpoints)
+        return self._generation
 
     @property
     def wants_login(self) -> bool:
@@ -67,7 +91,7 @@ class ChatService:
             credentials.start_anonymous_session()
 
     def read(self, request: Request) -> Any:
-        """Return what the server answers, decoded from superjson.
+        """Return what the server's v2 API answers, decoded; a server that is too old for it is asked in its own way.
 
         Reading works without a cookie: with a token as its user, else as nobody.
 
@@ -77,12 +101,39 @@ class ChatService:
         credentials = self.session.credentials
         if not credentials.has_session and not credentials.token and not self.wants_login:
             credentials.start_anonymous_session()  # so that what is listed is what the same client creates
-        response = self.session.send(request)
+        if self._generation is not None and not self._generation.has_v2:
+            return self._read_older(request)
         try:
-            data = response.json()
-            return superjson.decode(data)
-        except (ProtocolError, ValueError) as error:
-            raise not_a_chat_server(response.url, getattr(error, "frame", None)) from None
+            return self._read_v2(request)
+        except (NotAChatServer, NotFoundError, PermissionDeniedError) as error:
+            if is_missing_route(error) and self._is_without_v2(error):
+                return self._read_older(request)
+            if isinstance(error, NotFoundError) and not _is_json(error.body) and self._older.can_replace(request):
+                return self._older.read(request)
+            raise
+
+    def _read_v2(self, request: Request) -> Any:
+        response = self.session.send(request)
+        body = response.read()
+        if not body and request.method != "GET":  # settings are written without a word
+            return None
+        try:
+            return superjson.loads(body)
+        except ProtocolError as error:
+            raise not_a_chat_server(response.url, error.frame) from None
+
+    def _read_older(self, request: Request) -> Any:
+        try:
+            return self._older.read(request)
+        except ProtocolError:
+            self._generation = None  # it may have been renewed meanwhile
+            raise
+
+    def _is_without_v2(self, error: HFClientError) -> bool:
+        try:
+            return not self.generation().has_v2
+        except NotAChatServer:
+            raise error from None
 
     def read_state(self, conversation_id: str) -> ConversationState:
         """Return a conversation (or a share) as it stands on the server."""
@@ -164,6 +215,10 @@ class ChatService:
         """Raise the error that names the nearest models, if the server refused *name* because it has no such LLM."""
         if not any(model.id == name for model in self.models(fresh=True)):
             raise _no_model(name, self.models(), error) from error
+
+
+def _is_json(body: str | None) -> bool:
+    return (body or "").lstrip().startswith("{")
 
 
 def _no_model(name: str, models: list[Model], error: BadRequestError | None = None) -> ModelNotFound:

@@ -117,7 +117,8 @@ class SettingsResource:
         data = {**self.get().raw, **{_camel(name): value for name, value in changes.items()}}
         data.pop("welcomeModalSeenAt", None)  # the server's own stamp
         # Unset values are left out: the server answers 500 to a null.
-        self._service.send(
+        self._service.need_session()
+        self._service.read(
             self._service.endpoints.write_settings({key: value for key, value in data.items() if value is not None})
-        ).close()
+        )
         return self.get()

@@ -1,0 +1,227 @@
+"""What the v2 API would say, asked of a chat-ui that has none of it, or not all of it yet.
+
+`ChatService.read` speaks of today's API only. Where a server is too old for that, the same request is answered here from
+what the server does have: the data behind its pages, its first API, and the paths that its own page wrote to. So nobody
+above has to know, and a request that has no older way is a `NotFoundError`.
+
+Reference: docs/protocol/huggingchat ("older servers"); chat-ui 0.9.5 and 0.10, seen 2026-11-21.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from attrs import evolve
+
+from hfclient.chat.devalue import NodeError, parse_page
+from hfclient.chat.endpoints import Endpoints
+from hfclient.chat.failures import HOW_TO_LOG_IN, is_missing_route
+from hfclient.errors import (
+    APIStatusError,
+    AuthenticationError,
+    ModelNotFound,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    ServerError,
+)
+from hfclient.transport import Request, Session
+
+__all__ = ["OlderServer"]
+
+_FLAGS = (
+    "enableAssistants",
+    "enableAssistantsRAG",
+    "enableCommunityTools",
+    "loginEnabled",
+    "loginRequired",
+    "guestMode",
+)
+_Answer = Callable[["OlderServer", Request, str], Any]
+
+
+class OlderServer:
+    """Answers requests of the v2 API by other means.
+
+    Args:
+        session: The way to the network.
+        endpoints: The server's paths.
+    """
+
+    def __init__(self, session: Session, endpoints: Endpoints) -> None:
+        self._session = session
+        self._endpoints = endpoints
+
+    def read(self, request: Request) -> Any:
+        """Return what the v2 API would answer to *request*, decoded.
+
+        Raises:
+            NotFoundError: A server of this age has nothing like it; or what was asked for is not there.
+        """
+        path = urlsplit(request.url).path.removeprefix(urlsplit(self._endpoints.base).path)
+        for method, pattern, answer in _WAYS:
+            found = re.fullmatch(pattern, path)
+            if found and method == request.method:
+                return answer(self, request, unquote(found[1]) if found.lastindex else "")
+        raise self._missing(request, "this server is too old to know that")
+
+    def can_replace(self, request: Request) -> bool:
+        """Whether a v2 API that lacks *request*, or does it badly, has an older way that does it well."""
+        path = urlsplit(request.url).path.removeprefix(urlsplit(self._endpoints.base).path)
+        return request.method == "PATCH" or path == _IMPORT
+
+    # Models
+
+    def models(self, request: Request, _: str) -> list[Any]:
+        try:
+            return _list_in(self._send(self._endpoints.models_v1()))
+        except (APIStatusError, ProtocolError) as error:
+            if not is_missing_route(error):
+                raise
+        return [model for model in _list_in(self._layout().get("models")) if not _get(model, "unlisted")]
+
+    def model(self, request: Request, model_id: str) -> Any:
+        for model in self.models(request, ""):
+            if _get(model, "id") == model_id:
+                return model
+        raise ModelNotFound(f"there is no model {model_id!r} here", method=request.method, url=request.url)
+
+    # Conversations
+
+    def conversations(self, request: Request, _: str) -> dict[str, Any]:
+        page = request.params.get("p") or 0
+        try:
+            return {"conversations": _list_in(self._send(self._endpoints.conversations_v1(int(page))))}
+        except (APIStatusError, ProtocolError) as error:
+            if not is_missing_route(error):
+                raise
+        # Up to 300 of them, and then no more: servers with that many have the first API, unless it is switched off.
+        entries = _list_in(self._layout().get("conversations")) if int(page) == 0 else []
+        return {"conversations": entries, "hasMore": False}
+
+    def conversation(self, request: Request, conversation_id: str) -> dict[str, Any]:
+        data = self._node(self._endpoints.conversation_data(conversation_id), -1)
+        return {"id": conversation_id, **data}
+
+    def change(self, request: Request, conversation_id: str) -> dict[str, Any]:
+        """Rename, move to another model, delete: the path that the page itself wrote to, with the same body."""
+        self._send(evolve(request, url=self._endpoints.conversation_page(conversation_id)), empty=True)
+        return {"success": True}
+
+    def delete_all(self, request: Request, _: str) -> int:
+        count = self._layout().get("nConversations")
+        self._send(evolve(request, url=self._endpoints.conversations_v1(0).url), empty=True)
+        return count if isinstance(count, int) else 0
+
+    def delete_message(self, request: Request, ids: str) -> dict[str, Any]:
+        conversation_id, _, message_id = ids.partition("/message/")
+        messages = _list_in(self.conversation(request, conversation_id).get("messages"))
+        if all(_get(message, "id") != message_id for message in messages):  # the server would say nothing
+            raise self._missing(request, "Message not found")
+        url = self._endpoints.message_v1(conversation_id, message_id)
+        self._send(evolve(request, url=url), empty=True)
+        return {"success": True}
+
+    def import_share(self, request: Request, _: str) -> dict[str, Any]:
+        """Copy a share by creating a conversation from it; its files stay behind."""
+        share_id = str(_get(_json(request.body), "shareId") or "")
+        models = self.models(request, "")
+        if not models:
+            raise self._missing(request, "the server offers no models")
+        created = self._send(self._endpoints.create_from_share(str(_get(models[0], "id") or ""), share_id))
+        return created if isinstance(created, dict) else {}
+
+    # The caller and the server
+
+    def user(self, request: Request, _: str) -> Any:
+        return self._layout().get("user")
+
+    def settings(self, request: Request, _: str) -> Any:
+        return self._layout().get("settings")
+
+    def write_settings(self, request: Request, _: str) -> None:
+        self._send(evolve(request, url=self._endpoints.settings_page()), empty=True)
+
+    def features(self, request: Request, _: str) -> dict[str, Any]:
+        layout = self._layout()
+        search = _get(layout.get("settings"), "searchEnabled")
+        return {"searchEnabled": bool(search), **{flag: bool(layout.get(flag)) for flag in _FLAGS}}
+
+    def public_config(self, request: Request, _: str) -> Any:
+        return self._layout().get("publicConfig") or {}
+
+    # Inside
+
+    def _send(self, request: Request, *, empty: bool = False) -> Any:
+        response = self._session.send(request)
+        if not empty:
+            return response.json()
+        body = response.read()
+        if response.content_type == "text/html":  # a page, with status 200: nothing has happened
+            raise self._missing(request, "this server is too old to know that", body)
+        return None
+
+    def _layout(self) -> dict[str, Any]:
+        return self._node(self._endpoints.layout_data(), 0)
+
+    def _node(self, request: Request, index: int) -> dict[str, Any]:
+        page = parse_page(self._session.send(request).read())
+        if page.redirect is not None:
+            raise AuthenticationError(
+                f"this server wants a login: {HOW_TO_LOG_IN}", status=302, method=request.method, url=request.url
+            )
+        node = page.node(index)
+        if isinstance(node, NodeError):
+            fields: dict[str, Any] = {"status": node.status or 500, "method": request.method, "url": request.url}
+            cls = {403: PermissionDeniedError, 404: NotFoundError}.get(node.status or 0, ServerError)
+            raise cls(node.message, **fields)
+        if node is None:
+            raise ProtocolError(f"the data of the page at {request.url} are empty")
+        return node
+
+    def _missing(self, request: Request, message: str, body: bytes = b"") -> NotFoundError:
+        return NotFoundError(
+            message,
+            status=404,
+            method=request.method,
+            url=request.url,
+            body=body[:2000].decode("utf-8", "replace") or None,
+        )
+
+
+def _list_in(data: Any) -> list[Any]:
+    if not isinstance(data, list):
+        raise ProtocolError("the server sent something else than a list", frame=str(data)[:200])
+    return data
+
+
+def _get(item: Any, key: str) -> Any:
+    return item.get(key) if isinstance(item, dict) else None
+
+
+def _json(body: object) -> Any:
+    return msgspec.json.decode(body) if isinstance(body, bytes) else None
+
+
+_IMPORT = "/api/v2/conversations/import-share"
+_ONE = r"/api/v2/conversations/([^/]+)"
+_WAYS: tuple[tuple[str, str, _Answer], ...] = (
+    ("GET", r"/api/v2/models", OlderServer.models),
+    ("GET", r"/api/v2/models/(.+)", OlderServer.model),
+    ("GET", r"/api/v2/conversations", OlderServer.conversations),
+    ("DELETE", r"/api/v2/conversations", OlderServer.delete_all),
+    ("POST", _IMPORT, OlderServer.import_share),
+    ("GET", _ONE, OlderServer.conversation),
+    ("PATCH", _ONE, OlderServer.change),
+    ("DELETE", _ONE, OlderServer.change),
+    ("DELETE", r"/api/v2/conversations/([^/]+/message/[^/]+)", OlderServer.delete_message),
+    ("GET", r"/api/v2/user", OlderServer.user),
+    ("GET", r"/api/v2/user/settings", OlderServer.settings),
+    ("POST", r"/api/v2/user/settings", OlderServer.write_settings),
+    ("GET", r"/api/v2/feature-flags", OlderServer.features),
+    ("GET", r"/api/v2/public-config", OlderServer.public_config),
+)

@@ -21,4 +21,6 @@ def main() -> int:
             raise
         sys.stderr.write('hfclient: the command line needs one more package: pip install "hfclient[cli]"\n')
         return 2
+    except KeyboardInterrupt:  # while modules were still being loaded
+        return 130
     return run()

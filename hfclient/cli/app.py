@@ -194,9 +194,24 @@ def models(as_lines: bool, **server: Any) -> None:
 )
 @click.option("--upstream", metavar="URL", help="An OpenAI-compatible API that answers instead of the small model.")
 @click.option("--model", metavar="NAME", help="The upstream's model, or the path of a GGUF file.")
-@click.option("--database", type=click.Path(dir_okay=False), help="SQLite file that keeps the conversations.")
+@click.option(
+    "--database",
+    type=click.Path(dir_okay=False),
+    help='SQLite file that keeps the conversations; ":memory:" forgets them. By default one in your data folder.',
+)
 @click.option("--base-path", default="", metavar="PATH", help='Serve below a path such as "/chat".')
-def serve(host: str, port: int, upstream: str | None, model: str | None, database: str | None, base_path: str) -> None:
+@click.option(
+    "--allowed-host", multiple=True, metavar="NAME", help="A name by which a proxy calls it; may be repeated."
+)
+def serve(
+    host: str,
+    port: int,
+    upstream: str | None,
+    model: str | None,
+    database: str | None,
+    base_path: str,
+    allowed_host: tuple[str, ...],
+) -> None:
     """Serve chat-ui's protocol, answered by a small model or by an OpenAI-compatible API.
 
     The key for --upstream, if it needs one, comes from the environment variable HFCLIENT_UPSTREAM_KEY.
@@ -211,4 +226,5 @@ def serve(host: str, port: int, upstream: str | None, model: str | None, databas
         database=database,
         api_key=os.environ.get("HFCLIENT_UPSTREAM_KEY") or None,
         base_path=base_path,
+        allowed_hosts=allowed_host,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -10,8 +12,9 @@ from typing import Any
 import pytest
 
 import hfclient
-from tests.cli.conftest import ROOT, environment
-from tests.server import Server, plain
+from tests.cli.conftest import ROOT, environment, start
+from tests.docs.scripted import ScriptedModel
+from tests.server import PATIENCE, Server, plain
 
 
 def test_version_and_help(command: Any) -> None:
@@ -54,7 +57,7 @@ def test_serve_hands_its_options_on(command: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(hfclient.local, "serve", lambda **options: given.update(options))
     monkeypatch.setenv("HFCLIENT_UPSTREAM_KEY", "sk-1")
     code, _, _ = command(
-        *"serve --port 4000 --upstream http://u/v1 --model m --database chats.db --base-path /chat".split()
+        *"serve --port 4000 --upstream http://u/v1 --model m --database chats.db --base-path /chat --allowed-host h".split()
     )
     assert code == 0
     assert given == {
@@ -65,7 +68,30 @@ def test_serve_hands_its_options_on(command: Any, monkeypatch: pytest.MonkeyPatc
         "database": "chats.db",
         "api_key": "sk-1",
         "base_path": "/chat",
+        "allowed_hosts": ("h",),
     }
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_serve_until_ctrl_c(command: Any) -> None:
+    """``serve`` says where it listens, answers there, and ends in good order with Ctrl-C."""
+    with ScriptedModel() as upstream:
+        arguments = ("serve", "--port", "0", "--upstream", upstream.url, "--database", ":memory:")
+        with start(*arguments) as process:
+            assert process.stderr is not None
+            (url,) = re.findall(r"http://\S+", process.stderr.readline().decode())
+            assert command("chat", "--url", url, "What is the capital of France?") == (0, "Paris.\n", "")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 0
+            assert process.stderr.read() == b""
+
+
+def test_serve_where_somebody_else_listens(server: Server, command: Any) -> None:
+    """A port in use is one line."""
+    code, out, err = command("serve", "--port", str(server.port), "--upstream", server.url, "--database", ":memory:")
+    assert (code, out) == (1, "")
+    assert str(server.port) in err
+    assert err.count("\n") == 1
 
 
 def test_without_click(tmp_path: Any) -> None:

@@ -24,7 +24,19 @@ def _date(milliseconds: int) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(milliseconds / 1000, tz=datetime.timezone.utc)
 
 
-def _message(message: Message, conversation: Conversation, children: dict[str | None, list[str]]) -> dict[str, Any]:
+def _messages(conversation: Conversation) -> list[dict[str, Any]]:
+    children: dict[str | None, list[str]] = {}
+    ancestors: dict[str | None, list[str]] = {None: []}
+    for message in conversation.messages:
+        parent = message.parent_id
+        children.setdefault(parent, []).append(message.id)
+        # Parents come first. One that was deleted leaves its children at the top.
+        above = ancestors.get(parent)
+        ancestors[message.id] = [] if parent is None or above is None else [*above, parent]
+    return [_message(item, ancestors[item.id], children.get(item.id, [])) for item in conversation.messages]
+
+
+def _message(message: Message, ancestors: list[str], children: list[str]) -> dict[str, Any]:
     document: dict[str, Any] = {"id": message.id, "from": message.role, "content": message.content}
     if message.role == "user":
         document["files"] = [
@@ -33,8 +45,8 @@ def _message(message: Message, conversation: Conversation, children: dict[str | 
     document |= {
         "createdAt": _date(message.created_at),
         "updatedAt": _date(message.updated_at),
-        "ancestors": [above.id for above in conversation.path_to(message.id)[:-1]],
-        "children": children.get(message.id, []),
+        "ancestors": ancestors,
+        "children": children,
         "updates": message.updates,
     }
     optional = {
@@ -43,13 +55,6 @@ def _message(message: Message, conversation: Conversation, children: dict[str | 
         "materializedSeq": message.materialized,
     }
     return document | {key: value for key, value in optional.items() if value is not None}
-
-
-def _messages(conversation: Conversation) -> list[dict[str, Any]]:
-    children: dict[str | None, list[str]] = {}
-    for message in conversation.messages:
-        children.setdefault(message.parent_id, []).append(message.id)
-    return [_message(message, conversation, children) for message in conversation.messages]
 
 
 def conversation(found: Conversation, *, shared: bool = False) -> dict[str, Any]:

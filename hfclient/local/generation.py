@@ -12,6 +12,7 @@ next, or is woken by the cancelled stream.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -91,7 +92,7 @@ class Run:
             error = _error_event(problem)
         except Exception:  # noqa: BLE001 (an upstream may be anybody's object; its listeners must hear of an end)
             _log.exception("the answer of run %s failed", self.generation_id)
-            error = {"type": "status", "status": "error", "message": "An error occurred"}
+            error = _failure("An error occurred")
         self._end(error)
 
     def _take(self, answer: Answer) -> bool:
@@ -143,7 +144,10 @@ class Run:
     def _enter(self, event: dict[str, Any]) -> None:
         entry = msgspec.json.encode(event)
         self._entries.append(entry)
-        self._store.log(self.number, len(self._entries), entry)
+        try:
+            self._store.log(self.number, len(self._entries), entry)
+        except sqlite3.Error:  # a full disk: those who listen still get everything
+            _log.exception("the log of run %s cannot be written", self.generation_id)
 
     # Ending
 
@@ -153,7 +157,7 @@ class Run:
                 return
             text = "".join(self._texts).rstrip()
             if error is None and not text:
-                error = {"type": "status", "status": "error", "message": _NOTHING}
+                error = _failure(_NOTHING)
             if error is not None:
                 self._add(error)
                 self._close("error", "".join(self._texts), interrupted=None)
@@ -196,7 +200,12 @@ class Run:
         message.interrupted = interrupted
         message.updated_at = now()
         message.materialized = len(self._entries)
-        self._store.finish(self.number, message, self.conversation_id, status=status)
+        try:
+            self._store.finish(self.number, message, self.conversation_id, status=status)
+        except sqlite3.Error:
+            _log.exception("the answer of run %s cannot be stored", self.generation_id)
+            self._lines.append(wire.live_line(_failure("The answer could not be stored")))
+            status = "error"
         self.status = status
         self._changed.notify_all()
 
@@ -266,6 +275,10 @@ class Run:
                 return
 
 
+def _failure(message: str) -> dict[str, Any]:
+    return {"type": "status", "status": "error", "message": message}
+
+
 def _error_event(error: HFClientError) -> dict[str, Any]:
     """Return the event that tells a client in the stream what went wrong behind the server."""
     message, status = error.message, None
@@ -273,7 +286,7 @@ def _error_event(error: HFClientError) -> dict[str, Any]:
         message, status = f"{error.status} {error.message}", error.status
     elif isinstance(error, GenerationError):
         status = error.status_code
-    event: dict[str, Any] = {"type": "status", "status": "error", "message": message or type(error).__name__}
+    event = _failure(message or type(error).__name__)
     if status is not None:
         event["statusCode"] = status
     return event
@@ -307,8 +320,14 @@ class Runs:
                 self._runs[key] = (run, thread)
         if closed:
             run.abandon()
-        else:
+            return
+        try:
             thread.start()
+        except RuntimeError:  # no more threads
+            with self._lock:
+                del self._runs[key]
+            run.abandon()
+            raise
 
     def find(self, conversation_id: str, generation_id: str | None) -> Run | None:
         """Return a run that is going on: the one asked for, or the conversation's newest."""

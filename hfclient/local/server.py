@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalServer", "serve"]
 
-_log = logging.getLogger("hfclient.local")
 _FIRST_THREADS, _SPARE_THREADS, _MOST_THREADS = 8, 4, 512
 _HAS_POLL = hasattr(select, "poll")  # select() fails in a process with many open files
 _LIMIT = (
@@ -205,6 +204,9 @@ class _Running:
         self._runs = runs
         self._pid = os.getpid()
         self._map: dict[int, Any] = {}
+        waitress_log = logging.getLogger("waitress")
+        if not waitress_log.handlers:  # it warns of what is usual here; whoever configures logging still gets it
+            waitress_log.addHandler(logging.NullHandler())
         pool = _Pool(app)
         self._server = waitress.create_server(
             pool,

@@ -83,7 +83,7 @@ def server_routes(parts: Parts) -> Blueprint:
         document: dict[str, Any] = {
             "welcomeModalSeen": bool(saved.get("welcomeModalSeenAt")),
             "welcomeModalSeenAt": documents.date(saved.get("welcomeModalSeenAt")),
-            "activeModel": saved.get("activeModel") or parts.models()[0].id,
+            "activeModel": saved.get("activeModel") or next((model.id for model in parts.models()), ""),
             "streamingMode": saved.get("streamingMode", "smooth"),
             **{name: saved.get(name, default) for name, default in _SWITCHES.items()},
             **{name: saved.get(name, {}) for name in _MAPS},

@@ -266,6 +266,7 @@ class Store:
             for message in added:
                 _insert_message(db, conversation_id, message)
             started = added[-1].created_at
+            self._forget(db)
             db.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (started, conversation_id))
             # A client that uses a generation's id twice loses the log of the first one.
             db.execute(

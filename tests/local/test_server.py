@@ -6,6 +6,7 @@ import builtins
 import logging
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -147,6 +148,24 @@ def test_an_upstream_that_raises(fails, caplog):
     told = "nobody there" if isinstance(fails, ConnectError) else "An error occurred"
     assert last == {"type": "status", "status": "error", "message": told}
     assert ("ZeroDivisionError" in caplog.text) is isinstance(fails, ZeroDivisionError)
+
+
+def test_a_full_disk_does_not_hang_the_reader(monkeypatch, upstream: ScriptedUpstream, caplog):
+    """When nothing can be stored any more the answer still streams, and its end says that it was not kept."""
+
+    def full(*args, **kwargs):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with LocalServer(upstream=upstream.url) as server, Caller(server.url) as caller:
+        conversation = caller.create()
+        root = caller.leaf(conversation)
+        monkeypatch.setattr("hfclient.local.store.Store.log", full)
+        assert kinds(caller.turn(conversation, "Hi", id=root))[-1] == "finished"
+        monkeypatch.setattr("hfclient.local.store.Store.finish", full)
+        received = caller.turn(conversation, "Hi", id=root)
+    assert text_of(received) == "Hello, world!"
+    assert received[-1] == {"type": "status", "status": "error", "message": "The answer could not be stored"}
+    assert "disk is full" in caplog.text
 
 
 def test_the_oldest_turns_go_first():

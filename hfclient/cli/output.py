@@ -29,11 +29,13 @@ class Screen:
 
     Attributes:
         is_terminal: Somebody is watching; otherwise the answer's text goes out bare.
+        has_notes: Standard error is the same terminal, so that lines on it fall between the right lines of the answer.
         has_colour: Text may be dimmed (``NO_COLOR`` is not set, the terminal is not a dumb one).
     """
 
     def __init__(self) -> None:
         self.is_terminal = sys.stdout.isatty()
+        self.has_notes = self.is_terminal and _is_same_terminal()
         self.has_colour = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") != "dumb"
 
     @staticmethod
@@ -49,9 +51,18 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Write a line about the answer to standard error, if somebody is watching."""
-        if self.is_terminal and sys.stderr.isatty():
+        if self.has_notes:
             text = self.clean(" ".join(text.split()))
             click.echo(click.style(text, dim=True) if self.has_colour else text, err=True)
+
+
+def _is_same_terminal() -> bool:
+    if not sys.stderr.isatty():
+        return False
+    try:
+        return os.fstat(sys.stdout.fileno()).st_rdev == os.fstat(sys.stderr.fileno()).st_rdev
+    except (OSError, ValueError):
+        return False
 
 
 class AnswerPrinter:
@@ -113,7 +124,7 @@ class AnswerPrinter:
             self._write("\n")
 
     def _note(self, text: str) -> None:
-        if self._screen.is_terminal:
+        if self._screen.has_notes:
             self._end_line()
             self._screen.note(text)
 

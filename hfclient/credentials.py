@@ -12,10 +12,12 @@ huggingface_hub's own token file (``$HF_TOKEN_PATH``, else ``$HF_HOME/token``).
 from __future__ import annotations
 
 import os
+import re
 import threading
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from hfclient.errors import CredentialsError, InvalidInputError
@@ -25,8 +27,12 @@ __all__ = ["SESSION_COOKIE", "Credentials", "Secret", "find_cookies", "find_toke
 SESSION_COOKIE = "hf-chat"
 """chat-ui's default for its setting COOKIE_NAME."""
 
-_HUGGING_FACE = ("huggingface.co", "hf.co", "huggingface.cloud")
+_HUGGING_FACE = ("huggingface.co", "hf.co")
+# Anybody can deploy a container here: a token goes to the ones that the caller named, never to one that a link names.
+_DEPLOYMENTS = ("huggingface.cloud",)
 _TRUE = {"1", "on", "yes", "true"}
+_NOT_IN_URLS = re.compile(r"[\\\x00-\x20\x7f]")
+_COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -50,6 +56,9 @@ class Secret(str):
     def __format__(self, spec: str) -> str:
         return format("***", spec)
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[type[Secret], tuple[str]]:
+        return Secret, (self.reveal(),)  # some of the ways that str has go through __str__
+
     def reveal(self) -> str:
         """Return the value as a plain string."""
         return "".join(self)
@@ -71,6 +80,9 @@ def origin_of(url: str) -> str:
         raise InvalidInputError(f"not a usable URL: {exc}") from None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise InvalidInputError("a URL must begin with http:// or https:// and name a host")
+    if _NOT_IN_URLS.search(parts.netloc) or _NOT_IN_URLS.search(url.strip(" ").partition("?")[0].replace(" ", "")):
+        # Libraries disagree about where the host ends here, and a secret might follow the other one's opinion.
+        raise InvalidInputError("not a usable URL: it holds a backslash or an invisible character")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
 
@@ -128,7 +140,7 @@ def parse_cookies(cookies: Mapping[str, str] | str) -> dict[str, Secret]:
         CredentialsError: Nothing in it is a cookie, or a value holds characters that no header can carry.
     """
     if isinstance(cookies, Mapping):
-        pairs = [(name, value.reveal() if isinstance(value, Secret) else str(value)) for name, value in cookies.items()]
+        pairs = [(name, "".join(value)) for name, value in cookies.items() if isinstance(value, str)]
     else:
         text = cookies.strip()
         if text.lower().startswith("cookie:"):
@@ -142,7 +154,7 @@ def parse_cookies(cookies: Mapping[str, str] | str) -> dict[str, Secret]:
     for name, value in pairs:
         if not name or not value:
             continue
-        if any(ch in "\r\n\0;" or ord(ch) > 255 for ch in name + value):
+        if not _COOKIE_NAME.fullmatch(name) or any(ch in "\r\n\0;" or ord(ch) > 255 for ch in value):
             raise CredentialsError(f"the cookie {name!r} holds characters that a cookie never has")
         found[name] = Secret(value)
     if not found:
@@ -222,14 +234,15 @@ class Credentials:
         """Return the headers that carry credentials to *url*; empty for every place that is not theirs."""
         origin = origin_of(url)
         path = urlsplit(url).path
-        if origin == self._chat_origin and path.startswith(self._chat_path):
+        if origin == self._chat_origin and f"{path}/".startswith(self._chat_path):
             with self._lock:
                 cookies = dict(self._cookies)
             if cookies:  # the server ignores a bearer token next to a session cookie
                 return {"Cookie": "; ".join(f"{name}={value.reveal()}" for name, value in cookies.items())}
             if not path.startswith(self._chat_path + "api/"):
                 return {}
-        if self.token and (self._is_hugging_face(origin) or (self.explicit and self._is_named(origin))):
+        named = self._is_named(origin) and (self.explicit or _is_below(origin, _DEPLOYMENTS))
+        if self.token and (named or self._is_hugging_face(origin)):
             return {"Authorization": f"Bearer {self.token.reveal()}"}
         return {}
 
@@ -249,13 +262,19 @@ class Credentials:
                 name, _, value = first.partition("=")
                 name, value = name.strip(), value.strip()
                 expired = any(part.strip().lower() == "max-age=0" for part in attributes)
-                if value and not expired and (name in self._cookies or len(self._cookies) < 20):
+                known = name in self._cookies or (_COOKIE_NAME.fullmatch(name) and len(self._cookies) < 20)
+                if value and known and not expired:
                     self._cookies[name] = Secret(value)
 
     def _is_hugging_face(self, origin: str) -> bool:
-        parts = urlsplit(origin)
-        host = parts.hostname or ""
-        return parts.scheme == "https" and any(host == site or host.endswith("." + site) for site in _HUGGING_FACE)
+        return _is_below(origin, _HUGGING_FACE)
 
     def _is_named(self, origin: str) -> bool:
         return origin == self._chat_origin or origin in self._token_origins
+
+
+def _is_below(origin: str, sites: tuple[str, ...]) -> bool:
+    """Whether *origin* is one of *sites* or below it, over https."""
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    return parts.scheme == "https" and any(host == site or host.endswith("." + site) for site in sites)

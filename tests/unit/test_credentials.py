@@ -1,0 +1,374 @@
+"""Secrets: found, kept apart, hidden, and sent where they belong."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from pathlib import Path
+
+import pytest
+
+from hfclient.credentials import (
+    SESSION_COOKIE,
+    Credentials,
+    Secret,
+    find_cookies,
+    find_token,
+    origin_of,
+    parse_cookies,
+)
+from hfclient.errors import CredentialsError, InvalidInputError
+
+TOKEN = Secret("hf_abc")
+ROUTER = "https://router.huggingface.co/v1"
+
+
+# Secret
+
+
+def test_a_secret_hides() -> None:
+    """No usual way of showing a value shows it."""
+    shown = [
+        str(TOKEN),
+        repr(TOKEN),
+        f"{TOKEN}",
+        f"{TOKEN!s} {TOKEN!r} {TOKEN:>10}",
+        "%s %r" % (TOKEN, TOKEN),  # noqa: UP031 (it is what is tested)
+        repr([TOKEN]),
+    ]
+    shown += ["{}".format(TOKEN), str({"t": TOKEN}), repr((TOKEN,)), ascii(TOKEN)]  # noqa: UP032
+    assert all("hf_abc" not in text for text in shown)
+    assert (TOKEN.reveal(), type(TOKEN.reveal())) == ("hf_abc", str)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_secret_travels(protocol: int) -> None:
+    """Pickles and copies hold the value and stay secrets."""
+    for again in (pickle.loads(pickle.dumps(TOKEN, protocol)), copy.copy(TOKEN), copy.deepcopy(TOKEN)):
+        assert (again.reveal(), type(again)) == ("hf_abc", Secret)
+    assert Secret("x") == Secret("x")
+    assert not Secret("")
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://huggingface.co/chat", "https://huggingface.co"),
+        ("HTTPS://user:pw@HuggingFace.CO:443/chat?x#y", "https://huggingface.co"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://localhost:80/", "http://localhost"),
+        ("https://localhost:80/", "https://localhost:80"),
+        ("http://[::1]:3000/x", "http://[::1]:3000"),
+        ("http://[::1]/x", "http://[::1]"),
+        ("https://a.b/c?next=https://d.e", "https://a.b"),
+        ("https://a.b/with space", "https://a.b"),
+        ("https://a.b/x?q=back\\slash\n", "https://a.b"),
+    ],
+)
+def test_origins(url: str, origin: str) -> None:
+    """Scheme, host and port, and nothing else."""
+    assert origin_of(url) == origin
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "huggingface.co/chat", "ftp://a.b", "file:///etc/passwd", "http://", "https:///x", "//a.b/c", "javascript:x",
+        "http://a:b", "http://a:99999", "http://[::1", "https://evil.org\\@huggingface.co/", "https://huggingface.co\t.evil.org/",
+        "https://hugging\nface.co", "https://huggingface.co\\.evil.org/x", "https://a b/", "https://a.b/\r\nHost: c", "\x01https://a.b",
+        "https://huggingface.co\x00.evil.org",
+    ],
+)  # fmt: skip
+def test_unusable_urls(url: str) -> None:
+    """A URL that is none, or about whose host two readers could disagree, is refused."""
+    with pytest.raises(InvalidInputError, match="URL"):
+        origin_of(url)
+
+
+# Tokens
+
+
+def test_argument_first() -> None:
+    """A token that is passed wins over the environment; an empty one means none at all."""
+    env = {"HF_TOKEN": "hf_env"}
+    assert find_token("  hf_arg\n", env) == ("hf_arg", True)
+    assert find_token("", env) == (None, True)
+    assert find_token(" \n", env) == (None, True)
+    assert find_token(Secret("hf_arg"), env)[0] == "hf_arg"
+
+
+def test_environment(tmp_path: Path) -> None:
+    """The environment's names in order, then huggingface_hub's file; white space is no token."""
+    path = tmp_path / "token"
+    path.write_text(" hf_file \n")
+    env = {"HF_TOKEN": "hf_1", "HUGGING_FACE_HUB_TOKEN": "hf_2", "HF_TOKEN_PATH": str(path)}
+    assert find_token(None, env) == ("hf_1", False)
+    env["HF_TOKEN"] = " \r\n"
+    assert find_token(None, env) == ("hf_2", False)
+    del env["HUGGING_FACE_HUB_TOKEN"]
+    token, explicit = find_token(None, env)
+    assert (token, explicit, type(token)) == ("hf_file", False, Secret)
+    path.write_text("\n")
+    assert find_token(None, env) == (None, False)
+
+
+def test_token_file_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HF_TOKEN_PATH, else HF_HOME, else XDG_CACHE_HOME, else ~/.cache; ``~`` and variables are expanded."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("MY_PLACE", str(tmp_path / "mine"))
+    for folder in ("mine", "xdg/huggingface", ".cache/huggingface", "home"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "token").write_text(f"hf_{folder[0]}")
+    assert find_token(None, {"HF_TOKEN_PATH": "$MY_PLACE/token"}) == ("hf_m", False)
+    assert find_token(None, {"HF_HOME": "~/home", "XDG_CACHE_HOME": "~/xdg"}) == ("hf_h", False)
+    assert find_token(None, {"XDG_CACHE_HOME": str(tmp_path / "xdg")}) == ("hf_x", False)
+    assert find_token(None, {}) == ("hf_.", False)
+
+
+def test_unreadable_token_files(tmp_path: Path) -> None:
+    """A file that is missing, a folder or no text is no token, and no error."""
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "missing", tmp_path, binary):
+        assert find_token(None, {"HF_TOKEN_PATH": str(path)}) == (None, False)
+
+
+@pytest.mark.parametrize("value", ["1", "ON", "Yes", "true"])
+def test_implicit_tokens_may_be_forbidden(value: str) -> None:
+    """HF_HUB_DISABLE_IMPLICIT_TOKEN leaves only the argument."""
+    env = {"HF_TOKEN": "hf_env", "HF_HUB_DISABLE_IMPLICIT_TOKEN": value}
+    assert find_token(None, env) == (None, False)
+    assert find_token("hf_arg", env) == ("hf_arg", True)
+    assert find_token(None, {**env, "HF_HUB_DISABLE_IMPLICIT_TOKEN": "0"}) == ("hf_env", False)
+
+
+@pytest.mark.parametrize("token", ["hf_a b", "hf_\u200b", "Bearer hf_x", "hf_é", "a\tb"])
+def test_pasted_wrongly(token: str) -> None:
+    """Something that cannot be a token is refused, without being shown."""
+    with pytest.raises(CredentialsError) as caught:
+        find_token(token)
+    assert token not in str(caught.value)
+
+
+# Cookies
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"hf-chat": "abc"}, {"hf-chat": "abc"}),
+        ({"hf-chat": Secret("abc"), "empty": "", "none": None}, {"hf-chat": "abc"}),
+        ("hf-chat=abc", {"hf-chat": "abc"}),
+        ("hf-chat=abc; token=x=y==", {"hf-chat": "abc", "token": "x=y=="}),
+        ("Cookie: hf-chat=abc;token=x;", {"hf-chat": "abc", "token": "x"}),
+        ("  cookie:hf-chat=abc\n", {"hf-chat": "abc"}),
+        ("5f2c9d1e-bare-value", {SESSION_COOKIE: "5f2c9d1e-bare-value"}),
+        ("a=; b=1", {"b": "1"}),
+        ('a="quoted"', {"a": '"quoted"'}),
+    ],
+)
+def test_cookies(given: object, expected: dict[str, str]) -> None:
+    """A mapping, a header or a bare session: the same cookies, as secrets."""
+    found = parse_cookies(given)  # type: ignore[arg-type]
+    assert {name: value.reveal() for name, value in found.items()} == expected
+    assert all(type(value) is Secret for value in found.values())
+
+
+@pytest.mark.parametrize("given", [{}, "", " ", ";", "a=", {"a": ""}, {"a": None}])
+def test_no_cookies(given: object) -> None:
+    """Nothing usable says how to give something usable."""
+    with pytest.raises(CredentialsError, match="hf-chat"):
+        parse_cookies(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"a": "1\r\nX-Evil: 2"},
+        {"a": "1; b=2"},
+        {"a\r\nb": "1"},
+        {"a b": "1"},
+        {"a=b": "1"},
+        {"a": "☃"},
+        {"a": "\0"},
+        "a b=1",
+    ],
+)
+def test_cookies_that_break_headers(given: object) -> None:
+    """What would break out of the header is refused, without the value being shown."""
+    with pytest.raises(CredentialsError) as caught:
+        parse_cookies(given)  # type: ignore[arg-type]
+    assert "Evil" not in str(caught.value)
+
+
+def test_cookies_from_the_environment() -> None:
+    """HFCLIENT_COOKIE serves if nothing is passed."""
+    assert find_cookies(None, {"HFCLIENT_COOKIE": "hf-chat=e"})["hf-chat"] == "e"
+    assert find_cookies("hf-chat=a", {"HFCLIENT_COOKIE": "hf-chat=e"})["hf-chat"] == "a"
+    assert find_cookies("", {"HFCLIENT_COOKIE": "hf-chat=e"}) == {}
+    assert find_cookies(None, {}) == {}
+
+
+# Who gets what
+
+
+def _headers(url: str, **options: object) -> str | None:
+    """What goes to *url*: "token", the cookie header, or None."""
+    made = Credentials(**options)  # type: ignore[arg-type]
+    headers = made.headers_for(url)
+    assert len(headers) <= 1
+    if "Authorization" in headers:
+        assert headers["Authorization"] == "Bearer hf_abc"
+        return "token"
+    return headers.get("Cookie")
+
+
+@pytest.mark.parametrize(
+    ("url", "implicit", "explicit"),
+    [
+        ("https://huggingface.co/api/whoami-v2", "token", "token"),
+        ("https://router.huggingface.co/v1/models", "token", "token"),
+        ("https://hf.co/x", "token", "token"),
+        ("http://huggingface.co/x", None, None),
+        ("https://huggingface.co.evil.org/x", None, None),
+        ("https://evilhuggingface.co/x", None, None),
+        ("https://huggingface.co@evil.org/x", None, None),
+        ("https://evil.org/huggingface.co", None, None),
+        ("https://my.endpoints.huggingface.cloud/v1", "token", "token"),  # named below
+        ("https://evil.endpoints.huggingface.cloud/v1", None, None),
+        ("https://evil.hf.space/x", None, None),
+        ("http://localhost:8080/v1/chat", None, "token"),
+        ("http://localhost:8081/v1/chat", None, None),
+        ("https://localhost:8080/v1/chat", None, None),
+    ],
+)
+def test_who_gets_the_token(url: str, implicit: str | None, explicit: str | None) -> None:
+    """A found token goes to Hugging Face, one that was passed to what the caller named besides, and neither elsewhere."""
+    named = ["http://localhost:8080/v1", "https://my.endpoints.huggingface.cloud"]
+    assert _headers(url, token=TOKEN, token_urls=named) == implicit
+    assert _headers(url, token=TOKEN, explicit=True, token_urls=named) == explicit
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://huggingface.co/chat/conversation", "hf-chat=c"),
+        ("https://huggingface.co/chat/api/v2/models", "hf-chat=c"),
+        ("https://huggingface.co/chat", "hf-chat=c"),
+        ("https://huggingface.co/chat/", "hf-chat=c"),
+        ("https://huggingface.co:443/chat/x", "hf-chat=c"),
+        ("https://huggingface.co/chatty", "token"),
+        ("https://huggingface.co/api/whoami-v2", "token"),
+        ("http://huggingface.co/chat/x", None),
+        ("https://hf.co/chat/x", "token"),
+        ("https://cdn.huggingface.co/chat/x", "token"),
+        ("https://evil.org/chat/x", None),
+    ],
+)
+def test_who_gets_the_cookie(url: str, expected: str | None) -> None:
+    """The cookie goes below the chat's base URL and nowhere else; there it goes alone."""
+    chat = {"chat_url": "https://huggingface.co/chat", "cookies": {"hf-chat": Secret("c")}}
+    assert _headers(url, token=TOKEN, **chat) == expected
+
+
+def test_chat_at_the_root() -> None:
+    """A chat server without a path gets its cookie everywhere on its origin."""
+    chat = {"chat_url": "http://localhost:3000", "cookies": {"hf-chat": Secret("c")}}
+    for path in ("", "/", "/conversation", "/api/v2/models"):
+        assert _headers(f"http://localhost:3000{path}", **chat) == "hf-chat=c"
+    assert _headers("http://localhost:3001/", **chat) is None
+
+
+def test_anonymous_session() -> None:
+    """An anonymous session is invented once and is different each time."""
+    made = Credentials(chat_url="http://localhost:3000")
+    assert not made.has_session
+    made.start_anonymous_session()
+    first = made.cookies()[SESSION_COOKIE]
+    made.start_anonymous_session()
+    assert made.cookies()[SESSION_COOKIE] == first
+    assert made.has_session
+    other = Credentials(chat_url="http://localhost:3000")
+    other.start_anonymous_session()
+    assert other.cookies()[SESSION_COOKIE] != first
+
+
+CHAT = "http://localhost:3000/chat"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("hf-chat=new; Path=/; HttpOnly; Secure; SameSite=None; Max-Age=1209600", {"hf-chat": "new"}),
+        ("hf-chat=new=with=equals", {"hf-chat": "new=with=equals"}),
+        ("more=1", {"hf-chat": "old", "more": "1"}),
+        ("hf-chat=; Max-Age=0", {"hf-chat": "old"}),
+        ("hf-chat=gone; Max-Age=0", {"hf-chat": "old"}),
+        ("=nameless", {"hf-chat": "old"}),
+        ("bad name=1", {"hf-chat": "old"}),
+        ("", {"hf-chat": "old"}),
+        (";;;", {"hf-chat": "old"}),
+    ],
+)
+def test_rotation(line: str, expected: dict[str, str]) -> None:
+    """The server's renewal is taken over; its clearing is not, nor what is no cookie."""
+    made = Credentials(cookies={"hf-chat": Secret("old")}, chat_url=CHAT)
+    made.keep_cookies(f"{CHAT}/api/user", [line])
+    assert made.cookies() == expected
+
+
+def test_rotation_has_bounds() -> None:
+    """Only the chat's own origin rotates, only a session that exists, and not without end."""
+    made = Credentials(cookies={"hf-chat": Secret("old")}, chat_url=CHAT)
+    made.keep_cookies("http://localhost:3001/chat/x", ["hf-chat=evil"])
+    assert made.cookies() == {"hf-chat": "old"}
+    made.keep_cookies(CHAT, [f"c{number}=1" for number in range(100)])
+    assert len(made.cookies()) == 20
+    made.keep_cookies(CHAT, ["hf-chat=still"])
+    assert made.cookies()["hf-chat"] == "still"
+    tokens_only = Credentials(token=TOKEN, chat_url=CHAT)
+    tokens_only.keep_cookies(CHAT, ["hf-chat=stranger"])
+    assert not tokens_only.has_session
+
+
+def test_copies_are_copies() -> None:
+    """What `cookies` hands out, and what was passed in, is not what is kept."""
+    given = {"hf-chat": Secret("a")}
+    made = Credentials(cookies=given, chat_url=CHAT)
+    given["hf-chat"] = Secret("b")
+    made.cookies()["hf-chat"] = Secret("c")
+    assert made.cookies() == {"hf-chat": "a"}
+
+
+def test_pickling() -> None:
+    """Credentials pickle, lock left out, and hide in their repr."""
+    made = Credentials(token=TOKEN, explicit=True, cookies={"hf-chat": Secret("c")}, chat_url=CHAT, token_urls=[ROUTER])
+    again = pickle.loads(pickle.dumps(made))
+    for url in (ROUTER, f"{CHAT}/x", "http://localhost:3000/other"):
+        assert again.headers_for(url) == made.headers_for(url)
+    again.keep_cookies(CHAT, ["hf-chat=new"])
+    assert (again.cookies()["hf-chat"], made.cookies()["hf-chat"]) == ("new", "c")
+    assert repr(made) == "Credentials(token=***, cookies=['hf-chat'])"
+
+
+def test_threads() -> None:
+    """Rotation from many threads loses no cookie and tears no header."""
+    made = Credentials(cookies={"hf-chat": Secret("0")}, chat_url=CHAT)
+    seen: set[str] = set()
+
+    def work(number: int) -> None:
+        for turn in range(200):
+            made.keep_cookies(CHAT, [f"hf-chat={number}.{turn}"])
+            seen.add(made.headers_for(f"{CHAT}/x")["Cookie"])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(header.startswith("hf-chat=") and ";" not in header for header in seen)

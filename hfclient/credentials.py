@@ -200,6 +200,7 @@ class Credentials:
         self._chat_origin = origin_of(chat_url) if chat_url else None
         self._chat_path = urlsplit(chat_url).path.rstrip("/") + "/" if chat_url else "/"
         self._token_origins = {origin_of(url) for url in token_urls}
+        self._keys: dict[str, Secret] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -230,9 +231,30 @@ class Credentials:
             if not self._cookies:
                 self._cookies[SESSION_COOKIE] = Secret(str(uuid.uuid4()))
 
+    def with_keys(self, keys: Mapping[str, Secret]) -> Credentials:
+        """Return the same credentials with keys of inference providers added.
+
+        Args:
+            keys: The value of the Authorization header for each provider's base URL. It goes to that origin only, and the
+                token goes there no more.
+
+        Raises:
+            InvalidInputError: One of the URLs belongs to Hugging Face: no provider's key is sent there.
+        """
+        added = {origin_of(url): key for url, key in keys.items()}
+        if any(self._is_hugging_face(origin) for origin in added):
+            raise InvalidInputError("a provider's key does not go to Hugging Face; pass a Hub token as token=")
+        new = Credentials.__new__(Credentials)
+        new.__setstate__(self.__getstate__())
+        new._cookies = self.cookies()
+        new._keys = {**self._keys, **added}
+        return new
+
     def headers_for(self, url: str) -> dict[str, str]:
         """Return the headers that carry credentials to *url*; empty for every place that is not theirs."""
         origin = origin_of(url)
+        if origin in self._keys:
+            return {"Authorization": self._keys[origin].reveal()}
         path = urlsplit(url).path
         if origin == self._chat_origin and f"{path}/".startswith(self._chat_path):
             with self._lock:

@@ -1,0 +1,40 @@
+"""Base64 and ``data:`` URLs, as providers really write them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from urllib.parse import unquote_to_bytes
+
+__all__ = ["data_url_content", "unpack_base64"]
+
+
+def data_url_content(url: str) -> bytes | None:
+    """Return what a ``data:`` URL holds, or None if it cannot be read.
+
+    >>> data_url_content("data:text/plain,a%20b"), data_url_content("data:text/plain;base64,YWI=")
+    (b'a b', b'ab')
+    """
+    head, comma, rest = url.partition(",")
+    if not comma:
+        return None
+    return unpack_base64(rest) if head.lower().endswith(";base64") else unquote_to_bytes(rest)
+
+
+def unpack_base64(text: str) -> bytes | None:
+    """Return what base64 holds, or None; white space is passed over, missing padding is forgiven."""
+    if "-" in text or "_" in text:
+        text = text.translate(str.maketrans("-_", "+/"))
+    if "%" in text:  # inside a URL
+        text = unquote_to_bytes(text).decode("latin-1")
+    try:
+        packed = text.encode("ascii")
+        content = binascii.a2b_base64(packed)
+    except UnicodeEncodeError:
+        return None
+    except binascii.Error:
+        try:
+            content = base64.b64decode(packed + b"==")
+        except binascii.Error:
+            return None
+    return content or None

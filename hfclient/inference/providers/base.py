@@ -1,0 +1,211 @@
+"""What a provider is: a small class between values. Nothing here knows a network.
+
+    build(work, target)   ->  Request                   what to send
+    decode(work, answer)  ->  Outcome or Ticket         what came back: files, or a job that is not done yet
+    follow(ticket, answer) -> Outcome or Ticket         the same for each look at the job
+
+`Ticket` holds all that a later look needs, so a job can be picked up by another process.
+
+Reference: docs/protocol/inference ("images and video", "queued jobs").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NoReturn
+from urllib.parse import quote
+
+from attrs import evolve, field, frozen
+
+from hfclient.errors import GenerationError, InvalidInputError, ProtocolError
+from hfclient.frames import excerpt
+from hfclient.inference.failures import generation_error
+from hfclient.inference.mapping import ProviderEntry
+from hfclient.inference.pictures import Picture
+from hfclient.inference.providers.parameters import TAKES, refuse_ignored, size_for
+from hfclient.inference.providers.places import Target
+from hfclient.inference.providers.results import Answer, Outcome, outcome_of
+from hfclient.transport import Request
+
+__all__ = [
+    "Provider",
+    "Ticket",
+    "Work",
+    "child",
+    "id_path",
+    "pruned",
+    "size_text",
+]
+
+
+@frozen(kw_only=True)
+class Work:
+    """What is asked for, in nobody's dialect.
+
+    Attributes:
+        task: ``"text-to-image"``, ``"image-to-image"``, ``"text-to-video"`` or ``"image-to-video"``.
+        entry: The model, and what it is called at the provider.
+        prompt: The text; may be empty where there is a picture.
+        picture: The picture to begin with, or None.
+        parameters: Settings by our names: ``width``, ``steps``, ``guidance``, ... Those that are None are left out.
+        count: How many results are wanted of this one request.
+        extra: Fields that go out as they are, over all others.
+    """
+
+    task: str
+    entry: ProviderEntry
+    prompt: str = ""
+    picture: Picture | None = None
+    parameters: Mapping[str, Any] = field(factory=dict)
+    count: int = 1
+    extra: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Ticket:
+    """A job in a provider's queue, and where to look next.
+
+    Attributes:
+        provider: Who works on it.
+        id: The provider's id of it.
+        url: What to GET next, its query included.
+        state: ``"queued"`` or ``"running"``.
+        position: How many jobs are in front of it, or None.
+        progress: Done so far, 0 to 1, or None.
+        message: The provider's words, or None.
+        every: Shortest wait between two looks, in seconds.
+        result_url: Where the result will be, if that is another place than *url*.
+        cancel: Method and URL of the request that cancels it, or None.
+    """
+
+    provider: str
+    id: str
+    url: str
+    state: str = "queued"
+    position: int | None = None
+    progress: float | None = None
+    message: str | None = None
+    every: float = 0.5
+    result_url: str | None = None
+    cancel: tuple[str, str] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the next look fetches the result itself."""
+        return self.url == self.result_url
+
+    def waiting(
+        self, state: str, *, position: Any = None, progress: float | None = None, message: Any = None
+    ) -> Ticket:
+        """Return the ticket for a job that is not done; *position* and *message* are taken as they came."""
+        return evolve(
+            self,
+            state=state,
+            position=position if isinstance(position, int) and not isinstance(position, bool) else None,
+            progress=progress,
+            message=message if isinstance(message, str) and message else None,
+        )
+
+    def fetch(self) -> Ticket:
+        """Return the ticket for a job that is done: the next look fetches its result."""
+        return evolve(self, url=self.result_url or self.url, state="running", every=0.0)
+
+
+class Provider:
+    """One provider. Subclasses say what they take and how; an instance holds nothing.
+
+    Attributes:
+        name: Its id on the Hub.
+        headers: Sent with every request to it.
+    """
+
+    name: ClassVar[str]
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    def build(self, work: Work, target: Target) -> Request:
+        """Return the request that asks for *work*."""
+        raise NotImplementedError
+
+    def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
+        """Return what the answer to that request holds.
+
+        Raises:
+            GenerationError: It reports an error.
+            ProtocolError: It is neither a result nor a job.
+        """
+        return outcome_of(answer)
+
+    def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
+        """Return what a look at a job shows.
+
+        Raises:
+            GenerationError: The job failed or was cancelled, or is in a state that nobody knows.
+            ProtocolError: The answer is no look at a job.
+        """
+        raise ProtocolError(f"{self.name} has no queued jobs", frame=excerpt(answer.body))
+
+    # For subclasses
+
+    def settings(self, work: Work) -> dict[str, Any]:
+        """Return the settings of *work* by the provider's own names; a shape becomes a size where it knows only sizes.
+
+        Raises:
+            Unsupported: It would ignore one of them.
+        """
+        names = TAKES[self.name][work.task]
+        given = pruned(work.parameters)
+        if "aspect_ratio" in given and "aspect_ratio" not in names and "width" in names:
+            given["width"], given["height"] = size_for(given.pop("aspect_ratio"))
+        if work.count > 1 and "n" in names:
+            given["n"] = work.count
+        refuse_ignored(self.name, work.task, given)
+        return {names[name]: value for name, value in given.items()}
+
+    def post(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Request:
+        """Return a POST of *body*, fields without a value left out.
+
+        It is never repeated by the session: what may have been received may be billed. Silence before its answer is
+        bounded by ``Timeouts.first_token``, because the work is done meanwhile.
+        """
+        headers = {**self.headers, **(headers or {})}
+        return Request.with_json("POST", url, pruned(body), headers=headers, stream=True)
+
+    def failed(self, data: Any, fallback: str) -> NoReturn:
+        """Raise the `GenerationError` that *data* describes, or one that says *fallback*."""
+        if not data:
+            raise GenerationError(f"{self.name}: {fallback}")
+        raise generation_error(data if isinstance(data, dict) else {"error": data})
+
+
+def id_path(name: str) -> str:
+    """Return a model's name, or a job's id, as it may stand in a path: slashes kept, nothing that leads elsewhere.
+
+    >>> id_path("fal-ai/flux/dev")
+    'fal-ai/flux/dev'
+
+    Raises:
+        InvalidInputError: It has an empty segment, or one of dots.
+    """
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise InvalidInputError(f"this is no name of a model: {name!r}")
+    return quote(name, safe="/:@")
+
+
+def pruned(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *fields* without those that are None: several servers refuse ``null``."""
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def child(data: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the object under *key*, or an empty one if there is none."""
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def size_text(settings: dict[str, Any], between: str) -> str | None:
+    """Take ``width`` and ``height`` out of *settings* and return them as one text such as ``"768x512"``, or None."""
+    width, height = settings.pop("width", None), settings.pop("height", None)
+    return None if width is None or height is None else f"{width}{between}{height}"

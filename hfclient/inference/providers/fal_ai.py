@@ -1,0 +1,96 @@
+"""fal-ai: everything through its queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfclient.errors import ProtocolError
+from hfclient.frames import excerpt
+from hfclient.inference.providers.base import (
+    Provider,
+    Ticket,
+    Work,
+    id_path,
+)
+from hfclient.inference.providers.parameters import IMAGE_TO_IMAGE
+from hfclient.inference.providers.places import Target
+from hfclient.inference.providers.results import Answer, Outcome, outcome_in
+from hfclient.transport import Request
+
+__all__ = ["FalAI"]
+
+_STATES = {"IN_QUEUE": "queued", "IN_PROGRESS": "running"}
+_SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
+
+
+class FalAI(Provider):
+    """``POST /{model}`` puts a job into the queue; its status, its result and its end have URLs of their own.
+
+    fal-ai answers small jobs directly, too, but a job in the queue survives a broken connection and can be cancelled.
+
+    Reference: docs/protocol/inference ("queued jobs").
+    """
+
+    name = "fal-ai"
+
+    def build(self, work: Work, target: Target) -> Request:
+        settings = self.settings(work)
+        scale = settings.pop("lora_scale", 1)
+        body: dict[str, Any] = {"prompt": work.prompt or None}
+        if work.picture is not None:
+            url = work.picture.as_url()
+            body["image_url"] = url
+            if work.task == IMAGE_TO_IMAGE:
+                body["image_urls"] = [url]
+        if (width := settings.pop("width", None)) is not None:
+            settings["image_size"] = {"width": width, "height": settings.pop("height")}
+        if work.entry.adapter == "lora":
+            body |= _lora(work, scale)
+        # Through the router this path *is* the id that it looks up: nothing may be added to it.
+        url = _queued(target.url(f"/{id_path(work.entry.provider_id)}", queue=True), target)
+        return self.post(url, {**body, **settings, **work.extra})
+
+    def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
+        data = answer.json()
+        if not isinstance(data.get("request_id"), str):
+            return outcome_in(data)
+        link = data.get("response_url")
+        if not isinstance(link, str):
+            raise ProtocolError("fal-ai gave no link to the job's result", frame=excerpt(answer.body))
+        # The path of the link, not of the model: what comes after the app's name is left out there.
+        result = target.follow(link, queue=True)
+        ticket = Ticket(
+            provider=self.name,
+            id=data["request_id"],
+            url=_queued(result + "/status", target),
+            result_url=_queued(result, target),
+            cancel=("PUT", _queued(result + "/cancel", target)),
+        )
+        return ticket.waiting("queued", position=data.get("queue_position"))
+
+    def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
+        data = answer.json()
+        if ticket.is_done:
+            if "detail" in data and "images" not in data:
+                self.failed({"detail": data["detail"]}, "the job failed")
+            return outcome_in(data)
+        state = data.get("status")
+        if state == "COMPLETED":
+            return ticket.fetch()
+        if state not in _STATES:
+            self.failed(data.get("detail"), f"the job is {state!r}")
+        logs = data.get("logs")
+        last = logs[-1] if isinstance(logs, list) and logs else None
+        message = last.get("message") if isinstance(last, dict) else None
+        return ticket.waiting(_STATES[state], position=data.get("queue_position"), message=message)
+
+
+def _queued(url: str, target: Target) -> str:
+    return f"{url}{'&' if '?' in url else '?'}_subdomain=queue" if target.routed else url
+
+
+def _lora(work: Work, scale: float) -> dict[str, Any]:
+    entry = work.entry
+    path = f"https://huggingface.co/{entry.model}/resolve/main/{entry.adapter_weights or ''}"
+    base = {"model_name": _SDXL} if entry.provider_id == "fal-ai/lora" else {}
+    return {"loras": [{"path": path, "scale": scale}], **base}

@@ -1,0 +1,50 @@
+"""novita: videos as jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfclient.errors import ProtocolError
+from hfclient.frames import excerpt
+from hfclient.inference.providers.base import Provider, Ticket, Work, child, id_path
+from hfclient.inference.providers.places import Target
+from hfclient.inference.providers.results import Answer, Outcome, outcome_in
+from hfclient.transport import Request
+
+__all__ = ["Novita"]
+
+_STATES = {"TASK_STATUS_QUEUED": "queued", "TASK_STATUS_PROCESSING": "running"}
+
+
+class Novita(Provider):
+    """``POST /v3/async/{model}``, then ``GET /v3/async/task-result``.
+
+    There is a route that answers at once as well; a video takes longer than gateways wait.
+
+    Reference: docs/protocol/inference ("queued jobs").
+    """
+
+    name = "novita"
+
+    def build(self, work: Work, target: Target) -> Request:
+        body: dict[str, Any] = {"prompt": work.prompt, **self.settings(work), **work.extra}
+        return self.post(target.url(f"/v3/async/{id_path(work.entry.provider_id)}"), body)
+
+    def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
+        data = answer.json()
+        if not isinstance(data.get("task_id"), str):
+            raise ProtocolError("novita gave no id for the job", frame=excerpt(answer.body))
+        url = target.url("/v3/async/task-result") + f"?task_id={id_path(data['task_id'])}"
+        return Ticket(provider=self.name, id=data["task_id"], url=url)
+
+    def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
+        data = answer.json()
+        job = child(data, "task")
+        state = job.get("status")
+        if state == "TASK_STATUS_SUCCEED":
+            return outcome_in(data)
+        if state not in _STATES:
+            self.failed(job.get("reason"), f"the job is {state!r}")
+        percent = job.get("progress_percent")
+        progress = percent / 100 if isinstance(percent, (int, float)) and 0 <= percent <= 100 else None
+        return ticket.waiting(_STATES[state], progress=progress)

@@ -1,0 +1,17 @@
+"""nscale: pictures in OpenAI's manner."""
+
+from __future__ import annotations
+
+from hfclient.inference.providers.openai_compatible import OpenAICompatible
+
+__all__ = ["Nscale"]
+
+
+class Nscale(OpenAICompatible):
+    """``POST /v1/images/generations``. It has no steps.
+
+    Reference: docs/protocol/inference ("images and video").
+    """
+
+    name = "nscale"
+    root = "/v1"

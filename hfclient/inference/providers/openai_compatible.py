@@ -1,0 +1,57 @@
+"""Pictures as OpenAI's API has them: what most servers speak, hosted or your own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfclient.inference.providers.base import Provider, Work, size_text
+from hfclient.inference.providers.places import Target
+from hfclient.transport import Multipart, Part, Request
+
+__all__ = ["OpenAI", "OpenAICompatible"]
+
+
+class OpenAICompatible(Provider):
+    """``POST {base}/images/generations``, and ``{base}/images/edits`` with a form; the base has its ``/v1`` already.
+
+    Reference: docs/protocol/inference ("images and video").
+    """
+
+    name = "openai-compatible"
+    root = ""
+    response_format: str | None = "b64_json"
+
+    def build(self, work: Work, target: Target) -> Request:
+        settings = self.settings(work)
+        size = size_text(settings, "x")
+        body: dict[str, Any] = {
+            "model": work.entry.provider_id or None,
+            "prompt": work.prompt,
+            "response_format": self.response_format,
+            "size": size,
+            "n": work.count,
+            **settings,
+            **work.extra,
+        }
+        if work.picture is None:
+            return self.post(target.url(f"{self.root}/images/generations"), body)
+        content, mime = work.picture.content, work.picture.mime
+        if content is None:
+            work.picture.as_base64()  # says why
+        fields = [Part(name=name, content=str(value).encode()) for name, value in body.items() if value is not None]
+        file = Part(name="image", content=content or b"", filename="image." + mime.partition("/")[2], content_type=mime)
+        return Request(
+            method="POST",
+            url=target.url(f"{self.root}/images/edits"),
+            body=Multipart((*fields, file)),
+            headers={"Accept": "application/json", **self.headers},
+            stream=True,
+        )
+
+
+class OpenAI(OpenAICompatible):
+    """OpenAI itself: its newer models refuse ``response_format`` and answer with base64 anyway."""
+
+    name = "openai"
+    root = "/v1"
+    response_format = None

@@ -1,0 +1,103 @@
+"""Where providers live, as data: their own sites, the routes of chat completions, the form of their keys.
+
+A provider is reached through Hugging Face's router with a Hub token (``{router}/{provider}`` and then the provider's own
+route), or on its own site with a key of its own. A key that begins with ``hf_`` is a Hub token and goes to no provider.
+
+Reference: docs/protocol/inference ("providers").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit, urlunsplit
+
+from attrs import field, frozen
+
+__all__ = ["PLACES", "Place", "Target"]
+
+
+@frozen
+class Place:
+    """A provider's address.
+
+    Attributes:
+        direct: Base URL of its own site; None if only the router leads there.
+        chat: The route of chat completions, or None if it has no chat models.
+        queue: Base URL of its queue, where that is another host.
+        scheme: The word in front of its key in the Authorization header.
+        routed: Whether the router leads there.
+        hub_ids: Whether it knows models by their names on the Hub, so that the mapping need not be asked.
+    """
+
+    direct: str | None
+    chat: str | None = None
+    queue: str | None = None
+    scheme: str = "Bearer"
+    routed: bool = True
+    hub_ids: bool = False
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Every base URL that the provider's own key may go to."""
+        return tuple(url for url in (self.direct, self.queue) if url)
+
+
+PLACES: Mapping[str, Place] = {
+    "baseten": Place("https://inference.baseten.co", "/v1/chat/completions"),
+    "cerebras": Place("https://api.cerebras.ai", "/v1/chat/completions"),
+    "cohere": Place("https://api.cohere.com", "/compatibility/v1/chat/completions"),
+    "deepinfra": Place("https://api.deepinfra.com", "/v1/openai/chat/completions"),
+    "fal-ai": Place("https://fal.run", queue="https://queue.fal.run", scheme="Key"),
+    "featherless-ai": Place("https://api.featherless.ai", "/v1/chat/completions"),
+    "fireworks-ai": Place("https://api.fireworks.ai", "/inference/v1/chat/completions"),
+    "groq": Place("https://api.groq.com", "/openai/v1/chat/completions"),
+    "hf-inference": Place(None, "/models/{model}/v1/chat/completions", hub_ids=True),
+    "novita": Place("https://api.novita.ai", "/v3/openai/chat/completions"),
+    "nscale": Place("https://inference.api.nscale.com", "/v1/chat/completions"),
+    "openai": Place("https://api.openai.com", "/v1/chat/completions", routed=False, hub_ids=True),
+    "ovhcloud": Place("https://oai.endpoints.kepler.ai.cloud.ovh.net", "/v1/chat/completions"),
+    "publicai": Place("https://api.publicai.co", "/v1/chat/completions"),
+    "replicate": Place("https://api.replicate.com"),
+    "scaleway": Place("https://api.scaleway.ai", "/v1/chat/completions"),
+    "together": Place("https://api.together.xyz", "/v1/chat/completions"),
+    "wavespeed": Place("https://api.wavespeed.ai"),
+    "zai-org": Place("https://api.z.ai", "/api/paas/v4/chat/completions"),
+}
+"""Every provider that this release knows how to reach."""
+
+
+@frozen
+class Target:
+    """Where the requests of one call go.
+
+    Attributes:
+        base: What the provider's routes are appended to; its query, if any, is kept.
+        routed: Whether that is Hugging Face's router.
+        queue: The same for requests to the provider's queue.
+    """
+
+    base: str
+    routed: bool = False
+    queue: str = field()
+
+    @queue.default
+    def _queue(self) -> str:
+        return self.base
+
+    def url(self, path: str, *, queue: bool = False) -> str:
+        """Return the URL of *path*, which begins with a slash or is empty.
+
+        >>> Target("https://h/v1?key=1").url("/images/generations")
+        'https://h/v1/images/generations?key=1'
+        """
+        parts = urlsplit(self.queue if queue else self.base)
+        return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + path, parts.query, ""))
+
+    def follow(self, url: str, *, queue: bool = False) -> str:
+        """Return what the provider calls *url* as it is reached from here: its path, below our own base.
+
+        A provider names its own host in the links of a job. Through the router they lead elsewhere, and credentials go to
+        no host that an answer names.
+        """
+        path = urlsplit(url).path
+        return self.url(path if path.startswith("/") else "/" + path, queue=queue)

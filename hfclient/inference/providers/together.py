@@ -1,0 +1,75 @@
+"""together: pictures at once, videos as jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfclient.errors import InvalidInputError, ProtocolError
+from hfclient.frames import excerpt
+from hfclient.inference.providers.base import (
+    Provider,
+    Ticket,
+    Work,
+    id_path,
+)
+from hfclient.inference.providers.parameters import IMAGE_TO_IMAGE, TEXT_TO_IMAGE
+from hfclient.inference.providers.places import Target
+from hfclient.inference.providers.results import Answer, Outcome, outcome_in, outcome_of
+from hfclient.transport import Request
+
+__all__ = ["Together"]
+
+_IMAGES, _VIDEOS = "/v1/images/generations", "/v2/videos"
+_LARGEST_FRAME = 60 * 1024  # bytes of a picture that a video may begin with; larger ones must be hosted somewhere
+_STATES = {None: "queued", "queued": "queued", "in_progress": "running"}
+
+
+class Together(Provider):
+    """``POST /v1/images/generations`` and ``POST /v2/videos``.
+
+    Reference: docs/protocol/inference ("images and video").
+    """
+
+    name = "together"
+
+    def build(self, work: Work, target: Target) -> Request:
+        settings = self.settings(work)
+        body: dict[str, Any] = {"model": work.entry.provider_id, "prompt": work.prompt}
+        if work.task in (TEXT_TO_IMAGE, IMAGE_TO_IMAGE):
+            # It is asked for "base64" and answers with `b64_json`.
+            body |= {"response_format": "base64", **_pictures(work), **settings, **work.extra}
+            return self.post(target.url(_IMAGES), body)
+        if work.picture is not None:
+            if work.picture.content is not None and len(work.picture.content) > _LARGEST_FRAME:
+                raise InvalidInputError(
+                    f"together takes a picture of at most {_LARGEST_FRAME // 1024} KB for a video; pass a URL of it"
+                )
+            body["prompt"] = work.prompt or None
+            body["frame_images"] = [{"input_image": work.picture.as_url(), "frame": "first"}]
+        return self.post(target.url(_VIDEOS), {**body, **settings, **work.extra})
+
+    def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
+        if work.task in (TEXT_TO_IMAGE, IMAGE_TO_IMAGE):
+            return outcome_of(answer)
+        data = answer.json()
+        if not isinstance(data.get("id"), str):
+            raise ProtocolError("together gave no id for the video", frame=excerpt(answer.body))
+        url = target.url(f"{_VIDEOS}/{id_path(data['id'])}")
+        return self.follow(Ticket(provider=self.name, id=data["id"], url=url, every=2.0), target, answer)
+
+    def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
+        data = answer.json()
+        state = data.get("status")
+        if state == "completed":
+            return outcome_in(data)
+        if state not in _STATES:
+            self.failed(data.get("error"), f"the video is {state!r}")
+        return ticket.waiting(_STATES[state])
+
+
+def _pictures(work: Work) -> dict[str, Any]:
+    if work.picture is None:
+        return {}
+    url = work.picture.as_url()
+    name = work.entry.provider_id.lower()
+    return {"image_url": url} if "kontext" in name and "flux.1" in name else {"reference_images": [url]}

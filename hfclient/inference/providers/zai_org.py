@@ -1,0 +1,51 @@
+"""zai-org (Z.ai): pictures as jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from hfclient.errors import ProtocolError
+from hfclient.frames import excerpt
+from hfclient.inference.providers.base import Provider, Ticket, Work, id_path, size_text
+from hfclient.inference.providers.places import Target
+from hfclient.inference.providers.results import Answer, Outcome, outcome_in
+from hfclient.transport import Request
+
+__all__ = ["ZaiOrg"]
+
+_ROOT = "/api/paas/v4"
+
+
+class ZaiOrg(Provider):
+    """``POST /api/paas/v4/async/images/generations``, then ``GET /api/paas/v4/async-result/{id}``.
+
+    Its API knows a prompt and a size, nothing else that we have a name for.
+
+    Reference: docs/protocol/inference ("queued jobs").
+    """
+
+    name = "zai-org"
+    headers: ClassVar[Mapping[str, str]] = {"Accept-Language": "en-US,en", "x-source-channel": "hugging_face"}
+
+    def build(self, work: Work, target: Target) -> Request:
+        settings = self.settings(work)
+        size = size_text(settings, "x")
+        body: dict[str, Any] = {"model": work.entry.provider_id, "prompt": work.prompt, "size": size, **settings}
+        return self.post(target.url(f"{_ROOT}/async/images/generations"), {**body, **work.extra})
+
+    def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
+        data = answer.json()
+        if not isinstance(data.get("id"), str):
+            raise ProtocolError("zai-org gave no id for the job", frame=excerpt(answer.body))
+        url = target.url(f"{_ROOT}/async-result/{id_path(data['id'])}")
+        return self.follow(Ticket(provider=self.name, id=data["id"], url=url, every=5.0), target, answer)
+
+    def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
+        data = answer.json()
+        state = data.get("task_status")
+        if state == "SUCCESS":
+            return outcome_in(data)
+        if state != "PROCESSING":
+            self.failed(data.get("message") or data.get("msg"), f"the job is {state!r}")
+        return ticket.waiting("running")

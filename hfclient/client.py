@@ -156,6 +156,8 @@ class Client:
         on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
         on_close: OnClose = "stop",
+        web_search: bool = False,
+        tools: Iterable[str] = (),
     ) -> ChatStream:
         """Ask in a fresh conversation and return the stream of the answer; ``stream.conversation`` goes on from there.
 
@@ -171,6 +173,7 @@ class Client:
             on_elicitation: Called with each question of a tool: see `Conversation.send`.
             timeouts: Deadlines of this turn; None takes the client's.
             on_close: What leaving the stream early does: ``"stop"`` the generation, or ``"detach"`` and let it run.
+            web_search, tools: Switches of servers of before September 2025: see `Conversation.send`.
 
         Raises:
             HFClientError: As `Conversation.create` and `Conversation.send` do.
@@ -178,7 +181,14 @@ class Client:
         conversation = self.conversation(model=model, system_prompt=system_prompt)
         conversation.temporary = temporary
         return conversation.send(
-            prompt, files=files, mcp=mcp, on_elicitation=on_elicitation, timeouts=timeouts, on_close=on_close
+            prompt,
+            files=files,
+            mcp=mcp,
+            on_elicitation=on_elicitation,
+            timeouts=timeouts,
+            on_close=on_close,
+            web_search=web_search,
+            tools=tools,
         )
 
     def conversation(
@@ -187,9 +197,18 @@ class Client:
         *,
         model: str | None = None,
         system_prompt: str | None = None,
+        assistant: str | None = None,
     ) -> Conversation:
-        """Return a conversation: a new one, or with *id* an existing one. Nothing is sent yet."""
-        return Conversation(self._chat, id, model=model, system_prompt=system_prompt)
+        """Return a conversation: a new one, or with *id* an existing one. Nothing is sent yet.
+
+        Args:
+            id: 24 hex digits of an existing conversation, or the 7 characters of a shared one.
+            model: LLM for a new conversation; None takes the server's default, or the assistant's.
+            system_prompt: System prompt for a new conversation; None takes the model's own.
+            assistant: Id of an assistant for a new conversation, on servers of before September 2025. On others its
+                first message raises `Unsupported`.
+        """
+        return Conversation(self._chat, id, model=model, system_prompt=system_prompt, assistant=assistant)
 
     def restore(self, state: dict[str, Any]) -> Conversation:
         """Return the conversation that `Conversation.to_dict` described, in this or another process."""

@@ -16,6 +16,7 @@ from hfclient.chat import superjson
 from hfclient.chat.downloads import Downloadable, fetch_file, save_file
 from hfclient.chat.export import Format, export_one
 from hfclient.chat.failures import not_a_chat_server
+from hfclient.chat.generations import switch_fields
 from hfclient.chat.messages import find_answer, newest_leaf, parse_conversation, parse_share
 from hfclient.chat.prompts import Prompt, PromptLike, parse_prompt
 from hfclient.chat.sending import Sender, SendOptions
@@ -25,7 +26,7 @@ from hfclient.chat.tools import Answer, McpLike, OnElicitation, mcp_fields
 from hfclient.chat.tree import MessageTree
 from hfclient.chat.turn import Turn
 from hfclient.chat.uploads import FileLike, stored_part, upload_parts
-from hfclient.errors import BadRequestError, HFClientError, InvalidInputError, ProtocolError
+from hfclient.errors import BadRequestError, HFClientError, InvalidInputError, ProtocolError, Unsupported
 from hfclient.events import Elicitation
 from hfclient.transport import Part, Timeouts
 from hfclient.types import Message, Reply, Share
@@ -46,6 +47,7 @@ class Conversation:
             None creates one with the first send.
         model: LLM for a new conversation; None takes the server's default.
         system_prompt: System prompt for a new conversation; None takes the model's own.
+        assistant: Id of an assistant (24 hex digits) for a new conversation, on servers of before September 2025.
 
     Attributes:
         id: None until it was created.
@@ -61,11 +63,13 @@ class Conversation:
         *,
         model: str | None = None,
         system_prompt: str | None = None,
+        assistant: str | None = None,
     ) -> None:
         self.service = service
         self.id = id
         self.model = model
         self.system_prompt = system_prompt
+        self.assistant = assistant
         self.title: str | None = None
         self.temporary = False
         self._sender = Sender(service)
@@ -86,14 +90,16 @@ class Conversation:
             CredentialsError: The server wants a login and there is no cookie; nothing was sent.
             ModelNotFound: The server has no such LLM; the nearest names are in ``suggestions``.
             ConversationLimit: There are too many conversations already.
+            Unsupported: An assistant was named, and the server has none.
 
         Reference: POST {base}/conversation
         """
         if self.id is not None:
             return self
         self.service.need_session()
-        asked = self.model or self.service.default_model().id
-        request = self.service.endpoints.create(asked, self.system_prompt)
+        model = self.model if self.assistant is None else self._model_of(self.assistant)
+        asked = model or self.service.default_model().id
+        request = self.service.endpoints.create(asked, self.system_prompt, self.assistant)
         try:
             data = self.service.send(request).json()
         except BadRequestError as error:
@@ -138,6 +144,8 @@ class Conversation:
         timeouts: Timeouts | None = None,
         on_close: OnClose = "stop",
         wait: float = 60.0,
+        web_search: bool = False,
+        tools: Iterable[str] = (),
     ) -> ChatStream:
         """Send a message and return the stream of its answer. The request has gone out when this returns.
 
@@ -155,8 +163,11 @@ class Conversation:
             timeouts: Deadlines of this turn; None takes the client's.
             on_close: What leaving the stream early does: ``"stop"`` the generation, or ``"detach"`` and let it run.
             wait: Seconds to wait for another thread's answer in this conversation.
+            web_search: Search the web first, on servers of before September 2025; today *mcp* does that.
+            tools: Ids (24 hex digits) of tools that the answer may use, on servers of the same age.
 
         Raises:
+            Unsupported: The server would leave out *mcp*, *web_search* or *tools* in silence; nothing was sent.
             InvalidInputError: The prompt is empty, or a file is missing or too large; nothing was sent.
             ConversationBusy: The previous answer is still being read.
             CredentialsError, AuthenticationError: The server wants a login.
@@ -167,7 +178,7 @@ class Conversation:
         """
         parsed = parse_prompt(prompt)
         parts = upload_parts(files, fetch=self.service.fetch)
-        options = self._options(timeouts, on_close, on_elicitation, mcp)
+        options = self._options(timeouts, on_close, on_elicitation, mcp, web_search, tools)
         self._sender.begin(wait)
         try:
             text = self._text_for(parsed)
@@ -190,13 +201,24 @@ class Conversation:
         on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
         wait: float = 60.0,
+        web_search: bool = False,
+        tools: Iterable[str] = (),
     ) -> Reply:
         """Send a message and return the whole answer; arguments and errors as for :meth:`send`.
 
         Without *on_elicitation* a tool's questions are declined: there is nobody to ask, and it would wait for an hour.
         """
         on_elicitation = on_elicitation or _decline
-        stream = self.send(prompt, files=files, mcp=mcp, on_elicitation=on_elicitation, timeouts=timeouts, wait=wait)
+        stream = self.send(
+            prompt,
+            files=files,
+            mcp=mcp,
+            on_elicitation=on_elicitation,
+            timeouts=timeouts,
+            wait=wait,
+            web_search=web_search,
+            tools=tools,
+        )
         with stream:
             return stream.result()
 
@@ -209,12 +231,14 @@ class Conversation:
         timeouts: Timeouts | None = None,
         on_close: OnClose = "stop",
         wait: float = 60.0,
+        web_search: bool = False,
+        tools: Iterable[str] = (),
     ) -> ChatStream:
         """Return the stream of another answer to the same prompt; it becomes a branch beside the first one.
 
         Args:
             message_id: The answer to give again; None takes the last one of the active branch.
-            mcp, on_elicitation, timeouts, on_close, wait: As for :meth:`send`.
+            mcp, on_elicitation, timeouts, on_close, wait, web_search, tools: As for :meth:`send`.
 
         Raises:
             InvalidInputError: There is no such answer.
@@ -222,7 +246,7 @@ class Conversation:
 
         Reference: POST {base}/conversation/{id} with ``is_retry``
         """
-        options = self._options(timeouts, on_close, on_elicitation, mcp)
+        options = self._options(timeouts, on_close, on_elicitation, mcp, web_search, tools)
         self._sender.begin(wait)
         try:
             tree = self.tree()
@@ -246,6 +270,8 @@ class Conversation:
         timeouts: Timeouts | None = None,
         on_close: OnClose = "stop",
         wait: float = 60.0,
+        web_search: bool = False,
+        tools: Iterable[str] = (),
     ) -> ChatStream:
         """Ask the same again in other words: a new branch beside the user message that is edited.
 
@@ -253,7 +279,7 @@ class Conversation:
             prompt: The new text.
             message_id: The user message to edit; None takes the last one of the active branch.
             files: New attachments; None sends the old message's attachments along again, ``[]`` none.
-            mcp, on_elicitation, timeouts, on_close, wait: As for :meth:`send`.
+            mcp, on_elicitation, timeouts, on_close, wait, web_search, tools: As for :meth:`send`.
 
         Raises:
             InvalidInputError: There is no such user message, or the prompt is empty.
@@ -263,7 +289,7 @@ class Conversation:
         """
         text = parse_prompt(prompt).text
         parts = None if files is None else upload_parts(files, fetch=self.service.fetch)
-        options = self._options(timeouts, on_close, on_elicitation, mcp)
+        options = self._options(timeouts, on_close, on_elicitation, mcp, web_search, tools)
         self._sender.begin(wait)
         try:
             message = self._message_for(self.tree(), message_id, "user")
@@ -589,8 +615,27 @@ class Conversation:
         on_close: OnClose,
         on_elicitation: OnElicitation | None,
         mcp: Iterable[McpLike] | Literal["all"] = (),
+        web_search: bool = False,
+        tools: Iterable[str] = (),
     ) -> SendOptions:
-        return SendOptions(timeouts or self.service.session.timeouts, on_close, on_elicitation, mcp_fields(mcp))
+        fields, switches = mcp_fields(mcp), switch_fields(web_search, tools)
+        wants_mcp = fields != mcp_fields(())
+        if wants_mcp or switches:
+            self.service.generation().check(mcp=wants_mcp, switches=switches)
+        if web_search and self.assistant is not None:
+            raise Unsupported(
+                "with an assistant the web is searched or not as its maker chose, whatever the message says"
+            )
+        fields = {**fields, **switches}
+        return SendOptions(timeouts or self.service.session.timeouts, on_close, on_elicitation, fields)
+
+    def _model_of(self, assistant: str) -> str | None:
+        """Return the LLM to talk to an assistant with: the one that was named, else its own."""
+        self.service.generation().check(assistant=True)
+        if self.system_prompt is not None:
+            raise InvalidInputError("an assistant brings its own system prompt")
+        own = self.service.assistant(assistant).get("modelId")  # the server takes an unknown id without a word
+        return self.model or (own if isinstance(own, str) else None)
 
     def _leaf_in(self, tree: MessageTree, leaf: str | None) -> str | None:
         """Return *leaf* if it is there, else the answer of the last send, else the end of the newest branch."""

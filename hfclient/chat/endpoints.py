@@ -119,7 +119,9 @@ class Endpoints:
         return f"{self.base}/api/conversation/{_own_id(conversation_id)}/message/{quote(message_id, safe='')}"
 
     def assistant(self, assistant_id: str) -> Request:
-        return self._read(f"/api/assistant/{quote(assistant_id, safe='')}")
+        if not _CONVERSATION_ID.fullmatch(assistant_id):
+            raise InvalidInputError(f"an assistant's id is 24 hex digits, not {assistant_id[:60]!r}")
+        return self._read(f"/api/assistant/{assistant_id}")
 
     def layout_data(self) -> Request:
         """What is behind every page; one digit for each layer says which of them are asked for."""

@@ -10,6 +10,8 @@ Reference: docs/protocol/huggingchat ("older servers"). Seen on 2026-11-21: 0.20
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from attrs import frozen
@@ -17,12 +19,21 @@ from attrs import frozen
 from hfclient.chat.devalue import NodeError, parse_page
 from hfclient.chat.endpoints import Endpoints
 from hfclient.chat.failures import is_missing_route, not_a_chat_server
-from hfclient.errors import APIStatusError, BadRequestError, HFClientError, NotAChatServer, ProtocolError
+from hfclient.errors import (
+    APIStatusError,
+    BadRequestError,
+    HFClientError,
+    InvalidInputError,
+    NotAChatServer,
+    ProtocolError,
+    Unsupported,
+)
 from hfclient.transport import Request, Session
 
-__all__ = ["Era", "Generation", "detect", "layout_of"]
+__all__ = ["Era", "Generation", "detect", "layout_of", "switch_fields"]
 
 Era = Literal["current", "elysia", "legacy", "pages"]
+_TOOL_ID = re.compile(r"[0-9a-fA-F]{24}")
 
 
 @frozen
@@ -54,6 +65,35 @@ class Generation:
         """Whether an answer goes on when its connection is closed (since September 2025)."""
         return not self.has_switches
 
+    def check(self, *, mcp: bool = False, switches: Iterable[str] = (), assistant: bool = False) -> None:
+        """Refuse what a server of this age would leave out without a word.
+
+        Args:
+            mcp: MCP servers are wanted.
+            switches: Names of the fields of :func:`switch_fields` that are wanted.
+            assistant: An assistant is wanted.
+
+        Raises:
+            Unsupported: It would; the message names what to use instead.
+        """
+        wanted = " and ".join({"web_search": "web_search=True", "tools": "tools=[...]"}[name] for name in switches)
+        if mcp and not self.has_mcp:
+            instead = "use web_search=True or tools=[...]" if self.has_switches else "it has no tools of any kind"
+            raise Unsupported(f"{self} knows no MCP servers and would leave them out in silence; {instead}")
+        if wanted and not self.has_switches:
+            instead = (
+                "its tools, web search among them, come from MCP servers: mcp=[...] with a name from "
+                "client.server.mcp_servers() or a URL"
+                if self.has_mcp
+                else "it has no tools of any kind"
+            )
+            raise Unsupported(f"{self} would leave out {wanted} in silence; {instead}")
+        if assistant and not self.has_switches:
+            raise Unsupported(
+                f"{self} has no assistants and would leave this one out in silence; give its prompt as system_prompt=, "
+                "its LLM as model= and its tools as mcp=[...]"
+            )
+
     def __str__(self) -> str:
         return _NAMES[self.era]
 
@@ -64,6 +104,26 @@ _NAMES: dict[Era, str] = {
     "legacy": "chat-ui 0.10",
     "pages": "chat-ui 0.9 or older",
 }
+
+
+def switch_fields(web_search: bool, tools: Iterable[str]) -> dict[str, Any]:
+    """Return the fields of a send that only servers of before September 2025 know.
+
+        >>> switch_fields(True, ["00000000000000000000000c"])
+        {'web_search': True, 'tools': ['00000000000000000000000c']}
+        >>> switch_fields(False, [])
+        {}
+
+    Raises:
+        InvalidInputError: An id of a tool is not 24 hex digits.
+    """
+    ids = [tools] if isinstance(tools, str) else list(tools)
+    for tool in ids:
+        if not isinstance(tool, str) or not _TOOL_ID.fullmatch(tool):
+            raise InvalidInputError(
+                f"a tool's id is 24 hex digits, not {str(tool)[:60]!r}; for MCP servers use mcp=[...]"
+            )
+    return {**({"web_search": True} if web_search else {}), **({"tools": ids} if ids else {})}
 
 
 def detect(session: Session, endpoints: Endpoints) -> Generation:

@@ -149,6 +149,21 @@ class ChatService:
         # Servers of June to November 2025 say how many there are instead of whether there are more.
         return entries, bool(entries) and bool(data.get("hasMore", len(entries) >= _PAGE))
 
+    def assistant(self, assistant_id: str) -> dict[str, Any]:
+        """Return an assistant as a server of before September 2025 describes it.
+
+        Raises:
+            InvalidInputError: The id is not 24 hex digits.
+            NotFoundError: There is none.
+
+        Reference: GET {base}/api/assistant/{id}
+        """
+        request = self.endpoints.assistant(assistant_id)
+        data = self.session.send(request).json()
+        if not isinstance(data, dict):
+            raise not_a_chat_server(request.url, str(data)[:200])
+        return data
+
     # Models
 
     def models(self, *, fresh: bool = False) -> list[Model]:

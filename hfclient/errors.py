@@ -9,6 +9,8 @@
       StreamConsumed               a stream is read once
       Cancelled                    ``cancel()`` was called from somewhere else
       LocalServerError             the embedded server could not start
+      ParseError                   an answer is not the object that was asked for
+      TooManyRounds                a model that goes on calling tools
       TransportError               no usable HTTP answer
         ConnectError               no connection, or it broke before an answer began
         TransportTimeout           one of the deadlines passed (also a builtin ``TimeoutError``)
@@ -64,6 +66,7 @@ __all__ = [
     "ModelNotFound",
     "NotAChatServer",
     "NotFoundError",
+    "ParseError",
     "PermissionDeniedError",
     "ProtocolError",
     "RateLimitError",
@@ -72,6 +75,7 @@ __all__ = [
     "SessionExpired",
     "StreamConsumed",
     "StreamInterrupted",
+    "TooManyRounds",
     "TransportError",
     "TransportTimeout",
     "Unsupported",
@@ -165,6 +169,48 @@ class Cancelled(HFClientError):
 
 class LocalServerError(HFClientError):
     """The embedded server could not start: a port in use, weights that are missing, a model that does not load."""
+
+
+class ParseError(HFClientError):
+    """The answer is not the object that was asked for, and neither were the repaired ones.
+
+    Attributes:
+        raw: The last answer's text, as it came.
+        path: Where in it the trouble is, such as ``$.people[0].age``; ``$`` is the whole answer.
+        reason: What the validation said, or that no JSON was found, or that the answer was cut off.
+        finish_reason: Why the model stopped; ``"length"`` means that ``max_tokens`` was too small.
+        attempts: How many answers were asked for.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        raw: str = "",
+        path: str = "$",
+        reason: str = "",
+        finish_reason: str | None = None,
+        attempts: int = 1,
+        partial: Reply | None = None,
+    ) -> None:
+        super().__init__(message, partial=partial)
+        self.raw = raw
+        self.path = path
+        self.reason = reason
+        self.finish_reason = finish_reason
+        self.attempts = attempts
+
+
+class TooManyRounds(HFClientError):
+    """The model wanted to call tools once more than it was allowed to; the stream's ``messages`` hold all so far.
+
+    Attributes:
+        rounds: How many rounds of tool calls were run.
+    """
+
+    def __init__(self, message: str = "", *, rounds: int = 0, partial: Reply | None = None) -> None:
+        super().__init__(message, partial=partial)
+        self.rounds = rounds
 
 
 class TransportError(HFClientError):

@@ -298,7 +298,7 @@ class Runs:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._runs: dict[tuple[str, str], tuple[Run, threading.Thread]] = {}
+        self._runs: dict[int, tuple[Run, threading.Thread]] = {}
         self._closed = threading.Event()
 
     def start(self, run: Run, ask: Callable[[], Answer], title: str | None) -> None:
@@ -309,15 +309,13 @@ class Runs:
                 run.write(ask, title)
             finally:
                 with self._lock:
-                    if self._runs.get(key, (None, None))[0] is run:
-                        del self._runs[key]
+                    self._runs.pop(run.number, None)
 
-        key = (run.conversation_id, run.generation_id)
         thread = threading.Thread(target=work, name="hfclient-run", daemon=True)
         with self._lock:
             closed = self._closed.is_set()
             if not closed:
-                self._runs[key] = (run, thread)
+                self._runs[run.number] = (run, thread)
         if closed:
             run.abandon()
             return
@@ -325,7 +323,7 @@ class Runs:
             thread.start()
         except RuntimeError:  # no more threads
             with self._lock:
-                del self._runs[key]
+                del self._runs[run.number]
             run.abandon()
             raise
 

@@ -15,11 +15,13 @@ from hfclient.errors import InvalidInputError, TransportTimeout
 
 __all__ = ["Deadline", "Timeouts"]
 
+_LONGEST = 1e8  # three years; a socket takes no infinity
+
 
 def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (isinstance(value, (int, float)) and value > 0):
+    if value is not None and not (isinstance(value, (int, float)) and 0 < value <= _LONGEST):
         raise InvalidInputError(
-            f"Timeouts.{attribute.name} must be a positive number of seconds or None, not {value!r}"
+            f"Timeouts.{attribute.name} must be a positive number of seconds, or None for no limit, not {value!r}"
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,9 @@ class Part:
         content_type: Its media type, or None.
         as_base64: Send the content as base64 text.
         size: Length of the content in bytes, as it was when the part was built.
+
+    Raises:
+        InvalidInputError: The path is missing, cannot be read, or is no regular file.
     """
 
     name: str
@@ -69,7 +73,15 @@ class Part:
 
 
 def _size(content: bytes | Path) -> int:
-    return len(content) if isinstance(content, bytes) else content.stat().st_size
+    if isinstance(content, bytes):
+        return len(content)
+    try:
+        status = content.stat()
+    except OSError as exc:
+        raise InvalidInputError(f"{content} cannot be read: {exc.strerror or type(exc).__name__}") from exc
+    if not stat.S_ISREG(status.st_mode):  # a pipe or a device has no size to promise
+        raise InvalidInputError(f"{content} is not a file")
+    return status.st_size
 
 
 @frozen
@@ -104,7 +116,7 @@ class Multipart:
         if part.filename is not None:
             lines[-1] += f'; filename="{_quoted(part.filename)}"'
         if part.content_type is not None:
-            lines.append(f"Content-Type: {part.content_type}")
+            lines.append(f"Content-Type: {_quoted(part.content_type)}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "replace")
 
     def _tail(self) -> bytes:

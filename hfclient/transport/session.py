@@ -77,7 +77,7 @@ class Retry:
                 return None
         elif not isinstance(error, ConnectError):
             return None
-        wait = min(self.longest, self.backoff * 2.0 ** (attempt - 2))
+        wait = min(self.longest, self.backoff * 2.0 ** min(attempt - 2, 64))
         return wait * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
 
 

@@ -1,0 +1,161 @@
+"""Four clocks, of which the one that rings first is named."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import time
+
+import pytest
+
+from hfclient.errors import InvalidInputError, TransportTimeout
+from hfclient.transport import Deadline, Timeouts
+from hfclient.transport import deadline as deadline_module
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    """A clock that only moves when it is told to."""
+    fake = _Clock()
+    monkeypatch.setattr(deadline_module, "time", fake)
+    return fake
+
+
+def _rings(deadline: Deadline, cause: str) -> None:
+    with pytest.raises(TransportTimeout) as caught:
+        deadline.read_wait()
+    assert caught.value.deadline == cause
+
+
+def test_defaults_are_finite() -> None:
+    """A call without any settings ends."""
+    assert Timeouts() == Timeouts(connect=5.0, first_token=120.0, idle=30.0, total=None)
+
+
+@pytest.mark.parametrize("name", ["connect", "first_token", "idle", "total"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, -math.inf, "5", [], 1e300])
+def test_useless_values(name: str, value: object) -> None:
+    """Only a positive, finite number of seconds is one; None is no limit."""
+    with pytest.raises(InvalidInputError, match=f"Timeouts.{name}"):
+        Timeouts(**{name: value})
+    assert getattr(Timeouts(**{name: None}), name) is None
+    assert getattr(Timeouts(**{name: 1}), name) == 1
+
+
+def test_timeouts_are_values() -> None:
+    """Equal by value, hashable, picklable."""
+    assert Timeouts(idle=1) == Timeouts(idle=1.0)
+    assert len({Timeouts(), Timeouts()}) == 1
+    assert pickle.loads(pickle.dumps(Timeouts(total=3))) == Timeouts(total=3)
+
+
+def test_an_answer_that_is_no_stream(clock: _Clock) -> None:
+    """For it each byte has ``idle``, and ``first_token`` means nothing."""
+    deadline = Deadline(Timeouts(idle=30, first_token=1))
+    clock.now += 100
+    assert deadline.read_wait() == 30
+    deadline.bytes_came()
+    assert deadline.read_wait() == 30
+    error = deadline.expired()
+    assert (error.deadline, error.seconds) == ("idle", 30)
+    assert str(error) == "no byte within 30 s (Timeouts.idle)"
+
+
+def test_a_stream(clock: _Clock) -> None:
+    """A stream has ``first_token`` for its first content, and ``idle`` for each byte once bytes flow."""
+    deadline = Deadline(Timeouts(idle=30, first_token=120), stream=True)
+    assert deadline.read_wait() == 120
+    clock.now += 20
+    assert deadline.read_wait() == 100
+    deadline.bytes_came()
+    assert deadline.read_wait() == 30
+    clock.now += 95
+    assert deadline.read_wait() == 5
+    assert deadline.expired().deadline == "first_token"
+    clock.now += 5
+    _rings(deadline, "first_token")
+    deadline.content_came()
+    assert deadline.read_wait() == 30
+
+
+def test_total_is_over_all(clock: _Clock) -> None:
+    """``total`` counts from the start, whatever else happens, and across attempts."""
+    deadline = Deadline(Timeouts(idle=30, first_token=120, total=50), stream=True)
+    assert deadline.remaining() == 50
+    clock.now += 45
+    deadline.bytes_came()
+    deadline.content_came()
+    assert deadline.read_wait() == 5
+    deadline.begin_attempt()
+    assert (deadline.read_wait(), deadline.connect_wait(), deadline.remaining()) == (5, 5, 5)
+    clock.now += 10
+    _rings(deadline, "total")
+    assert deadline.remaining() == 0
+    with pytest.raises(TransportTimeout):
+        deadline.connect_wait()
+
+
+def test_a_new_attempt(clock: _Clock) -> None:
+    """Another attempt has its own first token, and silence before its first byte again."""
+    deadline = Deadline(Timeouts(idle=1, first_token=10), stream=True)
+    deadline.bytes_came()
+    clock.now += 9
+    deadline.begin_attempt()
+    assert deadline.read_wait() == 10
+
+
+def test_connecting(clock: _Clock) -> None:
+    """Connecting has its own limit, and never outlasts the others."""
+    assert Deadline(Timeouts(connect=5)).connect_wait() == 5
+    assert Deadline(Timeouts(connect=5, first_token=3), stream=True).connect_wait() == 3
+    deadline = Deadline(Timeouts(connect=5, total=2))
+    assert deadline.connect_wait() == 2
+    assert deadline.expired().deadline == "total"
+    deadline = Deadline(Timeouts(connect=None, total=None, first_token=None, idle=None), stream=True)
+    assert (deadline.connect_wait(), deadline.read_wait(), deadline.remaining()) == (None, None, None)
+
+
+def test_winding_down(clock: _Clock) -> None:
+    """What is left after the last content gets little time, and never more than was left anyway."""
+    deadline = Deadline(Timeouts(idle=30, total=100), stream=True)
+    deadline.content_came()
+    deadline.wind_down(idle=0.5, total=2)
+    assert deadline.read_wait() == 0.5
+    clock.now += 1.8
+    assert deadline.read_wait() == pytest.approx(0.2)
+    clock.now += 1
+    with pytest.raises(TransportTimeout):
+        deadline.read_wait()
+    short = Deadline(Timeouts(total=1))
+    short.wind_down(idle=5, total=5)
+    assert short.remaining() == 1
+
+
+def test_every_cause_has_words(clock: _Clock) -> None:
+    """Whichever clock rings, the error says what did not come and which setting that is."""
+    for timeouts, wait in (
+        (Timeouts(connect=1), Deadline.connect_wait),
+        (Timeouts(first_token=1), Deadline.read_wait),
+        (Timeouts(idle=1, first_token=None), Deadline.read_wait),
+        (Timeouts(total=1), Deadline.read_wait),
+    ):
+        deadline = Deadline(timeouts, stream=timeouts.first_token is not None)
+        wait(deadline)
+        error = deadline.expired()
+        assert f"Timeouts.{error.deadline}" in str(error)
+        assert error.seconds == 1
+
+
+def test_real_time() -> None:
+    """And it runs on the real clock."""
+    deadline = Deadline(Timeouts(total=0.02))
+    time.sleep(0.03)
+    _rings(deadline, "total")

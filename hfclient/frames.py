@@ -173,7 +173,9 @@ class SSEParser:
 
     def finish(self) -> list[ServerSentEvent]:
         """Return what the end of the stream completes: servers leave out the last blank line."""
-        rest = b"".join(self._rest).removeprefix(_BOM).removesuffix(b"\r")
+        rest = b"".join(self._rest).removesuffix(b"\r")
+        if not self._started:
+            rest = rest.removeprefix(_BOM)
         self._rest.clear()
         self._size = 0
         return self._dispatch([rest, b""] if rest else [b""])

@@ -136,7 +136,7 @@ def message_in(data: Any, *, _depth: int = 8) -> str | None:
     if isinstance(data, list):
         found = [text for item in data if (text := message_in(item, _depth=_depth - 1))]
         return "; ".join(found) or None
-    if isinstance(data.get("msg"), str):
+    if isinstance(data.get("msg"), str) and data["msg"].strip():
         place = data.get("loc")
         where = ".".join(map(str, place)) if isinstance(place, list) else ""
         return f"{where}: {data['msg']}" if where else data["msg"]

@@ -29,9 +29,15 @@ def test_safe_url(url: str, shown: str) -> None:
     assert safe_url(url) == shown
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(
-    st.sampled_from(["error", "message", "detail", "msg", "loc", "errors", "type", "code", "title", "estimated_time"]), inner
-)))  # fmt: skip
+KEYS = ["error", "message", "detail", "msg", "loc", "errors", "type", "code", "title", "estimated_time"]
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(any_json)
 def test_any_json_is_read(data: object) -> None:
     """Whatever JSON a server answers with, reading it for a message does not fail, and gives text or nothing."""
     found = message_in(data)

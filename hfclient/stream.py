@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from attrs import evolve
 
-from hfclient.errors import ConnectError, HFClientError, StreamConsumed, StreamInterrupted
+from hfclient.errors import Cancelled, ConnectError, HFClientError, StreamConsumed, StreamInterrupted
 from hfclient.events import (
     AnyEvent,
     Elicitation,
@@ -65,6 +65,7 @@ class Transcript:
         self._thoughts: list[str] = []
         self._fields: dict[str, Any] = {}
         self._lists: dict[str, list[Any]] = {}
+        self._joining = threading.Lock()  # who looks at what has come so far need not be the reader
         self.final: FinalAnswer | None = None
 
     def add(self, events: list[AnyEvent]) -> bool:
@@ -109,9 +110,11 @@ class Transcript:
 
     def text(self) -> str:
         """Return the text of all tokens so far."""
-        if len(self._texts) > 1:
-            self._texts[:] = ["".join(self._texts)]  # so that asking again and again does not cost more and more
-        return self._texts[0] if self._texts else ""
+        with self._joining:
+            count = len(self._texts)  # the reader may add to them meanwhile
+            if count > 1:  # joined in place, so that asking again and again does not cost more and more
+                self._texts[:count] = ["".join(self._texts[:count])]
+            return self._texts[0] if count else ""
 
     def thoughts(self) -> str:
         """Return the reasoning so far."""
@@ -135,7 +138,7 @@ class Transcript:
             elif not text.endswith(answer):
                 text = f"{text}{'' if text.endswith(chr(10) * 2) else chr(10) * 2}{answer}"
         fields.update(self._fields)
-        fields.update((name, tuple(items)) for name, items in self._lists.items())
+        fields.update((name, tuple(items)) for name, items in list(self._lists.items()))
         return Reply(text=text, reasoning=reasoning, **fields)
 
 
@@ -178,8 +181,11 @@ class Stream:
         self._rest: Iterator[AnyEvent] = iter(())
         self._state = "open"  # open, reading, done (read to a good end), failed, closed (left early)
         self._error: HFClientError | None = None
+        self._waiting = True  # for the first content
         self._closing = threading.Lock()
-        self._reader: int | None = None
+        self._closed_by: int | None = None  # the thread that did
+        self._reader: int | None = None  # the thread that reads, or was the last to
+        self._pulling = False  # it is in the middle of that
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state}>"
@@ -205,7 +211,9 @@ class Stream:
             self._events = iter(self)
         try:
             return next(self._events)
-        except ValueError as exc:  # "generator already executing"
+        except ValueError as exc:
+            if str(exc) != "generator already executing":  # a callback's own
+                raise
             raise StreamConsumed("two threads read one stream; give each a stream of its own") from exc
 
     def iter_text(self) -> Iterator[str]:
@@ -250,21 +258,33 @@ class Stream:
         )
 
     def _read(self) -> Iterator[AnyEvent]:
-        transcript, deadline = self._transcript, self._response.deadline
-        waiting = True
-        self._reader = threading.get_ident()
+        transcript, blocks = self._transcript, self._blocks()
         try:
-            for events in self._blocks():
-                if transcript.add(events) and waiting:
-                    waiting = False
-                    deadline.content_came()
+            while True:
+                self._reader = threading.get_ident()  # not always the same: a web server may take turns
+                self._pulling = True
+                events = next(blocks, None)
+                self._pulling = False
+                if events is None:
+                    break
+                if transcript.add(events) and self._waiting:
+                    self._waiting = False
+                    self._response.deadline.content_came()
                 yield from self._hand_out(events)
+                if self._state == "closed":
+                    break
+            if self._state == "closed":
+                if self._closed_by != threading.get_ident():
+                    raise Cancelled("the stream was closed while it was being read")
+                return  # by its own loop, which then ends
             self._state = "done"
         except HFClientError as error:
+            if self._state == "closed" and self._closed_by == threading.get_ident():
+                return  # what reading on after its end gives is of no interest
             self._fail(error)
             raise
         finally:
-            self._reader = None
+            self._pulling = False
             if self._state == "reading":  # a break, a GeneratorExit, Ctrl-C, or an exception of the consumer's
                 self.close()
             else:
@@ -311,14 +331,20 @@ class Stream:
 
     def close(self) -> None:
         """Stop reading and free the connection at once; idempotent. From another thread it does what :meth:`cancel` does."""
-        if self._reader not in (None, threading.get_ident()):
+        if self._begin_closing():
+            self._release()
+
+    def _begin_closing(self) -> bool:
+        """Mark the stream as closed; False if there is nothing left to do."""
+        if self._pulling and self._reader != threading.get_ident():
             self.cancel()
-            return
+            return False
         with self._closing:
             if self._state in ("done", "failed", "closed"):
-                return
+                return False
             self._state = "closed"
-        self._release()
+            self._closed_by = threading.get_ident()
+        return True
 
     def cancel(self) -> None:
         """Stop the reader, from any thread: its loop raises `Cancelled`. Returns at once."""

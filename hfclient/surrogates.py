@@ -6,7 +6,9 @@ do so at a token's end. A Python string then holds halves that nothing can encod
 
 from __future__ import annotations
 
-__all__ = ["SurrogateJoiner", "mend_surrogates", "skip_utf16", "utf16_length"]
+from typing import Any
+
+__all__ = ["SurrogateJoiner", "mend_all", "mend_surrogates", "skip_utf16", "utf16_length"]
 
 
 def utf16_length(text: str) -> int:
@@ -24,6 +26,17 @@ def skip_utf16(text: str, units: int) -> str:
 def mend_surrogates(text: str) -> str:
     """Return *text* with halves joined, and those without a partner replaced by U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def mend_all(value: Any) -> Any:
+    """Return a decoded JSON value with every text in it mended."""
+    if isinstance(value, str):
+        return value if value.isascii() else mend_surrogates(value)
+    if isinstance(value, list):
+        return [mend_all(item) for item in value]
+    if isinstance(value, dict):
+        return {mend_all(key): mend_all(item) for key, item in value.items()}
+    return value
 
 
 class SurrogateJoiner:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+
+from attrs import evolve
 
 from hfclient.chat import superjson
 from hfclient.chat.downloads import Downloadable, fetch_file, save_file
@@ -26,7 +29,14 @@ from hfclient.chat.tools import Answer, McpLike, OnElicitation, mcp_fields
 from hfclient.chat.tree import MessageTree
 from hfclient.chat.turn import Turn
 from hfclient.chat.uploads import FileLike, stored_part, upload_parts
-from hfclient.errors import BadRequestError, HFClientError, InvalidInputError, ProtocolError, Unsupported
+from hfclient.errors import (
+    BadRequestError,
+    HFClientError,
+    InvalidInputError,
+    ProtocolError,
+    TransportError,
+    Unsupported,
+)
 from hfclient.events import Elicitation
 from hfclient.transport import Part, Timeouts
 from hfclient.types import Message, Reply, Share
@@ -34,6 +44,7 @@ from hfclient.types import Message, Reply, Share
 __all__ = ["Conversation"]
 
 _log = logging.getLogger("hfclient")
+_TIDYING = Timeouts(connect=2.0, idle=3.0, total=4.0)  # leaving a stream must not take long
 
 
 class Conversation:
@@ -73,7 +84,9 @@ class Conversation:
         self.title: str | None = None
         self.temporary = False
         self._sender = Sender(service)
+        self._creating = threading.Lock()
         self._leaf: str | None = None
+        self._leaf_before: str | None = None  # where a message of unknown fate was to hang from
 
     def __repr__(self) -> str:
         return f"<Conversation {self.id or 'not created yet'}{f' {self.title!r}' if self.title else ''}>"
@@ -94,8 +107,12 @@ class Conversation:
 
         Reference: POST {base}/conversation
         """
-        if self.id is not None:
-            return self
+        with self._creating:
+            if self.id is None:
+                self._create()
+        return self
+
+    def _create(self) -> None:
         self.service.need_session()
         model = self.model if self.assistant is None else self._model_of(self.assistant)
         asked = model or self.service.default_model().id
@@ -116,7 +133,6 @@ class Conversation:
                 self._leaf = newest_leaf(parse_conversation(superjson.loads(data["conversation"])))
             except (ProtocolError, ValueError):
                 self._leaf = None  # asked for when it is needed
-        return self
 
     def fetch_message_id(self) -> str:
         """Return the id of the message that the next one will hang from, as the server has it now.
@@ -523,9 +539,12 @@ class Conversation:
 
         Reference: DELETE {base}/api/v2/conversations/{id}
         """
+        self._delete(None)
+
+    def _delete(self, timeouts: Timeouts | None) -> None:
         if self.id is not None:
-            self.service.read(self.service.endpoints.delete(self.id))
-            self.id = self.title = self._leaf = None
+            self.service.read(evolve(self.service.endpoints.delete(self.id), timeouts=timeouts))
+            self.id = self.title = self._leaf = self._leaf_before = None
             self._sender.last = None
 
     def delete_message(self, message_id: str) -> None:
@@ -575,18 +594,24 @@ class Conversation:
 
     def _send(self, turn: Turn, data: dict[str, Any], parts: tuple[Part, ...], options: SendOptions) -> ChatStream:
         data = {**data, "generationId": turn.generation_id, **options.tools}
-        stream = self._sender.send(self, turn, data, parts, options, self._ended)
-        self._leaf = None  # the stream carries no ids: what comes next hangs from the answer, found when it is needed
+        try:
+            stream = self._sender.send(self, turn, data, parts, options, self._ended)
+        except TransportError:  # it may have arrived: the next message looks for its answer first
+            self._leaf_before, self._leaf, self._sender.last = self._leaf, None, turn
+            raise
+        # The stream carries no ids: what comes next hangs from the answer, which is found when it is needed.
+        self._leaf = self._leaf_before = None
         return stream
 
     def _ended(self, stream: ChatStream) -> None:
         self.title = stream.partial.title or self.title
-        self._sender.ended(stream)
-        if self.temporary:
-            try:
-                self.delete()
-            except HFClientError as error:  # the answer is what was asked for; it must not be lost over this
-                _log.warning("the temporary conversation %s could not be deleted: %s", self.id, error.message)
+        try:
+            if self.temporary:
+                self._delete(_TIDYING)
+        except HFClientError as error:  # the answer is what was asked for; it must not be lost over this
+            _log.warning("the temporary conversation %s could not be deleted: %s", self.id, error.message)
+        finally:
+            self._sender.ended(stream)
 
     def _text_for(self, prompt: Prompt) -> str:
         if self.id is not None:
@@ -643,7 +668,9 @@ class Conversation:
             return leaf
         last = self._sender.last
         answer = find_answer(tree.state, last) if last is not None else None
-        return answer.id if answer is not None else tree.newest_leaf()
+        if answer is not None:
+            return answer.id
+        return self._leaf_before if self._leaf_before in tree else tree.newest_leaf()
 
     def _message_for(self, tree: MessageTree, message_id: str | None, role: str) -> Message:
         path = tree.path(message_id if message_id is not None else self._leaf_in(tree, self._leaf))

@@ -10,7 +10,7 @@ Reference: docs/protocol/huggingchat ("resume"); chat-ui src/routes/conversation
 
 from __future__ import annotations
 
-import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from typing import Any
 from hfclient.chat.messages import find_answer
 from hfclient.chat.service import ChatService, shorter
 from hfclient.chat.turn import Turn
-from hfclient.chat.updates import UpdateDecoder
+from hfclient.chat.updates import UpdateDecoder, decode_update
 from hfclient.errors import (
     Cancelled,
     ConnectError,
@@ -32,13 +32,15 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent
-from hfclient.frames import SSEParser, excerpt
+from hfclient.frames import SSEParser
 from hfclient.surrogates import skip_utf16, utf16_length
 from hfclient.transport import Deadline, Response, Timeouts
+from hfclient.transport.base import Headers
 from hfclient.types import Message
 
 __all__ = ["LogReader"]
 
+_log = logging.getLogger("hfclient")
 _FAILURES = 6  # reconnections in a row that bring nothing new; with their pauses some 12 s
 _LONGEST_PAUSE = 4.0
 _POLL = 1.0  # seconds between looks at the conversation of a server without the log
@@ -77,12 +79,14 @@ class LogReader:
         self._cancelled = cancelled
         self._last = 0  # number of the last event read from the log
         self._skip_units = 0
+        self._skip_thoughts = 0
         self._skip_others = 0
-        self._end: str | None = None
+        self._ended = False
 
     def start_after(self, decoder: UpdateDecoder) -> None:
         """Skip what *decoder* has taken so far when the log is read."""
         self._skip_units = decoder.text_units
+        self._skip_thoughts = decoder.thought_units
         self._skip_others = decoder.others
 
     def open(self) -> Response:
@@ -100,6 +104,11 @@ class LogReader:
         self._use(response)
         return response
 
+    def nothing(self) -> Response:
+        """Return what :meth:`open` would if the log broke off at once."""
+        request = self._service.endpoints.resume(self._turn.conversation_id, self._turn.generation_id, 0, None)
+        return Response(200, Headers([]), _NoBody(), method="GET", url=request.url, deadline=Deadline(self._timeouts))
+
     def blocks(self, first: Response | None = None) -> Iterator[list[AnyEvent]]:
         """Yield the events that the decoder has not had, by the block, until the run is over.
 
@@ -109,30 +118,35 @@ class LogReader:
         """
         try:
             yield from self._follow(first)
-        except (NotFoundError, NotAChatServer):
+        except (NotFoundError, ProtocolError, ServerError) as error:
+            _log.info("conversation %s: no log (%s), asking for the message", self._turn.conversation_id, error.message)
             yield from self._ask_for_message()
             return
-        if events := self._decoder.finish():
+        decoder = self._decoder
+        # Forgotten, or its server died, or nothing is left of it but its last frame (after 24 hours).
+        if not decoder.ended and decoder.error is None:
+            yield from self._ask_for_message()
+            return
+        if events := decoder.finish():
             yield events
-        if self._end in ("gone", "interrupted") and not self._decoder.ended and self._decoder.error is None:
-            yield from self._ask_for_message()
-            return
-        if self._end != "completed" or self._decoder.error is not None:
-            self._decoder.check_end()
+        decoder.check_end()
 
     def _follow(self, response: Response | None) -> Iterator[list[AnyEvent]]:
         failures = 0
-        while self._end is None:
+        while not self._ended:
             before = self._last
             try:
                 yield from self._read(response if response is not None else self.open())
                 trouble: HFClientError = StreamInterrupted("the event log ended without its last frame")
+            except NotAChatServer:  # its page for an unknown path: this server keeps no log
+                raise
             except (ConnectError, ServerError, TransportTimeout, ProtocolError) as error:
+                self._deadline.check_total()
                 if isinstance(error, TransportTimeout) and error.deadline in ("total", "first_token"):
                     raise
                 trouble = error
             response = None
-            if self._end is None:
+            if not self._ended:
                 failures = 0 if self._last > before else failures + 1
                 if failures >= _FAILURES:
                     raise trouble
@@ -140,84 +154,118 @@ class LogReader:
 
     def _read(self, response: Response) -> Iterator[list[AnyEvent]]:
         parser = SSEParser()
-        content_came = self._decoder.text_units > 0
         try:
             for data in response.chunks():
                 events: list[AnyEvent] = []
-                for frame in parser.feed(data):
-                    if frame.event == "end":
-                        self._end = str(_json(frame.data).get("status"))
-                    elif frame.event == "update":
-                        self._take(frame.id, _json(frame.data), events)
-                if events:
-                    if not content_came and self._decoder.text_units > 0:
-                        content_came = True
-                        response.deadline.content_came()
+                broken: ProtocolError | None = None
+                try:
+                    for frame in parser.feed(data):
+                        if frame.event == "end":
+                            self._ended = True
+                        elif frame.event == "update":
+                            self._take(frame.id, decode_update(frame.data), events)
+                except ProtocolError as error:
+                    broken = error
+                if events:  # what came before a frame that cannot be read counts as taken, so it must get out
                     yield events
-                if self._end is not None:
+                if broken is not None:
+                    raise broken
+                if self._ended:
                     return
         finally:
             response.close()
 
-    def _take(self, frame_id: str | None, update: dict[str, Any], events: list[AnyEvent]) -> None:
-        number = int(frame_id) if frame_id and frame_id.isdigit() else self._last + 1
+    def _take(self, frame_id: str | None, update: Any, events: list[AnyEvent]) -> None:
+        number = int(frame_id) if frame_id and frame_id.isdecimal() else self._last + 1
         if number <= self._last:
             return
         self._last = number
-        token = update.get("token")
-        if update.get("type") == "stream" and isinstance(token, str):
-            if self._skip_units:
-                skipped = min(self._skip_units, utf16_length(token))
-                self._skip_units -= skipped
-                token = skip_utf16(token, skipped)
-            if token:
-                self._decoder.add({**update, "token": token}, events)
-        elif self._skip_others:
-            self._skip_others -= 1
-        else:
-            self._decoder.add(update, events)
-
-    def _pause(self, seconds: float) -> None:
-        remaining = self._deadline.remaining()
-        if remaining is not None and remaining <= seconds:
-            raise self._deadline.expired()
-        if self._cancelled.wait(seconds):
-            raise Cancelled("the answer was cancelled while its connection was being mended")
-
-    # Servers without a log, and runs that it has forgotten
-
-    def _ask_for_message(self) -> Iterator[list[AnyEvent]]:
-        patience = self._timeouts.first_token
-        seen: str | None = None
-        changed = time.monotonic()
-        while True:
-            message = self._find()
-            content = str(message.raw.get("content") or "")
-            if message.finished:
-                break
-            if content != seen:
-                seen, changed = content, time.monotonic()
-            if patience is not None and time.monotonic() - changed > patience:
-                raise StreamInterrupted("the server has the answer's beginning only, and writes no more of it")
-            self._pause(_POLL)
-        events: list[AnyEvent] = []
-        for update in message.raw.get("updates") or ():
-            # Everything but the text is in the stored updates as it was; of the text they only hold the lengths.
-            if isinstance(update, dict) and update.get("type") not in ("stream", "finalAnswer"):
+        match update:
+            case {"type": "stream", "token": str(token)}:
+                token, self._skip_units = _without(token.replace("\0", ""), self._skip_units)
+            case {"type": "reasoning", "subtype": "stream", "token": str(token)}:
+                token, self._skip_thoughts = _without(token, self._skip_thoughts)
+            case _:
                 if self._skip_others:
                     self._skip_others -= 1
                 else:
                     self._decoder.add(update, events)
-        skip = self._decoder.text_units
-        if utf16_length(content) > skip:
-            self._decoder.add({"type": "stream", "token": skip_utf16(content, skip)}, events)
-        if not self._decoder.ended and self._decoder.error is None:
-            self._decoder.add({"type": "finalAnswer", "text": content, "interrupted": message.interrupted}, events)
-        events += self._decoder.finish()
+                return
+        if token:
+            self._decoder.add({**update, "token": token}, events)
+
+    def _pause(self, seconds: float) -> None:
+        remaining = self._deadline.remaining()
+        if self._cancelled.wait(seconds if remaining is None else min(seconds, remaining)):
+            raise Cancelled("the answer was cancelled while its connection was being mended")
+        self._deadline.check_total()
+
+    # Servers without a log, and runs that it has forgotten
+
+    def _ask_for_message(self) -> Iterator[list[AnyEvent]]:
+        events = self._tell(self._finished_message())
         if events:
             yield events
         if self._decoder.error is not None:
             self._decoder.check_end()
+
+    def _finished_message(self) -> Message:
+        """Return the answer as it is stored, once it is complete."""
+        patience = self._timeouts.first_token
+        seen: str | None = None
+        changed = time.monotonic()
+        failures = 0
+        while True:
+            try:
+                message = self._find()
+                failures = 0
+            except (ConnectError, ServerError) as error:
+                failures += 1
+                if failures >= _FAILURES:
+                    raise
+                _log.info("conversation %s cannot be read: %s", self._turn.conversation_id, error.message)
+            else:
+                if message.finished:
+                    return message
+                content = str(message.raw.get("content") or "")
+                if content != seen:
+                    seen, changed = content, time.monotonic()
+                if patience is not None and time.monotonic() - changed > patience:
+                    raise StreamInterrupted("the server has the answer's beginning only, and writes no more of it")
+            self._pause(_POLL)
+
+    def _tell(self, message: Message) -> list[AnyEvent]:
+        """Return what *message* says that the decoder has not had, in the order of the stream as far as it is known.
+
+        Everything but the text is in the stored updates as it was; of the text they only hold the lengths, if anything.
+        """
+        decoder = self._decoder
+        events: list[AnyEvent] = []
+        content = str(message.raw.get("content") or "")
+        skip = decoder.others - (1 if decoder.answered else 0)
+        updates = [update for update in message.raw.get("updates") or () if isinstance(update, dict)]
+        for update in updates:
+            if _is_end(update):
+                self._tell_text(message, content, events)
+            if update.get("type") == "stream" or (update.get("type") == "finalAnswer" and decoder.answered):
+                continue
+            if skip and update.get("type") != "finalAnswer":
+                skip -= 1
+                continue
+            decoder.add(update, events)
+        self._tell_text(message, content, events)
+        if not decoder.answered and decoder.error is None and (message.interrupted or not decoder.ended):
+            decoder.add({"type": "finalAnswer", "text": content, "interrupted": message.interrupted}, events)
+        return events + decoder.finish()
+
+    def _tell_text(self, message: Message, content: str, events: list[AnyEvent]) -> None:
+        decoder = self._decoder
+        thoughts, _ = _without(str(message.raw.get("reasoning") or ""), decoder.thought_units)
+        if thoughts:
+            decoder.add({"type": "reasoning", "subtype": "stream", "token": thoughts}, events)
+        text, _ = _without(content, decoder.text_units)
+        if text and not decoder.answered:
+            decoder.add({"type": "stream", "token": text}, events)
 
     def _find(self) -> Message:
         message = find_answer(self._service.read_state(self._turn.conversation_id), self._turn)
@@ -226,9 +274,26 @@ class LogReader:
         return message
 
 
-def _json(data: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ProtocolError("the event log holds a frame that is not JSON", frame=excerpt(data)) from None
-    return value if isinstance(value, dict) else {"value": value}
+class _NoBody:
+    """The body of an answer that has none."""
+
+    def read_some(self) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
+    abort = close
+
+
+def _is_end(update: dict[str, Any]) -> bool:
+    kind = update.get("type")
+    return kind == "finalAnswer" or (kind == "status" and update.get("status") in ("finished", "error"))
+
+
+def _without(text: str, units: int) -> tuple[str, int]:
+    """Return *text* without its first *units* UTF-16 units, and how many of those are still to come."""
+    if not units:
+        return text, 0
+    skipped = min(units, utf16_length(text))
+    return skip_utf16(text, skipped), units - skipped

@@ -30,6 +30,8 @@ from hfclient.errors import (
     ConversationBusy,
     HFClientError,
     InvalidInputError,
+    NotAChatServer,
+    NotFoundError,
     StreamInterrupted,
     TransportTimeout,
 )
@@ -180,17 +182,20 @@ class Sender:
     ) -> tuple[Response, bool]:
         """Return the answer and whether it is the live one, rather than the log of a run that was found by its id."""
         request = self._service.endpoints.send(turn.conversation_id, data, parts, timeouts)
-        try:
-            response = self._service.send(request)
-        except (ConnectError, TransportTimeout) as error:
-            if not error.sent:
-                raise
-            if isinstance(error, TransportTimeout) and error.deadline == "total":
-                raise self._unknown_fate(turn, error) from error
-            found = self._look_for(turn, timeouts, error)
-            if found is not None:
-                return found, False
-            response = self._service.send(request)
+        for last_try in (False, True):
+            try:
+                response = self._service.send(request)
+                break
+            except (ConnectError, TransportTimeout) as error:
+                if not error.sent or (isinstance(error, TransportTimeout) and error.deadline == "total"):
+                    raise
+                found = self._look_for(turn, timeouts, error)
+                if found is not None:
+                    return found, False
+                if isinstance(error, TransportTimeout):  # a server that is slow may store the message yet
+                    raise
+                if last_try:
+                    raise self._unknown_fate(turn, error) from error
         if response.content_type == "text/html":
             response.close()
             raise not_a_chat_server(request.url)
@@ -204,7 +209,7 @@ class Sender:
             try:
                 trouble = None
                 if find_answer(self._service.read_state(turn.conversation_id), turn) is not None:
-                    return self._log(turn, timeouts).open()
+                    return self._open_log(turn, timeouts)
             except ConnectError as again:
                 trouble = again
             except HFClientError as other:
@@ -212,6 +217,13 @@ class Sender:
         if trouble is not None:
             raise self._unknown_fate(turn, error) from error
         return None
+
+    def _open_log(self, turn: Turn, timeouts: Timeouts) -> Response:
+        log = self._log(turn, timeouts)
+        try:
+            return log.open()
+        except (NotFoundError, NotAChatServer):
+            return log.nothing()  # a server without logs: the reader will find that out and ask for the message
 
     def _log(self, turn: Turn, timeouts: Timeouts) -> LogReader:
         return LogReader(

@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from attrs import evolve
 
 from hfclient.chat.resume import LogReader
-from hfclient.chat.tools import Answer
+from hfclient.chat.tools import Answer, OnElicitation
 from hfclient.chat.turn import Turn
 from hfclient.chat.updates import UpdateDecoder
 from hfclient.errors import (
     Cancelled,
+    ConflictError,
     ConnectError,
     GenerationError,
     HFClientError,
+    NotFoundError,
     StreamInterrupted,
     TransportTimeout,
 )
-from hfclient.events import AnyEvent, Elicitation, Token
+from hfclient.events import AnyEvent, Elicitation, ElicitationResolved, Reasoning, Token
 from hfclient.stream import Stream
 from hfclient.surrogates import utf16_length
 from hfclient.transport import Response, Timeouts
@@ -88,6 +90,7 @@ class ChatStream(Stream):
         self._cancelled = threading.Event()
         self._released = False
         self._stopped = False
+        self._told_its_end = False
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
         on_elicitation = self._options.on_elicitation
@@ -98,14 +101,21 @@ class ChatStream(Stream):
             parked: Elicitation | None = None
             for events in self._run_blocks():
                 yield events
+                settled = {event.elicitation_id for event in events if type(event) is ElicitationResolved}
                 for event in events:
-                    if type(event) is Elicitation and self._sender.answer(
-                        self._turn, event.elicitation_id, Answer.of(on_elicitation(event))
-                    ):
-                        parked = event
+                    if type(event) is Elicitation and event.elicitation_id not in settled:
+                        parked = event if self._answer(event, on_elicitation) else parked
             if parked is None:
                 return
             self._go_on(parked)
+
+    def _answer(self, question: Elicitation, on_elicitation: OnElicitation) -> bool:
+        answer = Answer.of(on_elicitation(question))
+        try:
+            return self._sender.answer(self._turn, question.elicitation_id, answer)
+        except (ConflictError, NotFoundError) as error:  # somebody was quicker, or the log tells of one long settled
+            _log.info("the question %s needs no answer: %s", question.elicitation_id, error.message)
+            return False
 
     def _go_on(self, question: Elicitation) -> None:
         """Start the run that goes on after the answer to a question that had ended the one before."""
@@ -113,6 +123,7 @@ class ChatStream(Stream):
         self._turn, data = self._sender.parked_turn(self._turn.conversation_id, question.elicitation_id)
         data.update(self._options.tools)
         response, self._live = self._sender.post(self._turn, data, (), self._options.timeouts)
+        self._waiting, self._told_its_end = True, False
         self._sender.last = self._turn
         self.generation_id = self._turn.generation_id
         self._fields["generation_id"] = self.generation_id
@@ -131,7 +142,12 @@ class ChatStream(Stream):
             cancelled=self._cancelled,
         )
         if not self._live:
-            yield from log.blocks(self._response)
+            try:
+                yield from log.blocks(self._response)
+            except (GenerationError, StreamInterrupted, Cancelled, TransportTimeout):
+                raise
+            except HFClientError as error:
+                raise self._interrupted(f"the answer's log cannot be read: {error.message}") from error
             return
         try:
             for data in self._response.chunks():
@@ -140,6 +156,7 @@ class ChatStream(Stream):
             if events := self._updates.end_of_body():
                 yield events
             if self._updates.complete or self._stopped:  # servers up to 0.10 end a stopped answer without a word
+                self._told_its_end = True
                 yield from self._finish()
                 return
             trouble = StreamInterrupted("the answer ended before the server said that it was complete")
@@ -150,6 +167,9 @@ class ChatStream(Stream):
             if error.deadline != "idle":
                 raise
             trouble = error  # keep-alives stopped: the connection is dead, the run need not be
+        if self._updates.finished:  # nothing comes after that
+            yield from self._finish()
+            return
         yield from self._mend(trouble, log)
 
     def _finish(self) -> Iterator[list[AnyEvent]]:
@@ -160,6 +180,8 @@ class ChatStream(Stream):
 
     def _mend(self, trouble: HFClientError, log: LogReader) -> Iterator[list[AnyEvent]]:
         """Go on after *trouble* where the stream broke; raise it if that does not work."""
+        if self._state != "reading":
+            raise trouble
         _log.info("conversation %s: %s; going on through the log", self._turn.conversation_id, trouble.message)
         self._response.close()
         self._updates.drop_line()
@@ -174,12 +196,13 @@ class ChatStream(Stream):
                 return
             if isinstance(error, TransportTimeout) and error.deadline == "total":
                 raise
-            raise self._interrupted(trouble, error) from trouble
+            what = f"{trouble.message}; it could not be picked up again ({error.message})"
+            raise self._interrupted(what) from trouble
 
-    def _interrupted(self, trouble: HFClientError, error: HFClientError) -> StreamInterrupted:
+    def _interrupted(self, what: str) -> StreamInterrupted:
         return StreamInterrupted(
-            f"{trouble.message}; it could not be picked up again ({error.message}). The answer may be complete on the "
-            f"server: client.conversation({self._turn.conversation_id!r}).attach({self._turn.generation_id!r})",
+            f"{what}. The answer may be complete on the server: "
+            f"client.conversation({self._turn.conversation_id!r}).attach({self._turn.generation_id!r})",
             conversation_id=self._turn.conversation_id,
             generation_id=self._turn.generation_id,
             method="POST",
@@ -194,6 +217,9 @@ class ChatStream(Stream):
 
     def _use(self, response: Response) -> None:
         self._response = response
+        if not self._waiting:  # what came before counts: from now on silence alone is bounded
+            response.deadline.content_came()
+            response.deadline.bytes_came()
         if self._cancelled.is_set():
             response.abort()
 
@@ -202,17 +228,23 @@ class ChatStream(Stream):
             error.conversation_id = self._turn.conversation_id
             error.generation_id = self._turn.generation_id
         super()._fail(error)
+        if isinstance(error, TransportTimeout) and self._options.on_close == "stop" and not self._updates.complete:
+            self._stopped = True  # nobody waits for the rest
+            self._stop_in_background()
 
     # Ending
 
     def stop(self) -> None:
         """Stop the generation on the server and keep reading: the answer then ends early. From any thread.
 
+        Does nothing once the answer is complete: a stop without a run would hit the next one.
+
         Raises:
             TransportError, APIStatusError: The server could not be told.
         """
-        self._stopped = True
-        self._send_stop()
+        if self._state in ("open", "reading") and not self._updates.complete:
+            self._stopped = True
+            self._send_stop()
 
     def close(self) -> None:
         """Leave the stream now: stop the generation (or detach from it) and free the connection; idempotent.
@@ -220,13 +252,8 @@ class ChatStream(Stream):
         A server that still speaks is given up to two seconds to say how the answer ended; a silent one is left in less
         than half a second. Never raises over an error that is already on its way.
         """
-        if self._reader not in (None, threading.get_ident()):
-            self.cancel()
+        if not self._begin_closing():
             return
-        with self._closing:
-            if self._state in ("done", "failed", "closed"):
-                return
-            self._state = "closed"
         try:
             if self._options.on_close == "stop" and not self._updates.complete:
                 self._stop_and_wait()
@@ -237,26 +264,35 @@ class ChatStream(Stream):
         """Stop the reader, from any thread: its loop raises `Cancelled`, and the generation is stopped like by `close`."""
         self._cancelled.set()
         self._response.abort()
-        if self._reader is None:
+        if not self._pulling:
             self.close()
+            self._closed_by = None  # also a loop of this thread's is told
         elif self._options.on_close == "stop":
-            threading.Thread(target=self._try_stop, name="hfclient-stop", daemon=True).start()
+            self._stopped = True
+            self._stop_in_background()
 
     def _stop_and_wait(self) -> None:
         self._stopped = True
-        told = threading.Thread(target=self._try_stop, name="hfclient-stop", daemon=True)
         started = time.monotonic()
-        told.start()
+        told = self._stop_in_background()
         self._response.deadline.wind_down(idle=_SILENCE, total=_STOP_BUDGET)
         try:
-            if self._live:
+            # Another thread's loop may be about to go on: a body has one reader.
+            if self._live and self._reader in (None, threading.get_ident()):
                 for data in self._response.chunks():
                     self._transcript.add(self._updates.feed(data))
                     if self._updates.ended:
                         break
+                else:
+                    self._told_its_end = True
         except Exception as error:  # noqa: BLE001 (interrupted in mid-read, the response may be in any state)
             _log.debug("reading on after a stop: %s", type(error).__name__)
         told.join(max(0.0, started + _SILENCE - time.monotonic()))
+
+    def _stop_in_background(self) -> threading.Thread:
+        told = threading.Thread(target=self._try_stop, name="hfclient-stop", daemon=True)
+        told.start()
+        return told
 
     def _try_stop(self) -> None:
         try:
@@ -266,20 +302,23 @@ class ChatStream(Stream):
 
     def _send_stop(self) -> None:
         service = self.conversation.service
-        seen = self._updates.text_units - sum(
-            utf16_length(event.text) for event in self._undelivered() if type(event) is Token
-        )
+        # Of `reasoning` updates nothing is in the text that the server cuts back; servers that know where to cut send none.
+        kinds = (Token,) if self._updates.thought_units else (Token, Reasoning)
+        unseen = sum(utf16_length(event.text) for event in self._undelivered() if isinstance(event, kinds))
+        seen = self._updates.text_units - self._updates.held_units - unseen
         timeouts = Timeouts(connect=_STOP_BUDGET / 2, idle=_STOP_BUDGET, total=_STOP_BUDGET)
         request = service.endpoints.stop(self._turn.conversation_id, self.generation_id or "", seen, timeouts)
         service.send(request).close()
 
     def _release(self) -> None:
         super()._release()
-        if not self._released:
-            self._released = True
+        with self._closing:
+            first, self._released = not self._released, True
+        if first:
             self._ended_with(self)
 
     @property
     def stop_unconfirmed(self) -> bool:
         """Whether a stop was asked for without a sign that it ended this run: it may then hit the next one."""
-        return self._stopped and not self._updates.ended
+        final = self._transcript.final
+        return self._stopped and not (final.interrupted if final is not None else self._told_its_end)

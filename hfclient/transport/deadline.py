@@ -94,6 +94,12 @@ class Deadline:
         """Return what is left of ``total``, never below zero; None if it is unlimited."""
         return None if self._total_at is None else max(0.0, self._total_at - time.monotonic())
 
+    def check_total(self) -> None:
+        """Raise `TransportTimeout` if ``total`` has passed: for waits that are none of a transport's."""
+        if self.remaining() == 0.0:
+            self._cause = "total"
+            raise self.expired()
+
     def _least(self, cause: str, wait: float | None) -> float | None:
         if self._content_at is not None or self._total_at is not None:
             now = time.monotonic()

@@ -1,0 +1,63 @@
+"""Text in UTF-16 units, and characters that come in halves."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfclient.surrogates import SurrogateJoiner, mend_all, mend_surrogates, skip_utf16, utf16_length
+
+any_text = st.text(st.one_of(st.characters(), st.sampled_from("\ud83d\ude00\ud800\udfff")), max_size=12)
+
+
+def units(text: str) -> list[bytes]:
+    data = text.encode("utf-16-le", "surrogatepass")
+    return [data[i : i + 2] for i in range(0, len(data), 2)]
+
+
+@given(any_text)
+def test_length(text: str) -> None:
+    """Characters beyond the basic plane count two, halves one."""
+    assert utf16_length(text) == len(units(text))
+
+
+@given(any_text, st.integers(0, 30))
+def test_skip(text: str, count: int) -> None:
+    """What is left after skipping are the units from there on, be it in mid-character."""
+    assert units(skip_utf16(text, count)) == units(text)[count:]
+
+
+@given(any_text)
+def test_mended_text_can_be_encoded(text: str) -> None:
+    """Mending joins what fits together, replaces what does not, and leaves whole text alone."""
+    mended = mend_surrogates(text)
+    mended.encode()
+    assert mended == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") or text.startswith("\ufeff")
+    assert mend_surrogates(mended) == mended
+
+
+@given(st.lists(any_text, max_size=6))
+def test_joining_pieces_is_mending_the_whole(pieces: list[str]) -> None:
+    """However a text is cut, even within characters, the pieces that come out make the mended text."""
+    joiner = SurrogateJoiner()
+    out = [joiner.feed(piece) for piece in pieces]
+    for piece in out:
+        piece.encode()
+    assert "".join(out) + joiner.finish() == mend_surrogates("".join(pieces))
+
+
+@pytest.mark.parametrize("cut", range(5))
+def test_a_cut_between_units(cut: int) -> None:
+    """A text cut at any of its units is whole again afterwards."""
+    text = "a\U0001f600b"
+    data = text.encode("utf-16-le")
+    joiner = SurrogateJoiner()
+    halves = [part.decode("utf-16-le", "surrogatepass") for part in (data[: 2 * cut], data[2 * cut :])]
+    assert "".join(map(joiner.feed, halves)) + joiner.finish() == text
+
+
+def test_mend_all() -> None:
+    """Texts are mended wherever they stand in a value, keys included; all else stays as it is."""
+    value = {"a\ud83d": ["\ude00", 1, None, True, {"b": "\ud83d\ude00"}], "c": 1.5}
+    assert mend_all(value) == {"a\ufffd": ["\ufffd", 1, None, True, {"b": "\U0001f600"}], "c": 1.5}

@@ -21,7 +21,9 @@ from hfclient.events import AnyEvent, Route
 from hfclient.frames import excerpt
 from hfclient.inference.catalogue import ServedModel, parse_models
 from hfclient.inference.chunks import ChunkDecoder
+from hfclient.inference.composed import ComposedCalls
 from hfclient.inference.endpoints import ROUTER_URL, chat_url, is_router, model_for_provider, models_url
+from hfclient.inference.functions import ToolLike, wire_tools
 from hfclient.inference.messages import Prompt, build_messages, normalised
 from hfclient.inference.stream import CompletionStream
 from hfclient.stream import Stream
@@ -31,7 +33,7 @@ from hfclient.transport.failures import safe_url
 __all__ = ["InferenceClient"]
 
 
-class InferenceClient:
+class InferenceClient(ComposedCalls):
     """Asks LLMs over the chat-completions protocol. Holds no connection of its own; threads may share it.
 
     Args:
@@ -84,11 +86,12 @@ class InferenceClient:
         seed: int | None = None,
         stop: str | Sequence[str] | None = None,
         response_format: Mapping[str, Any] | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: Sequence[ToolLike] | None = None,
         tool_choice: str | Mapping[str, Any] | None = None,
         parallel_tool_calls: bool | None = None,
         reasoning_effort: str | None = None,
         user: str | None = None,
+        keep_reasoning: bool = False,
         extra_body: Mapping[str, Any] | None = None,
         timeouts: Timeouts | None = None,
     ) -> Stream:
@@ -101,7 +104,8 @@ class InferenceClient:
         None are not sent.
 
         Args:
-            prompt: A question, or a list of messages (dicts with ``role`` and ``content``).
+            prompt: A question, or a list of messages: dicts with ``role`` and ``content``, `UserMessage` and the like, or
+                a `Reply`.
             model: Hub id such as ``"Qwen/Qwen3-8B"``, with a provider's suffix or without. None takes the first model
                 that a server other than the router offers.
             system_prompt: Put in front as a system message.
@@ -118,11 +122,13 @@ class InferenceClient:
             seed: For answers that can be repeated, where the server can.
             stop: Text, or up to four, at which the answer ends.
             response_format: Shape of the answer, such as ``{"type": "json_schema", ...}``.
-            tools: Functions that the model may call, as JSON schemas.
+            tools: What the model may call: functions, `Tool` objects, or JSON schemas as dicts. Calls come out as
+                `ToolCall` events; `run_tools` runs them, too.
             tool_choice: ``"auto"``, ``"none"``, ``"required"``, or a function's name.
             parallel_tool_calls: Whether several calls may come at once.
             reasoning_effort: ``"none"``, ``"minimal"``, ``"low"``, ``"medium"``, ``"high"`` or ``"xhigh"``; models differ.
             user: Your own name for the user behind the call.
+            keep_reasoning: Send the reasoning of earlier answers, which most servers refuse and a few want back.
             extra_body: Further fields for the root of the request; these override all others, and None removes one.
             timeouts: Deadlines of this call.
 
@@ -139,7 +145,7 @@ class InferenceClient:
 
         Reference: POST {base}/v1/chat/completions
         """
-        messages = build_messages(prompt, system_prompt)
+        messages = build_messages(prompt, system_prompt, keep_reasoning=keep_reasoning)
         self._need_credentials()
         model = model_for_provider(self._model(model), provider, self.base_url)
         fields = {
@@ -158,7 +164,7 @@ class InferenceClient:
             "seed": seed,
             "stop": stop,
             "response_format": response_format,
-            "tools": tools or None,
+            "tools": wire_tools(tools),
             "tool_choice": tool_choice,
             "parallel_tool_calls": parallel_tool_calls,
             "reasoning_effort": reasoning_effort,

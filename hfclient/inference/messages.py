@@ -11,21 +11,24 @@ from typing import Any, TypeAlias
 import msgspec
 
 from hfclient.errors import InvalidInputError
+from hfclient.inference.roles import as_mapping
 
 __all__ = ["Prompt", "build_messages", "normalised", "tool_choice_of"]
 
-Prompt: TypeAlias = "str | Sequence[Mapping[str, Any]]"
-"""A question, or a list of messages: dicts with ``role`` and ``content``."""
+Prompt: TypeAlias = "str | Sequence[Any]"
+"""A question, or a list of messages: dicts with ``role`` and ``content``, or the objects of `hfclient.inference.roles`."""
 
 _REASONING = ("reasoning", "reasoning_content", "reasoning_text", "reasoning_details")
 
 
-def build_messages(prompt: Prompt, system_prompt: str | None = None) -> list[dict[str, Any]]:
+def build_messages(
+    prompt: Prompt, system_prompt: str | None = None, *, keep_reasoning: bool = False
+) -> list[dict[str, Any]]:
     """Return the ``messages`` of a request.
 
-    In a list of messages the reasoning of earlier answers is left out (several servers refuse it), ``developer`` becomes
-    ``system`` (few templates know it), the arguments of tool calls become the text that the protocol wants, and an empty
-    system message or a last empty answer is dropped.
+    In a list of messages the reasoning of earlier answers is left out unless *keep_reasoning* (several servers refuse it,
+    some want it back), ``developer`` becomes ``system`` (few templates know it), the arguments of tool calls become the
+    text that the protocol wants, and an empty system message or a last empty answer is dropped.
 
         >>> build_messages("hi", "Be terse.")
         [{'role': 'system', 'content': 'Be terse.'}, {'role': 'user', 'content': 'hi'}]
@@ -38,7 +41,7 @@ def build_messages(prompt: Prompt, system_prompt: str | None = None) -> list[dic
             raise InvalidInputError("the prompt is empty")
         messages = [{"role": "user", "content": prompt}]
     elif isinstance(prompt, Iterable) and not isinstance(prompt, (bytes, Mapping)):
-        given = [_message(message, number) for number, message in enumerate(prompt)]
+        given = [_message(as_mapping(message), number, keep_reasoning) for number, message in enumerate(prompt)]
         if given and given[-1]["role"] == "assistant" and _is_empty(given[-1]):
             given.pop()
         messages = [message for message in given if message["role"] != "system" or not _is_empty(message)]
@@ -53,7 +56,7 @@ def build_messages(prompt: Prompt, system_prompt: str | None = None) -> list[dic
     return messages
 
 
-def _message(message: Any, number: int) -> dict[str, Any]:
+def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
     if not isinstance(message, Mapping):
         raise InvalidInputError(f"messages[{number}] is no dict with role and content, but {type(message).__name__}")
     fields = {key: value for key, value in message.items() if value is not None}
@@ -63,7 +66,7 @@ def _message(message: Any, number: int) -> dict[str, Any]:
     if role == "developer":
         fields["role"] = "system"
     if role == "assistant":
-        fields = {key: value for key, value in fields.items() if key not in _REASONING}
+        fields = {key: value for key, value in fields.items() if keep_reasoning or key not in _REASONING}
         if "tool_calls" in fields:
             fields["tool_calls"] = [_call(call) for call in fields["tool_calls"]]
     elif "content" not in fields:

@@ -1,0 +1,174 @@
+"""JSON that is still being written: what is certain of it so far."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Any
+
+from hfclient.inference.lenient import loads, scrub
+
+__all__ = ["NOTHING", "PartialJSON"]
+
+NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "NOTHING", "__bool__": lambda self: False})()
+"""What there is before anything has come (None would be JSON's null)."""
+
+_PLAIN = re.compile(r'[^"\\]*')
+_SCALAR = re.compile(r"[^\s,\]}\"{\[:]*")
+_OPENER = re.compile(r"[\[{]")
+_ESCAPES = {"u": 6}
+_CLOSERS = {"{": "}", "[": "]"}
+
+
+class PartialJSON:
+    """Reads one JSON object or array that comes in pieces; :meth:`value` is what is certain of it.
+
+        >>> partial = PartialJSON()
+        >>> partial.feed('Sure: {"name": "Ada", "born": 18')
+        >>> partial.value()
+        {'name': 'Ada'}
+
+    Text in front of the first ``{`` or ``[`` is skipped, and so is everything behind its end. A string is certain as far
+    as it has come; a number, a key, ``true`` and the like only when whole. What is not JSON ends the reading: the value
+    stays as it was.
+
+    Attributes:
+        complete: The end has come.
+        size: Characters read so far, from the first bracket on.
+    """
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self.complete = False
+        self.size = 0
+        self._pieces: list[str] = []
+        self._closers: list[str] = []
+        self._state = "start"  # start, value, first (value or end), key, first_key, colon, after, string, scalar, end
+        self._is_key = False
+        self._escape = ""  # an escape sequence that has begun
+        self._half = 0  # length of the escaped first half of a character that waits for its second
+        # What can be cut out and closed: everything up to `_safe`, with these brackets.
+        self._safe = 0
+        self._safe_closers = ""
+        self._progress = False  # a key or an item has come
+        self._last: Any = NOTHING
+
+    def feed(self, text: str) -> None:
+        """Take the next piece."""
+        while text and self._state != "end":
+            if self._state == "start":
+                found = _OPENER.search(text)
+                if found is None:
+                    return
+                text = text[found.start() :]
+                self._state = "value"
+            self._pieces.append(text)
+            place = 0
+            while place < len(text) and self._state != "end":
+                place = self._step(text, place)
+            self.size += place
+            if self._state == "end" and not self.complete and not self._progress:
+                text = text[place:]  # a bracket in the prose, as in "[sic]": the next one may be it
+                self._begin()
+            else:
+                text = ""
+
+    def _step(self, text: str, place: int) -> int:
+        """Read on at *place*; return where the next step begins."""
+        if self._state == "string":
+            return self._in_string(text, place)
+        if self._state == "scalar":
+            end = _end_of(_SCALAR, text, place)
+            if end < len(text):
+                self._progress = True
+                self._state = "after"
+                self._mark(end)
+            return end
+        char = text[place]
+        if char in " \t\r\n":
+            return place + 1
+        match self._state, char:
+            case ("value" | "first"), ("{" | "["):
+                self._closers.append(_CLOSERS[char])
+                self._state = "first_key" if char == "{" else "first"
+                self._mark(place + 1)
+            case ("value" | "first"), '"':
+                self._state, self._is_key = "string", False
+            case ("key" | "first_key"), '"':
+                self._state, self._is_key = "string", True
+            case ("first" | "after"), "]":
+                self._close(char, place)
+            case ("first_key" | "after"), "}":
+                self._close(char, place)
+            case "after", ",":
+                self._state = "key" if self._closers[-1] == "}" else "value"
+            case "colon", ":":
+                self._state = "value"
+            case ("value" | "first"), char if char in "-0123456789tfnNI":
+                self._state = "scalar"
+                return place
+            case _:
+                self._state = "end"  # that is no JSON
+        return place + 1
+
+    def _close(self, char: str, place: int) -> None:
+        if self._closers[-1] != char:
+            self._state = "end"
+            return
+        self._closers.pop()
+        self._mark(place + 1)
+        self._state = "after" if self._closers else "end"
+        self.complete = not self._closers
+
+    def _in_string(self, text: str, place: int) -> int:
+        if self._escape:
+            self._escape += text[place]
+            if len(self._escape) == _ESCAPES.get(self._escape[1], 2):
+                self._end_escape()
+            return place + 1
+        end = _end_of(_PLAIN, text, place)
+        if end > place:
+            self._half = 0
+        if end < len(text):
+            if text[end] == "\\":
+                self._escape = "\\"
+            else:
+                self._half = 0
+                self._progress = True
+                self._state = "colon" if self._is_key else "after"
+                if not self._is_key:
+                    self._mark(end + 1)
+            end += 1
+        return end
+
+    def _end_escape(self) -> None:
+        first_half = self._escape[2:4].lower() in ("d8", "d9", "da", "db") and self._escape[1] == "u"
+        self._half = len(self._escape) if first_half else 0
+        self._escape = ""
+
+    def _mark(self, place: int) -> None:
+        self._safe = self.size + place
+        self._safe_closers = "".join(reversed(self._closers))
+
+    def value(self) -> Any:
+        """Return what is certain so far, as a fresh value; `NOTHING` before the first bracket."""
+        text = "".join(self._pieces)
+        self._pieces[:] = [text]
+        if self._state == "string" and not self._is_key:
+            end = len(text) - len(self._escape) - self._half
+            whole = text[:end] + '"' + "".join(reversed(self._closers))
+        elif self._safe:
+            whole = text[: self._safe] + self._safe_closers
+        else:
+            return NOTHING
+        with contextlib.suppress(ValueError):  # such as 1.2.3: certain, but no JSON; what was there before still is
+            self._last = scrub(loads(whole.encode("utf-8", "surrogatepass")))
+        return self._last
+
+
+def _end_of(pattern: re.Pattern[str], text: str, place: int) -> int:
+    """Return where the characters end that *pattern* takes at *place*; it may take none."""
+    found = pattern.match(text, place)
+    return place if found is None else found.end()

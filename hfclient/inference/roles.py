@@ -1,0 +1,118 @@
+"""Messages as objects, for those who like them better than dicts; both may stand in one list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from attrs import define, field
+
+from hfclient.events import ToolCall
+from hfclient.types import Message, Reply
+
+__all__ = ["AssistantMessage", "SystemMessage", "ToolMessage", "UserMessage", "as_mapping"]
+
+
+@define
+class SystemMessage:
+    """What the model is told beforehand.
+
+    Attributes:
+        content: The text.
+    """
+
+    role: ClassVar[str] = "system"
+    content: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the message as a request has it."""
+        return {"role": self.role, "content": self.content}
+
+
+@define
+class UserMessage:
+    """What the user says.
+
+    Attributes:
+        content: A text, or a list of parts.
+        name: Tells several users apart, where the model can.
+    """
+
+    role: ClassVar[str] = "user"
+    content: str | Sequence[Any]
+    name: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the message as a request has it."""
+        named = {} if self.name is None else {"name": self.name}
+        return {"role": self.role, "content": self.content, **named}
+
+
+@define
+class AssistantMessage:
+    """What the model said.
+
+    Attributes:
+        content: Its text.
+        tool_calls: The calls that it made; each needs a `ToolMessage` after this message.
+        reasoning: Its reasoning; sent only with ``keep_reasoning=True``.
+    """
+
+    role: ClassVar[str] = "assistant"
+    content: str = ""
+    tool_calls: Sequence[ToolCall] = field(factory=tuple)
+    reasoning: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the message as a request has it."""
+        shown: dict[str, Any] = {"role": self.role}
+        if self.content or not self.tool_calls:
+            shown["content"] = self.content
+        if self.reasoning:
+            shown["reasoning_content"] = self.reasoning
+        if self.tool_calls:
+            shown["tool_calls"] = [_call(call) for call in self.tool_calls]
+        return shown
+
+
+@define
+class ToolMessage:
+    """What a tool answered.
+
+    Attributes:
+        content: The result, as text.
+        tool_call_id: The call that it answers: ``ToolCall.uuid``.
+    """
+
+    role: ClassVar[str] = "tool"
+    content: str
+    tool_call_id: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the message as a request has it."""
+        return {"role": self.role, "tool_call_id": self.tool_call_id, "content": self.content}
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    arguments = call.parameters if call.arguments is None else call.arguments
+    return {"id": call.uuid, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def as_mapping(message: Any) -> Any:
+    """Return the dict that *message* means; what is not known is returned as it is.
+
+    Besides the classes above that may be a `Reply`, a `Message` of HuggingChat, and the objects of other libraries that
+    have ``model_dump``. A reply brings the calls of tools that nobody has answered yet.
+    """
+    if isinstance(message, Mapping):
+        return message
+    if isinstance(message, (SystemMessage, UserMessage, AssistantMessage, ToolMessage)):
+        return message.to_dict()
+    if isinstance(message, Reply):
+        answered = {result.uuid for result in message.tool_results} | {error.uuid for error in message.tool_errors}
+        calls = [call for call in message.tool_calls if call.uuid not in answered]
+        return AssistantMessage(message.text, calls, message.reasoning).to_dict()
+    if isinstance(message, Message):
+        return {"role": message.role, "content": message.content}
+    dump = getattr(message, "model_dump", None)
+    return dump(exclude_none=True) if callable(dump) else message

@@ -1,0 +1,48 @@
+"""Calls that take several requests: they share one total deadline."""
+
+from __future__ import annotations
+
+import time
+
+from attrs import evolve
+
+from hfclient.errors import TransportTimeout
+from hfclient.transport import Timeouts
+
+__all__ = ["RoundClock"]
+
+
+class RoundClock:
+    """Deals out the deadlines of one call's requests: ``total`` is for all of them together, the others for each.
+
+    Args:
+        timeouts: Of the whole call. The clock starts now.
+    """
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._end = None if timeouts.total is None else time.monotonic() + timeouts.total
+
+    def remaining(self) -> float | None:
+        """Return the seconds left, never below zero; None if there is no end."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def next_timeouts(self) -> Timeouts:
+        """Return the deadlines of the next request.
+
+        Raises:
+            TransportTimeout: There is no time left for one.
+        """
+        left = self.remaining()
+        if left is None:
+            return self._timeouts
+        if left <= 0:
+            raise self.expired()
+        return evolve(self._timeouts, total=left)
+
+    def expired(self) -> TransportTimeout:
+        """Return the error for a call that took too long."""
+        seconds = self._timeouts.total or 0.0
+        return TransportTimeout(
+            f"no complete answer within {seconds:g} s (Timeouts.total)", deadline="total", seconds=seconds
+        )

@@ -1,0 +1,174 @@
+"""JSON schemas as values: pure functions that make one out of another. What a Python type means is told in `shapes`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+__all__ = ["can_be_strict", "map_schema", "standalone_schema", "strict_schema"]
+
+Schema = dict[str, Any]
+
+# Where a schema holds others: by name, in a list, or alone.
+_BY_NAME = ("properties", "patternProperties", "$defs")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_ALONE = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
+_DEFS = "#/$defs/"
+_MOST_EXPANSIONS = 500  # references followed before the rest stay references: types that fan out would grow without end
+
+
+def map_schema(schema: Any, change: Callable[[Schema], Schema]) -> Any:
+    """Return *schema* with *change* applied to it and to every schema in it, the inner ones first."""
+    if not isinstance(schema, dict):
+        return schema  # true and false are schemas, too
+    new = dict(schema)
+    for key in _BY_NAME:
+        if isinstance(new.get(key), dict):
+            new[key] = {name: map_schema(inner, change) for name, inner in new[key].items()}
+    for key in _LISTS:
+        if isinstance(new.get(key), list):
+            new[key] = [map_schema(inner, change) for inner in new[key]]
+    for key in _ALONE:
+        if isinstance(new.get(key), dict):
+            new[key] = map_schema(new[key], change)
+    return change(new)
+
+
+def _parts(schema: Any) -> Iterator[Schema]:
+    """Yield *schema* and every schema in it."""
+    found: list[Schema] = []
+    map_schema(schema, lambda part: found.append(part) or part)  # type: ignore[func-returns-value]
+    yield from found
+
+
+class _Expander:
+    """Puts definitions in the places that refer to them. What refers to itself stays a reference."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, str] = {}  # definitions that stay, by identity, with their names in the result
+        self.defs: Schema = {}
+        self._waiting: list[tuple[Schema, Any]] = []
+        self._count = 0
+
+    def expand(self, schema: Any, scope: dict[str, Any], around: frozenset[int]) -> Any:
+        if not isinstance(schema, dict):
+            return schema
+        if isinstance(schema.get("$defs"), dict):
+            # pydantic's schemas bring definitions of their own, wherever they are nested.
+            scope = dict(scope)
+            scope.update((name, (inner, scope)) for name, inner in schema["$defs"].items())
+            schema = {key: value for key, value in schema.items() if key != "$defs"}
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and reference.startswith(_DEFS):
+            name = reference.removeprefix(_DEFS).replace("~1", "/").replace("~0", "~")
+            if name in scope:
+                beside = {key: value for key, value in schema.items() if key != "$ref"}
+                return {**self._follow(name, scope, around), **self._inside(beside, scope, around)}
+        return self._inside(schema, scope, around)
+
+    def _inside(self, schema: Schema, scope: dict[str, Any], around: frozenset[int]) -> Schema:
+        new = dict(schema)
+        for key in ("properties", "patternProperties"):
+            if isinstance(new.get(key), dict):
+                new[key] = {name: self.expand(inner, scope, around) for name, inner in new[key].items()}
+        for key in _LISTS:
+            if isinstance(new.get(key), list):
+                new[key] = [self.expand(inner, scope, around) for inner in new[key]]
+        for key in _ALONE:
+            if key in new:
+                new[key] = self.expand(new[key], scope, around)
+        return new
+
+    def _follow(self, name: str, scope: dict[str, Any], around: frozenset[int]) -> Schema:
+        target, inner_scope = scope[name]
+        self._count += 1
+        if id(target) in around or self._count > _MOST_EXPANSIONS:
+            if id(target) not in self.kept:
+                unique = name
+                while unique in self.kept.values():
+                    unique += "_"
+                self.kept[id(target)] = unique
+                self._waiting.append((target, inner_scope))
+            return {"$ref": _DEFS + self.kept[id(target)]}
+        body: Schema = self.expand(target, inner_scope, around | {id(target)})
+        return body
+
+    def finish(self) -> Schema:
+        while self._waiting:
+            target, scope = self._waiting.pop()
+            self.defs[self.kept[id(target)]] = self.expand(target, scope, frozenset({id(target)}))
+        return self.defs
+
+
+def standalone_schema(schema: Schema) -> Schema:
+    """Return *schema* without references and titles: every definition stands where it is used.
+
+        >>> standalone_schema({"$ref": "#/$defs/P", "$defs": {"P": {"type": "object", "title": "P"}}})
+        {'type': 'object'}
+
+    Some servers do not follow references, text-generation-inference wants ``properties`` at the root, OpenAI takes no
+    reference there. Definitions that refer to themselves cannot be put in place and stay under ``$defs``.
+    """
+    expander = _Expander()
+    scope: dict[str, Any] = {}
+    scope.update((name, (inner, scope)) for name, inner in schema.get("$defs", {}).items())
+    root = expander.expand({key: value for key, value in schema.items() if key != "$defs"}, scope, frozenset())
+    if defs := expander.finish():
+        root = {**root, "$defs": defs}
+    result: Schema = map_schema(root, _tidy)
+    return result
+
+
+def _tidy(schema: Schema) -> Schema:
+    new = {key: value for key, value in schema.items() if key != "title"}
+    if isinstance(new.get("enum"), list) and "type" not in new:  # which several servers insist on
+        kinds = {type(value) for value in new["enum"]}
+        if kinds in ({str}, {int}):
+            new = {"type": "string" if kinds == {str} else "integer", **new}
+    return new
+
+
+def strict_schema(schema: Schema) -> Schema:
+    """Return *schema* as OpenAI's strict mode wants it.
+
+    Every property is required, no other is allowed, and what that mode does not know is said in other words: defaults
+    go (everything has to be given), ``oneOf`` becomes ``anyOf``, a tuple becomes a list of so many of any of its types.
+
+        >>> strict_schema({"type": "object", "properties": {"a": {"type": "integer", "default": 1}}})
+        {'type': 'object', 'properties': {'a': {'type': 'integer'}}, 'required': ['a'], 'additionalProperties': False}
+    """
+    result: Schema = map_schema(schema, _strict)
+    return result
+
+
+def _strict(schema: Schema) -> Schema:
+    new = {key: value for key, value in schema.items() if key not in ("default", "discriminator", "uniqueItems")}
+    if isinstance(new.get("properties"), dict) and new["properties"]:
+        new["required"] = list(new["properties"])
+        new["additionalProperties"] = False
+    if "oneOf" in new:
+        new["anyOf"] = [*new.get("anyOf", []), *new.pop("oneOf")]
+    if isinstance(new.get("prefixItems"), list):
+        parts: list[Any] = []
+        for part in new.pop("prefixItems"):
+            if part not in parts:
+                parts.append(part)
+        rest = new.get("items", False)
+        parts += [rest] if isinstance(rest, dict) and rest not in parts else []
+        new["items"] = parts[0] if len(parts) == 1 else {"anyOf": parts}
+    return new
+
+
+def can_be_strict(schema: Schema) -> bool:
+    """Tell whether *schema*, after :func:`strict_schema`, may be sent as ``"strict": true``.
+
+    An object whose keys are not known beforehand (a ``dict``) may not, nor a place for just anything.
+    """
+    for part in _parts(schema):
+        if not part.keys() - {"description", "$defs"}:
+            return False
+        if part.get("type") == "object" and part.get("additionalProperties") is not False:
+            return False
+        if "patternProperties" in part or "allOf" in part or "not" in part:
+            return False
+    return True

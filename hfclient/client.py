@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
-from hfclient.chat.messages import parse_user
+from hfclient.chat.login import Login
 from hfclient.chat.prompts import PromptLike
 from hfclient.chat.server import Server
 from hfclient.chat.settings import SettingsResource
 from hfclient.chat.stream import OnClose
 from hfclient.chat.tools import McpLike, OnElicitation
 from hfclient.chat.uploads import FileLike
-from hfclient.credentials import Credentials, find_cookies, find_token
+from hfclient.credentials import HUGGING_CHAT, CookiesLike, Credentials
 from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.inference import InferenceClient
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-HUGGING_CHAT = "https://huggingface.co/chat"
 HUB = "https://huggingface.co"
 ROUTER = "https://router.huggingface.co/v1"
 
@@ -39,10 +38,10 @@ TransportLike: TypeAlias = "Transport | str | None"
 class Client:
     """A session with HuggingChat (or any chat-ui) and with Hugging Face inference.
 
-    Making one sends nothing, opens nothing and reads at most one small file; a client at the top of a module is fine.
+    Making one sends nothing, opens nothing and reads at most two small files; a client at the top of a module is fine.
     Threads may share it, a forked child may go on with it, and it pickles as its configuration.
 
-        client = Client()                          # HF_TOKEN, HFCLIENT_COOKIE
+        client = Client()                          # HF_TOKEN, HFCLIENT_COOKIE, what "hfclient login" saved
         client = Client("http://localhost:3000")   # a self-hosted chat-ui, anonymous session
         client = Client.local()                    # the embedded server with a small real model
 
@@ -50,8 +49,9 @@ class Client:
         base_url: The chat server. None takes ``HFCLIENT_BASE_URL`` from the environment, or HuggingChat.
         token: A Hub token; None looks for ``HF_TOKEN`` and huggingface_hub's own file; ``""`` uses none. One that was
             found rather than given goes to Hugging Face's own sites only.
-        cookies: The chat server's cookies, as a mapping or as the text of a Cookie header; None looks for
-            ``HFCLIENT_COOKIE``.
+        cookies: The chat server's cookies: a mapping, the text of a Cookie header, the path of an export, a cookie jar,
+            ``"browser:firefox"``, ... (see `hfclient.credentials.parse_cookies`); None looks for ``HFCLIENT_COOKIE`` and
+            then for the login that ``hfclient login`` saved for this server; ``""`` uses none.
         transport: ``"requests"`` (the default), ``"curl_cffi"``, or an object with the methods of `Transport`.
         impersonate: A browser such as ``"chrome"`` for sites behind a bot check; selects curl_cffi (extra: impersonate).
         timeouts: Deadlines for every call that has none of its own.
@@ -65,7 +65,8 @@ class Client:
 
     Raises:
         InvalidInputError: A URL or an option cannot work.
-        CredentialsError: A token or cookie is malformed.
+        CredentialsError: A token or cookie is malformed, has expired or belongs to another site, or a file of them
+            cannot be read.
         MissingDependencyError: Impersonation was asked for and curl_cffi is not installed.
     """
 
@@ -74,7 +75,7 @@ class Client:
         base_url: str | None = None,
         *,
         token: str | None = None,
-        cookies: Mapping[str, str] | str | None = None,
+        cookies: CookiesLike | None = None,
         transport: TransportLike = None,
         impersonate: str | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 (immutable)
@@ -94,13 +95,8 @@ class Client:
                 raise InvalidInputError(
                     f"{name} in headers would go to every host; use token= or cookies=, which go where they belong"
                 )
-        found, explicit = find_token(token)
-        credentials = Credentials(
-            token=found,
-            explicit=explicit,
-            cookies=find_cookies(cookies),
-            chat_url=self.base_url,
-            token_urls=[self.inference_url, self.hub_url],
+        credentials = Credentials.find(
+            token=token, cookies=cookies, chat_url=self.base_url, token_urls=[self.inference_url, self.hub_url]
         )
         self._session = Session(
             _transport(transport, impersonate, proxy), credentials, timeouts=timeouts, retry=retry, headers=headers
@@ -131,7 +127,7 @@ class Client:
 
         server = LocalServer(upstream=upstream, database=database).start()
         try:
-            options = {"token": "", "inference_url": server.upstream_url, **options}
+            options = {"token": "", "cookies": "", "inference_url": server.upstream_url, **options}
             client = cls(server.url, **options)
         except BaseException:
             server.close()
@@ -241,9 +237,17 @@ class Client:
     def whoami(self) -> User | None:
         """Return who the chat server takes this client for; None for an anonymous session or a login that expired.
 
+        Raises:
+            AuthenticationError: The server does not accept the token.
+
         Reference: GET {base}/api/v2/user
         """
-        return parse_user(self._chat.read(self._chat.endpoints.user()))
+        return self._chat.identity.user()
+
+    @property
+    def login(self) -> Login:
+        """The login that this client was given: ``save`` it for other processes, or ``end`` it."""
+        return Login(self._chat)
 
     # The inference wing
 

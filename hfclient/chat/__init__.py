@@ -1,6 +1,7 @@
 """The chat wing: HuggingChat and every other chat-ui."""
 
 from hfclient.chat.conversation import Conversation
+from hfclient.chat.login import Login
 from hfclient.chat.resources import Conversations, Models
 from hfclient.chat.service import ChatService
 from hfclient.chat.stream import ChatStream
@@ -14,6 +15,7 @@ __all__ = [
     "ChatStream",
     "Conversation",
     "Conversations",
+    "Login",
     "McpServer",
     "MessageTree",
     "Models",

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
+from attrs import evolve
 
 from hfclient.chat.failures import refine
 from hfclient.credentials import origin_of
@@ -196,6 +197,9 @@ class Endpoints:
 
     def import_share(self, share_id: str) -> Request:
         return self._write("POST", "/api/v2/conversations/import-share", {"shareId": share_id})
+
+    def logout(self) -> Request:
+        return evolve(self._write("POST", "/logout"), refine=None)  # a redirect is what success looks like
 
     def write_settings(self, data: dict[str, Any]) -> Request:
         return self._write("POST", "/api/v2/user/settings", data)

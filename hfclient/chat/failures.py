@@ -24,11 +24,11 @@ from hfclient.errors import (
     ServerError,
 )
 
-__all__ = ["HOW_TO_LOG_IN", "is_missing_route", "not_a_chat_server", "refine"]
+__all__ = ["HOW_TO_LOG_IN", "is_missing_route", "not_a_chat_server", "refine", "restated"]
 
 HOW_TO_LOG_IN = (
-    "chatting needs the session cookies of a logged-in browser: open the site, log in, copy the cookies "
-    "'hf-chat' and 'token' from the browser's storage, and pass Client(cookies={\"hf-chat\": ..., \"token\": ...}) "
+    'run "hfclient login" (with --url for a server other than HuggingChat), or copy the cookies of a browser that is '
+    "logged in, 'hf-chat' and on HuggingChat 'token' too, and pass Client(cookies={\"hf-chat\": ..., \"token\": ...}) "
     'or set HFCLIENT_COOKIE to "hf-chat=...; token=..."'
 )
 
@@ -58,22 +58,22 @@ def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServ
 def refine(error: APIStatusError) -> HFClientError:
     """Return the error that says what *error* means on a chat-ui; *error* itself where there is nothing to add."""
     text = error.message
-    if 300 <= error.status < 400 and "https:" not in text:
-        return _as(AuthenticationError, error, f"this server wants a login: {HOW_TO_LOG_IN}")
+    if 300 <= error.status < 400 and not text.startswith("the server wants https"):
+        return restated(AuthenticationError, error, f"this server wants a login: {HOW_TO_LOG_IN}")
     if error.status == 401:
-        return _as(AuthenticationError, error, f"{text.rstrip('.')}: {HOW_TO_LOG_IN}")
+        return restated(AuthenticationError, error, f"{text.rstrip('.')}: {HOW_TO_LOG_IN}")
     if error.status == 410:
-        return _as(ModelGone, error, f"{text}; move the conversation to another one with set_model()")
+        return restated(ModelGone, error, f"{text}; move the conversation to another one with set_model()")
     if error.status == 413:
-        return _as(RequestTooLargeError, error, f"{text} (10 MB a file, and the server limits the sum of all)")
+        return restated(RequestTooLargeError, error, f"{text} (10 MB a file, and the server limits the sum of all)")
     if error.status == 429:
         return _limit(error)
     body = (error.body or "").lstrip()
     if (error.status, body) == (404, _NO_ROUTE) or (error.status == 500 and _NO_PAGE.fullmatch(text)):
-        return _as(NotFoundError, error, "this server is too old for that: it does not know the path")
+        return restated(NotFoundError, error, "this server is too old for that: it does not know the path")
     if error.status == 500 and not body.startswith(("{", "<")):
         cls = next((cls for pattern, cls in _TEXTS if pattern.fullmatch(text)), None)
-        return error if cls is None else _as(cls, error, text)
+        return error if cls is None else restated(cls, error, text)
     # A chat-ui says why in JSON; a page, or a bare "Not Found", comes from something else (or from a wrong base path).
     if error.status in (404, 405, 501) and not body.startswith("{") and type(error) in _PLAIN:
         return not_a_chat_server(error.url, body[:200] or None)
@@ -95,21 +95,22 @@ def is_missing_route(error: HFClientError) -> bool:
 
 def _limit(error: APIStatusError) -> APIStatusError:
     if "maximum number of conversations" in error.message:
-        limit = _as(ConversationLimit, error, error.message)
+        limit = restated(ConversationLimit, error, error.message)
         limit.scope = "conversations"
         return limit
     if "Start a new one" in error.message:
-        limit = _as(ConversationLimit, error, error.message)
+        limit = restated(ConversationLimit, error, error.message)
         limit.scope = "conversation_length"
         return limit
-    rate = _as(RateLimitError, error, error.message)
+    rate = restated(RateLimitError, error, error.message)
     if "too many messages" in error.message:
         rate.scope = "messages_per_minute"
         rate.retry_after = rate.retry_after or 60.0  # a sliding minute that each further try prolongs
     return rate
 
 
-def _as(cls: type[_E], error: APIStatusError, message: str) -> _E:
+def restated(cls: type[_E], error: APIStatusError, message: str) -> _E:
+    """Return *error* as another class with another message, all else as it was."""
     return cls(
         message,
         status=error.status,

@@ -20,6 +20,7 @@ from attrs import evolve
 from hfclient.chat.devalue import NodeError, parse_page
 from hfclient.chat.endpoints import Endpoints
 from hfclient.chat.failures import HOW_TO_LOG_IN, is_missing_route
+from hfclient.chat.identity import Identity
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -29,7 +30,7 @@ from hfclient.errors import (
     ProtocolError,
     ServerError,
 )
-from hfclient.transport import Request, Session
+from hfclient.transport import Request
 
 __all__ = ["OlderServer"]
 
@@ -48,12 +49,12 @@ class OlderServer:
     """Answers requests of the v2 API by other means.
 
     Args:
-        session: The way to the network.
+        identity: The way to the server.
         endpoints: The server's paths.
     """
 
-    def __init__(self, session: Session, endpoints: Endpoints) -> None:
-        self._session = session
+    def __init__(self, identity: Identity, endpoints: Endpoints) -> None:
+        self._identity = identity
         self._endpoints = endpoints
 
     def read(self, request: Request) -> Any:
@@ -157,7 +158,7 @@ class OlderServer:
     # Inside
 
     def _send(self, request: Request, *, empty: bool = False) -> Any:
-        response = self._session.send(request)
+        response = self._identity.send(request)
         if not empty:
             return response.json()
         body = response.read()
@@ -169,7 +170,7 @@ class OlderServer:
         return self._node(self._endpoints.layout_data(), 0)
 
     def _node(self, request: Request, index: int) -> dict[str, Any]:
-        page = parse_page(self._session.send(request).read())
+        page = parse_page(self._identity.send(request).read())
         if page.redirect is not None:
             raise AuthenticationError(
                 f"this server wants a login: {HOW_TO_LOG_IN}", status=302, method=request.method, url=request.url

@@ -14,6 +14,7 @@ from hfclient.chat import superjson
 from hfclient.chat.endpoints import Endpoints
 from hfclient.chat.failures import HOW_TO_LOG_IN, is_missing_route, not_a_chat_server
 from hfclient.chat.generations import Generation, detect
+from hfclient.chat.identity import Identity
 from hfclient.chat.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
 from hfclient.chat.older import OlderServer
 from hfclient.errors import (
@@ -52,10 +53,11 @@ class ChatService:
     ) -> None:
         self.session = session
         self.endpoints = Endpoints(base_url)
+        self.identity = Identity(session, self.endpoints, self.read)
         self.on_event = on_event
         self._models: tuple[float, list[Model]] | None = None
         self._generation: Generation | None = None
-        self._older = OlderServer(session, self.endpoints)
+        self._older = OlderServer(self.identity, self.endpoints)
 
     def generation(self) -> Generation:
         """Return how old the server is; asked once, and only when it matters.
@@ -75,7 +77,7 @@ class ChatService:
     def send(self, request: Request) -> Response:
         """Send *request* with a session cookie; see :meth:`need_session`."""
         self.need_session()
-        return self.session.send(request)
+        return self.identity.send(request)
 
     def need_session(self) -> None:
         """Make sure that there is a session cookie to write with, an anonymous one if that will do.
@@ -99,7 +101,7 @@ class ChatService:
             NotAChatServer: What answered is no chat-ui.
         """
         credentials = self.session.credentials
-        if not credentials.has_session and not credentials.token and not self.wants_login:
+        if not credentials.has_session and not credentials.token_reaches_chat and not self.wants_login:
             credentials.start_anonymous_session()  # so that what is listed is what the same client creates
         if self._generation is not None and not self._generation.has_v2:
             return self._read_older(request)
@@ -113,7 +115,7 @@ class ChatService:
             raise
 
     def _read_v2(self, request: Request) -> Any:
-        response = self.session.send(request)
+        response = self.identity.send(request)
         body = response.read()
         if not body and request.method != "GET":  # settings are written without a word
             return None
@@ -145,6 +147,8 @@ class ChatService:
         data = self.read(request)
         if not isinstance(data, dict) or not isinstance(data.get("conversations"), list):
             raise not_a_chat_server(request.url, str(data)[:200])
+        if not data["conversations"] and page == 0 and self.identity.check_empty_list():
+            return self.list_page(page)
         entries = [parse_conversation_info(entry) for entry in data["conversations"]]
         # Servers of June to November 2025 say how many there are instead of whether there are more.
         return entries, bool(entries) and bool(data.get("hasMore", len(entries) >= _PAGE))

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from hfclient import Client, HFClientError, Timeouts, __version__
+from hfclient.cli.login import login, logout, whoami
 from hfclient.cli.output import AnswerPrinter, JSONPrinter, Screen, as_json, model_table
 from hfclient.errors import InvalidInputError, MissingDependencyError
 
@@ -102,6 +103,10 @@ def app(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+for _command in (login, logout, whoami):
+    app.add_command(_command)
 
 
 def _server_options(command: _F) -> _F:

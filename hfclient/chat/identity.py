@@ -1,0 +1,253 @@
+"""Whom the server takes a client for, and what to say when that is nobody.
+
+A chat-ui seldom says that a login has expired. Reads go on to succeed, with a stranger's empty lists; only what writes is
+refused, with 401 or with a redirect to a login page. And an answer to a stranger may set a stranger's cookie, so what the
+server rotates is looked into before it counts. The one question that is always answered is ``GET /api/v2/user``; it is
+asked here, and only where something is in doubt.
+
+Reference: docs/protocol/huggingchat ("base url, headers, cookies", "errors").
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import evolve
+
+from hfclient.chat.endpoints import Endpoints
+from hfclient.chat.failures import HOW_TO_LOG_IN, is_missing_route, restated
+from hfclient.chat.messages import parse_user
+from hfclient.credentials import HUGGING_CHAT, SESSION_COOKIE, is_hugging_face, place_of
+from hfclient.errors import (
+    APIStatusError,
+    AuthenticationError,
+    HFClientError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    ServerError,
+    SessionExpired,
+)
+from hfclient.transport import Request, Response, Session, Timeouts
+from hfclient.transport.failures import safe_url
+from hfclient.types import User
+
+__all__ = ["Identity"]
+
+_log = logging.getLogger("hfclient")
+_ASKING = Timeouts(connect=5.0, first_token=10.0, idle=10.0, total=10.0)
+_PAUSE = 60.0  # seconds before a doubt that could not be settled, or was settled badly, is asked about again
+_GENERIC = "An error occurred"
+
+
+class Identity:
+    """Carries one client's requests to its chat server, and notices when they are no longer taken for its user's.
+
+    Threads may share it.
+
+    Args:
+        session: The way to the network.
+        endpoints: The server's paths.
+        read: Returns what the server answers to a request, decoded; it knows how servers of every age are asked, and
+            comes back here to send.
+    """
+
+    def __init__(self, session: Session, endpoints: Endpoints, read: Callable[[Request], Any]) -> None:
+        self._session = session
+        self._endpoints = endpoints
+        self._read = read
+        self._login_enabled: bool | None = True if is_hugging_face(endpoints.base) else None
+        self._settling = threading.Lock()
+        self._not_before = 0.0
+        self._refused = False
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_settling": None}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _settling=threading.Lock(), _not_before=0.0)
+
+    def send(self, request: Request) -> Response:
+        """Send *request* with the client's credentials.
+
+        Where a saved login has expired that another process has renewed, the renewed one is taken and the request sent
+        again: it was refused at the door, so nothing happens twice.
+
+        Raises:
+            SessionExpired: Cookies were given, and the server takes their bearer for nobody.
+            AuthenticationError: The server wants a login, or refuses the token.
+            APIStatusError, TransportError: As `Session.send` does.
+        """
+        credentials = self._session.credentials
+        for renewed in (False, True):
+            try:
+                response = self._session.send(request)
+            except APIStatusError as error:
+                if not self._has_expired(request, error):
+                    raise self._explained(request, error) from None
+                if renewed or not credentials.reload():
+                    raise self.expired(error) from None
+            else:
+                break
+        if credentials.rotated:
+            self._settle()
+        return response
+
+    # Who we are
+
+    def user(self) -> User | None:
+        """Return whom the server takes the client for; None for nobody.
+
+        Reference: GET {base}/api/v2/user
+        """
+        credentials = self._session.credentials
+        cookies = credentials.cookies()
+        user = self._ask()
+        if user is None and credentials.reload():
+            cookies = credentials.cookies()
+            user = self._ask()
+        if user is not None and credentials.claims_login and credentials.user_id in (None, user.id):
+            credentials.confirm(cookies, user.id)
+        return user
+
+    def _ask(self, timeouts: Timeouts | None = None) -> User | None:
+        try:
+            return parse_user(self._read(evolve(self._endpoints.user(), timeouts=timeouts)))
+        except AuthenticationError as error:
+            if error.status >= 500:  # a token that is no good, which is worth knowing
+                raise
+            return None
+
+    def login_enabled(self) -> bool:
+        """Return whether the server has a login at all; False where it does not say.
+
+        Reference: GET {base}/api/v2/feature-flags
+        """
+        if self._login_enabled is None:
+            try:
+                flags = self._read(self._endpoints.features())
+                self._login_enabled = isinstance(flags, Mapping) and flags.get("loginEnabled") is True
+            except AuthenticationError:  # one that lets nobody see anything before a login
+                self._login_enabled = True
+            except (NotFoundError, ProtocolError):
+                self._login_enabled = False
+        return self._login_enabled
+
+    def check_empty_list(self) -> bool:
+        """Find out whether an empty list is the user's or a stranger's; True if another look is worth it.
+
+        Raises:
+            SessionExpired: It is a stranger's.
+        """
+        credentials = self._session.credentials
+        if not credentials.claims_login or not self.login_enabled():
+            return False
+        before = credentials.cookies()
+        if self.user() is None:
+            raise self.expired()
+        return credentials.cookies() != before
+
+    # What went wrong
+
+    def expired(self, error: APIStatusError | None = None) -> SessionExpired:
+        """Return the error for a login that is none any more, with how to renew it; *error* is what showed it."""
+        if error is None:  # an answer that was a success, and held nothing
+            error = SessionExpired(status=200, method="GET", url=safe_url(self._endpoints.user().url))
+        credentials = self._session.credentials
+        missing = ""
+        if is_hugging_face(self._endpoints.base):
+            names = [name for name in (SESSION_COOKIE, "token") if name not in credentials.cookies()]
+            missing = f" (HuggingChat wants two cookies; {' and '.join(map(repr, names))} is missing)" if names else ""
+        again = f'run "{self.login_command}"' if credentials.is_saved else (
+            f'take its cookies from the browser again, once that is logged in, or run "{self.login_command}"'
+        )
+        return restated(
+            SessionExpired, error, f"the login has expired, or was ended: the server takes it for nobody's{missing}; {again}"
+        )
+
+    @property
+    def login_command(self) -> str:
+        """The command that logs in to this server."""
+        place = place_of(self._endpoints.base)
+        return "hfclient login" if place == HUGGING_CHAT else f"hfclient login --url {place}"
+
+    def _has_expired(self, request: Request, error: APIStatusError) -> bool:
+        if not self._session.credentials.claims_login:
+            return False
+        if isinstance(error, AuthenticationError):
+            return error.status < 500
+        # To a stranger, a conversation of ours is somebody else's, or not there.
+        if type(error) not in (PermissionDeniedError, NotFoundError) or is_missing_route(error):
+            return False
+        if request.url in (self._endpoints.user().url, self._endpoints.features().url):
+            return False
+        try:
+            return self.login_enabled() and self._ask(_ASKING) is None
+        except HFClientError:
+            return False
+
+    def _explained(self, request: Request, error: APIStatusError) -> APIStatusError:
+        credentials = self._session.credentials
+        if isinstance(error, AuthenticationError) and credentials.has_session and credentials.token_reaches_chat:
+            credentials.end_anonymous_session()  # next to a cookie the token would count for nothing from now on
+            return restated(
+                AuthenticationError,
+                error,
+                f"this server wants a login; a token alone reads and lists but cannot chat: {HOW_TO_LOG_IN}",
+            )
+        if _is_generic(error) and "Authorization" in credentials.headers_for(request.url) and self._is_bad_token(request):
+            return restated(
+                AuthenticationError,
+                error,
+                "the server does not accept the token: it is not valid, or its user has never logged in to this server "
+                'with a browser, or the Hub could not be asked. Client(token="") goes without one',
+            )
+        return error
+
+    def _is_bad_token(self, request: Request) -> bool:
+        """Whether it is the token that makes the server fail, and not this request."""
+        question = evolve(self._endpoints.user(), timeouts=_ASKING, retryable=False)
+        if request.url == question.url:
+            return True
+        try:
+            self._session.send(question).close()
+        except HFClientError as error:
+            return _is_generic(error)
+        return False
+
+    # What the server rotates
+
+    def _settle(self) -> None:
+        """Find out whether new cookies are the same user's; go back to the old ones if not."""
+        credentials = self._session.credentials
+        if not self._settling.acquire(blocking=False):
+            return
+        try:
+            cookies = credentials.cookies()
+            if time.monotonic() < self._not_before:
+                if self._refused:
+                    credentials.restore(cookies)
+                return
+            try:
+                user = self._ask(_ASKING)
+            except HFClientError as error:
+                _log.info("whose the renewed cookies are could not be asked: %s", error.message)
+                self._not_before, self._refused = time.monotonic() + _PAUSE, False
+                return
+            if user is not None and credentials.user_id in (None, user.id):
+                credentials.confirm(cookies, user.id)
+                return
+            credentials.restore(cookies)
+            self._not_before, self._refused = time.monotonic() + _PAUSE, True
+            if self._login_enabled is not False:
+                _log.warning("the server set a cookie of somebody else; the login may have expired")
+        finally:
+            self._settling.release()
+
+
+def _is_generic(error: HFClientError) -> bool:
+    return type(error) is ServerError and error.status == 500 and error.message == _GENERIC

@@ -1,0 +1,113 @@
+"""``client.login``: keep a login for other processes, or end it. No password is ever asked for."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from hfclient.chat.service import ChatService
+from hfclient.credentials import LoginStore, SavedLogin
+from hfclient.errors import APIStatusError, CredentialsError, HFClientError
+from hfclient.types import User
+
+__all__ = ["Login"]
+
+_log = logging.getLogger("hfclient")
+
+
+class Login:
+    """The login that a client was given: check it, save it, end it. The command ``hfclient login`` is made of this.
+
+    client = Client(cookies="browser:firefox")
+    print(client.login.save().username)   # from now on Client() finds it
+    """
+
+    def __init__(self, service: ChatService) -> None:
+        self._service = service
+
+    def __repr__(self) -> str:
+        return f"<Login {self._service.endpoints.origin}>"
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the server has a login; without one everybody is anonymous, and may do everything.
+
+        Reference: GET {base}/api/v2/feature-flags
+        """
+        return self._service.identity.login_enabled()
+
+    @property
+    def page(self) -> str:
+        """The page where a browser logs in."""
+        return f"{self._service.endpoints.base}/login"
+
+    def save(self) -> User:
+        """Save the client's cookies for this user of the machine, after the server has said whose they are.
+
+        Clients of the same server find them from then on, unless they are given others. What the server rotates is saved
+        as well.
+
+        Returns:
+            Who is logged in.
+
+        Raises:
+            CredentialsError: There are no cookies to save, or the file cannot be written.
+            SessionExpired: The server takes their bearer for nobody. Nothing was saved.
+
+        Reference: GET {base}/api/v2/user
+        """
+        credentials = self._service.session.credentials
+        if not credentials.claims_login:
+            raise CredentialsError("there is no login to save: pass Client(cookies=...) first")
+        user = self._service.identity.user()
+        if user is None:
+            raise self._service.identity.expired()
+        store = LoginStore.find()
+        if store is None:
+            raise CredentialsError("this user has no home folder to save a login in; set HFCLIENT_HOME to a folder")
+        store.put(
+            self._service.endpoints.base, SavedLogin(credentials.cookies(), user.id, user.username, saved_at=time.time())
+        )
+        credentials.use_saved(store, user.id)
+        return user
+
+    def end(self) -> bool:
+        """Log out: tell the server, drop the cookies, and forget the saved login if it is this one.
+
+        A browser from which the session cookie was copied is logged out of the chat too: it is the same session.
+
+        Returns:
+            Whether the server was told; if it cannot be reached, the cookies are dropped and forgotten all the same.
+
+        Raises:
+            CredentialsError: The saved login cannot be removed.
+
+        Reference: POST {base}/logout
+        """
+        credentials = self._service.session.credentials
+        store = LoginStore.find()
+        saved = store.get(self._service.endpoints.base) if store is not None else None
+        told = False
+        if credentials.claims_login:
+            told = self._tell()
+            same = saved is not None and (
+                saved.user_id == credentials.user_id or saved.cookies == credentials.cookies()
+            )
+            if store is not None and same:
+                store.remove(self._service.endpoints.base)
+            credentials.drop_cookies()
+        return told
+
+    def _tell(self) -> bool:
+        try:
+            self._service.session.send(self._service.endpoints.logout()).close()
+        except APIStatusError as error:
+            if 300 <= error.status < 400:  # to the start page: that is how a chat-ui says that it is done
+                return True
+            problem: HFClientError = error
+        except HFClientError as error:
+            problem = error
+        else:
+            return True
+        _log.info("the server could not be told of the logout: %s", problem.message)
+        return False

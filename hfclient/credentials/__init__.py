@@ -1,0 +1,34 @@
+"""Tokens and cookies: where they are looked up, where they may go, how they are saved, and how they hide.
+
+A token goes to the hub, the router and ``/api/`` of a chat server; a cookie goes to the chat server only. Which header
+a request gets depends on nothing but its URL (`Credentials.headers_for`), so nothing can follow a redirect or a result
+link to another host. A token that was found rather than passed (environment, file) belongs to Hugging Face and goes to no
+other site.
+
+Sources in order: the argument, the environment (``HF_TOKEN``, ``HUGGING_FACE_HUB_TOKEN``, ``HFCLIENT_COOKIE``), the saved
+login (cookies only), and huggingface_hub's own token file (``$HF_TOKEN_PATH``, else ``$HF_HOME/token``).
+"""
+
+from hfclient.credentials.cookies import CookiesLike, find_cookies, parse_cookies
+from hfclient.credentials.holder import Credentials
+from hfclient.credentials.matching import SESSION_COOKIE
+from hfclient.credentials.places import HUGGING_CHAT, is_hugging_face, origin_of, place_of
+from hfclient.credentials.secret import Secret
+from hfclient.credentials.store import LoginStore, SavedLogin
+from hfclient.credentials.tokens import find_token
+
+__all__ = [
+    "HUGGING_CHAT",
+    "SESSION_COOKIE",
+    "CookiesLike",
+    "Credentials",
+    "LoginStore",
+    "SavedLogin",
+    "Secret",
+    "find_cookies",
+    "find_token",
+    "is_hugging_face",
+    "origin_of",
+    "parse_cookies",
+    "place_of",
+]

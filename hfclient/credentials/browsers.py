@@ -1,0 +1,59 @@
+"""Cookies of a browser on this machine (extra: browser).
+
+yt-dlp does the reading. It has no dependencies of its own and follows the browsers: Firefox's places and times changed
+in 2025 and again in 2026, Chrome's encryption changes often, and of the packages made for this alone the last releases
+are older than that.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from hfclient.credentials.matching import Cookie, from_jar
+from hfclient.errors import CredentialsError, MissingDependencyError
+
+__all__ = ["browser_cookies"]
+
+_log = logging.getLogger("hfclient")
+
+
+class _Quiet:
+    """What yt-dlp tells while it reads; nothing of it is worth more than a debug line."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda message="", *rest, **options: _log.debug("reading the browser's cookies: %s", message)
+
+    def progress_bar(self) -> None:
+        return None
+
+
+def browser_cookies(browser: str) -> list[Cookie]:
+    """Return all cookies of a browser.
+
+    Args:
+        browser: ``"firefox"``, ``"chrome"``, ``"chromium"``, ``"brave"``, ``"edge"``, ``"opera"``, ``"safari"``,
+            ``"vivaldi"``, ``"whale"``; after another colon a profile's name or path, as in ``"firefox:default-release"``.
+
+    Raises:
+        MissingDependencyError: The extra is not installed.
+        CredentialsError: There is no such browser or profile, or its cookies cannot be decrypted.
+    """
+    try:
+        from yt_dlp.cookies import SUPPORTED_BROWSERS, extract_cookies_from_browser
+    except ImportError:
+        raise MissingDependencyError(
+            'reading a browser\'s cookies needs one more package: pip install "hfclient[browser]"'
+        ) from None
+    name, _, profile = browser.strip().partition(":")
+    name = name.strip().lower()
+    if name not in SUPPORTED_BROWSERS:
+        raise CredentialsError(f"there is no way to read the cookies of {name!r}; of {', '.join(sorted(SUPPORTED_BROWSERS))} there is")
+    try:
+        jar = extract_cookies_from_browser(name, profile.strip() or None, _Quiet())
+    except Exception as error:  # noqa: BLE001 (files, databases, keyrings and ciphers: anything may fail here)
+        raise CredentialsError(
+            f"the cookies of {name} cannot be read ({type(error).__name__}: {error}); export them with an extension "
+            "of the browser, as cookies.txt or JSON, and pass the file's path"
+        ) from None
+    return from_jar(jar)

@@ -1,0 +1,180 @@
+"""The chat server's cookies, in every form in which people have them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from http.cookiejar import CookieJar
+from http.cookies import Morsel
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from hfclient.credentials.browsers import browser_cookies
+from hfclient.credentials.exports import looks_like_export, read_export, records
+from hfclient.credentials.matching import COOKIE_NAME, SESSION_COOKIE, Cookie, cookies_for, from_jar
+from hfclient.credentials.places import HUGGING_CHAT, is_hugging_face, is_this_machine, place_of
+from hfclient.credentials.secret import Secret
+from hfclient.errors import CredentialsError, InvalidInputError
+
+__all__ = ["CookiesLike", "find_cookies", "parse_cookies"]
+
+CookiesLike: TypeAlias = (
+    "Mapping[str, Any] | str | os.PathLike[str] | CookieJar | Sequence[Mapping[str, Any]]"
+)
+"""What `parse_cookies` takes."""
+
+_log = logging.getLogger("hfclient")
+_HUB_COOKIE = "token"  # the login of huggingface.co itself: worth more than any chat
+_BARE_VALUE = re.compile(r"[A-Za-z0-9._~+/%-]+|[A-Za-z0-9+/_-]{16,}={1,2}")
+_HUB_TOKEN = re.compile(r"hf_[A-Za-z0-9]{16,}")
+_PATH_START = re.compile(r"~|\.{1,2}[/\\]|[/\\]|[A-Za-z]:[/\\]")
+
+
+def parse_cookies(cookies: CookiesLike, chat_url: str | None = None) -> dict[str, Secret]:
+    """Return the chat server's cookies from any form in which they are at hand.
+
+        >>> sorted(parse_cookies("hf-chat=abc; token=xyz"))
+        ['hf-chat', 'token']
+
+    Of an export, a jar or a browser only those are taken that belong to the chat server, as a browser would.
+
+    Args:
+        cookies: A mapping of names and values; the text of a ``Cookie`` header; the bare value of the session cookie; a
+            path of, or the text of, a ``cookies.txt`` or of the JSON that browser extensions export; a list of such
+            JSON's objects; a cookie jar of the standard library, requests, httpx or curl_cffi; ``"browser:firefox"``
+            (and other browsers, see `hfclient.credentials.browsers`).
+        chat_url: The chat server's base URL; only a mapping, a header or a value can do without.
+
+    Raises:
+        CredentialsError: Nothing in it is a cookie of that server, all of them have expired, the file cannot be read,
+            or a value holds characters that no header can carry.
+        MissingDependencyError: A browser was named and the extra is not installed.
+    """
+    pairs = _plain_pairs(cookies)
+    if pairs is not None:
+        found = _checked(pairs)
+    else:
+        all_of_them, source = _with_places(cookies)
+        if chat_url is None:
+            raise InvalidInputError("to choose among cookies of many sites the chat server's URL is needed")
+        found = _checked([(name, value.reveal()) for name, value in cookies_for(chat_url, all_of_them, source).items()])
+    if not found:
+        raise CredentialsError(
+            'no cookie was found in what was given; pass {"hf-chat": "..."} or the text of a Cookie header '
+            '("hf-chat=...; token=...")'
+        )
+    return found
+
+
+def _plain_pairs(cookies: CookiesLike) -> list[tuple[str, str]] | None:
+    """Return names and values where that is all there is; None where cookies come with their sites."""
+    if isinstance(cookies, str):
+        text = (cookies.reveal() if isinstance(cookies, Secret) else cookies).strip()
+        if looks_like_export(text) or text.startswith("browser:") or _is_path(text):
+            return None
+        return _header_pairs(text)
+    if isinstance(cookies, Mapping) and not isinstance(getattr(cookies, "jar", cookies), CookieJar):
+        if isinstance(cookies.get("cookies"), (list, tuple)):
+            return None
+        return [(str(name), _value(value)) for name, value in cookies.items()]
+    return None
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Morsel):
+        value = value.value
+    return "".join(value) if isinstance(value, str) else ""  # str() of a Secret would give stars
+
+
+def _is_path(text: str) -> bool:
+    if "\n" in text or ";" in text or re.match(rf"(?i:cookie:)|{COOKIE_NAME.pattern}=", text):
+        return False
+    return bool(_PATH_START.match(text)) or text.lower().endswith((".txt", ".json"))
+
+
+def _header_pairs(text: str) -> list[tuple[str, str]]:
+    if text[:7].lower() == "cookie:":
+        text = text[7:].strip()
+    if _HUB_TOKEN.fullmatch(text):
+        raise CredentialsError(
+            "this is a Hub token, not a cookie: pass it as token=; it reads and lists, but chatting needs the cookies of "
+            "a browser that is logged in"
+        )
+    if _BARE_VALUE.fullmatch(text):
+        return [(SESSION_COOKIE, text)]
+    split = (part.partition("=") for part in text.split(";") if part.strip())
+    return [(name.strip(), value.strip()) for name, _, value in split]
+
+
+def _with_places(cookies: CookiesLike) -> tuple[list[Cookie], str]:
+    """Return cookies with their sites, and what they came from, in words."""
+    if isinstance(cookies, str):
+        text = cookies.strip()
+        if text.startswith("browser:"):
+            name = text[len("browser:") :]
+            return browser_cookies(name), name.partition(":")[0]
+        if looks_like_export(text):
+            return records(text), "the export"
+        return read_export(text), str(Path(text).expanduser())
+    if isinstance(cookies, os.PathLike):
+        return read_export(cookies), os.fspath(cookies)
+    jar = getattr(cookies, "jar", cookies)  # httpx and curl_cffi wrap one
+    if isinstance(jar, CookieJar):
+        return from_jar(jar), "the cookie jar"
+    if isinstance(cookies, (Mapping, Sequence)):
+        return records(cookies), "what was given"
+    raise InvalidInputError(
+        f"cookies are a mapping, a text, a path, a list of cookies or a cookie jar, not {type(cookies).__name__}"
+    )
+
+
+def _checked(pairs: list[tuple[str, str]]) -> dict[str, Secret]:
+    found = {}
+    for name, value in pairs:
+        if not name or not value:
+            continue
+        # Not shown unless it must be a name: when something else was pasted, its start would stand there.
+        shown = f"the cookie {name!r}" if name in (SESSION_COOKIE, _HUB_COOKIE) else "a cookie"
+        if not COOKIE_NAME.fullmatch(name):
+            raise CredentialsError(f"{shown} has a name that no cookie has; was something else pasted?")
+        if any(ch == ";" or ord(ch) < 32 or ord(ch) == 127 or ord(ch) > 255 for ch in value):
+            raise CredentialsError(f"{shown} holds characters that a cookie never has")
+        found[name] = Secret(value)
+    return found
+
+
+def find_cookies(
+    argument: CookiesLike | None = None, environ: Mapping[str, str] | None = None, chat_url: str | None = None
+) -> dict[str, Secret]:
+    """Return the chat server's cookies from the argument or from ``HFCLIENT_COOKIE``; empty if there are none.
+
+    An empty argument means "no cookies, whatever the environment says". A login of the Hub that is merely found in the
+    environment goes to Hugging Face, to the server that ``HFCLIENT_BASE_URL`` names and to this machine, nowhere else.
+
+    Raises:
+        CredentialsError: As for `parse_cookies`.
+    """
+    env = os.environ if environ is None else environ
+    if argument is not None:
+        nothing = isinstance(argument, (str, dict, list, tuple)) and not argument
+        return {} if nothing else parse_cookies(argument, chat_url)
+    given = env.get("HFCLIENT_COOKIE", "").strip()
+    if not given:
+        return {}
+    found = parse_cookies(given, chat_url)
+    if chat_url is not None and _HUB_COOKIE in found and not _is_meant(chat_url, env):
+        _log.warning(
+            "HFCLIENT_COOKIE holds a login of huggingface.co and is not sent to %s; pass cookies= if it should be",
+            urlsplit(chat_url).hostname,
+        )
+        return {}
+    return found
+
+
+def _is_meant(chat_url: str, env: Mapping[str, str]) -> bool:
+    if is_hugging_face(chat_url) or is_this_machine(urlsplit(chat_url).hostname or ""):
+        return True
+    return place_of(chat_url) == place_of(env.get("HFCLIENT_BASE_URL") or HUGGING_CHAT)

@@ -1,0 +1,316 @@
+"""`Credentials`: what one client may show to whom."""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import os
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from hfclient.credentials.cookies import CookiesLike, find_cookies
+from hfclient.credentials.matching import COOKIE_NAME, SESSION_COOKIE
+from hfclient.credentials.places import is_deployment, is_hugging_face, origin_of
+from hfclient.credentials.secret import Secret
+from hfclient.credentials.store import LoginStore
+from hfclient.credentials.tokens import find_token
+from hfclient.errors import CredentialsError, InvalidInputError
+
+__all__ = ["Credentials"]
+
+_log = logging.getLogger("hfclient")
+_MOST = 20  # cookies that are kept of what a server sets
+_IDENTITY = (SESSION_COOKIE, "token")
+
+
+class Credentials:
+    """One caller's token and cookies, each bound to the places where it may go.
+
+    Args:
+        token: A Hub token, or None.
+        explicit: Whether the caller passed it; if not it goes to Hugging Face's own sites only.
+        cookies: The chat server's cookies.
+        chat_url: Base URL of the chat server: cookies go below it and nowhere else.
+        token_urls: Base URLs that an explicit token may go to besides.
+        store: Where the cookies came from, if that was a saved login: what the server rotates is saved there.
+        user_id: Whose cookies they are, if that is known.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: Secret | None = None,
+        explicit: bool = False,
+        cookies: Mapping[str, Secret] | None = None,
+        chat_url: str | None = None,
+        token_urls: Iterable[str] = (),
+        store: LoginStore | None = None,
+        user_id: str | None = None,
+    ) -> None:
+        self.token = token
+        self.explicit = explicit
+        self.user_id = user_id
+        self._cookies = dict(cookies or {})
+        self._invented = False
+        self._before: dict[str, Secret] = {}
+        self._store = store
+        self._chat_url = chat_url
+        self._chat_origin = origin_of(chat_url) if chat_url else None
+        self._chat_path = urlsplit(chat_url).path.rstrip("/") + "/" if chat_url else "/"
+        self._token_origins = {origin_of(url) for url in token_urls}
+        self._keys: dict[str, Secret] = {}
+        self._lock = threading.Lock()
+        _live.add(self)
+
+    @classmethod
+    def find(
+        cls,
+        *,
+        token: str | None = None,
+        cookies: CookiesLike | None = None,
+        chat_url: str,
+        token_urls: Iterable[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> Credentials:
+        """Return what the arguments, the environment, a saved login and huggingface_hub hold, in this order.
+
+        Reads at most two small files (and what *cookies* names); no network.
+
+        Raises:
+            CredentialsError: What was found is malformed, has expired, or belongs to another site.
+        """
+        found, explicit = find_token(token, environ)
+        given = find_cookies(cookies, environ, chat_url)
+        store = LoginStore.find(environ) if cookies is None and not given else None
+        login = store.get(chat_url) if store is not None else None
+        return cls(
+            token=found,
+            explicit=explicit,
+            cookies=login.cookies if login is not None else given,
+            chat_url=chat_url,
+            token_urls=token_urls,
+            store=store if login is not None else None,
+            user_id=login.user_id if login is not None else None,
+        )
+
+    def __repr__(self) -> str:
+        # What was pasted as a whole may have become a name: only what looks like one is shown.
+        names = sorted(name if len(name) <= 32 else "***" for name in self._cookies)
+        return f"Credentials(token={'***' if self.token else None}, cookies={names})"
+
+    def __getstate__(self) -> dict[str, object]:
+        state = self.__dict__.copy()
+        del state["_lock"]
+        for name in ("_cookies", "_before", "_keys"):
+            state[name] = state[name].copy()
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        _live.add(self)
+
+    # Cookies
+
+    @property
+    def has_session(self) -> bool:
+        """Whether there is a cookie to chat with."""
+        return bool(self._cookies)
+
+    @property
+    def claims_login(self) -> bool:
+        """Whether the cookies are somebody's, rather than invented here."""
+        return bool(self._cookies) and not self._invented
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the cookies came from a saved login."""
+        return self._store is not None
+
+    def cookies(self) -> dict[str, Secret]:
+        """Return the cookies as they are now: the server may have rotated them since."""
+        with self._lock:
+            return dict(self._cookies)
+
+    def start_anonymous_session(self) -> None:
+        """Invent a session cookie if there is none: to chat-ui any value is an anonymous session of its own."""
+        with self._lock:
+            if not self._cookies:
+                self._cookies[SESSION_COOKIE] = Secret(str(uuid.uuid4()))
+                self._invented = True
+
+    def end_anonymous_session(self) -> None:
+        """Drop the cookies that were invented, so that a token counts again; others stay."""
+        with self._lock:
+            if self._invented:
+                self._cookies.clear()
+                self._invented = False
+
+    # Where they go
+
+    def with_keys(self, keys: Mapping[str, Secret]) -> Credentials:
+        """Return the same credentials with keys of inference providers added.
+
+        Args:
+            keys: The value of the Authorization header for each provider's base URL. It goes to that origin only, and the
+                token goes there no more.
+
+        Raises:
+            InvalidInputError: One of the URLs belongs to Hugging Face: no provider's key is sent there.
+        """
+        added = {origin_of(url): key for url, key in keys.items()}
+        if any(is_hugging_face(origin) for origin in added):
+            raise InvalidInputError("a provider's key does not go to Hugging Face; pass a Hub token as token=")
+        new = Credentials.__new__(Credentials)
+        with self._lock:
+            state = self.__getstate__()
+        new.__setstate__(state)
+        new._keys = {**self._keys, **added}
+        return new
+
+    def headers_for(self, url: str) -> dict[str, str]:
+        """Return the headers that carry credentials to *url*; empty for every place that is not theirs."""
+        origin = origin_of(url)
+        if origin in self._keys:
+            return {"Authorization": self._keys[origin].reveal()}
+        path = urlsplit(url).path
+        if origin == self._chat_origin and f"{path}/".startswith(self._chat_path):
+            with self._lock:
+                cookies = dict(self._cookies)
+            if cookies:  # the server ignores a bearer token next to a session cookie
+                return {"Cookie": "; ".join(f"{name}={value.reveal()}" for name, value in cookies.items())}
+            if not path.startswith(self._chat_path + "api/"):
+                return {}
+        if self.token and self._token_may_go(origin):
+            return {"Authorization": f"Bearer {self.token.reveal()}"}
+        return {}
+
+    @property
+    def token_reaches_chat(self) -> bool:
+        """Whether there is a token that may go to the chat server."""
+        return self.token is not None and self._chat_origin is not None and self._token_may_go(self._chat_origin)
+
+    def _token_may_go(self, origin: str) -> bool:
+        named = origin == self._chat_origin or origin in self._token_origins
+        return is_hugging_face(origin) or (named and (self.explicit or is_deployment(origin)))
+
+    # What the server sets
+
+    def keep_cookies(self, url: str, set_cookie: Iterable[str]) -> None:
+        """Take over what the chat server set in a successful answer: it renews and rotates its session cookie.
+
+        For callers of answers to cookies only: those that an answer to a bearer token sets would turn the caller into a
+        stranger, because the server ignores the token as soon as there is a cookie. A server that takes us for nobody
+        sets a stranger's cookie, too; so the value before stays at hand until somebody calls :meth:`confirm`.
+        """
+        if origin_of(url) != self._chat_origin:
+            return
+        with self._lock:
+            if not self._cookies:
+                return
+            for line in set_cookie:
+                name, value, deleted = _parse_set_cookie(line)
+                if deleted or not value or self._cookies.get(name) == value:
+                    continue
+                if self._says_who(name):
+                    before = self._before.setdefault(name, self._cookies[name])
+                    if before == value:
+                        del self._before[name]
+                if name in self._cookies or (COOKIE_NAME.fullmatch(name) and len(self._cookies) < _MOST):
+                    self._cookies[name] = Secret(value)
+
+    def _says_who(self, name: str) -> bool:
+        if self._invented or name not in self._cookies:
+            return False
+        # A server may call its session cookie otherwise; then every cookie that we were given may be it.
+        return name in _IDENTITY or SESSION_COOKIE not in self._cookies
+
+    @property
+    def rotated(self) -> bool:
+        """Whether there are values of which nobody has looked yet whether they are the same user's."""
+        return bool(self._before)
+
+    def confirm(self, cookies: Mapping[str, Secret], user_id: str) -> None:
+        """Note that *cookies* (what :meth:`cookies` returned) belong to *user_id*; a saved login gets what is new."""
+        with self._lock:
+            self.user_id = user_id
+            new = {name: cookies[name] for name in self._before if name in cookies}
+            for name, value in new.items():
+                if self._cookies.get(name) == value:
+                    del self._before[name]
+        if new and self._store is not None and self._chat_url is not None:
+            try:
+                self._store.renew(self._chat_url, user_id, new)
+            except CredentialsError as error:  # this client can go on; only the next one has to log in
+                _log.warning("what the server renewed could not be saved: %s", error.message)
+
+    def restore(self, cookies: Mapping[str, Secret]) -> None:
+        """Go back to the values before *cookies*, which turned out to be a stranger's."""
+        with self._lock:
+            for name, before in list(self._before.items()):
+                if self._cookies.get(name) == cookies.get(name):
+                    self._cookies[name] = before
+                    del self._before[name]
+
+    def reload(self) -> bool:
+        """Take over what another process saved for the same user since; True if that is something else than we had.
+
+        Raises:
+            CredentialsError: The saved logins cannot be read.
+        """
+        if self._store is None or self._chat_url is None:
+            return False
+        login = self._store.get(self._chat_url)
+        if login is None or login.user_id != self.user_id:
+            return False
+        with self._lock:
+            if all(self._cookies.get(name) == value for name, value in login.cookies.items()):
+                return False
+            self._cookies.update(login.cookies)
+            self._before.clear()
+        return True
+
+    def use_saved(self, store: LoginStore, user_id: str) -> None:
+        """Count the cookies as those of a saved login of *user_id* from now on."""
+        self._store, self.user_id = store, user_id
+
+    def drop_cookies(self) -> None:
+        """Be nobody from now on."""
+        with self._lock:
+            self._cookies.clear()
+            self._before.clear()
+            self._invented = False
+            self._store = self.user_id = None
+
+
+def _parse_set_cookie(line: str) -> tuple[str, str, bool]:
+    """Return name, value, and whether the cookie is to be deleted."""
+    first, *attributes = line.split(";")
+    name, _, value = first.partition("=")
+    deleted = False
+    for attribute in attributes:
+        key, _, given = attribute.strip().partition("=")
+        if key.lower() == "max-age":  # goes before Expires
+            return name.strip(), value.strip(), given.strip().startswith("-") or given.strip() == "0"
+        if key.lower() == "expires":
+            try:
+                deleted = email.utils.parsedate_to_datetime(given.strip()).timestamp() <= time.time()
+            except (ValueError, TypeError, OverflowError):
+                deleted = False
+    return name.strip(), value.strip(), deleted
+
+
+_live: weakref.WeakSet[Credentials] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for credentials in list(_live):  # another thread of the parent may have held it
+        credentials._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,113 @@
+"""Where a secret may go: origins, hosts and paths."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from hfclient.errors import InvalidInputError
+
+__all__ = [
+    "HUGGING_CHAT",
+    "belongs_to_host",
+    "belongs_to_path",
+    "is_deployment",
+    "is_hugging_face",
+    "is_this_machine",
+    "origin_of",
+    "place_of",
+]
+
+HUGGING_CHAT = "https://huggingface.co/chat"
+
+_HUGGING_FACE = ("huggingface.co", "hf.co")
+# Anybody can deploy a container here: a token goes to the ones that the caller named, never to one that a link names.
+_DEPLOYMENTS = ("huggingface.cloud",)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NOT_IN_URLS = re.compile(r"[\\\x00-\x20\x7f]")
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of *url*, lower case, default ports left out: what cookies and tokens are bound to.
+
+        >>> origin_of("HTTPS://user:pw@HuggingFace.co:443/chat")
+        'https://huggingface.co'
+
+    Raises:
+        InvalidInputError: *url* is not an absolute http(s) URL.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as exc:
+        raise InvalidInputError(f"not a usable URL: {exc}") from None
+    if _NOT_IN_URLS.search(parts.netloc) or _NOT_IN_URLS.search(url.strip(" ").partition("?")[0].replace(" ", "")):
+        # Libraries disagree about where the host ends here, and a secret might follow the other one's opinion.
+        raise InvalidInputError("not a usable URL: it holds a backslash or an invisible character")
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise InvalidInputError("a URL must begin with http:// or https:// and name a host")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
+
+
+def place_of(chat_url: str) -> str:
+    """Return the base URL of a chat server in the one form under which its login is kept.
+
+    >>> place_of("HTTPS://HuggingFace.co:443/chat/")
+    'https://huggingface.co/chat'
+    """
+    return origin_of(chat_url) + urlsplit(chat_url).path.rstrip("/")
+
+
+def is_hugging_face(url: str) -> bool:
+    """Whether *url* leads to one of Hugging Face's own sites, over TLS."""
+    return _is_below(url, _HUGGING_FACE)
+
+
+def is_deployment(url: str) -> bool:
+    """Whether *url* leads to what somebody runs on Hugging Face's machines, over TLS."""
+    return _is_below(url, _DEPLOYMENTS)
+
+
+def _is_below(url: str, sites: tuple[str, ...]) -> bool:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "https" and any(host == site or host.endswith("." + site) for site in sites)
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether *host* is the loopback interface by name or address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def belongs_to_host(domain: str, host: str, *, host_only: bool = False) -> bool:
+    """Whether a cookie of *domain* is sent to *host*.
+
+    Args:
+        domain: As a cookie file has it: ``"huggingface.co"``, ``".huggingface.co"``; empty fits any host.
+        host: Lower case, without port.
+        host_only: The cookie does not extend to subdomains.
+
+    Reference: RFC 6265, section 5.1.3
+    """
+    domain = domain.lower().lstrip(".")
+    if not domain or domain == host or (domain == "localhost.local" and host == "localhost"):
+        return True  # the standard library's cookie jars append .local to names without a dot
+    if host_only or "." not in domain or not host.endswith("." + domain):
+        return False
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return False
+
+
+def belongs_to_path(cookie_path: str, path: str) -> bool:
+    """Whether a cookie of *cookie_path* is sent to *path*; section 5.1.4 of RFC 6265."""
+    if not cookie_path.startswith("/"):
+        return True
+    return path == cookie_path or path.startswith(cookie_path.rstrip("/") + "/")

@@ -1,0 +1,58 @@
+"""Hub tokens: where one is looked up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from hfclient.credentials.secret import Secret
+from hfclient.errors import CredentialsError
+
+__all__ = ["find_token"]
+
+_TRUE = {"1", "on", "yes", "true"}
+
+
+def find_token(argument: str | None = None, environ: Mapping[str, str] | None = None) -> tuple[Secret | None, bool]:
+    """Return ``(token, explicit)``: the argument, or else what the environment or huggingface_hub's file holds.
+
+    An empty string as *argument* means "no token, whatever the environment says"; so does a truthy
+    ``HF_HUB_DISABLE_IMPLICIT_TOKEN``. Reads at most one small file; no network.
+
+    Raises:
+        CredentialsError: The token holds characters that no HTTP header can carry.
+    """
+    env = os.environ if environ is None else environ
+    if argument is not None:
+        token = _clean(argument)
+        return (_checked(token), True) if token else (None, True)
+    if env.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").lower() in _TRUE:
+        return None, False
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if token := _clean(env.get(name)):
+            return _checked(token), False
+    token = _clean(_read_token_file(env))
+    return (_checked(token), False) if token else (None, False)
+
+
+def _clean(token: str | None) -> str | None:
+    text = token.reveal() if isinstance(token, Secret) else token or ""
+    return text.replace("\r", "").replace("\n", "").strip() or None
+
+
+def _checked(token: str) -> Secret:
+    if not token.isascii() or any(ch.isspace() for ch in token):
+        raise CredentialsError("the token holds characters that a token never has; was something else pasted?")
+    return Secret(token)
+
+
+def _read_token_file(env: Mapping[str, str]) -> str | None:
+    path = env.get("HF_TOKEN_PATH")
+    if not path:
+        home = env.get("HF_HOME") or f"{env.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+        path = f"{home}/token"
+    try:
+        return Path(os.path.expandvars(path)).expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError, RuntimeError):  # RuntimeError: there is no home
+        return None

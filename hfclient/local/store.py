@@ -284,10 +284,10 @@ class Store:
         """Delete a message and all below it; False if it does not exist."""
         with self._writing() as db:
             db.execute(
-                "WITH RECURSIVE below (id) AS (VALUES (?1) UNION SELECT messages.id FROM messages, below "
-                "WHERE messages.conversation_id = ?2 AND messages.parent_id = below.id) "
-                "DELETE FROM messages WHERE conversation_id = ?2 AND id IN below",
-                (message_id, conversation_id),
+                "WITH RECURSIVE below (id) AS (VALUES (?) UNION SELECT messages.id FROM messages, below "
+                "WHERE messages.conversation_id = ? AND messages.parent_id = below.id) "
+                "DELETE FROM messages WHERE conversation_id = ? AND id IN below",
+                (message_id, conversation_id, conversation_id),
             )
             gone: int = db.execute("SELECT changes()").fetchone()[
                 0
@@ -323,8 +323,8 @@ class Store:
     def run(self, conversation_id: str, generation_id: str | None) -> Run | None:
         """Return a run of a conversation, the newest if *generation_id* is None; None if there is no such run."""
         rows = self._all(
-            "SELECT number, conversation_id, generation_id, message_id, status FROM runs WHERE conversation_id = ?1 "
-            "AND generation_id = COALESCE(?2, generation_id) ORDER BY number DESC LIMIT 1",
+            "SELECT number, conversation_id, generation_id, message_id, status FROM runs WHERE conversation_id = ? "
+            "AND generation_id = COALESCE(?, generation_id) ORDER BY number DESC LIMIT 1",
             conversation_id,
             generation_id,
         )

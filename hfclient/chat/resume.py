@@ -44,6 +44,7 @@ _log = logging.getLogger("hfclient")
 _FAILURES = 6  # reconnections in a row that bring nothing new; with their pauses some 12 s
 _LONGEST_PAUSE = 4.0
 _POLL = 1.0  # seconds between looks at the conversation of a server without the log
+_LAST_WORD = 5.0  # seconds in which a server that ends an answer with its connection stores what it had of it
 
 
 class LogReader:
@@ -82,9 +83,18 @@ class LogReader:
         self._skip_thoughts = 0
         self._skip_others = 0
         self._ended = False
+        self._body_ended = False
+        self._is_over = False
 
-    def start_after(self, decoder: UpdateDecoder) -> None:
-        """Skip what *decoder* has taken so far when the log is read."""
+    def start_after(self, decoder: UpdateDecoder, *, body_ended: bool = False, is_over: bool = False) -> None:
+        """Skip what *decoder* has taken so far when the log is read.
+
+        Args:
+            decoder: Has had the live answer's beginning.
+            body_ended: The live answer ended where a line does, only without a word.
+            is_over: And that was its regular end: what a server without a log has stored is then all there will be.
+        """
+        self._body_ended, self._is_over = body_ended, is_over
         self._skip_units = decoder.text_units
         self._skip_thoughts = decoder.thought_units
         self._skip_others = decoder.others
@@ -125,6 +135,7 @@ class LogReader:
         decoder = self._decoder
         # Forgotten, or its server died, or nothing is left of it but its last frame (after 24 hours).
         if not decoder.ended and decoder.error is None:
+            self._body_ended = self._is_over = False  # a server with a log knows better than its connection
             yield from self._ask_for_message()
             return
         if events := decoder.finish():
@@ -203,14 +214,18 @@ class LogReader:
     # Servers without a log, and runs that it has forgotten
 
     def _ask_for_message(self) -> Iterator[list[AnyEvent]]:
-        events = self._tell(self._finished_message())
+        message = self._last_message()
+        is_last = message.finished or self._body_ended
+        events = self._tell(message, is_last)
         if events:
             yield events
         if self._decoder.error is not None:
             self._decoder.check_end()
+        if not is_last:
+            raise StreamInterrupted("the server has the answer's beginning only, and writes no more of it")
 
-    def _finished_message(self) -> Message:
-        """Return the answer as it is stored, once it is complete."""
+    def _last_message(self) -> Message:
+        """Return the answer as it is stored: once it is complete, or nothing more of it is to be expected."""
         patience = self._timeouts.first_token
         seen: str | None = None
         changed = time.monotonic()
@@ -225,16 +240,28 @@ class LogReader:
                     raise
                 _log.info("conversation %s cannot be read: %s", self._turn.conversation_id, error.message)
             else:
-                if message.finished:
+                if message.finished or self._is_over:
                     return message
                 content = str(message.raw.get("content") or "")
                 if content != seen:
                     seen, changed = content, time.monotonic()
-                if patience is not None and time.monotonic() - changed > patience:
-                    raise StreamInterrupted("the server has the answer's beginning only, and writes no more of it")
+                patience = self._patience(patience)
+                if patience is not None and time.monotonic() - changed >= patience:
+                    return message
             self._pause(_POLL)
 
-    def _tell(self, message: Message) -> list[AnyEvent]:
+    def _patience(self, patience: float | None) -> float | None:
+        """Return how long to wait for more of an unfinished answer: not long where its connection's end was its own."""
+        try:
+            if self._service.generation().outlives_connection:
+                return patience
+        except HFClientError:
+            return patience
+        if self._body_ended:
+            return 0.0
+        return _LAST_WORD if patience is None else min(patience, _LAST_WORD)
+
+    def _tell(self, message: Message, is_last: bool) -> list[AnyEvent]:
         """Return what *message* says that the decoder has not had, in the order of the stream as far as it is known.
 
         Everything but the text is in the stored updates as it was; of the text they only hold the lengths, if anything.
@@ -254,8 +281,9 @@ class LogReader:
                 continue
             decoder.add(update, events)
         self._tell_text(message, content, events)
-        if not decoder.answered and decoder.error is None and (message.interrupted or not decoder.ended):
-            decoder.add({"type": "finalAnswer", "text": content, "interrupted": message.interrupted}, events)
+        interrupted = message.interrupted or not message.finished
+        if is_last and not decoder.answered and decoder.error is None and (interrupted or not decoder.ended):
+            decoder.add({"type": "finalAnswer", "text": content, "interrupted": interrupted}, events)
         return events + decoder.finish()
 
     def _tell_text(self, message: Message, content: str, events: list[AnyEvent]) -> None:

@@ -132,6 +132,7 @@ class ChatStream(Stream):
 
     def _run_blocks(self) -> Iterator[list[AnyEvent]]:
         trouble: HFClientError | None = None
+        body_ended = False
         log = LogReader(
             self.conversation.service,
             self._turn,
@@ -159,6 +160,7 @@ class ChatStream(Stream):
                 self._told_its_end = True
                 yield from self._finish()
                 return
+            body_ended = not self._updates.is_cut
             trouble = StreamInterrupted("the answer ended before the server said that it was complete")
         except ConnectError as error:
             trouble = StreamInterrupted(f"the answer broke off: {error.message}")
@@ -170,6 +172,8 @@ class ChatStream(Stream):
         if self._updates.finished:  # nothing comes after that
             yield from self._finish()
             return
+        framed = "transfer-encoding" in self._response.headers or "content-length" in self._response.headers
+        log.start_after(self._updates, body_ended=body_ended, is_over=body_ended and framed)
         yield from self._mend(trouble, log)
 
     def _finish(self) -> Iterator[list[AnyEvent]]:
@@ -185,7 +189,6 @@ class ChatStream(Stream):
         _log.info("conversation %s: %s; going on through the log", self._turn.conversation_id, trouble.message)
         self._response.close()
         self._updates.drop_line()
-        log.start_after(self._updates)
         try:
             yield from log.blocks()
         except (GenerationError, Cancelled):

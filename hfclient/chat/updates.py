@@ -147,6 +147,11 @@ class UpdateDecoder:
         """Whether the body ended where an answer may end."""
         return (self.ended or self.error is not None) and not self._tail_is_broken
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the body ended inside a line."""
+        return self._tail_is_broken
+
     def drop_line(self) -> None:
         """Forget the beginning of a line whose rest will not come."""
         self._framer.finish()

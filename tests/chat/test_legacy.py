@@ -396,10 +396,10 @@ def test_tools(old: LegacyServer, client: Client) -> None:
 
 def test_assistants(old: LegacyServer, client: Client) -> None:
     """A conversation with an assistant uses the assistant's model, and names it when it is created."""
-    conversation = client.conversation(assistant=ASSISTANT)
-    conversation.ask(old.prompt)
+    conversation = client.conversation(assistant=ASSISTANT).create()
     assert old.created == [{"model": "lab/plain-model", "assistantId": ASSISTANT}]
     assert conversation.model == "lab/plain-model"
+    assert conversation.ask(old.prompt).text == "Hello, world!"
     with pytest.raises(Unsupported, match="assistant"):
         client.conversation(assistant=ASSISTANT).ask("x", web_search=True)
     with pytest.raises(InvalidInputError, match="own system prompt"):

@@ -282,6 +282,7 @@ class Transfer:
         if multi is not None and multi.pid == os.getpid():
             self._lib.curl_multi_remove_handle(multi.handle, self._curl._curl)
             self._curl.close()
+            self._upload = None  # and with it the file that may still be open
         return multi
 
     # The body

@@ -171,11 +171,13 @@ def test_unusable_headers(transport: Transport, server: Server, name: str, value
     assert server.requests == []
 
 
-def test_connection_that_died_in_the_pool(transport: Transport, server: Server) -> None:
+@pytest.mark.parametrize("body", [None, b"", b"x", b"x" * 300_000])
+def test_connection_that_died_in_the_pool(transport: Transport, server: Server, body: bytes | None) -> None:
     """A kept connection that the server closed meanwhile is noticed: the next request opens another."""
     server.on("/s", [plain(b"ok"), CLOSE])
+    method = "GET" if body is None else "POST"
     for _ in range(3):
-        assert send(transport, f"{server.url}/s").read() == b"ok"
+        assert send(transport, f"{server.url}/s", method=method, body=body).read() == b"ok"
         threading.Event().wait(0.05)
     assert server.connections == 3
 

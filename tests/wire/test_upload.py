@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import email
 import email.policy
+import gc
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import pytest
 
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.transport import Multipart, Part, Request, Transport
-from tests.server import Recorded, Server, plain
+from tests.server import CLOSE, Recorded, Server, plain
 from tests.wire.helpers import send, session_for
 
 
@@ -106,7 +109,27 @@ def test_memory_stays_flat(transport: Transport, server: Server, tmp_path: Path)
     finally:
         tracemalloc.stop()
     assert server.last.headers["content-length"] == str(len(form))
+    assert "expect" not in server.last.headers
     assert peak < 1024 * 1024 + server.READ_SIZE
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_the_file_is_closed(transport: Transport, server: Server, tmp_path: Path) -> None:
+    """A file that was not sent to its end, because the server refused early, does not stay open."""
+    path = tmp_path / "big.bin"
+    with path.open("wb") as file:
+        file.truncate(50_000_000)
+    server.on("/s", [plain(b"no", 413), 0.1, CLOSE], read_body=False)
+    form = Multipart((Part(name="files", content=path, filename="big"),))
+    with contextlib.suppress(HFClientError):
+        send(transport, f"{server.url}/s", method="POST", body=form).close()
+    gc.collect()
+    opened = [
+        os.readlink(f"/proc/self/fd/{fd}")
+        for fd in os.listdir("/proc/self/fd")
+        if os.path.exists(f"/proc/self/fd/{fd}")
+    ]
+    assert str(path) not in opened
 
 
 def test_a_file_that_vanished(transport: Transport, server: Server, tmp_path: Path) -> None:

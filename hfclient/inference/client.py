@@ -13,7 +13,6 @@ from hfclient.errors import (
     CredentialsError,
     HFClientError,
     InvalidInputError,
-    ModelNotFound,
     NotFoundError,
     ProtocolError,
 )
@@ -22,9 +21,13 @@ from hfclient.frames import excerpt
 from hfclient.inference.catalogue import ServedModel, parse_models
 from hfclient.inference.chunks import ChunkDecoder
 from hfclient.inference.composed import ComposedCalls
-from hfclient.inference.endpoints import ROUTER_URL, chat_url, is_router, model_for_provider, models_url
+from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, model_for_provider, models_url
+from hfclient.inference.failures import refined
 from hfclient.inference.functions import ToolLike, wire_tools
+from hfclient.inference.mapping import Mappings
+from hfclient.inference.media import MediaCalls
 from hfclient.inference.messages import Prompt, build_messages, normalised
+from hfclient.inference.routing import Routes, add_keys
 from hfclient.inference.stream import CompletionStream
 from hfclient.stream import Stream
 from hfclient.transport import Request, Response, Session, Timeouts
@@ -33,8 +36,10 @@ from hfclient.transport.failures import safe_url
 __all__ = ["InferenceClient"]
 
 
-class InferenceClient(ComposedCalls):
-    """Asks LLMs over the chat-completions protocol. Holds no connection of its own; threads may share it.
+class InferenceClient(ComposedCalls, MediaCalls):
+    """Asks LLMs over the chat-completions protocol, and models of pictures and videos through any provider.
+
+    Holds no connection of its own; threads may share it.
 
     Args:
         session: The way to the network; its credentials decide which token goes where.
@@ -42,9 +47,14 @@ class InferenceClient(ComposedCalls):
             completions.
         bill_to: Organisation that pays, sent as ``X-HF-Bill-To`` with every request.
         on_event: Called with every event of every stream, before the stream's reader gets it.
+        hub_url: Base URL of the Hub, which knows who serves a model.
+        router_url: Root of a router below which every provider has a path; None takes Hugging Face's, if *base_url* is there.
+        provider_keys: Keys of your own for single providers, by their ids; those are then asked on their own sites. A
+            provider's key goes there and nowhere else, and the token does not.
 
     Raises:
-        InvalidInputError: *base_url* is no http(s) URL.
+        InvalidInputError: A URL is no http(s) URL, or a key is for nobody, or is a Hub token.
+        CredentialsError: A key is malformed.
     """
 
     def __init__(
@@ -54,13 +64,25 @@ class InferenceClient(ComposedCalls):
         base_url: str = ROUTER_URL,
         bill_to: str | None = None,
         on_event: Callable[[AnyEvent], object] | None = None,
+        hub_url: str = HUB_URL,
+        router_url: str | None = None,
+        provider_keys: Mapping[str, str] | None = None,
     ) -> None:
+        if provider_keys:
+            session = session.with_credentials(add_keys(session.credentials, provider_keys))
         self.base_url = base_url
         self.chat_url = chat_url(base_url)
         self.models_url = models_url(base_url)
         self._session = session
         self._bill_to = bill_to
         self._on_event = on_event
+        self._routes = Routes(
+            session.credentials,
+            base_url=base_url,
+            mapping_of=Mappings(session, hub_url),
+            keys=provider_keys or (),
+            router_url=router_url,
+        )
         # Learnt from the server. Two threads may learn the same thing at once; that does no harm.
         self._default_model: str | None = None
         self._no_stream_options = False
@@ -240,7 +262,7 @@ class InferenceClient(ComposedCalls):
         model = body.get("model")
 
         def refine(error: APIStatusError) -> HFClientError:
-            return _refined(error, model if isinstance(model, str) else None)
+            return refined(error, model if isinstance(model, str) else None)
 
         try:
             return Request.with_json(
@@ -263,22 +285,3 @@ def _route(response: Response) -> list[AnyEvent]:
     provider = headers.get("x-inference-provider")
     route, model = headers.get("x-router-route", ""), headers.get("x-router-model", "")
     return [Route(route, model, provider)] if provider or route or model else []
-
-
-def _refined(error: APIStatusError, model: str | None) -> HFClientError:
-    """Return the error for a model that nobody serves, if *error* means that."""
-    unknown = error.code in ("model_not_supported", "model_not_found")
-    if error.status not in (400, 404) or not (unknown or error.message.startswith("Model not supported")):
-        return error
-    refined = ModelNotFound(
-        error.message,
-        status=error.status,
-        method=error.method,
-        url=error.url,
-        request_id=error.request_id,
-        body=error.body,
-        code=error.code,
-        attempts=error.attempts,
-    )
-    refined.model = model
-    return refined

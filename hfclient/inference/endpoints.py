@@ -11,10 +11,13 @@ from urllib.parse import urlsplit, urlunsplit
 from hfclient.credentials import origin_of
 from hfclient.errors import InvalidInputError, Unsupported
 
-__all__ = ["ROUTER_URL", "chat_url", "is_router", "model_for_provider", "models_url"]
+__all__ = ["HUB_URL", "ROUTER_URL", "chat_url", "is_router", "model_for_provider", "models_url", "root_url"]
 
 ROUTER_URL = "https://router.huggingface.co/v1"
 """Hugging Face's router: it picks the provider."""
+
+HUB_URL = "https://huggingface.co"
+"""The Hub: it knows the models and who serves them."""
 
 _CHAT = "/chat/completions"
 _SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -47,6 +50,18 @@ def models_url(base: str) -> str:
         InvalidInputError: *base* is not an absolute http(s) URL.
     """
     return _with_path(base, _root(base) + "/models")
+
+
+def root_url(base: str) -> str:
+    """Return the URL that all routes hang from, for the same forms as :func:`chat_url`.
+
+        >>> root_url("http://localhost:8080")
+        'http://localhost:8080/v1'
+
+    Raises:
+        InvalidInputError: *base* is not an absolute http(s) URL.
+    """
+    return _with_path(base, _root(base))
 
 
 def _path(base: str) -> str:

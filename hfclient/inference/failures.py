@@ -1,4 +1,4 @@
-"""Errors that arrive inside a 200 answer, in all the shapes that servers give them.
+"""Errors that arrive inside a 200 answer, in all the shapes that servers give them, and status errors made precise.
 
 Reference: docs/protocol/inference ("errors in mid-stream").
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hfclient.errors import GenerationError
+from hfclient.errors import APIStatusError, GenerationError, HFClientError, ModelNotFound
 from hfclient.inference.lenient import scrub
 from hfclient.surrogates import mend_surrogates
 from hfclient.transport.failures import message_in
 
-__all__ = ["error_in", "generation_error"]
+__all__ = ["error_in", "generation_error", "refined"]
 
 
 def error_in(chunk: dict[str, Any]) -> GenerationError | None:
@@ -66,3 +66,22 @@ def _code(places: list[dict[str, Any]]) -> str | None:
             if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
                 return mend_surrogates(str(value))
     return None
+
+
+def refined(error: APIStatusError, model: str | None) -> HFClientError:
+    """Return the error for a model that nobody serves, if *error* means that."""
+    unknown = error.code in ("model_not_supported", "model_not_found")
+    if error.status not in (400, 404) or not (unknown or error.message.startswith("Model not supported")):
+        return error
+    better = ModelNotFound(
+        error.message,
+        status=error.status,
+        method=error.method,
+        url=error.url,
+        request_id=error.request_id,
+        body=error.body,
+        code=error.code,
+        attempts=error.attempts,
+    )
+    better.model = model
+    return better

@@ -117,10 +117,12 @@ class Provider:
     Attributes:
         name: Its id on the Hub.
         headers: Sent with every request to it.
+        takes_urls: Whether it fetches pictures by their URLs.
     """
 
     name: ClassVar[str]
     headers: ClassVar[Mapping[str, str]] = {}
+    takes_urls: ClassVar[bool] = True
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

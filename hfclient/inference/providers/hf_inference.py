@@ -18,6 +18,7 @@ class HFInference(Provider):
     """
 
     name = "hf-inference"
+    takes_urls = False
 
     def build(self, work: Work, target: Target) -> Request:
         model = work.entry.provider_id

@@ -18,6 +18,7 @@ class OpenAICompatible(Provider):
     """
 
     name = "openai-compatible"
+    takes_urls = False
     root = ""
     response_format: str | None = "b64_json"
 

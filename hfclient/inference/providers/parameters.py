@@ -117,7 +117,7 @@ def providers_for(task: str, settings: Iterable[str] = ()) -> list[str]:
 
 def ignored_by(provider: str, task: str, settings: Iterable[str]) -> list[str]:
     """Return those of *settings* that *provider* would ignore for *task*; it may know a shape as a size."""
-    names = TAKES[provider].get(task, {})
+    names = TAKES.get(provider, {}).get(task, {})
     return [
         setting for setting in settings if setting not in names and not (setting == "aspect_ratio" and "width" in names)
     ]

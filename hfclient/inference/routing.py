@@ -1,0 +1,368 @@
+"""Who is asked, and where: the choice among providers, and the step to the next one when the first fails.
+
+A model that is not a chat model has no router that chooses: the Hub's mapping says who serves it, in the caller's own
+order of preference. With a Hub token a provider is reached through Hugging Face's router, with a key of its own
+(``provider_keys``) on its own site; which credentials go along depends on the URL alone.
+
+Reference: docs/protocol/inference ("providers").
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+
+from attrs import frozen
+
+from hfclient.credentials import Credentials, Secret, origin_of
+from hfclient.errors import (
+    APIStatusError,
+    ConnectError,
+    CredentialsError,
+    HFClientError,
+    InvalidInputError,
+    ModelNotFound,
+    NotFoundError,
+    TransportTimeout,
+    Unsupported,
+)
+from hfclient.events import FallOver
+from hfclient.inference.endpoints import ROUTER_URL, is_router, root_url
+from hfclient.inference.mapping import Mappings, ProviderEntry
+from hfclient.inference.providers.parameters import ignored_by, providers_for, refuse_ignored
+from hfclient.inference.providers.places import PLACES, Target
+
+__all__ = ["Candidate", "ProviderLike", "Routes", "add_keys", "may_fall_over", "try_each"]
+
+_T = TypeVar("_T")
+_log = logging.getLogger("hfclient")
+
+ProviderLike: TypeAlias = "str | Sequence[str] | None"
+"""A provider's id, several of them in the order to try, ``"auto"``, or None for the same."""
+
+_OWN_SERVER = "openai-compatible"
+_CHAT_ONLY = ("fastest", "cheapest")
+# The provider said no before it did anything, or that it failed.
+_REFUSALS = frozenset({402, 404, 408, 410, 425, 429})
+# A gateway lost patience: the provider may still be at work, and charge for it.
+_AMBIGUOUS = frozenset({504, 522, 524})
+
+
+@frozen
+class Candidate:
+    """One provider that may be asked.
+
+    Attributes:
+        entry: The model as this provider knows it.
+        target: Where it is reached.
+        billed: Whether ``X-HF-Bill-To`` means something there.
+    """
+
+    entry: ProviderEntry
+    target: Target
+    billed: bool = True
+
+    @property
+    def provider(self) -> str:
+        """The provider's id."""
+        return self.entry.provider
+
+
+def add_keys(credentials: Credentials, keys: Mapping[str, str]) -> Credentials:
+    """Return *credentials* with the providers' own *keys*, each bound to that provider's sites.
+
+    Raises:
+        InvalidInputError: Nobody knows the provider, it has no site of its own, or the key is a Hub token.
+        CredentialsError: A key holds characters that no header can carry.
+    """
+    bound: dict[str, Secret] = {}
+    for provider, key in keys.items():
+        place = PLACES.get(provider)
+        if place is None or not place.sites:
+            known = ", ".join(name for name, place in PLACES.items() if place.sites)
+            raise InvalidInputError(f"no provider {provider!r} takes a key of its own; those that do: {known}")
+        value = "".join(key).strip()
+        if not value or not value.isascii() or any(ch.isspace() for ch in value):
+            raise CredentialsError(f"the key for {provider} is empty or holds characters that a key never has")
+        if value.startswith(("hf_", "api_org_")):
+            raise InvalidInputError(f"the key for {provider} is a Hugging Face token, which goes to no provider: use token=")
+        bound.update((site, Secret(f"{place.scheme} {value}")) for site in place.sites)
+    return credentials.with_keys(bound) if bound else credentials
+
+
+class Routes:
+    """The ways to the providers, for one client.
+
+    Args:
+        credentials: Tell which ways are open.
+        base_url: The client's inference server.
+        mapping_of: Who serves a model.
+        keys: The providers that the caller has a key of.
+        router_url: Root of the router, below which each provider has a path; None takes Hugging Face's, if *base_url* is
+            there.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        base_url: str,
+        mapping_of: Mappings | Callable[[str], list[ProviderEntry]],
+        keys: Iterable[str] = (),
+        router_url: str | None = None,
+    ) -> None:
+        self._credentials = credentials
+        self._base_url = base_url
+        self._mapping_of = mapping_of
+        self._keys = frozenset(keys)
+        self.router_url = (router_url or (origin_of(ROUTER_URL) if is_router(base_url) else "")).rstrip("/") or None
+
+    @property
+    def own_server(self) -> bool:
+        """Whether calls without a provider go to a server of the caller's choice, not to the router."""
+        return self.router_url is None
+
+    def has_key(self, provider: str) -> bool:
+        """Whether the caller has a key of that provider's own."""
+        return provider in self._keys
+
+    def target(self, provider: str) -> Target:
+        """Return where *provider* is reached: on its own site if there is a key for it, else through the router.
+
+        Raises:
+            Unsupported: Nobody knows the provider, or there is no way to it.
+            CredentialsError: The way leads through the router, and there is no token for it.
+        """
+        place = PLACES.get(provider)
+        if provider in self._keys and place is not None and place.direct:
+            return Target(place.direct, routed=False, queue=place.queue or place.direct)
+        if provider == "hf-inference" and self.router_url is None:
+            return Target(self._base_url)  # a deployment that speaks its language
+        if place is None:
+            raise Unsupported(f"no provider {provider!r} is known; known ones: {', '.join(PLACES)}")
+        if not place.routed:
+            raise CredentialsError(f"{provider} needs a key of its own: provider_keys={{{provider!r}: ...}}")
+        if self.router_url is None:
+            raise Unsupported(
+                f"{self._base_url} does not lead to {provider}: leave inference_url at {ROUTER_URL}, or pass a key of its "
+                f"own with provider_keys={{{provider!r}: ...}}"
+            )
+        if provider != "hf-inference" and not self._has_token():
+            raise CredentialsError(
+                f"{provider} needs a Hub token (https://huggingface.co/settings/tokens, with the permission to call "
+                f"Inference Providers; set HF_TOKEN or pass token=), or a key of its own in provider_keys"
+            )
+        return Target(f"{self.router_url}/{provider}", routed=True)
+
+    def candidates(
+        self,
+        task: str,
+        model: str | None,
+        provider: ProviderLike = None,
+        settings: Iterable[str] = (),
+        *,
+        able: Container[str] | None = None,
+    ) -> list[Candidate]:
+        """Return who may be asked, best first; never empty.
+
+        Args:
+            task: As on the Hub, such as ``"text-to-image"``.
+            model: The model's name on the Hub, with a provider's suffix or without; for a provider with a key of its own
+                also what it is called there. None only for a server with one model.
+            provider: Who shall be asked; see `ProviderLike`.
+            settings: Names of settings that must not be ignored.
+            able: Names of the providers that the caller can ask for *task*; None takes those of pictures and videos.
+
+        Raises:
+            InvalidInputError: No model was named, or it does something else.
+            ModelNotFound: Nobody serves it.
+            Unsupported: Nobody who serves it is known here, or takes all *settings*.
+            CredentialsError: Whoever serves it needs credentials that are not there.
+            APIStatusError, TransportError: The Hub could not be asked.
+        """
+        wanted = list(settings)
+        able = providers_for(task) if able is None else able
+        model, names = _named(model, provider)
+        if not names and self.own_server:
+            refuse_ignored(_OWN_SERVER, task, wanted)
+            root = Target(root_url(self._base_url))
+            return [Candidate(ProviderEntry(_OWN_SERVER, model or "", model=model or ""), root)]
+        if len(names) == 1 and names[0] == "hf-inference" and self.own_server and not model:
+            refuse_ignored("hf-inference", task, wanted)
+            return [Candidate(ProviderEntry("hf-inference", ""), self.target("hf-inference"))]
+        if not model:
+            raise InvalidInputError("name a model with model=")
+        entries = self._named_entries(model, names, task, able) if names else self._mapped_entries(model, task, able)
+        return self._open(entries, task, wanted, named=bool(names))
+
+    def forget(self, model: str) -> None:
+        """The mapping of *model* turned out to be wrong: ask again next time."""
+        if isinstance(self._mapping_of, Mappings):
+            self._mapping_of.forget(model)
+
+    def _has_token(self) -> bool:
+        return "Authorization" in self._credentials.headers_for(f"{self.router_url}/v1/models")
+
+    def _mapped_entries(self, model: str, task: str, able: Container[str]) -> list[ProviderEntry]:
+        """Return who does *task* by the Hub's mapping: first those that pass its checks."""
+        found = self._mapping(model)
+        if not found:
+            raise _nobody(model, "no inference provider serves it")
+        fitting = _for_task(found, task)
+        if not fitting:
+            tasks = ", ".join(sorted({entry.task for entry in found}))
+            raise InvalidInputError(f"{model} is no model for {task}, but for {tasks}")
+        known = [entry for entry in fitting if entry.provider in able]
+        if not known:
+            raise Unsupported(
+                f"{model} is served by {', '.join(entry.provider for entry in fitting)}, which cannot be asked for {task} here"
+            )
+        return sorted(known, key=lambda entry: entry.status != "live")  # stable: the Hub's order is kept
+
+    def _named_entries(
+        self, model: str, names: Sequence[str], task: str, able: Container[str]
+    ) -> list[ProviderEntry]:
+        for name in names:
+            if name not in able:
+                others = ", ".join(other for other in PLACES if other in able)
+                raise Unsupported(f"{name} cannot be asked for {task} here; those that can: {others}")
+        needed = [name for name in names if not PLACES[name].hub_ids]
+        found: list[ProviderEntry] = []
+        if needed:
+            try:
+                found = self._mapping(model)
+            except NotFoundError:
+                if not all(name in self._keys for name in needed):
+                    raise
+        entries = []
+        for name in names:
+            mapped = next((entry for entry in _for_task(found, task) if entry.provider == name), None)
+            if mapped is None and not PLACES[name].hub_ids and name not in self._keys:
+                if len(names) > 1:
+                    continue  # somebody else of those named may serve it
+                raise _nobody(model, f"{name} does not serve it for {task}; {_who(found)}")
+            entries.append(mapped or ProviderEntry(name, model, task=task, model=model))
+        if not entries:
+            raise _nobody(model, f"none of {', '.join(names)} serves it for {task}; {_who(found)}")
+        return entries
+
+    def _mapping(self, model: str) -> list[ProviderEntry]:
+        try:
+            return self._mapping_of(model)
+        except NotFoundError as error:
+            raise _nobody(model, "there is no such model on the Hub", error) from error
+
+    def _open(self, entries: list[ProviderEntry], task: str, settings: list[str], *, named: bool) -> list[Candidate]:
+        """Return those of *entries* that there is a way to, and that ignore nothing."""
+        reached: list[Candidate] = []
+        closed: HFClientError | None = None
+        for entry in entries:
+            try:
+                direct = entry.provider in self._keys
+                reached.append(Candidate(entry, self.target(entry.provider), billed=not direct))
+            except (CredentialsError, Unsupported) as error:
+                closed = closed or error
+        if not reached:
+            assert closed is not None
+            raise closed
+        if named and len(reached) == 1:
+            refuse_ignored(reached[0].provider, task, settings)
+        willing = [one for one in reached if not ignored_by(one.provider, task, settings)]
+        if not willing:
+            refuse_ignored(reached[0].provider, task, settings)
+        return willing
+
+
+def _named(model: str | None, provider: ProviderLike) -> tuple[str | None, list[str]]:
+    """Return the model without its suffix, and the providers that were named, in order; none means any."""
+    suffix = ""
+    if model is not None:
+        if not isinstance(model, str) or not model.strip():
+            raise InvalidInputError("the model's name is empty")
+        name, colon, last = model.rpartition(":")
+        # replicate's own names have a version behind a colon, 64 hex digits
+        if colon and "/" in name and "/" not in last and (last in PLACES or last in (*_CHAT_ONLY, "preferred", "auto")):
+            model, suffix = name, last
+    names = [provider] if isinstance(provider, str) else list(provider or ())
+    if suffix and names and names != [suffix]:
+        raise InvalidInputError(f"the model names the provider {suffix!r}, provider={provider!r} another one")
+    names = [name for name in names or [suffix] if name not in ("", "auto", "preferred")]
+    if chosen := [name for name in names if name in _CHAT_ONLY]:
+        raise Unsupported(f"{chosen[0]!r} is for chat models only; name a provider, or leave the choice to the Hub")
+    for name in names:
+        if name not in PLACES:
+            raise Unsupported(f"no provider {name!r} is known; known ones: {', '.join(PLACES)}")
+    return model, names
+
+
+def _for_task(entries: Iterable[ProviderEntry], task: str) -> list[ProviderEntry]:
+    return [entry for entry in entries if entry.task in (task, "")]
+
+
+def _who(entries: list[ProviderEntry]) -> str:
+    offers = ", ".join(f"{entry.provider} ({entry.task or 'any task'})" for entry in entries)
+    return f"those that serve it: {offers}" if offers else "nobody does"
+
+
+def _nobody(model: str, why: str, error: APIStatusError | None = None) -> ModelNotFound:
+    found = ModelNotFound(f"{model}: {why}")
+    found.model = model
+    if error is not None:
+        found.status, found.method, found.url, found.request_id = error.status, error.method, error.url, error.request_id
+    return found
+
+
+def may_fall_over(error: HFClientError, *, billed: bool) -> bool:
+    """Tell whether another provider may be asked after *error*, before anything of an answer has come.
+
+    Args:
+        error: What the first one failed with.
+        billed: The work costs money even if its result never arrives (pictures, videos). Then nobody else is asked while
+            the first one may still be at it: after a timeout or a broken connection that came when it had been told.
+    """
+    if isinstance(error, ModelNotFound):
+        return True
+    if isinstance(error, APIStatusError):
+        return error.status in _REFUSALS or (error.status >= 500 and not (billed and error.status in _AMBIGUOUS))
+    if isinstance(error, (ConnectError, TransportTimeout)):
+        return not error.sent or getattr(error, "deadline", None) == "connect" or not billed
+    return False
+
+
+def try_each(
+    candidates: Sequence[Candidate],
+    attempt: Callable[[Candidate, bool], _T],
+    *,
+    billed: bool,
+    tell: Callable[[FallOver], object],
+) -> tuple[_T, Candidate, tuple[FallOver, ...]]:
+    """Return the first result of *attempt*, from whom it came, and who failed before.
+
+    Args:
+        candidates: Whom to ask, in order.
+        attempt: Asks one of them; the flag says that it is the last, for which it pays to be patient.
+        billed: See :func:`may_fall_over`.
+        tell: Called with each step to the next one.
+
+    Raises:
+        HFClientError: What the last one failed with, or the first one after which nobody else may be asked.
+    """
+    fell_over: list[FallOver] = []
+    previous: HFClientError | None = None
+    for number, candidate in enumerate(candidates):
+        is_last = number == len(candidates) - 1
+        try:
+            return attempt(candidate, is_last), candidate, tuple(fell_over)
+        except HFClientError as error:
+            if previous is not None and error.__cause__ is None:
+                error.__cause__ = previous
+            if is_last or not may_fall_over(error, billed=billed):
+                raise
+            previous = error
+        status = previous.status if isinstance(previous, APIStatusError) else None
+        step = FallOver(candidate.provider, candidates[number + 1].provider, previous.message, status)
+        _log.info("%s failed (%s); asking %s", step.provider, step.reason, step.to)
+        fell_over.append(step)
+        tell(step)
+    raise InvalidInputError("there is no provider to ask")

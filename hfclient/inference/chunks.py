@@ -96,6 +96,11 @@ class ChunkDecoder:
         """Nothing more can come: ``[DONE]`` or an error was read. What else the body holds is of no interest."""
         return self._reader.over
 
+    @property
+    def calling(self) -> bool:
+        """A tool call has begun; it comes out as an event only when it is whole."""
+        return self._reader.calling
+
     def feed(self, data: bytes) -> list[AnyEvent]:
         """Return the events that *data* completes."""
         # A server that sends a token in each piece is the most common case of all: one event, one line, plain text.

@@ -77,6 +77,11 @@ class ChunkReader:
         return self.done or self.error is not None
 
     @property
+    def calling(self) -> bool:
+        """A tool call has begun; it comes out as an event only when it is whole."""
+        return self._called
+
+    @property
     def plain_kind(self) -> type[Token] | type[Reasoning] | None:
         """What a piece of content without ``<`` is; None while a tag or half a character is open."""
         splitter = self._splitter

@@ -40,6 +40,10 @@ class CompletionStream(Stream):
             for data in self._response.chunks():
                 if events := chunks.feed(data):
                     yield events
+                elif self._waiting and chunks.calling:
+                    # Content, too, though there is no event for it yet: a long file can be the argument of a call.
+                    self._waiting = False
+                    self._response.deadline.content_came()
                 if chunks.over:
                     self._drain()
                     break

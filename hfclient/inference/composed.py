@@ -41,11 +41,7 @@ class ComposedCalls:
         """Return the stream of an answer for which the model may call functions.
 
             def get_weather(city: str) -> str:
-                '''Current weather.
-
-                Args:
-                    city: Name of the city.
-                '''
+                "The weather in a city."
 
             for event in inference.run_tools("Is it warm in Paris?", [get_weather], model="Qwen/Qwen3-8B"):
                 match event:

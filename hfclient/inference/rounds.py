@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import time
+from typing import Any, Protocol
 
 from attrs import evolve
 
 from hfclient.errors import TransportTimeout
+from hfclient.stream import Stream
 from hfclient.transport import Timeouts
 
-__all__ = ["RoundClock"]
+__all__ = ["Ask", "RoundClock"]
+
+
+class Ask(Protocol):
+    """`InferenceClient.chat`, as far as calls of several requests need it."""
+
+    def __call__(self, prompt: Any, **options: Any) -> Stream: ...
 
 
 class RoundClock:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 import threading
+import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from attrs import frozen
@@ -22,7 +23,7 @@ from hfclient.frames import excerpt
 from hfclient.inference.dialects import in_words, instruction_for, response_format
 from hfclient.inference.messages import Prompt, build_messages
 from hfclient.inference.partial_json import NOTHING, PartialJSON
-from hfclient.inference.rounds import RoundClock
+from hfclient.inference.rounds import Ask, RoundClock
 from hfclient.inference.schemas import Schema, standalone_schema, strict_schema
 from hfclient.inference.shapes import Misfit, convert, schema_of
 from hfclient.stream import Stream
@@ -40,12 +41,6 @@ _MOST_CANDIDATES = 50  # brackets in prose that are looked at
 _STEP = 64  # of a long answer, snapshots are taken for each 64th part that comes
 
 
-class Ask(Protocol):
-    """`InferenceClient.chat`, as far as it is needed here."""
-
-    def __call__(self, prompt: Any, **options: Any) -> Stream: ...
-
-
 @frozen
 class Shape:
     """What is asked for: a type, and the schema that says so.
@@ -53,7 +48,7 @@ class Shape:
     Attributes:
         into: The type.
         schema: Its JSON schema, complete in itself, an object at its root.
-        name: What the schema is called.
+        name: What the type is called.
         wrapped: The value stands under the key ``value`` of that object.
     """
 
@@ -76,13 +71,8 @@ class Shape:
             inner = {key: value for key, value in raw.items() if key != "$defs"}
             raw = {"type": "object", "properties": {_WRAP: inner}, "required": [_WRAP], "$defs": raw.get("$defs", {})}
             schema = standalone_schema(raw)
-        name = getattr(into, "__name__", None)
-        return cls(
-            into,
-            strict_schema(schema) if strict else schema,
-            name if isinstance(name, str) else "answer",
-            wrapped,
-        )
+        name = into.__name__ if isinstance(into, type) and not typing.get_args(into) else str(into)
+        return cls(into, strict_schema(schema) if strict else schema, name, wrapped)
 
     def read(self, text: str) -> Any:
         """Return the object that *text* holds, which may stand in a code block or in prose.
@@ -225,6 +215,8 @@ class ParseStream(Generic[T]):
         try:
             while True:
                 yield from self._drafts_of(self._inner)
+                if self._state == "closed":
+                    return  # by the loop that reads it
                 reply = self._inner.result()
                 try:
                     self._value = self._shape.read(reply.text)

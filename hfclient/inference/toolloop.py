@@ -16,7 +16,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from attrs import evolve, field, frozen
@@ -27,7 +27,7 @@ from hfclient.frames import excerpt
 from hfclient.inference.functions import Tool, ToolLike, as_tools, text_of
 from hfclient.inference.lenient import loads, scrub
 from hfclient.inference.messages import Prompt, build_messages
-from hfclient.inference.rounds import RoundClock
+from hfclient.inference.rounds import Ask, RoundClock
 from hfclient.inference.shapes import Misfit
 from hfclient.inference.toolcalls import new_call_id
 from hfclient.stream import Stream, Transcript
@@ -43,12 +43,6 @@ _CANCELLED = "the run was cancelled"
 
 Approve: TypeAlias = "Callable[[ToolCall], bool | str | None]"
 """Asked before each call: True runs it; anything else does not, and a string tells the model why."""
-
-
-class Ask(Protocol):
-    """`InferenceClient.chat`, as far as the loop needs it."""
-
-    def __call__(self, prompt: Any, **options: Any) -> Stream: ...
 
 
 def run_tools(
@@ -211,15 +205,14 @@ class ToolStream(Stream):
                 return  # somebody else runs the rest
             self._check_cancelled()
             inner = run.begin_round(self._rounds)
-            self._round, self._inner = Transcript(), inner
+            self._round, self._inner, self._response = Transcript(), inner, inner._response
+            self._waiting = True
             if self._cancelled.is_set():  # meanwhile: that reached the answer before this one
                 inner.close()
                 self._check_cancelled()
 
     def _answer(self, calls: list[ToolCall]) -> Iterator[list[AnyEvent]]:
         """Yield the blocks of one answer, and gather the calls in it, with ids that no other call has."""
-        deadline = self._inner._response.deadline
-        waiting = True
         for events in self._inner._blocks():
             for number, event in enumerate(events):
                 if type(event) is ToolCall:
@@ -229,9 +222,7 @@ class ToolStream(Stream):
                     calls.append(event)
                 elif type(event) is Usage:
                     self._usages.append(event)
-            if self._round.add(events) and waiting:
-                waiting = False
-                deadline.content_came()
+            self._round.add(events)
             yield events
 
     def _remember(self, calls: list[ToolCall], outcomes: Mapping[int, _Outcome] | None = None) -> None:

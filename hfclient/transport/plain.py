@@ -441,14 +441,17 @@ def _is_timeout(cause: BaseException) -> bool:
 
 
 def _chain(exc: BaseException) -> list[BaseException]:
-    """Return *exc* and all that led to it, inner causes last."""
+    """Return *exc* and all that led to it, inner causes last.
+
+    Not by ``__context__``: that leads on to an exception that the caller was handling when the request was made.
+    """
     found: list[BaseException] = []
     queue: list[Any] = [exc]
     while queue:
         item = queue.pop(0)
         if isinstance(item, BaseException) and item not in found:
             found.append(item)
-            queue += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
+            queue += [item.__cause__, getattr(item, "reason", None), *item.args]
     return found
 
 

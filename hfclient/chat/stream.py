@@ -230,9 +230,11 @@ class ChatStream(Stream):
         if isinstance(error, (GenerationError, StreamInterrupted)):
             error.conversation_id = self._turn.conversation_id
             error.generation_id = self._turn.generation_id
+        # After a deadline nobody waits for the rest.
+        stops = isinstance(error, TransportTimeout) and self._options.on_close == "stop" and not self._updates.complete
+        self._stopped = self._stopped or stops
         super()._fail(error)
-        if isinstance(error, TransportTimeout) and self._options.on_close == "stop" and not self._updates.complete:
-            self._stopped = True  # nobody waits for the rest
+        if stops:
             self._stop_in_background()
 
     # Ending

@@ -1,0 +1,63 @@
+"""Clients of a `ChatUI`, with deadlines that a broken test notices soon and pauses that cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hfclient import Client
+from hfclient.chat import resume, sending
+from hfclient.transport import Retry, Timeouts
+from tests.chat.replay import ChatUI
+from tests.conftest import make_transport
+
+PATIENT = Timeouts(connect=4, first_token=4, idle=4, total=8)
+"""Deadlines that no test is meant to meet."""
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resume, "_POLL", 0.01)
+    monkeypatch.setattr(resume, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(sending, "_LOOKS", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(sending, "_STOP_MARK", 0.3)
+
+
+@pytest.fixture
+def ui() -> Iterator[ChatUI]:
+    """A `ChatUI` of the test's own."""
+    with ChatUI() as running:
+        yield running
+
+
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture
+def make_client(ui: ChatUI) -> Iterator[MakeClient]:
+    """Make clients of `ui`; they are closed at the end."""
+    made: list[Client] = []
+
+    def make(transport_name: str = "plain", **options: Any) -> Client:
+        options = {"token": "", "timeouts": PATIENT, "retry": Retry(attempts=2, backoff=0.01), **options}
+        url = options.pop("base_url", ui.url)
+        made.append(Client(url, transport=make_transport(transport_name), **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> Client:
+    """A client over the default transport, for what is the same on every transport."""
+    return make_client()
+
+
+@pytest.fixture
+def any_client(make_client: MakeClient, transport_name: str) -> Client:
+    """A client over each transport in turn."""
+    return make_client(transport_name)

@@ -1,0 +1,489 @@
+"""A stream that breaks anywhere goes on: no gap, no repetition, and one message on the server."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import random
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from hfclient import Client
+from hfclient.errors import StreamInterrupted, TransportTimeout
+from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Status, Token, Unknown
+from hfclient.transport import Timeouts
+from hfclient.types import Reply
+from tests.chat.recordings import Recording, joined, recording
+from tests.chat.replay import (
+    FINISHED,
+    JSONL,
+    KEEP_ALIVE,
+    SSE,
+    STARTED,
+    WAYS,
+    ChatUI,
+    broken_logs,
+    cut,
+    final,
+    lines,
+    log_of,
+    served_log,
+    token,
+    wait_until,
+)
+from tests.server import CLOSE, LAST_CHUNK, RST, UNTIL_GONE, Recorded, chunk, head, json_answer, plain
+from tests.unit.test_updates import escaped, read
+
+CUT_UP = ["plain", "reasoning", "tool_echo", "unicode", "stopped", "empty"]
+
+
+def run(client: Client, prompt: str = "Hi") -> tuple[list[AnyEvent], Reply, Any]:
+    """Return the events of an answer, its reply, and what it raised."""
+    stream = client.chat(prompt)
+    events: list[AnyEvent] = []
+    error: Exception | None = None
+    try:
+        for event in stream:
+            events.append(event)
+    except Exception as exc:
+        error = exc
+    return joined(events), stream.partial, repr(error)
+
+
+def places(item: Recording) -> list[int]:
+    """Every end of a line, and 40 places drawn by lot."""
+    ends = list(itertools.accumulate(map(len, item.lines)))
+    lot = random.Random(str(item))
+    return [0, *ends[:-1], *(lot.randrange(1, len(item.stream)) for _ in range(40))]
+
+
+def without_ids(reply: Reply) -> dict[str, Any]:
+    return {key: value for key, value in reply.to_dict().items() if not key.endswith("_id")}
+
+
+@pytest.mark.parametrize("name", CUT_UP)
+def test_a_cut_anywhere(ui: ChatUI, any_client: Client, name: str) -> None:
+    """Cut at every event and at forty other bytes, an answer has the same events, the same text, and one user message."""
+    item = recording(name)
+    ui.says(item)
+    events, reply, ended = run(any_client)
+    complete = item.stream.find(b'"type":"finalAnswer"') if name != "empty" else item.stream.find(b'"error"')
+    for number, place in enumerate(places(item)):
+        how = WAYS[number % len(WAYS)]
+        if place > complete and how in ("ended", "delimited"):
+            how = "fin"  # the end of a body that looks good is taken for one: old servers send no `finished`
+        ui._next.clear()
+        ui.says(item, cut(place, how))
+        before = ui.count("send")
+        again = run(any_client)
+        where = f"cut after {place} bytes, {how}"
+        assert again[0] == events, where
+        assert without_ids(again[1]) == without_ids(reply), where
+        assert again[2].replace(again[1].conversation_id or "-", "") == ended.replace(reply.conversation_id or "-", ""), where
+        assert ui.count("send") == before + 1, where
+        assert all(len(chat.users) == 1 for chat in ui.chats.values()), where
+
+
+# The log
+
+
+SLOW = recording("slow")
+
+
+@pytest.mark.parametrize("name", ["plain", "tool_echo", "stopped", "unicode"])
+def test_a_log_that_breaks_again_and_again(ui: ChatUI, any_client: Client, name: str) -> None:
+    """Each further connection asks for what comes after the last event, wherever the one before broke."""
+    item = recording(name)
+    ui.says(item)
+    events, reply, _ = run(any_client)
+    ui._next.clear()
+    ui.says(item, cut(60))
+    ui.fault("log", *broken_logs(item.log or "", 0, 10, 100, 260, how=RST), *broken_logs(item.log or "", 90, 200, how=CLOSE))
+    again = run(any_client)
+    assert (again[0], again[2]) == (events, "None")
+    assert without_ids(again[1]) == without_ids(reply)
+    asked = [int(request.query["fromSeq"]) for request in ui.of("log")]
+    assert len(asked) == 7
+    assert asked == sorted(asked)
+    assert asked[-1] > 0
+    assert {request.query["generationId"] for request in ui.of("log")} == {again[1].generation_id}
+
+
+def test_a_log_that_ends_without_its_last_frame(ui: ChatUI, any_client: Client) -> None:
+    """Only the last frame ends a log; one that is closed in good order (after five minutes) is opened again."""
+    ui.says(SLOW, cut(300))
+    log = SLOW.log or ""
+    half = log[: log.index("id: 5")]
+    ui.fault("log", [lambda request: served_log(half)], [lambda request: served_log(half, int(request.query["fromSeq"]))])
+    events, reply, ended = run(any_client)
+    assert (reply.text, ended) == (SLOW.answer.content, "None")
+    assert [request.query["fromSeq"] for request in ui.of("log")] == ["0", "4", "4"]
+
+
+def test_a_log_that_repeats_itself(ui: ChatUI, client: Client) -> None:
+    """Events that were taken already are passed over by their number, even if the server begins anew each time."""
+    ui.says(SLOW, cut(300))
+    log = SLOW.log or ""
+    ui.fault("log", [lambda request: served_log(log[: log.index("id: 5")])], [lambda request: served_log(log)])
+    events, reply, _ = run(client)
+    assert "".join(event.text for event in events if isinstance(event, Token)).strip() == SLOW.answer.content
+
+
+def test_a_log_that_is_followed_live(ui: ChatUI, any_client: Client) -> None:
+    """A run that goes on is followed as it goes, heartbeats and all."""
+    go = threading.Event()
+    frames = (SLOW.log or "").split("\n\n")
+
+    def steps(request: Recorded) -> Any:
+        yield head(200, SSE, "Transfer-Encoding: chunked")
+        yield chunk("\n\n".join(frames[:4]).encode() + b"\n\n")
+        yield chunk(b": heartbeat\n\n")
+        yield go
+        yield chunk("\n\n".join(frames[4:]).encode())
+        yield LAST_CHUNK
+
+    ui.says(SLOW, cut(200))
+    ui.fault("log", [steps])
+    stream = any_client.chat("Hi")
+    seen = []
+    for event in stream:
+        seen.append(event)
+        if event == Token("slow-2 "):
+            go.set()
+    assert stream.result().text == SLOW.answer.content
+    assert joined(seen) == joined(read([SLOW.stream])[0])
+
+
+def test_a_log_outlives_first_token(ui: ChatUI, any_client: Client) -> None:
+    """Content that came before the break counts: going on may take longer than the first content may."""
+    frames = (SLOW.log or "").split("\n\n")
+
+    def steps(request: Recorded) -> Any:
+        yield head(200, SSE, "Transfer-Encoding: chunked")
+        for frame in frames:
+            yield chunk(frame.encode() + b"\n\n")
+            yield 0.06
+
+    ui.says(SLOW, cut(200))
+    ui.fault("log", [steps])
+    stream = any_client.chat("Hi", timeouts=Timeouts(connect=2, first_token=0.3, idle=2, total=8))
+    assert stream.result().text == SLOW.answer.content
+
+
+def test_a_silent_log_is_opened_again(ui: ChatUI, any_client: Client) -> None:
+    """Silence on the log, where heartbeats should come, is a broken connection like any other."""
+    ui.says(SLOW, cut(200))
+    ui.fault("log", [head(200, SSE, "Transfer-Encoding: chunked"), UNTIL_GONE])
+    stream = any_client.chat("Hi", timeouts=Timeouts(connect=2, first_token=4, idle=0.2, total=8))
+    assert stream.result().text == SLOW.answer.content
+    assert ui.count("log") == 2
+
+
+def test_frames_that_are_no_json(ui: ChatUI, client: Client) -> None:
+    """What came before a broken frame is not lost, and the frame is asked for again."""
+    item = recording("plain")
+    log = item.log or ""
+    ui.says(item, cut(0))
+    broken = log[: log.index("id: 5")] + "id: 5\nevent: update\ndata: {oops\n\n"
+    ui.fault("log", [lambda request: served_log(broken)])
+    events, reply, ended = run(client)
+    assert (events, ended) == (joined(read([item.stream])[0]), "None")
+    assert [request.query["fromSeq"] for request in ui.of("log")] == ["0", "4"]
+
+
+REASONING = [
+    STARTED,
+    *({"type": "reasoning", "subtype": "stream", "token": text} for text in ("Let ", "me ", "think.")),
+    {"type": "reasoning", "subtype": "status", "status": "Done in 3s."},
+    {"type": "title", "title": "T"},
+    token("42"),
+    final("42"),
+    FINISHED,
+]
+
+
+@pytest.mark.parametrize("count", range(len(REASONING)))
+def test_reasoning_updates_that_the_log_merges(ui: ChatUI, client: Client, count: int) -> None:
+    """The log merges pieces of reasoning like those of text, so they are skipped by length and not by number."""
+    merged = [STARTED, {"type": "reasoning", "subtype": "stream", "token": "Let me think."}, *REASONING[4:]]
+    ui.says(lines(*REASONING), cut(len(lines(*REASONING[:count]))), log=log_of(*merged))
+    events, reply, ended = run(client)
+    assert (events, ended) == (joined(read([lines(*REASONING)])[0]), "None")
+    assert reply.reasoning == "Let me think."
+
+
+@pytest.mark.parametrize("count", range(5))
+def test_halves_of_characters_and_tags_at_the_break(ui: ChatUI, client: Client, count: int) -> None:
+    """A stream that breaks within a character or within a tag goes on with the other half."""
+    pieces = ["a\ud83d", "\ude00<th", "ink>b\ud83d", "\ude01</think", ">c"]
+    live = [escaped(piece) for piece in pieces]
+    log = log_of(token("".join(pieces[:3])), token("".join(pieces[3:])), final("a😀<think>b😁</think>c"), FINISHED)
+    ui.says(b"".join(live), cut(len(b"".join(live[:count]))), log=log)
+    events, reply, _ = run(client)
+    assert events == [Token("a😀"), Reasoning("b😁"), Token("c"), FinalAnswer("a😀<think>b😁</think>c"), Status("finished")]
+    assert (reply.text, reply.reasoning) == ("a😀c", "b😁")
+
+
+def test_nothing_is_asked_after_the_last_event(ui: ChatUI, any_client: Client) -> None:
+    """A connection that breaks after ``finished`` has told everything."""
+    item = recording("plain")
+    ui.says(item, cut(len(item.stream)))
+    events, reply, ended = run(any_client)
+    assert (events, ended) == (joined(read([item.stream])[0]), "None")
+    assert ui.count("log") == ui.count("read") == 0
+
+
+def test_only_the_title_is_missing(ui: ChatUI, client: Client) -> None:
+    """An answer that is complete is not lost with a title that can no longer be had."""
+    ui.says(lines(STARTED, token("a"), final("a")), cut(10_000, "fin"))
+    for kind in ("log", "read"):
+        ui.always(kind, plain(b"{}", 500))
+    events, reply, ended = run(client)
+    assert (reply.text, ended) == ("a", "None")
+
+
+# Without the log
+
+
+@pytest.mark.parametrize("name", ["plain", "reasoning", "tool_echo", "unicode", "stopped", "empty", "upstream_500"])
+def test_a_server_without_the_log(ui: ChatUI, any_client: Client, name: str) -> None:
+    """Such a server is asked for the finished message: the same answer, title and all."""
+    ui.has_log = False
+    item = recording(name)
+    ui.says(item)
+    events, reply, ended = run(any_client)
+    for place in places(item)[::4]:
+        ui._next.clear()
+        ui.says(item, cut(place), unfinished_reads=2)
+        again = run(any_client)
+        assert without_ids(again[1]) == without_ids(reply), f"cut after {place} bytes"
+        assert again[2].replace(again[1].conversation_id or "-", "") == ended.replace(reply.conversation_id or "-", "")
+        assert not [event for event in again[0] if isinstance(event, Unknown)]
+        others = [event for event in events if not isinstance(event, (Token, Reasoning))]
+        assert [event for event in again[0] if not isinstance(event, (Token, Reasoning))] == others, f"cut after {place}"
+        assert all(len(chat.users) == 1 for chat in ui.chats.values())
+
+
+@pytest.mark.parametrize("name", ["plain", "reasoning", "slow", "web_search", "upstream_500"])
+def test_an_older_server(ui: ChatUI, client: Client, name: str) -> None:
+    """Version 0.10: no run ids, no log, no ``finished``, a title that comes last."""
+    ui.has_log = False
+    item = recording(name, "0.10")
+    ui.says(item)
+    events, reply, ended = run(client)
+    for place in places(item)[::3]:
+        ui._next.clear()
+        ui.says(item, cut(place), unfinished_reads=1)
+        again = run(client)
+        assert without_ids(again[1]) == without_ids(reply), f"cut after {place} bytes"
+        assert again[2].replace(again[1].conversation_id or "-", "") == ended.replace(reply.conversation_id or "-", "")
+        assert all(len(chat.users) == 1 for chat in ui.chats.values())
+
+
+def test_separate_reasoning_of_the_message(ui: ChatUI, client: Client) -> None:
+    """Servers that keep reasoning apart keep it in the message."""
+    ui.has_log = False
+    stored = {
+        "content": "42", "reasoning": "Let me think.", "interrupted": False,
+        "updates": [STARTED, *REASONING[4:6], {**final("42"), "webSources": None}],
+    }  # fmt: skip
+    for count in range(len(REASONING) - 1):
+        ui._next.clear()
+        ui.says(lines(*REASONING[:-1]), cut(len(lines(*REASONING[:count]))), stored=stored)
+        events, reply, ended = run(client)
+        assert (reply.text, reply.reasoning, reply.title, ended) == ("42", "Let me think.", "T", "None")
+
+
+@pytest.mark.parametrize("name", ["plain", "stopped", "tool_echo"])
+@pytest.mark.parametrize("end", ["gone", "completed", "interrupted", "something new"])
+def test_a_log_that_was_forgotten(ui: ChatUI, client: Client, name: str, end: str) -> None:
+    """After a day a log holds its last frame only; the conversation still has the answer, and how it ended."""
+    item = recording(name)
+    ui.says(item)
+    _, reply, _ = run(client)
+    ui._next.clear()
+    ui.says(item, cut(150), log=log_of(end=end))
+    events, again, ended = run(client)
+    assert ended == "None"
+    assert without_ids(again) == without_ids(reply)
+
+
+def test_a_log_with_a_hole(ui: ChatUI, client: Client) -> None:
+    """Where a log stops in the middle the message goes on, and nothing is told twice."""
+    item = recording("tool_echo")
+    log = item.log or ""
+    ui.says(item, cut(100), log=log[: log.index("id: 4")] + 'event: end\ndata: {"status":"completed"}\n\n')
+    events, reply, _ = run(client)
+    assert joined(events) == joined(read([item.stream])[0])
+
+
+def test_a_server_that_died(ui: ChatUI, client: Client) -> None:
+    """An answer whose server died is what it had stored, marked as interrupted."""
+    stored = {"content": "half an", "updates": [STARTED, {"type": "stream", "token": "", "len": 7}], "interrupted": True}
+    live = lines(STARTED, token("half "))
+    ui.says(live, cut(len(live)), log=log_of(STARTED, token("half "), end="interrupted"), stored=stored, unfinished_reads=2)
+    events, reply, ended = run(client)
+    assert (reply.text, reply.interrupted, ended) == ("half an", True, "None")
+
+
+def test_a_log_that_always_fails(ui: ChatUI, client: Client) -> None:
+    """A log that gives nothing but errors is no reason to lose an answer that is there."""
+    item = recording("plain")
+    ui.says(item, cut(150))
+    ui.always("log", json_answer({"message": "An error occurred", "errorId": "x"}, 500))
+    events, reply, ended = run(client)
+    assert (reply.text, reply.title, ended) == ("Hello, world!", "Hello, world!", "None")
+
+
+def test_reads_that_fail_once(ui: ChatUI, client: Client) -> None:
+    """Waiting for a finished message survives a server that restarts."""
+    ui.has_log = False
+    ui.says(recording("plain"), cut(150), unfinished_reads=1)
+    ui.fault("read", [RST], [RST], plain(b"", 503), plain(b"", 503), None, [RST])
+    events, reply, ended = run(client)
+    assert (reply.text, ended) == ("Hello, world!", "None")
+
+
+def test_an_answer_that_never_ends(ui: ChatUI, client: Client) -> None:
+    """A message that grows no more is not waited for without end."""
+    ui.has_log = False
+    ui.says(recording("plain"), cut(150), unfinished_reads=10_000)
+    with pytest.raises(StreamInterrupted, match="writes no more of it"):
+        client.chat("Hi", timeouts=Timeouts(connect=2, first_token=0.2, idle=2)).result()
+
+
+# When nothing works
+
+
+@pytest.mark.parametrize("how", [[RST], [CLOSE], plain(b"", 503), json_answer({"message": "no"}, 401)], ids=str)
+def test_everything_fails(ui: ChatUI, any_client: Client, how: Any) -> None:
+    """The error says what has come and where the rest can be found, and the conversation can be used again."""
+    ui.says(recording("slow"), cut(700))
+    for kind in ("log", "read"):
+        ui.always(kind, how)
+    stream = any_client.chat("Hi")
+    with pytest.raises(StreamInterrupted) as caught:
+        stream.result()
+    error = caught.value
+    assert error.partial is not None
+    assert error.partial.text.startswith("slow-0 ")
+    assert (error.conversation_id, error.generation_id) == (ui.chat.id, stream.generation_id)
+    assert error.partial == stream.partial
+    assert "attach(" in error.message
+    assert pickle.loads(pickle.dumps(error)).to_dict() == error.to_dict()
+    ui._always.clear()
+    ui._next.clear()
+    ui.says(recording("plain"))
+    assert stream.conversation.ask("again").text == "Hello, world!"
+    assert stream.conversation.attach(error.generation_id).result().text == SLOW.answer.content
+
+
+def test_the_server_is_gone(make_client: Any) -> None:
+    """A server that vanishes in the middle of an answer."""
+    with ChatUI() as ui:
+        client = make_client(base_url=ui.url)
+        ui.says(SLOW, [*cut(300, "rst")(SLOW.stream)[:-1], lambda request: ui.vanish(), RST])
+        stream = client.chat("Hi")
+        with pytest.raises(StreamInterrupted, match="could not be picked up again"):
+            stream.result()
+
+
+# Deadlines
+
+
+def test_idle_silence_is_mended(ui: ChatUI, any_client: Client) -> None:
+    """When not even keep-alives come, the connection is given up and the run followed through its log."""
+    item = recording("plain")
+    ui.says(item, [*cut(250)(item.stream)[:-1], UNTIL_GONE])
+    stream = any_client.chat("Hi", timeouts=Timeouts(connect=2, first_token=4, idle=0.2, total=8))
+    assert joined(stream) == joined(read([item.stream])[0])
+    assert ui.count("log") == 1
+
+
+def endless(*updates: dict[str, Any], every: float = 0.02) -> Any:
+    """A stream of keep-alives that never says anything else."""
+
+    def steps(request: Recorded) -> Any:
+        yield head(200, JSONL, "Transfer-Encoding: chunked")
+        yield chunk(lines(*updates))
+        for _ in range(1000):
+            yield every
+            yield chunk(lines(KEEP_ALIVE))
+
+    return [steps]
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "deadline", "updates"),
+    [
+        ({"first_token": 0.3}, "first_token", [STARTED]),
+        ({"total": 0.3}, "total", [STARTED]),
+        ({"total": 0.3}, "total", [STARTED, token("a")]),
+    ],
+)
+def test_deadlines_behind_keep_alives(
+    ui: ChatUI, any_client: Client, timeouts: dict[str, float], deadline: str, updates: list[dict[str, Any]]
+) -> None:
+    """Keep-alives do not count as content, and nobody waits longer than was said; the run is stopped then."""
+    ui.says(lines(*updates), endless(*updates))
+    started = time.monotonic()
+    stream = any_client.chat("Hi", timeouts=Timeouts(**{"connect": 2, "first_token": 4, "idle": 4, **timeouts}))
+    with pytest.raises(TransportTimeout) as caught:
+        stream.result()
+    assert (caught.value.deadline, caught.value.seconds) == (deadline, 0.3)
+    assert time.monotonic() - started < 1.5
+    assert caught.value.partial == stream.partial
+    assert stream.partial.interrupted
+    wait_until(lambda: ui.stops == [{"generationId": stream.generation_id, "seenContentLength": len(updates) - 1}])
+    ui._next.clear()
+    ui.says(recording("plain"))
+    assert stream.conversation.ask("again").text == "Hello, world!"
+
+
+def test_a_deadline_that_lets_the_run_go_on(ui: ChatUI, client: Client) -> None:
+    """With ``detach`` a deadline does not stop the run either."""
+    ui.says(lines(STARTED), endless(STARTED))
+    stream = client.chat("Hi", timeouts=Timeouts(first_token=0.2), on_close="detach")
+    with pytest.raises(TransportTimeout):
+        stream.result()
+    time.sleep(0.1)
+    assert ui.stops == []
+
+
+@pytest.mark.parametrize("has_log", [True, False])
+def test_the_total_deadline_holds_while_mending(ui: ChatUI, any_client: Client, has_log: bool) -> None:
+    """It does not begin anew with each connection."""
+    ui.has_log = has_log
+    ui.says(SLOW, cut(300), unfinished_reads=10_000)
+    if has_log:
+        ui.always("log", [RST])
+        ui.always("read", [RST])
+    started = time.monotonic()
+    stream = any_client.chat("Hi", timeouts=Timeouts(connect=2, first_token=4, idle=4, total=0.4))
+    with pytest.raises((TransportTimeout, StreamInterrupted)) as caught:
+        stream.result()
+    assert time.monotonic() - started < 1.5
+    if not has_log:
+        assert isinstance(caught.value, TransportTimeout)
+        assert (caught.value.deadline, caught.value.seconds) == ("total", 0.4)
+
+
+def test_a_slow_log_and_the_total_deadline(ui: ChatUI, any_client: Client) -> None:
+    """The deadline that the caller set is the one that is named."""
+    ui.says(SLOW, cut(300))
+    ui.always("log", [head(200, SSE, "Transfer-Encoding: chunked"), *[chunk(b": heartbeat\n\n"), 0.05] * 200])
+    stream = any_client.chat("Hi", timeouts=Timeouts(connect=2, first_token=4, idle=4, total=0.5))
+    with pytest.raises(TransportTimeout) as caught:
+        stream.result()
+    assert (caught.value.deadline, caught.value.seconds) == ("total", 0.5)
+
+
+def test_a_thousand_keep_alives_first(ui: ChatUI, any_client: Client) -> None:
+    """They pass unseen."""
+    stream = lines(STARTED, *[KEEP_ALIVE] * 1000, token("a"), final("a"), FINISHED)
+    ui.says(stream)
+    events, reply, ended = run(any_client)
+    assert events == [Status("started"), Token("a"), FinalAnswer("a"), Status("finished")]

@@ -84,7 +84,7 @@ def error_for(response: Response) -> APIStatusError:
         url=response.url,
         request_id=response.request_id,
         body=text[:2000] or None,
-        code=_code_in(data),
+        code=_code_in(data) or headers.get("x-error-code"),  # the Hub's
         retry_after=retry_after(headers, data),
     )
 

@@ -1,4 +1,7 @@
-"""Which LLMs an inference server offers."""
+"""Which LLMs an inference server offers: ``GET /v1/models``, with what the router adds to it.
+
+Reference: docs/protocol/inference ("The router's models").
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,37 @@ from attrs import field, frozen
 
 from hfclient.errors import ProtocolError
 
-__all__ = ["ServedModel", "parse_models"]
+__all__ = ["Offer", "ServedModel", "parse_models"]
+
+
+@frozen
+class Offer:
+    """A provider's offer of an LLM, as the router lists it. What the router leaves out is None.
+
+    Attributes:
+        provider: The provider's id.
+        status: ``"live"``, or ``"error"`` if its last check failed.
+        context_length: Most tokens of prompt and answer together.
+        input_price, output_price: US dollars for a million tokens.
+        is_free: Whether it costs nothing.
+        supports_tools: Whether it takes tools.
+        supports_structured_output: Whether it takes a JSON schema.
+        first_token: Seconds until the first token, as the router measured it.
+        throughput: Tokens a second.
+        is_model_author: Whether the provider made the model.
+    """
+
+    provider: str
+    status: str = "live"
+    context_length: int | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+    is_free: bool | None = None
+    supports_tools: bool | None = None
+    supports_structured_output: bool | None = None
+    first_token: float | None = None
+    throughput: float | None = None
+    is_model_author: bool = False
 
 
 @frozen
@@ -18,12 +51,41 @@ class ServedModel:
     Attributes:
         id: What to pass as ``model``.
         owned_by: Who made it or who runs it, in the server's words, or None.
-        raw: The entry as the server sent it; the router's has providers, prices and context lengths.
+        raw: The entry as the server sent it.
+        offers: Who serves it; the router's list only.
+        input_modalities, output_modalities: ``"text"``, ``"image"``, ...; empty if the server does not say.
+        context_length: Most tokens of prompt and answer together: the least of all live offers, because the router may
+            choose any; or what vLLM, llama.cpp and others say of their one model. None if nobody says.
     """
 
     id: str
     owned_by: str | None = None
     raw: dict[str, Any] = field(factory=dict, repr=False, eq=False)
+    offers: tuple[Offer, ...] = field(default=(), repr=False)
+    input_modalities: tuple[str, ...] = field(default=(), repr=False)
+    output_modalities: tuple[str, ...] = field(default=(), repr=False)
+    context_length: int | None = field(default=None, repr=False)
+
+    @property
+    def supports_images(self) -> bool:
+        """Whether the server says that it sees pictures."""
+        return "image" in self.input_modalities
+
+    @property
+    def supports_tools(self) -> bool:
+        """Whether one of its live offers takes tools."""
+        return any(offer.supports_tools for offer in self.live)
+
+    @property
+    def live(self) -> tuple[Offer, ...]:
+        """The offers that pass the router's checks."""
+        return tuple(offer for offer in self.offers if offer.status == "live")
+
+    @property
+    def cheapest(self) -> Offer | None:
+        """The live offer with the lowest price of an answer (what ``provider="cheapest"`` takes), or None."""
+        priced = [(price, offer) for offer in self.live if (price := _price(offer)) is not None]
+        return min(priced, key=lambda pair: pair[0])[1] if priced else None
 
 
 def parse_models(data: Any) -> list[ServedModel]:
@@ -46,5 +108,72 @@ def _model(entry: Any) -> ServedModel | None:
     if not isinstance(entry, dict):
         return None
     name = next((entry[key] for key in ("id", "name", "model") if isinstance(entry.get(key), str) and entry[key]), None)
-    owner = entry.get("owned_by")
-    return None if name is None else ServedModel(name, owner if isinstance(owner, str) else None, entry)
+    if name is None:
+        return None
+    owner, providers = entry.get("owned_by"), entry.get("providers")
+    offers = [_offer(offer) for offer in providers] if isinstance(providers, list) else []
+    known = tuple(offer for offer in offers if offer is not None)
+    lengths = [offer.context_length for offer in known if offer.status == "live" and offer.context_length]
+    architecture = entry.get("architecture")
+    architecture = architecture if isinstance(architecture, dict) else {}
+    return ServedModel(
+        name,
+        owner if isinstance(owner, str) else None,
+        entry,
+        offers=known,
+        input_modalities=_words(architecture.get("input_modalities")),
+        output_modalities=_words(architecture.get("output_modalities")),
+        context_length=min(lengths) if lengths else _own_length(entry),
+    )
+
+
+def _offer(data: Any) -> Offer | None:
+    if not isinstance(data, dict) or not isinstance(data.get("provider"), str) or not data["provider"]:
+        return None
+    pricing, status = data.get("pricing"), data.get("status")
+    pricing = pricing if isinstance(pricing, dict) else {}
+    latency = _number(data.get("first_token_latency_ms"))
+    return Offer(
+        provider=data["provider"],
+        status=status if isinstance(status, str) else "live",
+        context_length=_count(data.get("context_length")),
+        input_price=_number(pricing.get("input")),
+        output_price=_number(pricing.get("output")),
+        is_free=_flag(data.get("is_free")),
+        supports_tools=_flag(data.get("supports_tools")),
+        supports_structured_output=_flag(data.get("supports_structured_output")),
+        first_token=None if latency is None else latency / 1000,
+        throughput=_number(data.get("throughput")),
+        is_model_author=data.get("is_model_author") is True,
+    )
+
+
+def _price(offer: Offer) -> float | None:
+    return 0.0 if offer.is_free else offer.output_price
+
+
+def _own_length(entry: dict[str, Any]) -> int | None:
+    """Return what vLLM, SGLang, OpenRouter and llama.cpp call it."""
+    meta = entry.get("meta")
+    places = (entry.get("max_model_len"), entry.get("context_length"), entry.get("context_window"))
+    inner = (meta.get("n_ctx"), meta.get("n_ctx_train")) if isinstance(meta, dict) else ()
+    return next((found for value in (*places, *inner) if (found := _count(value))), None)
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    return tuple(word for word in value if isinstance(word, str)) if isinstance(value, list) else ()
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if 0 <= value < 1e15 else None
+
+
+def _count(value: Any) -> int | None:
+    found = _number(value)
+    return int(found) if found else None
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None

@@ -9,9 +9,11 @@ Reference: docs/protocol/inference ("providers").
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from attrs import field, frozen
+
+from hfclient.errors import ProtocolError
 
 __all__ = ["PLACES", "Place", "Target"]
 
@@ -98,6 +100,15 @@ class Target:
 
         A provider names its own host in the links of a job. Through the router they lead elsewhere, and credentials go to
         no host that an answer names.
+
+        Raises:
+            ProtocolError: It is no link, or its path leads upwards.
         """
-        path = urlsplit(url).path
-        return self.url(path if path.startswith("/") else "/" + path, queue=queue)
+        try:
+            path = urlsplit(url).path
+        except ValueError:
+            path = ""
+        parts = unquote(path).replace("\\", "/").split("/")
+        if not path.startswith("/") or "." in parts or ".." in parts:
+            raise ProtocolError("the provider's link to the job leads elsewhere", frame=url[:200])
+        return self.url(path, queue=queue)

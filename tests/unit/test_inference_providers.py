@@ -1,0 +1,794 @@
+"""Providers as values: what they would send, and what they read out of an answer. No network."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from hfclient.errors import GenerationError, InvalidInputError, ProtocolError, Unsupported
+from hfclient.inference.mapping import ProviderEntry, parse_mapping
+from hfclient.inference.pictures import Picture
+from hfclient.inference.providers import (
+    IMAGE_TO_IMAGE,
+    IMAGE_TO_VIDEO,
+    PLACES,
+    PROVIDERS,
+    TAKES,
+    TEXT_TO_IMAGE,
+    TEXT_TO_VIDEO,
+    Answer,
+    Outcome,
+    Output,
+    Target,
+    Ticket,
+    Work,
+    providers_for,
+)
+from hfclient.inference.providers.base import id_path
+from hfclient.inference.providers.parameters import checked, ignored_by, refuse_ignored, size_for
+from hfclient.transport import Multipart, Request
+
+FLUX = "black-forest-labs/FLUX.1-schnell"
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x10\0\0\0\x08\x08\x02\0\0\0"
+B64 = base64.b64encode(PNG).decode()
+DATA_URL = f"data:image/png;base64,{B64}"
+ROUTER = "https://router.huggingface.co"
+
+
+def routed(name: str) -> Target:
+    return Target(f"{ROUTER}/{name}", routed=True)
+
+
+def direct(name: str) -> Target:
+    place = PLACES[name]
+    assert place.direct
+    return Target(place.direct, queue=place.queue or place.direct)
+
+
+def work(task: str = TEXT_TO_IMAGE, model: str = FLUX, **fields: Any) -> Work:
+    entry = fields.pop("entry", None) or ProviderEntry("any", model, model=FLUX)
+    return Work(task=task, entry=entry, prompt=fields.pop("prompt", "a red fox"), **fields)
+
+
+def build(name: str, asked: Work, target: Target | None = None) -> tuple[Request, dict[str, Any]]:
+    request = PROVIDERS[name].build(asked, target or routed(name))
+    assert (request.method, request.retryable, request.stream) == ("POST", False, True)
+    assert isinstance(request.body, bytes)
+    return request, json.loads(request.body)
+
+
+def answer(data: Any, content_type: str = "application/json") -> Answer:
+    return Answer(json.dumps(data).encode(), content_type)
+
+
+ALL = {"width": 768, "height": 512, "steps": 4, "guidance": 3.5, "seed": 7, "negative_prompt": "blurry"}
+
+
+def only(name: str, task: str = TEXT_TO_IMAGE) -> dict[str, Any]:
+    """The settings of ALL that the provider takes."""
+    return {key: value for key, value in ALL.items() if key in TAKES[name][task]}
+
+
+# What is sent
+
+
+BODIES = {
+    "hf-inference": (
+        f"{ROUTER}/hf-inference/models/{FLUX}",
+        {
+            "inputs": "a red fox",
+            "parameters": {
+                "width": 768,
+                "height": 512,
+                "num_inference_steps": 4,
+                "guidance_scale": 3.5,
+                "seed": 7,
+                "negative_prompt": "blurry",
+            },
+        },
+    ),
+    "together": (
+        f"{ROUTER}/together/v1/images/generations",
+        {
+            "model": FLUX,
+            "prompt": "a red fox",
+            "response_format": "base64",
+            "width": 768,
+            "height": 512,
+            "steps": 4,
+            "guidance_scale": 3.5,
+            "seed": 7,
+            "negative_prompt": "blurry",
+        },
+    ),
+    "fal-ai": (
+        f"{ROUTER}/fal-ai/{FLUX}?_subdomain=queue",
+        {
+            "prompt": "a red fox",
+            "num_inference_steps": 4,
+            "guidance_scale": 3.5,
+            "seed": 7,
+            "negative_prompt": "blurry",
+            "image_size": {"width": 768, "height": 512},
+        },
+    ),
+    "replicate": (
+        f"{ROUTER}/replicate/v1/models/{FLUX}/predictions",
+        {
+            "input": {
+                "prompt": "a red fox",
+                "width": 768,
+                "height": 512,
+                "num_inference_steps": 4,
+                "guidance_scale": 3.5,
+                "seed": 7,
+                "negative_prompt": "blurry",
+            }
+        },
+    ),
+    "nscale": (
+        f"{ROUTER}/nscale/v1/images/generations",
+        {
+            "model": FLUX,
+            "prompt": "a red fox",
+            "response_format": "b64_json",
+            "size": "768x512",
+            "n": 1,
+            "guidance_scale": 3.5,
+            "seed": 7,
+            "negative_prompt": "blurry",
+        },
+    ),
+    "deepinfra": (
+        f"{ROUTER}/deepinfra/v1/openai/images/generations",
+        {"model": FLUX, "prompt": "a red fox", "response_format": "b64_json", "size": "768x512", "n": 1},
+    ),
+    "wavespeed": (
+        f"{ROUTER}/wavespeed/api/v3/{FLUX}",
+        {
+            "prompt": "a red fox",
+            "width": 768,
+            "height": 512,
+            "size": "768*512",
+            "num_inference_steps": 4,
+            "guidance_scale": 3.5,
+            "seed": 7,
+            "negative_prompt": "blurry",
+        },
+    ),
+    "zai-org": (
+        f"{ROUTER}/zai-org/api/paas/v4/async/images/generations",
+        {"model": FLUX, "prompt": "a red fox", "size": "768x512"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_pictures_from_text(name: str) -> None:
+    """Every provider of pictures gets its own URL and its own names for all settings that it takes."""
+    url, body = BODIES[name]
+    request, sent = build(name, work(parameters=only(name)))
+    assert (request.url, sent) == (url, body)
+
+
+@pytest.mark.parametrize("name", [name for name in TAKES if TEXT_TO_IMAGE in TAKES[name]])
+def test_settings_without_a_value(name: str) -> None:
+    """What was not asked for is not sent: no null anywhere in a body."""
+    asked = work(parameters=dict.fromkeys(ALL))
+    target = Target("http://h/v1") if name == "openai-compatible" else routed(name)
+    request = PROVIDERS[name].build(asked, target)
+    assert isinstance(request.body, bytes)
+    assert b"null" not in request.body
+
+
+@pytest.mark.parametrize("name", [name for name in TAKES if TEXT_TO_IMAGE in TAKES[name]])
+def test_model_comes_first(name: str) -> None:
+    """A body with a model begins with it: the router reads only the start of a large one."""
+    request = PROVIDERS[name].build(work(), routed(name))
+    assert isinstance(request.body, bytes)
+    if b'"model"' in request.body:
+        assert request.body.startswith(b'{"model":')
+
+
+def test_every_provider_is_reachable() -> None:
+    """The tables agree: each provider has settings and a place, except for servers of one's own."""
+    assert set(PROVIDERS) == set(TAKES)
+    assert set(TAKES) - set(PLACES) == {"openai-compatible"}
+
+
+def test_matrix() -> None:
+    """Who does what is as in the protocol's matrix; deepinfra and the OpenAI kind come on top."""
+    on_top = {"deepinfra", "openai", "openai-compatible"}
+    assert set(providers_for(TEXT_TO_IMAGE)) - on_top == {
+        "fal-ai", "hf-inference", "nscale", "replicate", "together", "wavespeed", "zai-org",
+    }  # fmt: skip
+    assert set(providers_for(IMAGE_TO_IMAGE)) - on_top == {"fal-ai", "hf-inference", "replicate", "together", "wavespeed"}
+    assert set(providers_for(TEXT_TO_VIDEO)) == {"fal-ai", "novita", "replicate", "together", "wavespeed"}
+    assert set(providers_for(IMAGE_TO_VIDEO)) == {"fal-ai", "together", "wavespeed"}
+
+
+def test_headers() -> None:
+    """Headers that a provider wants go along: Accept, Prefer, and the two of zai-org on every call."""
+    assert build("hf-inference", work())[0].headers["Accept"] == "image/png"
+    assert build("replicate", work())[0].headers["Prefer"] == "wait"
+    zai = {"Accept-Language": "en-US,en", "x-source-channel": "hugging_face"}
+    assert zai.items() <= build("zai-org", work())[0].headers.items()
+    assert zai == PROVIDERS["zai-org"].headers
+
+
+def test_own_sites() -> None:
+    """With a key of one's own the same routes hang from the provider's own site; fal-ai's queue is a host of its own."""
+    assert build("together", work(), direct("together"))[0].url == "https://api.together.xyz/v1/images/generations"
+    request, _ = build("fal-ai", work(model="fal-ai/flux/dev"), direct("fal-ai"))
+    assert request.url == "https://queue.fal.run/fal-ai/flux/dev"
+    assert build("openai", work(model="gpt-image-1"), direct("openai"))[1] == {
+        "model": "gpt-image-1", "prompt": "a red fox", "n": 1,
+    }  # fmt: skip
+
+
+def test_own_server() -> None:
+    """Any OpenAI-compatible server: the base has its /v1 already, a query is kept, a model is not needed."""
+    target = Target("http://localhost:8080/v1?key=1")
+    request, body = build("openai-compatible", work(model="", parameters={"width": 512, "height": 512}), target)
+    assert request.url == "http://localhost:8080/v1/images/generations?key=1"
+    assert body == {"prompt": "a red fox", "response_format": "b64_json", "size": "512x512", "n": 1}
+
+
+def test_dedicated_endpoint() -> None:
+    """A model without a name is a deployment: its URL is the route."""
+    assert build("hf-inference", work(model=""), Target("https://x.example/"))[0].url == "https://x.example"
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("together", "n"), ("fal-ai", "num_images"), ("nscale", "n"), ("openai-compatible", "n")]
+)
+def test_several_at_once(name: str, key: str) -> None:
+    """Where one request can make several pictures it asks for them."""
+    assert build(name, work(count=3))[1][key] == 3
+
+
+def test_several_one_by_one() -> None:
+    """Where it cannot, the number is not sent; replicate has it among its inputs."""
+    assert "n" not in build("hf-inference", work(count=3))[1]["parameters"]
+    assert build("replicate", work(count=3))[1]["input"]["num_outputs"] == 3
+
+
+def test_shapes() -> None:
+    """A shape is sent as such where it is known, and as a size elsewhere."""
+    shape = {"aspect_ratio": "16:9"}
+    assert build("replicate", work(parameters=shape))[1]["input"]["aspect_ratio"] == "16:9"
+    assert build("fal-ai", work(parameters=shape))[1]["image_size"] == {"width": 832, "height": 480}
+    assert build("nscale", work(parameters=shape))[1]["size"] == "832x480"
+    assert build("fal-ai", work(TEXT_TO_VIDEO, parameters=shape))[1]["aspect_ratio"] == "16:9"
+
+
+def test_extra_fields() -> None:
+    """Extra fields go where the provider keeps its settings, over all others; None removes one."""
+    extra = {"seed": 9, "quality": "high", "width": None}
+    asked = work(parameters={"seed": 1, "width": 64, "height": 64}, extra=extra)
+    assert build("hf-inference", asked)[1]["parameters"] == {"seed": 9, "height": 64, "quality": "high"}
+    assert build("replicate", asked)[1]["input"] == {"prompt": "a red fox", "seed": 9, "height": 64, "quality": "high"}
+    sent = build("together", asked)[1]
+    assert (sent["seed"], sent["quality"], "width" in sent) == (9, "high", False)
+    assert build("together", work(extra={"response_format": "url"}))[1]["response_format"] == "url"
+
+
+def test_lora() -> None:
+    """An adapter is named in each provider's own way, at the strength that was asked for."""
+    mapped = {"provider": "fal-ai", "hfModelId": "acme/style", "providerId": "fal-ai/flux-lora", "status": "live"}
+    mapped |= {"task": "text-to-image", "adapter": "lora", "adapterWeightsPath": "style.safetensors"}
+    (entry,) = parse_mapping([mapped], "acme/style")
+    file = "https://huggingface.co/acme/style/resolve/main/style.safetensors"
+    _, body = build("fal-ai", work(entry=entry, parameters={"lora_scale": 0.5}))
+    assert body == {"prompt": "a red fox", "loras": [{"path": file, "scale": 0.5}]}
+    _, body = build("fal-ai", work(entry=evolve(entry, provider_id="fal-ai/lora")))
+    assert body["model_name"] == "stabilityai/stable-diffusion-xl-base-1.0"
+    assert body["loras"] == [{"path": file, "scale": 1}]
+    _, body = build("replicate", work(entry=entry))
+    assert body["input"]["lora_weights"] == "https://huggingface.co/acme/style"
+    assert build("wavespeed", work(entry=entry))[1]["loras"] == [{"path": "acme/style", "scale": 1}]
+
+
+def test_replicate_versions() -> None:
+    """A name with a version goes to the route of predictions, the version beside the input."""
+    request, body = build("replicate", work(model="acme/fox:0123abc"))
+    assert request.url == f"{ROUTER}/replicate/v1/predictions"
+    assert body == {"version": "0123abc", "input": {"prompt": "a red fox"}}
+
+
+# Pictures to begin with
+
+
+def edit(name: str, **fields: Any) -> dict[str, Any]:
+    return build(name, work(IMAGE_TO_IMAGE, picture=fields.pop("picture", Picture(PNG)), **fields))[1]
+
+
+def test_edits() -> None:
+    """A picture to begin with goes where each provider wants it, as a data URL or as base64."""
+    size = {"width": 512, "height": 256}
+    assert edit("hf-inference", parameters=size) == {
+        "inputs": B64,
+        "parameters": {"prompt": "a red fox", "target_size": size},
+    }
+    assert edit("together", model="black-forest-labs/FLUX.1-Kontext-pro")["image_url"] == DATA_URL
+    assert edit("together", model="google/flash-image")["reference_images"] == [DATA_URL]
+    assert edit("fal-ai", parameters=size) == {
+        "prompt": "a red fox", "image_url": DATA_URL, "image_urls": [DATA_URL], "image_size": size,
+    }  # fmt: skip
+    assert edit("replicate")["input"] == {
+        "prompt": "a red fox",
+        "image": DATA_URL,
+        "images": [DATA_URL],
+        "input_image": DATA_URL,
+        "input_images": [DATA_URL],
+    }
+    assert edit("wavespeed")["image"] == DATA_URL
+
+
+def test_edit_without_settings() -> None:
+    """hf-inference gets the bare bytes when there is nothing else to say."""
+    request = PROVIDERS["hf-inference"].build(work(IMAGE_TO_IMAGE, prompt="", picture=Picture(PNG)), routed("hf-inference"))
+    assert (request.body, request.headers["Content-Type"]) == (PNG, "image/png")
+    assert not request.retryable
+
+
+def test_edit_as_a_form() -> None:
+    """OpenAI's edits are a form: the settings as text, the model first, the picture with a name that tells its type."""
+    asked = work(IMAGE_TO_IMAGE, model="m", picture=Picture(PNG), parameters={"width": 64, "height": 64})
+    request = PROVIDERS["openai-compatible"].build(asked, Target("http://h/v1"))
+    assert request.url == "http://h/v1/images/edits"
+    assert isinstance(request.body, Multipart)
+    assert [part.name for part in request.body.parts] == ["model", "prompt", "response_format", "size", "n", "image"]
+    assert (request.body.parts[-1].filename, request.body.parts[-1].content) == ("image.png", PNG)
+
+
+def test_prompt_of_an_edit() -> None:
+    """No null for a prompt at together, which refuses it: an empty one is sent."""
+    assert edit("together", prompt="")["prompt"] == ""
+
+
+def test_pictures_by_url() -> None:
+    """A URL is handed on to those that take one; the others say that they do not."""
+    picture = Picture(url="https://example.org/a.png")
+    assert edit("fal-ai", picture=picture)["image_url"] == "https://example.org/a.png"
+    assert [name for name, provider in PROVIDERS.items() if not provider.takes_urls] == [
+        "deepinfra", "hf-inference", "nscale", "openai", "openai-compatible",
+    ]  # fmt: skip
+    with pytest.raises(InvalidInputError, match="by its URL"):
+        edit("hf-inference", picture=picture)
+
+
+# Videos
+
+
+def test_videos() -> None:
+    """Every provider of videos gets its own route and names."""
+    settings = {"steps": 20, "guidance": 5.0, "seed": 7, "negative_prompt": "blurry", "num_frames": 81}
+    request, body = build("fal-ai", work(TEXT_TO_VIDEO, "fal-ai/wan-t2v", parameters=settings))
+    assert request.url == f"{ROUTER}/fal-ai/fal-ai/wan-t2v?_subdomain=queue"
+    assert body == {
+        "prompt": "a red fox",
+        "num_inference_steps": 20,
+        "guidance_scale": 5.0,
+        "seed": 7,
+        "negative_prompt": "blurry",
+        "num_frames": 81,
+    }
+    request, body = build("novita", work(TEXT_TO_VIDEO, "wan-t2v", parameters=settings))
+    assert request.url == f"{ROUTER}/novita/v3/async/wan-t2v"
+    assert (body["steps"], body["num_frames"]) == (20, 81)
+    request, body = build("together", work(TEXT_TO_VIDEO, "acme/video", parameters={"steps": 20, "width": 640, "height": 480}))
+    assert request.url == f"{ROUTER}/together/v2/videos"
+    assert body == {"model": "acme/video", "prompt": "a red fox", "steps": 20, "width": 640, "height": 480}
+    request, body = build("wavespeed", work(TEXT_TO_VIDEO, "wavespeed-ai/wan", parameters=settings))
+    assert request.url == f"{ROUTER}/wavespeed/api/v3/wavespeed-ai/wan"
+    assert body["num_frames"] == 81
+
+
+def test_videos_of_pictures() -> None:
+    """A video that begins with a picture: fal-ai has one name for it, together frames, wavespeed image."""
+    asked = work(IMAGE_TO_VIDEO, "acme/video", prompt="", picture=Picture(PNG))
+    assert build("fal-ai", asked)[1] == {"image_url": DATA_URL}
+    assert build("together", asked)[1] == {
+        "model": "acme/video", "frame_images": [{"input_image": DATA_URL, "frame": "first"}],
+    }  # fmt: skip
+    assert build("wavespeed", asked)[1] == {"image": DATA_URL}
+
+
+def test_large_first_frames() -> None:
+    """For a video together takes 60 KB of a picture; more is refused before it is sent, a URL is not."""
+    big = Picture(PNG + bytes(60 * 1024))
+    with pytest.raises(InvalidInputError, match="60 KB"):
+        build("together", work(IMAGE_TO_VIDEO, picture=big))
+    hosted = Picture(url="https://example.org/a.png")
+    assert build("together", work(IMAGE_TO_VIDEO, picture=hosted))[1]["frame_images"][0]["input_image"] == hosted.url
+
+
+# What comes back: pictures
+
+
+RESULTS: dict[str, tuple[Any, Output]] = {
+    "b64_json": ({"data": [{"b64_json": B64, "revised_prompt": "a fox"}]}, Output(content=PNG, prompt="a fox")),
+    "url": ({"data": [{"index": 0, "url": "https://cdn/x.png"}]}, Output(url="https://cdn/x.png")),
+    "data url": ({"data": [{"url": DATA_URL}]}, Output(content=PNG)),
+    "b64 with prefix": ({"data": [{"b64_json": DATA_URL}]}, Output(content=PNG)),
+    "b64 without padding": ({"data": [{"b64_json": B64.rstrip("=")}]}, Output(content=PNG)),
+    "b64 in lines": ({"data": [{"b64_json": B64[:20] + "\n" + B64[20:]}]}, Output(content=PNG)),
+    "images": (
+        {
+            "images": [{"url": "https://cdn/x.png", "width": 768, "height": 512, "content_type": "image/png"}],
+            "seed": 7,
+            "has_nsfw_concepts": [False],
+        },
+        Output(url="https://cdn/x.png", width=768, height=512, mime="image/png", seed=7, nsfw=False),
+    ),
+    "images as strings": ({"images": ["https://cdn/x.png"]}, Output(url="https://cdn/x.png")),
+    "images as base64": ({"images": [B64]}, Output(content=PNG)),
+    "image": ({"images": [{"image": B64}]}, Output(content=PNG)),
+    "one image": ({"image": {"url": "https://cdn/x.png"}}, Output(url="https://cdn/x.png")),
+    "output": ({"output": ["https://cdn/x.png"]}, Output(url="https://cdn/x.png")),
+    "output as a string": ({"output": "https://cdn/x.png"}, Output(url="https://cdn/x.png")),
+    "outputs": ({"data": {"outputs": ["https://cdn/x.png"]}}, Output(url="https://cdn/x.png")),
+    "video": ({"video": {"url": "https://cdn/x.mp4"}}, Output(url="https://cdn/x.mp4")),
+    "video_url": ({"outputs": {"video_url": "https://cdn/x.mp4"}}, Output(url="https://cdn/x.mp4")),
+    "videos": ({"images": [], "videos": [{"video_url": "https://cdn/x.mp4"}]}, Output(url="https://cdn/x.mp4")),
+    "image_result": ({"image_result": [{"url": "https://cdn/x.png"}]}, Output(url="https://cdn/x.png")),
+    "sample": ({"result": {"sample": "https://cdn/x.png"}}, Output(url="https://cdn/x.png")),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results(name: str) -> None:
+    """Every shape in which providers give a result is read, whoever sent it."""
+    data, expected = RESULTS[name]
+    assert PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), answer(data)) == Outcome((expected,))
+
+
+@pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "application/octet-stream", ""])
+def test_bytes(kind: str) -> None:
+    """A body that is the picture is taken as it is."""
+    outcome = PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), Answer(PNG, kind))
+    assert outcome == Outcome((Output(content=PNG, mime=kind or None),))
+
+
+def test_json_without_a_type() -> None:
+    """JSON is known as such although nobody says that it is."""
+    assert PROVIDERS["together"].decode(work(), routed("together"), answer({"data": [{"b64_json": B64}]}, "")) == Outcome(
+        (Output(content=PNG),)
+    )
+
+
+def test_several_results() -> None:
+    """All of them are read, each with its own flag."""
+    data = {"images": [{"url": "https://cdn/1"}, {"url": "https://cdn/2"}], "has_nsfw_concepts": [True, False]}
+    outcome = PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), answer(data))
+    assert isinstance(outcome, Outcome)
+    assert [(output.url, output.nsfw) for output in outcome.outputs] == [("https://cdn/1", True), ("https://cdn/2", False)]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "error"),
+    [
+        (b"<html>Bad gateway</html>", "text/html", ProtocolError),
+        (b"[]", "application/json", ProtocolError),
+        (b"", "application/json", ProtocolError),
+        (b"{}", "application/json", ProtocolError),
+        (b'{"data":[]}', "application/json", GenerationError),
+        (b'{"data":[{}]}', "application/json", GenerationError),
+        (b'{"data":[{"b64_json":""}]}', "application/json", GenerationError),
+        (b'{"data":[{"b64_json":"\xc3\xa4"}]}', "application/json", ProtocolError),
+        (b'{"error":"NSFW content detected"}', "application/json", GenerationError),
+        (b'{"error":{"message":"out of memory","code":500}}', "application/json", GenerationError),
+    ],
+)
+def test_answers_without_a_result(body: bytes, kind: str, error: type[Exception]) -> None:
+    """An answer without a picture is an error: the provider's own, where it says one."""
+    with pytest.raises(error):
+        PROVIDERS["together"].decode(work(), routed("together"), Answer(body, kind))
+
+
+def test_the_providers_own_words() -> None:
+    """An error inside a good answer has the provider's text."""
+    with pytest.raises(GenerationError, match="NSFW content detected"):
+        PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), answer({"error": "NSFW content detected"}))
+
+
+# What comes back: jobs
+
+VIDEO_OUT = Outcome((Output(url="https://cdn/x.mp4"),))
+IMAGE_OUT = Outcome((Output(url="https://cdn/x.png"),))
+
+
+def start(name: str, data: Any, task: str = TEXT_TO_IMAGE, target: Target | None = None) -> Any:
+    return PROVIDERS[name].decode(work(task), target or routed(name), answer(data))
+
+
+def look(ticket: Ticket, data: Any, target: Target | None = None) -> Any:
+    return PROVIDERS[ticket.provider].follow(ticket, target or routed(ticket.provider), answer(data))
+
+
+FAL = {
+    "status": "IN_QUEUE",
+    "request_id": "764c",
+    "response_url": "https://queue.fal.run/fal-ai/flux/requests/764c",
+    "status_url": "https://queue.fal.run/fal-ai/flux/requests/764c/status",
+    "cancel_url": "https://queue.fal.run/fal-ai/flux/requests/764c/cancel",
+    "queue_position": 2,
+}
+
+
+def test_fal_job() -> None:
+    """fal-ai: the path of the answer's link, below our own base, with the queue's query when routed."""
+    ticket = start("fal-ai", FAL)
+    base = f"{ROUTER}/fal-ai/fal-ai/flux/requests/764c"
+    assert ticket.url == f"{base}/status?_subdomain=queue"
+    assert ticket.result_url == f"{base}?_subdomain=queue"
+    assert ticket.cancel == ("PUT", f"{base}/cancel?_subdomain=queue")
+    assert (ticket.id, ticket.state, ticket.position) == ("764c", "queued", 2)
+    running = look(ticket, {"status": "IN_PROGRESS", "logs": [{"message": "30%"}]})
+    assert (running.state, running.position, running.message) == ("running", None, "30%")
+    done = look(running, {"status": "COMPLETED"})
+    assert (done.url, done.is_done, done.every) == (ticket.result_url, True, 0.0)
+    assert look(done, {"images": [{"url": "https://cdn/x.png"}]}) == IMAGE_OUT
+
+
+def test_fal_job_on_its_own_site() -> None:
+    """With a key of one's own the queue's own host is asked, without the query."""
+    ticket = start("fal-ai", FAL, target=direct("fal-ai"))
+    assert ticket.url == "https://queue.fal.run/fal-ai/flux/requests/764c/status"
+    assert ticket.result_url == "https://queue.fal.run/fal-ai/flux/requests/764c"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"status": "FAILED"},
+        {"status": "IN_PROGRESS", "error": "worker died"},
+        {"status": None},
+        {},
+    ],
+)
+def test_fal_failures(data: dict[str, Any]) -> None:
+    """A state that nobody knows, or an error beside a known one, ends the wait."""
+    with pytest.raises(GenerationError):
+        look(start("fal-ai", FAL), data)
+
+
+def test_fal_result_with_details() -> None:
+    """A result that is an explanation is an error with its words."""
+    done = start("fal-ai", FAL).fetch()
+    with pytest.raises(GenerationError, match=r"body\.prompt: too long"):
+        look(done, {"detail": [{"loc": ["body", "prompt"], "msg": "too long", "type": "value_error"}]})
+
+
+REPLICATE = {
+    "id": "abc",
+    "status": "processing",
+    "output": None,
+    "error": None,
+    "urls": {
+        "get": "https://api.replicate.com/v1/predictions/abc",
+        "cancel": "https://api.replicate.com/v1/predictions/abc/cancel",
+    },
+}
+
+
+def test_replicate_job() -> None:
+    """replicate: done at once, or looked at below our own base until it is."""
+    ticket = start("replicate", REPLICATE)
+    assert ticket.url == f"{ROUTER}/replicate/v1/predictions/abc"
+    assert ticket.cancel == ("POST", f"{ROUTER}/replicate/v1/predictions/abc/cancel")
+    done = {**REPLICATE, "status": "succeeded", "output": ["https://cdn/x.png"]}
+    assert look(ticket, done) == IMAGE_OUT
+    assert start("replicate", done) == IMAGE_OUT
+    assert start("replicate", {"id": "abc", "status": "starting"}).url == ticket.url
+
+
+@pytest.mark.parametrize("state", ["failed", "canceled", "aborted", "vanished"])
+def test_replicate_failures(state: str) -> None:
+    """Every other end is an error, with replicate's own text where there is one."""
+    with pytest.raises(GenerationError, match=state):
+        start("replicate", {**REPLICATE, "status": state})
+    with pytest.raises(GenerationError, match="CUDA out of memory"):
+        start("replicate", {**REPLICATE, "status": "failed", "error": "CUDA out of memory"})
+
+
+WAVESPEED = {
+    "code": 200,
+    "message": "success",
+    "data": {
+        "id": "t1",
+        "status": "created",
+        "urls": {"get": "https://api.wavespeed.ai/api/v3/predictions/t1/result"},
+        "outputs": [],
+    },
+}
+
+
+def wavespeed(**fields: Any) -> dict[str, Any]:
+    return {"code": 200, "message": "success", "data": {**WAVESPEED["data"], **fields}}  # type: ignore[dict-item]
+
+
+def test_wavespeed_job() -> None:
+    """wavespeed: created, processing, completed; the flag of each output is kept."""
+    ticket = start("wavespeed", WAVESPEED)
+    assert ticket.url == f"{ROUTER}/wavespeed/api/v3/predictions/t1/result"
+    assert ticket.cancel is None
+    assert look(ticket, wavespeed(status="processing")).state == "running"
+    done = look(ticket, wavespeed(status="completed", outputs=["https://cdn/x.png"], has_nsfw_contents=[True]))
+    assert done == Outcome((Output(url="https://cdn/x.png", nsfw=True),))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (wavespeed(status="failed", error="bad prompt"), "bad prompt"),
+        (wavespeed(status="gone"), "gone"),
+        ({"code": 402, "message": "insufficient credits"}, "insufficient credits"),
+        (wavespeed(status="completed", outputs=[]), "no file"),
+    ],
+)
+def test_wavespeed_failures(data: dict[str, Any], words: str) -> None:
+    """A failure has its text, also one that hides behind an HTTP 200."""
+    with pytest.raises(GenerationError, match=words):
+        look(start("wavespeed", WAVESPEED), data)
+
+
+def test_zai_job() -> None:
+    """zai-org: looked at every five seconds by its id."""
+    ticket = start("zai-org", {"id": "T", "request_id": "r", "model": "m", "task_status": "PROCESSING"})
+    assert (ticket.url, ticket.every) == (f"{ROUTER}/zai-org/api/paas/v4/async-result/T", 5.0)
+    assert look(ticket, {"task_status": "SUCCESS", "image_result": [{"url": "https://cdn/x.png"}]}) == IMAGE_OUT
+    for data in ({"task_status": "FAIL"}, {}, {"task_status": "FAIL", "error": {"message": "sensitive"}}):
+        with pytest.raises(GenerationError):
+            look(ticket, data)
+
+
+def test_together_job() -> None:
+    """together: videos are jobs; a status that is missing means that it waits."""
+    ticket = start("together", {"id": "v1", "status": "queued"}, TEXT_TO_VIDEO)
+    assert (ticket.url, ticket.every) == (f"{ROUTER}/together/v2/videos/v1", 2.0)
+    assert start("together", {"id": "v1"}, TEXT_TO_VIDEO).state == "queued"
+    assert look(ticket, {"id": "v1", "status": "in_progress"}).state == "running"
+    done = {"id": "v1", "status": "completed", "outputs": {"cost": 0.28, "video_url": "https://cdn/x.mp4"}}
+    assert look(ticket, done) == VIDEO_OUT
+    with pytest.raises(GenerationError, match="moderated"):
+        look(ticket, {"id": "v1", "status": "failed", "error": {"message": "moderated"}})
+
+
+def test_novita_job() -> None:
+    """novita: the task's id goes into the query; progress is counted."""
+    ticket = start("novita", {"task_id": "n1"}, TEXT_TO_VIDEO)
+    assert ticket.url == f"{ROUTER}/novita/v3/async/task-result?task_id=n1"
+    running = look(ticket, {"task": {"status": "TASK_STATUS_PROCESSING", "progress_percent": 40}})
+    assert (running.state, running.progress) == ("running", 0.4)
+    done = {"task": {"status": "TASK_STATUS_SUCCEED"}, "images": [], "videos": [{"video_url": "https://cdn/x.mp4"}]}
+    assert look(ticket, done) == VIDEO_OUT
+    with pytest.raises(GenerationError, match="no GPU"):
+        look(ticket, {"task": {"status": "TASK_STATUS_FAILED", "reason": "no GPU"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [("replicate", TEXT_TO_IMAGE), ("wavespeed", TEXT_TO_IMAGE), ("zai-org", TEXT_TO_IMAGE), ("together", TEXT_TO_VIDEO)],
+)
+def test_jobs_without_an_id(name: str, task: str) -> None:
+    """An answer that is neither a result nor a job is no answer of that provider."""
+    with pytest.raises(ProtocolError):
+        start(name, {"data": {"status": "created"}, "status": "queued"}, task)
+
+
+def test_links_lead_nowhere_else() -> None:
+    """Only the path of a link in a job counts: no credentials go to a host that an answer names."""
+    evil = {**REPLICATE, "urls": {"get": "https://evil.example/v1/predictions/abc", "cancel": "//evil.example/x"}}
+    ticket = start("replicate", evil)
+    assert ticket.url == f"{ROUTER}/replicate/v1/predictions/abc"
+    assert ticket.cancel == ("POST", f"{ROUTER}/replicate/x")
+    ticket = start("fal-ai", {**FAL, "response_url": "https://evil.example/a"})
+    assert ticket.url == f"{ROUTER}/fal-ai/a/status?_subdomain=queue"
+
+
+@pytest.mark.parametrize("path", ["/a/../../whoami", "/a/%2e%2e/%2E%2e/whoami", "/a/./b", "/..\\x", "", "relative", "http://["])
+def test_links_that_lead_upwards(path: str) -> None:
+    """A path that would leave the provider's part of the router is refused."""
+    with pytest.raises(ProtocolError):
+        routed("fal-ai").follow(f"https://queue.fal.run{path}" if path.startswith("/") else path)
+
+
+# Settings
+
+
+def test_ignored_settings() -> None:
+    """A setting that a provider would ignore is refused, and those that take it are named."""
+    with pytest.raises(Unsupported, match=r"nscale would ignore steps.*fal-ai, hf-inference, replicate, together, wavespeed"):
+        refuse_ignored("nscale", TEXT_TO_IMAGE, ["steps", "seed"])
+    with pytest.raises(Unsupported, match="none takes all"):
+        refuse_ignored("zai-org", TEXT_TO_IMAGE, ["scheduler", "lora_scale"])
+    with pytest.raises(Unsupported, match="nscale would ignore steps"):
+        PROVIDERS["nscale"].build(work(parameters={"steps": 4}), routed("nscale"))
+    assert ignored_by("nscale", TEXT_TO_IMAGE, ["aspect_ratio", "size"]) == ["size"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"width": 512},
+        {"width": 512, "height": 0},
+        {"width": 512.5, "height": 512},
+        {"width": True, "height": 512},
+        {"size": "huge"},
+        {"size": "512x512", "width": 512, "height": 512},
+        {"size": (512, 512, 3)},
+        {"aspect_ratio": "16:9", "size": "512x512"},
+        {"aspect_ratio": "wide"},
+        {"aspect_ratio": "1:0"},
+        {"aspect_ratio": "100:1"},
+        {"steps": 0},
+        {"steps": "many"},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"guidance": "strong"},
+        {"guidance": float("nan")},
+    ],
+)
+def test_settings_that_cannot_work(settings: dict[str, Any]) -> None:
+    """Nonsense is found before anything is sent."""
+    with pytest.raises(InvalidInputError):
+        checked(settings)
+
+
+def test_settings_that_work() -> None:
+    """Sizes come as text, as a pair or as two numbers; the largest seed is 2**32 - 1."""
+    assert checked({"size": "768×512"}) == checked({"size": (768, 512)}) == {"width": 768, "height": 512}
+    assert checked({"seed": 2**32 - 1, "guidance": 0, "steps": None}) == {"seed": 2**32 - 1, "guidance": 0}
+
+
+@pytest.mark.parametrize(("ratio", "size"), [("1:1", (1024, 1024)), ("16:9", (832, 480)), ("9:16", (480, 832))])
+def test_sizes_of_earlier_clients(ratio: str, size: tuple[int, int]) -> None:
+    """The three shapes that earlier clients knew have their sizes still."""
+    assert size_for(ratio) == size
+
+
+@pytest.mark.parametrize("ratio", ["4:3", "3:4", "3:2", "2:3", "21:9", "9:21", "5:4", "4:1", "1:4"])
+def test_sizes(ratio: str) -> None:
+    """Other shapes get about a megapixel, in multiples of 32, and are what they say."""
+    width, height = size_for(ratio)
+    wide, high = map(int, ratio.split(":"))
+    assert width % 32 == height % 32 == 0
+    assert 0.7e6 < width * height < 1.2e6
+    assert abs(width / height - wide / high) < 0.1 * wide / high
+
+
+@pytest.mark.parametrize("name", ["", "/etc", "a//b", "../whoami", "a/../b", "a/./b", "a/"])
+def test_names_that_lead_elsewhere(name: str) -> None:
+    """A model's name cannot lead to another route."""
+    with pytest.raises(InvalidInputError):
+        id_path(name)
+
+
+def test_names_are_quoted() -> None:
+    """Nor can it become a query or a fragment."""
+    assert id_path("a/b?c#d e") == "a/b%3Fc%23d%20e"
+
+
+# The mapping
+
+
+def test_mapping_shapes() -> None:
+    """Both shapes give the same entries, in order; what is no entry is passed over."""
+    one = {"status": "live", "providerId": "m1", "task": "text-to-image"}
+    by_name = parse_mapping({"fal-ai": one, "new-one": {"providerId": "x"}, "broken": None, "worse": {"providerId": 3}}, "a/b")
+    as_list = parse_mapping([{"provider": "fal-ai", **one}, {"provider": "new-one", "providerId": "x"}, None, {}], "a/b")
+    assert by_name == as_list
+    assert [entry.provider for entry in by_name] == ["fal-ai", "new-one"]
+    assert by_name[0] == ProviderEntry("fal-ai", "m1", "live", "text-to-image", "a/b")
+
+
+@pytest.mark.parametrize("nothing", [None, {}, [], "x", 3])
+def test_empty_mapping(nothing: Any) -> None:
+    """Nothing in any form means that nobody serves the model."""
+    assert parse_mapping(nothing, "a/b") == []

@@ -373,7 +373,7 @@ class PermissionDeniedError(APIStatusError):
 
 
 class CloudflareChallenge(PermissionDeniedError):
-    """A bot check answered instead of the service; ``Client(impersonate="chrome")`` often passes it."""
+    """A bot check (Cloudflare's or another) answered instead of the service; ``Client(impersonate="chrome")`` often passes."""
 
 
 class NotFoundError(APIStatusError):

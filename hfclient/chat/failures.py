@@ -12,6 +12,7 @@ from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
     BadRequestError,
+    CloudflareChallenge,
     ConversationLimit,
     HFClientError,
     ModelGone,
@@ -58,6 +59,8 @@ def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServ
 def refine(error: APIStatusError) -> HFClientError:
     """Return the error that says what *error* means on a chat-ui; *error* itself where there is nothing to add."""
     text = error.message
+    if isinstance(error, CloudflareChallenge):  # whatever its status, it is not this server's
+        return error
     if 300 <= error.status < 400 and not text.startswith("the server wants https"):
         return restated(AuthenticationError, error, f"this server wants a login: {HOW_TO_LOG_IN}")
     if error.status == 401:

@@ -115,8 +115,10 @@ class Identity:
         return user
 
     def _ask(self, timeouts: Timeouts | None = None) -> User | None:
+        """Ask; with *timeouts* once and no more, because a call of somebody else waits for it."""
         try:
-            return parse_user(self._read(evolve(self._endpoints.user(), timeouts=timeouts)))
+            request = evolve(self._endpoints.user(), timeouts=timeouts, retryable=timeouts is None)
+            return parse_user(self._read(request))
         except AuthenticationError as error:
             if error.status >= 500:  # a token that is no good, which is worth knowing
                 raise

@@ -30,7 +30,7 @@ from hfclient.errors import (
 )
 from hfclient.transport.base import Headers, Response
 
-__all__ = ["error_for", "message_in", "retry_after", "safe_url"]
+__all__ = ["error_for", "is_bot_check", "message_in", "retry_after", "safe_url"]
 
 _CLASSES: dict[int, type[APIStatusError]] = {
     400: BadRequestError,
@@ -44,6 +44,11 @@ _CLASSES: dict[int, type[APIStatusError]] = {
     422: BadRequestError,
     429: RateLimitError,
 }
+_BOT_CHECK = (
+    'a bot check answered instead of the service: Client(impersonate="chrome") passes most of them '
+    '(pip install "hfclient[impersonate]"); one that wants to see a person is passed in a browser on this machine, '
+    "whose cookies then go along as Client(cookies=...)"
+)
 _READ = 64 * 1024
 _LOGIN = re.compile(r"log-?in|sign-?in|sso|oauth|authori[sz]e", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # a server's text must not steer somebody's terminal
@@ -76,7 +81,7 @@ def error_for(response: Response) -> APIStatusError:
     cls = _CLASSES.get(status) or (ServerError if status >= 500 else APIStatusError)
     if _is_challenge(status, headers, body):
         cls = CloudflareChallenge
-        message = 'a bot check answered instead of the service; try Client(impersonate="chrome") (extra: impersonate)'
+        message = _BOT_CHECK
     return cls(
         _CONTROLS.sub(" ", message),
         status=status,
@@ -166,8 +171,13 @@ def _text_message(text: str, headers: Headers) -> str | None:
     return None if text in ("", "null") or text.startswith(("<", "{", "[")) else text[:300]
 
 
+def is_bot_check(headers: Headers) -> bool:
+    """Whether these are the headers of a bot check: Cloudflare's, or that of AWS, whose status is 202 or 405."""
+    return headers.get("cf-mitigated") == "challenge" or headers.get("x-amzn-waf-action") in ("challenge", "captcha")
+
+
 def _is_challenge(status: int, headers: Headers, body: bytes) -> bool:
-    if headers.get("cf-mitigated") == "challenge":
+    if is_bot_check(headers):
         return True
     return status in (403, 429, 503) and b"<" in body[:200] and bool(_CHALLENGE.search(body))
 

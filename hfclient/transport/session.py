@@ -30,7 +30,7 @@ from hfclient.errors import (
 )
 from hfclient.transport.base import Request, Response, Transport
 from hfclient.transport.deadline import Deadline, Timeouts
-from hfclient.transport.failures import error_for, safe_url
+from hfclient.transport.failures import error_for, is_bot_check, safe_url
 
 __all__ = ["Retry", "Session"]
 
@@ -155,7 +155,7 @@ class Session:
                 own = _merged(self.headers, request.headers).items()
                 headers = {name: value for name, value in own if name.lower() in _HARMLESS}
             response = self._open(request, headers, deadline)
-            if response.status < 300:
+            if _is_success(response):
                 return response
             target = self._redirect_target(request, response)
             if target is None:
@@ -180,7 +180,7 @@ class Session:
         if _log.isEnabledFor(logging.DEBUG):
             took = time.monotonic() - started
             _log.debug("%s %s: %d in %.3f s", request.method, safe_url(request.url), response.status, took)
-        if response.status < 300 and "Authorization" not in credentials:
+        if _is_success(response) and "Authorization" not in credentials:
             self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))
         return response
 
@@ -200,6 +200,10 @@ class Session:
     def close(self) -> None:
         """Close idle connections; the session opens new ones when it is used again."""
         self.transport.close()
+
+
+def _is_success(response: Response) -> bool:
+    return response.status < 300 and not is_bot_check(response.headers)
 
 
 def _merged(*layers: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,610 @@
+"""Who a client is to its chat server: logins that are saved, rotated, expired, renewed and ended, and tokens alone."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import pickle
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfclient import Client, Timeouts
+from hfclient.credentials import LoginStore, SavedLogin, Secret
+from hfclient.errors import (
+    AuthenticationError,
+    CloudflareChallenge,
+    ConnectError,
+    CredentialsError,
+    HFClientError,
+    NotFoundError,
+    PermissionDeniedError,
+    ServerError,
+    SessionExpired,
+)
+from hfclient.transport.plain import PlainTransport
+from tests.chat.login_server import ANN, CONVERSATION, GENERIC, Elsewhere, LoginServer
+from tests.conftest import make_transport
+from tests.server import RST, Server, json_answer, plain
+
+GOOD = {"hf-chat": "s1", "token": "t1"}
+BAD = {"hf-chat": "s1", "token": "expired-secret"}
+HF = "https://huggingface.co"
+
+
+@pytest.fixture
+def chat(server: Server) -> LoginServer:
+    """A chat-ui with a login."""
+    return LoginServer(server)
+
+
+@pytest.fixture
+def make(chat: LoginServer) -> Iterator[Any]:
+    """Make clients of it, closed at the end."""
+    made: list[Client] = []
+
+    def client(cookies: Any = None, *, token: str | None = "", **options: Any) -> Client:
+        made.append(Client(chat.url, cookies=cookies, token=token, **options))
+        return made[-1]
+
+    yield client
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def hub(chat: LoginServer) -> Iterator[Any]:
+    """Make clients of huggingface.co/chat, which the same server plays."""
+    made: list[Client] = []
+
+    def client(cookies: Any = None, *, token: str = "", name: str = "plain") -> Client:
+        transport = Elsewhere(make_transport(name), HF, chat.server.url)
+        made.append(Client(cookies=cookies, token=token, transport=transport))
+        return made[-1]
+
+    yield client
+    for one in made:
+        one.close()
+
+
+def _save(chat: LoginServer, value: str = "s1", user: str = str(ANN["id"])) -> LoginStore:
+    store = LoginStore.find()
+    assert store is not None
+    store.put(chat.url, SavedLogin({"hf-chat": Secret(value), "token": Secret("t1")}, user, "ann"))
+    return store
+
+
+def _saved(chat: LoginServer) -> dict[str, str] | None:
+    store = LoginStore.find()
+    login = store.get(chat.url) if store is not None else None
+    return {name: value.reveal() for name, value in login.cookies.items()} if login is not None else None
+
+
+# Who am I
+
+
+def test_whoami(chat: LoginServer, make: Any) -> None:
+    """A login is its user, whatever else is nobody; one request each, and none before."""
+    client = make(GOOD)
+    assert chat.server.requests == []
+    user = client.whoami()
+    assert (user.id, user.username, user.email) == (ANN["id"], "ann", "ann@example.com")
+    for cookies in (BAD, {"hf-chat": "s1"}, {"hf-chat": "unknown"}, ""):
+        assert make(cookies).whoami() is None
+    assert make("", token="hf_ann").whoami().username == "ann"
+    assert chat.asked() == len(chat.server.requests) == 6
+
+
+def test_whoami_where_nobody_may_look(chat: LoginServer, make: Any) -> None:
+    """A server that sends every stranger to its login page is told of as nobody, too."""
+    chat.automatic = True
+    assert make(GOOD).whoami().username == "ann"
+    assert make(BAD).whoami() is None
+    assert make("").whoami() is None
+
+
+def test_login_enabled(chat: LoginServer, make: Any) -> None:
+    """Asked for once; a server that shows nothing to strangers must have one."""
+    client = make("")
+    assert client.login.enabled is client.login.enabled is True
+    assert chat.asked("/api/v2/feature-flags") == 1
+    chat.enabled = False
+    assert make("").login.enabled is False
+    chat.automatic = chat.enabled = True
+    assert make("").login.enabled is True
+    assert Client(token="", cookies="").login.enabled is True  # huggingface.co: known
+
+
+# Saving
+
+
+def test_save(chat: LoginServer, make: Any) -> None:
+    """A login that was saved is found by the next client of the same server, and of no other."""
+    assert make(GOOD).login.save().username == "ann"
+    assert _saved(chat) == GOOD
+    assert make().whoami().username == "ann"
+    with Client(f"{chat.server.url}/other", token="") as other, Client(token="") as hub:
+        for client in (other, hub):
+            assert not client._session.credentials.has_session
+
+
+@pytest.mark.parametrize("cookies", [BAD, {"hf-chat": "unknown"}])
+def test_only_a_login_is_saved(chat: LoginServer, make: Any, cookies: dict[str, str]) -> None:
+    """What the server does not know as a login is not saved."""
+    with pytest.raises(SessionExpired, match=re.escape(f"hfclient login --url {chat.url}")) as caught:
+        make(cookies).login.save()
+    assert _saved(chat) is None
+    assert "expired-secret" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(CredentialsError, match="no login to save"):
+        make("", token="hf_ann").login.save()
+
+
+def test_save_without_a_home(chat: LoginServer, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without a home is told how to name a folder."""
+    monkeypatch.setattr(LoginStore, "find", classmethod(lambda cls, environ=None: None))
+    with pytest.raises(CredentialsError, match="HFCLIENT_HOME"):
+        make(GOOD).login.save()
+
+
+def test_the_second_cookie_is_named(chat: LoginServer, hub: Any) -> None:
+    """On HuggingChat the cookie that is missing is named."""
+    with pytest.raises(SessionExpired, match=r"'token' is missing.*run \"hfclient login\""):
+        hub({"hf-chat": "s1"}).login.save()
+
+
+# Rotation
+
+
+@pytest.mark.parametrize("name", ["plain", "impersonate"])
+def test_rotation_is_kept_and_saved(chat: LoginServer, make: Any, name: str) -> None:
+    """A new value is used and saved once the server has said that it is the same user's; that is asked once."""
+    _save(chat)
+    client = make(transport=make_transport(name))
+    chat.sessions["s1-next", "t1"] = ANN
+    chat.rotate_to = ["s1-next"]
+    client.conversation().create()
+    assert _saved(chat) == {"hf-chat": "s1-next", "token": "t1"}
+    assert chat.asked() == 1
+    client.conversation().create()
+    assert chat.cookies() == {"hf-chat": "s1-next", "token": "t1"}
+    assert chat.asked() == 1
+    assert chat.created == ["ann", "ann"]
+
+
+def test_renewal_costs_nothing(chat: LoginServer, make: Any) -> None:
+    """The server renews its cookie with every write; as long as the value stays, nothing is asked and nothing written."""
+    store = _save(chat)
+    before = store.path.stat()
+    client = make()
+    for _ in range(3):
+        client.conversation().create()
+    after = store.path.stat()
+    assert chat.asked() == 0
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_strangers_cookie(chat: LoginServer, make: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """An answer that makes a stranger of us changes nothing, neither here nor on the disk; that too is asked once."""
+    _save(chat)
+    client = make()
+    chat.rotate_to = ["stranger-a", "stranger-b", "stranger-c"]
+    with caplog.at_level(logging.INFO, "hfclient"):
+        for _ in range(3):
+            client.conversation().create()
+            assert client._session.credentials.cookies() == GOOD
+    assert _saved(chat) == GOOD
+    assert chat.created == ["ann"] * 3
+    assert chat.asked() == 1
+    assert "login may have expired" in caplog.text
+    assert "stranger-" not in caplog.text
+
+
+def test_another_users_cookie(chat: LoginServer, make: Any) -> None:
+    """Nor does one that makes somebody else of us."""
+    _save(chat)
+    client = make()
+    chat.sessions["s-bob", "t1"] = {**ANN, "id": "b" * 24, "username": "bob"}
+    chat.rotate_to = ["s-bob"]
+    client.conversation().create()
+    assert client._session.credentials.cookies() == GOOD
+    assert _saved(chat) == GOOD
+
+
+@pytest.mark.parametrize("broken", [plain(b"", 502), json_answer(GENERIC, 500), plain(b"<html>", 200)], ids=range(3))
+def test_when_it_cannot_be_asked(chat: LoginServer, make: Any, broken: bytes) -> None:
+    """Where the server cannot say whose a new value is, the call goes on and nothing is saved."""
+    _save(chat)
+    client = make()
+    chat.sessions["s1-next", "t1"] = ANN
+    chat.rotate_to = ["s1-next"]
+    chat.identity = broken
+    assert client.conversation().create().id == CONVERSATION
+    assert _saved(chat) == GOOD
+    chat.identity = None
+    client._chat.identity._not_before = 0.0  # a minute later
+    client.conversation().create()
+    assert _saved(chat) == {"hf-chat": "s1-next", "token": "t1"}
+
+
+def test_given_cookies_are_not_saved(chat: LoginServer, make: Any) -> None:
+    """A client that brought its cookies keeps what is rotated for itself."""
+    _save(chat)
+    client = make(GOOD)
+    chat.sessions["s1-next", "t1"] = ANN
+    chat.rotate_to = ["s1-next"]
+    client.conversation().create()
+    assert client._session.credentials.cookies() == {"hf-chat": "s1-next", "token": "t1"}
+    assert _saved(chat) == GOOD
+
+
+def test_a_redirect_sets_nothing(chat: LoginServer, make: Any) -> None:
+    """The stranger's cookie that comes with the redirect to a login page is not taken."""
+    client = make(BAD)
+    with pytest.raises(SessionExpired):
+        client.conversation().create()
+    assert client._session.credentials.cookies() == BAD
+    chat.sessions["s1", "expired-secret"] = ANN  # both correct cookies again
+    client.conversation().create()
+    assert chat.created == ["ann"]
+
+
+def test_clients_are_apart(chat: LoginServer, make: Any) -> None:
+    """Two clients of one process, two users: no cookie of one ever goes with a request of the other."""
+    ann, bob, nobody = make(GOOD), make({"hf-chat": "s2", "token": "t2"}), make("")
+    for _ in range(2):
+        assert [ann.whoami().username, bob.whoami().username, nobody.whoami()] == ["ann", "bob", None]
+        ann.conversation().create()
+        bob.conversation().create()
+    assert chat.created == ["ann", "bob"] * 2
+
+
+def _chat_for_a_while(url: str, count: int) -> None:
+    with Client(url, token="") as client:
+        for _ in range(count):
+            client.conversation().create()
+
+
+def test_two_processes(chat: LoginServer) -> None:
+    """Two processes whose cookies are rotated with every write go on as their user, and leave a login that is good."""
+    _save(chat)
+    for number in range(40):
+        chat.sessions[f"next-{number}", "t1"] = ANN
+    chat.rotate_to = [f"next-{number}" for number in range(40)]
+    context = multiprocessing.get_context("spawn")
+    started = [context.Process(target=_chat_for_a_while, args=(chat.url, 8)) for _ in range(2)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(60)
+    assert [process.exitcode for process in started] == [0, 0]
+    assert chat.created == ["ann"] * 16
+    saved = _saved(chat)
+    assert saved is not None
+    assert saved["hf-chat"].startswith("next-")
+    with Client(chat.url, token="") as client:
+        assert client.whoami() is not None
+
+
+# Expired
+
+
+def _writes(client: Client) -> list[Any]:
+    conversation = client.conversation(CONVERSATION)
+    return [
+        client.conversation(model="org/one").create,
+        lambda: conversation.rename("x"),
+        conversation.delete,
+        conversation.share,
+        client.conversations.delete_all,
+    ]
+
+
+@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("name", ["plain", "impersonate"])
+def test_expired_on_a_write(chat: LoginServer, make: Any, number: int, name: str) -> None:
+    """A write that is refused with 401 or sent to a login page says that the login is over, and how to renew it."""
+    write = _writes(make(BAD, transport=make_transport(name)))[number]
+    with pytest.raises(SessionExpired, match=re.escape(f'run "hfclient login --url {chat.url}"')) as caught:
+        write()
+    assert caught.value.status in (302, 401)
+    shown = "".join(traceback.format_exception(caught.value)) + str(caught.value.to_dict()) + repr(caught.value)
+    assert "expired-secret" not in shown
+    assert "secret-state" not in shown
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), again.message) == (SessionExpired, caught.value.message)
+    assert b"expired-secret" not in pickle.dumps(caught.value)
+
+
+def test_expired_on_a_list(chat: LoginServer, make: Any) -> None:
+    """A stranger's empty list is not given for ours: where it is empty, the server is asked who we are."""
+    with pytest.raises(SessionExpired, match="expired"):
+        list(make(BAD).conversations)
+    with pytest.raises(SessionExpired):
+        make(BAD).conversations.list(limit=3)
+
+
+def test_lists_of_users(chat: LoginServer, make: Any) -> None:
+    """A user without conversations has an empty list, for one question; one with some is not asked about."""
+    ann = make(GOOD)
+    assert [info.title for info in ann.conversations] == ["Ann's"]
+    assert chat.asked() == 0
+    bob = make({"hf-chat": "s2", "token": "t2"})
+    assert list(bob.conversations) == []
+    assert chat.asked() == 1
+
+
+def test_lists_of_strangers(chat: LoginServer, make: Any) -> None:
+    """Without a login, or with cookies for a server that has none, an empty list is one."""
+    assert list(make("").conversations) == []
+    chat.enabled = False
+    assert list(make(BAD).conversations) == []
+    assert list(make("").conversations) == []
+
+
+def test_expired_on_a_read(chat: LoginServer, make: Any) -> None:
+    """A conversation that a stranger may not see is a login that is over, not a lack of rights."""
+    with pytest.raises(SessionExpired):
+        make(BAD).conversations.get(CONVERSATION)
+    with pytest.raises(SessionExpired):
+        make(BAD).conversations.get("0" * 24)
+    with pytest.raises(NotFoundError):
+        make(GOOD).conversations.get("0" * 24)
+    with pytest.raises(PermissionDeniedError):
+        make("").conversations.get(CONVERSATION)
+    chat.enabled = False
+    with pytest.raises(PermissionDeniedError):
+        make(BAD).conversations.get(CONVERSATION)
+
+
+def test_renewed_by_another_process(chat: LoginServer, make: Any) -> None:
+    """A client that outlives its login takes over the one that ``hfclient login`` has saved meanwhile."""
+    _save(chat)
+    client = make()
+    assert client.whoami() is not None
+    del chat.sessions["s1", "t1"]
+    chat.sessions["s1-new", "t1"] = ANN
+    with pytest.raises(SessionExpired, match=re.escape(f'nobody\'s; run "hfclient login --url {chat.url}"')):
+        client.conversation(model="org/one").create()
+    _save(chat, "s1-new")
+    client.conversation(model="org/one").create()
+    assert chat.created == ["ann"]
+    assert chat.cookies()["hf-chat"] == "s1-new"
+
+
+def test_renewed_before_a_list(chat: LoginServer, make: Any) -> None:
+    """The same for reads: the list that is given is the user's."""
+    _save(chat)
+    client = make()
+    del chat.sessions["s1", "t1"]
+    chat.sessions["s1-new", "t1"] = ANN
+    _save(chat, "s1-new")
+    assert [info.title for info in client.conversations] == ["Ann's"]
+
+
+def test_another_users_login_is_not_taken(chat: LoginServer, make: Any) -> None:
+    """A login of somebody else that was saved meanwhile does not turn a client into them."""
+    _save(chat)
+    client = make()
+    del chat.sessions["s1", "t1"]
+    chat.sessions["s-bob", "t1"] = {**ANN, "id": "b" * 24}
+    _save(chat, "s-bob", "b" * 24)
+    with pytest.raises(SessionExpired):
+        client.conversation().create()
+
+
+def test_pickled_clients_go_on(chat: LoginServer, make: Any) -> None:
+    """A client that was pickled as its configuration has the same login, and saves what is rotated."""
+    _save(chat)
+    chat.sessions["s1-next", "t1"] = ANN
+    chat.rotate_to = ["s1-next"]
+    with pickle.loads(pickle.dumps(make())) as client:
+        client.conversation().create()
+    assert _saved(chat) == {"hf-chat": "s1-next", "token": "t1"}
+
+
+# Tokens alone
+
+
+def test_a_token_on_huggingchat(chat: LoginServer, hub: Any) -> None:
+    """With a token alone lists and reads work; to create and to send is refused before anything is sent."""
+    client = hub("", token="hf_ann")
+    assert client.whoami().username == "ann"
+    assert [info.title for info in client.conversations] == ["Ann's"]
+    assert client.conversations.get(CONVERSATION).title == "Ann's"
+    client.conversation(CONVERSATION).rename("x")
+    before = len(chat.server.requests)
+    for call in (
+        lambda: client.chat("Hi"),
+        lambda: client.conversation().create(),
+        lambda: client.conversation(CONVERSATION).share(),
+    ):
+        with pytest.raises(CredentialsError, match=r"a token alone reads and lists.*hfclient login"):
+            call()
+    assert len(chat.server.requests) == before
+    with pytest.raises(CredentialsError, match="hfclient login"):
+        hub("").chat("Hi")
+    assert len(chat.server.requests) == before
+
+
+@pytest.mark.parametrize("name", ["plain", "impersonate"])
+def test_bearer_answers_set_no_cookie(chat: LoginServer, hub: Any, name: str) -> None:
+    """The cookie that a write with a token sets would switch the token off: it is dropped."""
+    client = hub("", token="hf_ann", name=name)
+    for _ in range(2):
+        client.conversation(CONVERSATION).rename("x")
+        assert client.whoami().username == "ann"
+    assert all("cookie" not in request.headers for request in chat.server.requests)
+    assert all(request.headers["authorization"] == "Bearer hf_ann" for request in chat.server.requests)
+
+
+def test_a_token_on_another_server(chat: LoginServer, make: Any) -> None:
+    """Elsewhere the redirect to a login page is explained likewise, and the token goes on to work for reads."""
+    client = make("", token="hf_ann")
+    assert [info.title for info in client.conversations] == ["Ann's"]
+    with pytest.raises(AuthenticationError, match=r"a token alone reads and lists.*hfclient login"):
+        client.chat("Hi", model="org/one")
+    assert [info.title for info in client.conversations] == ["Ann's"]
+
+
+def test_a_token_where_there_is_no_login(chat: LoginServer, make: Any) -> None:
+    """A server without a login lets everybody chat, token or not."""
+    chat.enabled = False
+    client = make("", token="hf_ann")
+    client.conversation().create()
+    assert chat.created == ["nobody"]
+
+
+def test_a_found_token_does_not_count_elsewhere(
+    chat: LoginServer, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token from the environment goes to no other server, and what is said there does not mention it."""
+    monkeypatch.setenv("HF_TOKEN", "hf_ann")
+    client = make("", token=None)
+    with pytest.raises(AuthenticationError, match="wants a login") as caught:
+        client.conversation(model="org/one").create()
+    assert "token alone" not in str(caught.value)
+    assert all("authorization" not in request.headers for request in chat.server.requests)
+
+
+@pytest.mark.parametrize("call", ["whoami", "list", "models", "rename"])
+def test_a_bad_token(chat: LoginServer, make: Any, call: str) -> None:
+    """The server fails with 500 where a token is bad; that is said instead."""
+    client = make("", token="hf_wrong")
+    calls = {
+        "whoami": client.whoami,
+        "list": client.conversations.list,
+        "models": client.models.list,
+        "rename": lambda: client.conversation(CONVERSATION).rename("x"),
+    }
+    with pytest.raises(AuthenticationError, match="does not accept the token") as caught:
+        calls[call]()
+    assert caught.value.status == 500
+    assert "hf_wrong" not in str(caught.value)
+
+
+def test_other_failures_stay(chat: LoginServer, make: Any) -> None:
+    """A 500 that has nothing to do with the token is one: with cookies, with a good token, with another text."""
+    path = f"/chat/api/v2/conversations/{CONVERSATION}"
+    chat.server.on(path, json_answer(GENERIC, 500))
+    for client in (make(GOOD), make("", token="hf_ann")):
+        with pytest.raises(ServerError, match="An error occurred"):
+            client.conversations.get(CONVERSATION)
+    chat.server.on(path, json_answer({"message": "the database is on fire"}, 500))
+    with pytest.raises(ServerError, match="on fire"):
+        make("", token="hf_wrong").conversations.get(CONVERSATION)
+
+
+# Logging out
+
+
+def test_end(chat: LoginServer, make: Any) -> None:
+    """The server is told, the saved login is gone, and the client is nobody."""
+    _save(chat)
+    client = make()
+    assert client.login.end() is True
+    assert chat.paths() == ["POST /logout"]
+    assert chat.server.last.headers["origin"] == chat.server.url
+    assert ("s1", "t1") not in chat.sessions
+    assert _saved(chat) is None
+    assert client.whoami() is None
+    assert client.login.end() is False
+
+
+@pytest.mark.parametrize("answer", [plain(b"", 500), plain(b"gone", 404), [RST], plain(b"ok")], ids=range(4))
+def test_end_is_a_best_effort(chat: LoginServer, make: Any, answer: Any) -> None:
+    """Whatever the server says to it, the saved login is gone."""
+    _save(chat)
+    chat.server.on("/chat/logout", answer)
+    assert make(timeouts=Timeouts(connect=1, total=2)).login.end() is (answer == plain(b"ok"))
+    assert _saved(chat) is None
+
+
+def test_end_of_other_cookies(chat: LoginServer, make: Any) -> None:
+    """Somebody else's saved login survives; the same user's does not."""
+    _save(chat)
+    make({"hf-chat": "s2", "token": "t2"}).login.end()
+    assert _saved(chat) == GOOD
+    make(GOOD).login.end()
+    assert _saved(chat) is None
+
+
+def test_a_logout_is_not_undone(chat: LoginServer, make: Any) -> None:
+    """A client that still runs does not save again what was logged out."""
+    store = _save(chat)
+    client = make()
+    chat.sessions["s1-next", "t1"] = ANN
+    chat.rotate_to = ["s1-next"]
+    store.remove(chat.url)
+    client.conversation().create()
+    assert _saved(chat) is None
+
+
+# Bot checks
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        plain(b"<html>Just a moment...</html>", 403, "cf-mitigated: challenge", "Content-Type: text/html"),
+        plain(b"", 202, "x-amzn-waf-action: challenge"),
+        plain(b"<html></html>", 405, "x-amzn-waf-action: captcha", "Content-Type: text/html"),
+    ],
+    ids=["cloudflare", "challenge", "captcha"],
+)
+@pytest.mark.parametrize("cookies", [GOOD, ""], ids=["login", "nobody"])
+def test_bot_check(chat: LoginServer, make: Any, answer: bytes, cookies: Any) -> None:
+    """A bot check is neither an expired login nor an empty answer; the message says what may help."""
+    chat.server.on("*", answer)
+    client = make(cookies)
+    for call in (client.whoami, client.models.list, client.conversation(model="org/one").create):
+        with pytest.raises(CloudflareChallenge, match=r'impersonate="chrome".*hfclient\[impersonate\]') as caught:
+            call()
+        assert not isinstance(caught.value, AuthenticationError)
+
+
+# Constructing
+
+
+def test_constructing_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client is made without a word to the network, whatever it finds, and reads the store and the token's file only."""
+    read: list[str] = []
+    original = Path.open
+
+    def note(path: Path, *args: Any, **options: Any) -> Any:
+        read.append(path.name)
+        return original(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", note)
+    monkeypatch.setattr(PlainTransport, "open", lambda *args: pytest.fail("the network was used"))
+    Client().close()
+    assert set(read) <= {"logins.json", "no-such-token"}
+
+
+def test_embedded_servers_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded server gets no cookie of anybody, and a damaged store does not keep it from starting."""
+    pytest.importorskip("flask")
+    store = LoginStore.find()
+    assert store is not None
+    store.path.parent.mkdir(parents=True)
+    store.path.write_text("{")
+    monkeypatch.setenv("HFCLIENT_COOKIE", "hf-chat=secret")
+    with Server() as upstream:
+        upstream.on("*", json_answer({"data": []}))
+        try:
+            client = Client.local(upstream=f"{upstream.url}/v1")
+        except HFClientError as error:
+            pytest.skip(f"no embedded server here: {error}")
+        with client:
+            client.whoami()
+            assert "secret" not in str(client._session.credentials.headers_for(f"{client.base_url}/x"))
+
+
+def test_unreachable(make: Any, chat: LoginServer) -> None:
+    """A server that cannot be reached is that, and not an expired login."""
+    chat.server.on("*", [RST])
+    with pytest.raises(ConnectError):
+        make(GOOD, timeouts=Timeouts(total=2)).conversation(model="org/one").create()

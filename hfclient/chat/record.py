@@ -1,0 +1,351 @@
+"""`ConversationRecord`: a conversation as a thing on the server, made, read, changed and saved.
+
+How one talks in it is `conversation.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from hfclient.chat import superjson
+from hfclient.chat.downloads import Downloadable, fetch_file, save_file
+from hfclient.chat.export import Format, export_one
+from hfclient.chat.failures import not_a_chat_server
+from hfclient.chat.messages import find_answer, newest_leaf, parse_conversation, parse_share
+from hfclient.chat.sending import Sender
+from hfclient.chat.service import ChatService
+from hfclient.chat.tree import MessageTree
+from hfclient.chat.turn import Turn
+from hfclient.errors import (
+    BadRequestError,
+    InvalidInputError,
+    ProtocolError,
+)
+from hfclient.transport import Timeouts
+from hfclient.types import Message, Share
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["ConversationRecord"]
+
+
+class ConversationRecord:
+    """What can be done with a conversation without saying anything in it."""
+
+    def __init__(
+        self,
+        service: ChatService,
+        id: str | None = None,
+        *,
+        model: str | None = None,
+        system_prompt: str | None = None,
+        assistant: str | None = None,
+    ) -> None:
+        self.service = service
+        self.id = id
+        self.model = model
+        self.system_prompt = system_prompt
+        self.assistant = assistant
+        self.title: str | None = None
+        self.temporary = False
+        self._sender = Sender(service)
+        self._creating = threading.Lock()
+        self._leaf: str | None = None
+        self._leaf_before: str | None = None  # where a message of unknown fate was to hang from
+
+    def __repr__(self) -> str:
+        return f"<Conversation {self.id or 'not created yet'}{f' {self.title!r}' if self.title else ''}>"
+
+    # Making and reading
+
+    def create(self) -> Self:
+        """Create the conversation on the server, unless it exists; the first send does so by itself.
+
+        Returns:
+            The conversation itself.
+
+        Raises:
+            CredentialsError: The server wants a login and there is no cookie; nothing was sent.
+            ModelNotFound: The server has no such LLM; the nearest names are in ``suggestions``.
+            ConversationLimit: There are too many conversations already.
+            Unsupported: An assistant was named, and the server has none.
+
+        Reference: POST {base}/conversation
+        """
+        with self._creating:
+            if self.id is None:
+                self._create()
+        return self
+
+    def _create(self) -> None:
+        self.service.need_session()
+        model = self.model if self.assistant is None else self._model_of(self.assistant)
+        asked = model or self.service.default_model().id
+        request = self.service.endpoints.create(asked, self.system_prompt, self.assistant)
+        try:
+            data = self.service.send(request).json()
+        except BadRequestError as error:
+            self.service.explain_refused_model(asked, error)
+            raise
+        except ProtocolError as error:
+            raise not_a_chat_server(request.url, error.frame) from None
+        if not isinstance(data, dict) or not isinstance(data.get("conversationId"), str):
+            raise not_a_chat_server(request.url, str(data)[:200])
+        self.id = data["conversationId"]
+        self.model = asked
+        if isinstance(data.get("conversation"), str):  # since July 2026: the first parent needs no further request
+            try:
+                self._leaf = newest_leaf(parse_conversation(superjson.loads(data["conversation"])))
+            except (ProtocolError, ValueError):
+                self._leaf = None  # asked for when it is needed
+
+    def fetch_message_id(self) -> str:
+        """Return the id of the message that the next one will hang from, as the server has it now.
+
+        That is the answer of this object's last send, else the end of the newest branch. Creates the conversation if
+        need be.
+
+        Reference: GET {base}/api/v2/conversations/{id}
+        """
+        self.create()
+        tree = self.tree()
+        leaf = self._leaf_in(tree, None)
+        if leaf is None:
+            raise ProtocolError(f"conversation {self.id} holds no message to go on from")
+        self._leaf = leaf
+        return leaf
+
+    def messages(self) -> list[Message]:
+        """Return the messages of the active branch, system message first.
+
+        Reference: GET {base}/api/v2/conversations/{id}
+        """
+        if self.id is None:
+            return []
+        tree = self.tree()
+        return tree.path(self._leaf_in(tree, self._leaf))
+
+    def tree(self) -> MessageTree:
+        """Return all messages with all their branches.
+
+        Reference: GET {base}/api/v2/conversations/{id}
+        """
+        state = self.service.read_state(self._existing_id())
+        self.title = state.title or self.title
+        self.model = state.model or self.model
+        return MessageTree(state)
+
+    def choose_branch(self, message_id: str) -> list[Message]:
+        """Make the branch through *message_id* the active one; the next message hangs from its end.
+
+        Returns:
+            The messages of that branch, system message first.
+
+        Raises:
+            InvalidInputError: There is no such message.
+        """
+        tree = self.tree()
+        leaf = tree.newest_leaf(below=message_id)
+        if leaf is None:
+            raise InvalidInputError(f"conversation {self.id} has no message {message_id!r}")
+        self._leaf = leaf
+        return tree.path(leaf)
+
+    def file_url(self, sha: str) -> str:
+        """Return where a file of this conversation can be fetched, with this client's credentials."""
+        return self.service.endpoints.file_url(self._existing_id(), sha)
+
+    def download(
+        self,
+        file: Downloadable,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        overwrite: bool = False,
+        timeouts: Timeouts | None = None,
+    ) -> bytes | Path:
+        """Fetch a file of this conversation.
+
+        Args:
+            file: A `File` event, a file of a message, or its id.
+            path: Where to save it: a file, or a folder, in which it gets its own name, made safe. None keeps it in memory.
+            overwrite: Replace a file that is there.
+            timeouts: Deadlines; None takes the client's.
+
+        Returns:
+            The bytes, or the path of what was saved.
+
+        Raises:
+            InvalidInputError: The place is taken.
+            NotFoundError: The server has no such file.
+
+        Reference: GET {base}/conversation/{id}/output/{sha}
+        """
+        if path is None:
+            return b"".join(fetch_file(self.service, self._existing_id(), file, timeouts))
+        return save_file(self.service, self._existing_id(), file, path, overwrite=overwrite, timeouts=timeouts)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: Format | None = None,
+        files: bool = True,
+        overwrite: bool = False,
+    ) -> Path:
+        """Save the conversation as Markdown (the active branch) or JSON (all branches), with its files beside it.
+
+        Args:
+            path: A file ending in ``.md`` or ``.json``, or a folder: the name is then made from title and id.
+            format: ``"md"`` or ``"json"``; None takes it from *path*, else Markdown.
+            files: Save attachments and produced files too.
+            overwrite: Replace what is there.
+
+        Returns:
+            The path of what was written.
+        """
+        conversation_id = self._existing_id()
+        return export_one(
+            self.service,
+            conversation_id,
+            Path(path),
+            format=format,
+            files=files,
+            overwrite=overwrite,
+            leaf_id=self._leaf,
+        )
+
+    # Changing
+
+    def share(self) -> Share:
+        """Publish the conversation as it is now and return its link; the same content gives the same link again.
+
+        Reference: POST {base}/conversation/{id}/share
+        """
+        data = self.service.send(self.service.endpoints.share(self._existing_id())).json()
+        share = parse_share(data, self.service.endpoints.base)
+        if share is None:
+            raise ProtocolError("the server shared the conversation without saying where", frame=str(data)[:200])
+        return share
+
+    def rename(self, title: str) -> None:
+        """Give the conversation another title, of 1 to 100 characters.
+
+        Reference: PATCH {base}/api/v2/conversations/{id}
+        """
+        if not 1 <= len(title.strip()) <= 100:
+            raise InvalidInputError("a title has 1 to 100 characters")
+        self.service.read(self.service.endpoints.rename(self._existing_id(), title))
+        self.title = title
+
+    def set_model(self, name: str) -> None:
+        """Let another LLM answer from now on.
+
+        Raises:
+            ModelNotFound: The server has no such LLM.
+
+        Reference: PATCH {base}/api/v2/conversations/{id}
+        """
+        model = self.service.model(name).id
+        if self.id is not None:
+            self.service.read(self.service.endpoints.set_model(self.id, model))
+        self.model = model
+
+    def delete(self) -> None:
+        """Delete the conversation from the server; this object then stands for none.
+
+        Reference: DELETE {base}/api/v2/conversations/{id}
+        """
+        self._delete(None)
+
+    def _delete(self, timeouts: Timeouts | None) -> None:
+        if self.id is not None:
+            self.service.read(evolve(self.service.endpoints.delete(self.id), timeouts=timeouts))
+            self.id = self.title = self._leaf = self._leaf_before = None
+            self._sender.last = None
+
+    def delete_message(self, message_id: str) -> None:
+        """Delete a message and everything below it.
+
+        Raises:
+            InvalidInputError: It is the root, without which the conversation would be lost.
+            NotFoundError: There is no such message.
+
+        Reference: DELETE {base}/api/v2/conversations/{id}/message/{message_id}
+        """
+        root = self.tree().root
+        if root is not None and root.id == message_id:
+            raise InvalidInputError("the root cannot be deleted by itself; use delete() for the whole conversation")
+        self.service.read(self.service.endpoints.delete_message(self._existing_id(), message_id))
+        self._leaf = self._sender.last = None  # either may be gone now
+
+    # As a value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what another process needs to go on, `Client.restore` takes it: ids only, no text and no secrets."""
+        turn = self._sender.last
+        return {
+            "version": 1,
+            "id": self.id,
+            "model": self.model,
+            "leaf": self._leaf,
+            "generation_id": turn.generation_id if turn is not None else None,
+            "parent_id": turn.parent_id if turn is not None else None,
+        }
+
+    @classmethod
+    def from_dict(cls, service: ChatService, state: dict[str, Any]) -> Self:
+        """Return the conversation that :meth:`to_dict` described.
+
+        Raises:
+            InvalidInputError: *state* is of a later version, or no such state.
+        """
+        if not isinstance(state, dict) or state.get("version") != 1:
+            raise InvalidInputError("this is no state that Conversation.to_dict() of this release wrote")
+        conversation = cls(service, state.get("id"), model=state.get("model"))
+        conversation._leaf = state.get("leaf")
+        if conversation.id is not None and state.get("generation_id"):
+            turn = Turn(conversation.id, state["generation_id"], parent_id=state.get("parent_id"))
+            conversation._sender.last = turn
+        return conversation
+
+    # Inside
+
+    def _model_of(self, assistant: str) -> str | None:
+        """Return the LLM to talk to an assistant with: the one that was named, else its own."""
+        self.service.generation().check(assistant=True)
+        if self.system_prompt is not None:
+            raise InvalidInputError("an assistant brings its own system prompt")
+        own = self.service.assistant(assistant).get("modelId")  # the server takes an unknown id without a word
+        return self.model or (own if isinstance(own, str) else None)
+
+    def _leaf_in(self, tree: MessageTree, leaf: str | None) -> str | None:
+        """Return *leaf* if it is there, else the answer of the last send, else the end of the newest branch."""
+        if leaf is not None and leaf in tree:
+            return leaf
+        last = self._sender.last
+        answer = find_answer(tree.state, last) if last is not None else None
+        if answer is not None:
+            return answer.id
+        return self._leaf_before if self._leaf_before in tree else tree.newest_leaf()
+
+    def _message_for(self, tree: MessageTree, message_id: str | None, role: str) -> Message:
+        path = tree.path(message_id if message_id is not None else self._leaf_in(tree, self._leaf))
+        candidates = path[-1:] if message_id is not None else path[::-1]
+        found = next((message for message in candidates if message.role == role), None)
+        if found is None:
+            what = f"no {role} message" + (f" {message_id!r}" if message_id is not None else "")
+            raise InvalidInputError(f"conversation {self.id} has {what}")
+        return found
+
+    def _existing_id(self) -> str:
+        if self.id is None:
+            raise InvalidInputError(
+                "this conversation was never created on the server; send something or call create()"
+            )
+        return self.id

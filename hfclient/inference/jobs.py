@@ -50,6 +50,7 @@ MAX_RESULT = 1024 * 1024 * 1024
 _MAX_ANSWER = 512 * 1024 * 1024  # JSON with several pictures in it as base64
 _SLOWEST = 5.0  # seconds between two looks in the long run
 _SLOWER = 1.3
+_PACE = 1.0  # tests have no time
 _MISSES = 5  # looks that may fail in a row
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
 # What a request for a result may answer without the job having failed.
@@ -153,11 +154,11 @@ class Line:
             return min(max(error.retry_after, 0.1), retry.longest)
         return retry.wait_before(attempt + 1, error) if error.status == 429 else None
 
-    def fetch(self, url: str, base: str | None = None, *, limit: int = MAX_RESULT) -> tuple[bytes, str]:
+    def fetch(self, url: str, base: str | None = None, *, limit: int | None = None) -> tuple[bytes, str]:
         """Return what a link leads to, and its claimed type. Credentials go along to the host of *base* only.
 
         Raises:
-            ProtocolError: It is no link, or longer than *limit* bytes.
+            ProtocolError: It is no link, or longer than *limit* bytes (`MAX_RESULT`).
             APIStatusError, TransportError: It could not be fetched.
         """
         try:
@@ -170,7 +171,7 @@ class Line:
         while True:  # it was paid for: a connection that breaks in its middle is no reason to lose it
             try:
                 response = self.send(request, bare)
-                return self._read(response, limit), response.content_type
+                return self._read(response, limit or MAX_RESULT), response.content_type
             except ConnectError:
                 if attempt >= _FETCHES:
                     raise
@@ -280,7 +281,7 @@ class Job(Generic[_M]):
                 yield progress
             wait = min(max(ticket.every, wait * _SLOWER), max(_SLOWEST, ticket.every)) if ticket.every else 0.0
             try:
-                self._line.pause(wait)
+                self._line.pause(wait * _PACE)
                 self.refresh()
             except (KeyboardInterrupt, SystemExit):
                 self._say_goodbye()

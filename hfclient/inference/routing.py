@@ -227,6 +227,8 @@ class Routes:
             if name not in able:
                 others = ", ".join(other for other in PLACES if other in able)
                 raise Unsupported(f"{name} cannot be asked for {task} here; those that can: {others}")
+        if len(names) == 1:
+            self.target(names[0])  # if there is no way, the Hub need not be asked
         needed = [name for name in names if not PLACES[name].hub_ids]
         found: list[ProviderEntry] = []
         if needed:

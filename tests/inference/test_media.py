@@ -1,0 +1,891 @@
+"""Pictures and videos over real HTTP: every provider's way, jobs that take their time, networks that stop."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hfclient.credentials import Credentials, Secret
+from hfclient.errors import (
+    AuthenticationError,
+    BadRequestError,
+    Cancelled,
+    ConnectError,
+    CredentialsError,
+    CreditsExhausted,
+    GenerationError,
+    InvalidInputError,
+    ModelNotFound,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+    TransportTimeout,
+    Unsupported,
+)
+from hfclient.events import AnyEvent, FallOver, JobProgress
+from hfclient.inference import InferenceClient, jobs
+from hfclient.inference.images import Image, Video
+from hfclient.transport import Retry, Session, Timeouts
+from hfclient.transport.plain import PlainTransport
+from tests.server import CLOSE, RST, UNTIL_GONE, Script, Server, head, json_answer, plain
+
+MODEL = "acme/painter"
+MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0" + bytes(100)
+
+
+def png(width: int = 16, height: int = 8, padding: int = 0) -> bytes:
+    """A real PNG; *padding* bytes of text make it as large as one likes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0"
+    rows = zlib.compress((b"\0" + b"\x80" * width * 3) * height)
+    text = chunk(b"tEXt", b"padding\0" + b"x" * padding) if padding else b""
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + text + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+PNG = png()
+B64 = base64.b64encode(PNG).decode()
+PICTURE = plain(PNG, 200, "Content-Type: image/png", "x-request-id: r1")
+PACKED = json_answer({"data": [{"b64_json": B64}]}, 200, "x-request-id: r1")
+
+Make = Callable[..., InferenceClient]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are looked at fifty times as often."""
+    monkeypatch.setattr(jobs, "_PACE", 0.02)
+
+
+@pytest.fixture
+def make(server: Server) -> Any:
+    """Makes clients whose router and Hub are the server."""
+    transport = PlainTransport()
+
+    def make(**options: Any) -> InferenceClient:
+        policy: dict[str, Any] = {"timeouts": Timeouts(idle=5.0, total=9.0), "retry": Retry(backoff=0.01)}
+        policy.update({key: options.pop(key) for key in ("timeouts", "retry") if key in options})
+        token = options.pop("token", "hf_secret")
+        credentials = Credentials(
+            token=Secret(token) if token else None,
+            explicit=True,
+            cookies={"hf-chat": Secret("c00kie")},
+            chat_url="http://chat.invalid",
+            token_urls=[server.url],
+        )
+        urls = {"hub_url": server.url, "router_url": server.url}
+        return InferenceClient(Session(transport, credentials, **policy), **{**urls, **options})
+
+    yield make
+    transport.close()
+
+
+def mapping(server: Server, *entries: str, model: str = MODEL, task: str = "text-to-image") -> None:
+    """The Hub says that *entries* serve the model: ``"fal-ai"``, or ``"fal-ai:error"`` with a status."""
+    found = {}
+    for entry in entries:
+        name, _, status = entry.partition(":")
+        found[name] = {"status": status or "live", "providerId": f"{name}/paint", "task": task}
+    server.on(f"/api/models/{model}", json_answer({"id": model, "inferenceProviderMapping": found}))
+
+
+def calls(server: Server) -> list[str]:
+    """What was asked for, without the Hub."""
+    return [f"{r.method} {r.target}" for r in server.requests if not r.path.startswith("/api/models/")]
+
+
+# Providers that answer at once
+
+
+def test_a_picture(server: Server, make: Make) -> None:
+    """A picture comes back with all that is known about it; the token and the bill went along."""
+    mapping(server, "hf-inference")
+    server.on("/hf-inference/models/hf-inference/paint", PICTURE)
+    image = make(bill_to="acme").image("a red fox", model=MODEL, seed=7, size="16x8")
+    assert (image.content, image.mime, image.width, image.height) == (PNG, "image/png", 16, 8)
+    assert (image.prompt, image.model, image.provider, image.seed) == ("a red fox", MODEL, "hf-inference", 7)
+    assert (image.request_id, image.fell_over) == ("r1", ())
+    assert server.last.headers["authorization"] == "Bearer hf_secret"
+    assert server.last.headers["x-hf-bill-to"] == "acme"
+    assert server.last.headers["accept"] == "image/png"
+    assert server.last.json() == {"inputs": "a red fox", "parameters": {"seed": 7, "width": 16, "height": 8}}
+
+
+def test_a_named_provider(server: Server, make: Make) -> None:
+    """A provider can be named in an argument or behind the model's name; it gets its own id of the model."""
+    mapping(server, "hf-inference", "together")
+    server.on("/together/v1/images/generations", PACKED)
+    inference = make()
+    assert inference.image("a fox", model=MODEL, provider="together").provider == "together"
+    assert inference.image("a fox", model=f"{MODEL}:together").model == MODEL
+    assert server.last.json()["model"] == "together/paint"
+    assert len([r for r in server.requests if r.path.startswith("/api/")]) == 1, "the mapping is kept for a while"
+
+
+def test_mapping_as_a_list(server: Server, make: Make) -> None:
+    """The Hub's other shape of the mapping works as well, odd entries in it do no harm."""
+    entry = {"provider": "together", "providerId": "t/p", "status": "live", "task": "text-to-image"}
+    odd = [None, {"provider": "unheard-of", "providerId": "x", "status": "live", "task": "text-to-image"}]
+    server.on(f"/api/models/{MODEL}", json_answer({"id": MODEL, "inferenceProviderMapping": [*odd, entry]}))
+    server.on("/together/v1/images/generations", PACKED)
+    assert make().image("a fox", model=MODEL).provider == "together"
+
+
+def test_live_providers_first(server: Server, make: Make) -> None:
+    """Providers that fail the Hub's checks are asked last, but asked if there is nobody else."""
+    mapping(server, "nscale:error", "together")
+    server.on("/together/v1/images/generations", PACKED)
+    server.on("/nscale/v1/images/generations", PACKED)
+    assert make().image("a fox", model=MODEL).provider == "together"
+    mapping(server, "nscale:error", model="acme/other")
+    assert make().image("a fox", model="acme/other").provider == "nscale"
+
+
+def test_several_pictures(server: Server, make: Make) -> None:
+    """Several come of one request where that works; else of several, with a seed of their own each."""
+    mapping(server, "together", "hf-inference")
+    server.on("/together/v1/images/generations", json_answer({"data": [{"b64_json": B64}] * 3}))
+    server.on("/hf-inference/models/hf-inference/paint", PICTURE)
+    inference = make()
+    assert len(inference.images("a fox", 3, model=MODEL, provider="together")) == 3
+    assert server.last.json()["n"] == 3
+    server.requests.clear()
+    found = inference.images("a fox", 3, model="hf-inference/paint", provider="hf-inference", seed=2**32 - 2)
+    assert [image.seed for image in found] == [2**32 - 2, 2**32 - 1, 0]
+    assert [r.json()["parameters"]["seed"] for r in server.requests] == [2**32 - 2, 2**32 - 1, 0]
+
+
+def test_fewer_than_asked_for(server: Server, make: Make) -> None:
+    """A provider that gives fewer at once is asked for the rest, one that gives more is cut."""
+    mapping(server, "together")
+    two = json_answer({"data": [{"b64_json": B64}] * 2})
+    server.on("/together/v1/images/generations", two)
+    assert len(make().images("a fox", 3, model=MODEL)) == 3
+    assert [r.json().get("n") for r in server.requests[1:]] == [3, None]
+
+
+def test_a_large_picture(server: Server, make: Make) -> None:
+    """A picture of 20 MB arrives whole, as bytes and as base64."""
+    large = png(padding=20_000_000)
+    server.on("/hf-inference/models/acme/painter", plain(large, 200, "Content-Type: image/png"))
+    image = make().image("a fox", model=MODEL, provider="hf-inference")
+    assert image.content == large
+    assert (image.width, image.height) == (16, 8)
+    mapping(server, "together")
+    server.on("/together/v1/images/generations", json_answer({"data": [{"b64_json": base64.b64encode(large).decode()}]}))
+    assert make().image("a fox", model=MODEL).content == large
+
+
+def test_a_large_picture_goes_out(server: Server, make: Make) -> None:
+    """And one of 20 MB can be sent."""
+    large = png(padding=20_000_000)
+    server.on("/hf-inference/models/acme/painter", PICTURE)
+    make().image_to_image(large, model=MODEL, provider="hf-inference")
+    assert server.last.body == large
+    assert server.last.headers["content-type"] == "image/png"
+
+
+def test_own_server(server: Server, make: Make) -> None:
+    """A server of one's own is asked in OpenAI's manner, without the Hub, without a model if one likes."""
+    server.on("/v1/images/generations", PACKED)
+    server.on("/v1/images/edits", PACKED)
+    inference = make(base_url=server.url, router_url=None)
+    assert inference.image("a fox").content == PNG
+    assert server.last.json() == {"prompt": "a fox", "response_format": "b64_json", "n": 1}
+    assert inference.image_to_image(PNG, "a wolf", model="m").provider == "openai-compatible"
+    assert server.last.headers["content-type"].startswith("multipart/form-data")
+    assert PNG in server.last.body
+    assert b'name="model"\r\n\r\nm\r\n' in server.last.body
+    assert calls(server) == ["POST /v1/images/generations", "POST /v1/images/edits"]
+
+
+def test_own_deployment(server: Server, make: Make) -> None:
+    """A dedicated endpoint is asked in hf-inference's manner, at its own URL."""
+    server.on("/", PICTURE)
+    image = make(base_url=server.url, router_url=None).image("a fox", provider="hf-inference", steps=3)
+    assert server.last.json() == {"inputs": "a fox", "parameters": {"num_inference_steps": 3}}
+    assert (image.provider, image.model) == ("hf-inference", "")
+
+
+# Credentials
+
+
+def test_results_are_fetched_bare(server: Server, other_server: Server, make: Make) -> None:
+    """A result on a foreign host is fetched without token, cookie or bill, redirects included."""
+    mapping(server, "together")
+    link = {"data": [{"url": f"{other_server.url}/s?signature=1"}]}
+    server.on("/together/v1/images/generations", json_answer(link))
+    other_server.on("/s", head(302, "Location: /cdn/x.png", "Content-Length: 0", "Set-Cookie: a=b"))
+    other_server.on("/cdn/x.png", PICTURE)
+    image = make(bill_to="acme").image("a fox", model=MODEL)
+    assert image.content == PNG
+    assert image.url == f"{other_server.url}/s?signature=1"
+    assert [r.target for r in other_server.requests] == ["/s?signature=1", "/cdn/x.png"]
+    for request in other_server.requests:
+        assert not {"authorization", "cookie", "x-hf-bill-to"} & set(request.headers)
+    assert "signature" not in repr(image)
+
+
+def test_result_links_do_not_collect_credentials(server: Server, other_server: Server, make: Make) -> None:
+    """A link to a place that has credentials of its own here gets none of them: nobody asked for that."""
+    mapping(server, "together")
+    server.on("/together/v1/images/generations", json_answer({"data": [{"url": f"{other_server.url}/whoami"}]}))
+    other_server.on("/whoami", PICTURE)
+    inference = make()
+    credentials = inference._session.credentials
+    credentials._token_origins.add(other_server.url)
+    assert credentials.headers_for(f"{other_server.url}/whoami")
+    inference.image("a fox", model=MODEL)
+    assert "authorization" not in other_server.last.headers
+
+
+def test_own_servers_links(server: Server, make: Make) -> None:
+    """A link to the very server that was asked is fetched as that server is asked: it may want its key."""
+    server.on("/v1/images/generations", json_answer({"data": [{"url": f"{server.url}/files/1"}]}))
+    server.on("/files/1", PICTURE)
+    make(base_url=server.url, router_url=None).image("a fox")
+    assert server.last.headers["authorization"] == "Bearer hf_secret"
+
+
+def test_own_key(server: Server, other_server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider's key goes to that provider alone, in its own form, and the Hub's token does not go there."""
+    from hfclient.inference.providers.places import PLACES, Place
+
+    places = {**PLACES, "fal-ai": Place(other_server.url, scheme="Key")}
+    monkeypatch.setattr("hfclient.inference.routing.PLACES", places)
+    mapping(server, "together", "fal-ai")
+    ticket = {"request_id": "1", "response_url": "https://queue.fal.run/fal-ai/paint/requests/1", "status": "IN_QUEUE"}
+    other_server.on("/fal-ai/paint", json_answer(ticket))
+    other_server.on("/fal-ai/paint/requests/1/status", json_answer({"status": "COMPLETED"}))
+    other_server.on("/fal-ai/paint/requests/1", json_answer({"images": [{"url": f"{server.url}/cdn"}]}))
+    server.on("/cdn", PICTURE)
+    inference = make(provider_keys={"fal-ai": "falkey:1"}, bill_to="acme", token="")
+    image = inference.image("a fox", model=MODEL)  # the Hub's order has together first, to which there is no way
+    assert image.provider == "fal-ai"
+    assert [r.headers["authorization"] for r in other_server.requests] == ["Key falkey:1"] * 3
+    assert not any("x-hf-bill-to" in r.headers for r in other_server.requests)
+    assert not any("authorization" in r.headers for r in server.requests)
+    assert all("?" not in r.target for r in other_server.requests)
+
+
+def test_keys_are_hidden(make: Make) -> None:
+    """No key shows in a repr, and a Hub token is taken for no provider's key."""
+    inference = make(provider_keys={"together": "tk_1234"})
+    for thing in (inference, inference._routes, inference._session.credentials):
+        assert "tk_1234" not in repr(thing)
+    assert "tk_1234" not in repr(vars(inference._session.credentials))
+    with pytest.raises(InvalidInputError, match="Hugging Face token"):
+        make(provider_keys={"together": "hf_abc"})
+    with pytest.raises(InvalidInputError, match="takes a key"):
+        make(provider_keys={"hf-inference": "x"})
+    with pytest.raises(CredentialsError):
+        make(provider_keys={"together": "two words"})
+
+
+def test_without_credentials(server: Server, make: Make) -> None:
+    """Without a token the router's providers are not even asked, save hf-inference, which has a free part."""
+    mapping(server, "together")
+    with pytest.raises(CredentialsError, match="token"):
+        make(token="").image("a fox", model=MODEL)
+    with pytest.raises(CredentialsError, match="key of its own"):
+        make().image("a fox", model="gpt-image-1", provider="openai")
+    assert calls(server) == []
+    server.on("/hf-inference/models/acme/painter", PICTURE)
+    assert make(token="").image("a fox", model=MODEL, provider="hf-inference").content == PNG
+
+
+# Refusals
+
+
+def test_models_that_nobody_serves(server: Server, make: Make) -> None:
+    """The reasons are told apart: no such model, nobody serves it, somebody else does, it does something else."""
+    inference = make()
+    server.on("/api/models/acme/none", json_answer({"error": "Repository not found"}, 404))
+    with pytest.raises(ModelNotFound, match="Hub"):
+        inference.image("a fox", model="acme/none")
+    server.on("/api/models/acme/alone", json_answer({"id": "acme/alone"}))
+    with pytest.raises(ModelNotFound, match="no inference provider serves it"):
+        inference.image("a fox", model="acme/alone")
+    mapping(server, "together")
+    with pytest.raises(ModelNotFound, match=r"fal-ai does not serve it.*together \(text-to-image\)"):
+        inference.image("a fox", model=MODEL, provider="fal-ai")
+    mapping(server, "groq", model="acme/chat", task="conversational")
+    with pytest.raises(InvalidInputError, match="for conversational"):
+        inference.image("a fox", model="acme/chat")
+    mapping(server, "unheard-of", model="acme/new")
+    with pytest.raises(Unsupported, match="unheard-of"):
+        inference.image("a fox", model="acme/new")
+    assert calls(server) == []
+
+
+def test_providers_that_cannot(make: Make) -> None:
+    """A provider that does not do the task, is unknown, or is a chat router's word, is refused with names that work."""
+    inference = make()
+    with pytest.raises(Unsupported, match="groq cannot be asked for text-to-image here; those that can: deepinfra, fal-ai"):
+        inference.image("a fox", model=MODEL, provider="groq")
+    with pytest.raises(Unsupported, match="'nobody' is known"):
+        inference.image("a fox", model=MODEL, provider="nobody")
+    with pytest.raises(Unsupported, match="chat models only"):
+        inference.image("a fox", model=f"{MODEL}:cheapest")
+    with pytest.raises(Unsupported, match="does not lead to together"):
+        make(base_url="http://localhost:1/v1", router_url=None).image("a fox", model=MODEL, provider="together")
+
+
+def test_calls_that_cannot_work(server: Server, make: Make) -> None:
+    """Mistakes are found before anything is sent."""
+    inference = make()
+    for wrong in (
+        lambda: inference.image(" ", model=MODEL),
+        lambda: inference.image("a fox", model=" "),
+        lambda: inference.image("a fox", model=MODEL, seed=-1),
+        lambda: inference.images("a fox", 0, model=MODEL),
+        lambda: inference.images("a fox", 65, model=MODEL),
+        lambda: inference.video("a fox"),
+        lambda: inference.image_to_image(b"no picture", model=MODEL),
+        lambda: inference.image_to_image("/no/such/file.png", model=MODEL),
+        lambda: inference.image("a fox", model=f"{MODEL}:together", provider="fal-ai"),
+        lambda: inference.image("a fox", model="../../whoami", provider="hf-inference"),
+    ):
+        with pytest.raises(InvalidInputError):
+            wrong()
+    with pytest.raises(TypeError, match="stepz"):
+        inference.image("a fox", model=MODEL, stepz=3)  # type: ignore[call-arg]
+    assert server.requests == []
+
+
+def test_settings_choose_the_provider(server: Server, make: Make) -> None:
+    """With a choice, providers that would ignore a setting are passed over; a named one says who would not."""
+    mapping(server, "nscale", "together")
+    server.on("/together/v1/images/generations", PACKED)
+    server.on("/nscale/v1/images/generations", PACKED)
+    inference = make()
+    assert inference.image("a fox", model=MODEL).provider == "nscale"
+    assert inference.image("a fox", model=MODEL, steps=4).provider == "together"
+    with pytest.raises(Unsupported, match="nscale would ignore steps"):
+        inference.image("a fox", model=MODEL, steps=4, provider="nscale")
+    with pytest.raises(Unsupported, match="hf-inference"):
+        inference.image("a fox", model=MODEL, scheduler="ddim")
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (json_answer({"error": "Invalid username or password."}, 401), AuthenticationError),
+        (json_answer({"error": "You have exceeded your monthly included credits"}, 402), CreditsExhausted),
+        (json_answer({"error": {"message": "bad size"}}, 400), BadRequestError),
+        (json_answer({"error": "Model not supported by provider together"}, 400), ModelNotFound),
+        (json_answer({"error": "slow down"}, 429), RateLimitError),
+        (json_answer({"error": "boom"}, 500), ServerError),
+        (plain("<html>oops</html>", 200, "Content-Type: text/html"), ProtocolError),
+        (plain("<html>no picture</html>", 200, "Content-Type: image/png"), ProtocolError),
+        (plain(b"", 200, "Content-Type: image/png"), ProtocolError),
+        (plain(MP4, 200, "Content-Type: image/png"), ProtocolError),
+        (json_answer({"data": [{"url": "ftp://x/y"}]}), ProtocolError),
+        (json_answer({"data": [{"url": "//x/y"}]}), ProtocolError),
+        (json_answer({"error": "content moderated"}), GenerationError),
+        ([head(200, "Content-Length: 100", "Content-Type: image/png"), PNG[:20], RST], ConnectError),
+    ],
+)
+def test_failures(server: Server, make: Make, script: Script, error: type[Exception]) -> None:
+    """Every failure is the error that fits, and a request that was received is not sent twice."""
+    mapping(server, "together")
+    server.on("/together/v1/images/generations", script)
+    with pytest.raises(error):
+        make(retry=Retry(attempts=1)).image("a fox", model=MODEL)
+    assert len(calls(server)) == 1
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+def test_paid_work_is_sent_once(server: Server, make: Make, status: int) -> None:
+    """Whatever may have been received is not repeated, although the session repeats such answers elsewhere."""
+    mapping(server, "together")
+    server.on("/together/v1/images/generations", json_answer({"error": "x"}, status))
+    with pytest.raises(Exception, match="x"):
+        make().image("a fox", model=MODEL)
+    assert len(calls(server)) == 1
+
+
+def test_cut_answers_are_not_repeated(server: Server, make: Make) -> None:
+    """Nor is a request whose answer broke off, before or in its body."""
+    mapping(server, "together")
+    server.on("/together/v1/images/generations", [CLOSE], PACKED)
+    with pytest.raises(ConnectError):
+        make().image("a fox", model=MODEL)
+    server.on("/together/v1/images/generations", [head(200, "Content-Length: 900"), b'{"data', CLOSE], PACKED)
+    with pytest.raises(ConnectError):
+        make().image("a fox", model=MODEL)
+    assert len(calls(server)) == 2
+
+
+def test_limits_are_waited_for(server: Server, make: Make) -> None:
+    """A 429 did nothing: it is waited for, as the session's policy says."""
+    mapping(server, "together")
+    server.on("/together/v1/images/generations", json_answer({"error": "slow"}, 429, "Retry-After: 0"), PACKED)
+    assert make().image("a fox", model=MODEL).content == PNG
+    server.on("/together/v1/images/generations", json_answer({"error": "slow"}, 429, "Retry-After: 900"), PACKED)
+    with pytest.raises(RateLimitError):
+        make().image("a fox", model=MODEL)
+
+
+def test_loading_models_are_waited_for(server: Server, make: Make) -> None:
+    """A model that is being loaded is waited for as often as it takes, within the deadline."""
+    loading = json_answer({"error": "Model acme/painter is currently loading", "estimated_time": 0.02}, 503)
+    server.on("/hf-inference/models/acme/painter", loading, loading, loading, loading, loading, PICTURE)
+    assert make().image("a fox", model=MODEL, provider="hf-inference").content == PNG
+    assert len(server.requests) == 6
+    server.on("/hf-inference/models/acme/painter", json_answer({"error": "loading", "estimated_time": 20.0}, 503))
+    with pytest.raises(ServerError, match="loading"):
+        make(timeouts=Timeouts(total=1)).image("a fox", model=MODEL, provider="hf-inference")
+    assert len(server.requests) == 7
+
+
+# The next provider
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        (json_answer({"error": "boom"}, 500), 500),
+        (json_answer({"error": "bad gateway"}, 502), 502),
+        (json_answer({"error": "loading", "estimated_time": 20.0}, 503), 503),
+        (json_answer({"error": "slow down"}, 429), 429),
+        (json_answer({"error": "no credits"}, 402), 402),
+        (json_answer({"error": "Not Found"}, 404), 404),
+        (json_answer({"error": "Model not supported by provider nscale"}, 400), 400),
+    ],
+)
+def test_fall_over(server: Server, make: Make, script: bytes, status: int) -> None:
+    """When a provider fails the next one is asked at once; events and the result say so."""
+    mapping(server, "nscale", "together")
+    server.on("/nscale/v1/images/generations", script)
+    server.on("/together/v1/images/generations", PACKED)
+    seen: list[AnyEvent] = []
+    heard: list[AnyEvent] = []
+    image = make(on_event=seen.append).image("a fox", model=MODEL, on_progress=heard.append)
+    assert image.provider == "together"
+    (step,) = image.fell_over
+    assert (step.provider, step.to, step.status) == ("nscale", "together", status)
+    assert seen == heard == [step]
+    assert len(calls(server)) == 2
+
+
+def test_fall_over_in_a_given_order(server: Server, make: Make) -> None:
+    """Several providers can be named; one that does not serve the model is passed over."""
+    mapping(server, "nscale", "together", "replicate")
+    server.on("/replicate/v1/models/replicate/paint/predictions", json_answer({"detail": "down"}, 500))
+    server.on("/nscale/v1/images/generations", PACKED)
+    image = make().image("a fox", model=MODEL, provider=["replicate", "fal-ai", "nscale"])
+    assert image.provider == "nscale"
+    assert [(step.provider, step.reason) for step in image.fell_over] == [("replicate", "down")]
+
+
+def test_no_fall_over_while_it_may_cost(server: Server, make: Make) -> None:
+    """Nobody else is asked while the first one may be at it still: a timeout of a gateway, silence, a cut."""
+    for script in (json_answer({"error": "gateway timeout"}, 504), [CLOSE], [UNTIL_GONE]):
+        mapping(server, "nscale", "together")
+        server.on("/nscale/v1/images/generations", script)
+        server.on("/together/v1/images/generations", PACKED)
+        server.requests.clear()
+        with pytest.raises((ServerError, ConnectError, TransportTimeout)):
+            make(timeouts=Timeouts(first_token=0.2)).image("a fox", model=MODEL)
+        assert calls(server) == ["POST /nscale/v1/images/generations"]
+
+
+def test_no_fall_over_for_mistakes(server: Server, make: Make) -> None:
+    """What is wrong with the call itself, or with the prompt, does not get better elsewhere."""
+    for script in (
+        json_answer({"error": "bad size"}, 422),
+        json_answer({"error": "who are you"}, 401),
+        json_answer({"error": "content moderated"}),
+    ):
+        mapping(server, "nscale", "together")
+        server.on("/nscale/v1/images/generations", script)
+        server.requests.clear()
+        with pytest.raises((BadRequestError, AuthenticationError, GenerationError)):
+            make().image("a fox", model=MODEL)
+        assert len(calls(server)) == 1
+
+
+def test_nobody_is_left(server: Server, make: Make) -> None:
+    """When all fail the last failure is raised, with the one before as its cause."""
+    mapping(server, "nscale", "together")
+    server.on("/nscale/v1/images/generations", json_answer({"error": "first"}, 500))
+    server.on("/together/v1/images/generations", json_answer({"error": "second"}, 402))
+    with pytest.raises(CreditsExhausted, match="second") as caught:
+        make().image("a fox", model=MODEL)
+    assert isinstance(caught.value.__cause__, ServerError)
+
+
+def test_a_wrong_mapping_is_forgotten(server: Server, make: Make) -> None:
+    """A provider that does not serve what the Hub says it does: the Hub is asked again next time."""
+    mapping(server, "nscale")
+    server.on("/nscale/v1/images/generations", json_answer({"error": "Model not supported by provider nscale"}, 400))
+    inference = make()
+    with pytest.raises(ModelNotFound):
+        inference.image("a fox", model=MODEL)
+    mapping(server, "together")
+    server.on("/together/v1/images/generations", PACKED)
+    assert inference.image("a fox", model=MODEL).provider == "together"
+
+
+# Jobs
+
+FAL = {"status": "IN_QUEUE", "request_id": "764c", "response_url": "https://queue.fal.run/fal-ai/app/requests/764c"}
+JOB = "/fal-ai/fal-ai/app/requests/764c"
+
+
+def fal(server: Server, *looks: Script, result: Script | None = None, task: str = "text-to-image") -> None:
+    """fal-ai has a job that looks so each time it is looked at."""
+    mapping(server, "fal-ai", task=task)
+    server.on("/fal-ai/fal-ai/paint", json_answer({**FAL, "queue_position": 2}))
+    server.on(f"{JOB}/status", *looks)
+    server.on(f"{JOB}/cancel", json_answer({"status": "CANCELLATION_REQUESTED"}, 202))
+    link = {"images": [{"url": f"{server.url}/cdn"}], "seed": 5} if task.endswith("image") else None
+    server.on(JOB, result or json_answer(link or {"video": {"url": f"{server.url}/cdn"}}))
+    server.on("/cdn", PICTURE if task.endswith("image") else plain(MP4, 200, "Content-Type: video/mp4"))
+
+
+def state(name: str, **fields: Any) -> bytes:
+    return json_answer({"status": name, **fields})
+
+
+def test_a_job(server: Server, make: Make) -> None:
+    """A job is looked at until it is done, its result fetched; each change is told, the seed is the provider's."""
+    fal(server, state("IN_QUEUE", queue_position=1), state("IN_QUEUE", queue_position=1), state("IN_PROGRESS"), state("COMPLETED"))
+    seen: list[AnyEvent] = []
+    image = make(bill_to="acme").image("a fox", model=MODEL, seed=4, on_progress=seen.append)
+    assert (image.content, image.seed, image.request_id) == (PNG, 5, "764c")
+    told = [(event.state, event.position) for event in seen if isinstance(event, JobProgress)]
+    assert told == [("queued", 2), ("queued", 1), ("running", None)] or told == [
+        ("queued", 2), ("queued", 1), ("running", None), ("running", None),
+    ]  # fmt: skip
+    assert calls(server) == [
+        "POST /fal-ai/fal-ai/paint?_subdomain=queue",
+        *[f"GET {JOB}/status?_subdomain=queue"] * 4,
+        f"GET {JOB}?_subdomain=queue",
+        "GET /cdn",
+    ]
+    assert all(r.headers["x-hf-bill-to"] == "acme" for r in server.requests[1:-1])
+
+
+def test_a_job_that_is_asked_for_its_state(server: Server, make: Make) -> None:
+    """A job need not be waited for: its state can be asked for now and then."""
+    fal(server, state("IN_PROGRESS"), state("COMPLETED"))
+    job = make().image_job("a fox", model=MODEL)
+    assert (job.id, job.provider, job.state, job.is_over) == ("764c", "fal-ai", "queued", False)
+    assert [job.refresh(), job.refresh(), job.refresh()] == ["running", "running", "done"]
+    assert job.is_over
+    (image,) = job.result()
+    assert isinstance(image, Image)
+    assert job.result() == [image], "it is fetched once"
+    assert calls(server).count("GET /cdn") == 1
+
+
+def test_a_video(server: Server, make: Make) -> None:
+    """A video comes the same way, with its own type."""
+    fal(server, state("COMPLETED"), task="text-to-video")
+    video = make().video("a fox runs", model=MODEL, num_frames=81)
+    assert isinstance(video, Video)
+    assert (video.content, video.mime, video.suffix) == (MP4, "video/mp4", ".mp4")
+
+
+def test_a_video_of_a_picture(server: Server, make: Make) -> None:
+    """A picture makes it another task of the same model."""
+    fal(server, state("COMPLETED"), task="image-to-video")
+    make().video(image=PNG, model=MODEL)
+    sent = next(r for r in server.requests if r.method == "POST").json()
+    assert sent == {"image_url": f"data:image/png;base64,{B64}"}
+
+
+def test_a_job_that_never_ends(server: Server, make: Make) -> None:
+    """A provider that never finishes: the deadline ends it, the job is cancelled, the error names it."""
+    fal(server, state("IN_PROGRESS"))
+    started = time.monotonic()
+    with pytest.raises(TransportTimeout, match=r"within 0\.5 s.*job 764c at fal-ai was running, it was cancelled") as caught:
+        make().image("a fox", model=MODEL, timeouts=Timeouts(total=0.5))
+    assert time.monotonic() - started < 4
+    assert (caught.value.deadline, caught.value.seconds) == ("total", 0.5)
+    assert server.last.method == "PUT"
+    assert server.last.target == f"{JOB}/cancel?_subdomain=queue"
+
+
+def test_a_deadline_is_always_there(make: Make, server: Server) -> None:
+    """Where the client has no deadline for a whole call, jobs have one."""
+    fal(server, state("IN_PROGRESS"))
+    job = make(timeouts=Timeouts()).image_job("a fox", model=MODEL)
+    assert 290 < job._line.remaining() < 300
+    fal(server, state("IN_PROGRESS"), task="text-to-video")
+    assert 1190 < make(timeouts=Timeouts()).video_job("a fox", model=MODEL)._line.remaining() < 1200
+
+
+def test_a_look_that_never_answers(server: Server, make: Make) -> None:
+    """Silence in the middle of a look is the same deadline, not an endless wait."""
+    fal(server, [UNTIL_GONE])
+    with pytest.raises(TransportTimeout, match=r"within 0\.5 s"):
+        make().image("a fox", model=MODEL, timeouts=Timeouts(total=0.5))
+
+
+def test_cancelling(server: Server, make: Make) -> None:
+    """Another thread can cancel: the waiting one raises at once, the provider is told."""
+    fal(server, state("IN_PROGRESS"))
+    job = make().image_job("a fox", model=MODEL)
+    agreed: list[bool] = []
+    timer = threading.Timer(0.15, lambda: agreed.append(job.cancel()))
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        job.result()
+    timer.join()
+    assert time.monotonic() - started < 3
+    assert agreed == [True]
+    assert job.state == "cancelled"
+    assert f"PUT {JOB}/cancel?_subdomain=queue" in calls(server)
+    with pytest.raises(Cancelled):
+        job.result()
+    assert job.cancel() is False
+
+
+def test_cancelling_a_long_wait(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cancel ends the pause between two looks, however long it is."""
+    monkeypatch.setattr(jobs, "_PACE", 1000.0)
+    fal(server, state("IN_PROGRESS"))
+    job = make().image_job("a fox", model=MODEL)
+    threading.Timer(0.1, job.cancel).start()
+    with pytest.raises(Cancelled):
+        job.result()
+
+
+def test_cancelling_a_download(server: Server, make: Make) -> None:
+    """A cancel wakes up a thread that reads a result."""
+    fal(server, state("COMPLETED"))
+    server.on("/cdn", [head(200, "Content-Length: 5000", "Content-Type: image/png"), PNG, UNTIL_GONE])
+    job = make().image_job("a fox", model=MODEL)
+    for _ in job:
+        pass
+    threading.Timer(0.2, job._line.cancel).start()
+    with pytest.raises(Cancelled):
+        job.result()
+
+
+def test_ctrl_c(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while waiting cancels the job and goes on its way."""
+    fal(server, state("IN_PROGRESS"))
+    job = make().image_job("a fox", model=MODEL)
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job._line, "pause", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        job.result()
+    assert server.last.method == "PUT"
+
+
+def test_leaving(server: Server, make: Make) -> None:
+    """Leaving a with block cancels; leaving a loop does not."""
+    fal(server, state("IN_PROGRESS"))
+    job = make().image_job("a fox", model=MODEL)
+    for _ in job:
+        break
+    assert "PUT" not in {r.method for r in server.requests}
+    with job:
+        pass
+    assert server.last.method == "PUT"
+    assert job.state == "cancelled"
+
+
+def test_providers_that_cannot_be_stopped(server: Server, make: Make) -> None:
+    """A provider without a way to cancel says so: cancel gives False, a deadline's error speaks of the cost."""
+    mapping(server, "wavespeed")
+    created = {"code": 200, "data": {"id": "t1", "status": "processing", "urls": {"get": "https://x/api/v3/predictions/t1"}}}
+    server.on("/wavespeed/api/v3/wavespeed/paint", json_answer(created))
+    server.on("/wavespeed/api/v3/predictions/t1", json_answer(created))
+    assert make().image_job("a fox", model=MODEL).cancel() is False
+    with pytest.raises(TransportTimeout, match="may still be charged for"):
+        make().image("a fox", model=MODEL, timeouts=Timeouts(total=0.3))
+
+
+def test_looks_that_fail(server: Server, make: Make) -> None:
+    """A look that fails is repeated: looking is free, and the job goes on."""
+    fal(server, plain("", 502), [CLOSE], json_answer({"error": "slow"}, 429), plain("", 503), state("COMPLETED"))
+    assert make().image("a fox", model=MODEL).content == PNG
+
+
+def test_looks_that_always_fail(server: Server, make: Make) -> None:
+    """But not for ever, and not when the answer will stay the same."""
+    fal(server, plain("", 502))
+    with pytest.raises(ServerError):
+        make().image("a fox", model=MODEL)
+    assert calls(server).count(f"GET {JOB}/status?_subdomain=queue") == 6
+    fal(server, json_answer({"error": "who are you"}, 401))
+    server.requests.clear()
+    with pytest.raises(AuthenticationError):
+        make().image("a fox", model=MODEL)
+    assert calls(server).count(f"GET {JOB}/status?_subdomain=queue") == 1
+
+
+@pytest.mark.parametrize(
+    ("look", "result"),
+    [
+        (state("FAILED", error="worker died"), None),
+        (state("UNHEARD_OF"), None),
+        (state("COMPLETED"), json_answer({"detail": [{"loc": ["body"], "msg": "worker died"}]}, 422)),
+        (state("COMPLETED"), json_answer({"detail": "worker died"}, 500)),
+        (state("COMPLETED"), json_answer({"images": []})),
+    ],
+)
+def test_jobs_that_fail(server: Server, make: Make, look: bytes, result: bytes | None) -> None:
+    """A job that failed raises what the provider says, again and again, and is not looked at any more."""
+    fal(server, look, result=result)
+    job = make().image_job("a fox", model=MODEL)
+    with pytest.raises(GenerationError) as caught:
+        job.result()
+    assert job.state == "failed"
+    count = len(server.requests)
+    with pytest.raises(GenerationError) as again:
+        job.result()
+    assert again.value is caught.value
+    assert len(server.requests) == count
+
+
+def test_a_result_that_breaks_off(server: Server, make: Make) -> None:
+    """The download of a result is repeated: it was paid for."""
+    fal(server, state("COMPLETED"))
+    cut: Script = [head(200, f"Content-Length: {len(PNG)}", "Content-Type: image/png"), PNG[:30], RST]
+    server.on("/cdn", cut, cut, PICTURE)
+    assert make().image("a fox", model=MODEL).content == PNG
+
+
+def test_a_result_that_is_gone(server: Server, make: Make) -> None:
+    """A result that cannot be fetched can be asked for again, as long as the job is at hand."""
+    fal(server, state("COMPLETED"))
+    server.on("/cdn", plain("gone for now", 404), PICTURE)
+    job = make().image_job("a fox", model=MODEL)
+    with pytest.raises(Exception, match="gone for now"):
+        job.result()
+    assert job.result()[0].content == PNG
+
+
+def test_an_endless_result(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result is read to a limit and no further."""
+    monkeypatch.setattr(jobs, "MAX_RESULT", 1000)
+    fal(server, state("COMPLETED"))
+    server.on("/cdn", plain(png(padding=100_000), 200, "Content-Type: image/png"))
+    with pytest.raises(ProtocolError, match="longer than 1,000 bytes"):
+        make().image("a fox", model=MODEL)
+
+
+def test_a_job_in_another_process(server: Server, make: Make) -> None:
+    """A job can be written down, without secrets, and gone on with elsewhere."""
+    fal(server, state("IN_PROGRESS"), state("COMPLETED"))
+    written = json.dumps(make().image_job("a fox", model=MODEL, seed=3).to_dict())
+    assert "hf_secret" not in written
+    job = make().restore_job(json.loads(written))
+    (image,) = job.result()
+    assert (image.prompt, image.model, image.provider, image.request_id) == ("a fox", MODEL, "fal-ai", "764c")
+    with pytest.raises(InvalidInputError, match="the job is done"):
+        job.to_dict()
+
+
+def test_odd_jobs_from_elsewhere(server: Server, make: Make) -> None:
+    """What describes no job, or one at a foreign place, is refused before anything is sent there."""
+    fal(server, state("IN_PROGRESS"))
+    good = make().image_job("a fox", model=MODEL).to_dict()
+    count = len(server.requests)
+    for bad in (
+        {},
+        {**good, "ticket": {}},
+        {**good, "task": "make-coffee"},
+        {**good, "ticket": {**good["ticket"], "provider": "nobody"}},
+        {**good, "ticket": {**good["ticket"], "url": "https://evil.example/x"}},
+        {**good, "ticket": {**good["ticket"], "cancel": ["PUT", "https://evil.example/x"]}},
+    ):
+        with pytest.raises(InvalidInputError):
+            make().restore_job(json.loads(json.dumps(bad)))
+    assert len(server.requests) == count
+
+
+def test_replicate_waits_by_itself(server: Server, make: Make) -> None:
+    """A prediction that is done with the first answer is no job; one that is not is looked at."""
+    mapping(server, "replicate")
+    route = "/replicate/v1/models/replicate/paint/predictions"
+    done = {"id": "p1", "status": "succeeded", "output": [f"{server.url}/cdn"]}
+    links = {"get": "https://api.replicate.com/v1/predictions/p1"}
+    server.on("/cdn", PICTURE)
+    server.on(route, json_answer(done), json_answer({"id": "p1", "status": "starting", "output": None, "urls": links}))
+    server.on("/replicate/v1/predictions/p1", json_answer(done))
+    inference = make()
+    job = inference.image_job("a fox", model=MODEL)
+    assert (job.state, job.id) == ("done", None)
+    assert server.last.headers["prefer"] == "wait"
+    assert inference.image("a fox", model=MODEL).request_id == "p1"
+    assert calls(server)[-2:] == ["GET /replicate/v1/predictions/p1", "GET /cdn"]
+
+
+def test_other_queues(server: Server, make: Make) -> None:
+    """zai-org, together and novita: submitted, looked at, fetched."""
+    mapping(server, "zai-org")
+    server.on("/zai-org/api/paas/v4/async/images/generations", json_answer({"id": "T", "task_status": "PROCESSING"}))
+    done = {"id": "T", "task_status": "SUCCESS", "image_result": [{"url": f"{server.url}/cdn"}]}
+    server.on("/zai-org/api/paas/v4/async-result/T", json_answer(done))
+    server.on("/cdn", PICTURE)
+    assert make().image("a fox", model=MODEL).provider == "zai-org"
+    looked = next(r for r in server.requests if r.path.endswith("/async-result/T"))
+    assert looked.headers["x-source-channel"] == "hugging_face"
+    server.on("/cdn", plain(MP4, 200, "Content-Type: application/octet-stream"))
+    mapping(server, "together", model="acme/v1", task="text-to-video")
+    server.on("/together/v2/videos", json_answer({"id": "v1"}))
+    server.on("/together/v2/videos/v1", json_answer({"id": "v1", "status": "completed", "outputs": {"video_url": f"{server.url}/cdn"}}))
+    assert make().video("a fox", model="acme/v1").provider == "together"
+    mapping(server, "novita", model="acme/v2", task="text-to-video")
+    server.on("/novita/v3/async/novita/paint", json_answer({"task_id": "n1"}))
+    task = {"task": {"status": "TASK_STATUS_SUCCEED"}, "videos": [{"video_url": f"{server.url}/cdn"}]}
+    server.on("/novita/v3/async/task-result", json_answer(task))
+    assert make().video("a fox", model="acme/v2").content == MP4
+    assert server.requests[-2].query == {"task_id": "n1"}
+
+
+def test_pictures_by_url(server: Server, other_server: Server, make: Make) -> None:
+    """A URL is handed on; for a provider that takes none it is fetched here, bare."""
+    other_server.on("/cat.png", PICTURE)
+    fal(server, state("COMPLETED"))
+    mapping(server, "fal-ai", task="image-to-image")
+    make().image_to_image(f"{other_server.url}/cat.png", "a tiger", model=MODEL)
+    assert other_server.requests == []
+    server.on("/hf-inference/models/acme/painter", PICTURE)
+    make().image_to_image(f"{other_server.url}/cat.png", "a tiger", model=MODEL, provider="hf-inference")
+    assert not {"authorization", "cookie"} & set(other_server.last.headers)
+    assert server.last.json() == {"inputs": B64, "parameters": {"prompt": "a tiger"}}
+
+
+def test_events_reach_the_client(server: Server, make: Make) -> None:
+    """The client's own listener hears of jobs, too; events turn into JSON."""
+    fal(server, state("COMPLETED"))
+    seen: list[AnyEvent] = []
+    make(on_event=seen.append).image("a fox", model=MODEL)
+    assert {type(event) for event in seen} == {JobProgress}
+    assert FallOver("a", "b", "c").reason == "c"
+
+
+def test_threads(server: Server, make: Make) -> None:
+    """Several threads share a client; two that wait for one job get the same result, fetched once."""
+    fal(server, state("IN_PROGRESS"), state("COMPLETED"))
+    job = make().image_job("a fox", model=MODEL)
+    found: list[list[Image]] = []
+    threads = [threading.Thread(target=lambda: found.append(job.result())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(found) == 3
+    assert found[0] == found[1] == found[2]
+    assert calls(server).count("GET /cdn") == 1

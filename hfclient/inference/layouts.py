@@ -1,0 +1,217 @@
+"""Prompt layouts: a conversation as the one text that a model without a chat route gets.
+
+These are the layouts of the older HuggingFaceInference client, byte for byte, chosen by what the Hub says about the model.
+They are approximations: ChatML and llama3 have line ends that the models' own templates do not have, deepseek has a role
+of its own making. A chat route applies the real template and is better wherever there is one.
+
+What was a mistake there is mended here, each with a word beside it:
+
+- an eos token that the Hub writes as an object counts like the same one as a string;
+- going on with a deepseek answer takes off the whole end marker, not 13 of its 19 characters;
+- mistral loses no question that stands without an answer, and does not begin with an empty line;
+- shortening a long conversation keeps the answer that is to be continued.
+
+Reference: docs/protocol/inference ("prompt layouts").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from hfclient.errors import InvalidInputError
+
+__all__ = ["LAYOUTS", "Layout", "Turn", "layout_for", "most_tokens", "prompt_for", "shorten", "turns_of"]
+
+Turn = tuple[str, str]
+"""A role and a text."""
+
+_DEEPSEEK_END = "<\uff5cend\u2581of\u2581sentence\uff5c>"  # FULLWIDTH VERTICAL LINE, LOWER ONE EIGHTH BLOCK
+_LONGEST = 4096  # characters of a prompt that the older client did not shorten
+_KEPT = 3  # messages that stay at each end
+_MOST_TOKENS = 1024
+
+
+@frozen
+class Layout:
+    """How a conversation is written down.
+
+    Attributes:
+        name: One of `LAYOUTS`.
+        head: Written before a message, by its role.
+        tail: Written after a message.
+        begin: Written before everything.
+        whole: Writes the layouts that are no sequence of like messages; gets the turns and whether to go on with the last.
+    """
+
+    name: str
+    head: Callable[[str], str] = str
+    tail: str = ""
+    begin: str = ""
+    whole: Callable[[Sequence[Turn], bool], str] | None = None
+
+    def render(self, turns: Sequence[Turn], *, action: str | None = None) -> str:
+        """Return the text of *turns*.
+
+        Args:
+            turns: Pairs of role and text; see :func:`turns_of`.
+            action: ``"continue"`` goes on with the last answer instead of beginning a new one.
+
+        Raises:
+            InvalidInputError: There is nothing to write, or no answer to go on with.
+        """
+        if not turns:
+            raise InvalidInputError("the list of messages is empty")
+        if action not in (None, "continue"):
+            raise InvalidInputError(f"an action is None or 'continue', not {action!r}")
+        goes_on = action == "continue"
+        if goes_on and turns[-1][0] != "assistant":
+            raise InvalidInputError("action='continue' goes on with an answer: the last message must be the assistant's")
+        if self.whole is not None:
+            return self.whole(turns, goes_on)
+        written = self.begin + self.tail.join(f"{self.head(role)}{text}" for role, text in turns)
+        return written if goes_on else f"{written}{self.tail}{self.head('assistant')}"
+
+
+def _plain(turns: Sequence[Turn], goes_on: bool) -> str:
+    if len(turns) == 1:
+        return turns[0][1]
+    text = "\n".join(f"{role.capitalize()}: {text}" for role, text in turns if text.strip())
+    return text if goes_on else f"{text}\nAssistant:"
+
+
+def _mistral(turns: Sequence[Turn], goes_on: bool) -> str:
+    system = [text for role, text in turns if role == "system"]
+    history: list[str] = []
+    asked: list[str] = []
+    for role, text in turns:
+        if role == "assistant":
+            # The older client took the one message before an answer for its question and lost all other ones.
+            history.append(f"<s>[INST]{chr(10).join(asked)} [/INST] {text}</s>")
+            asked = []
+        elif role != "system":
+            asked.append(text)
+    if goes_on:
+        return "\n".join(history).removesuffix("</s>")
+    question = " ".join(filter(None, ["\n".join(asked), *system]))
+    # There, a conversation without history began with an empty line, which stands before the token that begins a text.
+    return "\n".join([*history, f"<s>[INST] {question} [/INST]"])
+
+
+def _tags(end: str) -> Layout:
+    return Layout("role-tags", lambda role: f"<|{role}|>\n", f"{end}\n")
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "plain": Layout("plain", whole=_plain),
+    "mistral": Layout("mistral", whole=_mistral),
+    "role-tags": _tags("</s>"),
+    "chatml": Layout("chatml", lambda role: f"<|im_start|>{role}\n", "\n<|im_end|>\n"),
+    "deepseek": Layout("deepseek", lambda role: f"<\uff5c{role.capitalize()}\uff5c>", _DEEPSEEK_END),
+    "llama3": Layout(
+        "llama3",
+        lambda role: f"<|start_header_id|>{role}<|end_header_id|>\n\n",
+        "\n<|eot_id|>\n",
+        begin="<|begin_of_text|>",
+    ),
+}
+"""The layouts by name. ``role-tags`` ends messages with the model's own eos token where :func:`layout_for` chooses it."""
+
+
+def layout_for(model: Mapping[str, Any]) -> Layout:
+    """Return the layout for a model, by what the Hub says about it (``GET /api/models/{id}``).
+
+        >>> layout_for({"config": {"tokenizer_config": {"eos_token": "<|im_end|>"}}}).name
+        'chatml'
+    """
+    config = _object(model.get("config"))
+    kind = config.get("model_type")
+    end = _object(config.get("tokenizer_config")).get("eos_token")
+    if isinstance(end, dict):  # the older client looked into the object for deepseek only
+        end = end.get("content")
+    if kind in ("gpt2", "gpt_neo", "gemma", "gemma2"):
+        return LAYOUTS["plain"]
+    if kind == "mistral" and model.get("author") == "mistralai":
+        return LAYOUTS["mistral"]
+    if end in ("<|endoftext|>", "<eos>", "</s>"):
+        return _tags(end)
+    named = {"<|im_end|>": "chatml", _DEEPSEEK_END: "deepseek", "<|eot_id|>": "llama3"}
+    return LAYOUTS[named.get(end, "plain") if isinstance(end, str) else "plain"]
+
+
+def most_tokens(model: Mapping[str, Any], asked: int | None = None) -> int:
+    """Return how long an answer of raw chat may be: 1024 tokens, and for GPT-2, whose window is no larger, 512."""
+    asked = _MOST_TOKENS if asked is None else asked
+    return 512 if _object(model.get("config")).get("model_type") == "gpt2" and asked >= 1024 else asked
+
+
+def prompt_for(
+    turns: Sequence[Turn], layout: Layout, *, action: str | None = None, longest: int | None = _LONGEST
+) -> str:
+    """Return the prompt for *turns*, shortened once if it is longer than *longest* characters (None: never).
+
+    Raises:
+        InvalidInputError: See `Layout.render`.
+    """
+    prompt = layout.render(turns, action=action)
+    if longest is None or len(prompt) <= longest:
+        return prompt
+    return layout.render(shorten(turns), action=action)
+
+
+def shorten(turns: Sequence[Turn]) -> list[Turn]:
+    """Return the most important part of a conversation.
+
+    Of more than six messages the first and the last three; of fewer, all system messages and the last question. An answer
+    at the end, which is to be continued, stays (the older client lost it and failed).
+    """
+    if len(turns) > 2 * _KEPT:
+        return [*turns[:_KEPT], *turns[-_KEPT:]]
+    begun = [turns[-1]] if turns[-1][0] == "assistant" else []
+    before = list(turns[: len(turns) - len(begun)])
+    asked: list[str] = []
+    while before and before[-1][0] == "user":
+        asked.insert(0, before.pop()[1])
+    question = [("user", "\n".join(asked))] if asked else []
+    return [*(turn for turn in turns if turn[0] == "system"), *question, *begun]
+
+
+def turns_of(messages: Iterable[Mapping[str, Any]]) -> list[Turn]:
+    """Return messages of a chat request as pairs of role and text.
+
+    Pictures become ``![](url)``, as text-generation-inference wants them inside a prompt.
+
+    Raises:
+        InvalidInputError: A message holds something else than text and pictures.
+    """
+    return [(_role(message), _text(message.get("content"))) for message in messages]
+
+
+def _role(message: Mapping[str, Any]) -> str:
+    role = str(message.get("role"))
+    return "system" if role == "developer" else role
+
+
+def _text(content: Any) -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(_part(part) for part in (content if isinstance(content, (list, tuple)) else [content]))
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    if kind == "image_url":
+        url = part["image_url"].get("url") if isinstance(part.get("image_url"), Mapping) else part.get("image_url")
+        if isinstance(url, str):
+            return f"![]({url})"
+    raise InvalidInputError(f"a raw prompt holds text and pictures only, no part of type {kind!r}")
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

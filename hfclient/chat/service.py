@@ -32,7 +32,7 @@ from hfclient.events import AnyEvent
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.types import ConversationInfo, Model
 
-__all__ = ["ChatService"]
+__all__ = ["ChatService", "shorter"]
 
 _LOGIN_HOSTS = ("huggingface.co", "hf.co")
 _PAGE = 30  # entries on a full page of conversations

@@ -1,0 +1,302 @@
+"""``hfclient login``, ``logout`` and ``whoami``: in this process, in a pipe, and at a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfclient.credentials import LoginStore, SavedLogin, Secret
+from tests.chat.login_server import ANN, LoginServer
+from tests.cli.conftest import start
+from tests.server import PATIENCE, RST, Server, json_answer, plain
+
+HEADER = "Cookie: hf-chat=s1; token=t1; _ga=GA1.2"
+EXPORT = [
+    {"name": "hf-chat", "value": "s1", "domain": "127.0.0.1", "path": "/", "httpOnly": True},
+    {"name": "token", "value": "t1", "domain": "127.0.0.1", "path": "/"},
+    {"name": "SID", "value": "google-secret", "domain": ".google.com", "path": "/"},
+]
+
+
+@pytest.fixture
+def chat(server: Server) -> LoginServer:
+    """A chat-ui with a login."""
+    return LoginServer(server)
+
+
+def _store() -> LoginStore:
+    store = LoginStore.find()
+    assert store is not None
+    return store
+
+
+def _saved(chat: LoginServer) -> dict[str, str] | None:
+    login = _store().get(chat.url)
+    return {name: value.reveal() for name, value in login.cookies.items()} if login is not None else None
+
+
+def _piped(text: str, *arguments: str) -> tuple[int, str, str]:
+    """Run a command with *text* in its standard input."""
+    process = start(*arguments, stdin=subprocess.PIPE)
+    out, err = process.communicate(text.encode(), timeout=PATIENCE * 3)
+    return process.returncode, out.decode(), err.decode()
+
+
+# login
+
+
+def test_login_in_a_pipe(chat: LoginServer) -> None:
+    """A header from standard input is checked, saved and not shown; the user's name is."""
+    code, out, err = _piped(HEADER + "\n", "login", "--url", chat.url)
+    assert (code, err) == (0, "")
+    assert out == f"Logged in to {chat.url} as ann; saved in {_store().path}.\n"
+    assert _saved(chat) == {"hf-chat": "s1", "token": "t1", "_ga": "GA1.2"}
+    assert chat.paths() == ["GET /api/v2/feature-flags", "GET /api/v2/user"]
+
+
+def test_login_with_exports(chat: LoginServer, tmp_path: Path) -> None:
+    """The text of an export, and the path of one; what belongs to other sites is not saved."""
+    file = tmp_path / "cookies.json"
+    file.write_text(json.dumps(EXPORT))
+    file.chmod(0o600)
+    for text in (json.dumps(EXPORT, indent=1), f"{file}\n"):
+        _store().remove(chat.url)
+        assert _piped(text, "login", "--url", chat.url)[0] == 0
+        assert _saved(chat) == {"hf-chat": "s1", "token": "t1"}
+
+
+def test_login_then_chat(chat: LoginServer, command: Any) -> None:
+    """What was saved is what the next commands go with."""
+    assert _piped(HEADER, "login", "--url", chat.url)[0] == 0
+    assert command("whoami", "--url", chat.url) == (0, "ann\n", "")
+    assert command("models", "--url", chat.url)[0] == 0
+    assert chat.cookies()["hf-chat"] == "s1"
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        ("hf-chat=s1; token=stale-secret", 1, "expired"),
+        ("unknown-secret", 1, "expired"),
+        ("", 1, "nothing was pasted"),
+        ("hf_abcdefghijklmnopqrstuvwxyz", 1, "Hub token"),
+        ("/no/such/file.txt", 1, "cannot be read"),
+        ("this is no secret cookie at all", 1, "no cookie was found"),
+        (json.dumps(EXPORT[2:]), 1, "belongs to 127.0.0.1"),
+    ],
+)
+def test_login_refused(chat: LoginServer, given: str, code: int, message: str) -> None:
+    """What is no login is refused in one line, nothing is saved, and nothing of it shown."""
+    found, out, err = _piped(given, "login", "--url", chat.url)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert err.startswith("hfclient: ")
+    assert err.count("\n") == 1
+    assert "secret" not in err
+    assert not _store().path.exists()
+
+
+def test_login_keeps_what_was_saved(chat: LoginServer) -> None:
+    """A failed login leaves the one before as it is."""
+    _store().put(chat.url, SavedLogin({"hf-chat": Secret("s2"), "token": Secret("t2")}, "u", "bob"))
+    assert _piped("hf-chat=wrong", "login", "--url", chat.url)[0] == 1
+    assert _saved(chat) == {"hf-chat": "s2", "token": "t2"}
+
+
+def test_login_without_a_login(chat: LoginServer, command: Any) -> None:
+    """A server without a login says so, and nothing is asked for."""
+    chat.enabled = False
+    code, out, _ = command("login", "--url", chat.url)
+    assert (code, out) == (0, f"{chat.url} has no login: everybody may chat there, nothing is to be saved.\n")
+
+
+def test_login_from_a_browser(chat: LoginServer, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser's cookies are taken without a word from the user."""
+    from hfclient.credentials import cookies
+    from hfclient.credentials.matching import Cookie
+
+    found = [Cookie(str(item["name"]), Secret(str(item["value"])), str(item["domain"])) for item in EXPORT]
+    monkeypatch.setattr(cookies, "browser_cookies", lambda name: found if name == "firefox:work" else [])
+    assert command("login", "--url", chat.url, "--from-browser", "firefox:work")[0] == 0
+    assert _saved(chat) == {"hf-chat": "s1", "token": "t1"}
+
+
+def test_login_unreachable(command: Any) -> None:
+    """A server that is not there is one clear line."""
+    with Server() as gone:
+        url = gone.url
+    code, _, err = command("login", "--url", url)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "connection" in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_login_at_a_terminal(chat: LoginServer, terminal: Any) -> None:
+    """At a terminal it is explained what to paste, and what is pasted is not shown."""
+    shell = terminal("login", "--url", chat.url, "--no-browser")
+    shown = shell.read_until("Cookies: ")
+    assert f"Open {chat.url}/login" in shown
+    assert "hf-chat" in shown
+    assert "password" not in shown.lower()
+    os.write(shell._master, b"hf-chat=s1; token=t1\n")
+    code, shown = shell.finish()
+    assert code == 0
+    assert "Logged in to" in shown
+    assert "s1" not in shown.replace(chat.url, "")
+    assert _saved(chat) == {"hf-chat": "s1", "token": "t1"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("opens", [True, False])
+def test_login_page(chat: LoginServer, terminal: Any, tmp_path: Path, opens: bool) -> None:
+    """The browser opens the login page, unless it is told not to."""
+    note = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {note}\n')
+    browser.chmod(0o700)
+    shell = terminal("login", "--url", chat.url, *([] if opens else ["--no-browser"]), BROWSER=f"{browser} %s")
+    shown = shell.read_until("Cookies: ")
+    assert ("Your browser opens" in shown) is opens
+    assert (note.read_text() if note.exists() else "") == (f"{chat.url}/login\n" if opens else "")
+    os.write(shell._master, b"\x04")  # Ctrl-D: there is nothing to paste
+    code, shown = shell.finish()
+    assert code in (1, 130)
+    assert "Traceback" not in shown
+    assert not _store().path.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_login_interrupted(chat: LoginServer, terminal: Any) -> None:
+    """Ctrl-C while something is to be pasted ends in good order, and the terminal echoes again."""
+    import termios
+
+    shell = terminal("login", "--url", chat.url, "--no-browser")
+    shell.read_until("Cookies: ")
+    shell.interrupt()
+    assert shell.finish()[0] == 130
+    assert termios.tcgetattr(shell._master)[3] & termios.ECHO
+
+
+def test_second_cookie_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On HuggingChat a bare value is one of two."""
+    from hfclient.cli import login
+
+    answers = iter(["76197df2-4d6b-47c1-adc4-d8b0638cd088", "second"])
+    monkeypatch.setattr(login.getpass, "getpass", lambda prompt, stream: next(answers))
+    both = {"hf-chat": "76197df2-4d6b-47c1-adc4-d8b0638cd088", "token": "second"}
+    assert login._ask("https://huggingface.co/chat") == both
+    answers = iter(["hf-chat=a; token=b"])
+    assert login._ask("https://huggingface.co/chat") == "hf-chat=a; token=b"
+    answers = iter(["bare"])
+    assert login._ask("http://localhost:3000") == "bare"
+
+
+# logout
+
+
+def _log_in(chat: LoginServer) -> None:
+    login = SavedLogin({"hf-chat": Secret("s1"), "token": Secret("t1")}, str(ANN["id"]), "ann")
+    _store().put(chat.url, login)
+    _store().put("http://localhost:1/other", login)
+
+
+def test_logout(chat: LoginServer, command: Any) -> None:
+    """The server is told and the saved login is gone, that of another server is not; once more does no harm."""
+    _log_in(chat)
+    assert command("logout", "--url", chat.url) == (0, f"Logged out of {chat.url}.\n", "")
+    assert chat.paths() == ["POST /logout"]
+    assert chat.cookies() == {"hf-chat": "s1", "token": "t1"}
+    assert _saved(chat) is None
+    assert _store().get("http://localhost:1/other") is not None
+    assert command("logout", "--url", chat.url) == (0, f"There is no saved login for {chat.url}.\n", "")
+
+
+def test_logout_is_of_the_saved_login(chat: LoginServer, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cookies in the environment are somebody else's business."""
+    _log_in(chat)
+    monkeypatch.setenv("HFCLIENT_COOKIE", "hf-chat=s2; token=t2")
+    assert command("logout", "--url", chat.url)[0] == 0
+    assert chat.cookies() == {"hf-chat": "s1", "token": "t1"}
+    assert _saved(chat) is None
+
+
+@pytest.mark.parametrize("answer", [[RST], plain(b"", 500)], ids=["cut", "500"])
+def test_logout_without_the_server(chat: LoginServer, command: Any, answer: Any) -> None:
+    """A server that cannot be told is told of; the saved login is gone all the same."""
+    _log_in(chat)
+    chat.server.on("*", answer)
+    code, out, err = command("logout", "--url", chat.url)
+    assert (code, out) == (0, f"Logged out of {chat.url}.\n")
+    assert "could not be told" in err
+    assert _saved(chat) is None
+
+
+# whoami
+
+
+def test_whoami(chat: LoginServer, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's name, or all that is known; from the saved login, the environment or a token."""
+    _log_in(chat)
+    assert command("whoami", "--url", chat.url) == (0, "ann\n", "")
+    code, out, _ = command("whoami", "--url", chat.url, "--json")
+    assert (code, json.loads(out)["email"]) == (0, "ann@example.com")
+    monkeypatch.setenv("HFCLIENT_COOKIE", "hf-chat=s2; token=t2")
+    assert command("whoami", "--url", chat.url) == (0, "bob\n", "")
+    monkeypatch.setenv("HFCLIENT_BASE_URL", chat.url)
+    assert command("whoami") == (0, "bob\n", "")
+
+
+def test_whoami_nobody(chat: LoginServer, command: Any) -> None:
+    """Without a login, or with one that has expired, the exit code is 1 and the command that helps is named."""
+    code, out, err = command("whoami", "--url", chat.url)
+    assert (code, out) == (1, "")
+    assert f"hfclient login --url {chat.url}" in err
+    _log_in(chat)
+    chat.sessions.clear()
+    assert command("whoami", "--url", chat.url)[0] == 1
+    assert command("whoami", "--url", chat.url, "--json")[:2] == (1, "null\n")
+
+
+def test_whoami_without_a_login(chat: LoginServer, command: Any) -> None:
+    """A server without a login says so."""
+    chat.enabled = False
+    code, out, err = command("whoami", "--url", chat.url)
+    assert (code, err) == (0, "")
+    assert "has no login" in out
+
+
+def test_names_do_not_steer_the_terminal(chat: LoginServer, command: Any) -> None:
+    """A name that holds escape sequences loses them."""
+    chat.sessions["s1", "t1"] = {**ANN, "username": "\x1b]0;owned\x07ann"}
+    _log_in(chat)
+    assert command("whoami", "--url", chat.url) == (0, "]0;ownedann\n", "")
+
+
+def test_a_damaged_store(chat: LoginServer, command: Any) -> None:
+    """A damaged file of logins is one line that names it, whatever the command."""
+    _log_in(chat)
+    _store().path.write_text("{")
+    for arguments in (["whoami"], ["logout"], ["chat", "Hi"], ["models"]):
+        code, out, err = command(*arguments, "--url", chat.url)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert str(_store().path) in err
+
+
+def test_something_else(server: Server, command: Any) -> None:
+    """A URL that is no chat-ui is one clear line."""
+    server.on("*", json_answer({"hello": "world"}))
+    code, _, err = command("whoami", "--url", server.url)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "chat-ui" in err
+
+
+def test_no_secret_is_an_option(command: Any) -> None:
+    """Secrets have no options: other users of a machine can see those."""
+    for name in ("login", "logout", "whoami"):
+        out = command(name, "--help")[1]
+        assert not any(option in out for option in ("--token", "--cookie", "--password"))

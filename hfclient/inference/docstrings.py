@@ -5,7 +5,6 @@ It is read for models, not for a reference: anything that fits no layout is pros
 
 from __future__ import annotations
 
-import inspect
 import re
 
 from attrs import field, frozen
@@ -38,12 +37,12 @@ class Docstring:
 
 
 def parse_docstring(text: str | None) -> Docstring:
-    """Return what *text* says; an empty `Docstring` for None.
+    """Return what *text* says, which `inspect.cleandoc` has cleaned; an empty `Docstring` for None.
 
         >>> parse_docstring("Add.\\n\\nArgs:\\n    a (int): One.\\n    b: The\\n        other.").parameters
         {'a': 'One.', 'b': 'The other.'}
     """
-    lines = inspect.cleandoc(text or "").expandtabs().split("\n")
+    lines = (text or "").expandtabs().split("\n")
     prose: list[str] = []
     parameters: dict[str, str] = {}
     number, in_prose = 0, True

@@ -193,7 +193,8 @@ def _doc_of(plain: Callable[..., Any]) -> str | None:
         return inspect.getdoc(plain)
     # An object: how it is called says more than what it is; `object` itself documents every __call__.
     own = type(plain).__call__.__doc__
-    return own if own and own != type.__call__.__doc__ else type(plain).__doc__
+    said = own if own and own != type.__call__.__doc__ else type(plain).__doc__
+    return inspect.cleandoc(said) if said else None
 
 
 def _parameters(

@@ -15,8 +15,8 @@ NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "NOTHING", "__bool_
 
 _PLAIN = re.compile(r'[^"\\]*')
 _SCALAR = re.compile(r"[^\s,\]}\"{\[:]*")
-_OPENER = re.compile(r"[\[{]")
-_ESCAPES = {"u": 6}
+_WORD = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null|NaN|-?Infinity")
+_ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})')
 _CLOSERS = {"{": "}", "[": "]"}
 
 
@@ -29,15 +29,19 @@ class PartialJSON:
         {'name': 'Ada'}
 
     Text in front of the first ``{`` or ``[`` is skipped, and so is everything behind its end. A string is certain as far
-    as it has come; a number, a key, ``true`` and the like only when whole. What is not JSON ends the reading: the value
-    stays as it was.
+    as it has come; a number, a key, ``true`` and the like only when whole. What is not JSON ends the reading, and the
+    value stays as it was; only a bracket with nothing in it yet is taken back, as one of the prose, such as "[sic]".
+
+    Args:
+        openers: The brackets that it may begin with.
 
     Attributes:
         complete: The end has come.
         size: Characters read so far, from the first bracket on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, openers: str = "{[") -> None:
+        self._openers = openers
         self._begin()
 
     def _begin(self) -> None:
@@ -48,6 +52,7 @@ class PartialJSON:
         self._state = "start"  # start, value, first (value or end), key, first_key, colon, after, string, scalar, end
         self._is_key = False
         self._escape = ""  # an escape sequence that has begun
+        self._scalar = ""  # a number or a word that has begun
         self._half = 0  # length of the escaped first half of a character that waits for its second
         # What can be cut out and closed: everything up to `_safe`, with these brackets.
         self._safe = 0
@@ -59,10 +64,10 @@ class PartialJSON:
         """Take the next piece."""
         while text and self._state != "end":
             if self._state == "start":
-                found = _OPENER.search(text)
-                if found is None:
+                places = [place for opener in self._openers if (place := text.find(opener)) >= 0]
+                if not places:
                     return
-                text = text[found.start() :]
+                text = text[min(places) :]
                 self._state = "value"
             self._pieces.append(text)
             place = 0
@@ -81,10 +86,9 @@ class PartialJSON:
             return self._in_string(text, place)
         if self._state == "scalar":
             end = _end_of(_SCALAR, text, place)
+            self._scalar += text[place:end]
             if end < len(text):
-                self._progress = True
-                self._state = "after"
-                self._mark(end)
+                self._end_scalar(end)
             return end
         char = text[place]
         if char in " \t\r\n":
@@ -107,11 +111,19 @@ class PartialJSON:
             case "colon", ":":
                 self._state = "value"
             case ("value" | "first"), char if char in "-0123456789tfnNI":
-                self._state = "scalar"
+                self._state, self._scalar = "scalar", ""
                 return place
             case _:
                 self._state = "end"  # that is no JSON
         return place + 1
+
+    def _end_scalar(self, place: int) -> None:
+        if _WORD.fullmatch(self._scalar):
+            self._progress = True
+            self._state = "after"
+            self._mark(place)
+        else:
+            self._state = "end"
 
     def _close(self, char: str, place: int) -> None:
         if self._closers[-1] != char:
@@ -125,8 +137,8 @@ class PartialJSON:
     def _in_string(self, text: str, place: int) -> int:
         if self._escape:
             self._escape += text[place]
-            if len(self._escape) == _ESCAPES.get(self._escape[1], 2):
-                self._end_escape()
+            if len(self._escape) == (6 if self._escape[1] == "u" else 2):
+                self._end_escape(place + 1)
             return place + 1
         end = _end_of(_PLAIN, text, place)
         if end > place:
@@ -143,8 +155,13 @@ class PartialJSON:
             end += 1
         return end
 
-    def _end_escape(self) -> None:
-        first_half = self._escape[2:4].lower() in ("d8", "d9", "da", "db") and self._escape[1] == "u"
+    def _end_escape(self, place: int) -> None:
+        if not _ESCAPE.fullmatch(self._escape):
+            if not self._is_key:  # what was certain of the string stays
+                self._mark(place - len(self._escape) - self._half)
+                self._safe_closers = '"' + self._safe_closers
+            self._state = "end"
+        first_half = self._escape[1] == "u" and self._escape[2:4].lower() in ("d8", "d9", "da", "db")
         self._half = len(self._escape) if first_half else 0
         self._escape = ""
 
@@ -163,7 +180,7 @@ class PartialJSON:
             whole = text[: self._safe] + self._safe_closers
         else:
             return NOTHING
-        with contextlib.suppress(ValueError):  # such as 1.2.3: certain, but no JSON; what was there before still is
+        with contextlib.suppress(ValueError):  # nested too deeply, or a number too long; what was there before still is
             self._last = scrub(loads(whole.encode("utf-8", "surrogatepass")))
         return self._last
 

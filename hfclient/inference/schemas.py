@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
+
 __all__ = ["can_be_strict", "map_schema", "standalone_schema", "strict_schema"]
 
 Schema = dict[str, Any]
@@ -48,15 +50,14 @@ class _Expander:
         self.kept: dict[int, str] = {}  # definitions that stay, by identity, with their names in the result
         self.defs: Schema = {}
         self._waiting: list[tuple[Schema, Any]] = []
+        self._scopes: dict[bytes, dict[str, Any]] = {}
         self._count = 0
 
     def expand(self, schema: Any, scope: dict[str, Any], around: frozenset[int]) -> Any:
         if not isinstance(schema, dict):
             return schema
         if isinstance(schema.get("$defs"), dict):
-            # pydantic's schemas bring definitions of their own, wherever they are nested.
-            scope = dict(scope)
-            scope.update((name, (inner, scope)) for name, inner in schema["$defs"].items())
+            scope = self._scope_of(schema["$defs"])
             schema = {key: value for key, value in schema.items() if key != "$defs"}
         reference = schema.get("$ref")
         if isinstance(reference, str) and reference.startswith(_DEFS):
@@ -65,6 +66,17 @@ class _Expander:
                 beside = {key: value for key, value in schema.items() if key != "$ref"}
                 return {**self._follow(name, scope, around), **self._inside(beside, scope, around)}
         return self._inside(schema, scope, around)
+
+    def _scope_of(self, defs: Schema) -> dict[str, Any]:
+        """Return the definitions that a schema brings along, each with those that it may refer to.
+
+        Schemas of nested types bring their own. The same ones in two places are one, so that they are kept only once.
+        """
+        known = msgspec.json.encode(defs, order="deterministic")
+        if known not in self._scopes:
+            scope = self._scopes[known] = {}
+            scope.update((name, (inner, scope)) for name, inner in defs.items())
+        return self._scopes[known]
 
     def _inside(self, schema: Schema, scope: dict[str, Any], around: frozenset[int]) -> Schema:
         new = dict(schema)
@@ -110,9 +122,7 @@ def standalone_schema(schema: Schema) -> Schema:
     reference there. Definitions that refer to themselves cannot be put in place and stay under ``$defs``.
     """
     expander = _Expander()
-    scope: dict[str, Any] = {}
-    scope.update((name, (inner, scope)) for name, inner in schema.get("$defs", {}).items())
-    root = expander.expand({key: value for key, value in schema.items() if key != "$defs"}, scope, frozenset())
+    root = expander.expand(schema, {}, frozenset())
     if defs := expander.finish():
         root = {**root, "$defs": defs}
     result: Schema = map_schema(root, _tidy)
@@ -162,12 +172,14 @@ def _strict(schema: Schema) -> Schema:
 def can_be_strict(schema: Schema) -> bool:
     """Tell whether *schema*, after :func:`strict_schema`, may be sent as ``"strict": true``.
 
-    An object whose keys are not known beforehand (a ``dict``) may not, nor a place for just anything.
+    An object whose keys are not known beforehand (a ``dict``) may not, nor a place, or a list, for just anything.
     """
     for part in _parts(schema):
         if not part.keys() - {"description", "$defs"}:
             return False
         if part.get("type") == "object" and part.get("additionalProperties") is not False:
+            return False
+        if part.get("type") == "array" and not isinstance(part.get("items"), dict):
             return False
         if "patternProperties" in part or "allOf" in part or "not" in part:
             return False

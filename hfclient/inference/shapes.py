@@ -8,6 +8,7 @@ imported it already.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import pathlib
 import re
 import sys
@@ -111,7 +112,7 @@ def _add_notes(annotation: Any, defs: Schema) -> None:
 
 
 def _add_note(cls: type, schema: Schema) -> None:
-    said = parse_docstring(schema.pop("description", None))
+    said = parse_docstring(inspect.cleandoc(schema.pop("description", "")))
     if said.description:
         schema["description"] = said.description
     for name, hint in _hints(cls).items():

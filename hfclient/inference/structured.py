@@ -235,7 +235,7 @@ class ParseStream(Generic[T]):
                 self.close()
 
     def _drafts_of(self, stream: Stream) -> Iterator[Any]:
-        partial = PartialJSON()
+        partial = PartialJSON("{[" if self._shape.wrapped else "{")
         last: Any = NOTHING
         due = 0
         for event in stream:

@@ -1,0 +1,466 @@
+"""Answers as objects over real HTTP: what is asked for, what is understood, what is repaired and what is raised."""
+
+from __future__ import annotations
+
+import enum
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypedDict
+
+import attrs
+import msgspec
+import pytest
+from attrs import define
+
+from hfclient.credentials import Credentials
+from hfclient.errors import (
+    Cancelled,
+    GenerationError,
+    InvalidInputError,
+    ParseError,
+    ServerError,
+    StreamConsumed,
+    TransportTimeout,
+)
+from hfclient.inference import InferenceClient
+from hfclient.inference.structured import ParseStream
+from hfclient.transport import Retry, Session, Timeouts
+from hfclient.transport.plain import PlainTransport
+from tests.inference.answers import CHAT, begun, data, delta, says
+from tests.server import CLOSE, UNTIL_GONE, Script, Server, chunk, json_answer, plain
+
+
+@define
+class City:
+    """A city.
+
+    Attributes:
+        name: As its people call it.
+        inhabitants: Rounded.
+    """
+
+    name: str
+    inhabitants: int = 0
+
+
+@dataclass
+class DataCity:
+    name: str
+    inhabitants: int = 0
+
+
+class DictCity(TypedDict):
+    name: str
+    inhabitants: int
+
+
+class TupleCity(NamedTuple):
+    name: str
+    inhabitants: int
+
+
+class StructCity(msgspec.Struct):
+    name: str
+    inhabitants: int = 0
+
+
+class Mood(enum.Enum):
+    GOOD = "good"
+    BAD = "bad"
+
+
+PARIS = '{"name": "Paris", "inhabitants": 2100000}'
+SCHEMA = {
+    "description": "A city.",
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "description": "As its people call it."},
+        "inhabitants": {"type": "integer", "description": "Rounded."},
+    },
+    "required": ["name", "inhabitants"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[InferenceClient]:
+    transport = PlainTransport()
+    session = Session(transport, Credentials(), timeouts=Timeouts(idle=5.0), retry=Retry(attempts=1))
+    yield InferenceClient(session, base_url=server.url)
+    transport.close()
+
+
+Ask = Callable[..., ParseStream[Any]]
+
+
+@pytest.fixture
+def ask(server: Server, client: InferenceClient) -> Ask:
+    """Plays answers, given as texts or as scripts, and asks for an object."""
+
+    def ask(*answers: str | Script, into: Any = City, prompt: Any = "The capital of France?", **options: Any) -> Any:
+        server.on(CHAT, *[says(answer) if isinstance(answer, str) else answer for answer in answers])
+        return client.parse_stream(prompt, into, model="m", **options)
+
+    return ask
+
+
+def test_body(server: Server, ask: Ask) -> None:
+    """The schema is asked for in OpenAI's strict form; every option of chat() goes along."""
+    assert ask(PARIS, temperature=0.0, system_prompt="Be exact.").result() == City("Paris", 2_100_000)
+    assert server.last.json() == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "Be exact."},
+            {"role": "user", "content": "The capital of France?"},
+        ],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0.0,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "City", "strict": True, "schema": SCHEMA},
+        },
+    }
+
+
+def test_parse_is_its_result(server: Server, client: InferenceClient) -> None:
+    """parse() is parse_stream().result()."""
+    server.on(CHAT, says(PARIS))
+    assert client.parse("The capital of France?", into=City, model="m") == City("Paris", 2_100_000)
+
+
+@pytest.mark.parametrize(
+    ("into", "text", "expected"),
+    [
+        (DataCity, PARIS, DataCity("Paris", 2_100_000)),
+        (DictCity, PARIS, {"name": "Paris", "inhabitants": 2_100_000}),
+        (StructCity, PARIS, StructCity("Paris", 2_100_000)),
+        (TupleCity, '{"value": ["Paris", 2100000]}', TupleCity("Paris", 2_100_000)),
+        (list[City], f'{{"value": [{PARIS}]}}', [City("Paris", 2_100_000)]),
+        (list[City], f"[{PARIS}]", [City("Paris", 2_100_000)]),
+        (dict[str, int], '{"value": {"a": 1}}', {"a": 1}),
+        (dict[str, int], '{"a": 1}', {"a": 1}),
+        (dict[str, Any], '{"value": {"value": 1}}', {"value": 1}),
+        (Literal["a", "b"], '{"value": "b"}', "b"),
+        (Mood, '{"value": "good"}', Mood.GOOD),
+        (Mood, '"good"', Mood.GOOD),
+        (int, '{"value": 4}', 4),
+        (int, "4", 4),
+        (City | None, '{"value": null}', None),
+    ],
+    ids=str,
+)
+def test_types(server: Server, ask: Ask, into: Any, text: str, expected: Any) -> None:
+    """Everything that JSON can become works; what is no object at its root is asked for inside one."""
+    assert ask(text, into=into).result() == expected
+    root = server.last.json()["response_format"]["json_schema"]["schema"]
+    assert root["type"] == "object"
+    assert root["properties"]
+    assert "$ref" not in json.dumps(root)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```json\n{PARIS}\n```",
+        f"Sure! Here you are:\n```\n{PARIS}\n```\nAnything else?",
+        f"Of course [1]: {PARIS} - that is it.",
+        f"{{not this}} but {PARIS}",
+        f'First {{"a": 1}}, then {PARIS}',
+        f"\n\n  {PARIS}\n",
+        f"<think>{{\"name\": 5}}</think>{PARIS}",
+    ],
+)
+def test_json_is_found(ask: Ask, text: str) -> None:
+    """Code blocks, prose around the JSON, brackets in that prose, and reasoning do no harm."""
+    assert ask(text, repair=0).result() == City("Paris", 2_100_000)
+
+
+def test_raw_newline_in_a_string(ask: Ask) -> None:
+    """Weak models write line breaks into strings; they mean them."""
+    assert ask('{"name": "Pa\nris", "inhabitants": 1}').result() == City("Pa\nris", 1)
+
+
+def test_repair(server: Server, ask: Ask) -> None:
+    """What is wrong with an answer goes back to the model, with the schema, once."""
+    stream = ask('{"name": 5, "inhabitants": 1}', PARIS)
+    assert stream.result() == City("Paris", 2_100_000)
+    assert stream.attempts == 2
+    first, second = (request.json() for request in server.requests)
+    *said, complaint = second.pop("messages")
+    assert said == [*first.pop("messages"), {"role": "assistant", "content": '{"name": 5, "inhabitants": 1}'}]
+    words, _, schema = complaint["content"].partition(" schema: ")
+    assert words.startswith("That does not fit: Expected `str`, got `int` - at `$.name`. Answer again")
+    assert json.loads(schema) == SCHEMA
+    assert second == first
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "reason"),
+    [
+        ('{"name": 5}', "$.name", "Expected `str`, got `int`"),
+        ('{"inhabitants": 5}', "$", "Object missing required field `name`"),
+        ("I cannot help with that.", "$", "there is no JSON in the answer"),
+        ("", "$", "the answer is empty"),
+        (" ", "$", "the answer is empty"),
+        ("[1, 2", "$", "there is no JSON in the answer"),
+        ("{" * 5000, "$", "there is no JSON in the answer"),
+        ("[" * 5000, "$", "there is no JSON in the answer"),
+    ],
+)
+def test_parse_error(server: Server, ask: Ask, text: str, path: str, reason: str) -> None:
+    """An answer that does not fit, twice, is an error with its text, the place and the reason."""
+    stream = ask(text)
+    with pytest.raises(ParseError) as caught:
+        stream.result()
+    error = caught.value
+    assert (error.raw, error.path, error.reason, error.attempts) == (text, path, reason, 2)
+    assert error.partial is not None
+    assert error.partial.text == text
+    assert "City" in str(error)
+    assert reason in str(error)
+    assert len(server.requests) == 2
+    assert all(message["content"] for message in server.last.json()["messages"])
+    with pytest.raises(ParseError):
+        stream.result()
+
+
+def test_no_repair(server: Server, ask: Ask) -> None:
+    """repair=0 asks once; repair=3 asks four times."""
+    for repair in (0, 3):
+        server.requests.clear()
+        with pytest.raises(ParseError) as caught:
+            ask("no", repair=repair).result()
+        assert caught.value.attempts == len(server.requests) == repair + 1
+
+
+@pytest.mark.parametrize(("reason", "word"), [("length", "max_tokens"), ("content_filter", "content filter")])
+def test_cut_off(server: Server, ask: Ask, reason: str, word: str) -> None:
+    """An answer that was cut off is not asked for again, as it would be cut off again; the error says why."""
+    with pytest.raises(ParseError, match=word) as caught:
+        ask(says('{"name": "Par', reason=reason)).result()
+    assert len(server.requests) == 1
+    assert caught.value.finish_reason == reason
+    assert ask(says(PARIS, reason=reason)).result().name == "Paris"  # cut off behind its end
+
+
+def test_drafts(ask: Ask) -> None:
+    """Iterating gives the object as far as it has come, each time a value of its own."""
+    stream = ask(says('Well [1]: {"na', 'me": "Pa', 'ris", "inh', 'abitants": 21', "00000", "}"))
+    drafts = list(stream)
+    assert drafts == [{}, {"name": "Pa"}, {"name": "Paris"}, {"name": "Paris", "inhabitants": 2_100_000}]
+    assert stream.result() == City("Paris", 2_100_000)
+    assert stream.partial.text.startswith("Well")
+    with pytest.raises(StreamConsumed):
+        iter(stream)
+
+
+def test_drafts_of_a_list(ask: Ask) -> None:
+    """What is wrapped on the wire is not in the drafts; a repaired answer begins anew."""
+    stream = ask(says('{"value": [', "1, ", '"x"]}'), says('{"value": [', "1, 2", "]}"), into=list[int])
+    assert list(stream) == [[], [1], [1, "x"], [], [1], [1, 2]]
+    assert stream.result() == [1, 2]
+
+
+def test_long_answers_are_drafted_less_often(ask: Ask) -> None:
+    """The number of drafts grows much slower than the answer: each one is decoded from its start."""
+    words = [f"word{number} " for number in range(4000)]
+    stream = ask(says('{"name": "', *words, '", "inhabitants": 1}'))
+    began = time.monotonic()
+    drafts = list(stream)
+    assert time.monotonic() - began < 10
+    assert 50 < len(drafts) < 1500
+    assert stream.result().name == "".join(words)
+
+
+# attrs and pydantic
+
+
+def test_attrs_constructors_run(ask: Ask) -> None:
+    """Converters, validators, private names and fields without init behave as in Python."""
+    assert ask('{"name": " x ", "secret": 3, "nested": [{"name": " y ", "secret": 0}]}', into=Careful).result() == Careful(
+        name="x", secret=3, nested=[Careful(name="y", secret=0)]
+    )
+    with pytest.raises(ParseError) as caught:
+        ask('{"name": "x", "secret": 3, "nested": [{"name": "stop", "secret": 0}]}', into=Careful, repair=0).result()
+    assert (caught.value.path, caught.value.reason) == ("$.nested[0]", "not that name")
+    with pytest.raises(ParseError, match="must be >= 0"):
+        ask('{"name": "x", "secret": -3}', into=Careful, repair=0).result()
+
+
+def _name(text: str) -> str:
+    if text == "stop":
+        raise ValueError("not that name")
+    return text.strip()
+
+
+@define
+class Careful:
+    name: str = attrs.field(converter=_name)
+    secret: int = attrs.field(validator=attrs.validators.ge(0))
+    nested: list[Careful] = attrs.field(factory=list)
+    count: int = attrs.field(init=False, default=7)
+
+
+def test_pydantic(server: Server, ask: Ask) -> None:
+    """Classes of pydantic bring their own schema and validation; errors have its words and place."""
+    pydantic = pytest.importorskip("pydantic")
+
+    class Person(pydantic.BaseModel):  # type: ignore[misc,name-defined]
+        model_config = pydantic.ConfigDict(strict=True)
+        name: str = pydantic.Field(description="Full name.", min_length=2)
+        born: Any = None
+
+    class Cat(pydantic.BaseModel):  # type: ignore[misc,name-defined]
+        lives: int
+
+    assert ask('{"name": "Ada", "born": null}', into=Person).result() == Person(name="Ada")
+    schema = server.last.json()["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["name"] == {"type": "string", "description": "Full name.", "minLength": 2}
+    assert schema["required"] == ["name", "born"]
+    assert ask('{"value": [{"name": "Ada"}]}', into=list[Person]).result() == [Person(name="Ada")]
+    assert ask('{"value": {"lives": 9}}', into=Person | Cat).result() == Cat(lives=9)
+    with pytest.raises(ParseError) as caught:
+        ask('{"value": [{"name": "A"}]}', into=list[Person], repair=0).result()
+    assert caught.value.path == "$.value[0].name"
+    assert "at least 2 characters" in caught.value.reason
+
+
+# Dialects
+
+
+def test_dialects(server: Server, ask: Ask) -> None:
+    """Each server gets the form that it knows, with the same schema; those that know none are told in words."""
+    forms = {
+        "tgi": {"type": "json_object", "value": SCHEMA},
+        "json_object": {"type": "json_object", "schema": SCHEMA},
+        "together": {"type": "json_schema", "schema": SCHEMA},
+        "sambanova": {"type": "json_schema", "json_schema": {"name": "City", "strict": False, "schema": SCHEMA}},
+        "json": {"type": "json_object"},
+        "prompt": None,
+    }
+    for dialect, form in forms.items():
+        assert ask(PARIS, dialect=dialect).result().name == "Paris"
+        body = server.last.json()
+        assert body.get("response_format") == form, dialect
+        words = [message["content"] for message in body["messages"] if message["role"] == "system"]
+        assert bool(words) == (dialect in ("json", "prompt"))
+    assert json.loads(words[0].partition(" schema: ")[2]) == SCHEMA
+    ask(PARIS, dialect="prompt", system_prompt="Be exact.").result()
+    messages = server.last.json()["messages"]
+    assert [message["role"] for message in messages] == ["system", "user"]
+    assert messages[0]["content"].startswith("Be exact.\n\nAnswer with JSON only")
+    ask(PARIS, dialect="nebius", extra_body={"x": 1}).result()
+    assert (server.last.json()["guided_json"], server.last.json()["x"]) == (SCHEMA, 1)
+
+
+@pytest.mark.parametrize(
+    ("info", "form"),
+    [
+        (json_answer({"model_id": "m", "max_total_tokens": 4096, "router": "text-generation-router"}), "json_object"),
+        (json_answer({"model_id": "m", "model_type": {"embedding": {}}}), "json_schema"),
+        (plain("Not Found", 404), "json_schema"),
+        (plain("<html>"), "json_schema"),
+        (json_answer([1]), "json_schema"),
+        (b"", "json_schema"),
+    ],
+    ids=["tgi", "tei", "404", "html", "list", "nothing"],
+)
+def test_detection(server: Server, ask: Ask, info: bytes, form: str) -> None:
+    """Only when told to is the server asked what it is, once; whatever it answers is no error."""
+    ask(PARIS).result()
+    assert [request.path for request in server.requests] == [CHAT]
+    server.on("/info", [info, CLOSE])
+    for _ in range(2):
+        assert ask(PARIS, dialect="detect").result().name == "Paris"
+        assert server.last.json()["response_format"]["type"] == form
+    assert [request.path for request in server.requests] == [CHAT, "/info", CHAT, CHAT]
+
+
+def test_not_strict(server: Server, ask: Ask) -> None:
+    """strict=False sends the schema as the class has it; what strict mode cannot say is not promised to be strict."""
+    assert ask('{"name": "Paris"}', strict=False).result() == City("Paris", 0)
+    sent = server.last.json()["response_format"]["json_schema"]
+    assert sent["strict"] is False
+    assert sent["schema"]["required"] == ["name"]
+    assert "additionalProperties" not in sent["schema"]
+    ask('{"value": {"a": 1}}', into=dict[str, int]).result()
+    assert server.last.json()["response_format"]["json_schema"]["strict"] is False
+
+
+def test_what_cannot_be_asked_for(server: Server, client: InferenceClient) -> None:
+    """Types without a schema, unknown dialects and contradictions are refused before anything is sent."""
+    wrong: list[tuple[Any, dict[str, Any]]] = [
+        (object, {}),
+        (threading.Thread, {}),
+        (City | DataCity, {}),
+        (City, {"dialect": "klingon"}),
+        (City, {"repair": -1}),
+        (City, {"response_format": {"type": "json_object"}}),
+    ]
+    for into, options in wrong:
+        with pytest.raises(InvalidInputError):
+            client.parse("hi", into, model="m", **options)
+    assert server.requests == []
+
+
+# When things end early
+
+
+def test_refused_at_the_call(ask: Ask) -> None:
+    """A refusal is raised at the call."""
+    with pytest.raises(ServerError):
+        ask(json_answer({"error": "down"}, 500))
+
+
+def test_fails_in_the_middle(ask: Ask) -> None:
+    """An error inside the answer is no ParseError, and is not repaired; its partial answer is there."""
+    stream = ask([*begun(delta(content='{"name": "Par')), chunk(data({"error": {"message": "oom"}})), CLOSE])
+    with pytest.raises(GenerationError) as caught:
+        list(stream)
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == '{"name": "Par'
+    with pytest.raises(GenerationError):
+        stream.result()
+
+
+def test_leaving(server: Server, ask: Ask) -> None:
+    """Leaving early closes the connection; then there is no object."""
+    for leave in ("break", "with", "close"):
+        server.client_gone.clear()
+        stream = ask([*begun(delta(content='{"name": "Par')), UNTIL_GONE])
+        if leave == "with":
+            with stream:
+                pass
+        for draft in stream if leave != "with" else ():
+            assert draft == {"name": "Par"}
+            if leave == "break":
+                break
+            stream.close()
+        assert server.client_gone.wait(5)
+        with pytest.raises(StreamConsumed):
+            stream.result()
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_cancel(server: Server, ask: Ask, how: str) -> None:
+    """Another thread ends the wait for an answer, be it a repaired one."""
+    for answers in ([], ["no"]):
+        stream = ask(*answers, [*begun(delta(content='{"name": "Par')), UNTIL_GONE])
+        began = time.monotonic()
+        with pytest.raises(Cancelled):  # noqa: PT012
+            for _ in stream:
+                threading.Timer(0.05, getattr(stream, how)).start()
+        assert time.monotonic() - began < 4
+
+
+def test_total_covers_repairs(ask: Ask) -> None:
+    """Timeouts.total is for all answers together."""
+    began = time.monotonic()
+    with pytest.raises(TransportTimeout) as caught:
+        ask([0.3, *says("no")], repair=50, timeouts=Timeouts(total=0.7)).result()
+    assert caught.value.deadline == "total"
+    assert time.monotonic() - began < 4

@@ -1,0 +1,675 @@
+"""Tools in a loop over real HTTP: what the model is shown, what it is told, and everything that can end a run."""
+
+from __future__ import annotations
+
+import contextvars
+import enum
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import pytest
+
+from hfclient.credentials import Credentials
+from hfclient.errors import (
+    Cancelled,
+    GenerationError,
+    InvalidInputError,
+    ServerError,
+    StreamConsumed,
+    TooManyRounds,
+    TransportTimeout,
+    Unsupported,
+)
+from hfclient.events import Finish, Reasoning, Token, ToolCall, ToolError, ToolResult, Usage
+from hfclient.inference import InferenceClient
+from hfclient.inference.functions import Tool
+from hfclient.inference.toolloop import ToolStream
+from hfclient.transport import Retry, Session, Timeouts
+from hfclient.transport.plain import PlainTransport
+from tests.inference.answers import CHAT, begun, call, calls, data, delta, says
+from tests.server import CLOSE, UNTIL_GONE, Script, Server, chunk, json_answer
+
+Run = Callable[..., ToolStream]
+
+
+class Unit(enum.Enum):
+    CELSIUS = "celsius"
+    FAHRENHEIT = "fahrenheit"
+
+
+def get_weather(city: str, unit: Unit = Unit.CELSIUS) -> dict[str, Any]:
+    """Current weather.
+
+    Args:
+        city: Name of the city.
+    """
+    return {"city": city, "temp": 18, "unit": unit}
+
+
+def boom() -> None:
+    """Always fails."""
+    raise ValueError("kaput")
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[InferenceClient]:
+    transport = PlainTransport()
+    session = Session(transport, Credentials(), timeouts=Timeouts(idle=5.0), retry=Retry(attempts=1))
+    yield InferenceClient(session, base_url=server.url)
+    transport.close()
+
+
+@pytest.fixture
+def run(server: Server, client: InferenceClient) -> Run:
+    """Plays answers, one for each round, and starts a run."""
+
+    def run(*scripts: Script, tools: Any = (get_weather,), prompt: Any = "Warm in Paris?", **options: Any) -> ToolStream:
+        server.on(CHAT, *scripts)
+        return client.run_tools(prompt, tools, model="m", **options)
+
+    return run
+
+
+def test_two_rounds(server: Server, run: Run) -> None:
+    """The model calls, the function runs with converted arguments, the model answers; every step is an event."""
+    stream = run(
+        calls(call("get_weather", {"city": "Paris", "unit": "fahrenheit"}, "abcdefghi"), text="Let me look.", counts=(9, 5)),
+        says("It is ", "18.", counts=(20, 3)),
+    )
+    assert list(stream) == [
+        Token("Let me look."),
+        ToolCall(
+            "abcdefghi",
+            "get_weather",
+            {"city": "Paris", "unit": "fahrenheit"},
+            '{"city": "Paris", "unit": "fahrenheit"}',
+            "abcdefghi",
+        ),
+        Finish("tool_calls"),
+        Usage(9, 5, 14),
+        ToolResult(
+            "abcdefghi",
+            "success",
+            [
+                {
+                    "text": '{"city":"Paris","temp":18,"unit":"fahrenheit"}',
+                    "structured": {"city": "Paris", "temp": 18, "unit": "fahrenheit"},
+                }
+            ],
+            "get_weather",
+        ),
+        Token("It is "),
+        Token("18."),
+        Finish("stop"),
+        Usage(20, 3, 23),
+    ]
+    reply = stream.result()
+    assert reply.text == "It is 18."
+    assert [made.name for made in reply.tool_calls] == ["get_weather"]
+    assert [result.status for result in reply.tool_results] == ["success"]
+    assert reply.usage == Usage(29, 8, 37)
+    assert (reply.finish_reason, reply.model, stream.rounds) == ("stop", "m", 1)
+
+
+def test_bodies(server: Server, run: Run) -> None:
+    """Both requests are, byte for byte of their JSON, what the protocol wants."""
+    stream = run(
+        calls(call("get_weather", {"city": "Paris"}, "abcdefghi")),
+        says("18."),
+        system_prompt="Be terse.",
+        temperature=0.5,
+        tool_choice="required",
+        extra_body={"x": 1},
+    )
+    stream.result()
+    tool = {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "Current weather.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "city": {"type": "string", "description": "Name of the city."},
+                    "unit": {"type": "string", "enum": ["celsius", "fahrenheit"], "default": "celsius"},
+                },
+                "required": ["city"],
+            },
+        },
+    }
+    said = [{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Warm in Paris?"}]
+    made = {"id": "abcdefghi", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}
+    result = '{"city":"Paris","temp":18,"unit":"celsius"}'
+    rest = {"stream": True, "stream_options": {"include_usage": True}, "temperature": 0.5, "tools": [tool], "x": 1}
+    assert server.requests[0].json() == {"model": "m", "messages": said, "tool_choice": "required", **rest}
+    assert server.requests[1].json() == {
+        "model": "m",
+        "messages": [
+            *said,
+            {"role": "assistant", "tool_calls": [made]},
+            {"role": "tool", "tool_call_id": "abcdefghi", "content": result},
+        ],
+        "tool_choice": "auto",  # asked to call once, not for ever
+        **rest,
+    }
+    assert stream.messages == [*server.requests[1].json()["messages"], {"role": "assistant", "content": "18."}]
+
+
+def test_goes_on(server: Server, run: Run) -> None:
+    """The messages of a run, and its reply, are the beginning of the next prompt."""
+    first = run(calls(call("get_weather", {"city": "Paris"}, "abcdefghi")), says("18."))
+    reply = first.result()
+    run(says("Yes."), prompt=[*first.messages, {"role": "user", "content": "Sure?"}]).result()
+    assert [message["role"] for message in server.last.json()["messages"]] == ["user", "assistant", "tool", "assistant", "user"]
+    run(says("Yes."), prompt=[{"role": "user", "content": "a"}, reply, {"role": "user", "content": "b"}]).result()
+    assert server.last.json()["messages"][1] == {"role": "assistant", "content": "18."}
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (call("get_wether", {"city": "Paris"}), "there is no tool 'get_wether'; known are: get_weather, boom"),
+        (call("get_weather", '{"ci'), 'the arguments are no JSON object: {"ci'),
+        (call("get_weather", "[1]"), "the arguments are no JSON object: [1]"),
+        (call("get_weather", ""), "the arguments do not fit: the argument 'city' is missing"),
+        (
+            call("get_weather", {"city": 5, "unit": "kelvin", "day": 1}),
+            "the arguments do not fit: there is no argument 'day'; known are: city, unit; "
+            "Expected `str`, got `int` - at `city`; Invalid enum value 'kelvin' - at `unit`",
+        ),
+        (call("boom"), "ValueError: kaput"),
+    ],
+    ids=["name", "cut", "list", "missing", "wrong", "raises"],
+)
+def test_trouble_goes_to_the_model(server: Server, run: Run, made: dict[str, Any], told: str) -> None:
+    """Whatever is wrong with a call is told to the model, which may go on; nothing is raised."""
+    stream = run(calls({**made, "id": "abcdefghi"}), says("Sorry."), tools=[get_weather, boom])
+    events = list(stream)
+    assert ToolError("abcdefghi", told) in events
+    assert not [event for event in events if isinstance(event, ToolResult)]
+    sent = server.last.json()["messages"]
+    assert sent[-1] == {"role": "tool", "tool_call_id": "abcdefghi", "content": f"Error: {told}"}
+    # Servers parse what they are given back: text that is no JSON object would fail the whole request.
+    assert isinstance(json.loads(sent[-2]["tool_calls"][0]["function"]["arguments"]), dict)
+    assert stream.result().tool_errors == (ToolError("abcdefghi", told),)
+
+
+def test_arguments_as_models_write_them(server: Server, run: Run) -> None:
+    """A number in quotes, JSON inside JSON, and NaN are understood, and repeated as JSON."""
+    got: list[Any] = []
+
+    def take(number: int, label: str = "") -> str:
+        got.append((number, label))
+        return "ok"
+
+    entries = [
+        call("take", '{"number": "5"}', "a"),
+        call("take", json.dumps('{"number": 6}'), "b"),
+        call("take", '{"number": 7, "label": "a\nb"}', "c"),
+    ]
+    run(calls(*entries), says("Done."), tools=[take], parallel=False).result()
+    assert got == [(5, ""), (6, ""), (7, "a\nb")]
+    sent = server.last.json()["messages"][1]["tool_calls"]
+    assert [json.loads(made["function"]["arguments"]) for made in sent] == [
+        {"number": "5"},
+        {"number": 6},
+        {"number": 7, "label": "a\nb"},
+    ]
+
+
+def test_ids_are_unique(server: Server, run: Run) -> None:
+    """Ids that repeat over rounds, bare numbers, and missing ones are replaced by such of nine letters and digits."""
+    history = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "tool_calls": [call("get_weather", {"city": "Rome"}, "call_0")]},
+        {"role": "tool", "tool_call_id": "call_0", "content": "x"},
+    ]
+    paris = {"city": "Paris"}
+    stream = run(
+        calls(call("get_weather", paris, "call_0"), call("get_weather", paris, "call_1")),
+        calls(call("get_weather", paris, "call_1"), call("get_weather", paris, "0"), call("get_weather", paris)),
+        says("Done."),
+        prompt=history,
+    )
+    made = [event for event in stream if isinstance(event, ToolCall)]
+    ids = [event.uuid for event in made]
+    assert ids[1] == "call_1"
+    assert len({"call_0", *ids}) == 6
+    assert all(len(made_up) == 9 and made_up.isalnum() for made_up in [ids[0], *ids[2:]])
+    sent = server.last.json()["messages"][3:]
+    assert [entry["id"] for message in sent for entry in message.get("tool_calls", [])] == ids
+    assert [message["tool_call_id"] for message in sent if message["role"] == "tool"] == ids
+    assert {result.uuid for result in stream.result().tool_results} == set(ids)
+
+
+def test_tgi_calls_end_with_stop(run: Run) -> None:
+    """A call counts although the answer's finish_reason is "stop"."""
+    stream = run(calls(call("get_weather", {"city": "Paris"}, "0"), reason="stop"), says("18."))
+    assert stream.text == "18."
+    assert stream.rounds == 1
+
+
+def test_cut_call_is_not_run(server: Server, run: Run) -> None:
+    """Of an answer that was cut off at its greatest length the last call is not run: its arguments may never have come."""
+    got: list[str] = []
+
+    def wipe(folder: str = "/") -> None:
+        got.append(folder)
+
+    stream = run(
+        calls(call("wipe", {"folder": "/tmp/x"}, "a"), call("wipe", "", "b"), reason="length"), says("Oh."), tools=[wipe]
+    )
+    stream.result()
+    assert got == ["/tmp/x"]
+    assert [error.uuid for error in stream.result().tool_errors] == ["b"]
+    assert "cut off" in server.last.json()["messages"][-1]["content"]
+
+
+def test_rounds_are_bounded(server: Server, run: Run) -> None:
+    """A model that calls for ever gets max_rounds rounds; the error has the partial answer and the stream the messages."""
+    stream = run(calls(call("get_weather", {"city": "Paris"}), text="Hm."), max_rounds=2)
+    with pytest.raises(TooManyRounds) as caught:
+        stream.result()
+    assert len(server.requests) == 3
+    assert caught.value.rounds == 2
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "Hm."
+    assert len(caught.value.partial.tool_results) == 2
+    assert [message["role"] for message in stream.messages] == ["user", *["assistant", "tool"] * 2]
+    with pytest.raises(TooManyRounds):
+        stream.result()
+
+
+def test_no_calls(server: Server, run: Run) -> None:
+    """An answer without calls ends the run; one that had to call and did not is an error that says what is wrong."""
+    assert run(says("Yes.")).text == "Yes."
+    assert len(server.requests) == 1
+    for choice in ("required", "get_weather", {"function": {"name": "get_weather"}}):
+        with pytest.raises(Unsupported, match="ignores tools") as caught:
+            run(says("Yes."), tool_choice=choice).result()
+        assert caught.value.partial is not None
+        assert caught.value.partial.text == "Yes."
+    assert run(says("Yes."), tool_choice="none", tools=[]).text == "Yes."
+    assert "tools" not in server.last.json()
+
+
+def test_reasoning_goes_back_when_wanted(server: Server, run: Run) -> None:
+    """Reasoning is an event and no text; it is sent back only with keep_reasoning."""
+    answers = calls(call("get_weather", {"city": "Paris"}, "a"), thought="Hm."), says("18.")
+    stream = run(*answers)
+    assert next(stream) == Reasoning("Hm.")
+    assert stream.text == "18."
+    assert "reasoning_content" not in server.last.json()["messages"][1]
+    run(*answers, keep_reasoning=True).result()
+    assert server.last.json()["messages"][1]["reasoning_content"] == "Hm."
+
+
+# Approval
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        (True, None),
+        (False, "the user declined this call"),
+        (None, "the user declined this call"),
+        ("too dear", "the user declined this call: too dear"),
+    ],
+)
+def test_approval(run: Run, verdict: Any, told: str | None) -> None:
+    """A call runs if, and only if, the callback says True; the model hears why not."""
+    asked: list[ToolCall] = []
+    ran: list[str] = []
+
+    def pay(amount: int) -> str:
+        ran.append(str(amount))
+        return "paid"
+
+    def approve(made: ToolCall) -> Any:
+        asked.append(made)
+        return verdict
+
+    stream = run(calls(call("pay", {"amount": 5}, "a")), says("Done."), tools=[pay], approve=approve)
+    reply = stream.result()
+    assert [(made.name, made.parameters) for made in asked] == [("pay", {"amount": 5})]
+    assert ran == (["5"] if told is None else [])
+    assert [error.message for error in reply.tool_errors] == ([] if told is None else [told])
+
+
+def test_approval_that_raises(server: Server, run: Run) -> None:
+    """An exception of the callback's own comes out, runs nothing, and closes the stream."""
+
+    def approve(made: ToolCall) -> bool:
+        raise LookupError("no rule")
+
+    stream = run(calls(call("boom", {}, "a")), tools=[boom], approve=approve)
+    with pytest.raises(LookupError):
+        list(stream)
+    with pytest.raises(StreamConsumed):
+        stream.result()
+    assert len(server.requests) == 1
+
+
+# Several calls at once
+
+
+def test_parallel_calls(server: Server, run: Run) -> None:
+    """Calls of one round run at the same time; results come as they are ready, and go back in the order of the calls."""
+    meet = threading.Barrier(3, timeout=5)
+    second_is_done = threading.Event()
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="lost")
+    variable.set("kept")
+    threads = set()
+
+    def wait(number: int) -> str:
+        meet.wait()
+        threads.add(threading.get_ident())
+        if number != 2:
+            assert second_is_done.wait(5)
+        return f"{number} {variable.get()}"
+
+    entries = [call("wait", {"number": number}, f"id{number}") for number in (1, 2, 3)]
+    stream = run(calls(*entries), says("Done."), tools=[wait])
+    results = []
+    for event in stream:
+        if isinstance(event, ToolResult):
+            results.append(event.uuid)
+            second_is_done.set()
+    assert results[0] == "id2"
+    assert sorted(results) == ["id1", "id2", "id3"]
+    assert len(threads) == 3
+    assert threading.get_ident() not in threads
+    sent = [message for message in server.last.json()["messages"] if message["role"] == "tool"]
+    assert [(message["tool_call_id"], message["content"]) for message in sent] == [
+        ("id1", "1 kept"),
+        ("id2", "2 kept"),
+        ("id3", "3 kept"),
+    ]
+
+
+def test_one_after_the_other(run: Run) -> None:
+    """A single call, and all with parallel=False, run in the reader's own thread, in order."""
+    seen: list[tuple[int, int]] = []
+
+    def note(number: int) -> None:
+        seen.append((number, threading.get_ident()))
+
+    entries = [call("note", {"number": number}) for number in range(3)]
+    run(calls(*entries), says("Done."), tools=[note], parallel=False).result()
+    run(calls(call("note", {"number": 9})), says("Done."), tools=[note]).result()
+    assert seen == [(number, threading.get_ident()) for number in (0, 1, 2, 9)]
+
+
+def test_many_calls_at_once(run: Run) -> None:
+    """More calls than threads are all run, at most eight at a time."""
+    lock = threading.Lock()
+    now, most = 0, 0
+
+    def count(number: int) -> int:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.01)
+        with lock:
+            now -= 1
+        return number
+
+    entries = [call("count", {"number": number}, f"id{number}") for number in range(20)]
+    reply = run(calls(*entries), says("Done."), tools=[count]).result()
+    assert sorted(result.outputs[0]["text"] for result in reply.tool_results) == sorted(map(str, range(20)))
+    assert 1 < most <= 8
+
+
+# Tools of other kinds
+
+
+def test_ready_schema_is_handed_to_the_caller(server: Server, run: Run) -> None:
+    """A dict tool goes out as it is; its call ends the stream, after the others were run, and can be gone on from."""
+    schema = {"type": "function", "function": {"name": "ask_user", "parameters": {"type": "object", "properties": {}}}}
+    stream = run(
+        calls(call("ask_user", {}, "a"), call("get_weather", {"city": "Paris"}, "b")), tools=[schema, get_weather]
+    )
+    reply = stream.result()
+    assert server.last.json()["tools"][0] == schema
+    assert len(server.requests) == 1
+    assert [made.uuid for made in reply.tool_calls] == ["a", "b"]
+    assert [result.uuid for result in reply.tool_results] == ["b"]
+    assert [message.get("tool_call_id") for message in stream.messages] == [None, None, "b"]
+    answer = {"role": "tool", "tool_call_id": "a", "content": "yes"}
+    assert run(says("Fine."), prompt=[*stream.messages, answer]).text == "Fine."
+
+
+def test_schema_with_function(run: Run) -> None:
+    """A Tool with a schema of its own calls its function with the model's arguments as they are."""
+    got: list[Any] = []
+
+    def lookup(**arguments: Any) -> str:
+        got.append(arguments)
+        return "found"
+
+    tool = Tool("lookup", "Look it up.", {"type": "object", "properties": {"q": {}}}, function=lookup)
+    run(calls(call("lookup", {"q": [1, None]})), says("Done."), tools=[tool]).result()
+    assert got == [{"q": [1, None]}]
+
+
+@pytest.mark.parametrize("result", ["text", None, 5, [1], {"a": {1, 2}}, b"x", object(), iter([1, 2]), "\ud83d", float("nan")])
+def test_any_result_is_sent(server: Server, run: Run, result: Any) -> None:
+    """Whatever a function returns becomes text that can be sent."""
+
+    def give() -> Any:
+        return result
+
+    run(calls(call("give", {}, "a")), says("Done."), tools=[give]).result()
+    content = server.last.json()["messages"][-1]["content"]
+    assert isinstance(content, str)
+    assert content
+
+
+def test_what_cannot_be_a_run(server: Server, client: InferenceClient) -> None:
+    """Tools that cannot work, two of one name, and a negative bound are refused before anything is sent."""
+
+    async def later() -> None: ...
+
+    for tools, options in [
+        ([later], {}),
+        ([get_weather, Tool.of(boom, name="get_weather")], {}),
+        ("get_weather", {}),
+        (get_weather, {}),
+        ([get_weather], {"max_rounds": -1}),
+    ]:
+        with pytest.raises(InvalidInputError):
+            client.run_tools("hi", tools, model="m", **options)  # type: ignore[arg-type]
+    assert server.requests == []
+
+
+def test_chat_takes_functions(server: Server, client: InferenceClient) -> None:
+    """chat() shows functions to the model, too, and leaves the calls to the caller."""
+    server.on(CHAT, calls(call("get_weather", {"city": "Paris"}, "a")))
+    reply = client.chat("hi", model="m", tools=[get_weather]).result()
+    assert server.last.json()["tools"][0]["function"]["name"] == "get_weather"
+    assert [made.parameters for made in reply.tool_calls] == [{"city": "Paris"}]
+
+
+# When things end early
+
+
+def test_refused_at_the_call(server: Server, run: Run) -> None:
+    """A refusal of the first request is raised at the call."""
+    with pytest.raises(ServerError):
+        run(json_answer({"error": "down"}, 500))
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (json_answer({"error": "down"}, 500), ServerError),
+        ([*begun(delta(content="Half")), chunk(data({"error": {"message": "oom"}})), CLOSE], GenerationError),
+    ],
+)
+def test_a_later_round_fails(run: Run, script: Script, expected: type[Exception]) -> None:
+    """What fails a later round comes out of the iterator; the calls and results so far are in its partial answer."""
+    stream = run(calls(call("get_weather", {"city": "Paris"}, "a")), script)
+    with pytest.raises(expected) as caught:
+        list(stream)
+    partial = caught.value.partial  # type: ignore[attr-defined]
+    assert [result.uuid for result in partial.tool_results] == ["a"]
+    assert [message["role"] for message in stream.messages] == ["user", "assistant", "tool"]
+
+
+def test_leaving_frees_the_connection(server: Server, run: Run) -> None:
+    """Leaving the loop in a later round closes that round's connection."""
+    stream = run(calls(call("get_weather", {"city": "Paris"})), [*begun(delta(content="Half")), UNTIL_GONE])
+    for event in stream:
+        if event == Token("Half"):
+            break
+    assert server.client_gone.wait(5)
+    assert stream.partial.text == "Half"
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_cancel_while_the_model_is_silent(server: Server, run: Run, how: str) -> None:
+    """Another thread ends the run while a later answer is waited for: at once, with what had come."""
+    stream = run(calls(call("get_weather", {"city": "Paris"})), [*begun(delta(content="Half")), UNTIL_GONE])
+    began = time.monotonic()
+    with pytest.raises(Cancelled) as caught:  # noqa: PT012
+        for event in stream:
+            if event == Token("Half"):
+                threading.Timer(0.05, getattr(stream, how)).start()
+    assert time.monotonic() - began < 4
+    assert server.client_gone.wait(5)
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "Half"
+
+
+def test_cancel_while_tools_run(run: Run) -> None:
+    """Functions in threads do not hold up a cancelled run, and what has not begun does not begin any more."""
+    release = threading.Event()
+    began: list[int] = []
+
+    def hang(number: int) -> None:
+        began.append(number)
+        release.wait(10)
+
+    entries = [call("hang", {"number": number}) for number in range(12)]
+    stream = run(calls(*entries), tools=[hang])
+    timer = threading.Timer(0.1, stream.cancel)
+    started = time.monotonic()
+    with pytest.raises(Cancelled):  # noqa: PT012
+        for event in stream:
+            if isinstance(event, Finish):
+                timer.start()
+    assert time.monotonic() - started < 4
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name == "hfclient-tool":
+            thread.join(5)
+    assert len(began) <= 8
+
+
+def test_cancel_during_a_call_in_the_readers_thread(server: Server, run: Run) -> None:
+    """A single call is waited for; then the run ends without another request."""
+    streams: list[ToolStream] = []
+
+    def stop() -> str:
+        thread = threading.Thread(target=streams[0].cancel)
+        thread.start()
+        thread.join(5)
+        return "stopped"
+
+    streams.append(run(calls(call("stop")), tools=[stop]))
+    with pytest.raises(Cancelled):
+        streams[0].result()
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_interrupt_in_a_tool(run: Run, count: int) -> None:
+    """Ctrl-C inside a function is no failure of the tool: it ends the run, from any thread."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    stream = run(calls(*[call("interrupted")] * count), tools=[interrupted])
+    with pytest.raises(KeyboardInterrupt):
+        list(stream)
+
+
+def test_total_covers_all_rounds(server: Server, run: Run) -> None:
+    """Timeouts.total is for the run: the tools' time counts, and the second request gets what is left."""
+    stream = run(
+        calls(call("nap")), [0.5, *says("Late.")], tools=[lambda_nap(0.4)], timeouts=Timeouts(total=0.7, idle=5.0)
+    )
+    started = time.monotonic()
+    with pytest.raises(TransportTimeout) as caught:
+        list(stream)
+    assert caught.value.deadline == "total"
+    assert time.monotonic() - started < 4
+    stream = run(calls(call("nap"), call("nap")), tools=[lambda_nap(3)], timeouts=Timeouts(total=0.3))
+    with pytest.raises(TransportTimeout) as caught:
+        list(stream)
+    assert time.monotonic() - started < 8
+
+
+def lambda_nap(seconds: float) -> Tool:
+    def nap() -> str:
+        time.sleep(seconds)
+        return "rested"
+
+    return Tool.of(nap)
+
+
+def test_each_round_may_wait_for_its_first_token(run: Run) -> None:
+    """The other deadlines are each request's own: a slow second round is no late first token."""
+    timeouts = Timeouts(first_token=0.6, idle=5.0)
+    stream = run(calls(call("nap")), [0.3, *says("Fine.")], tools=[lambda_nap(0.5)], timeouts=timeouts)
+    assert stream.text == "Fine."
+    stream = run(calls(call("nap")), [*begun(), UNTIL_GONE], tools=[lambda_nap(0)], timeouts=timeouts)
+    with pytest.raises(TransportTimeout) as caught:
+        list(stream)
+    assert caught.value.deadline == "first_token"
+
+
+def test_a_long_argument_is_content(run: Run) -> None:
+    """A call whose arguments take longer to write than a first token may take is no late first token."""
+    first = {"index": 0, "id": "a", "function": {"name": "get_weather", "arguments": '{"city": '}}
+    rest = {"index": 0, "function": {"arguments": '"Paris"}'}}
+    pieces = [chunk(delta(tool_calls=[first])), 0.6, chunk(delta(tool_calls=[rest])), chunk(delta("tool_calls")), CLOSE]
+    stream = run([*begun(), *pieces], says("18."), timeouts=Timeouts(first_token=0.4, idle=5.0))
+    assert stream.text == "18."
+
+
+def test_observer_sees_every_event_once(server: Server) -> None:
+    """on_event gets each event of all rounds once, with the ids that the reader sees."""
+    seen: list[Any] = []
+    transport = PlainTransport()
+    client = InferenceClient(Session(transport, Credentials()), base_url=server.url, on_event=seen.append)
+    server.on(CHAT, calls(call("get_weather", {"city": "Paris"}, "0")), says("18."))
+    events = list(client.run_tools("hi", [get_weather], model="m"))
+    assert seen == events
+    transport.close()
+
+
+def test_options_reach_every_request(server: Server, run: Run) -> None:
+    """Any option of chat() is an option of run_tools(), in each round."""
+    run(calls(call("get_weather", {"city": "Paris"})), says("18."), max_tokens=7, stop="X", seed=1).result()
+    for request in server.requests:
+        body = request.json()
+        assert (body["max_tokens"], body["stop"], body["seed"]) == (7, ["X"], 1)
+
+
+def test_literals_reach_the_function(run: Run) -> None:
+    """A function's docstring example: Literal choices come through and others do not."""
+    got: list[str] = []
+
+    def switch(state: Literal["on", "off"]) -> None:
+        got.append(state)
+
+    reply = run(
+        calls(call("switch", {"state": "on"}, "a"), call("switch", {"state": "dim"}, "b")), says("Done."), tools=[switch]
+    ).result()
+    assert got == ["on"]
+    assert [error.uuid for error in reply.tool_errors] == ["b"]

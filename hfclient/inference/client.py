@@ -24,7 +24,7 @@ from hfclient.inference.composed import ComposedCalls
 from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, model_for_provider, models_url
 from hfclient.inference.failures import refined
 from hfclient.inference.functions import ToolLike, wire_tools
-from hfclient.inference.mapping import Mappings
+from hfclient.inference.hub import Hub
 from hfclient.inference.media import MediaCalls
 from hfclient.inference.messages import Prompt, build_messages, normalised
 from hfclient.inference.routing import Routes, add_keys
@@ -76,10 +76,11 @@ class InferenceClient(ComposedCalls, MediaCalls):
         self._session = session
         self._bill_to = bill_to
         self._on_event = on_event
+        self._hub = Hub(session, hub_url)
         self._routes = Routes(
             session.credentials,
             base_url=base_url,
-            mapping_of=Mappings(session, hub_url),
+            hub=self._hub,
             keys=provider_keys or (),
             router_url=router_url,
         )

@@ -1,21 +1,15 @@
-"""Who serves a model: the Hub's ``inferenceProviderMapping``, in both of its shapes.
+"""Who serves a model: the Hub's ``inferenceProviderMapping``, in both of its shapes, as values. No network.
 
 Reference: docs/protocol/inference ("providers").
 """
 
 from __future__ import annotations
 
-import time
 from typing import Any
-from urllib.parse import quote
 
 from attrs import frozen
 
-from hfclient.transport import Request, Session
-
-__all__ = ["Mappings", "ProviderEntry", "parse_mapping"]
-
-_MOST_KNOWN = 1000  # models whose answers are kept; somebody who asks about more goes through a catalogue
+__all__ = ["ProviderEntry", "parse_mapping"]
 
 
 @frozen
@@ -79,44 +73,3 @@ def _entry(provider: Any, entry: Any, model: str) -> ProviderEntry | None:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-class Mappings:
-    """The Hub's mapping of each model that was asked about, kept for a while: a provider that failed may be back later.
-
-    Args:
-        session: The way to the network.
-        hub_url: Base URL of the Hub.
-        keep: How long an answer is used, in seconds.
-    """
-
-    def __init__(self, session: Session, hub_url: str, *, keep: float = 600.0) -> None:
-        self._session = session
-        self._hub_url = hub_url
-        self._keep = keep
-        self._known: dict[str, tuple[float, list[ProviderEntry]]] = {}
-
-    def __call__(self, model: str) -> list[ProviderEntry]:
-        """Return who serves *model*, in the Hub's order.
-
-        Raises:
-            NotFoundError: There is no such model.
-            APIStatusError, TransportError: The Hub refused, or did not answer.
-
-        Reference: GET {hub}/api/models/{id}?expand[]=inferenceProviderMapping
-        """
-        known = self._known.get(model)
-        now = time.monotonic()
-        if known is not None and now - known[0] < self._keep:
-            return known[1]
-        url = f"{self._hub_url.rstrip('/')}/api/models/{quote(model, safe='/')}"
-        data = self._session.send(Request.read(url, params={"expand[]": "inferenceProviderMapping"})).json()
-        entries = parse_mapping(data.get("inferenceProviderMapping") if isinstance(data, dict) else None, model)
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[model] = (now, entries)
-        return entries
-
-    def forget(self, model: str) -> None:
-        """Ask the Hub again next time: what it said about *model* turned out to be wrong."""
-        self._known.pop(model, None)

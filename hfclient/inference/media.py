@@ -15,6 +15,7 @@ from attrs import evolve
 from hfclient.credentials import origin_of
 from hfclient.errors import InvalidInputError, ModelNotFound
 from hfclient.events import AnyEvent
+from hfclient.inference.defaults import DEFAULT_IMAGE_MODEL
 from hfclient.inference.failures import refined
 from hfclient.inference.images import Image, Video
 from hfclient.inference.jobs import Job, Line, ticket_from
@@ -37,10 +38,7 @@ from hfclient.transport import Request, Session, Timeouts
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["DEFAULT_IMAGE_MODEL", "ImageOptions", "MediaCalls", "VideoOptions"]
-
-DEFAULT_IMAGE_MODEL = "black-forest-labs/FLUX.1-dev"
-"""What the router's providers are asked for when nothing was named."""
+__all__ = ["ImageOptions", "MediaCalls", "VideoOptions"]
 
 _TOTAL = {TEXT_TO_IMAGE: 300.0, IMAGE_TO_IMAGE: 300.0, TEXT_TO_VIDEO: 1200.0, IMAGE_TO_VIDEO: 1200.0}
 _MOST = 64  # pictures of one call

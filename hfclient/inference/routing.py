@@ -9,6 +9,7 @@ Reference: docs/protocol/inference ("providers").
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
@@ -28,8 +29,10 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.events import FallOver
+from hfclient.inference.defaults import resolve
 from hfclient.inference.endpoints import ROUTER_URL, is_router, root_url
-from hfclient.inference.mapping import Mappings, ProviderEntry
+from hfclient.inference.hub import Hub
+from hfclient.inference.mapping import ProviderEntry
 from hfclient.inference.providers.parameters import ignored_by, providers_for, refuse_ignored
 from hfclient.inference.providers.places import PLACES, Target
 
@@ -97,7 +100,7 @@ class Routes:
     Args:
         credentials: Tell which ways are open.
         base_url: The client's inference server.
-        mapping_of: Who serves a model.
+        hub: Knows who serves a model.
         keys: The providers that the caller has a key of.
         router_url: Root of the router, below which each provider has a path; None takes Hugging Face's, if *base_url* is
             there.
@@ -108,13 +111,13 @@ class Routes:
         credentials: Credentials,
         *,
         base_url: str,
-        mapping_of: Mappings | Callable[[str], list[ProviderEntry]],
+        hub: Hub,
         keys: Iterable[str] = (),
         router_url: str | None = None,
     ) -> None:
         self._credentials = credentials
         self._base_url = base_url
-        self._mapping_of = mapping_of
+        self._hub = hub
         self._keys = frozenset(keys)
         self.router_url = (router_url or (origin_of(ROUTER_URL) if is_router(base_url) else "")).rstrip("/") or None
 
@@ -183,7 +186,7 @@ class Routes:
         """
         wanted = list(settings)
         able = providers_for(task) if able is None else able
-        model, names = _named(model, provider)
+        model, names = _named(model, provider, self.own_server)
         if not names and self.own_server:
             refuse_ignored(_OWN_SERVER, task, wanted)
             root = Target(root_url(self._base_url))
@@ -198,8 +201,8 @@ class Routes:
 
     def forget(self, model: str) -> None:
         """The mapping of *model* turned out to be wrong: ask again next time."""
-        if isinstance(self._mapping_of, Mappings):
-            self._mapping_of.forget(model)
+        with contextlib.suppress(InvalidInputError):  # a provider's own name of it
+            self._hub.forget(model)
 
     def _has_token(self) -> bool:
         return "Authorization" in self._credentials.headers_for(f"{self.router_url}/v1/models")
@@ -234,7 +237,7 @@ class Routes:
         if needed:
             try:
                 found = self._mapping(model)
-            except NotFoundError:
+            except (NotFoundError, InvalidInputError):  # it may be what the model is called there
                 if not all(name in self._keys for name in needed):
                     raise
         entries = []
@@ -250,10 +253,7 @@ class Routes:
         return entries
 
     def _mapping(self, model: str) -> list[ProviderEntry]:
-        try:
-            return self._mapping_of(model)
-        except NotFoundError as error:
-            raise _nobody(model, "there is no such model on the Hub", error) from error
+        return list(self._hub.model(model).providers)
 
     def _open(self, entries: list[ProviderEntry], task: str, settings: list[str], *, named: bool) -> list[Candidate]:
         """Return those of *entries* that there is a way to, and that ignore nothing."""
@@ -276,15 +276,17 @@ class Routes:
         return willing
 
 
-def _named(model: str | None, provider: ProviderLike) -> tuple[str | None, list[str]]:
+def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple[str | None, list[str]]:
     """Return the model without its suffix, and the providers that were named, in order; none means any."""
     suffix = ""
     if model is not None:
         if not isinstance(model, str) or not model.strip():
             raise InvalidInputError("the model's name is empty")
+        if not own_server:
+            model = resolve(model)
         name, colon, last = model.rpartition(":")
-        # replicate's own names have a version behind a colon, 64 hex digits
-        if colon and "/" in name and "/" not in last and (last in PLACES or last in (*_CHAT_ONLY, "preferred", "auto")):
+        # replicate's own names have a version behind a colon, 64 hex digits; models of your own server may have colons.
+        if not own_server and colon and "/" in name and "/" not in last and (last in PLACES or last in (*_CHAT_ONLY, "preferred", "auto")):
             model, suffix = name, last
     names = [provider] if isinstance(provider, str) else list(provider or ())
     if suffix and names and names != [suffix]:
@@ -307,11 +309,9 @@ def _who(entries: list[ProviderEntry]) -> str:
     return f"those that serve it: {offers}" if offers else "nobody does"
 
 
-def _nobody(model: str, why: str, error: APIStatusError | None = None) -> ModelNotFound:
+def _nobody(model: str, why: str) -> ModelNotFound:
     found = ModelNotFound(f"{model}: {why}")
     found.model = model
-    if error is not None:
-        found.status, found.method, found.url, found.request_id = error.status, error.method, error.url, error.request_id
     return found
 
 

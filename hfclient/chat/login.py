@@ -51,7 +51,7 @@ class Login:
             Who is logged in.
 
         Raises:
-            CredentialsError: There are no cookies to save, or the file cannot be written.
+            CredentialsError: There are no cookies to save, the server has no login, or the file cannot be written.
             SessionExpired: The server takes their bearer for nobody. Nothing was saved.
 
         Reference: GET {base}/api/v2/user
@@ -60,6 +60,8 @@ class Login:
         if not credentials.claims_login:
             raise CredentialsError("there is no login to save: pass Client(cookies=...) first")
         user = self._service.identity.user()
+        if user is None and not self.enabled:
+            raise CredentialsError("this server has no login: everybody may chat there, and there is nothing to save")
         if user is None:
             raise self._service.identity.expired()
         store = LoginStore.find()

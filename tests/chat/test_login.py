@@ -141,6 +141,9 @@ def test_only_a_login_is_saved(chat: LoginServer, make: Any, cookies: dict[str, 
     assert "expired-secret" not in "".join(traceback.format_exception(caught.value))
     with pytest.raises(CredentialsError, match="no login to save"):
         make("", token="hf_ann").login.save()
+    chat.enabled = False
+    with pytest.raises(CredentialsError, match="server has no login"):
+        make(cookies).login.save()
 
 
 def test_save_without_a_home(chat: LoginServer, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:

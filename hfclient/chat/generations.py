@@ -148,7 +148,7 @@ def detect(session: Session, endpoints: Endpoints) -> Generation:
     if "searchEnabled" in flags or "guestMode" in flags:
         return Generation("legacy", has_mcp=False)
     if "transcriptionEnabled" not in flags:  # September to December 2025; MCP came in between
-        return Generation("elysia", has_mcp=_answers_list(session, endpoints.mcp_servers()))
+        return Generation("elysia", has_mcp=_list_from(session, endpoints.mcp_servers()) is not None)
     return Generation(_era_by_manners(session, endpoints), has_mcp=True)
 
 
@@ -165,16 +165,20 @@ def _era_by_manners(session: Session, endpoints: Endpoints) -> Era:
 
 def _without_v2(session: Session, endpoints: Endpoints, why: HFClientError) -> Generation:
     """Make sure that a server without a v2 API is a chat-ui at all."""
-    if _answers_list(session, endpoints.models_v1()) or "models" in (layout_of(session, endpoints) or {}):
+    models = _list_from(session, endpoints.models_v1()) or [{}]
+    if all(isinstance(model, dict) and "id" in model for model in models):
+        return Generation("pages", has_mcp=False)
+    if "models" in (layout_of(session, endpoints) or {}):
         return Generation("pages", has_mcp=False)
     raise why if isinstance(why, NotAChatServer) else not_a_chat_server(endpoints.features().url)
 
 
-def _answers_list(session: Session, request: Request) -> bool:
+def _list_from(session: Session, request: Request) -> list[Any] | None:
     try:
-        return isinstance(session.send(request).json(), list)
+        data = session.send(request).json()
     except (APIStatusError, ProtocolError):
-        return False
+        return None
+    return data if isinstance(data, list) else None
 
 
 def layout_of(session: Session, endpoints: Endpoints) -> dict[str, Any] | None:

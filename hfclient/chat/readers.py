@@ -178,7 +178,7 @@ def _read_tool(fields: _Fields, _: _FileURL) -> AnyEvent | None:
                 call.text("name"),
                 call.maybe_object("parameters") or {},
                 fields.maybe_text("argumentsRaw"),
-                fields.maybe_text("originalId"),
+                fields.maybe_text("originalId") or call.maybe_text("toolId"),  # the second before September 2025
                 fields.maybe_text("reasoning"),
                 fields.maybe_text("content"),
                 extra=_joined(fields.extra(), call.extra()),

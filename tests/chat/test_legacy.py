@@ -383,6 +383,16 @@ def test_web_search(server: Server, client: Client, version: str) -> None:
     assert old.seen.count("GET /api/v2/feature-flags") == 1
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tools_at_work(server: Server, client: Client, version: str) -> None:
+    """Calls and results of the server's own tools are the same events as those of MCP; the text is whole."""
+    old = LegacyServer(server, version, "tool_calculator")
+    reply = client.conversation(CONVERSATION).ask(old.prompt, tools=["00000000000000000000000c"])
+    assert reply.text == "It is 4."
+    assert [(call.name, call.parameters) for call in reply.tool_calls] == [("calculator", {"equation": "2+2"})]
+    assert [result.outputs for result in reply.tool_results] == [[{"calculator": "2+2 = 4"}]]
+
+
 def test_tools(old: LegacyServer, client: Client) -> None:
     """Ids of tools are sent as they are; anything else is refused before anything is."""
     client.conversation(CONVERSATION).ask(old.prompt, tools=["00000000000000000000000c"])

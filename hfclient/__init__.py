@@ -48,7 +48,7 @@ from hfclient.errors import (
     TransportTimeout,
     Unsupported,
 )
-from hfclient.inference import InferenceClient
+from hfclient.inference import Image, InferenceClient, Job, Video
 from hfclient.stream import Stream
 from hfclient.transport import Retry, Timeouts
 from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User
@@ -72,8 +72,10 @@ __all__ = [
     "CreditsExhausted",
     "GenerationError",
     "HFClientError",
+    "Image",
     "InferenceClient",
     "InvalidInputError",
+    "Job",
     "LocalServerError",
     "McpServer",
     "Message",
@@ -105,6 +107,7 @@ __all__ = [
     "TransportTimeout",
     "Unsupported",
     "User",
+    "Video",
     "__version__",
     "errors",
     "events",

@@ -61,6 +61,8 @@ class Client:
         inference_url: Base URL of the inference service: the Hugging Face router, or any OpenAI-compatible server.
         hub_url: Base URL of the Hub; None takes ``HF_ENDPOINT``, or huggingface.co.
         bill_to: Organisation that pays for inference.
+        provider_keys: Keys of your own for single inference providers, such as ``{"together": "..."}``: they are asked on
+            their own sites then. A key goes to its provider and nowhere else.
         on_event: Called with every event of every stream, before the stream's reader gets it.
 
     Raises:
@@ -85,6 +87,7 @@ class Client:
         inference_url: str | None = None,
         hub_url: str | None = None,
         bill_to: str | None = None,
+        provider_keys: Mapping[str, str] | None = None,
         on_event: Callable[[AnyEvent], object] | None = None,
     ) -> None:
         self.base_url = (base_url or os.environ.get("HFCLIENT_BASE_URL") or HUGGING_CHAT).rstrip("/")
@@ -102,9 +105,14 @@ class Client:
             _transport(transport, impersonate, proxy), credentials, timeouts=timeouts, retry=retry, headers=headers
         )
         self._chat = ChatService(self._session, self.base_url, on_event=on_event)
-        self._bill_to = bill_to
-        self._on_event = on_event
-        self._inference: InferenceClient | None = None
+        self._inference = InferenceClient(
+            self._session,
+            base_url=self.inference_url,
+            bill_to=bill_to,
+            on_event=on_event,
+            hub_url=self.hub_url,
+            provider_keys=provider_keys,
+        )
         self._server: LocalServer | None = None
 
     @classmethod
@@ -253,11 +261,7 @@ class Client:
 
     @property
     def inference(self) -> InferenceClient:
-        """The client for text and image models."""
-        if self._inference is None:
-            self._inference = InferenceClient(
-                self._session, base_url=self.inference_url, bill_to=self._bill_to, on_event=self._on_event
-            )
+        """The client for models of text, pictures, videos and sound."""
         return self._inference
 
     # Ending

@@ -77,11 +77,18 @@ class ChunkDecoder:
     Args:
         first: Events that are known before the body comes; handed out with its first bytes.
         new_id: Makes ids for tool calls that have none of their own.
+        reader: Reads the objects, if they are none of chat completions.
     """
 
-    def __init__(self, *, first: Iterable[AnyEvent] = (), new_id: Callable[[], str] = new_call_id) -> None:
+    def __init__(
+        self,
+        *,
+        first: Iterable[AnyEvent] = (),
+        new_id: Callable[[], str] = new_call_id,
+        reader: ChunkReader | None = None,
+    ) -> None:
         self._first = list(first)
-        self._reader = ChunkReader(new_id=new_id)
+        self._reader = ChunkReader(new_id=new_id) if reader is None else reader
         self._parser = SSEParser()
         self._begin = b""  # bytes before it is known what this is
         self._rest = b""  # the start of an event, while the quick way is open
@@ -188,7 +195,8 @@ class ChunkDecoder:
             self._document = []
             self._mode = self._feed_document
         elif data[:1] == b"<":
-            self._fail("the server answered with an HTML page instead of a chat completion; is the URL right?", data, out)
+            noun = self._reader.noun
+            self._fail(f"the server answered with an HTML page instead of a {noun}; is the URL right?", data, out)
             return
         else:
             # An empty line tells the parser that the time of byte order marks is over; it has no other meaning.
@@ -302,12 +310,12 @@ class ChunkDecoder:
             return
         before = len(out)
         reader.message(body, out)
-        if isinstance(document, dict) and document.get("choices"):
+        if reader.is_answer(document):
             if reader.error is None:
                 reader.end(out)
         elif reader.error is None:
             del out[before:]
-            self._fail("the server's answer is JSON, but no chat completion", body, out)
+            self._fail(f"the server's answer is JSON, but no {reader.noun}", body, out)
 
     def _finish_lines(self, body: bytes, out: list[AnyEvent]) -> None:
         """Read JSON Lines: servers that call their stream ``application/x-ndjson`` leave ``data:`` out."""

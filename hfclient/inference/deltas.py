@@ -57,7 +57,10 @@ class ChunkReader:
         finished: A finish_reason came: the text is complete.
         done: ``[DONE]`` came, or all of an answer that is no stream: nothing follows.
         error: What went wrong inside the answer: to be raised once everything else was handed out.
+        noun: What an answer is called in errors.
     """
+
+    noun = "chat completion"
 
     def __init__(self, *, new_id: Callable[[], str] = new_call_id) -> None:
         self.finished = False
@@ -88,6 +91,11 @@ class ChunkReader:
         if splitter.held or self._texts.held or self._thoughts.held:
             return None
         return Reasoning if splitter.inside else Token
+
+    @staticmethod
+    def is_answer(document: Any) -> bool:
+        """Tell whether a JSON document, sent instead of a stream, is a whole answer."""
+        return isinstance(document, dict) and bool(document.get("choices"))
 
     # What came
 

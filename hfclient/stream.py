@@ -198,7 +198,7 @@ class Stream:
         Raises:
             StreamConsumed: It was read to its end or closed.
         """
-        if self._events is not None:  # next() was used before: go on with that
+        if self._events is not None and self._state == "reading":  # next() was used before: go on with that
             return self._events
         if self._state != "open":
             raise self._consumed()

@@ -6,6 +6,7 @@ generation on the server, because closing a connection alone does not.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -249,7 +250,7 @@ class ChatStream(Stream):
         """
         if self._state in ("open", "reading") and not self._updates.complete:
             self._stopped = True
-            self._send_stop()
+            self._send_stop(self._seen_units())
 
     def close(self) -> None:
         """Leave the stream now: stop the generation (or detach from it) and free the connection; idempotent.
@@ -295,25 +296,36 @@ class ChatStream(Stream):
         told.join(max(0.0, started + _SILENCE - time.monotonic()))
 
     def _stop_in_background(self) -> threading.Thread:
-        told = threading.Thread(target=self._try_stop, name="hfclient-stop", daemon=True)
+        told = threading.Thread(target=self._try_stop, args=(self._seen_units(),), name="hfclient-stop", daemon=True)
         told.start()
         return told
 
-    def _try_stop(self) -> None:
+    def _try_stop(self, seen: int) -> None:
         try:
-            self._send_stop()
+            self._send_stop(seen)
         except HFClientError as error:
             _log.info("the generation could not be stopped: %s", error.message)
 
-    def _send_stop(self) -> None:
+    def _send_stop(self, seen: int) -> None:
         service = self.conversation.service
-        # Of `reasoning` updates nothing is in the text that the server cuts back; servers that know where to cut send none.
-        kinds = (Token,) if self._updates.thought_units else (Token, Reasoning)
-        unseen = sum(utf16_length(event.text) for event in self._undelivered() if isinstance(event, kinds))
-        seen = self._updates.text_units - self._updates.held_units - unseen
         timeouts = Timeouts(connect=_STOP_BUDGET / 2, idle=_STOP_BUDGET, total=_STOP_BUDGET)
         request = service.endpoints.stop(self._turn.conversation_id, self.generation_id or "", seen, timeouts)
         service.send(request).close()
+
+    def _seen_units(self) -> int:
+        """Return how much of the stored text has been handed out, in UTF-16 units: where the server shall cut it."""
+        seen = self._updates.text_units - self._updates.held_units
+        left = self._undelivered()
+        if self._updates.thought_units:  # reasoning that comes apart is no part of the text
+            return seen - sum(utf16_length(event.text) for event in left if isinstance(event, Token))
+        texts = [event for event in self._block if isinstance(event, (Token, Reasoning))]
+        unseen = [event for event in left if isinstance(event, (Token, Reasoning))]
+        seen -= sum(utf16_length(event.text) for event in unseen)
+        # The tags between the pieces are part of it, too.
+        for before, event in itertools.pairwise(texts[-len(unseen) - 1 :] if unseen else ()):
+            if type(event) is not type(before):
+                seen -= len("<think>" if isinstance(event, Reasoning) else "</think>")
+        return seen
 
     def _release(self) -> None:
         super()._release()

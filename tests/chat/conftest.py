@@ -9,6 +9,7 @@ import pytest
 
 from hfclient import Client
 from hfclient.chat import resume, sending
+from hfclient.chat import stream as chat_stream
 from hfclient.transport import Retry, Timeouts
 from tests.chat.replay import ChatUI
 from tests.conftest import make_transport
@@ -22,7 +23,8 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, "_POLL", 0.01)
     monkeypatch.setattr(resume, "_LONGEST_PAUSE", 0.01)
     monkeypatch.setattr(sending, "_LOOKS", (0.0, 0.01, 0.02))
-    monkeypatch.setattr(sending, "_STOP_MARK", 0.3)
+    monkeypatch.setattr(sending, "_STOP_MARK", 0.0)
+    monkeypatch.setattr(chat_stream, "_SILENCE", 0.1)
 
 
 @pytest.fixture

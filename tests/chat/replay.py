@@ -24,7 +24,20 @@ from typing import Any
 from attrs import define, field
 
 from tests.chat.recordings import Recording
-from tests.server import CLOSE, LAST_CHUNK, PATIENCE, RST, Recorded, Script, Server, Step, chunk, head, json_answer, plain
+from tests.server import (
+    CLOSE,
+    LAST_CHUNK,
+    PATIENCE,
+    RST,
+    Recorded,
+    Script,
+    Server,
+    Step,
+    chunk,
+    head,
+    json_answer,
+    plain,
+)
 
 JSONL = "Content-Type: application/jsonl"
 SSE = "Content-Type: text/event-stream"
@@ -259,7 +272,13 @@ class ChatUI(Server):
         data = request.json()
         if data["model"] not in self.knows:
             return json_answer({"message": "Invalid request"}, 400)
-        root = {"id": str(uuid.uuid4()), "from": "system", "content": data.get("preprompt", ""), "ancestors": [], "children": []}
+        root = {
+            "id": str(uuid.uuid4()),
+            "from": "system",
+            "content": data.get("preprompt", ""),
+            "ancestors": [],
+            "children": [],
+        }
         chat = Chat(f"{len(self.chats) + 1:024x}", data["model"], [root], preprompt=data.get("preprompt", ""))
         self.chats[chat.id] = chat
         created: dict[str, Any] = {"conversationId": chat.id}
@@ -290,14 +309,15 @@ class ChatUI(Server):
             answer = self._next.pop(0) if len(self._next) > 1 else self._next[0]
             if answer in chat.answers.values():  # the last one, used again
                 answer = Answer(answer.stream, answer.log, answer.stored, answer.live, answer.title)
+            text = data.get("inputs", "").replace("\r\n", "\n")
             by_id = {message["id"]: message for message in chat.messages}
             parent = by_id[data["id"]]
             if not data.get("is_retry"):
-                parent = self._add(chat, parent, {"from": "user", "content": data["inputs"], "files": []})
+                parent = self._add(chat, parent, {"from": "user", "content": text, "files": []})
             elif parent["from"] == "assistant":
                 parent = by_id[parent["ancestors"][-1]]
             else:
-                parent = self._add(chat, by_id[parent["ancestors"][-1]], {"from": "user", "content": data["inputs"]})
+                parent = self._add(chat, by_id[parent["ancestors"][-1]], {"from": "user", "content": text})
             stored = {key: value for key, value in answer.stored.items() if key not in ("id", "ancestors", "children")}
             stored.pop("generationId", None)
             message = self._add(chat, parent, {"from": "assistant", "content": "", **stored})
@@ -308,7 +328,12 @@ class ChatUI(Server):
             return answer
 
     def _add(self, chat: Chat, parent: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
-        message = {**message, "id": str(uuid.uuid4()), "ancestors": [*parent["ancestors"], parent["id"]], "children": []}
+        message = {
+            **message,
+            "id": str(uuid.uuid4()),
+            "ancestors": [*parent["ancestors"], parent["id"]],
+            "children": [],
+        }
         parent["children"].append(message["id"])
         chat.messages.append(message)
         return message
@@ -319,7 +344,11 @@ class ChatUI(Server):
 
     def _log(self, request: Recorded, chat: Chat) -> Iterable[Step]:
         generation = request.query.get("generationId")
-        by_run = {message.get("generationId"): chat.answers[message["id"]] for message in chat.messages if message["id"] in chat.answers}
+        by_run = {
+            message.get("generationId"): chat.answers[message["id"]]
+            for message in chat.messages
+            if message["id"] in chat.answers
+        }
         answer = by_run.get(generation) if generation else chat.newest
         last = int(request.headers.get("last-event-id") or request.query.get("fromSeq") or 0)
         log = answer.log if answer is not None and answer.log is not None else log_of(end="gone")

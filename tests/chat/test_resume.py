@@ -82,7 +82,9 @@ def test_a_cut_anywhere(ui: ChatUI, any_client: Client, name: str) -> None:
         where = f"cut after {place} bytes, {how}"
         assert again[0] == events, where
         assert without_ids(again[1]) == without_ids(reply), where
-        assert again[2].replace(again[1].conversation_id or "-", "") == ended.replace(reply.conversation_id or "-", ""), where
+        assert again[2].replace(again[1].conversation_id or "-", "") == ended.replace(
+            reply.conversation_id or "-", ""
+        ), where
         assert ui.count("send") == before + 1, where
         assert all(len(chat.users) == 1 for chat in ui.chats.values()), where
 
@@ -101,7 +103,9 @@ def test_a_log_that_breaks_again_and_again(ui: ChatUI, any_client: Client, name:
     events, reply, _ = run(any_client)
     ui._next.clear()
     ui.says(item, cut(60))
-    ui.fault("log", *broken_logs(item.log or "", 0, 10, 100, 260, how=RST), *broken_logs(item.log or "", 90, 200, how=CLOSE))
+    ui.fault(
+        "log", *broken_logs(item.log or "", 0, 10, 100, 260, how=RST), *broken_logs(item.log or "", 90, 200, how=CLOSE)
+    )
     again = run(any_client)
     assert (again[0], again[2]) == (events, "None")
     assert without_ids(again[1]) == without_ids(reply)
@@ -117,8 +121,10 @@ def test_a_log_that_ends_without_its_last_frame(ui: ChatUI, any_client: Client) 
     ui.says(SLOW, cut(300))
     log = SLOW.log or ""
     half = log[: log.index("id: 5")]
-    ui.fault("log", [lambda request: served_log(half)], [lambda request: served_log(half, int(request.query["fromSeq"]))])
-    events, reply, ended = run(any_client)
+    ui.fault(
+        "log", [lambda request: served_log(half)], [lambda request: served_log(half, int(request.query["fromSeq"]))]
+    )
+    _events, reply, ended = run(any_client)
     assert (reply.text, ended) == (SLOW.answer.content, "None")
     assert [request.query["fromSeq"] for request in ui.of("log")] == ["0", "4", "4"]
 
@@ -128,7 +134,7 @@ def test_a_log_that_repeats_itself(ui: ChatUI, client: Client) -> None:
     ui.says(SLOW, cut(300))
     log = SLOW.log or ""
     ui.fault("log", [lambda request: served_log(log[: log.index("id: 5")])], [lambda request: served_log(log)])
-    events, reply, _ = run(client)
+    events, _reply, _ = run(client)
     assert "".join(event.text for event in events if isinstance(event, Token)).strip() == SLOW.answer.content
 
 
@@ -189,7 +195,7 @@ def test_frames_that_are_no_json(ui: ChatUI, client: Client) -> None:
     ui.says(item, cut(0))
     broken = log[: log.index("id: 5")] + "id: 5\nevent: update\ndata: {oops\n\n"
     ui.fault("log", [lambda request: served_log(broken)])
-    events, reply, ended = run(client)
+    events, _reply, ended = run(client)
     assert (events, ended) == (joined(read([item.stream])[0]), "None")
     assert [request.query["fromSeq"] for request in ui.of("log")] == ["0", "4"]
 
@@ -223,7 +229,13 @@ def test_halves_of_characters_and_tags_at_the_break(ui: ChatUI, client: Client, 
     log = log_of(token("".join(pieces[:3])), token("".join(pieces[3:])), final("a😀<think>b😁</think>c"), FINISHED)
     ui.says(b"".join(live), cut(len(b"".join(live[:count]))), log=log)
     events, reply, _ = run(client)
-    assert events == [Token("a😀"), Reasoning("b😁"), Token("c"), FinalAnswer("a😀<think>b😁</think>c"), Status("finished")]
+    assert events == [
+        Token("a😀"),
+        Reasoning("b😁"),
+        Token("c"),
+        FinalAnswer("a😀<think>b😁</think>c"),
+        Status("finished"),
+    ]
     assert (reply.text, reply.reasoning) == ("a😀c", "b😁")
 
 
@@ -231,7 +243,7 @@ def test_nothing_is_asked_after_the_last_event(ui: ChatUI, any_client: Client) -
     """A connection that breaks after ``finished`` has told everything."""
     item = recording("plain")
     ui.says(item, cut(len(item.stream)))
-    events, reply, ended = run(any_client)
+    events, _reply, ended = run(any_client)
     assert (events, ended) == (joined(read([item.stream])[0]), "None")
     assert ui.count("log") == ui.count("read") == 0
 
@@ -241,7 +253,7 @@ def test_only_the_title_is_missing(ui: ChatUI, client: Client) -> None:
     ui.says(lines(STARTED, token("a"), final("a")), cut(10_000, "fin"))
     for kind in ("log", "read"):
         ui.always(kind, plain(b"{}", 500))
-    events, reply, ended = run(client)
+    _events, reply, ended = run(client)
     assert (reply.text, ended) == ("a", "None")
 
 
@@ -263,7 +275,9 @@ def test_a_server_without_the_log(ui: ChatUI, any_client: Client, name: str) -> 
         assert again[2].replace(again[1].conversation_id or "-", "") == ended.replace(reply.conversation_id or "-", "")
         assert not [event for event in again[0] if isinstance(event, Unknown)]
         others = [event for event in events if not isinstance(event, (Token, Reasoning))]
-        assert [event for event in again[0] if not isinstance(event, (Token, Reasoning))] == others, f"cut after {place}"
+        assert [event for event in again[0] if not isinstance(event, (Token, Reasoning))] == others, (
+            f"cut after {place}"
+        )
         assert all(len(chat.users) == 1 for chat in ui.chats.values())
 
 
@@ -273,7 +287,7 @@ def test_an_older_server(ui: ChatUI, client: Client, name: str) -> None:
     ui.has_log = False
     item = recording(name, "0.10")
     ui.says(item)
-    events, reply, ended = run(client)
+    _events, reply, ended = run(client)
     for place in places(item)[::3]:
         ui._next.clear()
         ui.says(item, cut(place), unfinished_reads=1)
@@ -293,7 +307,7 @@ def test_separate_reasoning_of_the_message(ui: ChatUI, client: Client) -> None:
     for count in range(len(REASONING) - 1):
         ui._next.clear()
         ui.says(lines(*REASONING[:-1]), cut(len(lines(*REASONING[:count]))), stored=stored)
-        events, reply, ended = run(client)
+        _events, reply, ended = run(client)
         assert (reply.text, reply.reasoning, reply.title, ended) == ("42", "Let me think.", "T", "None")
 
 
@@ -306,7 +320,7 @@ def test_a_log_that_was_forgotten(ui: ChatUI, client: Client, name: str, end: st
     _, reply, _ = run(client)
     ui._next.clear()
     ui.says(item, cut(150), log=log_of(end=end))
-    events, again, ended = run(client)
+    _events, again, ended = run(client)
     assert ended == "None"
     assert without_ids(again) == without_ids(reply)
 
@@ -316,16 +330,22 @@ def test_a_log_with_a_hole(ui: ChatUI, client: Client) -> None:
     item = recording("tool_echo")
     log = item.log or ""
     ui.says(item, cut(100), log=log[: log.index("id: 4")] + 'event: end\ndata: {"status":"completed"}\n\n')
-    events, reply, _ = run(client)
+    events, _reply, _ = run(client)
     assert joined(events) == joined(read([item.stream])[0])
 
 
 def test_a_server_that_died(ui: ChatUI, client: Client) -> None:
     """An answer whose server died is what it had stored, marked as interrupted."""
-    stored = {"content": "half an", "updates": [STARTED, {"type": "stream", "token": "", "len": 7}], "interrupted": True}
+    stored = {
+        "content": "half an",
+        "updates": [STARTED, {"type": "stream", "token": "", "len": 7}],
+        "interrupted": True,
+    }
     live = lines(STARTED, token("half "))
-    ui.says(live, cut(len(live)), log=log_of(STARTED, token("half "), end="interrupted"), stored=stored, unfinished_reads=2)
-    events, reply, ended = run(client)
+    ui.says(
+        live, cut(len(live)), log=log_of(STARTED, token("half "), end="interrupted"), stored=stored, unfinished_reads=2
+    )
+    _events, reply, ended = run(client)
     assert (reply.text, reply.interrupted, ended) == ("half an", True, "None")
 
 
@@ -334,7 +354,7 @@ def test_a_log_that_always_fails(ui: ChatUI, client: Client) -> None:
     item = recording("plain")
     ui.says(item, cut(150))
     ui.always("log", json_answer({"message": "An error occurred", "errorId": "x"}, 500))
-    events, reply, ended = run(client)
+    _events, reply, ended = run(client)
     assert (reply.text, reply.title, ended) == ("Hello, world!", "Hello, world!", "None")
 
 
@@ -343,7 +363,7 @@ def test_reads_that_fail_once(ui: ChatUI, client: Client) -> None:
     ui.has_log = False
     ui.says(recording("plain"), cut(150), unfinished_reads=1)
     ui.fault("read", [RST], [RST], plain(b"", 503), plain(b"", 503), None, [RST])
-    events, reply, ended = run(client)
+    _events, reply, ended = run(client)
     assert (reply.text, ended) == ("Hello, world!", "None")
 
 
@@ -485,5 +505,5 @@ def test_a_thousand_keep_alives_first(ui: ChatUI, any_client: Client) -> None:
     """They pass unseen."""
     stream = lines(STARTED, *[KEEP_ALIVE] * 1000, token("a"), final("a"), FINISHED)
     ui.says(stream)
-    events, reply, ended = run(any_client)
+    events, _reply, _ended = run(any_client)
     assert events == [Status("started"), Token("a"), FinalAnswer("a"), Status("finished")]

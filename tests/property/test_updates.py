@@ -22,15 +22,21 @@ _settings = settings(deadline=None, max_examples=60, suppress_health_check=[Heal
 # Pieces that mean something to one of the layers, alone and next to each other.
 _text = st.one_of(
     st.text(max_size=5),
-    st.sampled_from(["<think>", "</think>", "<", "th", "ink>", "\ud83d", "\ude00", "\0\0", "a\u2028b", "é\0", "\n", "", "x" * 20]),
+    st.sampled_from(
+        ["<think>", "</think>", "<", "th", "ink>", "\ud83d", "\ude00", "\0\0", "a\u2028b", "é\0", "\n", "", "x" * 20]
+    ),
 )
 _scalar = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 600), st.integers(), st.floats(), st.sampled_from([1e300, 404.0]), _text
 )
 _json = st.recursive(
-    _scalar, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_text, inner, max_size=3)), max_leaves=6
+    _scalar,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_text, inner, max_size=3)),
+    max_leaves=6,
 )
-_TYPES = "status title stream reasoning finalAnswer tool file routerMetadata elicitation webSearch error agent new".split()
+_TYPES = (
+    "status title stream reasoning finalAnswer tool file routerMetadata elicitation webSearch error agent new".split()
+)
 _SUBTYPES = "stream status call result error eta progress request resolved update sources finished new".split()
 _fields: dict[str, st.SearchStrategy[Any]] = {
     name: st.one_of(_text, _json)
@@ -112,7 +118,10 @@ def test_any_bytes(pieces: list[bytes]) -> None:
 
 
 @_settings
-@given(st.lists(st.one_of(st.binary(max_size=8), _update.map(lambda u: _encode(u, False)), st.just(b"\n")), max_size=8), _cuts)
+@given(
+    st.lists(st.one_of(st.binary(max_size=8), _update.map(lambda u: _encode(u, False)), st.just(b"\n")), max_size=8),
+    _cuts,
+)
 def test_garbage_between_updates(pieces: list[bytes], cuts: list[int]) -> None:
     """Garbage between good lines ends the stream at the same place, however it is cut."""
     data = b"".join(pieces)

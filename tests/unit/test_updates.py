@@ -285,7 +285,11 @@ def test_each_update(line: str, event: AnyEvent) -> None:
 
 def test_web_sources_of_a_final_answer() -> None:
     """Sources that come with the final answer are an event before it."""
-    line = {"type": "finalAnswer", "text": "x", "webSources": [{"uri": "https://a", "title": "A"}, {"uri": "https://b"}]}
+    line = {
+        "type": "finalAnswer",
+        "text": "x",
+        "webSources": [{"uri": "https://a", "title": "A"}, {"uri": "https://b"}],
+    }
     events = UpdateDecoder().feed(json.dumps(line).encode() + b"\n")
     assert events == [Sources((Source("https://a", "A"), Source("https://b"))), FinalAnswer("x")]
     assert reply_of(events).sources == events[0].sources  # type: ignore[union-attr]
@@ -360,7 +364,9 @@ def test_new_fields_are_kept(line: str, event: AnyEvent) -> None:
 @pytest.mark.parametrize(("line", "event"), UPDATES, ids=[line[:60] for line, _ in UPDATES])
 def test_null_is_absent(line: str, event: AnyEvent) -> None:
     """Fields that need not be there may be null."""
-    known = "message statusCode interrupted argumentsRaw originalId reasoning content total expiresAt toolUuid args".split()
+    known = (
+        "message statusCode interrupted argumentsRaw originalId reasoning content total expiresAt toolUuid args".split()
+    )
     update = json.loads(line)
     assert one({**dict.fromkeys(known), **update}).__class__ is event.__class__
 
@@ -506,13 +512,22 @@ def test_text_is_counted_in_utf16_units(text: str, write: Any) -> None:
 def test_halves_elsewhere_are_mended() -> None:
     """No event holds half a character, which nothing could print: in titles, tools, unknown fields and keys."""
     line = b'{"type":"tool","subtype":"call","uuid":"\\ud83d","call":{"name":"n","parameters":{"\\ud83d":["\\ude00"]}},"x":"\\ud83d"}'
-    for event in (one(line + b"\n"), one(b'{"type":"new","a":["\\ud83d"]}\n'), one(b'{"type":"title","title":"\\ud83d"}\n')):
+    for event in (
+        one(line + b"\n"),
+        one(b'{"type":"new","a":["\\ud83d"]}\n'),
+        one(b'{"type":"title","title":"\\ud83d"}\n'),
+    ):
         json.dumps(to_dict(event), ensure_ascii=False).encode()
 
 
 def test_numbers_that_json_does_not_know() -> None:
     """NaN and numbers beyond all bounds, which some servers write, are survived."""
-    events, _ = read([b'{"type":"tool","subtype":"eta","uuid":"u","eta":NaN}\n{"type":"x","n":1e999}\n{"type":"y","n":%d}\n' % 10**40])
+    events, _ = read(
+        [
+            b'{"type":"tool","subtype":"eta","uuid":"u","eta":NaN}\n{"type":"x","n":1e999}\n{"type":"y","n":%d}\n'
+            % 10**40
+        ]
+    )
     assert [type(event) for event in events] == [ToolEta, Unknown, Unknown]
 
 

@@ -1,0 +1,657 @@
+"""Leaving an answer early: the generation is stopped or goes on as asked, quickly, and the conversation stays usable."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfclient import Client
+from hfclient.chat import sending
+from hfclient.chat.stream import ChatStream
+from hfclient.errors import Cancelled, ConversationBusy, HFClientError, StreamConsumed
+from hfclient.events import Elicitation, Reasoning, Token
+from hfclient.transport import Timeouts
+from tests.chat.recordings import recording
+from tests.chat.replay import (
+    FINISHED,
+    JSONL,
+    SSE,
+    STARTED,
+    ChatUI,
+    final,
+    lines,
+    served_log,
+    token,
+    wait_until,
+)
+from tests.server import LAST_CHUNK, RST, UNTIL_GONE, Recorded, chunk, head, json_answer, plain
+
+HELLO = "Hello, world!"
+SOON = 0.9
+"""Seconds within which a stream is left, however silent its server: half a second, and as much for a busy machine."""
+
+
+def silent(*updates: dict[str, Any]) -> list[Any]:
+    """An answer that stops in its middle and says nothing more."""
+    return [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(*updates)), UNTIL_GONE]
+
+
+def stopped_when_told(ui: ChatUI, *updates: dict[str, Any], text: str) -> Any:
+    """An answer that goes on until it is told to stop, and then says so, as chat-ui does."""
+
+    def steps(request: Recorded) -> Iterator[Any]:
+        yield head(200, JSONL, "Transfer-Encoding: chunked")
+        for update in updates:
+            yield chunk(lines(update))
+        before = len(ui.stops)
+        while len(ui.stops) == before:
+            yield 0.01
+            yield chunk(lines({"type": "status", "status": "keepAlive"}))
+        yield chunk(lines(final(text, interrupted=True)) + b" " * 4096)
+        yield chunk(lines(FINISHED))
+        yield LAST_CHUNK
+
+    return [steps]
+
+
+@pytest.fixture
+def begun(ui: ChatUI, any_client: Client) -> ChatStream:
+    """A stream of which two tokens have been read; the server is silent."""
+    ui.says(lines(STARTED), silent(STARTED, token("Hel"), token("lo 😀")))
+    stream = any_client.chat("Hi")
+    assert [next(stream), next(stream), next(stream)][1:] == [Token("Hel"), Token("lo 😀")]
+    return stream
+
+
+def goes_on(ui: ChatUI, stream: ChatStream) -> None:
+    """Check that the conversation can be used again."""
+    ui._next.clear()
+    ui.says(recording("plain"))
+    assert stream.conversation.ask("again").text == HELLO
+    assert [message["content"] for message in ui.chat.users] == ["Hi", "again"]
+
+
+def test_close_on_a_silent_stream(ui: ChatUI, begun: ChatStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It returns soon, and the generation is stopped at what was seen, counted in UTF-16 units."""
+    monkeypatch.setattr("hfclient.chat.stream._SILENCE", 0.4)
+    started = time.monotonic()
+    begun.close()
+    begun.close()
+    assert time.monotonic() - started < SOON
+    assert ui.stops == [{"generationId": begun.generation_id, "seenContentLength": 8}]
+    assert ui.client_gone.wait(2)
+    assert (begun.partial.text, begun.partial.interrupted) == ("Hello 😀", True)
+    for again in (begun.result, lambda: iter(begun)):
+        with pytest.raises(StreamConsumed) as caught:
+            again()
+        assert caught.value.partial == begun.partial
+    goes_on(ui, begun)
+
+
+def leave_by_break(stream: ChatStream) -> None:
+    for event in stream:
+        if event == Token("lo 😀"):
+            break
+
+
+def leave_by_with(stream: ChatStream) -> None:
+    with stream:
+        for event in stream:
+            if event == Token("lo 😀"):
+                return
+
+
+def leave_by_error(stream: ChatStream) -> None:
+    with pytest.raises(ZeroDivisionError):
+        for event in stream:
+            if event == Token("lo 😀"):
+                raise ZeroDivisionError
+
+
+def leave_by_error_in_with(stream: ChatStream) -> None:
+    with pytest.raises(ZeroDivisionError), stream:
+        for event in stream:
+            if event == Token("lo 😀"):
+                raise ZeroDivisionError
+
+
+def leave_by_generator(stream: ChatStream) -> None:
+    def mine() -> Iterator[Any]:
+        yield from stream
+
+    events = mine()
+    while next(events) != Token("lo 😀"):
+        pass
+    events.close()  # type: ignore[attr-defined]
+
+
+def leave_iter_text(stream: ChatStream) -> None:
+    for piece in stream.iter_text():
+        if piece == "lo 😀":
+            break
+
+
+def leave_unread(stream: ChatStream) -> None:
+    with stream:
+        pass
+
+
+def leave_by_callback(stream: ChatStream) -> None:
+    def callback(event: Any) -> None:
+        if event == Token("lo 😀"):
+            raise KeyError("mine")
+
+    stream._on_event = callback
+    with pytest.raises(KeyError, match="mine"):
+        stream.result()
+
+
+WAYS_OUT = [
+    leave_by_break, leave_by_with, leave_by_error, leave_by_error_in_with, leave_by_generator, leave_iter_text,
+    leave_unread, leave_by_callback,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("leave", WAYS_OUT)
+def test_ways_out(
+    ui: ChatUI, any_client: Client, leave: Callable[[ChatStream], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every way out stops the generation, takes the server's word for how it ended, and frees the conversation."""
+    monkeypatch.setattr(sending, "_STOP_MARK", 5.0)
+    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("Hel"), token("lo 😀"), text="Hello"))
+    stream = any_client.chat("Hi")
+    started = time.monotonic()
+    leave(stream)
+    assert time.monotonic() - started < SOON
+    (stop,) = ui.stops
+    assert stop["generationId"] == stream.generation_id
+    assert stop["seenContentLength"] == (0 if leave is leave_unread else 8)
+    assert (stream.partial.text, stream.partial.interrupted) == ("Hello", True)
+    assert not stream.stop_unconfirmed
+    started = time.monotonic()
+    goes_on(ui, stream)
+    assert time.monotonic() - started < 2  # a stop that was confirmed is waited for no longer
+
+
+@pytest.mark.parametrize("leave", WAYS_OUT)
+def test_detaching(ui: ChatUI, any_client: Client, leave: Callable[[ChatStream], None]) -> None:
+    """With ``detach`` the run goes on, and can be attached to by its id from anywhere."""
+    item = recording("slow")
+    ui.says(item, silent(STARTED, token("Hel"), token("lo 😀")))
+    stream = any_client.conversation().send("Hi", on_close="detach")
+    leave(stream)
+    assert ui.client_gone.wait(2)
+    assert ui.stops == []
+    state = stream.conversation.to_dict()
+    reply = any_client.restore(state).attach(state["generation_id"]).result()
+    assert reply.text == item.answer.content
+    goes_on(ui, stream)
+
+
+def test_a_dropped_stream(ui: ChatUI, any_client: Client) -> None:
+    """A stream that nobody holds any more stops its generation, read or unread, and frees its conversation."""
+    ui.says(lines(STARTED), silent(STARTED, token("a")))
+    conversation = any_client.conversation()
+    stream = conversation.send("Hi")
+    run = stream.generation_id
+    del stream
+    gc.collect()
+    assert [stop["generationId"] for stop in ui.stops] == [run]
+    stream = conversation.send("again")
+    assert next(iter(stream))
+    del stream
+    gc.collect()
+    assert len(ui.stops) == 2
+    ui._next.clear()
+    ui.says(recording("plain"))
+    assert conversation.ask("third").text == HELLO
+
+
+def test_what_was_seen_is_what_was_handed_out(ui: ChatUI, client: Client) -> None:
+    """Tokens that came in one piece with others but were not handed out yet have not been seen; nor has half a tag."""
+    updates = [
+        STARTED,
+        token("one "),
+        token("two "),
+        token("<think>hm "),
+        token("hm</think>"),
+        token("three"),
+        token("<th"),
+    ]
+    ui.says(lines(*updates), silent(*updates))
+    for count, seen in ((2, 4), (3, 8), (99, len("one two <think>hm hm</think>three"))):
+        stream = client.conversation().send("Hi", timeouts=Timeouts(idle=2))
+        for number, event in enumerate(stream, 1):
+            if number == count or event == Token("three"):
+                break
+        assert ui.stops[-1]["seenContentLength"] == seen
+
+
+def test_reasoning_that_was_not_seen(ui: ChatUI, client: Client) -> None:
+    """Reasoning inside the tokens is part of the text that the server cuts back."""
+    updates = [STARTED, token("<think>"), token("one "), token("two "), token("</think>"), token("three")]
+    ui.says(lines(*updates), silent(*updates))
+    for event in client.chat("Hi"):
+        if event == Reasoning("one "):
+            break
+    assert len("<think>one ") <= ui.stops[-1]["seenContentLength"] <= len("<think>one </think>")
+
+
+def test_closing_in_the_loop_ends_it(ui: ChatUI, any_client: Client) -> None:
+    """A loop that closes its own stream ends without an error, even if it goes on."""
+    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("a"), text="a"))
+    stream = any_client.chat("Hi")
+    for event in stream:
+        if event == Token("a"):
+            stream.close()
+    assert len(ui.stops) == 1
+    goes_on(ui, stream)
+
+
+# From other threads
+
+
+def in_thread(call: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=call)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("way", ["cancel", "close"])
+def test_from_another_thread(ui: ChatUI, begun: ChatStream, way: str) -> None:
+    """A reader that waits is woken up with `Cancelled`; the generation is stopped."""
+    timer = threading.Timer(0.1, getattr(begun, way))
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(Cancelled) as caught:
+        next(begun)
+    assert time.monotonic() - started < 0.1 + SOON
+    timer.join()
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "Hello 😀"
+    wait_until(lambda: ui.stops == [{"generationId": begun.generation_id, "seenContentLength": 8}])
+    with pytest.raises(Cancelled):
+        begun.result()
+    goes_on(ui, begun)
+
+
+@pytest.mark.parametrize("way", ["cancel", "close"])
+def test_a_reader_between_two_events(ui: ChatUI, begun: ChatStream, way: str) -> None:
+    """A stream whose reader is busy elsewhere is closed at once, and the reader is told when it comes back."""
+    started = time.monotonic()
+    in_thread(getattr(begun, way)).join(5)
+    assert time.monotonic() - started < SOON
+    assert [stop["generationId"] for stop in ui.stops] == [begun.generation_id]
+    assert ui.client_gone.wait(2)
+    with pytest.raises(Cancelled):
+        next(begun)
+    goes_on(ui, begun)
+
+
+def test_readers_that_take_turns(ui: ChatUI, any_client: Client) -> None:
+    """A web server may read each event in another thread and close in yet another."""
+    ui.says(lines(STARTED), silent(STARTED, token("a"), token("b")))
+    stream = any_client.chat("Hi")
+    events: list[Any] = []
+    for _ in range(2):
+        in_thread(lambda: events.append(next(stream))).join(5)
+    assert events[1] == Token("a")
+    started = time.monotonic()
+    in_thread(stream.close).join(5)
+    assert time.monotonic() - started < SOON
+    assert len(ui.stops) == 1
+    goes_on(ui, stream)
+
+
+def test_cancel_before_reading(ui: ChatUI, any_client: Client) -> None:
+    """Cancelling a stream that nobody reads yet closes it."""
+    ui.says(lines(STARTED), silent(STARTED))
+    stream = any_client.chat("Hi")
+    in_thread(stream.cancel).join(5)
+    assert len(ui.stops) == 1
+    with pytest.raises(HFClientError):
+        stream.result()
+    goes_on(ui, stream)
+
+
+def test_cancel_in_the_loop(ui: ChatUI, begun: ChatStream) -> None:
+    """A loop that cancels its own stream gets `Cancelled`, too."""
+    begun.cancel()
+    with pytest.raises(Cancelled):
+        next(begun)
+    goes_on(ui, begun)
+
+
+def test_cancel_while_mending(ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for a log that does not answer ends at once, too."""
+    monkeypatch.setattr("hfclient.chat.resume._LONGEST_PAUSE", 30.0)
+    ui.says(recording("slow"), [*silent(STARTED)[:-1], RST])
+    for kind in ("log", "read"):
+        ui.always(kind, [RST])
+    stream = any_client.chat("Hi")
+    timer = threading.Timer(0.5, stream.cancel)
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        stream.result()
+    assert time.monotonic() - started < 0.5 + SOON
+    timer.join()
+
+
+def test_cancel_while_a_log_is_read(ui: ChatUI, any_client: Client) -> None:
+    """So does waiting for a log that says nothing."""
+    ui.says(recording("slow"), [*silent(STARTED)[:-1], RST])
+    ui.always("log", [head(200, SSE, "Transfer-Encoding: chunked"), chunk(b": heartbeat\n\n"), UNTIL_GONE])
+    stream = any_client.chat("Hi")
+    timer = threading.Timer(0.3, stream.cancel)
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        stream.result()
+    assert time.monotonic() - started < 0.3 + SOON
+    timer.join()
+
+
+def test_cancels_and_closes_that_race(ui: ChatUI, any_client: Client) -> None:
+    """Whichever comes first, nothing hangs, nothing is released twice, and the next message goes through."""
+    conversation = any_client.conversation()
+    go = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, token("a"))), 0.003]
+    go += [chunk(lines(token("b"), final("ab"), FINISHED)), LAST_CHUNK]
+    ui.says(lines(STARTED), go)
+    for number in range(12):
+        stream = conversation.send(f"{number}")
+        threads = [in_thread(stream.cancel if (number + i) % 2 else stream.close) for i in range(3)]
+        with contextlib.suppress(Cancelled, StreamConsumed):
+            for _ in stream:
+                pass
+        for thread in threads:
+            thread.join(5)
+        assert not conversation._sender._busy.locked()
+    assert len(ui.chat.users) == 12
+
+
+def test_partial_from_another_thread(ui: ChatUI, client: Client) -> None:
+    """Looking at what has come, from many threads and again and again, loses nothing of it."""
+    updates = [token(f"{number} ") for number in range(2000)]
+    text = "".join(update["token"] for update in updates)
+    ui.says(lines(STARTED, *updates, FINISHED))
+    stream = client.chat("Hi")
+    done = threading.Event()
+    odd: list[str] = []
+
+    def look() -> None:
+        while not done.wait(0.0003):
+            partial = stream.partial.text
+            if not text.startswith(partial):
+                odd.append(partial)
+
+    lookers = [in_thread(look) for _ in range(2)]
+    assert "".join(stream.iter_text()) == text
+    done.set()
+    for looker in lookers:
+        looker.join(5)
+    assert odd == []
+    assert stream.result().text == text
+
+
+# Stopping without leaving
+
+
+def test_stop_and_read_on(ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`stop` from any thread: the reader sees the answer end early, with the text that the server kept."""
+    monkeypatch.setattr(sending, "_STOP_MARK", 5.0)
+    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("one "), token("two"), text="one t"))
+    conversation = any_client.conversation()
+    stream = conversation.send("Hi")
+    timer = threading.Timer(0.1, conversation.stop)
+    timer.start()
+    reply = stream.result()
+    timer.join()
+    assert (reply.text, reply.interrupted) == ("one t", True)
+    assert ui.stops == [{"generationId": stream.generation_id, "seenContentLength": 7}]
+    started = time.monotonic()
+    goes_on(ui, stream)
+    assert time.monotonic() - started < 2
+
+
+def test_a_stop_that_the_server_refuses(ui: ChatUI, client: Client) -> None:
+    """`stop` says so; leaving does not: it never raises over what is on its way."""
+    ui.says(lines(STARTED), silent(STARTED, token("a")))
+    ui.always("stop", json_answer({"message": "An error occurred"}, 500))
+    stream = client.chat("Hi")
+    with pytest.raises(HFClientError):
+        stream.stop()
+    with pytest.raises(ZeroDivisionError), stream:
+        raise ZeroDivisionError
+    goes_on(ui, stream)
+
+
+@pytest.mark.parametrize("script", [[UNTIL_GONE], [RST], [head(200), UNTIL_GONE]], ids=["silent", "reset", "half"])
+def test_a_stop_that_is_not_answered(ui: ChatUI, begun: ChatStream, script: Any) -> None:
+    """Leaving waits for nobody."""
+    ui.always("stop", script)
+    started = time.monotonic()
+    begun.close()
+    assert time.monotonic() - started < SOON
+    goes_on(ui, begun)
+
+
+def test_a_stop_that_came_too_late(ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop that found the run already ended would hit the next one: the next message waits until it has passed."""
+    monkeypatch.setattr(sending, "_STOP_MARK", 0.3)
+    whole_at_once = [
+        head(200, JSONL, "Transfer-Encoding: chunked"),
+        chunk(lines(STARTED, token("a"), token("b"))),
+        0.05,
+    ]
+    whole_at_once += [chunk(lines(final("ab"), FINISHED)), LAST_CHUNK]
+    ui.says(lines(STARTED), whole_at_once)
+    stream = client.chat("Hi")
+    leave = iter(stream)
+    assert [next(leave), next(leave)][1] == Token("a")
+    stream.close()
+    assert len(ui.stops) == 1
+    assert stream.stop_unconfirmed
+    started = time.monotonic()
+    goes_on(ui, stream)
+    assert time.monotonic() - started > 0.25
+
+
+def test_no_stop_after_the_end(ui: ChatUI, client: Client) -> None:
+    """Once the final answer was read there is nothing to stop, though a title may still come."""
+    ui.says(lines(STARTED), silent(STARTED, token("a"), final("a")))
+    with client.chat("Hi") as stream:
+        for event in stream:
+            if getattr(event, "interrupted", None) is False:
+                break
+    assert ui.stops == []
+    goes_on(ui, stream)
+
+
+# Temporary conversations
+
+
+def test_a_temporary_conversation(ui: ChatUI, any_client: Client) -> None:
+    """It is deleted when its stream has ended, before anybody can send to it."""
+    ui.says(recording("plain"))
+    stream = any_client.chat("Hi", temporary=True)
+    assert len(ui.chats) == 1
+    assert stream.text == HELLO
+    assert ui.chats == {}
+    assert stream.conversation.id is None
+    assert [kind for kind, _ in ui.seen][-1] == "delete"
+
+
+@pytest.mark.parametrize("leave", [leave_by_break, leave_by_with, leave_by_error])
+def test_leaving_a_temporary_conversation(ui: ChatUI, any_client: Client, leave: Callable[[ChatStream], None]) -> None:
+    """Also when it was left early or failed."""
+    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("lo 😀"), text="lo"))
+    leave(any_client.chat("Hi", temporary=True))
+    assert ui.chats == {}
+
+
+def test_a_temporary_conversation_that_cannot_be_deleted(
+    ui: ChatUI, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer is what was asked for: it is not lost over that, only noted."""
+    ui.says(recording("plain"))
+    ui.always("delete", json_answer({"message": "no"}, 500))
+    assert client.chat("Hi", temporary=True).text == HELLO
+    assert "could not be deleted" in caplog.text
+
+
+# Questions of tools
+
+
+QUESTION = {
+    "elicitationId": "6cff0873-9b03-4a86-9147-c142d6aabb6f",
+    "server": "booking",
+    "mode": "form",
+    "message": "How many?",
+}
+ASKS = {"type": "elicitation", "subtype": "request", "request": QUESTION, "expiresAt": 1795235814881}
+
+
+def test_closing_in_a_callback(ui: ChatUI, any_client: Client) -> None:
+    """A callback may close the stream that calls it."""
+    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, ASKS, text=""))
+    box: list[ChatStream] = []
+
+    def on_elicitation(question: Elicitation) -> bool:
+        box[0].close()
+        return False
+
+    box.append(any_client.chat("Hi", on_elicitation=on_elicitation))
+    events = list(box[0])
+    assert [type(event).__name__ for event in events] == ["Status", "Elicitation"]
+    goes_on(ui, box[0])
+
+
+@pytest.mark.parametrize("status", [409, 404])
+def test_a_question_that_was_answered_elsewhere(ui: ChatUI, client: Client, status: int) -> None:
+    """Somebody may be quicker on the server's own page: the answer goes on."""
+    ui.says(lines(STARTED, ASKS, token("a"), final("a"), FINISHED))
+    ui.always("answer", json_answer({"message": "Already answered."}, status))
+    assert client.chat("Hi", on_elicitation=lambda question: {"seats": 2}).text == "a"
+
+
+# Ctrl-C
+
+
+SCRIPT = """
+import sys, time
+from hfclient import Client
+from tests.conftest import make_transport
+client = Client({url!r}, token="", transport=make_transport({name!r}))
+stream = client.chat("Hi")
+try:
+    for event in stream:
+        print(type(event).__name__, flush=True)
+except KeyboardInterrupt:
+    print("interrupted", stream.partial.text, flush=True)
+    raise
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+def test_ctrl_c_on_a_silent_stream(ui: ChatUI, transport_name: str) -> None:
+    """The process ends at once, the generation is stopped, and what had come is there."""
+    updates = [STARTED, token("a😀")]
+    ui.says(lines(STARTED), silent(*updates))
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(url=ui.url, name=transport_name)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        for _ in updates:
+            process.stdout.readline()
+        time.sleep(0.1)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+        took = time.monotonic() - started
+    assert out == "interrupted a😀\n"
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert process.returncode in (-signal.SIGINT, 130, 1)
+    assert took < 2
+    assert ui.stops == [{"generationId": ui.chat.messages[-1]["generationId"], "seenContentLength": 3}]
+
+
+# Busy
+
+
+def test_left_streams_free_their_conversation(ui: ChatUI, client: Client) -> None:
+    """As long as a stream is open its thread cannot send; once it is left it can."""
+    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("a"), text="a"))
+    stream = client.chat("Hi")
+    next(stream)
+    with pytest.raises(ConversationBusy):
+        stream.conversation.send("again")
+    stream.close()
+    goes_on(ui, stream)
+
+
+def test_an_old_reader_does_not_free_a_new_send(ui: ChatUI, client: Client) -> None:
+    """Closing a stream twice, or late, does not give another thread's turn away."""
+    ui.says(recording("plain"))
+    conversation = client.conversation()
+    old = conversation.send("one")
+    old.result()
+    ui._next.clear()
+    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("a"), text="a"))
+    new = conversation.send("two")
+    old.close()
+    old.cancel()
+    with pytest.raises(ConversationBusy):
+        conversation.send("three")
+    new.close()
+
+
+def test_attached_streams_do_not_hold_the_conversation(ui: ChatUI, client: Client) -> None:
+    """Whoever only looks on neither waits for a turn nor takes one."""
+    ui.says(recording("plain"))
+    conversation = client.conversation()
+    conversation.ask("one")
+    looking = conversation.attach()
+    assert conversation.ask("two").text == HELLO
+    assert looking.text == HELLO
+    looking.close()
+    assert ui.stops == []
+
+
+def test_leaving_an_attached_stream(ui: ChatUI, any_client: Client) -> None:
+    """It goes on by default; asked to stop, it is stopped by its id."""
+    item = recording("slow")
+    ui.says(item)
+    conversation = any_client.conversation()
+    run = conversation.ask("Hi").generation_id
+    ui.always("log", [lambda request: served_log((item.log or "")[:300], 0, UNTIL_GONE)])
+    for on_close, stops in (("detach", 0), ("stop", 1)):
+        started = time.monotonic()
+        with conversation.attach(run, on_close=on_close) as stream:  # type: ignore[arg-type]
+            assert next(stream)
+        assert time.monotonic() - started < SOON
+        assert len(ui.stops) == stops
+    assert ui.stops[0]["generationId"] == run
+
+
+def test_plain_pages_are_no_stop(ui: ChatUI, client: Client) -> None:
+    """A server without the path answers a page; leaving does not mind."""
+    ui.says(lines(STARTED), silent(STARTED, token("a")))
+    ui.always("stop", plain(b"<!doctype html>", 404, "Content-Type: text/html"))
+    with client.chat("Hi") as stream:
+        next(stream)
+    assert len(ui.stops) == 1

@@ -47,6 +47,8 @@ def chats(client: Client) -> None:
     assert_type(client.chat("hi", model="org/name", system_prompt="Be terse.").result(), Reply)
     client.chat([{"role": "system", "content": "Be terse."}, {"role": "user", "content": "hi"}], temporary=True)
     client.chat("look", files=["cat.png", Path("dog.png"), b"bytes", ("note.txt", b"bytes")])
+    client.chat("search", web_search=True, tools=["00000000000000000000000a"])
+    assert_type(client.conversation(assistant="6b01306c2708438b898c6e81"), Conversation)
     with client.chat("hi", on_close="detach") as stream:
         assert_type(stream, ChatStream)
         assert_type(stream.conversation, Conversation)

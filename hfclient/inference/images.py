@@ -188,7 +188,7 @@ class Image(Media):
         try:
             picture: PILImage = PIL.Image.open(io.BytesIO(self.content))
             picture.load()
-        except (OSError, SyntaxError, ValueError) as exc:  # what Pillow raises for broken files
+        except Exception as exc:
             raise ProtocolError(f"Pillow cannot read this {self.mime}: {exc}", frame=excerpt(self.content)) from exc
         return picture
 

@@ -1,0 +1,354 @@
+"""Pictures and videos as values: types and sizes by their bytes, saving, showing, Pillow, and pictures on their way out."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
+from hfclient.events import FallOver
+from hfclient.inference.dataurls import data_url_content, unpack_base64
+from hfclient.inference.images import Image, Video, media_from
+from hfclient.inference.magic import SUFFIXES, dimensions, sniff
+from hfclient.inference.pictures import Picture, load_picture
+from hfclient.inference.providers.results import Output
+from tests.inference.test_media import MP4, PNG, png
+
+FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp", "BMP": "image/bmp", "TIFF": "image/tiff"}
+
+
+def picture(**fields: Any) -> Image:
+    return media_from(Image, fields.pop("content", PNG), Output(), prompt="a red fox", model="acme/m", provider="p", **fields)
+
+
+def drawn(kind: str, size: tuple[int, int] = (33, 21)) -> bytes:
+    """A real picture of that format, made by Pillow."""
+    pil = pytest.importorskip("PIL.Image")
+    buffer = io.BytesIO()
+    pil.new("RGB", size, "red").save(buffer, kind)
+    return buffer.getvalue()
+
+
+# Types and sizes
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_formats(kind: str) -> None:
+    """The formats that Pillow writes are known by their first bytes, most of them with their size."""
+    data = drawn(kind)
+    assert sniff(data) == FORMATS[kind]
+    assert dimensions(data) == ((33, 21) if kind in ("PNG", "JPEG", "GIF", "WEBP") else None)
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 50}, {"exif": b"Exif\0\0x"}])
+def test_kinds_of_webp(options: dict[str, Any]) -> None:
+    """All three kinds of WebP have their size."""
+    pil = pytest.importorskip("PIL.Image")
+    buffer = io.BytesIO()
+    pil.new("RGB", (300, 200), "red").save(buffer, "WEBP", **options)
+    assert dimensions(buffer.getvalue()) == (300, 200)
+
+
+def test_progressive_jpeg() -> None:
+    """A progressive JPEG with a comment in front has its size as well."""
+    pil = pytest.importorskip("PIL.Image")
+    buffer = io.BytesIO()
+    pil.new("RGB", (300, 200)).save(buffer, "JPEG", progressive=True, comment=b"x" * 5000)
+    assert dimensions(buffer.getvalue()) == (300, 200)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_any_cut(kind: str) -> None:
+    """Wherever a picture is cut off, looking at it raises nothing."""
+    data = drawn(kind)
+    for end in range(min(len(data), 300)):
+        sniff(data[:end])
+        dimensions(data[:end])
+
+
+@pytest.mark.parametrize(
+    ("data", "mime"),
+    [
+        (MP4, "video/mp4"),
+        (b"\0\0\0\x14ftypqt  ", "video/quicktime"),
+        (b"\0\0\0\x1cftypavif", "image/avif"),
+        (b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x84webm", "video/webm"),
+        (b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x88matroska", "video/x-matroska"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg/>", "image/svg+xml"),
+        (b"<html><svg></svg></html>", None),
+        (b"", None),
+        (b"{}", None),
+    ],
+)
+def test_other_formats(data: bytes, mime: str | None) -> None:
+    """Videos and vector graphics are known, pages are not taken for them."""
+    assert sniff(data) == mime
+
+
+def test_what_providers_say() -> None:
+    """What the provider says about its result is kept; its seed counts more than ours, the picture's head more than its size."""
+    said = Output(url="https://cdn/x", width=9, height=9, seed=5, nsfw=True, prompt="a fox, oil on canvas")
+    made = media_from(Image, PNG, said, seed=4, request_id="r")
+    assert (made.seed, made.nsfw, made.width, made.height) == (5, True, 16, 8)
+    assert (made.url, made.rewritten_prompt, made.request_id) == ("https://cdn/x", "a fox, oil on canvas", "r")
+    assert media_from(Image, b"BM" + bytes(50), said).width == 9
+    assert media_from(Image, b"\xff\x4f\xff\x51", Output(mime="image/jp2")).mime == "image/jp2"
+
+
+@pytest.mark.parametrize(
+    ("cls", "content", "mime"),
+    [
+        (Image, b"", "image/png"),
+        (Image, b"<html>", "image/png"),
+        (Image, b"{}", "image/jp2"),
+        (Image, b"something", "image/png"),
+        (Image, b"something", None),
+        (Image, MP4, "image/png"),
+        (Video, PNG, "video/mp4"),
+    ],
+)
+def test_what_is_no_picture(cls: Any, content: bytes, mime: str | None) -> None:
+    """Bytes of another kind, or a page, are no result, whatever their type claims."""
+    with pytest.raises(ProtocolError):
+        media_from(cls, content, Output(mime=mime))
+
+
+# Saving
+
+
+def test_save(tmp_path: Path) -> None:
+    """A picture is saved under the name given, folders are made, a missing ending is added."""
+    image = picture()
+    assert image.save(tmp_path / "a" / "b" / "fox.png") == tmp_path / "a" / "b" / "fox.png"
+    assert image.save(tmp_path / "fox") == tmp_path / "fox.png"
+    assert image.save(str(tmp_path / "v1.5")) == tmp_path / "v1.5.png"
+    assert image.save(tmp_path / "FOX.PNG").read_bytes() == PNG
+    assert bytes(image) == PNG
+
+
+@pytest.mark.parametrize("name", ["fox.jpg", "fox.webp", "fox.mp4", "fox.JPEG"])
+def test_wrong_endings(tmp_path: Path, name: str) -> None:
+    """An ending that lies is refused."""
+    with pytest.raises(InvalidInputError, match=r"save it as \.png"):
+        picture().save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_endings_of_one_type(tmp_path: Path) -> None:
+    """All endings of a type are good."""
+    image = picture(content=drawn("JPEG"))
+    assert image.suffix == ".jpg"
+    assert image.save(tmp_path / "fox.jpeg").exists()
+    assert image.save(tmp_path / "fox.jpg").exists()
+
+
+def test_save_into_a_folder(tmp_path: Path) -> None:
+    """In a folder it is named for its prompt, made safe, and never overwrites by accident."""
+    image = picture()
+    assert image.save(tmp_path) == tmp_path / "a red fox.png"
+    assert image.save(tmp_path) == tmp_path / "a red fox-2.png"
+    assert image.save(f"{tmp_path}/new/") == tmp_path / "new" / "a red fox.png"
+    nasty = media_from(Image, PNG, Output(), prompt="../../etc/passwd\n" + "x" * 500)
+    saved = nasty.save(tmp_path)
+    assert saved.parent == tmp_path
+    assert len(saved.name) < 100
+    assert media_from(Image, PNG, Output()).save(tmp_path).name == "image.png"
+
+
+def test_overwriting(tmp_path: Path) -> None:
+    """A file that is there is replaced only when that was asked for."""
+    target = tmp_path / "fox.png"
+    target.write_bytes(b"mine")
+    with pytest.raises(InvalidInputError, match="exists already"):
+        picture().save(target)
+    assert target.read_bytes() == b"mine"
+    picture().save(target, overwrite=True)
+    assert target.read_bytes() == PNG
+
+
+def test_nothing_is_written_unasked(tmp_path: Path) -> None:
+    """What is saved is what came: no prompt gets into a file that is passed on."""
+    assert b"red fox" not in picture().save(tmp_path / "fox").read_bytes()
+
+
+def test_metadata(tmp_path: Path) -> None:
+    """With metadata a PNG carries prompt, model and seed, in any script, and is still the same picture."""
+    pil = pytest.importorskip("PIL.Image")
+    image = media_from(Image, PNG, Output(), prompt="ein Fuchs 🦊", model="acme/m", provider="p", seed=7)
+    saved = image.save(tmp_path / "fox", metadata=True)
+    with pil.open(saved) as opened:
+        opened.load()
+        assert opened.text == {"prompt": "ein Fuchs 🦊", "model": "acme/m", "provider": "p", "seed": "7"}
+        assert opened.size == (16, 8)
+    assert dimensions(saved.read_bytes()) == (16, 8)
+    with pytest.raises(Unsupported, match="only PNG"):
+        picture(content=drawn("JPEG")).save(tmp_path / "x", metadata=True)
+
+
+def test_video(tmp_path: Path) -> None:
+    """A video saves the same way and has no such text."""
+    video = media_from(Video, MP4, Output(), prompt="a fox runs")
+    assert video.save(tmp_path / "fox").name == "fox.mp4"
+    with pytest.raises(InvalidInputError):
+        video.save(tmp_path / "fox.png")
+
+
+def test_every_type_has_an_ending() -> None:
+    """Endings are told apart: none belongs to two types."""
+    endings = [ending for found in SUFFIXES.values() for ending in found]
+    assert len(endings) == len(set(endings))
+
+
+# Showing
+
+
+def test_repr() -> None:
+    """A repr is short and holds neither bytes nor a signed link."""
+    made = media_from(Image, png(padding=2_000_000), Output(url="https://cdn/x?sig=secret"), prompt="a fox " * 50)
+    assert repr(made).startswith("<Image 16x8 png, 2.0 MB, 'a fox a fox")
+    assert len(repr(made)) < 100
+    assert "secret" not in repr(made)
+    assert repr(media_from(Video, MP4, Output())) == f"<Video mp4, {len(MP4)} bytes>"
+
+
+def test_notebooks() -> None:
+    """A notebook gets the picture itself, in the form that it knows."""
+    image = picture()
+    assert (image._repr_png_(), image._repr_jpeg_()) == (PNG, None)
+    bundle = image._repr_mimebundle_(include=None, exclude=None)
+    assert base64.b64decode(bundle["image/png"]) == PNG
+    assert bundle["text/plain"] == repr(image)
+    photo = picture(content=drawn("JPEG"))
+    assert (photo._repr_png_(), photo._repr_jpeg_()) == (None, photo.content)
+    assert set(photo._repr_mimebundle_()) == {"text/plain", "image/jpeg"}
+
+
+def test_notebooks_and_other_types() -> None:
+    """Other types and videos are shown by the browser; a prompt cannot break out of its page."""
+    made = media_from(Image, drawn("WEBP"), Output(), prompt='"><script>alert(1)</script>')
+    page = made._repr_mimebundle_()["text/html"]
+    assert page.startswith('<img src="data:image/webp;base64,')
+    assert "<script>" not in page
+    video = media_from(Video, MP4, Output())
+    assert "<video controls" in video._repr_mimebundle_()["text/html"]
+
+
+def test_pil() -> None:
+    """Pillow gets the picture, loaded."""
+    pytest.importorskip("PIL.Image")
+    found = picture().to_pil()
+    assert (found.size, found.getpixel((0, 0))) == ((16, 8), (128, 128, 128))
+
+
+def test_pil_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Pillow the error says what to install."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(MissingDependencyError, match="pip install pillow"):
+        picture().to_pil()
+
+
+def test_pil_and_broken_pictures() -> None:
+    """What Pillow cannot read is our own error."""
+    pytest.importorskip("PIL.Image")
+    with pytest.raises(ProtocolError, match="Pillow cannot read"):
+        picture(content=PNG[:40]).to_pil()
+
+
+def test_values() -> None:
+    """Pictures compare by value, pickle, and turn into JSON and back."""
+    made = media_from(Image, PNG, Output(nsfw=False), prompt="x", seed=3, fell_over=(FallOver("a", "b", "down", 500),))
+    assert pickle.loads(pickle.dumps(made)) == made
+    written = json.dumps(made.to_dict())
+    assert Image.from_dict(json.loads(written)) == made
+    assert made != picture()
+
+
+# Pictures on their way out
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda path: path,
+        str,
+        lambda path: path.read_bytes(),
+        lambda path: bytearray(path.read_bytes()),
+        lambda path: io.BytesIO(path.read_bytes()),
+        lambda path: "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
+        lambda path: picture(content=path.read_bytes()),
+        lambda path: Picture(path.read_bytes()),
+    ],
+)
+def test_sources(tmp_path: Path, source: Callable[[Path], Any]) -> None:
+    """A picture comes from a path, bytes, an open file, a data URL or an earlier result."""
+    path = tmp_path / "fox.png"
+    path.write_bytes(PNG)
+    assert load_picture(source(path)) == Picture(PNG)
+    assert load_picture(source(path)).mime == "image/png"
+
+
+def test_pil_as_a_source() -> None:
+    """A PIL image is sent as a PNG."""
+    pytest.importorskip("PIL.Image")
+    assert load_picture(picture().to_pil()).mime == "image/png"
+
+
+def test_urls_as_a_source() -> None:
+    """A URL is kept as it is; nothing is fetched here."""
+    found = load_picture("https://example.org/fox.png?signature=1")
+    assert (found.as_url(), found.content) == ("https://example.org/fox.png?signature=1", None)
+    assert "signature" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["/no/such/file.png", "", b"", b"text", b"<html>", MP4, io.BytesIO(b""), io.StringIO("x"), "data:image/png", 3, None, "a\0b"],
+)
+def test_sources_that_are_none(source: Any) -> None:
+    """What is no picture is refused before anything is sent."""
+    with pytest.raises(InvalidInputError):
+        load_picture(source)
+
+
+def test_too_large_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is too large is not even read to its end."""
+    monkeypatch.setattr("hfclient.inference.pictures.MAX_PICTURE", 1000)
+    path = tmp_path / "fox.png"
+    path.write_bytes(png(padding=2000))
+    with pytest.raises(InvalidInputError, match="larger than"):
+        load_picture(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "content"),
+    [
+        ("data:text/plain,a%20b", b"a b"),
+        ("data:image/png;base64,YWI=", b"ab"),
+        ("data:image/png;base64,YWI", b"ab"),
+        ("data:image/png;charset=x;base64,YW%49%3D", b"ab"),
+        ("data:;BASE64,YWI=", b"ab"),
+        ("data:image/png;base64,-_-_", b"\xfb\xff\xbf"),
+        ("data:image/png;base64", None),
+        ("data:image/png;base64,\u00e4", None),
+        ("data:image/png;base64,A", None),
+    ],
+)
+def test_data_urls(url: str, content: bytes | None) -> None:
+    """Data URLs of every kind are read, and broken ones are nothing."""
+    assert data_url_content(url) == content
+
+
+def test_base64() -> None:
+    """White space inside is passed over; nothing gives nothing."""
+    assert unpack_base64("Y\n W I=\r\n") == b"ab"
+    assert unpack_base64("") is None

@@ -34,6 +34,7 @@ from hfclient.errors import (
     ProtocolError,
 )
 from hfclient.transport.base import Headers, Request, Response, check_headers
+from hfclient.transport.chunked import ChunkReader
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
 
@@ -127,6 +128,29 @@ class _HTTPResponse(http.client.HTTPResponse):
             _call.wire.sock = sock
             raw = self.fp.detach()
             self.fp = io.BufferedReader(_DeadlineReader(raw, sock, _call.deadline), _READ_SIZE)
+        self._sock = sock
+        self._chunks: ChunkReader | None = None
+
+    def read1(self, n: int = -1) -> bytes:
+        """Return what is there of the body, at most *n* bytes; of a chunked one all chunks that have come."""
+        if not self.chunked or self.fp is None or n <= 0:
+            return super().read1(n)
+        chunks = self._chunks = self._chunks or ChunkReader()
+        while not chunks.done:
+            raw = self.fp.read1(n)
+            if not raw:
+                raise http.client.IncompleteRead(b"")
+            try:
+                data = chunks.feed(raw)
+            except ValueError as exc:
+                raise http.client.IncompleteRead(b"") from exc
+            if chunks.rest:  # not ours, and nobody can put it back: this connection has had its last request
+                self._sock.shutdown(socket.SHUT_RDWR)
+            if data:
+                return data
+        fp, self.fp = self.fp, None  # type: ignore[assignment]  # what http.client does at the end of a body
+        fp.close()
+        return b""
 
     def begin(self) -> None:
         file = self.fp

@@ -1,0 +1,65 @@
+"""Chunked transfer coding, without a socket."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfclient.transport.chunked import ChunkReader
+
+contents = st.lists(st.binary(min_size=1, max_size=300), max_size=20)
+
+
+def encode(pieces: list[bytes], *, extension: bytes = b"", trailers: bytes = b"") -> bytes:
+    chunks = b"".join(b"%x%s\r\n%s\r\n" % (len(piece), extension, piece) for piece in pieces)
+    return chunks + b"0\r\n" + trailers + b"\r\n"
+
+
+@given(contents, st.lists(st.integers(min_value=0, max_value=4000)), st.sampled_from([b"", b';x="y"', b" ; a=b"]))
+def test_any_cut_gives_the_same_content(pieces: list[bytes], cuts: list[int], extension: bytes) -> None:
+    """Wherever the bytes are cut, the content comes out whole, and what follows it is left alone."""
+    wire = encode(pieces, extension=extension, trailers=b"X-Checksum: 1\r\n") + b"next"
+    reader = ChunkReader()
+    places = sorted({0, len(wire), *(cut for cut in cuts if cut < len(wire))})
+    found = b"".join(reader.feed(wire[a:b]) for a, b in itertools.pairwise(places) if not reader.done)
+    assert found == b"".join(pieces)
+    assert reader.done
+    assert b"next".startswith(reader.rest)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_raise_value_error_at_most(data: bytes) -> None:
+    """Bytes that are no chunked coding are said to be none."""
+    reader = ChunkReader()
+    with contextlib.suppress(ValueError):
+        reader.feed(data)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [b"-5\r\nhello", b"+5\r\nhello", b"0x5\r\nhello", b"\r\n", b"5\r\nhelloworld", b"zz\r\n", b"f" * 16 + b"\r\n"],
+)
+def test_odd_sizes_are_refused(wire: bytes) -> None:
+    """Signs, prefixes, empty sizes, sizes beyond sense and chunks that go on are no chunked coding."""
+    with pytest.raises(ValueError, match="chunk"):
+        ChunkReader().feed(wire)
+
+
+@pytest.mark.parametrize("wire", [b"5" + b";x" * 20_000, b"0\r\n" + b"a: b\r\n" * 200])
+def test_lines_and_trailers_are_bounded(wire: bytes) -> None:
+    """A server cannot make the reader hold lines without end."""
+    with pytest.raises(ValueError, match="end"):
+        ChunkReader().feed(wire)
+
+
+def test_done_only_after_the_trailers() -> None:
+    """The last chunk alone is not the end."""
+    reader = ChunkReader()
+    assert reader.feed(b"2\r\nok\r\n0\r\n") == b"ok"
+    assert not reader.done
+    assert reader.feed(b"\r\n") == b""
+    assert reader.done

@@ -15,6 +15,8 @@ __all__ = ["ChunkReader"]
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?", re.DOTALL)
 _LONGEST_LINE = 16 * 1024  # of a size with its extensions, or of a trailer
 _MOST_TRAILERS = 100
+_MOST_SIZES = 4096
+_sizes: dict[bytes, int] = {}  # sizes as servers have written them; a model's tokens make some hundred different ones
 
 
 class ChunkReader:
@@ -46,7 +48,19 @@ class ChunkReader:
         """
         pieces: list[bytes] = []
         position, end, left = 0, len(data), self._left
+        sizes, find, in_chunks = _sizes, data.find, self._trailers is None
         while position < end:
+            if in_chunks and not left and not self._line:
+                # Most chunks are here as a whole, with a size that came before: no need to look at it closely.
+                stop = find(b"\r\n", position)
+                size = sizes.get(data[position:stop]) if stop > 0 else None
+                if size is not None:
+                    start = stop + 2
+                    after = start + size
+                    if data[after : after + 2] == b"\r\n":
+                        pieces.append(data[start:after])
+                        position = after + 2
+                        continue
             if left > 2:
                 take = min(left - 2, end - position)
                 pieces.append(data[position : position + take])
@@ -67,8 +81,9 @@ class ChunkReader:
                 line = self._line + data[position:stop]
                 self._line = b""
                 position = stop + 1
-                if self._trailers is None:
+                if in_chunks:
                     left = self._size_in(line)
+                    in_chunks = left > 0
                 elif self._is_last(line):
                     self.done = True
                     self.rest = data[position:]
@@ -82,6 +97,8 @@ class ChunkReader:
             raise ValueError("a chunk does not say how long it is")
         size = int(found[1], 16)
         if size:
+            if len(_sizes) < _MOST_SIZES and len(line) < 6:
+                _sizes[line.removesuffix(b"\r")] = size
             return size + 2
         self._trailers = 0
         return 0

@@ -18,17 +18,21 @@ from hfclient.errors import (
 )
 from hfclient.events import AnyEvent, Route
 from hfclient.frames import excerpt
-from hfclient.inference.catalogue import ServedModel, parse_models
 from hfclient.inference.chunks import ChunkDecoder
 from hfclient.inference.composed import ComposedCalls
+from hfclient.inference.defaults import resolve
+from hfclient.inference.embedcalls import EmbedCalls
 from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, model_for_provider, models_url
 from hfclient.inference.failures import refined
 from hfclient.inference.functions import ToolLike, wire_tools
 from hfclient.inference.hub import Hub
+from hfclient.inference.hubcalls import HubCalls
 from hfclient.inference.media import MediaCalls
 from hfclient.inference.messages import Prompt, build_messages, normalised
 from hfclient.inference.routing import Routes, add_keys
 from hfclient.inference.stream import CompletionStream
+from hfclient.inference.taskcalls import TaskCalls
+from hfclient.inference.text import TextCalls
 from hfclient.stream import Stream
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.transport.failures import safe_url
@@ -36,7 +40,7 @@ from hfclient.transport.failures import safe_url
 __all__ = ["InferenceClient"]
 
 
-class InferenceClient(ComposedCalls, MediaCalls):
+class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls, TextCalls):
     """Asks LLMs over the chat-completions protocol, and models of pictures and videos through any provider.
 
     Holds no connection of its own; threads may share it.
@@ -199,30 +203,22 @@ class InferenceClient(ComposedCalls, MediaCalls):
             response, ChunkDecoder(first=_route(response)), on_event=self._on_event, fields={"model": body.get("model")}
         )
 
-    def models(self) -> list[ServedModel]:
-        """Return the LLMs that the server offers; works without a token, on the router too.
-
-        Raises:
-            ProtocolError: The answer is no list of models.
-            APIStatusError, TransportError: The server refused, or did not answer.
-
-        Reference: GET {base}/v1/models
-        """
-        return parse_models(self._session.send(Request.read(self.models_url)).json())
-
     def _model(self, model: str | None) -> str:
         """Return the model to ask: the one given, or the first one that the server offers."""
         if model is not None:
             if not isinstance(model, str) or not model.strip():
                 raise InvalidInputError("the model's name is empty")
-            return model
+            # Elsewhere "llama-3" may be a model's own name.
+            return resolve(model) if is_router(self.base_url) else model
         if is_router(self.base_url):
             raise InvalidInputError('name a model: model="Qwen/Qwen3-8B"; models() lists those that the router serves')
         if self._default_model is None:
             try:
-                models = self.models()
+                models = self._served_models()
             except (NotFoundError, ProtocolError) as error:
-                raise InvalidInputError("name a model with model=: the server does not say which ones it has") from error
+                raise InvalidInputError(
+                    "name a model with model=: the server does not say which ones it has"
+                ) from error
             if not models:
                 raise InvalidInputError("name a model with model=: the server lists none")
             self._default_model = models[0].id

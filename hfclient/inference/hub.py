@@ -66,7 +66,7 @@ _EXPAND = (
     "trendingScore",
 )
 # What the page of one model has besides: the template of its prompts, for instance.
-_EXPAND_ONE = (*_EXPAND, "cardData", "config", "safetensors", "sha", "siblings", "transformersInfo")
+_EXPAND_ONE = (*_EXPAND, "cardData", "config", "safetensors", "sha", "transformersInfo")
 # Below these scores the older client took a model for noise.
 _TEXT_SCORE, _IMAGE_SCORE = 10, 20
 
@@ -88,7 +88,7 @@ class HubModel:
         is_private: Whether only some may see it.
         is_warm: Whether somebody serves it right now.
         created_at, modified_at: Times in ISO 8601, UTC.
-        raw: The entry as the Hub sent it; of `Hub.model` it has ``config``, ``cardData``, ``siblings`` and more.
+        raw: The entry as the Hub sent it; of `Hub.model` it has ``config``, ``cardData`` and more.
     """
 
     id: str

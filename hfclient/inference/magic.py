@@ -24,6 +24,12 @@ SUFFIXES = {
     "video/x-matroska": (".mkv",),
     "video/quicktime": (".mov",),
     "video/x-msvideo": (".avi",),
+    "audio/wav": (".wav",),
+    "audio/flac": (".flac",),
+    "audio/mpeg": (".mp3",),
+    "audio/ogg": (".ogg", ".oga", ".opus"),
+    "audio/mp4": (".m4a",),
+    "audio/aac": (".aac",),
 }
 """The endings of each media type, the usual one first."""
 
@@ -35,6 +41,9 @@ _STARTS = (
     (b"BM", "image/bmp"),
     (b"II*\0", "image/tiff"),
     (b"MM\0*", "image/tiff"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+    (b"ID3", "audio/mpeg"),
 )
 _BRANDS = {
     b"avif": "image/avif",
@@ -42,13 +51,15 @@ _BRANDS = {
     b"heic": "image/heic",
     b"mif1": "image/heic",
     b"qt  ": "video/quicktime",
+    b"M4A ": "audio/mp4",
+    b"M4B ": "audio/mp4",
 }
 # Of JPEG's frame markers all but DHT (c4), JPG (c8) and DAC (cc) begin a frame, which holds the size.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def sniff(data: bytes) -> str | None:
-    """Return the media type of a picture or a video, or None if its first bytes say nothing.
+    """Return the media type of a picture, a video or a sound, or None if its first bytes say nothing.
 
     >>> sniff(b"GIF89a..."), sniff(b"<html>")
     ('image/gif', None)
@@ -57,11 +68,13 @@ def sniff(data: bytes) -> str | None:
         if data.startswith(start):
             return mime
     if data[:4] == b"RIFF":
-        return {b"WEBP": "image/webp", b"AVI ": "video/x-msvideo"}.get(data[8:12])
+        return {b"WEBP": "image/webp", b"AVI ": "video/x-msvideo", b"WAVE": "audio/wav"}.get(data[8:12])
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:12], "video/mp4")
     if data[:4] == b"\x1a\x45\xdf\xa3":
         return "video/webm" if b"webm" in data[:64] else "video/x-matroska"
+    if data[:1] == b"\xff" and len(data) > 1:  # an MPEG frame; a UTF-16 text begins with ff fe, which is none of these
+        return "audio/aac" if data[1] & 0xF6 == 0xF0 else "audio/mpeg" if data[1] & 0xE6 == 0xE2 else None
     return "image/svg+xml" if _is_svg(data) else None
 
 

@@ -1,0 +1,135 @@
+"""One small piece of work at a provider: asked, waited for, and taken to the next provider if the first one fails.
+
+Reference: docs/protocol/inference ("Errors").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from attrs import evolve
+
+from hfclient.errors import APIStatusError, GenerationError, HFClientError, ModelNotFound, NotFoundError, ServerError
+from hfclient.inference.failures import generation_error, refined
+from hfclient.inference.jobs import Line
+from hfclient.inference.providers import Answer
+from hfclient.inference.providers.base import child, id_path
+from hfclient.inference.routing import Candidate
+from hfclient.transport import Request, Session, Timeouts
+
+__all__ = ["TOTAL", "ask", "errand", "settled", "through"]
+
+_T = TypeVar("_T")
+
+TOTAL = 300.0
+"""Seconds for the whole of a call that has no ``Timeouts.total``."""
+
+_LOOKS = 0.5  # seconds before the second look at a prediction, and then more
+_SLOWEST = 5.0
+
+
+def errand(session: Session, timeouts: Timeouts | None, headers: Mapping[str, str] | None = None) -> Line:
+    """Return the way to the providers for one call, its clock started."""
+    timeouts = timeouts or session.timeouts
+    line = Line(session, evolve(timeouts, total=TOTAL if timeouts.total is None else timeouts.total))
+    line.headers = dict(headers or {})
+    return line
+
+
+def ask(
+    line: Line, candidate: Candidate, request: Request, *, patient: bool = True, repeatable: bool = True
+) -> tuple[Answer, str | None]:
+    """Return the answer to *request* and the provider's id for it.
+
+    Args:
+        line: The call's way to the network.
+        candidate: Who is asked.
+        request: What is asked.
+        patient: Nobody else can be asked: wait for a model that is being loaded, and for limits.
+        repeatable: It does not matter if it is done twice.
+
+    Raises:
+        ModelNotFound: The provider does not serve the model.
+        APIStatusError, TransportError: It refused, or did not answer.
+    """
+
+    def refine(error: APIStatusError) -> HFClientError:
+        return _refined(error, candidate)
+
+    request = evolve(request, refine=refine)
+    if not (patient and repeatable):
+        return line.submit(request, patient=patient)
+    while True:
+        try:
+            return line.ask(evolve(request, retryable=True))
+        except ServerError as error:
+            # Loading a model takes longer than a session's `Retry` has patience.
+            if error.status != 503 or error.retry_after is None:
+                raise
+            wait = min(max(error.retry_after, 0.1), max(line.session.retry.longest, 0.1))
+            if wait >= line.remaining():
+                raise
+        line.pause(wait)
+
+
+def _refined(error: APIStatusError, candidate: Candidate) -> HFClientError:
+    model = candidate.entry.model or candidate.entry.provider_id
+    better = refined(error, model)
+    if better is not error or candidate.provider != "hf-inference" or not isinstance(error, NotFoundError) or not model:
+        return better
+    missing = ModelNotFound(
+        f"hf-inference does not serve {model}: {error.message}",
+        status=error.status,
+        method=error.method,
+        url=error.url,
+        request_id=error.request_id,
+        body=error.body,
+        code=error.code,
+        attempts=error.attempts,
+    )
+    missing.model = model
+    return missing
+
+
+def settled(line: Line, candidate: Candidate, answer: Answer) -> Answer:
+    """Return replicate's answer once its prediction is done; others are done when they answer.
+
+    Raises:
+        GenerationError: The prediction failed.
+        TransportTimeout: It was not done in time.
+    """
+    if candidate.provider != "replicate":
+        return answer
+    wait = _LOOKS
+    while True:
+        data: dict[str, Any] = answer.json()
+        state = data.get("status")
+        if state == "succeeded" or (state is None and data.get("output")):
+            return answer
+        if state not in ("starting", "processing"):
+            if data.get("detail"):
+                raise generation_error(data)
+            raise GenerationError(f"replicate: the prediction is {state!r}")
+        line.pause(wait)
+        wait = min(wait * 1.3, _SLOWEST)
+        link = child(data, "urls").get("get")
+        url = candidate.target.follow(
+            link if isinstance(link, str) else f"/v1/predictions/{id_path(str(data.get('id')))}"
+        )
+        answer, _ = line.ask(Request.read(url))
+
+
+def through(function: Callable[[], _T], otherwise: Callable[[], _T]) -> _T:
+    """Return what *function* gives; if the server does not know its route, what *otherwise* gives.
+
+    If that is not known either, the first error is raised: it is about the usual route.
+    """
+    try:
+        return function()
+    except NotFoundError as error:
+        first = error
+    try:
+        return otherwise()
+    except NotFoundError:
+        raise first from None

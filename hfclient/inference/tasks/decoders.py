@@ -1,0 +1,309 @@
+"""Answers of pipelines become values: pure functions, one for each shape.
+
+The same task answers with a list or with an object, once or twice wrapped, depending on the server's release; a field
+that is missing or odd in one entry is a broken answer and raises, a field that is new is kept in ``raw``.
+
+Reference: docs/protocol/inference ("Other tasks").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hfclient.errors import ProtocolError
+from hfclient.frames import excerpt
+from hfclient.inference.dataurls import data_url_content, unpack_base64
+from hfclient.inference.failures import generation_error
+from hfclient.inference.lenient import loads
+from hfclient.inference.providers import Answer
+from hfclient.inference.tasks.values import (
+    Box,
+    BoxedObject,
+    Classification,
+    ExtractedAnswer,
+    MaskFill,
+    Ranking,
+    Segment,
+    Span,
+    TableAnswer,
+    Transcript,
+    TranscriptChunk,
+)
+
+__all__ = [
+    "answers",
+    "boxes",
+    "broken",
+    "classifications",
+    "fills",
+    "json_of",
+    "numbers",
+    "objects",
+    "plain_list",
+    "rankings",
+    "segments",
+    "spans",
+    "table_answer",
+    "text_under",
+    "transcript",
+]
+
+
+def json_of(answer: Answer) -> Any:
+    """Return the JSON of an answer with status 200.
+
+    Raises:
+        ProtocolError: It is none.
+        GenerationError: It reports an error.
+    """
+    try:
+        data = loads(answer.body)
+    except ValueError:
+        what = "an HTML page" if answer.body.lstrip()[:1] == b"<" else answer.content_type or "something"
+        raise ProtocolError(f"the answer should be JSON but is {what}", frame=excerpt(answer.body)) from None
+    if isinstance(data, dict) and data.get("error"):
+        raise generation_error(data)
+    return data
+
+
+def broken(data: Any, what: str) -> ProtocolError:
+    """Return the error for an answer that is not *what* it should be."""
+    try:
+        shown = msgspec.json.encode(data)[:400]
+    except (TypeError, ValueError, RecursionError):
+        shown = repr(type(data)).encode()
+    return ProtocolError(f"the answer is not {what}", frame=excerpt(shown))
+
+
+def objects(data: Any, what: str) -> list[dict[str, Any]]:
+    """Return the objects of a list; a single object is a list of one, a list in a list is that list."""
+    while isinstance(data, list) and len(data) == 1 and isinstance(data[0], list):
+        data = data[0]
+    if isinstance(data, dict):
+        data = [data]
+    if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
+        raise broken(data, what)
+    return data
+
+
+def classifications(data: Any) -> list[Classification]:
+    """Return labels with scores, best first; also from the older ``{"labels": [...], "scores": [...]}``."""
+    what = "a list of labels with scores"
+    entries = objects(data, what)
+    if len(entries) == 1 and isinstance(entries[0].get("labels"), list):
+        labels, scores = entries[0]["labels"], entries[0].get("scores")
+        if not isinstance(scores, list) or len(scores) != len(labels):
+            raise broken(data, what)
+        entries = [{"label": label, "score": score} for label, score in zip(labels, scores, strict=True)]
+    found = [Classification(_text(e, "label", what), _number(e, "score", what), raw=e) for e in entries]
+    return sorted(found, key=lambda one: -one.score)
+
+
+def spans(data: Any) -> list[Span]:
+    """Return the parts of a text; single tokens have ``entity``, groups ``entity_group``."""
+    what = "a list of entities"
+    return [
+        Span(
+            _text(entry, "entity_group" if isinstance(entry.get("entity_group"), str) else "entity", what),
+            _text(entry, "word", what),
+            _number(entry, "score", what),
+            _place(entry.get("start")),
+            _place(entry.get("end")),
+            raw=entry,
+        )
+        for entry in objects(data, what)
+    ]
+
+
+def answers(data: Any) -> list[ExtractedAnswer]:
+    """Return answers, best first."""
+    what = "a list of answers"
+    found = [
+        ExtractedAnswer(
+            _text(entry, "answer", what),
+            None if entry.get("score") is None else _number(entry, "score", what),
+            _place(entry.get("start")),
+            _place(entry.get("end")),
+            raw=entry,
+        )
+        for entry in objects(data, what)
+    ]
+    return sorted(found, key=lambda one: -(one.score or 0.0))
+
+
+def fills(data: Any) -> list[MaskFill] | list[list[MaskFill]]:
+    """Return words for a gap; for several gaps a list of them for each."""
+    what = "a list of words"
+    if isinstance(data, list) and len(data) > 1 and all(isinstance(entry, list) for entry in data):
+        return [[_fill(entry, what) for entry in objects(gap, what)] for gap in data]
+    return [_fill(entry, what) for entry in objects(data, what)]
+
+
+def _fill(entry: dict[str, Any], what: str) -> MaskFill:
+    sequence = entry.get("sequence")
+    return MaskFill(
+        _text(entry, "token_str", what),
+        _number(entry, "score", what),
+        sequence if isinstance(sequence, str) else "",
+        _place(entry.get("token")),
+        raw=entry,
+    )
+
+
+def boxes(data: Any) -> list[BoxedObject]:
+    """Return things in a picture."""
+    what = "a list of boxes"
+    found = []
+    for entry in objects(data, what):
+        box = entry.get("box")
+        if not isinstance(box, dict):
+            raise broken(data, what)
+        edges = [_number(box, edge, what) for edge in ("xmin", "ymin", "xmax", "ymax")]
+        found.append(BoxedObject(_text(entry, "label", what), _number(entry, "score", what), Box(*edges), raw=entry))
+    return found
+
+
+def segments(data: Any) -> list[Segment]:
+    """Return parts of a picture with their masks unpacked."""
+    what = "a list of masks"
+    found = []
+    for entry in objects(data, what):
+        packed = _text(entry, "mask", what)
+        mask = data_url_content(packed) if packed.startswith("data:") else unpack_base64(packed)
+        if mask is None:
+            raise broken(data, what)
+        score = None if entry.get("score") is None else _number(entry, "score", what)
+        rest = {key: value for key, value in entry.items() if key != "mask"}
+        found.append(Segment(_text(entry, "label", what), mask, score, raw=rest))
+    return found
+
+
+def table_answer(data: Any) -> TableAnswer:
+    """Return the answer from a table."""
+    what = "an answer from a table"
+    entries = objects(data, what)
+    if not entries:
+        raise broken(data, what)
+    entry = entries[0]
+    cells, places = entry.get("cells"), entry.get("coordinates")
+    aggregator = entry.get("aggregator")
+    return TableAnswer(
+        _text(entry, "answer", what),
+        tuple(str(cell) for cell in cells) if isinstance(cells, list) else (),
+        tuple((place[0], place[1]) for place in places if isinstance(place, list) and len(place) == 2)
+        if isinstance(places, list)
+        else (),
+        aggregator if isinstance(aggregator, str) and aggregator.upper() != "NONE" else None,
+        raw=entry,
+    )
+
+
+def text_under(*keys: str) -> Any:
+    """Return a decoder for answers that hold one text under one of *keys*."""
+
+    def decode(data: Any) -> str:
+        if isinstance(data, str):
+            return data
+        entries = objects(data, "a text")
+        for entry in entries[:1]:
+            for key in keys:
+                if isinstance(entry.get(key), str):
+                    return str(entry[key])
+        raise broken(data, "a text")
+
+    return decode
+
+
+def numbers(data: Any) -> list[float]:
+    """Return a list of numbers."""
+    try:
+        return msgspec.convert(data, list[float])
+    except msgspec.ValidationError:
+        raise broken(data, "a list of numbers") from None
+
+
+def plain_list(data: Any) -> list[Any]:
+    """Return a list as it is: labels, or numbers."""
+    if not isinstance(data, list):
+        raise broken(data, "a list")
+    return data
+
+
+def rankings(data: Any) -> list[Ranking]:
+    """Return which texts fit, best first; also from ``{"results": [{"relevance_score": ...}]}``."""
+    what = "a ranking"
+    if isinstance(data, dict) and isinstance(data.get("results"), list):
+        data = data["results"]
+    found = []
+    for entry in objects(data, what):
+        index = _place(entry.get("index"))
+        if index is None:
+            raise broken(data, what)
+        text = entry.get("text")
+        score = _number(entry, "score" if "score" in entry else "relevance_score", what)
+        found.append(Ranking(index, score, text if isinstance(text, str) else None, raw=entry))
+    return sorted(found, key=lambda one: -one.score)
+
+
+def transcript(data: Any) -> Transcript:
+    """Return what was said, from any of the shapes that providers have for it."""
+    what = "a transcript"
+    if isinstance(data, dict) and not isinstance(data.get("text"), str) and data.get("output") is not None:
+        inner = data["output"]
+        data = {**data, **inner} if isinstance(inner, dict) else {**data, "text": inner}
+    if isinstance(data, list):
+        data = data[0] if len(data) == 1 and isinstance(data[0], dict) else {"text": data}
+    if isinstance(data, str):
+        data = {"text": data}
+    if not isinstance(data, dict):
+        raise broken(data, what)
+    text = next((data[key] for key in ("text", "transcription", "generated_text") if data.get(key) is not None), None)
+    if isinstance(text, list) and all(isinstance(part, str) for part in text):
+        text = "".join(text)
+    if not isinstance(text, str):
+        raise broken(data, what)
+    parts: list[Any] = next(
+        (data[key] for key in ("chunks", "segments", "words") if isinstance(data.get(key), list)), []
+    )
+    chunks = [_chunk(part) for part in parts if isinstance(part, dict)]
+    language = data.get("language")
+    return Transcript(
+        text,
+        tuple(chunk for chunk in chunks if chunk is not None),
+        language if isinstance(language, str) else None,
+        raw=data,
+    )
+
+
+def _chunk(part: dict[str, Any]) -> TranscriptChunk | None:
+    text = part.get("text", part.get("word"))
+    times = part.get("timestamp")
+    if not isinstance(times, list) or len(times) != 2:
+        times = [part.get("start"), part.get("end")]
+    if not isinstance(text, str):
+        return None
+    return TranscriptChunk(text, _seconds(times[0]), _seconds(times[1]), raw=part)
+
+
+def _text(entry: dict[str, Any], key: str, what: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str):
+        raise broken(entry, what)
+    return value
+
+
+def _number(entry: dict[str, Any], key: str, what: str) -> float:
+    value = entry.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise broken(entry, what)
+    return value
+
+
+def _place(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

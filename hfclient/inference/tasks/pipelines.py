@@ -1,0 +1,138 @@
+"""hf-inference's pipelines: what is asked becomes a request. Pure functions.
+
+Reference: docs/protocol/inference ("Other tasks").
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from attrs import field, frozen
+
+from hfclient.errors import InvalidInputError
+from hfclient.inference.tasks.table import OBJECT, PICTURE, QUESTION, ROOT, SOUND, TEXT, Task
+from hfclient.transport import Request
+
+__all__ = ["File", "check_inputs", "json_request", "pipeline_body", "pipeline_request", "without_none"]
+
+
+@frozen
+class File:
+    """A picture or a sound whose bytes are there.
+
+    Attributes:
+        content: The bytes.
+        mime: Their type.
+    """
+
+    content: bytes = field(repr=False)
+    mime: str = "application/octet-stream"
+
+    def as_base64(self) -> str:
+        """Return the bytes as plain base64: without ``data:``, which the pipelines refuse."""
+        return base64.b64encode(self.content).decode()
+
+
+def check_inputs(task: Task, inputs: Any) -> Any:
+    """Return *inputs* if they are what *task* takes; files are not looked at.
+
+    Raises:
+        InvalidInputError: They are not; the message says what is.
+    """
+    if task.takes == TEXT:
+        if not isinstance(inputs, str) or not inputs.strip():
+            raise InvalidInputError(f"{task.name} takes one text that is not empty, not {_kind(inputs)}")
+    elif task.takes in (OBJECT, QUESTION):
+        if not isinstance(inputs, Mapping) or any(inputs.get(key) in (None, "") for key in task.keys):
+            raise InvalidInputError(f"{task.name} takes a dict with {' and '.join(task.keys)}, not {_kind(inputs)}")
+        if "sentences" in inputs and isinstance(inputs["sentences"], str):
+            raise InvalidInputError("sentences is a list of texts, not one")
+        if "table" in inputs:
+            return {**inputs, "table": _cells(inputs["table"])}
+    elif task.name.startswith("tabular-"):
+        return _cells(inputs)
+    return inputs
+
+
+def _cells(table: Any) -> dict[str, list[str]]:
+    """Return a table with all its cells as texts: other ones are refused by the server."""
+    if not isinstance(table, Mapping) or not table:
+        raise InvalidInputError('a table is a dict of columns: {"city": ["Paris", "Rome"], "age": [2300, 2800]}')
+    found = {str(name): [str(cell) for cell in column] for name, column in table.items() if not isinstance(column, str)}
+    if len(found) < len(table) or len({len(column) for column in found.values()}) > 1:
+        raise InvalidInputError("the columns of a table are lists of one length")
+    return found
+
+
+def pipeline_body(
+    task: Task, inputs: Any, settings: Mapping[str, Any], extra: Mapping[str, Any] | None = None
+) -> bytes | dict[str, Any]:
+    """Return the body of a call: the bare bytes of a file without settings, JSON in all other cases.
+
+    Args:
+        task: What is asked for.
+        inputs: By :func:`check_inputs`; files as `File`.
+        settings: Those of the task; None ones are left out.
+        extra: Fields over all others, at the root.
+    """
+    given: dict[str, Any] = without_none(settings)
+    more = dict(extra or {})
+    if task.takes in (PICTURE, SOUND):
+        if not given and not more:
+            content: bytes = inputs.content
+            return content
+        body = {"inputs": inputs.as_base64(), "parameters": given}
+    elif task.name.startswith("tabular-"):
+        body = {"inputs": {"data": inputs}, "parameters": given}
+    elif task.takes == ROOT:
+        body = {"inputs": inputs, **given}  # here the settings stand at the root
+    elif task.takes == QUESTION:
+        body = {"inputs": {**inputs, "image": inputs["image"].as_base64()}, "parameters": given}
+    else:
+        body = {"inputs": inputs, "parameters": given}
+    whole: dict[str, Any] = without_none({**body, **more})
+    return whole
+
+
+def pipeline_request(
+    task: Task, url: str, inputs: Any, settings: Mapping[str, Any], extra: Mapping[str, Any] | None = None
+) -> Request:
+    """Return the request of a call to *url*.
+
+    Raises:
+        InvalidInputError: Something in it cannot be written as JSON.
+    """
+    accept = {"Accept": "audio/*, application/json;q=0.5"} if task.decode is None else {"Accept": "application/json"}
+    body = pipeline_body(task, inputs, settings, extra)
+    if isinstance(body, bytes):
+        headers = {**accept, "Content-Type": inputs.mime}
+        return Request(method="POST", url=url, body=body, headers=headers, stream=True)
+    return json_request(url, body, accept)
+
+
+def json_request(url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Request:
+    """Return a POST of *body*; silence before its answer is bounded by ``first_token``, for the work is done meanwhile.
+
+    Raises:
+        InvalidInputError: Something in it cannot be written as JSON.
+    """
+    try:
+        return Request.with_json("POST", url, body, headers=headers, stream=True)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
+
+
+def without_none(value: Any) -> Any:
+    """Return *value* without the fields of objects, at any depth, that are None: servers refuse ``null``."""
+    if isinstance(value, Mapping):
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    return [without_none(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _kind(inputs: Any) -> str:
+    if isinstance(inputs, Mapping):
+        return f"one with {', '.join(map(str, inputs)) or 'nothing'}"
+    return "an empty one" if inputs == "" else type(inputs).__name__

@@ -1,0 +1,172 @@
+"""The tasks of hf-inference as data: what goes in, which settings it takes, and how its answer is read.
+
+To add one: a line in `TASKS`.
+
+Reference: docs/protocol/inference ("Other tasks").
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from hfclient.errors import InvalidInputError, Unsupported
+from hfclient.inference.tasks import decoders
+
+__all__ = ["TASKS", "Task", "task_named"]
+
+TEXT, OBJECT, PICTURE, SOUND, QUESTION, ROOT = "text", "object", "picture", "sound", "question", "root"
+
+
+@frozen
+class Task:
+    """One task.
+
+    Attributes:
+        name: As on the Hub.
+        takes: What its inputs are: ``"text"``; an ``"object"`` with *keys*; a ``"picture"`` or a ``"sound"`` (a file); a
+            ``"question"`` about a picture; or ``"root"``: an object of its own beside the settings.
+        decode: Reads the JSON of its answer; None if the answer is a file.
+        settings: The names of the settings that go into ``parameters``.
+        keys: What an object must have.
+        path: Behind the model's own path.
+        needs: Settings that must be there.
+    """
+
+    name: str
+    takes: str
+    decode: Callable[[Any], Any] | None
+    settings: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    path: str = ""
+    needs: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Refuse settings that the task does not have.
+
+        Raises:
+            Unsupported: It would be ignored; the message names those that there are.
+            InvalidInputError: One is missing.
+        """
+        for name in settings:
+            if name not in self.settings:
+                known = ", ".join(self.settings) or "none"
+                raise Unsupported(
+                    f"{self.name} has no setting {name!r}; it has: {known}. A server's own ones go into extra_body"
+                )
+        for name in self.needs:
+            if not settings.get(name):
+                raise InvalidInputError(f"{self.name} needs {name}=")
+
+
+_LABELS = ("top_k", "function_to_apply")
+_GENERATION = ("generate_parameters", "truncation", "clean_up_tokenization_spaces")
+_ANSWERING = ("top_k", "doc_stride", "handle_impossible_answer", "max_answer_len", "max_question_len", "max_seq_len")
+_SPEECH = ("generation_parameters",)
+_CANDIDATES = ("candidate_labels", "hypothesis_template")
+
+_ALL = (
+    Task("audio-classification", SOUND, decoders.classifications, _LABELS),
+    Task("audio-to-audio", SOUND, decoders.plain_list),
+    Task("automatic-speech-recognition", SOUND, decoders.transcript, ("return_timestamps", "generation_parameters")),
+    Task(
+        "document-question-answering",
+        QUESTION,
+        decoders.answers,
+        (*_ANSWERING, "lang", "word_boxes"),
+        ("question", "image"),
+    ),
+    Task(
+        "feature-extraction",
+        ROOT,
+        decoders.plain_list,
+        ("normalize", "prompt_name", "truncate", "truncation_direction", "dimensions", "encoding_format"),
+        path="/pipeline/feature-extraction",
+    ),
+    Task("fill-mask", TEXT, decoders.fills, ("top_k", "targets")),
+    Task("image-classification", PICTURE, decoders.classifications, _LABELS),
+    Task(
+        "image-segmentation",
+        PICTURE,
+        decoders.segments,
+        ("subtask", "threshold", "mask_threshold", "overlap_mask_area_threshold"),
+    ),
+    Task("image-to-text", PICTURE, decoders.text_under("generated_text"), ("max_new_tokens", *_SPEECH)),
+    Task("object-detection", PICTURE, decoders.boxes, ("threshold",)),
+    Task("question-answering", OBJECT, decoders.answers, (*_ANSWERING, "align_to_words"), ("question", "context")),
+    Task(
+        "sentence-similarity",
+        OBJECT,
+        decoders.numbers,
+        (),
+        ("source_sentence", "sentences"),
+        "/pipeline/sentence-similarity",
+    ),
+    Task("summarization", TEXT, decoders.text_under("summary_text", "generated_text"), _GENERATION),
+    Task(
+        "table-question-answering",
+        OBJECT,
+        decoders.table_answer,
+        ("padding", "sequential", "truncation"),
+        ("query", "table"),
+    ),
+    Task("tabular-classification", ROOT, decoders.plain_list),
+    Task("tabular-regression", ROOT, decoders.plain_list),
+    Task("text-classification", TEXT, decoders.classifications, _LABELS),
+    Task("text-to-audio", TEXT, None, _SPEECH),
+    Task("text-to-speech", TEXT, None, _SPEECH),
+    Task("token-classification", TEXT, decoders.spans, ("aggregation_strategy", "ignore_labels", "stride")),
+    Task(
+        "translation",
+        TEXT,
+        decoders.text_under("translation_text", "generated_text"),
+        ("src_lang", "tgt_lang", *_GENERATION),
+    ),
+    Task("visual-question-answering", QUESTION, decoders.answers, ("top_k",), ("question", "image")),
+    Task(
+        "zero-shot-classification",
+        TEXT,
+        decoders.classifications,
+        (*_CANDIDATES, "multi_label"),
+        needs=("candidate_labels",),
+    ),
+    Task(
+        "zero-shot-image-classification",
+        PICTURE,
+        decoders.classifications,
+        _CANDIDATES,
+        needs=("candidate_labels",),
+    ),
+)
+TASKS: Mapping[str, Task] = {task.name: task for task in _ALL}
+"""Every task of hf-inference besides chat, text generation, pictures and videos, by its name on the Hub."""
+
+_ELSEWHERE = {
+    "conversational": "chat()",
+    "image-text-to-text": "chat()",
+    "image-to-image": "image_to_image()",
+    "image-to-video": "video()",
+    "text-generation": "text()",
+    "text-to-image": "image()",
+    "text-to-video": "video()",
+    "text-ranking": "rerank()",
+}
+
+
+def task_named(name: str) -> Task:
+    """Return the task of that name.
+
+    Raises:
+        InvalidInputError: There is none; the message has similar names.
+        Unsupported: It has a method of its own, which the message names.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    if name in _ELSEWHERE:
+        raise Unsupported(f"{name} has a method of its own: {_ELSEWHERE[name]}")
+    near = difflib.get_close_matches(str(name), [*TASKS, *_ELSEWHERE], n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(TASKS)}"
+    raise InvalidInputError(f"no task is called {name!r}{hint}")

@@ -1,0 +1,221 @@
+"""What the smaller tasks give back: values with a label, a score and a place, and the server's own words in ``raw``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from attrs import field, frozen
+
+__all__ = [
+    "Box",
+    "BoxedObject",
+    "Classification",
+    "ExtractedAnswer",
+    "Finding",
+    "MaskFill",
+    "Ranking",
+    "Segment",
+    "Span",
+    "TableAnswer",
+    "Transcript",
+    "TranscriptChunk",
+]
+
+
+@frozen
+class Finding:
+    """One result of a task.
+
+    Attributes:
+        raw: The entry as the server sent it, fields that are new included.
+    """
+
+    raw: dict[str, Any] = field(factory=dict, repr=False, eq=False, kw_only=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON types, without *raw*; bytes become base64."""
+        fields: dict[str, Any] = _without_raw(msgspec.to_builtins(self))
+        return fields
+
+
+def _without_raw(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_raw(item) for key, item in value.items() if key != "raw"}
+    return [_without_raw(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+@frozen
+class Classification(Finding):
+    """A label for a text, a picture or a sound.
+
+    Attributes:
+        label: The label.
+        score: How sure the model is, 0 to 1 unless other scores were asked for.
+    """
+
+    label: str
+    score: float
+
+
+@frozen
+class Span(Finding):
+    """A part of a text that means something: a name, a part of speech.
+
+    Attributes:
+        label: Such as ``"PER"``.
+        word: The part itself, as the model's tokens spell it.
+        score: How sure the model is, 0 to 1.
+        start, end: Where it is in the text, in characters; None if the server does not say.
+    """
+
+    label: str
+    word: str
+    score: float
+    start: int | None = None
+    end: int | None = None
+
+
+@frozen
+class ExtractedAnswer(Finding):
+    """An answer that was found in a text, a picture or a document.
+
+    Attributes:
+        answer: The words.
+        score: How sure the model is, 0 to 1; None if the server does not say.
+        start, end: Where it is: characters of the text, or words of the document; None for pictures.
+    """
+
+    answer: str
+    score: float | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+@frozen
+class MaskFill(Finding):
+    """A word for the gap in a text.
+
+    Attributes:
+        word: The word.
+        score: How likely it is, 0 to 1.
+        sequence: The whole text with it.
+        token: Its number in the model's vocabulary, or None.
+    """
+
+    word: str
+    score: float
+    sequence: str = ""
+    token: int | None = None
+
+
+@frozen
+class Box:
+    """A rectangle in a picture, in pixels from its upper left corner.
+
+    Attributes:
+        xmin, ymin, xmax, ymax: Its edges.
+    """
+
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+
+
+@frozen
+class BoxedObject(Finding):
+    """A thing in a picture.
+
+    Attributes:
+        label: What it is.
+        score: How sure the model is, 0 to 1.
+        box: Where it is.
+    """
+
+    label: str
+    score: float
+    box: Box
+
+
+@frozen
+class Segment(Finding):
+    """A part of a picture.
+
+    Attributes:
+        label: What it shows.
+        mask: A PNG of the picture's size, white where the part is.
+        score: How sure the model is, 0 to 1; None if it does not say.
+    """
+
+    label: str
+    mask: bytes = field(repr=False)
+    score: float | None = None
+
+
+@frozen
+class TableAnswer(Finding):
+    """An answer from a table.
+
+    Attributes:
+        answer: The answer as text.
+        cells: The cells it is from.
+        coordinates: Row and column of each of them, from 0.
+        aggregator: What is done with them, such as ``"SUM"``; None if nothing is.
+    """
+
+    answer: str
+    cells: tuple[str, ...] = ()
+    coordinates: tuple[tuple[int, int], ...] = ()
+    aggregator: str | None = None
+
+
+@frozen
+class TranscriptChunk(Finding):
+    """A part of what was said.
+
+    Attributes:
+        text: The words.
+        start, end: In seconds; None where the server does not know, such as the end of a sound that breaks off.
+    """
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+
+
+@frozen
+class Transcript(Finding):
+    """What was said.
+
+    Attributes:
+        text: All of it.
+        chunks: Its parts with their times, if those were asked for.
+        language: What the server takes its language for, or None.
+        provider: Who wrote it down.
+        request_id: The provider's id for the request, if it gave one.
+    """
+
+    text: str
+    chunks: tuple[TranscriptChunk, ...] = ()
+    language: str | None = None
+    provider: str = ""
+    request_id: str | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@frozen
+class Ranking(Finding):
+    """How well one of several texts fits a query.
+
+    Attributes:
+        index: Which one, from 0, in the order in which they were given.
+        score: How well.
+        text: The text, if the server returned it.
+    """
+
+    index: int
+    score: float
+    text: str | None = None

@@ -1,0 +1,90 @@
+"""What the wings of `InferenceClient` for small tasks share: who is asked, and the step to the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from attrs import evolve
+
+from hfclient.errors import InvalidInputError, Unsupported
+from hfclient.events import AnyEvent
+from hfclient.inference.audio import Audio, audio_from, audio_output
+from hfclient.inference.endpoints import root_url
+from hfclient.inference.hub import Hub
+from hfclient.inference.jobs import Line
+from hfclient.inference.mapping import ProviderEntry
+from hfclient.inference.providers import Answer, Target
+from hfclient.inference.routing import Candidate, ProviderLike, Routes, try_each
+from hfclient.transport import Session
+
+__all__ = ["HF", "TEI", "Wing"]
+
+_T = TypeVar("_T")
+
+HF = "hf-inference"
+TEI = "tei"
+"""Not a provider of the Hub's: text-embeddings-inference, on a server of the caller's own."""
+
+
+class Wing:
+    """The base of those wings."""
+
+    base_url: str
+    _session: Session
+    _routes: Routes
+    _hub: Hub
+    _bill_to: str | None
+    _on_event: Callable[[AnyEvent], object] | None
+
+    def _serving(self, task: str, model: str | None, provider: ProviderLike, able: Iterable[str]) -> list[Candidate]:
+        """Return who may be asked, best first."""
+        if provider == TEI:
+            return [self._tei(model or "")]
+        own = self._routes.own_server
+        if own and provider in (HF, [HF]):
+            # Its paths do not hang from /v1, which is there for chat.
+            named = model or ""
+            return [Candidate(ProviderEntry(HF, named, model=named), Target(_bare(self.base_url)))]
+        if model is None and not own:
+            model = self._hub.recommended(task)
+            if model is None:
+                raise InvalidInputError(f"name a model with model=: the Hub shows none for {task}")
+        return self._routes.candidates(task, model, provider, able=frozenset(able))
+
+    def _tei(self, model: str) -> Candidate:
+        if not self._routes.own_server:
+            raise Unsupported("provider='tei' is for a server of your own: Client(inference_url=...)")
+        return Candidate(ProviderEntry(TEI, model, model=model), Target(_bare(self.base_url)))
+
+    def _each(
+        self, line: Line, candidates: Sequence[Candidate], attempt: Callable[[Candidate, bool], _T], *, billed: bool
+    ) -> tuple[_T, Candidate, tuple[Any, ...]]:
+        def billing(candidate: Candidate, is_last: bool) -> _T:
+            line.headers = self._bills(candidate)
+            return attempt(candidate, is_last)
+
+        def tell(event: AnyEvent) -> None:
+            if self._on_event is not None:
+                self._on_event(event)
+
+        return try_each(candidates, billing, billed=billed, tell=tell)
+
+    def _bills(self, candidate: Candidate) -> dict[str, str]:
+        return {"X-HF-Bill-To": self._bill_to} if self._bill_to and candidate.billed else {}
+
+    def _audio(self, line: Line, candidate: Candidate, answer: Answer, **facts: Any) -> Audio:
+        output = audio_output(answer)
+        content = output.content
+        if content is None:
+            content, claimed = line.fetch(output.url or "", candidate.target.base)
+            output = evolve(output, mime=output.mime or claimed)
+        model = candidate.entry.model or candidate.entry.provider_id
+        return audio_from(content, output, model=model, provider=candidate.provider, **facts)
+
+
+def _bare(base: str) -> str:
+    """Return the URL of a server without the ``/v1`` of its chat."""
+    parts = urlsplit(root_url(base))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.removesuffix("/v1"), parts.query, ""))

@@ -21,6 +21,11 @@ ANSWERS = {
     "Count to ten.": "one two three four five six seven eight nine ten",
 }
 
+# A grey PNG of 16 by 8 pixels.
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAICAIAAAB/FOjAAAAAEUlEQVR4nGNoIBEwjGqghQYACiXAAXAO4KUAAAAASUVORK5CYII="
+)
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -36,6 +41,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith("/images/generations"):
+            self._answer("application/json", json.dumps({"data": [{"b64_json": PICTURE}]}).encode())
+            return
         prompt = asked["messages"][-1]["content"]
         fails = prompt == "fail in the middle"
         text = "The first half" if fails else ANSWERS.get(prompt, f"You said: {prompt}")

@@ -191,9 +191,7 @@ class GenerationReader(ChunkReader):
             out,
         )
 
-    def _token(
-        self, text: str, number: int | None, logprob: float | None, special: bool, out: list[AnyEvent]
-    ) -> None:
+    def _token(self, text: str, number: int | None, logprob: float | None, special: bool, out: list[AnyEvent]) -> None:
         self._last_special = special
         if special:
             out.append(Token("", number, logprob, True, extra={"text": mend_surrogates(text)}))

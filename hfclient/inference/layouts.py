@@ -68,7 +68,9 @@ class Layout:
             raise InvalidInputError(f"an action is None or 'continue', not {action!r}")
         goes_on = action == "continue"
         if goes_on and turns[-1][0] != "assistant":
-            raise InvalidInputError("action='continue' goes on with an answer: the last message must be the assistant's")
+            raise InvalidInputError(
+                "action='continue' goes on with an answer: the last message must be the assistant's"
+            )
         if self.whole is not None:
             return self.whole(turns, goes_on)
         written = self.begin + self.tail.join(f"{self.head(role)}{text}" for role, text in turns)
@@ -123,8 +125,8 @@ LAYOUTS: Mapping[str, Layout] = {
 def layout_for(model: Mapping[str, Any]) -> Layout:
     """Return the layout for a model, by what the Hub says about it (``GET /api/models/{id}``).
 
-        >>> layout_for({"config": {"tokenizer_config": {"eos_token": "<|im_end|>"}}}).name
-        'chatml'
+    >>> layout_for({"config": {"tokenizer_config": {"eos_token": "<|im_end|>"}}}).name
+    'chatml'
     """
     config = _object(model.get("config"))
     kind = config.get("model_type")

@@ -48,7 +48,19 @@ from hfclient.errors import (
     TransportTimeout,
     Unsupported,
 )
-from hfclient.inference import Image, InferenceClient, Job, Video
+from hfclient.inference import (
+    AssistantMessage,
+    Image,
+    InferenceClient,
+    Job,
+    ParseStream,
+    SystemMessage,
+    Tool,
+    ToolMessage,
+    ToolStream,
+    UserMessage,
+    Video,
+)
 from hfclient.stream import Stream
 from hfclient.transport import Retry, Timeouts
 from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User
@@ -56,6 +68,7 @@ from hfclient.types import ConversationInfo, Message, Model, Reply, Share, Store
 __all__ = [
     "APIStatusError",
     "Answer",
+    "AssistantMessage",
     "AuthenticationError",
     "BadRequestError",
     "Cancelled",
@@ -87,6 +100,7 @@ __all__ = [
     "NotAChatServer",
     "NotFoundError",
     "ParseError",
+    "ParseStream",
     "PermissionDeniedError",
     "ProtocolError",
     "RateLimitError",
@@ -101,12 +115,17 @@ __all__ = [
     "Stream",
     "StreamConsumed",
     "StreamInterrupted",
+    "SystemMessage",
     "Timeouts",
     "TooManyRounds",
+    "Tool",
+    "ToolMessage",
+    "ToolStream",
     "TransportError",
     "TransportTimeout",
     "Unsupported",
     "User",
+    "UserMessage",
     "Video",
     "__version__",
     "errors",

@@ -9,6 +9,8 @@ for event in client.chat("Write a limerick"):
             print(text, end="")
 """
 
+from typing import TYPE_CHECKING, Any
+
 from hfclient import errors, events, types
 from hfclient._version import __version__
 from hfclient.chat import Answer, ChatStream, Conversation, McpServer, MessageTree, RemoteFile
@@ -48,22 +50,24 @@ from hfclient.errors import (
     TransportTimeout,
     Unsupported,
 )
-from hfclient.inference import (
-    AssistantMessage,
-    Image,
-    InferenceClient,
-    Job,
-    ParseStream,
-    SystemMessage,
-    Tool,
-    ToolMessage,
-    ToolStream,
-    UserMessage,
-    Video,
-)
 from hfclient.stream import Stream
 from hfclient.transport import Retry, Timeouts
 from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User
+
+if TYPE_CHECKING:
+    from hfclient.inference import (
+        AssistantMessage,
+        Image,
+        InferenceClient,
+        Job,
+        ParseStream,
+        SystemMessage,
+        Tool,
+        ToolMessage,
+        ToolStream,
+        UserMessage,
+        Video,
+    )
 
 __all__ = [
     "APIStatusError",
@@ -132,3 +136,26 @@ __all__ = [
     "events",
     "types",
 ]
+
+_INFERENCE = {
+    "AssistantMessage",
+    "Image",
+    "InferenceClient",
+    "Job",
+    "ParseStream",
+    "SystemMessage",
+    "Tool",
+    "ToolMessage",
+    "ToolStream",
+    "UserMessage",
+    "Video",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the inference wing when one of its names is asked for: it is as large as all the rest."""
+    if name in _INFERENCE:
+        from hfclient import inference
+
+        return getattr(inference, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,10 +14,9 @@ from hfclient.chat.settings import SettingsResource
 from hfclient.chat.stream import OnClose
 from hfclient.chat.tools import McpLike, OnElicitation
 from hfclient.chat.uploads import FileLike
-from hfclient.credentials import HUGGING_CHAT, CookiesLike, Credentials
+from hfclient.credentials import HUGGING_CHAT, CookiesLike, Credentials, Secret
 from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
-from hfclient.inference import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts, Transport
 from hfclient.transport.plain import PlainTransport
 from hfclient.types import User
@@ -25,6 +24,7 @@ from hfclient.types import User
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from hfclient.inference import InferenceClient
     from hfclient.local import LocalServer
 
 __all__ = ["Client"]
@@ -105,15 +105,17 @@ class Client:
             _transport(transport, impersonate, proxy), credentials, timeouts=timeouts, retry=retry, headers=headers
         )
         self._chat = ChatService(self._session, self.base_url, on_event=on_event)
-        self._inference = InferenceClient(
-            self._session,
-            base_url=self.inference_url,
-            bill_to=bill_to,
-            on_event=on_event,
-            hub_url=self.hub_url,
-            provider_keys=provider_keys,
-        )
+        self._inference: InferenceClient | None = None
+        self._inference_options: dict[str, Any] = {
+            "base_url": self.inference_url,
+            "bill_to": bill_to,
+            "on_event": on_event,
+            "hub_url": self.hub_url,
+            "provider_keys": {name: Secret(key) for name, key in (provider_keys or {}).items()},
+        }
         self._server: LocalServer | None = None
+        if provider_keys:
+            self.inference  # noqa: B018 (made now, because it checks the keys)
 
     @classmethod
     def local(cls, *, upstream: str | None = None, database: str | None = None, **options: Any) -> Self:
@@ -262,6 +264,10 @@ class Client:
     @property
     def inference(self) -> InferenceClient:
         """The client for models of text, pictures, videos and sound."""
+        if self._inference is None:
+            from hfclient.inference import InferenceClient  # as large as all the rest: who only chats need not load it
+
+            self._inference = InferenceClient(self._session, **self._inference_options)
         return self._inference
 
     # Ending

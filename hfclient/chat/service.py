@@ -242,10 +242,13 @@ def _is_json(body: str | None) -> bool:
 
 def _no_model(name: str, models: list[Model], error: BadRequestError | None = None) -> ModelNotFound:
     ids = [model.id for model in models]
-    near = difflib.get_close_matches(name.lower(), [i.lower() for i in ids], n=3, cutoff=0.4)
-    last_parts = {i.lower().rpartition("/")[2]: i for i in ids}
-    near_last = difflib.get_close_matches(name.lower().rpartition("/")[2], list(last_parts), n=3, cutoff=0.6)
-    found = list(dict.fromkeys([i for i in ids if i.lower() in near] + [last_parts[part] for part in near_last]))
+    wanted = name.strip().lower()
+    whole = {i.lower(): i for i in ids}
+    ends = {i.lower().rpartition("/")[2]: i for i in ids}
+    near = [whole[match] for match in difflib.get_close_matches(wanted, whole, n=3, cutoff=0.6)]
+    near += [ends[match] for match in difflib.get_close_matches(wanted.rpartition("/")[2], ends, n=3, cutoff=0.6)]
+    near += [i for i in ids if wanted and wanted in i.lower()][:3]  # "llama" is far from its full name
+    found = list(dict.fromkeys(near))
     shown = ", ".join(found or ids[:5])
     hint = (
         f"did you mean {shown}?" if found else f"this server offers {shown or 'none'}{' ...' if len(ids) > 5 else ''}"

@@ -113,14 +113,14 @@ def leave_by_with(stream: ChatStream) -> None:
 
 
 def leave_by_error(stream: ChatStream) -> None:
-    with pytest.raises(ZeroDivisionError):
+    with contextlib.suppress(ZeroDivisionError):
         for event in stream:
             if event == Token("lo 😀"):
                 raise ZeroDivisionError
 
 
 def leave_by_error_in_with(stream: ChatStream) -> None:
-    with pytest.raises(ZeroDivisionError), stream:
+    with contextlib.suppress(ZeroDivisionError), stream:
         for event in stream:
             if event == Token("lo 😀"):
                 raise ZeroDivisionError

@@ -46,8 +46,7 @@ def run(client: Client, prompt: str = "Hi") -> tuple[list[AnyEvent], Reply, Any]
     events: list[AnyEvent] = []
     error: Exception | None = None
     try:
-        for event in stream:
-            events.append(event)
+        events.extend(stream)  # keeps what came before an exception
     except Exception as exc:
         error = exc
     return joined(events), stream.partial, repr(error)

@@ -190,7 +190,7 @@ UPDATES: list[tuple[str, AnyEvent]] = [
     ),
     (
         '{"type":"tool","subtype":"call","uuid":"u","call":{"name":"calculator","toolId":"0c"}}',
-        ToolCall("u", "calculator", extra={"toolId": "0c"}),
+        ToolCall("u", "calculator", call_id="0c"),
     ),
     ('{"type":"tool","subtype":"eta","uuid":"u","eta":10}', ToolEta("u", 10)),
     (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from hfclient.errors import (
 )
 from hfclient.events import AnyEvent, Route
 from hfclient.frames import excerpt
+from hfclient.inference.attachments import FileLike, with_attachments
 from hfclient.inference.chunks import ChunkDecoder
 from hfclient.inference.composed import ComposedCalls
 from hfclient.inference.defaults import resolve
@@ -29,6 +30,7 @@ from hfclient.inference.hub import Hub
 from hfclient.inference.hubcalls import HubCalls
 from hfclient.inference.media import MediaCalls
 from hfclient.inference.messages import Prompt, build_messages, normalised
+from hfclient.inference.pictures import PictureLike
 from hfclient.inference.routing import Routes, add_keys
 from hfclient.inference.stream import CompletionStream
 from hfclient.inference.taskcalls import TaskCalls
@@ -101,6 +103,8 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         *,
         model: str | None = None,
         system_prompt: str | None = None,
+        images: Iterable[PictureLike] | None = None,
+        files: Iterable[FileLike] | None = None,
         provider: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
@@ -136,6 +140,10 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             model: Hub id such as ``"Qwen/Qwen3-8B"``, with a provider's suffix or without. None takes the first model
                 that a server other than the router offers.
             system_prompt: Put in front as a system message.
+            images: Pictures for the last message of the user's: paths, bytes, open binary files, `Image` objects, PIL
+                images, data URLs, or http(s) URLs, which the server fetches. Such objects may also stand in a message's
+                ``content``, next to its texts.
+            files: Files for it: texts, sounds, PDFs, videos and pictures, as far as the model takes them.
             provider: Who shall serve the model: a provider's id, ``"fastest"``, ``"cheapest"``, ``"preferred"`` (your own
                 order) or ``"auto"``; router only.
             max_tokens: Longest answer, in tokens.
@@ -173,6 +181,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         Reference: POST {base}/v1/chat/completions
         """
         messages = build_messages(prompt, system_prompt, keep_reasoning=keep_reasoning)
+        messages = with_attachments(messages, images, files)
         self._need_credentials()
         model = model_for_provider(self._model(model), provider, self.base_url)
         fields = {

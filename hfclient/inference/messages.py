@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from hfclient.errors import InvalidInputError
+from hfclient.inference.attachments import parts_of
 from hfclient.inference.roles import as_mapping
 
 __all__ = ["Prompt", "build_messages", "normalised", "tool_choice_of"]
@@ -71,6 +72,8 @@ def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
             fields["tool_calls"] = [_call(call) for call in fields["tool_calls"]]
     elif "content" not in fields:
         raise InvalidInputError(f"messages[{number}] ({role}) has no content")
+    elif role == "user":
+        fields["content"] = parts_of(fields["content"])
     return fields
 
 

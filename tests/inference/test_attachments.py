@@ -1,0 +1,71 @@
+"""Pictures in chats over real HTTP."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hfclient.credentials import Credentials
+from hfclient.errors import InvalidInputError, RequestTooLargeError
+from hfclient.inference import InferenceClient
+from hfclient.transport import Session
+from hfclient.transport.plain import PlainTransport
+from tests.inference.answers import CHAT, call, calls, says
+from tests.server import Server, json_answer
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[InferenceClient]:
+    """A client of the test's server."""
+    transport = PlainTransport()
+    yield InferenceClient(Session(transport, Credentials()), base_url=server.url)
+    transport.close()
+
+
+def test_picture_of_20_mb(server: Server, client: InferenceClient, tmp_path: Path) -> None:
+    """A picture of 20 MB arrives byte by byte as it was."""
+    content = b"\x89PNG\r\n\x1a\n" + os.urandom(20 * 1024 * 1024)
+    path = tmp_path / "large.png"
+    path.write_bytes(content)
+    server.on(CHAT, says("Noise."))
+    assert client.chat("What is this?", model="m", images=[path]).text == "Noise."
+    (message,) = server.last.json()["messages"]
+    assert message["content"][0] == {"type": "text", "text": "What is this?"}
+    head, _, data = message["content"][1]["image_url"]["url"].partition(",")
+    assert head == "data:image/png;base64"
+    assert base64.b64decode(data) == content
+
+
+def test_nothing_is_sent(server: Server, client: InferenceClient) -> None:
+    """What cannot be sent is refused before the server hears of it."""
+    with pytest.raises(InvalidInputError):
+        client.chat("x", model="m", images=["https://h/a.png", b"no picture"])
+    assert server.requests == []
+
+
+def test_too_large_for_the_server(server: Server, client: InferenceClient) -> None:
+    """A server with a lower limit says so with a 413."""
+    server.on(CHAT, json_answer({"error": "length limit exceeded"}, 413))
+    with pytest.raises(RequestTooLargeError, match="length limit"):
+        client.chat("x", model="m", images=["https://h/a.png"])
+
+
+def test_every_round_has_the_picture(server: Server, client: InferenceClient, tmp_path: Path) -> None:
+    """With tools the picture stays in the user's message in each round, also one from an open file."""
+    path = tmp_path / "a.gif"
+    path.write_bytes(b"GIF89a" + b"\0" * 20)
+
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    server.on(CHAT, calls(call("look", id="c1")), says("Done."))
+    with path.open("rb") as file:
+        assert client.run_tools("x", [look], model="m", images=[file]).result().text == "Done."
+    first, second = (request.json()["messages"] for request in server.requests)
+    assert [part["type"] for part in second[0]["content"]] == ["text", "image_url"]
+    assert first[0] == second[0]

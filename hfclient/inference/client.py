@@ -10,7 +10,6 @@ import msgspec
 from hfclient.errors import (
     APIStatusError,
     BadRequestError,
-    CredentialsError,
     HFClientError,
     InvalidInputError,
     NotFoundError,
@@ -23,7 +22,7 @@ from hfclient.inference.chunks import ChunkDecoder
 from hfclient.inference.composed import ComposedCalls
 from hfclient.inference.defaults import resolve
 from hfclient.inference.embedcalls import EmbedCalls
-from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, model_for_provider, models_url
+from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, models_url
 from hfclient.inference.failures import refined
 from hfclient.inference.functions import ToolLike, wire_tools
 from hfclient.inference.hub import Hub
@@ -31,7 +30,7 @@ from hfclient.inference.hubcalls import HubCalls
 from hfclient.inference.media import MediaCalls
 from hfclient.inference.messages import Prompt, build_messages, normalised
 from hfclient.inference.pictures import PictureLike
-from hfclient.inference.routing import Routes, add_keys
+from hfclient.inference.routing import Candidate, ProviderLike, Routes, add_keys, try_each
 from hfclient.inference.stream import CompletionStream
 from hfclient.inference.taskcalls import TaskCalls
 from hfclient.inference.text import TextCalls
@@ -93,6 +92,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         # Learnt from the server. Two threads may learn the same thing at once; that does no harm.
         self._default_model: str | None = None
         self._no_stream_options = False
+        self._strict_urls: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<InferenceClient {safe_url(self.base_url)}>"
@@ -105,7 +105,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         system_prompt: str | None = None,
         images: Iterable[PictureLike] | None = None,
         files: Iterable[FileLike] | None = None,
-        provider: str | None = None,
+        provider: ProviderLike = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
@@ -145,7 +145,8 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
                 ``content``, next to its texts.
             files: Files for it: texts, sounds, PDFs, videos and pictures, as far as the model takes them.
             provider: Who shall serve the model: a provider's id, ``"fastest"``, ``"cheapest"``, ``"preferred"`` (your own
-                order) or ``"auto"``; router only.
+                order) or ``"auto"``; or several of them, in the order to try: when one refuses or does not answer, the next
+                is asked, and the stream begins with a `FallOver`. Router only, save for providers in *provider_keys*.
             max_tokens: Longest answer, in tokens.
             temperature: 0 or more; 0 takes the likeliest token each time.
             top_p: Take tokens from the likeliest that make up this share, 0 to 1.
@@ -182,13 +183,12 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         """
         messages = build_messages(prompt, system_prompt, keep_reasoning=keep_reasoning)
         messages = with_attachments(messages, images, files)
-        self._need_credentials()
-        model = model_for_provider(self._model(model), provider, self.base_url)
+        candidates = self._routes.chat(self._model(model), provider)
         fields = {
-            "model": model,
+            "model": candidates[0].entry.provider_id,
             "messages": messages,
             "stream": True,
-            "stream_options": None if self._no_stream_options else {"include_usage": True},
+            "stream_options": {"include_usage": True},
             "max_tokens": max_tokens,
             "temperature": temperature,
             "top_p": top_p,
@@ -207,10 +207,15 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             "user": user,
         }
         body = normalised(fields, extra_body)
-        response = self._send(body, timeouts)
-        return CompletionStream(
-            response, ChunkDecoder(first=_route(response)), on_event=self._on_event, fields={"model": body.get("model")}
-        )
+
+        def attempt(candidate: Candidate, is_last: bool) -> tuple[Response, Any]:
+            named = {"model": candidate.entry.provider_id} if "model" not in (extra_body or {}) else {}
+            asked = {**body, **named}
+            return self._send(asked, timeouts, candidate, patient=is_last), asked.get("model")
+
+        (response, name), used, fell_over = try_each(candidates, attempt, billed=False, tell=lambda event: None)
+        first: list[AnyEvent] = [*fell_over, *_route(response, used)]
+        return CompletionStream(response, ChunkDecoder(first=first), on_event=self._on_event, fields={"model": name})
 
     def _model(self, model: str | None) -> str:
         """Return the model to ask: the one given, or the first one that the server offers."""
@@ -233,25 +238,20 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             self._default_model = models[0].id
         return self._default_model
 
-    def _need_credentials(self) -> None:
-        if is_router(self.base_url) and "Authorization" not in self._session.credentials.headers_for(self.chat_url):
-            raise CredentialsError(
-                "Hugging Face's router needs a token: make one at https://huggingface.co/settings/tokens (with the "
-                "permission to call Inference Providers) and set HF_TOKEN, or pass token="
-            )
-
-    def _send(self, body: dict[str, Any], timeouts: Timeouts | None) -> Response:
-        request = self._request(body, timeouts)
+    def _send(self, body: dict[str, Any], timeouts: Timeouts | None, to: Candidate, *, patient: bool) -> Response:
+        url = to.target.base
+        if url in self._strict_urls:
+            body = {key: value for key, value in body.items() if key != "stream_options"}
         try:
-            response = self._session.send(request)
+            response = self._session.send(self._request(body, timeouts, to, patient=patient))
         except BadRequestError as error:
             told = "stream_options" in f"{error.message} {error.body}"
             if not told or "stream_options" not in body:
                 raise
             # Servers that are strict about fields they do not know: then there are no token counts.
-            self._no_stream_options = True
+            self._strict_urls.add(url)
             body = {key: value for key, value in body.items() if key != "stream_options"}
-            response = self._session.send(self._request(body, timeouts))
+            response = self._session.send(self._request(body, timeouts, to, patient=patient))
         if response.content_type in ("text/html", "application/xhtml+xml"):
             page = response.read_start(4096)
             raise ProtocolError(
@@ -260,10 +260,10 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             )
         return response
 
-    def _request(self, body: dict[str, Any], timeouts: Timeouts | None) -> Request:
+    def _request(self, body: dict[str, Any], timeouts: Timeouts | None, to: Candidate, *, patient: bool) -> Request:
         # No compression: packed answers tend to wait in somebody's buffer.
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
-        if self._bill_to:
+        if self._bill_to and to.billed:
             headers["X-HF-Bill-To"] = self._bill_to
         model = body.get("model")
 
@@ -273,11 +273,11 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         try:
             return Request.with_json(
                 "POST",
-                self.chat_url,
+                to.target.base,
                 body,
                 headers=headers,
                 stream=True,
-                retryable=True,
+                retryable=patient,
                 timeouts=timeouts,
                 refine=refine,
             )
@@ -285,9 +285,9 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
 
 
-def _route(response: Response) -> list[AnyEvent]:
-    """Return who answers, if the headers say so."""
+def _route(response: Response, used: Candidate) -> list[AnyEvent]:
+    """Return who answers, if the headers say so, or if it was asked on its own site."""
     headers = response.headers
-    provider = headers.get("x-inference-provider")
+    provider = headers.get("x-inference-provider") or (None if used.billed else used.provider)
     route, model = headers.get("x-router-route", ""), headers.get("x-router-model", "")
     return [Route(route, model, provider)] if provider or route or model else []

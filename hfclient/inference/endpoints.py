@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from hfclient.credentials import origin_of
 from hfclient.errors import InvalidInputError, Unsupported
 
-__all__ = ["HUB_URL", "ROUTER_URL", "chat_url", "is_router", "model_for_provider", "models_url", "root_url"]
+__all__ = ["HUB_URL", "ROUTER_URL", "bare_url", "chat_url", "is_router", "model_for_provider", "models_url", "root_url"]
 
 ROUTER_URL = "https://router.huggingface.co/v1"
 """Hugging Face's router: it picks the provider."""
@@ -62,6 +62,15 @@ def root_url(base: str) -> str:
         InvalidInputError: *base* is not an absolute http(s) URL.
     """
     return _with_path(base, _root(base))
+
+
+def bare_url(base: str) -> str:
+    """Return the URL of a server without the ``/v1`` that belongs to its OpenAI-compatible routes.
+
+    >>> bare_url("http://localhost:8080/v1")
+    'http://localhost:8080'
+    """
+    return _with_path(base, _root(base).removesuffix("/v1"))
 
 
 def _path(base: str) -> str:

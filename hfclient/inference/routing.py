@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from hfclient.credentials import Credentials, Secret, origin_of
 from hfclient.errors import (
@@ -30,7 +30,7 @@ from hfclient.errors import (
 )
 from hfclient.events import FallOver
 from hfclient.inference.defaults import resolve
-from hfclient.inference.endpoints import ROUTER_URL, is_router, root_url
+from hfclient.inference.endpoints import ROUTER_URL, bare_url, chat_url, is_router, model_for_provider, root_url
 from hfclient.inference.hub import Hub
 from hfclient.inference.mapping import ProviderEntry
 from hfclient.inference.providers.parameters import ignored_by, providers_for, refuse_ignored
@@ -141,7 +141,7 @@ class Routes:
         if provider in self._keys and place is not None and place.direct:
             return Target(place.direct, routed=False, queue=place.queue or place.direct)
         if provider == "hf-inference" and self.router_url is None:
-            return Target(self._base_url)  # a deployment that speaks its language
+            return Target(bare_url(self._base_url))  # a deployment that speaks its language
         if place is None:
             raise Unsupported(f"no provider {provider!r} is known; known ones: {', '.join(PLACES)}")
         if not place.routed:
@@ -198,6 +198,49 @@ class Routes:
             raise InvalidInputError("name a model with model=")
         entries = self._named_entries(model, names, task, able) if names else self._mapped_entries(model, task, able)
         return self._open(entries, task, wanted, named=bool(names))
+
+    def chat(self, model: str, provider: ProviderLike = None) -> list[Candidate]:
+        """Return who may be asked for a chat completion, in order; each target is the whole URL.
+
+        The router chooses by itself, so without a provider there is one candidate. A provider that the caller has a key
+        of is asked on its own site, all others through the router, by a suffix.
+
+        Raises:
+            InvalidInputError: A name cannot be a provider's, or *model* has another one already.
+            ModelNotFound: The provider that was named does not serve the model.
+            Unsupported: The server is not the router, or the provider has no chat models.
+            CredentialsError: The router needs a token and there is none.
+        """
+        names: list[str | None] = [provider] if isinstance(provider, (str, type(None))) else list(provider)
+        plain, suffix = model, ""
+        if not self.own_server and names == [None]:
+            left, colon, last = model.rpartition(":")
+            if colon and "/" in left and last in self._keys:
+                plain, suffix = left, last
+        found: list[Candidate] = []
+        for name in names or [None]:
+            own = name or suffix
+            if own in self._keys:
+                found.append(self._direct_chat(plain, own))
+            else:
+                self._need_token()
+                asked = model_for_provider(model, name, self._base_url)
+                found.append(Candidate(ProviderEntry(name or "auto", asked, model=model), Target(chat_url(self._base_url))))
+        return found
+
+    def _direct_chat(self, model: str, name: str) -> Candidate:
+        able = [known for known, place in PLACES.items() if place.chat]
+        (candidate,) = self.candidates("conversational", model, name, able=able)
+        route = PLACES[name].chat or ""
+        return evolve(candidate, target=Target(candidate.target.url(route)))
+
+    def _need_token(self) -> None:
+        url = chat_url(self._base_url)
+        if is_router(self._base_url) and "Authorization" not in self._credentials.headers_for(url):
+            raise CredentialsError(
+                "Hugging Face's router needs a token: make one at https://huggingface.co/settings/tokens (with the "
+                "permission to call Inference Providers) and set HF_TOKEN, or pass token="
+            )
 
     def forget(self, model: str) -> None:
         """The mapping of *model* turned out to be wrong: ask again next time."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from attrs import evolve
 
 from hfclient.errors import InvalidInputError, Unsupported
 from hfclient.events import AnyEvent
 from hfclient.inference.audio import Audio, audio_from, audio_output
-from hfclient.inference.endpoints import root_url
+from hfclient.inference.endpoints import bare_url
 from hfclient.inference.hub import Hub
 from hfclient.inference.jobs import Line
 from hfclient.inference.mapping import ProviderEntry
@@ -46,7 +45,7 @@ class Wing:
         if own and provider in (HF, [HF]):
             # Its paths do not hang from /v1, which is there for chat.
             named = model or ""
-            return [Candidate(ProviderEntry(HF, named, model=named), Target(_bare(self.base_url)))]
+            return [Candidate(ProviderEntry(HF, named, model=named), Target(bare_url(self.base_url)))]
         if model is None and not own:
             model = self._hub.recommended(task)
             if model is None:
@@ -56,7 +55,7 @@ class Wing:
     def _tei(self, model: str) -> Candidate:
         if not self._routes.own_server:
             raise Unsupported("provider='tei' is for a server of your own: Client(inference_url=...)")
-        return Candidate(ProviderEntry(TEI, model, model=model), Target(_bare(self.base_url)))
+        return Candidate(ProviderEntry(TEI, model, model=model), Target(bare_url(self.base_url)))
 
     def _each(
         self, line: Line, candidates: Sequence[Candidate], attempt: Callable[[Candidate, bool], _T], *, billed: bool
@@ -82,9 +81,3 @@ class Wing:
             output = evolve(output, mime=output.mime or claimed)
         model = candidate.entry.model or candidate.entry.provider_id
         return audio_from(content, output, model=model, provider=candidate.provider, **facts)
-
-
-def _bare(base: str) -> str:
-    """Return the URL of a server without the ``/v1`` of its chat."""
-    parts = urlsplit(root_url(base))
-    return urlunsplit((parts.scheme, parts.netloc, parts.path.removesuffix("/v1"), parts.query, ""))

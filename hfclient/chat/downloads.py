@@ -45,7 +45,7 @@ def fetch_file(
     Reference: GET {base}/conversation/{id}/output/{sha}
     """
     endpoints: Endpoints = service.endpoints
-    response = service.session.send(
+    response = service.identity.send(
         Request(
             method="GET",
             url=endpoints.file_url(conversation_id, _sha(file)),

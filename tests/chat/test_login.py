@@ -29,7 +29,7 @@ from hfclient.errors import (
 from hfclient.transport.plain import PlainTransport
 from tests.chat.login_server import ANN, CONVERSATION, GENERIC, Elsewhere, LoginServer
 from tests.conftest import make_transport
-from tests.server import RST, Server, json_answer, plain
+from tests.server import RST, Server, chunked, json_answer, plain
 
 GOOD = {"hf-chat": "s1", "token": "t1"}
 BAD = {"hf-chat": "s1", "token": "expired-secret"}
@@ -233,6 +233,24 @@ def test_when_it_cannot_be_asked(chat: LoginServer, make: Any, broken: bytes) ->
     assert _saved(chat) == {"hf-chat": "s1-next", "token": "t1"}
 
 
+@pytest.mark.parametrize("name", ["plain", "impersonate"])
+def test_rotation_while_an_answer_streams(chat: LoginServer, make: Any, name: str) -> None:
+    """The answer whose head rotated the cookie is read on, whole, after the question whose the cookie is."""
+    _save(chat)
+    chat.sessions["s1-next", "t1"] = ANN
+    answer = chunked(
+        b'{"type":"status","status":"started"}\n{"type":"stream","token":"Hel"}\n',
+        lambda request: (chat.server.wait_for(2), b"")[1],
+        b'{"type":"stream","token":"lo"}\n{"type":"finalAnswer","text":"Hello","interrupted":false}\n',
+        headers=["Content-Type: application/jsonl", "Set-Cookie: hf-chat=s1-next; Path=/"],
+    )
+    chat.server.on(f"/chat/conversation/{CONVERSATION}", answer)
+    client = make(transport=make_transport(name))
+    conversation = client.conversation(CONVERSATION)
+    assert conversation.ask("Hi").text == "Hello"
+    assert _saved(chat) == {"hf-chat": "s1-next", "token": "t1"}
+
+
 def test_given_cookies_are_not_saved(chat: LoginServer, make: Any) -> None:
     """A client that brought its cookies keeps what is rotated for itself."""
     _save(chat)
@@ -354,8 +372,12 @@ def test_expired_on_a_read(chat: LoginServer, make: Any) -> None:
         make(BAD).conversations.get(CONVERSATION)
     with pytest.raises(SessionExpired):
         make(BAD).conversations.get("0" * 24)
+    with pytest.raises(SessionExpired):
+        make(BAD).conversation(CONVERSATION).download("f" * 64)
     with pytest.raises(NotFoundError):
         make(GOOD).conversations.get("0" * 24)
+    with pytest.raises(NotFoundError):
+        make(GOOD).conversation(CONVERSATION).download("f" * 64)
     with pytest.raises(PermissionDeniedError):
         make("").conversations.get(CONVERSATION)
     chat.enabled = False
@@ -567,6 +589,34 @@ def test_bot_check(chat: LoginServer, make: Any, answer: bytes, cookies: Any) ->
         with pytest.raises(CloudflareChallenge, match=r'impersonate="chrome".*hfclient\[impersonate\]') as caught:
             call()
         assert not isinstance(caught.value, AuthenticationError)
+
+
+# Secrets
+
+
+@pytest.mark.parametrize("name", ["plain", "impersonate"])
+def test_secrets_do_not_show(chat: LoginServer, make: Any, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing that is logged, at any level, shown or raised holds a secret."""
+    chat.sessions["chat-secret", "hub-secret"] = ANN
+    chat.rotate_to = ["rotated-secret"]
+    failures: list[HFClientError] = []
+    with caplog.at_level(logging.DEBUG):
+        given = {"hf-chat": "chat-secret", "token": "hub-secret"}
+        client = make(given, token="hf_token-secret", transport=make_transport(name))
+        conversation = client.conversation().create()
+        client.login.save()
+        chat.sessions.clear()
+        for call in (lambda: conversation.rename("x"), lambda: list(client.conversations), client.login.save):
+            with pytest.raises(SessionExpired) as caught:
+                call()
+            failures.append(caught.value)
+    shown = [client, client._session, client._session.credentials, client.login, client._chat.identity, conversation]
+    texts = [repr(shown), str(conversation.to_dict()), caplog.text]
+    for error in failures:
+        texts += [f"{error!r} {error} {error.to_dict()} {vars(error)}", str(pickle.dumps(error))]
+        texts += traceback.format_exception(error)
+    assert caplog.records
+    assert [text for text in texts if "-secret" in text] == []
 
 
 # Constructing

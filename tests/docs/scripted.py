@@ -19,6 +19,17 @@ ANSWERS = {
     "And of Italy?": "Rome.",
     "What is 6 times 7?": "<think>6 times 7 is 42.</think>42.",
     "Count to ten.": "one two three four five six seven eight nine ten",
+    "The largest city of France?": '{"name": "Paris", "inhabitants": 2100000}',
+    "The three largest cities of France?": '{"value": ["Paris", "Marseille", "Lyon"]}',
+    "And of nowhere?": "I know of no such place.",
+}
+# What the model calls when it has tools, and what it says once it has the results.
+CALLS = {
+    "Is it warm in Paris and in Rome?": [
+        ("get_weather", {"city": "Paris"}),
+        ("get_weather", {"city": "Rome", "unit": "fahrenheit"}),
+    ],
+    "Tidy up.": [("delete_file", {"path": "/etc/passwd"})],
 }
 
 # A grey PNG of 16 by 8 pixels.
@@ -44,9 +55,17 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/images/generations"):
             self._answer("application/json", json.dumps({"data": [{"b64_json": PICTURE}]}).encode())
             return
-        prompt = asked["messages"][-1]["content"]
+        users = [said["content"] for said in asked["messages"] if said["role"] == "user"]
+        # Not what the client says about an answer that was no object: the same is said again.
+        prompt = next((text for text in reversed(users) if "That does not fit" not in text), "")
+        results = [said["content"] for said in asked["messages"] if said["role"] == "tool"]
+        if asked.get("tools") and prompt in CALLS and not results:
+            self._call(CALLS[prompt])
+            return
         fails = prompt == "fail in the middle"
         text = "The first half" if fails else ANSWERS.get(prompt, f"You said: {prompt}")
+        if results:
+            text = f"The tools say: {'; '.join(results)}"
         if not asked.get("stream"):
             message = {"role": "assistant", "content": text}
             body = {"model": MODEL, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
@@ -64,6 +83,18 @@ class _Handler(BaseHTTPRequestHandler):
             usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(words)}
             usage["total_tokens"] = sum(usage.values())
             chunks.append({"choices": [], "usage": usage})
+        lines = [f"data: {json.dumps({'model': MODEL, **chunk})}\n\n" for chunk in chunks]
+        self._answer("text/event-stream", "".join([*lines, "data: [DONE]\n\n"]).encode())
+
+    def _call(self, calls: list[tuple[str, dict[str, Any]]]) -> None:
+        entries = [
+            {"index": i, "id": f"call{i:05}", "function": {"name": name, "arguments": json.dumps(arguments)}}
+            for i, (name, arguments) in enumerate(calls)
+        ]
+        chunks: list[dict[str, Any]] = [
+            {"choices": [{"index": 0, "delta": {"tool_calls": entries}, "finish_reason": None}]},
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
+        ]
         lines = [f"data: {json.dumps({'model': MODEL, **chunk})}\n\n" for chunk in chunks]
         self._answer("text/event-stream", "".join([*lines, "data: [DONE]\n\n"]).encode())
 

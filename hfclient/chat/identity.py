@@ -94,7 +94,11 @@ class Identity:
             else:
                 break
         if credentials.rotated:
-            self._settle()
+            try:
+                self._settle()
+            except BaseException:  # Ctrl-C
+                response.close()
+                raise
         return response
 
     # Who we are
@@ -163,7 +167,9 @@ class Identity:
         missing = ""
         if is_hugging_face(self._endpoints.base):
             names = [name for name in (SESSION_COOKIE, "token") if name not in credentials.cookies()]
-            missing = f" (HuggingChat wants two cookies; {' and '.join(map(repr, names))} is missing)" if names else ""
+            if names:
+                verb = "is" if len(names) == 1 else "are"
+                missing = f" (HuggingChat wants two cookies; {' and '.join(map(repr, names))} {verb} missing)"
         again = f'run "{self.login_command}"' if credentials.is_saved else (
             f'take its cookies from the browser again, once that is logged in, or run "{self.login_command}"'
         )
@@ -182,8 +188,8 @@ class Identity:
             return False
         if isinstance(error, AuthenticationError):
             return error.status < 500
-        # To a stranger, a conversation of ours is somebody else's, or not there.
-        if type(error) not in (PermissionDeniedError, NotFoundError) or is_missing_route(error):
+        # To a stranger who reads, a conversation of ours is somebody else's, or not there; to write is a 401 or a 302.
+        if request.method != "GET" or type(error) not in (PermissionDeniedError, NotFoundError) or is_missing_route(error):
             return False
         if request.url in (self._endpoints.user().url, self._endpoints.features().url):
             return False

@@ -22,6 +22,12 @@ ANSWERS = {
     "The largest city of France?": '{"name": "Paris", "inhabitants": 2100000}',
     "The three largest cities of France?": '{"value": ["Paris", "Marseille", "Lyon"]}',
     "And of nowhere?": "I know of no such place.",
+    "What is in the picture?": "A field of grey.",
+}
+# How the model goes on with a text.
+COMPLETIONS = {
+    "One, two, three,": [" four", ","],
+    "<|im_start|>user\nWhat is the capital of France?\n<|im_end|>\n<|im_start|>assistant\nIt is": [" Paris", "."],
 }
 # What the model calls when it has tools, and what it says once it has the results.
 CALLS = {
@@ -33,9 +39,12 @@ CALLS = {
 }
 
 # A grey PNG of 16 by 8 pixels.
-PICTURE = (
-    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAICAIAAAB/FOjAAAAAEUlEQVR4nGNoIBEwjGqghQYACiXAAXAO4KUAAAAASUVORK5CYII="
-)
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAICAIAAAB/FOjAAAAAEUlEQVR4nGNoIBEwjGqghQYACiXAAXAO4KUAAAAASUVORK5CYII="
+
+
+def _text(content: Any) -> str:
+    """The words of a message, which may have pictures behind them."""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -55,7 +64,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/images/generations"):
             self._answer("application/json", json.dumps({"data": [{"b64_json": PICTURE}]}).encode())
             return
-        users = [said["content"] for said in asked["messages"] if said["role"] == "user"]
+        if self.path.endswith("/v1/completions"):
+            self._complete(asked["prompt"], asked.get("logprobs"))
+            return
+        users = [_text(said["content"]) for said in asked["messages"] if said["role"] == "user"]
         # Not what the client says about an answer that was no object: the same is said again.
         prompt = next((text for text in reversed(users) if "That does not fit" not in text), "")
         results = [said["content"] for said in asked["messages"] if said["role"] == "tool"]
@@ -83,6 +95,19 @@ class _Handler(BaseHTTPRequestHandler):
             usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(words)}
             usage["total_tokens"] = sum(usage.values())
             chunks.append({"choices": [], "usage": usage})
+        lines = [f"data: {json.dumps({'model': MODEL, **chunk})}\n\n" for chunk in chunks]
+        self._answer("text/event-stream", "".join([*lines, "data: [DONE]\n\n"]).encode())
+
+    def _complete(self, prompt: str, probabilities: int | None) -> None:
+        texts = COMPLETIONS.get(prompt, [" and so on."])
+        chunks: list[dict[str, Any]] = [
+            {"choices": [{"index": 0, "text": text, "finish_reason": "stop" if text == texts[-1] else None}]}
+            for text in texts
+        ]
+        for chunk in chunks if probabilities else []:
+            chunk["choices"][0]["logprobs"] = {"token_logprobs": [-0.25]}
+        usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(texts)}
+        chunks.append({"choices": [], "usage": {**usage, "total_tokens": sum(usage.values())}})
         lines = [f"data: {json.dumps({'model': MODEL, **chunk})}\n\n" for chunk in chunks]
         self._answer("text/event-stream", "".join([*lines, "data: [DONE]\n\n"]).encode())
 

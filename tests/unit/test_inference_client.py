@@ -356,7 +356,7 @@ def test_models(server: Server, make: Make) -> None:
     """The list of models is read with what the server says about each."""
     server.on(MODELS, json_answer({"object": "list", "data": [{"id": "a", "owned_by": "me", "max_model_len": 8}]}))
     models = make().models()
-    assert models == [ServedModel("a", "me")]
+    assert models == [ServedModel("a", "me", context_length=8)]
     assert models[0].raw["max_model_len"] == 8
 
 

@@ -1,0 +1,488 @@
+"""The small tasks over real HTTP: embeddings, speech, pipelines; refusals, wrong turns and broken networks."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfclient import events
+from hfclient.credentials import Credentials, Secret
+from hfclient.errors import (
+    APIStatusError,
+    BadRequestError,
+    ConnectError,
+    CredentialsError,
+    GenerationError,
+    InvalidInputError,
+    ModelNotFound,
+    NotFoundError,
+    ProtocolError,
+    RequestTooLargeError,
+    TransportTimeout,
+    Unsupported,
+)
+from hfclient.inference import InferenceClient
+from hfclient.inference.audio import Audio
+from hfclient.inference.tasks import BoxedObject, Classification, Transcript, TranscriptChunk
+from hfclient.transport import Retry, Session, Timeouts, Transport
+from tests.server import RST, Recorded, Server, json_answer, plain
+
+WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(28)
+MP3 = b"ID3\x04" + bytes(30)
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(30)
+MODEL = "o/model"
+HF = f"/hf-inference/models/{MODEL}"
+PIPELINE = f"{HF}/pipeline/feature-extraction"
+Make = Callable[..., InferenceClient]
+
+
+@pytest.fixture
+def make(server: Server, transport: Transport) -> Make:
+    """Makes clients over each transport in turn; the server plays router and Hub, or with ``own=True`` one of the caller's."""
+
+    def make(*, own: bool = False, token: str = "hf_secret", **options: Any) -> InferenceClient:
+        credentials = Credentials(token=Secret(token) if token else None, explicit=True, token_urls=[server.url])
+        timeouts = options.pop("timeouts", Timeouts(idle=5.0, total=10.0))
+        session = Session(transport, credentials, timeouts=timeouts, retry=Retry(attempts=2, backoff=0.01))
+        places = {} if own else {"router_url": server.url}
+        return InferenceClient(session, base_url=f"{server.url}/v1", hub_url=server.url, **places, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+def serve_mapping(server: Server, task: str, **providers: str) -> None:
+    mapping = {
+        name.replace("_", "-"): {"status": "live", "providerId": known, "task": task}
+        for name, known in providers.items()
+    }
+    server.on(f"/api/models/{MODEL}", json_answer({"id": MODEL, "inferenceProviderMapping": mapping}))
+
+
+def lengths(request: Recorded) -> bytes:
+    """Embeddings that tell which text they belong to."""
+    data = request.json()
+    return json_answer([[float(len(text)), 1.0] for text in data["inputs"]])
+
+
+def reversed_items(request: Recorded) -> bytes:
+    items = [{"index": i, "embedding": [len(text), 1]} for i, text in enumerate(request.json()["input"])]
+    return json_answer({"data": items[::-1]})
+
+
+# Embeddings
+
+
+def test_embeddings_at_hf_inference(server: Server, make: Make) -> None:
+    """Texts go in batches; the vectors come in the order of the texts; settings stand at the root."""
+    server.on(PIPELINE, [lengths])
+    client = make(bill_to="acme")
+    found = client.embed(["a", "bb", "ccc"], model=MODEL, provider="hf-inference", batch_size=2, prompt_name="query")
+    assert found == [[1.0, 1.0], [2.0, 1.0], [3.0, 1.0]]
+    assert [request.json() for request in server.requests] == [
+        {"inputs": ["a", "bb"], "prompt_name": "query"},
+        {"inputs": ["ccc"], "prompt_name": "query"},
+    ]
+    assert server.last.headers["authorization"] == "Bearer hf_secret"
+    assert server.last.headers["x-hf-bill-to"] == "acme"
+
+
+def test_nothing_to_embed(server: Server, make: Make) -> None:
+    """Without texts nothing is sent, not even to the Hub."""
+    assert make().embed([], model=MODEL) == []
+    assert server.requests == []
+
+
+def test_embeddings_by_the_mapping(server: Server, make: Make) -> None:
+    """The Hub says who embeds; the provider is told its own id; its answer is put in order and made long 1."""
+    serve_mapping(server, "feature-extraction", deepinfra="bge-at-deepinfra")
+    server.on("/deepinfra/v1/openai/embeddings", [reversed_items])
+    assert make().embed(["aaaa", "bb"], model=MODEL, normalize=True)[0] == pytest.approx([0.9701, 0.2425], abs=1e-4)
+    assert server.last.json() == {"model": "bge-at-deepinfra", "input": ["aaaa", "bb"], "encoding_format": "float"}
+
+
+def test_embeddings_fall_over(server: Server, make: Make) -> None:
+    """When one provider fails the next one is asked, which is told; all later batches stay with it."""
+    serve_mapping(server, "feature-extraction", together="t", hf_inference=MODEL)
+    server.on("/together/v1/embeddings", plain("busy", 503))
+    server.on(PIPELINE, [lengths])
+    told: list[Any] = []
+    assert make(on_event=told.append).embed(["a", "bb"], model=MODEL, batch_size=1) == [[1.0, 1.0], [2.0, 1.0]]
+    assert [(event.provider, event.to) for event in told if isinstance(event, events.FallOver)] == [
+        ("together", "hf-inference")
+    ]
+    assert [request.path for request in server.requests].count("/together/v1/embeddings") == 1
+
+
+def test_embeddings_of_a_server_of_ones_own(server: Server, make: Make) -> None:
+    """An OpenAI-compatible server is asked at /v1/embeddings, without a model if none was named."""
+    server.on("/v1/embeddings", [reversed_items])
+    assert make(own=True).embed("abc") == [[3.0, 1.0]]
+    assert server.last.json() == {"input": ["abc"], "encoding_format": "float"}
+
+
+def test_embeddings_of_tei(server: Server, make: Make) -> None:
+    """Where there is no /v1/embeddings, /embed is tried, and from then on asked at once; a name leads there directly."""
+    server.on("/v1/embeddings", plain("", 404))
+    server.on("/embed", [lengths])
+    client = make(own=True)
+    assert client.embed(["a", "bb"], batch_size=1) == [[1.0, 1.0], [2.0, 1.0]]
+    assert client.embed(["a"], provider="tei", truncate=True) == [[1.0, 1.0]]
+    assert [request.path for request in server.requests] == ["/v1/embeddings", "/embed", "/embed", "/embed"]
+    assert server.last.json() == {"inputs": ["a"], "truncate": True}
+
+
+def test_no_embeddings_at_all(server: Server, make: Make) -> None:
+    """If no route is known, the error is about the usual one."""
+    server.on("*", plain("not here", 404))
+    with pytest.raises(NotFoundError) as caught:
+        make(own=True).embed(["a"])
+    assert str(caught.value.url).endswith("/v1/embeddings")
+
+
+def test_batches_that_are_too_large(server: Server, make: Make) -> None:
+    """A batch that the server refuses is cut in halves, without losing the order; a single text is not."""
+
+    def picky(request: Recorded) -> bytes:
+        return plain('{"error":"batch"}', 413) if len(request.json()["inputs"]) > 2 else lengths(request)
+
+    server.on(PIPELINE, [picky])
+    texts = ["x" * n for n in range(1, 8)]
+    found = make().embed(texts, model=MODEL, provider="hf-inference")
+    assert [vector[0] for vector in found] == [1, 2, 3, 4, 5, 6, 7]
+    server.on(PIPELINE, plain("", 413))
+    with pytest.raises(RequestTooLargeError):
+        make().embed(texts, model=MODEL, provider="hf-inference")
+
+
+def test_a_connection_that_breaks(server: Server, make: Make) -> None:
+    """An embedding may be asked for again: a reset connection costs nothing."""
+    server.on(PIPELINE, [RST], [lengths])
+    assert make().embed(["a"], model=MODEL, provider="hf-inference") == [[1.0, 1.0]]
+    assert len(server.requests) == 2
+
+
+def test_a_model_that_is_being_loaded(server: Server, make: Make) -> None:
+    """503 with an estimated time is waited for, but not beyond the deadline."""
+    loading = json_answer({"error": "Model o/model is currently loading", "estimated_time": 0.02}, 503)
+    server.on(PIPELINE, loading, loading, loading, loading, [lengths])
+    assert make().embed(["a"], model=MODEL, provider="hf-inference") == [[1.0, 1.0]]
+    server.on(PIPELINE, json_answer({"error": "loading", "estimated_time": 60}, 503))
+    with pytest.raises(APIStatusError, match="loading"):
+        make().embed(["a"], model=MODEL, provider="hf-inference", timeouts=Timeouts(total=1.0))
+
+
+def test_too_few_vectors(server: Server, make: Make) -> None:
+    """A server that drops a text is found out."""
+    server.on(PIPELINE, json_answer([[1.0]]))
+    with pytest.raises(ProtocolError, match="2 texts"):
+        make().embed(["a", "b"], model=MODEL, provider="hf-inference")
+
+
+def test_one_deadline_for_all_batches(server: Server, make: Make) -> None:
+    """The total deadline is for the whole call, not for each batch."""
+    server.on(PIPELINE, [0.2, lengths])
+    with pytest.raises(TransportTimeout) as caught:
+        make().embed(["a"] * 20, model=MODEL, provider="hf-inference", batch_size=1, timeouts=Timeouts(total=0.5))
+    assert caught.value.deadline == "total"
+    assert len(server.requests) < 6
+
+
+def test_the_model_that_the_hub_shows(server: Server, make: Make) -> None:
+    """Without a name the task's page says which model to take; if it says none, that is said."""
+    server.on("/api/tasks", json_answer({"feature-extraction": {"widgetModels": [MODEL]}}))
+    server.on(PIPELINE, [lengths])
+    client = make()
+    assert client.embed("a", provider="hf-inference") == [[1.0, 1.0]]
+    with pytest.raises(InvalidInputError, match="name a model"):
+        client.task("summarization", "long")
+
+
+def test_rankings(server: Server, make: Make) -> None:
+    """Both kinds of servers rank; the router does not."""
+    server.on("/v1/rerank", plain("", 404))
+    server.on("/rerank", json_answer([{"index": 0, "score": 0.1}, {"index": 1, "score": 0.9}]))
+    client = make(own=True)
+    assert [found.index for found in client.rerank("q", ["a", "b"])] == [1, 0]
+    assert server.last.json() == {"query": "q", "texts": ["a", "b"]}
+    server.on("/v1/rerank", json_answer({"results": [{"index": 0, "relevance_score": 5}]}))
+    assert client.rerank("q", ["a"], model="m")[0].score == 5
+    assert server.last.json() == {"model": "m", "query": "q", "documents": ["a"]}
+    assert client.rerank("q", []) == []
+    with pytest.raises(Unsupported, match="router"):
+        make().rerank("q", ["a"])
+
+
+# Speech
+
+
+def parts_of(request: Recorded) -> list[tuple[str, str]]:
+    """The parts of a form: the line that names each, and its content."""
+    boundary = request.headers["content-type"].partition("boundary=")[2].strip('"')
+    found = []
+    for part in request.body.decode("latin-1").split(f"--{boundary}")[1:-1]:
+        head, _, content = part.partition("\r\n\r\n")
+        found.append((head.strip().split("\r\n")[0].partition("form-data; ")[2], content[:-2]))
+    return found
+
+
+def test_transcription_at_hf_inference(server: Server, make: Make) -> None:
+    """Bare bytes with their type; with settings base64; the request's id comes with the text."""
+    server.on(HF, json_answer({"text": "hi"}, 200, "x-request-id: r1"))
+    client = make()
+    assert client.transcribe(WAV, model=MODEL, provider="hf-inference") == Transcript(
+        "hi", provider="hf-inference", request_id="r1"
+    )
+    assert (server.last.body, server.last.headers["content-type"]) == (WAV, "audio/wav")
+    client.transcribe(io.BytesIO(WAV), model=MODEL, provider="hf-inference", timestamps=True, language="en")
+    assert server.last.json() == {
+        "inputs": base64.b64encode(WAV).decode(),
+        "parameters": {"return_timestamps": True, "generation_parameters": {"language": "en"}},
+    }
+
+
+def test_transcription_as_a_form(server: Server, make: Make, tmp_path: Path) -> None:
+    """OpenAI-compatible servers get a form with the model first and a file whose name tells the format."""
+    server.on(
+        "/v1/audio/transcriptions", json_answer({"text": "hi", "segments": [{"text": "hi", "start": 0, "end": 1}]})
+    )
+    path = tmp_path / "no-ending"
+    path.write_bytes(MP3)
+    found = make(own=True).transcribe(path, model="whisper", timestamps=True, extra_body={"vad": True, "user": None})
+    assert found.chunks == (TranscriptChunk("hi", 0.0, 1.0),)
+    assert parts_of(server.last) == [
+        ('name="model"', "whisper"),
+        ('name="response_format"', "verbose_json"),
+        ('name="timestamp_granularities[]"', "segment"),
+        ('name="vad"', "true"),
+        ('name="file"; filename="audio.mp3"', MP3.decode("latin-1")),
+    ]
+
+
+def test_transcription_at_fal(server: Server, make: Make) -> None:
+    """A data URL whose type fal-ai's whitelist knows; other types and settings are refused, nothing sent."""
+    serve_mapping(server, "automatic-speech-recognition", fal_ai="fal-ai/whisper")
+    server.on("/fal-ai/fal-ai/whisper", json_answer({"text": "hi", "chunks": [{"text": "hi", "timestamp": [0, 1]}]}))
+    client = make()
+    assert client.transcribe(WAV, model=MODEL).text == "hi"
+    assert server.last.json() == {"audio_url": "data:audio/x-wav;base64," + base64.b64encode(WAV).decode()}
+    count = len(server.requests)
+    with pytest.raises(InvalidInputError, match="audio/flac"):
+        client.transcribe(b"fLaC....", model=MODEL)
+    with pytest.raises(Unsupported, match="language"):
+        client.transcribe(WAV, model=MODEL, language="en")
+    assert len(server.requests) == count
+
+
+def test_transcription_at_replicate(server: Server, make: Make) -> None:
+    """A prediction that takes longer is looked at again, at the path of its link below the router."""
+    serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
+    link = {"get": "https://api.replicate.com/v1/predictions/p1"}
+    server.on(
+        "/replicate/v1/models/openai/whisper/predictions",
+        json_answer({"id": "p1", "status": "processing", "urls": link}, 201),
+    )
+    done = {"id": "p1", "status": "succeeded", "output": {"transcription": "hi"}}
+    server.on("/replicate/v1/predictions/p1", json_answer(done))
+    assert make().transcribe(WAV, model=MODEL).text == "hi"
+    assert server.requests[1].headers["prefer"] == "wait"
+    assert server.last.headers["authorization"] == "Bearer hf_secret"
+    server.on("/replicate/v1/predictions/p1", json_answer({"id": "p1", "status": "failed", "error": "no speech"}))
+    with pytest.raises(GenerationError, match="no speech"):
+        make().transcribe(WAV, model=MODEL)
+
+
+def test_a_sound_by_its_url(server: Server, other_server: Server, make: Make) -> None:
+    """A URL is fetched here, without credentials."""
+    other_server.on("/a.wav", plain(WAV))
+    server.on("/v1/audio/transcriptions", json_answer({"text": "hi"}))
+    assert make(own=True).transcribe(f"{other_server.url}/a.wav").text == "hi"
+    assert "authorization" not in other_server.last.headers
+
+
+@pytest.mark.parametrize(
+    "audio", [b"", PNG, b"<html>", "no-such-file.wav", "data:nonsense", 5, io.StringIO("x")], ids=range(7)
+)
+def test_what_is_no_sound(audio: Any, server: Server, make: Make) -> None:
+    """What cannot be heard is refused before anything is sent."""
+    with pytest.raises(InvalidInputError):
+        make().transcribe(audio, model=MODEL)
+    assert server.requests == []
+
+
+def test_speech_at_hf_inference(server: Server, make: Make, tmp_path: Path) -> None:
+    """The answer's bytes are the sound; it saves itself with the right ending."""
+    server.on(HF, plain(b"fLaC....", 200, "Content-Type: audio/flac", "x-request-id: r1"))
+    audio = make().speak("Good morning.", model=MODEL, provider="hf-inference")
+    assert server.last.json() == {"inputs": "Good morning.", "parameters": {}}
+    assert isinstance(audio, Audio)
+    assert (audio.content, audio.mime, audio.prompt, audio.model) == (b"fLaC....", "audio/flac", "Good morning.", MODEL)
+    assert (audio.provider, audio.request_id) == ("hf-inference", "r1")
+    assert audio.save(tmp_path / "morning").read_bytes() == b"fLaC...."
+    assert (tmp_path / "morning.flac").exists()
+    assert "<audio controls" in audio._repr_mimebundle_()["text/html"]
+    json.dumps(audio.to_dict())
+
+
+def test_speech_elsewhere(server: Server, other_server: Server, make: Make) -> None:
+    """OpenAI's route, and links to a file on a foreign host, which is fetched without credentials."""
+    serve_mapping(server, "text-to-speech", together="hexgrad/Kokoro-82M")
+    server.on("/together/v1/audio/speech", plain(MP3, 200, "Content-Type: audio/mpeg"))
+    assert make().speak("hi", model=MODEL, format="mp3").mime == "audio/mpeg"
+    sent = {"model": "hexgrad/Kokoro-82M", "input": "hi", "voice": "af_alloy", "response_format": "mp3"}
+    assert server.last.json() == sent
+    other_server.on("/x.wav", plain(WAV))
+    serve_mapping(server, "text-to-speech", fal_ai="fal-ai/kokoro")
+    server.on("/fal-ai/fal-ai/kokoro", json_answer({"audio": {"url": f"{other_server.url}/x.wav"}}))
+    assert make().speak("hi", model=MODEL, extra_body={"voice": "x"}).content == WAV
+    assert server.last.json() == {"text": "hi", "voice": "x"}
+    assert "authorization" not in other_server.last.headers
+
+
+def test_speech_is_not_asked_for_twice(server: Server, make: Make) -> None:
+    """Where it may be billed, a broken connection is not followed by another try."""
+    serve_mapping(server, "text-to-speech", fal_ai="fal-ai/kokoro", deepinfra="k")
+    server.on("/fal-ai/fal-ai/kokoro", [RST])
+    with pytest.raises(ConnectError):
+        make().speak("hi", model=MODEL)
+    assert [request.path for request in server.requests] == [f"/api/models/{MODEL}", "/fal-ai/fal-ai/kokoro"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [plain("<html>", 200, "Content-Type: text/html"), json_answer([]), plain(b"", 200, "Content-Type: audio/wav")],
+)
+def test_speech_that_is_none(answer: bytes, server: Server, make: Make) -> None:
+    """A page, an empty list or nothing is no sound."""
+    server.on(HF, answer)
+    with pytest.raises((ProtocolError, GenerationError)):
+        make().speak("hi", model=MODEL, provider="hf-inference")
+    with pytest.raises(InvalidInputError, match="empty"):
+        make().speak("  ", model=MODEL)
+
+
+# Pipelines
+
+
+def test_classify_by_what_it_is(server: Server, make: Make, tmp_path: Path) -> None:
+    """A string is a text, bytes and files are a picture or a sound by their first bytes, labels make it zero-shot."""
+    server.on(HF, json_answer([[{"label": "A", "score": 0.9}]]))
+    client = make()
+    path = tmp_path / "cat.png"
+    path.write_bytes(PNG)
+    expected = [Classification("A", 0.9)]
+    assert client.classify("I like it.", model=MODEL, top_k=1) == expected
+    assert server.last.json() == {"inputs": "I like it.", "parameters": {"top_k": 1}}
+    assert client.classify("I like it.", ["good", "bad"], model=MODEL, multi_label=True) == expected
+    assert server.last.json()["parameters"] == {"candidate_labels": ["good", "bad"], "multi_label": True}
+    assert client.classify(path, model=MODEL) == expected
+    assert (server.last.body, server.last.headers["content-type"]) == (PNG, "image/png")
+    assert client.classify(PNG, ["cat", "dog"], model=MODEL) == expected
+    assert server.last.json()["parameters"] == {"candidate_labels": ["cat", "dog"]}
+    assert client.classify(io.BytesIO(WAV), model=MODEL) == expected
+    assert (server.last.body, server.last.headers["content-type"]) == (WAV, "audio/wav")
+    with pytest.raises(InvalidInputError, match="neither"):
+        client.classify(b"%PDF-1.7", model=MODEL)
+    with pytest.raises(Unsupported, match="sounds"):
+        client.classify(WAV, ["a"], model=MODEL)
+
+
+def test_caption(server: Server, other_server: Server, make: Make) -> None:
+    """A picture by its URL is fetched here, without credentials; its words come back."""
+    other_server.on("/cat.png", plain(PNG))
+    server.on(HF, json_answer([{"generated_text": "a cat"}]))
+    assert make(token="").caption(f"{other_server.url}/cat.png", model=MODEL) == "a cat"
+    assert server.last.body == PNG
+    assert "authorization" not in server.last.headers
+
+
+def test_tasks_by_name(server: Server, make: Make) -> None:
+    """Any task by its name, with typed results, at the path that it has."""
+    client = make(bill_to="acme")
+    server.on(f"{HF}/pipeline/sentence-similarity", json_answer([0.9, 0.1]))
+    inputs = {"source_sentence": "a", "sentences": ["b", "c"]}
+    assert client.task("sentence-similarity", inputs, model=MODEL) == [0.9, 0.1]
+    assert server.last.headers["x-hf-bill-to"] == "acme"
+    box = {"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}
+    server.on(HF, json_answer([{"label": "cat", "score": 0.9, "box": box}]))
+    (found,) = client.task("object-detection", PNG, model=MODEL, threshold=0.5)
+    assert isinstance(found, BoxedObject)
+    assert found.box.ymax == 4
+    server.on(HF, json_answer([{"answer": "7", "score": 0.9}]))
+    question = {"question": "Total?", "image": PNG}
+    assert client.task("visual-question-answering", question, model=MODEL)[0].answer == "7"
+    assert server.last.json()["inputs"] == {"question": "Total?", "image": base64.b64encode(PNG).decode()}
+    server.on(
+        HF, json_answer([{"label": "left", "content-type": "audio/flac", "blob": base64.b64encode(b"fLaC1").decode()}])
+    )
+    (track,) = client.task("audio-to-audio", WAV, model=MODEL)
+    assert (track.label, track.content, track.mime) == ("left", b"fLaC1", "audio/flac")
+    server.on(HF, json_answer({"text": "hi"}))
+    assert client.task("automatic-speech-recognition", WAV, model=MODEL).provider == "hf-inference"
+
+
+def test_pipelines_of_ones_own(server: Server, make: Make) -> None:
+    """A deployment has no path of a model; text-embeddings-inference has its own routes."""
+    server.on("/", json_answer([{"label": "A", "score": 0.9}]))
+    server.on("/predict", json_answer([{"label": "B", "score": 0.9}]))
+    client = make(own=True)
+    assert client.classify("hi")[0].label == "A"
+    assert client.classify("hi", provider="tei")[0].label == "B"
+    assert server.last.json() == {"inputs": "hi"}
+    with pytest.raises(Unsupported, match="text-embeddings-inference"):
+        client.task("summarization", "long", provider="tei")
+    with pytest.raises(Unsupported, match="server of your own"):
+        make().classify("hi", provider="tei", model=MODEL)
+    with pytest.raises(Unsupported, match="together"):
+        make().classify("hi", provider="together", model=MODEL)
+
+
+def test_models_that_are_not_served(server: Server, make: Make) -> None:
+    """What hf-inference does not know is `ModelNotFound`; a body that it refuses is told in its own words."""
+    server.on(HF, plain("Not Found", 404))
+    with pytest.raises(ModelNotFound, match="does not serve o/model") as caught:
+        make().classify("hi", model=MODEL)
+    assert caught.value.model == MODEL
+    server.on(HF, json_answer({"error": ["Error in `inputs`: field required"]}, 400))
+    with pytest.raises(BadRequestError, match="field required"):
+        make().classify("hi", model=MODEL)
+
+
+def test_a_renamed_model(server: Server, make: Make) -> None:
+    """A model that moved is followed to its new name, its request repeated there whole."""
+    server.on("/hf-inference/models/bert", plain("moved", 307, f"Location: {HF}"))
+    server.on(HF, json_answer([{"label": "A", "score": 1}]))
+    assert make().classify("hi", model="bert")[0].label == "A"
+    assert server.last.json()["inputs"] == "hi"
+
+
+def test_nothing_is_sent_without_a_token(server: Server, make: Make) -> None:
+    """Providers other than hf-inference need a token or a key, which is said before they are asked."""
+    serve_mapping(server, "text-to-speech", together="k")
+    with pytest.raises(CredentialsError, match="together"):
+        make(token="").speak("hi", model=MODEL)
+    assert [request.path for request in server.requests] == [f"/api/models/{MODEL}"]
+
+
+# Models
+
+
+def test_models(server: Server, make: Make) -> None:
+    """Without arguments the server's own list, with any the Hub's, lazily; one model with who serves it."""
+    server.on("/v1/models", json_answer({"data": [{"id": "a"}]}))
+    server.on("/api/models", json_answer([{"id": MODEL, "inferenceProviderMapping": []}]))
+    serve_mapping(server, "text-to-image", fal_ai="x")
+    client = make()
+    assert [model.id for model in client.models()] == ["a"]
+    found = client.models(task="text-to-image", limit=5)
+    assert len(server.requests) == 1
+    assert [model.id for model in found] == [MODEL]
+    assert client.model(MODEL).live_providers == ("fal-ai",)
+    assert client.default_models().is_fresh
+    with pytest.raises(InvalidInputError, match="sorts by"):
+        client.models(sort="beauty")

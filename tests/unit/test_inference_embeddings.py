@@ -1,0 +1,164 @@
+"""Embeddings as values: batches, bodies of three dialects, and vectors in every shape."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfclient.errors import GenerationError, InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
+from hfclient.inference.embeddings import (
+    MAX_CHARACTERS,
+    batches,
+    check_texts,
+    embedding_body,
+    normalised,
+    parse_vectors,
+    to_numpy,
+)
+from hfclient.inference.providers import Answer
+
+
+def answer(data: Any) -> Answer:
+    return Answer(msgspec.json.encode(data))
+
+
+@given(st.lists(st.text(max_size=5)), st.integers(1, 7))
+def test_batches_lose_nothing(texts: list[str], most: int) -> None:
+    """Joined, the batches are the texts in order; none is empty or too long."""
+    found = [list(batch) for batch in batches(texts, most)]
+    assert [text for batch in found for text in batch] == texts
+    assert all(0 < len(batch) <= most for batch in found)
+
+
+def test_batches_are_bounded_in_size() -> None:
+    """Long texts go in fewer at a time; one that is too long by itself goes alone."""
+    half, long = "x" * (MAX_CHARACTERS // 2), "x" * (MAX_CHARACTERS + 1)
+    assert [len(batch) for batch in batches([half, half, "a", long, "b"], 32)] == [2, 1, 1, 1]
+
+
+def test_texts() -> None:
+    """One string is one text; what is no string is refused with its place."""
+    assert check_texts("a") == ["a"]
+    assert check_texts(iter(["a", "b"])) == ["a", "b"]
+    with pytest.raises(InvalidInputError, match="text 1"):
+        check_texts(["a", 5])  # type: ignore[list-item]
+
+
+def test_bodies() -> None:
+    """Each dialect's body is the protocol's; the model comes first."""
+    settings = {"normalize": None, "dimensions": 8}
+    body = embedding_body("openai", "m", ["a"], settings)
+    assert body == {"model": "m", "input": ["a"], "encoding_format": "float", "dimensions": 8}
+    assert next(iter(body)) == "model"
+    assert embedding_body("openai", "", ["a"], {"normalize": True}) == {"input": ["a"], "encoding_format": "float"}
+    settings = {"normalize": True, "truncate": False, "prompt_name": "query", "truncation_direction": "left"}
+    for dialect in ("tei", "hf-inference"):
+        assert embedding_body(dialect, "m", ["a"], settings, {"x": 1}) == {"inputs": ["a"], **settings, "x": 1}
+    assert embedding_body("openai", "m", ["a"], {}, {"encoding_format": None}) == {"model": "m", "input": ["a"]}
+
+
+@pytest.mark.parametrize("setting", [{"truncate": True}, {"prompt_name": "q"}, {"normalize": False}], ids=str)
+def test_settings_that_would_be_ignored(setting: Any) -> None:
+    """An OpenAI-compatible server knows neither prompts nor cutting."""
+    with pytest.raises(Unsupported, match=next(iter(setting))):
+        embedding_body("openai", "m", ["a"], setting)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [[1.0, 2.0], [3.0, 4]],
+        {"data": [{"index": 1, "embedding": [3, 4]}, {"index": 0, "embedding": [1, 2]}], "usage": {}},
+        {"data": [{"embedding": [1, 2]}, {"embedding": [3, 4]}]},
+        {"data": [{"index": 0, "embedding": [1, 2]}, {"index": 0, "embedding": [3, 4]}]},
+        {
+            "data": [
+                {"index": i, "embedding": base64.b64encode(struct.pack("<2f", *v)).decode()}
+                for i, v in enumerate([(1, 2), (3, 4)])
+            ]
+        },
+        {"embeddings": [[1, 2], [3, 4]]},
+        [[[1, 2]], [[3, 4]]],
+    ],
+    ids=range(7),
+)
+def test_shapes_of_two_vectors(data: Any) -> None:
+    """Lists, indexed objects in any order, base64: the vectors come in the order of the texts."""
+    assert parse_vectors(answer(data), 2) == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_one_vector() -> None:
+    """One text may come back as a bare list of numbers."""
+    assert parse_vectors(answer([1, 2.5]), 1) == [[1.0, 2.5]]
+
+
+def test_a_vector_for_each_token() -> None:
+    """Three levels are something else, which is said."""
+    with pytest.raises(Unsupported, match="each token"):
+        parse_vectors(answer([[[1, 2], [3, 4]]]), 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        [[1]],
+        [[1], [2], [3]],
+        [[1], [2, 3]],
+        [[], []],
+        [1, 2],
+        {"data": []},
+        None,
+        "x",
+        [["a"], ["b"]],
+        [[None], [1]],
+        {"x": 1},
+    ],
+    ids=str,
+)
+def test_broken_vectors(data: Any) -> None:
+    """Too few, too many, of different lengths, or none at all: never silently the wrong ones."""
+    with pytest.raises(ProtocolError):
+        parse_vectors(answer(data), 2)
+
+
+def test_broken_bytes() -> None:
+    """A page, half a document, broken base64, an error."""
+    for body in (b"<html>", b"[[1.0,", b"", b'{"data":[{"embedding":"AAA","index":0}]}'):
+        with pytest.raises(ProtocolError):
+            parse_vectors(Answer(body), 1)
+    with pytest.raises(GenerationError, match="too long"):
+        parse_vectors(answer({"error": {"message": "input too long"}}), 1)
+
+
+def test_normalised() -> None:
+    """Vectors get a length of 1; zeros stay."""
+    assert normalised([[3.0, 4.0], [0.0, 0.0]]) == [[0.6, 0.8], [0.0, 0.0]]
+
+
+def test_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numpy is imported late, asked for float32, and its absence is said."""
+    made: list[Any] = []
+
+    class Array:
+        def __init__(self, data: Any, dtype: Any) -> None:
+            made.append((data, dtype))
+
+        def reshape(self, *shape: int) -> tuple[int, ...]:
+            return shape
+
+    monkeypatch.setitem(sys.modules, "numpy", SimpleNamespace(asarray=Array, float32="f4"))  # type: ignore[arg-type]
+    assert to_numpy([[1.0, 2.0]]) == (1, 2)  # type: ignore[comparison-overlap]
+    assert to_numpy([]) == (0, 0)  # type: ignore[comparison-overlap]
+    assert made[0] == ([[1.0, 2.0]], "f4")
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(MissingDependencyError, match="pip install numpy"):
+        to_numpy([[1.0]])

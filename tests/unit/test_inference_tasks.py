@@ -1,0 +1,317 @@
+"""The table of tasks: bodies compared with the protocol exactly, and answers in every shape that servers give them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfclient.errors import GenerationError, InvalidInputError, ProtocolError, Unsupported
+from hfclient.inference.providers import Answer
+from hfclient.inference.tasks import (
+    TASKS,
+    Box,
+    BoxedObject,
+    Classification,
+    ExtractedAnswer,
+    MaskFill,
+    Ranking,
+    Segment,
+    Span,
+    TableAnswer,
+    Transcript,
+    TranscriptChunk,
+    decoders,
+    task_named,
+)
+from hfclient.inference.tasks.pipelines import File, check_inputs, json_request, pipeline_body, pipeline_request
+
+PNG = b"\x89PNG\r\n\x1a\n...."
+PNG64 = base64.b64encode(PNG).decode()
+PICTURE = File(PNG, "image/png")
+ANSWER = {"answer": "Ada", "score": 0.9, "start": 7, "end": 10}
+
+BODIES: list[tuple[str, Any, dict[str, Any], Any]] = [
+    ("text-classification", "hi", {}, {"inputs": "hi", "parameters": {}}),
+    (
+        "text-classification",
+        "hi",
+        {"top_k": 2, "function_to_apply": None},
+        {"inputs": "hi", "parameters": {"top_k": 2}},
+    ),
+    (
+        "token-classification",
+        "Ada",
+        {"aggregation_strategy": "simple"},
+        {"inputs": "Ada", "parameters": {"aggregation_strategy": "simple"}},
+    ),
+    (
+        "summarization",
+        "long",
+        {"generate_parameters": {"max_length": 5, "min_length": None}},
+        {"inputs": "long", "parameters": {"generate_parameters": {"max_length": 5}}},
+    ),
+    (
+        "question-answering",
+        {"question": "Who?", "context": "It was Ada."},
+        {"top_k": 1},
+        {"inputs": {"question": "Who?", "context": "It was Ada."}, "parameters": {"top_k": 1}},
+    ),
+    (
+        "sentence-similarity",
+        {"source_sentence": "a", "sentences": ["b", "c"]},
+        {},
+        {"inputs": {"source_sentence": "a", "sentences": ["b", "c"]}, "parameters": {}},
+    ),
+    (
+        "table-question-answering",
+        {"query": "How many?", "table": {"n": [1, 2]}},
+        {"padding": "max_length"},
+        {"inputs": {"query": "How many?", "table": {"n": ["1", "2"]}}, "parameters": {"padding": "max_length"}},
+    ),
+    ("tabular-classification", {"age": [7]}, {}, {"inputs": {"data": {"age": ["7"]}}, "parameters": {}}),
+    (
+        "feature-extraction",
+        ["a"],
+        {"normalize": True, "prompt_name": "query"},
+        {"inputs": ["a"], "normalize": True, "prompt_name": "query"},
+    ),
+    ("image-classification", PICTURE, {}, PNG),
+    ("image-classification", PICTURE, {"top_k": 3}, {"inputs": PNG64, "parameters": {"top_k": 3}}),
+    ("automatic-speech-recognition", File(b"fLaC", "audio/flac"), {}, b"fLaC"),
+    (
+        "automatic-speech-recognition",
+        File(b"fLaC", "audio/flac"),
+        {"return_timestamps": True},
+        {"inputs": "ZkxhQw==", "parameters": {"return_timestamps": True}},
+    ),
+    (
+        "zero-shot-image-classification",
+        PICTURE,
+        {"candidate_labels": ["cat", "dog"]},
+        {"inputs": PNG64, "parameters": {"candidate_labels": ["cat", "dog"]}},
+    ),
+    (
+        "document-question-answering",
+        {"question": "Total?", "image": PICTURE},
+        {"lang": "en"},
+        {"inputs": {"question": "Total?", "image": PNG64}, "parameters": {"lang": "en"}},
+    ),
+    (
+        "visual-question-answering",
+        {"question": "What?", "image": PICTURE},
+        {},
+        {"inputs": {"question": "What?", "image": PNG64}, "parameters": {}},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "settings", "body"), BODIES, ids=[f"{i}-{row[0]}" for i, row in enumerate(BODIES)]
+)
+def test_bodies(name: str, inputs: Any, settings: Any, body: Any) -> None:
+    """Each body is what the protocol says: bare bytes without settings, plain base64 with them."""
+    task = task_named(name)
+    task.check(settings)
+    assert pipeline_body(task, check_inputs(task, inputs), settings) == body
+
+
+def test_extra_fields_and_headers() -> None:
+    """Further fields stand at the root and win; a file goes with its type, a sound is asked for as one."""
+    task = TASKS["text-classification"]
+    body = pipeline_body(task, "hi", {"top_k": 1}, {"options": {"wait_for_model": True}, "parameters": {"top_k": 9}})
+    assert body == {"inputs": "hi", "parameters": {"top_k": 9}, "options": {"wait_for_model": True}}
+    request = pipeline_request(TASKS["object-detection"], "http://h/models/o/m", PICTURE, {})
+    assert (request.body, request.headers["Content-Type"]) == (PNG, "image/png")
+    assert pipeline_request(TASKS["text-to-speech"], "http://h/", "hi", {}).headers["Accept"].startswith("audio/*")
+
+
+def test_what_is_no_json() -> None:
+    """A field that JSON cannot carry is said before anything is sent."""
+    for value in (object(), "\ud800"):
+        with pytest.raises(InvalidInputError, match="JSON"):
+            json_request("http://h/", {"x": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("summarization", ""),
+        ("summarization", ["a"]),
+        ("question-answering", "Who?"),
+        ("question-answering", {"question": "Who?"}),
+        ("visual-question-answering", {"question": "Who?", "image": None}),
+        ("sentence-similarity", {"source_sentence": "a", "sentences": "b"}),
+        ("table-question-answering", {"query": "q", "table": [1]}),
+        ("table-question-answering", {"query": "q", "table": {"a": [1], "b": [1, 2]}}),
+        ("tabular-regression", {"a": "text"}),
+        ("tabular-regression", {}),
+    ],
+)
+def test_inputs_that_are_none(name: str, inputs: Any) -> None:
+    """What a task cannot take is refused with what it takes."""
+    with pytest.raises(InvalidInputError):
+        check_inputs(TASKS[name], inputs)
+
+
+def test_settings_that_are_none() -> None:
+    """A setting that would be ignored is refused with those that there are; one that is missing is named."""
+    with pytest.raises(Unsupported, match="top_k, targets"):
+        TASKS["fill-mask"].check({"topk": 5})
+    with pytest.raises(InvalidInputError, match="candidate_labels"):
+        TASKS["zero-shot-classification"].check({"multi_label": True})
+
+
+def test_names_of_tasks() -> None:
+    """A typing error finds its task, and what has a method of its own is told."""
+    with pytest.raises(InvalidInputError, match="text-classification"):
+        task_named("text-clasification")
+    with pytest.raises(Unsupported, match=r"image\(\)"):
+        task_named("text-to-image")
+    assert all(task.name == name for name, task in TASKS.items())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [[{"label": "B", "score": 0.1}, {"label": "A", "score": 0.9}]],
+        [{"label": "A", "score": 0.9}, {"label": "B", "score": 0.1}],
+        {"sequence": "x", "labels": ["A", "B"], "scores": [0.9, 0.1]},
+        [{"sequence": "x", "labels": ["B", "A"], "scores": [0.1, 0.9]}],
+    ],
+)
+def test_classifications(data: Any) -> None:
+    """Nested, flat and the older form of zero-shot are one; the best comes first."""
+    assert decoders.classifications(data) == [Classification("A", 0.9), Classification("B", 0.1)]
+
+
+def test_new_fields_are_kept() -> None:
+    """What a server adds is in ``raw``, and not in the value's equality or JSON."""
+    (found,) = decoders.classifications([{"label": "A", "score": 1, "new": {"x": 1}}])
+    assert found.raw["new"] == {"x": 1}
+    assert found == Classification("A", 1)
+    assert found.to_dict() == {"label": "A", "score": 1}
+
+
+def test_spans() -> None:
+    """Groups and single tokens."""
+    group = {"entity_group": "PER", "score": 0.9, "word": "Ada", "start": 0, "end": 3}
+    token = {"entity": "B-PER", "score": 0.5, "word": "A", "index": 1}
+    assert decoders.spans([group, token]) == [Span("PER", "Ada", 0.9, 0, 3), Span("B-PER", "A", 0.5)]
+
+
+def test_answers() -> None:
+    """An object, or a list; the best comes first, and one without a score last."""
+    assert decoders.answers(ANSWER) == [ExtractedAnswer("Ada", 0.9, 7, 10)]
+    assert decoders.answers([{"answer": "x"}, ANSWER])[0].answer == "Ada"
+    assert decoders.answers([]) == []
+
+
+def test_fills() -> None:
+    """One gap gives a list, several give a list for each."""
+    one = {"score": 0.5, "sequence": "a b", "token": 7, "token_str": "b"}
+    fill = MaskFill("b", 0.5, "a b", 7)
+    assert decoders.fills([one]) == [fill]
+    assert decoders.fills([[one], [one]]) == [[fill], [fill]]
+
+
+def test_pictures() -> None:
+    """Boxes and masks; a mask may be a data URL, and a score may be missing."""
+    box = {"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}
+    assert decoders.boxes([{"label": "cat", "score": 0.9, "box": box}]) == [BoxedObject("cat", 0.9, Box(1, 2, 3, 4))]
+    masks = [{"label": "sky", "mask": PNG64, "score": None}, {"label": "sea", "mask": f"data:image/png;base64,{PNG64}"}]
+    found = decoders.segments(masks)
+    assert found == [Segment("sky", PNG), Segment("sea", PNG)]
+    assert "mask" not in found[0].raw
+    json.dumps(found[0].to_dict())
+
+
+def test_tables() -> None:
+    """An answer from a table, as an object or in a list."""
+    data = {"answer": "2", "coordinates": [[0, 1]], "cells": ["2"], "aggregator": "NONE"}
+    assert decoders.table_answer(data) == decoders.table_answer([data]) == TableAnswer("2", ("2",), ((0, 1),))
+    assert decoders.table_answer({**data, "aggregator": "SUM"}).aggregator == "SUM"
+
+
+@pytest.mark.parametrize(
+    "data", [[{"summary_text": "s"}], {"summary_text": "s"}, [{"generated_text": "s"}], "s", [["x"]][:0] or "s"]
+)
+def test_texts(data: Any) -> None:
+    """A text comes in a list, in an object, or bare."""
+    assert decoders.text_under("summary_text", "generated_text")(data) == "s"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {
+            "text": "hi there",
+            "chunks": [{"text": "hi", "timestamp": [0.0, 1]}, {"text": " there", "timestamp": [1.0, None]}],
+        },
+        {"text": "hi there", "segments": [{"text": "hi", "start": 0, "end": 1}, {"text": " there", "start": 1.0}]},
+        {
+            "output": "hi there",
+            "chunks": [{"text": "hi", "timestamp": [0, 1]}, {"text": " there", "timestamp": [1, None]}],
+        },
+        {
+            "status": "succeeded",
+            "output": {
+                "transcription": "hi there",
+                "segments": [{"text": "hi", "start": 0, "end": 1}, {"text": " there", "start": 1}],
+            },
+        },
+        {"text": "hi there", "words": [{"word": "hi", "start": 0, "end": 1}, {"word": " there", "start": 1}, None]},
+    ],
+)
+def test_transcripts(data: Any) -> None:
+    """Every provider's form of a transcript is one value."""
+    chunks = (TranscriptChunk("hi", 0.0, 1.0), TranscriptChunk(" there", 1.0))
+    assert decoders.transcript(data) == Transcript("hi there", chunks)
+
+
+@pytest.mark.parametrize("data", [{"output": ["hi", " there"]}, ["hi", " there"], "hi there", [{"text": "hi there"}]])
+def test_bare_transcripts(data: Any) -> None:
+    """Pieces are joined; a bare text is a transcript, and an empty one is silence."""
+    assert str(decoders.transcript(data)) == "hi there"
+    assert decoders.transcript({"text": ""}) == Transcript("")
+
+
+def test_rankings() -> None:
+    """Both servers' rankings, the best first."""
+    expected = [Ranking(1, 0.9, "b"), Ranking(0, 0.1)]
+    assert decoders.rankings([{"index": 0, "score": 0.1}, {"index": 1, "score": 0.9, "text": "b"}]) == expected
+    data = {"results": [{"index": 0, "relevance_score": 0.1}, {"index": 1, "relevance_score": 0.9}]}
+    assert [found.index for found in decoders.rankings(data)] == [1, 0]
+
+
+@pytest.mark.parametrize("name", sorted(name for name, task in TASKS.items() if task.decode is not None))
+@pytest.mark.parametrize(
+    "data", [None, 5, "", {"x": 1}, [5], [{"x": []}], [[[1]]], [{"label": 1, "score": "x"}]], ids=str
+)
+def test_broken_answers(name: str, data: Any) -> None:
+    """What is not the task's answer is a `ProtocolError` or passes; nothing else ever comes out."""
+    decode = TASKS[name].decode
+    assert decode is not None
+    with contextlib.suppress(ProtocolError):
+        decode(data)
+
+
+def test_answers_that_are_no_json() -> None:
+    """HTML and nothing raise; an error with status 200 is a failed generation; NaN is forgiven."""
+    with pytest.raises(ProtocolError, match="HTML"):
+        decoders.json_of(Answer(b"<html>"))
+    with pytest.raises(ProtocolError):
+        decoders.json_of(Answer(b""))
+    with pytest.raises(GenerationError, match="out of memory"):
+        decoders.json_of(Answer(b'{"error":["out of memory"]}'))
+    assert len(decoders.json_of(Answer(b'[{"label":"a","score":NaN}]'))) == 1
+
+
+def test_the_table_is_documented() -> None:
+    """The page of tasks names them all."""
+    page = (Path(__file__).parents[2] / "docs" / "inference-tasks.rst").read_text("utf-8")
+    assert [name for name in TASKS if f"``{name}``" not in page] == []

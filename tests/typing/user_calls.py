@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from typing_extensions import assert_never, assert_type
 
@@ -15,13 +17,18 @@ from hfclient import (
     InferenceClient,
     Message,
     Model,
+    ParseStream,
     RateLimitError,
     Reply,
     Retry,
     Stream,
+    SystemMessage,
     Timeouts,
+    Tool,
+    ToolStream,
     TransportTimeout,
     User,
+    UserMessage,
     errors,
     events,
 )
@@ -84,6 +91,31 @@ def inference(client: Client) -> None:
     assert_type(stream.result(), Reply)
     assert_type(stream.text, str)
     client.inference.chat([{"role": "user", "content": "hi"}], model="Qwen/Qwen3-8B", temperature=0.2, max_tokens=10)
+    client.inference.chat([SystemMessage("Be terse."), UserMessage("hi"), stream.result()], model="m", tools=[len])
+
+
+@dataclass
+class City:
+    name: str
+
+
+def tools_and_objects(client: Client) -> None:
+    def get_weather(city: str) -> str:
+        return city
+
+    run = client.inference.run_tools("Warm?", [get_weather, Tool.of(len), {"type": "web_search"}], model="m", temperature=0)
+    assert_type(run, ToolStream)
+    assert_type(run.result(), Reply)
+    assert_type(run.messages, list[dict[str, Any]])
+    client.inference.run_tools("Warm?", tools=[get_weather], approve=lambda call: call.name == "get_weather", max_rounds=2)
+    assert_type(client.inference.parse("Where?", into=City, model="m"), City)
+    assert_type(client.inference.parse("Where?", list[City], repair=2, dialect="detect"), list[City])
+    assert_type(client.inference.parse("Where?", Literal["a", "b"]), Any)
+    drafts = client.inference.parse_stream("Where?", into=City, timeouts=Timeouts(total=5))
+    assert_type(drafts, ParseStream[City])
+    assert_type(drafts.result(), City)
+    for draft in drafts:
+        assert_type(draft, Any)
 
 
 def every_event(event: events.AnyEvent) -> str:

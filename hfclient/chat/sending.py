@@ -151,7 +151,14 @@ class Sender:
 
     def attach(self, conversation: Conversation, turn: Turn, options: SendOptions) -> ChatStream:
         """Return the answer of a run that was begun elsewhere, from its first event."""
-        response = self._log(turn, options.timeouts).open()
+        try:
+            response = self._log(turn, options.timeouts).open()
+        except NotAChatServer:
+            self._service.generation()  # raises if it is indeed none, of any age
+            raise NotFoundError(
+                "this server is older than July 2026 and keeps no log of its runs; messages() has the answer once it is complete",
+                status=404,
+            ) from None
         return self._stream_of(response, conversation, turn, options, live=False, on_end=lambda stream: None)
 
     def ended(self, stream: ChatStream) -> None:

@@ -370,6 +370,15 @@ def test_a_send_of_unknown_fate(server: Server, client: Client, version: str) ->
     assert len(old.sent) == 1
 
 
+def test_nothing_to_attach_to(old: LegacyServer, client: Client) -> None:
+    """A server without a log says so, with whatever page and status; it is not taken for something else."""
+    for status in (200, 404, 500):
+        page = f"<html><title>Page /conversation/{CONVERSATION}/stream not found</title></html>"
+        old.hooks[f"GET /conversation/{CONVERSATION}/stream"] = plain(page, status, HTML)
+        with pytest.raises(NotFoundError):
+            client.conversation(CONVERSATION).attach()
+
+
 # Switches
 
 

@@ -92,9 +92,10 @@ class TextCalls:
     _bill_to: str | None
     _on_event: Callable[[AnyEvent], object] | None
     _model: Callable[[str | None], str]
-    _no_stream_options: bool
+    # Learnt from servers, and replaced rather than changed, because threads share it.
     _is_tgi: bool | None = None
-    _unused: Mapping[str, frozenset[str]] = {}  # replaced, never changed: threads share it
+    _no_usage: frozenset[str] = frozenset()
+    _unused: Mapping[str, frozenset[str]] = {}
 
     def text(
         self,
@@ -271,14 +272,14 @@ class TextCalls:
         raise ProtocolError(f"{url} goes on refusing parameters")
 
     def _complete(self, call: _Call, url: str, model: str, candidate: Candidate, is_last: bool) -> Response:
-        usage = not self._no_stream_options
+        usage = url not in self._no_usage
         body = completions_body(model, call.prompt, call.wanted, extra=call.extra, usage=usage)
         try:
             return self._patiently(self._post(url, body, candidate, is_last), call)
         except BadRequestError as error:
             if "stream_options" not in body or "stream_options" not in f"{error.message} {error.body}":
                 raise
-        self._no_stream_options = True
+        self._no_usage |= {url}  # strict about fields it does not know: then there are no token counts
         del body["stream_options"]
         return self._patiently(self._post(url, body, candidate, is_last), call)
 

@@ -61,6 +61,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith("/embeddings"):
+            data = [{"index": i, "embedding": [len(text), text.count(" "), 1]} for i, text in enumerate(asked["input"])]
+            self._answer("application/json", json.dumps({"data": data}).encode())
+            return
         if self.path.endswith("/images/generations"):
             self._answer("application/json", json.dumps({"data": [{"b64_json": PICTURE}]}).encode())
             return

@@ -624,10 +624,13 @@ def lambda_nap(seconds: float) -> Tool:
 
 def test_each_round_may_wait_for_its_first_token(run: Run) -> None:
     """The other deadlines are each request's own: a slow second round is no late first token."""
-    timeouts = Timeouts(first_token=0.6, idle=5.0)
-    stream = run(calls(call("nap")), [0.3, *says("Fine.")], tools=[lambda_nap(0.5)], timeouts=timeouts)
+    stream = run(
+        calls(call("nap")), [0.8, *says("Fine.")], tools=[lambda_nap(0.8)], timeouts=Timeouts(first_token=1.5, idle=5.0)
+    )
     assert stream.text == "Fine."
-    stream = run(calls(call("nap")), [*begun(), UNTIL_GONE], tools=[lambda_nap(0)], timeouts=timeouts)
+    stream = run(
+        calls(call("nap")), [*begun(), UNTIL_GONE], tools=[lambda_nap(0)], timeouts=Timeouts(first_token=0.5, idle=5.0)
+    )
     with pytest.raises(TransportTimeout) as caught:
         list(stream)
     assert caught.value.deadline == "first_token"
@@ -637,8 +640,8 @@ def test_a_long_argument_is_content(run: Run) -> None:
     """A call whose arguments take longer to write than a first token may take is no late first token."""
     first = {"index": 0, "id": "a", "function": {"name": "get_weather", "arguments": '{"city": '}}
     rest = {"index": 0, "function": {"arguments": '"Paris"}'}}
-    pieces = [chunk(delta(tool_calls=[first])), 0.6, chunk(delta(tool_calls=[rest])), chunk(delta("tool_calls")), CLOSE]
-    stream = run([*begun(), *pieces], says("18."), timeouts=Timeouts(first_token=0.4, idle=5.0))
+    pieces = [chunk(delta(tool_calls=[first])), 1.3, chunk(delta(tool_calls=[rest])), chunk(delta("tool_calls")), CLOSE]
+    stream = run([*begun(), *pieces], says("18."), timeouts=Timeouts(first_token=1.0, idle=5.0))
     assert stream.text == "18."
 
 

@@ -30,6 +30,7 @@ from hfclient.inference.hubcalls import HubCalls
 from hfclient.inference.media import MediaCalls
 from hfclient.inference.messages import Prompt, build_messages, normalised
 from hfclient.inference.pictures import PictureLike
+from hfclient.inference.rounds import RoundClock
 from hfclient.inference.routing import Candidate, ProviderLike, Routes, add_keys, try_each
 from hfclient.inference.stream import CompletionStream
 from hfclient.inference.taskcalls import TaskCalls
@@ -207,11 +208,13 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             "user": user,
         }
         body = normalised(fields, extra_body)
+        clock = RoundClock(timeouts or self._session.timeouts)
 
         def attempt(candidate: Candidate, is_last: bool) -> tuple[Response, Any]:
             named = {"model": candidate.entry.provider_id} if "model" not in (extra_body or {}) else {}
             asked = {**body, **named}
-            return self._send(asked, timeouts, candidate, patient=is_last), asked.get("model")
+            left = timeouts if candidate is candidates[0] else clock.next_timeouts()
+            return self._send(asked, left, candidate, patient=is_last), asked.get("model")
 
         (response, name), used, fell_over = try_each(candidates, attempt, billed=False, tell=lambda event: None)
         first: list[AnyEvent] = [*fell_over, *_route(response, used)]

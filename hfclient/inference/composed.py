@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from hfclient.inference.dialects import detect_dialect, dialect_for
 from hfclient.inference.functions import ToolLike
 from hfclient.inference.messages import Prompt
+from hfclient.inference.routing import Routes
 from hfclient.inference.structured import ParseStream, parse_stream
 from hfclient.inference.toolloop import Approve, ToolStream, run_tools
 from hfclient.stream import Stream
@@ -24,6 +25,7 @@ class ComposedCalls:
     base_url: str
     chat: Callable[..., Stream]
     _session: Session
+    _routes: Routes
     _dialect: str | None = None  # what the server said, once it was asked
 
     def run_tools(
@@ -199,12 +201,14 @@ class ComposedCalls:
             into,
             repair=repair,
             strict=strict,
-            dialect=self._dialect_of(dialect),
+            dialect=self._dialect_of(dialect, options.get("provider")),
             timeouts=timeouts or self._session.timeouts,
             options=options,
         )
 
-    def _dialect_of(self, dialect: str | None) -> str:
+    def _dialect_of(self, dialect: str | None, provider: object = None) -> str:
+        if dialect is None and isinstance(provider, str) and self._routes.has_key(provider):
+            return dialect_for(self.base_url, provider)  # asked on its own site, where nobody translates
         if dialect != "detect":
             return dialect or self._dialect or dialect_for(self.base_url)
         if self._dialect is None:

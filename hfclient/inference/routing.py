@@ -371,7 +371,8 @@ def may_fall_over(error: HFClientError, *, billed: bool) -> bool:
     if isinstance(error, APIStatusError):
         return error.status in _REFUSALS or (error.status >= 500 and not (billed and error.status in _AMBIGUOUS))
     if isinstance(error, (ConnectError, TransportTimeout)):
-        return not error.sent or getattr(error, "deadline", None) == "connect" or not billed
+        deadline = getattr(error, "deadline", None)
+        return deadline != "total" and (not error.sent or deadline == "connect" or not billed)
     return False
 
 

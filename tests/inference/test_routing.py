@@ -1,0 +1,240 @@
+"""Chat through providers: several in order, keys of one's own, and what never goes to the wrong place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from hfclient.credentials import Credentials, Secret
+from hfclient.errors import (
+    AuthenticationError,
+    ConnectError,
+    CredentialsError,
+    GenerationError,
+    InvalidInputError,
+    ModelNotFound,
+    RateLimitError,
+    ServerError,
+    TransportTimeout,
+    Unsupported,
+)
+from hfclient.events import FallOver, Finish, Route, Token
+from hfclient.inference import InferenceClient
+from hfclient.inference.mapping import ProviderEntry
+from hfclient.inference.providers.places import PLACES
+from hfclient.inference.providers.places import Target as Where
+from hfclient.inference.routing import Candidate, may_fall_over, try_each
+from hfclient.transport import Retry, Session, Timeouts
+from hfclient.transport.plain import PlainTransport
+from tests.inference.answers import CHAT, says
+from tests.server import CLOSE, UNTIL_GONE, Script, Server, json_answer
+
+MODEL = "acme/talker"
+HELLO = says("Hello")
+
+Make = Callable[..., InferenceClient]
+
+
+@pytest.fixture
+def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes clients of the router (the server) and of a provider named groq, whose own site is the other server."""
+    transport = PlainTransport()
+    places = {**PLACES, "groq": evolve(PLACES["groq"], direct=other_server.url)}
+    monkeypatch.setattr("hfclient.inference.routing.PLACES", places)
+    # The router is known by its address: here it is the test's server.
+    monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
+    monkeypatch.setattr("hfclient.inference.routing.ROUTER_URL", f"{server.url}/v1")
+
+    def make(**options: Any) -> InferenceClient:
+        policy: dict[str, Any] = {"timeouts": Timeouts(idle=5.0), "retry": Retry(backoff=0.01)}
+        policy.update({key: options.pop(key) for key in ("timeouts", "retry") if key in options})
+        token = options.pop("token", "hf_secret")
+        credentials = Credentials(
+            token=Secret(token) if token else None, explicit=True, token_urls=[server.url], chat_url="http://chat.invalid"
+        )
+        return InferenceClient(
+            Session(transport, credentials, **policy), **{"base_url": f"{server.url}/v1", "hub_url": server.url, **options}
+        )
+
+    yield make
+    transport.close()
+
+
+def asked(server: Server) -> list[str]:
+    """Which models were asked for."""
+    return [request.json()["model"] for request in server.requests if request.method == "POST"]
+
+
+def test_one_provider(server: Server, make: Make) -> None:
+    """One provider is a suffix, as ever; the router's own choice has none."""
+    server.on(CHAT, HELLO)
+    inference = make()
+    assert inference.chat("hi", model=MODEL, provider="novita").text == "Hello"
+    assert inference.chat("hi", model=MODEL).text == "Hello"
+    assert asked(server) == [f"{MODEL}:novita", MODEL]
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        (json_answer({"error": "overloaded"}, 503), 503),
+        (json_answer({"error": "slow down"}, 429), 429),
+        (json_answer({"error": "boom"}, 500), 500),
+        (json_answer({"error": {"message": "x", "code": "model_not_supported"}}, 400), 400),
+        (json_answer({"error": "gateway"}, 504), 504),
+        ([CLOSE], None),
+        ([UNTIL_GONE], None),
+    ],
+)
+def test_the_next_provider(server: Server, make: Make, script: Script, status: int | None) -> None:
+    """When one refuses or is silent before its first token the next is asked, at once; the stream begins with that."""
+    server.on(CHAT, script, HELLO)
+    stream = make(timeouts=Timeouts(first_token=0.3)).chat("hi", model=MODEL, provider=["cerebras", "novita"])
+    first, *rest = list(stream)
+    assert isinstance(first, FallOver)
+    assert (first.provider, first.to, first.status) == ("cerebras", "novita", status)
+    assert rest == [Token("Hello"), Finish("stop")]
+    assert asked(server) == [f"{MODEL}:cerebras", f"{MODEL}:novita"]
+    assert stream.result().model == f"{MODEL}:novita"
+
+
+def test_the_last_is_waited_for(server: Server, make: Make) -> None:
+    """Only the last of several is asked again, as the session's policy says; its failure is raised."""
+    server.on(CHAT, json_answer({"error": "overloaded"}, 503))
+    with pytest.raises(ServerError) as caught:
+        make(retry=Retry(attempts=3, backoff=0.01)).chat("hi", model=MODEL, provider=["cerebras", "auto"])
+    assert asked(server) == [f"{MODEL}:cerebras", MODEL, MODEL, MODEL]
+    assert isinstance(caught.value.__cause__, ServerError)
+
+
+def test_one_deadline_for_all(server: Server, make: Make) -> None:
+    """The deadline for a whole call is one for all that are asked, not one for each."""
+    server.on(CHAT, [0.3, json_answer({"error": "boom"}, 500)])
+    started = time.monotonic()
+    with pytest.raises((TransportTimeout, ServerError)):
+        make().chat("hi", model=MODEL, provider=["cerebras", "novita", "nscale", "groq"], timeouts=Timeouts(total=0.7))
+    assert time.monotonic() - started < 1.1
+
+
+def test_mistakes_are_everybodys(server: Server, make: Make) -> None:
+    """A token that is refused, or a bad request, is raised at once: the next one would say the same."""
+    server.on(CHAT, json_answer({"error": "who are you"}, 401))
+    with pytest.raises(AuthenticationError):
+        make().chat("hi", model=MODEL, provider=["cerebras", "novita"])
+    assert len(server.requests) == 1
+
+
+def test_events_of_a_step_reach_the_client(server: Server, make: Make) -> None:
+    """The client's listener hears of the step once, in the order of the stream."""
+    server.on(CHAT, json_answer({"error": "boom"}, 500), HELLO)
+    seen: list[Any] = []
+    stream = make(on_event=seen.append).chat("hi", model=MODEL, provider=["cerebras", "novita"])
+    assert list(stream) == seen
+    assert [type(event) for event in seen] == [FallOver, Token, Finish]
+
+
+def test_own_key(server: Server, other_server: Server, make: Make) -> None:
+    """With a key of one's own a provider is asked on its own site, by its own name of the model, with that key alone."""
+    mapped = {"groq": {"status": "live", "providerId": "talker-70b", "task": "conversational"}}
+    server.on(f"/api/models/{MODEL}", json_answer({"id": MODEL, "inferenceProviderMapping": mapped}))
+    other_server.on("/openai/v1/chat/completions", HELLO)
+    inference = make(provider_keys={"groq": "gsk_1"}, bill_to="acme")
+    stream = inference.chat("hi", model=MODEL, provider="groq")
+    assert list(stream) == [Route(provider="groq"), Token("Hello"), Finish("stop")]
+    assert stream.result().model == "talker-70b"
+    assert other_server.last.headers["authorization"] == "Bearer gsk_1"
+    assert "x-hf-bill-to" not in other_server.last.headers
+    assert asked(other_server) == ["talker-70b"]
+    assert "gsk_1" not in str([request.headers for request in server.requests])
+    assert inference.chat("hi", model=f"{MODEL}:groq").text == "Hello"
+    assert asked(server) == []
+
+
+def test_own_key_without_a_token(server: Server, other_server: Server, make: Make) -> None:
+    """A key is enough: no token is needed, and a name that the Hub does not know is the provider's own."""
+    server.on("/api/models/talker-70b", json_answer({"error": "Repository not found"}, 404))
+    other_server.on("/openai/v1/chat/completions", HELLO)
+    inference = make(provider_keys={"groq": "gsk_1"}, token="")
+    assert inference.chat("hi", model="talker-70b", provider="groq").text == "Hello"
+    assert asked(other_server) == ["talker-70b"]
+    with pytest.raises(CredentialsError):
+        inference.chat("hi", model=MODEL)
+
+
+def test_own_key_next_to_a_server_of_ones_own(server: Server, other_server: Server, make: Make) -> None:
+    """A key works next to a server of one's own as well: that one and a provider can stand in for each other."""
+    server.on("/api/models/llama", json_answer({"error": "Repository not found"}, 404))
+    other_server.on("/openai/v1/chat/completions", HELLO)
+    inference = make(base_url=f"{other_server.url}/mine/v1", provider_keys={"groq": "gsk_1"})
+    other_server.on("/mine/v1/chat/completions", json_answer({"error": "boom"}, 500))
+    assert inference.chat("hi", model="llama", provider=["auto", "groq"]).text == "Hello"
+    with pytest.raises(Unsupported, match="only Hugging Face's router"):
+        inference.chat("hi", model="llama", provider="novita")
+
+
+def test_providers_that_cannot_chat(server: Server, make: Make) -> None:
+    """A provider without chat models says so before anything is sent."""
+    inference = make(provider_keys={"fal-ai": "k"})
+    with pytest.raises(Unsupported, match="cannot be asked for conversational"):
+        inference.chat("hi", model=MODEL, provider="fal-ai")
+    with pytest.raises(InvalidInputError):
+        inference.chat("hi", model=MODEL, provider=["not a provider!"])
+    assert server.requests == []
+
+
+# The decision itself
+
+
+def failure(cls: Any, **fields: Any) -> Any:
+    error = cls("x")
+    for name, value in fields.items():
+        setattr(error, name, value)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "paid"),
+    [
+        (failure(ServerError, status=500), True, True),
+        (failure(ServerError, status=504), True, False),
+        (failure(ServerError, status=524), True, False),
+        (failure(RateLimitError, status=429), True, True),
+        (failure(ModelNotFound, status=400), True, True),
+        (failure(AuthenticationError, status=401), False, False),
+        (failure(ConnectError, sent=False), True, True),
+        (failure(ConnectError, sent=True), True, False),
+        (failure(TransportTimeout, deadline="connect"), True, True),
+        (failure(TransportTimeout, deadline="first_token"), True, False),
+        (failure(TransportTimeout, deadline="total"), False, False),
+        (GenerationError("x"), False, False),
+        (InvalidInputError("x"), False, False),
+    ],
+)
+def test_when_to_fall_over(error: Any, text: bool, paid: bool) -> None:
+    """What may be repeated elsewhere depends on whether the first one may still be at work, and for money."""
+    assert may_fall_over(error, billed=False) is text
+    assert may_fall_over(error, billed=True) is paid
+
+
+def test_each_in_turn() -> None:
+    """Each is tried once, the last is told that it is the last, and the steps are recorded."""
+    names = ["a", "b", "c"]
+    candidates = [Candidate(ProviderEntry(name, "m"), Where("http://h")) for name in names]
+    tried: list[tuple[str, bool]] = []
+    told: list[FallOver] = []
+
+    def attempt(candidate: Candidate, is_last: bool) -> str:
+        tried.append((candidate.provider, is_last))
+        if not is_last:
+            raise failure(ServerError, status=500)
+        return "done"
+
+    result, used, steps = try_each(candidates, attempt, billed=True, tell=told.append)
+    assert (result, used.provider) == ("done", "c")
+    assert tried == [("a", False), ("b", False), ("c", True)]
+    assert [(step.provider, step.to) for step in steps] == [("a", "b"), ("b", "c")]
+    assert list(steps) == told

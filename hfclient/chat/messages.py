@@ -64,7 +64,7 @@ def parse_conversation(data: Any) -> ConversationState:
         model=str(data.get("model") or data.get("modelId") or ""),
         system_prompt=str(data.get("preprompt") or ""),
         messages=messages,
-        root_id=data.get("rootMessageId") or None,
+        root_id=_text(data.get("rootMessageId")),
     )
 
 
@@ -73,19 +73,19 @@ def _parse_message(item: Mapping[str, Any]) -> Message:
     role = str(item.get("from") or "")
     # A user's own text may quote the tags; only what a model wrote is split.
     answer, reasoning = split_thinking(content) if role == "assistant" else (content, "")
-    ancestors = item.get("ancestors") or []
+    ancestors = _list(item.get("ancestors"))
     return Message(
         id=str(item.get("id") or ""),
         role=role,
         content=answer,
         reasoning=str(item.get("reasoning") or "") or reasoning,
         parent_id=str(ancestors[-1]) if ancestors else None,
-        children=tuple(map(str, item.get("children") or ())),
-        files=tuple(_parse_files(item.get("files") or ())),
+        children=tuple(map(str, _list(item.get("children")))),
+        files=tuple(_parse_files(_list(item.get("files")))),
         created_at=_time(item.get("createdAt")),
         updated_at=_time(item.get("updatedAt")),
         interrupted=item.get("interrupted") is True,
-        generation_id=item.get("generationId") or None,
+        generation_id=_text(item.get("generationId")),
         finished=role != "assistant" or _is_finished(item),
         raw=dict(item),
     )
@@ -102,12 +102,21 @@ def _parse_files(files: Iterable[Any]) -> Iterable[StoredFile]:
 def _is_finished(item: Mapping[str, Any]) -> bool:
     if item.get("interrupted") is not None:  # true: stopped; false: finished; absent: running or failed
         return True
-    updates = [update for update in item.get("updates") or () if isinstance(update, Mapping)]
+    updates = [update for update in _list(item.get("updates")) if isinstance(update, Mapping)]
     return any(
         update.get("type") == "finalAnswer"
         or (update.get("type") == "status" and update.get("status") in ("error", "finished"))
         for update in updates
     )
+
+
+def _list(value: Any) -> list[Any]:
+    """Return *value* if it is a list: what a stranger sends may be anything."""
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _time(value: Any) -> datetime.datetime | None:
@@ -202,13 +211,13 @@ def parse_model(item: Any) -> Model:
     """
     if not isinstance(item, Mapping) or not item.get("id"):
         raise ProtocolError("the list of models holds an entry without an id", frame=str(item)[:200])
-    examples = [example for example in item.get("promptExamples") or () if isinstance(example, Mapping)]
+    examples = [example for example in _list(item.get("promptExamples")) if isinstance(example, Mapping)]
     return Model(
         id=str(item["id"]),
         display_name=str(item.get("displayName") or item["id"]),
         description=str(item.get("description") or ""),
         multimodal=bool(item.get("multimodal")),
-        accepted_mimetypes=tuple(map(str, item.get("multimodalAcceptedMimetypes") or ())),
+        accepted_mimetypes=tuple(map(str, _list(item.get("multimodalAcceptedMimetypes")))),
         supports_tools=bool(item.get("supportsTools", item.get("tools"))),
         supports_reasoning=bool(item.get("supportsReasoning", item.get("reasoning"))),
         is_router=bool(item.get("isRouter")),
@@ -223,7 +232,7 @@ def parse_model(item: Any) -> Model:
                 entry["context_length"] if isinstance(entry.get("context_length"), int) else None,
                 dict(entry),
             )
-            for entry in item.get("providers") or ()
+            for entry in _list(item.get("providers"))
             if isinstance(entry, Mapping)
         ),
         raw=dict(item),
@@ -252,7 +261,7 @@ def parse_user(item: Any) -> User | None:
         return None
     return User(
         id=str(item["id"]),
-        username=item.get("username") or item.get("name") or None,
-        email=item.get("email") or None,
-        avatar_url=item.get("avatarUrl") or None,
+        username=_text(item.get("username")) or _text(item.get("name")),
+        email=_text(item.get("email")),
+        avatar_url=_text(item.get("avatarUrl")),
     )

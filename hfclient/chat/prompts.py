@@ -73,6 +73,10 @@ def parse_prompt(prompt: PromptLike) -> Prompt:
 def _not_empty(text: str) -> str:
     if not text.strip():
         raise InvalidInputError("the prompt is empty")
+    return _whole(text)
+
+
+def _whole(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -90,9 +94,9 @@ def _read(message: Any, position: int) -> tuple[str, str]:
         raise InvalidInputError(f"message {position} has the role {role!r}; a chat knows {', '.join(_ROLES)}")
     content = message.get("content")
     if isinstance(content, str):
-        return role, content
+        return role, _whole(content)
     if isinstance(content, Sequence):
-        return role, "".join(_part_text(part, position) for part in content)
+        return role, _whole("".join(_part_text(part, position) for part in content))
     raise InvalidInputError(f"message {position} has no content")
 
 

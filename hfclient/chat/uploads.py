@@ -65,7 +65,7 @@ def upload_parts(files: Iterable[FileLike], *, fetch: Callable[[str, int], bytes
         Unsupported: A file is neither a picture nor text.
     """
     single = isinstance(files, (str, bytes, os.PathLike, RemoteFile)) or hasattr(files, "read") or _is_picture(files)
-    if single or (isinstance(files, tuple) and len(files) == 2 and isinstance(files[1], bytes)):
+    if single or (isinstance(files, tuple) and tuple(map(type, files)) == (str, bytes)):  # (name, bytes)
         files = [files]  # files="cat.png" would otherwise be seven files of one letter
     parts = tuple(_part(file, fetch) for file in files)
     total = sum(part.length() for part in parts)

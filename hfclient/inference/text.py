@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["TEXT_GENERATION", "TextCalls", "TextOptions"]
 
 TEXT_GENERATION = "text-generation"
+_CHAT = "conversational"
 
 _ABLE = frozenset({"hf-inference", *COMPLETION_ROUTES})
 _UNUSED = re.compile(r"`?model_kwargs`? are not used by the model: \[([^\]]*)\]")
@@ -95,6 +96,7 @@ class TextCalls:
     # Learnt from servers, and replaced rather than changed, because threads share it.
     _is_tgi: bool | None = None
     _no_usage: frozenset[str] = frozenset()
+    _no_native: frozenset[str] = frozenset()
     _unused: Mapping[str, frozenset[str]] = {}
 
     def text(
@@ -175,7 +177,7 @@ class TextCalls:
         elif not prompt:
             raise InvalidInputError("the prompt is empty")
         call = _Call(str(prompt), wanted, extra, timeouts or self._session.timeouts)
-        candidates = self._fitting(self._routes.candidates(TEXT_GENERATION, model, provider, able=_ABLE), wanted)
+        candidates = self._fitting(self._candidates(model, provider), wanted)
 
         def attempt(candidate: Candidate, is_last: bool) -> Response:
             return self._ask(candidate, call, is_last)
@@ -212,6 +214,17 @@ class TextCalls:
         prompt = prompt_for(turns, chosen, action=action, longest=longest)
         return prompt, evolve(wanted, max_new_tokens=most_tokens(data, wanted.max_new_tokens))
 
+    def _candidates(self, model: str | None, provider: ProviderLike) -> list[Candidate]:
+        try:
+            return self._routes.candidates(TEXT_GENERATION, model, provider, able=_ABLE)
+        except (InvalidInputError, ModelNotFound, Unsupported):
+            # The Hub lists most models for chats only. Whoever serves one completes texts with it, too.
+            try:
+                return self._routes.candidates(_CHAT, model, provider, able=_ABLE)
+            except (InvalidInputError, ModelNotFound, Unsupported):
+                pass
+            raise
+
     def _fitting(self, candidates: list[Candidate], wanted: Generation) -> list[Candidate]:
         """Return those of several candidates that take all parameters; a single one may say so itself."""
         if len(candidates) > 1 and (only := wanted.native_only()):
@@ -226,12 +239,13 @@ class TextCalls:
         target, model = candidate.target, candidate.entry.provider_id
         if candidate.provider == "hf-inference":
             url = target.url(f"/models/{id_path(model)}" if model else "")
-            try:
-                return self._native(call, url, candidate, is_last, flag=True)
-            except NotFoundError:
-                # Its newer backends have the other route only.
-                if not model or call.wanted.native_only():
-                    raise
+            if url not in self._no_native or call.wanted.native_only():
+                try:
+                    return self._native(call, url, candidate, is_last, flag=True)
+                except NotFoundError:
+                    if not model or call.wanted.native_only():
+                        raise
+                self._no_native |= {url}  # newer backends have the other route only
             return self._complete(call, f"{url}/v1/completions", model, candidate, is_last)
         if route := COMPLETION_ROUTES.get(candidate.provider):
             return self._complete(call, target.url(route), model, candidate, is_last)

@@ -18,6 +18,7 @@ from hfclient.errors import (
     ProtocolError,
     ServerError,
     StreamInterrupted,
+    TransportTimeout,
     Unsupported,
 )
 from hfclient.events import FinalAnswer, Finish, Token, Usage
@@ -25,7 +26,7 @@ from hfclient.inference import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
 from tests.inference.answers import DONE, SSE, data
-from tests.server import CLOSE, RST, Server, chunked, delimited, json_answer, plain
+from tests.server import CLOSE, RST, UNTIL_GONE, Server, chunked, delimited, json_answer, plain
 
 INFO = json_answer({"model_id": "org/m", "max_total_tokens": 4096, "router": "text-generation-router"})
 MODELS = json_answer({"object": "list", "data": [{"id": "local", "object": "model"}]})
@@ -306,6 +307,9 @@ def test_hf_inference(server: Server, make: Callable[..., InferenceClient]) -> N
     }
     assert client.text("x", model="org/m", provider="hf-inference", max_new_tokens=5).text == "b"
     assert server.last.json()["max_tokens"] == 5
+    before = len(server.requests)
+    assert client.text("x", model="org/m", provider="hf-inference").text == "b"
+    assert len(server.requests) == before + 1
 
 
 def test_next_provider(server: Server, make: Callable[..., InferenceClient]) -> None:
@@ -327,6 +331,41 @@ def test_next_provider(server: Server, make: Callable[..., InferenceClient]) -> 
     assert [r.path for r in server.requests].count("/together/v1/completions") == 1
     with pytest.raises(Unsupported, match="grammar"):
         client.text("x", model="org/m", grammar={"type": "regex", "value": "a+"})
+
+
+def test_models_for_chats(server: Server, make: Callable[..., InferenceClient]) -> None:
+    """A model that the Hub lists for chats is asked for text, too; one for pictures is not."""
+    served = {"featherless-ai": {"status": "live", "providerId": "m-id", "task": "conversational"}}
+    server.on("/api/models/org/m", json_answer({"id": "org/m", "inferenceProviderMapping": served}))
+    drawn = {"together": {"status": "live", "providerId": "p-id", "task": "text-to-image"}}
+    server.on("/api/models/org/p", json_answer({"id": "org/p", "inferenceProviderMapping": drawn}))
+    server.on("/featherless-ai/v1/completions", chunked(piece("ok", "stop"), DONE))
+    client = make(server, base_url="https://router.huggingface.co/v1", router_url=server.url)
+    assert client.text("x", model="org/m").text == "ok"
+    assert client.text("x", model="org/m", provider="featherless-ai").text == "ok"
+    assert server.last.json()["model"] == "m-id"
+    with pytest.raises(InvalidInputError, match="text-to-image"):
+        client.text("x", model="org/p")
+
+
+def test_leaving_early(tgi: Server, make: Callable[..., InferenceClient]) -> None:
+    """Leaving the loop frees the connection at once, and what had come is kept."""
+    tgi.on(NATIVE, [*delimited(step("a"), headers=[SSE])[:-1], UNTIL_GONE])
+    stream = make(tgi).text("x")
+    for event in stream:
+        assert event == Token("a", 1, -0.5, False)
+        break
+    assert tgi.client_gone.wait(5)
+    assert stream.partial.text == "a"
+
+
+def test_stalled(tgi: Server, make: Callable[..., InferenceClient]) -> None:
+    """Keep-alives do not hide a model that says nothing; then the first_token deadline passes."""
+    pings: list[Any] = [step for _ in range(40) for step in (b": ping\n\n", 0.05)]
+    tgi.on(NATIVE, delimited(*pings, headers=[SSE]))
+    with pytest.raises(TransportTimeout) as caught:
+        make(tgi).text("x", timeouts=Timeouts(first_token=0.3)).result()
+    assert caught.value.deadline == "first_token"
 
 
 def test_waits_for_a_model(tgi: Server, make: Callable[..., InferenceClient]) -> None:

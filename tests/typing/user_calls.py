@@ -9,11 +9,13 @@ from typing import Any, Literal
 from typing_extensions import assert_never, assert_type
 
 from hfclient import (
+    Audio,
     ChatStream,
     Client,
     Conversation,
     ConversationInfo,
     HFClientError,
+    HubModel,
     InferenceClient,
     Message,
     Model,
@@ -21,11 +23,13 @@ from hfclient import (
     RateLimitError,
     Reply,
     Retry,
+    ServedModel,
     Stream,
     SystemMessage,
     Timeouts,
     Tool,
     ToolStream,
+    Transcript,
     TransportTimeout,
     User,
     UserMessage,
@@ -94,6 +98,22 @@ def inference(client: Client) -> None:
     client.inference.chat([SystemMessage("Be terse."), UserMessage("hi"), stream.result()], model="m", tools=[len])
 
 
+def models_and_tasks(client: Client) -> None:
+    inference = client.inference
+    assert_type(inference.models(), list[ServedModel])
+    for model in inference.models(task="text-to-image", provider=["fal-ai"], sort="trending", limit=5):
+        assert_type(model, HubModel)
+    assert_type(inference.model("gpt2"), HubModel)
+    assert_type(inference.embed(["a", "b"], model="BAAI/bge-m3"), list[list[float]])
+    assert_type(inference.embed("a", as_numpy=True), Any)
+    assert_type(inference.transcribe(Path("a.mp3"), timestamps="word"), Transcript)
+    assert_type(inference.speak("hi", voice="x"), Audio)
+    assert_type(inference.caption(b"bytes"), str)
+    assert_type(inference.classify("hi", ["a", "b"])[0].label, str)
+    assert_type(inference.task("fill-mask", "a [MASK]", top_k=3), Any)
+    inference.rerank("q", ["a"])[0].index
+
+
 @dataclass
 class City:
     name: str
@@ -103,11 +123,18 @@ def tools_and_objects(client: Client) -> None:
     def get_weather(city: str) -> str:
         return city
 
-    run = client.inference.run_tools("Warm?", [get_weather, Tool.of(len), {"type": "web_search"}], model="m", temperature=0)
+    run = client.inference.run_tools(
+        "Warm?", [get_weather, Tool.of(len), {"type": "web_search"}], model="m", temperature=0
+    )
     assert_type(run, ToolStream)
     assert_type(run.result(), Reply)
     assert_type(run.messages, list[dict[str, Any]])
-    client.inference.run_tools("Warm?", tools=[get_weather], approve=lambda call: call.name == "get_weather", max_rounds=2)
+    client.inference.run_tools(
+        "Warm?", tools=[get_weather], approve=lambda call: call.name == "get_weather", max_rounds=2
+    )
+    client.inference.text("Once upon a time", model="m", max_new_tokens=9, stop="\n", seed=1, details=True).text
+    client.inference.text([{"role": "user", "content": "hi"}], layout="chatml", action=None, provider=["hf-inference"])
+    client.inference.chat("What is this?", model="m", images=["a.png", b"GIF89a"], files=[Path("notes.md")])
     assert_type(client.inference.parse("Where?", into=City, model="m"), City)
     assert_type(client.inference.parse("Where?", list[City], repair=2, dialect="detect"), list[City])
     assert_type(client.inference.parse("Where?", Literal["a", "b"]), Any)

@@ -111,7 +111,7 @@ def models_and_tasks(client: Client) -> None:
     assert_type(inference.caption(b"bytes"), str)
     assert_type(inference.classify("hi", ["a", "b"])[0].label, str)
     assert_type(inference.task("fill-mask", "a [MASK]", top_k=3), Any)
-    inference.rerank("q", ["a"])[0].index
+    assert_type(inference.rerank("q", ["a"])[0].index, int)
 
 
 @dataclass

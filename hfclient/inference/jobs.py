@@ -33,7 +33,6 @@ from hfclient.errors import (
 )
 from hfclient.events import AnyEvent, JobProgress
 from hfclient.frames import excerpt
-from hfclient.inference.dataurls import data_url_content
 from hfclient.inference.images import Image, Media, Video, media_from
 from hfclient.inference.providers.base import Provider, Ticket
 from hfclient.inference.providers.places import Target
@@ -402,11 +401,8 @@ class Job(Generic[_M]):
     def _collect(self, output: Output) -> _M:
         content, mime = output.content, output.mime
         if content is None and output.url is not None:
-            if output.url.startswith("data:"):
-                content = data_url_content(output.url) or b""
-            else:
-                content, claimed = self._line.fetch(output.url, self._target.base)
-                mime = mime or claimed
+            content, claimed = self._line.fetch(output.url, self._target.own_site)
+            mime = mime or claimed
         kind: Any = kind_for(self.task)
         made: _M = media_from(kind, content or b"", evolve(output, mime=mime), **self._facts)
         return made

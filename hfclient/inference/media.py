@@ -32,6 +32,7 @@ from hfclient.inference.providers import (
     Work,
 )
 from hfclient.inference.providers.parameters import MAX_SEED, checked
+from hfclient.inference.rounds import RoundClock
 from hfclient.inference.routing import Candidate, ProviderLike, Routes, try_each
 from hfclient.transport import Request, Session, Timeouts
 
@@ -138,9 +139,11 @@ class MediaCalls:
         """
         if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MOST:
             raise InvalidInputError(f"n is a number from 1 to {_MOST}, not {n!r}")
-        made: list[Image] = []
+        clock = RoundClock(options.get("timeouts") or self._session.timeouts)
         seed = options.get("seed")
+        made = self.image_job(prompt, n=n, **options).result()[:n]
         while len(made) < n:
+            options["timeouts"] = clock.next_timeouts()
             if seed is not None:
                 options["seed"] = (seed + len(made)) % (MAX_SEED + 1)
             made += self.image_job(prompt, n=n - len(made), **options).result()[: n - len(made)]
@@ -294,5 +297,5 @@ def _fetched(picture: Picture | None, provider: str, line: Line) -> Picture | No
 def _refuse_unknown(options: Mapping[str, Any], task: str) -> None:
     known = VideoOptions if task in (TEXT_TO_VIDEO, IMAGE_TO_VIDEO) else ImageOptions
     for name in options:
-        if name not in known.__annotations__:
+        if name not in known.__optional_keys__:
             raise TypeError(f"{name!r} is no option of {task}; a field of the provider's own goes into extra_body")

@@ -77,7 +77,7 @@ class Wing:
         output = audio_output(answer)
         content = output.content
         if content is None:
-            content, claimed = line.fetch(output.url or "", candidate.target.base)
+            content, claimed = line.fetch(output.url or "", candidate.target.own_site)
             output = evolve(output, mime=output.mime or claimed)
         model = candidate.entry.model or candidate.entry.provider_id
         return audio_from(content, output, model=model, provider=candidate.provider, **facts)

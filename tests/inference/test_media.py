@@ -109,7 +109,7 @@ def calls(server: Server) -> list[str]:
 def test_a_picture(server: Server, make: Make) -> None:
     """A picture comes back with all that is known about it; the token and the bill went along."""
     mapping(server, "hf-inference")
-    server.on("/hf-inference/models/hf-inference/paint", PICTURE)
+    server.on("/hf-inference/models/acme/painter", PICTURE)
     image = make(bill_to="acme").image("a red fox", model=MODEL, seed=7, size="16x8")
     assert (image.content, image.mime, image.width, image.height) == (PNG, "image/png", 16, 8)
     assert (image.prompt, image.model, image.provider, image.seed) == ("a red fox", MODEL, "hf-inference", 7)
@@ -154,12 +154,12 @@ def test_several_pictures(server: Server, make: Make) -> None:
     """Several come of one request where that works; else of several, with a seed of their own each."""
     mapping(server, "together", "hf-inference")
     server.on("/together/v1/images/generations", json_answer({"data": [{"b64_json": B64}] * 3}))
-    server.on("/hf-inference/models/hf-inference/paint", PICTURE)
+    server.on("/hf-inference/models/acme/painter", PICTURE)
     inference = make()
     assert len(inference.images("a fox", 3, model=MODEL, provider="together")) == 3
     assert server.last.json()["n"] == 3
     server.requests.clear()
-    found = inference.images("a fox", 3, model="hf-inference/paint", provider="hf-inference", seed=2**32 - 2)
+    found = inference.images("a fox", 3, model=MODEL, provider="hf-inference", seed=2**32 - 2)
     assert [image.seed for image in found] == [2**32 - 2, 2**32 - 1, 0]
     assert [r.json()["parameters"]["seed"] for r in server.requests] == [2**32 - 2, 2**32 - 1, 0]
 
@@ -171,6 +171,15 @@ def test_fewer_than_asked_for(server: Server, make: Make) -> None:
     server.on("/together/v1/images/generations", two)
     assert len(make().images("a fox", 3, model=MODEL)) == 3
     assert [r.json().get("n") for r in server.requests[1:]] == [3, None]
+
+
+def test_several_pictures_share_a_deadline(server: Server, make: Make) -> None:
+    """The deadline for a whole call holds for all of its requests together."""
+    server.on("/hf-inference/models/acme/painter", [0.2, PICTURE])
+    started = time.monotonic()
+    with pytest.raises(TransportTimeout):
+        make().images("a fox", 50, model=MODEL, provider="hf-inference", timeouts=Timeouts(total=0.5))
+    assert time.monotonic() - started < 3
 
 
 def test_a_large_picture(server: Server, make: Make) -> None:
@@ -575,6 +584,7 @@ def test_a_job(server: Server, make: Make) -> None:
         "GET /cdn",
     ]
     assert all(r.headers["x-hf-bill-to"] == "acme" for r in server.requests[1:-1])
+    assert "authorization" not in server.last.headers, "not even where the router is"
 
 
 def test_a_job_that_is_asked_for_its_state(server: Server, make: Make) -> None:

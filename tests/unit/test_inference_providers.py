@@ -233,14 +233,16 @@ def test_own_sites() -> None:
 def test_own_server() -> None:
     """Any OpenAI-compatible server: the base has its /v1 already, a query is kept, a model is not needed."""
     target = Target("http://localhost:8080/v1?key=1")
-    request, body = build("openai-compatible", work(model="", parameters={"width": 512, "height": 512}), target)
+    nameless = ProviderEntry("any", "")
+    request, body = build("openai-compatible", work(entry=nameless, parameters={"width": 512, "height": 512}), target)
     assert request.url == "http://localhost:8080/v1/images/generations?key=1"
     assert body == {"prompt": "a red fox", "response_format": "b64_json", "size": "512x512", "n": 1}
 
 
 def test_dedicated_endpoint() -> None:
     """A model without a name is a deployment: its URL is the route."""
-    assert build("hf-inference", work(model=""), Target("https://x.example/"))[0].url == "https://x.example"
+    nameless = ProviderEntry("any", "")
+    assert build("hf-inference", work(entry=nameless), Target("https://x.example/"))[0].url == "https://x.example"
 
 
 @pytest.mark.parametrize(
@@ -481,6 +483,7 @@ def test_several_results() -> None:
         (b'{"data":[{}]}', "application/json", GenerationError),
         (b'{"data":[{"b64_json":""}]}', "application/json", GenerationError),
         (b'{"data":[{"b64_json":"\xc3\xa4"}]}', "application/json", ProtocolError),
+        (b'{"code":400,"message":"no such model"}', "application/json", GenerationError),
         (b'{"error":"NSFW content detected"}', "application/json", GenerationError),
         (b'{"error":{"message":"out of memory","code":500}}', "application/json", GenerationError),
     ],

@@ -21,7 +21,7 @@ class HFInference(Provider):
     takes_urls = False
 
     def build(self, work: Work, target: Target) -> Request:
-        model = work.entry.provider_id
+        model = work.entry.model or work.entry.provider_id  # the Hub's name
         url = target.url(f"/models/{id_path(model)}" if model else "")
         parameters = self.settings(work)
         if work.picture is None:

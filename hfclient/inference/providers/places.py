@@ -86,6 +86,11 @@ class Target:
     def _queue(self) -> str:
         return self.base
 
+    @property
+    def own_site(self) -> str | None:
+        """The base, if the files that lie there may want its credentials; None for the router, which has no files."""
+        return None if self.routed else self.base
+
     def url(self, path: str, *, queue: bool = False) -> str:
         """Return the URL of *path*, which begins with a slash or is empty.
 

@@ -14,6 +14,7 @@ from hfclient.frames import excerpt
 from hfclient.inference.dataurls import data_url_content, unpack_base64
 from hfclient.inference.failures import generation_error
 from hfclient.inference.lenient import loads
+from hfclient.transport.failures import message_in
 
 __all__ = ["Answer", "Outcome", "Output", "outcome_in", "outcome_of"]
 
@@ -37,7 +38,7 @@ class Answer:
     def is_media(self) -> bool:
         """Whether the body is the result itself."""
         if self.content_type in _BINARY:
-            return self.body.lstrip()[:1] not in (b"{", b"[", b"")
+            return self.body[:64].lstrip()[:1] not in (b"{", b"[", b"")
         return self.content_type.startswith(("image/", "video/", "audio/"))
 
     def json(self) -> dict[str, Any]:
@@ -111,6 +112,8 @@ def outcome_of(answer: Answer) -> Outcome:
 def outcome_in(data: dict[str, Any]) -> Outcome:
     """Return the files that a JSON object holds, bytes or links."""
     items = _items(data)
+    if items is None and message_in(data):
+        raise generation_error(data)
     if items is None:
         raise ProtocolError(f"the provider's answer holds no result, only {', '.join(sorted(data)[:10]) or 'nothing'}")
     flags = _list(data.get("has_nsfw_concepts")) or _list(data.get("has_nsfw_contents"))

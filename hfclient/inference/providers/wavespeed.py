@@ -60,7 +60,7 @@ class Wavespeed(Provider):
 
     def _job(self, answer: Answer) -> dict[str, Any]:
         data = answer.json()
-        if data.get("code", 200) != 200:  # a failure inside an HTTP 200
+        if data.get("code") not in (None, 200, "200"):  # a failure inside an HTTP 200
             self.failed(data, "the job was refused")
         job = data.get("data")
         if not isinstance(job, dict):

@@ -269,8 +269,9 @@ class ChatStream(Stream):
     def cancel(self) -> None:
         """Stop the reader, from any thread: its loop raises `Cancelled`, and the generation is stopped like by `close`."""
         self._cancelled.set()
+        pulling = self._pulling  # before it is woken up: it may be through with failing when we look again
         self._response.abort()
-        if not self._pulling:
+        if not pulling:
             self.close()
             self._closed_by = None  # also a loop of this thread's is told
         elif self._options.on_close == "stop":

@@ -20,6 +20,7 @@ from attrs import frozen
 from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ParseError, StreamConsumed
 from hfclient.events import Token
 from hfclient.frames import excerpt
+from hfclient.inference.attachments import with_attachments
 from hfclient.inference.dialects import in_words, instruction_for, response_format
 from hfclient.inference.messages import Prompt, build_messages
 from hfclient.inference.partial_json import NOTHING, PartialJSON
@@ -303,6 +304,7 @@ def parse_stream(
     options = dict(options)
     shape = Shape.of(into, strict=strict)
     messages = build_messages(prompt, options.pop("system_prompt", None))
+    messages = with_attachments(messages, options.pop("images", None), options.pop("files", None))
     if instruction := instruction_for(shape.schema, dialect):
         _add_instruction(messages, instruction)
     fields = response_format(shape.schema, name=shape.name, dialect=dialect, strict=strict)

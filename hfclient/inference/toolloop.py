@@ -24,6 +24,7 @@ from attrs import evolve, field, frozen
 from hfclient.errors import Cancelled, InvalidInputError, TooManyRounds, Unsupported
 from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
 from hfclient.frames import excerpt
+from hfclient.inference.attachments import with_attachments
 from hfclient.inference.functions import Tool, ToolLike, as_tools, text_of
 from hfclient.inference.lenient import loads, scrub
 from hfclient.inference.messages import Prompt, build_messages
@@ -63,6 +64,7 @@ def run_tools(
     known = as_tools(tools)
     options = dict(options)
     messages = build_messages(prompt, options.pop("system_prompt", None))
+    messages = with_attachments(messages, options.pop("images", None), options.pop("files", None))
     run = _Run(
         ask=ask,
         tools={tool.name: tool for tool in known},

@@ -65,7 +65,17 @@ def test_every_round_has_the_picture(server: Server, client: InferenceClient, tm
 
     server.on(CHAT, calls(call("look", id="c1")), says("Done."))
     with path.open("rb") as file:
-        assert client.run_tools("x", [look], model="m", images=[file]).result().text == "Done."
+        run = client.run_tools("x", [look], model="m", images=[file])
+        assert run.result().text == "Done."
+    assert run.messages[0]["content"][1]["type"] == "image_url"
     first, second = (request.json()["messages"] for request in server.requests)
     assert [part["type"] for part in second[0]["content"]] == ["text", "image_url"]
     assert first[0] == second[0]
+
+
+def test_repair_keeps_the_picture_where_it_was(server: Server, client: InferenceClient) -> None:
+    """An answer that goes back to the model leaves the picture in the question."""
+    server.on(CHAT, says("no object"), says('{"value": 3}'))
+    assert client.parse("How many?", into=int, model="m", images=["https://h/a.png"]) == 3
+    contents = [message["content"] for message in server.last.json()["messages"] if message["role"] == "user"]
+    assert [isinstance(content, list) for content in contents] == [True, False]

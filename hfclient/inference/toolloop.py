@@ -317,10 +317,10 @@ class ToolStream(Stream):
     def _serve(self, waiting: queue.SimpleQueue[_Job], over: threading.Event) -> None:
         with contextlib.suppress(queue.Empty):
             while not over.is_set() and not self._cancelled.is_set():
-                self._outcomes.put(_run_job(waiting.get_nowait(), in_thread=True))
+                self._outcomes.put(_run_job(waiting.get_nowait()))
 
 
-def _run_job(job: _Job, *, in_thread: bool = False) -> _Outcome:
+def _run_job(job: _Job) -> _Outcome:
     """Call the function; what it raises becomes text for the model, but Ctrl-C and the like end the run."""
     call = job.call
     try:
@@ -330,9 +330,7 @@ def _run_job(job: _Job, *, in_thread: bool = False) -> _Outcome:
     except Exception as error:  # noqa: BLE001 (whatever it is, the model is told)
         _log.info("the tool %s failed", call.name, exc_info=True)
         return _failed(job.place, call, mend_surrogates(f"{type(error).__name__}: {error}"))
-    except BaseException as error:
-        if not in_thread:
-            raise
+    except BaseException as error:  # noqa: BLE001 (raised again by the reader, whose thread this need not be)
         return _Outcome(job.place, None, fatal=error)
     output = {"text": text} if value is None else {"text": text, "structured": value}
     return _Outcome(job.place, ToolResult(call.uuid, "success", [output], name=call.name), text)

@@ -570,6 +570,45 @@ def test_cancel_while_tools_run(run: Run) -> None:
     assert len(began) <= 8
 
 
+def test_leaving_while_tools_run(run: Run) -> None:
+    """A run that is left while functions are running begins no more of them."""
+    release = threading.Event()
+    began: list[int] = []
+
+    def hang(number: int) -> None:
+        began.append(number)
+        if number:
+            release.wait(10)
+
+    entries = [call("hang", {"number": number}) for number in range(12)]
+    for event in run(calls(*entries), tools=[hang]):
+        if isinstance(event, ToolResult):
+            break
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name == "hfclient-tool":
+            thread.join(5)
+    assert len(began) < 12
+
+
+def test_cancel_between_rounds(server: Server, run: Run) -> None:
+    """A run that is cancelled while the next request waits for its answer hands out nothing of that answer."""
+    asked = threading.Event()
+    stream = run(calls(call("get_weather", {"city": "Paris"})), [lambda request: asked.set(), 0.5, *says("Late.")])
+
+    def cancel() -> None:
+        asked.wait(5)
+        stream.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(Cancelled):
+        list(stream)
+    thread.join(5)
+    assert stream.partial.text == ""
+    assert len(server.requests) == 2
+
+
 def test_cancel_during_a_call_in_the_readers_thread(server: Server, run: Run) -> None:
     """A single call is waited for; then the run ends without another request."""
     streams: list[ToolStream] = []
@@ -627,6 +666,9 @@ def test_each_round_may_wait_for_its_first_token(run: Run) -> None:
     stream = run(
         calls(call("nap")), [0.8, *says("Fine.")], tools=[lambda_nap(0.8)], timeouts=Timeouts(first_token=1.5, idle=5.0)
     )
+    assert stream.text == "Fine."
+    slow = [*begun(delta(content="Fi")), 1.3, chunk(delta("stop", content="ne.")), CLOSE]
+    stream = run(calls(call("nap")), slow, tools=[lambda_nap(0)], timeouts=Timeouts(first_token=1.0, idle=5.0))
     assert stream.text == "Fine."
     stream = run(
         calls(call("nap")), [*begun(), UNTIL_GONE], tools=[lambda_nap(0)], timeouts=Timeouts(first_token=0.5, idle=5.0)

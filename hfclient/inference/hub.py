@@ -273,7 +273,7 @@ class Hub:
     def forget(self, id: str | None = None) -> None:
         """Ask again next time: about *id*, or about everything."""
         if id is not None:
-            self._models.forget(_plain_name(id))
+            self._models.forget(resolve(id).partition(":")[0])
             return
         self._pages.clear()
         self._models.clear()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
-from hfclient.errors import InvalidInputError, Unsupported
+from hfclient.errors import InvalidInputError, ModelNotFound, Unsupported
 from hfclient.events import AnyEvent
 from hfclient.inference.audio import Audio, audio_from, audio_output
 from hfclient.inference.endpoints import bare_url
@@ -62,7 +62,11 @@ class Wing:
     ) -> tuple[_T, Candidate, tuple[Any, ...]]:
         def billing(candidate: Candidate, is_last: bool) -> _T:
             line.headers = self._bills(candidate)
-            return attempt(candidate, is_last)
+            try:
+                return attempt(candidate, is_last)
+            except ModelNotFound:  # the Hub's mapping is out of date
+                self._routes.forget(candidate.entry.model)
+                raise
 
         def tell(event: AnyEvent) -> None:
             if self._on_event is not None:

@@ -453,6 +453,17 @@ def test_models_that_are_not_served(server: Server, make: Make) -> None:
         make().classify("hi", model=MODEL)
 
 
+def test_a_mapping_that_is_out_of_date(server: Server, make: Make) -> None:
+    """A provider that does not have the model after all makes the client ask the Hub again."""
+    serve_mapping(server, "feature-extraction", together="t")
+    server.on("/together/v1/embeddings", json_answer({"error": "Model not supported by provider together"}, 400))
+    client = make()
+    for _ in range(2):
+        with pytest.raises(ModelNotFound, match="together"):
+            client.embed("a", model=MODEL)
+    assert [request.path for request in server.requests].count(f"/api/models/{MODEL}") == 2
+
+
 def test_a_renamed_model(server: Server, make: Make) -> None:
     """A model that moved is followed to its new name, its request repeated there whole."""
     server.on("/hf-inference/models/bert", plain("moved", 307, f"Location: {HF}"))

@@ -152,7 +152,7 @@ class Endpoints:
         self, conversation_id: str, data: dict[str, Any], files: Iterable[Part], timeouts: Timeouts | None
     ) -> Request:
         """One turn: *data* is the form's JSON field, *files* are its file parts."""
-        field = Part(name="data", content=msgspec.json.encode(data))
+        field = Part(name="data", content=_json(data))
         return Request(
             method="POST",
             url=f"{self.base}/conversation/{_own_id(conversation_id)}",
@@ -224,10 +224,18 @@ class Endpoints:
             method=method,
             url=self.base + path,
             headers=headers,
-            body=None if data is None else msgspec.json.encode(data),
+            body=None if data is None else _json(data),
             timeouts=timeouts,
             refine=refine,
         )
+
+
+def _json(data: Any) -> bytes:
+    try:
+        return msgspec.json.encode(data)
+    except (UnicodeEncodeError, TypeError, ValueError, RecursionError) as exc:
+        what = "half of a character (a lone surrogate)" if isinstance(exc, UnicodeEncodeError) else str(exc)
+        raise InvalidInputError(f"this cannot be sent as JSON: {what}") from None
 
 
 def _own_id(conversation_id: str) -> str:

@@ -1,0 +1,390 @@
+"""`Stream` and `Transcript` with no socket in sight: one reader, one answer, and nothing lost on the way out."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hfclient.errors import (
+    Cancelled,
+    ConnectError,
+    GenerationError,
+    HFClientError,
+    StreamConsumed,
+    StreamInterrupted,
+    TransportTimeout,
+)
+from hfclient.events import (
+    AnyEvent,
+    Elicitation,
+    File,
+    FinalAnswer,
+    Finish,
+    Reasoning,
+    Route,
+    Source,
+    Sources,
+    Status,
+    Title,
+    Token,
+    ToolCall,
+    ToolError,
+    ToolResult,
+    Usage,
+)
+from hfclient.stream import Stream, Transcript
+from hfclient.transport import Deadline, Response, Timeouts
+from hfclient.transport.base import Headers
+from hfclient.types import Reply
+
+
+class Body:
+    """Gives pieces; an exception among them is raised, a function is called."""
+
+    def __init__(self, *pieces: bytes | Exception | Callable[[], bytes]) -> None:
+        self.pieces = list(pieces)
+        self.closed = 0
+        self.aborted = False
+
+    def read_some(self) -> bytes:
+        if self.aborted:
+            raise Cancelled("cancelled")
+        if self.closed:
+            raise ConnectError("closed")
+        piece = self.pieces.pop(0) if self.pieces else b""
+        if isinstance(piece, Exception):
+            raise piece
+        return piece if isinstance(piece, bytes) else piece()
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Words:
+    """A decoder for which each word is a token, ``t:`` a title, and ``!`` the good end."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    def feed(self, data: bytes) -> list[AnyEvent]:
+        events: list[AnyEvent] = []
+        for word in data.decode().split():
+            if word == "!":
+                self.ended = True
+            else:
+                events.append(Title(word[2:]) if word.startswith("t:") else Token(word))
+        return events
+
+    def finish(self) -> list[AnyEvent]:
+        return [Token("(end)")] if self.ended else []
+
+    def check_end(self) -> None:
+        if not self.ended:
+            raise StreamInterrupted("cut")
+
+
+def stream(*pieces: Any, on_event: Any = None, timeouts: Timeouts = Timeouts(), **fields: Any) -> tuple[Stream, Body]:  # noqa: B008
+    body = Body(*pieces)
+    deadline = Deadline(timeouts, stream=True)
+    response = Response(200, Headers([("x-request-id", "r")]), body, method="POST", url="https://x", deadline=deadline)
+    return Stream(response, Words(), on_event=on_event, fields=fields or None), body
+
+
+# Reading
+
+
+def test_a_whole_answer() -> None:
+    """Events come by the piece and go out one by one; the end closes the response."""
+    found, body = stream(b"a b", b"t:T", b"c !", model="m")
+    assert repr(found) == "<Stream open>"
+    assert list(found) == [Token("a"), Token("b"), Title("T"), Token("c"), Token("(end)")]
+    assert repr(found) == "<Stream done>"
+    assert body.closed
+    assert found.result() == found.partial == Reply("abc(end)", title="T", model="m", request_id="r")
+
+
+def test_nothing_is_read_ahead() -> None:
+    """A piece is asked for when the events of the one before have been taken."""
+    found, body = stream(b"a b", b"c", b"!")
+    assert next(found) == Token("a")
+    assert len(body.pieces) == 2
+    assert next(found) == Token("b")
+    assert len(body.pieces) == 2
+    assert next(found) == Token("c")
+    assert len(body.pieces) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (ConnectError("reset"), StreamInterrupted),
+        (TransportTimeout("late", deadline="idle"), TransportTimeout),
+        (GenerationError("boom"), GenerationError),
+        (Cancelled("x"), Cancelled),
+    ],
+)
+def test_errors(error: HFClientError, raised: type[HFClientError]) -> None:
+    """An error goes out with what had come, is kept, and is raised again by `result`."""
+    found, body = stream(b"a b", error)
+    events = []
+    with pytest.raises(raised) as caught:
+        events.extend(found)
+    assert events == [Token("a"), Token("b")]
+    assert caught.value.partial == found.partial == Reply("ab", request_id="r")
+    assert body.closed
+    assert repr(found) == "<Stream failed>"
+    with pytest.raises(raised) as again:
+        found.result()
+    assert again.value is caught.value
+    with pytest.raises(StreamConsumed):
+        iter(found)
+
+
+def test_an_answer_that_is_cut() -> None:
+    """What the decoder says about the end is raised after everything was handed out."""
+    found, _ = stream(b"a")
+    assert next(found) == Token("a")
+    with pytest.raises(StreamInterrupted, match="cut"):
+        next(found)
+
+
+def test_a_callback() -> None:
+    """It gets each event just before the reader does; its exceptions are the reader's."""
+    seen: list[AnyEvent] = []
+    found, _ = stream(b"a b", b"!", on_event=seen.append)
+    for event in found:
+        assert seen[-1] is event
+
+    def fails(event: AnyEvent) -> None:
+        raise ValueError("mine")
+
+    found, body = stream(b"a b", on_event=fails)
+    with pytest.raises(ValueError, match="mine"):
+        next(found)
+    assert body.closed
+
+
+def test_two_threads_cannot_read_one_stream() -> None:
+    """The second one is told so."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def wait() -> bytes:
+        inside.set()
+        leave.wait(5)
+        return b"a !"
+
+    found, _ = stream(wait)
+    results: list[AnyEvent] = []
+    reader = threading.Thread(target=lambda: results.append(next(found)))
+    reader.start()
+    inside.wait(5)
+    with pytest.raises(StreamConsumed, match="two threads"):
+        next(found)
+    leave.set()
+    reader.join(5)
+    assert results == [Token("a")]
+
+
+# The first content
+
+
+def test_first_token_is_kept_by_content_only() -> None:
+    """A title is no content; a token is."""
+    found, _ = stream(b"t:T", b"a", b"b !", timeouts=Timeouts(first_token=100, idle=30))
+    deadline = found._response.deadline
+    next(found)
+    assert deadline._content_at is not None
+    next(found)
+    assert deadline._content_at is None
+
+
+# Leaving
+
+
+def test_leaving_closes() -> None:
+    """A break, an exception, the end of a with, and a dropped reference close the response at once."""
+    found, body = stream(b"a b", b"!")
+    for _ in found:
+        break
+    assert (body.closed, repr(found)) == (1, "<Stream closed>")
+    found, body = stream(b"a b", b"!")
+    with pytest.raises(ZeroDivisionError), found:
+        raise ZeroDivisionError
+    assert body.closed == 1
+    found, body = stream(b"a b", b"!")
+    del found
+    gc.collect()
+    assert body.closed == 1
+    found, body = stream(b"a b", b"!")
+    next(found)
+    weak = weakref.ref(found)
+    del found
+    gc.collect()
+    assert weak() is None
+    assert body.closed
+
+
+def test_after_leaving() -> None:
+    """What had come is there; the rest is not, and that is said."""
+    found, _ = stream(b"a b", b"!")
+    for _ in found:
+        break
+    assert found.partial.text == "ab"
+    for again in (found.result, lambda: found.text, lambda: iter(found)):
+        with pytest.raises(StreamConsumed, match="left before its end") as caught:
+            again()
+        assert caught.value.partial == found.partial
+
+
+def test_closing_twice_and_late() -> None:
+    """Closing is idempotent, and does nothing to an answer that was read."""
+    found, body = stream(b"a !")
+    found.result()
+    closed = body.closed
+    found.close()
+    found.close()
+    assert body.closed == closed
+    assert found.result().text == "a(end)"
+
+
+def test_closing_in_the_loop() -> None:
+    """A loop that closes its own stream ends, after the events that it had been given."""
+    found, body = stream(b"a b", b"c !")
+    seen = []
+    for event in found:
+        seen.append(event)
+        found.close()
+    assert seen == [Token("a"), Token("b")]
+    assert body.closed
+
+
+def test_closing_from_another_thread_between_two_events() -> None:
+    """The reader is told when it comes back for more."""
+    found, body = stream(b"a b", b"c !")
+    assert next(found) == Token("a")
+    closer = threading.Thread(target=found.close)
+    closer.start()
+    closer.join(5)
+    assert body.closed
+    assert next(found) == Token("b")
+    with pytest.raises(Cancelled):
+        next(found)
+    with pytest.raises(Cancelled):
+        found.result()
+
+
+def test_closing_from_another_thread_while_it_reads() -> None:
+    """It wakes the reader up instead of reading beside it."""
+    inside, body_of = threading.Event(), []
+
+    def wait() -> bytes:
+        inside.set()
+        while not body_of[0].aborted:
+            pass
+        raise Cancelled("x")
+
+    found, body = stream(wait)
+    body_of.append(body)
+    closer = threading.Thread(target=lambda: (inside.wait(5), found.close()))
+    closer.start()
+    with pytest.raises(Cancelled):
+        next(found)
+    closer.join(5)
+    assert body.closed
+
+
+def test_generators_over_a_stream() -> None:
+    """A generator that is closed closes the stream below it."""
+    found, body = stream(b"a b", b"!")
+
+    def upper() -> Iterator[str]:
+        for event in found:
+            if isinstance(event, Token):
+                yield event.text.upper()
+
+    texts = upper()
+    assert next(texts) == "A"
+    texts.close()  # type: ignore[attr-defined]
+    assert body.closed
+
+
+# What has come so far
+
+
+def add(*events: AnyEvent) -> Reply:
+    transcript = Transcript()
+    for event in events:
+        transcript.add([event])
+    return transcript.reply()
+
+
+CALL = ToolCall("u", "echo")
+
+
+@pytest.mark.parametrize(
+    ("events", "text"),
+    [
+        ([Token("a"), Token("b")], "ab"),
+        ([Token("a "), FinalAnswer("a")], "a"),
+        ([Token("one two "), Token("one two three"), FinalAnswer("one two three")], "one two three"),
+        ([FinalAnswer("a")], "a"),
+        ([Token("a"), FinalAnswer("")], ""),
+        ([Token("abc"), FinalAnswer("ab", interrupted=True)], "ab"),
+        ([Token("Let me check. "), CALL, Token("Done."), FinalAnswer("Done.")], "Let me check. Done."),
+        ([CALL, FinalAnswer("Done.")], "Done."),
+        ([Token("Do"), CALL, FinalAnswer("Done.")], "Done."),
+        ([Token("First."), CALL, FinalAnswer("Second.")], "First.\n\nSecond."),
+        ([Token("First.\n\n"), CALL, FinalAnswer("Second.")], "First.\n\nSecond."),
+        ([Token("First."), CALL, Token("Sec"), FinalAnswer("First.Se", interrupted=True)], "First.Se"),
+    ],
+)
+def test_text_of_an_answer(events: list[AnyEvent], text: str) -> None:
+    """The final answer replaces the tokens; with tools it is only the last round and is merged as the server does it."""
+    assert add(*events).text == text
+
+
+def test_reasoning_of_an_answer() -> None:
+    """Reasoning of the final answer counts, else that of the events."""
+    assert add(Reasoning("a"), Token("b"), FinalAnswer("<think>A</think>b")).reasoning == "A"
+    assert add(Reasoning("a"), Token("b"), FinalAnswer("b")).reasoning == "a"
+    assert add(FinalAnswer("<think>never closed")).reasoning == "never closed"
+
+
+def test_everything_in_a_reply() -> None:
+    """Each kind of event has its place."""
+    result, failed, file = ToolResult("u", "success"), ToolError("v", "no"), File("n", "s", "m")
+    question = Elicitation("e", "s", "form", "m")
+    usage, source = Usage(1, 2, 3), Source("https://a")
+    reply = add(
+        Status("started"), Title("old"), Title("T"), CALL, result, failed, file, question, usage, Sources((source,)),
+        Sources((source,)), Route("r", "m"), Route("", "", "p"), Finish("stop"), Token("x"), FinalAnswer("x", interrupted=True),
+    )  # fmt: skip
+    assert reply == Reply(
+        "x", title="T", interrupted=True, finish_reason="stop", sources=(source, source), files=(file,), tool_calls=(CALL,),
+        tool_results=(result,), tool_errors=(failed,), elicitations=(question,), usage=usage, route=Route("r", "m", "p"),
+    )  # fmt: skip
+
+
+def test_what_is_content() -> None:
+    """Text, reasoning, tools, files and a final answer; not titles, statuses and routes."""
+    for event, content in ((Token("a"), True), (Reasoning("a"), True), (CALL, True), (File("n", "s", "m"), True),
+                           (FinalAnswer(""), True), (Title("t"), False), (Status("started"), False), (Route(), False)):  # fmt: skip
+        assert Transcript().add([event]) is content
+
+
+def test_looking_again_and_again() -> None:
+    """Looking at what has come does not change it, and costs no more each time."""
+    transcript = Transcript()
+    for number in range(1000):
+        transcript.add([Token(str(number % 10))])
+        assert transcript.text() == transcript.text()
+    assert len(transcript.text()) == 1000
+    assert len(transcript._texts) == 1

@@ -44,6 +44,7 @@ __all__ = ["SendOptions", "Sender"]
 
 _log = logging.getLogger("hfclient")
 _STOP_MARK = 5.0  # seconds in which a stop that found no run to stop would hit the next one
+_STOP_LOOK = 0.3  # seconds between looks whether it did find it
 _LOOKS = (0.2, 0.5, 1.0)  # pauses before looking for a message of unknown fate: it may be read but not stored yet
 
 
@@ -122,9 +123,7 @@ class Sender:
         on_end: Callable[[ChatStream], object],
     ) -> ChatStream:
         """Send one turn, exactly once, and return its answer."""
-        wait = self._not_before - time.monotonic()
-        if wait > 0:
-            time.sleep(wait)
+        self._let_stop_pass()
         response, live = self.post(turn, data, parts, options.timeouts)
         self.last = turn
         return self._stream_of(response, conversation, turn, options, live=live, on_end=on_end)
@@ -181,6 +180,19 @@ class Sender:
         stream = ChatStream(response, conversation, turn, sender=self, options=options, live=live, on_end=on_end)
         self._stream = weakref.ref(stream)
         return stream
+
+    def _let_stop_pass(self) -> None:
+        """Wait until a stop of unknown effect can hit nobody else: when the run that it was for says so, or in time."""
+        while (wait := self._not_before - time.monotonic()) > 0:
+            time.sleep(min(wait, _STOP_LOOK))
+            if self.last is None:
+                continue
+            try:
+                answer = find_answer(self._service.read_state(self.last.conversation_id), self.last)
+            except HFClientError:
+                continue
+            if answer is not None and answer.interrupted:
+                self._not_before = 0.0
 
     # Exactly once
 

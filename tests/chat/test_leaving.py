@@ -468,6 +468,20 @@ def test_a_stop_that_came_too_late(ui: ChatUI, client: Client, monkeypatch: pyte
     assert time.monotonic() - started > 0.25
 
 
+def test_a_stop_that_the_message_tells_of(ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silent server may say in the conversation that the run was stopped: then nothing is waited for any longer."""
+    monkeypatch.setattr(sending, "_STOP_MARK", 5.0)
+    monkeypatch.setattr(sending, "_STOP_LOOK", 0.02)
+    stored = {"content": "a", "interrupted": True, "updates": [final("a", interrupted=True)]}
+    ui.says(lines(STARTED), silent(STARTED, token("a")), stored=stored, unfinished_reads=2)
+    with client.chat("Hi") as stream:
+        next(stream)
+    assert stream.stop_unconfirmed
+    started = time.monotonic()
+    goes_on(ui, stream)
+    assert 0.04 < time.monotonic() - started < 2
+
+
 def test_no_stop_after_the_end(ui: ChatUI, client: Client) -> None:
     """Once the final answer was read there is nothing to stop, though a title may still come."""
     ui.says(lines(STARTED), silent(STARTED, token("a"), final("a")))

@@ -21,6 +21,7 @@ from hfclient.inference.attachments import FileLike, with_attachments
 from hfclient.inference.chunks import ChunkDecoder
 from hfclient.inference.composed import ComposedCalls
 from hfclient.inference.defaults import resolve
+from hfclient.inference.dialects import SchemaFormat
 from hfclient.inference.embedcalls import EmbedCalls
 from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, models_url
 from hfclient.inference.failures import refined
@@ -117,7 +118,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         top_logprobs: int | None = None,
         seed: int | None = None,
         stop: str | Sequence[str] | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: Mapping[str, Any] | SchemaFormat | None = None,
         tools: Sequence[ToolLike] | None = None,
         tool_choice: str | Mapping[str, Any] | None = None,
         parallel_tool_calls: bool | None = None,
@@ -158,7 +159,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             top_logprobs: Give so many alternatives for each token, in ``Token.extra["logprobs"]``.
             seed: For answers that can be repeated, where the server can.
             stop: Text, or up to four, at which the answer ends.
-            response_format: Shape of the answer, such as ``{"type": "json_schema", ...}``.
+            response_format: Shape of the answer, such as ``{"type": "json_schema", ...}``; `parse` makes one of a class.
             tools: What the model may call: functions, `Tool` objects, or JSON schemas as dicts. Calls come out as
                 `ToolCall` events; `run_tools` runs them, too.
             tool_choice: ``"auto"``, ``"none"``, ``"required"``, or a function's name.
@@ -200,7 +201,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             "top_logprobs": top_logprobs,
             "seed": seed,
             "stop": stop,
-            "response_format": response_format,
+            "response_format": None if isinstance(response_format, SchemaFormat) else response_format,
             "tools": wire_tools(tools),
             "tool_choice": tool_choice,
             "parallel_tool_calls": parallel_tool_calls,
@@ -213,6 +214,10 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         def attempt(candidate: Candidate, is_last: bool) -> tuple[Response, Any]:
             named = {"model": candidate.entry.provider_id} if "model" not in (extra_body or {}) else {}
             asked = {**body, **named}
+            if isinstance(response_format, SchemaFormat):
+                # On its own site nobody translates: each candidate is asked in its own way.
+                form = response_format.fields_for(candidate.target.base, None if candidate.billed else candidate.provider)
+                asked.update((name, value) for name, value in form.items() if name not in (extra_body or {}))
             left = timeouts if candidate is candidates[0] else clock.next_timeouts()
             return self._send(asked, left, candidate, patient=is_last), asked.get("model")
 

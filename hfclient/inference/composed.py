@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
-from hfclient.inference.dialects import detect_dialect, dialect_for
+from hfclient.inference.dialects import detect_dialect
 from hfclient.inference.functions import ToolLike
 from hfclient.inference.messages import Prompt
-from hfclient.inference.routing import Routes
 from hfclient.inference.structured import ParseStream, parse_stream
 from hfclient.inference.toolloop import Approve, ToolStream, run_tools
 from hfclient.stream import Stream
@@ -25,8 +24,9 @@ class ComposedCalls:
     base_url: str
     chat: Callable[..., Stream]
     _session: Session
-    _routes: Routes
-    _dialect: str | None = None  # what the server said, once it was asked
+    # What the server said of itself, once it was asked. Two threads may ask at once; that does no harm.
+    _detected: str | None = None
+    _asked = False
 
     def run_tools(
         self,
@@ -201,16 +201,14 @@ class ComposedCalls:
             into,
             repair=repair,
             strict=strict,
-            dialect=self._dialect_of(dialect, options.get("provider")),
+            dialect=self._dialect_of(dialect),
             timeouts=timeouts or self._session.timeouts,
             options=options,
         )
 
-    def _dialect_of(self, dialect: str | None, provider: object = None) -> str:
-        if dialect is None and isinstance(provider, str) and self._routes.has_key(provider):
-            return dialect_for(self.base_url, provider)  # asked on its own site, where nobody translates
+    def _dialect_of(self, dialect: str | None) -> str | None:
         if dialect != "detect":
-            return dialect or self._dialect or dialect_for(self.base_url)
-        if self._dialect is None:
-            self._dialect = detect_dialect(self._session, self.base_url)
-        return self._dialect
+            return dialect
+        if not self._asked:
+            self._detected, self._asked = detect_dialect(self._session, self.base_url), True
+        return self._detected

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from attrs import frozen
 
 from hfclient.errors import APIStatusError, InvalidInputError, ProtocolError, TransportError
 from hfclient.inference.endpoints import models_url
@@ -23,6 +24,7 @@ from hfclient.transport import Request, Session
 __all__ = [
     "DIALECTS",
     "PROVIDER_DIALECTS",
+    "SchemaFormat",
     "detect_dialect",
     "dialect_for",
     "in_words",
@@ -78,20 +80,19 @@ def dialect_for(base_url: str, provider: str | None = None) -> str:
     return PROVIDER_DIALECTS.get(owner, "openai")
 
 
-def detect_dialect(session: Session, base_url: str) -> str:
+def detect_dialect(session: Session, base_url: str) -> str | None:
     """Return the dialect of the server at *base_url* after asking it: ``GET /info`` works on text-generation-inference only.
 
-    A server that refuses, or does not answer, counts as one that speaks OpenAI's.
+    None if it is something else, refuses, or does not answer: then the address decides.
     """
     root = models_url(base_url).partition("?")[0].removesuffix("/models").removesuffix("/v1")
     try:
         info = session.send(Request.read(f"{root}/info")).json()
     except (APIStatusError, ProtocolError, TransportError):
         info = None
-    told = dialect_for(base_url)
     if isinstance(info, dict) and ("max_total_tokens" in info or "text-generation" in str(info.get("router"))):
         return "tgi"
-    return told
+    return None
 
 
 def response_format(schema: Schema, *, name: str, dialect: str, strict: bool = True) -> dict[str, Any]:
@@ -129,7 +130,29 @@ def response_format(schema: Schema, *, name: str, dialect: str, strict: bool = T
     raise InvalidInputError(f"no such dialect: {dialect!r}; there are {', '.join(DIALECTS)}, and 'detect'")
 
 
-def instruction_for(schema: Schema, dialect: str) -> str | None:
+@frozen
+class SchemaFormat:
+    """A schema to be asked for, in the form that the server knows that gets the request in the end.
+
+    Attributes:
+        schema: Complete in itself, an object at its root.
+        name: What to call it.
+        strict: Promise OpenAI's strict mode, if the schema allows that.
+        dialect: One of `DIALECTS`; None goes by the address.
+    """
+
+    schema: Schema
+    name: str
+    strict: bool = True
+    dialect: str | None = None
+
+    def fields_for(self, url: str, provider: str | None = None) -> dict[str, Any]:
+        """Return the fields of a request to *url*, where *provider* itself answers, if that is known."""
+        dialect = self.dialect or dialect_for(url, provider)
+        return response_format(self.schema, name=self.name, dialect=dialect, strict=self.strict)
+
+
+def instruction_for(schema: Schema, dialect: str | None) -> str | None:
     """Return the words that tell the model its schema, for the dialects that need them."""
     if dialect not in ("json", "prompt"):
         return None

@@ -21,7 +21,7 @@ from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ParseEr
 from hfclient.events import Token
 from hfclient.frames import excerpt
 from hfclient.inference.attachments import with_attachments
-from hfclient.inference.dialects import in_words, instruction_for, response_format
+from hfclient.inference.dialects import DIALECTS, SchemaFormat, in_words, instruction_for
 from hfclient.inference.messages import Prompt, build_messages
 from hfclient.inference.partial_json import NOTHING, PartialJSON
 from hfclient.inference.rounds import Ask, RoundClock
@@ -292,7 +292,7 @@ def parse_stream(
     *,
     repair: int,
     strict: bool,
-    dialect: str,
+    dialect: str | None,
     timeouts: Timeouts,
     options: Mapping[str, Any],
 ) -> ParseStream[Any]:
@@ -301,18 +301,15 @@ def parse_stream(
         raise InvalidInputError(f"repair must not be negative: {repair}")
     if "response_format" in options:
         raise InvalidInputError("the class says what the answer looks like; leave response_format out")
+    if dialect is not None and dialect not in DIALECTS:
+        raise InvalidInputError(f"no such dialect: {dialect!r}; there are {', '.join(DIALECTS)}, and 'detect'")
     options = dict(options)
     shape = Shape.of(into, strict=strict)
     messages = build_messages(prompt, options.pop("system_prompt", None))
     messages = with_attachments(messages, options.pop("images", None), options.pop("files", None))
     if instruction := instruction_for(shape.schema, dialect):
         _add_instruction(messages, instruction)
-    fields = response_format(shape.schema, name=shape.name, dialect=dialect, strict=strict)
-    beside = {key: value for key, value in fields.items() if key != "response_format"}
-    if beside:
-        options["extra_body"] = {**beside, **(options.get("extra_body") or {})}
-    if "response_format" in fields:
-        options["response_format"] = fields["response_format"]
+    options["response_format"] = SchemaFormat(shape.schema, shape.name, strict, dialect)
 
     def ask_for(prompt: Any, **more: Any) -> Stream:
         return ask(prompt, **options, **more)

@@ -63,7 +63,7 @@ def run_tools(
         raise InvalidInputError(f"max_rounds must not be negative: {max_rounds}")
     known = as_tools(tools)
     options = dict(options)
-    messages = build_messages(prompt, options.pop("system_prompt", None))
+    messages = build_messages(prompt, options.pop("system_prompt", None), keep_reasoning=keep_reasoning)
     messages = with_attachments(messages, options.pop("images", None), options.pop("files", None))
     run = _Run(
         ask=ask,

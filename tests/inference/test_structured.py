@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from attrs import define
 
-from hfclient.credentials import Credentials
+from hfclient.credentials import Credentials, Secret
 from hfclient.errors import (
     Cancelled,
     GenerationError,
@@ -26,6 +26,7 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.inference import InferenceClient
+from hfclient.inference.providers.places import PLACES
 from hfclient.inference.structured import ParseStream
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
@@ -378,6 +379,33 @@ def test_detection(server: Server, ask: Ask, info: bytes, form: str) -> None:
         assert ask(PARIS, dialect="detect").result().name == "Paris"
         assert server.last.json()["response_format"]["type"] == form
     assert [request.path for request in server.requests] == [CHAT, "/info", CHAT, CHAT]
+
+
+def test_each_provider_is_asked_in_its_own_form(
+    server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider on its own site gets its own form; the one that is asked after it, through the router, OpenAI's."""
+    places = {**PLACES, "together": attrs.evolve(PLACES["together"], direct=other_server.url)}
+    monkeypatch.setattr("hfclient.inference.routing.PLACES", places)
+    monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
+    monkeypatch.setattr("hfclient.inference.routing.ROUTER_URL", f"{server.url}/v1")
+    mapping = {"together": {"status": "live", "providerId": "acme/talker-t", "task": "conversational"}}
+    server.on("/api/models/acme/talker", json_answer({"id": "acme/talker", "inferenceProviderMapping": mapping}))
+    server.on(CHAT, says(PARIS))
+    other_server.on(CHAT, json_answer({"error": "busy"}, 503))
+    transport = PlainTransport()
+    credentials = Credentials(token=Secret("hf_secret"), explicit=True, token_urls=[server.url])
+    client = InferenceClient(
+        Session(transport, credentials, retry=Retry(attempts=1)),
+        base_url=f"{server.url}/v1",
+        hub_url=server.url,
+        provider_keys={"together": "tk"},
+    )
+    assert client.parse("The capital?", City, model="acme/talker", provider=["together", "novita"]).name == "Paris"
+    assert other_server.last.json()["response_format"] == {"type": "json_schema", "schema": SCHEMA}
+    assert server.last.json()["response_format"]["json_schema"]["schema"] == SCHEMA
+    assert next(iter(server.last.json())) == "model"
+    transport.close()
 
 
 def test_not_strict(server: Server, ask: Ask) -> None:

@@ -32,8 +32,7 @@ from hfclient.errors import (
 from hfclient.events import AnyEvent, FallOver, JobProgress
 from hfclient.inference import InferenceClient, jobs
 from hfclient.inference.images import Image, Video
-from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.plain import PlainTransport
+from hfclient.transport import Retry, Session, Timeouts, Transport
 from tests.server import CLOSE, RST, UNTIL_GONE, Script, Server, head, json_answer, plain
 
 MODEL = "acme/painter"
@@ -67,9 +66,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make(server: Server) -> Any:
-    """Makes clients whose router and Hub are the server."""
-    transport = PlainTransport()
+def make(server: Server, transport: Transport) -> Any:
+    """Makes clients whose router and Hub are the server, over each transport in turn."""
 
     def make(**options: Any) -> InferenceClient:
         policy: dict[str, Any] = {"timeouts": Timeouts(idle=5.0, total=9.0), "retry": Retry(backoff=0.01)}
@@ -85,8 +83,7 @@ def make(server: Server) -> Any:
         urls = {"hub_url": server.url, "router_url": server.url}
         return InferenceClient(Session(transport, credentials, **policy), **{**urls, **options})
 
-    yield make
-    transport.close()
+    return make
 
 
 def mapping(server: Server, *entries: str, model: str = MODEL, task: str = "text-to-image") -> None:

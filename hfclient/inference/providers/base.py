@@ -11,6 +11,7 @@ Reference: docs/protocol/inference ("images and video", "queued jobs").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import quote
@@ -35,7 +36,10 @@ __all__ = [
     "id_path",
     "pruned",
     "size_text",
+    "word",
 ]
+
+_JOB_ID = re.compile(r"(?!\.+$)[\w.:~-]+", re.ASCII)
 
 
 @frozen(kw_only=True)
@@ -175,6 +179,17 @@ class Provider:
         headers = {**self.headers, **(headers or {})}
         return Request.with_json("POST", url, pruned(body), headers=headers, stream=True)
 
+    def job_id(self, data: Mapping[str, Any], key: str) -> str:
+        """Return the id of a job, fit for a URL.
+
+        Raises:
+            ProtocolError: There is none, or it is one that no provider gives.
+        """
+        found = data.get(key)
+        if not isinstance(found, str) or not _JOB_ID.fullmatch(found):
+            raise ProtocolError(f"{self.name} gave no id for the job", frame=str(found)[:200])
+        return found
+
     def failed(self, data: Any, fallback: str) -> NoReturn:
         """Raise the `GenerationError` that *data* describes, or one that says *fallback*."""
         if not data:
@@ -194,6 +209,12 @@ def id_path(name: str) -> str:
     if any(part in ("", ".", "..") for part in name.split("/")):
         raise InvalidInputError(f"this is no name of a model: {name!r}")
     return quote(name, safe="/:@")
+
+
+def word(data: Mapping[str, Any], key: str) -> str | None:
+    """Return the text under *key*, None if there is nothing; what is no text is told as one that nobody knows."""
+    value = data.get(key)
+    return value if value is None or isinstance(value, str) else f"no word, but {type(value).__name__}"
 
 
 def pruned(fields: Mapping[str, Any]) -> dict[str, Any]:

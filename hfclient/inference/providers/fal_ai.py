@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfclient.errors import ProtocolError
-from hfclient.frames import excerpt
 from hfclient.inference.providers.base import (
     Provider,
     Ticket,
     Work,
     id_path,
+    word,
 )
 from hfclient.inference.providers.parameters import IMAGE_TO_IMAGE
 from hfclient.inference.providers.places import Target
@@ -52,16 +51,13 @@ class FalAI(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        if not isinstance(data.get("request_id"), str):
+        if "request_id" not in data:
             return outcome_in(data)
-        link = data.get("response_url")
-        if not isinstance(link, str):
-            raise ProtocolError("fal-ai gave no link to the job's result", frame=excerpt(answer.body))
         # The path of the link, not of the model: what comes after the app's name is left out there.
-        result = target.follow(link, queue=True)
+        result = target.follow(data.get("response_url"), queue=True)
         ticket = Ticket(
             provider=self.name,
-            id=data["request_id"],
+            id=self.job_id(data, "request_id"),
             url=_queued(result + "/status", target),
             result_url=_queued(result, target),
             cancel=("PUT", _queued(result + "/cancel", target)),
@@ -74,7 +70,7 @@ class FalAI(Provider):
             if "detail" in data and "images" not in data:
                 self.failed({"detail": data["detail"]}, "the job failed")
             return outcome_in(data)
-        state = data.get("status")
+        state = word(data, "status")
         if state == "COMPLETED":
             return ticket.fetch()
         if state not in _STATES:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfclient.errors import ProtocolError
-from hfclient.frames import excerpt
-from hfclient.inference.providers.base import Provider, Ticket, Work, child, id_path
+from hfclient.inference.providers.base import Provider, Ticket, Work, child, id_path, word
 from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, outcome_in
 from hfclient.transport import Request
@@ -32,15 +30,13 @@ class Novita(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        if not isinstance(data.get("task_id"), str):
-            raise ProtocolError("novita gave no id for the job", frame=excerpt(answer.body))
-        url = target.url("/v3/async/task-result") + f"?task_id={id_path(data['task_id'])}"
-        return Ticket(provider=self.name, id=data["task_id"], url=url)
+        job = self.job_id(data, "task_id")
+        return Ticket(provider=self.name, id=job, url=target.url("/v3/async/task-result") + f"?task_id={job}")
 
     def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
         job = child(data, "task")
-        state = job.get("status")
+        state = word(job, "status")
         if state == "TASK_STATUS_SUCCEED":
             return outcome_in(data)
         if state not in _STATES:

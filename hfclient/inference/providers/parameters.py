@@ -149,9 +149,9 @@ def size_for(aspect_ratio: str) -> tuple[int, int]:
     Raises:
         InvalidInputError: It is no ratio such as ``"16:9"``.
     """
-    if aspect_ratio in _SIZES:
+    found = _RATIO.fullmatch(aspect_ratio) if isinstance(aspect_ratio, str) else None
+    if found and aspect_ratio in _SIZES:
         return _SIZES[aspect_ratio]
-    found = _RATIO.fullmatch(aspect_ratio)
     if not found or not 1 / 4 <= (ratio := _share(found)) <= 4:
         raise InvalidInputError(f'an aspect ratio is "16:9" or the like, up to 4:1, not {aspect_ratio!r}')
     height = math.sqrt(_PIXELS / ratio)

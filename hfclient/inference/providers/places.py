@@ -100,7 +100,7 @@ class Target:
         parts = urlsplit(self.queue if queue else self.base)
         return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + path, parts.query, ""))
 
-    def follow(self, url: str, *, queue: bool = False) -> str:
+    def follow(self, url: object, *, queue: bool = False) -> str:
         """Return what the provider calls *url* as it is reached from here: its path, below our own base.
 
         A provider names its own host in the links of a job. Through the router they lead elsewhere, and credentials go to
@@ -110,10 +110,10 @@ class Target:
             ProtocolError: It is no link, or its path leads upwards.
         """
         try:
-            path = urlsplit(url).path
+            path = urlsplit(url).path if isinstance(url, str) else ""
         except ValueError:
             path = ""
         parts = unquote(path).replace("\\", "/").split("/")
         if not path.startswith("/") or "." in parts or ".." in parts:
-            raise ProtocolError("the provider's link to the job leads elsewhere", frame=url[:200])
+            raise ProtocolError("the provider's link to the job leads elsewhere", frame=str(url)[:200])
         return self.url(path, queue=queue)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfclient.errors import ProtocolError
-from hfclient.frames import excerpt
 from hfclient.inference.providers.base import (
     Provider,
     Ticket,
@@ -13,6 +11,7 @@ from hfclient.inference.providers.base import (
     child,
     id_path,
     pruned,
+    word,
 )
 from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, outcome_in
@@ -48,15 +47,13 @@ class Replicate(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        if not isinstance(data.get("id"), str):
-            if data.get("output"):
-                return outcome_in(data)
-            raise ProtocolError("replicate gave no id for the prediction", frame=excerpt(answer.body))
-        links = child(data, "urls")
-        path = f"/v1/predictions/{id_path(data['id'])}"
+        if "id" not in data and data.get("output"):
+            return outcome_in(data)
+        job, links = self.job_id(data, "id"), child(data, "urls")
+        path = f"/v1/predictions/{job}"
         ticket = Ticket(
             provider=self.name,
-            id=data["id"],
+            id=job,
             url=target.follow(links.get("get") or path),
             cancel=("POST", target.follow(links.get("cancel") or f"{path}/cancel")),
         )
@@ -64,7 +61,7 @@ class Replicate(Provider):
 
     def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        state = data.get("status")
+        state = word(data, "status")
         if state == "succeeded" or (state is None and data.get("output")):
             return outcome_in(data)
         if state not in _STATES:

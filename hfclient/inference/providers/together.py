@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfclient.errors import InvalidInputError, ProtocolError
-from hfclient.frames import excerpt
+from hfclient.errors import InvalidInputError
 from hfclient.inference.providers.base import (
     Provider,
     Ticket,
     Work,
-    id_path,
+    word,
 )
 from hfclient.inference.providers.parameters import IMAGE_TO_IMAGE, TEXT_TO_IMAGE
 from hfclient.inference.providers.places import Target
@@ -52,14 +51,13 @@ class Together(Provider):
         if work.task in (TEXT_TO_IMAGE, IMAGE_TO_IMAGE):
             return outcome_of(answer)
         data = answer.json()
-        if not isinstance(data.get("id"), str):
-            raise ProtocolError("together gave no id for the video", frame=excerpt(answer.body))
-        url = target.url(f"{_VIDEOS}/{id_path(data['id'])}")
-        return self.follow(Ticket(provider=self.name, id=data["id"], url=url, every=2.0), target, answer)
+        job = self.job_id(data, "id")
+        ticket = Ticket(provider=self.name, id=job, url=target.url(f"{_VIDEOS}/{job}"), every=2.0)
+        return self.follow(ticket, target, answer)
 
     def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        state = data.get("status")
+        state = word(data, "status")
         if state == "completed":
             return outcome_in(data)
         if state not in _STATES:

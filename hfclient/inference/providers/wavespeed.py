@@ -12,6 +12,7 @@ from hfclient.inference.providers.base import (
     Work,
     child,
     id_path,
+    word,
 )
 from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, outcome_in
@@ -44,14 +45,13 @@ class Wavespeed(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         job = self._job(answer)
-        if not isinstance(job.get("id"), str):
-            raise ProtocolError("wavespeed gave no id for the job", frame=excerpt(answer.body))
-        url = target.follow(child(job, "urls").get("get") or f"/api/v3/predictions/{id_path(job['id'])}/result")
-        return self.follow(Ticket(provider=self.name, id=job["id"], url=url), target, answer)
+        name = self.job_id(job, "id")
+        url = target.follow(child(job, "urls").get("get") or f"/api/v3/predictions/{name}/result")
+        return self.follow(Ticket(provider=self.name, id=name, url=url), target, answer)
 
     def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
         job = self._job(answer)
-        state = job.get("status")
+        state = word(job, "status")
         if state == "completed":
             return outcome_in({"data": {"outputs": None, **job}, "has_nsfw_contents": job.get("has_nsfw_contents")})
         if state not in _STATES:

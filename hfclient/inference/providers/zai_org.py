@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from hfclient.errors import ProtocolError
-from hfclient.frames import excerpt
-from hfclient.inference.providers.base import Provider, Ticket, Work, id_path, size_text
+from hfclient.inference.providers.base import Provider, Ticket, Work, size_text, word
 from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, outcome_in
 from hfclient.transport import Request
@@ -36,14 +34,13 @@ class ZaiOrg(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        if not isinstance(data.get("id"), str):
-            raise ProtocolError("zai-org gave no id for the job", frame=excerpt(answer.body))
-        url = target.url(f"{_ROOT}/async-result/{id_path(data['id'])}")
-        return self.follow(Ticket(provider=self.name, id=data["id"], url=url, every=5.0), target, answer)
+        job = self.job_id(data, "id")
+        ticket = Ticket(provider=self.name, id=job, url=target.url(f"{_ROOT}/async-result/{job}"), every=5.0)
+        return self.follow(ticket, target, answer)
 
     def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        state = data.get("task_status")
+        state = word(data, "task_status")
         if state == "SUCCESS":
             return outcome_in(data)
         if state != "PROCESSING":

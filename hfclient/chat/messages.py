@@ -166,8 +166,9 @@ def find_answer(state: ConversationState, turn: Turn) -> Message | None:
     Servers before July 2026 do not keep generation ids; there it is the newest answer to the same text at the same place.
     """
     by_id = {message.id: message for message in state.messages}
-    if turn.message_id is not None:
-        return by_id.get(turn.message_id)
+    if turn.message_id is not None:  # it was there before: whether the run began is told by whose it is now
+        message = by_id.get(turn.message_id)
+        return message if message is not None and message.generation_id == turn.generation_id else None
     answers = [message for message in reversed(state.messages) if message.role == "assistant"]
     if turn.generation_id is None:
         return answers[0] if answers else None

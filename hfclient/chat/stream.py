@@ -155,6 +155,8 @@ class ChatStream(Stream):
             for data in self._response.chunks():
                 if events := self._updates.feed(data):
                     yield events
+                    if self._updates.broken is not None:
+                        raise self._updates.broken
             if events := self._updates.end_of_body():
                 yield events
             if self._updates.complete or self._stopped:  # servers up to 0.10 end a stopped answer without a word
@@ -231,8 +233,9 @@ class ChatStream(Stream):
         if isinstance(error, (GenerationError, StreamInterrupted)):
             error.conversation_id = self._turn.conversation_id
             error.generation_id = self._turn.generation_id
-        # After a deadline nobody waits for the rest.
-        stops = isinstance(error, TransportTimeout) and self._options.on_close == "stop" and not self._updates.complete
+        # After a deadline, say, nobody waits for the rest. An answer that was interrupted may be picked up again.
+        goes_on = not isinstance(error, (GenerationError, StreamInterrupted, Cancelled)) and not self._updates.complete
+        stops = goes_on and self._options.on_close == "stop"
         self._stopped = self._stopped or stops
         super()._fail(error)
         if stops:

@@ -49,7 +49,8 @@ class UpdateDecoder:
         self._thought_halves = SurrogateJoiner()
         self._file_url = file_url
         self._tail_is_broken = False
-        self._broken: ProtocolError | None = None
+        self.broken: ProtocolError | None = None
+        """A line that is no JSON came after other events; raised by the next call, if not by whoever looks here."""
         self.error: Status | None = None
         """The error that the server reported inside the stream; raised at its end, because more may follow."""
         self.ended = False
@@ -72,8 +73,8 @@ class UpdateDecoder:
             ProtocolError: A line is no JSON, or too long. What came before it in *data* is returned first; the next call
                 raises.
         """
-        if self._broken is not None:
-            raise self._broken
+        if self.broken is not None:
+            raise self.broken
         block = self._framer.feed(data)
         if _KEEP_ALIVE in block:
             block = block.replace(_KEEP_ALIVE, b"")
@@ -106,8 +107,8 @@ class UpdateDecoder:
 
     def end_of_body(self) -> list[AnyEvent]:
         """Return the events of a last line without its end; half a line is dropped, `check_end` tells of it."""
-        if self._broken is not None:
-            raise self._broken
+        if self.broken is not None:
+            raise self.broken
         events: list[AnyEvent] = []
         rest = self._framer.finish()
         if rest.strip():
@@ -156,7 +157,7 @@ class UpdateDecoder:
         """Forget the beginning of a line whose rest will not come."""
         self._framer.finish()
         self._tail_is_broken = False
-        self._broken = None
+        self.broken = None
 
     def _feed_lines(self, block: bytes, events: list[AnyEvent]) -> None:
         for line in block.split(b"\n"):
@@ -167,7 +168,7 @@ class UpdateDecoder:
                 except ProtocolError as error:
                     if not events:
                         raise
-                    self._broken = error
+                    self.broken = error
                     return
                 self.add(update, events)
 

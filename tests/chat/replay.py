@@ -142,6 +142,8 @@ class ChatUI(Server):
         chats: The conversations by id.
         seen: Kind and request of all that came.
         stops: The bodies of requests to stop.
+        answered: The bodies of answers to questions.
+        parks: Questions end the run that asks them; their answer asks for a run that goes on.
         tells_conversation: Creating answers with the conversation, as servers since July 2026 do.
         has_log: Runs have an event log, and messages the id of their run (since July 2026).
         knows: Ids of the models.
@@ -151,6 +153,8 @@ class ChatUI(Server):
         self.chats: dict[str, Chat] = {}
         self.seen: list[tuple[str, Recorded]] = []
         self.stops: list[Any] = []
+        self.answered: list[Any] = []
+        self.parks = False
         self.tells_conversation = True
         self.has_log = True
         self.knows = ["org/first", "org/second"]
@@ -255,7 +259,7 @@ class ChatUI(Server):
             ("POST", one, "send", self._send),
             ("GET", rf"{one}/stream", "log", self._log if self.has_log else None),
             ("POST", rf"{one}/stop-generating", "stop", lambda request, chat: plain(b"")),
-            ("POST", rf"{one}/elicitation", "answer", lambda request, chat: json_answer({"ok": True, "resume": False})),
+            ("POST", rf"{one}/elicitation", "answer", self._answer),
             ("GET", api, "list", self._list),
             ("DELETE", rf"{api}/(\w+)", "delete", self._delete),
             ("DELETE", api, "delete_all", self._delete_all),
@@ -312,6 +316,13 @@ class ChatUI(Server):
             text = data.get("inputs", "").replace("\r\n", "\n")
             by_id = {message["id"]: message for message in chat.messages}
             parent = by_id[data["id"]]
+            if "resumeElicitationId" in data:  # goes on in the same message
+                parent.update(
+                    {key: value for key, value in answer.stored.items() if key in ("content", "updates", "interrupted")}
+                )
+                parent["generationId"] = data["generationId"]
+                chat.answers[parent["id"]] = chat.newest = answer
+                return answer
             if not data.get("is_retry"):
                 parent = self._add(chat, parent, {"from": "user", "content": text, "files": []})
             elif parent["from"] == "assistant":
@@ -353,6 +364,10 @@ class ChatUI(Server):
         last = int(request.headers.get("last-event-id") or request.query.get("fromSeq") or 0)
         log = answer.log if answer is not None and answer.log is not None else log_of(end="gone")
         return served_log(log, last)
+
+    def _answer(self, request: Recorded, chat: Chat) -> bytes:
+        self.answered.append(request.json())
+        return json_answer({"ok": True, "resume": self.parks})
 
     def _list(self, request: Recorded) -> bytes:
         page = int(request.query.get("p", 0))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.errors import StreamInterrupted, TransportTimeout
+from hfclient.errors import ProtocolError, StreamInterrupted, TransportTimeout
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Status, Token, Unknown
 from hfclient.transport import Timeouts
 from hfclient.types import Reply
@@ -457,6 +457,22 @@ def test_deadlines_behind_keep_alives(
     assert caught.value.partial == stream.partial
     assert stream.partial.interrupted
     wait_until(lambda: ui.stops == [{"generationId": stream.generation_id, "seenContentLength": len(updates) - 1}])
+    ui._next.clear()
+    ui.says(recording("plain"))
+    assert stream.conversation.ask("again").text == "Hello, world!"
+
+
+def test_garbage_in_mid_stream(ui: ChatUI, any_client: Client) -> None:
+    """A line that is no JSON is an error with all that came before it; the run is stopped, the conversation usable."""
+    live = lines(STARTED, token("a")) + b"<html>504 Gateway Timeout</html>\n"
+    ui.says(live, [*cut(10_000)(live)[:-1], UNTIL_GONE])
+    stream = any_client.chat("Hi")
+    with pytest.raises(ProtocolError) as caught:
+        stream.result()
+    assert caught.value.frame == "<html>504 Gateway Timeout</html>"
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "a"
+    wait_until(lambda: [stop["generationId"] for stop in ui.stops] == [stream.generation_id])
     ui._next.clear()
     ui.says(recording("plain"))
     assert stream.conversation.ask("again").text == "Hello, world!"

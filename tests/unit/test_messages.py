@@ -81,7 +81,8 @@ def test_answers_by_id() -> None:
         assert found is not None
         assert found.id == answer
     assert find_answer(state, Turn("c", "g4", parent_id="r", text="u1")) is None
-    assert find_answer(state, Turn("c", "g4", message_id="a1")) == state.messages[2]
+    assert find_answer(state, Turn("c", "g1", message_id="a1")) == state.messages[2]
+    assert find_answer(state, Turn("c", "g4", message_id="a1")) is None  # still as the run before left it
 
 
 def test_answers_by_text() -> None:

@@ -1,0 +1,275 @@
+"""Tools: which of them a message may use, and the questions that they ask, blocking and parked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from hfclient import Answer, Client, McpServer
+from hfclient.chat.tools import mcp_fields
+from hfclient.errors import BadRequestError, ConflictError, InvalidInputError, TransportTimeout
+from hfclient.events import Elicitation, ElicitationResolved, Token
+from hfclient.transport import Timeouts
+from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, cut, final, form_data, lines, log_of, token, wait_until
+from tests.server import LAST_CHUNK, RST, UNTIL_GONE, Recorded, chunk, head, json_answer
+
+ID = "6cff0873-9b03-4a86-9147-c142d6aabb6f"
+FIELDS = [{"kind": "number", "name": "seats", "required": True, "integer": True}]
+REQUEST = {"elicitationId": ID, "server": "booking", "mode": "form", "message": "How many seats?", "fields": FIELDS}
+ASKS = {"type": "elicitation", "subtype": "request", "request": REQUEST, "toolUuid": "t"}
+BLOCKS = {**ASKS, "expiresAt": 1795235814881}
+RESOLVED = {"type": "elicitation", "subtype": "resolved", "elicitationId": ID, "action": "accept", "resolution": "user"}
+CALL = {"type": "tool", "subtype": "call", "uuid": "t", "call": {"name": "book", "parameters": {}}}
+RESULT = {"type": "tool", "subtype": "result", "uuid": "t", "result": {"status": "success", "outputs": [{"text": "2"}]}}
+
+
+# Which tools
+
+
+def test_no_tools_by_default() -> None:
+    """The key must be there and empty: left out, it turns on everything that the instance has."""
+    assert mcp_fields(()) == {"selectedMcpServerNames": []}
+    assert mcp_fields("all") == {}
+
+
+def test_tools_by_name_and_url() -> None:
+    """Names are the instance's own; URLs and `McpServer` objects are sent along, named after their host."""
+    fields = mcp_fields(["exa", "https://mcp.example/x", McpServer("https://h/y", {"X-Key": "k"}, name="mine")])
+    assert fields == {
+        "selectedMcpServerNames": ["exa", "mcp.example", "mine"],
+        "selectedMcpServers": [
+            {"name": "mcp.example", "url": "https://mcp.example/x", "headers": []},
+            {"name": "mine", "url": "https://h/y", "headers": [{"key": "X-Key", "value": "k"}]},
+        ],
+    }
+    assert mcp_fields("exa") == mcp_fields(["exa"])
+    assert mcp_fields(McpServer("https://h/y")) == mcp_fields(["https://h/y"])
+
+
+@pytest.mark.parametrize("mcp", [[""], [5], [None], ["a", "a"], ["https://h/1", "https://h/2"], [b"x"]])
+def test_tools_that_cannot_be(mcp: Any) -> None:
+    """Refused before anything is sent."""
+    with pytest.raises(InvalidInputError):
+        mcp_fields(mcp)
+
+
+@pytest.mark.parametrize("headers", [{"a b": "x"}, {"": "x"}, {"x": "a\r\nb"}, {"x:": "y"}])
+def test_headers_of_tools_that_cannot_be(headers: dict[str, str]) -> None:
+    """So are headers that would smuggle another one in."""
+    with pytest.raises(InvalidInputError):
+        McpServer("https://h", headers)
+
+
+def test_secrets_of_tools_do_not_show() -> None:
+    """An MCP server's own token is in no repr."""
+    assert "s3cret" not in repr(McpServer("https://h", {"Authorization": "Bearer s3cret"}))
+
+
+def test_tools_go_into_the_form(ui: ChatUI, client: Client) -> None:
+    """As fields of the message."""
+    ui.says(lines(STARTED, final("a"), FINISHED))
+    client.chat("Hi", mcp=["exa"]).result()
+    assert form_data(ui.of("send")[0])["selectedMcpServerNames"] == ["exa"]
+
+
+# Questions that the run waits for
+
+
+def waits_for_the_answer(ui: ChatUI) -> Any:
+    """A run that asks and goes on when it was answered."""
+
+    def steps(request: Recorded) -> Any:
+        yield head(200, JSONL, "Transfer-Encoding: chunked")
+        yield chunk(lines(STARTED, CALL, BLOCKS))
+        while not ui.answered:
+            yield 0.01
+            yield chunk(lines({"type": "status", "status": "keepAlive"}))
+        yield chunk(lines(RESOLVED, RESULT, token("Booked."), final("Booked."), FINISHED))
+        yield LAST_CHUNK
+
+    return [steps]
+
+
+ANSWERS: list[tuple[Any, dict[str, Any]]] = [
+    ({"seats": 2}, {"action": "accept", "content": {"seats": 2}}),
+    (Answer("accept", {"seats": 2}), {"action": "accept", "content": {"seats": 2}}),
+    (Answer("cancel"), {"action": "cancel"}),
+    (True, {"action": "accept"}),
+    (False, {"action": "decline"}),
+    (None, {"action": "decline"}),
+]
+
+
+@pytest.mark.parametrize(("given", "sent"), ANSWERS, ids=str)
+def test_a_callback_answers(ui: ChatUI, any_client: Client, given: Any, sent: dict[str, Any]) -> None:
+    """The stream waits for the callback, answers on another connection, and goes on."""
+    ui.says(lines(STARTED), waits_for_the_answer(ui))
+    asked: list[Elicitation] = []
+
+    def callback(question: Elicitation) -> Any:
+        asked.append(question)
+        return given
+
+    stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=callback)
+    reply = stream.result()
+    assert ui.answered == [{"elicitationId": ID, **sent}]
+    assert (reply.text, len(reply.elicitations), asked) == ("Booked.", 1, list(reply.elicitations))
+    assert (asked[0].message, asked[0].fields, asked[0].expires_at) == ("How many seats?", FIELDS, 1795235814881)
+    assert ui.count("send") == 1
+
+
+def test_the_reader_answers(ui: ChatUI, any_client: Client) -> None:
+    """Without a callback whoever reads the events answers."""
+    ui.says(lines(STARTED), waits_for_the_answer(ui))
+    stream = any_client.chat("Hi", mcp=["booking"])
+    for event in stream:
+        if isinstance(event, Elicitation):
+            assert stream.conversation.answer(event, {"seats": 3}) is None
+    assert stream.result().text == "Booked."
+    assert ui.answered[0]["content"] == {"seats": 3}
+
+
+def test_ask_declines(ui: ChatUI, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """With nobody to ask, a question must not hang for an hour."""
+    ui.says(lines(STARTED), waits_for_the_answer(ui))
+    assert client.conversation().ask("Hi", mcp=["booking"]).text == "Booked."
+    assert ui.answered == [{"elicitationId": ID, "action": "decline"}]
+    assert "declined" in caplog.text
+
+
+def test_values_that_do_not_fit(ui: ChatUI, client: Client) -> None:
+    """The server's words reach the caller; the run is stopped with the stream, and the conversation goes on."""
+    ui.says(lines(STARTED), waits_for_the_answer(ui))
+    ui.fault("answer", json_answer({"message": '"seats" is required.'}, 400))
+    stream = client.chat("Hi", on_elicitation=lambda question: {})
+    with pytest.raises(BadRequestError, match="seats"):
+        stream.result()
+    wait_until(lambda: len(ui.stops) == 1)  # or the run would wait for an hour
+    ui.fault("answer", json_answer({"message": "This request has expired."}, 409))
+    with pytest.raises(ConflictError):
+        stream.conversation.answer(stream.partial.elicitations[0], True)
+    ui._next.clear()
+    ui.says(lines(STARTED, final("b"), FINISHED))
+    assert stream.conversation.ask("again").text == "b"
+
+
+def test_what_cannot_be_sent_as_an_answer(ui: ChatUI, client: Client) -> None:
+    """Values that JSON cannot hold are refused before anything is sent."""
+    ui.says(lines(STARTED), waits_for_the_answer(ui))
+    with pytest.raises(InvalidInputError):
+        client.chat("Hi", on_elicitation=lambda question: {"seats": object()}).result()
+    assert ui.count("answer") == 0
+    wait_until(lambda: len(ui.stops) == 1)
+
+
+def test_a_question_that_the_log_tells_again(ui: ChatUI, any_client: Client) -> None:
+    """A stream that broke after its question was answered does not ask it again."""
+    live = lines(STARTED, CALL, BLOCKS)
+    updates = [STARTED, CALL, BLOCKS, RESOLVED, RESULT, token("Booked."), final("Booked."), FINISHED]
+    ui.says(live, cut(len(live)), log=log_of(*updates))
+    calls: list[Elicitation] = []
+    stream = any_client.chat("Hi", on_elicitation=lambda question: calls.append(question) or {"seats": 1})
+    assert stream.result().text == "Booked."
+    assert len(calls) == 1
+    looked = stream.conversation.attach(on_elicitation=calls.append)
+    assert looked.result().text == "Booked."
+    assert len(calls) == 1  # settled long ago, as the log itself says
+
+
+# Parked questions
+
+
+def parked(ui: ChatUI) -> None:
+    """The run ends with its question; the next one goes on in the same message."""
+    ui.parks = True
+    ui.says(lines(STARTED, CALL, ASKS, FINISHED), stored={"content": "", "updates": [STARTED, CALL, ASKS, FINISHED]})
+    going_on = [RESOLVED, RESULT, STARTED, token("Booked."), final("Booked."), FINISHED]
+    ui.says(
+        lines(*going_on),
+        log=log_of(*going_on),
+        stored={"content": "Booked.", "updates": going_on, "interrupted": False},
+    )
+
+
+def check_parked(ui: ChatUI, run: str | None) -> None:
+    """Check that one question was asked, answered once, and gone on with in its own message."""
+    first, second = (form_data(request) for request in ui.of("send"))
+    assert len(ui.chat.users) == 1
+    assert second["id"] == ui.chat.messages[-1]["id"]
+    assert (second["resumeElicitationId"], second["selectedMcpServerNames"]) == (ID, ["booking"])
+    assert "inputs" not in second
+    assert second["generationId"] == run != first["generationId"]
+
+
+def test_a_callback_answers_a_parked_question(ui: ChatUI, any_client: Client) -> None:
+    """The stream goes on with the next run by itself."""
+    parked(ui)
+    stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: {"seats": 2})
+    events = list(stream)
+    assert [type(event) for event in events if isinstance(event, (Elicitation, ElicitationResolved, Token))] == [
+        Elicitation,
+        ElicitationResolved,
+        Token,
+    ]
+    reply = stream.result()
+    assert (reply.text, reply.interrupted) == ("Booked.", False)
+    assert reply.generation_id == stream.generation_id
+    check_parked(ui, reply.generation_id)
+    assert ui.answered == [{"elicitationId": ID, "action": "accept", "content": {"seats": 2}}]
+    assert not stream.conversation._sender._busy.locked()
+
+
+def test_a_parked_question_is_answered_later(ui: ChatUI, any_client: Client) -> None:
+    """Also by another client: the answer is then the stream of the run that goes on."""
+    parked(ui)
+    stream = any_client.chat("Hi", mcp=["booking"])
+    (question,) = stream.result().elicitations
+    assert question.expires_at is None
+    later = any_client.restore(stream.conversation.to_dict())
+    going_on = later.answer(question, {"seats": 2}, mcp=["booking"])
+    assert going_on is not None
+    assert going_on.text == "Booked."
+    check_parked(ui, going_on.generation_id)
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
+def test_going_on_that_is_lost_on_the_way(ui: ChatUI, any_client: Client, stored: bool) -> None:
+    """Going on is sent once, too: the message was there before, so it is known by whose run it is now."""
+    parked(ui)
+    stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: {"seats": 2})
+    ui.fault("send", *([[ui.store, RST]] if stored else [[RST]]))
+    assert stream.result().text == "Booked."
+    assert ui.count("send") == (2 if stored else 3)
+    assert len(ui.chat.users) == 1
+
+
+def test_going_on_has_its_own_first_token(ui: ChatUI, any_client: Client) -> None:
+    """The next run's first content is waited for as long as the first one's, and no longer."""
+    parked(ui)
+    go = threading.Event()
+    late = [
+        head(200, JSONL, "Transfer-Encoding: chunked"),
+        chunk(lines(RESOLVED, token("Booked."))),
+        go,
+        chunk(lines(final("Booked."), FINISHED)),
+        LAST_CHUNK,
+    ]
+    ui._next[1].live = late
+    patience = Timeouts(connect=2, first_token=0.3, idle=2, total=8)
+    stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: True, timeouts=patience)
+    for event in stream:
+        if event == Token("Booked."):
+            threading.Timer(0.5, go.set).start()  # longer than first_token: the content was there already
+    assert stream.result().text == "Booked."
+    ui.chats.clear()
+    ui._next.clear()
+    parked(ui)
+    ui._next[1].live = [head(200, JSONL, "Transfer-Encoding: chunked"), UNTIL_GONE]
+    started = time.monotonic()
+    with pytest.raises(TransportTimeout) as caught:
+        any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: True, timeouts=patience).result()
+    assert caught.value.deadline == "first_token"
+    assert time.monotonic() - started < 2

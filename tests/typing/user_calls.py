@@ -16,7 +16,9 @@ from hfclient import (
     ConversationInfo,
     HFClientError,
     HubModel,
+    Image,
     InferenceClient,
+    Job,
     Message,
     Model,
     ParseStream,
@@ -33,6 +35,7 @@ from hfclient import (
     TransportTimeout,
     User,
     UserMessage,
+    Video,
     errors,
     events,
 )
@@ -143,6 +146,24 @@ def tools_and_objects(client: Client) -> None:
     assert_type(drafts.result(), City)
     for draft in drafts:
         assert_type(draft, Any)
+
+
+def pictures(client: Client) -> None:
+    inference = client.inference
+    image = inference.image("a fox", model="org/name", size="768x512", seed=7, provider=["together", "fal-ai"])
+    assert_type(image, Image)
+    assert_type(image.save("fox", overwrite=True), Path)
+    assert_type(inference.images("a fox", 3), list[Image])
+    assert_type(inference.image_to_image(image, "a wolf", model="org/name", timeouts=Timeouts(total=60)), Image)
+    assert_type(inference.video("it runs", image=image, model="org/name", num_frames=81), Video)
+    job = inference.video_job("it runs", model="org/name", on_progress=print)
+    assert_type(job, Job[Video])
+    for progress in job:
+        assert_type(progress, events.JobProgress)
+    assert_type(job.result(), list[Video])
+    assert_type(inference.image_job("a fox").cancel(), bool)
+    inference.restore_job(job.to_dict()).result()
+    Client(provider_keys={"together": "key"})
 
 
 def every_event(event: events.AnyEvent) -> str:

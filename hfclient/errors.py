@@ -429,6 +429,7 @@ class GenerationError(HFClientError):
         status_code: HTTP status of the failure behind the server (402: credits, 429: provider limit), or None.
         code: The server's error code or type, or None.
         conversation_id, generation_id: Where it happened, for a chat.
+        request_id: The provider's id for the request or the job, for a picture or a video, or None.
     """
 
     def __init__(
@@ -439,6 +440,7 @@ class GenerationError(HFClientError):
         code: str | None = None,
         conversation_id: str | None = None,
         generation_id: str | None = None,
+        request_id: str | None = None,
         partial: Reply | None = None,
     ) -> None:
         super().__init__(message, partial=partial)
@@ -446,3 +448,4 @@ class GenerationError(HFClientError):
         self.code = code
         self.conversation_id = conversation_id
         self.generation_id = generation_id
+        self.request_id = request_id

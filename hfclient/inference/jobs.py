@@ -321,6 +321,7 @@ class Job(Generic[_M]):
             try:
                 self._look(ticket)
             except GenerationError as error:
+                error.request_id = ticket.id
                 self._failure = error
                 raise
             return self.state

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from attrs import evolve
 
 from hfclient.credentials import origin_of
-from hfclient.errors import InvalidInputError, ModelNotFound
+from hfclient.errors import GenerationError, InvalidInputError, ModelNotFound
 from hfclient.events import AnyEvent
 from hfclient.inference.defaults import DEFAULT_IMAGE_MODEL
 from hfclient.inference.failures import refined
@@ -246,7 +246,11 @@ class MediaCalls:
             )
             request = self._refining(maker.build(work, candidate.target), candidate.entry.model)
             answer, request_id = line.submit(request, patient=is_last)
-            return maker.decode(work, candidate.target, answer), request_id
+            try:
+                return maker.decode(work, candidate.target, answer), request_id
+            except GenerationError as error:
+                error.request_id = request_id
+                raise
 
         (state, request_id), candidate, fell_over = try_each(candidates, attempt, billed=True, tell=tell)
         facts = {

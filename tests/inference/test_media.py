@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import threading
 import time
 import zlib
@@ -697,6 +698,20 @@ def test_ctrl_c(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> 
     assert server.last.method == "PUT"
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals for threads")
+def test_a_real_ctrl_c(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal wakes up the pause between two looks, however long it is, and the job is cancelled."""
+    monkeypatch.setattr(jobs, "_PACE", 1000.0)
+    fal(server, state("IN_PROGRESS"))
+    job = make().image_job("a fox", model=MODEL)
+    timer = threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        job.result()
+    timer.join()
+    assert server.last.target == f"{JOB}/cancel?_subdomain=queue"
+
+
 def test_leaving(server: Server, make: Make) -> None:
     """Leaving a with block cancels; leaving a loop does not."""
     fal(server, state("IN_PROGRESS"))
@@ -756,7 +771,7 @@ def test_jobs_that_fail(server: Server, make: Make, look: bytes, result: bytes |
     job = make().image_job("a fox", model=MODEL)
     with pytest.raises(GenerationError) as caught:
         job.result()
-    assert job.state == "failed"
+    assert (job.state, caught.value.request_id) == ("failed", "764c")
     count = len(server.requests)
     with pytest.raises(GenerationError) as again:
         job.result()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from hfclient.errors import InvalidInputError
+from hfclient.errors import HFClientError, InvalidInputError
 
 __all__ = ["free_path", "safe_name", "write_file"]
 
@@ -67,7 +67,10 @@ def write_file(path: Path, content: Iterable[bytes], *, overwrite: bool = False,
         raise InvalidInputError(f"{path} exists already; choose another name or pass overwrite=True")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-")
+        # Not tempfile: it makes every file private, and the usual permissions can only be asked for by changing them.
+        temporary = path.parent / f".{path.name[:40]}-{secrets.token_hex(6)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        handle = os.open(temporary, flags, 0o666 if mode is None else mode)
     except OSError as exc:
         raise InvalidInputError(f"cannot write {path}: {exc.strerror}") from exc
     try:
@@ -76,15 +79,14 @@ def write_file(path: Path, content: Iterable[bytes], *, overwrite: bool = False,
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(_default_mode() if mode is None else mode)
         if overwrite:
-            Path(temporary).replace(path)
+            temporary.replace(path)
         else:
-            _put_new(Path(temporary), path)
+            _put_new(temporary, path)
     except BaseException as exc:
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        if isinstance(exc, OSError):
+            temporary.unlink()
+        if isinstance(exc, OSError) and not isinstance(exc, HFClientError):  # a timeout is both
             raise InvalidInputError(f"cannot write {path}: {exc.strerror}") from exc
         raise
     return path
@@ -100,9 +102,3 @@ def _put_new(temporary: Path, path: Path) -> None:
         temporary.replace(path)
         return
     temporary.unlink()
-
-
-def _default_mode() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask

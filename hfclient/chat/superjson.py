@@ -18,6 +18,7 @@ Reference: docs/protocol/huggingchat ("superjson").
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import re
 from collections.abc import Callable
@@ -27,6 +28,7 @@ import msgspec
 
 from hfclient.errors import ProtocolError
 from hfclient.frames import excerpt
+from hfclient.surrogates import mend_all
 
 __all__ = ["UNDEFINED", "ObjectId", "Undefined", "decode", "encode", "loads"]
 
@@ -81,8 +83,11 @@ def loads(document: bytes | str) -> Any:
     try:
         data = msgspec.json.decode(document)
     except (ValueError, RecursionError):  # msgspec's own error and a broken UTF-8 sequence are ValueErrors
-        raw = document if isinstance(document, bytes) else document[:200].encode("utf-8", "replace")
-        raise ProtocolError("a superjson document is not JSON", frame=excerpt(raw)) from None
+        try:
+            data = mend_all(json.loads(document))  # takes half characters: a text that JavaScript cut may end with one
+        except (ValueError, RecursionError):
+            raw = document if isinstance(document, bytes) else document[:200].encode("utf-8", "replace")
+            raise ProtocolError("a superjson document is not JSON", frame=excerpt(raw)) from None
     return decode(data)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
+from hfclient.chat.failures import not_a_chat_server
 from hfclient.chat.service import ChatService
 from hfclient.errors import InvalidInputError, NotFoundError, ProtocolError
 from hfclient.frames import SSEParser, excerpt
@@ -61,7 +62,10 @@ class Server:
         Reference: GET {base}/healthcheck
         """
         started = time.monotonic()
-        self._service.session.send(self._service.endpoints.health()).read()
+        response = self._service.session.send(self._service.endpoints.health())
+        body = response.read()
+        if body.lstrip().startswith(b"<"):  # a page: some other site has one for every path
+            raise not_a_chat_server(response.url, excerpt(body))
         return time.monotonic() - started
 
     def features(self) -> dict[str, Any]:

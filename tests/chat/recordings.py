@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,7 +48,7 @@ class Recording:
         """The conversation as the server had it afterwards."""
         data = self.data["conversation"]
         if "json" in data:
-            return parse_conversation(decode(data))
+            return parse_conversation(decode(copy.deepcopy(data)))  # decoding changes it in place
         return parse_conversation(unflatten(data["nodes"][-1]["data"]))
 
     @property

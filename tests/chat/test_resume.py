@@ -266,7 +266,7 @@ def test_a_server_without_the_log(ui: ChatUI, any_client: Client, name: str) -> 
     item = recording(name)
     ui.says(item)
     events, reply, ended = run(any_client)
-    for place in places(item)[::4]:
+    for place in places(item)[::6]:
         ui._next.clear()
         ui.says(item, cut(place), unfinished_reads=2)
         again = run(any_client)
@@ -287,7 +287,7 @@ def test_an_older_server(ui: ChatUI, client: Client, name: str) -> None:
     item = recording(name, "0.10")
     ui.says(item)
     _events, reply, ended = run(client)
-    for place in places(item)[::3]:
+    for place in places(item)[::5]:
         ui._next.clear()
         ui.says(item, cut(place), unfinished_reads=1)
         again = run(client)

@@ -6,10 +6,13 @@ generation on the server, because closing a connection alone does not.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -46,6 +49,17 @@ OnClose: TypeAlias = Literal["stop", "detach"]
 _log = logging.getLogger("hfclient")
 _STOP_BUDGET = 2.0  # seconds that a stop may take in all
 _SILENCE = 0.4  # seconds without a byte after which close() no longer waits to be told how the answer ended
+
+
+_stops: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+@atexit.register
+def _let_stops_go() -> None:
+    """A process that ends, by Ctrl-C say, waits for the stops that are on their way: they have a budget of their own."""
+    end = time.monotonic() + _STOP_BUDGET
+    for told in list(_stops):
+        told.join(max(0.0, end - time.monotonic()))
 
 
 class ChatStream(Stream):
@@ -92,6 +106,7 @@ class ChatStream(Stream):
         self._released = False
         self._stopped = False
         self._told_its_end = False
+        self._process = os.getpid()
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
         on_elicitation = self._options.on_elicitation
@@ -189,6 +204,7 @@ class ChatStream(Stream):
         """Go on after *trouble* where the stream broke; raise it if that does not work."""
         if self._state != "reading":
             raise trouble
+        self._live = False
         _log.info("conversation %s: %s; going on through the log", self._turn.conversation_id, trouble.message)
         self._response.close()
         self._updates.drop_line()
@@ -234,8 +250,7 @@ class ChatStream(Stream):
             error.conversation_id = self._turn.conversation_id
             error.generation_id = self._turn.generation_id
         # After a deadline, say, nobody waits for the rest. An answer that was interrupted may be picked up again.
-        goes_on = not isinstance(error, (GenerationError, StreamInterrupted, Cancelled)) and not self._updates.complete
-        stops = goes_on and self._options.on_close == "stop"
+        stops = not isinstance(error, (GenerationError, StreamInterrupted, Cancelled)) and self._may_stop()
         self._stopped = self._stopped or stops
         super()._fail(error)
         if stops:
@@ -264,7 +279,7 @@ class ChatStream(Stream):
         if not self._begin_closing():
             return
         try:
-            if self._options.on_close == "stop" and not self._updates.complete:
+            if self._may_stop():
                 self._stop_and_wait()
         finally:
             self._release()
@@ -273,13 +288,18 @@ class ChatStream(Stream):
         """Stop the reader, from any thread: its loop raises `Cancelled`, and the generation is stopped like by `close`."""
         self._cancelled.set()
         pulling = self._pulling  # before it is woken up: it may be through with failing when we look again
+        stops = pulling and self._may_stop()
+        self._stopped = self._stopped or stops
         self._response.abort()
-        if not pulling:
+        if stops:
+            self._stop_in_background()
+        elif not pulling:
             self.close()
             self._closed_by = None  # also a loop of this thread's is told
-        elif self._options.on_close == "stop":
-            self._stopped = True
-            self._stop_in_background()
+
+    def _may_stop(self) -> bool:
+        """Whether leaving stops the run: not one that has ended, nor a parent process's, of which this is a copy."""
+        return self._options.on_close == "stop" and not self._updates.complete and self._process == os.getpid()
 
     def _stop_and_wait(self) -> None:
         self._stopped = True
@@ -302,6 +322,7 @@ class ChatStream(Stream):
     def _stop_in_background(self) -> threading.Thread:
         told = threading.Thread(target=self._try_stop, args=(self._seen_units(),), name="hfclient-stop", daemon=True)
         told.start()
+        _stops.add(told)
         return told
 
     def _try_stop(self, seen: int) -> None:

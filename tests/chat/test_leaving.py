@@ -604,6 +604,55 @@ def test_ctrl_c_on_a_silent_stream(ui: ChatUI, transport_name: str) -> None:
     assert ui.stops == [{"generationId": ui.chat.messages[-1]["generationId"], "seenContentLength": 3}]
 
 
+BREAK = """
+import sys, time
+from hfclient import Client
+from hfclient.chat.stream import ChatStream
+send_stop = ChatStream._send_stop
+ChatStream._send_stop = lambda *args: (time.sleep(0.7), send_stop(*args))
+for event in Client({url!r}, token="").chat("Hi"):
+    break
+print("left", flush=True)
+"""
+
+
+def test_a_process_that_ends_waits_for_its_stop(ui: ChatUI) -> None:
+    """A stop on a slow line is not lost when the process ends before it has gone out."""
+    ui.says(lines(STARTED), silent(STARTED))
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", BREAK.format(url=ui.url)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=root, timeout=10, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    assert (done.stdout, done.stderr) == ("left\n", "")
+    assert len(ui.stops) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_leaves_the_parents_run_alone(ui: ChatUI, any_client: Client) -> None:
+    """A child's copy of an open stream may be dropped or closed: the run is the parent's."""
+    go = threading.Event()
+    rest = [chunk(lines(token("b"), final("ab"), FINISHED)), LAST_CHUNK]
+    ui.says(
+        lines(STARTED), [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, token("a"))), go, *rest]
+    )
+    stream = any_client.chat("Hi")
+    assert [next(stream), next(stream)][1] == Token("a")
+    child = os.fork()
+    if not child:
+        try:
+            stream.close()
+            del stream
+            gc.collect()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    go.set()
+    assert stream.result().text == "ab"
+    assert ui.stops == []
+
+
 # Busy
 
 

@@ -622,7 +622,13 @@ def test_a_process_that_ends_waits_for_its_stop(ui: ChatUI) -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", BREAK.format(url=ui.url)]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=root, timeout=10, env={**os.environ, "PYTHONPATH": str(root)}
+        command,
+        capture_output=True,
+        text=True,
+        cwd=root,
+        timeout=10,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
     )
     assert (done.stdout, done.stderr) == ("left\n", "")
     assert len(ui.stops) == 1

@@ -13,7 +13,20 @@ from hfclient.chat.tools import mcp_fields
 from hfclient.errors import BadRequestError, ConflictError, InvalidInputError, TransportTimeout
 from hfclient.events import Elicitation, ElicitationResolved, Token
 from hfclient.transport import Timeouts
-from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, cut, final, form_data, lines, log_of, token, wait_until
+from tests.chat.replay import (
+    FINISHED,
+    JSONL,
+    SSE,
+    STARTED,
+    ChatUI,
+    cut,
+    final,
+    form_data,
+    lines,
+    log_of,
+    token,
+    wait_until,
+)
 from tests.server import LAST_CHUNK, RST, UNTIL_GONE, Recorded, chunk, head, json_answer
 
 ID = "6cff0873-9b03-4a86-9147-c142d6aabb6f"
@@ -174,6 +187,8 @@ def test_a_question_that_the_log_tells_again(ui: ChatUI, any_client: Client) -> 
     stream = any_client.chat("Hi", on_elicitation=lambda question: calls.append(question) or {"seats": 1})
     assert stream.result().text == "Booked."
     assert len(calls) == 1
+    in_one_piece = [head(200, SSE, "Transfer-Encoding: chunked"), chunk(log_of(*updates).encode()), LAST_CHUNK]
+    ui.fault("log", in_one_piece)
     looked = stream.conversation.attach(on_elicitation=calls.append)
     assert looked.result().text == "Booked."
     assert len(calls) == 1  # settled long ago, as the log itself says

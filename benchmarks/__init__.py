@@ -1,0 +1,1 @@
+"""How fast hfclient is, beside what else people use. Run with ``python -m benchmarks``; see README.md here."""

@@ -1,0 +1,281 @@
+"""The clients that are compared, each used as its own documentation shows.
+
+A client answers two questions: `drain` reads an answer to its end and counts, `delays` reads a paced one and looks at the
+clock. Most only say how to get at the pieces of text; those for which a generator around them would show in the figures
+have a loop of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.floors import Floor
+
+__all__ = ["CLIENTS", "make"]
+
+_MESSAGES = [{"role": "user", "content": "hi"}]
+_ID = "0123456789abcdef01234567"
+
+
+class _Texts:
+    """A client that gives an iterator of texts."""
+
+    wires: tuple[str, ...] = ()
+
+    def texts(self, wire: str, url: str) -> Iterator[str]:
+        raise NotImplementedError
+
+    def drain(self, wire: str, url: str) -> tuple[int, int]:
+        count = size = 0
+        for text in self.texts(wire, url):
+            if text:
+                count += 1
+                size += len(text)
+        return count, size
+
+    def delays(self, url: str, wire: str) -> list[int]:
+        return [time.monotonic_ns() - int(text.rstrip("\0")) for text in self.texts(wire, url) if text]
+
+
+class HFClient(_Texts):
+    """hfclient itself, on one of its two transports."""
+
+    wires = ("chat", "sse", "tgi")
+
+    def __init__(self, origin: str, **options: Any) -> None:
+        self._options = options
+        self._clients: dict[str, Any] = {}
+        self._conversations: dict[str, Any] = {}
+
+    def open(self, wire: str, url: str, **send: Any) -> Any:
+        """Return the stream of one answer."""
+        from hfclient import Client
+
+        client = self._clients.get(url)
+        if client is None:
+            client = Client(url, token="", cookies="", inference_url=url, **self._options)
+            self._clients = {**self._clients, url: client}  # threads share it
+        if wire == "sse":
+            return client.inference.chat("hi", model="org/model")
+        if wire == "tgi":
+            return client.inference.text("hi")
+        return client.conversation(_ID).send("hi", **send)
+
+    def drain(self, wire: str, url: str) -> tuple[int, int]:
+        from hfclient.events import Token
+
+        count = size = 0
+        for event in self.open(wire, url):
+            if type(event) is Token and event.text:
+                count += 1
+                size += len(event.text)
+        return count, size
+
+    def texts(self, wire: str, url: str) -> Iterator[str]:
+        return self.open(wire, url).iter_text()  # type: ignore[no-any-return]
+
+    def upload(self, url: str, path: str) -> int:
+        return len(self.open("chat", url, files=[path]).text)
+
+
+class Requests(_Texts):
+    """What people write who use no client at all."""
+
+    wires = ("chat", "sse", "tgi")
+
+    def __init__(self, origin: str) -> None:
+        import requests
+
+        self._session = requests.Session()
+
+    def texts(self, wire: str, url: str) -> Iterator[str]:
+        if wire == "chat":
+            data = {"data": (None, json.dumps({"inputs": "hi", "id": _ID}))}
+            with self._session.post(f"{url}/conversation/{_ID}", files=data, stream=True) as response:
+                for line in response.iter_lines():
+                    update = json.loads(line)
+                    if update["type"] == "stream":
+                        yield update["token"].replace("\0", "")
+            return
+        path = "/v1/chat/completions" if wire == "sse" else "/generate_stream"
+        body = {"messages": _MESSAGES, "stream": True} if wire == "sse" else {"inputs": "hi"}
+        with self._session.post(url + path, json=body, stream=True) as response:
+            for line in response.iter_lines():
+                if not line.startswith(b"data:"):
+                    continue
+                data = line[5:].strip()
+                if data == b"[DONE]":
+                    continue
+                chunk = json.loads(data)
+                if wire == "tgi":
+                    if not chunk["token"]["special"]:
+                        yield chunk["token"]["text"]
+                elif chunk["choices"]:
+                    yield chunk["choices"][0]["delta"].get("content") or ""
+
+    def upload(self, url: str, path: str) -> int:
+        with Path(path).open("rb") as file:
+            parts = {"data": (None, "{}"), "files": ("base64;a.txt", file)}
+            with self._session.post(f"{url}/conversation/{_ID}", files=parts) as response:
+                return len(response.content)
+
+
+class HuggingfaceHub(_Texts):
+    """huggingface_hub's InferenceClient."""
+
+    wires = ("sse", "tgi")
+
+    def __init__(self, origin: str) -> None:
+        from huggingface_hub import InferenceClient
+
+        self._make = InferenceClient
+        self._clients: dict[str, Any] = {}
+
+    def texts(self, wire: str, url: str) -> Iterator[str]:
+        client = self._clients.get(wire + url)
+        if client is None:
+            how = {"base_url": f"{url}/v1", "api_key": "x"} if wire == "sse" else {"model": url, "token": "x"}
+            client = self._clients[wire + url] = self._make(**how)
+        if wire == "sse":
+            for chunk in client.chat_completion(_MESSAGES, model="org/model", stream=True):
+                if chunk.choices:
+                    yield chunk.choices[0].delta.content or ""
+        else:
+            for piece in client.text_generation("hi", stream=True, details=True):
+                if not piece.token.special:
+                    yield piece.token.text
+
+
+class OpenAI(_Texts):
+    """The openai package."""
+
+    wires = ("sse",)
+
+    def __init__(self, origin: str) -> None:
+        import openai
+
+        self._make = openai.OpenAI
+        self._clients: dict[str, Any] = {}
+
+    def texts(self, wire: str, url: str) -> Iterator[str]:
+        client = self._clients.get(url)
+        if client is None:
+            client = self._clients[url] = self._make(base_url=f"{url}/v1", api_key="x", max_retries=0)
+        for chunk in client.chat.completions.create(model="org/model", messages=_MESSAGES, stream=True):
+            if chunk.choices:
+                yield chunk.choices[0].delta.content or ""
+
+
+class HugChat(_Texts):
+    """hugchat, without its login: made by hand, and without the page that it loads after each answer."""
+
+    wires = ("chat",)
+
+    def __init__(self, origin: str) -> None:
+        import requests
+        from hugchat.hugchat import ChatBot
+        from hugchat.types.message import Conversation
+
+        self._bot = bot = ChatBot.__new__(ChatBot)
+        bot.session = requests.Session()
+        bot.get_conversation_info = lambda conversation: conversation
+        bot.current_conversation = Conversation(_ID, "t", "org/model", "", [types.SimpleNamespace(id=_ID, role="user")])
+
+    def texts(self, wire: str, url: str) -> Iterator[str]:
+        self._bot.hf_base_url = url
+        for update in self._bot.chat("hi"):
+            if update is not None and update["type"] == "stream":
+                yield update["token"]
+
+
+class G4F(_Texts):
+    """g4f's provider for HuggingChat, asked directly."""
+
+    wires = ("chat",)
+
+    def __init__(self, origin: str) -> None:
+        from g4f.Provider.needs_auth.hf.HuggingChat import HuggingChat
+        from g4f.providers.response import AuthResult
+
+        self._provider = HuggingChat
+        self._login = AuthResult(cookies={}, headers={}, impersonate="chrome")
+        HuggingChat.models = HuggingChat.text_models = ["org/model"]
+        self._loop = asyncio.new_event_loop()
+
+    def texts(self, wire: str, url: str) -> Iterator[str]:
+        self._provider.url = self._provider.origin = url
+        answer = self._provider.create_authed("org/model", _MESSAGES, self._login)
+        while True:
+            try:
+                piece = self._loop.run_until_complete(answer.__anext__())
+            except StopAsyncIteration:
+                return
+            if isinstance(piece, str):
+                yield piece
+
+    def _read(self, url: str, see: Callable[[str], None]) -> None:
+        async def read() -> None:
+            async for piece in self._provider.create_authed("org/model", _MESSAGES, self._login):
+                if isinstance(piece, str) and piece:
+                    see(piece)
+
+        self._provider.url = self._provider.origin = url
+        asyncio.run(read())
+
+    def drain(self, wire: str, url: str) -> tuple[int, int]:
+        pieces: list[str] = []
+        self._read(url, pieces.append)
+        return len(pieces), sum(map(len, pieces))
+
+    def delays(self, url: str, wire: str) -> list[int]:
+        found: list[int] = []
+        self._read(url, lambda text: found.append(time.monotonic_ns() - int(text)))
+        return found
+
+
+CLIENTS: dict[str, Callable[[str], Any]] = {
+    "floor (structs)": lambda origin: Floor(origin, objects=False),
+    "floor (attrs)": lambda origin: Floor(origin, objects=True),
+    "hfclient": HFClient,
+    "hfclient, curl_cffi": lambda origin: HFClient(origin, impersonate="chrome"),
+    "requests + json": Requests,
+    "hugchat": HugChat,
+    "g4f": G4F,
+    "huggingface_hub": HuggingfaceHub,
+    "openai": OpenAI,
+}
+"""By the names that the tables use."""
+
+IMPORTS = {
+    "hfclient": "import hfclient",
+    "hfclient, and inference": "from hfclient import InferenceClient",
+    "hfclient, a client made": "import hfclient; hfclient.Client(token='', cookies='')",
+    "requests + json": "import requests, json",
+    "hugchat": "import hugchat.hugchat",
+    "g4f": "import g4f",
+    "huggingface_hub": "from huggingface_hub import InferenceClient",
+    "openai": "import openai; openai.OpenAI(api_key='x')",
+}
+
+WIRES = {
+    "floor (structs)": Floor.wires,
+    "floor (attrs)": Floor.wires,
+    "hfclient": HFClient.wires,
+    "hfclient, curl_cffi": HFClient.wires,
+    "requests + json": Requests.wires,
+    "hugchat": HugChat.wires,
+    "g4f": G4F.wires,
+    "huggingface_hub": HuggingfaceHub.wires,
+    "openai": OpenAI.wires,
+}
+
+
+def make(name: str, origin: str) -> Any:
+    """Return the client called *name*; raises ImportError if it is not installed."""
+    return CLIENTS[name](origin)

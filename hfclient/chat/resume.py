@@ -19,7 +19,7 @@ from typing import Any
 from hfclient.chat.messages import find_answer
 from hfclient.chat.service import ChatService, shorter
 from hfclient.chat.turn import Turn
-from hfclient.chat.updates import UpdateDecoder, decode_update
+from hfclient.chat.updates import UpdateDecoder, decode_update, kind_of
 from hfclient.errors import (
     Cancelled,
     ConnectError,
@@ -269,15 +269,17 @@ class LogReader:
         decoder = self._decoder
         events: list[AnyEvent] = []
         content = str(message.raw.get("content") or "")
-        skip = decoder.others - (1 if decoder.answered else 0)
-        updates = [update for update in message.raw.get("updates") or () if isinstance(update, dict)]
-        for update in updates:
+        had = decoder.kinds.copy()
+        stored = message.raw.get("updates")
+        for update in stored if isinstance(stored, list) else ():
+            if not isinstance(update, dict):
+                continue
             if _is_end(update):
                 self._tell_text(message, content, events)
             if update.get("type") == "stream" or (update.get("type") == "finalAnswer" and decoder.answered):
                 continue
-            if skip and update.get("type") != "finalAnswer":
-                skip -= 1
+            if had[kind_of(update)] > 0:  # not by position: a server need not store all that it streams
+                had[kind_of(update)] -= 1
                 continue
             decoder.add(update, events)
         self._tell_text(message, content, events)

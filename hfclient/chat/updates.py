@@ -10,6 +10,7 @@ Reference: chat-ui, src/lib/types/MessageUpdate.ts, seen 2026-11-21 (0.20); olde
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from hfclient.frames import LineFramer, excerpt
 from hfclient.surrogates import SurrogateJoiner, mend_all, utf16_length
 from hfclient.thinking import ThinkSplitter
 
-__all__ = ["UpdateDecoder", "decode_update"]
+__all__ = ["UpdateDecoder", "decode_update", "kind_of"]
 
 _KEEP_ALIVE = b'{"type":"status","status":"keepAlive"}\n'  # every 100 ms while a model thinks
 
@@ -65,6 +66,8 @@ class UpdateDecoder:
         """The same of ``reasoning`` tokens, which the log merges like those of the text."""
         self.others = 0
         """How many updates of other types were taken, keep-alives not counted."""
+        self.kinds: Counter[str] = Counter()
+        """How many of each kind (:func:`kind_of`), for what is told in another order or not in full."""
 
     def feed(self, data: bytes) -> list[AnyEvent]:
         """Return the events of the lines that *data* completes.
@@ -193,6 +196,7 @@ class UpdateDecoder:
                 pass
             case _:
                 self.others += 1
+                self.kinds[kind_of(update)] += 1
                 event = parse_update(update, file_url=self._file_url)
                 self._note(event)
                 if isinstance(event, FinalAnswer) and (sources := web_sources(event)):
@@ -222,6 +226,13 @@ class UpdateDecoder:
 
 def _mended(joiner: SurrogateJoiner, text: str) -> str:
     return joiner.feed(text) if joiner.held or not text.isascii() else text
+
+
+def kind_of(update: Any) -> str:
+    """Return what two updates that may be the same have in common."""
+    if not isinstance(update, dict):
+        return ""
+    return "/".join(str(update.get(name) or "") for name in ("type", "subtype", "status", "uuid"))
 
 
 def decode_update(line: bytes) -> Any:

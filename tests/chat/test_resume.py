@@ -310,6 +310,30 @@ def test_separate_reasoning_of_the_message(ui: ChatUI, client: Client) -> None:
         assert (reply.text, reply.reasoning, reply.title, ended) == ("42", "Let me think.", "T", "None")
 
 
+def test_a_message_that_stores_less_than_was_streamed(ui: ChatUI, client: Client) -> None:
+    """Updates that were streamed and not stored do not make others seem known."""
+    ui.has_log = False
+    call = {"type": "tool", "subtype": "call", "uuid": "u", "call": {"name": "n", "parameters": {}}}
+    progress = {"type": "tool", "subtype": "progress", "uuid": "u", "progress": 1}
+    result = {"type": "tool", "subtype": "result", "uuid": "u", "result": {"status": "success", "outputs": []}}
+    live = lines(STARTED, call, progress, progress)
+    updates = [STARTED, call, result, final("a"), FINISHED, None, 5]
+    ui.says(live, cut(len(live)), stored={"content": "a", "interrupted": False, "updates": updates})
+    events, reply, ended = run(client)
+    kinds = [type(event).__name__ for event in events]
+    assert kinds == [
+        "Status",
+        "ToolCall",
+        "ToolProgress",
+        "ToolProgress",
+        "ToolResult",
+        "Token",
+        "FinalAnswer",
+        "Status",
+    ]
+    assert (reply.text, len(reply.tool_results), ended) == ("a", 1, "None")
+
+
 @pytest.mark.parametrize("name", ["plain", "stopped", "tool_echo"])
 @pytest.mark.parametrize("end", ["gone", "completed", "interrupted", "something new"])
 def test_a_log_that_was_forgotten(ui: ChatUI, client: Client, name: str, end: str) -> None:

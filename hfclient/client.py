@@ -18,7 +18,6 @@ from hfclient.credentials import HUGGING_CHAT, CookiesLike, Credentials, Secret
 from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.transport import Retry, Session, Timeouts, Transport
-from hfclient.transport.plain import PlainTransport
 from hfclient.types import User
 
 if TYPE_CHECKING:
@@ -299,4 +298,6 @@ def _transport(given: TransportLike, impersonate: str | None, proxy: str | None)
         from hfclient.transport.impersonate import ImpersonateTransport  # costs 100 ms that a plain client need not pay
 
         return ImpersonateTransport(impersonate or "chrome", proxy=proxy)
+    from hfclient.transport.plain import PlainTransport  # requests is half of what this package takes to import
+
     return PlainTransport(proxy=proxy)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -68,7 +67,7 @@ def write_file(path: Path, content: Iterable[bytes], *, overwrite: bool = False,
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not tempfile: it makes every file private, and the usual permissions can only be asked for by changing them.
-        temporary = path.parent / f".{path.name[:40]}-{secrets.token_hex(6)}"
+        temporary = path.parent / f".{path.name[:40]}-{os.urandom(6).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         handle = os.open(temporary, flags, 0o666 if mode is None else mode)
     except OSError as exc:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -241,6 +240,8 @@ def _is_json(body: str | None) -> bool:
 
 
 def _no_model(name: str, models: list[Model], error: BadRequestError | None = None) -> ModelNotFound:
+    import difflib  # for typing errors only
+
     ids = [model.id for model in models]
     wanted = name.strip().lower()
     whole = {i.lower(): i for i in ids}

@@ -6,10 +6,8 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from http.cookiejar import CookieJar
-from http.cookies import Morsel
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from hfclient.credentials.browsers import browser_cookies
@@ -18,6 +16,10 @@ from hfclient.credentials.matching import COOKIE_NAME, SESSION_COOKIE, Cookie, c
 from hfclient.credentials.places import HUGGING_CHAT, is_hugging_face, is_this_machine, place_of
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError, InvalidInputError
+
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+    from typing import TypeGuard
 
 __all__ = ["CookiesLike", "find_cookies", "parse_cookies"]
 
@@ -76,14 +78,22 @@ def _plain_pairs(cookies: CookiesLike) -> list[tuple[str, str]] | None:
         if looks_like_export(text) or text.startswith("browser:") or _is_path(text):
             return None
         return _header_pairs(text)
-    if isinstance(cookies, Mapping) and not isinstance(getattr(cookies, "jar", cookies), CookieJar):
+    if isinstance(cookies, Mapping) and not _is_jar(getattr(cookies, "jar", cookies)):
         if isinstance(cookies.get("cookies"), (list, tuple)):
             return None
         return [(str(name), _value(value)) for name, value in cookies.items()]
     return None
 
 
+def _is_jar(cookies: object) -> TypeGuard[CookieJar]:
+    from http.cookiejar import CookieJar  # loads half of the standard library's HTTP and e-mail, which few calls need
+
+    return isinstance(cookies, CookieJar)
+
+
 def _value(value: Any) -> str:
+    from http.cookies import Morsel
+
     if isinstance(value, Morsel):
         value = value.value
     return "".join(value) if isinstance(value, str) else ""  # str() of a Secret would give stars
@@ -122,7 +132,7 @@ def _with_places(cookies: CookiesLike) -> tuple[list[Cookie], str]:
     if isinstance(cookies, os.PathLike):
         return read_export(cookies), os.fspath(cookies)
     jar = getattr(cookies, "jar", cookies)  # httpx and curl_cffi wrap one
-    if isinstance(jar, CookieJar):
+    if _is_jar(jar):
         return from_jar(jar), "the cookie jar"
     if isinstance(cookies, (Mapping, Sequence)):
         return records(cookies), "what was given"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import logging
 import os
 import threading
@@ -297,8 +296,10 @@ def _parse_set_cookie(line: str) -> tuple[str, str, bool]:
         if key.lower() == "max-age":  # goes before Expires
             return name.strip(), value.strip(), given.strip().startswith("-") or given.strip() == "0"
         if key.lower() == "expires":
+            from email.utils import parsedate_to_datetime  # the HTTP library has loaded it by now
+
             try:
-                deleted = email.utils.parsedate_to_datetime(given.strip()).timestamp() <= time.time()
+                deleted = parsedate_to_datetime(given.strip()).timestamp() <= time.time()
             except (ValueError, TypeError, OverflowError):
                 deleted = False
     return name.strip(), value.strip(), deleted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
-from http.cookiejar import CookieJar
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -13,6 +13,9 @@ from attrs import frozen
 from hfclient.credentials.places import belongs_to_host, belongs_to_path, is_this_machine
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError
+
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
 
 __all__ = ["COOKIE_NAME", "SESSION_COOKIE", "Cookie", "cookies_for", "from_jar"]
 

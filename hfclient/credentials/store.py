@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -191,7 +190,7 @@ def _revealed(cookies: Mapping[str, Secret]) -> dict[str, str]:
 
 def _replace(path: Path, data: bytes) -> None:
     """Put *data* in the place of *path*, whole or not at all, whenever the machine stops."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    new = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -5,8 +5,6 @@ Reference: docs/protocol/huggingchat ("errors"), docs/protocol/inference ("error
 
 from __future__ import annotations
 
-import email.utils
-import html
 import re
 import time
 from typing import Any
@@ -166,7 +164,9 @@ def _text_message(text: str, headers: Headers) -> str | None:
     if "x-error-message" in headers:
         return headers["x-error-message"]
     if found := _TITLE.search(text):
-        return html.unescape(" ".join(found[1].split()))
+        from html import unescape  # a table of two thousand names, for pages of error
+
+        return unescape(" ".join(found[1].split()))
     text = text.strip()
     return None if text in ("", "null") or text.startswith(("<", "{", "[")) else text[:300]
 
@@ -195,7 +195,9 @@ def retry_after(headers: Headers, data: Any = None) -> float | None:
             value = headers["retry-after"].strip()
             if value.replace(".", "", 1).isdigit():
                 return _bounded(float(value))
-            return _bounded(email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+            from email.utils import parsedate_to_datetime  # nearly all servers say seconds
+
+            return _bounded(parsedate_to_datetime(value).timestamp() - time.time())
         if isinstance(data, dict) and isinstance(data.get("estimated_time"), (int, float)):
             return _bounded(float(data["estimated_time"]))
     except (ValueError, TypeError, OverflowError):

@@ -9,7 +9,7 @@ Reference: RFC 7578; file names are escaped as browsers do it (``"`` becomes ``%
 from __future__ import annotations
 
 import base64
-import secrets
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +94,7 @@ class Multipart:
     """
 
     parts: tuple[Part, ...]
-    boundary: str = field(factory=lambda: secrets.token_hex(16), eq=False)
+    boundary: str = field(factory=lambda: os.urandom(16).hex(), eq=False)
 
     @property
     def content_type(self) -> str:

@@ -39,6 +39,7 @@ from hfclient.types import Reply
 __all__ = ["Decoder", "Stream", "Transcript"]
 
 _S = TypeVar("_S", bound="Stream")
+_PAGE = 4096  # pieces that are kept apart
 
 
 class Decoder(Protocol):
@@ -57,12 +58,15 @@ class Decoder(Protocol):
 class Transcript:
     """What has come of one answer, put together.
 
-    Grows by the block: per event it costs one comparison and one append.
+    Grows by the block: per event it costs one comparison and one append. Pieces are joined into pages as they come: a
+    token of four characters alone takes 60 bytes.
     """
 
     def __init__(self) -> None:
         self._texts: list[str] = []
+        self._pages: list[str] = []  # what came before them
         self._thoughts: list[str] = []
+        self._thought_pages: list[str] = []
         self._fields: dict[str, Any] = {}
         self._lists: dict[str, list[Any]] = {}
         self._joining = threading.Lock()  # who looks at what has come so far need not be the reader
@@ -79,7 +83,12 @@ class Transcript:
                 self._thoughts.append(event.text)
             else:
                 self._add_rare(event)
-        return self.final is not None or before != len(texts) + len(self._thoughts) + len(self._lists)
+        has_content = self.final is not None or before != len(texts) + len(self._thoughts) + len(self._lists)
+        if len(texts) > _PAGE:
+            self._turn(texts, self._pages)
+        if len(self._thoughts) > _PAGE:
+            self._turn(self._thoughts, self._thought_pages)
+        return has_content
 
     def _add_rare(self, event: AnyEvent) -> None:
         match event:
@@ -110,15 +119,25 @@ class Transcript:
 
     def text(self) -> str:
         """Return the text of all tokens so far."""
-        with self._joining:
-            count = len(self._texts)  # the reader may add to them meanwhile
-            if count > 1:  # joined in place, so that asking again and again does not cost more and more
-                self._texts[:count] = ["".join(self._texts[:count])]
-            return self._texts[0] if count else ""
+        return self._whole(self._texts, self._pages)
 
     def thoughts(self) -> str:
         """Return the reasoning so far."""
-        return "".join(self._thoughts)
+        return self._whole(self._thoughts, self._thought_pages)
+
+    def _turn(self, pieces: list[str], pages: list[str]) -> None:
+        with self._joining:
+            count = len(pieces)  # the reader may add to them meanwhile
+            if count:
+                pages.append("".join(pieces[:count]))
+                del pieces[:count]
+
+    def _whole(self, pieces: list[str], pages: list[str]) -> str:
+        self._turn(pieces, pages)
+        with self._joining:
+            if len(pages) > 1:  # joined in place, so that asking again and again does not cost more and more
+                pages[:] = ["".join(pages)]
+            return pages[0] if pages else ""
 
     def reply(self, **fields: Any) -> Reply:
         """Return the answer as it stands, with *fields* added.

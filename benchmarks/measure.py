@@ -280,8 +280,12 @@ import time
 {statement}
 took = time.process_time()
 import sys
-from benchmarks.worker import resident
-print(took, resident(), len(sys.modules))
+try:
+    with open("/proc/self/status") as status:
+        memory = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+except OSError:
+    memory = 0  # only Linux says it without a further import
+print(took, memory / 1024, len(sys.modules))
 """
 
 
@@ -290,7 +294,9 @@ def imports(bench: Bench) -> Section:
     bench.say("imports")
     rows: dict[str, dict[str, Figure]] = {}
     statements = {"(bare Python)": "pass", **IMPORTS}
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    cache = tempfile.TemporaryDirectory()  # compiled files for all of them, whatever was installed how
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "PYTHONPYCACHEPREFIX": cache.name}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     wanted = [name for name in statements if name.split(",")[0] in bench.workers or name == "(bare Python)"]
     for names in _turns(wanted, bench.rounds(15) + 1):
         for name in names:
@@ -302,12 +308,13 @@ def imports(bench: Bench) -> Section:
                 bench.skip(Skipped(f"{name}: its import failed"))
                 continue
             cpu, memory, modules = run.stdout.split()[-3:]
-            values = {"CPU, ms": float(cpu) * 1e3, "memory, MiB": int(memory) / 2**20, "modules": float(modules)}
+            values = {"CPU, ms": float(cpu) * 1e3, "memory, MiB": float(memory), "modules": float(modules)}
             for column, value in values.items():
                 rows.setdefault(name, {}).setdefault(column, Figure([])).values.append(value)
     for row in rows.values():
         for figure in row.values():
-            del figure.values[0]  # files came from the disk, and .pyc were written
+            del figure.values[0]  # everything was compiled
+    cache.cleanup()
     bare = rows["(bare Python)"]["CPU, ms"]
     for row in rows.values():
         row["over bare, ms"] = Figure([a - b for a, b in zip(row["CPU, ms"].values, bare.values, strict=True)])

@@ -1,0 +1,45 @@
+"""How much of what a server sends is held in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import Attribute, field, frozen
+
+from hfclient.errors import InvalidInputError, ProtocolError
+from hfclient.frames import MAX_LINE
+
+__all__ = ["Limits"]
+
+_MIB = 1024 * 1024
+
+
+def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidInputError(f"Limits.{attribute.name} must be a positive number of bytes, not {value!r}")
+
+
+@frozen(kw_only=True)
+class Limits:
+    """Most bytes that are held of an answer, compression undone; more is a `ProtocolError` that names the limit.
+
+    An answer that promises more than its limit (``Content-Length``) is not read at all. What is saved to a file is not
+    held, and not limited.
+
+    Attributes:
+        line: One line of a stream, or one server-sent event. 16 MiB; servers are known to send a picture in one.
+        stream: All of one event stream, keep-alives included. 512 MiB.
+        body: An answer that is read whole, such as a list in JSON. 64 MiB.
+        file: A file, a picture, a video or a sound that is handed out as bytes. 1 GiB.
+    """
+
+    line: int = field(default=MAX_LINE, validator=_positive)
+    stream: int = field(default=512 * _MIB, validator=_positive)
+    body: int = field(default=64 * _MIB, validator=_positive)
+    file: int = field(default=1024 * _MIB, validator=_positive)
+
+    def too_much(self, name: str, url: str, *, promised: int | None = None, frame: str | None = None) -> ProtocolError:
+        """Return the error for an answer from *url* that goes beyond the limit called *name*."""
+        limit: int = getattr(self, name)
+        how = f"is longer than {limit:,} bytes" if promised is None else f"promises {promised:,} bytes, not {limit:,}"
+        return ProtocolError(f"the answer from {url} {how} (Limits.{name})", frame=frame)

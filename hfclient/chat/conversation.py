@@ -310,8 +310,10 @@ class Conversation(ConversationRecord):
         data = {**data, "generationId": turn.generation_id, **options.tools}
         try:
             stream = self._sender.send(self, turn, data, parts, options, self._ended)
-        except TransportError:  # it may have arrived: the next message looks for its answer first
-            self._leaf_before, self._leaf, self._sender.last = self._leaf, None, turn
+        except BaseException as error:
+            if isinstance(error, TransportError) or not isinstance(error, Exception):  # Ctrl-C, say
+                # It may have arrived: the next message looks for its answer first.
+                self._leaf_before, self._leaf, self._sender.last = self._leaf, None, turn
             raise
         # The stream carries no ids: what comes next hangs from the answer, which is found when it is needed.
         self._leaf = self._leaf_before = None

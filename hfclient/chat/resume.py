@@ -11,17 +11,17 @@ Reference: docs/protocol/huggingchat ("resume"); chat-ui src/routes/conversation
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from attrs import evolve
 
 from hfclient.chat.messages import find_answer
 from hfclient.chat.service import ChatService, shorter
 from hfclient.chat.turn import Turn
 from hfclient.chat.updates import UpdateDecoder, decode_update, kind_of
 from hfclient.errors import (
-    Cancelled,
     ConnectError,
     HFClientError,
     NotAChatServer,
@@ -34,7 +34,7 @@ from hfclient.errors import (
 from hfclient.events import AnyEvent
 from hfclient.frames import SSEParser
 from hfclient.surrogates import skip_utf16, utf16_length
-from hfclient.transport import Deadline, Response, Timeouts
+from hfclient.transport import Cancellation, Deadline, Response, Timeouts
 from hfclient.transport.base import Headers
 from hfclient.types import Message
 
@@ -57,7 +57,7 @@ class LogReader:
         timeouts: Of the call.
         deadline: The call's clocks: what is left of them holds for everything here too.
         use: Told each response that is opened, so that it can be closed and cancelled from outside.
-        cancelled: Ends every wait at once.
+        cancellation: Ends every wait at once.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LogReader:
         timeouts: Timeouts,
         deadline: Deadline,
         use: Callable[[Response], None],
-        cancelled: threading.Event,
+        cancellation: Cancellation,
     ) -> None:
         self._service = service
         self._turn = turn
@@ -77,7 +77,7 @@ class LogReader:
         self._timeouts = timeouts
         self._deadline = deadline
         self._use = use
-        self._cancelled = cancelled
+        self._cancellation = cancellation
         self._last = 0  # number of the last event read from the log
         self._skip_units = 0
         self._skip_thoughts = 0
@@ -107,7 +107,7 @@ class LogReader:
             self._last,
             shorter(self._timeouts, self._deadline.remaining()),
         )
-        response = self._service.session.send(request)
+        response = self._service.session.send(evolve(request, cancellation=self._cancellation))
         if response.content_type != "text/event-stream":  # an old server's page for an unknown path
             response.close()
             raise NotFoundError("the server has no event log", status=response.status, url=response.url)
@@ -164,9 +164,9 @@ class LogReader:
                 self._pause(min(_LONGEST_PAUSE, 0.25 * 2**failures))
 
     def _read(self, response: Response) -> Iterator[list[AnyEvent]]:
-        parser = SSEParser()
+        parser = SSEParser(response.limits.line)
         try:
-            for data in response.chunks():
+            for data in response.chunks("stream"):
                 events: list[AnyEvent] = []
                 broken: ProtocolError | None = None
                 try:
@@ -207,8 +207,7 @@ class LogReader:
 
     def _pause(self, seconds: float) -> None:
         remaining = self._deadline.remaining()
-        if self._cancelled.wait(seconds if remaining is None else min(seconds, remaining)):
-            raise Cancelled("the answer was cancelled while its connection was being mended")
+        self._cancellation.pause(seconds if remaining is None else min(seconds, remaining))
         self._deadline.check_total()
 
     # Servers without a log, and runs that it has forgotten
@@ -298,7 +297,7 @@ class LogReader:
             decoder.add({"type": "stream", "token": text}, events)
 
     def _find(self) -> Message:
-        message = find_answer(self._service.read_state(self._turn.conversation_id), self._turn)
+        message = find_answer(self._service.read_state(self._turn.conversation_id, self._cancellation), self._turn)
         if message is None:
             raise StreamInterrupted("the server has no answer of this run")
         return message

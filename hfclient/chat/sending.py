@@ -21,6 +21,7 @@ from hfclient.chat.failures import not_a_chat_server
 from hfclient.chat.messages import find_answer
 from hfclient.chat.resume import LogReader
 from hfclient.chat.service import ChatService
+from hfclient.chat.stopping import stop_in_background
 from hfclient.chat.stream import ChatStream, OnClose
 from hfclient.chat.tools import Answer, OnElicitation
 from hfclient.chat.turn import Turn
@@ -35,7 +36,7 @@ from hfclient.errors import (
     StreamInterrupted,
     TransportTimeout,
 )
-from hfclient.transport import Deadline, Part, Response, Timeouts
+from hfclient.transport import Cancellation, Deadline, Part, Response, Timeouts
 
 if TYPE_CHECKING:
     from hfclient.chat.conversation import Conversation
@@ -124,7 +125,15 @@ class Sender:
     ) -> ChatStream:
         """Send one turn, exactly once, and return its answer."""
         self._let_stop_pass()
-        response, live = self.post(turn, data, parts, options.timeouts)
+        try:
+            response, live = self.post(turn, data, parts, options.timeouts)
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C, a worker told to go: the message may have arrived, and nobody waits for its answer
+            if options.on_close == "stop":
+                stop_in_background(self._service, turn.conversation_id, turn.generation_id, 0)
+                self._not_before = time.monotonic() + _STOP_MARK
+            raise
         self.last = turn
         return self._stream_of(response, conversation, turn, options, live=live, on_end=on_end)
 
@@ -248,11 +257,11 @@ class Sender:
         return LogReader(
             self._service,
             turn,
-            UpdateDecoder(),
+            UpdateDecoder(limit=self._service.session.limits.line),
             timeouts=timeouts,
             deadline=Deadline(timeouts, stream=True),
             use=lambda response: None,
-            cancelled=threading.Event(),
+            cancellation=Cancellation(),
         )
 
     @staticmethod

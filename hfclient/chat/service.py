@@ -28,7 +28,7 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.events import AnyEvent
-from hfclient.transport import Request, Response, Session, Timeouts
+from hfclient.transport import Cancellation, Request, Response, Session, Timeouts
 from hfclient.types import ConversationInfo, Model
 
 __all__ = ["ChatService", "shorter"]
@@ -136,9 +136,10 @@ class ChatService:
         except NotAChatServer:
             raise error from None
 
-    def read_state(self, conversation_id: str) -> ConversationState:
+    def read_state(self, conversation_id: str, cancellation: Cancellation | None = None) -> ConversationState:
         """Return a conversation (or a share) as it stands on the server."""
-        return parse_conversation(self.read(self.endpoints.conversation(conversation_id)))
+        request = self.endpoints.conversation(conversation_id)
+        return parse_conversation(self.read(evolve(request, cancellation=cancellation)))
 
     def list_page(self, page: int) -> tuple[list[ConversationInfo], bool]:
         """Return one page of the list of conversations, and whether there are more."""
@@ -227,7 +228,7 @@ class ChatService:
     def fetch(self, url: str, limit: int) -> bytes:
         """Return what is at a URL, at most *limit* bytes of it; credentials go along only where they belong anyway."""
         request = Request(method="GET", url=url, headers={"Accept": "*/*"}, retryable=True, follow_redirects=True)
-        return self.session.send(request).read(limit)
+        return self.session.send(request).read_at_most(limit)
 
     def explain_refused_model(self, name: str, error: BadRequestError) -> None:
         """Raise the error that names the nearest models, if the server refused *name* because it has no such LLM."""

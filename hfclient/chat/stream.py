@@ -6,19 +6,18 @@ generation on the server, because closing a connection alone does not.
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import logging
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from attrs import evolve
 
 from hfclient.chat.resume import LogReader
+from hfclient.chat.stopping import STOP_BUDGET, send_stop, stop_in_background
 from hfclient.chat.tools import Answer, OnElicitation
 from hfclient.chat.turn import Turn
 from hfclient.chat.updates import UpdateDecoder
@@ -35,7 +34,7 @@ from hfclient.errors import (
 from hfclient.events import AnyEvent, Elicitation, ElicitationResolved, Reasoning, Token
 from hfclient.stream import Stream
 from hfclient.surrogates import utf16_length
-from hfclient.transport import Response, Timeouts
+from hfclient.transport import Cancellation, Response
 from hfclient.types import Reply
 
 if TYPE_CHECKING:
@@ -47,19 +46,7 @@ __all__ = ["ChatStream", "OnClose"]
 OnClose: TypeAlias = Literal["stop", "detach"]
 
 _log = logging.getLogger("hfclient")
-_STOP_BUDGET = 2.0  # seconds that a stop may take in all
 _SILENCE = 0.4  # seconds without a byte after which close() no longer waits to be told how the answer ended
-
-
-_stops: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
-
-
-@atexit.register
-def _let_stops_go() -> None:
-    """A process that ends, by Ctrl-C say, waits for the stops that are on their way: they have a budget of their own."""
-    end = time.monotonic() + _STOP_BUDGET
-    for told in list(_stops):
-        told.join(max(0.0, end - time.monotonic()))
 
 
 class ChatStream(Stream):
@@ -86,7 +73,7 @@ class ChatStream(Stream):
     ) -> None:
         self._ended_with = on_end
         self._turn = turn
-        self._updates = UpdateDecoder(file_url=conversation.file_url)
+        self._updates = UpdateDecoder(file_url=conversation.file_url, limit=response.limits.line)
         super().__init__(
             response,
             self._updates,
@@ -102,7 +89,7 @@ class ChatStream(Stream):
         self._sender = sender
         self._options = options
         self._live = live
-        self._cancelled = threading.Event()
+        self._cancellation = Cancellation()
         self._released = False
         self._stopped = False
         self._told_its_end = False
@@ -143,7 +130,7 @@ class ChatStream(Stream):
         self._sender.last = self._turn
         self.generation_id = self._turn.generation_id
         self._fields["generation_id"] = self.generation_id
-        self._updates = UpdateDecoder(file_url=self.conversation.file_url)
+        self._updates = UpdateDecoder(file_url=self.conversation.file_url, limit=response.limits.line)
         self._use(response)
 
     def _run_blocks(self) -> Iterator[list[AnyEvent]]:
@@ -156,7 +143,7 @@ class ChatStream(Stream):
             timeouts=self._options.timeouts,
             deadline=self._response.deadline,
             use=self._use,
-            cancelled=self._cancelled,
+            cancellation=self._cancellation,
         )
         if not self._live:
             try:
@@ -167,7 +154,7 @@ class ChatStream(Stream):
                 raise self._interrupted(f"the answer's log cannot be read: {error.message}") from error
             return
         try:
-            for data in self._response.chunks():
+            for data in self._response.chunks("stream"):
                 if events := self._updates.feed(data):
                     yield events
                     if self._updates.broken is not None:
@@ -242,7 +229,7 @@ class ChatStream(Stream):
         if not self._waiting:  # what came before counts: from now on silence alone is bounded
             response.deadline.content_came()
             response.deadline.bytes_came()
-        if self._cancelled.is_set():
+        if self._cancellation.requested:
             response.abort()
 
     def _fail(self, error: HFClientError) -> None:
@@ -268,7 +255,8 @@ class ChatStream(Stream):
         """
         if self._state in ("open", "reading") and not self._updates.complete:
             self._stopped = True
-            self._send_stop(self._seen_units())
+            service, conversation_id = self.conversation.service, self._turn.conversation_id
+            send_stop(service, conversation_id, self.generation_id, self._seen_units())
 
     def close(self) -> None:
         """Leave the stream now: stop the generation (or detach from it) and free the connection; idempotent.
@@ -286,10 +274,10 @@ class ChatStream(Stream):
 
     def cancel(self) -> None:
         """Stop the reader, from any thread: its loop raises `Cancelled`, and the generation is stopped like by `close`."""
-        self._cancelled.set()
         pulling = self._pulling  # before it is woken up: it may be through with failing when we look again
         stops = pulling and self._may_stop()
         self._stopped = self._stopped or stops
+        self._cancellation.cancel()
         self._response.abort()
         if stops:
             self._stop_in_background()
@@ -305,7 +293,7 @@ class ChatStream(Stream):
         self._stopped = True
         started = time.monotonic()
         told = self._stop_in_background()
-        self._response.deadline.wind_down(idle=_SILENCE, total=_STOP_BUDGET)
+        self._response.deadline.wind_down(idle=_SILENCE, total=STOP_BUDGET)
         try:
             # Another thread's loop may be about to go on: a body has one reader.
             if self._live and self._reader in (None, threading.get_ident()):
@@ -320,22 +308,8 @@ class ChatStream(Stream):
         told.join(max(0.0, started + _SILENCE - time.monotonic()))
 
     def _stop_in_background(self) -> threading.Thread:
-        told = threading.Thread(target=self._try_stop, args=(self._seen_units(),), name="hfclient-stop", daemon=True)
-        told.start()
-        _stops.add(told)
-        return told
-
-    def _try_stop(self, seen: int) -> None:
-        try:
-            self._send_stop(seen)
-        except HFClientError as error:
-            _log.info("the generation could not be stopped: %s", error.message)
-
-    def _send_stop(self, seen: int) -> None:
-        service = self.conversation.service
-        timeouts = Timeouts(connect=_STOP_BUDGET / 2, idle=_STOP_BUDGET, total=_STOP_BUDGET)
-        request = service.endpoints.stop(self._turn.conversation_id, self.generation_id or "", seen, timeouts)
-        service.send(request).close()
+        service, conversation_id = self.conversation.service, self._turn.conversation_id
+        return stop_in_background(service, conversation_id, self.generation_id, self._seen_units())
 
     def _seen_units(self) -> int:
         """Return how much of the stored text has been handed out, in UTF-16 units: where the server shall cut it."""

@@ -20,7 +20,6 @@ from attrs import asdict, evolve
 from hfclient.credentials import Credentials, origin_of
 from hfclient.errors import (
     APIStatusError,
-    Cancelled,
     ConnectError,
     GenerationError,
     HFClientError,
@@ -32,21 +31,16 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent, JobProgress
-from hfclient.frames import excerpt
 from hfclient.inference.images import Image, Media, Video, media_from
 from hfclient.inference.providers.base import Provider, Ticket
 from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, Output
-from hfclient.transport import Request, Response, Session, Timeouts
+from hfclient.transport import Cancellation, Request, Response, Session, Timeouts
 
-__all__ = ["MAX_RESULT", "Job", "Line", "kind_for", "ticket_from"]
+__all__ = ["Job", "Line", "kind_for", "ticket_from"]
 
 _M = TypeVar("_M", bound=Media)
 
-MAX_RESULT = 1024 * 1024 * 1024
-"""Most bytes of one result: a long video."""
-
-_MAX_ANSWER = 512 * 1024 * 1024  # JSON with several pictures in it as base64
 _SLOWEST = 5.0  # seconds between two looks in the long run
 _SLOWER = 1.3
 _PACE = 1.0  # tests have no time
@@ -67,7 +61,7 @@ class Line:
 
     Attributes:
         headers: For all requests to the provider.
-        cancelled: Set by :meth:`cancel`.
+        cancellation: Ends whatever is waited for here.
     """
 
     def __init__(self, session: Session, timeouts: Timeouts) -> None:
@@ -77,7 +71,7 @@ class Line:
         self._timeouts = timeouts
         self._started = time.monotonic()
         self._response: Response | None = None
-        self.cancelled = threading.Event()
+        self.cancellation = Cancellation()
 
     @property
     def elapsed(self) -> float:
@@ -100,30 +94,29 @@ class Line:
 
     def pause(self, seconds: float) -> None:
         """Wait, but not beyond the deadline, and not after :meth:`cancel`."""
-        if self.cancelled.wait(min(seconds, self.remaining())):
-            raise Cancelled("the job was cancelled")
+        self.cancellation.pause(min(seconds, self.remaining()))
 
     def cancel(self) -> None:
         """End whatever another thread waits for here."""
-        self.cancelled.set()
+        self.cancellation.cancel()
         response = self._response
         if response is not None:
             response.abort()
 
     def send(self, request: Request, session: Session | None = None) -> Response:
         """Return the answer to *request*, within what is left of the deadline."""
-        if self.cancelled.is_set():
-            raise Cancelled("the job was cancelled")
         timeouts = evolve(self._timeouts, total=self.remaining())
         try:
-            return (session or self.session).send(evolve(request, timeouts=timeouts))
+            return (session or self.session).send(
+                evolve(request, timeouts=timeouts, cancellation=self.cancellation)
+            )
         except TransportTimeout as error:
             raise self._whole(error) from error.__cause__
 
     def ask(self, request: Request) -> tuple[Answer, str | None]:
         """Return the whole answer of the provider, and the request's id."""
         response = self.send(evolve(request, headers={**request.headers, **self.headers}))
-        return Answer(self._read(response, _MAX_ANSWER), response.content_type), response.request_id
+        return Answer(self._read(response), response.content_type), response.request_id
 
     def submit(self, request: Request, *, patient: bool) -> tuple[Answer, str | None]:
         """Send what may be billed: repeated only when the provider refused it, and only if *patient*.
@@ -154,10 +147,12 @@ class Line:
         return retry.wait_before(attempt + 1, error) if error.status == 429 else None
 
     def fetch(self, url: str, base: str | None = None, *, limit: int | None = None) -> tuple[bytes, str]:
-        """Return what a link leads to, and its claimed type. Credentials go along to the host of *base* only.
+        """Return what a link leads to, at most *limit* bytes of it, and its claimed type.
+
+        Credentials go along to the host of *base* only.
 
         Raises:
-            ProtocolError: It is no link, or longer than *limit* bytes (`MAX_RESULT`).
+            ProtocolError: It is no link, or longer than ``Limits.file``.
             APIStatusError, TransportError: It could not be fetched.
         """
         try:
@@ -170,30 +165,23 @@ class Line:
         while True:  # it was paid for: a connection that breaks in its middle is no reason to lose it
             try:
                 response = self.send(request, bare)
-                return self._read(response, limit or MAX_RESULT), response.content_type
+                return self._read(response, limit), response.content_type
             except ConnectError:
                 if attempt >= _FETCHES:
                     raise
             self.pause(self.session.retry.backoff * attempt)
             attempt += 1
 
-    def _read(self, response: Response, limit: int) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
+    def _read(self, response: Response, limit: int | None = None) -> bytes:
         self._response = response
         try:
-            for data in response.chunks():
-                response.deadline.content_came()
-                pieces.append(data)
-                size += len(data)
-                if size > limit:
-                    raise ProtocolError(f"the result is longer than {limit:,} bytes", frame=excerpt(pieces[0]))
+            self.cancellation.check()
+            return response.read("file") if limit is None else response.read_at_most(limit)
         except TransportTimeout as error:
             raise self._whole(error) from error.__cause__
         finally:
             self._response = None
             response.close()
-        return b"".join(pieces)
 
     def _whole(self, error: TransportTimeout) -> TransportTimeout:
         """Return the error of the whole call, if it is that deadline which one request met."""
@@ -256,7 +244,7 @@ class Job(Generic[_M]):
         """``"queued"``, ``"running"``, ``"done"``, ``"failed"`` or ``"cancelled"``: as the last look showed it."""
         if self._made is not None or isinstance(self._at, Outcome):
             return "done"
-        if self._line.cancelled.is_set():
+        if self._line.cancellation.requested:
             return "cancelled"
         return "failed" if isinstance(self._failure, GenerationError) else self._at.state
 

@@ -5,8 +5,22 @@ they share.
 """
 
 from hfclient.transport.base import Request, Response, Transport
+from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.deadline import Deadline, Timeouts
+from hfclient.transport.limits import Limits
 from hfclient.transport.multipart import Multipart, Part
 from hfclient.transport.session import Retry, Session
 
-__all__ = ["Deadline", "Multipart", "Part", "Request", "Response", "Retry", "Session", "Timeouts", "Transport"]
+__all__ = [
+    "Cancellation",
+    "Deadline",
+    "Limits",
+    "Multipart",
+    "Part",
+    "Request",
+    "Response",
+    "Retry",
+    "Session",
+    "Timeouts",
+    "Transport",
+]

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 from attrs import evolve, field, frozen
 
 from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, ProtocolError
 from hfclient.frames import excerpt
+from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.deadline import Deadline, Timeouts
+from hfclient.transport.limits import Limits
 from hfclient.transport.multipart import Multipart
 
-__all__ = ["MAX_BODY", "Body", "Headers", "Request", "Response", "Transport", "check_headers"]
+__all__ = ["Body", "Headers", "Request", "Response", "Transport", "check_headers"]
 
-MAX_BODY = 64 * 1024 * 1024
-"""Most bytes of an answer that is read whole. Streams are not bounded, their lines are."""
-
+_LIMITS = Limits()
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 _HEADER_VALUE = re.compile(r"[^\r\n\0]*")
 REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-trace-id", "x-amz-cf-id", "cf-ray")
@@ -85,6 +85,7 @@ class Request:
         retryable: May be repeated when it failed. Reads are; a chat turn is not.
         follow_redirects: Follow a redirect anywhere (result files); otherwise only 307/308 to the same origin.
         timeouts: Deadlines of this request; None takes the session's.
+        cancellation: Ends the wait for the answer's head from another thread, pauses between tries included.
         refine: Turns a status error into the service's own, more precise one.
     """
 
@@ -97,6 +98,7 @@ class Request:
     retryable: bool = False
     follow_redirects: bool = False
     timeouts: Timeouts | None = None
+    cancellation: Cancellation | None = field(default=None, eq=False, repr=False)
     refine: Callable[[APIStatusError], HFClientError] | None = field(default=None, eq=False, repr=False)
 
     @classmethod
@@ -149,9 +151,10 @@ class Response:
         headers: A mapping with names in any case.
         url: Where it came from, without secrets.
         deadline: The deadlines that watch over it.
+        limits: How much of it may be held in memory.
     """
 
-    __slots__ = ("_body", "deadline", "headers", "method", "status", "url")
+    __slots__ = ("_body", "deadline", "headers", "limits", "method", "status", "url")
 
     def __init__(self, status: int, headers: Headers, body: Body, *, method: str, url: str, deadline: Deadline) -> None:
         self.status = status
@@ -159,6 +162,7 @@ class Response:
         self.method = method
         self.url = url
         self.deadline = deadline
+        self.limits = _LIMITS
         self._body = body
 
     def __repr__(self) -> str:
@@ -174,38 +178,66 @@ class Response:
         """The media type without parameters, lower case; empty if there is none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the body's bytes as they arrive; see :meth:`Body.read_some` for what it raises."""
+    def chunks(self, within: Literal["stream", "body", "file"] | None = None) -> Iterator[bytes]:
+        """Yield the body's bytes as they arrive; see :meth:`Body.read_some` for what else it raises.
+
+        Args:
+            within: Which of the limits holds for all of them together; None for none: they are not kept.
+
+        Raises:
+            ProtocolError: There are more; before anything is read if the server says so beforehand.
+        """
         read_some = self._body.read_some
+        if within is None:
+            while data := read_some():
+                yield data
+            return
+        left: int = getattr(self.limits, within)
+        promised = self.headers.get("content-length", "")
+        if promised.isdecimal() and len(promised) < 20 and int(promised) > left:
+            raise self.limits.too_much(within, self.url, promised=int(promised))
         while data := read_some():
+            left -= len(data)
+            if left < 0:
+                raise self.limits.too_much(within, self.url, frame=excerpt(data))
             yield data
 
-    def read(self, limit: int = MAX_BODY) -> bytes:
+    def read(self, within: Literal["body", "file"] = "body") -> bytes:
         """Return the whole body and free the connection.
 
         Raises:
-            ProtocolError: It is longer than *limit* bytes.
+            ProtocolError: It is longer than the limit called *within*.
         """
-        pieces: list[bytes] = []
-        size = 0
         try:
-            for data in self.chunks():
-                pieces.append(data)
-                size += len(data)
-                if size > limit:
-                    raise ProtocolError(
-                        f"the answer from {self.url} is longer than {limit:,} bytes", frame=excerpt(pieces[0])
-                    )
+            return b"".join(self._whole(self.chunks(within)))
+        finally:
+            self.close()
+
+    def read_at_most(self, limit: int) -> bytes:
+        """Return the whole body and free the connection; of a longer one the first *limit* bytes."""
+        pieces: list[bytes] = []
+        left = limit
+        try:
+            for data in self._whole(self.chunks()):
+                pieces.append(data[:left])
+                left -= len(data)
+                if left <= 0:
+                    break
         finally:
             self.close()
         return b"".join(pieces)
+
+    def _whole(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for data in chunks:
+            self.deadline.content_came()  # of what is read whole every byte is content
+            yield data
 
     def read_start(self, limit: int) -> bytes:
         """Return the first *limit* bytes of the body, whatever breaks, and free the connection: for error texts."""
         pieces = b""
         try:
             for data in self.chunks():
-                pieces += data
+                pieces += data[:limit]
                 if len(pieces) >= limit:
                     break
         except HFClientError:
@@ -247,6 +279,8 @@ class Transport(Protocol):
         Raises:
             ConnectError: No answer: the name, the connection, TLS or the proxy failed.
             TransportTimeout: A deadline passed first.
+            Cancelled: The request's cancellation said so; a connection that is being made is waited for, not longer
+                than ``Timeouts.connect``.
         """
 
     def close(self) -> None:

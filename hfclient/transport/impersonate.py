@@ -104,7 +104,10 @@ class ImpersonateTransport:
             via_proxy=bool(proxy),
         )
         try:
-            status, fields = transfer.send(lambda *sinks: self._prepare(request, url, proxy, headers, *sinks))
+            with contextlib.ExitStack() as stack:
+                if request.cancellation is not None:
+                    stack.enter_context(request.cancellation.waking(transfer.abort))
+                status, fields = transfer.send(lambda *sinks: self._prepare(request, url, proxy, headers, *sinks))
         except BaseException:
             transfer.close()
             raise

@@ -41,5 +41,5 @@ class Limits:
     def too_much(self, name: str, url: str, *, promised: int | None = None, frame: str | None = None) -> ProtocolError:
         """Return the error for an answer from *url* that goes beyond the limit called *name*."""
         limit: int = getattr(self, name)
-        how = f"is longer than {limit:,} bytes" if promised is None else f"promises {promised:,} bytes, not {limit:,}"
+        how = f"is longer than {limit:,} bytes" if promised is None else f"promises {promised:,} bytes, more than {limit:,}"
         return ProtocolError(f"the answer from {url} {how} (Limits.{name})", frame=frame)

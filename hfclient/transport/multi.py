@@ -51,9 +51,11 @@ NEEDED = (
 
 _LONGEST_NAP = 1.0  # a signal that another thread took is noticed after so many seconds
 _READ_ABORT = 0x10000000  # CURL_READFUNC_ABORT
+_MOST_UNPACKED = 32 * 1024 * 1024  # bytes that one turn of the crank, some 640 KiB on the wire, may become
 
 # libcurl's error codes (https://curl.se/libcurl/c/libcurl-errors.html) by what they mean to a caller.
-_UNSUPPORTED_PROTOCOL, _NO_CONNECTION, _TIMED_OUT, _RECV_ERROR, _BAD_ENCODING = 1, 7, 28, 56, 61
+_UNSUPPORTED_PROTOCOL, _NO_CONNECTION, _WRITE_ERROR, _TIMED_OUT, _RECV_ERROR, _BAD_ENCODING = 1, 7, 23, 28, 56, 61
+_TOO_LARGE = 100  # of the headers; or 56, by libcurl's version
 _BAD_REQUEST = {3, 43}
 _PROXY_CODES = {5, 97}
 _TLS_CODES = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98, 101}
@@ -73,7 +75,6 @@ _REASONS = {
     97: "the handshake with it did not work",
     95: "the HTTP/3 connection failed",
     96: "the QUIC connection failed",
-    100: "the answer's headers are too large",
 }
 
 
@@ -124,13 +125,41 @@ class Upload:
 
 
 class Sink:
-    """What libcurl writes to: ``write`` is the append of a list, so that no Python function of ours runs below C."""
+    """What libcurl writes to: ``write`` is the append of a list, so that no Python function of ours runs below C.
+
+    Except while an answer is unpacked: a few kilobytes can become gigabytes before libcurl returns.
+    """
 
     __slots__ = ("__weakref__", "items", "write")
 
-    def __init__(self) -> None:
+    def __init__(self, *, most: int | None = None) -> None:
         self.items: list[bytes] = []
-        self.write: Callable[[bytes], None] = self.items.append
+        self.write: Callable[[bytes], None] = self.items.append if most is None else _bounded(self.items, most)
+
+    def trust(self) -> None:
+        """Take whatever comes: it was not packed, so there is no more of it than was on the wire."""
+        self.write = self.items.append
+
+
+def _bounded(items: list[bytes], most: int) -> Callable[[bytes], None]:
+    """Return an append to *items* that raises once they hold more than *most* bytes; whoever takes them clears them."""
+    held = 0
+
+    def write(data: bytes) -> None:
+        nonlocal held
+        held = held + len(data) if items else len(data)
+        if held > most:
+            raise _bomb()
+        items.append(data)
+
+    return write
+
+
+def _bomb() -> ProtocolError:
+    return ProtocolError(
+        f"a small piece of the answer unpacks to more than {_MOST_UNPACKED:,} bytes; "
+        'headers={"Accept-Encoding": "identity"} asks for it as it is'
+    )
 
 
 class Transfer:
@@ -153,7 +182,7 @@ class Transfer:
         self._deadline = deadline
         self._give_back = give_back
         self._via_proxy = via_proxy
-        self._head, self._body = Sink(), Sink()
+        self._head, self._body = Sink(), Sink(most=_MOST_UNPACKED)
         self._upload: Upload | None = None
         self._seen = self._block = 0  # how far the header lines have been looked at; where their block begins
         self._running, self._active = self._ffi.new("int*"), self._ffi.new("int*")
@@ -181,6 +210,7 @@ class Transfer:
                 if just_connected or (self._sleep(until) and self._sent):
                     until = _from_now(self._deadline.read_wait())
                 self._turn()
+                self._check_wanted()
         except TransportError as error:
             error.sent = self._sent
             raise
@@ -204,7 +234,10 @@ class Transfer:
             self._block = self._seen
             words = block[0].split(None, 2) if block else []
             if len(words) > 1 and words[1].isdigit() and (status := int(words[1])) >= 200:
-                return status, Headers(_fields(block[1:]))
+                headers = Headers(_fields(block[1:]))
+                if "content-encoding" not in headers:
+                    self._body.trust()
+                return status, headers
         return None
 
     # Turning the crank
@@ -260,8 +293,14 @@ class Transfer:
             return self._deadline.expired()
         if code in _BAD_REQUEST or (code == _UNSUPPORTED_PROTOCOL and not connected):
             return InvalidInputError("the request cannot be sent: the URL is not usable")
+        if code == _WRITE_ERROR:  # curl_cffi before 0.16 does not say what was raised
+            return _bomb()
         if code == _BAD_ENCODING:
             return ProtocolError("the answer's compression is broken")
+        # libcurl's text names the fault and, at most, the host.
+        text = self._ffi.string(self._curl._error_buffer).decode("utf-8", "replace")
+        if code == _TOO_LARGE or (code == _RECV_ERROR and "headers" in text):
+            return ProtocolError("the answer's headers are too large")
         errno = self._curl.getinfo(self._info.OS_ERRNO)
         reason = os.strerror(errno) if errno and code == _NO_CONNECTION else _REASONS.get(code, f"curl error {code}")
         tunnel = self._curl.getinfo(self._info.HTTP_CONNECTCODE)
@@ -270,8 +309,6 @@ class Transfer:
         if code in _PROXY_CODES or (code == _NO_CONNECTION and self._via_proxy):
             return ConnectError(f"the proxy failed: {reason}")
         if code in _TLS_CODES:
-            # libcurl's text names the fault and, at most, the host.
-            text = self._ffi.string(self._curl._error_buffer).decode("utf-8", "replace")
             return ConnectError(f"TLS failed: {text or f'curl error {code}'}")
         return ConnectError(f"the connection failed: {reason}")
 
@@ -292,8 +329,7 @@ class Transfer:
         until: float | None = None
         waiting = False
         while True:
-            if self._aborted:
-                raise Cancelled("the answer was cancelled while it was being read")
+            self._check_wanted()
             if pieces:
                 data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 pieces.clear()
@@ -307,6 +343,10 @@ class Transfer:
                 waiting = True
                 until = _from_now(self._deadline.read_wait())
             self._turn()
+
+    def _check_wanted(self) -> None:
+        if self._aborted:
+            raise Cancelled("the answer was cancelled while it was being waited for")
 
     def close(self) -> None:
         self._free()

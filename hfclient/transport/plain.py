@@ -15,33 +15,28 @@ import io
 import os
 import queue
 import socket
-import ssl
 import threading
 import weakref
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from hfclient.errors import (
-    Cancelled,
-    ConnectError,
-    HFClientError,
-    InvalidInputError,
-    MissingDependencyError,
-    ProtocolError,
-)
+from hfclient.errors import Cancelled, ConnectError, ProtocolError
 from hfclient.transport.base import Headers, Request, Response, check_headers
+from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.chunked import ChunkReader
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
+from hfclient.transport.translation import translate
 
 __all__ = ["PlainTransport"]
 
 _READ_SIZE = _SEND_SIZE = 64 * 1024
 _LONGEST_HEADER = 64 * 1024
+_LONGEST_HEAD = 256 * 1024  # of one answer, with all that comes before it (1xx); libcurl allows 300 KB
 _POOL_SIZE = 64  # connections kept per host: at least as many as a web worker has threads
 
 
@@ -51,12 +46,21 @@ class _Wire:
     def __init__(self) -> None:
         self.sock: Any = None
         self._is_down = False
+        self._is_unwanted = False
         self._lock = threading.Lock()
         self._process = os.getpid()
+
+    def use(self, sock: Any) -> None:
+        """Take *sock* for what follows; raises `Cancelled` if nobody wants that any more."""
+        with self._lock:
+            if self._is_unwanted:
+                raise Cancelled("the call was cancelled")
+            self.sock = sock
 
     def shut_down(self) -> None:
         # In a forked child it is the parent's connection: shutting it down would end it there, too.
         with self._lock:
+            self._is_unwanted = True
             if self.sock is not None and self._process == os.getpid():
                 self._is_down = True
                 with contextlib.suppress(OSError):  # all is over already
@@ -110,13 +114,21 @@ class _HeadReader:
 
     def __init__(self, file: Any) -> None:
         self._file = file
+        self._left = _LONGEST_HEAD
         self.close = file.close
 
     def readline(self, limit: int) -> bytes:
         line: bytes = self._file.readline(limit)
+        self._left -= len(line)
+        if self._left < 0:
+            raise _head_too_large()
         if not line.endswith(b"\n") and len(line) < limit:
             raise http.client.RemoteDisconnected("the answer ended in its head")
         return line
+
+
+def _head_too_large() -> ProtocolError:
+    return ProtocolError("the answer's headers are too large")
 
 
 class _HTTPResponse(http.client.HTTPResponse):
@@ -125,7 +137,7 @@ class _HTTPResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         if _call.deadline is not None and _call.wire is not None:
-            _call.wire.sock = sock
+            _call.wire.use(sock)
             raw = self.fp.detach()
             self.fp = io.BufferedReader(_DeadlineReader(raw, sock, _call.deadline), _READ_SIZE)
         self._sock = sock
@@ -157,6 +169,10 @@ class _HTTPResponse(http.client.HTTPResponse):
         self.fp = _HeadReader(file)  # type: ignore[assignment]
         try:
             super().begin()
+        except http.client.HTTPException as exc:
+            if type(exc) in (http.client.HTTPException, http.client.LineTooLong):  # more than 100 lines, or a long one
+                raise _head_too_large() from None
+            raise
         finally:
             if self.fp is not None:  # it is when there can be no body
                 self.fp = file
@@ -198,6 +214,8 @@ class _Connection:
             return
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
+        if _call.wire is not None:  # from here on the wait for the answer can be cut short
+            _call.wire.use(self.sock)
         rest = memoryview(data)
         while rest:
             self.sock.settimeout(deadline.read_wait())
@@ -258,7 +276,7 @@ class _Body:
         except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
             if self._aborted:
                 raise Cancelled("the answer was cancelled while it was being read") from None
-            _translate(exc, self._deadline, sending=False)
+            translate(exc, self._deadline, sending=False)
         if self._aborted:
             raise Cancelled("the answer was cancelled while it was being read")
         self._deadline.bytes_came()
@@ -313,14 +331,13 @@ class PlainTransport:
             ).prepare()
             settings = session.merge_environment_settings(prepared.url, self._proxies or {}, True, None, None)
             # Only the connect timeout counts here: sending and reading look at the deadline themselves.
-            answer = session.send(
-                prepared,
-                timeout=(deadline.connect_wait(), deadline.remaining()),
-                allow_redirects=False,
-                **settings,
-            )
+            timeout = (deadline.connect_wait(), deadline.remaining())
+            with _waking(request.cancellation, wire):
+                answer = session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
         except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
-            _translate(exc, deadline)
+            if request.cancellation is not None:  # a wire that was cut, for one, looks like a connection that broke
+                request.cancellation.check()
+            translate(exc, deadline)
         finally:
             _call.deadline = _call.wire = None
         return Response(
@@ -355,6 +372,10 @@ class PlainTransport:
             _graveyard.append(self._session)
         self._session = None
         self._lock = threading.Lock()
+
+
+def _waking(cancellation: Cancellation | None, wire: _Wire) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if cancellation is None else cancellation.waking(wire.shut_down)
 
 
 class _Session(requests.Session):
@@ -404,90 +425,3 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-_NEVER_SENT = (
-    urllib3.exceptions.NewConnectionError,
-    urllib3.exceptions.ConnectTimeoutError,
-    urllib3.exceptions.ProxyError,
-    requests.exceptions.ConnectTimeout,
-    ssl.SSLCertVerificationError,
-)
-
-
-_BROKEN = (
-    requests.exceptions.RequestException,
-    urllib3.exceptions.HTTPError,
-    http.client.HTTPException,
-    OSError,
-    EOFError,
-    ValueError,  # a socket that was closed while it was being read
-)
-
-
-def _translate(exc: Exception, deadline: Deadline, *, sending: bool = True) -> NoReturn:
-    """Raise our own exception for one of requests', urllib3's or the socket's.
-
-    Its cause is the innermost one only: the texts of those around it hold the URL, query and all.
-    """
-    chain = _chain(exc)
-    root = chain[-1] if chain[-1] is not exc or not isinstance(exc, requests.exceptions.RequestException) else None
-    for cause in chain:
-        if isinstance(cause, HFClientError):
-            raise cause from None
-    if isinstance(exc, requests.exceptions.InvalidSchema) and "SOCKS" in str(exc):
-        raise MissingDependencyError('a SOCKS proxy needs the package PySocks: pip install "requests[socks]"') from root
-    if sending and isinstance(exc, ValueError) and not isinstance(exc, (ssl.SSLError, urllib3.exceptions.ProtocolError)):
-        # URLs, headers and proxies that cannot work; the text of these holds what was given.
-        raise InvalidInputError(f"the request cannot be sent: {type(exc).__name__}") from None
-    sent = not any(isinstance(cause, _NEVER_SENT) for cause in chain)
-    if any(_is_timeout(cause) for cause in chain):
-        timeout = deadline.expired()
-        timeout.sent = sent
-        raise timeout from root
-    if any(
-        isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)) for cause in chain
-    ):
-        raise ProtocolError("the answer's compression is broken") from root
-    if any(isinstance(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)) for cause in chain):
-        raise ConnectError(f"TLS failed: {_reason(chain)}", sent=sent) from root
-    if any(isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain):
-        raise ConnectError(f"the proxy failed: {_reason(chain)}", sent=sent) from root
-    if isinstance(exc, _BROKEN):
-        raise ConnectError(f"the connection failed: {_reason(chain)}", sent=sent) from root
-    raise exc
-
-
-def _is_timeout(cause: BaseException) -> bool:
-    if isinstance(cause, urllib3.exceptions.NewConnectionError):
-        return False  # a refused connection, though urllib3 derives it from its connect timeout
-    return isinstance(cause, (TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError))
-
-
-def _chain(exc: BaseException) -> list[BaseException]:
-    """Return *exc* and all that led to it, inner causes last.
-
-    Not by ``__context__``: that leads on to an exception that the caller was handling when the request was made.
-    """
-    found: list[BaseException] = []
-    queue: list[Any] = [exc]
-    while queue:
-        item = queue.pop(0)
-        if isinstance(item, BaseException) and item not in found:
-            found.append(item)
-            queue += [item.__cause__, getattr(item, "reason", None), *item.args]
-    return found
-
-
-def _reason(chain: list[BaseException]) -> str:
-    """Return the innermost cause in a few words. Not `str` of the outer ones: those hold URLs, and proxies' passwords."""
-    for cause in reversed(chain):
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        if isinstance(cause, http.client.IncompleteRead):
-            return "the answer ended before it was complete"
-        if isinstance(cause, http.client.RemoteDisconnected):
-            return "the server closed the connection without an answer"
-        if isinstance(cause, http.client.HTTPException):
-            return f"the answer is no HTTP ({type(cause).__name__})"
-    return type(chain[-1]).__name__

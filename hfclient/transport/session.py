@@ -31,6 +31,7 @@ from hfclient.errors import (
 from hfclient.transport.base import Request, Response, Transport
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.failures import error_for, is_bot_check, safe_url
+from hfclient.transport.limits import Limits
 
 __all__ = ["Retry", "Session"]
 
@@ -90,6 +91,7 @@ class Session:
         timeouts: Deadlines, unless a request has its own.
         retry: Policy for requests that may be repeated.
         headers: Sent with every request, under those of the request itself.
+        limits: How much of an answer may be held in memory.
     """
 
     def __init__(
@@ -100,11 +102,13 @@ class Session:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 (immutable)
         retry: Retry = Retry(),
         headers: Mapping[str, str] | None = None,
+        limits: Limits = Limits(),  # noqa: B008 (immutable)
     ) -> None:
         self.transport = transport
         self.credentials = credentials
         self.timeouts = timeouts
         self.retry = retry
+        self.limits = limits
         own = {"Accept": "*/*"}
         # A transport that looks like a browser has a User-Agent that fits its handshake: ours would give it away.
         if not getattr(transport, "has_browser_headers", False):
@@ -123,6 +127,7 @@ class Session:
         Raises:
             APIStatusError: Any other status, as the subclass that fits.
             TransportError: No answer came, or not in time.
+            Cancelled: The request's cancellation said so.
         """
         deadline = Deadline(request.timeouts or self.timeouts, stream=request.stream)
         attempt = 1
@@ -141,7 +146,10 @@ class Session:
                         raise request.refine(error) from None
                     raise
                 _log.info("%s %s: %s; again in %.2f s", request.method, safe_url(request.url), error.message, wait)
-            time.sleep(wait)
+            if request.cancellation is None:
+                time.sleep(wait)
+            else:
+                request.cancellation.pause(wait)
             attempt += 1
             deadline.begin_attempt()
 
@@ -176,7 +184,10 @@ class Session:
         credentials = self.credentials.headers_for(request.url)
         headers = _merged(headers, form, credentials)
         started = time.monotonic()
+        if request.cancellation is not None:
+            request.cancellation.check()
         response = self.transport.open(request, headers, deadline)
+        response.limits = self.limits
         if _log.isEnabledFor(logging.DEBUG):
             took = time.monotonic() - started
             _log.debug("%s %s: %d in %.3f s", request.method, safe_url(request.url), response.status, took)

@@ -349,6 +349,20 @@ def test_cancel_while_mending(ui: ChatUI, any_client: Client, monkeypatch: pytes
     timer.join()
 
 
+@pytest.mark.parametrize("kind", ["log", "read"])
+def test_cancel_while_a_head_is_waited_for(ui: ChatUI, any_client: Client, kind: str) -> None:
+    """And waiting for a server that does not even begin to answer."""
+    ui.says(recording("slow"), [*silent(STARTED)[:-1], RST])
+    stream = any_client.chat("Hi")
+    ui.always("log", [plain(b"", 404)])
+    ui.always(kind, [lambda _: threading.Timer(0.1, stream.cancel).start(), UNTIL_GONE])
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        stream.result()
+    assert time.monotonic() - started < SOON
+    assert ui.client_gone.wait(2)
+
+
 def test_cancel_while_a_log_is_read(ui: ChatUI, any_client: Client) -> None:
     """So does waiting for a log that says nothing."""
     ui.says(recording("slow"), [*silent(STARTED)[:-1], RST])
@@ -578,6 +592,27 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.parametrize("on_close", ["stop", "detach"])
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+def test_ctrl_c_while_the_head_is_waited_for(ui: ChatUI, any_client: Client, on_close: Any) -> None:
+    """The message is there but nothing of its answer: what would be said to nobody is stopped all the same."""
+
+    def interrupt(_: Any) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    ui.says(lines(STARTED, token("Fine"), final("Fine"), FINISHED))
+    ui.fault("send", [ui.store, interrupt, UNTIL_GONE])
+    conversation = any_client.conversation()
+    with pytest.raises(KeyboardInterrupt):
+        conversation.send("Hi", on_close=on_close)
+    if on_close == "stop":
+        wait_until(lambda: bool(ui.stops))
+        assert ui.stops == [{"generationId": ui.chat.messages[-1]["generationId"], "seenContentLength": 0}]
+    else:
+        assert ui.stops == []
+    assert conversation.ask("Again").text == "Fine"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
 def test_ctrl_c_on_a_silent_stream(ui: ChatUI, transport_name: str) -> None:
     """The process ends at once, the generation is stopped, and what had come is there."""
@@ -607,9 +642,9 @@ def test_ctrl_c_on_a_silent_stream(ui: ChatUI, transport_name: str) -> None:
 BREAK = """
 import sys, time
 from hfclient import Client
-from hfclient.chat.stream import ChatStream
-send_stop = ChatStream._send_stop
-ChatStream._send_stop = lambda *args: (time.sleep(0.7), send_stop(*args))
+from hfclient.chat import stopping
+send_stop = stopping.send_stop
+stopping.send_stop = lambda *args: (time.sleep(0.7), send_stop(*args))
 for event in Client({url!r}, token="").chat("Hi"):
     break
 print("left", flush=True)

@@ -25,7 +25,7 @@ from hfclient.errors import (
 )
 from hfclient.transport import Deadline, Timeouts
 from hfclient.transport.multi import Multi, Transfer
-from hfclient.transport.plain import _translate
+from hfclient.transport.translation import translate
 
 SECRET = "hunter2"
 LEAK = f"http://user:{SECRET}@proxy.example:3128/path?token={SECRET}"
@@ -72,7 +72,7 @@ def test_plain(cls: type[Exception]) -> None:
     deadline = Deadline(Timeouts(idle=3))
     deadline.read_wait()
     with pytest.raises(HFClientError) as caught:
-        _translate(_made(cls), deadline)
+        translate(_made(cls), deadline)
     assert isinstance(caught.value, (TransportError, ProtocolError, InvalidInputError, MissingDependencyError))
     assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.to_dict()}"
     if not isinstance(caught.value, InvalidInputError) and not issubclass(cls, requests.RequestException):
@@ -108,7 +108,7 @@ def test_plain_classes(foreign: Exception, ours: type[HFClientError]) -> None:
     deadline = Deadline(Timeouts(idle=3))
     deadline.read_wait()
     with pytest.raises(HFClientError) as caught:
-        _translate(foreign, deadline)
+        translate(foreign, deadline)
     assert type(caught.value) is ours
 
 
@@ -117,7 +117,7 @@ def test_plain_keeps_ours() -> None:
     inner = Cancelled("mine")
     outer = requests.exceptions.ConnectionError(urllib3.exceptions.ProtocolError("Connection aborted.", inner))
     with pytest.raises(Cancelled) as caught:
-        _translate(outer, Deadline(Timeouts()))
+        translate(outer, Deadline(Timeouts()))
     assert caught.value is inner
 
 
@@ -126,7 +126,7 @@ def test_plain_survives_circles() -> None:
     first, second = requests.exceptions.RequestException("a"), ValueError("b")
     first.__cause__, second.__context__ = second, first
     with pytest.raises(ConnectError):
-        _translate(first, Deadline(Timeouts()))
+        translate(first, Deadline(Timeouts()))
 
 
 CODES = [code for code in curl_cffi.CurlECode if code]

@@ -1,0 +1,110 @@
+"""What requests, urllib3 and the socket raise, said in our own words.
+
+Reference: https://urllib3.readthedocs.io (exceptions)
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from typing import Any, NoReturn
+
+import requests
+import urllib3
+
+from hfclient.errors import (
+    ConnectError,
+    HFClientError,
+    InvalidInputError,
+    MissingDependencyError,
+    ProtocolError,
+)
+from hfclient.transport.deadline import Deadline
+
+__all__ = ["translate"]
+
+_NEVER_SENT = (
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.ProxyError,
+    requests.exceptions.ConnectTimeout,
+    ssl.SSLCertVerificationError,
+)
+
+
+_BROKEN = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    EOFError,
+    ValueError,  # a socket that was closed while it was being read
+)
+
+
+def translate(exc: Exception, deadline: Deadline, *, sending: bool = True) -> NoReturn:
+    """Raise our own exception for one of requests', urllib3's or the socket's.
+
+    Its cause is the innermost one only: the texts of those around it hold the URL, query and all.
+    """
+    chain = _chain(exc)
+    root = chain[-1] if chain[-1] is not exc or not isinstance(exc, requests.exceptions.RequestException) else None
+    for cause in chain:
+        if isinstance(cause, HFClientError):
+            raise cause from None
+    if isinstance(exc, requests.exceptions.InvalidSchema) and "SOCKS" in str(exc):
+        raise MissingDependencyError('a SOCKS proxy needs the package PySocks: pip install "requests[socks]"') from root
+    if sending and isinstance(exc, ValueError) and not isinstance(exc, (ssl.SSLError, urllib3.exceptions.ProtocolError)):
+        # URLs, headers and proxies that cannot work; the text of these holds what was given.
+        raise InvalidInputError(f"the request cannot be sent: {type(exc).__name__}") from None
+    sent = not any(isinstance(cause, _NEVER_SENT) for cause in chain)
+    if any(_is_timeout(cause) for cause in chain):
+        timeout = deadline.expired()
+        timeout.sent = sent
+        raise timeout from root
+    if any(
+        isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)) for cause in chain
+    ):
+        raise ProtocolError("the answer's compression is broken") from root
+    if any(isinstance(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)) for cause in chain):
+        raise ConnectError(f"TLS failed: {_reason(chain)}", sent=sent) from root
+    if any(isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain):
+        raise ConnectError(f"the proxy failed: {_reason(chain)}", sent=sent) from root
+    if isinstance(exc, _BROKEN):
+        raise ConnectError(f"the connection failed: {_reason(chain)}", sent=sent) from root
+    raise exc
+
+
+def _is_timeout(cause: BaseException) -> bool:
+    if isinstance(cause, urllib3.exceptions.NewConnectionError):
+        return False  # a refused connection, though urllib3 derives it from its connect timeout
+    return isinstance(cause, (TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError))
+
+
+def _chain(exc: BaseException) -> list[BaseException]:
+    """Return *exc* and all that led to it, inner causes last.
+
+    Not by ``__context__``: that leads on to an exception that the caller was handling when the request was made.
+    """
+    found: list[BaseException] = []
+    queue: list[Any] = [exc]
+    while queue:
+        item = queue.pop(0)
+        if isinstance(item, BaseException) and item not in found:
+            found.append(item)
+            queue += [item.__cause__, getattr(item, "reason", None), *item.args]
+    return found
+
+
+def _reason(chain: list[BaseException]) -> str:
+    """Return the innermost cause in a few words. Not `str` of the outer ones: those hold URLs, and proxies' passwords."""
+    for cause in reversed(chain):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        if isinstance(cause, http.client.IncompleteRead):
+            return "the answer ended before it was complete"
+        if isinstance(cause, http.client.RemoteDisconnected):
+            return "the server closed the connection without an answer"
+        if isinstance(cause, http.client.HTTPException):
+            return f"the answer is no HTTP ({type(cause).__name__})"
+    return type(chain[-1]).__name__

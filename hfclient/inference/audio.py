@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import html
+import mimetypes
 import os
-from pathlib import Path
+import re
+from pathlib import Path, PurePath
 from typing import IO, Any, TypeAlias
 
 from attrs import Factory, field, frozen
@@ -42,6 +44,7 @@ MAX_SOUND = 100 * 1024 * 1024
 SoundLike: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Any"
 """A path, bytes, an open binary file, an `Audio`, or an http(s) or data URL as a string."""
 
+_ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _SHOWN = 20 * 1024 * 1024
 # The types that fal-ai's queue takes in a data URL; all others are refused there.
 _FAL = {"audio/wav": "audio/x-wav", "audio/mpeg": "audio/mpeg", "video/webm": "video/webm"}
@@ -71,17 +74,21 @@ class Sound:
     Attributes:
         content: Its bytes; empty if only its URL is known.
         url: Where it is to be fetched from, or None.
-        mime: Its type, by its first bytes; ``"application/octet-stream"`` if they say nothing.
+        name: What its file is called, or empty.
+        mime: Its type, by its first bytes; if they say nothing, by the ending of *name*; else
+            ``"application/octet-stream"``.
     """
 
     content: bytes = field(repr=False)
     url: str | None = field(default=None, repr=False)
-    mime: str = Factory(lambda self: sniff(self.content) or "application/octet-stream", takes_self=True)
+    name: str = field(default="", repr=False)
+    mime: str = Factory(lambda self: sniff(self.content) or _mime_by_name(self.name), takes_self=True)
 
     @property
     def filename(self) -> str:
-        """A name with the ending by which servers tell the format."""
-        return "audio" + SUFFIXES.get(self.mime, (".bin",))[0]
+        """A name with the ending by which servers tell the format: by the bytes, or else as the file had it."""
+        own = PurePath(self.name).suffix
+        return "audio" + SUFFIXES.get(self.mime, (own if _ENDING.fullmatch(own) else ".bin",))[0]
 
     def as_base64(self) -> str:
         """Return the bytes as plain base64."""
@@ -103,12 +110,25 @@ def load_sound(source: SoundLike) -> Sound:
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         return Sound(b"", source)
     content = read_file(source, MAX_SOUND, "sound")
-    sound = Sound(content)
+    sound = Sound(content, name=_name_of(source))
     if sound.mime.startswith("image/"):
         raise InvalidInputError(f"this is no sound, but {sound.mime}")
     if content.lstrip()[:1] in (b"<", b"{"):
         raise InvalidInputError("this is no sound, but a text")
     return sound
+
+
+def _name_of(source: Any) -> str:
+    """Return what a path or an open file is called; empty for all others."""
+    if isinstance(source, str) and source.startswith("data:"):
+        return ""
+    found = source if isinstance(source, (str, os.PathLike)) else getattr(source, "name", "")
+    return PurePath(os.fspath(found)).name if isinstance(found, (str, os.PathLike)) else ""
+
+
+def _mime_by_name(name: str) -> str:
+    found = mimetypes.guess_type(name)[0] or ""
+    return found if found.startswith(("audio/", "video/")) else "application/octet-stream"
 
 
 def read_file(source: Any, limit: int, what: str) -> bytes:

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 from hfclient.errors import InvalidInputError, RequestTooLargeError, Unsupported
-from hfclient.inference.embeddings import batches, check_texts, embedding_body, normalised, parse_vectors, to_numpy
+from hfclient.inference.embeddings import (
+    batches,
+    check_texts,
+    embedding_body,
+    need_numpy,
+    normalised,
+    parse_vectors,
+    to_numpy,
+)
 from hfclient.inference.endpoints import root_url
 from hfclient.inference.errand import ask, errand, through
 from hfclient.inference.jobs import Line
@@ -111,6 +119,7 @@ class EmbedCalls(Wing):
 
         Raises:
             InvalidInputError: One of *texts* is no string, or no model is known.
+            MissingDependencyError: *as_numpy* without numpy; nothing was sent.
             Unsupported: The provider would ignore a setting, or the model gives a vector for each token.
             ModelNotFound: Nobody serves the model.
             ProtocolError: There came back more or fewer vectors than texts.
@@ -121,6 +130,8 @@ class EmbedCalls(Wing):
         found = check_texts(texts)
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise InvalidInputError(f"batch_size is a whole number above 0, not {batch_size!r}")
+        if as_numpy:
+            need_numpy()  # before anything is paid for
         settings = {
             "normalize": normalize,
             "truncate": truncate,

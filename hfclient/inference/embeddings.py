@@ -23,7 +23,7 @@ from hfclient.inference.providers import Answer
 from hfclient.inference.providers.base import pruned
 from hfclient.inference.tasks.decoders import json_of
 
-__all__ = ["MAX_CHARACTERS", "batches", "check_texts", "embedding_body", "normalised", "parse_vectors", "to_numpy"]
+__all__ = ["MAX_CHARACTERS", "batches", "check_texts", "embedding_body", "need_numpy", "normalised", "parse_vectors", "to_numpy"]
 
 MAX_CHARACTERS = 200_000
 """Most characters of one request; servers refuse bodies of a few megabytes, and a text alone may be longer."""
@@ -180,14 +180,23 @@ def normalised(vectors: list[list[float]]) -> list[list[float]]:
     return found
 
 
+def need_numpy() -> Any:
+    """Return numpy.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    try:
+        return importlib.import_module("numpy")  # late: a plain call must not need it
+    except ImportError as exc:
+        raise MissingDependencyError("as_numpy=True needs numpy: pip install numpy") from exc
+
+
 def to_numpy(vectors: list[list[float]]) -> Any:
     """Return the vectors as an array of shape (N, D) and type float32.
 
     Raises:
         MissingDependencyError: numpy is not installed.
     """
-    try:
-        np = importlib.import_module("numpy")  # late: a plain call must not need it
-    except ImportError as exc:
-        raise MissingDependencyError("as_numpy=True needs numpy: pip install numpy") from exc
+    np = need_numpy()
     return np.asarray(vectors, dtype=np.float32).reshape(len(vectors), len(vectors[0]) if vectors else 0)

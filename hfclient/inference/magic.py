@@ -54,6 +54,7 @@ _BRANDS = {
     b"M4A ": "audio/mp4",
     b"M4B ": "audio/mp4",
 }
+_MOST_MARKERS = 10_000  # a picture has a few dozens; megabytes of fill bytes are no reason to look at each of them
 # Of JPEG's frame markers all but DHT (c4), JPG (c8) and DAC (cc) begin a frame, which holds the size.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -101,7 +102,9 @@ def dimensions(data: bytes) -> tuple[int, int] | None:
 
 def _jpeg(data: bytes) -> tuple[int, int] | None:
     at = 2
-    while data[at] == 0xFF:
+    for _ in range(_MOST_MARKERS):
+        if data[at] != 0xFF:
+            break
         marker = data[at + 1]
         if marker == 0xFF:  # fill bytes
             at += 1

@@ -60,12 +60,13 @@ def _entry(provider: Any, entry: Any, model: str) -> ProviderEntry | None:
     provider_id = _text(entry.get("providerId"))
     if provider_id is None:
         return None
+    name = _text(entry.get("hfModelId")) or model
     return ProviderEntry(
         provider=provider,
-        provider_id=provider_id,
+        provider_id=name if provider == "hf-inference" else provider_id,  # its routes have the Hub's names in them
         status=_text(entry.get("status")) or "live",
         task=_text(entry.get("task")) or "",
-        model=_text(entry.get("hfModelId")) or model,
+        model=name,
         adapter=_text(entry.get("adapter")),
         adapter_weights=_text(entry.get("adapterWeightsPath")),
     )

@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,14 @@ def test_any_cut(kind: str) -> None:
     for end in range(min(len(data), 300)):
         sniff(data[:end])
         dimensions(data[:end])
+
+
+def test_endless_markers() -> None:
+    """A JPEG of megabytes of fill bytes, or of marks that mean nothing, is given up soon."""
+    started = time.monotonic()
+    assert dimensions(b"\xff\xd8" + b"\xff" * 30_000_000) is None
+    assert dimensions(b"\xff\xd8" + b"\xff\xd0" * 15_000_000) is None
+    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize(

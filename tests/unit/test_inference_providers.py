@@ -293,6 +293,11 @@ def test_lora() -> None:
     _, body = build("replicate", work(entry=entry))
     assert body["input"]["lora_weights"] == "https://huggingface.co/acme/style"
     assert build("wavespeed", work(entry=entry))[1]["loras"] == [{"path": "acme/style", "scale": 1}]
+    spaced = evolve(entry, adapter_weights="v2/my style.safetensors")
+    path = "https://huggingface.co/acme/style/resolve/main/v2/my%20style.safetensors"
+    assert build("fal-ai", work(entry=spaced))[1]["loras"] == [{"path": path, "scale": 1}]
+    nameless = evolve(entry, adapter_weights=None)
+    assert build("fal-ai", work(entry=nameless))[1]["loras"] == [{"path": "acme/style", "scale": 1}]
 
 
 def test_replicate_versions() -> None:
@@ -671,6 +676,7 @@ def test_novita_job() -> None:
     assert (running.state, running.progress) == ("running", 0.4)
     done = {"task": {"status": "TASK_STATUS_SUCCEED"}, "images": [], "videos": [{"video_url": "https://cdn/x.mp4"}]}
     assert look(ticket, done) == VIDEO_OUT
+    assert start("novita", {"video": {"video_url": "https://cdn/x.mp4"}}, TEXT_TO_VIDEO) == VIDEO_OUT, "done at once"
     with pytest.raises(GenerationError, match="no GPU"):
         look(ticket, {"task": {"status": "TASK_STATUS_FAILED", "reason": "no GPU"}})
 
@@ -795,3 +801,10 @@ def test_mapping_shapes() -> None:
 def test_empty_mapping(nothing: Any) -> None:
     """Nothing in any form means that nobody serves the model."""
     assert parse_mapping(nothing, "a/b") == []
+
+
+def test_hf_inference_knows_the_hubs_names() -> None:
+    """hf-inference's routes have the Hub's name in them, whatever else the mapping calls the model there."""
+    entry = {"provider": "hf-inference", "providerId": "other", "status": "live", "task": "text-to-image"}
+    assert parse_mapping([entry], "org/m")[0].provider_id == "org/m"
+    assert parse_mapping([{**entry, "provider": "together"}], "org/m")[0].provider_id == "other"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from hfclient.inference.providers.base import (
     Provider,
@@ -87,6 +88,8 @@ def _queued(url: str, target: Target) -> str:
 
 def _lora(work: Work, scale: float) -> dict[str, Any]:
     entry = work.entry
-    path = f"https://huggingface.co/{entry.model}/resolve/main/{entry.adapter_weights or ''}"
+    path = entry.model  # fal-ai finds an adapter by its name, too, but not which of several files is meant
+    if entry.adapter_weights:
+        path = f"https://huggingface.co/{entry.model}/resolve/main/{quote(entry.adapter_weights)}"
     base = {"model_name": _SDXL} if entry.provider_id == "fal-ai/lora" else {}
     return {"loras": [{"path": path, "scale": scale}], **base}

@@ -30,6 +30,8 @@ class Novita(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
+        if "task_id" not in data and ("video" in data or "videos" in data):
+            return outcome_in(data)
         job = self.job_id(data, "task_id")
         return Ticket(provider=self.name, id=job, url=target.url("/v3/async/task-result") + f"?task_id={job}")
 

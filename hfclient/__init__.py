@@ -51,7 +51,7 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.stream import Stream
-from hfclient.transport import Retry, Timeouts
+from hfclient.transport import Limits, Retry, Timeouts
 from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ __all__ = [
     "InferenceClient",
     "InvalidInputError",
     "Job",
+    "Limits",
     "LocalServerError",
     "McpServer",
     "Message",

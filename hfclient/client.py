@@ -17,7 +17,7 @@ from hfclient.chat.uploads import FileLike
 from hfclient.credentials import HUGGING_CHAT, CookiesLike, Credentials, Secret
 from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
-from hfclient.transport import Retry, Session, Timeouts, Transport
+from hfclient.transport import Limits, Retry, Session, Timeouts, Transport
 from hfclient.types import User
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Client:
         provider_keys: Keys of your own for single inference providers, such as ``{"together": "..."}``: they are asked on
             their own sites then. A key goes to its provider and nowhere else.
         on_event: Called with every event of every stream, before the stream's reader gets it.
+        limits: How much of what a server sends is held in memory.
 
     Raises:
         InvalidInputError: A URL or an option cannot work.
@@ -88,6 +89,7 @@ class Client:
         bill_to: str | None = None,
         provider_keys: Mapping[str, str] | None = None,
         on_event: Callable[[AnyEvent], object] | None = None,
+        limits: Limits = Limits(),  # noqa: B008 (immutable)
     ) -> None:
         self.base_url = (base_url or os.environ.get("HFCLIENT_BASE_URL") or HUGGING_CHAT).rstrip("/")
         self.inference_url = (inference_url or ROUTER).rstrip("/")
@@ -101,7 +103,12 @@ class Client:
             token=token, cookies=cookies, chat_url=self.base_url, token_urls=[self.inference_url, self.hub_url]
         )
         self._session = Session(
-            _transport(transport, impersonate, proxy), credentials, timeouts=timeouts, retry=retry, headers=headers
+            _transport(transport, impersonate, proxy),
+            credentials,
+            timeouts=timeouts,
+            retry=retry,
+            headers=headers,
+            limits=limits,
         )
         self._chat = ChatService(self._session, self.base_url, on_event=on_event)
         self._inference: InferenceClient | None = None

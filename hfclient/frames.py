@@ -50,7 +50,8 @@ class LineFramer:
         """Return all lines that *data* completes, each with its ``\\n``; empty if it completes none.
 
         Raises:
-            ProtocolError: A line is longer than the limit.
+            ProtocolError: A line is longer than the limit. Of a line that is not complete the next call says so if there
+                are lines before it.
         """
         cut = data.rfind(b"\n") + 1
         if cut == len(data) and not self._held:
@@ -64,7 +65,8 @@ class LineFramer:
             self._held.clear()
             self._held_size = 0
             if cut < len(data):
-                self._hold(data[cut:])
+                self._held.append(data[cut:])
+                self._held_size = len(data) - cut
         if len(block) > self._limit:
             for line in block.split(b"\n"):
                 if len(line) > self._limit:
@@ -87,7 +89,7 @@ class LineFramer:
             raise self._too_long(b"".join(self._held))
 
     def _too_long(self, line: bytes) -> ProtocolError:
-        return ProtocolError(f"the server sent a line of more than {self._limit:,} bytes", frame=excerpt(line))
+        return ProtocolError(f"the server sent a line of more than {self._limit:,} bytes (Limits.line)", frame=excerpt(line))
 
 
 @frozen
@@ -118,7 +120,7 @@ class SSEParser:
     Reference: https://html.spec.whatwg.org/multipage/server-sent-events.html
     """
 
-    __slots__ = ("_data", "_data_size", "_event", "_id", "_limit", "_rest", "_size", "_started", "comments")
+    __slots__ = ("_broken", "_data", "_data_size", "_event", "_id", "_limit", "_rest", "_size", "_started", "comments")
 
     def __init__(self, limit: int = MAX_LINE) -> None:
         self._rest: list[bytes] = []
@@ -129,6 +131,7 @@ class SSEParser:
         self._id: str | None = None
         self._started = False
         self._limit = limit
+        self._broken: ProtocolError | None = None
         self.comments = 0
         """How many comment lines came: servers send them to show that they live."""
 
@@ -137,7 +140,7 @@ class SSEParser:
 
         This lets a caller that knows a faster way for plain streams have the bytes as they were.
         """
-        if self._data or self._event is not None or not self._started:
+        if self._data or self._event is not None or not self._started or self._broken is not None:
             return None
         rest = b"".join(self._rest)
         self._rest.clear()
@@ -148,8 +151,11 @@ class SSEParser:
         """Return the events that *data* completes.
 
         Raises:
-            ProtocolError: A line, or the data of one event, is longer than the limit.
+            ProtocolError: A line, or the data of one event, is longer than the limit. If there are events before it, the
+                next call says so.
         """
+        if self._broken is not None:
+            raise self._broken
         if self._rest:
             # Join only when a line can end: a long line in small pieces must not be copied for each piece.
             self._rest.append(data)
@@ -168,17 +174,33 @@ class SSEParser:
             data = data.removeprefix(_BOM)
         held_cr = data.endswith(b"\r")  # may be the first half of \r\n
         lines = _LINE_END.split(data[:-1] if held_cr else data)
-        self._keep(lines.pop() + (b"\r" if held_cr else b""))
-        return self._dispatch(lines)
+        rest = lines.pop() + (b"\r" if held_cr else b"")
+        events: list[ServerSentEvent] = []
+        try:
+            self._dispatch(lines, events)
+            self._keep(rest)
+        except ProtocolError as error:
+            if not events:
+                raise
+            self._broken = error
+        return events
 
     def finish(self) -> list[ServerSentEvent]:
-        """Return what the end of the stream completes: servers leave out the last blank line."""
+        """Return what the end of the stream completes: servers leave out the last blank line.
+
+        Raises:
+            ProtocolError: As :meth:`feed`.
+        """
+        if self._broken is not None:
+            raise self._broken
         rest = b"".join(self._rest).removesuffix(b"\r")
         if not self._started:
             rest = rest.removeprefix(_BOM)
         self._rest.clear()
         self._size = 0
-        return self._dispatch([rest, b""] if rest else [b""])
+        events: list[ServerSentEvent] = []
+        self._dispatch([rest, b""] if rest else [b""], events)
+        return events
 
     def _keep(self, rest: bytes) -> None:
         if rest:
@@ -189,11 +211,11 @@ class SSEParser:
     def _check(self) -> None:
         if self._size > self._limit:
             raise ProtocolError(
-                f"the server sent an event of more than {self._limit:,} bytes", frame=excerpt(b"".join(self._rest))
+                f"the server sent an event of more than {self._limit:,} bytes (Limits.line)",
+                frame=excerpt(b"".join(self._rest)),
             )
 
-    def _dispatch(self, lines: list[bytes]) -> list[ServerSentEvent]:
-        events: list[ServerSentEvent] = []
+    def _dispatch(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
         for line in lines:
             if not line:
                 if self._data or self._event is not None:
@@ -215,12 +237,12 @@ class SSEParser:
                 self._add(value)
             elif name == b"id" and b"\0" not in value:
                 self._id = value.decode("utf-8", "replace")
-        return events
 
     def _add(self, value: bytes) -> None:
         self._data.append(value)
         self._data_size += len(value) + 1  # the newline that will join it: empty lines must not pile up for ever
         if self._data_size - 1 > self._limit:
             raise ProtocolError(
-                f"the server sent an event of more than {self._limit:,} bytes", frame=excerpt(b"\n".join(self._data[:9]))
+                f"the server sent an event of more than {self._limit:,} bytes (Limits.line)",
+                frame=excerpt(b"\n".join(self._data[:9])),
             )

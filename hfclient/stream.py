@@ -313,7 +313,7 @@ class Stream:
         """Yield the events of the answer by the block, and raise what ended it if that was no good end."""
         decoder = self._decoder
         try:
-            for data in self._response.chunks():
+            for data in self._response.chunks("stream"):
                 if events := decoder.feed(data):
                     yield events
         except ConnectError as error:

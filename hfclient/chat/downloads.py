@@ -38,9 +38,9 @@ def file_name(file: Downloadable) -> str:
 
 
 def fetch_file(
-    service: ChatService, conversation_id: str, file: Downloadable, timeouts: Timeouts | None
+    service: ChatService, conversation_id: str, file: Downloadable, timeouts: Timeouts | None, *, keep: bool = False
 ) -> Iterator[bytes]:
-    """Yield the bytes of a file as they arrive; the request goes out at the call.
+    """Yield the bytes of a file as they arrive; the request goes out at the call. ``Limits.file`` holds if they are kept.
 
     Reference: GET {base}/conversation/{id}/output/{sha}
     """
@@ -58,7 +58,7 @@ def fetch_file(
 
     def pieces() -> Iterator[bytes]:
         try:
-            yield from response.chunks()
+            yield from response.chunks("file" if keep else None)
         finally:
             response.close()
 

@@ -183,11 +183,12 @@ class ConversationRecord:
         Raises:
             InvalidInputError: The place is taken.
             NotFoundError: The server has no such file.
+            ProtocolError: Without a path: it is longer than ``Limits.file``.
 
         Reference: GET {base}/conversation/{id}/output/{sha}
         """
         if path is None:
-            return b"".join(fetch_file(self.service, self._existing_id(), file, timeouts))
+            return b"".join(fetch_file(self.service, self._existing_id(), file, timeouts, keep=True))
         return save_file(self.service, self._existing_id(), file, path, overwrite=overwrite, timeouts=timeouts)
 
     def export(

@@ -136,7 +136,7 @@ def live_updates(service: ChatService) -> Iterator[LiveUpdate]:
 
 
 def _read_live(response: Response) -> Generator[LiveUpdate, None, bool]:
-    parser = SSEParser()
+    parser = SSEParser(response.limits.line)
     try:
         for data in response.chunks():
             for frame in parser.feed(data):
@@ -154,7 +154,7 @@ def _parse_sync(data: bytes) -> LiveUpdate:
         value = msgspec.json.decode(data)
         running, ended = value.get("running") or (), value.get("ended") or ()
         return LiveUpdate(tuple(map(_generation, running)), tuple(map(_generation, ended)))
-    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, TypeError, KeyError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, AttributeError, TypeError, KeyError):
         raise ProtocolError("the live feed holds something that is no list of runs", frame=excerpt(data)) from None
 
 

@@ -19,7 +19,7 @@ import msgspec
 from hfclient.chat.readers import parse_update, web_sources
 from hfclient.errors import GenerationError, ProtocolError, StreamInterrupted
 from hfclient.events import AnyEvent, Elicitation, FinalAnswer, Reasoning, Status, Token
-from hfclient.frames import LineFramer, excerpt
+from hfclient.frames import MAX_LINE, LineFramer, excerpt
 from hfclient.surrogates import SurrogateJoiner, mend_all, utf16_length
 from hfclient.thinking import ThinkSplitter
 
@@ -41,10 +41,11 @@ class UpdateDecoder:
 
     Args:
         file_url: Gives the URL of a produced file by its sha, or None.
+        limit: Most bytes of one line.
     """
 
-    def __init__(self, *, file_url: Callable[[str], str] | None = None) -> None:
-        self._framer = LineFramer()
+    def __init__(self, *, file_url: Callable[[str], str] | None = None, limit: int = MAX_LINE) -> None:
+        self._framer = LineFramer(limit)
         self._thinking = ThinkSplitter()
         self._halves = SurrogateJoiner()
         self._thought_halves = SurrogateJoiner()

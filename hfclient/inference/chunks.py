@@ -18,11 +18,11 @@ import msgspec
 
 from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, TransportError, TransportTimeout
 from hfclient.events import AnyEvent, Reasoning, Token
-from hfclient.frames import MAX_LINE, SSEParser, excerpt
+from hfclient.frames import SSEParser, excerpt
 from hfclient.inference.deltas import ChunkReader
 from hfclient.inference.lenient import loads
 from hfclient.inference.toolcalls import new_call_id
-from hfclient.transport.base import MAX_BODY
+from hfclient.transport import Limits
 
 __all__ = ["ChunkDecoder"]
 
@@ -78,6 +78,7 @@ class ChunkDecoder:
         first: Events that are known before the body comes; handed out with its first bytes.
         new_id: Makes ids for tool calls that have none of their own.
         reader: Reads the objects, if they are none of chat completions.
+        limits: How long an event, or an answer that is no stream, may be.
     """
 
     def __init__(
@@ -86,10 +87,12 @@ class ChunkDecoder:
         first: Iterable[AnyEvent] = (),
         new_id: Callable[[], str] = new_call_id,
         reader: ChunkReader | None = None,
+        limits: Limits = Limits(),  # noqa: B008 (immutable)
     ) -> None:
         self._first = list(first)
         self._reader = ChunkReader(new_id=new_id) if reader is None else reader
-        self._parser = SSEParser()
+        self._limits = limits
+        self._parser = SSEParser(limits.line)
         self._begin = b""  # bytes before it is known what this is
         self._rest = b""  # the start of an event, while the quick way is open
         self._document: list[bytes] | None = None
@@ -149,7 +152,12 @@ class ChunkDecoder:
             self._finish_document(b"".join(self._document), out)
         elif not reader.over:
             self._parse(self._rest or self._begin, out)
-            for event in self._parser.finish():
+            try:
+                last = self._parser.finish()
+            except ProtocolError as error:
+                reader.fail(error, out)
+                last = []
+            for event in last:
                 reader.message(event.data, out, name=event.event, last=True)
         if not reader.over:
             if reader.finished:
@@ -214,7 +222,7 @@ class ChunkDecoder:
             data = self._rest + data
             self._rest = b""
         end = data.rfind(b"\n\n") + 2
-        if b"\r" in data or len(data) > MAX_LINE:
+        if b"\r" in data or len(data) > self._limits.line:
             self._feed_parser(data, out)
             return
         if end < 2:
@@ -297,8 +305,9 @@ class ChunkDecoder:
         assert self._document is not None
         self._document.append(data)
         self._document_size += len(data)
-        if self._document_size > MAX_BODY:
-            self._fail(f"the answer is longer than {MAX_BODY:,} bytes", self._document[0], out)
+        if self._document_size > self._limits.body:
+            limit = f"{self._limits.body:,} bytes (Limits.body)"
+            self._fail(f"the answer is longer than {limit}", self._document[0], out)
             self._document = None
 
     def _finish_document(self, body: bytes, out: list[AnyEvent]) -> None:

@@ -223,7 +223,8 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
 
         (response, name), used, fell_over = try_each(candidates, attempt, billed=False, tell=lambda event: None)
         first: list[AnyEvent] = [*fell_over, *_route(response, used)]
-        return CompletionStream(response, ChunkDecoder(first=first), on_event=self._on_event, fields={"model": name})
+        decoder = ChunkDecoder(first=first, limits=response.limits)
+        return CompletionStream(response, decoder, on_event=self._on_event, fields={"model": name})
 
     def _model(self, model: str | None) -> str:
         """Return the model to ask: the one given, or the first one that the server offers."""

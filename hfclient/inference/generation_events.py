@@ -274,7 +274,8 @@ class TextStream(CompletionStream):
     ) -> None:
         self._is_raw = not splits_thoughts
         reader = GenerationReader(splits_thoughts=splits_thoughts, strips=strips)
-        super().__init__(response, ChunkDecoder(first=first, reader=reader), on_event=on_event, fields=fields)
+        decoder = ChunkDecoder(first=first, reader=reader, limits=response.limits)
+        super().__init__(response, decoder, on_event=on_event, fields=fields)
 
     @property
     def partial(self) -> Reply:

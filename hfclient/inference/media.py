@@ -294,7 +294,7 @@ def _fetched(picture: Picture | None, provider: str, line: Line) -> Picture | No
     """Return the picture with its bytes, for providers that take no URL."""
     if picture is None or picture.url is None or PROVIDERS[provider].takes_urls:
         return picture
-    content, _ = line.fetch(picture.url, limit=MAX_PICTURE)
+    content, _ = line.fetch(picture.url, limit=MAX_PICTURE + 1)
     return load_picture(content)
 
 

@@ -37,7 +37,7 @@ class CompletionStream(Stream):
     def _blocks(self) -> Iterator[list[AnyEvent]]:
         chunks = self._chunks
         try:
-            for data in self._response.chunks():
+            for data in self._response.chunks("stream"):
                 if events := chunks.feed(data):
                     yield events
                 elif self._waiting and chunks.calling:

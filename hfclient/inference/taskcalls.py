@@ -289,13 +289,13 @@ class TaskCalls(Wing):
 
     @staticmethod
     def _heard(line: Line, sound: Sound) -> Sound:
-        return sound if sound.url is None else load_sound(line.fetch(sound.url, limit=MAX_SOUND)[0])
+        return sound if sound.url is None else load_sound(line.fetch(sound.url, limit=MAX_SOUND + 1)[0])
 
 
 def _seen(line: Line, source: PictureLike) -> File:
     picture = load_picture(source)
     if picture.content is None:
-        picture = load_picture(line.fetch(picture.url or "", limit=MAX_PICTURE)[0])
+        picture = load_picture(line.fetch(picture.url or "", limit=MAX_PICTURE + 1)[0])
     return File(picture.content or b"", picture.mime)
 
 

@@ -33,8 +33,8 @@ from hfclient.errors import (
 from hfclient.events import AnyEvent, FallOver, JobProgress
 from hfclient.inference import InferenceClient, jobs
 from hfclient.inference.images import Image, Video
-from hfclient.transport import Retry, Session, Timeouts, Transport
-from tests.server import CLOSE, RST, UNTIL_GONE, Script, Server, head, json_answer, plain
+from hfclient.transport import Limits, Retry, Session, Timeouts, Transport
+from tests.server import CLOSE, RST, UNTIL_GONE, Script, Server, delimited, head, json_answer, plain
 
 MODEL = "acme/painter"
 MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0" + bytes(100)
@@ -797,13 +797,14 @@ def test_a_result_that_is_gone(server: Server, make: Make) -> None:
     assert job.result()[0].content == PNG
 
 
-def test_an_endless_result(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_result(server: Server, make: Make) -> None:
     """A result is read to a limit and no further."""
-    monkeypatch.setattr(jobs, "MAX_RESULT", 1000)
     fal(server, state("COMPLETED"))
-    server.on("/cdn", plain(png(padding=100_000), 200, "Content-Type: image/png"))
-    with pytest.raises(ProtocolError, match="longer than 1,000 bytes"):
-        make().image("a fox", model=MODEL)
+    server.on("/cdn", delimited(png(padding=100_000), headers=["Content-Type: image/png"]))
+    client = make()
+    client._session.limits = Limits(file=1000)
+    with pytest.raises(ProtocolError, match=r"longer than 1,000 bytes \(Limits.file\)"):
+        client.image("a fox", model=MODEL)
 
 
 def test_a_job_in_another_process(server: Server, make: Make) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from hfclient import errors
 from hfclient.errors import APIStatusError, HFClientError
-from hfclient.transport import Request, Transport
+from hfclient.transport import Limits, Request, Transport
 from tests.server import CLOSE, Server, head, json_answer, plain
 from tests.wire.helpers import session_for
 
@@ -234,5 +234,7 @@ def test_json_that_is_none(transport: Transport, server: Server) -> None:
 def test_limit(transport: Transport, server: Server) -> None:
     """An answer that is read whole has a largest size."""
     server.on("/s", plain(json.dumps("x" * 5000)))
-    with pytest.raises(errors.ProtocolError, match="longer than 1,000 bytes"):
-        session_for(transport).send(Request.read(f"{server.url}/s")).read(limit=1000)
+    session = session_for(transport)
+    session.limits = Limits(body=1000)
+    with pytest.raises(errors.ProtocolError, match=r"promises 5,002 bytes, more than 1,000 \(Limits.body\)"):
+        session.send(Request.read(f"{server.url}/s")).read()

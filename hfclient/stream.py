@@ -32,6 +32,7 @@ from hfclient.events import (
     ToolResult,
     Usage,
 )
+from hfclient.forks import renew_in_children
 from hfclient.thinking import split_thinking
 from hfclient.transport import Response
 from hfclient.types import Reply
@@ -69,8 +70,12 @@ class Transcript:
         self._thought_pages: list[str] = []
         self._fields: dict[str, Any] = {}
         self._lists: dict[str, list[Any]] = {}
-        self._joining = threading.Lock()  # who looks at what has come so far need not be the reader
         self.final: FinalAnswer | None = None
+        self._renew()
+        renew_in_children(self)
+
+    def _renew(self) -> None:
+        self._joining = threading.Lock()  # who looks at what has come so far need not be the reader
 
     def add(self, events: list[AnyEvent]) -> bool:
         """Take over *events*; True if there is content among them (text, reasoning, tools, files)."""
@@ -201,10 +206,16 @@ class Stream:
         self._state = "open"  # open, reading, done (read to a good end), failed, closed (left early)
         self._error: HFClientError | None = None
         self._waiting = True  # for the first content
-        self._closing = threading.Lock()
         self._closed_by: int | None = None  # the thread that did
         self._reader: int | None = None  # the thread that reads, or was the last to
         self._pulling = False  # it is in the middle of that
+        self._renew()
+        renew_in_children(self)
+
+    def _renew(self) -> None:
+        self._closing = threading.Lock()
+        if self._reader != threading.get_ident():  # in a forked child: that thread is not there
+            self._pulling = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state}>"

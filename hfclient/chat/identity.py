@@ -32,6 +32,7 @@ from hfclient.errors import (
     ServerError,
     SessionExpired,
 )
+from hfclient.forks import renew_in_children
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.transport.failures import safe_url
 from hfclient.types import User
@@ -61,15 +62,21 @@ class Identity:
         self._endpoints = endpoints
         self._read = read
         self._login_enabled: bool | None = True if is_hugging_face(endpoints.base) else None
-        self._settling = threading.Lock()
         self._not_before = 0.0
         self._refused = False
+        self._renew()
+        renew_in_children(self)
+
+    def _renew(self) -> None:
+        self._settling = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_settling": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state, _settling=threading.Lock(), _not_before=0.0)
+        self.__dict__.update(state, _not_before=0.0)
+        self._renew()
+        renew_in_children(self)
 
     def send(self, request: Request) -> Response:
         """Send *request* with the client's credentials.

@@ -26,6 +26,7 @@ from hfclient.errors import (
     InvalidInputError,
     ProtocolError,
 )
+from hfclient.forks import renew_in_children
 from hfclient.transport import Timeouts
 from hfclient.types import Message, Share
 
@@ -55,9 +56,13 @@ class ConversationRecord:
         self.title: str | None = None
         self.temporary = False
         self._sender = Sender(service)
-        self._creating = threading.Lock()
         self._leaf: str | None = None
         self._leaf_before: str | None = None  # where a message of unknown fate was to hang from
+        self._renew()
+        renew_in_children(self)
+
+    def _renew(self) -> None:
+        self._creating = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Conversation {self.id or 'not created yet'}{f' {self.title!r}' if self.title else ''}>"

@@ -36,6 +36,7 @@ from hfclient.errors import (
     StreamInterrupted,
     TransportTimeout,
 )
+from hfclient.forks import renew_in_children
 from hfclient.transport import Cancellation, Deadline, Part, Response, Timeouts
 
 if TYPE_CHECKING:
@@ -80,10 +81,15 @@ class Sender:
     def __init__(self, service: ChatService) -> None:
         self._service = service
         self.last: Turn | None = None
-        self._busy = threading.Lock()
-        self._thread: int | None = None
         self._stream: weakref.ref[ChatStream] | None = None  # a stream that nobody holds must be free to go
         self._not_before = 0.0
+        self._renew()
+        renew_in_children(self)
+
+    def _renew(self) -> None:
+        # In a forked child: the answer that is being read is the parent's, who will not tell when it has ended.
+        self._busy = threading.Lock()
+        self._thread: int | None = None
 
     @property
     def stream(self) -> ChatStream | None:

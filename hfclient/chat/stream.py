@@ -330,7 +330,7 @@ class ChatStream(Stream):
         super()._release()
         with self._closing:
             first, self._released = not self._released, True
-        if first:
+        if first and self._process == os.getpid():  # of a child's copy the conversation learns nothing: it is the parent's answer
             self._ended_with(self)
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from hfclient import Client, Limits
 from hfclient.errors import HFClientError, InvalidInputError, ProtocolError
@@ -59,9 +61,11 @@ def test_a_line_of_a_chat(server: Server, transport: Transport, start: bytes) ->
     steps: list[Step] = [head(200, "Connection: close"), before + start, _forever(b"x" * 1024), UNTIL_GONE]
     server.on(f"/chat/conversation/{ID}", steps)
     server.on("*", plain(b""))
-    with _client(server, transport) as client:
-        with pytest.raises(ProtocolError, match=r"a line of more than 20,000 bytes \(Limits.line\)") as caught:
-            client.chat("hi", model="m").result()
+    with (
+        _client(server, transport) as client,
+        pytest.raises(ProtocolError, match=r"a line of more than 20,000 bytes \(Limits.line\)") as caught,
+    ):
+        client.chat("hi", model="m").result()
     assert caught.value.partial is not None
     assert caught.value.partial.text == "so far"
     assert caught.value.frame is not None
@@ -81,9 +85,11 @@ def test_a_server_sent_event(server: Server, transport: Transport, piece: bytes)
     steps: list[Step] = [head(200, "Connection: close", "Content-Type: text/event-stream")]
     steps += [b'data: {"choices":[{"delta":{"content":"so far"}}]}\n\ndata: ', _forever(piece), UNTIL_GONE]
     server.on("/v1/chat/completions", steps)
-    with _client(server, transport) as client:
-        with pytest.raises(ProtocolError, match=r"an event of more than 20,000 bytes \(Limits.line\)") as caught:
-            client.inference.chat("hi", model="m").result()
+    with (
+        _client(server, transport) as client,
+        pytest.raises(ProtocolError, match=r"an event of more than 20,000 bytes \(Limits.line\)") as caught,
+    ):
+        client.inference.chat("hi", model="m").result()
     assert caught.value.partial is not None
     assert caught.value.partial.text == "so far"
 
@@ -93,9 +99,11 @@ def test_an_answer_without_end(server: Server, transport: Transport) -> None:
     steps: list[Step] = [head(200, "Connection: close", "Content-Type: text/event-stream")]
     steps += [_forever(b'data: {"choices":[{"delta":{"content":"on and on"}}]}\n\n'), UNTIL_GONE]
     server.on("/v1/chat/completions", steps)
-    with _client(server, transport) as client:
-        with pytest.raises(ProtocolError, match=r"longer than 4,194,304 bytes \(Limits.stream\)") as caught:
-            client.inference.chat("hi", model="m").result()
+    with (
+        _client(server, transport) as client,
+        pytest.raises(ProtocolError, match=r"longer than 4,194,304 bytes \(Limits.stream\)") as caught,
+    ):
+        client.inference.chat("hi", model="m").result()
     assert caught.value.partial is not None
     assert caught.value.partial.text.startswith("on and onon and on")
 
@@ -104,9 +112,11 @@ def test_an_answer_without_end(server: Server, transport: Transport) -> None:
 def test_a_promise_of_four_gigabytes(server: Server, transport: Transport, path: str) -> None:
     """An answer that promises more than its limit is refused before a byte of it is read."""
     server.on("*", [head(200, "Content-Length: 4294967296", "Content-Type: application/json"), UNTIL_GONE])
-    with _client(server, transport, Limits()) as client:
-        with pytest.raises(ProtocolError, match=r"promises 4,294,967,296 bytes, more than .*\(Limits\.(body|stream)\)"):
-            client.whoami() if path == "chat" else client.inference.chat("hi", model="m").result()
+    with (
+        _client(server, transport, Limits()) as client,
+        pytest.raises(ProtocolError, match=r"promises 4,294,967,296 bytes, more than .*\(Limits\.(body|stream)\)"),
+    ):
+        client.whoami() if path == "chat" else client.inference.chat("hi", model="m").result()
 
 
 def test_nonsense_promises(transport: Transport, server: Server) -> None:
@@ -114,10 +124,8 @@ def test_nonsense_promises(transport: Transport, server: Server) -> None:
     session = session_for(transport)
     for length in ("9" * 5000, "-5", "x", "1e9"):
         server.on("/s", [head(200, f"Content-Length: {length}", "Connection: close"), b"ok", UNTIL_GONE])
-        try:
+        with contextlib.suppress(HFClientError):
             session.send(Request.read(f"{server.url}/s")).read_at_most(2)
-        except HFClientError:
-            pass
 
 
 def test_json(server: Server, transport: Transport) -> None:
@@ -132,9 +140,11 @@ def test_json(server: Server, transport: Transport) -> None:
 def test_a_document_instead_of_a_stream(server: Server, transport: Transport) -> None:
     """So is one that a server gives where a stream was asked for."""
     server.on("*", delimited(b'{"a":"', _forever(b"y" * 1024), headers=["Content-Type: application/json"]))
-    with _client(server, transport) as client:
-        with pytest.raises(ProtocolError, match=r"longer than 50,000 bytes \(Limits.body\)"):
-            client.inference.chat("hi", model="m").result()
+    with (
+        _client(server, transport) as client,
+        pytest.raises(ProtocolError, match=r"longer than 50,000 bytes \(Limits.body\)"),
+    ):
+        client.inference.chat("hi", model="m").result()
 
 
 def test_a_file_in_memory(server: Server, transport: Transport, tmp_path: Path) -> None:
@@ -152,9 +162,11 @@ def test_a_file_in_memory(server: Server, transport: Transport, tmp_path: Path) 
 def test_a_picture(server: Server, transport: Transport) -> None:
     """A result, in an answer or behind a link, is no longer than ``Limits.file``."""
     server.on("*", delimited(b"\x89PNG\r\n\x1a\n", _forever(b"\0" * 1024), headers=["Content-Type: image/png"]))
-    with _client(server, transport) as client:
-        with pytest.raises(ProtocolError, match=r"longer than 80,000 bytes \(Limits.file\)"):
-            client.inference.image("a fox", model="m", provider="hf-inference")
+    with (
+        _client(server, transport) as client,
+        pytest.raises(ProtocolError, match=r"longer than 80,000 bytes \(Limits.file\)"),
+    ):
+        client.inference.image("a fox", model="m", provider="hf-inference")
 
 
 def test_an_error_page(transport: Transport, server: Server) -> None:
@@ -179,25 +191,23 @@ def _zstd_bomb() -> bytes:
     return b"\x28\xb5\x2f\xfd\x00\x38" + block * 2047 + last
 
 
-@pytest.mark.parametrize(("encoding", "bomb"), [("gzip", _gzip_bomb()), ("deflate", b""), ("zstd", _zstd_bomb())])
+@pytest.mark.parametrize(("encoding", "bomb"), [("gzip", _gzip_bomb()), ("zstd", _zstd_bomb())], ids=["gzip", "zstd"])
 def test_a_bomb(transport_name: str, transport: Transport, server: Server, encoding: str, bomb: bytes) -> None:
     """A few kilobytes that unpack to 256 MiB are given up long before that."""
-    if encoding == "deflate":
-        bomb = zlib.compress(bytes(64 * MIB))
     server.on("/s", plain(bomb, 200, f"Content-Encoding: {encoding}"))
     response = session_for(transport).send(Request.read(f"{server.url}/s"))
+    chunks = response.chunks("body")
     largest = total = 0
-    try:
-        for data in response.chunks("body"):
-            largest, total = max(largest, len(data)), total + len(data)
-    except ProtocolError as error:
-        assert "unpacks to more than" in error.message or "Limits.body" in error.message
+    if (transport_name, encoding) == ("plain", "zstd") and "zstd" not in urllib3.util.request.ACCEPT_ENCODING:
+        expected: Any = contextlib.nullcontext()  # it cannot unpack this, and never asks for it
     else:
-        # Without a package for zstd the plain transport hands out the bytes as they are; it never asks for them.
-        assert total in (len(bomb), 64 * MIB)
-    finally:
-        response.close()
+        expected = pytest.raises(ProtocolError, match=r"unpacks to more than|\(Limits\.body\)")
+    with expected:
+        for data in chunks:
+            largest, total = max(largest, len(data)), total + len(data)
+    response.close()
     assert largest <= 32 * MIB
+    assert total <= 96 * MIB
 
 
 def test_what_is_packed_well_is_no_bomb(transport: Transport, server: Server) -> None:
@@ -226,7 +236,12 @@ def test_headers(transport: Transport, server: Server, first: bytes) -> None:
 
 def test_trailers(transport: Transport, server: Server) -> None:
     """So is what comes after its body."""
-    steps: list[Step] = [head(200, "Transfer-Encoding: chunked"), chunk(b"ok") + b"0\r\n", _forever(b"X-A: b\r\n"), UNTIL_GONE]
+    steps: list[Step] = [
+        head(200, "Transfer-Encoding: chunked"),
+        chunk(b"ok") + b"0\r\n",
+        _forever(b"X-A: b\r\n"),
+        UNTIL_GONE,
+    ]
     server.on("/s", steps)
     with pytest.raises(HFClientError):
         session_for(transport).send(Request.read(f"{server.url}/s")).read()

@@ -5,14 +5,23 @@ Reference: docs/protocol/inference ("Errors").
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from attrs import evolve
 
-from hfclient.errors import APIStatusError, GenerationError, HFClientError, ModelNotFound, NotFoundError, ServerError
+from hfclient.errors import (
+    APIStatusError,
+    GenerationError,
+    HFClientError,
+    ModelNotFound,
+    NotFoundError,
+    ServerError,
+    TransportTimeout,
+)
 from hfclient.inference.failures import generation_error, refined
-from hfclient.inference.jobs import Line
+from hfclient.inference.jobs import GOODBYE, Line
 from hfclient.inference.providers import Answer
 from hfclient.inference.providers.base import child, id_path
 from hfclient.inference.routing import Candidate
@@ -97,27 +106,40 @@ def settled(line: Line, candidate: Candidate, answer: Answer) -> Answer:
 
     Raises:
         GenerationError: The prediction failed.
-        TransportTimeout: It was not done in time.
+        TransportTimeout: It was not done in time; it has been cancelled.
     """
     if candidate.provider != "replicate":
         return answer
     wait = _LOOKS
-    while True:
+    while not _is_done(answer):
         data: dict[str, Any] = answer.json()
-        state = data.get("status")
-        if state == "succeeded" or (state is None and data.get("output")):
-            return answer
-        if state not in ("starting", "processing"):
-            if data.get("detail"):
-                raise generation_error(data)
-            raise GenerationError(f"replicate: the prediction is {state!r}")
-        line.pause(wait)
-        wait = min(wait * 1.3, _SLOWEST)
-        link = child(data, "urls").get("get")
-        url = candidate.target.follow(
-            link if isinstance(link, str) else f"/v1/predictions/{id_path(str(data.get('id')))}"
-        )
-        answer, _ = line.ask(Request.read(url))
+        links, path = child(data, "urls"), f"/v1/predictions/{id_path(str(data.get('id')))}"
+        try:
+            line.pause(wait)
+            wait = min(wait * 1.3, _SLOWEST)
+            answer, _ = line.ask(Request.read(candidate.target.follow(_link(links, "get") or path)))
+        except (TransportTimeout, KeyboardInterrupt, SystemExit):
+            with contextlib.suppress(HFClientError):  # nobody waits for it any more; it need not cost more
+                url = candidate.target.follow(_link(links, "cancel") or f"{path}/cancel")
+                line.notify(Request(method="POST", url=url, timeouts=GOODBYE))
+            raise
+    return answer
+
+
+def _is_done(answer: Answer) -> bool:
+    data: dict[str, Any] = answer.json()
+    state = data.get("status")
+    if state == "succeeded" or (state is None and data.get("output")):
+        return True
+    if state in ("starting", "processing"):
+        return False
+    if data.get("detail"):
+        raise generation_error(data)
+    raise GenerationError(f"replicate: the prediction is {state!r}")
+
+
+def _link(links: Mapping[str, Any], name: str) -> str | None:
+    return links[name] if isinstance(links.get(name), str) else None
 
 
 def through(function: Callable[[], _T], otherwise: Callable[[], _T]) -> _T:

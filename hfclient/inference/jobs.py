@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from attrs import asdict, evolve
 
-from hfclient.credentials import Credentials, origin_of
+from hfclient.credentials import origin_of
 from hfclient.errors import (
     APIStatusError,
     ConnectError,
@@ -37,7 +37,7 @@ from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, Output
 from hfclient.transport import Cancellation, Request, Response, Session, Timeouts
 
-__all__ = ["Job", "Line", "kind_for", "ticket_from"]
+__all__ = ["GOODBYE", "Job", "Line", "kind_for", "ticket_from"]
 
 _M = TypeVar("_M", bound=Media)
 
@@ -49,7 +49,8 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
 # What a request for a result may answer without the job having failed.
 _NOT_THE_JOB = _PASSING - {500} | {401, 402, 403, 404}
 _FETCHES = 3
-_GOODBYE = Timeouts(connect=3.0, idle=3.0, first_token=3.0, total=5.0)
+GOODBYE = Timeouts(connect=3.0, idle=3.0, first_token=3.0, total=5.0)
+"""Deadlines of a request that cancels: whoever leaves does not wait for it."""
 
 
 class Line:
@@ -149,7 +150,7 @@ class Line:
     def fetch(self, url: str, base: str | None = None, *, limit: int | None = None) -> tuple[bytes, str]:
         """Return what a link leads to, at most *limit* bytes of it, and its claimed type.
 
-        Credentials go along to the host of *base* only.
+        Credentials and the caller's own headers go along to the host of *base* only.
 
         Raises:
             ProtocolError: It is no link, or longer than ``Limits.file``.
@@ -159,7 +160,7 @@ class Line:
             is_own = origin_of(url) == (base and origin_of(base))
         except InvalidInputError as error:
             raise ProtocolError("this link to a file leads nowhere", frame=url[:200]) from error
-        bare = None if is_own else self.session.with_credentials(Credentials())
+        bare = None if is_own else self.session.bare()
         request = Request(method="GET", url=url, retryable=True, follow_redirects=True, headers={"Accept": "*/*"})
         attempt = 1
         while True:  # it was paid for: a connection that breaks in its middle is no reason to lose it
@@ -234,6 +235,7 @@ class Job(Generic[_M]):
         self._made: list[_M] | None = None
         self._failure: HFClientError | None = None
         self._misses = 0
+        self._stopped = False
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -408,12 +410,14 @@ class Job(Generic[_M]):
         ticket = self._at
         if not isinstance(ticket, Ticket) or ticket.cancel is None:
             return False
+        if self._stopped:  # it need not be told twice
+            return True
         method, url = ticket.cancel
-        request = Request(method=method, url=url, headers=self._maker.headers, timeouts=_GOODBYE)
+        request = Request(method=method, url=url, headers=self._maker.headers, timeouts=GOODBYE)
         with contextlib.suppress(HFClientError):
             self._line.notify(request)
-            return True
-        return False
+            self._stopped = True
+        return self._stopped
 
 
 def kind_for(task: str) -> type[Image] | type[Video]:

@@ -8,7 +8,7 @@ estimated time), and to the next provider also when it failed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from attrs import evolve
 
@@ -17,7 +17,7 @@ from hfclient.errors import GenerationError, InvalidInputError, ModelNotFound
 from hfclient.events import AnyEvent
 from hfclient.inference.defaults import DEFAULT_IMAGE_MODEL
 from hfclient.inference.failures import refined
-from hfclient.inference.images import Image, Video
+from hfclient.inference.images import Image, Media, Video
 from hfclient.inference.jobs import Job, Line, ticket_from
 from hfclient.inference.pictures import MAX_PICTURE, Picture, PictureLike, load_picture
 from hfclient.inference.providers import (
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageOptions", "MediaCalls", "VideoOptions"]
 
+_M = TypeVar("_M", bound=Media)
 _TOTAL = {TEXT_TO_IMAGE: 300.0, IMAGE_TO_IMAGE: 300.0, TEXT_TO_VIDEO: 1200.0, IMAGE_TO_VIDEO: 1200.0}
 _MOST = 64  # pictures of one call
 
@@ -124,7 +125,7 @@ class MediaCalls:
 
         Reference: docs/protocol/inference ("images and video").
         """
-        return self.image_job(prompt, **options).result()[0]
+        return _waited(self.image_job(prompt, **options))[0]
 
     def images(self, prompt: str, n: int, **options: Unpack[ImageOptions]) -> list[Image]:
         """Return *n* pictures of *prompt*: of one request where the provider can do that, else one after the other.
@@ -160,7 +161,7 @@ class MediaCalls:
             prompt: What to change.
             options: As for :meth:`image`, which also says what is raised; a model must be named.
         """
-        return self.image_job(prompt, image=image, **options).result()[0]
+        return _waited(self.image_job(prompt, image=image, **options))[0]
 
     def video(self, prompt: str = "", *, image: PictureLike | None = None, **options: Unpack[VideoOptions]) -> Video:
         """Return a video of *prompt*, of *image* that begins to move, or of both. It takes minutes.
@@ -173,7 +174,7 @@ class MediaCalls:
             options: As for :meth:`image`, which also says what is raised; a model must be named. ``num_frames`` instead of
                 ``scheduler``; ``timeouts.total`` is 1200 s where it is None.
         """
-        return self.video_job(prompt, image=image, **options).result()[0]
+        return _waited(self.video_job(prompt, image=image, **options))[0]
 
     def image_job(
         self, prompt: str, *, image: PictureLike | None = None, n: int = 1, **options: Unpack[ImageOptions]
@@ -288,6 +289,12 @@ class MediaCalls:
             return better
 
         return evolve(request, refine=refine)
+
+
+def _waited(job: Job[_M]) -> list[_M]:
+    """Return what the job makes. Nobody else has it: whatever ends the waiting (a listener that raises) ends the job."""
+    with job:
+        return job.result()
 
 
 def _fetched(picture: Picture | None, provider: str, line: Line) -> Picture | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -50,6 +51,14 @@ _CHAT_ONLY = ("fastest", "cheapest")
 _REFUSALS = frozenset({402, 404, 408, 410, 425, 429})
 # A gateway lost patience: the provider may still be at work, and charge for it.
 _AMBIGUOUS = frozenset({504, 522, 524})
+_VERSION = re.compile(r"[0-9a-f]{64}")  # of a model at replicate, behind a colon
+# The Hub's mapping names one task of a model that does two: sentence encoders embed, editors take a picture and a text.
+_ALSO = {
+    "feature-extraction": ("sentence-similarity",),
+    "sentence-similarity": ("feature-extraction",),
+    "image-to-image": ("image-text-to-image",),
+    "image-to-video": ("image-text-to-video",),
+}
 
 
 @frozen
@@ -143,7 +152,7 @@ class Routes:
         if provider == "hf-inference" and self.router_url is None:
             return Target(bare_url(self._base_url))  # a deployment that speaks its language
         if place is None:
-            raise Unsupported(f"no provider {provider!r} is known; known ones: {', '.join(PLACES)}")
+            raise _unknown(provider)
         if not place.routed:
             raise CredentialsError(f"{provider} needs a key of its own: provider_keys={{{provider!r}: ...}}")
         if self.router_url is None:
@@ -328,9 +337,11 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
         if not own_server:
             model = resolve(model)
         name, colon, last = model.rpartition(":")
-        # replicate's own names have a version behind a colon, 64 hex digits; models of your own server may have colons.
-        if not own_server and colon and "/" in name and "/" not in last and (last in PLACES or last in (*_CHAT_ONLY, "preferred", "auto")):
-            model, suffix = name, last
+        if not own_server and colon and "/" in name and "/" not in last:  # models of your own server may have colons
+            if last in PLACES or last in (*_CHAT_ONLY, "preferred", "auto"):
+                model, suffix = name, last
+            elif not provider and not _VERSION.fullmatch(last):  # else the Hub's first provider would do it, for money
+                raise _unknown(last)
     names = [provider] if isinstance(provider, str) else list(provider or ())
     if suffix and names and names != [suffix]:
         raise InvalidInputError(f"the model names the provider {suffix!r}, provider={provider!r} another one")
@@ -339,12 +350,16 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
         raise Unsupported(f"{chosen[0]!r} is for chat models only; name a provider, or leave the choice to the Hub")
     for name in names:
         if name not in PLACES:
-            raise Unsupported(f"no provider {name!r} is known; known ones: {', '.join(PLACES)}")
+            raise _unknown(name)
     return model, names
 
 
+def _unknown(provider: str) -> Unsupported:
+    return Unsupported(f"no provider {provider!r} is known; known ones: {', '.join(PLACES)}")
+
+
 def _for_task(entries: Iterable[ProviderEntry], task: str) -> list[ProviderEntry]:
-    return [entry for entry in entries if entry.task in (task, "")]
+    return [entry for entry in entries if entry.task in (task, "", *_ALSO.get(task, ()))]
 
 
 def _who(entries: list[ProviderEntry]) -> str:

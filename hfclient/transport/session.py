@@ -121,6 +121,18 @@ class Session:
         other.credentials = credentials
         return other
 
+    def with_retry(self, retry: Retry) -> Session:
+        """Return a session with another policy over the same transport and with the same credentials."""
+        other = copy.copy(self)
+        other.retry = retry
+        return other
+
+    def bare(self) -> Session:
+        """Return a session for places that are none of the caller's: without credentials and without the caller's headers."""
+        other = self.with_credentials(Credentials())
+        other.headers = {name: value for name, value in self.headers.items() if name.lower() in _HARMLESS}
+        return other
+
     def send(self, request: Request) -> Response:
         """Return the answer to *request*, a 2xx.
 

@@ -242,6 +242,22 @@ def test_results_are_fetched_bare(server: Server, other_server: Server, make: Ma
     assert "signature" not in repr(image)
 
 
+def test_results_are_fetched_without_the_callers_headers(server: Server, other_server: Server, make: Make) -> None:
+    """A header that the caller set for all requests may be a secret, too: no foreign host gets it with a link."""
+    mapping(server, "together", "hf-inference")
+    server.on("/together/v1/images/generations", json_answer({"data": [{"url": f"{other_server.url}/s"}]}))
+    other_server.on("/s", PICTURE)
+    inference = make()
+    inference._session.headers["X-Api-Key"] = "sesame"
+    inference.image("a fox", model=MODEL)
+    assert server.last.headers["x-api-key"] == "sesame"
+    assert "x-api-key" not in other_server.last.headers
+    assert other_server.last.headers["user-agent"] == server.last.headers["user-agent"]
+    server.on("/hf-inference/models/acme/painter", PICTURE)
+    inference.image_to_image(f"{other_server.url}/s", "bluer", model=MODEL, provider="hf-inference")
+    assert "x-api-key" not in other_server.last.headers, "nor where a picture to begin with comes from"
+
+
 def test_result_links_do_not_collect_credentials(server: Server, other_server: Server, make: Make) -> None:
     """A link to a place that has credentials of its own here gets none of them: nobody asked for that."""
     mapping(server, "together")
@@ -624,6 +640,7 @@ def test_a_job_that_never_ends(server: Server, make: Make) -> None:
     assert (caught.value.deadline, caught.value.seconds) == ("total", 0.5)
     assert server.last.method == "PUT"
     assert server.last.target == f"{JOB}/cancel?_subdomain=queue"
+    assert [r.method for r in server.requests].count("PUT") == 1, "it is told once"
 
 
 def test_a_deadline_is_always_there(make: Make, server: Server) -> None:
@@ -710,6 +727,23 @@ def test_a_real_ctrl_c(server: Server, make: Make, monkeypatch: pytest.MonkeyPat
         job.result()
     timer.join()
     assert server.last.target == f"{JOB}/cancel?_subdomain=queue"
+
+
+def test_a_listener_that_raises(server: Server, make: Make) -> None:
+    """Where the job is in nobody's hands, whatever ends the waiting cancels it, once; a job of one's own goes on."""
+    fal(server, state("IN_PROGRESS"), task="text-to-video")
+
+    def stop(event: AnyEvent) -> None:
+        raise LookupError("enough")
+
+    with pytest.raises(LookupError):
+        make().video("a fox", model=MODEL, on_progress=stop)
+    assert [r.method for r in server.requests].count("PUT") == 1
+    job = make().video_job("a fox", model=MODEL, on_progress=stop)
+    with pytest.raises(LookupError):
+        job.result()
+    assert job.state == "queued"
+    assert [r.method for r in server.requests].count("PUT") == 1
 
 
 def test_leaving(server: Server, make: Make) -> None:

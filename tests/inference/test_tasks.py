@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hfclient.errors import (
     CredentialsError,
     GenerationError,
     InvalidInputError,
+    MissingDependencyError,
     ModelNotFound,
     NotFoundError,
     ProtocolError,
@@ -218,6 +220,35 @@ def test_rankings(server: Server, make: Make) -> None:
         make().rerank("q", ["a"])
 
 
+def test_sentence_encoders_embed(server: Server, make: Make) -> None:
+    """The Hub calls many models of embeddings models of sentence similarity, and the other way round: both embed."""
+    serve_mapping(server, "sentence-similarity", hf_inference="its/own-name")
+    server.on(PIPELINE, [lengths])
+    assert make().embed("abc", model=MODEL) == [[3.0, 1.0]]
+
+
+def test_a_provider_that_nobody_knows(server: Server, make: Make) -> None:
+    """A typing error behind the model's name is one: nobody else is asked instead."""
+    serve_mapping(server, "feature-extraction", together="x")
+    with pytest.raises(Unsupported, match="no provider 'togther'"):
+        make().embed("a", model=f"{MODEL}:togther")
+    assert server.requests == []
+
+
+def test_numpy(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors come as an array; that numpy is missing is said before anything is sent."""
+    np = pytest.importorskip("numpy")
+    server.on("/v1/embeddings", [reversed_items])
+    found = make(own=True).embed(["a", "bb", "ccc"], as_numpy=True, batch_size=2)
+    assert (found.dtype, found.tolist()) == (np.float32, [[1.0, 1.0], [2.0, 1.0], [3.0, 1.0]])
+    assert make(own=True).embed([], as_numpy=True).shape == (0, 0)
+    count = len(server.requests)
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(MissingDependencyError, match="pip install numpy"):
+        make(own=True).embed(["a"], as_numpy=True)
+    assert len(server.requests) == count
+
+
 # Speech
 
 
@@ -264,6 +295,29 @@ def test_transcription_as_a_form(server: Server, make: Make, tmp_path: Path) -> 
     ]
 
 
+def test_sounds_of_an_unknown_kind(server: Server, make: Make, tmp_path: Path) -> None:
+    """Where the first bytes say nothing the file's own name does: servers tell the format by its ending."""
+    server.on("/v1/audio/transcriptions", json_answer({"text": "hi"}))
+    server.on(HF, json_answer({"text": "hi"}))
+    path = tmp_path / "call of monday.caf"
+    path.write_bytes(b"caff\0\1\0\0")
+    for source in (path, str(path), path.open("rb")):
+        make(own=True).transcribe(source)
+        assert parts_of(server.last)[-1][0] == 'name="file"; filename="audio.caf"'
+        if hasattr(source, "close"):
+            source.close()
+    make(own=True).transcribe(b"caff\0\1\0\0")
+    assert parts_of(server.last)[-1][0] == 'name="file"; filename="audio.bin"'
+    odd = tmp_path / 'x.a"b; c'
+    odd.write_bytes(b"#!AMR\n")
+    make(own=True).transcribe(odd)
+    assert parts_of(server.last)[-1][0] == 'name="file"; filename="audio.bin"'
+    lies = tmp_path / "x.wav"
+    lies.write_bytes(MP3)
+    make(own=True).transcribe(lies)
+    assert parts_of(server.last)[-1][0] == 'name="file"; filename="audio.mp3"', "the bytes count more"
+
+
 def test_transcription_at_fal(server: Server, make: Make) -> None:
     """A data URL whose type fal-ai's whitelist knows; other types and settings are refused, nothing sent."""
     serve_mapping(server, "automatic-speech-recognition", fal_ai="fal-ai/whisper")
@@ -295,6 +349,20 @@ def test_transcription_at_replicate(server: Server, make: Make) -> None:
     server.on("/replicate/v1/predictions/p1", json_answer({"id": "p1", "status": "failed", "error": "no speech"}))
     with pytest.raises(GenerationError, match="no speech"):
         make().transcribe(WAV, model=MODEL)
+
+
+def test_a_prediction_that_never_ends(server: Server, make: Make) -> None:
+    """The deadline ends the wait for a transcript, and the prediction is cancelled: nobody will fetch it."""
+    serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
+    links = {name: f"https://api.replicate.com/v1/predictions/p1/{name}" for name in ("get", "cancel")}
+    started = {"id": "p1", "status": "starting", "urls": links}
+    server.on("/replicate/v1/models/openai/whisper/predictions", json_answer(started, 201))
+    server.on("/replicate/v1/predictions/p1/get", json_answer({"id": "p1", "status": "processing"}))
+    server.on("/replicate/v1/predictions/p1/cancel", json_answer({"id": "p1", "status": "canceled"}))
+    with pytest.raises(TransportTimeout, match="total"):
+        make().transcribe(WAV, model=MODEL, timeouts=Timeouts(total=0.2))
+    assert (server.last.method, server.last.path) == ("POST", "/replicate/v1/predictions/p1/cancel")
+    assert server.last.headers["authorization"] == "Bearer hf_secret"
 
 
 def test_a_sound_by_its_url(server: Server, other_server: Server, make: Make) -> None:

@@ -18,6 +18,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import requests
@@ -74,14 +75,9 @@ class _Wire:
             return self._is_down
 
 
-class _Call(threading.local):
-    """What the request that this thread is sending brings along for the classes below, which nobody else can tell."""
-
-    deadline: Deadline | None = None
-    wire: _Wire | None = None
-
-
-_call = _Call()
+# What the request that is being sent here brings along for the classes below, which nobody else can tell. Not a
+# thread's own variable: one that was made before gevent patched the process would be shared by all greenlets.
+_call: ContextVar[tuple[Deadline, _Wire] | None] = ContextVar("hfclient_call", default=None)
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -136,10 +132,11 @@ class _HTTPResponse(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        if _call.deadline is not None and _call.wire is not None:
-            _call.wire.use(sock)
+        if (call := _call.get()) is not None:
+            deadline, wire = call
+            wire.use(sock)
             raw = self.fp.detach()
-            self.fp = io.BufferedReader(_DeadlineReader(raw, sock, _call.deadline), _READ_SIZE)
+            self.fp = io.BufferedReader(_DeadlineReader(raw, sock, deadline), _READ_SIZE)
         self._sock = sock
         self._chunks: ChunkReader | None = None
 
@@ -201,21 +198,22 @@ class _Connection:
     _wire: _Wire | None = None
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        last, self._wire = self._wire, _call.wire
+        call = _call.get()
+        last, self._wire = self._wire, call[1] if call is not None else None
         # An answer that was read to its end and cancelled afterwards took the idle connection with it.
         if last is not None and last.let_go() and self.proxy is None:
             self.close()  # type: ignore[attr-defined]
         super().request(*args, **kwargs)  # type: ignore[misc]
 
     def send(self, data: Any) -> None:
-        deadline = _call.deadline
-        if deadline is None or not isinstance(data, bytes):
+        call = _call.get()
+        if call is None or not isinstance(data, bytes):
             super().send(data)  # type: ignore[misc]
             return
+        deadline, wire = call
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
-        if _call.wire is not None:  # from here on the wait for the answer can be cut short
-            _call.wire.use(self.sock)
+        wire.use(self.sock)  # from here on the wait for the answer can be cut short
         rest = memoryview(data)
         while rest:
             self.sock.settimeout(deadline.read_wait())
@@ -324,7 +322,7 @@ class PlainTransport:
         session = self._ready()
         query = {key: str(value) for key, value in request.params.items() if value is not None}
         wire = _Wire()
-        _call.deadline, _call.wire = deadline, wire
+        token = _call.set((deadline, wire))
         try:
             prepared = requests.Request(
                 request.method, request.url, headers=dict(headers), params=query, data=request.body
@@ -339,7 +337,7 @@ class PlainTransport:
                 request.cancellation.check()
             translate(exc, deadline)
         finally:
-            _call.deadline = _call.wire = None
+            _call.reset(token)
         return Response(
             answer.status_code,
             Headers(list(answer.raw.headers.items())),

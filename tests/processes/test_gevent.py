@@ -1,0 +1,129 @@
+"""Processes that gevent has patched: greenlets stream side by side, each under its own deadlines."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.processes.helpers import Stage, run_script, text_for
+
+pytest.importorskip("gevent", reason="gevent has no wheel for this Python")
+
+BEFORE = """
+from gevent import monkey
+monkey.patch_all()
+from hfclient import Client, Timeouts, Unsupported, TransportTimeout, events
+import gevent
+client = Client({url}, token="")
+"""
+# What gunicorn's gevent worker does to an application that was loaded before the fork (--preload).
+AFTER = """
+import warnings
+from hfclient import Client, Timeouts, Unsupported, TransportTimeout, events
+client = Client({url}, token="")
+from gevent import monkey
+warnings.simplefilter("ignore")
+monkey.patch_all()
+import gevent
+"""
+
+when_patched = pytest.mark.parametrize("start", [BEFORE, AFTER], ids=["patched first", "patched late"])
+
+
+@when_patched
+def test_greenlets_interleave(stage: Stage, start: str) -> None:
+    """Eight greenlets stream at once: the server tells nobody the second half before all have had the first."""
+    stage.together = 8
+    code = """
+heard = []
+def read(name):
+    text = ""
+    for event in client.chat(f"count {name}"):
+        if isinstance(event, events.Token):
+            text += event.text
+            heard.append(name)
+    return text
+greenlets = [gevent.spawn(read, name) for name in "abcdefgh"]
+gevent.joinall(greenlets, timeout=8)
+print([greenlet.value for greenlet in greenlets])
+print(sum(one != two for one, two in zip(heard, heard[1:])))
+"""
+    status, out, err = run_script(start + code, url=stage.url)
+    assert (status, err) == (0, "")
+    texts, changes = out.splitlines()
+    assert ast.literal_eval(texts) == [text_for(f"count {name}") for name in "abcdefgh"]
+    assert int(changes) >= 14  # at least from each half to another's
+    assert sum(1 for kind, _ in stage.seen if kind == "stop") == 0
+
+
+@when_patched
+def test_deadlines_and_stops_are_each_greenlets_own(stage: Stage, start: str) -> None:
+    """Greenlets that begin together keep their own deadlines, wait side by side, and can be cancelled one by one."""
+    code = """
+import time
+from hfclient import Cancelled
+def wait(number):
+    seconds = 0.4 + number / 16
+    try:
+        client.chat(f"mute {number}", timeouts=Timeouts(total=seconds)).text
+    except TransportTimeout as error:
+        return error.deadline == "total" and abs(error.seconds - seconds) < 0.001
+def endless():
+    try:
+        return stream.text
+    except Cancelled as error:
+        return error.partial.text
+client.models.list()
+begun = time.monotonic()
+greenlets = [gevent.spawn(wait, number) for number in range(8)]
+stream = client.chat("endless one")
+reader = gevent.spawn(endless)
+gevent.joinall(greenlets, timeout=8)
+print([greenlet.value for greenlet in greenlets], time.monotonic() - begun < 2.4)
+gevent.spawn(stream.cancel)
+reader.join(5)
+print(reader.value[:11], "more more" in reader.value)
+"""
+    status, out, err = run_script(start + code, url=stage.url)
+    stage.go.set()
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [f"{[True] * 8} True", "endless one True"]
+    assert len(stage.stops_for("endless one")) == 1
+
+
+def test_killing_a_greenlet_stops_its_answer(stage: Stage) -> None:
+    """What `gevent.Timeout` or a kill ends is left like by any exception: the generation is stopped."""
+    code = """
+def read(prompt):
+    for event in client.chat(prompt):
+        pass
+killed = gevent.spawn(read, "endless killed")
+other = gevent.spawn(lambda: client.chat("hold other").text)
+gevent.sleep(0.3)
+killed.kill()
+try:
+    with gevent.Timeout(0.3):
+        read("endless late")
+except gevent.Timeout:
+    print("late")
+print(killed.dead, other.dead)
+other.kill()
+"""
+    status, out, err = run_script(BEFORE + code, url=stage.url)
+    assert (status, out, err) == (0, "late\nTrue False\n", "")
+    assert [len(stage.stops_for(prompt)) for prompt in ("endless killed", "endless late", "hold other")] == [1, 1, 1]
+
+
+def test_libcurl_says_no(stage: Stage) -> None:
+    """curl_cffi would stop every greenlet while one waits: that is refused before anything is sent."""
+    code = """
+client = Client({url}, token="", impersonate="chrome")
+try:
+    client.chat("count one")
+except Unsupported as error:
+    print("default transport" in str(error))
+"""
+    status, out, err = run_script(BEFORE + code, url=stage.url)
+    assert (status, out, err) == (0, "True\n", "")
+    assert stage.requests == []

@@ -93,20 +93,22 @@ class UpdateDecoder:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._feed_lines(block, events)
             return events
-        units = 0
+        texts = [line.token.rstrip("\0") for line in lines]  # the server pads tokens to 16 characters
+        whole = "".join(texts)
+        if "\0" in whole:
+            whole, texts = whole.replace("\0", ""), [text.replace("\0", "") for text in texts]
+        self.text_units += utf16_length(whole)
         thinking = self._thinking
         kind: type[Token] | type[Reasoning] = Reasoning if thinking.inside else Token
-        for line in lines:
-            text = line.token
-            if "\0" in text:  # the server pads tokens to 16 characters
-                text = text.replace("\0", "")
-            units += len(text) if text.isascii() else utf16_length(text)
+        if "<" not in whole and not thinking.held:
+            events.extend(map(kind, filter(None, texts)))
+            return events
+        for text in texts:
             if "<" in text or thinking.held:
                 self._add_text(text, events)
                 kind = Reasoning if thinking.inside else Token
             elif text:
                 events.append(kind(text))
-        self.text_units += units
         return events
 
     def end_of_body(self) -> list[AnyEvent]:

@@ -16,6 +16,7 @@ _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?", re.DOTALL)
 _LONGEST_LINE = 16 * 1024  # of a size with its extensions, or of a trailer
 _MOST_TRAILERS = 100
 _MOST_SIZES = 4096
+_WORTH_IT = 512  # bytes of a block that is looked at as a whole
 _sizes: dict[bytes, int] = {}  # sizes as servers have written them; a model's tokens make some hundred different ones
 
 
@@ -29,13 +30,15 @@ class ChunkReader:
     Attributes:
         done: The last chunk and the trailers have come.
         rest: Bytes that came after the end: not part of this body.
+        error: What is wrong with the coding, once something is.
     """
 
-    __slots__ = ("_left", "_line", "_trailers", "done", "rest")
+    __slots__ = ("_left", "_line", "_trailers", "done", "error", "rest")
 
     def __init__(self) -> None:
         self.done = False
         self.rest = b""
+        self.error: ValueError | None = None
         self._left = 0  # bytes of the current chunk still to come, its line end included
         self._line = b""  # the beginning of a line that is not complete
         self._trailers: int | None = None  # how many there were; None before the last chunk
@@ -44,11 +47,30 @@ class ChunkReader:
         """Return the content in *data*.
 
         Raises:
-            ValueError: This is no chunked coding.
+            ValueError: This is no chunked coding. Content before the fault is returned first; the next call raises.
         """
+        if self.error is not None:
+            raise self.error
         pieces: list[bytes] = []
+        try:
+            self._feed(data, pieces)
+        except ValueError as error:
+            self.error = error
+            if not any(pieces):
+                raise
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _feed(self, data: bytes, pieces: list[bytes]) -> None:
         position, end, left = 0, len(data), self._left
         sizes, find, in_chunks = _sizes, data.find, self._trailers is None
+        if in_chunks and left:  # the rest of a chunk, so that what follows begins with one
+            take = min(left - 2, end) if left > 2 else 0
+            pieces.append(data[:take])
+            position, left = take, left - take
+            if left == 2 and data[position : position + 2] == b"\r\n":
+                position, left = position + 2, 0
+        if in_chunks and not left and not self._line and end - position > _WORTH_IT:
+            position += _whole_chunks(data[position:], pieces)
         while position < end:
             if in_chunks and not left and not self._line:
                 # Most chunks are here as a whole, with a size that came before: no need to look at it closely.
@@ -89,7 +111,6 @@ class ChunkReader:
                     self.rest = data[position:]
                     break
         self._left = left
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _size_in(self, line: bytes) -> int:
         found = _SIZE.fullmatch(line)
@@ -110,3 +131,20 @@ class ChunkReader:
         if self._trailers > _MOST_TRAILERS or len(line) > _LONGEST_LINE:
             raise ValueError("the trailers do not end")
         return False
+
+
+def _whole_chunks(data: bytes, pieces: list[bytes]) -> int:
+    """Add the content of the chunks that *data* begins with to *pieces*, as far as it is easy; return their length.
+
+    Easy are chunks of sizes that came before and without a CRLF inside, which is what streams of JSON lines are made of:
+    then no step is made for each chunk in Python.
+    """
+    parts = data.split(b"\r\n")
+    count = (len(parts) - 1) // 2  # of chunks that are here with the line end behind them
+    written, contents = parts[: 2 * count : 2], parts[1 : 2 * count : 2]
+    said, are = list(map(_sizes.get, written)), list(map(len, contents))
+    if said != are:
+        count = next(number for number in range(count) if said[number] != are[number])
+        del written[count:], contents[count:]
+    pieces += contents
+    return sum(map(len, written)) + sum(are[:count]) + 4 * count

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from hfclient.transport.chunked import ChunkReader
 
-contents = st.lists(st.binary(min_size=1, max_size=300), max_size=20)
+tricky = st.sampled_from([b"\r\n", b"a\r\n", b"1\r\na\r\n", b'{"type":"stream","token":"a"}\n', b"0\r\n\r\n", b"x" * 300])
+contents = st.lists(st.binary(min_size=1, max_size=300) | tricky, max_size=40)
 
 
 def encode(pieces: list[bytes], *, extension: bytes = b"", trailers: bytes = b"") -> bytes:
@@ -31,6 +32,18 @@ def test_any_cut_gives_the_same_content(pieces: list[bytes], cuts: list[int], ex
     assert b"next".startswith(reader.rest)
 
 
+def test_a_lie_between_many_true_ones() -> None:
+    """A chunk that does not end where it says is found in the middle of a large block, too."""
+    pieces = [b'{"token":"%d"}\n' % (number % 10) for number in range(200)]
+    wire = encode(pieces)
+    assert ChunkReader().feed(wire) == b"".join(pieces)
+    lying = wire.replace(b'"7"}\n\r\n', b'"77"}\n\r\n', 1)
+    reader = ChunkReader()
+    with pytest.raises(ValueError):  # noqa: PT012 (what came before the lie may be told first)
+        assert reader.feed(lying).startswith(b"".join(pieces[:7]))
+        reader.feed(b"")
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_raise_value_error_at_most(data: bytes) -> None:
     """Bytes that are no chunked coding are said to be none."""
@@ -45,8 +58,11 @@ def test_any_bytes_raise_value_error_at_most(data: bytes) -> None:
 )
 def test_odd_sizes_are_refused(wire: bytes) -> None:
     """Signs, prefixes, empty sizes, sizes beyond sense and chunks that go on are no chunked coding."""
+    reader = ChunkReader()
     with pytest.raises(ValueError, match="chunk"):
-        ChunkReader().feed(wire)
+        assert reader.feed(wire) == b"hello"
+        reader.feed(b"")
+    assert reader.error is not None
 
 
 @pytest.mark.parametrize("wire", [b"5" + b";x" * 20_000, b"0\r\n" + b"a: b\r\n" * 200])

@@ -89,7 +89,12 @@ class HFClientError(Exception):
     Attributes:
         message: What happened and what to do, in one or two sentences, without secrets.
         partial: What had been received of an answer when the error came, or None.
+        made: What was there already, whole, when the error came: pictures of a call for several. Not in :meth:`to_dict`.
+        request_id: The server's id for the request that failed, for its operators, if it got as far as an answer.
     """
+
+    made: tuple[Any, ...] = ()
+    request_id: str | None = None
 
     def __init__(self, message: str = "", *, partial: Reply | None = None) -> None:
         super().__init__(message)
@@ -105,7 +110,9 @@ class HFClientError(Exception):
 
 
 def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, (str, int, float, bool, list, tuple, dict))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, int, float, bool, dict))
 
 
 def from_dict(data: dict[str, Any]) -> HFClientError:
@@ -429,7 +436,7 @@ class GenerationError(HFClientError):
         status_code: HTTP status of the failure behind the server (402: credits, 429: provider limit), or None.
         code: The server's error code or type, or None.
         conversation_id, generation_id: Where it happened, for a chat.
-        request_id: The provider's id for the request or the job, for a picture or a video, or None.
+        request_id: The server's id for the request, for a picture or a video also the provider's for the job, or None.
     """
 
     def __init__(

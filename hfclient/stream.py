@@ -19,6 +19,7 @@ from hfclient.errors import Cancelled, ConnectError, HFClientError, StreamConsum
 from hfclient.events import (
     AnyEvent,
     Elicitation,
+    FallOver,
     File,
     FinalAnswer,
     Finish,
@@ -107,6 +108,11 @@ class Transcript:
                 self._fields["usage"] = event
             case Route():
                 self._fields["route"] = _merged(self._fields.get("route"), event)
+            case FallOver():
+                # No content yet; and who was to answer, or counted along, is not the one that will.
+                self._fields["fell_over"] = (*self._fields.get("fell_over", ()), event)
+                self._fields.pop("route", None)
+                self._fields.pop("usage", None)
             case Sources(sources):
                 self._lists.setdefault("sources", []).extend(sources)
             case ToolCall():

@@ -14,6 +14,7 @@ from attrs import field, frozen
 
 from hfclient.events import (
     Elicitation,
+    FallOver,
     File,
     Route,
     Source,
@@ -73,6 +74,7 @@ class Reply(_Value):
         conversation_id: Of the conversation it belongs to (HuggingChat).
         generation_id: Of the run on the server (HuggingChat).
         request_id: The server's id for the request, if it gave one.
+        fell_over: Which providers failed before this one was asked.
     """
 
     text: str = ""
@@ -92,6 +94,7 @@ class Reply(_Value):
     conversation_id: str | None = None
     generation_id: str | None = None
     request_id: str | None = None
+    fell_over: tuple[FallOver, ...] = ()
 
     def __str__(self) -> str:
         return self.text

@@ -15,7 +15,7 @@ from hfclient.errors import (
     NotFoundError,
     ProtocolError,
 )
-from hfclient.events import AnyEvent, Route
+from hfclient.events import AnyEvent, FallOver, Route
 from hfclient.frames import excerpt
 from hfclient.inference.attachments import FileLike, with_attachments
 from hfclient.inference.chunks import ChunkDecoder
@@ -31,8 +31,7 @@ from hfclient.inference.hubcalls import HubCalls
 from hfclient.inference.media import MediaCalls
 from hfclient.inference.messages import Prompt, build_messages, normalised
 from hfclient.inference.pictures import PictureLike
-from hfclient.inference.rounds import RoundClock
-from hfclient.inference.routing import Candidate, ProviderLike, Routes, add_keys, try_each
+from hfclient.inference.routing import Candidate, ProviderLike, Routes, add_keys
 from hfclient.inference.stream import CompletionStream
 from hfclient.inference.taskcalls import TaskCalls
 from hfclient.inference.text import TextCalls
@@ -209,22 +208,38 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             "user": user,
         }
         body = normalised(fields, extra_body)
-        clock = RoundClock(timeouts or self._session.timeouts)
 
-        def attempt(candidate: Candidate, is_last: bool) -> tuple[Response, Any]:
-            named = {"model": candidate.entry.provider_id} if "model" not in (extra_body or {}) else {}
-            asked = {**body, **named}
+        def asked(candidate: Candidate) -> dict[str, Any]:
+            named = {} if "model" in (extra_body or {}) else {"model": candidate.entry.provider_id}
+            return {**body, **named}
+
+        def send(candidate: Candidate, attempts: Attempts) -> Response:
+            data = asked(candidate)
             if isinstance(response_format, SchemaFormat):
                 # On its own site nobody translates: each candidate is asked in its own way.
                 form = response_format.fields_for(candidate.target.base, None if candidate.billed else candidate.provider)
-                asked.update((name, value) for name, value in form.items() if name not in (extra_body or {}))
-            left = timeouts if candidate is candidates[0] else clock.next_timeouts()
-            return self._send(asked, left, candidate, patient=is_last), asked.get("model")
+                data.update((name, value) for name, value in form.items() if name not in (extra_body or {}))
+            return self._send(data, candidate, attempts)
 
-        (response, name), used, fell_over = try_each(candidates, attempt, billed=False, tell=lambda event: None)
-        first: list[AnyEvent] = [*fell_over, *_route(response, used)]
-        decoder = ChunkDecoder(first=first, limits=response.limits)
-        return CompletionStream(response, decoder, on_event=self._on_event, fields={"model": name})
+        def begin(response: Response, candidate: Candidate, steps: Sequence[FallOver]) -> Begun:
+            decoder = ChunkDecoder(first=[*steps, *_route(response, candidate)], limits=response.limits)
+            return decoder, {"model": asked(candidate).get("model")}
+
+        attempts = Attempts(
+            candidates,
+            send,
+            begin,
+            retry=self._session.retry,
+            timeouts=timeouts or self._session.timeouts,
+            stand_ins=self._stand_ins(candidates[0].entry.model) if provider in (None, "auto") else None,
+        )
+        return CompletionStream.of(attempts, on_event=self._on_event)
+
+    def _stand_ins(self, model: str) -> Callable[[str], list[Candidate]] | None:
+        """Return what finds others for a call in which the router was to choose; None if it was not."""
+        if not is_router(self.base_url) or ":" in model:
+            return None
+        return lambda failed: self._routes.stand_ins(model, failed)
 
     def _model(self, model: str | None) -> str:
         """Return the model to ask: the one given, or the first one that the server offers."""
@@ -247,12 +262,12 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             self._default_model = models[0].id
         return self._default_model
 
-    def _send(self, body: dict[str, Any], timeouts: Timeouts | None, to: Candidate, *, patient: bool) -> Response:
+    def _send(self, body: dict[str, Any], to: Candidate, attempts: Attempts) -> Response:
         url = to.target.base
         if url in self._strict_urls:
             body = {key: value for key, value in body.items() if key != "stream_options"}
         try:
-            response = self._session.send(self._request(body, timeouts, to, patient=patient))
+            response = session.send(attempts.bounded(self._request(body, to)))
         except BadRequestError as error:
             told = "stream_options" in f"{error.message} {error.body}"
             if not told or "stream_options" not in body:
@@ -260,16 +275,17 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             # Servers that are strict about fields they do not know: then there are no token counts.
             self._strict_urls.add(url)
             body = {key: value for key, value in body.items() if key != "stream_options"}
-            response = self._session.send(self._request(body, timeouts, to, patient=patient))
+            response = session.send(attempts.bounded(self._request(body, to)))
         if response.content_type in ("text/html", "application/xhtml+xml"):
             page = response.read_start(4096)
-            raise ProtocolError(
+            failure = ProtocolError(
                 f"{response.url} answered with an HTML page instead of a chat completion; is the URL right?",
                 frame=excerpt(page),
             )
         return response
+        session = self._session.with_retry(ONCE)  # who is asked again, and when, is the business of *attempts*
 
-    def _request(self, body: dict[str, Any], timeouts: Timeouts | None, to: Candidate, *, patient: bool) -> Request:
+    def _request(self, body: dict[str, Any], to: Candidate) -> Request:
         # No compression: packed answers tend to wait in somebody's buffer.
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
         if self._bill_to and to.billed:
@@ -286,8 +302,8 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
                 body,
                 headers=headers,
                 stream=True,
-                retryable=patient,
-                timeouts=timeouts,
+            failure.request_id = response.request_id
+            raise failure
                 refine=refine,
             )
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:

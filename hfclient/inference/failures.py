@@ -6,6 +6,7 @@ Reference: docs/protocol/inference ("errors in mid-stream").
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from hfclient.errors import APIStatusError, GenerationError, HFClientError, ModelNotFound
@@ -14,6 +15,42 @@ from hfclient.surrogates import mend_surrogates
 from hfclient.transport.failures import message_in
 
 __all__ = ["error_in", "generation_error", "refined"]
+
+# Names of errors, as servers write them: "rate_limit_exceeded", "InternalServerError", "overloaded_error", ... Those that
+# only the caller can mend come first.
+_NAMES = [
+    (404, re.compile(r"model_not_(found|supported)", re.IGNORECASE)),
+    (402, re.compile(r"insufficient_(quota|credit)|payment|credits?_exhausted", re.IGNORECASE)),
+    (401, re.compile(r"authenti|unauthorized|api_?key", re.IGNORECASE)),
+    (403, re.compile(r"permission|forbidden", re.IGNORECASE)),
+    (
+        400,
+        re.compile(
+            r"invalid|bad_?request|validation|unsupported|context_(size|length|window)|string_above_max|"
+            r"content_?(filter|policy)|moderation|safety|tool_error|template|wrong_api_format",
+            re.IGNORECASE,
+        ),
+    ),
+    (429, re.compile(r"overload|rate_?limit|too_?many_?requests|over_?capacity|resource_?exhausted", re.IGNORECASE)),
+    (503, re.compile(r"unavailable|unhealthy|model_?loading|healthcheck", re.IGNORECASE)),
+    (504, re.compile(r"time_?d?_?out", re.IGNORECASE)),
+    (500, re.compile(r"internal|server_?error|api_?error|upstream|incomplete_generation|bad_?gateway", re.IGNORECASE)),
+]
+# text-generation-inference's own, which its chat route gives a wrong status, and those of a context that overflows.
+_SENTENCES = [
+    (422, re.compile(r"^(Input|Tool) validation error|^Template error")),
+    (
+        400,
+        re.compile(
+            r"maximum context length|exceeds the available context size|context length exceeded|"
+            r"`inputs` tokens \+ `max_new_tokens` must be|`inputs` must have less than",
+            re.IGNORECASE,
+        ),
+    ),
+    (429, re.compile(r"^Model is overloaded")),
+    (424, re.compile(r"^Request failed during generation")),
+    (500, re.compile(r"^Incomplete generation")),
+]
 
 
 def error_in(chunk: dict[str, Any]) -> GenerationError | None:
@@ -42,7 +79,8 @@ def generation_error(data: Any) -> GenerationError:
     places = [data] if isinstance(data, dict) else []
     if places and isinstance(data.get("error"), dict):
         places.insert(0, data["error"])
-    return GenerationError(mend_surrogates(message), status_code=_status(places), code=_code(places))
+    status = _status(places) or _meaning(places, message)
+    return GenerationError(mend_surrogates(message), status_code=status, code=_code(places))
 
 
 def _status(places: list[dict[str, Any]]) -> int | None:
@@ -56,6 +94,16 @@ def _status(places: list[dict[str, Any]]) -> int | None:
             if key == "http_status_code" and value == 422:
                 continue  # text-generation-inference 3.x says 422 in its streams, whatever happened
             return value
+    return None
+
+
+def _meaning(places: list[dict[str, Any]], message: str) -> int | None:
+    """Return the status that an error without one would have, by its words: names of errors, well-known sentences."""
+    names = [str(place[key]) for place in places for key in ("code", "error_type", "type") if place.get(key)]
+    for text, words in [(" ".join(names), _NAMES), (message, _SENTENCES)]:
+        found = next((status for status, pattern in words if pattern.search(text)), None)
+        if found is not None:
+            return found
     return None
 
 

@@ -8,7 +8,7 @@ Reference: docs/protocol/inference ("text generation").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ from hfclient.surrogates import mend_surrogates
 from hfclient.transport import Response
 from hfclient.types import Reply
 
-__all__ = ["GenerationReader", "TextStream", "status_of"]
+__all__ = ["GenerationReader", "TextStream", "decoder_for", "status_of"]
 
 _STATUSES = {
     "validation": 422,
@@ -256,33 +256,29 @@ def _usage_of(details: dict[str, Any]) -> Usage | None:
     return Usage(prompt_tokens=read, completion_tokens=made, total_tokens=read + made)
 
 
+def decoder_for(
+    response: Response, *, first: Iterable[AnyEvent] = (), splits_thoughts: bool = False, strips: bool = False
+) -> ChunkDecoder:
+    """Return what reads *response*; see `GenerationReader` and `ChunkDecoder`."""
+    reader = GenerationReader(splits_thoughts=splits_thoughts, strips=strips)
+    return ChunkDecoder(first=first, reader=reader, limits=response.limits)
+
+
 class TextStream(CompletionStream):
     """A blocking iterator over the events of one generated text; see `hfclient.stream.Stream`.
 
-    ``text`` is what was generated, tags and all, unless thoughts are split off.
+    Attributes:
+        is_raw: ``text`` is what was generated, tags and all; else thoughts are split off.
     """
 
-    def __init__(
-        self,
-        response: Response,
-        *,
-        first: Iterable[AnyEvent] = (),
-        splits_thoughts: bool = False,
-        strips: bool = False,
-        on_event: Callable[[AnyEvent], object] | None = None,
-        fields: dict[str, Any] | None = None,
-    ) -> None:
-        self._is_raw = not splits_thoughts
-        reader = GenerationReader(splits_thoughts=splits_thoughts, strips=strips)
-        decoder = ChunkDecoder(first=first, reader=reader, limits=response.limits)
-        super().__init__(response, decoder, on_event=on_event, fields=fields)
+    is_raw = True
 
     @property
     def partial(self) -> Reply:
         """What has come so far, as a `Reply`. Never reads, never raises."""
         reply = super().partial
         final = self._transcript.final
-        return reply if final is None or not self._is_raw else evolve(reply, text=final.text, reasoning="")
+        return reply if final is None or not self.is_raw else evolve(reply, text=final.text, reasoning="")
 
     def iter_text(self) -> Iterator[str]:
         """Yield the pieces of the text as they come."""

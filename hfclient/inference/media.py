@@ -16,6 +16,7 @@ from hfclient.credentials import origin_of
 from hfclient.errors import GenerationError, InvalidInputError, ModelNotFound
 from hfclient.events import AnyEvent
 from hfclient.inference.defaults import DEFAULT_IMAGE_MODEL
+from hfclient.inference.failover import try_each
 from hfclient.inference.failures import refined
 from hfclient.inference.images import Image, Media, Video
 from hfclient.inference.jobs import Job, Line, ticket_from
@@ -33,7 +34,7 @@ from hfclient.inference.providers import (
 )
 from hfclient.inference.providers.parameters import MAX_SEED, checked
 from hfclient.inference.rounds import RoundClock
-from hfclient.inference.routing import Candidate, ProviderLike, Routes, try_each
+from hfclient.inference.routing import Candidate, ProviderLike, Routes
 from hfclient.transport import Request, Session, Timeouts
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Who is asked, and where: the choice among providers, and the step to the next one when the first fails.
+"""Who is asked, and where: the choice among providers.
 
 A model that is not a chat model has no router that chooses: the Hub's mapping says who serves it, in the caller's own
 order of preference. With a Hub token a provider is reached through Hugging Face's router, with a key of its own
@@ -10,26 +10,21 @@ Reference: docs/protocol/inference ("providers").
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from attrs import evolve, frozen
 
 from hfclient.credentials import Credentials, Secret, origin_of
 from hfclient.errors import (
-    APIStatusError,
-    ConnectError,
     CredentialsError,
     HFClientError,
     InvalidInputError,
     ModelNotFound,
     NotFoundError,
-    TransportTimeout,
     Unsupported,
 )
-from hfclient.events import FallOver
 from hfclient.inference.defaults import resolve
 from hfclient.inference.endpoints import ROUTER_URL, bare_url, chat_url, is_router, model_for_provider, root_url
 from hfclient.inference.hub import Hub
@@ -37,20 +32,13 @@ from hfclient.inference.mapping import ProviderEntry
 from hfclient.inference.providers.parameters import ignored_by, providers_for, refuse_ignored
 from hfclient.inference.providers.places import PLACES, Target
 
-__all__ = ["Candidate", "ProviderLike", "Routes", "add_keys", "may_fall_over", "try_each"]
-
-_T = TypeVar("_T")
-_log = logging.getLogger("hfclient")
+__all__ = ["Candidate", "ProviderLike", "Routes", "add_keys"]
 
 ProviderLike: TypeAlias = "str | Sequence[str] | None"
 """A provider's id, several of them in the order to try, ``"auto"``, or None for the same."""
 
 _OWN_SERVER = "openai-compatible"
 _CHAT_ONLY = ("fastest", "cheapest")
-# The provider said no before it did anything, or that it failed.
-_REFUSALS = frozenset({402, 404, 408, 410, 425, 429})
-# A gateway lost patience: the provider may still be at work, and charge for it.
-_AMBIGUOUS = frozenset({504, 522, 524})
 _VERSION = re.compile(r"[0-9a-f]{64}")  # of a model at replicate, behind a colon
 # The Hub's mapping names one task of a model that does two: sentence encoders embed, editors take a picture and a text.
 _ALSO = {
@@ -68,6 +56,7 @@ class Candidate:
     Attributes:
         entry: The model as this provider knows it.
         target: Where it is reached.
+_MOST_STAND_INS = 3
         billed: Whether ``X-HF-Bill-To`` means something there.
     """
 
@@ -251,6 +240,19 @@ class Routes:
                 "permission to call Inference Providers) and set HF_TOKEN, or pass token="
             )
 
+    def stand_ins(self, model: str, failed: str) -> list[Candidate]:
+        """Return who may be asked for a chat completion when the router's own choice has *failed*.
+
+        Raises:
+            HFClientError: The Hub does not know the model, or could not be asked.
+        """
+        found: list[Candidate] = []
+        for entry in _for_task(self._mapping(model), "conversational"):
+            if entry.status == "live" and entry.provider != failed:
+                with contextlib.suppress(CredentialsError, InvalidInputError, Unsupported):  # no way to that one
+                    found += self.chat(model, entry.provider)
+        return found[:_MOST_STAND_INS]
+
     def forget(self, model: str) -> None:
         """The mapping of *model* turned out to be wrong: ask again next time."""
         with contextlib.suppress(InvalidInputError):  # a provider's own name of it
@@ -371,59 +373,3 @@ def _nobody(model: str, why: str) -> ModelNotFound:
     found = ModelNotFound(f"{model}: {why}")
     found.model = model
     return found
-
-
-def may_fall_over(error: HFClientError, *, billed: bool) -> bool:
-    """Tell whether another provider may be asked after *error*, before anything of an answer has come.
-
-    Args:
-        error: What the first one failed with.
-        billed: The work costs money even if its result never arrives (pictures, videos). Then nobody else is asked while
-            the first one may still be at it: after a timeout or a broken connection that came when it had been told.
-    """
-    if isinstance(error, ModelNotFound):
-        return True
-    if isinstance(error, APIStatusError):
-        return error.status in _REFUSALS or (error.status >= 500 and not (billed and error.status in _AMBIGUOUS))
-    if isinstance(error, (ConnectError, TransportTimeout)):
-        deadline = getattr(error, "deadline", None)
-        return deadline != "total" and (not error.sent or deadline == "connect" or not billed)
-    return False
-
-
-def try_each(
-    candidates: Sequence[Candidate],
-    attempt: Callable[[Candidate, bool], _T],
-    *,
-    billed: bool,
-    tell: Callable[[FallOver], object],
-) -> tuple[_T, Candidate, tuple[FallOver, ...]]:
-    """Return the first result of *attempt*, from whom it came, and who failed before.
-
-    Args:
-        candidates: Whom to ask, in order.
-        attempt: Asks one of them; the flag says that it is the last, for which it pays to be patient.
-        billed: See :func:`may_fall_over`.
-        tell: Called with each step to the next one.
-
-    Raises:
-        HFClientError: What the last one failed with, or the first one after which nobody else may be asked.
-    """
-    fell_over: list[FallOver] = []
-    previous: HFClientError | None = None
-    for number, candidate in enumerate(candidates):
-        is_last = number == len(candidates) - 1
-        try:
-            return attempt(candidate, is_last), candidate, tuple(fell_over)
-        except HFClientError as error:
-            if previous is not None and error.__cause__ is None:
-                error.__cause__ = previous
-            if is_last or not may_fall_over(error, billed=billed):
-                raise
-            previous = error
-        status = previous.status if isinstance(previous, APIStatusError) else None
-        step = FallOver(candidate.provider, candidates[number + 1].provider, previous.message, status)
-        _log.info("%s failed (%s); asking %s", step.provider, step.reason, step.to)
-        fell_over.append(step)
-        tell(step)
-    raise InvalidInputError("there is no provider to ask")

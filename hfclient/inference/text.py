@@ -7,13 +7,12 @@ server of the caller's own speaks is asked once, with ``GET /info``, when the fi
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
-from attrs import evolve
+from attrs import evolve, frozen
 
 from hfclient.errors import (
     APIStatusError,
@@ -28,6 +27,7 @@ from hfclient.errors import (
 )
 from hfclient.events import AnyEvent, FallOver, Route
 from hfclient.inference.endpoints import root_url
+from hfclient.inference.failover import ONCE, Attempts, Begun
 from hfclient.inference.failures import refined
 from hfclient.inference.generation import (
     COMPLETION_ROUTES,
@@ -36,13 +36,12 @@ from hfclient.inference.generation import (
     generation_of,
     native_body,
 )
-from hfclient.inference.generation_events import TextStream
+from hfclient.inference.generation_events import TextStream, decoder_for
 from hfclient.inference.hub import Hub
 from hfclient.inference.layouts import LAYOUTS, layout_for, most_tokens, prompt_for, turns_of
 from hfclient.inference.messages import Prompt, build_messages
 from hfclient.inference.providers.base import id_path
-from hfclient.inference.rounds import RoundClock
-from hfclient.inference.routing import Candidate, ProviderLike, Routes, try_each
+from hfclient.inference.routing import Candidate, ProviderLike, Routes
 from hfclient.transport import Request, Response, Session, Timeouts
 
 if TYPE_CHECKING:
@@ -55,7 +54,6 @@ _CHAT = "conversational"
 
 _ABLE = frozenset({"hf-inference", *COMPLETION_ROUTES})
 _UNUSED = re.compile(r"`?model_kwargs`? are not used by the model: \[([^\]]*)\]")
-_PATIENCE = 600.0  # seconds for a model that is being loaded, if nothing else bounds the call
 _MOST_REFUSALS = 5
 _ESSENTIAL = {"adapter_id", "best_of", "grammar"}
 
@@ -176,21 +174,32 @@ class TextCalls:
             raise InvalidInputError("action and layout are for lists of messages; a string goes out as it is")
         elif not prompt:
             raise InvalidInputError("the prompt is empty")
-        call = _Call(str(prompt), wanted, extra, timeouts or self._session.timeouts)
-        candidates = self._fitting(self._candidates(model, provider), wanted)
+        text = str(prompt)
 
-        def attempt(candidate: Candidate, is_last: bool) -> Response:
-            return self._ask(candidate, call, is_last)
+        def send(candidate: Candidate, attempts: Attempts) -> Response:
+            return self._ask(candidate, _Call(text, wanted, extra, attempts))
 
-        response, candidate, fell_over = try_each(candidates, attempt, billed=False, tell=_silent)
-        return TextStream(
-            response,
-            first=_first(response, candidate, fell_over),
-            splits_thoughts=is_chat,
-            strips=is_chat and action != "continue",
-            on_event=self._on_event,
-            fields={"model": candidate.entry.model or candidate.entry.provider_id or None},
+        def begin(response: Response, candidate: Candidate, steps: Sequence[FallOver]) -> Begun:
+            return (
+                decoder_for(
+                    response,
+                    first=_first(response, candidate, steps),
+                    splits_thoughts=is_chat,
+                    strips=is_chat and action != "continue",
+                ),
+                {"model": candidate.entry.model or candidate.entry.provider_id or None},
+            )
+
+        attempts = Attempts(
+            self._fitting(self._candidates(model, provider), wanted),
+            send,
+            begin,
+            retry=self._session.retry,
+            timeouts=timeouts or self._session.timeouts,
         )
+        stream = TextStream.of(attempts, on_event=self._on_event)
+        stream.is_raw = not is_chat
+        return stream
 
     def _written(
         self,
@@ -235,30 +244,30 @@ class TextCalls:
 
     # The wires
 
-    def _ask(self, candidate: Candidate, call: _Call, is_last: bool) -> Response:
+    def _ask(self, candidate: Candidate, call: _Call) -> Response:
         target, model = candidate.target, candidate.entry.provider_id
         if candidate.provider == "hf-inference":
             url = target.url(f"/models/{id_path(model)}" if model else "")
             if url not in self._no_native or call.wanted.native_only():
                 try:
-                    return self._native(call, url, candidate, is_last, flag=True)
+                    return self._native(call, url, candidate, flag=True)
                 except NotFoundError:
                     if not model or call.wanted.native_only():
                         raise
                 self._no_native |= {url}  # newer backends have the other route only
-            return self._complete(call, f"{url}/v1/completions", model, candidate, is_last)
+            return self._complete(call, f"{url}/v1/completions", model, candidate)
         if route := COMPLETION_ROUTES.get(candidate.provider):
-            return self._complete(call, target.url(route), model, candidate, is_last)
+            return self._complete(call, target.url(route), model, candidate)
         if self._speaks_tgi(call):
             route = "/generate_stream" if call.wanted.streams else "/generate"
-            return self._native(call, _beside(self.base_url, route), candidate, is_last, flag=False)
-        return self._complete(call, target.url("/completions"), self._model(model or None), candidate, is_last)
+            return self._native(call, _beside(self.base_url, route), candidate, flag=False)
+        return self._complete(call, target.url("/completions"), self._model(model or None), candidate)
 
     def _speaks_tgi(self, call: _Call) -> bool:
         if self._is_tgi is None:
             try:
-                response = self._patiently(Request.read(_beside(self.base_url, "/info")), call)
-                info = response.json()
+                request = Request.read(_beside(self.base_url, "/info"))
+                info = self._session.send(call.attempts.bounded(request)).json()
             except ServerError as error:
                 if error.status == 503:
                     return False  # not awake yet; ask again next time
@@ -268,14 +277,14 @@ class TextCalls:
             self._is_tgi = isinstance(info, dict) and ("max_total_tokens" in info or "max_input_tokens" in info)
         return self._is_tgi
 
-    def _native(self, call: _Call, url: str, candidate: Candidate, is_last: bool, *, flag: bool) -> Response:
+    def _native(self, call: _Call, url: str, candidate: Candidate, *, flag: bool) -> Response:
         """Ask in text-generation-inference's language; *flag*: the route needs to be told to stream."""
         for _ in range(_MOST_REFUSALS):
             without = self._unused.get(url, frozenset())
             stream = call.wanted.streams if flag else None
             body = native_body(call.prompt, call.wanted, stream=stream, extra=call.extra, without=without)
             try:
-                return self._patiently(self._post(url, body, candidate, is_last), call)
+                return self._once(self._post(url, body, candidate), call)
             except BadRequestError as error:
                 names = _unused_in(error)
                 # Plain transformers stand behind it, which refuse what they do not know; without these the text would
@@ -285,19 +294,19 @@ class TextCalls:
             self._unused = {**self._unused, url: without | names}
         raise ProtocolError(f"{url} goes on refusing parameters")
 
-    def _complete(self, call: _Call, url: str, model: str, candidate: Candidate, is_last: bool) -> Response:
+    def _complete(self, call: _Call, url: str, model: str, candidate: Candidate) -> Response:
         usage = url not in self._no_usage
         body = completions_body(model, call.prompt, call.wanted, extra=call.extra, usage=usage)
         try:
-            return self._patiently(self._post(url, body, candidate, is_last), call)
+            return self._once(self._post(url, body, candidate), call)
         except BadRequestError as error:
             if "stream_options" not in body or "stream_options" not in f"{error.message} {error.body}":
                 raise
         self._no_usage |= {url}  # strict about fields it does not know: then there are no token counts
         del body["stream_options"]
-        return self._patiently(self._post(url, body, candidate, is_last), call)
+        return self._once(self._post(url, body, candidate), call)
 
-    def _post(self, url: str, body: dict[str, Any], candidate: Candidate, is_last: bool) -> Request:
+    def _post(self, url: str, body: dict[str, Any], candidate: Candidate) -> Request:
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
         if self._bill_to and candidate.billed:
             headers["X-HF-Bill-To"] = self._bill_to
@@ -310,53 +319,32 @@ class TextCalls:
             return better
 
         try:
-            # With somebody else to ask, that is better than to ask again.
-            return Request.with_json("POST", url, body, headers=headers, stream=True, retryable=is_last, refine=refine)
+            return Request.with_json("POST", url, body, headers=headers, stream=True, refine=refine)
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
             raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
 
-    def _patiently(self, request: Request, call: _Call) -> Response:
-        """Send, and wait for a model that is being loaded, within the call's deadline."""
-        while True:
-            try:
-                return self._session.send(evolve(request, timeouts=call.clock.next_timeouts()))
-            except ServerError as error:
-                if error.status != 503 or error.retry_after is None or not request.retryable:
-                    raise
-                # A server that says a minute may be done sooner, so it is asked again before that.
-                wait = min(max(error.retry_after, 0.1), self._session.retry.longest)
-                if wait >= call.patience_left():
-                    raise
-            time.sleep(wait)
+    def _once(self, request: Request, call: _Call) -> Response:
+        # Who is asked again, and when, is the business of *attempts*.
+        return self._session.with_retry(ONCE).send(call.attempts.bounded(request))
 
 
+@frozen
 class _Call:
-    """What one call wants, and its clocks."""
+    """What one call wants, and its deadlines."""
 
-    def __init__(self, prompt: str, wanted: Generation, extra: Mapping[str, Any] | None, timeouts: Timeouts) -> None:
-        self.prompt = prompt
-        self.wanted = wanted
-        self.extra = extra
-        self.clock = RoundClock(timeouts)
-        patience = timeouts.total or timeouts.first_token
-        self._end = time.monotonic() + (_PATIENCE if patience is None else patience)
-
-    def patience_left(self) -> float:
-        """Return for how many seconds a model that is being loaded may still be waited for."""
-        return self._end - time.monotonic()
+    prompt: str
+    wanted: Generation
+    extra: Mapping[str, Any] | None
+    attempts: Attempts
 
 
-def _silent(step: FallOver) -> None:
-    """The stream begins with the step."""
-
-
-def _first(response: Response, candidate: Candidate, fell_over: tuple[FallOver, ...]) -> list[AnyEvent]:
+def _first(response: Response, candidate: Candidate, steps: Sequence[FallOver]) -> list[AnyEvent]:
     """Return what is known before the text comes: who failed, and who answers."""
     provider = response.headers.get("x-inference-provider")
     if provider is None and candidate.billed and candidate.target.routed:
         provider = candidate.provider
     route = [Route("", candidate.entry.model, provider)] if provider else []
-    return [*fell_over, *route]
+    return [*steps, *route]
 
 
 def _beside(base: str, route: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -15,7 +16,7 @@ from hfclient.inference.hub import Hub
 from hfclient.inference.jobs import Line
 from hfclient.inference.mapping import ProviderEntry
 from hfclient.inference.providers import Answer, Target
-from hfclient.inference.routing import Candidate, ProviderLike, Routes, try_each
+from hfclient.inference.routing import Candidate, ProviderLike, Routes
 from hfclient.transport import Session
 
 __all__ = ["HF", "TEI", "Wing"]
@@ -43,9 +44,7 @@ class Wing:
             return [self._tei(model or "")]
         own = self._routes.own_server
         if own and provider in (HF, [HF]):
-            # Its paths do not hang from /v1, which is there for chat.
-            named = model or ""
-            return [Candidate(ProviderEntry(HF, named, model=named), Target(bare_url(self.base_url)))]
+            return [self._pipelines(model or "")]
         if model is None and not own:
             model = self._hub.recommended(task)
             if model is None:

@@ -12,22 +12,26 @@ from attrs import evolve
 from hfclient.credentials import Credentials, Secret
 from hfclient.errors import (
     AuthenticationError,
+    Cancelled,
     ConnectError,
     CredentialsError,
     GenerationError,
     InvalidInputError,
     ModelNotFound,
+    ProtocolError,
     RateLimitError,
     ServerError,
+    StreamInterrupted,
     TransportTimeout,
     Unsupported,
 )
 from hfclient.events import FallOver, Finish, Route, Token
 from hfclient.inference import InferenceClient
+from hfclient.inference.failover import may_fall_over, try_each
 from hfclient.inference.mapping import ProviderEntry
 from hfclient.inference.providers.places import PLACES
 from hfclient.inference.providers.places import Target as Where
-from hfclient.inference.routing import Candidate, may_fall_over, try_each
+from hfclient.inference.routing import Candidate
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
 from tests.inference.answers import CHAT, says
@@ -91,9 +95,10 @@ def test_one_provider(server: Server, make: Make) -> None:
     ],
 )
 def test_the_next_provider(server: Server, make: Make, script: Script, status: int | None) -> None:
-    """When one refuses or is silent before its first token the next is asked, at once; the stream begins with that."""
+    """When one refuses or is silent before its first token the next is asked, and the stream begins with that."""
     server.on(CHAT, script, HELLO)
-    stream = make(timeouts=Timeouts(first_token=0.3)).chat("hi", model=MODEL, provider=["cerebras", "novita"])
+    inference = make(timeouts=Timeouts(first_token=0.3), retry=Retry(attempts=1))
+    stream = inference.chat("hi", model=MODEL, provider=["cerebras", "novita"])
     first, *rest = list(stream)
     assert isinstance(first, FallOver)
     assert (first.provider, first.to, first.status) == ("cerebras", "novita", status)
@@ -102,13 +107,23 @@ def test_the_next_provider(server: Server, make: Make, script: Script, status: i
     assert stream.result().model == f"{MODEL}:novita"
 
 
-def test_the_last_is_waited_for(server: Server, make: Make) -> None:
-    """Only the last of several is asked again, as the session's policy says; its failure is raised."""
+def test_each_is_asked_again_first(server: Server, make: Make) -> None:
+    """What may pass is asked for again where it was asked first; then comes the next one, and the last failure is raised."""
     server.on(CHAT, json_answer({"error": "overloaded"}, 503))
     with pytest.raises(ServerError) as caught:
-        make(retry=Retry(attempts=3, backoff=0.01)).chat("hi", model=MODEL, provider=["cerebras", "auto"])
-    assert asked(server) == [f"{MODEL}:cerebras", MODEL, MODEL, MODEL]
+        make(retry=Retry(attempts=2, backoff=0.01)).chat("hi", model=MODEL, provider=["cerebras", "auto"])
+    assert asked(server) == [f"{MODEL}:cerebras"] * 2 + [MODEL] * 2
     assert isinstance(caught.value.__cause__, ServerError)
+    assert caught.value.attempts == 2
+
+
+def test_only_the_last_is_waited_for(server: Server, make: Make) -> None:
+    """A server that asks for a long wait is left at once, while somebody else can be asked."""
+    server.on(CHAT, json_answer({"error": "slow down"}, 429, "Retry-After: 20"), HELLO)
+    started = time.monotonic()
+    assert make().chat("hi", model=MODEL, provider=["cerebras", "novita"]).text == "Hello"
+    assert time.monotonic() - started < 5
+    assert asked(server) == [f"{MODEL}:cerebras", f"{MODEL}:novita"]
 
 
 def test_one_deadline_for_all(server: Server, make: Make) -> None:
@@ -210,7 +225,14 @@ def failure(cls: Any, **fields: Any) -> Any:
         (failure(TransportTimeout, deadline="connect"), True, True),
         (failure(TransportTimeout, deadline="first_token"), True, False),
         (failure(TransportTimeout, deadline="total"), False, False),
-        (GenerationError("x"), False, False),
+        (failure(ServerError, status=502), True, False),
+        (GenerationError("x"), True, False),
+        (failure(GenerationError, status_code=503), True, True),
+        (failure(GenerationError, status_code=500), True, False),
+        (failure(GenerationError, status_code=422), False, False),
+        (failure(StreamInterrupted), True, False),
+        (failure(ProtocolError), True, False),
+        (failure(Cancelled), False, False),
         (InvalidInputError("x"), False, False),
     ],
 )

@@ -328,7 +328,7 @@ def test_next_provider(server: Server, make: Callable[..., InferenceClient]) -> 
     assert stream.result().text == "ok"
     assert server.last.json()["model"] == "featherless-ai-id"
     assert server.last.headers["x-hf-bill-to"] == "acme"
-    assert [r.path for r in server.requests].count("/together/v1/completions") == 1
+    assert [r.path for r in server.requests].count("/together/v1/completions") == 3
     with pytest.raises(Unsupported, match="grammar"):
         client.text("x", model="org/m", grammar={"type": "regex", "value": "a+"})
 

@@ -189,15 +189,14 @@ def test_a_connection_lost_before_the_answer(server: Server, ask: Callable[..., 
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("begun", [[STREAM], [STREAM, chunk(HEL)]])
-def test_nothing_is_sent_twice_once_an_answer_began(begun: list[Step], server: Server, ask: Callable[..., Any]) -> None:
-    """A connection that breaks after the answer's headers is not repeated: it is an interrupted answer."""
-    stream = ask([*begun, 0.05, RST], GOOD)
+def test_nothing_is_sent_twice_once_an_answer_began(server: Server, ask: Callable[..., Any]) -> None:
+    """A connection that breaks after the first content is not repeated: it is an interrupted answer."""
+    stream = ask([STREAM, chunk(HEL), 0.05, RST], GOOD)
     with pytest.raises(StreamInterrupted) as caught:
         stream.result()
     assert len(server.requests) == 1
     assert caught.value.partial is not None
-    assert caught.value.partial.text == ("Hel" if len(begun) > 1 else "")
+    assert caught.value.partial.text == "Hel"
     assert caught.value.method == "POST"
     assert caught.value.url == server.url + CHAT
     assert isinstance(caught.value.__cause__, ConnectError)

@@ -294,7 +294,6 @@ def test_headers() -> None:
     assert headers["Accept"].startswith("text/event-stream")
     assert headers["Content-Type"] == "application/json"
     assert request.stream
-    assert request.retryable
 
 
 def test_other_servers_get_no_foreign_token() -> None:

@@ -46,14 +46,7 @@ def fetch_file(
     """
     endpoints: Endpoints = service.endpoints
     response = service.identity.send(
-        Request(
-            method="GET",
-            url=endpoints.file_url(conversation_id, _sha(file)),
-            headers={"Accept": "*/*"},
-            retryable=True,
-            timeouts=timeouts,
-            refine=refine,
-        )
+        Request.file(endpoints.file_url(conversation_id, _sha(file)), timeouts=timeouts, refine=refine)
     )
 
     def pieces() -> Iterator[bytes]:

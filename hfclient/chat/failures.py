@@ -61,7 +61,7 @@ def refine(error: APIStatusError) -> HFClientError:
     text = error.message
     if isinstance(error, CloudflareChallenge):  # whatever its status, it is not this server's
         return error
-    if 300 <= error.status < 400 and not text.startswith("the server wants https"):
+    if 300 <= error.status < 400 and not text.startswith(("the server wants https", "more than")):
         return restated(AuthenticationError, error, f"this server wants a login: {HOW_TO_LOG_IN}")
     if error.status == 401:
         return restated(AuthenticationError, error, f"{text.rstrip('.')}: {HOW_TO_LOG_IN}")

@@ -227,8 +227,7 @@ class ChatService:
 
     def fetch(self, url: str, limit: int) -> bytes:
         """Return what is at a URL, at most *limit* bytes of it; credentials go along only where they belong anyway."""
-        request = Request(method="GET", url=url, headers={"Accept": "*/*"}, retryable=True, follow_redirects=True)
-        return self.session.send(request).read_at_most(limit)
+        return self.session.send(Request.file(url, follow_redirects=True)).read_at_most(limit)
 
     def explain_refused_model(self, name: str, error: BadRequestError) -> None:
         """Raise the error that names the nearest models, if the server refused *name* because it has no such LLM."""

@@ -161,7 +161,7 @@ class Line:
         except InvalidInputError as error:
             raise ProtocolError("this link to a file leads nowhere", frame=url[:200]) from error
         bare = None if is_own else self.session.bare()
-        request = Request(method="GET", url=url, retryable=True, follow_redirects=True, headers={"Accept": "*/*"})
+        request = Request.file(url, follow_redirects=True)
         attempt = 1
         while True:  # it was paid for: a connection that breaks in its middle is no reason to lose it
             try:

@@ -83,6 +83,7 @@ class Request:
         stream: The answer is a stream of events: silence before its first content is bounded by
             ``Timeouts.first_token`` rather than ``idle``.
         retryable: May be repeated when it failed. Reads are; a chat turn is not.
+        whole: The answer is read to its end before anybody gets it, so that one which breaks off is asked for again, too.
         follow_redirects: Follow a redirect anywhere (result files); otherwise only 307/308 to the same origin.
         timeouts: Deadlines of this request; None takes the session's.
         cancellation: Ends the wait for the answer's head from another thread, pauses between tries included.
@@ -96,6 +97,7 @@ class Request:
     body: bytes | Multipart | None = field(default=None, repr=False)
     stream: bool = False
     retryable: bool = False
+    whole: bool = False
     follow_redirects: bool = False
     timeouts: Timeouts | None = None
     cancellation: Cancellation | None = field(default=None, eq=False, repr=False)
@@ -104,7 +106,18 @@ class Request:
     @classmethod
     def read(cls, url: str, **fields: Any) -> Request:
         """Return a GET for JSON, which may be repeated."""
-        return cls(method="GET", url=url, headers={"Accept": "application/json"}, retryable=True, **fields)
+        return cls(
+            method="GET", url=url, headers={"Accept": "application/json"}, retryable=True, whole=True, **fields
+        )
+
+    @classmethod
+    def file(cls, url: str, **fields: Any) -> Request:
+        """Return a GET for bytes as they are, which may be repeated.
+
+        Not packed: libcurl does not notice when the end of what was packed is missing, and a file would not show it.
+        """
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        return cls(method="GET", url=url, headers=headers, retryable=True, **fields)
 
     @classmethod
     def with_json(
@@ -141,6 +154,23 @@ class Body(Protocol):
 
     def abort(self) -> None:
         """Wake up a blocked :meth:`read_some`, from any thread; returns at once."""
+
+
+class _Held:
+    """A body that has been read."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def read_some(self) -> bytes:
+        content, self._content = self._content, b""
+        return content
+
+    def close(self) -> None:
+        self._content = b""
+
+    def abort(self) -> None:
+        """Do nothing: nobody waits."""
 
 
 class Response:
@@ -212,6 +242,10 @@ class Response:
             return b"".join(self._whole(self.chunks(within)))
         finally:
             self.close()
+
+    def hold(self) -> None:
+        """Read the whole body now, as :meth:`read` does, for whoever reads it later."""
+        self._body = _Held(self.read())
 
     def read_at_most(self, limit: int) -> bytes:
         """Return the whole body and free the connection; of a longer one the first *limit* bytes."""

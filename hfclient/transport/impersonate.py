@@ -24,6 +24,7 @@ from hfclient.transport.base import Request, Response, check_headers
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
 from hfclient.transport.multi import NEEDED, Multi, Sink, Transfer, Upload
+from hfclient.transport.packed import unpacked
 
 __all__ = ["ImpersonateTransport"]
 
@@ -111,9 +112,8 @@ class ImpersonateTransport:
         except BaseException:
             transfer.close()
             raise
-        return Response(
-            status, fields, transfer, method=request.method, url=safe_url(request.url), deadline=deadline
-        )
+        body = unpacked(transfer, fields) if _wants_it_plain(headers) else transfer
+        return Response(status, fields, body, method=request.method, url=safe_url(request.url), deadline=deadline)
 
     def close(self) -> None:
         """Close idle connections; the next request opens new ones."""
@@ -160,8 +160,10 @@ class ImpersonateTransport:
             setopt(opt.NOBODY, 1)
         elif request.method != ("GET" if upload is None else "POST"):
             setopt(opt.CUSTOMREQUEST, request.method)
-        # Has libcurl unpack the answer; which encodings are asked for, the profile's header or the caller's says.
-        setopt(opt.ACCEPT_ENCODING, _ENCODINGS)
+        # Has libcurl unpack the answer; which encodings are asked for, the profile's header or the caller's says. Of
+        # what nobody asked to be packed libcurl could not tell whether its end is missing.
+        if not _wants_it_plain(headers):
+            setopt(opt.ACCEPT_ENCODING, _ENCODINGS)
         setopt(opt.HTTPHEADER, lines + [_header_line(name, value) for name, value in headers.items()])
         return upload
 
@@ -228,6 +230,10 @@ def _full_url(request: Request) -> str:
         raise InvalidInputError(f"the request cannot be sent: {type(exc).__name__}") from exc
     path, own = quote(parts.path or "/", safe=_URL_SAFE), quote(parts.query, safe=_URL_SAFE)
     return urlunsplit((parts.scheme, netloc, path, "&".join(filter(None, (own, query))), ""))
+
+
+def _wants_it_plain(headers: Mapping[str, str]) -> bool:
+    return any(name.lower() == "accept-encoding" and value == "identity" for name, value in headers.items())
 
 
 def _header_line(name: str, value: str) -> bytes:

@@ -31,6 +31,7 @@ from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.chunked import ChunkReader
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
+from hfclient.transport.packed import is_ours, unpacked
 from hfclient.transport.translation import translate
 
 __all__ = ["PlainTransport"]
@@ -146,8 +147,8 @@ class _HTTPResponse(http.client.HTTPResponse):
             return super().read1(n)
         chunks = self._chunks = self._chunks or ChunkReader()
         while not chunks.done:
-            raw = self.fp.read1(n)
-            if not raw:
+            raw = b"" if chunks.error is not None else self.fp.read1(n)
+            if not raw and chunks.error is None:
                 raise http.client.IncompleteRead(b"")
             try:
                 data = chunks.feed(raw)
@@ -258,7 +259,8 @@ class _Adapter(HTTPAdapter):
 class _Body:
     """A body that comes through requests."""
 
-    def __init__(self, answer: requests.Response, wire: _Wire, deadline: Deadline) -> None:
+    def __init__(self, answer: requests.Response, wire: _Wire, deadline: Deadline, *, unpacks: bool) -> None:
+        self._unpacks = unpacks
         self._answer = answer
         self._raw = answer.raw
         self._wire = wire
@@ -270,7 +272,7 @@ class _Body:
         if self._born != _forks:
             raise ConnectError("the connection failed: it belongs to the process that this one was forked from")
         try:
-            data: bytes = self._raw.read1(_READ_SIZE, decode_content=True)
+            data: bytes = self._raw.read1(_READ_SIZE, decode_content=self._unpacks)
         except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
             if self._aborted:
                 raise Cancelled("the answer was cancelled while it was being read") from None
@@ -338,10 +340,11 @@ class PlainTransport:
             translate(exc, deadline)
         finally:
             _call.reset(token)
+        fields = Headers(list(answer.raw.headers.items()))
         return Response(
             answer.status_code,
-            Headers(list(answer.raw.headers.items())),
-            _Body(answer, wire, deadline),
+            fields,
+            unpacked(_Body(answer, wire, deadline, unpacks=not is_ours(fields)), fields),
             method=request.method,
             url=safe_url(request.url),
             deadline=deadline,

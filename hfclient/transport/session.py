@@ -37,7 +37,7 @@ __all__ = ["Retry", "Session"]
 
 _log = logging.getLogger("hfclient")
 _REDIRECTS = 5
-_HARMLESS = {"accept", "accept-language", "range", "user-agent"}
+_HARMLESS = {"accept", "accept-encoding", "accept-language", "range", "user-agent"}
 
 
 def _not_negative(instance: object, attribute: Attribute[Any], value: Any) -> None:
@@ -176,6 +176,8 @@ class Session:
                 headers = {name: value for name, value in own if name.lower() in _HARMLESS}
             response = self._open(request, headers, deadline)
             if _is_success(response):
+                if request.whole:
+                    response.hold()
                 return response
             target = self._redirect_target(request, response)
             if target is None:

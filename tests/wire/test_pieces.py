@@ -182,6 +182,29 @@ def test_truncated_gzip(transport: Transport, server: Server) -> None:
         send(transport, f"{server.url}/s").read()
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_packed_bytes_without_their_end(transport: Transport, server: Server, coding: str) -> None:
+    """HTTP's framing may be in order and the packed bytes cut all the same: then a file must not pass for a whole one."""
+    packed = (gzip.compress if coding == "gzip" else zlib.compress)(bytes(range(256)) * 100)
+    server.on("/s", plain(packed[:-9], 200, f"Content-Encoding: {coding}"))
+    with pytest.raises(ProtocolError, match="its end is missing"):
+        send(transport, f"{server.url}/s", headers={"Accept-Encoding": "identity"}).read()
+
+
+def test_odd_ways_to_pack(transport: Transport, server: Server) -> None:
+    """Raw deflate, several members in a row, padding behind them, and much in little all come out whole."""
+    raw = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    big = bytes(5 * 1024 * 1024)
+    for coding, packed, content in [
+        ("deflate", raw.compress(b"hello") + raw.flush(), b"hello"),
+        ("x-gzip", gzip.compress(b"one") + gzip.compress(b"two"), b"onetwo"),
+        ("GZIP", gzip.compress(b"one") + bytes(100), b"one"),
+        ("gzip", gzip.compress(big), big),
+    ]:
+        server.on("/s", chunked(packed[:7], packed[7:], headers=[f"Content-Encoding: {coding}"]))
+        assert send(transport, f"{server.url}/s", headers={"Accept-Encoding": "identity"}).read() == content
+
+
 def test_empty_gzip(transport: Transport, server: Server) -> None:
     """An empty body that claims to be gzip is an empty body."""
     server.on("/s", plain(b"", 200, "Content-Encoding: gzip"))

@@ -43,9 +43,9 @@ def test_final_statuses(transport: Transport, server: Server, naps: list[float],
     assert (len(server.requests), naps) == (1, [])
 
 
-@pytest.mark.parametrize("script", [[CLOSE], [RST]])
+@pytest.mark.parametrize("script", [[CLOSE], [RST], [plain(b"half of it")[:-3], CLOSE], [plain(b"half of it")[:-3], RST]])
 def test_broken_connections(transport: Transport, server: Server, naps: list[float], script) -> None:
-    """A read is repeated after a connection that broke."""
+    """A read is repeated after a connection that broke, in the middle of its answer too."""
     server.on("/s", script, plain(b"ok"))
     assert session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s")).read() == b"ok"
     assert len(server.requests) == 2

@@ -24,6 +24,7 @@ from hfclient.inference.defaults import resolve
 from hfclient.inference.dialects import SchemaFormat
 from hfclient.inference.embedcalls import EmbedCalls
 from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, models_url
+from hfclient.inference.failover import ONCE, Attempts, Begun
 from hfclient.inference.failures import refined
 from hfclient.inference.functions import ToolLike, wire_tools
 from hfclient.inference.hub import Hub
@@ -264,6 +265,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
 
     def _send(self, body: dict[str, Any], to: Candidate, attempts: Attempts) -> Response:
         url = to.target.base
+        session = self._session.with_retry(ONCE)  # who is asked again, and when, is the business of *attempts*
         if url in self._strict_urls:
             body = {key: value for key, value in body.items() if key != "stream_options"}
         try:
@@ -282,8 +284,9 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
                 f"{response.url} answered with an HTML page instead of a chat completion; is the URL right?",
                 frame=excerpt(page),
             )
+            failure.request_id = response.request_id
+            raise failure
         return response
-        session = self._session.with_retry(ONCE)  # who is asked again, and when, is the business of *attempts*
 
     def _request(self, body: dict[str, Any], to: Candidate) -> Request:
         # No compression: packed answers tend to wait in somebody's buffer.
@@ -302,8 +305,6 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
                 body,
                 headers=headers,
                 stream=True,
-            failure.request_id = response.request_id
-            raise failure
                 refine=refine,
             )
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:

@@ -47,6 +47,7 @@ _ALSO = {
     "image-to-image": ("image-text-to-image",),
     "image-to-video": ("image-text-to-video",),
 }
+_MOST_STAND_INS = 3
 
 
 @frozen
@@ -56,7 +57,6 @@ class Candidate:
     Attributes:
         entry: The model as this provider knows it.
         target: Where it is reached.
-_MOST_STAND_INS = 3
         billed: Whether ``X-HF-Bill-To`` means something there.
     """
 
@@ -226,6 +226,19 @@ class Routes:
                 found.append(Candidate(ProviderEntry(name or "auto", asked, model=model), Target(chat_url(self._base_url))))
         return found
 
+    def stand_ins(self, model: str, failed: str) -> list[Candidate]:
+        """Return who may be asked for a chat completion when the router's own choice has *failed*.
+
+        Raises:
+            HFClientError: The Hub does not know the model, or could not be asked.
+        """
+        found: list[Candidate] = []
+        for entry in _for_task(self._mapping(model), "conversational"):
+            if entry.status == "live" and entry.provider != failed:
+                with contextlib.suppress(CredentialsError, InvalidInputError, Unsupported):  # no way to that one
+                    found += self.chat(model, entry.provider)
+        return found[:_MOST_STAND_INS]
+
     def _direct_chat(self, model: str, name: str) -> Candidate:
         able = [known for known, place in PLACES.items() if place.chat]
         (candidate,) = self.candidates("conversational", model, name, able=able)
@@ -239,19 +252,6 @@ class Routes:
                 "Hugging Face's router needs a token: make one at https://huggingface.co/settings/tokens (with the "
                 "permission to call Inference Providers) and set HF_TOKEN, or pass token="
             )
-
-    def stand_ins(self, model: str, failed: str) -> list[Candidate]:
-        """Return who may be asked for a chat completion when the router's own choice has *failed*.
-
-        Raises:
-            HFClientError: The Hub does not know the model, or could not be asked.
-        """
-        found: list[Candidate] = []
-        for entry in _for_task(self._mapping(model), "conversational"):
-            if entry.status == "live" and entry.provider != failed:
-                with contextlib.suppress(CredentialsError, InvalidInputError, Unsupported):  # no way to that one
-                    found += self.chat(model, entry.provider)
-        return found[:_MOST_STAND_INS]
 
     def forget(self, model: str) -> None:
         """The mapping of *model* turned out to be wrong: ask again next time."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -12,6 +11,7 @@ from hfclient.errors import InvalidInputError, ModelNotFound, Unsupported
 from hfclient.events import AnyEvent
 from hfclient.inference.audio import Audio, audio_from, audio_output
 from hfclient.inference.endpoints import bare_url
+from hfclient.inference.failover import try_each
 from hfclient.inference.hub import Hub
 from hfclient.inference.jobs import Line
 from hfclient.inference.mapping import ProviderEntry
@@ -44,7 +44,9 @@ class Wing:
             return [self._tei(model or "")]
         own = self._routes.own_server
         if own and provider in (HF, [HF]):
-            return [self._pipelines(model or "")]
+            # Its paths do not hang from /v1, which is there for chat.
+            named = model or ""
+            return [Candidate(ProviderEntry(HF, named, model=named), Target(bare_url(self.base_url)))]
         if model is None and not own:
             model = self._hub.recommended(task)
             if model is None:

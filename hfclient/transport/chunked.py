@@ -145,6 +145,7 @@ def _whole_chunks(data: bytes, pieces: list[bytes]) -> int:
     said, are = list(map(_sizes.get, written)), list(map(len, contents))
     if said != are:
         count = next(number for number in range(count) if said[number] != are[number])
-        del written[count:], contents[count:]
+        del contents[count:]
     pieces += contents
-    return sum(map(len, written)) + sum(are[:count]) + 4 * count
+    rest = parts[2 * count :]
+    return len(data) - sum(map(len, rest)) - 2 * (len(rest) - 1)

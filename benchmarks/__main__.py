@@ -1,20 +1,28 @@
-"""``python -m benchmarks``: measure, print a report in Markdown, write the plot."""
+"""``python -m benchmarks``: measure, print the tables; README.md here tells how to read them."""
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
+import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from benchmarks.measure import MEASUREMENTS, Bench, Section
-from benchmarks.report import markdown, marks, plot
+from benchmarks.bench import Bench
+from benchmarks.measure import MEASUREMENTS
+from benchmarks.page import write_page
+from benchmarks.report import Results, marks, tables
 from benchmarks.server import ReplayServer
+
+_HERE = Path(__file__).parent
+_RESULTS = _HERE / "results.json"
 
 
 def main() -> None:
@@ -25,36 +33,87 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a look, in a fraction of the time")
     parser.add_argument("--only", action="append", choices=list(MEASUREMENTS), help="this measurement; may be repeated")
     parser.add_argument("--client", action="append", default=[], help="this client (and the floor); may be repeated")
-    parser.add_argument("--svg", type=Path, help="where to write the plot of CPU per event")
-    parser.add_argument("--json", type=Path, help="where to write all values of all rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all values of all rounds")
+    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="measure nothing, show these values")
+    parser.add_argument(
+        "--write-docs",
+        action="store_true",
+        help="put the values into benchmarks/results.json, tables and plot into docs/; with --only, the other values stay",
+    )
     options = parser.parse_args()
-    # No proxy of the environment may stand between the clients and the server.
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    results = _read(options.source) if options.source else _measure(options)
+    print(_told(results))
+    for section in results.sections.values():
+        print(tables(section))
+    print(marks(results.sections))
+    for reason in results.skipped:
+        print(f"Left out: {reason}")
+    if options.write_docs:
+        if options.only and _RESULTS.exists():
+            old = _read(_RESULTS)
+            results = Results(old.about | results.about, results.skipped, {**old.sections, **results.sections})
+        _write(results, _RESULTS)
+        for path in write_page(_read(_RESULTS), _HERE.parent / "docs"):
+            print(f"wrote {path}")
+    if options.json:
+        _write(results, options.json)
+
+
+def _read(path: Path) -> Results:
+    return Results.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _write(results: Results, path: Path) -> None:
+    text = json.dumps(attrs.asdict(results), ensure_ascii=False, indent=1)
+    # A line for each list of figures, not for each figure.
+    path.write_text(re.sub(r"\[[^][{}]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text) + "\n", encoding="utf-8")
+
+
+def _measure(options: argparse.Namespace) -> Results:
+    # No proxy of the environment may stand between the clients and the server, and no token of it go along.
+    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith(("HF_", "HFCLIENT_"))]:
         del os.environ[name]
     started = time.monotonic()
-    sections: dict[str, Section] = {}
+    results = Results({}, [], {})
     with ReplayServer() as server:
         bench = Bench(server, only=options.client, quick=options.quick)
         try:
             for name in options.only or MEASUREMENTS:
-                sections[name] = MEASUREMENTS[name](bench)
+                results.sections.update(MEASUREMENTS[name](bench))
         finally:
             bench.close()
-    load = f", load {os.getloadavg()[1]:.1f}" if hasattr(os, "getloadavg") else ""
-    print(
-        f"{time.strftime('%Y-%m-%d')}, {platform.python_implementation()} {platform.python_version()}, {sys.platform}, "
-        f"{os.cpu_count()} cores{load}, {time.monotonic() - started:.0f} s{', --quick' if options.quick else ''}. "
-        "Median of the rounds, in brackets the middle half of them.\n"
+    results.skipped = bench.skipped
+    results.about = _about(options.quick, time.monotonic() - started)
+    return results
+
+
+def _about(quick: bool, took: float) -> dict[str, Any]:
+    versions = {}
+    for name in ("requests", "urllib3", "curl_cffi", "msgspec", "attrs", "httptools", "hugchat", "g4f", "huggingface_hub",
+                 "openai"):  # fmt: skip
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": sys.platform,
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[1], 1) if hasattr(os, "getloadavg") else None,
+        "seconds": round(took),
+        "quick": quick,
+        "versions": versions,
+    }
+
+
+def _told(results: Results) -> str:
+    about = results.about
+    return (
+        f"{about['date']}, {about['python']}, {about['platform']}, {about['cores']} cores, load {about['load']}, "
+        f"{about['seconds']} s{', --quick' if about['quick'] else ''}. "
+        "Medians of the rounds, in brackets the middle half of them.\n"
     )
-    for section in sections.values():
-        print(markdown(section))
-    print(marks(sections))
-    for reason in bench.skipped:
-        print(f"Left out: {reason}")
-    if options.svg and "per_event" in sections:
-        options.svg.write_text(plot(sections["per_event"], ["chat framed", "sse framed"]), encoding="utf-8")
-    if options.json:
-        options.json.write_text(json.dumps({n: attrs.asdict(s) for n, s in sections.items()}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,21 +17,40 @@ from typing import Any
 
 from benchmarks.floors import Floor
 
-__all__ = ["CLIENTS", "make"]
+__all__ = ["CLIENTS", "IMPORTS", "make"]
 
 _MESSAGES = [{"role": "user", "content": "hi"}]
 _ID = "0123456789abcdef01234567"
 
 
 class _Texts:
-    """A client that gives an iterator of texts."""
+    """A client that gives an iterator of texts.
+
+    Attributes:
+        wires: What it understands.
+        leaf: Whether it is told the message that a new one hangs from (``"known"``: one request for a chat's answer),
+            or asks for it each time (``"looked up"``: two requests), or can do either.
+    """
 
     wires: tuple[str, ...] = ()
+    leaf: tuple[str, ...] = ("known",)
+
+    def prepare(self, url: str, times: int, leaf: str) -> None:
+        """Get ready for so many answers on chat; not measured."""
+
+    def close(self) -> None:
+        """Let go of all connections."""
 
     def texts(self, wire: str, url: str) -> Iterator[str]:
+        """Return the pieces of one answer."""
         raise NotImplementedError
 
+    def events(self, wire: str, url: str) -> Iterator[object]:
+        """Return whatever the client itself gives for one answer."""
+        return self.texts(wire, url)
+
     def drain(self, wire: str, url: str) -> tuple[int, int]:
+        """Read one answer; return how many events with text came, and how many characters."""
         count = size = 0
         for text in self.texts(wire, url):
             if text:
@@ -39,7 +58,8 @@ class _Texts:
                 size += len(text)
         return count, size
 
-    def delays(self, url: str, wire: str) -> list[int]:
+    def delays(self, wire: str, url: str) -> list[int]:
+        """Return for each event of a paced answer how long it took to come here, in ns."""
         return [time.monotonic_ns() - int(text.rstrip("\0")) for text in self.texts(wire, url) if text]
 
 
@@ -47,58 +67,106 @@ class HFClient(_Texts):
     """hfclient itself, on one of its two transports."""
 
     wires = ("chat", "sse", "tgi")
+    leaf = ("known", "looked up")
 
     def __init__(self, origin: str, **options: Any) -> None:
         self._options = options
         self._clients: dict[str, Any] = {}
-        self._conversations: dict[str, Any] = {}
+        self._ready: list[Any] = []
+        if "impersonate" in options:
+            import curl_cffi  # noqa: F401 (so that it is known now whether it is there)
 
-    def open(self, wire: str, url: str, **send: Any) -> Any:
-        """Return the stream of one answer."""
+    def _client(self, url: str) -> Any:
         from hfclient import Client
 
         client = self._clients.get(url)
         if client is None:
             client = Client(url, token="", cookies="", inference_url=url, **self._options)
             self._clients = {**self._clients, url: client}  # threads share it
+        return client
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+    def prepare(self, url: str, times: int, leaf: str) -> None:
+        if leaf == "known":
+            self._ready = [self._client(url).conversation(_ID) for _ in range(times)]
+            for conversation in self._ready:
+                conversation.fetch_message_id()
+
+    def events(self, wire: str, url: str, **send: Any) -> Any:
+        client = self._client(url)
         if wire == "sse":
             return client.inference.chat("hi", model="org/model")
         if wire == "tgi":
             return client.inference.text("hi")
-        return client.conversation(_ID).send("hi", **send)
+        conversation = self._ready.pop() if self._ready else client.conversation(_ID)
+        return conversation.send("hi", **send)
 
     def drain(self, wire: str, url: str) -> tuple[int, int]:
         from hfclient.events import Token
 
         count = size = 0
-        for event in self.open(wire, url):
+        for event in self.events(wire, url):
             if type(event) is Token and event.text:
                 count += 1
                 size += len(event.text)
         return count, size
 
     def texts(self, wire: str, url: str) -> Iterator[str]:
-        return self.open(wire, url).iter_text()  # type: ignore[no-any-return]
+        return self.events(wire, url).iter_text()  # type: ignore[no-any-return]
 
     def upload(self, url: str, path: str) -> int:
-        return len(self.open("chat", url, files=[path]).text)
+        return len(self.events("chat", url, files=[path]).text)
+
+    def transcribe(self, url: str, path: str) -> int:
+        return len(self._client(url).inference.transcribe(path, model="org/model").text)
+
+    def download(self, url: str, target: Path) -> None:
+        self._client(url).conversation(_ID).download("0123456789abcdef", target, overwrite=True)
 
 
 class Requests(_Texts):
-    """What people write who use no client at all."""
+    """What people write who use no client at all.
+
+    Args:
+        origin: Where the replay server is.
+        pieces: Take the bytes as they come and split them at line ends here, instead of by ``iter_lines``.
+    """
 
     wires = ("chat", "sse", "tgi")
+    leaf = ("known", "looked up")
 
-    def __init__(self, origin: str) -> None:
+    def __init__(self, origin: str, *, pieces: bool = False) -> None:
         import requests
 
         self._session = requests.Session()
+        self._lines = self._split if pieces else requests.Response.iter_lines
+        self._looks_up = False
+
+    def close(self) -> None:
+        self._session.close()
+
+    def prepare(self, url: str, times: int, leaf: str) -> None:
+        self._looks_up = leaf == "looked up"
+
+    @staticmethod
+    def _split(response: Any) -> Iterator[bytes]:
+        rest = b""
+        for piece in response.iter_content(chunk_size=None):
+            lines = (rest + piece).split(b"\n")
+            rest = lines.pop()
+            yield from lines
 
     def texts(self, wire: str, url: str) -> Iterator[str]:
         if wire == "chat":
-            data = {"data": (None, json.dumps({"inputs": "hi", "id": _ID}))}
-            with self._session.post(f"{url}/conversation/{_ID}", files=data, stream=True) as response:
-                for line in response.iter_lines():
+            parent = _ID
+            if self._looks_up:
+                parent = self._session.get(f"{url}/api/v2/conversations/{_ID}").json()["json"]["messages"][-1]["id"]
+            form = {"data": (None, json.dumps({"inputs": "hi", "id": parent}))}
+            with self._session.post(f"{url}/conversation/{_ID}", files=form, stream=True) as response:
+                for line in self._lines(response):
                     update = json.loads(line)
                     if update["type"] == "stream":
                         yield update["token"].replace("\0", "")
@@ -106,7 +174,7 @@ class Requests(_Texts):
         path = "/v1/chat/completions" if wire == "sse" else "/generate_stream"
         body = {"messages": _MESSAGES, "stream": True} if wire == "sse" else {"inputs": "hi"}
         with self._session.post(url + path, json=body, stream=True) as response:
-            for line in response.iter_lines():
+            for line in self._lines(response):
                 if not line.startswith(b"data:"):
                     continue
                 data = line[5:].strip()
@@ -121,9 +189,19 @@ class Requests(_Texts):
 
     def upload(self, url: str, path: str) -> int:
         with Path(path).open("rb") as file:
-            parts = {"data": (None, "{}"), "files": ("base64;a.txt", file)}
+            parts: dict[str, Any] = {"data": (None, "{}"), "files": ("base64;a.txt", file)}
             with self._session.post(f"{url}/conversation/{_ID}", files=parts) as response:
                 return len(response.content)
+
+    def transcribe(self, url: str, path: str) -> int:
+        with Path(path).open("rb") as file:
+            form: dict[str, Any] = {"model": (None, "org/model"), "file": ("a.wav", file)}
+            return len(self._session.post(f"{url}/v1/audio/transcriptions", files=form).json()["text"])
+
+    def download(self, url: str, target: Path) -> None:
+        address = f"{url}/conversation/{_ID}/output/0123456789abcdef"
+        with self._session.get(address, stream=True) as response, target.open("wb") as file:
+            file.writelines(response.iter_content(65536))
 
 
 class HuggingfaceHub(_Texts):
@@ -151,6 +229,9 @@ class HuggingfaceHub(_Texts):
                 if not piece.token.special:
                     yield piece.token.text
 
+    def transcribe(self, url: str, path: str) -> int:
+        return len(self._make(model=url, token="x").automatic_speech_recognition(path).text)
+
 
 class OpenAI(_Texts):
     """The openai package."""
@@ -170,6 +251,11 @@ class OpenAI(_Texts):
         for chunk in client.chat.completions.create(model="org/model", messages=_MESSAGES, stream=True):
             if chunk.choices:
                 yield chunk.choices[0].delta.content or ""
+
+    def transcribe(self, url: str, path: str) -> int:
+        client = self._make(base_url=f"{url}/v1", api_key="x", max_retries=0)
+        with Path(path).open("rb") as file:
+            return len(client.audio.transcriptions.create(model="org/model", file=file).text)
 
 
 class HugChat(_Texts):
@@ -198,6 +284,7 @@ class G4F(_Texts):
     """g4f's provider for HuggingChat, asked directly."""
 
     wires = ("chat",)
+    leaf = ("looked up",)
 
     def __init__(self, origin: str) -> None:
         from g4f.Provider.needs_auth.hf.HuggingChat import HuggingChat
@@ -233,49 +320,41 @@ class G4F(_Texts):
         self._read(url, pieces.append)
         return len(pieces), sum(map(len, pieces))
 
-    def delays(self, url: str, wire: str) -> list[int]:
+    def delays(self, wire: str, url: str) -> list[int]:
         found: list[int] = []
         self._read(url, lambda text: found.append(time.monotonic_ns() - int(text)))
         return found
 
 
-CLIENTS: dict[str, Callable[[str], Any]] = {
-    "floor (structs)": lambda origin: Floor(origin, objects=False),
-    "floor (attrs)": lambda origin: Floor(origin, objects=True),
-    "hfclient": HFClient,
-    "hfclient, curl_cffi": lambda origin: HFClient(origin, impersonate="chrome"),
-    "requests + json": Requests,
-    "hugchat": HugChat,
-    "g4f": G4F,
-    "huggingface_hub": HuggingfaceHub,
-    "openai": OpenAI,
+CLIENTS: dict[str, tuple[type, dict[str, Any]]] = {
+    "floor (structs)": (Floor, {"objects": False}),
+    "floor (attrs)": (Floor, {"objects": True}),
+    "hfclient": (HFClient, {}),
+    "hfclient, curl_cffi": (HFClient, {"impersonate": "chrome"}),
+    "requests, iter_lines": (Requests, {}),
+    "requests, pieces": (Requests, {"pieces": True}),
+    "hugchat": (HugChat, {}),
+    "g4f": (G4F, {}),
+    "huggingface_hub": (HuggingfaceHub, {}),
+    "openai": (OpenAI, {}),
 }
-"""By the names that the tables use."""
+"""By the names that the tables use, in their order."""
 
 IMPORTS = {
+    "bare Python": "pass",
     "hfclient": "import hfclient",
     "hfclient, and inference": "from hfclient import InferenceClient",
     "hfclient, a client made": "import hfclient; hfclient.Client(token='', cookies='')",
-    "requests + json": "import requests, json",
+    "requests": "import requests, json",
     "hugchat": "import hugchat.hugchat",
     "g4f": "import g4f",
     "huggingface_hub": "from huggingface_hub import InferenceClient",
     "openai": "import openai; openai.OpenAI(api_key='x')",
 }
-
-WIRES = {
-    "floor (structs)": Floor.wires,
-    "floor (attrs)": Floor.wires,
-    "hfclient": HFClient.wires,
-    "hfclient, curl_cffi": HFClient.wires,
-    "requests + json": Requests.wires,
-    "hugchat": HugChat.wires,
-    "g4f": G4F.wires,
-    "huggingface_hub": HuggingfaceHub.wires,
-    "openai": OpenAI.wires,
-}
+"""What is imported, by the name that the table uses; what comes before a comma is whose import it is."""
 
 
 def make(name: str, origin: str) -> Any:
     """Return the client called *name*; raises ImportError if it is not installed."""
-    return CLIENTS[name](origin)
+    kind, options = CLIENTS[name]
+    return kind(origin, **options)

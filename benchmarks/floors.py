@@ -1,7 +1,7 @@
-"""The least that any client can do: a raw socket, the chunks undone, msgspec, and with or without one object an event.
+"""The least that any client can do: a raw socket, httptools, msgspec, and with or without one attrs object an event.
 
-None of this is fit for use. It trusts the replay server to put no CR LF into an event and to send whole chunks sooner or
-later, raises nothing and knows one answer. What it leaves out is what a client costs.
+None of this is fit for use. It knows this server and one answer at a time, has no deadlines and raises nothing. What it
+leaves out is what a client costs.
 """
 
 from __future__ import annotations
@@ -9,12 +9,17 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
+import httptools
 import msgspec
 
 __all__ = ["Floor"]
+
+_PATHS = {"chat": "/conversation/0123456789abcdef01234567", "sse": "/v1/chat/completions", "tgi": "/generate_stream"}
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -43,7 +48,7 @@ class _Generated(msgspec.Struct, gc=False):
     token: _Token
 
 
-_decoders = {
+_decoders: dict[str, Any] = {
     "chat": msgspec.json.Decoder(_Line).decode_lines,
     "sse": msgspec.json.Decoder(_Chunk).decode_lines,
     "tgi": msgspec.json.Decoder(_Generated).decode_lines,
@@ -60,16 +65,42 @@ class _Event:
     special: bool | None = None
 
 
+class _Body:
+    """Collects what httptools finds."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.on_body = self.pieces.append
+        self.over = False
+
+    def on_message_complete(self) -> None:
+        self.over = True
+
+
 class Floor:
-    """One connection, used again and again."""
+    """One connection, used again and again.
+
+    Args:
+        origin: Where the replay server is.
+        objects: Make an attrs object of each event.
+    """
 
     wires = ("chat", "sse", "tgi")
+    leaf = ("known",)
 
     def __init__(self, origin: str, *, objects: bool) -> None:
         parts = urlsplit(origin)
-        self._address = (parts.hostname, parts.port)
+        self._address = (parts.hostname or "", parts.port or 0)
         self._objects = objects
         self._socket: socket.socket | None = None
+
+    def prepare(self, url: str, times: int, leaf: str) -> None:
+        """Nothing has to be known before."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._socket is not None:
+            self._socket.close()
 
     def drain(self, wire: str, url: str) -> tuple[int, int]:
         """Return how many events with text came, and how many characters."""
@@ -109,7 +140,7 @@ class Floor:
                     size += len(event.text)
         return count, size
 
-    def delays(self, url: str, wire: str) -> list[int]:
+    def delays(self, wire: str, url: str) -> list[int]:
         """Return for each event of a paced answer how long it took to come here, in ns."""
         found = []
         for lines in self._blocks(wire, url):
@@ -119,40 +150,34 @@ class Floor:
                     found.append(time.monotonic_ns() - int(text.rstrip("\0")))
         return found
 
-    def _blocks(self, wire: str, url: str) -> Iterator[list[object]]:
+    def download(self, url: str, target: Path) -> None:
+        """Save what is at *url*."""
+        receive, feed, body = self._ask("GET", urlsplit(url).path + "/output/0123456789abcdef")
+        with target.open("wb") as file:
+            while not body.over:
+                feed(receive(65536))
+                file.writelines(body.pieces)
+                body.pieces.clear()
+
+    def _ask(self, method: str, target: str) -> tuple[Any, Any, _Body]:
         if self._socket is None:
             self._socket = socket.create_connection(self._address)
-        path = {
-            "chat": "/conversation/0123456789abcdef01234567",
-            "sse": "/v1/chat/completions",
-            "tgi": "/generate_stream",
-        }
-        target = urlsplit(url).path + path[wire]
-        self._socket.sendall(f"POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{{}}".encode())
-        decode = _decoders[wire]
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += self._socket.recv(65536)
-        raw = data.partition(b"\r\n\r\n")[2]
+        self._socket.sendall(f"{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+        body = _Body()
+        return self._socket.recv, httptools.HttpResponseParser(body).feed_data, body
+
+    def _blocks(self, wire: str, url: str) -> Iterator[list[Any]]:
+        """Yield the lines of an answer, as many at a time as have come."""
+        receive, feed, body = self._ask("POST", urlsplit(url).path + _PATHS[wire])
+        decode, pieces = _decoders[wire], body.pieces
         held = b""
-        while True:
-            # size, content, size, content, ..., and what is not complete yet
-            parts = raw.split(b"\r\n")
-            over = parts[-3:] == [b"0", b"", b""]
-            if over:
-                held += b"".join(parts[1:-3:2])
-            elif len(parts) % 2:
-                held += b"".join(parts[1:-1:2])
-                raw = parts[-1]
-            else:
-                held += b"".join(parts[1:-2:2])
-                raw = parts[-2] + b"\r\n" + parts[-1]
+        while not body.over:
+            feed(receive(65536))
+            held = b"".join([held, *pieces])
+            pieces.clear()
             cut = len(held) if held.endswith(b"\n") else held.rfind(b"\n") + 1
             block, held = held[:cut], held[cut:]
             if wire != "chat":
                 block = block.replace(b"data: ", b"").replace(b"\n\n", b"\n").removesuffix(b"[DONE]\n")
             if block:
                 yield decode(block)
-            if over:
-                return
-            raw += self._socket.recv(65536)

@@ -2,277 +2,141 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import json
 import os
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-from attrs import define, field
 
 from benchmarks import wires
-from benchmarks.clients import IMPORTS, WIRES
-from benchmarks.server import ReplayServer
+from benchmarks.bench import Bench, Section, Skipped, check, turns
+from benchmarks.clients import CLIENTS, IMPORTS
 
-__all__ = ["MEASUREMENTS", "Bench", "Figure", "Section", "Skipped"]
+__all__ = ["MEASUREMENTS", "SIZE"]
 
-FLOOR = "floor (attrs)"
-PLAIN = "requests + json"
+SIZE = 10 * 2**20
+"""Bytes of the files that go up and down."""
 
-
-class Skipped(Exception):
-    """A client is not installed, or cannot do this."""
-
-
-@define
-class Figure:
-    """One cell: values of all rounds, and round by round what they are of the floor's and of plain requests'."""
-
-    values: list[float]
-    of_floor: list[float] = field(factory=list)
-    of_plain: list[float] = field(factory=list)
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.values)
-
-    @property
-    def spread(self) -> tuple[float, float]:
-        """The middle half of the values."""
-        if len(self.values) < 3:
-            return min(self.values), max(self.values)
-        low, _, high = statistics.quantiles(self.values, n=4, method="inclusive")
-        return low, high
+_SLOW = ("openai", "huggingface_hub")
+_OURS = ("hfclient", "hfclient, curl_cffi")
+_LOADED_LATE = ("asyncio", "click", "curl_cffi", "flask", "numpy", "PIL", "pydantic", "requests", "sqlite3", "ssl", "waitress")
 
 
-@define
-class Section:
-    """One table: rows are clients, columns are what was measured."""
-
-    name: str
-    title: str
-    unit: str
-    columns: list[str]
-    rows: dict[str, dict[str, Figure]]
-    notes: list[str] = field(factory=list)
-    digits: int = 2
-
-
-class Worker:
-    """A client in a process of its own."""
-
-    def __init__(self, name: str, origin: str) -> None:
-        command = [sys.executable, "-m", "benchmarks.worker", name, origin]
-        self.name = name
-        # What the neighbours say while they are imported is of no interest here.
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        said = self._read()
-        if "missing" in said:
-            self.close()
-            raise Skipped(f"{name}: not installed ({said['missing']})")
-
-    def ask(self, do: str, **job: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": do, "client": self.name, **job}) + "\n")
-        self._process.stdin.flush()
-        answer = self._read()
-        if "failed" in answer:
-            raise Skipped(f"{self.name}: {answer['failed']}")
-        return answer
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        return json.loads(line) if line else {"missing": "its process ended", "failed": "its process ended"}
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-
-class Bench:
-    """What all measurements share: the server, the clients that are there, and how long to take.
-
-    Args:
-        server: The replay server.
-        only: Names of clients; empty for all.
-        quick: A tenth of the work, for a look.
-    """
-
-    def __init__(self, server: ReplayServer, *, only: Iterable[str] = (), quick: bool = False) -> None:
-        self.server = server
-        self.quick = quick
-        self.skipped: list[str] = []
-        self.workers: dict[str, Worker] = {}
-        for name in WIRES:
-            if not only or name in only or name == FLOOR:
-                try:
-                    self.workers[name] = Worker(name, server.origin)
-                except Skipped as reason:
-                    self.skipped.append(str(reason))
-
-    def close(self) -> None:
-        for worker in self.workers.values():
-            worker.close()
-
-    def fresh(self, name: str) -> Worker:
-        """Return another worker for *name*, which the caller closes."""
-        return Worker(name, self.server.origin)
-
-    def on(self, wire: str) -> list[str]:
-        """Return the names of the clients that know *wire*."""
-        return [name for name in self.workers if wire in WIRES[name]]
-
-    def say(self, text: str) -> None:
-        print(f"  {text}", file=sys.stderr, flush=True)
-
-    def skip(self, reason: Skipped, name: str | None = None) -> None:
-        self.skipped.append(str(reason))
-        if name is not None:
-            self.workers.pop(name).close()
-
-    def rounds(self, usual: int) -> int:
-        return max(3, usual // 4) if self.quick else usual
-
-    def drain(self, name: str, wire: str, form: str, count: int, times: int = 1) -> dict[str, Any]:
-        """Let *name* read an answer and check that it found everything in it."""
-        answer = self.workers[name].ask("drain", wire=wire, url=self.server.url(wire, form, count), times=times)
-        _check(name, answer, count * times, wires.characters(count) * times)
-        return answer
-
-
-def _check(name: str, answer: dict[str, Any], events: int, characters: int) -> None:
-    if (answer["events"], answer["characters"]) != (events, characters):
-        raise SystemExit(
-            f"{name} found {answer['events']} events with {answer['characters']} characters, "
-            f"not {events} with {characters}: what it took says nothing"
-        )
-
-
-def _turns(names: Sequence[str], rounds: int) -> Iterable[list[str]]:
-    """Yield *names* in another order for each round."""
-    order = list(names)
-    for _ in range(rounds):
-        random.shuffle(order)
-        yield list(order)
-
-
-def _add_ratios(rows: dict[str, dict[str, Figure]]) -> None:
-    """Fill in the ratios, and put the rows into the order of the clients."""
-    order = ["(bare Python)", *WIRES, *IMPORTS]
-    for name in sorted(rows, key=order.index):
-        rows[name] = rows.pop(name)
-    for row in rows.values():
-        for column, figure in row.items():
-            for base, ratios in ((FLOOR, figure.of_floor), (PLAIN, figure.of_plain)):
-                others = rows.get(base, {}).get(column)
-                if others is not None:
-                    ratios += [a / b for a, b in zip(figure.values, others.values, strict=True) if b]
-
-
-def per_event(bench: Bench) -> Section:
+def per_event(bench: Bench) -> dict[str, Section]:
     """CPU for each event of a long answer."""
-    rows: dict[str, dict[str, Figure]] = {}
-    columns = []
-    for wire, form in [(wire, form) for wire in ("chat", "sse") for form in ("framed", "big", "each")] + [
-        ("tgi", "framed")
-    ]:
-        column = f"{wire} {form}"
-        columns.append(column)
-        bench.say(f"CPU per event, {column}")
-        counts = {}
-        for name in bench.on(wire):
-            try:
-                bench.drain(name, wire, form, 1000)
-                cost = bench.drain(name, wire, form, 1000)["cpu"] / 1000
-            except Skipped as reason:
-                bench.skip(reason, name)
-                continue
-            counts[name] = 20_000 if cost < 30e-6 else 2_000  # enough for what the request costs not to show
-            for _ in range(2):
-                bench.drain(name, wire, form, counts[name])
-        for names in _turns(list(counts), bench.rounds(15)):
-            for name in names:
-                cost = bench.drain(name, wire, form, counts[name])["cpu"] / counts[name] * 1e6
-                rows.setdefault(name, {}).setdefault(column, Figure([])).values.append(cost)
-    _add_ratios(rows)
-    return Section("per_event", "CPU for each event of a long answer", "µs", columns, rows)
+    titles = {"chat": "chat-ui's lines", "sse": "chat completions (SSE)", "tgi": "text-generation-inference (SSE)"}
+    sections = {}
+    for wire, title in titles.items():
+        section = sections[f"events_{wire}"] = Section(f"CPU for each event, {title}", "µs", ["big", "framed", "each"])
+        for form in section.columns:
+            bench.say(f"CPU per event, {wire} {form}")
+            counts = {}
+            for name in bench.on(wire):
+                counts[name] = 2_000 if name in _SLOW else 20_000  # enough for what the request costs not to show
+                try:
+                    bench.drain(name, wire, form, counts[name])
+                except Skipped as reason:
+                    bench.skip(reason, name)
+                    del counts[name]
+            for names in turns(counts, bench.rounds(15)):
+                for name in names:
+                    cpu = bench.drain(name, wire, form, counts[name])["cpu"]
+                    section.add(name, form, cpu / counts[name] * 1e6)
+        section.sort().compare()
+    return sections
 
 
-def delay(bench: Bench) -> Section:
+def growth(bench: Bench) -> dict[str, Section]:
+    """CPU for each event, in answers of three lengths."""
+    counts = {"1,000 events": (1_000, 40), "10,000": (10_000, 4), "100,000": (100_000, 1)}
+    sections = {}
+    for wire in ("chat", "sse"):
+        bench.say(f"cost and length, {wire}")
+        section = Section(f"CPU for each event of short and long answers, {wire}", "µs", [*counts, "100,000 to 1,000"])
+        names = [name for name in bench.on(wire) if name not in (*_SLOW, "hugchat", "g4f")]
+        for order in turns(names, bench.rounds(7) + 1):
+            for name in order:
+                request = bench.drain(name, wire, "framed", 1, 40)["cpu"] / 40
+                costs = []
+                for column, (count, times) in counts.items():
+                    cpu = bench.drain(name, wire, "framed", count, times)["cpu"]
+                    costs.append((cpu / times - request) / (count - 1) * 1e6)
+                    section.add(name, column, costs[-1])
+                section.add(name, section.columns[-1], costs[-1] / costs[0])
+        section.notes.append(
+            "What a request of one event costs is taken off. The last column is a ratio: above 1, events late in an answer "
+            "are dearer."
+        )
+        sections[f"growth_{wire}"] = section.forget_first().sort().compare(*counts)
+    return sections
+
+
+def delay(bench: Bench) -> dict[str, Section]:
     """From the server's write to the consumer's hands, an event every 5 ms."""
-    rows: dict[str, dict[str, Figure]] = {}
-    count = 60 if bench.quick else 100
+    section = Section(
+        "Delay of an event, one every 5 ms", "µs", ["chat p50", "chat p99", "sse p50", "sse p99"], digits=0
+    )
+    count = 60 if bench.quick else 200
     for wire in ("chat", "sse"):
         bench.say(f"delay, {wire}")
-        for names in _turns(bench.on(wire), bench.rounds(7) + 1):
+        for names in turns(bench.on(wire), bench.rounds(7) + 1):
             for name in names:
                 answer = bench.workers[name].ask("delays", wire=wire, url=bench.server.url(wire, "paced", count))
-                assert len(answer["delays"]) == count, name
-                middle = statistics.median(answer["delays"]) / 1e3
-                rows.setdefault(name, {}).setdefault(wire, Figure([])).values.append(middle)
-    for row in rows.values():
-        for figure in row.values():
-            del figure.values[0]  # a connection was opened and modules were loaded
-    _add_ratios(rows)
-    return Section("delay", "Delay of an event (p50), one every 5 ms", "µs", ["chat", "sse"], rows, digits=0)
+                delays = sorted(answer["delays"])
+                if len(delays) != count:
+                    raise SystemExit(f"{name} found {len(delays)} of {count} paced events")
+                section.add(name, f"{wire} p50", statistics.median(delays) / 1e3)
+                section.add(name, f"{wire} p99", delays[count * 99 // 100] / 1e3)
+    return {"delay": section.forget_first().sort().compare()}
 
 
-def small(bench: Bench) -> Section:
+def small(bench: Bench) -> dict[str, Section]:
     """What a short answer costs as a whole."""
-    rows: dict[str, dict[str, Figure]] = {}
+    columns = {"chat": ("chat", "known"), "chat, with a look-up": ("chat", "looked up"), "sse": ("sse", "known")}
+    section = Section("A whole answer of 10 tokens, CPU", "ms", list(columns))
     times = 20 if bench.quick else 50
-    for wire in ("chat", "sse"):
-        bench.say(f"a small request, {wire}")
-        for names in _turns(bench.on(wire), bench.rounds(11) + 1):
-            for name in names:
-                cost = bench.drain(name, wire, "framed", 10, times)["cpu"] / times * 1e3
-                rows.setdefault(name, {}).setdefault(wire, Figure([])).values.append(cost)
-    for row in rows.values():
-        for figure in row.values():
-            del figure.values[0]
-    _add_ratios(rows)
-    notes = ["On chat, hfclient and g4f look up the message that a new one hangs from: two requests for one answer."]
-    return Section("small", "A whole answer of 10 tokens, CPU", "ms", ["chat", "sse"], rows, notes)
+    for column, (wire, leaf) in columns.items():
+        bench.say(f"a small request, {column}")
+        names = [name for name in bench.on(wire) if wire != "chat" or leaf in CLIENTS[name][0].leaf]  # type: ignore[attr-defined]
+        for order in turns(names, bench.rounds(15) + 1):
+            for name in order:
+                cpu = bench.drain(name, wire, "framed", 10, times, leaf=leaf)["cpu"]
+                section.add(name, column, cpu / times * 1e3)
+    section.notes.append(
+        "A message hangs from another one. ``chat`` is the one request that sends a message whose place is known, as in a "
+        "conversation that was just made; else it is looked up first, by a second request. g4f always does that; hugchat "
+        "does it after each answer, by loading a page, which is left out here."
+    )
+    return {"small": section.forget_first().sort().compare()}
 
 
-def threads(bench: Bench) -> Section:
+def threads(bench: Bench) -> dict[str, Section]:
     """How much 32 threads get through."""
-    rows: dict[str, dict[str, Figure]] = {}
+    rate = Section("32 threads, an answer each", "thousand events/s", ["chat", "sse"], digits=0, more_is_better=True)
+    cost = Section("32 threads, CPU for each event", "µs", ["chat", "sse"])
     number = 32
     for wire in ("chat", "sse"):
         bench.say(f"32 threads, {wire}")
         names = [name for name in bench.on(wire) if name != "g4f"]
-        for order in _turns(names, bench.rounds(7) + 1):
+        for order in turns(names, bench.rounds(7) + 1):
             for name in order:
-                count = 200 if name in ("openai", "huggingface_hub") else 1000 if bench.quick else 2000
+                count = 200 if name in _SLOW else 2000
                 answer = bench.workers[name].ask(
                     "threads", wire=wire, url=bench.server.url(wire, "framed", count), threads=number,
                     origin=bench.server.origin, own=name.startswith("floor") or name == "hugchat",
                 )  # fmt: skip
-                _check(name, answer, count * number, wires.characters(count) * number)
-                rate = answer["events"] / answer["wall"] / 1e3
-                rows.setdefault(name, {}).setdefault(wire, Figure([])).values.append(rate)
-    for row in rows.values():
-        for figure in row.values():
-            del figure.values[0]
-    _add_ratios(rows)
-    notes = [
-        "Thousands of events a second on the clock; more is better. The floors and hugchat have a client for each thread."
-    ]
-    return Section("threads", "32 threads, an answer each", "1000/s", ["chat", "sse"], rows, notes, digits=0)
+                check(name, answer, count * number, wires.characters(count) * number)
+                rate.add(name, wire, answer["events"] / answer["wall"] / 1e3)
+                cost.add(name, wire, answer["cpu"] / answer["events"] * 1e6)
+    rate.notes.append(
+        "By the clock. Answers of 2,000 events (200 for huggingface_hub and openai). One client for all threads, except the "
+        "floors and hugchat, which have one for each; g4f runs in an event loop instead."
+    )
+    return {"threads": rate.forget_first().sort().compare(), "threads_cpu": cost.forget_first().sort().compare()}
 
 
 _IMPORT = """
@@ -285,115 +149,207 @@ try:
         memory = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 except OSError:
     memory = 0  # only Linux says it without a further import
-print(took, memory / 1024, len(sys.modules))
+names = sorted({{name.partition(".")[0] for name in sys.modules}})
+print((took, memory / 1024, len(sys.modules), names))
 """
 
 
-def imports(bench: Bench) -> Section:
+@contextlib.contextmanager
+def _compiled() -> Iterator[dict[str, str]]:
+    """Give an environment in which everything is compiled once, by the first to import it, whatever was installed how."""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONPYCACHEPREFIX": cache}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        yield environment
+
+
+def imports(bench: Bench) -> dict[str, Section]:
     """What importing costs, in fresh processes."""
     bench.say("imports")
-    rows: dict[str, dict[str, Figure]] = {}
-    statements = {"(bare Python)": "pass", **IMPORTS}
-    cache = tempfile.TemporaryDirectory()  # compiled files for all of them, whatever was installed how
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "PYTHONPYCACHEPREFIX": cache.name}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    wanted = [name for name in statements if name.split(",")[0] in bench.workers or name == "(bare Python)"]
-    for names in _turns(wanted, bench.rounds(15) + 1):
-        for name in names:
-            code = _IMPORT.format(statement=statements[name])
-            run = subprocess.run(
-                [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment
+    section = Section("Import, in a fresh process", "", ["CPU, ms", "over bare, ms", "memory, MiB", "modules"], digits=0)
+    present = {name.partition(",")[0] for name in bench.workers} | {"bare Python"}
+    wanted = [name for name in IMPORTS if name.partition(",")[0] in present]
+    loaded: dict[str, list[str]] = {}
+    with _compiled() as environment:
+        for names in turns(wanted, bench.rounds(15) + 1):
+            round_: dict[str, float] = {}
+            for name in names:
+                code = _IMPORT.format(statement=IMPORTS[name])
+                run = subprocess.run(
+                    [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
+                )
+                cpu, memory, modules, loaded[name] = ast.literal_eval(run.stdout.splitlines()[-1])
+                round_[name] = cpu * 1e3
+                for column, value in (("CPU, ms", cpu * 1e3), ("memory, MiB", memory), ("modules", modules)):
+                    section.add(name, column, value)
+            for name in names:
+                section.add(name, "over bare, ms", round_[name] - round_["bare Python"])
+    standard = {*loaded["bare Python"], *sys.stdlib_module_names}
+    for name in ("hfclient", "hfclient, a client made"):
+        if name in loaded:
+            brought = ", ".join(top for top in loaded[name] if top not in standard and top != "hfclient")
+            early = [top for top in _LOADED_LATE if top in loaded[name]]
+            section.notes.append(
+                f"``{IMPORTS[name]}`` loads {brought}; of {', '.join(_LOADED_LATE)} it loads {', '.join(early) or 'none'}."
             )
-            if run.returncode:
-                bench.skip(Skipped(f"{name}: its import failed"))
-                continue
-            cpu, memory, modules = run.stdout.split()[-3:]
-            values = {"CPU, ms": float(cpu) * 1e3, "memory, MiB": float(memory), "modules": float(modules)}
-            for column, value in values.items():
-                rows.setdefault(name, {}).setdefault(column, Figure([])).values.append(value)
-    for row in rows.values():
-        for figure in row.values():
-            del figure.values[0]  # everything was compiled
-    cache.cleanup()
-    bare = rows["(bare Python)"]["CPU, ms"]
-    for row in rows.values():
-        row["over bare, ms"] = Figure([a - b for a, b in zip(row["CPU, ms"].values, bare.values, strict=True)])
-    columns = ["CPU, ms", "over bare, ms", "memory, MiB", "modules"]
-    _add_ratios(rows)
-    return Section("imports", "Import, in a fresh process", "", columns, rows, digits=0)
+    return {"imports": section.forget_first().sort(list(IMPORTS)).compare("over bare, ms", "memory, MiB")}
 
 
-def memory(bench: Bench) -> Section:
+def memory(bench: Bench) -> dict[str, Section]:
     """Whether memory grows with the stream."""
     bench.say("memory over a long stream")
-    rows: dict[str, dict[str, Figure]] = {}
+    section = Section("Memory gained over 80,000 events that nobody keeps", "MiB", ["chat", "sse"])
     count, step = 100_000, 10_000
-    for name in ("hfclient", "hfclient, curl_cffi"):
-        if name not in bench.workers:
-            continue
-        for wire in ("chat", "sse"):
-            for _ in range(bench.rounds(3)):
-                worker = bench.fresh(name)
-                worker.ask("drain", wire=wire, url=bench.server.url(wire, "framed", 1000))
-                answer = worker.ask("memory", wire=wire, url=bench.server.url(wire, "framed", count), step=step)
-                worker.close()
+    for wire in section.columns:
+        names = [name for name in bench.on(wire) if name in (*_OURS, "requests, iter_lines")]
+        for order in turns(names, bench.rounds(5)):
+            for name in order:
+                with bench.fresh(name) as worker:
+                    worker.ask("drain", wire=wire, url=bench.server.url(wire, "framed", 1000))
+                    answer = worker.ask("memory", wire=wire, url=bench.server.url(wire, "framed", count), step=step)
+                if answer["events"] < count:
+                    raise SystemExit(f"{name} found {answer['events']} of {count} events")
                 seen = answer["resident"]
-                assert answer["events"] >= count, name
-                grown = (seen[8] - seen[0]) / 2**20  # before the final answer, which holds the whole text once more
-                rows.setdefault(name, {}).setdefault(wire, Figure([])).values.append(grown)
-    text = wires.characters(80_000) / 2**20
-    notes = [
-        f"From event 10,000 to event 90,000. The text that comes meanwhile, which a reply needs, has {text:.2f} million "
-        "characters (2^20)."
-    ]
-    return Section("memory", "Memory gained over 80,000 events that nobody keeps", "MiB", ["chat", "sse"], rows, notes)
+                section.add(name, wire, (seen[8] - seen[0]) / 2**20)  # before the final answer: the whole text again
+    section.notes.append(
+        f"From event 10,000 to event 90,000. The text that comes meanwhile has {wires.characters(80_000) / 2**20:.2f} "
+        "million characters (2^20); hfclient keeps it for the reply."
+    )
+    return {"memory": section.sort()}
 
 
-def connections(bench: Bench) -> Section:
+def connections(bench: Bench) -> dict[str, Section]:
     """Whether connections are used again."""
     bench.say("connections")
-    rows: dict[str, dict[str, Figure]] = {}
-    for wire in ("chat", "sse"):
+    section = Section("Connections opened by 20 answers in a row", "", ["chat", "sse"], digits=0)
+    for wire in section.columns:
         for name in bench.on(wire):
-            bench.drain(name, wire, "framed", 10)
-            worker = bench.fresh(name)
-            before = bench.server.connections()
-            worker.ask("drain", wire=wire, url=bench.server.url(wire, "framed", 50), times=20)
-            opened = bench.server.connections() - before
-            worker.close()
-            rows.setdefault(name, {})[wire] = Figure([float(opened)])
-    return Section("connections", "Connections opened by 20 answers in a row", "", ["chat", "sse"], rows, digits=0)
+            with bench.fresh(name) as worker:
+                before = bench.server.connections()
+                worker.ask("drain", wire=wire, url=bench.server.url(wire, "framed", 50), times=20)
+                section.add(name, wire, bench.server.connections() - before)
+    return {"connections": section.sort()}
 
 
-def upload(bench: Bench) -> Section:
-    """What a file of 10 MiB takes on its way out."""
-    bench.say("upload")
-    rows: dict[str, dict[str, Figure]] = {}
+def transfers(bench: Bench) -> dict[str, Section]:
+    """What a file of 10 MiB takes on its way out, and on its way in."""
+    columns = ["memory, MiB", "CPU, ms"]
+    up = Section("A file of 10 MiB, sent with a message", "", columns, digits=1)
+    speech = Section("A recording of 10 MiB, to be transcribed", "", columns, digits=1)
+    down = Section("A file of 10 MiB, saved", "", columns, digits=1)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "a.txt")  # hfclient sends what the server shows to models: pictures and text
-        path.write_text(os.urandom(5 * 2**20).hex())
-        for names in _turns(
-            [n for n in ("hfclient", "hfclient, curl_cffi", PLAIN) if n in bench.workers], bench.rounds(5)
-        ):
-            for name in names:
-                worker = bench.fresh(name)
-                answer = worker.ask("upload", url=bench.server.url("chat", "framed", 10), path=str(path))
-                worker.close()
-                row = rows.setdefault(name, {})
-                row.setdefault("memory, MiB", Figure([])).values.append(answer["extra"] / 2**20)
-                row.setdefault("CPU, ms", Figure([])).values.append(answer["cpu"] * 1e3)
-    _add_ratios(rows)
-    notes = ["hfclient writes it as base64, as the server wants it; plain requests sends it raw."]
-    return Section("upload", "A file of 10 MiB, sent with a message", "", ["memory, MiB", "CPU, ms"], rows, notes)
+        text, sound = Path(folder, "big.txt"), Path(folder, "big.wav")
+        text.write_text(os.urandom(SIZE // 2 - 50_000).hex())  # text, as hfclient sends what models see; and room for a form
+        Path(folder, "small.txt").write_text("hello")
+        riff = b"RIFF\xff\xff\xff\x7fWAVEfmt "
+        sound.write_bytes(riff + os.urandom(SIZE))
+        Path(folder, "small.wav").write_bytes(riff + bytes(100))
+        jobs = (
+            ("upload", up, "upload", {"wire": "chat", "url": bench.server.url("chat", "big", 10), "path": str(text)}),
+            ("transcribe", speech, "upload",
+             {"wire": "speech", "url": bench.server.url("speech", "big", 0), "path": str(sound)}),
+            ("download", down, "download",
+             {"small": bench.server.url("chat", "big", 100), "url": bench.server.url("chat", "big", SIZE)}),
+        )  # fmt: skip
+        for method, section, do, job in jobs:
+            bench.say(section.title)
+            names = [name for name in bench.able(method) if name not in ("floor (structs)", "requests, pieces")]
+            for order in turns(names, bench.rounds(7)):
+                for name in order:
+                    try:
+                        with bench.fresh(name) as worker:
+                            answer = worker.ask(do, **job)
+                    except Skipped as reason:
+                        if str(reason) not in bench.skipped:
+                            bench.skip(reason)
+                        continue
+                    if answer.get("bytes", SIZE) != SIZE or not answer.get("characters", 1):
+                        raise SystemExit(f"{name} moved only a part: {answer}")
+                    section.add(name, "memory, MiB", answer["extra"] / 2**20)
+                    section.add(name, "CPU, ms", answer["cpu"] * 1e3)
+            section.sort().compare("CPU, ms")
+    up.notes.append("hfclient writes it as base64, as the server wants it; plain requests sends it raw.")
+    return {"upload": up, "transcribe": speech, "download": down}
 
 
-MEASUREMENTS = {
+def profile(bench: Bench) -> dict[str, Section]:
+    """Where hfclient's own time goes, function by function."""
+    sections = {}
+    wanted = (
+        ("chat", "framed", 20_000, 2), ("sse", "framed", 20_000, 2), ("tgi", "framed", 20_000, 2),
+        ("chat", "framed", 10, 200), ("sse", "framed", 10, 200),
+    )  # fmt: skip
+    for wire, form, count, times in wanted:
+        if "hfclient" not in bench.workers:
+            continue
+        bench.say(f"profile, {wire} {count}")
+        answer = bench.workers["hfclient"].ask(
+            "profile", wire=wire, url=bench.server.url(wire, form, count), times=times
+        )
+        found = answer["functions"]
+        whole = sum(own for own, _, _ in found.values())
+        columns = ["own time, %", "with all it calls, %", "calls an answer"]
+        section = Section(f"Where hfclient's time goes: {wire}, answers of {count:,} events", "", columns, digits=1)
+        # In a long answer few functions do the work; in a short one it is spread, and the tree of calls says more.
+        order = sorted(found, key=lambda function: -found[function][0 if count > 100 else 1])
+        for function in order[: 10 if count > 100 else 24]:
+            own, total, calls = found[function]
+            for column, value in zip(columns, (own / whole * 100, total / whole * 100, calls / times), strict=True):
+                section.add(function, column, value)
+        shares: dict[str, float] = {}
+        for function, (own, _, _) in found.items():
+            package = function.partition(":")[0].partition(".")[0]
+            shares[package] = shares.get(package, 0.0) + own / whole * 100
+        told = [f"{package} {share:.0f} %" for package, share in sorted(shares.items(), key=lambda i: -i[1]) if share >= 1]
+        section.notes.append(
+            f"Own time by package: {', '.join(told)}. cProfile makes small functions look dearer than they are."
+        )
+        sections[f"profile_{wire}_{count}"] = section
+    return {**sections, "profile_import": _profile_import(bench)}
+
+
+def _profile_import(bench: Bench) -> Section:
+    """Return what the modules of ``import hfclient`` and of a first client take."""
+    bench.say("profile, import")
+    columns = ["import hfclient", "a client made"]
+    section = Section("Where the time of importing hfclient goes", "ms", columns, digits=1)
+    statements = ("import hfclient", IMPORTS["hfclient, a client made"])
+    with _compiled() as environment:
+        for column, statement in zip(columns, statements, strict=True):
+            for number in range(bench.rounds(7) + 1):
+                run = subprocess.run(
+                    [sys.executable, "-X", "importtime", "-c", statement],
+                    check=True, capture_output=True, text=True, env=environment,
+                )  # fmt: skip
+                own: dict[str, float] = {}
+                for line in run.stderr.splitlines():
+                    took, _, name = line.removeprefix("import time:").split("|")
+                    if took.strip().isdigit():
+                        top = name.strip().partition(".")[0]
+                        for where in {top, name.strip() if top == "hfclient" else top}:
+                            own[where] = own.get(where, 0.0) + int(took) / 1e3
+                for name, milliseconds in own.items() if number else ():  # the first one compiled everything
+                    section.add(name, column, milliseconds)
+    largest = {name: max(statistics.median(f.values) for f in row.values()) for name, row in section.rows.items()}
+    section.rows = {
+        name: section.rows[name] for name in sorted(largest, key=lambda n: -largest[n])[:20] if largest[name] >= 1
+    }
+    section.notes.append(
+        "Own time of each package, and of each module of hfclient's, by the clock as ``python -X importtime`` tells it; that "
+        "makes it longer than it is."
+    )
+    return section
+
+
+MEASUREMENTS: dict[str, Callable[[Bench], dict[str, Section]]] = {
     "per_event": per_event,
+    "growth": growth,
     "delay": delay,
     "small": small,
     "threads": threads,
     "imports": imports,
     "memory": memory,
     "connections": connections,
-    "upload": upload,
+    "transfers": transfers,
+    "profile": profile,
 }

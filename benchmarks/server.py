@@ -7,7 +7,8 @@ The beginning of a URL says what comes back: ``/{wire}/{form}/{count}``, then wh
 - ``each``: an HTTP chunk for each event, and a write for each
 - ``paced``: an event every 5 ms; its text is the time at which it was written, in ns of the monotonic clock
 
-``GET /connections`` tells how many connections were opened for anything else.
+Below ``/chat``, a path with ``/output/`` is a file of *count* bytes. Below ``/speech`` everything posted is a recording, and
+what was said in it is always the same. ``GET /connections`` tells how many connections were opened for anything else.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 from benchmarks import wires
 
@@ -44,7 +46,8 @@ class ReplayServer:
 
     def __enter__(self) -> ReplayServer:
         command = [sys.executable, "-m", "benchmarks.server"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        root = Path(__file__).parent.parent
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
         assert self._process.stdout is not None
         self.origin = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
         return self
@@ -112,7 +115,11 @@ def _skip_request(reader: object, connection: socket.socket) -> None:
 
 def _answer(connection: socket.socket, method: str, path: str) -> None:
     _, wire, form, count, rest = (path.partition("?")[0] + "/").split("/", 4)
-    if wire == "chat" and (method == "GET" or "/conversation/" not in f"/{rest.removesuffix('/')}"):
+    if method == "GET" and "/output/" in path:
+        _send_file(connection, int(count))
+    elif wire == "speech" and method == "POST":
+        connection.sendall(_plain(b'{"text": "hello"}'))
+    elif wire == "chat" and (method == "GET" or "/conversation/" not in f"/{rest.removesuffix('/')}"):
         made = method == "POST" and rest.endswith("conversation/")
         connection.sendall(_plain(json.dumps({"conversationId": _ID} if made else _CONVERSATION).encode()))
     elif method == "GET":
@@ -122,6 +129,14 @@ def _answer(connection: socket.socket, method: str, path: str) -> None:
     else:
         for piece in _pieces(wire, form, int(count)):
             connection.sendall(piece)
+
+
+def _send_file(connection: socket.socket, size: int) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n" % size
+    connection.sendall(head)
+    block = bytes(1 << 16)
+    for left in range(size, 0, -len(block)):
+        connection.sendall(block[:left])
 
 
 def _send_paced(connection: socket.socket, wire: str, count: int) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import cProfile
 import gc
 import json
 import os
 import sys
+import sysconfig
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -32,9 +35,21 @@ def resident(what: str = "VmRSS") -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _drain(client: Any, job: dict[str, Any]) -> dict[str, Any]:
+def _forget_peak() -> int:
+    """Start the highest memory anew, where the system can; return from where it is to be counted."""
     gc.collect()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return resident("VmHWM")
+    return resident()
+
+
+def _drain(client: Any, job: dict[str, Any]) -> dict[str, Any]:
     times = job.get("times", 1)
+    if job["wire"] == "chat":
+        client.prepare(job["url"], times, job.get("leaf", "known"))
+    gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
     count = size = 0
     for _ in range(times):
@@ -50,21 +65,26 @@ def _drain(client: Any, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _delays(client: Any, job: dict[str, Any]) -> dict[str, Any]:
-    return {"delays": client.delays(job["url"], job["wire"])}
+    return {"delays": client.delays(job["wire"], job["url"])}
 
 
 def _threads(client: Any, job: dict[str, Any]) -> dict[str, Any]:
     found: list[tuple[int, int]] = []
     clients = [make(job["client"], job["origin"]) for _ in range(job["threads"])] if job["own"] else None
+    if job["wire"] == "chat":
+        client.prepare(job["url"], job["threads"], "known")
+    ready = threading.Barrier(job["threads"] + 1)
 
     def run(number: int) -> None:
         one = clients[number] if clients else client
+        ready.wait()
         found.append(one.drain(job["wire"], job["url"]))
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(job["threads"])]
-    cpu, wall = time.process_time(), time.perf_counter()
     for thread in threads:
         thread.start()
+    cpu, wall = time.process_time(), time.perf_counter()
+    ready.wait()
     for thread in threads:
         thread.join()
     return {
@@ -80,7 +100,7 @@ def _memory(client: Any, job: dict[str, Any]) -> dict[str, Any]:
     gc.collect()
     seen: list[int] = []
     count = 0
-    for _ in client.open(job["wire"], job["url"]):
+    for _ in client.events(job["wire"], job["url"]):
         count += 1
         if count % job["step"] == 0:
             seen.append(resident())
@@ -88,12 +108,61 @@ def _memory(client: Any, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _upload(client: Any, job: dict[str, Any]) -> dict[str, Any]:
-    client.drain("chat", job["url"])  # so that everything is loaded
-    gc.collect()
-    before = max(resident(), resident("VmHWM"))
+    send = client.transcribe if job["wire"] == "speech" else client.upload
+    small = Path(job["path"]).with_name(f"small{Path(job['path']).suffix}")
+    send(job["url"], str(small))  # so that everything is loaded
+    before = _forget_peak()
     cpu = time.process_time()
-    got = client.upload(job["url"], job["path"])
-    return {"extra": resident("VmHWM") - before, "cpu": time.process_time() - cpu, "characters": got}
+    got = send(job["url"], job["path"])
+    return {"cpu": time.process_time() - cpu, "extra": max(0, resident("VmHWM") - before), "characters": got}
+
+
+def _download(client: Any, job: dict[str, Any]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "file")
+        client.download(job["small"], target)  # so that everything is loaded
+        before = _forget_peak()
+        cpu = time.process_time()
+        client.download(job["url"], target)
+        cpu = time.process_time() - cpu
+        return {"cpu": cpu, "extra": max(0, resident("VmHWM") - before), "bytes": target.stat().st_size}
+
+
+def _profile(client: Any, job: dict[str, Any]) -> dict[str, Any]:
+    """Say which functions take how much of the time; what they call in C counts as their own."""
+    if job["wire"] == "chat":
+        client.prepare(job["url"], 2 * job["times"], "known")
+    for _ in range(job["times"]):
+        client.drain(job["wire"], job["url"])
+    profile = cProfile.Profile(time.process_time, builtins=False)
+    profile.enable()
+    for _ in range(job["times"]):
+        client.drain(job["wire"], job["url"])
+    profile.disable()
+    found: dict[str, list[float]] = {}  # own time, time with what it calls, calls
+    for entry in profile.getstats():
+        code = entry.code
+        if isinstance(code, str) or code.co_filename == __file__:
+            continue
+        shown = found.setdefault(f"{_module(code.co_filename)}: {code.co_name}", [0.0, 0.0, 0])
+        shown[0] += entry.inlinetime
+        shown[1] += entry.totaltime
+        shown[2] += entry.callcount
+    return {"functions": found}
+
+
+def _module(path: str) -> str:
+    """Return the name of the module that the code of *path* belongs to."""
+    if path.startswith("<"):  # "<frozen os>", "<attrs generated methods hfclient.events.Token>"
+        return path.strip("<>").rpartition(" ")[2]
+    for name in ("purelib", "platlib", "stdlib"):
+        folder = sysconfig.get_paths()[name] + os.sep
+        if path.startswith(folder):
+            path = path[len(folder) :]
+            break
+    else:
+        path = os.path.relpath(path, Path(__file__).parent.parent)
+    return path.removesuffix(".py").replace(os.sep, ".").removesuffix(".__init__")
 
 
 _JOBS: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
@@ -102,6 +171,8 @@ _JOBS: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
     "threads": _threads,
     "memory": _memory,
     "upload": _upload,
+    "download": _download,
+    "profile": _profile,
 }
 
 
@@ -111,8 +182,8 @@ def _main() -> None:
     name, origin = sys.argv[1:]
     try:
         client = make(name, origin)
-    except ImportError as error:
-        print(json.dumps({"missing": str(error)}), file=answers, flush=True)
+    except Exception as error:  # noqa: BLE001 (a neighbour of another version fails in ways of its own)
+        print(json.dumps({"missing": f"{type(error).__name__}: {error}"[:200]}), file=answers, flush=True)
         return
     print(json.dumps({}), file=answers, flush=True)
     gc.freeze()  # what was imported is no part of what an event costs

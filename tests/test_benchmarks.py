@@ -1,0 +1,139 @@
+"""The benchmarks measure what they say: all clients find the same, whatever the form, and the page shows what was measured.
+
+How fast anything is, is not looked at here.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import wires
+from benchmarks.bench import Section, Skipped, Worker, check, turns
+from benchmarks.clients import make
+from benchmarks.page import page, picture
+from benchmarks.report import Results, marks, tables
+from benchmarks.server import ReplayServer
+
+ROOT = Path(__file__).parent.parent
+CLIENTS = (
+    "floor (structs)",
+    "floor (attrs)",
+    "hfclient",
+    "hfclient, curl_cffi",
+    "requests, iter_lines",
+    "requests, pieces",
+)
+
+
+@pytest.fixture(scope="module")
+def replay() -> Iterator[ReplayServer]:
+    """One replay server for all tests."""
+    with ReplayServer() as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("wire", wires.WIRES)
+def test_all_find_the_same(replay: ReplayServer, name: str, wire: str) -> None:
+    """Floors, hfclient and plain requests find every event and every character, in every form, on one connection."""
+    client = make(name, replay.origin)
+    before = replay.connections()
+    try:
+        for form in ("big", "framed", "each"):
+            # 700 events are more than one read of a socket; the second answer finds the connection as the first left it.
+            for count in (700, 3):
+                found = client.drain(wire, replay.url(wire, form, count))
+                assert found == (count, wires.characters(count)), form
+    finally:
+        client.close()
+    opened = replay.connections() - before
+    # hfclient and requests are asked at other URLs of one origin; hfclient has a client for each of them.
+    assert opened <= (6 if name.startswith("hfclient") else 1)
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_paced_events_are_timed(replay: ReplayServer, name: str) -> None:
+    """Each paced event says when it was written, and comes later than that."""
+    client = make(name, replay.origin)
+    try:
+        for wire in ("chat", "sse"):
+            delays = client.delays(wire, replay.url(wire, "paced", 4))
+            assert len(delays) == 4
+            assert all(0 < delay < 30e9 for delay in delays)
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("name", ["floor (attrs)", "hfclient", "requests, iter_lines"])
+def test_downloads_are_whole(replay: ReplayServer, name: str, tmp_path: Path) -> None:
+    """A file that is fetched has the size that was asked for."""
+    client = make(name, replay.origin)
+    try:
+        client.download(replay.url("chat", "big", 200_001), tmp_path / "file")
+    finally:
+        client.close()
+    assert (tmp_path / "file").stat().st_size == 200_001
+
+
+def test_a_lost_event_ends_the_run() -> None:
+    """A client that does not find everything is an error, not fast."""
+    check("all", {"events": 5, "characters": 9}, 5, 9)
+    with pytest.raises(SystemExit, match="says nothing"):
+        check("hasty", {"events": 4, "characters": 9}, 5, 9)
+    with pytest.raises(SystemExit, match="says nothing"):
+        check("hasty", {"events": 5, "characters": 8}, 5, 9)
+
+
+def test_a_client_that_does_not_start_is_left_out(replay: ReplayServer) -> None:
+    """Its process ends, and the reason is told."""
+    with pytest.raises(Skipped, match="nobody: does not start here"):
+        Worker("nobody", replay.origin)
+
+
+def test_turns_change() -> None:
+    """Every round has every client once, and the order is not always the same."""
+    rounds = list(turns("abcdef", 20))
+    assert [sorted(order) for order in rounds] == [list("abcdef")] * 20
+    assert len(set(map(tuple, rounds))) > 1
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    """A round in which everything is slow changes no ratio; plain requests is its better way."""
+    section = Section("costs", "µs", ["a"])
+    for slow in (1, 1, 10):
+        for name, cost in (("hfclient", 3), ("floor (attrs)", 2), ("requests, iter_lines", 8), ("requests, pieces", 6)):
+            section.add(name, "a", cost * slow)
+    section.sort().compare()
+    assert list(section.rows) == ["floor (attrs)", "hfclient", "requests, iter_lines", "requests, pieces"]
+    assert section.rows["hfclient"]["a"].of_floor == [1.5] * 3
+    assert section.rows["hfclient"]["a"].of_plain == [0.5] * 3
+    assert "3.00 (3.00-16.50)" in tables(section)
+
+
+def test_the_command_runs(tmp_path: Path) -> None:
+    """``python -m benchmarks`` measures in processes of its own, and what it stores it shows again."""
+    command = [sys.executable, "-m", "benchmarks", "--client", "hfclient"]
+    stored = tmp_path / "results.json"
+    subprocess.run([*command, "--only", "connections", "--json", str(stored)], check=True, cwd=ROOT, capture_output=True)
+    sections = Results.from_dict(json.loads(stored.read_text("utf-8"))).sections
+    assert sections["connections"].rows["hfclient"]["sse"].values == [1.0]
+    assert "reached" in marks(sections)
+    shown = subprocess.run([*command, "--from", str(stored)], check=True, cwd=ROOT, capture_output=True).stdout.decode()
+    assert tables(sections["connections"]) in shown
+
+
+def test_the_page_shows_what_was_measured() -> None:
+    """Tables and plot of the documentation are made from benchmarks/results.json and nothing else."""
+    results = Results.from_dict(json.loads((ROOT / "benchmarks" / "results.json").read_text("utf-8")))
+    how = "python -m benchmarks --from benchmarks/results.json --write-docs makes them anew"
+    made = page(results)
+    assert {path.stem for path in (ROOT / "docs" / "performance").glob("*.inc")} == set(made), how
+    for name, text in made.items():
+        assert (ROOT / "docs" / "performance" / f"{name}.inc").read_text("utf-8") == text, how
+    assert (ROOT / "docs" / "images" / "performance.svg").read_text("utf-8") == picture(results), how

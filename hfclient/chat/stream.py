@@ -159,6 +159,8 @@ class ChatStream(Stream):
                     yield events
                     if self._updates.broken is not None:
                         raise self._updates.broken
+                    if self._updates.finished:  # all that is left is the end of the body, so that the connection can be kept
+                        self._response.deadline.wind_down(idle=_SILENCE, total=_SILENCE)
             if events := self._updates.end_of_body():
                 yield events
             if self._updates.complete or self._stopped:  # servers up to 0.10 end a stopped answer without a word
@@ -171,7 +173,7 @@ class ChatStream(Stream):
             trouble = StreamInterrupted(f"the answer broke off: {error.message}")
             trouble.__cause__ = error
         except TransportTimeout as error:
-            if error.deadline != "idle":
+            if error.deadline != "idle" and not self._updates.finished:
                 raise
             trouble = error  # keep-alives stopped: the connection is dead, the run need not be
         if self._updates.finished:  # nothing comes after that

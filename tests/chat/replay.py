@@ -149,7 +149,7 @@ class ChatUI(Server):
         knows: Ids of the models.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: bool = False) -> None:
         self.chats: dict[str, Chat] = {}
         self.seen: list[tuple[str, Recorded]] = []
         self.stops: list[Any] = []
@@ -162,7 +162,7 @@ class ChatUI(Server):
         self._faults: dict[str, list[Script | None]] = {}
         self._always: dict[str, Script] = {}
         self._changing = threading.RLock()
-        super().__init__()
+        super().__init__(tls=tls)
         self.on("*", [self._route])  # type: ignore[list-item]
 
     # What the test says

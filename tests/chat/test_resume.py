@@ -247,6 +247,16 @@ def test_nothing_is_asked_after_the_last_event(ui: ChatUI, any_client: Client) -
     assert ui.count("log") == ui.count("read") == 0
 
 
+def test_an_answer_that_is_complete_is_not_waited_for(ui: ChatUI, any_client: Client) -> None:
+    """After ``finished`` a server that does not end its body is given a moment, not the whole of ``idle``."""
+    item = recording("plain")
+    ui.says(item, [*cut(len(item.stream))(item.stream)[:-1], UNTIL_GONE])
+    started = time.monotonic()
+    _events, reply, ended = run(any_client)
+    assert (reply.text, ended) == ("Hello, world!", "None")
+    assert time.monotonic() - started < 3.0  # idle is 4
+
+
 def test_only_the_title_is_missing(ui: ChatUI, client: Client) -> None:
     """An answer that is complete is not lost with a title that can no longer be had."""
     ui.says(lines(STARTED, token("a"), final("a")), cut(10_000, "fin"))

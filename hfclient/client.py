@@ -14,8 +14,8 @@ from hfclient.chat.settings import SettingsResource
 from hfclient.chat.stream import OnClose
 from hfclient.chat.tools import McpLike, OnElicitation
 from hfclient.chat.uploads import FileLike
-from hfclient.credentials import HUGGING_CHAT, CookiesLike, Credentials, Secret
-from hfclient.errors import InvalidInputError
+from hfclient.credentials import HUGGING_CHAT, CookiesLike, Credentials, Secret, without_user_info
+from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.transport import Limits, Retry, Session, Timeouts, Transport
 from hfclient.types import User
@@ -91,25 +91,29 @@ class Client:
         on_event: Callable[[AnyEvent], object] | None = None,
         limits: Limits = Limits(),  # noqa: B008 (immutable)
     ) -> None:
-        self.base_url = (base_url or os.environ.get("HFCLIENT_BASE_URL") or HUGGING_CHAT).rstrip("/")
-        self.inference_url = (inference_url or ROUTER).rstrip("/")
-        self.hub_url = (hub_url or os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
-        for name in headers or {}:
-            if name.lower() in ("authorization", "cookie"):
-                raise InvalidInputError(
-                    f"{name} in headers would go to every host; use token= or cookies=, which go where they belong"
-                )
-        credentials = Credentials.find(
-            token=token, cookies=cookies, chat_url=self.base_url, token_urls=[self.inference_url, self.hub_url]
-        )
-        self._session = Session(
-            _transport(transport, impersonate, proxy),
-            credentials,
-            timeouts=timeouts,
-            retry=retry,
-            headers=headers,
-            limits=limits,
-        )
+        urls = [
+            base_url or os.environ.get("HFCLIENT_BASE_URL") or HUGGING_CHAT,
+            inference_url or ROUTER,
+            hub_url or os.environ.get("HF_ENDPOINT") or HUB,
+        ]
+        try:
+            credentials = Credentials.find(token=token, cookies=cookies, chat_url=urls[0], token_urls=urls[1:])
+            # From here on they are without the user names and passwords that may have stood in them.
+            self.base_url, self.inference_url, self.hub_url = (without_user_info(url)[0].rstrip("/") for url in urls)
+            self._session = Session(
+                _transport(transport, impersonate, proxy),
+                credentials,
+                timeouts=timeouts,
+                retry=retry,
+                headers=_checked(headers or {}),
+                limits=limits,
+            )
+            keys = {name: Secret(key) for name, key in (provider_keys or {}).items()}
+        except HFClientError as error:
+            # The frames below are at work on secrets as they were given, and there are tools that show local values.
+            raise error.with_traceback(None) from None
+        finally:
+            del base_url, inference_url, hub_url, urls, token, cookies, proxy, headers, provider_keys
         self._chat = ChatService(self._session, self.base_url, on_event=on_event)
         self._inference: InferenceClient | None = None
         self._inference_options: dict[str, Any] = {
@@ -117,10 +121,10 @@ class Client:
             "bill_to": bill_to,
             "on_event": on_event,
             "hub_url": self.hub_url,
-            "provider_keys": {name: Secret(key) for name, key in (provider_keys or {}).items()},
+            "provider_keys": keys,
         }
         self._server: LocalServer | None = None
-        if provider_keys:
+        if keys:
             self.inference  # noqa: B018 (made now, because it checks the keys)
 
     @classmethod
@@ -290,6 +294,15 @@ class Client:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    for name in headers:
+        if name.lower() in ("authorization", "cookie"):
+            raise InvalidInputError(
+                f"{name} in headers would go to every host; use token= or cookies=, which go where they belong"
+            )
+    return headers
 
 
 def _transport(given: TransportLike, impersonate: str | None, proxy: str | None) -> Transport:

@@ -16,7 +16,7 @@ import msgspec
 from attrs import evolve
 
 from hfclient.chat.failures import refine
-from hfclient.credentials import origin_of
+from hfclient.credentials import Secret, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.transport import Multipart, Part, Request, Timeouts
 
@@ -51,7 +51,7 @@ class Endpoints:
         return self._read("/api/v2/models")
 
     def model(self, model_id: str) -> Request:
-        return self._read(f"/api/v2/models/{quote(model_id, safe='/')}")
+        return self._read(f"/api/v2/models/{'/'.join(map(_segment, model_id.split('/')))}")
 
     def user(self) -> Request:
         return self._read("/api/v2/user")
@@ -63,7 +63,7 @@ class Endpoints:
         return self._read(f"/api/v2/conversations/{_readable_id(conversation_id)}")
 
     def file_url(self, conversation_id: str, sha: str) -> str:
-        return f"{self.base}/conversation/{_readable_id(conversation_id)}/output/{quote(sha, safe='')}"
+        return f"{self.base}/conversation/{_readable_id(conversation_id)}/output/{_segment(sha)}"
 
     def resume(self, conversation_id: str, generation_id: str | None, after: int, timeouts: Timeouts | None) -> Request:
         """The event log of a run, from the event after number *after* on (server-sent events)."""
@@ -117,7 +117,7 @@ class Endpoints:
         return self._read("/api/conversations", params={"p": page})
 
     def message_v1(self, conversation_id: str, message_id: str) -> str:
-        return f"{self.base}/api/conversation/{_own_id(conversation_id)}/message/{quote(message_id, safe='')}"
+        return f"{self.base}/api/conversation/{_own_id(conversation_id)}/message/{_segment(message_id)}"
 
     def assistant(self, assistant_id: str) -> Request:
         if not _CONVERSATION_ID.fullmatch(assistant_id):
@@ -189,7 +189,7 @@ class Endpoints:
         return self._write("DELETE", "/api/v2/conversations")
 
     def delete_message(self, conversation_id: str, message_id: str) -> Request:
-        path = f"/api/v2/conversations/{_own_id(conversation_id)}/message/{quote(message_id, safe='')}"
+        path = f"/api/v2/conversations/{_own_id(conversation_id)}/message/{_segment(message_id)}"
         return self._write("DELETE", path)
 
     def share(self, conversation_id: str) -> Request:
@@ -232,10 +232,23 @@ class Endpoints:
 
 def _json(data: Any) -> bytes:
     try:
-        return msgspec.json.encode(data)
+        return msgspec.json.encode(data, enc_hook=_revealed)
     except (UnicodeEncodeError, TypeError, ValueError, RecursionError) as exc:
         what = "half of a character (a lone surrogate)" if isinstance(exc, UnicodeEncodeError) else str(exc)
         raise InvalidInputError(f"this cannot be sent as JSON: {what}") from None
+
+
+def _revealed(value: Any) -> str:
+    if isinstance(value, Secret):  # a header for a tool's server
+        return value.reveal()
+    raise TypeError(f"a {type(value).__name__} cannot be encoded")
+
+
+def _segment(name: str) -> str:
+    """Return *name* as it may stand between two slashes of a path."""
+    if name in ("", ".", ".."):
+        raise InvalidInputError(f"{name!r} is no id")
+    return quote(name, safe="")
 
 
 def _own_id(conversation_id: str) -> str:

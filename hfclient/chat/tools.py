@@ -71,7 +71,7 @@ def mcp_fields(mcp: Iterable[McpLike] | Literal["all"]) -> dict[str, Any]:
     for item in mcp:
         server = McpServer(item) if isinstance(item, str) and item.startswith(("https://", "http://")) else item
         if isinstance(server, McpServer):
-            headers = [{"key": key, "value": value.reveal()} for key, value in server.headers.items()]
+            headers = [{"key": key, "value": value} for key, value in server.headers.items()]
             servers.append({"name": server.name, "url": server.url, "headers": headers})
             names.append(server.name)
         elif isinstance(server, str) and server.strip():

@@ -12,7 +12,7 @@ login (cookies only), and huggingface_hub's own token file (``$HF_TOKEN_PATH``, 
 from hfclient.credentials.cookies import CookiesLike, find_cookies, parse_cookies
 from hfclient.credentials.holder import Credentials
 from hfclient.credentials.matching import SESSION_COOKIE
-from hfclient.credentials.places import HUGGING_CHAT, is_hugging_face, origin_of, place_of
+from hfclient.credentials.places import HUGGING_CHAT, is_hugging_face, origin_of, place_of, without_user_info
 from hfclient.credentials.secret import Secret
 from hfclient.credentials.store import LoginStore, SavedLogin
 from hfclient.credentials.tokens import find_token
@@ -31,4 +31,5 @@ __all__ = [
     "origin_of",
     "parse_cookies",
     "place_of",
+    "without_user_info",
 ]

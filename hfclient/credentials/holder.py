@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from hfclient.credentials.cookies import CookiesLike, find_cookies
 from hfclient.credentials.matching import COOKIE_NAME, SESSION_COOKIE
-from hfclient.credentials.places import is_deployment, is_hugging_face, origin_of
+from hfclient.credentials.places import is_deployment, is_hugging_face, origin_of, without_user_info
 from hfclient.credentials.secret import Secret
 from hfclient.credentials.store import LoginStore
 from hfclient.credentials.tokens import find_token
@@ -34,7 +34,8 @@ class Credentials:
         explicit: Whether the caller passed it; if not it goes to Hugging Face's own sites only.
         cookies: The chat server's cookies.
         chat_url: Base URL of the chat server: cookies go below it and nowhere else.
-        token_urls: Base URLs that an explicit token may go to besides.
+        token_urls: Base URLs that an explicit token may go to besides. User name and password in these URLs go to the
+            URL's own origin.
         store: Where the cookies came from, if that was a saved login: what the server rotates is saved there.
         user_id: Whose cookies they are, if that is known.
     """
@@ -57,10 +58,12 @@ class Credentials:
         self._invented = False
         self._before: dict[str, Secret] = {}
         self._store = store
+        self._logins: dict[str, Secret] = {}
+        chat_url = self._note_login(chat_url) if chat_url else None
         self._chat_url = chat_url
         self._chat_origin = origin_of(chat_url) if chat_url else None
         self._chat_path = urlsplit(chat_url).path.rstrip("/") + "/" if chat_url else "/"
-        self._token_origins = {origin_of(url) for url in token_urls}
+        self._token_origins = {origin_of(self._note_login(url)) for url in token_urls}
         self._keys: dict[str, Secret] = {}
         self._lock = threading.Lock()
         _live.add(self)
@@ -171,21 +174,34 @@ class Credentials:
         new._keys = {**self._keys, **added}
         return new
 
-    def headers_for(self, url: str) -> dict[str, str]:
+    def _note_login(self, url: str) -> str:
+        bare, login = without_user_info(url)
+        if login is not None:
+            self._logins[origin_of(bare)] = login
+        return bare
+
+    def login_for(self, url: str) -> Secret | None:
+        """Return the Authorization header of a user name and a password that a base URL held, for its origin only.
+
+        It is for what stands in front of the service; there is room for one such header, and a token goes before it.
+        """
+        return self._logins.get(origin_of(url)) if self._logins else None
+
+    def headers_for(self, url: str) -> dict[str, Secret]:
         """Return the headers that carry credentials to *url*; empty for every place that is not theirs."""
         origin = origin_of(url)
         if origin in self._keys:
-            return {"Authorization": self._keys[origin].reveal()}
+            return {"Authorization": self._keys[origin]}
         path = urlsplit(url).path
         if origin == self._chat_origin and f"{path}/".startswith(self._chat_path):
             with self._lock:
                 cookies = dict(self._cookies)
             if cookies:  # the server ignores a bearer token next to a session cookie
-                return {"Cookie": "; ".join(f"{name}={value.reveal()}" for name, value in cookies.items())}
+                return {"Cookie": Secret("; ".join(f"{name}={value.reveal()}" for name, value in cookies.items()))}
             if not path.startswith(self._chat_path + "api/"):
                 return {}
         if self.token and self._token_may_go(origin):
-            return {"Authorization": f"Bearer {self.token.reveal()}"}
+            return {"Authorization": Secret(f"Bearer {self.token.reveal()}")}
         return {}
 
     @property

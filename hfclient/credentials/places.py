@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
+from hfclient.credentials.secret import Secret
 from hfclient.errors import InvalidInputError
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "is_this_machine",
     "origin_of",
     "place_of",
+    "without_user_info",
 ]
 
 HUGGING_CHAT = "https://huggingface.co/chat"
@@ -40,8 +43,8 @@ def origin_of(url: str) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as exc:
-        raise InvalidInputError(f"not a usable URL: {exc}") from None
+    except ValueError:  # its text holds a part of the URL, which may be a password
+        raise InvalidInputError("not a usable URL: its host or its port cannot be read") from None
     if _NOT_IN_URLS.search(parts.netloc) or _NOT_IN_URLS.search(url.strip(" ").partition("?")[0].replace(" ", "")):
         # Libraries disagree about where the host ends here, and a secret might follow the other one's opinion.
         raise InvalidInputError("not a usable URL: it holds a backslash or an invisible character")
@@ -49,6 +52,27 @@ def origin_of(url: str) -> str:
         raise InvalidInputError("a URL must begin with http:// or https:// and name a host")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
+
+
+def without_user_info(url: str) -> tuple[str, Secret | None]:
+    """Return *url* without user name and password, and the Authorization header that those mean.
+
+    >>> without_user_info("https://us%40er:pw@host/chat")
+    ('https://host/chat', Secret('***'))
+    >>> without_user_info("https://host/chat?a=b@c")
+    ('https://host/chat?a=b@c', None)
+    """
+    if "@" not in url:
+        return url, None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise InvalidInputError("not a usable URL") from None
+    user_info, found, host = parts.netloc.rpartition("@")
+    if not found:
+        return url, None
+    basic = base64.b64encode(unquote(user_info).encode("utf-8", "replace")).decode()
+    return urlunsplit(parts._replace(netloc=host)), Secret(f"Basic {basic}")
 
 
 def place_of(chat_url: str) -> str:

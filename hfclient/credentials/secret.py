@@ -18,6 +18,9 @@ class Secret(str):
 
     __slots__ = ()
 
+    def __new__(cls, value: str = "") -> Secret:
+        return super().__new__(cls, "".join(value))  # str() of another one would be stars
+
     def __repr__(self) -> str:
         return "Secret('***')"
 

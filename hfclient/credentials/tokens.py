@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hfclient.errors import CredentialsError
 
 __all__ = ["find_token"]
 
+_NEVER = re.compile(r"[\s\x00-\x1f\x7f]")
 _TRUE = {"1", "on", "yes", "true"}
 
 
@@ -25,26 +27,23 @@ def find_token(argument: str | None = None, environ: Mapping[str, str] | None = 
     """
     env = os.environ if environ is None else environ
     if argument is not None:
-        token = _clean(argument)
-        return (_checked(token), True) if token else (None, True)
+        return _checked(_clean(argument)), True
     if env.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").lower() in _TRUE:
         return None, False
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         if token := _clean(env.get(name)):
             return _checked(token), False
-    token = _clean(_read_token_file(env))
-    return (_checked(token), False) if token else (None, False)
+    return _checked(_clean(_read_token_file(env))), False
 
 
-def _clean(token: str | None) -> str | None:
-    text = token.reveal() if isinstance(token, Secret) else token or ""
-    return text.replace("\r", "").replace("\n", "").strip() or None
+def _clean(token: str | None) -> Secret:
+    return Secret("".join(token or "").replace("\r", "").replace("\n", "").strip())
 
 
-def _checked(token: str) -> Secret:
-    if not token.isascii() or any(ch.isspace() for ch in token):
+def _checked(token: Secret) -> Secret | None:
+    if not token.isascii() or _NEVER.search(token):
         raise CredentialsError("the token holds characters that a token never has; was something else pasted?")
-    return Secret(token)
+    return token or None
 
 
 def _read_token_file(env: Mapping[str, str]) -> str | None:

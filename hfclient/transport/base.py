@@ -93,7 +93,7 @@ class Request:
     method: str
     url: str
     params: Mapping[str, str | int | None] = field(factory=dict)
-    headers: Mapping[str, str] = field(factory=dict)
+    headers: Mapping[str, str] = field(factory=dict, repr=lambda headers: repr(sorted(headers)))
     body: bytes | Multipart | None = field(default=None, repr=False)
     stream: bool = False
     retryable: bool = False
@@ -239,7 +239,8 @@ class Response:
             ProtocolError: It is longer than the limit called *within*.
         """
         try:
-            return b"".join(self._whole(self.chunks(within)))
+            chunks = self.chunks(within)
+            return b"".join(self._content(chunks) if within == "file" else chunks)
         finally:
             self.close()
 
@@ -252,7 +253,7 @@ class Response:
         pieces: list[bytes] = []
         left = limit
         try:
-            for data in self._whole(self.chunks()):
+            for data in self._content(self.chunks()):
                 pieces.append(data[:left])
                 left -= len(data)
                 if left <= 0:
@@ -261,9 +262,9 @@ class Response:
             self.close()
         return b"".join(pieces)
 
-    def _whole(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _content(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for data in chunks:
-            self.deadline.content_came()  # of what is read whole every byte is content
+            self.deadline.content_came()  # of a file every byte is content
             yield data
 
     def read_start(self, limit: int) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
-from hfclient.credentials import origin_of
+from hfclient.credentials import Secret, origin_of
 from hfclient.errors import InvalidInputError, MissingDependencyError, Unsupported
 from hfclient.transport.base import Request, Response, check_headers
 from hfclient.transport.deadline import Deadline
@@ -76,7 +76,7 @@ class ImpersonateTransport:
         self._curl_cffi = _load()
         self._impersonate = impersonate
         self._target = _browser(self._curl_cffi, impersonate)
-        self._proxy = proxy
+        self._proxy = Secret(proxy) if proxy else None
         self._idle: list[Multi] = []
         self._era = 0  # connections from before a close() are not kept after it
         self._lock = threading.Lock()
@@ -96,7 +96,7 @@ class ImpersonateTransport:
         _refuse_green_threads()
         url = _full_url(request)
         check_headers(headers)
-        proxy = self._proxy or _environment_proxy(url) or ""
+        proxy = Secret(self._proxy or _environment_proxy(url) or "")
         transfer = Transfer(
             self._curl_cffi,
             self._take(origin_of(url)),
@@ -123,7 +123,7 @@ class ImpersonateTransport:
         del idle  # each closes its connection as it goes
 
     def _prepare(
-        self, request: Request, url: str, proxy: str, headers: Mapping[str, str], curl: Any, head: Sink, body: Sink
+        self, request: Request, url: str, proxy: Secret, headers: Mapping[str, str], curl: Any, head: Sink, body: Sink
     ) -> Upload | None:
         """Set up the easy handle for *request*."""
         opt, setopt = self._curl_cffi.CurlOpt, curl.setopt
@@ -136,7 +136,7 @@ class ImpersonateTransport:
         setopt(opt.BUFFERSIZE, _BUFFER)
         setopt(opt.CONNECTTIMEOUT_MS, _NO_CONNECT_LIMIT_MS)  # the deadline is kept here
         setopt(opt.SUPPRESS_CONNECT_HEADERS, 1)
-        setopt(opt.PROXY, proxy)
+        setopt(opt.PROXY, proxy.reveal())
         setopt(opt.NOPROXY, "")  # was looked at already
         if url.startswith("https:"):
             bundle = _certificates()
@@ -238,7 +238,7 @@ def _wants_it_plain(headers: Mapping[str, str]) -> bool:
 
 def _header_line(name: str, value: str) -> bytes:
     # A name with a semicolon is libcurl's way to send an empty value; with a colon it would leave the header out.
-    return (f"{name}: {value}" if value.strip() else f"{name};").encode("latin-1")
+    return "".join((name, ": ", value) if value.strip() else (name, ";")).encode("latin-1")
 
 
 def _certificates() -> str:

@@ -19,12 +19,13 @@ import threading
 import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NoReturn
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from hfclient.credentials import Secret
 from hfclient.errors import Cancelled, ConnectError, ProtocolError
 from hfclient.transport.base import Headers, Request, Response, check_headers
 from hfclient.transport.cancellation import Cancellation
@@ -32,7 +33,7 @@ from hfclient.transport.chunked import ChunkReader
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
 from hfclient.transport.packed import is_ours, unpacked
-from hfclient.transport.translation import translate
+from hfclient.transport.translation import translated
 
 __all__ = ["PlainTransport"]
 
@@ -212,10 +213,11 @@ class _Connection:
             super().send(data)  # type: ignore[misc]
             return
         deadline, wire = call
+        rest = memoryview(data)
+        del data  # a traceback that shows local values must not show headers
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
         wire.use(self.sock)  # from here on the wait for the answer can be cut short
-        rest = memoryview(data)
         while rest:
             self.sock.settimeout(deadline.read_wait())
             try:
@@ -274,11 +276,13 @@ class _Body:
         try:
             data: bytes = self._raw.read1(_READ_SIZE, decode_content=self._unpacks)
         except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
-            if self._aborted:
-                raise Cancelled("the answer was cancelled while it was being read") from None
-            translate(exc, self._deadline, sending=False)
+            failure: Exception | None = translated(exc, self._deadline, sending=False)
+        else:
+            failure = None
         if self._aborted:
             raise Cancelled("the answer was cancelled while it was being read")
+        if failure is not None:
+            _raise(failure)
         self._deadline.bytes_came()
         return data
 
@@ -303,7 +307,7 @@ class PlainTransport:
     """
 
     def __init__(self, *, proxy: str | None = None) -> None:
-        self._proxies = {"http": proxy, "https": proxy} if proxy else None
+        self._proxies = {"http": Secret(proxy), "https": Secret(proxy)} if proxy else {}
         self._session: requests.Session | None = None
         self._lock = threading.Lock()
         _live.add(self)
@@ -329,17 +333,26 @@ class PlainTransport:
             prepared = requests.Request(
                 request.method, request.url, headers=dict(headers), params=query, data=request.body
             ).prepare()
-            settings = session.merge_environment_settings(prepared.url, self._proxies or {}, True, None, None)
             # Only the connect timeout counts here: sending and reading look at the deadline themselves.
             timeout = (deadline.connect_wait(), deadline.remaining())
             with _waking(request.cancellation, wire):
-                answer = session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
+                answer = session.send(
+                    prepared,
+                    timeout=timeout,
+                    allow_redirects=False,
+                    # Not kept in a variable: proxies' passwords are in it.
+                    **session.merge_environment_settings(prepared.url, self._revealed_proxies(), True, None, None),
+                )
         except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
-            if request.cancellation is not None:  # a wire that was cut, for one, looks like a connection that broke
-                request.cancellation.check()
-            translate(exc, deadline)
+            failure: Exception | None = translated(exc, deadline)
+        else:
+            failure = None
         finally:
             _call.reset(token)
+        if failure is not None:
+            if request.cancellation is not None:  # a wire that was cut, for one, looks like a connection that broke
+                request.cancellation.check()
+            _raise(failure)
         fields = Headers(list(answer.raw.headers.items()))
         return Response(
             answer.status_code,
@@ -349,6 +362,9 @@ class PlainTransport:
             url=safe_url(request.url),
             deadline=deadline,
         )
+
+    def _revealed_proxies(self) -> dict[str, str]:
+        return {scheme: proxy.reveal() for scheme, proxy in self._proxies.items()}
 
     def close(self) -> None:
         """Close idle connections; the next request opens new ones."""
@@ -373,6 +389,13 @@ class PlainTransport:
             _graveyard.append(self._session)
         self._session = None
         self._lock = threading.Lock()
+
+
+def _raise(failure: Exception) -> NoReturn:
+    try:
+        raise failure
+    finally:
+        del failure  # it would hold its own traceback, and that all that the call had opened
 
 
 def _waking(cancellation: Cancellation | None, wire: _Wire) -> contextlib.AbstractContextManager[None]:

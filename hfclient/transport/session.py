@@ -6,7 +6,6 @@ followed; 3xx, 4xx and 5xx raise here, at the call.
 
 from __future__ import annotations
 
-import base64
 import copy
 import logging
 import platform
@@ -14,12 +13,12 @@ import random
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin
 
 from attrs import Attribute, evolve, field, frozen
 
 from hfclient._version import __version__
-from hfclient.credentials import Credentials, origin_of
+from hfclient.credentials import Credentials, Secret, origin_of, without_user_info
 from hfclient.errors import (
     APIStatusError,
     ConnectError,
@@ -113,7 +112,7 @@ class Session:
         # A transport that looks like a browser has a User-Agent that fits its handshake: ours would give it away.
         if not getattr(transport, "has_browser_headers", False):
             own["User-Agent"] = f"hfclient/{__version__}; python/{platform.python_version()}"
-        self.headers = _merged(own, headers or {})
+        self.headers = _merged(own, {name: Secret(value) for name, value in (headers or {}).items()})
 
     def with_credentials(self, credentials: Credentials) -> Session:
         """Return a session with other credentials over the same transport and with the same policy."""
@@ -167,10 +166,12 @@ class Session:
 
     def _attempt(self, request: Request, deadline: Deadline) -> Response:
         home = origin_of(request.url)
-        request, basic = _without_user_info(request)
+        url, login = without_user_info(request.url)
+        request = evolve(request, url=url)
         for _ in range(_REDIRECTS):
             if origin_of(request.url) == home:
-                headers = _merged(self.headers, basic, request.headers)
+                known = login or self.credentials.login_for(request.url)
+                headers = _merged(self.headers, {"Authorization": known} if known else {}, request.headers)
             else:  # whoever set a header had the first place in mind
                 own = _merged(self.headers, request.headers).items()
                 headers = {name: value for name, value in own if name.lower() in _HARMLESS}
@@ -183,7 +184,7 @@ class Session:
             if target is None:
                 raise error_for(response)
             response.close()
-            request, _ = _without_user_info(request.at(target))
+            request = request.at(without_user_info(target)[0])
         raise APIStatusError(
             f"more than {_REDIRECTS} redirects",
             status=response.status,
@@ -237,11 +238,3 @@ def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
     return dict(found.values())
 
 
-def _without_user_info(request: Request) -> tuple[Request, dict[str, str]]:
-    """Take user name and password out of the URL; return them as the header that they mean."""
-    parts = urlsplit(request.url)
-    user_info, found, host = parts.netloc.rpartition("@")
-    if not found:
-        return request, {}
-    basic = base64.b64encode(unquote(user_info).encode()).decode()
-    return evolve(request, url=urlunsplit(parts._replace(netloc=host))), {"Authorization": f"Basic {basic}"}

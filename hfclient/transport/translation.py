@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from typing import Any, NoReturn
+from typing import Any
 
 import requests
 import urllib3
@@ -21,7 +21,7 @@ from hfclient.errors import (
 )
 from hfclient.transport.deadline import Deadline
 
-__all__ = ["translate"]
+__all__ = ["translated"]
 
 _NEVER_SENT = (
     urllib3.exceptions.NewConnectionError,
@@ -42,37 +42,49 @@ _BROKEN = (
 )
 
 
-def translate(exc: Exception, deadline: Deadline, *, sending: bool = True) -> NoReturn:
-    """Raise our own exception for one of requests', urllib3's or the socket's.
+def translated(exc: Exception, deadline: Deadline, *, sending: bool = True) -> Exception:
+    """Return our own exception for one of requests', urllib3's or the socket's; *exc* itself if it is none of those.
 
-    Its cause is the innermost one only: the texts of those around it hold the URL, query and all.
+    To be raised where *exc* is no longer being handled: it would be kept as the context, and its texts hold the URL,
+    query and all, its attributes the request, its traceback the bytes that were sent. Of the cause, the innermost one and
+    none of the libraries' own, neither is kept.
     """
     chain = _chain(exc)
-    root = chain[-1] if chain[-1] is not exc or not isinstance(exc, requests.exceptions.RequestException) else None
     for cause in chain:
         if isinstance(cause, HFClientError):
-            raise cause from None
+            cause.__cause__ = cause.__context__ = None
+            return cause.with_traceback(None)
+    found = _translated(exc, chain, deadline, sending=sending)
+    if found is not exc and not isinstance(found, InvalidInputError):
+        root = chain[-1]
+        if type(root).__module__.partition(".")[0] not in ("requests", "urllib3"):
+            root.__context__ = None
+            found.__cause__ = root.with_traceback(None)
+    return found
+
+
+def _translated(exc: Exception, chain: list[BaseException], deadline: Deadline, *, sending: bool) -> Exception:
     if isinstance(exc, requests.exceptions.InvalidSchema) and "SOCKS" in str(exc):
-        raise MissingDependencyError('a SOCKS proxy needs the package PySocks: pip install "requests[socks]"') from root
+        return MissingDependencyError('a SOCKS proxy needs the package PySocks: pip install "requests[socks]"')
     if sending and isinstance(exc, ValueError) and not isinstance(exc, (ssl.SSLError, urllib3.exceptions.ProtocolError)):
         # URLs, headers and proxies that cannot work; the text of these holds what was given.
-        raise InvalidInputError(f"the request cannot be sent: {type(exc).__name__}") from None
+        return InvalidInputError(f"the request cannot be sent: {type(exc).__name__}")
     sent = not any(isinstance(cause, _NEVER_SENT) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
         timeout = deadline.expired()
         timeout.sent = sent
-        raise timeout from root
+        return timeout
     if any(
         isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)) for cause in chain
     ):
-        raise ProtocolError("the answer's compression is broken") from root
+        return ProtocolError("the answer's compression is broken")
     if any(isinstance(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)) for cause in chain):
-        raise ConnectError(f"TLS failed: {_reason(chain)}", sent=sent) from root
+        return ConnectError(f"TLS failed: {_reason(chain)}", sent=sent)
     if any(isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain):
-        raise ConnectError(f"the proxy failed: {_reason(chain)}", sent=sent) from root
+        return ConnectError(f"the proxy failed: {_reason(chain)}", sent=sent)
     if isinstance(exc, _BROKEN):
-        raise ConnectError(f"the connection failed: {_reason(chain)}", sent=sent) from root
-    raise exc
+        return ConnectError(f"the connection failed: {_reason(chain)}", sent=sent)
+    return exc
 
 
 def _is_timeout(cause: BaseException) -> bool:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from hfclient.errors import ConnectError, InvalidInputError, TransportTimeout
+from hfclient.errors import ConnectError, InvalidInputError, ProtocolError, TransportTimeout
 from hfclient.transport import Request, Timeouts, Transport
 from tests.server import CLOSE, HALF_CLOSE, RST, Server, chunk, chunked, delimited, head, plain
 from tests.wire.helpers import send, session_for
@@ -112,7 +112,7 @@ def test_bad_chunks(transport: Transport, server: Server) -> None:
 def test_endless_headers(transport: Transport, server: Server) -> None:
     """A head without end is given up."""
     server.on("/s", [b"HTTP/1.1 200 OK\r\n", *[b"X-Filler: " + b"y" * 8000 + b"\r\n"] * 200, CLOSE])
-    with pytest.raises(ConnectError):
+    with pytest.raises(ProtocolError, match="headers are too large"):
         send(transport, f"{server.url}/s").read()
 
 

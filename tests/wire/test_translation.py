@@ -25,7 +25,7 @@ from hfclient.errors import (
 )
 from hfclient.transport import Deadline, Timeouts
 from hfclient.transport.multi import Multi, Transfer
-from hfclient.transport.translation import translate
+from hfclient.transport.translation import translated
 
 SECRET = "hunter2"
 LEAK = f"http://user:{SECRET}@proxy.example:3128/path?token={SECRET}"
@@ -72,11 +72,12 @@ def test_plain(cls: type[Exception]) -> None:
     deadline = Deadline(Timeouts(idle=3))
     deadline.read_wait()
     with pytest.raises(HFClientError) as caught:
-        translate(_made(cls), deadline)
+        raise translated(_made(cls), deadline)
     assert isinstance(caught.value, (TransportError, ProtocolError, InvalidInputError, MissingDependencyError))
     assert SECRET not in f"{caught.value} {caught.value!r} {caught.value.to_dict()}"
-    if not isinstance(caught.value, InvalidInputError) and not issubclass(cls, requests.RequestException):
+    if not isinstance(caught.value, InvalidInputError) and cls.__module__.split(".")[0] not in ("requests", "urllib3"):
         assert caught.value.__cause__ is not None
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_plain_classes(foreign: Exception, ours: type[HFClientError]) -> None:
     deadline = Deadline(Timeouts(idle=3))
     deadline.read_wait()
     with pytest.raises(HFClientError) as caught:
-        translate(foreign, deadline)
+        raise translated(foreign, deadline)
     assert type(caught.value) is ours
 
 
@@ -117,7 +118,7 @@ def test_plain_keeps_ours() -> None:
     inner = Cancelled("mine")
     outer = requests.exceptions.ConnectionError(urllib3.exceptions.ProtocolError("Connection aborted.", inner))
     with pytest.raises(Cancelled) as caught:
-        translate(outer, Deadline(Timeouts()))
+        raise translated(outer, Deadline(Timeouts()))
     assert caught.value is inner
 
 
@@ -126,7 +127,7 @@ def test_plain_survives_circles() -> None:
     first, second = requests.exceptions.RequestException("a"), ValueError("b")
     first.__cause__, second.__context__ = second, first
     with pytest.raises(ConnectError):
-        translate(first, Deadline(Timeouts()))
+        raise translated(first, Deadline(Timeouts()))
 
 
 CODES = [code for code in curl_cffi.CurlECode if code]
@@ -143,6 +144,8 @@ def test_curl(code: curl_cffi.CurlECode) -> None:
     expected = {
         "OPERATION_TIMEDOUT": TransportTimeout,
         "BAD_CONTENT_ENCODING": ProtocolError,
+        "TOO_LARGE": ProtocolError,  # the headers
+        "WRITE_ERROR": ProtocolError,  # what was packed unpacks to too much
         "URL_MALFORMAT": InvalidInputError,
         "UNSUPPORTED_PROTOCOL": InvalidInputError,
         "BAD_FUNCTION_ARGUMENT": InvalidInputError,

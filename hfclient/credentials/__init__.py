@@ -12,7 +12,14 @@ login (cookies only), and huggingface_hub's own token file (``$HF_TOKEN_PATH``, 
 from hfclient.credentials.cookies import CookiesLike, find_cookies, parse_cookies
 from hfclient.credentials.holder import Credentials
 from hfclient.credentials.matching import SESSION_COOKIE
-from hfclient.credentials.places import HUGGING_CHAT, is_hugging_face, origin_of, place_of, without_user_info
+from hfclient.credentials.places import (
+    HUGGING_CHAT,
+    is_deployment,
+    is_hugging_face,
+    origin_of,
+    place_of,
+    without_user_info,
+)
 from hfclient.credentials.secret import Secret
 from hfclient.credentials.store import LoginStore, SavedLogin
 from hfclient.credentials.tokens import find_token
@@ -27,6 +34,7 @@ __all__ = [
     "Secret",
     "find_cookies",
     "find_token",
+    "is_deployment",
     "is_hugging_face",
     "origin_of",
     "parse_cookies",

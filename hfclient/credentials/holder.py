@@ -167,11 +167,21 @@ class Credentials:
         added = {origin_of(url): key for url, key in keys.items()}
         if any(is_hugging_face(origin) for origin in added):
             raise InvalidInputError("a provider's key does not go to Hugging Face; pass a Hub token as token=")
+        new = self._copy()
+        new._keys = {**self._keys, **added}
+        return new
+
+    def with_token_url(self, url: str) -> Credentials:
+        """Return the same credentials for a client of *url* besides: the token goes there, by the rules of ``token_urls``."""
+        new = self._copy()
+        new._token_origins = {*self._token_origins, origin_of(url)}
+        return new
+
+    def _copy(self) -> Credentials:
         new = Credentials.__new__(Credentials)
         with self._lock:
             state = self.__getstate__()
         new.__setstate__(state)
-        new._keys = {**self._keys, **added}
         return new
 
     def _note_login(self, url: str) -> str:

@@ -23,7 +23,7 @@ from hfclient.inference.composed import ComposedCalls
 from hfclient.inference.defaults import resolve
 from hfclient.inference.dialects import SchemaFormat
 from hfclient.inference.embedcalls import EmbedCalls
-from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, models_url
+from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, models_url, refuse_url
 from hfclient.inference.failover import ONCE, Attempts, Begun
 from hfclient.inference.failures import refined
 from hfclient.inference.functions import ToolLike, wire_tools
@@ -98,6 +98,23 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
 
     def __repr__(self) -> str:
         return f"<InferenceClient {safe_url(self.base_url)}>"
+
+    def at(self, url: str) -> InferenceClient:
+        """Return a client for another server over the same connections, such as a dedicated endpoint.
+
+            inference.at("https://x1y2.us-east-1.aws.endpoints.huggingface.cloud").image("a red fox")
+
+        The token goes there as it goes to an ``inference_url``: one that was passed as ``token=`` to any *url*, one that was
+        found to Hugging Face's own hosts and deployments only. So *url* must not come from somebody else.
+
+        Args:
+            url: Base URL of the server, in any form that ``inference_url`` takes.
+
+        Raises:
+            InvalidInputError: It is no http(s) URL.
+        """
+        session = self._session.with_credentials(self._session.credentials.with_token_url(url))
+        return InferenceClient(session, base_url=url, on_event=self._on_event, hub_url=self._hub.url)
 
     def chat(
         self,
@@ -247,6 +264,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         if model is not None:
             if not isinstance(model, str) or not model.strip():
                 raise InvalidInputError("the model's name is empty")
+            refuse_url(model)
             # Elsewhere "llama-3" may be a model's own name.
             return resolve(model) if is_router(self.base_url) else model
         if is_router(self.base_url):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, overload
 
 from hfclient.errors import InvalidInputError, RequestTooLargeError, Unsupported
@@ -15,7 +16,7 @@ from hfclient.inference.embeddings import (
     parse_vectors,
     to_numpy,
 )
-from hfclient.inference.endpoints import root_url
+from hfclient.inference.endpoints import refuse_url, root_url
 from hfclient.inference.errand import ask, errand, through
 from hfclient.inference.jobs import Line
 from hfclient.inference.mapping import ProviderEntry
@@ -39,7 +40,7 @@ _EMBEDDERS = ("deepinfra", "hf-inference", "openai", "openai-compatible", "scale
 class EmbedCalls(Wing):
     """Vectors and rankings; the base of `InferenceClient` that asks for them."""
 
-    _embeds_as_tei: bool = False  # learnt from the server
+    _embeds_as: str | None = None  # learnt from the server: the provider whose language it speaks
 
     @overload
     def embed(
@@ -176,13 +177,17 @@ class EmbedCalls(Wing):
             if candidate.provider != "openai-compatible":
                 return send()
 
-            def as_tei() -> tuple[list[list[float]], Candidate]:
-                other = self._tei(candidate.entry.model)
+            def as_other(other: Candidate) -> tuple[list[list[float]], Candidate]:
                 answer, _ = ask(line, other, request(other))
-                self._embeds_as_tei = True
+                self._embeds_as = other.provider
                 return parse_vectors(answer, len(texts)), other
 
-            return as_tei() if self._embeds_as_tei else through(send, as_tei)
+            # Servers have one of these three; a deployment of a single model has the last one, without a path.
+            model = candidate.entry.model
+            others = [self._tei(model)] if model else [self._tei(""), self._pipelines("")]
+            if learnt := [one for one in others if one.provider == self._embeds_as]:
+                return as_other(learnt[0])
+            return through(send, *(partial(as_other, one) for one in others))
 
         try:
             (vectors, used), _, _ = self._each(line, candidates, attempt, billed=False)
@@ -223,6 +228,7 @@ class EmbedCalls(Wing):
 
         Reference: POST {base}/v1/rerank (llama.cpp, vLLM), POST {base}/rerank (text-embeddings-inference)
         """
+        refuse_url(model)
         if not self._routes.own_server:
             raise Unsupported("the router does not rank texts; point Client(inference_url=...) at a server that does")
         if not isinstance(query, str) or not query.strip():

@@ -8,10 +8,22 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-from hfclient.credentials import origin_of
+from hfclient.credentials import is_deployment, origin_of
 from hfclient.errors import InvalidInputError, Unsupported
+from hfclient.transport.failures import safe_url
 
-__all__ = ["HUB_URL", "ROUTER_URL", "bare_url", "chat_url", "is_router", "model_for_provider", "models_url", "root_url"]
+__all__ = [
+    "HUB_URL",
+    "ROUTER_URL",
+    "bare_url",
+    "chat_url",
+    "is_endpoint",
+    "is_router",
+    "model_for_provider",
+    "models_url",
+    "refuse_url",
+    "root_url",
+]
 
 ROUTER_URL = "https://router.huggingface.co/v1"
 """Hugging Face's router: it picks the provider."""
@@ -94,6 +106,30 @@ def _with_path(base: str, path: str) -> str:
 def is_router(base: str) -> bool:
     """Tell whether *base* is Hugging Face's router, which needs a token and knows provider suffixes."""
     return origin_of(base) == origin_of(ROUTER_URL)
+
+
+def is_endpoint(base: str) -> bool:
+    """Tell whether *base* is a deployment at Hugging Face as such, and not its OpenAI-compatible part.
+
+    >>> is_endpoint("https://x.endpoints.huggingface.cloud"), is_endpoint("https://x.endpoints.huggingface.cloud/v1")
+    (True, False)
+    """
+    return is_deployment(base) and not _path(base).endswith(("/v1", _CHAT))
+
+
+def refuse_url(model: object) -> None:
+    """Raise for a URL in the place of a model's name.
+
+    A name often comes from a user or a file. One that could send prompt and token to any host would be a trap.
+
+    Raises:
+        InvalidInputError: *model* is a URL; the message says what to write instead.
+    """
+    if isinstance(model, str) and model.strip().lower().startswith(("http://", "https://")):
+        raise InvalidInputError(
+            f"{safe_url(model.strip())!r} is a URL and no name of a model: ask the server there with inference.at(url), or make "
+            "a client for it with Client(inference_url=url)"
+        )
 
 
 def model_for_provider(model: str, provider: str | None, base: str) -> str:

@@ -19,6 +19,7 @@ from hfclient.errors import (
     NotFoundError,
     ServerError,
     TransportTimeout,
+    Unsupported,
 )
 from hfclient.inference.failures import generation_error, refined
 from hfclient.inference.jobs import GOODBYE, Line
@@ -36,6 +37,7 @@ TOTAL = 300.0
 
 _LOOKS = 0.5  # seconds before the second look at a prediction, and then more
 _SLOWEST = 5.0
+_NO_ROUTE = frozenset({404, 405, 501})
 
 
 def errand(session: Session, timeouts: Timeouts | None, headers: Mapping[str, str] | None = None) -> Line:
@@ -142,16 +144,19 @@ def _link(links: Mapping[str, Any], name: str) -> str | None:
     return links[name] if isinstance(links.get(name), str) else None
 
 
-def through(function: Callable[[], _T], otherwise: Callable[[], _T]) -> _T:
-    """Return what *function* gives; if the server does not know its route, what *otherwise* gives.
+def through(function: Callable[[], _T], *otherwise: Callable[[], _T]) -> _T:
+    """Return what *function* gives; if the server does not know its route, what the first of *otherwise* gives that it knows.
 
-    If that is not known either, the first error is raised: it is about the usual route.
+    If none is known, the first error is raised: it is about the usual route.
     """
     try:
         return function()
     except NotFoundError as error:
         first = error
-    try:
-        return otherwise()
-    except NotFoundError:
-        raise first from None
+    for other in otherwise:
+        try:
+            return other()
+        except (APIStatusError, Unsupported) as error:
+            if isinstance(error, APIStatusError) and error.status not in _NO_ROUTE:
+                raise
+    raise first

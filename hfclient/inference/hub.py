@@ -28,6 +28,7 @@ from hfclient.errors import (
 )
 from hfclient.frames import excerpt
 from hfclient.inference.defaults import IMAGE_MODELS, TEXT_MODELS, VISION_MODELS, merged, nearest, resolve
+from hfclient.inference.endpoints import refuse_url
 from hfclient.inference.expiring import Expiring
 from hfclient.inference.mapping import ProviderEntry, parse_mapping
 from hfclient.transport import Request, Session
@@ -376,6 +377,7 @@ def parse_hub_model(data: Any, name: str | None = None) -> HubModel | None:
 
 
 def _plain_name(id: str) -> str:
+    refuse_url(id)
     name, _, suffix = resolve(id).partition(":") if isinstance(id, str) else ("", "", "")
     name = id if "/" in suffix else name  # a URL has no suffix
     if not _NAME.fullmatch(name) or any(part in ("", ".", "..") for part in name.split("/")):

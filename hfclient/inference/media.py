@@ -228,6 +228,8 @@ class MediaCalls:
         if not isinstance(prompt, str) or not (prompt.strip() or image is not None):
             raise InvalidInputError("the prompt is empty")
         picture = None if image is None else load_picture(image)
+        if provider is None and self._routes.is_endpoint:
+            provider = "hf-inference"
         has_own_model = self._routes.own_server and provider in (None, "auto", "hf-inference")
         if model is None and task == TEXT_TO_IMAGE and not has_own_model:
             model = DEFAULT_IMAGE_MODEL

@@ -26,7 +26,16 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.inference.defaults import resolve
-from hfclient.inference.endpoints import ROUTER_URL, bare_url, chat_url, is_router, model_for_provider, root_url
+from hfclient.inference.endpoints import (
+    ROUTER_URL,
+    bare_url,
+    chat_url,
+    is_endpoint,
+    is_router,
+    model_for_provider,
+    refuse_url,
+    root_url,
+)
 from hfclient.inference.hub import Hub
 from hfclient.inference.mapping import ProviderEntry
 from hfclient.inference.providers.parameters import ignored_by, providers_for, refuse_ignored
@@ -123,6 +132,11 @@ class Routes:
     def own_server(self) -> bool:
         """Whether calls without a provider go to a server of the caller's choice, not to the router."""
         return self.router_url is None
+
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether that server is a deployment at Hugging Face, which makes pictures in hf-inference's language."""
+        return self.own_server and is_endpoint(self._base_url)
 
     def has_key(self, provider: str) -> bool:
         """Whether the caller has a key of that provider's own."""
@@ -336,6 +350,7 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
     if model is not None:
         if not isinstance(model, str) or not model.strip():
             raise InvalidInputError("the model's name is empty")
+        refuse_url(model)
         if not own_server:
             model = resolve(model)
         name, colon, last = model.rpartition(":")

@@ -95,14 +95,14 @@ class TaskCalls(Wing):
         line = errand(self._session, timeouts)
         sound = self._heard(line, sound)
 
-        def attempt(candidate: Candidate, is_last: bool) -> tuple[Transcript, str | None]:
+        def ask_one(candidate: Candidate, is_last: bool) -> Transcript:
             request = transcription_request(candidate.entry, candidate.target, sound, settings, extra_body or {})
             repeatable = candidate.provider in (HF, "openai-compatible")
             answer, request_id = ask(line, candidate, request, patient=is_last, repeatable=repeatable)
-            return transcript(json_of(settled(line, candidate, answer))), request_id
+            said = transcript(json_of(settled(line, candidate, answer)))
+            return evolve(said, provider=candidate.provider, request_id=request_id)
 
-        (said, request_id), candidate, _ = self._each(line, candidates, attempt, billed=True)
-        return evolve(said, provider=candidate.provider, request_id=request_id)
+        return self._each(line, candidates, self._or_pipelines(ask_one), billed=True)[0]
 
     def speak(
         self,
@@ -146,12 +146,13 @@ class TaskCalls(Wing):
         candidates = self._serving("text-to-speech", model, provider, SPEAKERS)
         line = errand(self._session, timeouts)
 
-        def attempt(candidate: Candidate, is_last: bool) -> tuple[Answer, str | None]:
+        def ask_one(candidate: Candidate, is_last: bool) -> tuple[Answer, str | None, Candidate]:
             request = speech_request(candidate.entry, candidate.target, text, settings, extra_body or {})
             answer, request_id = ask(line, candidate, request, patient=is_last, repeatable=candidate.provider == HF)
-            return settled(line, candidate, answer), request_id
+            return settled(line, candidate, answer), request_id, candidate
 
-        (answer, request_id), candidate, fell_over = self._each(line, candidates, attempt, billed=True)
+        found, _, fell_over = self._each(line, candidates, self._or_pipelines(ask_one), billed=True)
+        answer, request_id, candidate = found
         return self._audio(line, candidate, answer, prompt=text, request_id=request_id, fell_over=fell_over)
 
     # Pictures and texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -10,7 +11,8 @@ from attrs import evolve
 from hfclient.errors import InvalidInputError, ModelNotFound, Unsupported
 from hfclient.events import AnyEvent
 from hfclient.inference.audio import Audio, audio_from, audio_output
-from hfclient.inference.endpoints import bare_url
+from hfclient.inference.endpoints import bare_url, refuse_url
+from hfclient.inference.errand import through
 from hfclient.inference.failover import try_each
 from hfclient.inference.hub import Hub
 from hfclient.inference.jobs import Line
@@ -44,14 +46,29 @@ class Wing:
             return [self._tei(model or "")]
         own = self._routes.own_server
         if own and provider in (HF, [HF]):
-            # Its paths do not hang from /v1, which is there for chat.
-            named = model or ""
-            return [Candidate(ProviderEntry(HF, named, model=named), Target(bare_url(self.base_url)))]
+            return [self._pipelines(model or "")]
         if model is None and not own:
             model = self._hub.recommended(task)
             if model is None:
                 raise InvalidInputError(f"name a model with model=: the Hub shows none for {task}")
         return self._routes.candidates(task, model, provider, able=frozenset(able))
+
+    def _pipelines(self, model: str) -> Candidate:
+        """Return the server itself as one that speaks hf-inference's language: a deployment does, at its very URL."""
+        refuse_url(model)
+        # Its paths do not hang from /v1, which is there for chat.
+        return Candidate(ProviderEntry(HF, model, model=model), Target(bare_url(self.base_url)))
+
+    def _or_pipelines(self, attempt: Callable[[Candidate, bool], _T]) -> Callable[[Candidate, bool], _T]:
+        """Return *attempt* with another one for a server of one model that does not know OpenAI's routes."""
+
+        def asking(candidate: Candidate, is_last: bool) -> _T:
+            if candidate.provider != "openai-compatible" or candidate.entry.model:
+                return attempt(candidate, is_last)
+            other = self._pipelines("")
+            return through(partial(attempt, candidate, is_last), partial(attempt, other, is_last))
+
+        return asking
 
     def _tei(self, model: str) -> Candidate:
         if not self._routes.own_server:

@@ -223,6 +223,15 @@ def test_own_deployment(server: Server, make: Make) -> None:
     assert (image.provider, image.model) == ("hf-inference", "")
 
 
+def test_a_deployment_at_hugging_face(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There pictures are asked for in hf-inference's manner without saying so."""
+    monkeypatch.setattr(routing, "is_endpoint", lambda base: True)
+    server.on("/", PICTURE)
+    image = make().at(server.url).image("a fox", steps=3)
+    assert server.last.json() == {"inputs": "a fox", "parameters": {"num_inference_steps": 3}}
+    assert (image.provider, calls(server)) == ("hf-inference", ["POST /"])
+
+
 # Credentials
 
 

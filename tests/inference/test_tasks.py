@@ -26,6 +26,7 @@ from hfclient.errors import (
     NotFoundError,
     ProtocolError,
     RequestTooLargeError,
+    ServerError,
     TransportTimeout,
     Unsupported,
 )
@@ -247,6 +248,74 @@ def test_numpy(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MissingDependencyError, match="pip install numpy"):
         make(own=True).embed(["a"], as_numpy=True)
     assert len(server.requests) == count
+
+
+def test_a_deployment_of_one_model(server: Server, make: Make) -> None:
+    """A server that has neither OpenAI's routes nor text-embeddings-inference's is asked as deployments are, and remembered."""
+    for route in ("embeddings", "audio/transcriptions", "audio/speech"):
+        server.on(f"/v1/{route}", json_answer({"error": f"no /v1/{route}"}, 404))
+    server.on("/embed", plain(b"", 404))
+    server.on("/", [lengths])
+    client = make(own=True)
+    assert client.embed(["abc", "d"], batch_size=1) == [[3.0, 1.0], [1.0, 1.0]]
+    assert client.embed("ef", truncate=True, provider="hf-inference") == [[2.0, 1.0]]
+    assert client.embed("ef") == [[2.0, 1.0]]
+    assert [r.path for r in server.requests] == ["/v1/embeddings", "/embed", "/", "/", "/", "/"]
+    server.on("/", json_answer({"text": "hi"}))
+    said = client.transcribe(WAV)
+    assert (said.text, said.provider, server.last.body) == ("hi", "hf-inference", WAV)
+    server.on("/", plain(b"fLaC....", 200, "Content-Type: audio/flac"))
+    spoken = client.speak("hi")
+    assert (spoken.mime, spoken.provider) == ("audio/flac", "hf-inference")
+    assert [r.path for r in server.requests[6:]] == ["/v1/audio/transcriptions", "/", "/v1/audio/speech", "/"]
+    server.on("/", json_answer({"error": "no route"}, 405))
+    with pytest.raises(NotFoundError, match="/v1/audio/speech"):
+        client.speak("hi")
+    with pytest.raises(NotFoundError, match="/v1/audio/speech"):
+        client.speak("hi", voice="x")
+    server.on("/", json_answer({"error": "out of memory"}, 500))
+    with pytest.raises(ServerError, match="out of memory"):
+        client.speak("hi")
+
+
+@pytest.mark.parametrize("url", ["https://x.endpoints.huggingface.cloud", "http://u:pw@localhost:8080/v1", " HTTP://evil.example"])
+def test_urls_in_the_place_of_names(url: str, server: Server, make: Make) -> None:
+    """A name may come from somebody else: one that is a URL is refused with the way to ask there, and nothing is sent."""
+    for client in (make(), make(own=True)):
+        for ask in (
+            lambda **o: client.chat("hi", **o),
+            lambda **o: client.text("hi", **o),
+            lambda **o: client.image("hi", **o),
+            lambda **o: client.video("hi", **o),
+            lambda **o: client.embed("hi", **o),
+            lambda **o: client.embed("hi", provider="hf-inference", **o),
+            lambda **o: client.speak("hi", **o),
+            lambda **o: client.transcribe(WAV, **o),
+            lambda **o: client.task("summarization", "hi", **o),
+            lambda **o: client.classify("hi", **o),
+            lambda **o: client.rerank("hi", ["x"], **o),
+        ):
+            with pytest.raises(InvalidInputError, match=r"inference\.at\(") as caught:
+                ask(model=url)
+            assert "pw" not in str(caught.value)
+        with pytest.raises(InvalidInputError, match=r"inference\.at\("):
+            client.model(url)
+    assert server.requests == []
+
+
+def test_another_server(server: Server, other_server: Server, make: Make) -> None:
+    """A server can be asked for one call; a token that was passed goes there, one that was found does not."""
+    other_server.on("/v1/embeddings", [reversed_items])
+    client = make(bill_to="acme")
+    assert client.at(other_server.url).embed("abc") == [[3.0, 1.0]]
+    assert other_server.last.headers["authorization"] == "Bearer hf_secret"
+    assert "x-hf-bill-to" not in other_server.last.headers
+    client._session.credentials.explicit = False
+    assert client.at(f"{other_server.url}/v1/").embed("abc") == [[3.0, 1.0]]
+    assert "authorization" not in other_server.last.headers
+    assert not client._session.credentials.headers_for(other_server.url), "the client itself has learnt nothing"
+    with pytest.raises(InvalidInputError):
+        client.at("ftp://x")
 
 
 # Speech

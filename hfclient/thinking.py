@@ -6,7 +6,7 @@ themselves, often cut in two by a token's end.
 
 from __future__ import annotations
 
-__all__ = ["ThinkSplitter", "split_thinking"]
+__all__ = ["ThinkSplitter", "split_thinking", "split_unopened"]
 
 _OPEN = "<think>"
 _CLOSE = "</think>"
@@ -74,3 +74,18 @@ def split_thinking(text: str) -> tuple[str, str]:
         "".join(piece for inside, piece in pieces if not inside),
         "".join(piece for inside, piece in pieces if inside),
     )
+
+
+def split_unopened(text: str) -> tuple[str, str]:
+    """Return ``(answer, reasoning)`` of a whole text whose reasoning has an end but no beginning.
+
+    The templates of many reasoning models write ``<think>`` into the prompt, so that only ``</think>`` is in the answer. It
+    counts at the beginning of a line only, where models put it: elsewhere somebody may write about the tag.
+
+    >>> split_unopened("6 x 7\n</think>\n42"), split_unopened("End it with </think>.")
+    (('\n42', '6 x 7\n'), ('End it with </think>.', ''))
+    """
+    before, found, after = ("\n" + text).partition("\n" + _CLOSE)
+    if not found or _OPEN in before:
+        return text, ""
+    return after, before[1:] + "\n" if before else ""

@@ -4,6 +4,7 @@ from hfclient.inference.audio import Audio
 from hfclient.inference.catalogue import Offer, ServedModel
 from hfclient.inference.client import InferenceClient
 from hfclient.inference.functions import Tool
+from hfclient.inference.generation_events import TextStream
 from hfclient.inference.hub import DefaultModels, HubModel
 from hfclient.inference.images import Image, Video
 from hfclient.inference.jobs import Job
@@ -26,6 +27,7 @@ __all__ = [
     "ParseStream",
     "ServedModel",
     "SystemMessage",
+    "TextStream",
     "Tool",
     "ToolMessage",
     "ToolStream",

@@ -97,6 +97,8 @@ class ChunkDecoder:
         self._rest = b""  # the start of an event, while the quick way is open
         self._document: list[bytes] | None = None
         self._document_size = 0
+        self._may_be_lines = True
+        self._line_came = False
         self._mode: Callable[[bytes, list[AnyEvent]], None] = self._feed_begin
         self._kind: type[Token] | type[Reasoning] | None = None  # what plain text is now; None if a look is needed
         self._cut: HFClientError | None = None
@@ -150,6 +152,8 @@ class ChunkDecoder:
         reader = self._reader
         if self._document is not None:
             self._finish_document(b"".join(self._document), out)
+        elif self._mode == self._feed_lines:
+            reader.message(self._rest, out, last=True)
         elif not reader.over:
             self._parse(self._rest or self._begin, out)
             try:
@@ -309,13 +313,39 @@ class ChunkDecoder:
             limit = f"{self._limits.body:,} bytes (Limits.body)"
             self._fail(f"the answer is longer than {limit}", self._document[0], out)
             self._document = None
+        elif self._may_be_lines and (self._line_came or b"\n" in data):
+            self._line_came = True
+            self._look_for_lines(b"".join(self._document), out)
+
+    def _look_for_lines(self, body: bytes, out: list[AnyEvent]) -> None:
+        """Tell JSON Lines from one document: in a document the first line is not whole, or the only one."""
+        self._document = [body]
+        line, _, after = body.partition(b"\n")
+        try:
+            value: Any = loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            self._may_be_lines = False
+        elif after.strip() or _is_piece(value):
+            self._document, self._mode = None, self._feed_lines
+            self._feed_lines(body, out)
+
+    def _feed_lines(self, data: bytes, out: list[AnyEvent]) -> None:
+        """Read JSON Lines: servers that call their stream ``application/x-ndjson`` leave ``data:`` out."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._reader.message(line, out)
+        if len(self._rest) > self._limits.line:
+            self._fail(f"a line is longer than {self._limits.line:,} bytes (Limits.line)", self._rest, out)
 
     def _finish_document(self, body: bytes, out: list[AnyEvent]) -> None:
         reader = self._reader
         try:
             document: Any = loads(body)
         except ValueError:
-            self._finish_lines(body, out)
+            if self._cut is None:
+                self._fail("the server's answer is no JSON, though it begins like it; it may have been cut off", body, out)
             return
         before = len(out)
         reader.message(body, out)
@@ -326,12 +356,9 @@ class ChunkDecoder:
             del out[before:]
             self._fail(f"the server's answer is JSON, but no {reader.noun}", body, out)
 
-    def _finish_lines(self, body: bytes, out: list[AnyEvent]) -> None:
-        """Read JSON Lines: servers that call their stream ``application/x-ndjson`` leave ``data:`` out."""
-        lines = [line for line in body.split(b"\n") if line.strip()]
-        complete = body.endswith(b"\n")
-        if len(lines) > 1 or self._cut is not None:
-            for number, line in enumerate(lines, 1):
-                self._reader.message(line, out, last=number == len(lines) and not complete)
-        else:
-            self._fail("the server's answer is no JSON, though it begins like it; it may have been cut off", body, out)
+
+def _is_piece(value: dict[str, Any]) -> bool:
+    """Tell whether an object is certainly one of a stream, and no whole answer."""
+    choices = value.get("choices")
+    found = choices if isinstance(choices, list) else []
+    return "token" in value or any(isinstance(choice, dict) and "delta" in choice for choice in found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -31,14 +31,17 @@ from hfclient.inference.hub import Hub
 from hfclient.inference.hubcalls import HubCalls
 from hfclient.inference.media import MediaCalls
 from hfclient.inference.messages import Prompt, build_messages, normalised
+from hfclient.inference.options import ChatOptions, chat_options
 from hfclient.inference.pictures import PictureLike
 from hfclient.inference.routing import Candidate, ProviderLike, Routes, add_keys
 from hfclient.inference.stream import CompletionStream
 from hfclient.inference.taskcalls import TaskCalls
 from hfclient.inference.text import TextCalls
-from hfclient.stream import Stream
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.transport.failures import safe_url
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["InferenceClient"]
 
@@ -137,14 +140,15 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         stop: str | Sequence[str] | None = None,
         response_format: Mapping[str, Any] | SchemaFormat | None = None,
         tools: Sequence[ToolLike] | None = None,
-        tool_choice: str | Mapping[str, Any] | None = None,
+        tool_choice: str | ToolLike | None = None,
         parallel_tool_calls: bool | None = None,
         reasoning_effort: str | None = None,
         user: str | None = None,
         keep_reasoning: bool = False,
         extra_body: Mapping[str, Any] | None = None,
         timeouts: Timeouts | None = None,
-    ) -> Stream:
+        **options: Unpack[ChatOptions],
+    ) -> CompletionStream:
         """Return the stream of one answer; the request has been sent when this returns.
 
             for event in inference.chat("hi", model="Qwen/Qwen3-8B"): ...
@@ -179,19 +183,27 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             response_format: Shape of the answer, such as ``{"type": "json_schema", ...}``; `parse` makes one of a class.
             tools: What the model may call: functions, `Tool` objects, or JSON schemas as dicts. Calls come out as
                 `ToolCall` events; `run_tools` runs them, too.
-            tool_choice: ``"auto"``, ``"none"``, ``"required"``, or a function's name.
+            tool_choice: ``"auto"``, ``"none"``, ``"required"``, or the one to call: a function, a `Tool` or a name.
             parallel_tool_calls: Whether several calls may come at once.
             reasoning_effort: ``"none"``, ``"minimal"``, ``"low"``, ``"medium"``, ``"high"`` or ``"xhigh"``; models differ.
             user: Your own name for the user behind the call.
             keep_reasoning: Send the reasoning of earlier answers, which most servers refuse and a few want back.
             extra_body: Further fields for the root of the request; these override all others, and None removes one.
             timeouts: Deadlines of this call.
+            n: Make so many answers, where the server can. The first one is the answer; chunks of the others come as
+                ``Unknown("choice", ...)``.
+            max_completion_tokens: As *max_tokens*, for the models of OpenAI's that refuse that.
+            tool_prompt: Text in front of the tools (text-generation-inference).
+            metadata, store, service_tier, modalities, audio, prediction, verbosity, web_search_options, safety_identifier:
+                As OpenAI describes them; other servers refuse or ignore them.
 
         Returns:
             A stream; ``.text`` and ``.result()`` read all of it.
 
         Raises:
-            InvalidInputError: The prompt is empty, something is no JSON, or no model was named and the server names none.
+            InvalidInputError: The prompt is empty, something is no JSON, a number or the seed is out of range, or no model
+                was named and the server names none.
+            TypeError: There is no option of that name.
             CredentialsError: The router needs a token and there is none. Nothing was sent.
             Unsupported: *provider* with a server that is not the router.
             ModelNotFound: Nobody serves the model.
@@ -200,6 +212,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
 
         Reference: POST {base}/v1/chat/completions
         """
+        further = chat_options(options, InferenceClient.chat)
         messages = build_messages(prompt, system_prompt, keep_reasoning=keep_reasoning)
         messages = with_attachments(messages, images, files)
         candidates = self._routes.chat(self._model(model), provider)
@@ -224,6 +237,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             "parallel_tool_calls": parallel_tool_calls,
             "reasoning_effort": reasoning_effort,
             "user": user,
+            **further,
         }
         body = normalised(fields, extra_body)
 

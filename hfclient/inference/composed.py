@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from hfclient.inference.dialects import detect_dialect
 from hfclient.inference.functions import ToolLike
 from hfclient.inference.messages import Prompt
+from hfclient.inference.options import composed_options
 from hfclient.inference.structured import ParseStream, parse_stream
 from hfclient.inference.toolloop import Approve, ToolStream, run_tools
 from hfclient.stream import Stream
@@ -80,6 +81,7 @@ class ComposedCalls:
 
         Reference: POST {base}/v1/chat/completions
         """
+        composed_options("run_tools", options, ("max_rounds", "approve", "parallel"), self.chat)
         return run_tools(
             self.chat,
             prompt,
@@ -195,6 +197,7 @@ class ComposedCalls:
 
         Arguments and errors are those of `parse`; the request has been sent when this returns.
         """
+        composed_options("parse", options, ("into", "repair", "strict", "dialect"), self.chat)
         return parse_stream(
             self.chat,
             prompt,

@@ -30,7 +30,7 @@ _REASONS = {
     "max_tokens": "length",
     "function_call": "tool_calls",
 }
-_REASONING_KEYS = ("reasoning", "reasoning_content", "reasoning_text")
+_REASONING_KEYS = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
 # Fields of a chunk that need no event of their own; a chunk with nothing but these says nothing.
 _CHUNK_KEYS = {
     *("id", "object", "created", "model", "choices", "usage", "error", "x_groq", "x-router-metadata"),
@@ -186,6 +186,8 @@ class ChunkReader:
             self.text(choice["text"], out)
         if choice.get("logprobs"):
             _add_logprobs(choice["logprobs"], out, start)
+        if isinstance(choice.get("usage"), dict):  # moonshot
+            self._usage = usage_of(choice["usage"])
         reason = choice.get("finish_reason")
         if reason == "error":
             return generation_error(choice if choice.get("error") else None)
@@ -195,13 +197,9 @@ class ChunkReader:
 
     def _delta(self, delta: dict[str, Any], out: list[AnyEvent], whole: bool) -> None:
         start = len(out)
-        for key in _REASONING_KEYS:
-            thought = delta.get(key)
-            if thought and isinstance(thought, str):  # two of them may hold the same text
-                self.thought(thought, out)
+        for key in (*_REASONING_KEYS, "reasoning_details"):
+            if self._reasoning(delta.get(key), out):  # two of them may hold the same text
                 break
-        else:
-            self._details(delta.get("reasoning_details"), out)
         content = delta.get("content")
         if isinstance(content, str):
             self.text(content, out)
@@ -227,20 +225,20 @@ class ChunkReader:
         if kind in ("text", "output_text") and isinstance(part.get("text"), str):
             self.text(part["text"], out)
         elif kind in ("thinking", "reasoning"):
-            inner = part.get(kind)
-            for piece in inner if isinstance(inner, list) else [inner]:
-                text = piece.get("text") if isinstance(piece, dict) else piece
-                if isinstance(text, str):
-                    self.thought(text, out)
+            self._reasoning(part.get(kind), out)
         else:
             self._unknown(out, kind if isinstance(kind, str) else "", part if isinstance(part, dict) else {"part": part})
 
-    def _details(self, details: Any, out: list[AnyEvent]) -> None:
-        for detail in details if isinstance(details, list) else []:
-            if isinstance(detail, dict):
-                text = detail.get("text") or detail.get("summary")
-                if text and isinstance(text, str):
-                    self.thought(text, out)
+    def _reasoning(self, value: Any, out: list[AnyEvent]) -> bool:
+        """Take reasoning in any form: a text, an object with one, or a list of those; False if there is none in it."""
+        if isinstance(value, str):
+            if value:
+                self.thought(value, out)
+            return bool(value)
+        if isinstance(value, dict):
+            return any(self._reasoning(value.get(key), out) for key in ("text", "summary", "content", "thinking"))
+        found = [self._reasoning(item, out) for item in value] if isinstance(value, list) else []
+        return any(found)
 
     def text(self, text: str, out: list[AnyEvent]) -> None:
         """Take a piece of content, of which ``<think>`` spans are reasoning."""

@@ -64,6 +64,9 @@ def error_in(chunk: dict[str, Any]) -> GenerationError | None:
         return None
     if chunk.get("object") == "error":  # old vLLM
         return generation_error(chunk)
+    detail, errors = chunk.get("detail"), chunk.get("errors")
+    if "object" not in chunk and (isinstance(detail, (str, list)) or isinstance(errors, list)):  # FastAPI, the Hub
+        return generation_error(chunk) if detail or errors else None
     if isinstance(chunk.get("message"), str):  # TEI, cohere, cerebras and gateways have no object around it
         kind = chunk.get("type")
         if chunk.get("code") is not None or (isinstance(kind, str) and kind.endswith("error")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import re
@@ -14,11 +15,12 @@ from attrs import field, frozen
 
 from hfclient.errors import InvalidInputError
 from hfclient.inference.docstrings import Docstring, parse_docstring
+from hfclient.inference.magic import sniff
 from hfclient.inference.schemas import Schema, standalone_schema
 from hfclient.inference.shapes import Misfit, convert, note_of, schema_of
 from hfclient.surrogates import mend_surrogates
 
-__all__ = ["Tool", "ToolLike", "as_tools", "text_of", "wire_tools"]
+__all__ = ["Tool", "ToolLike", "as_tools", "is_async", "text_of", "wire_tools"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what servers take for a function's name
 
@@ -78,7 +80,10 @@ class Tool:
             raise InvalidInputError(f"a tool is a function, a Tool or a dict, not {function!r}")
         plain, fixed = _unwrapped(function)
         own_name = name or getattr(plain, "__name__", "") or type(plain).__name__
-        _check_kind(function, own_name)
+        if is_async(function):
+            raise InvalidInputError(
+                f"the tool {own_name!r} is asynchronous; give a plain function, such as one that calls asyncio.run()"
+            )
         said = parse_docstring(_doc_of(plain))
         parameters, schema = _parameters(plain, fixed, own_name, said)
         return cls(
@@ -165,19 +170,19 @@ def _unwrapped(function: Callable[..., Any]) -> tuple[Callable[..., Any], inspec
         hidden |= plain.keywords.keys()
         plain = plain.func
     kept = [parameter for name, parameter in signature.parameters.items() if name not in hidden]
+    if kept and kept[0].name in ("self", "cls") and kept[0].annotation is kept[0].empty:
+        raise InvalidInputError(f"{function!r} is a method without its object; give the method of an object: thing.method")
     return plain, signature.replace(parameters=kept)
 
 
-def _check_kind(function: Callable[..., Any], name: str) -> None:
+def is_async(function: Callable[..., Any]) -> bool:
+    """Tell whether a call of *function* gives something to be awaited."""
     plain = function
     while isinstance(plain, functools.partial):
         plain = plain.func
     called = plain if inspect.isroutine(plain) else type(plain).__call__
-    for one in (plain, called):  # not what functools.wraps hides: that may be why it is wrapped
-        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
-            raise InvalidInputError(
-                f"the tool {name!r} is asynchronous; give a plain function, such as one that calls asyncio.run()"
-            )
+    # Not what functools.wraps hides: that may be why it is wrapped.
+    return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (plain, called))
 
 
 def _checked_name(name: str) -> str:
@@ -299,7 +304,7 @@ def _converted(arguments: Mapping[str, Any], parameters: Mapping[str, _Parameter
 
 
 def text_of(result: Any) -> tuple[str, Any]:
-    """Return what a function returned, as text for the model and as a JSON value (None for plain text).
+    """Return what a function returned, as text for the model and as a JSON value (None for plain text, and for bytes).
 
         >>> text_of("18 degrees"), text_of({"temp": 18})
         (('18 degrees', None), ('{"temp":18}', {'temp': 18}))
@@ -308,11 +313,22 @@ def text_of(result: Any) -> tuple[str, Any]:
         return mend_surrogates(result), None
     if isinstance(result, Iterator):
         result = list(result)
+    content = getattr(result, "content", None) if hasattr(result, "mime") else result
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return _bytes_in_words(bytes(content)), None
     try:
         data = msgspec.json.encode(result, enc_hook=_plain)
         return data.decode(), msgspec.json.decode(data)
     except (TypeError, ValueError, OverflowError, RecursionError):
         return mend_surrogates(str(result)), None
+
+
+def _bytes_in_words(content: bytes) -> str:
+    """Return a text as such, and of anything else what it is: base64 would fill the model's window with noise."""
+    with contextlib.suppress(UnicodeDecodeError):
+        if b"\0" not in content:
+            return content.decode()
+    return f"{len(content):,} bytes ({sniff(content) or 'of unknown type'}), which are not shown"
 
 
 def _plain(value: Any) -> Any:

@@ -5,12 +5,13 @@ Reference: docs/protocol/inference ("text generation").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from attrs import Attribute, field, fields, frozen
 
 from hfclient.errors import InvalidInputError, Unsupported
+from hfclient.inference.options import refuse_unknown, stops_of
 
 __all__ = ["COMPLETION_ROUTES", "Generation", "completions_body", "generation_of", "native_body"]
 
@@ -47,13 +48,6 @@ def _number(low: float, high: float = float("inf"), *, whole: bool = False, beyo
     return check
 
 
-def _stops(stop: str | Sequence[str] | None) -> tuple[str, ...]:
-    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    if not all(isinstance(text, str) and text for text in stops):
-        raise InvalidInputError("stop is a text, or several, none of them empty")
-    return stops
-
-
 def _a_grammar(instance: object, attribute: Attribute[Any], value: Any) -> None:
     if value is not None and not (isinstance(value, Mapping) and "value" in value and "type" in value):
         raise InvalidInputError(
@@ -78,7 +72,7 @@ class Generation:
     repetition_penalty: float | None = field(default=None, validator=_number(0, beyond=True))
     frequency_penalty: float | None = field(default=None, validator=_number(-2, 2))
     seed: int | None = field(default=None, validator=_number(0, _MOST_SEED, whole=True))
-    stop: tuple[str, ...] = field(default=(), converter=_stops)
+    stop: tuple[str, ...] = field(default=(), converter=stops_of)
     best_of: int | None = field(default=None, validator=_number(1, whole=True))
     grammar: Mapping[str, Any] | None = field(default=None, validator=_a_grammar)
     do_sample: bool | None = None
@@ -88,6 +82,7 @@ class Generation:
     details: bool | None = None
     decoder_input_details: bool = False
     adapter_id: str | None = None
+    top_n_tokens: int | None = field(default=None, validator=_number(0, 5, whole=True))
 
     def __attrs_post_init__(self) -> None:
         if self.best_of is not None and self.best_of > 1:
@@ -116,6 +111,8 @@ class Generation:
             "truncate",
             "decoder_input_details",
             "adapter_id",
+            "top_n_tokens",
+            "return_full_text",
         )
         wanted = [name for name in names if getattr(self, name) not in (None, False)]
         return wanted + (["best_of"] if (self.best_of or 1) > 1 else [])
@@ -123,10 +120,8 @@ class Generation:
 
 def generation_of(options: Mapping[str, Any]) -> Generation:
     """Return *options* as a `Generation`; a name that none of its fields has is a ``TypeError``."""
-    unknown = set(options) - {found.name for found in fields(Generation)}
-    if unknown:
-        names = ", ".join(sorted(unknown))
-        raise TypeError(f"text() has no option {names}; a field of the server's own goes into extra=")
+    known = (found.name for found in fields(Generation))
+    refuse_unknown("text", options, known, "a field of the server's own goes into extra=")
     return Generation(**options)
 
 
@@ -178,6 +173,7 @@ def native_body(
         "seed": wanted.seed,
         "grammar": wanted.grammar,
         "adapter_id": wanted.adapter_id,
+        "top_n_tokens": wanted.top_n_tokens,
         **(extra or {}),
     }
     kept = {name: value for name, value in parameters.items() if value is not None and name not in without}

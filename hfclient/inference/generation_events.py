@@ -276,9 +276,10 @@ class TextStream(CompletionStream):
     @property
     def partial(self) -> Reply:
         """What has come so far, as a `Reply`. Never reads, never raises."""
-        reply = super().partial
-        final = self._transcript.final
-        return reply if final is None or not self.is_raw else evolve(reply, text=final.text, reasoning="")
+        if not self.is_raw:
+            return super().partial
+        reply, final = super(CompletionStream, self).partial, self._transcript.final
+        return reply if final is None else evolve(reply, text=final.text, reasoning="")
 
     def iter_text(self) -> Iterator[str]:
         """Yield the pieces of the text as they come."""

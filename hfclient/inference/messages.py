@@ -11,8 +11,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from hfclient.errors import InvalidInputError
+from hfclient.events import ToolCall
 from hfclient.inference.attachments import parts_of
-from hfclient.inference.roles import as_mapping
+from hfclient.inference.functions import Tool
+from hfclient.inference.options import checked, stops_of
+from hfclient.inference.roles import as_mapping, wire_call
 
 __all__ = ["Prompt", "build_messages", "normalised", "tool_choice_of"]
 
@@ -29,7 +32,7 @@ def build_messages(
 
     In a list of messages the reasoning of earlier answers is left out unless *keep_reasoning* (several servers refuse it,
     some want it back), ``developer`` becomes ``system`` (few templates know it), the arguments of tool calls become the
-    text that the protocol wants, and an empty system message or a last empty answer is dropped.
+    text that the protocol wants, as do the results of tools, and an empty system message or a last empty answer is dropped.
 
         >>> build_messages("hi", "Be terse.")
         [{'role': 'system', 'content': 'Be terse.'}, {'role': 'user', 'content': 'hi'}]
@@ -60,7 +63,7 @@ def build_messages(
 def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
     if not isinstance(message, Mapping):
         raise InvalidInputError(f"messages[{number}] is no dict with role and content, but {type(message).__name__}")
-    fields = {key: value for key, value in message.items() if value is not None}
+    fields: dict[str, Any] = _without_nulls(message)
     role = fields.get("role")
     if not isinstance(role, str) or not role:
         raise InvalidInputError(f"messages[{number}] has no role")
@@ -69,33 +72,71 @@ def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
     if role == "assistant":
         fields = {key: value for key, value in fields.items() if keep_reasoning or key not in _REASONING}
         if "tool_calls" in fields:
-            fields["tool_calls"] = [_call(call) for call in fields["tool_calls"]]
+            fields["tool_calls"] = _calls(fields["tool_calls"], number)
+        else:
+            fields.setdefault("content", "")  # hardly any server takes a message with neither
     elif "content" not in fields:
         raise InvalidInputError(f"messages[{number}] ({role}) has no content")
     elif role == "user":
         fields["content"] = parts_of(fields["content"])
+    elif role == "tool":
+        if not fields.get("tool_call_id"):
+            raise InvalidInputError(f"messages[{number}] (tool) has no tool_call_id: the id of the call that it answers")
+        fields["content"] = _result(fields["content"])
     return fields
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return *value* without what is None in its dicts: it means nothing, and several servers refuse it."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
 
 
 def _is_empty(message: dict[str, Any]) -> bool:
     return not message.get("content") and not message.get("tool_calls")
 
 
-def _call(call: Any) -> Any:
-    """Return a tool call with its arguments as text: some servers give an object, all want a string."""
-    function = call.get("function") if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping) or isinstance(function.get("arguments"), (str, type(None))):
-        return call
-    arguments = msgspec.json.encode(function["arguments"]).decode()
-    return {**call, "function": {**function, "arguments": arguments}}
+def _calls(calls: Any, number: int) -> list[dict[str, Any]]:
+    """Return the calls in a message as all servers take them; a single one counts as a list of one."""
+    listed = [calls] if isinstance(calls, (Mapping, ToolCall)) else calls
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(call, (Mapping, ToolCall)) for call in listed):
+        raise InvalidInputError(f"the tool_calls of messages[{number}] are no list of calls")
+    return [wire_call(call) if isinstance(call, ToolCall) else _call(call) for call in listed]
 
 
-def tool_choice_of(choice: str | Mapping[str, Any] | None) -> Any:
-    """Return ``tool_choice`` as all servers take it: a function's bare name becomes the object that means it.
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool call with its type, and its arguments as text: some servers give an object, all want a string."""
+    function = call.get("function")
+    if not isinstance(function, Mapping):
+        return dict(call)  # of some other type
+    arguments = function.get("arguments", {})
+    if not isinstance(arguments, str):
+        arguments = msgspec.json.encode(arguments).decode()
+    return {"type": "function", **call, "function": {**function, "arguments": arguments}}
+
+
+def _result(content: Any) -> Any:
+    """Return what a tool said as text; parts that the caller made stay as they are, all other values become JSON."""
+    parts = isinstance(content, list) and content and all(isinstance(part, Mapping) and "type" in part for part in content)
+    if isinstance(content, str) or parts:
+        return content
+    try:
+        return msgspec.json.encode(content).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidInputError(f"a tool's result is no JSON: {error}") from error
+
+
+def tool_choice_of(choice: Any) -> Any:
+    """Return ``tool_choice`` as all servers take it: a tool, or its bare name, becomes the object that means it.
 
         >>> tool_choice_of("auto"), tool_choice_of("add")
         ('auto', {'type': 'function', 'function': {'name': 'add'}})
     """
+    if isinstance(choice, Tool) or (callable(choice) and hasattr(choice, "__name__")):
+        choice = choice.name if isinstance(choice, Tool) else choice.__name__
     if isinstance(choice, str) and choice not in ("auto", "none", "required"):
         return {"type": "function", "function": {"name": choice}}
     if isinstance(choice, Mapping) and "function" in choice:
@@ -107,15 +148,17 @@ def normalised(fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> di
     """Return *fields* as the root of a body: what is None is left out, *extra* overrides.
 
     The order of *fields* is kept: the router reads only the start of a large body to find the model.
+
+    Raises:
+        InvalidInputError: A value is none that any server takes; what is in *extra* is not looked at.
     """
     body = dict(fields)
-    stop = body.get("stop")
-    if isinstance(stop, str):
-        body["stop"] = [stop]
-    elif stop is not None:
-        body["stop"] = list(stop) or None
+    body["stop"] = list(stops_of(body.get("stop"))) or None
     if body.get("top_p") == 1:
         body["top_p"] = None  # means nothing, and TGI refuses it
     body["tool_choice"] = tool_choice_of(body.get("tool_choice"))
+    checked(body)
+    if extra is not None and not isinstance(extra, Mapping):
+        raise InvalidInputError(f"extra_body is a dict, not {type(extra).__name__}")
     body.update(extra or {})
     return {key: value for key, value in body.items() if value is not None}

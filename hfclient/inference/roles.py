@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import msgspec
 from attrs import define, field
 
 from hfclient.events import ToolCall
 from hfclient.types import Message, Reply
 
-__all__ = ["AssistantMessage", "SystemMessage", "ToolMessage", "UserMessage", "as_mapping"]
+__all__ = ["AssistantMessage", "SystemMessage", "ToolMessage", "UserMessage", "as_mapping", "wire_call"]
 
 
 @define
@@ -71,7 +72,7 @@ class AssistantMessage:
         if self.reasoning:
             shown["reasoning_content"] = self.reasoning
         if self.tool_calls:
-            shown["tool_calls"] = [_call(call) for call in self.tool_calls]
+            shown["tool_calls"] = [wire_call(call) for call in self.tool_calls]
         return shown
 
 
@@ -80,12 +81,12 @@ class ToolMessage:
     """What a tool answered.
 
     Attributes:
-        content: The result, as text.
+        content: The result: text, or a JSON value.
         tool_call_id: The call that it answers: ``ToolCall.uuid``.
     """
 
     role: ClassVar[str] = "tool"
-    content: str
+    content: Any
     tool_call_id: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,8 +94,9 @@ class ToolMessage:
         return {"role": self.role, "tool_call_id": self.tool_call_id, "content": self.content}
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
-    arguments = call.parameters if call.arguments is None else call.arguments
+def wire_call(call: ToolCall) -> dict[str, Any]:
+    """Return a call as a message repeats it."""
+    arguments = msgspec.json.encode(call.parameters).decode() if call.arguments is None else call.arguments
     return {"id": call.uuid, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 

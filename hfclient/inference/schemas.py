@@ -131,6 +131,8 @@ def standalone_schema(schema: Schema) -> Schema:
 
 def _tidy(schema: Schema) -> Schema:
     new = {key: value for key, value in schema.items() if key != "title"}
+    if new.get("required") == []:  # which early drafts of JSON schema forbid
+        del new["required"]
     if isinstance(new.get("enum"), list) and "type" not in new:  # which several servers insist on
         kinds = {type(value) for value in new["enum"]}
         if kinds in ({str}, {int}):

@@ -26,6 +26,10 @@ from hfclient.inference.schemas import Schema
 
 __all__ = ["Misfit", "convert", "note_of", "schema_of"]
 
+_TELL_APART = (
+    ". Make them pydantic models, or msgspec Structs with tag=True (the object then says which one it is), or one class "
+    "with a field for each, of which all but one are None"
+)
 _AT = re.compile(r"(.*) - at `(.*)`", re.DOTALL)
 
 
@@ -51,6 +55,9 @@ def schema_of(annotation: Any) -> Schema:
     Raises:
         InvalidInputError: The type has no meaning in JSON, or an annotation names something that cannot be found.
     """
+    if isinstance(annotation, (str, dict)):
+        what = "a name" if isinstance(annotation, str) else "a schema, which goes into chat(response_format=...)"
+        raise InvalidInputError(f"a type is wanted, such as a class, not {what}: {annotation!r}")
     try:
         if _is_pydantic(annotation):
             return dict(_pydantic().TypeAdapter(annotation).json_schema())
@@ -65,7 +72,10 @@ def schema_of(annotation: Any) -> Schema:
             "top of a module"
         ) from error
     except (TypeError, msgspec.MsgspecError) as error:
-        raise InvalidInputError(f"{_name(annotation)} has no JSON schema: {_first_line(error)}") from error
+        line = _first_line(error)
+        # Nothing in a JSON object would say which of the classes it is.
+        hint = _TELL_APART if "may not contain more than one" in line else ""
+        raise InvalidInputError(f"{_name(annotation)} has no JSON schema: {line}{hint}") from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "pydantic":
             raise
@@ -77,7 +87,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _name(annotation: Any) -> str:
-    return getattr(annotation, "__qualname__", None) or str(annotation)
+    named = None if typing.get_args(annotation) else getattr(annotation, "__qualname__", None)
+    return named or str(annotation)
 
 
 # Descriptions

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from attrs import evolve
+
 from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, TransportError, TransportTimeout
 from hfclient.events import AnyEvent, FinalAnswer, Finish, Reasoning, Token, ToolCall
 from hfclient.inference.chunks import ChunkDecoder
 from hfclient.inference.failover import Attempts
 from hfclient.stream import Stream
+from hfclient.thinking import split_unopened
 from hfclient.transport import Response
+from hfclient.types import Reply
 
-__all__ = ["CompletionStream"]
+__all__ = ["CompletionStream", "without_thoughts"]
 
 _C = TypeVar("_C", bound="CompletionStream")
 _LINGER = 0.5  # seconds to wait for the end of the body once everything has been said
@@ -55,6 +59,15 @@ class CompletionStream(Stream):
         if self._attempts is not None:
             self._attempts.cancellation.cancel()
         super().cancel()
+
+    @property
+    def partial(self) -> Reply:
+        """What has come so far, as a `Reply`. Never reads, never raises.
+
+        Reasoning whose ``<think>`` stood in the prompt comes as tokens, as nobody can tell before its ``</think>``; here
+        it is apart from the text.
+        """
+        return without_thoughts(super().partial)
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
         while True:
@@ -144,3 +157,11 @@ class CompletionStream(Stream):
                 pass
         except TransportError:
             pass  # then the connection is not used again
+
+
+def without_thoughts(reply: Reply) -> Reply:
+    """Return *reply* with reasoning that only its end tells apart from the text."""
+    if reply.reasoning or "</think>" not in reply.text:
+        return reply
+    text, reasoning = split_unopened(reply.text)
+    return evolve(reply, text=text, reasoning=reasoning)

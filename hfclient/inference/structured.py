@@ -297,8 +297,8 @@ def parse_stream(
     options: Mapping[str, Any],
 ) -> ParseStream[Any]:
     """Send the first request and return the answer to come; see `InferenceClient.parse_stream`."""
-    if repair < 0:
-        raise InvalidInputError(f"repair must not be negative: {repair}")
+    if not isinstance(repair, int) or repair < 0:
+        raise InvalidInputError(f"repair is a number of at least 0, not {repair!r}")
     if "response_format" in options:
         raise InvalidInputError("the class says what the answer looks like; leave response_format out")
     if dialect is not None and dialect not in DIALECTS:

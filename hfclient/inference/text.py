@@ -79,6 +79,7 @@ class TextOptions(TypedDict, total=False):
     details: bool | None
     decoder_input_details: bool
     adapter_id: str | None
+    top_n_tokens: int | None
 
 
 class TextCalls:
@@ -138,7 +139,8 @@ class TextCalls:
             temperature: 0 takes the likeliest token each time.
             top_p, top_k, typical_p: Limits to the choice of tokens.
             repetition_penalty: Above 1 discourages what came already (not on ``/v1/completions``, as *typical_p*,
-                *best_of*, *grammar*, *truncate*, *watermark*, *adapter_id* and *decoder_input_details*).
+                *best_of*, *grammar*, *truncate*, *watermark*, *adapter_id*, *top_n_tokens*, *return_full_text* and
+                *decoder_input_details*).
             frequency_penalty: -2 to 2.
             seed: For texts that can be made again.
             stop: Text, or up to four, at which it ends; text-generation-inference leaves it in the text.
@@ -151,6 +153,7 @@ class TextCalls:
             details: False asks for no ids and probabilities; True asks ``/v1/completions`` for them, too.
             decoder_input_details: Give the prompt's tokens, in ``Finish.extra``; not streamed.
             adapter_id: A LoRA adapter that the server has loaded.
+            top_n_tokens: Up to 5 likely tokens for each place, in ``Token.extra["top_tokens"]``.
 
         Returns:
             A stream; ``.text`` reads all of it. A token that is no text, such as an end mark, comes as

@@ -33,10 +33,7 @@ class _Call:
 
     def is_whole(self) -> bool:
         """Tell whether the arguments are complete as they stand."""
-        try:
-            return isinstance(loads("".join(self.arguments).encode("utf-8", "replace")), dict)
-        except ValueError:
-            return False
+        return _is_object("".join(self.arguments))
 
 
 class ToolCallMerger:
@@ -105,6 +102,8 @@ class ToolCallMerger:
 
     def _event(self, call: _Call) -> AnyEvent:
         arguments = mend_surrogates("".join(call.arguments)).strip() or "{}"
+        if len(call.arguments) > 1 and not _is_object(arguments):
+            arguments = _last_object(arguments)
         own_id, name = mend_surrogates(call.id), mend_surrogates(call.name)
         if not name:
             return Unknown("tool_call", {"id": own_id, "arguments": arguments})
@@ -122,6 +121,28 @@ class ToolCallMerger:
             arguments=arguments,
             call_id=own_id or None,
         )
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(loads(text.encode("utf-8", "replace")), dict)
+    except ValueError:
+        return False
+
+
+def _last_object(text: str) -> str:
+    """Return the last of several objects in a row: some servers begin with an empty one, others repeat the whole."""
+    place = 0
+    while True:
+        try:
+            value, end = json.JSONDecoder(strict=False).raw_decode(text, place)
+        except (ValueError, RecursionError):
+            return text
+        if not isinstance(value, dict):
+            return text
+        if end == len(text):
+            return text[place:]
+        place = end
 
 
 def _string(value: Any) -> str:

@@ -25,11 +25,12 @@ from hfclient.errors import Cancelled, InvalidInputError, TooManyRounds, Unsuppo
 from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
 from hfclient.frames import excerpt
 from hfclient.inference.attachments import with_attachments
-from hfclient.inference.functions import Tool, ToolLike, as_tools, text_of
+from hfclient.inference.functions import Tool, ToolLike, as_tools, is_async, text_of
 from hfclient.inference.lenient import loads, scrub
 from hfclient.inference.messages import Prompt, build_messages
 from hfclient.inference.rounds import Ask, RoundClock
 from hfclient.inference.shapes import Misfit
+from hfclient.inference.stream import without_thoughts
 from hfclient.inference.toolcalls import new_call_id
 from hfclient.stream import Stream, Transcript
 from hfclient.surrogates import mend_surrogates
@@ -59,8 +60,10 @@ def run_tools(
     options: Mapping[str, Any],
 ) -> ToolStream:
     """Send the first request and return the stream over all rounds; see `InferenceClient.run_tools`."""
-    if max_rounds < 0:
-        raise InvalidInputError(f"max_rounds must not be negative: {max_rounds}")
+    if not isinstance(max_rounds, int) or max_rounds < 0:
+        raise InvalidInputError(f"max_rounds is a number of at least 0, not {max_rounds!r}")
+    if approve is not None and is_async(approve):
+        raise InvalidInputError("approve is asynchronous; give a plain function that returns True, False or a reason")
     known = as_tools(tools)
     options = dict(options)
     messages = build_messages(prompt, options.pop("system_prompt", None), keep_reasoning=keep_reasoning)
@@ -163,9 +166,8 @@ class ToolStream(Stream):
     def partial(self) -> Reply:
         """What has come so far, as a `Reply`. Never reads, never raises."""
         whole = self._transcript.reply(**self._inner._fields)
-        return evolve(
-            whole, text=self._round.text(), reasoning=self._round.thoughts(), usage=_sum(self._usages) or whole.usage
-        )
+        last = evolve(whole, text=self._round.text(), reasoning=self._round.thoughts())
+        return evolve(without_thoughts(last), usage=_sum(self._usages) or whole.usage)
 
     def cancel(self) -> None:
         """Stop the reader, from any thread: its loop raises `Cancelled`. Returns at once.

@@ -427,12 +427,29 @@ def test_what_cannot_be_asked_for(server: Server, client: InferenceClient) -> No
         (City | DataCity, {}),
         (City, {"dialect": "klingon"}),
         (City, {"repair": -1}),
+        (City, {"repair": None}),
+        ({"type": "object"}, {}),
+        ("City", {}),
         (City, {"response_format": {"type": "json_object"}}),
     ]
     for into, options in wrong:
         with pytest.raises(InvalidInputError):
             client.parse("hi", into, model="m", **options)
     assert server.requests == []
+
+
+def test_classes_that_json_cannot_tell_apart(client: InferenceClient) -> None:
+    """A union of plain classes is refused with the ways that there are."""
+    for into in (City | DataCity, list[City | DataCity]):
+        with pytest.raises(InvalidInputError, match=r"City \| .*City.*tag=True"):
+            client.parse("hi", into, model="m")
+
+
+def test_reasoning_is_not_the_answer(ask: Ask) -> None:
+    """An object in the reasoning is not taken for the answer, though its ``<think>`` stood in the prompt."""
+    drafts = 'Perhaps {"name": "Lyon", "inhabitants": 1}?\n</think>\n{"name": "Paris", "inhabitants": 2}'
+    for text in (drafts, f"<think>{drafts}"):
+        assert ask(says(text)).result() == City("Paris", 2)
 
 
 # When things end early

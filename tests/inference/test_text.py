@@ -108,6 +108,15 @@ def test_native_stream(tgi: Server, make: Callable[..., InferenceClient]) -> Non
     assert [request.path for request in tgi.requests] == ["/info", NATIVE, NATIVE]
 
 
+def test_other_likely_tokens(tgi: Server, make: Callable[..., InferenceClient]) -> None:
+    """top_n_tokens is asked for, and what comes is on its token."""
+    top = [{"id": 7, "text": " a", "logprob": -0.1, "special": False}]
+    tgi.on(NATIVE, chunked(step(" a", 7, generated_text=" a", top_tokens=top), headers=[SSE]))
+    (token, _) = make(tgi).text("x", top_n_tokens=1)
+    assert tgi.last.json()["parameters"]["top_n_tokens"] == 1
+    assert token.extra == {"top_tokens": top}
+
+
 def test_whole_text_is_right(tgi: Server, make: Callable[..., InferenceClient]) -> None:
     """Where half characters came as U+FFFD, or the prompt stands in front, the server's whole text counts."""
     tgi.on(NATIVE, delimited(step("\ufffd"), last("\ufffd", "\u00e9"), headers=[SSE]))
@@ -265,6 +274,8 @@ def test_completions_refuse_what_they_would_ignore(server: Server, make: Callabl
     client = make(server)
     with pytest.raises(Unsupported, match="repetition_penalty"):
         client.text("x", repetition_penalty=1.1)
+    with pytest.raises(Unsupported, match="top_n_tokens, return_full_text"):
+        client.text("x", return_full_text=True, top_n_tokens=2)
     assert (
         client.text("x", repetition_penalty=1.1, extra={"repetition_penalty": 1.1, "stream_options": None}).text == "a"
     )
@@ -440,6 +451,7 @@ def test_messages(tgi: Server, make: Callable[..., InferenceClient]) -> None:
         {"best_of": 2, "seed": 1, "do_sample": True},
         {"best_of": 2},
         {"truncate": 0},
+        {"top_n_tokens": 6},
         {"grammar": "root ::= x"},
         {"action": "continue"},
         {"layout": "chatml"},

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
+import attrs
 import pytest
 
 from hfclient.credentials import Credentials
@@ -24,7 +25,7 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.events import Finish, Reasoning, Token, ToolCall, ToolError, ToolResult, Usage
-from hfclient.inference import InferenceClient
+from hfclient.inference import Image, InferenceClient
 from hfclient.inference.functions import Tool
 from hfclient.inference.toolloop import ToolStream
 from hfclient.transport import Retry, Session, Timeouts
@@ -47,6 +48,11 @@ def get_weather(city: str, unit: Unit = Unit.CELSIUS) -> dict[str, Any]:
         city: Name of the city.
     """
     return {"city": city, "temp": 18, "unit": unit}
+
+
+@attrs.define
+class City:
+    name: str
 
 
 def boom() -> None:
@@ -353,6 +359,26 @@ def test_approval_that_raises(server: Server, run: Run) -> None:
     assert len(server.requests) == 1
 
 
+def test_approval_that_raises_for_one_of_several(server: Server, run: Run) -> None:
+    """All calls of a round are approved before any of them begins: after an exception none has run."""
+    ran: list[str] = []
+
+    def pay(amount: int) -> None:
+        """Pay."""
+        ran.append(str(amount))
+
+    def approve(made: ToolCall) -> bool:
+        if made.parameters["amount"] > 5:
+            raise PermissionError("too much")
+        return True
+
+    stream = run(calls(call("pay", {"amount": 5}, "a"), call("pay", {"amount": 6}, "b")), tools=[pay], approve=approve)
+    with pytest.raises(PermissionError):
+        stream.result()
+    assert ran == []
+    assert len(server.requests) == 1
+
+
 # Several calls at once
 
 
@@ -469,6 +495,46 @@ def test_any_result_is_sent(server: Server, run: Run, result: Any) -> None:
     assert content
 
 
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (b"18 degrees", "18 degrees"),
+        (bytearray(b"\x89PNG\r\n\x1a\n" + bytes(2000)), "2,008 bytes (image/png), which are not shown"),
+        (b"\xff\xfe\x00", "3 bytes (of unknown type), which are not shown"),
+        (Image(content=b"\x89PNG\r\n\x1a\n", mime="image/png"), "8 bytes (image/png), which are not shown"),
+        (City("Paris"), '{"name":"Paris"}'),
+        (None, "null"),
+    ],
+    ids=["text", "picture", "bytes", "Image", "attrs", "None"],
+)
+def test_what_the_model_is_told(server: Server, run: Run, result: Any, told: str) -> None:
+    """Objects are told as JSON and bytes that are text as text; a picture does not fill the model's window with base64."""
+
+    def give() -> Any:
+        """Give."""
+        return result
+
+    reply = run(calls(call("give", {}, "a")), says("Done."), tools=[give]).result()
+    assert server.last.json()["messages"][-1]["content"] == told
+    assert reply.tool_results[0].outputs[0]["text"] == told
+
+
+def test_a_generator_as_a_tool(run: Run) -> None:
+    """A generator runs to its end, for the model gets one result; what it raises on the way is told."""
+
+    def count(to: int) -> Iterator[int]:
+        """Count."""
+        for number in range(to):
+            if number == 3:
+                raise OverflowError("too far")
+            yield number
+
+    asked = calls(call("count", {"to": 3}, "a"), call("count", {"to": 9}, "b"))
+    reply = run(asked, says("Done."), tools=[count], parallel=False).result()
+    assert reply.tool_results[0].outputs == [{"text": "[0,1,2]", "structured": [0, 1, 2]}]
+    assert [error.message for error in reply.tool_errors] == ["OverflowError: too far"]
+
+
 def test_what_cannot_be_a_run(server: Server, client: InferenceClient) -> None:
     """Tools that cannot work, two of one name, and a negative bound are refused before anything is sent."""
 
@@ -480,6 +546,8 @@ def test_what_cannot_be_a_run(server: Server, client: InferenceClient) -> None:
         ("get_weather", {}),
         (get_weather, {}),
         ([get_weather], {"max_rounds": -1}),
+        ([get_weather], {"max_rounds": None}),
+        ([get_weather], {"approve": later}),
     ]:
         with pytest.raises(InvalidInputError):
             client.run_tools("hi", tools, model="m", **options)  # type: ignore[arg-type]

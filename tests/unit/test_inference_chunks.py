@@ -21,6 +21,7 @@ from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, ToolCall,
 from hfclient.frames import MAX_LINE
 from hfclient.inference.chunks import ChunkDecoder
 from hfclient.inference.toolcalls import new_call_id
+from hfclient.transport import Limits
 
 SAMPLES = Path(__file__).parent.parent / "fixtures" / "inference"
 
@@ -334,6 +335,82 @@ def test_half_characters_in_arguments() -> None:
     ]
     events, _ = read([*(b"data: " + delta + b"\n\n" for delta in deltas), END])
     assert events[0] == ToolCall("a", "f", {"x": "\U0001f600"}, '{"x":"\U0001f600"}', "a")
+
+
+@pytest.mark.parametrize("pieces", [["{}", '{"n":', "1}"], ['{"n":1}', '{"n":1}'], [{}, '{"n":1}']])
+def test_arguments_that_begin_anew(pieces: list[object]) -> None:
+    """An empty object in front of the arguments, or all of them once more, is not joined to something that is no JSON."""
+    deltas = [{"index": 0, "id": "a", "function": {"name": "f", "arguments": piece}} for piece in pieces]
+    events, _ = read([*(event_of(tool_calls=[delta]) for delta in deltas), END])
+    assert events[0] == ToolCall("a", "f", {"n": 1}, '{"n":1}', "a")
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"thinking": "hm"},
+        {"reasoning": {"content": "hm"}},
+        {"reasoning": [{"type": "text", "text": "h"}, {"type": "text", "text": "m"}]},
+        {"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text", "text": "hm"}]},
+        {"reasoning": None, "reasoning_details": [{"type": "reasoning.summary", "summary": "hm"}]},
+        {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]},
+    ],
+)
+def test_more_spellings_of_reasoning(delta: dict[str, object]) -> None:
+    """Reasoning is found as a text, an object or a list, and once only."""
+    events, error = read([event_of(**delta), event_of(content="4"), END])
+    assert "".join(event.text for event in events if isinstance(event, Reasoning)) == "hm"
+    assert (events[-2:], error) == ([Token("4"), STOP], None)
+
+
+def test_usage_inside_a_choice() -> None:
+    """Counts that stand in the last choice, as moonshot sends them, are counts."""
+    usage = {"prompt_tokens": 5, "completion_tokens": 2}
+    data = data_of({"choices": [{"delta": {}, "finish_reason": "stop", "usage": usage}]})
+    assert read([data]) == ([STOP, Usage(5, 2, 7)], None)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "message"),
+    [
+        ({"detail": "no GPU left"}, "no GPU left"),
+        ({"detail": [{"loc": ["body", "x"], "msg": "required", "type": "missing"}]}, "body.x: required"),
+        ({"errors": [{"message": "gone"}]}, "gone"),
+    ],
+)
+def test_errors_of_frameworks(chunk: dict[str, object], message: str) -> None:
+    """What a web framework writes into a stream when its application fails is an error with its words."""
+    events, error = read([event_of(content="a"), data_of(chunk)])
+    assert events == [Token("a")]
+    assert error is not None
+    assert (error[0], error[1]) == ("GenerationError", message)
+
+
+def test_lines_are_read_as_they_come() -> None:
+    """JSON Lines give their events line by line, not at the end; a single document waits for its end."""
+    first, second = (json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n" for text in "ab")
+    decoder = ChunkDecoder()
+    assert decoder.feed(first[:9]) == []
+    assert decoder.feed(first[9:]) == [Token("a")]
+    assert decoder.feed(second + first[:5]) == [Token("b")]
+    decoder = ChunkDecoder()
+    texts = [json.dumps({"choices": [{"text": text}]}).encode() + b"\n" for text in "ab"]
+    assert decoder.feed(texts[0]) == [], "this may be the whole answer"
+    assert decoder.feed(texts[1]) == [Token("a"), Token("b")]
+    whole = json.dumps({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}, indent=1).encode() + b"\n\n"
+    assert read([whole]) == ([Token("a"), STOP], None)
+    assert read(whole[at : at + 1] for at in range(len(whole))) == ([Token("a"), STOP], None)
+
+
+def test_lines_that_are_cut() -> None:
+    """JSON Lines without an end are an interrupted answer; half a line is none, and a line has a greatest length."""
+    line = json.dumps({"choices": [{"delta": {"content": "a"}}]}).encode() + b"\n"
+    assert read([line, line, line[:20]]) == ([Token("a"), Token("a")], INTERRUPTED)
+    decoder = ChunkDecoder(limits=Limits(line=100))
+    decoder.feed(line)
+    decoder.feed(b"x" * 101)
+    with pytest.raises(ProtocolError, match="longer than 100 bytes"):
+        decoder.check_end()
 
 
 def test_made_up_ids() -> None:

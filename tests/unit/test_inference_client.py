@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -57,6 +58,10 @@ DONE = b"data: [DONE]\n\n"
 GOOD = chunked(HEL, LO, STOP, DONE, headers=[SSE])
 
 Make = Callable[..., InferenceClient]
+
+
+def says(text: str) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n\n"
 
 
 @pytest.fixture
@@ -142,6 +147,15 @@ def test_an_empty_answer(ask: Callable[..., Any]) -> None:
     """An answer without a byte is an interrupted one."""
     with pytest.raises(StreamInterrupted):
         ask(plain(b"", 200, SSE)).result()
+
+
+def test_reasoning_that_began_in_the_prompt(ask: Callable[..., Any]) -> None:
+    """Where only ``</think>`` is in the answer, what stands before it is reasoning in the reply; tokens are as they came."""
+    stream = ask(chunked(says("6 x 7\n"), says("</think>\n\n42"), STOP, DONE, headers=[SSE]))
+    assert "".join(stream.iter_text()) == "6 x 7\n</think>\n\n42"
+    reply = stream.result()
+    assert (reply.text, reply.reasoning) == ("\n\n42", "6 x 7\n")
+    assert ask(chunked(says("Close it with </think>."), STOP, DONE)).text == "Close it with </think>."
 
 
 def test_who_answers(ask: Callable[..., Any]) -> None:

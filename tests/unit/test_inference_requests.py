@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from hfclient.credentials import Credentials, Secret
 from hfclient.errors import CredentialsError, HFClientError, InvalidInputError, ProtocolError, Unsupported
-from hfclient.inference import InferenceClient
+from hfclient.events import ToolCall
+from hfclient.inference import InferenceClient, Tool
 from hfclient.inference.catalogue import parse_models
 from hfclient.inference.endpoints import ROUTER_URL, chat_url, is_router, model_for_provider, models_url
 from hfclient.inference.messages import build_messages
@@ -49,6 +51,11 @@ class FakeTransport:
 
     def close(self) -> None:
         pass
+
+
+def make_of(parts: list[str]) -> str:
+    """Mix."""
+    return "+".join(parts)
 
 
 def make(token: str | None = "hf_secret", **options: Any) -> tuple[InferenceClient, FakeTransport]:
@@ -161,6 +168,18 @@ def test_every_field() -> None:
         "parallel_tool_calls": False,
         "reasoning_effort": "low",
         "user": "me",
+        "n": 2,
+        "max_completion_tokens": 6,
+        "tool_prompt": "You have:",
+        "metadata": {"a": "b"},
+        "store": False,
+        "service_tier": "flex",
+        "modalities": ["text"],
+        "audio": {"voice": "x"},
+        "prediction": {"type": "content", "content": "x"},
+        "verbosity": "low",
+        "web_search_options": {},
+        "safety_identifier": "me",
     }
     body = sent(**fields)
     assert {key: body[key] for key in fields} == fields
@@ -180,6 +199,11 @@ def test_every_field() -> None:
             {"tool_choice": {"function": {"name": "add"}}},
             {"tool_choice": {"type": "function", "function": {"name": "add"}}},
         ),
+        ({"tool_choice": make_of}, {"tool_choice": {"type": "function", "function": {"name": "make_of"}}}),
+        (
+            {"tool_choice": Tool.of(make_of, name="mix")},
+            {"tool_choice": {"type": "function", "function": {"name": "mix"}}},
+        ),
         ({"temperature": 1, "extra_body": {"temperature": 0.5, "min_p": 0.1}}, {"temperature": 0.5, "min_p": 0.1}),
         ({"seed": 1, "extra_body": {"seed": None, "x": None}}, {}),
     ],
@@ -189,6 +213,54 @@ def test_fields_that_change(given: dict[str, Any], wire: dict[str, Any]) -> None
     body = sent(**given)
     del body["model"], body["messages"], body["stream"], body["stream_options"]
     assert body == wire
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"temperature": float("nan")},
+        {"top_p": float("inf")},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"seed": 1.5},
+        {"seed": True},
+        {"stop": ""},
+        {"stop": ["a", ""]},
+        {"stop": 5},
+        {"extra_body": "min_p=0.1"},
+        {"response_format": dict},
+    ],
+)
+def test_values_that_no_server_takes(given: dict[str, Any]) -> None:
+    """JSON would make null of a number that is none; those and what is plainly a mistake are refused at once."""
+    inference, transport = make()
+    with pytest.raises(InvalidInputError):
+        inference.chat("hi", model="org/name", **given)
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "hint"),
+    [
+        ("chat", "temprature", "did you mean temperature?"),
+        ("chat", "max_new_tokens", "did you mean max_tokens?"),
+        ("chat", "stream", "every answer is a stream"),
+        ("chat", "messages", "the first argument"),
+        ("chat", "min_p", "extra_body="),
+        ("run_tools", "max_round", "did you mean max_rounds?"),
+        ("parse", "repairs", "did you mean repair?"),
+        ("text", "max_tokens", "did you mean max_new_tokens?"),
+        ("text", "stop_sequences", "did you mean stop?"),
+        ("text", "min_p", "extra="),
+    ],
+)
+def test_misspelt_options(call: str, name: str, hint: str) -> None:
+    """An option that nobody knows says what was meant, before anything is sent."""
+    inference, transport = make()
+    more = {"tools": []} if call == "run_tools" else {"into": int} if call == "parse" else {}
+    with pytest.raises(TypeError, match=rf"^{call}\(\) has no option '{name}'; .*{re.escape(hint)}"):
+        getattr(inference, call)("hi", model="org/name", **more, **{name: 1})
+    assert transport.requests == []
 
 
 def test_extra_body_can_remove_stream_options() -> None:
@@ -218,6 +290,41 @@ def test_messages() -> None:
         {"role": "tool", "tool_call_id": "call_1", "content": "2"},
     ]
     assert given[0]["role"] == "developer", "what the caller gave is not changed"
+
+
+def test_calls_and_results_in_any_form() -> None:
+    """Calls as events, objects or half-written dicts and results that are no text become what all servers take."""
+    wire = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}}
+    bare = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    for calls, expected in [
+        ([ToolCall("a", "f", {"x": 1})], wire),
+        (ToolCall("a", "f", {"x": 1}, '{"x":1}'), wire),
+        ({"id": "a", "function": {"name": "f", "arguments": {"x": 1}}, "index": None}, wire),
+        ([{"id": "a", "function": {"name": "f"}}], bare),
+        ([{"id": "a", "function": {"name": "f", "arguments": None}}], bare),
+    ]:
+        given = [{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": calls}]
+        assert build_messages(given)[1] == {"role": "assistant", "tool_calls": [expected]}
+    for content, expected in [({"t": [18]}, '{"t":[18]}'), (5, "5"), ([1], "[1]"), ("x", "x"), ([], "[]")]:
+        given = [{"role": "tool", "tool_call_id": "a", "content": content}]
+        assert build_messages(given)[0]["content"] == expected
+    parts = [{"type": "text", "text": "x"}]
+    assert build_messages([{"role": "tool", "tool_call_id": "a", "content": parts}])[0]["content"] == parts
+
+
+def test_nothing_in_a_message_is_null() -> None:
+    """What other libraries leave as None in their messages is not sent, however deep, and an answer is never nothing."""
+    picture = {"type": "image_url", "image_url": {"url": "https://h/a.png", "detail": None}}
+    given = [
+        {"role": "user", "content": [picture], "name": None},
+        {"role": "assistant", "content": None, "refusal": None, "tool_calls": None},
+        {"role": "user", "content": "x"},
+    ]
+    assert build_messages(given) == [
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://h/a.png"}}]},
+        {"role": "assistant", "content": ""},
+        {"role": "user", "content": "x"},
+    ]
 
 
 def test_a_prefill_stays() -> None:
@@ -251,6 +358,10 @@ def test_system_prompt() -> None:
         [{"role": "user", "content": None}],
         [{"role": "system", "content": ""}],
         [{"role": "assistant", "content": ""}],
+        [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": 5}],
+        [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": ["f"]}],
+        [{"role": "tool", "content": "x"}],
+        [{"role": "tool", "content": object(), "tool_call_id": "a"}],
         [{"role": "user", "content": "\ud83d"}],
         [{"role": "user", "content": object()}],
         "\ud83d",

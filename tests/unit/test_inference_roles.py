@@ -34,6 +34,7 @@ class Foreign:
         (AssistantMessage("hi", reasoning="hm"), {"role": "assistant", "content": "hi"}),
         (AssistantMessage(tool_calls=[CALL]), {"role": "assistant", "tool_calls": [WIRE]}),
         (AssistantMessage(tool_calls=[ToolCall("a", "add", {"x": 1})]), {"role": "assistant", "tool_calls": [WIRE]}),
+        (ToolMessage({"sum": 3}, "a"), {"role": "tool", "tool_call_id": "a", "content": '{"sum":3}'}),
         (ToolMessage("3", "a"), {"role": "tool", "tool_call_id": "a", "content": "3"}),
         (Reply("hi", "hm"), {"role": "assistant", "content": "hi"}),
         (Reply(tool_calls=(CALL,)), {"role": "assistant", "tool_calls": [WIRE]}),

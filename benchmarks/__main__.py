@@ -22,6 +22,8 @@ from benchmarks.report import Results, marks, tables
 from benchmarks.server import ReplayServer
 
 _HERE = Path(__file__).parent
+_NEIGHBOURS = ("g4f", "huggingface_hub", "hugchat", "openai")
+_PACKAGES = ("requests", "urllib3", "curl_cffi", "msgspec", "attrs", "httptools", *_NEIGHBOURS)
 _RESULTS = _HERE / "results.json"
 
 
@@ -38,7 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--write-docs",
         action="store_true",
-        help="put the values into benchmarks/results.json, tables and plot into docs/; with --only, the other values stay",
+        help="put values into benchmarks/results.json, tables and plot into docs/; with --only, the others stay",
     )
     options = parser.parse_args()
     results = _read(options.source) if options.source else _measure(options)
@@ -65,13 +67,17 @@ def _read(path: Path) -> Results:
 
 def _write(results: Results, path: Path) -> None:
     text = json.dumps(attrs.asdict(results), ensure_ascii=False, indent=1)
-    # A line for each list of figures, not for each figure.
-    path.write_text(re.sub(r"\[[^][{}]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text) + "\n", encoding="utf-8")
+    # A line for each list and for each cell, not for each value.
+    for inner in (r"\[[^][{}]*\]", r'\{\s*"values"[^{}]*\}'):
+        text = re.sub(inner, lambda found: re.sub(r"\s+", " ", found[0]), text)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _measure(options: argparse.Namespace) -> Results:
     # No proxy of the environment may stand between the clients and the server, and no token of it go along.
-    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith(("HF_", "HFCLIENT_"))]:
+    for name in [
+        name for name in os.environ if name.lower().endswith("_proxy") or name.startswith(("HF_", "HFCLIENT_"))
+    ]:
         del os.environ[name]
     started = time.monotonic()
     results = Results({}, [], {})
@@ -89,8 +95,7 @@ def _measure(options: argparse.Namespace) -> Results:
 
 def _about(quick: bool, took: float) -> dict[str, Any]:
     versions = {}
-    for name in ("requests", "urllib3", "curl_cffi", "msgspec", "attrs", "httptools", "hugchat", "g4f", "huggingface_hub",
-                 "openai"):  # fmt: skip
+    for name in _PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

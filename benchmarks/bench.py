@@ -8,7 +8,7 @@ import random
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,11 @@ class Section:
         """Drop the first round, in which connections were opened and modules loaded."""
         for row in self.rows.values():
             for figure in row.values():
-                del figure.values[0]
+                figure.values[:1] = []
         return self
 
-    def sort(self, order: Sequence[str] = tuple(CLIENTS)) -> Section:
-        """Put the rows into *order*."""
+    def sort(self, order: Iterable[str]) -> Section:
+        """Put the rows into *order*; leave out those that are not in it."""
         self.rows = {name: self.rows[name] for name in order if name in self.rows}
         return self
 
@@ -177,11 +177,16 @@ class Bench:
 
     def on(self, wire: str) -> list[str]:
         """Return the names of the clients that know *wire*."""
-        return [name for name in self.workers if wire in CLIENTS[name][0].wires]  # type: ignore[attr-defined]
+        return [name for name in self.workers if wire in self.kind(name).wires]
 
     def able(self, what: str) -> list[str]:
         """Return the names of the clients that have a method *what*."""
-        return [name for name in self.workers if hasattr(CLIENTS[name][0], what)]
+        return [name for name in self.workers if hasattr(self.kind(name), what)]
+
+    @staticmethod
+    def kind(name: str) -> Any:
+        """Return the class of the client called *name*."""
+        return CLIENTS[name][0]
 
     def say(self, text: str) -> None:
         """Tell whoever waits what is being measured."""
@@ -192,6 +197,19 @@ class Bench:
         self.skipped.append(str(reason))
         if name is not None:
             self.workers.pop(name).close()
+
+    def each(self, names: Iterable[str], rounds: int) -> Iterator[str]:
+        """Yield *names* round by round, in another order each time, without those that failed meanwhile."""
+        for order in turns(names, rounds):
+            yield from (name for name in order if name in self.workers)
+
+    @contextlib.contextmanager
+    def turn_of(self, name: str) -> Iterator[None]:
+        """Go on without *name* if it fails."""
+        try:
+            yield
+        except Skipped as reason:
+            self.skip(reason, name)
 
     def rounds(self, usual: int) -> int:
         """Return how many rounds to make."""

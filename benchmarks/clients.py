@@ -1,7 +1,7 @@
 """The clients that are compared, each used as its own documentation shows.
 
-A client answers two questions: `drain` reads an answer to its end and counts, `delays` reads a paced one and looks at the
-clock. Most only say how to get at the pieces of text; those for which a generator around them would show in the figures
+A client answers two questions: `drain` reads an answer to its end and counts, `delays` reads a paced one and looks at
+the clock. Most only say how to get at the pieces of text; those for which a generator around them would show in the figures
 have a loop of their own.
 """
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import wires
-from benchmarks.bench import Bench, Section, Skipped, check, turns
+from benchmarks.bench import Bench, Section, check, turns
 from benchmarks.clients import CLIENTS, IMPORTS
 
 __all__ = ["MEASUREMENTS", "SIZE"]
@@ -23,7 +23,19 @@ SIZE = 10 * 2**20
 
 _SLOW = ("openai", "huggingface_hub")
 _OURS = ("hfclient", "hfclient, curl_cffi")
-_LOADED_LATE = ("asyncio", "click", "curl_cffi", "flask", "numpy", "PIL", "pydantic", "requests", "sqlite3", "ssl", "waitress")
+_LOADED_LATE = (
+    "asyncio",
+    "click",
+    "curl_cffi",
+    "flask",
+    "numpy",
+    "PIL",
+    "pydantic",
+    "requests",
+    "sqlite3",
+    "ssl",
+    "waitress",
+)
 
 
 def per_event(bench: Bench) -> dict[str, Section]:
@@ -34,19 +46,11 @@ def per_event(bench: Bench) -> dict[str, Section]:
         section = sections[f"events_{wire}"] = Section(f"CPU for each event, {title}", "µs", ["big", "framed", "each"])
         for form in section.columns:
             bench.say(f"CPU per event, {wire} {form}")
-            counts = {}
-            for name in bench.on(wire):
-                counts[name] = 2_000 if name in _SLOW else 20_000  # enough for what the request costs not to show
-                try:
-                    bench.drain(name, wire, form, counts[name])
-                except Skipped as reason:
-                    bench.skip(reason, name)
-                    del counts[name]
-            for names in turns(counts, bench.rounds(15)):
-                for name in names:
-                    cpu = bench.drain(name, wire, form, counts[name])["cpu"]
-                    section.add(name, form, cpu / counts[name] * 1e6)
-        section.sort().compare()
+            for name in bench.each(bench.on(wire), bench.rounds(15) + 1):
+                count = 2_000 if name in _SLOW else 20_000  # enough for what the request costs not to show
+                with bench.turn_of(name):
+                    section.add(name, form, bench.drain(name, wire, form, count)["cpu"] / count * 1e6)
+        section.forget_first().sort(bench.workers).compare()
     return sections
 
 
@@ -58,8 +62,8 @@ def growth(bench: Bench) -> dict[str, Section]:
         bench.say(f"cost and length, {wire}")
         section = Section(f"CPU for each event of short and long answers, {wire}", "µs", [*counts, "100,000 to 1,000"])
         names = [name for name in bench.on(wire) if name not in (*_SLOW, "hugchat", "g4f")]
-        for order in turns(names, bench.rounds(7) + 1):
-            for name in order:
+        for name in bench.each(names, bench.rounds(7) + 1):
+            with bench.turn_of(name):
                 request = bench.drain(name, wire, "framed", 1, 40)["cpu"] / 40
                 costs = []
                 for column, (count, times) in counts.items():
@@ -68,10 +72,10 @@ def growth(bench: Bench) -> dict[str, Section]:
                     section.add(name, column, costs[-1])
                 section.add(name, section.columns[-1], costs[-1] / costs[0])
         section.notes.append(
-            "What a request of one event costs is taken off. The last column is a ratio: above 1, events late in an answer "
-            "are dearer."
+            "What a request of one event costs is taken off. The last column is a ratio: above 1, events late in an "
+            "answer are dearer."
         )
-        sections[f"growth_{wire}"] = section.forget_first().sort().compare(*counts)
+        sections[f"growth_{wire}"] = section.forget_first().sort(bench.workers).compare(*counts)
     return sections
 
 
@@ -83,15 +87,15 @@ def delay(bench: Bench) -> dict[str, Section]:
     count = 60 if bench.quick else 200
     for wire in ("chat", "sse"):
         bench.say(f"delay, {wire}")
-        for names in turns(bench.on(wire), bench.rounds(7) + 1):
-            for name in names:
+        for name in bench.each(bench.on(wire), bench.rounds(7) + 1):
+            with bench.turn_of(name):
                 answer = bench.workers[name].ask("delays", wire=wire, url=bench.server.url(wire, "paced", count))
                 delays = sorted(answer["delays"])
                 if len(delays) != count:
                     raise SystemExit(f"{name} found {len(delays)} of {count} paced events")
                 section.add(name, f"{wire} p50", statistics.median(delays) / 1e3)
                 section.add(name, f"{wire} p99", delays[count * 99 // 100] / 1e3)
-    return {"delay": section.forget_first().sort().compare()}
+    return {"delay": section.forget_first().sort(bench.workers).compare()}
 
 
 def small(bench: Bench) -> dict[str, Section]:
@@ -101,17 +105,17 @@ def small(bench: Bench) -> dict[str, Section]:
     times = 20 if bench.quick else 50
     for column, (wire, leaf) in columns.items():
         bench.say(f"a small request, {column}")
-        names = [name for name in bench.on(wire) if wire != "chat" or leaf in CLIENTS[name][0].leaf]  # type: ignore[attr-defined]
-        for order in turns(names, bench.rounds(15) + 1):
-            for name in order:
+        names = [name for name in bench.on(wire) if wire != "chat" or leaf in bench.kind(name).leaf]
+        for name in bench.each(names, bench.rounds(15) + 1):
+            with bench.turn_of(name):
                 cpu = bench.drain(name, wire, "framed", 10, times, leaf=leaf)["cpu"]
                 section.add(name, column, cpu / times * 1e3)
     section.notes.append(
-        "A message hangs from another one. ``chat`` is the one request that sends a message whose place is known, as in a "
-        "conversation that was just made; else it is looked up first, by a second request. g4f always does that; hugchat "
-        "does it after each answer, by loading a page, which is left out here."
+        "A message hangs from another one. ``chat`` is the one request that sends a message whose place is known, as "
+        "in a conversation that was just made; else it is looked up first, by a second request. g4f always does that; "
+        "hugchat does it after each answer, by loading a page, which is left out here."
     )
-    return {"small": section.forget_first().sort().compare()}
+    return {"small": section.forget_first().sort(bench.workers).compare()}
 
 
 def threads(bench: Bench) -> dict[str, Section]:
@@ -122,8 +126,8 @@ def threads(bench: Bench) -> dict[str, Section]:
     for wire in ("chat", "sse"):
         bench.say(f"32 threads, {wire}")
         names = [name for name in bench.on(wire) if name != "g4f"]
-        for order in turns(names, bench.rounds(7) + 1):
-            for name in order:
+        for name in bench.each(names, bench.rounds(7) + 1):
+            with bench.turn_of(name):
                 count = 200 if name in _SLOW else 2000
                 answer = bench.workers[name].ask(
                     "threads", wire=wire, url=bench.server.url(wire, "framed", count), threads=number,
@@ -133,10 +137,12 @@ def threads(bench: Bench) -> dict[str, Section]:
                 rate.add(name, wire, answer["events"] / answer["wall"] / 1e3)
                 cost.add(name, wire, answer["cpu"] / answer["events"] * 1e6)
     rate.notes.append(
-        "By the clock. Answers of 2,000 events (200 for huggingface_hub and openai). One client for all threads, except the "
-        "floors and hugchat, which have one for each; g4f runs in an event loop instead."
+        "By the clock. Answers of 2,000 events (200 for huggingface_hub and openai). One client for all threads, except "
+        "the floors and hugchat, which have one for each; g4f runs in an event loop instead."
     )
-    return {"threads": rate.forget_first().sort().compare(), "threads_cpu": cost.forget_first().sort().compare()}
+    for section in (rate, cost):
+        section.forget_first().sort(bench.workers).compare()
+    return {"threads": rate, "threads_cpu": cost}
 
 
 _IMPORT = """
@@ -156,7 +162,7 @@ print((took, memory / 1024, len(sys.modules), names))
 
 @contextlib.contextmanager
 def _compiled() -> Iterator[dict[str, str]]:
-    """Give an environment in which everything is compiled once, by the first to import it, whatever was installed how."""
+    """Give an environment in which everything is compiled by the first to import it, whatever was installed how."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONPYCACHEPREFIX": cache}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -166,7 +172,9 @@ def _compiled() -> Iterator[dict[str, str]]:
 def imports(bench: Bench) -> dict[str, Section]:
     """What importing costs, in fresh processes."""
     bench.say("imports")
-    section = Section("Import, in a fresh process", "", ["CPU, ms", "over bare, ms", "memory, MiB", "modules"], digits=0)
+    section = Section(
+        "Import, in a fresh process", "", ["CPU, ms", "over bare, ms", "memory, MiB", "modules"], digits=0
+    )
     present = {name.partition(",")[0] for name in bench.workers} | {"bare Python"}
     wanted = [name for name in IMPORTS if name.partition(",")[0] in present]
     loaded: dict[str, list[str]] = {}
@@ -190,9 +198,10 @@ def imports(bench: Bench) -> dict[str, Section]:
             brought = ", ".join(top for top in loaded[name] if top not in standard and top != "hfclient")
             early = [top for top in _LOADED_LATE if top in loaded[name]]
             section.notes.append(
-                f"``{IMPORTS[name]}`` loads {brought}; of {', '.join(_LOADED_LATE)} it loads {', '.join(early) or 'none'}."
+                f"``{IMPORTS[name]}`` loads {brought}; of {', '.join(_LOADED_LATE)} it loads "
+                f"{', '.join(early) or 'none'}."
             )
-    return {"imports": section.forget_first().sort(list(IMPORTS)).compare("over bare, ms", "memory, MiB")}
+    return {"imports": section.forget_first().sort(IMPORTS).compare("over bare, ms", "memory, MiB")}
 
 
 def memory(bench: Bench) -> dict[str, Section]:
@@ -202,8 +211,8 @@ def memory(bench: Bench) -> dict[str, Section]:
     count, step = 100_000, 10_000
     for wire in section.columns:
         names = [name for name in bench.on(wire) if name in (*_OURS, "requests, iter_lines")]
-        for order in turns(names, bench.rounds(5)):
-            for name in order:
+        for name in bench.each(names, bench.rounds(5)):
+            with bench.turn_of(name):
                 with bench.fresh(name) as worker:
                     worker.ask("drain", wire=wire, url=bench.server.url(wire, "framed", 1000))
                     answer = worker.ask("memory", wire=wire, url=bench.server.url(wire, "framed", count), step=step)
@@ -215,7 +224,7 @@ def memory(bench: Bench) -> dict[str, Section]:
         f"From event 10,000 to event 90,000. The text that comes meanwhile has {wires.characters(80_000) / 2**20:.2f} "
         "million characters (2^20); hfclient keeps it for the reply."
     )
-    return {"memory": section.sort()}
+    return {"memory": section.sort(bench.workers)}
 
 
 def connections(bench: Bench) -> dict[str, Section]:
@@ -224,11 +233,11 @@ def connections(bench: Bench) -> dict[str, Section]:
     section = Section("Connections opened by 20 answers in a row", "", ["chat", "sse"], digits=0)
     for wire in section.columns:
         for name in bench.on(wire):
-            with bench.fresh(name) as worker:
+            with bench.turn_of(name), bench.fresh(name) as worker:
                 before = bench.server.connections()
                 worker.ask("drain", wire=wire, url=bench.server.url(wire, "framed", 50), times=20)
                 section.add(name, wire, bench.server.connections() - before)
-    return {"connections": section.sort()}
+    return {"connections": section.sort(bench.workers)}
 
 
 def transfers(bench: Bench) -> dict[str, Section]:
@@ -239,7 +248,9 @@ def transfers(bench: Bench) -> dict[str, Section]:
     down = Section("A file of 10 MiB, saved", "", columns, digits=1)
     with tempfile.TemporaryDirectory() as folder:
         text, sound = Path(folder, "big.txt"), Path(folder, "big.wav")
-        text.write_text(os.urandom(SIZE // 2 - 50_000).hex())  # text, as hfclient sends what models see; and room for a form
+        text.write_text(
+            os.urandom(SIZE // 2 - 50_000).hex()
+        )  # text, as hfclient sends what models see; and room for a form
         Path(folder, "small.txt").write_text("hello")
         riff = b"RIFF\xff\xff\xff\x7fWAVEfmt "
         sound.write_bytes(riff + os.urandom(SIZE))
@@ -254,20 +265,15 @@ def transfers(bench: Bench) -> dict[str, Section]:
         for method, section, do, job in jobs:
             bench.say(section.title)
             names = [name for name in bench.able(method) if name not in ("floor (structs)", "requests, pieces")]
-            for order in turns(names, bench.rounds(7)):
-                for name in order:
-                    try:
-                        with bench.fresh(name) as worker:
-                            answer = worker.ask(do, **job)
-                    except Skipped as reason:
-                        if str(reason) not in bench.skipped:
-                            bench.skip(reason)
-                        continue
+            for name in bench.each(names, bench.rounds(7)):
+                with bench.turn_of(name):
+                    with bench.fresh(name) as worker:
+                        answer = worker.ask(do, **job)
                     if answer.get("bytes", SIZE) != SIZE or not answer.get("characters", 1):
                         raise SystemExit(f"{name} moved only a part: {answer}")
                     section.add(name, "memory, MiB", answer["extra"] / 2**20)
                     section.add(name, "CPU, ms", answer["cpu"] * 1e3)
-            section.sort().compare("CPU, ms")
+            section.sort(bench.workers).compare("CPU, ms")
     up.notes.append("hfclient writes it as base64, as the server wants it; plain requests sends it raw.")
     return {"upload": up, "transcribe": speech, "download": down}
 
@@ -300,7 +306,9 @@ def profile(bench: Bench) -> dict[str, Section]:
         for function, (own, _, _) in found.items():
             package = function.partition(":")[0].partition(".")[0]
             shares[package] = shares.get(package, 0.0) + own / whole * 100
-        told = [f"{package} {share:.0f} %" for package, share in sorted(shares.items(), key=lambda i: -i[1]) if share >= 1]
+        told = [
+            f"{package} {share:.0f} %" for package, share in sorted(shares.items(), key=lambda i: -i[1]) if share >= 1
+        ]
         section.notes.append(
             f"Own time by package: {', '.join(told)}. cProfile makes small functions look dearer than they are."
         )
@@ -335,8 +343,8 @@ def _profile_import(bench: Bench) -> Section:
         name: section.rows[name] for name in sorted(largest, key=lambda n: -largest[n])[:20] if largest[name] >= 1
     }
     section.notes.append(
-        "Own time of each package, and of each module of hfclient's, by the clock as ``python -X importtime`` tells it; that "
-        "makes it longer than it is."
+        "Own time of each package, and of each module of hfclient's, by the clock as ``python -X importtime`` tells it; "
+        "that makes it longer than it is."
     )
     return section
 

@@ -28,7 +28,8 @@ _PARTS = {
     "connections": ("connections",),
     "transfers": ("upload", "transcribe", "download"),
     "profile": (
-        "profile_chat_20000", "profile_sse_20000", "profile_tgi_20000", "profile_chat_10", "profile_sse_10", "profile_import",
+        "profile_chat_20000", "profile_sse_20000", "profile_tgi_20000", "profile_chat_10", "profile_sse_10",
+        "profile_import",
     ),
 }  # fmt: skip
 
@@ -39,8 +40,8 @@ def page(results: Results) -> dict[str, str]:
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     load = f", with a load of {about['load']} from other work too" if (about["load"] or 0) > 2 else ""
     run = (
-        f"Measured {about['date']} with {about['python']} on {about['platform']}, {about['cores']} cores{load}; {versions}."
-        + (" A quick run: take it for a look." if about["quick"] else "")
+        f"Measured {about['date']} with {about['python']} on {about['platform']}, {about['cores']} cores{load}; "
+        f"{versions}." + (" A quick run: take it for a look." if about["quick"] else "")
     )
     found = {"run": "\n".join([run, *(f"\nLeft out: {reason}." for reason in results.skipped), ""])}
     found["marks"] = marks(results.sections)

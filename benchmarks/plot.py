@@ -51,7 +51,8 @@ def plot(panels: Sequence[Panel], *, across: int = 2) -> str:
     width = across * _WIDTH
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top:.0f}" width="{width}" height="{top:.0f}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top:.0f}" width="{width}" '
+            f'height="{top:.0f}" '
             'role="img" font-family="Helvetica, Arial, sans-serif" font-size="12" fill="#222">',
             f"<title>{escape('; '.join(panel.title for panel in panels))}</title>",
             f'<rect width="{width}" height="{top:.0f}" fill="#ffffff"/>',
@@ -77,26 +78,32 @@ def _panel(panel: Panel, left: float, top: float) -> list[str]:
     def x(value: float) -> float:
         return zero + math.log(value / low) * scale
 
-    parts = [f'<text x="{left + 12:.0f}" y="{top + 14:.0f}" font-size="14" font-weight="bold">{escape(panel.title)}</text>']
+    parts = [
+        f'<text x="{left + 12:.0f}" y="{top + 14:.0f}" font-size="14" font-weight="bold">{escape(panel.title)}</text>'
+    ]
     first, last = top + 28, top + 28 + len(rows) * _ROW
     for value, shown in _ticks(low, max(ends) * 1.05):
         colour = "#d5dbe0" if shown else "#edf0f2"
         parts.append(f'<path d="M{x(value):.1f} {first:.0f}V{last:.0f}" stroke="{colour}"/>')
         if shown:
             parts.append(
-                f'<text x="{x(value):.1f}" y="{last + 15:.0f}" text-anchor="middle" fill="#5f6b76" font-size="11">{value:,g}</text>'
+                f'<text x="{x(value):.1f}" y="{last + 15:.0f}" text-anchor="middle" fill="#5f6b76" '
+                f'font-size="11">{value:,g}</text>'
             )
     for number, (name, values) in enumerate(rows):
         middle = first + (number + 0.5) * _ROW
         median, (start, end) = statistics.median(values), spread(values)
         colour = _OURS if name.startswith("hfclient") else _FLOOR if name.startswith("floor") else _OTHERS
         weight = ' font-weight="bold"' if colour == _OURS else ""
+        behind = max(x(median) + 4.5, x(end)) + 5
+        y = f"{middle:.1f}"
         parts += [
-            f'<text x="{zero - 10:.0f}" y="{middle + 4:.1f}" text-anchor="end" fill="{colour}"{weight}>{escape(name)}</text>',
-            f'<path d="M{zero:.1f} {middle:.1f}H{x(median):.1f}" stroke="{colour}" stroke-opacity=".3" stroke-width="2"/>',
-            f'<path d="M{x(start):.1f} {middle:.1f}H{x(end):.1f}" stroke="{colour}" stroke-opacity=".45" stroke-width="7"/>',
-            f'<circle cx="{x(median):.1f}" cy="{middle:.1f}" r="4.5" fill="{colour}"/>',
-            f'<text x="{max(x(median) + 4.5, x(end)) + 5:.1f}" y="{middle + 4:.1f}" fill="{colour}"{weight}>{_short(median)}</text>',
+            f'<g fill="{colour}" stroke="none"><text x="{zero - 10:.0f}" y="{middle + 4:.1f}" text-anchor="end"{weight}>'
+            f"{escape(name)}</text>",
+            f'<path d="M{zero:.1f} {y}H{x(median):.1f}" stroke="{colour}" stroke-opacity=".3" stroke-width="2"/>',
+            f'<path d="M{x(start):.1f} {y}H{x(end):.1f}" stroke="{colour}" stroke-opacity=".45" stroke-width="7"/>',
+            f'<circle cx="{x(median):.1f}" cy="{y}" r="4.5"/>',
+            f'<text x="{behind:.1f}" y="{middle + 4:.1f}"{weight}>{_short(median)}</text></g>',
         ]
     return parts
 

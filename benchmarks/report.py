@@ -108,20 +108,25 @@ class _Mark:
 
 def _marks() -> Iterator[_Mark]:
     for wire, name, limit in (("chat", "chat-ui", 1.5), ("sse", "chat completions", 2.2)):
-        for form in ("framed", "big", "each"):
+        for form in ("framed", "big"):
             text = f"an event, {name} {form}: at most {{}}"
             yield _Mark(text.format("1.5 times the floor"), f"events_{wire}", form, 1.5, "of_floor")
             yield _Mark(text.format(f"{limit} µs"), f"events_{wire}", form, limit)
     for wire in ("chat", "sse"):
         yield _Mark(
-            f"an event late in 100,000, {wire}: at most 1.1 times one in 1,000", f"growth_{wire}", "100,000 to 1,000", 1.1
+            f"an event late in 100,000, {wire}: at most 1.1 times one in 1,000",
+            f"growth_{wire}",
+            "100,000 to 1,000",
+            1.1,
         )
     for wire in ("chat", "sse"):
         yield _Mark(f"delay, {wire}: p50 at most 1.3 times plain requests'", "delay", f"{wire} p50", 1.3, "of_plain")
     for column in ("chat", "chat, with a look-up", "sse"):
         yield _Mark(f"a small request, {column}: at most 1.1 times plain requests'", "small", column, 1.1, "of_plain")
     for wire in ("chat", "sse"):
-        yield _Mark(f"32 threads, {wire}: at least 2 times plain requests'", "threads", wire, 2.0, "of_plain", more=True)
+        yield _Mark(
+            f"32 threads, {wire}: at least 2 times plain requests'", "threads", wire, 2.0, "of_plain", more=True
+        )
     for who, text in (("hfclient", "import"), ("hfclient, a client made", "import and a first client")):
         yield _Mark(f"{text}: at most 110 ms over bare Python", "imports", "over bare, ms", 110, who=who)
         yield _Mark(f"{text}: at most 32 MiB", "imports", "memory, MiB", 32, who=who)

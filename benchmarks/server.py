@@ -7,8 +7,8 @@ The beginning of a URL says what comes back: ``/{wire}/{form}/{count}``, then wh
 - ``each``: an HTTP chunk for each event, and a write for each
 - ``paced``: an event every 5 ms; its text is the time at which it was written, in ns of the monotonic clock
 
-Below ``/chat``, a path with ``/output/`` is a file of *count* bytes. Below ``/speech`` everything posted is a recording, and
-what was said in it is always the same. ``GET /connections`` tells how many connections were opened for anything else.
+Below ``/chat``, a path with ``/output/`` is a file of *count* bytes. Below ``/speech`` everything posted is a recording,
+and what was said in it is always the same. ``GET /connections`` tells how many connections were opened for anything else.
 """
 
 from __future__ import annotations

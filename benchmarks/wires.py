@@ -1,7 +1,7 @@
 """The bytes that the replay server sends, and what has to be found in them.
 
-Three wires: chat-ui's lines, chat completions and text-generation-inference (both server-sent events). The texts are the
-same on all of them, so that counts of characters can be held against each other.
+Three wires: chat-ui's lines, chat completions and text-generation-inference (both server-sent events). The texts are
+the same on all of them, so that counts of characters can be held against each other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say: all clients find the same, whatever the form, and the page shows what was measured.
+"""The benchmarks measure what they say: all clients find the same in every form, and the page shows what was measured.
 
 How fast anything is, is not looked at here.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import wires
-from benchmarks.bench import Section, Skipped, Worker, check, turns
+from benchmarks.bench import Bench, Section, Skipped, Worker, check, turns
 from benchmarks.clients import make
 from benchmarks.page import page, picture
 from benchmarks.report import Results, marks, tables
@@ -46,7 +46,7 @@ def test_all_find_the_same(replay: ReplayServer, name: str, wire: str) -> None:
     before = replay.connections()
     try:
         for form in ("big", "framed", "each"):
-            # 700 events are more than one read of a socket; the second answer finds the connection as the first left it.
+            # 700 events are more than one read of a socket; the second answer finds what the first left behind.
             for count in (700, 3):
                 found = client.drain(wire, replay.url(wire, form, count))
                 assert found == (count, wires.characters(count)), form
@@ -96,6 +96,19 @@ def test_a_client_that_does_not_start_is_left_out(replay: ReplayServer) -> None:
         Worker("nobody", replay.origin)
 
 
+def test_a_client_that_fails_takes_part_no_longer(replay: ReplayServer) -> None:
+    """The others go on, and the reason is told."""
+    bench = Bench(replay, only=["hfclient"])
+    try:
+        assert sorted(bench.each(bench.on("sse"), 2)) == ["floor (attrs)"] * 2 + ["hfclient"] * 2
+        with bench.turn_of("hfclient"):
+            bench.workers["hfclient"].ask("drain", wire="none", url=replay.url("none", "big", 1))
+        assert list(bench.each([*bench.on("sse"), "hfclient"], 2)) == ["floor (attrs)"] * 2
+        assert bench.skipped[0].startswith("hfclient: ")
+    finally:
+        bench.close()
+
+
 def test_turns_change() -> None:
     """Every round has every client once, and the order is not always the same."""
     rounds = list(turns("abcdef", 20))
@@ -109,7 +122,7 @@ def test_ratios_are_taken_round_by_round() -> None:
     for slow in (1, 1, 10):
         for name, cost in (("hfclient", 3), ("floor (attrs)", 2), ("requests, iter_lines", 8), ("requests, pieces", 6)):
             section.add(name, "a", cost * slow)
-    section.sort().compare()
+    section.sort(CLIENTS).compare()
     assert list(section.rows) == ["floor (attrs)", "hfclient", "requests, iter_lines", "requests, pieces"]
     assert section.rows["hfclient"]["a"].of_floor == [1.5] * 3
     assert section.rows["hfclient"]["a"].of_plain == [0.5] * 3
@@ -120,7 +133,9 @@ def test_the_command_runs(tmp_path: Path) -> None:
     """``python -m benchmarks`` measures in processes of its own, and what it stores it shows again."""
     command = [sys.executable, "-m", "benchmarks", "--client", "hfclient"]
     stored = tmp_path / "results.json"
-    subprocess.run([*command, "--only", "connections", "--json", str(stored)], check=True, cwd=ROOT, capture_output=True)
+    subprocess.run(
+        [*command, "--only", "connections", "--json", str(stored)], check=True, cwd=ROOT, capture_output=True
+    )
     sections = Results.from_dict(json.loads(stored.read_text("utf-8"))).sections
     assert sections["connections"].rows["hfclient"]["sse"].values == [1.0]
     assert "reached" in marks(sections)

@@ -16,10 +16,12 @@ import os
 import queue
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -40,6 +42,13 @@ __all__ = ["PlainTransport"]
 _READ_SIZE = _SEND_SIZE = 64 * 1024
 _LONGEST_HEADER = 64 * 1024
 _LONGEST_HEAD = 256 * 1024  # of one answer, with all that comes before it (1xx); libcurl allows 300 KB
+_ENVIRONMENT = tuple(
+    case(name)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle")
+    for case in (str.lower, str.upper)
+)
+_MOST_SETTINGS = 256
+_SETTINGS_LAST = 30.0  # seconds: systems with settings of their own for proxies do not tell when they change
 _POOL_SIZE = 64  # connections kept per host: at least as many as a web worker has threads
 
 
@@ -403,7 +412,27 @@ def _waking(cancellation: Cancellation | None, wire: _Wire) -> contextlib.Abstra
 
 
 class _Session(requests.Session):
-    """requests' session without its own idea of redirects: it would read them whole and work out where they lead."""
+    """requests' session, without what it does for each request that need not be done again.
+
+    And without its own idea of redirects: it would read them whole and work out where they lead.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._settings: dict[int, tuple[float, Any]] = {}
+
+    def merge_environment_settings(self, url: Any, *args: Any) -> Any:
+        # Proxies and certificates: to find them requests reads the whole environment twice, a third of what a short
+        # request costs. A hash is what they are remembered by, because proxies' passwords are among them.
+        key = hash((*urlsplit(url)[:2], *map(os.environ.get, _ENVIRONMENT)))
+        now = time.monotonic()
+        until, settings = self._settings.get(key, (now, None))
+        if until <= now:
+            settings = super().merge_environment_settings(url, *args)
+            if len(self._settings) >= _MOST_SETTINGS:
+                self._settings.clear()
+            self._settings[key] = now + _SETTINGS_LAST, settings
+        return dict(settings)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None

@@ -243,3 +243,15 @@ def test_a_proxy_without_an_address(transport_name: str, proxy: str) -> None:
         send(opened, "http://chat.example/s")
     opened.close()
     assert type(caught.value).__module__ == "hfclient.errors"
+
+
+def test_a_proxy_that_is_set_later(transport: Transport, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment counts as it is when a request leaves, whatever was found there for the ones before."""
+    server.on("*", plain(b"direct"))
+    with Server() as proxy:
+        proxy.on("*", plain(b"through the proxy"))
+        for variables, expected in [({}, b"direct"), ({"http_proxy": proxy.url}, b"through the proxy"), ({}, b"direct")]:
+            with monkeypatch.context() as environment:
+                for name, value in {"no_proxy": "", "NO_PROXY": "", **variables}.items():
+                    environment.setenv(name, value)
+                assert send(transport, f"{server.url}/x").read() == expected

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -100,7 +101,13 @@ def _about(quick: bool, took: float) -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    try:
+        git = ["git", "-C", str(_HERE), "rev-parse", "--short", "HEAD"]
+        revision = subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        revision = None  # not a clone
     return {
+        "revision": revision,
         "date": time.strftime("%Y-%m-%d"),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": sys.platform,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import wires
 from benchmarks.bench import Bench, Section, check, turns
-from benchmarks.clients import CLIENTS, IMPORTS
+from benchmarks.clients import IMPORTS
 
 __all__ = ["MEASUREMENTS", "SIZE"]
 

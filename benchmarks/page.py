@@ -39,8 +39,9 @@ def page(results: Results) -> dict[str, str]:
     about = results.about
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     load = f", with a load of {about['load']} from other work too" if (about["load"] or 0) > 2 else ""
+    revision = f" at revision {about['revision']}" if about.get("revision") else ""
     run = (
-        f"Measured {about['date']} with {about['python']} on {about['platform']}, {about['cores']} cores{load}; "
+        f"Measured {about['date']}{revision} with {about['python']} on {about['platform']}, {about['cores']} cores{load}; "
         f"{versions}." + (" A quick run: take it for a look." if about["quick"] else "")
     )
     found = {"run": "\n".join([run, *(f"\nLeft out: {reason}." for reason in results.skipped), ""])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import time
 import uuid
@@ -13,7 +14,14 @@ from urllib.parse import urlsplit
 
 from hfclient.credentials.cookies import CookiesLike, find_cookies
 from hfclient.credentials.matching import COOKIE_NAME, SESSION_COOKIE
-from hfclient.credentials.places import is_deployment, is_hugging_face, origin_of, without_user_info
+from hfclient.credentials.places import (
+    belongs_to_host,
+    belongs_to_path,
+    is_deployment,
+    is_hugging_face,
+    origin_of,
+    without_user_info,
+)
 from hfclient.credentials.secret import Secret
 from hfclient.credentials.store import LoginStore
 from hfclient.credentials.tokens import find_token
@@ -23,6 +31,9 @@ __all__ = ["Credentials"]
 
 _log = logging.getLogger("hfclient")
 _MOST = 20  # cookies that are kept of what a server sets
+_LONGEST = 8192  # characters of one of them; browsers take half of that
+_NEVER = re.compile(r"[^\x20-\x7e\x80-\xff]")  # in the value of a cookie
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)  # libraries resolve these, and are elsewhere then
 _IDENTITY = (SESSION_COOKIE, "token")
 
 
@@ -203,7 +214,7 @@ class Credentials:
         if origin in self._keys:
             return {"Authorization": self._keys[origin]}
         path = urlsplit(url).path
-        if origin == self._chat_origin and f"{path}/".startswith(self._chat_path):
+        if origin == self._chat_origin and f"{path}/".startswith(self._chat_path) and not _DOTS.search(path):
             with self._lock:
                 cookies = dict(self._cookies)
             if cookies:  # the server ignores a bearer token next to a session cookie
@@ -238,15 +249,32 @@ class Credentials:
             if not self._cookies:
                 return
             for line in set_cookie:
-                name, value, deleted = _parse_set_cookie(line)
-                if deleted or not value or self._cookies.get(name) == value:
+                name, value, kept = self._parse_set_cookie(line)
+                if not kept or not value or self._cookies.get(name) == value:
                     continue
                 if self._says_who(name):
                     before = self._before.setdefault(name, self._cookies[name])
                     if before == value:
                         del self._before[name]
                 if name in self._cookies or (COOKIE_NAME.fullmatch(name) and len(self._cookies) < _MOST):
-                    self._cookies[name] = Secret(value)
+                    self._cookies[name] = value
+
+    def _parse_set_cookie(self, line: str) -> tuple[str, Secret, bool]:
+        """Return name, value, and whether a browser would keep it and send it to the chat (RFC 6265, section 5.3)."""
+        first, *rest = line.split(";")
+        name, _, value = (part.strip() for part in first.partition("="))
+        pairs = (attribute.partition("=") for attribute in rest)
+        attributes = {key.strip().lower(): given.strip() for key, _, given in pairs}
+        chat = urlsplit(self._chat_url or "")
+        host = chat.hostname or ""
+        kept = (
+            len(name) + len(value) <= _LONGEST
+            and not _NEVER.search(value)
+            and belongs_to_host(attributes.get("domain", ""), host)
+            and belongs_to_path(attributes.get("path", ""), chat.path.rstrip("/") or "/")
+            and not _has_expired(attributes)
+        )
+        return name, Secret(value), kept
 
     def _says_who(self, name: str) -> bool:
         if self._invented or name not in self._cookies:
@@ -312,23 +340,17 @@ class Credentials:
             self._store = self.user_id = None
 
 
-def _parse_set_cookie(line: str) -> tuple[str, str, bool]:
-    """Return name, value, and whether the cookie is to be deleted."""
-    first, *attributes = line.split(";")
-    name, _, value = first.partition("=")
-    deleted = False
-    for attribute in attributes:
-        key, _, given = attribute.strip().partition("=")
-        if key.lower() == "max-age":  # goes before Expires
-            return name.strip(), value.strip(), given.strip().startswith("-") or given.strip() == "0"
-        if key.lower() == "expires":
-            from email.utils import parsedate_to_datetime  # the HTTP library has loaded it by now
+def _has_expired(attributes: Mapping[str, str]) -> bool:
+    if "max-age" in attributes:  # goes before Expires
+        return attributes["max-age"].startswith("-") or attributes["max-age"] == "0"
+    if "expires" not in attributes:
+        return False
+    from email.utils import parsedate_to_datetime  # the HTTP library has loaded it by now
 
-            try:
-                deleted = parsedate_to_datetime(given.strip()).timestamp() <= time.time()
-            except (ValueError, TypeError, OverflowError):
-                deleted = False
-    return name.strip(), value.strip(), deleted
+    try:
+        return parsedate_to_datetime(attributes["expires"]).timestamp() <= time.time()
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 _live: weakref.WeakSet[Credentials] = weakref.WeakSet()

@@ -29,6 +29,7 @@ _HUGGING_FACE = ("huggingface.co", "hf.co")
 _DEPLOYMENTS = ("huggingface.cloud",)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NOT_IN_URLS = re.compile(r"[\\\x00-\x20\x7f]")
+_NOT_IN_HOSTS = re.compile(r"[%^`{|}<>\"']")  # one library decodes, refuses or passes on what another one takes literally
 
 
 def origin_of(url: str) -> str:
@@ -48,6 +49,8 @@ def origin_of(url: str) -> str:
     if _NOT_IN_URLS.search(parts.netloc) or _NOT_IN_URLS.search(url.strip(" ").partition("?")[0].replace(" ", "")):
         # Libraries disagree about where the host ends here, and a secret might follow the other one's opinion.
         raise InvalidInputError("not a usable URL: it holds a backslash or an invisible character")
+    if ":" not in (parts.hostname or "") and _NOT_IN_HOSTS.search(parts.hostname or ""):  # IPv6 has zones behind a %
+        raise InvalidInputError("not a usable URL: its host holds characters that no host has")
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise InvalidInputError("a URL must begin with http:// or https:// and name a host")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

@@ -109,6 +109,11 @@ class ChunkDecoder:
         return self._reader.over
 
     @property
+    def failed(self) -> bool:
+        """An error was read, which `check_end` raises."""
+        return self._reader.error is not None
+
+    @property
     def calling(self) -> bool:
         """A tool call has begun; it comes out as an event only when it is whole."""
         return self._reader.calling

@@ -21,6 +21,7 @@ from hfclient.errors import (
     TransportTimeout,
     Unsupported,
 )
+from hfclient.inference.failover import impatient
 from hfclient.inference.failures import generation_error, refined
 from hfclient.inference.jobs import GOODBYE, Line
 from hfclient.inference.providers import Answer
@@ -57,8 +58,8 @@ def ask(
         line: The call's way to the network.
         candidate: Who is asked.
         request: What is asked.
-        patient: Nobody else can be asked: wait for a model that is being loaded, and for limits.
-        repeatable: It does not matter if it is done twice.
+        patient: Nobody else can be asked: wait for a model that is being loaded, and for limits that last.
+        repeatable: It does not matter if it is done twice: repeat it as the session's `Retry` says.
 
     Raises:
         ModelNotFound: The provider does not serve the model.
@@ -69,14 +70,15 @@ def ask(
         return _refined(error, candidate)
 
     request = evolve(request, refine=refine)
-    if not (patient and repeatable):
+    if not repeatable:
         return line.submit(request, patient=patient)
+    session = line.session if patient else line.session.with_retry(impatient(line.session.retry))
     while True:
         try:
-            return line.ask(evolve(request, retryable=True))
+            return line.ask(evolve(request, retryable=True), session)
         except ServerError as error:
             # Loading a model takes longer than a session's `Retry` has patience.
-            if error.status != 503 or error.retry_after is None:
+            if not patient or error.status != 503 or error.retry_after is None:
                 raise
             wait = min(max(error.retry_after, 0.1), max(line.session.retry.longest, 0.1))
             if wait >= line.remaining():

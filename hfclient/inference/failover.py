@@ -126,9 +126,10 @@ def try_each(
         try:
             return attempt(candidate, not left), candidate, tuple(steps)
         except HFClientError as error:
+            _chain(error, previous)
             left = _others(error, candidate, left, billed=billed)
             if not left:
-                _tell_all(error, candidate.provider, steps, previous)
+                _tell_all(error, candidate.provider, steps)
                 raise
             steps.append(_step(error, candidate.provider, left[0].provider))
             previous = error
@@ -157,12 +158,13 @@ def _step(error: HFClientError, provider: str, to: str) -> FallOver:
     return step
 
 
-def _tell_all(
-    error: HFClientError, provider: str, steps: Iterable[FallOver], previous: HFClientError | None
-) -> None:
-    """Let the last error say what all the others were."""
+def _chain(error: HFClientError, previous: HFClientError | None) -> None:
     if previous is not None and error.__cause__ is None:
         error.__cause__ = previous
+
+
+def _tell_all(error: HFClientError, provider: str, steps: Iterable[FallOver]) -> None:
+    """Let the last error say what all the others were."""
     if before := "; ".join(f"{step.provider}: {step.reason}" for step in steps):
         error.message = f"{error.message} ({provider} was asked last; before it failed {before})"
         error.args = (error.message,)
@@ -270,10 +272,11 @@ class Attempts:
             _log.info("%s failed (%s); asking again in %.2f s", self._candidate.provider, error.message, wait)
             self.cancellation.pause(wait)
             return None
+        _chain(error, self._previous)
         failed = self._served_by or self._candidate.provider
         left = _others(error, self._candidate, self._left or self._more(error, failed), billed=False)
         if not left:
-            _tell_all(error, failed, self._steps, self._previous)
+            _tell_all(error, failed, self._steps)
             raise error
         step = _step(error, failed, left[0].provider)
         self._steps.append(step)

@@ -62,6 +62,7 @@ class Line:
 
     Attributes:
         headers: For all requests to the provider.
+        request_id: Of the last request that got an answer, if the server gave it one.
         cancellation: Ends whatever is waited for here.
     """
 
@@ -69,6 +70,7 @@ class Line:
         assert timeouts.total is not None
         self.session = session
         self.headers: dict[str, str] = {}
+        self.request_id: str | None = None
         self._timeouts = timeouts
         self._started = time.monotonic()
         self._response: Response | None = None
@@ -107,16 +109,23 @@ class Line:
     def send(self, request: Request, session: Session | None = None) -> Response:
         """Return the answer to *request*, within what is left of the deadline."""
         timeouts = evolve(self._timeouts, total=self.remaining())
+        self.request_id = None
         try:
-            return (session or self.session).send(
+            response = (session or self.session).send(
                 evolve(request, timeouts=timeouts, cancellation=self.cancellation)
             )
         except TransportTimeout as error:
             raise self._whole(error) from error.__cause__
+        self.request_id = response.request_id
+        return response
 
-    def ask(self, request: Request) -> tuple[Answer, str | None]:
+    def name(self, error: HFClientError) -> None:
+        """Let *error* say which request it belongs to, if it does not."""
+        error.request_id = error.request_id or self.request_id
+
+    def ask(self, request: Request, session: Session | None = None) -> tuple[Answer, str | None]:
         """Return the whole answer of the provider, and the request's id."""
-        response = self.send(evolve(request, headers={**request.headers, **self.headers}))
+        response = self.send(evolve(request, headers={**request.headers, **self.headers}), session)
         return Answer(self._read(response), response.content_type), response.request_id
 
     def submit(self, request: Request, *, patient: bool) -> tuple[Answer, str | None]:
@@ -288,14 +297,22 @@ class Job(Generic[_M]):
             Cancelled: It was cancelled from here.
             TransportTimeout: It was not done within ``Timeouts.total``; it has been cancelled, if the provider can do that.
             ProtocolError: The result is no picture or video.
-            APIStatusError, TransportError: The provider could not be asked, or the result not be fetched.
+            APIStatusError, TransportError: The provider could not be asked, or the result not be fetched. Of several results
+                ``made`` on the error holds those that are there.
         """
         with self._lock:
             if self._made is None:
                 for _ in self:
                     pass
                 assert isinstance(self._at, Outcome)
-                self._made = [self._collect(output) for output in self._at.outputs]
+                made: list[_M] = []
+                for output in self._at.outputs:
+                    try:
+                        made.append(self._collect(output))
+                    except HFClientError as error:
+                        error.made = tuple(made)
+                        raise
+                self._made = made
             return list(self._made)
 
     def refresh(self) -> str:
@@ -395,7 +412,11 @@ class Job(Generic[_M]):
             content, claimed = self._line.fetch(output.url, self._target.own_site)
             mime = mime or claimed
         kind: Any = kind_for(self.task)
-        made: _M = media_from(kind, content or b"", evolve(output, mime=mime), **self._facts)
+        try:
+            made: _M = media_from(kind, content or b"", evolve(output, mime=mime), **self._facts)
+        except HFClientError as error:
+            error.request_id = self._facts.get("request_id")
+            raise
         return made
 
     def _given_up(self, error: TransportTimeout) -> TransportTimeout:

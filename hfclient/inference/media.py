@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 from attrs import evolve
 
 from hfclient.credentials import origin_of
-from hfclient.errors import GenerationError, InvalidInputError, ModelNotFound
+from hfclient.errors import HFClientError, InvalidInputError, ModelNotFound
 from hfclient.events import AnyEvent
 from hfclient.inference.defaults import DEFAULT_IMAGE_MODEL
 from hfclient.inference.failover import try_each
@@ -131,8 +131,8 @@ class MediaCalls:
     def images(self, prompt: str, n: int, **options: Unpack[ImageOptions]) -> list[Image]:
         """Return *n* pictures of *prompt*: of one request where the provider can do that, else one after the other.
 
-        With a seed the second request has the next one, and so on. A failure raises, and what was made before is lost
-        with it; to keep that, ask for one after the other.
+        With a seed the second request has the next one, and so on. When one of them fails, ``made`` on the error holds the
+        pictures that were there.
 
         Args:
             prompt: What to show.
@@ -143,12 +143,17 @@ class MediaCalls:
             raise InvalidInputError(f"n is a number from 1 to {_MOST}, not {n!r}")
         clock = RoundClock(options.get("timeouts") or self._session.timeouts)
         seed = options.get("seed")
-        made = self.image_job(prompt, n=n, **options).result()[:n]
-        while len(made) < n:
-            options["timeouts"] = clock.next_timeouts()
-            if seed is not None:
-                options["seed"] = (seed + len(made)) % (MAX_SEED + 1)
-            made += self.image_job(prompt, n=n - len(made), **options).result()[: n - len(made)]
+        made: list[Image] = []
+        try:
+            while len(made) < n:
+                if made:
+                    options["timeouts"] = clock.next_timeouts()
+                if seed is not None:
+                    options["seed"] = (seed + len(made)) % (MAX_SEED + 1)
+                made += _waited(self.image_job(prompt, n=n - len(made), **options))[: n - len(made)]
+        except HFClientError as error:
+            error.made = (*made, *error.made)
+            raise
         return made
 
     def image_to_image(self, image: PictureLike, prompt: str = "", **options: Unpack[ImageOptions]) -> Image:
@@ -249,11 +254,11 @@ class MediaCalls:
                 extra=extra or {},
             )
             request = self._refining(maker.build(work, candidate.target), candidate.entry.model)
-            answer, request_id = line.submit(request, patient=is_last)
             try:
+                answer, request_id = line.submit(request, patient=is_last)
                 return maker.decode(work, candidate.target, answer), request_id
-            except GenerationError as error:
-                error.request_id = request_id
+            except HFClientError as error:
+                line.name(error)
                 raise
 
         (state, request_id), candidate, fell_over = try_each(candidates, attempt, billed=True, tell=tell)

@@ -20,6 +20,7 @@ __all__ = ["CompletionStream", "without_thoughts"]
 
 _C = TypeVar("_C", bound="CompletionStream")
 _LINGER = 0.5  # seconds to wait for the end of the body once everything has been said
+_GLANCE = 0.05  # the same after a failure, which somebody waits to hear of
 # With one of these an answer has begun: from then on nothing is asked again.
 _BEGINNINGS = (Token, Reasoning, ToolCall, FinalAnswer, Finish)
 
@@ -94,7 +95,7 @@ class CompletionStream(Stream):
                 if events:
                     yield events
                 if chunks.over:
-                    self._drain()
+                    self._drain(_GLANCE if chunks.failed else _LINGER)
                     break
         except TransportError as error:
             cut = error
@@ -147,11 +148,11 @@ class CompletionStream(Stream):
         if isinstance(error, TransportTimeout) and error.deadline == "total" and self._attempts is not None:
             self._attempts.whole(error)
 
-    def _drain(self) -> None:
+    def _drain(self, linger: float) -> None:
         """Read on to the end of the body, so that the connection can be used again; but not if the server dawdles."""
         deadline = self._response.deadline
         deadline.content_came()
-        deadline.wind_down(idle=_LINGER, total=_LINGER)
+        deadline.wind_down(idle=linger, total=linger)
         try:
             for _ in self._response.chunks():
                 pass

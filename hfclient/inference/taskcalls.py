@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from attrs import evolve
 
-from hfclient.errors import InvalidInputError, Unsupported
+from hfclient.errors import InvalidInputError, ModelNotFound, Unsupported
 from hfclient.inference.audio import (
     MAX_SOUND,
     Audio,
@@ -27,7 +27,7 @@ from hfclient.inference.providers import Answer
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.routing import Candidate, ProviderLike
 from hfclient.inference.speech import SPEAKERS, TRANSCRIBERS, speech_request, transcription_request
-from hfclient.inference.tasks import Classification, Task, Transcript, task_named
+from hfclient.inference.tasks import Classification, Segment, Task, Transcript, task_named
 from hfclient.inference.tasks.decoders import json_of, transcript
 from hfclient.inference.tasks.pipelines import File, check_inputs, json_request, pipeline_request, without_none
 from hfclient.inference.tasks.table import PICTURE, QUESTION, SOUND
@@ -102,7 +102,8 @@ class TaskCalls(Wing):
             said = transcript(json_of(settled(line, candidate, answer)))
             return evolve(said, provider=candidate.provider, request_id=request_id)
 
-        return self._each(line, candidates, self._or_pipelines(ask_one), billed=True)[0]
+        said, _, fell_over = self._each(line, candidates, self._or_pipelines(ask_one), billed=True)
+        return evolve(said, fell_over=fell_over)
 
     def speak(
         self,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
-from hfclient.errors import InvalidInputError, ModelNotFound, Unsupported
+from hfclient.errors import HFClientError, InvalidInputError, ModelNotFound, Unsupported
 from hfclient.events import AnyEvent
 from hfclient.inference.audio import Audio, audio_from, audio_output
 from hfclient.inference.endpoints import bare_url, refuse_url
@@ -82,8 +82,10 @@ class Wing:
             line.headers = self._bills(candidate)
             try:
                 return attempt(candidate, is_last)
-            except ModelNotFound:  # the Hub's mapping is out of date
-                self._routes.forget(candidate.entry.model)
+            except HFClientError as error:
+                if isinstance(error, ModelNotFound):  # the Hub's mapping is out of date
+                    self._routes.forget(candidate.entry.model)
+                line.name(error)
                 raise
 
         def tell(event: AnyEvent) -> None:

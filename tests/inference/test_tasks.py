@@ -32,7 +32,7 @@ from hfclient.errors import (
 )
 from hfclient.inference import InferenceClient
 from hfclient.inference.audio import Audio
-from hfclient.inference.tasks import BoxedObject, Classification, Transcript, TranscriptChunk
+from hfclient.inference.tasks import BoxedObject, Classification, Segment, Transcript, TranscriptChunk
 from hfclient.transport import Retry, Session, Timeouts, Transport
 from tests.server import RST, Recorded, Server, json_answer, plain
 
@@ -119,7 +119,8 @@ def test_embeddings_fall_over(server: Server, make: Make) -> None:
     assert [(event.provider, event.to) for event in told if isinstance(event, events.FallOver)] == [
         ("together", "hf-inference")
     ]
-    assert [request.path for request in server.requests].count("/together/v1/embeddings") == 1
+    paths = [request.path for request in server.requests if request.method == "POST"]
+    assert paths == ["/together/v1/embeddings"] * 2 + [PIPELINE] * 2
 
 
 def test_embeddings_of_a_server_of_ones_own(server: Server, make: Make) -> None:
@@ -282,21 +283,21 @@ def test_a_deployment_of_one_model(server: Server, make: Make) -> None:
 def test_urls_in_the_place_of_names(url: str, server: Server, make: Make) -> None:
     """A name may come from somebody else: one that is a URL is refused with the way to ask there, and nothing is sent."""
     for client in (make(), make(own=True)):
-        for ask in (
-            lambda **o: client.chat("hi", **o),
-            lambda **o: client.text("hi", **o),
-            lambda **o: client.image("hi", **o),
-            lambda **o: client.video("hi", **o),
-            lambda **o: client.embed("hi", **o),
-            lambda **o: client.embed("hi", provider="hf-inference", **o),
-            lambda **o: client.speak("hi", **o),
-            lambda **o: client.transcribe(WAV, **o),
-            lambda **o: client.task("summarization", "hi", **o),
-            lambda **o: client.classify("hi", **o),
-            lambda **o: client.rerank("hi", ["x"], **o),
+        for method, arguments in (
+            (client.chat, ["hi"]),
+            (client.text, ["hi"]),
+            (client.image, ["hi"]),
+            (client.video, ["hi"]),
+            (client.embed, ["hi"]),
+            (client.speak, ["hi"]),
+            (client.transcribe, [WAV]),
+            (client.task, ["summarization", "hi"]),
+            (client.task, ["image-segmentation", PNG]),
+            (client.classify, ["hi"]),
+            (client.rerank, ["hi", ["x"]]),
         ):
             with pytest.raises(InvalidInputError, match=r"inference\.at\(") as caught:
-                ask(model=url)
+                method(*arguments, model=url)  # type: ignore[operator]
             assert "pw" not in str(caught.value)
         with pytest.raises(InvalidInputError, match=r"inference\.at\("):
             client.model(url)
@@ -561,6 +562,33 @@ def test_tasks_by_name(server: Server, make: Make) -> None:
     assert (track.label, track.content, track.mime) == ("left", b"fLaC1", "audio/flac")
     server.on(HF, json_answer({"text": "hi"}))
     assert client.task("automatic-speech-recognition", WAV, model=MODEL).provider == "hf-inference"
+
+
+def test_segments_at_fal(server: Server, make: Make) -> None:
+    """A picture is taken apart by whom the Hub names, hf-inference or fal-ai, whose mask has no label; settings need the first."""
+    mask = base64.b64encode(PNG).decode()
+    path = "/fal-ai/fal-ai/birefnet/requests/q1"
+    queued = {"request_id": "q1", "response_url": "https://queue.fal.run/fal-ai/birefnet/requests/q1"}
+    server.on("/fal-ai/fal-ai/birefnet/v2", json_answer(queued))
+    server.on(f"{path}/status", json_answer({"status": "COMPLETED"}))
+    server.on(path, json_answer({"image": {"url": f"data:image/png;base64,{mask}"}}))
+    server.on(HF, json_answer([{"label": "cat", "mask": mask, "score": 0.9}]))
+    serve_mapping(server, "image-segmentation", fal_ai="fal-ai/birefnet/v2", hf_inference=MODEL)
+    client = make()
+    assert client.task("image-segmentation", PNG, model=MODEL) == [Segment("mask", PNG)]
+    sent = next(r for r in server.requests if r.method == "POST")
+    assert (sent.target, sent.json()) == (
+        "/fal-ai/fal-ai/birefnet/v2?_subdomain=queue",
+        {"image_url": f"data:image/png;base64,{mask}", "sync_mode": True},
+    )
+    assert client.task("image-segmentation", PNG, model=f"{MODEL}:fal-ai") == [Segment("mask", PNG)]
+    assert client.task("image-segmentation", PNG, model=MODEL, provider="fal-ai") == [Segment("mask", PNG)]
+    assert client.task("image-segmentation", PNG, model=MODEL, threshold=0.5)[0].label == "cat"
+    assert client.task("image-segmentation", PNG, model=MODEL, provider="hf-inference")[0].label == "cat"
+    with pytest.raises(Unsupported, match="fal-ai would ignore threshold"):
+        client.task("image-segmentation", PNG, model=MODEL, provider="fal-ai", threshold=0.5)
+    server.on(f"/api/models/{MODEL}", json_answer({"id": MODEL}))
+    assert make().task("image-segmentation", PNG, model=MODEL)[0].label == "cat", "the mapping does not have to know it"
 
 
 def test_pipelines_of_ones_own(server: Server, make: Make) -> None:

@@ -82,9 +82,11 @@ def test_examples_compile() -> None:
 def test_flask_example_streams() -> None:
     """The Flask example answers with server-sent events, and with JSON where the prompt cannot work."""
     code = (
-        "import sys; sys.path.insert(0, 'examples')\n"
+        "import os, sys; sys.path.insert(0, 'examples')\n"
+        "from hfclient import Client\n"
         "from tests.docs.scripted import Bent\n"
         "with Bent():\n"
+        "    os.environ['HFCLIENT_BASE_URL'] = Client.local().base_url\n"
         "    import flask_sse\n"
         "    test = flask_sse.app.test_client()\n"
         "    good = test.get('/ask?prompt=And+of+Italy%3F')\n"
@@ -97,4 +99,4 @@ def test_flask_example_streams() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
     )
     assert 'data: {"event": "Token", "text": "Rome."}' in done.stdout
-    assert "502 InvalidInputError" in done.stdout
+    assert "400 InvalidInputError" in done.stdout

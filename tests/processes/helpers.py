@@ -25,7 +25,7 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="there are no
 
 def text_for(prompt: str, count: int = 40) -> str:
     """The answer to *prompt*: *count* words that nobody else's answer holds."""
-    return "".join(f"{prompt}.{number} " for number in range(count))
+    return "".join(f"{prompt.replace(' ', '-')}.{number} " for number in range(count))
 
 
 class Stage(ChatUI):

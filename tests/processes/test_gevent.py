@@ -88,7 +88,7 @@ print(reader.value[:11], "more more" in reader.value)
     status, out, err = run_script(start + code, url=stage.url)
     stage.go.set()
     assert (status, err) == (0, "")
-    assert out.splitlines() == [f"{[True] * 8} True", "endless one True"]
+    assert out.splitlines() == [f"{[True] * 8} True", "endless-one True"]
     assert len(stage.stops_for("endless one")) == 1
 
 

@@ -30,11 +30,12 @@ from hfclient.inference.tasks.pipelines import json_request, without_none
 from hfclient.inference.wing import HF, TEI, Wing
 from hfclient.transport import Request, Timeouts
 
-__all__ = ["EmbedCalls"]
+__all__ = ["EMBEDDERS", "EmbedCalls"]
 
 _Body = Mapping[str, Any]
 
-_EMBEDDERS = ("deepinfra", "hf-inference", "openai", "openai-compatible", "scaleway", "together")
+EMBEDDERS = ("deepinfra", "hf-inference", "openai", "openai-compatible", "scaleway", "together")
+"""Who makes vectors."""
 
 
 class EmbedCalls(Wing):
@@ -143,7 +144,7 @@ class EmbedCalls(Wing):
         vectors: list[list[float]] = []
         if found:
             line = errand(self._session, timeouts)
-            candidates = self._serving("feature-extraction", model, provider, _EMBEDDERS)
+            candidates = self._serving("feature-extraction", model, provider, EMBEDDERS)
             for batch in batches(found, batch_size):
                 part, used = self._embedded(line, candidates, batch, settings, extra_body)
                 candidates = [used]  # vectors of two providers do not belong into one list

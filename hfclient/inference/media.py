@@ -275,7 +275,7 @@ class MediaCalls:
 
     def _line(self, task: str, timeouts: Timeouts | None) -> Line:
         timeouts = timeouts or self._session.timeouts
-        return Line(self._session, evolve(timeouts, total=_TOTAL[task] if timeouts.total is None else timeouts.total))
+        return Line(self._session, evolve(timeouts, total=_TOTAL.get(task, 300.0) if timeouts.total is None else timeouts.total))
 
     def _bill(self, means_something: bool) -> dict[str, str]:
         return {"X-HF-Bill-To": self._bill_to} if means_something and self._bill_to else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from attrs import evolve
@@ -20,10 +20,10 @@ from hfclient.inference.audio import (
     read_file,
 )
 from hfclient.inference.errand import ask, errand, settled
-from hfclient.inference.jobs import Line
+from hfclient.inference.jobs import Job, Line
 from hfclient.inference.magic import sniff
 from hfclient.inference.pictures import MAX_PICTURE, Picture, PictureLike, load_picture
-from hfclient.inference.providers import Answer
+from hfclient.inference.providers import IMAGE_SEGMENTATION, Answer
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.routing import Candidate, ProviderLike
 from hfclient.inference.speech import SPEAKERS, TRANSCRIBERS, speech_request, transcription_request
@@ -44,6 +44,8 @@ _TEI_ROUTES = {"feature-extraction": "/embed", "sentence-similarity": "/similari
 
 class TaskCalls(Wing):
     """The small tasks; the base of `InferenceClient` that does them."""
+
+    _start: Callable[..., Job[Any]]
 
     # Speech
 
@@ -223,8 +225,8 @@ class TaskCalls(Wing):
             inputs: A text; a file (path, bytes, open binary file, URL); a dict for tasks with several inputs: ``question``
                 and ``context``, ``question`` and ``image``, ``query`` and ``table``, ``source_sentence`` and ``sentences``.
             model: Hub id; None takes what the Hub shows for the task, or what a server of your own has.
-            provider: ``"hf-inference"``, ``"auto"`` or None; ``"tei"`` for a text-embeddings-inference server of your own.
-                Other providers are reached by `embed`, `transcribe` and `speak`.
+            provider: ``"hf-inference"``, ``"auto"`` or None; ``"tei"`` for a text-embeddings-inference server of your own;
+                ``"fal-ai"`` for ``image-segmentation``. Other providers are reached by `embed`, `transcribe` and `speak`.
             extra_body: Fields at the root of the request, over all others; None removes one.
             timeouts: Deadlines; ``total`` is 300 s where it is None.
             settings: The task's own, such as ``top_k`` or ``candidate_labels``.
@@ -246,6 +248,10 @@ class TaskCalls(Wing):
         spec = task_named(name)
         settings = {key: value for key, value in settings.items() if value is not None}
         spec.check(settings)
+        if name == IMAGE_SEGMENTATION and self._is_for_fal(model, provider, settings):
+            options = {"model": model, "provider": "fal-ai", "extra_body": extra_body, "timeouts": timeouts}
+            with self._start(name, "", inputs, 1, options) as job:  # it gives the thing in front, without a label
+                return [Segment("mask", made.content) for made in job.result()]
         inputs = check_inputs(spec, inputs)
         line = errand(self._session, timeouts)
         inputs = self._loaded(line, spec, inputs)
@@ -277,6 +283,18 @@ class TaskCalls(Wing):
         return (
             evolve(result, provider=place.provider, request_id=request_id) if isinstance(result, Transcript) else result
         )
+
+    def _is_for_fal(self, model: str | None, provider: str | None, settings: _Body) -> bool:
+        """Tell whether a picture is to be taken apart by fal-ai, which does it besides hf-inference, without settings."""
+        named = provider == "fal-ai" or (model or "").endswith(":fal-ai")
+        if named and settings:
+            raise Unsupported(f"fal-ai would ignore {', '.join(settings)}; hf-inference takes it")
+        if named or settings or provider not in (None, "auto") or model is None or self._routes.own_server:
+            return named
+        try:
+            return self._serving(IMAGE_SEGMENTATION, model, None, (HF, "fal-ai"))[0].provider == "fal-ai"
+        except ModelNotFound:  # the mapping does not know all that hf-inference has
+            return False
 
     # Files
 

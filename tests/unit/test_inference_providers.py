@@ -10,9 +10,12 @@ import pytest
 from attrs import evolve
 
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError, Unsupported
+from hfclient.inference.embedcalls import EMBEDDERS
+from hfclient.inference.generation import COMPLETION_ROUTES
 from hfclient.inference.mapping import ProviderEntry, parse_mapping
 from hfclient.inference.pictures import Picture
 from hfclient.inference.providers import (
+    IMAGE_SEGMENTATION,
     IMAGE_TO_IMAGE,
     IMAGE_TO_VIDEO,
     PLACES,
@@ -30,6 +33,7 @@ from hfclient.inference.providers import (
 )
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.parameters import checked, ignored_by, refuse_ignored, size_for
+from hfclient.inference.speech import SPEAKERS, TRANSCRIBERS
 from hfclient.transport import Multipart, Request
 
 FLUX = "black-forest-labs/FLUX.1-schnell"
@@ -202,13 +206,21 @@ def test_every_provider_is_reachable() -> None:
 
 def test_matrix() -> None:
     """Who does what is as in the protocol's matrix; deepinfra and the OpenAI kind come on top."""
-    on_top = {"deepinfra", "openai", "openai-compatible"}
+    own = {"openai", "openai-compatible"}
+    on_top = {"deepinfra", *own}
     assert set(providers_for(TEXT_TO_IMAGE)) - on_top == {
         "fal-ai", "hf-inference", "nscale", "replicate", "together", "wavespeed", "zai-org",
     }  # fmt: skip
     assert set(providers_for(IMAGE_TO_IMAGE)) - on_top == {"fal-ai", "hf-inference", "replicate", "together", "wavespeed"}
     assert set(providers_for(TEXT_TO_VIDEO)) == {"fal-ai", "novita", "replicate", "together", "wavespeed"}
     assert set(providers_for(IMAGE_TO_VIDEO)) == {"fal-ai", "together", "wavespeed"}
+    assert providers_for(IMAGE_SEGMENTATION) == ["fal-ai"], "hf-inference does it as one of the small tasks"
+    speech = {"deepinfra", "hf-inference", "fal-ai", "replicate", "together"}
+    assert set(TRANSCRIBERS) - own == speech
+    assert set(SPEAKERS) - own == speech
+    assert set(EMBEDDERS) - own == {"deepinfra", "hf-inference", "scaleway", "together"}
+    assert {"deepinfra", "featherless-ai", "novita", "together"} <= set(COMPLETION_ROUTES)
+    assert {name for name, place in PLACES.items() if not place.chat} == {"fal-ai", "replicate", "wavespeed"}
 
 
 def test_headers() -> None:

@@ -15,6 +15,7 @@ from hfclient.inference.providers.novita import Novita
 from hfclient.inference.providers.nscale import Nscale
 from hfclient.inference.providers.openai_compatible import OpenAI, OpenAICompatible
 from hfclient.inference.providers.parameters import (
+    IMAGE_SEGMENTATION,
     IMAGE_TO_IMAGE,
     IMAGE_TO_VIDEO,
     TAKES,
@@ -30,6 +31,7 @@ from hfclient.inference.providers.wavespeed import Wavespeed
 from hfclient.inference.providers.zai_org import ZaiOrg
 
 __all__ = [
+    "IMAGE_SEGMENTATION",
     "IMAGE_TO_IMAGE",
     "IMAGE_TO_VIDEO",
     "PLACES",

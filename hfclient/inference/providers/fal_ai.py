@@ -12,7 +12,7 @@ from hfclient.inference.providers.base import (
     id_path,
     word,
 )
-from hfclient.inference.providers.parameters import IMAGE_TO_IMAGE
+from hfclient.inference.providers.parameters import IMAGE_SEGMENTATION, IMAGE_TO_IMAGE
 from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, outcome_in
 from hfclient.transport import Request
@@ -42,6 +42,8 @@ class FalAI(Provider):
             body["image_url"] = url
             if work.task == IMAGE_TO_IMAGE:
                 body["image_urls"] = [url]
+            if work.task == IMAGE_SEGMENTATION:
+                body["sync_mode"] = True  # the mask itself, not a link to it
         if (width := settings.pop("width", None)) is not None:
             settings["image_size"] = {"width": width, "height": settings.pop("height")}
         if work.entry.adapter == "lora":

@@ -13,6 +13,7 @@ from typing import Any
 from hfclient.errors import InvalidInputError, Unsupported
 
 __all__ = [
+    "IMAGE_SEGMENTATION",
     "IMAGE_TO_IMAGE",
     "IMAGE_TO_VIDEO",
     "MAX_SEED",
@@ -31,6 +32,7 @@ MAX_SEED = 2**32 - 1
 
 TEXT_TO_IMAGE, IMAGE_TO_IMAGE = "text-to-image", "image-to-image"
 TEXT_TO_VIDEO, IMAGE_TO_VIDEO = "text-to-video", "image-to-video"
+IMAGE_SEGMENTATION = "image-segmentation"
 
 
 def _names(*settings: str, **others: str) -> dict[str, str]:
@@ -54,6 +56,7 @@ TAKES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         IMAGE_TO_IMAGE: _FAL_IMAGE,
         TEXT_TO_VIDEO: _FAL_VIDEO,
         IMAGE_TO_VIDEO: _FAL_VIDEO,
+        IMAGE_SEGMENTATION: {},
     },
     "hf-inference": {
         TEXT_TO_IMAGE: _names("negative_prompt", "width", "height", "seed", "scheduler", **_DIFFUSERS),

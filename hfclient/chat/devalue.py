@@ -23,11 +23,11 @@ import math
 import re
 from typing import Any
 
-import msgspec
 from attrs import field, frozen
 
 from hfclient.errors import ProtocolError
 from hfclient.frames import excerpt
+from hfclient.lenient import loads_mended
 
 __all__ = ["ChunkError", "NodeError", "PageData", "Redirected", "parse_page", "unflatten"]
 
@@ -168,8 +168,8 @@ def unflatten(data: Any) -> Any:
 
 def _line(text: bytes) -> Any:
     try:
-        return msgspec.json.decode(text)
-    except (ValueError, RecursionError):  # msgspec's own error and a broken UTF-8 sequence are ValueErrors
+        return loads_mended(text)
+    except ValueError:
         raise _wrong(text) from None
 
 

@@ -18,17 +18,14 @@ Reference: docs/protocol/huggingchat ("superjson").
 from __future__ import annotations
 
 import datetime
-import json
 import math
 import re
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from hfclient.errors import ProtocolError
 from hfclient.frames import excerpt
-from hfclient.surrogates import mend_all
+from hfclient.lenient import loads_mended
 
 __all__ = ["UNDEFINED", "ObjectId", "Undefined", "decode", "encode", "loads"]
 
@@ -81,13 +78,11 @@ def loads(document: bytes | str) -> Any:
         ProtocolError: It is not superjson.
     """
     try:
-        data = msgspec.json.decode(document)
-    except (ValueError, RecursionError):  # msgspec's own error and a broken UTF-8 sequence are ValueErrors
-        try:
-            data = mend_all(json.loads(document))  # takes half characters: a text that JavaScript cut may end with one
-        except (ValueError, RecursionError):
-            raw = document if isinstance(document, bytes) else document[:200].encode("utf-8", "replace")
-            raise ProtocolError("a superjson document is not JSON", frame=excerpt(raw)) from None
+        # A text that JavaScript cut may end with half a character.
+        data = loads_mended(document.encode("utf-8", "surrogatepass") if isinstance(document, str) else document)
+    except ValueError:
+        raw = document if isinstance(document, bytes) else document[:200].encode("utf-8", "replace")
+        raise ProtocolError("a superjson document is not JSON", frame=excerpt(raw)) from None
     return decode(data)
 
 

@@ -20,10 +20,10 @@ from hfclient.frames import excerpt
 from hfclient.inference.dataurls import data_url_content
 from hfclient.inference.failures import generation_error
 from hfclient.inference.images import Media, media_from
-from hfclient.inference.lenient import loads
 from hfclient.inference.magic import SUFFIXES, sniff
 from hfclient.inference.providers import Answer, Output
 from hfclient.inference.providers.results import outcome_of
+from hfclient.lenient import loads
 
 __all__ = [
     "MAX_SOUND",

@@ -20,8 +20,8 @@ from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, Tra
 from hfclient.events import AnyEvent, Reasoning, Token
 from hfclient.frames import SSEParser, excerpt
 from hfclient.inference.deltas import ChunkReader
-from hfclient.inference.lenient import loads
 from hfclient.inference.toolcalls import new_call_id
+from hfclient.lenient import loads
 from hfclient.transport import Limits
 
 __all__ = ["ChunkDecoder"]

@@ -15,8 +15,8 @@ from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Unknown, Usage
 from hfclient.frames import excerpt
 from hfclient.inference.failures import error_in, generation_error
-from hfclient.inference.lenient import loads, scrub
 from hfclient.inference.toolcalls import ToolCallMerger, new_call_id
+from hfclient.lenient import loads, scrub
 from hfclient.surrogates import SurrogateJoiner, mend_surrogates
 from hfclient.thinking import ThinkSplitter
 

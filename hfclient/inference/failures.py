@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from hfclient.errors import APIStatusError, GenerationError, HFClientError, ModelNotFound
-from hfclient.inference.lenient import scrub
+from hfclient.lenient import scrub
 from hfclient.surrogates import mend_surrogates
 from hfclient.transport.failures import message_in
 

@@ -19,8 +19,8 @@ from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Token, Usage
 from hfclient.inference.chunks import ChunkDecoder
 from hfclient.inference.deltas import ChunkReader
 from hfclient.inference.failures import generation_error
-from hfclient.inference.lenient import loads, scrub
 from hfclient.inference.stream import CompletionStream
+from hfclient.lenient import loads, scrub
 from hfclient.surrogates import mend_surrogates
 from hfclient.transport import Response
 from hfclient.types import Reply

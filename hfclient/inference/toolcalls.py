@@ -13,7 +13,7 @@ from typing import Any
 from attrs import define, field
 
 from hfclient.events import AnyEvent, ToolCall, Unknown
-from hfclient.inference.lenient import loads, scrub
+from hfclient.lenient import loads, scrub
 from hfclient.surrogates import mend_surrogates
 
 __all__ = ["ToolCallMerger", "new_call_id"]

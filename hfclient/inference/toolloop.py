@@ -26,12 +26,12 @@ from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
 from hfclient.frames import excerpt
 from hfclient.inference.attachments import with_attachments
 from hfclient.inference.functions import Tool, ToolLike, as_tools, is_async, text_of
-from hfclient.inference.lenient import loads, scrub
 from hfclient.inference.messages import Prompt, build_messages
 from hfclient.inference.rounds import Ask, RoundClock
 from hfclient.inference.shapes import Misfit
 from hfclient.inference.stream import without_thoughts
 from hfclient.inference.toolcalls import new_call_id
+from hfclient.lenient import loads, scrub
 from hfclient.stream import Stream, Transcript
 from hfclient.surrogates import mend_surrogates
 from hfclient.transport import Timeouts

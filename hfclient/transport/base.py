@@ -15,6 +15,7 @@ from attrs import evolve, field, frozen
 
 from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, ProtocolError
 from hfclient.frames import excerpt
+from hfclient.lenient import loads_mended
 from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.limits import Limits
@@ -282,15 +283,15 @@ class Response:
         return pieces[:limit]
 
     def json(self) -> Any:
-        """Return the whole body, decoded from JSON.
+        """Return the whole body, decoded from JSON; half characters in it become U+FFFD.
 
         Raises:
             ProtocolError: It is not JSON: the message names the URL and what came instead.
         """
         body = self.read()
         try:
-            return msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return loads_mended(body)
+        except ValueError:
             what = "an HTML page" if body.lstrip()[:1] == b"<" else self.content_type or "something"
             raise ProtocolError(
                 f"{self.method} {self.url} should give JSON but gave {what}; is the URL right?", frame=excerpt(body)

@@ -13,7 +13,7 @@ from hfclient.errors import GenerationError, ProtocolError
 from hfclient.frames import excerpt
 from hfclient.inference.dataurls import data_url_content, unpack_base64
 from hfclient.inference.failures import generation_error
-from hfclient.inference.lenient import loads
+from hfclient.lenient import loads
 from hfclient.transport.failures import message_in
 
 __all__ = ["Answer", "Outcome", "Output", "outcome_in", "outcome_of"]

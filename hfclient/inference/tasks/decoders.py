@@ -16,7 +16,6 @@ from hfclient.errors import ProtocolError
 from hfclient.frames import excerpt
 from hfclient.inference.dataurls import data_url_content, unpack_base64
 from hfclient.inference.failures import generation_error
-from hfclient.inference.lenient import loads
 from hfclient.inference.providers import Answer
 from hfclient.inference.tasks.values import (
     Box,
@@ -31,6 +30,7 @@ from hfclient.inference.tasks.values import (
     Transcript,
     TranscriptChunk,
 )
+from hfclient.lenient import loads
 
 __all__ = [
     "answers",

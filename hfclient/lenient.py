@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from hfclient.surrogates import mend_surrogates
+from hfclient.surrogates import mend_all, mend_surrogates
 
-__all__ = ["loads", "scrub"]
+__all__ = ["loads", "loads_mended", "scrub"]
 
 _DEEPEST = 100  # levels of nesting kept of an object that nobody here understands
 
@@ -18,7 +18,8 @@ def loads(data: bytes) -> Any:
     """Return what *data* means as JSON.
 
     Forgives what msgspec does not: lone surrogates, NaN and Infinity, raw control characters and broken UTF-8.
-    Strings in the result may hold lone surrogates; :func:`scrub` mends them.
+    Strings in the result may hold lone surrogates, as the other half of a character may be in the next piece of a stream;
+    :func:`scrub` mends them.
 
     Raises:
         ValueError: It is no JSON, or nested too deeply.
@@ -31,6 +32,25 @@ def loads(data: bytes) -> Any:
         raise ValueError("nested too deeply") from None
     try:
         return json.loads(data.decode("utf-8", "replace"), strict=False)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def loads_mended(data: bytes) -> Any:
+    """Return what *data*, which is complete in itself, means as JSON: as :func:`loads`, and every string can be encoded.
+
+    >>> loads_mended(b'["cut off in a smile: \\\\ud83d"]')
+    ['cut off in a smile: \ufffd']
+
+    Raises:
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return msgspec.json.decode(data)  # gives no half characters, so there is nothing to mend
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return mend_all(loads(data))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -1,0 +1,67 @@
+"""JSON that is a little wrong: what servers really write is read, and what comes out can always be encoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hfclient.chat.devalue import parse_page
+from hfclient.chat.superjson import loads as load_superjson
+from hfclient.credentials import Credentials
+from hfclient.errors import ProtocolError
+from hfclient.lenient import loads, loads_mended
+from hfclient.transport import Request, Session
+from hfclient.transport.plain import PlainTransport
+from tests.server import Server, plain
+
+HALF = rb'{"title": "smile \ud83d", "\ude00": ["\ud83d\ude00"]}'
+MENDED = {"title": "smile \ufffd", "\ufffd": ["\U0001f600"]}
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (HALF, MENDED),
+        (b'{"a": 1}', {"a": 1}),
+        (b'["a\nb", Infinity]', ["a\nb", float("inf")]),
+        (b'["\xff"]', ["\ufffd"]),
+        (rb'"\ud83d"', "\ufffd"),
+    ],
+)
+def test_mended(data: bytes, value: Any) -> None:
+    """Half characters, raw line ends, odd numbers and broken bytes are read, and give strings that are whole."""
+    assert loads_mended(data) == value
+
+
+def test_halves_of_a_stream_are_kept() -> None:
+    """What may find its other half in the next piece is not mended yet."""
+    assert loads(rb'"\ud83d"') == "\ud83d"
+
+
+@pytest.mark.parametrize("read", [loads, loads_mended])
+@pytest.mark.parametrize("data", [b"", b"<html>", b"{", b"[" * 100_000, b'["\\ud83d", ' + b"[" * 100_000])
+def test_no_json(read: Any, data: bytes) -> None:
+    """What is no JSON, or nested beyond sense, is one kind of error."""
+    with pytest.raises(ValueError, match=r"."):
+        read(data)
+
+
+def test_bodies(server: Server) -> None:
+    """A body that JavaScript cut in the middle of a character is JSON like any other; a page is not."""
+    server.on("/half", plain(HALF, 200, "Content-Type: application/json"))
+    server.on("/page", plain(b"<html>", 200, "Content-Type: text/html"))
+    transport = PlainTransport()
+    session = Session(transport, Credentials())
+    assert session.send(Request.read(f"{server.url}/half")).json() == MENDED
+    with pytest.raises(ProtocolError, match="an HTML page"):
+        session.send(Request.read(f"{server.url}/page")).json()
+    transport.close()
+
+
+def test_stored_conversations() -> None:
+    """Titles and messages of a chat server are mended in both forms in which it writes them."""
+    assert load_superjson(rb'{"json": {"title": "x\ud83d"}}') == {"title": "x\ufffd"}
+    assert load_superjson('{"json": {"title": "x\\ud83d"}}') == {"title": "x\ufffd"}
+    page = rb'{"type":"data","nodes":[{"type":"data","data":[{"title":1},"x\ud83d"]}]}'
+    assert parse_page(page).node(0) == {"title": "x\ufffd"}

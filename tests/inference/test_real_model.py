@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import math
 from collections.abc import Iterator
 from typing import Literal
 
 import attrs
 import pytest
 
-from hfclient import Client, HFClientError, ServerError, Unsupported, events
+from hfclient import (
+    AssistantMessage,
+    Client,
+    HFClientError,
+    InferenceClient,
+    ServerError,
+    ToolMessage,
+    Unsupported,
+    UserMessage,
+    events,
+)
+from hfclient.events import ToolCall
+from hfclient.local.model import find_weights
 
 pytestmark = [
     pytest.mark.real_model,
@@ -24,6 +38,63 @@ pytestmark = [
 class Mood:
     mood: Literal["good", "bad"]
     reason: str
+
+
+# SmolLM2's own template shows no tools. This one shows them and writes calls as many open models do, which llama.cpp finds
+# out from the template; one example in the conversation, and the small model calls, too.
+TEMPLATE = """\
+{%- if tools %}<|im_start|>system
+You call tools:
+{%- for tool in tools %}
+{{ tool | tojson }}
+{%- endfor %}<|im_end|>
+{% endif %}
+{%- for message in messages %}
+{%- if message.role == "assistant" %}<|im_start|>assistant
+{% if message.content %}{{ message.content }}{% endif %}
+{%- for tool_call in message.tool_calls %}<tool_call>
+{"name": "{{ tool_call.function.name }}", "arguments": {{ tool_call.function.arguments | tojson }}}
+</tool_call>
+{%- endfor %}<|im_end|>
+{% elif message.role == "tool" %}<|im_start|>user
+The result is {{ message.content }}.<|im_end|>
+{% else %}<|im_start|>{{ message.role }}
+{{ message.content }}<|im_end|>
+{% endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers.
+
+    Args:
+        a: One.
+        b: The other.
+    """
+    return a + b
+
+
+@pytest.fixture(scope="module")
+def able() -> Iterator[InferenceClient]:
+    """The same model behind a llama.cpp that shows it tools and makes embeddings."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(find_weights())
+    params.chat_template = TEMPLATE
+    params.use_jinja = True
+    params.embedding = True
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.n_ctx, params.n_parallel, params.verbosity = 1024, 1, -1
+    params.hostnames, params.port = ["127.0.0.1"], 0
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    server = xllamacpp.Server(params)
+    with Client(inference_url=server.listening_address, token="") as client:
+        yield client.inference
+    del server
+    gc.collect()  # it ends when its last reference goes
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +133,38 @@ def test_json_schema(client: Client) -> None:
 
 def test_tools_that_its_template_ignores(client: Client) -> None:
     """Tools that must be called and are not even shown to the model are no silent prose."""
-
-    def add(a: int, b: int) -> int:
-        """Add two numbers."""
-        return a + b
-
     with pytest.raises(Unsupported):
         client.inference.run_tools("Add 2 and 3.", tools=[add], tool_choice="required", max_tokens=30).result()
+
+
+def test_tools(able: InferenceClient) -> None:
+    """The model calls a function with arguments of its own, the function runs, and the model answers with its result."""
+    example = ToolCall("abcdefghi", "add", {"a": 1, "b": 1})
+    prompt = [
+        UserMessage("Add 1 and 1."),
+        AssistantMessage(tool_calls=[example]),
+        ToolMessage(2, "abcdefghi"),
+        AssistantMessage("It is 2."),
+        UserMessage("Add 2 and 3."),
+    ]
+    stream = able.run_tools(prompt, [add], max_tokens=60, temperature=0)
+    reply = stream.result()
+    assert [(call.name, call.parameters) for call in reply.tool_calls] == [("add", {"a": 2, "b": 3})]
+    assert [result.outputs for result in reply.tool_results] == [[{"text": "5", "structured": 5}]]
+    assert "5" in reply.text
+    assert (stream.rounds, reply.finish_reason) == (1, "stop")
+
+
+def test_embeddings(able: InferenceClient) -> None:
+    """Vectors come in the order of their texts: what is alike lies closer."""
+    cat, kitten, market = able.embed(["a cat", "a kitten", "the stock market"])
+    assert len(cat) == len(market) == 576
+
+    def angle(one: list[float], other: list[float]) -> float:
+        product = sum(a * b for a, b in zip(one, other, strict=True))
+        return math.acos(product / math.hypot(*one) / math.hypot(*other))
+
+    assert angle(cat, kitten) < angle(cat, market)
 
 
 def test_embeddings_are_not_switched_on(client: Client) -> None:

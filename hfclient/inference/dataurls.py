@@ -28,13 +28,12 @@ def unpack_base64(text: str) -> bytes | None:
     if "%" in text:  # inside a URL
         text = unquote_to_bytes(text).decode("latin-1")
     try:
-        packed = text.encode("ascii")
-        content = binascii.a2b_base64(packed)
-    except UnicodeEncodeError:
-        return None
+        content = binascii.a2b_base64(text)  # without a copy as bytes: this may be tens of megabytes
     except binascii.Error:
         try:
-            content = base64.b64decode(packed + b"==")
+            content = base64.b64decode(text + "==")
         except binascii.Error:
             return None
+    except ValueError:  # not ASCII
+        return None
     return content or None

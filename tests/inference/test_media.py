@@ -7,6 +7,7 @@ import json
 import signal
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -190,6 +191,26 @@ def test_a_large_picture(server: Server, make: Make) -> None:
     mapping(server, "together")
     server.on("/together/v1/images/generations", json_answer({"data": [{"b64_json": base64.b64encode(large).decode()}]}))
     assert make().image("a fox", model=MODEL).content == large
+
+
+def test_memory_for_a_large_picture(server: Server, make: Make) -> None:
+    """What a large picture takes while it arrives is a few times its size, and only itself in the end, however often."""
+    size = 8_000_000
+    large = png(padding=size)
+    mapping(server, "together")
+    server.on("/together/v1/images/generations", json_answer({"data": [{"b64_json": base64.b64encode(large).decode()}]}))
+    inference = make()
+    inference.image("a fox", model=MODEL)
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            image = inference.image("a fox", model=MODEL)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(image.content) > size
+    assert kept < 1.2 * size
+    assert peak < 6 * size, "the one before, base64 as bytes and as text, and what it holds"
 
 
 def test_a_large_picture_goes_out(server: Server, make: Make) -> None:

@@ -109,11 +109,18 @@ class Client:
                 limits=limits,
             )
             keys = {name: Secret(key) for name, key in (provider_keys or {}).items()}
+            failure: HFClientError | None = None
         except HFClientError as error:
-            # The frames below are at work on secrets as they were given, and there are tools that show local values.
-            raise error.with_traceback(None) from None
+            failure = error
         finally:
             del base_url, inference_url, hub_url, urls, token, cookies, proxy, headers, provider_keys
+        if failure is not None:
+            # What happened below happened to secrets as they were given, and there are tools that show local values.
+            failure.__context__ = failure.__cause__ = None
+            try:
+                raise failure.with_traceback(None)
+            finally:
+                del failure
         self._chat = ChatService(self._session, self.base_url, on_event=on_event)
         self._inference: InferenceClient | None = None
         self._inference_options: dict[str, Any] = {
@@ -156,7 +163,8 @@ class Client:
         return client
 
     def __repr__(self) -> str:
-        return f"<Client {self._chat.endpoints.origin}>"
+        chat: ChatService | None = vars(self).get("_chat")  # none if making it failed: a traceback shows it, too
+        return f"<Client {chat.endpoints.origin}>" if chat is not None else "<Client>"
 
     # The chat wing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import ipaddress
 import re
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -41,11 +42,12 @@ def origin_of(url: str) -> str:
     Raises:
         InvalidInputError: *url* is not an absolute http(s) URL.
     """
-    try:
+    parts = port = None
+    with contextlib.suppress(ValueError):  # not chained: its text holds a part of the URL, which may be a password
         parts = urlsplit(url)
-        port = parts.port
-    except ValueError:  # its text holds a part of the URL, which may be a password
-        raise InvalidInputError("not a usable URL: its host or its port cannot be read") from None
+        port = parts.port or 0
+    if parts is None or port is None:
+        raise InvalidInputError("not a usable URL: its host or its port cannot be read")
     if _NOT_IN_URLS.search(parts.netloc) or _NOT_IN_URLS.search(url.strip(" ").partition("?")[0].replace(" ", "")):
         # Libraries disagree about where the host ends here, and a secret might follow the other one's opinion.
         raise InvalidInputError("not a usable URL: it holds a backslash or an invisible character")
@@ -67,10 +69,11 @@ def without_user_info(url: str) -> tuple[str, Secret | None]:
     """
     if "@" not in url:
         return url, None
-    try:
+    parts = None
+    with contextlib.suppress(ValueError):
         parts = urlsplit(url)
-    except ValueError:
-        raise InvalidInputError("not a usable URL") from None
+    if parts is None:
+        raise InvalidInputError("not a usable URL")
     user_info, found, host = parts.netloc.rpartition("@")
     if not found:
         return url, None

@@ -100,7 +100,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         self._strict_urls: set[str] = set()
 
     def __repr__(self) -> str:
-        return f"<InferenceClient {safe_url(self.base_url)}>"
+        return f"<InferenceClient {safe_url(vars(self).get('base_url', ''))}>"
 
     def at(self, url: str) -> InferenceClient:
         """Return a client for another server over the same connections, such as a dedicated endpoint.

@@ -92,12 +92,12 @@ def add_keys(credentials: Credentials, keys: Mapping[str, str]) -> Credentials:
         if place is None or not place.sites:
             known = ", ".join(name for name, place in PLACES.items() if place.sites)
             raise InvalidInputError(f"no provider {provider!r} takes a key of its own; those that do: {known}")
-        value = "".join(key).strip()
+        value = Secret("".join(key).strip())
         if not value or not value.isascii() or any(ch.isspace() for ch in value):
             raise CredentialsError(f"the key for {provider} is empty or holds characters that a key never has")
         if value.startswith(("hf_", "api_org_")):
             raise InvalidInputError(f"the key for {provider} is a Hugging Face token, which goes to no provider: use token=")
-        bound.update((site, Secret(f"{place.scheme} {value}")) for site in place.sites)
+        bound.update((site, Secret(f"{place.scheme} {value.reveal()}")) for site in place.sites)
     return credentials.with_keys(bound) if bound else credentials
 
 

@@ -411,6 +411,13 @@ def _waking(cancellation: Cancellation | None, wire: _Wire) -> contextlib.Abstra
     return contextlib.nullcontext() if cancellation is None else cancellation.waking(wire.shut_down)
 
 
+class _Settings(dict[str, Any]):
+    """Proxies and certificates; not for showing."""
+
+    def __repr__(self) -> str:
+        return "<settings>"
+
+
 class _Session(requests.Session):
     """requests' session, without what it does for each request that need not be done again.
 
@@ -431,7 +438,7 @@ class _Session(requests.Session):
             settings = super().merge_environment_settings(url, *args)
             if len(self._settings) >= _MOST_SETTINGS:
                 self._settings.clear()
-            self._settings[key] = now + _SETTINGS_LAST, settings
+            self._settings[key] = now + _SETTINGS_LAST, _Settings(settings)
         return dict(settings)
 
     def get_redirect_target(self, resp: requests.Response) -> None:

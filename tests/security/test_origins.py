@@ -334,7 +334,7 @@ def test_ids_in_paths(transport_name: str, server: Server) -> None:
         "/chat/api/v2/conversations/": lambda name: client.conversation(name).messages(),
         "/chat/conversation/": lambda name: session.send(endpoints.share(name)),
         "/chat/api/assistant/": lambda name: session.send(endpoints.assistant(name)),
-        "/api/models/": lambda name: client.inference.model(name),
+        "/api/models/": client.inference.model,
         "/models/": lambda name: client.inference.image("x", model=name, provider="hf-inference"),
     }
     around = {"/chat/api/v2/feature-flags", "/chat/api/v2/user", "/chat/__data.json", "/api/models"}

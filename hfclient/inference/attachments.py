@@ -3,7 +3,7 @@
 A picture becomes ``image_url``, its bytes a data URL; a sound ``input_audio``; a text its text, with its name in front; a
 PDF ``file``; a video ``video_url``. Types are told by the first bytes and checked before anything is sent, because a server
 answers a picture that it cannot read with any error at all. A part that the caller wrote as a dict of the protocol's own
-goes out unchanged.
+goes out unchanged; a string in it is never a path.
 
 Reference: docs/protocol/inference ("messages").
 """
@@ -161,14 +161,27 @@ def _part(part: Any) -> Any:
             return part
         if isinstance(source, str) and source.startswith("data:"):
             return {**part, "image_url": inner}  # the caller knows what the server reads
-        return {**part, "image_url": {**inner, **picture_part(source)["image_url"]}}
+        return {**part, "image_url": {**inner, **picture_part(_no_path(source))["image_url"]}}
     if kind == "image":  # as transformers' templates have it
         for key in ("image", "url", "path"):
             if part.get(key) is not None:
-                return picture_part(part[key], detail=part.get("detail"))
+                return picture_part(_no_path(part[key]), detail=part.get("detail"))
         if part.get("base64"):
             return picture_part(f"data:;base64,{part['base64']}")
     return part
+
+
+def _no_path(source: Any) -> Any:
+    """Return *source* unless it is a path written as a string.
+
+    Dicts often come from elsewhere, such as the browser that a web application serves; whoever writes one must not be able
+    to have a file of this machine sent.
+    """
+    if isinstance(source, str) and not source.startswith(("http://", "https://", "data:")):
+        raise InvalidInputError(
+            f"{source[:200]!r} in a message is no URL; a file of yours is a pathlib.Path there, or goes into images="
+        )
+    return source
 
 
 def _named(source: Any) -> tuple[str, bytes | None]:

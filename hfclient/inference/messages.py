@@ -77,7 +77,7 @@ def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
             fields.setdefault("content", "")  # hardly any server takes a message with neither
     elif "content" not in fields:
         raise InvalidInputError(f"messages[{number}] ({role}) has no content")
-    elif role == "user":
+    elif role in ("user", "system", "developer"):
         fields["content"] = parts_of(fields["content"])
     elif role == "tool":
         if not fields.get("tool_call_id"):

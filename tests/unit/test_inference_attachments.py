@@ -149,6 +149,21 @@ def test_parts(tmp_path: Path) -> None:
     assert parts_of([{"type": "image", "base64": AS_URL.partition(",")[2]}]) == [PART]
 
 
+@pytest.mark.parametrize("form", ["text", "object", "transformers", "path"])
+def test_dicts_open_no_files(tmp_path: Path, form: str) -> None:
+    """A dict may come from a browser: a path in it does not make a file of this machine part of the request."""
+    path = tmp_path / "secret.png"
+    path.write_bytes(PNG)
+    part = {
+        "text": {"type": "image_url", "image_url": str(path)},
+        "object": {"type": "image_url", "image_url": {"url": str(path)}},
+        "transformers": {"type": "image", "image": str(path)},
+        "path": {"type": "image", "path": str(path)},
+    }[form]
+    with pytest.raises(InvalidInputError, match="is no URL"):
+        build_messages([{"role": "user", "content": [part]}])
+
+
 def test_messages() -> None:
     """Messages may hold pictures as they are; the caller's own list is not changed."""
     given = [{"role": "user", "content": ["What?", PNG]}, UserMessage([PNG])]

@@ -327,6 +327,12 @@ def test_nothing_in_a_message_is_null() -> None:
     ]
 
 
+def test_a_system_message_of_parts() -> None:
+    """A list of texts becomes parts in a system message, too."""
+    given = [{"role": "system", "content": ["Be terse."]}, {"role": "user", "content": "x"}]
+    assert build_messages(given)[0]["content"] == [{"type": "text", "text": "Be terse."}]
+
+
 def test_a_prefill_stays() -> None:
     """The beginning of an answer, given as the last message, is sent."""
     messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "He"}]

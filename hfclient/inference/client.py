@@ -154,8 +154,8 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             for event in inference.chat("hi", model="Qwen/Qwen3-8B"): ...
             inference.chat([{"role": "user", "content": "hi"}], model="Qwen/Qwen3-8B", max_tokens=20).text
 
-        The request is repeated, as the session's `Retry` says, until an answer begins; never afterwards. Fields that are
-        None are not sent.
+        The request is repeated, as the session's `Retry` says, until an answer begins, and then sent to the next provider if
+        the choice is open; never after the first token. Fields that are None are not sent.
 
         Args:
             prompt: A question, or a list of messages: dicts with ``role`` and ``content``, `UserMessage` and the like, or
@@ -168,8 +168,9 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
                 ``content``, next to its texts.
             files: Files for it: texts, sounds, PDFs, videos and pictures, as far as the model takes them.
             provider: Who shall serve the model: a provider's id, ``"fastest"``, ``"cheapest"``, ``"preferred"`` (your own
-                order) or ``"auto"``; or several of them, in the order to try: when one refuses or does not answer, the next
-                is asked, and the stream begins with a `FallOver`. Router only, save for providers in *provider_keys*.
+                order) or ``"auto"``; or several of them, in the order to try: when one fails before its first token, the next
+                is asked, and a `FallOver` says so. With ``"auto"`` or None the router chooses, and when its choice fails
+                others that the Hub names are asked. Router only, save for providers in *provider_keys*.
             max_tokens: Longest answer, in tokens.
             temperature: 0 or more; 0 takes the likeliest token each time.
             top_p: Take tokens from the likeliest that make up this share, 0 to 1.

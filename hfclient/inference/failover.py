@@ -253,6 +253,10 @@ class Attempts:
         """Return what is needed to read *response*."""
         return self._begin(response, self._candidate, ())
 
+    def settle(self) -> None:
+        """An answer has begun: nothing is asked again, and the request, with pictures in it perhaps, need not be kept."""
+        del self._send, self._begin
+
     def after(self, error: HFClientError) -> FallOver | None:
         """Decide who is asked after *error*, and wait if that is the same one.
 

@@ -101,7 +101,8 @@ class CompletionStream(Stream):
             cut = error
             chunks.cut(error)
         if events := chunks.finish():
-            self._look_for_content(events)
+            if not self._begun:
+                self._look_for_content(events)
             yield events
         try:
             chunks.check_end()
@@ -119,6 +120,8 @@ class CompletionStream(Stream):
         # A call that has begun is content, too, though there is no event for it yet: a long file can be its argument.
         if self._chunks.calling or any(isinstance(event, _BEGINNINGS) for event in events):
             self._begun = True
+            if self._attempts is not None:
+                self._attempts.settle()
             self._waiting = False
             self._response.deadline.content_came()
 

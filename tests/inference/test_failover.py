@@ -31,6 +31,7 @@ from hfclient.events import FallOver, Finish, Route, Token, ToolResult
 from hfclient.inference import InferenceClient
 from hfclient.inference.providers.places import PLACES
 from hfclient.transport import Retry, Session, Timeouts, Transport
+from tests.conftest import TRANSPORTS
 from tests.inference.answers import CHAT, DONE, SSE, STREAM, begun, call, calls, data, delta, says
 from tests.server import CLOSE, RST, UNTIL_GONE, Script, Server, chunk, chunked, head, json_answer, plain
 
@@ -42,6 +43,14 @@ TWO = ["cerebras", "novita"]
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0\0\0\1\0\0\0\1\x08\0\0\0\0").decode()
 
 Make = Callable[..., InferenceClient]
+
+both_transports = pytest.mark.parametrize("transport_name", TRANSPORTS, indirect=True)
+
+
+@pytest.fixture(params=["plain"])
+def transport_name(request: pytest.FixtureRequest) -> str:
+    """The transport of a test; both in turn where one may leave an answer in another way."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -106,6 +115,7 @@ PASSING: dict[str, Script] = {
 }
 
 
+@both_transports
 @pytest.mark.parametrize("name", PASSING)
 def test_asked_again(name: str, server: Server, make: Make) -> None:
     """What passes is asked for again, also when it comes inside a 200, and nobody notices."""
@@ -209,6 +219,7 @@ def test_nothing_again_after_content(beginning: bytes, end: list[Any], server: S
 # The stream over the switch
 
 
+@both_transports
 def test_one_stream_over_the_switch(server: Server, make: Make) -> None:
     """Events that were handed out stay; model, route, usage and request id are those of the one that answered."""
     meta = data({"x-router-metadata": {"route": "x", "model": "first"}})
@@ -235,6 +246,7 @@ def test_one_stream_over_the_switch(server: Server, make: Make) -> None:
     assert type(reply).from_dict(json.loads(json.dumps(reply.to_dict()))) == reply
 
 
+@both_transports
 def test_the_failed_answer_is_closed(server: Server, make: Make) -> None:
     """The answer that failed is left before the next one is asked for."""
     gone = threading.Event()
@@ -254,6 +266,7 @@ def test_each_has_its_first_token(server: Server, make: Make) -> None:
     assert make(timeouts=Timeouts(first_token=0.5)).chat("hi", model=MODEL, provider=TWO).text == "Hello"
 
 
+@both_transports
 def test_all_share_the_total(server: Server, make: Make) -> None:
     """The deadline for the whole call is for all together, and the error speaks of it as it was set."""
     server.on(CHAT, [STREAM, UNTIL_GONE])
@@ -266,6 +279,7 @@ def test_all_share_the_total(server: Server, make: Make) -> None:
     assert asked(server) == TWO
 
 
+@both_transports
 @pytest.mark.parametrize("place", ["head", "body", "pause"])
 def test_cancelled_in_the_second_attempt(place: str, server: Server, make: Make) -> None:
     """cancel() ends the second attempt, too, wherever it is: in its pause, before its head, in its body."""
@@ -290,6 +304,7 @@ def test_cancelled_in_the_second_attempt(place: str, server: Server, make: Make)
     assert len(server.requests) == (1 if place == "pause" else 2)
 
 
+@both_transports
 def test_cancelled_by_a_listener(server: Server, make: Make) -> None:
     """A listener that cancels when it hears of the step ends the call before somebody else is asked."""
     server.on(CHAT, fails(code=500), HELLO)
@@ -305,6 +320,7 @@ def test_cancelled_by_a_listener(server: Server, make: Make) -> None:
     assert asked(server) == ["cerebras"]
 
 
+@both_transports
 def test_left_at_the_step(server: Server, make: Make) -> None:
     """A loop that is left at the step asks nobody else."""
     server.on(CHAT, fails(code=500), HELLO)
@@ -383,6 +399,7 @@ def test_one_purse(script: Script, server: Server, other_server: Server, make: M
     assert inference.chat("hi", model=MODEL, provider=["groq", "novita"]).text == "Hello"
 
 
+@both_transports
 @pytest.mark.parametrize("order", [["groq", "novita"], ["novita", "groq"]])
 @pytest.mark.parametrize("script", [json_answer({"error": "down"}, 500), fails(code=500)])
 def test_keys_over_the_switch(

@@ -94,10 +94,13 @@ class ConversationRecord:
         asked = model or self.service.default_model().id
         request = self.service.endpoints.create(asked, self.system_prompt, self.assistant)
         try:
-            data = self.service.send(request).json()
+            response = self.service.send(request)
         except BadRequestError as error:
             self.service.explain_refused_model(asked, error)
             raise
+        response.hold()
+        try:
+            data = response.json()
         except ProtocolError as error:
             raise not_a_chat_server(request.url, error.frame) from None
         if not isinstance(data, dict) or not isinstance(data.get("conversationId"), str):

@@ -176,6 +176,8 @@ class Line:
             try:
                 response = self.send(request, bare)
                 return self._read(response, limit), response.content_type
+            except InvalidInputError as error:  # only the way out showed that nobody can be there
+                raise ProtocolError("this link to a file leads nowhere", frame=url[:200]) from error
             except ConnectError:
                 if attempt >= _FETCHES:
                     raise

@@ -205,7 +205,7 @@ class Transfer:
             self._turn()
             while (found := self._headers()) is None:
                 if self._over:
-                    raise self._error or ConnectError("the connection failed: no answer")
+                    raise self._error or ConnectError("the connection failed: the answer ended in its head")
                 just_connected = not self._sent and self._is_connected()
                 if just_connected or (self._sleep(until) and self._sent):
                     until = _from_now(self._deadline.read_wait())
@@ -273,6 +273,7 @@ class Transfer:
         assert self._multi is not None
         message = self._lib.curl_multi_info_read(self._multi.handle, self._active)
         code = int(message.data.result) if message != self._ffi.NULL else _RECV_ERROR
+        self._is_connected()  # while libcurl can still tell: what was sent may not be sent again
         self._error = self._raised_below() or (self._error_for(code) if code else None)
         self._over = True
         multi = self._free()

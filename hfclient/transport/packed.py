@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 
-from hfclient.errors import ProtocolError
+from hfclient.errors import ConnectError, ProtocolError
 from hfclient.transport.base import Body, Headers
 
 __all__ = ["Unpacked", "is_ours", "unpacked"]
@@ -53,7 +53,8 @@ class Unpacked:
         """Return the next bytes; see `Body.read_some`.
 
         Raises:
-            ProtocolError: The packed bytes are damaged, or end too early.
+            ProtocolError: The packed bytes are damaged.
+            ConnectError: They end too early.
         """
         while True:
             data = self._rest
@@ -61,7 +62,7 @@ class Unpacked:
                 data = self._body.read_some()
                 if not data:
                     if self._begun and not self._zlib.eof:
-                        raise ProtocolError("the answer's compression is broken: its end is missing")
+                        raise ConnectError("the connection failed: the packed answer ended before it was complete")
                     return b""
             if out := self._unpack(data):
                 return out

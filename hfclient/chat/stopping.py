@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import atexit
 import logging
+import sys
 import threading
 import time
 import weakref
+from typing import Protocol
 
 from hfclient.chat.service import ChatService
 from hfclient.errors import HFClientError
 from hfclient.transport import Timeouts
 
-__all__ = ["STOP_BUDGET", "send_stop", "stop_in_background"]
+__all__ = ["STOP_BUDGET", "leave_at_exit", "send_stop", "stop_in_background", "try_stop"]
 
 STOP_BUDGET = 2.0
 """Seconds that a stop may take in all."""
@@ -21,34 +23,66 @@ _log = logging.getLogger("hfclient")
 _on_their_way: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
+class _Leaving(Protocol):
+    def _leave_for_good(self, budget: float) -> None:
+        """Stop what is generated for nobody, within *budget* seconds."""
+
+
+_open: weakref.WeakSet[_Leaving] = weakref.WeakSet()
+
+
+def leave_at_exit(stream: _Leaving) -> None:
+    """Have ``stream._leave_for_good`` called when the process ends, if there still is a stream then."""
+    _open.add(stream)
+
+
 @atexit.register
-def _let_stops_go() -> None:
-    """A process that ends, by Ctrl-C say, waits for the stops that are on their way: they have a budget of their own."""
+def _at_exit() -> None:
+    """A process that ends leaves its answers, as long as it can: no thread starts while the interpreter is taken apart.
+
+    It waits for the stops that are on their way, too (after Ctrl-C, say); all in all for no more than their budget.
+    """
     end = time.monotonic() + STOP_BUDGET
+    for stream in list(_open):
+        if (left := end - time.monotonic()) > 0:
+            try:
+                stream._leave_for_good(left)
+            except Exception as error:  # noqa: BLE001 (nobody is left to tell)
+                _log.debug("leaving a stream at the end of the process: %s", type(error).__name__)
     for told in list(_on_their_way):
         told.join(max(0.0, end - time.monotonic()))
 
 
-def send_stop(service: ChatService, conversation_id: str, generation_id: str | None, seen: int) -> None:
+def send_stop(
+    service: ChatService, conversation_id: str, generation_id: str | None, seen: int, budget: float = STOP_BUDGET
+) -> None:
     """Stop a run whose reader has had *seen* UTF-16 units of its text; raises what `ChatService.send` does."""
-    timeouts = Timeouts(connect=STOP_BUDGET / 2, idle=STOP_BUDGET, total=STOP_BUDGET)
+    timeouts = Timeouts(connect=budget / 2, idle=budget, total=budget)
     service.send(service.endpoints.stop(conversation_id, generation_id or "", seen, timeouts)).close()
 
 
 def stop_in_background(
     service: ChatService, conversation_id: str, generation_id: str | None, seen: int
-) -> threading.Thread:
-    """Do that in the returned thread; what fails is logged."""
-    told = threading.Thread(
-        target=_try_stop, args=(service, conversation_id, generation_id, seen), name="hfclient-stop", daemon=True
-    )
-    told.start()
+) -> threading.Thread | None:
+    """Do that in the returned thread; what fails is logged. None if no thread can be waited for any more."""
+    if sys.is_finalizing():  # a stream that only now is found to be garbage; a thread would never begin
+        return None
+    what = (service, conversation_id, generation_id, seen)
+    told = threading.Thread(target=try_stop, args=what, name="hfclient-stop", daemon=True)
+    try:
+        told.start()
+    except RuntimeError:  # since Python 3.12, once the main thread has ended
+        try_stop(*what)
+        return None
     _on_their_way.add(told)
     return told
 
 
-def _try_stop(service: ChatService, conversation_id: str, generation_id: str | None, seen: int) -> None:
+def try_stop(
+    service: ChatService, conversation_id: str, generation_id: str | None, seen: int, budget: float = STOP_BUDGET
+) -> None:
+    """Do it here and now; what fails is logged."""
     try:
-        send_stop(service, conversation_id, generation_id, seen)
+        send_stop(service, conversation_id, generation_id, seen, budget)
     except HFClientError as error:
         _log.info("the generation could not be stopped: %s", error.message)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from attrs import evolve
 
 from hfclient.chat.resume import LogReader
-from hfclient.chat.stopping import STOP_BUDGET, send_stop, stop_in_background
+from hfclient.chat.stopping import STOP_BUDGET, leave_at_exit, send_stop, stop_in_background, try_stop
 from hfclient.chat.tools import Answer, OnElicitation
 from hfclient.chat.turn import Turn
 from hfclient.chat.updates import UpdateDecoder
@@ -94,6 +94,7 @@ class ChatStream(Stream):
         self._stopped = False
         self._told_its_end = False
         self._process = os.getpid()
+        leave_at_exit(self)
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
         on_elicitation = self._options.on_elicitation
@@ -307,9 +308,23 @@ class ChatStream(Stream):
                     self._told_its_end = True
         except Exception as error:  # noqa: BLE001 (interrupted in mid-read, the response may be in any state)
             _log.debug("reading on after a stop: %s", type(error).__name__)
-        told.join(max(0.0, started + _SILENCE - time.monotonic()))
+        if told is not None:
+            told.join(max(0.0, started + _SILENCE - time.monotonic()))
 
-    def _stop_in_background(self) -> threading.Thread:
+    def _leave_for_good(self, budget: float) -> None:
+        """The process ends: stop the generation in this thread, and wait for no last words. For `hfclient.chat.stopping`."""
+        pulling = self._pulling  # by a daemon thread, which goes on for as long as it may
+        if self._state not in ("open", "reading") or (not pulling and not self._begin_closing()):
+            return
+        if self._may_stop():
+            self._stopped = True
+            service, conversation_id = self.conversation.service, self._turn.conversation_id
+            try_stop(service, conversation_id, self.generation_id, self._seen_units(), budget)
+        if not pulling:
+            self._release()
+        self.conversation.service.session.close()  # what this took, Python would otherwise warn of
+
+    def _stop_in_background(self) -> threading.Thread | None:
         service, conversation_id = self.conversation.service, self._turn.conversation_id
         return stop_in_background(service, conversation_id, self.generation_id, self._seen_units())
 

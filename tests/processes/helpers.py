@@ -85,7 +85,8 @@ class Stage(ChatUI):
             while not self.stops_for(prompt):
                 yield 0.02
                 yield chunk(lines(token("more ")))
-            yield chunk(lines(final("told to stop", interrupted=True), FINISHED))
+                words.append("more ")
+            yield chunk(lines(final("".join(words), interrupted=True), FINISHED))
             yield LAST_CHUNK
             return
         elif how == "fail":

@@ -50,8 +50,10 @@ def check_texts(texts: str | Iterable[str]) -> list[str]:
     """Return the texts as a list; one text is a list of one.
 
     Raises:
-        InvalidInputError: One of them is no string.
+        InvalidInputError: One of them is no string, or they are no list of anything.
     """
+    if not isinstance(texts, Iterable) or isinstance(texts, (bytes, bytearray, Mapping)):
+        raise InvalidInputError(f"texts are strings in a list, or one string, not {type(texts).__name__}")
     found = [texts] if isinstance(texts, str) else list(texts)
     for number, text in enumerate(found):
         if not isinstance(text, str):

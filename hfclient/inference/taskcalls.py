@@ -321,6 +321,8 @@ def _seen(line: Line, source: PictureLike) -> File:
 
 def _classified(inputs: Any) -> tuple[str, Any]:
     """Return the task that gives labels to *inputs*, and the inputs as that task takes them."""
+    if isinstance(inputs, (list, tuple)):
+        raise InvalidInputError("one text, picture or sound is classified at a time, not a list")
     if isinstance(inputs, str) and not inputs.startswith("data:"):
         return "text-classification", inputs
     if isinstance(inputs, Sound):

@@ -530,6 +530,13 @@ def test_classify_by_what_it_is(server: Server, make: Make, tmp_path: Path) -> N
         client.classify(WAV, ["a"], model=MODEL)
 
 
+def test_one_at_a_time(server: Server, make: Make) -> None:
+    """A list is not classified, which is said."""
+    with pytest.raises(InvalidInputError, match="at a time"):
+        make().classify(["a", "b"], model=MODEL)
+    assert server.requests == []
+
+
 def test_caption(server: Server, other_server: Server, make: Make) -> None:
     """A picture by its URL is fetched here, without credentials; its words come back."""
     other_server.on("/cat.png", plain(PNG))

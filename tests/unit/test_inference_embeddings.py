@@ -49,6 +49,9 @@ def test_texts() -> None:
     assert check_texts(iter(["a", "b"])) == ["a", "b"]
     with pytest.raises(InvalidInputError, match="text 1"):
         check_texts(["a", 5])  # type: ignore[list-item]
+    for nothing in (None, 5, b"abc", {"a": 1}):
+        with pytest.raises(InvalidInputError, match="strings in a list"):
+            check_texts(nothing)  # type: ignore[arg-type]
 
 
 def test_bodies() -> None:

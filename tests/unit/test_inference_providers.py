@@ -815,6 +815,14 @@ def test_empty_mapping(nothing: Any) -> None:
     assert parse_mapping(nothing, "a/b") == []
 
 
+@pytest.mark.parametrize("name", [name for name in PROVIDERS if TEXT_TO_IMAGE in TAKES[name]])
+def test_what_is_no_json(name: str) -> None:
+    """What JSON cannot carry is our own error with every provider."""
+    for asked in (work(prompt="half a pair \ud83d"), work(extra={"x": object()})):
+        with pytest.raises(InvalidInputError, match="JSON"):
+            build(name, asked)
+
+
 def test_hf_inference_knows_the_hubs_names() -> None:
     """hf-inference's routes have the Hub's name in them, whatever else the mapping calls the model there."""
     entry = {"provider": "hf-inference", "providerId": "other", "status": "live", "task": "text-to-image"}

@@ -150,12 +150,19 @@ def test_what_is_no_json() -> None:
         ("table-question-answering", {"query": "q", "table": {"a": [1], "b": [1, 2]}}),
         ("tabular-regression", {"a": "text"}),
         ("tabular-regression", {}),
+        ("tabular-regression", {"a": 5}),
     ],
 )
 def test_inputs_that_are_none(name: str, inputs: Any) -> None:
     """What a task cannot take is refused with what it takes."""
     with pytest.raises(InvalidInputError):
         check_inputs(TASKS[name], inputs)
+
+
+def test_cells() -> None:
+    """Cells of a table are texts; one with nothing in it is empty, not a word."""
+    table = check_inputs(TASKS["table-question-answering"], {"query": "q", "table": {"a": (1, None, "x"), 2: range(3)}})["table"]
+    assert table == {"a": ["1", "", "x"], "2": ["0", "1", "2"]}
 
 
 def test_settings_that_are_none() -> None:

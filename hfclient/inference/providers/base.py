@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import quote
 
+import msgspec
 from attrs import evolve, field, frozen
 
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError
@@ -175,9 +176,15 @@ class Provider:
 
         It is never repeated by the session: what may have been received may be billed. Silence before its answer is
         bounded by ``Timeouts.first_token``, because the work is done meanwhile.
+
+        Raises:
+            InvalidInputError: Something in it cannot be written as JSON.
         """
         headers = {**self.headers, **(headers or {})}
-        return Request.with_json("POST", url, pruned(body), headers=headers, stream=True)
+        try:
+            return Request.with_json("POST", url, pruned(body), headers=headers, stream=True)
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+            raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
 
     def job_id(self, data: Mapping[str, Any], key: str) -> str:
         """Return the id of a job, fit for a URL.

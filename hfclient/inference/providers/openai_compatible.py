@@ -39,7 +39,7 @@ class OpenAICompatible(Provider):
         content, mime = work.picture.content, work.picture.mime
         if content is None:
             work.picture.as_base64()  # says why
-        fields = [Part(name=name, content=str(value).encode()) for name, value in body.items() if value is not None]
+        fields = [Part(name=name, content=str(value).encode("utf-8", "replace")) for name, value in body.items() if value is not None]
         file = Part(name="image", content=content or b"", filename="image." + mime.partition("/")[2], content_type=mime)
         return Request(
             method="POST",

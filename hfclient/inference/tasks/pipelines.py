@@ -6,7 +6,7 @@ Reference: docs/protocol/inference ("Other tasks").
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -61,7 +61,8 @@ def _cells(table: Any) -> dict[str, list[str]]:
     """Return a table with all its cells as texts: other ones are refused by the server."""
     if not isinstance(table, Mapping) or not table:
         raise InvalidInputError('a table is a dict of columns: {"city": ["Paris", "Rome"], "age": [2300, 2800]}')
-    found = {str(name): [str(cell) for cell in column] for name, column in table.items() if not isinstance(column, str)}
+    columns = [(str(name), column) for name, column in table.items() if isinstance(column, Iterable)]
+    found = {name: ["" if cell is None else str(cell) for cell in column] for name, column in columns if not isinstance(column, str)}
     if len(found) < len(table) or len({len(column) for column in found.values()}) > 1:
         raise InvalidInputError("the columns of a table are lists of one length")
     return found

@@ -112,6 +112,7 @@ def models_and_tasks(client: Client) -> None:
     assert_type(inference.transcribe(Path("a.mp3"), timestamps="word"), Transcript)
     assert_type(inference.speak("hi", voice="x"), Audio)
     assert_type(inference.caption(b"bytes"), str)
+    assert_type(inference.at("https://x.endpoints.huggingface.cloud"), InferenceClient)
     assert_type(inference.classify("hi", ["a", "b"])[0].label, str)
     assert_type(inference.task("fill-mask", "a [MASK]", top_k=3), Any)
     assert_type(inference.rerank("q", ["a"])[0].index, int)

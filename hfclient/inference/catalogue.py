@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from hfclient.errors import ProtocolError
 
-__all__ = ["Offer", "ServedModel", "parse_models"]
+__all__ = ["Offer", "ServedModel", "name_to_ask", "parse_models"]
 
 
 @frozen
@@ -86,6 +86,16 @@ class ServedModel:
         """The live offer with the lowest price of an answer (what ``provider="cheapest"`` takes), or None."""
         priced = [(price, offer) for offer in self.live if (price := _price(offer)) is not None]
         return min(priced, key=lambda pair: pair[0])[1] if priced else None
+
+
+def name_to_ask(model: ServedModel) -> str:
+    """Return the name under which a server that has only *model* is asked for it.
+
+    text-generation-inference takes any name but ``"tgi"``, even its model's own, for that of a LoRA adapter. It is known by
+    an entry that was made at time 0 and owns itself.
+    """
+    is_tgi = model.owned_by == model.id and model.raw.get("created") == 0
+    return "tgi" if is_tgi else model.id
 
 
 def parse_models(data: Any) -> list[ServedModel]:

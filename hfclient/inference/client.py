@@ -18,6 +18,7 @@ from hfclient.errors import (
 from hfclient.events import AnyEvent, FallOver, Route
 from hfclient.frames import excerpt
 from hfclient.inference.attachments import FileLike, with_attachments
+from hfclient.inference.catalogue import name_to_ask
 from hfclient.inference.chunks import ChunkDecoder
 from hfclient.inference.composed import ComposedCalls
 from hfclient.inference.defaults import resolve
@@ -293,7 +294,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
                 ) from error
             if not models:
                 raise InvalidInputError("name a model with model=: the server lists none")
-            self._default_model = models[0].id
+            self._default_model = name_to_ask(models[0])
         return self._default_model
 
     def _send(self, body: dict[str, Any], to: Candidate, attempts: Attempts) -> Response:

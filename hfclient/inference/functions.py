@@ -214,7 +214,7 @@ def _parameters(
                 "(a decorator hides them unless it uses functools.wraps)"
             )
         annotation = hints.get(key, Any)
-        if parameter.default is None:
+        if parameter.default is None and annotation is not Any:
             annotation = typing.Optional[annotation]  # noqa: UP045 (a value, not a hint)
         parameters[key] = _Parameter(
             annotation, parameter.default is parameter.empty, parameter.kind is parameter.POSITIONAL_ONLY

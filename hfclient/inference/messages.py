@@ -157,8 +157,18 @@ def normalised(fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> di
     if body.get("top_p") == 1:
         body["top_p"] = None  # means nothing, and TGI refuses it
     body["tool_choice"] = tool_choice_of(body.get("tool_choice"))
+    _check_choice(body["tool_choice"], body.get("tools"))
     checked(body)
     if extra is not None and not isinstance(extra, Mapping):
         raise InvalidInputError(f"extra_body is a dict, not {type(extra).__name__}")
     body.update(extra or {})
     return {key: value for key, value in body.items() if value is not None}
+
+
+def _check_choice(choice: Any, tools: Any) -> None:
+    """Refuse the choice of a tool that is none of *tools*: some servers would go on without any."""
+    function = choice.get("function") if isinstance(choice, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    shown = [tool["function"].get("name") for tool in tools or () if isinstance(tool.get("function"), Mapping)]
+    if name is not None and shown and name not in shown:
+        raise InvalidInputError(f"tool_choice names {name!r}, which is none of the tools: {', '.join(map(str, shown))}")

@@ -384,6 +384,14 @@ def test_the_first_model(server: Server, make: Make) -> None:
     assert server.last.json()["model"] == "first"
 
 
+def test_the_first_model_of_tgi(server: Server, make: Make) -> None:
+    """text-generation-inference is not asked by its model's name, which it would take for an adapter's."""
+    server.on(MODELS, json_answer({"data": [{"id": "org/m", "object": "model", "created": 0, "owned_by": "org/m"}]}))
+    server.on(CHAT, GOOD)
+    make().chat("hi").result()
+    assert server.last.json()["model"] == "tgi"
+
+
 @pytest.mark.parametrize(
     "answer", [plain("no", 404), json_answer({"data": []}), json_answer({}), plain("<html>", 200, "Content-Type: text/html")]
 )

@@ -150,6 +150,7 @@ def test_defaults() -> None:
         "d": {},
         "e": INTEGER,
     }
+    assert Tool.of(lambda anything=None: anything, name="f").parameters["properties"] == {"anything": {}}
     assert shown(tool)["parameters"]["required"] == ["e"]
 
 

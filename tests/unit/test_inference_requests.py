@@ -229,6 +229,7 @@ def test_fields_that_change(given: dict[str, Any], wire: dict[str, Any]) -> None
         {"stop": 5},
         {"extra_body": "min_p=0.1"},
         {"response_format": dict},
+        {"tools": [make_of], "tool_choice": "make"},
     ],
 )
 def test_values_that_no_server_takes(given: dict[str, Any]) -> None:

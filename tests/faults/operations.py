@@ -1,0 +1,102 @@
+"""The operations of the matrix: what users call, and what comes of it when nothing is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from hfclient import Client
+from hfclient.stream import Stream
+from tests.faults.server import CHAT_ID, FILE, FILE_ID, GOOD, PICTURE, TEXT, Good
+
+
+@frozen
+class Operation:
+    """One thing that users do.
+
+    Attributes:
+        name: In words.
+        column: Which column of the table tells what happens to it.
+        kind: The request that the fault hits.
+        prepare: Makes ready what has to be there before the fault.
+        run: Does it, with what was prepared; a stream is returned unread.
+        answer: What comes of it.
+        resumes: The log of the run, and the conversation, can be read while the fault lasts.
+    """
+
+    name: str
+    column: str
+    kind: str
+    prepare: Callable[[Client, Path], Any]
+    run: Callable[[Any], Any]
+    answer: Any
+    resumes: bool = True
+
+    @property
+    def good(self) -> Good:
+        return GOOD[self.kind]
+
+    def result(self, made: Any) -> Any:
+        """Read what :attr:`run` returned, if it is a stream."""
+        return made.text if isinstance(made, Stream) else made
+
+
+def _conversation(client: Client, folder: Path) -> Any:
+    conversation = client.conversation(CHAT_ID)
+    conversation.fetch_message_id()
+    return conversation
+
+
+def _upload(conversation: Any) -> Any:
+    return conversation.send("Hi", files=[("notes.txt", b"a note\n" * 10_000)])
+
+
+def _download(prepared: Any) -> bytes:
+    client, folder = prepared
+    path = folder / "file"
+    path.unlink(missing_ok=True)
+    saved: Path = client.conversation(CHAT_ID).download(FILE_ID, path)
+    return saved.read_bytes()
+
+
+def _ids(models: Any) -> list[str]:
+    return [model.id for model in models]
+
+
+def _client(client: Client, folder: Path) -> Client:
+    return client
+
+
+OPERATIONS = [
+    Operation("a message", "turn", "send", _conversation, lambda it: it.send("Hi"), TEXT),
+    Operation("a message with a file", "turn", "send", _conversation, _upload, TEXT),
+    Operation("a message, no log", "alone", "send", _conversation, lambda it: it.send("Hi"), TEXT, resumes=False),
+    Operation("a new conversation", "create", "create", _client, lambda it: it.conversation().create().id, CHAT_ID),
+    Operation("the list of conversations", "read", "list", _client, lambda it: _ids(it.conversations), [CHAT_ID]),
+    Operation(
+        "the chat server's models",
+        "read",
+        "models",
+        _client,
+        lambda it: _ids(it.models.list(fresh=True)),
+        ["org/first", "org/second"],
+    ),
+    Operation("the inference server's models", "served", "served", _client, lambda it: _ids(it.inference.models()), ["served"]),
+    Operation("a file", "file", "file", lambda client, folder: (client, folder), _download, FILE),
+    Operation(
+        "a chat completion", "stream", "completions", _client, lambda it: it.inference.chat("Hi", model="m"), TEXT
+    ),
+    Operation("generated text", "stream", "generate", _client, lambda it: it.inference.text("Hi"), TEXT),
+    Operation(
+        "an embedding", "call", "embed", _client, lambda it: it.inference.embed(["Hi"], model="m"), [[0.5, 0.25]]
+    ),
+    Operation(
+        "a picture", "image", "images", _client, lambda it: it.inference.image("Hi", model="m").content, PICTURE
+    ),
+    Operation(
+        "a picture's file", "result", "picture", _client, lambda it: it.inference.image("Hi", model="m").content, PICTURE
+    ),
+]

@@ -1,0 +1,207 @@
+"""A server for all operations of the matrix: a chat-ui and an inference server in one, over real sockets.
+
+    with FaultServer() as server:
+        server.always("embed", [RST])       every request for embeddings is reset
+        server.well()                       and now nothing is wrong any more
+        server.refuse(), server.listen()    nobody is there for a while
+
+The kinds of requests are those of `ChatUI` and ``file``, ``completions``, ``embed``, ``served``, ``generate``, ``info``,
+``images``, ``picture``, all of which answer as `GOOD` says.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+from attrs import frozen
+
+from tests.chat.replay import FINISHED, STARTED, Chat, ChatUI, final, lines, log_of, token
+from tests.server import LAST_CHUNK, PATIENCE, Recorded, Step, chunk, head, json_answer, plain
+
+CHAT_ID = f"{1:024x}"
+FILE_ID = "569f9f52" * 8
+TEXT = "Hello, wörld!"
+FILE = bytes(range(256)) * 8
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+_UPDATES = [STARTED, token("Hello, "), token("wörld"), token("!"), final(TEXT), FINISHED]
+_CHAT = {"id": CHAT_ID, "title": "Old", "model": "org/first", "updatedAt": "2026-11-21T00:00:00.000Z"}
+_PIECES = [
+    {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]}
+    for text, reason in (("Hello, ", None), ("wörld", None), ("!", None), ("", "stop"))
+]
+_STEPS = [
+    {"index": 1, "token": {"id": 1, "text": "Hello, ", "logprob": -0.5, "special": False}},
+    {"index": 2, "token": {"id": 2, "text": "wörld", "logprob": -0.5, "special": False}},
+    {
+        "index": 3,
+        "token": {"id": 3, "text": "!", "logprob": -0.5, "special": False},
+        "generated_text": TEXT,
+        "details": {"finish_reason": "length", "generated_tokens": 3, "seed": None},
+    },
+]
+
+
+@frozen
+class Good:
+    """What a request is answered with when nothing is wrong.
+
+    Attributes:
+        body: The body.
+        mime: Its type.
+        cut: A place in mid-line, after the first content.
+        alive: What such a server sends to show that it lives.
+        streams: It comes in chunks.
+    """
+
+    body: bytes
+    mime: str
+    cut: int
+    alive: bytes = b" "
+    streams: bool = False
+
+    def head(self, *more: str, length: int | None = None) -> bytes:
+        """The head for a body that is as long as it is, or of another length."""
+        if self.streams and length is None:
+            return head(200, f"Content-Type: {self.mime}", *more, "Transfer-Encoding: chunked")
+        said = len(self.body) if length is None else length
+        return head(200, f"Content-Type: {self.mime}", *more, f"Content-Length: {said}")
+
+    def piece(self, data: bytes) -> bytes:
+        """A piece of the body as it goes over the wire."""
+        return chunk(data) if self.streams else data
+
+    def whole(self) -> list[Step]:
+        """The answer."""
+        return [self.head(), self.piece(self.body), LAST_CHUNK if self.streams else b""]
+
+    @property
+    def first(self) -> bytes:
+        """The head and the body as far as `cut`, in a chunk that goes on."""
+        rest = b"%x\r\n" % len(self.body) if self.streams else b""
+        return self.head() + rest + self.body[: self.cut]
+
+
+def _json(data: Any) -> Good:
+    body = json.dumps(data).encode()
+    return Good(body, "application/json", len(body) // 2)
+
+
+def _events(*data: Any, end: bytes = b"") -> Good:
+    body = b"".join(b"data: %b\n\n" % json.dumps(item, ensure_ascii=False).encode() for item in data) + end
+    return Good(body, "text/event-stream", body.index("wörld".encode()) + 2, b":\n\n", streams=True)
+
+
+_lines = lines(*_UPDATES)
+
+GOOD = {
+    "send": Good(
+        _lines,
+        "application/jsonl",
+        _lines.index("wörld".encode()) + 2,
+        b'{"type":"status","status":"keepAlive"}\n',
+        streams=True,
+    ),
+    "create": _json({"conversationId": CHAT_ID}),
+    "list": _json({"json": {"conversations": [_CHAT], "hasMore": False}}),
+    "models": _json({"json": [{"id": "org/first"}, {"id": "org/second"}]}),
+    "file": Good(FILE, "application/octet-stream", 1000),
+    "completions": _events(*_PIECES, end=b"data: [DONE]\n\n"),
+    "generate": _events(*_STEPS),
+    "embed": _json({"data": [{"index": 0, "embedding": [0.5, 0.25]}]}),
+    "served": _json({"object": "list", "data": [{"id": "served", "owned_by": "us"}]}),
+    "images": _json({"data": [{"url": "/picture"}]}),  # the whole address is put in by the server
+    "picture": Good(PICTURE, "image/png", len(PICTURE) // 2),
+}
+
+
+class FaultServer(ChatUI):
+    """The server; one conversation exists, with nothing in it but its root.
+
+    Args:
+        tls: It speaks https, with a certificate of its own.
+    """
+
+    def __init__(self, *, tls: bool = False) -> None:
+        super().__init__(tls=tls)
+        root = {"id": "root", "from": "system", "content": "", "ancestors": [], "children": []}
+        self.chats[CHAT_ID] = Chat(CHAT_ID, "org/first", [root])
+        stored = {"content": TEXT, "updates": [STARTED, final(TEXT), FINISHED], "interrupted": False}
+        self.says(GOOD["send"].body, GOOD["send"].whole(), log=log_of(*_UPDATES), stored=stored)
+
+    def _routes(self) -> list[tuple[str, str, str, Any]]:
+        more = [
+            ("GET", rf"/conversation/\w+/output/{FILE_ID}", "file"),
+            ("GET", "/api/v2/models", "models"),
+            ("GET", "/api/v2/conversations", "list"),
+            ("POST", "/conversation", "create"),
+            ("POST", "/v1/chat/completions", "completions"),
+            ("POST", "/v1/embeddings", "embed"),
+            ("GET", "/v1/models", "served"),
+            ("POST", "/generate_stream", "generate"),
+            ("GET", "/picture", "picture"),
+        ]
+        return [
+            *((method, path, kind, lambda request, good=GOOD[kind]: good.whole()) for method, path, kind in more),
+            ("GET", "/info", "info", lambda request: json_answer({"model_id": "m", "max_total_tokens": 4096})),
+            ("POST", "/v1/images/generations", "images", lambda request: plain(self.good("images").body)),
+            ("GET", "/login", "login", lambda request: plain("<title>Log in</title>", 200, "Content-Type: text/html")),
+            *super()._routes(),
+        ]
+
+    def good(self, kind: str) -> Good:
+        """What *kind* is answered with."""
+        good = GOOD[kind]
+        return _json({"data": [{"url": f"{self.url}/picture"}]}) if kind == "images" else good
+
+    def well(self) -> None:
+        """Let nothing be wrong any more."""
+        with self._changing:
+            self._always.clear()
+            self._faults.clear()
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._open)
+
+    def wait_for_quiet(self, most: int) -> None:
+        """Wait until clients hold no more than *most* connections."""
+        end = time.monotonic() + PATIENCE
+        while self.open_connections > most:
+            assert time.monotonic() < end, f"{self.open_connections} connections are open, {most} may be"
+            time.sleep(0.002)
+
+    def refuse(self) -> None:
+        """End all connections and listen no more."""
+        self._closing.set()
+        with self._lock:
+            for sock in [self._listener, *self._open]:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(PATIENCE)
+        self._listener.close()
+
+    def listen(self) -> None:
+        """Listen again, at the same place."""
+        self._closing.clear()
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+        self._start(self._accept)
+
+
+def took(server: FaultServer, kind: str) -> list[Step]:
+    """What makes the server take over a message that it does not answer properly; nothing for other requests."""
+
+    def store(request: Recorded) -> None:
+        server.store(request)
+
+    return [store] if kind == "send" else []

@@ -1,0 +1,179 @@
+"""Every fault in every operation over both transports: the right error or the right answer, in time, nothing left open."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from hfclient import Client, Limits, errors
+from hfclient.chat import resume, sending
+from hfclient.chat import stream as chat_stream
+from hfclient.events import Token
+from hfclient.inference import jobs
+from hfclient.inference import stream as completions
+from hfclient.stream import Stream
+from hfclient.transport import Retry, Timeouts
+from tests.conftest import TRANSPORTS, make_transport
+from tests.faults import table
+from tests.faults.faults import Place, refused
+from tests.faults.operations import OPERATIONS, Operation
+from tests.faults.server import FaultServer
+from tests.faults.table import ROWS, Row
+from tests.server import CERTIFICATE, RST, Server
+
+PATIENT = Timeouts(connect=4, first_token=6, idle=6, total=10)
+"""Deadlines that no cell is meant to meet, except those that its row names."""
+
+SLACK = 3.0  # seconds that a busy machine may take for what takes milliseconds
+
+_MIB = 1024 * 1024
+_LIMITS = Limits(line=_MIB, stream=8 * _MIB, body=2 * _MIB, file=4 * _MIB)  # less than usual, to be quick
+
+CELLS = [
+    pytest.param(operation, row, transport, id=f"{row.name}-{operation.name}-{transport}")
+    for row in ROWS
+    for operation in OPERATIONS
+    if row.outcome(operation.column) is not None
+    for transport in TRANSPORTS
+]
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, value in [
+        (resume, "_POLL", 0.01),
+        (resume, "_LONGEST_PAUSE", 0.01),
+        (sending, "_LOOKS", (0.0, 0.01, 0.02)),
+        (sending, "_STOP_MARK", 0.0),
+        (chat_stream, "_SILENCE", 0.1),
+        (completions, "_LINGER", 0.1),
+        (jobs, "_PACE", 0.02),
+    ]:
+        monkeypatch.setattr(module, name, value)
+
+
+def descriptors() -> int:
+    """How many files and sockets this process has open, where that can be known."""
+    folder = Path("/proc/self/fd")
+    return len(os.listdir(folder)) if folder.is_dir() else 0
+
+
+@contextlib.contextmanager
+def nothing_left_open() -> Iterator[None]:
+    """Whatever happens inside, as many files and sockets are open afterwards as were before."""
+    before = descriptors()
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("hfclient"):  # a stop on its way out
+            thread.join(SLACK)
+    assert descriptors() <= before
+
+
+@contextlib.contextmanager
+def worlds(row: Row) -> Iterator[tuple[FaultServer, Server]]:
+    """The server that something goes wrong with, and another one."""
+    with FaultServer(tls=row.name == "https to http") as server, Server() as elsewhere:
+        yield server, elsewhere
+
+
+def new_client(server: FaultServer, transport: str) -> Client:
+    return Client(
+        server.url,
+        inference_url=server.url,
+        hub_url=server.url,
+        token="",
+        transport=make_transport(transport),
+        timeouts=PATIENT,
+        retry=Retry(attempts=2, backoff=0.01, longest=0.3),
+        limits=_LIMITS,
+    )
+
+
+def outcome(operation: Operation, prepared: Any) -> tuple[Any, errors.HFClientError | None, str]:
+    """Do it; return what came of it, what was raised, and the text that was handed out before."""
+    texts: list[str] = []
+    try:
+        made = operation.run(prepared)
+        if isinstance(made, Stream):
+            texts.extend(event.text for event in made if isinstance(event, Token))  # keeps what came before an exception
+        return operation.result(made), None, "".join(texts)
+    except errors.HFClientError as error:
+        return None, error, "".join(texts)
+
+
+def named(error: errors.HFClientError) -> str:
+    deadline = f" ({error.deadline})" if isinstance(error, errors.TransportTimeout) else ""
+    return type(error).__name__ + deadline
+
+
+@pytest.mark.parametrize(("operation", "row", "transport"), CELLS)
+def test_a_cell(
+    operation: Operation, row: Row, transport: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the table says comes of it, in time; the text so far is kept, nothing stays open, and the next call works."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    with nothing_left_open(), worlds(row) as (server, elsewhere):
+        elsewhere.on("*", server.good(operation.kind).whole())
+        client = new_client(server, transport)
+        prepared = operation.prepare(client, tmp_path)
+        if row.fault is refused:
+            server.refuse()
+        else:
+            server.always(operation.kind, row.fault(Place(operation.kind, server, elsewhere)))
+            if not operation.resumes:
+                server.always("log", [RST])
+                server.always("read", [RST])
+        client._session.timeouts = evolve(PATIENT, **row.timeouts)
+        before, started = server.count(operation.kind), time.monotonic()
+        answer, error, text = outcome(operation, prepared)
+        took, asked = time.monotonic() - started, server.count(operation.kind) - before
+        expected = row.outcome(operation.column, transport)
+        if expected == "answer":
+            changed = row.text is not None and operation.column in table.STREAMS
+            assert (answer, error) == (row.text if changed else operation.answer, None)
+        elif expected == "as sent":
+            assert (error, answer is not None) == (None, True)
+        else:
+            assert error is not None, answer
+            assert named(error) == expected, error
+        if error is not None:
+            if operation.good.streams and text:
+                assert error.partial is not None
+                assert error.partial.text == text
+            assert not row.late or not operation.good.streams or text.startswith("Hello, ")
+        if isinstance(error, errors.TransportTimeout):
+            assert error.seconds == row.timeouts[str(error.deadline)]
+        assert took < max(row.timeouts.values(), default=0.0) + SLACK
+        if row.fault is refused:
+            assert isinstance(error, errors.ConnectError)
+            asked = error.attempts
+        assert (asked > 1) == row.asks_again(operation.column, transport), asked
+        assert not list(tmp_path.glob(".*"))
+
+        client._session.timeouts = PATIENT
+        if row.fault is refused:
+            server.listen()
+        server.well()
+        assert outcome(operation, prepared)[:2] == (operation.answer, None)
+        server.wait_for_quiet(most=2)  # the one that was used last, and that of a stop
+        client.close()
+        server.wait_for_quiet(most=0)
+
+
+def test_the_page_is_current() -> None:
+    """The table in the documentation is the one that these tests are run by."""
+    text = table.PAGE_OF_DOCS.read_text("utf-8")
+    assert table.page(text) == text, "python -m tests.faults.table writes it anew"
+
+
+def test_every_column_has_its_operation() -> None:
+    """The table has no column that nothing stands for."""
+    assert {operation.column for operation in OPERATIONS} == set(table.COLUMNS)

@@ -12,6 +12,7 @@ from hfclient import (
     Audio,
     ChatStream,
     Client,
+    CompletionStream,
     Conversation,
     ConversationInfo,
     HFClientError,
@@ -28,6 +29,7 @@ from hfclient import (
     ServedModel,
     Stream,
     SystemMessage,
+    TextStream,
     Timeouts,
     Tool,
     ToolStream,
@@ -136,6 +138,8 @@ def tools_and_objects(client: Client) -> None:
     client.inference.run_tools(
         "Warm?", tools=[get_weather], approve=lambda call: call.name == "get_weather", max_rounds=2
     )
+    assert_type(client.inference.chat("hi", model="m", n=2, tool_choice=len, metadata={"a": "b"}), CompletionStream)
+    assert_type(client.inference.text("Once upon a time", top_n_tokens=2), TextStream)
     client.inference.text("Once upon a time", model="m", max_new_tokens=9, stop="\n", seed=1, details=True).text
     client.inference.text([{"role": "user", "content": "hi"}], layout="chatml", action=None, provider=["hf-inference"])
     client.inference.chat("What is this?", model="m", images=["a.png", b"GIF89a"], files=[Path("notes.md")])

@@ -274,6 +274,9 @@ class ChunkDecoder:
 
     def _event(self, data: bytes, out: list[AnyEvent]) -> None:
         """Read the data of one event."""
+        if not self._reader.has_plain_form:
+            self._reader.message(data, out)
+            return
         try:
             delta = _decode(data).choices[0].delta
         except _MISFITS:

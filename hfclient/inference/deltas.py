@@ -58,9 +58,11 @@ class ChunkReader:
         done: ``[DONE]`` came, or all of an answer that is no stream: nothing follows.
         error: What went wrong inside the answer: to be raised once everything else was handed out.
         noun: What an answer is called in errors.
+        has_plain_form: Its objects can have the form that `ChunkDecoder` has a quick way for.
     """
 
     noun = "chat completion"
+    has_plain_form = True
 
     def __init__(self, *, new_id: Callable[[], str] = new_call_id) -> None:
         self.finished = False

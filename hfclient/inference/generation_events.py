@@ -84,6 +84,7 @@ class GenerationReader(ChunkReader):
     """
 
     noun = "text"
+    has_plain_form = False
 
     def __init__(self, *, splits_thoughts: bool = False, strips: bool = False) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
+from urllib.parse import urljoin
 
 import msgspec
 from attrs import asdict, evolve
@@ -166,8 +167,10 @@ class Line:
             APIStatusError, TransportError: It could not be fetched.
         """
         try:
+            url = urljoin(base, url) if base else url  # servers of one's own may leave themselves out
+            url.encode()  # JSON may hold half of a surrogate pair
             is_own = origin_of(url) == (base and origin_of(base))
-        except InvalidInputError as error:
+        except (InvalidInputError, ValueError) as error:
             raise ProtocolError("this link to a file leads nowhere", frame=url[:200]) from error
         bare = None if is_own else self.session.bare()
         request = Request.file(url, follow_redirects=True)

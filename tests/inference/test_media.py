@@ -309,6 +309,30 @@ def test_own_servers_links(server: Server, make: Make) -> None:
     assert server.last.headers["authorization"] == "Bearer hf_secret"
 
 
+@pytest.mark.parametrize("link", ["/files/1", "files/1", "//127.0.0.1:{port}/files/1"])
+def test_links_without_a_host(server: Server, make: Make, link: str) -> None:
+    """A server of one's own may leave itself out of its links; at a provider such a link leads nowhere."""
+    link = link.format(port=server.url.rpartition(":")[2])
+    server.on("/v1/images/generations", json_answer({"data": [{"url": link}]}))
+    server.on("/files/1", PICTURE)
+    server.on("/v1/files/1", PICTURE)
+    assert make(base_url=f"{server.url}/v1/", router_url=None).image("a fox").content == PNG
+    assert server.last.headers["authorization"] == "Bearer hf_secret"
+    mapping(server, "together")
+    server.on("/together/v1/images/generations", json_answer({"data": [{"url": link}]}))
+    with pytest.raises(ProtocolError, match="leads nowhere"):
+        make().image("a fox", model=MODEL)
+
+
+@pytest.mark.parametrize("link", ["http://[", "http://h:99999/x", "ftp://h/x", "https:///x", "http://a b/", "http://h/\r\nx: y", "http://h/\ud800"])
+def test_links_that_are_none(server: Server, make: Make, link: str) -> None:
+    """Whatever a provider writes instead of a link is our own error."""
+    mapping(server, "together")
+    server.on("/together/v1/images/generations", json_answer({"data": [{"url": link}]}))
+    with pytest.raises(ProtocolError, match="leads nowhere"):
+        make().image("a fox", model=MODEL)
+
+
 def test_own_key(server: Server, other_server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider's key goes to that provider alone, in its own form, and the Hub's token does not go there."""
     from hfclient.inference.providers.places import PLACES, Place

@@ -54,7 +54,7 @@ class FalAI(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        if "request_id" not in data:
+        if "response_url" not in data:  # done at once
             return outcome_in(data)
         # The path of the link, not of the model: what comes after the app's name is left out there.
         result = target.follow(data.get("response_url"), queue=True)

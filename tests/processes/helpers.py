@@ -32,7 +32,7 @@ class Stage(ChatUI):
     """Answers each prompt with words of its own.
 
     The first word of the prompt says how: ``count`` tells all of `text_for`; ``hold`` tells half of it and the rest once
-    `go` is set; ``endless`` goes on until it is stopped; ``mute`` sends not even headers; ``fail`` fails in the middle.
+    `go` is set; ``few`` tells two words; ``endless`` goes on until it is stopped; ``mute`` sends not even headers; ``fail`` fails in the middle.
 
     Attributes:
         together: Nobody gets the second half of a ``count`` before so many have had the first.
@@ -68,7 +68,7 @@ class Stage(ChatUI):
             yield self.go
         yield head(200, JSONL, "Transfer-Encoding: chunked")
         yield chunk(lines(STARTED))
-        text = text_for(prompt)
+        text = text_for(prompt, 2 if how == "few" else 40)
         words = [word + " " for word in text.split(" ")[:-1]] if how != "endless" else [text_for(prompt, 1)]
         half = len(words) // 2
         for word in words[:half] or words:
@@ -145,7 +145,7 @@ class Script:
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end; return its exit status and the rest of what it printed, on both channels."""
-        out, err = self.process.communicate(timeout=PATIENCE)
+        out, err = self.process.communicate(timeout=3 * PATIENCE)
         return self.process.returncode, out, err
 
     def __enter__(self) -> Script:

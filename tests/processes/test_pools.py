@@ -1,0 +1,194 @@
+"""Pools of processes and of threads: one client, many workers, as Celery, Django and scripts have them."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import pytest
+
+from hfclient import Client
+from hfclient.errors import ConversationBusy, GenerationError
+from hfclient.events import FinalAnswer, Token
+from tests.processes import work
+from tests.processes.helpers import HAS_FDS, Stage, run_script, text_for
+
+MakeClient = Callable[..., Client]
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+@pytest.fixture
+def any_client(stage: Stage, make_client: MakeClient, transport_name: str) -> Client:
+    """A client of the stage over each transport in turn."""
+    return make_client(transport_name, base_url=stage.url)
+
+
+# Processes
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, marks=pytest.mark.skipif(method not in multiprocessing.get_all_start_methods(), reason="not here"))
+        for method in ("spawn", "forkserver", "fork")
+    ],
+)
+def test_pools_of_processes(stage: Stage, make_client: MakeClient, method: str) -> None:
+    """A client that has been used travels by pickle as its configuration; events, replies and errors travel back."""
+    client = make_client(base_url=stage.url, cookies="hf-chat=mine")
+    conversation = client.conversation()
+    conversation.ask("count one")
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as pool:
+        replies = [pool.submit(work.ask, client, f"count {number}") for number in range(3)]
+        events = pool.submit(work.stream, client, "count events")
+        state = pool.submit(work.go_on, client, conversation.to_dict(), "count two")
+        failing = pool.submit(work.ask, client, "fail")
+        assert [reply.result(15).text for reply in replies] == [text_for(f"count {number}") for number in range(3)]
+        told = events.result(15)
+        assert [type(told[1]), type(told[-2])] == [Token, FinalAnswer]
+        with pytest.raises(GenerationError, match="tired") as caught:
+            failing.result(15)
+        assert caught.value.partial is not None
+        assert caught.value.partial.text == text_for("fail", 20)
+        chat = stage.chats[state.result(15)["id"]]
+    assert [message["content"] for message in chat.users] == ["count one", "count two"]
+    assert chat.users[1]["ancestors"][:-1] == chat.users[0]["ancestors"] + [chat.users[0]["id"]]
+    assert {request.headers["cookie"] for _, request in stage.seen} == {"hf-chat=mine"}
+
+
+def test_a_pool_forked_in_the_middle(stage: Stage, any_client: Client) -> None:
+    """As Celery's prefork does: workers are forked from a process whose client has been used, and is in use."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("this system cannot fork")
+    work_client[:] = [any_client]
+    held = any_client.chat("hold this")
+    next(held)
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        prompts = [f"count {number}" for number in range(6)]
+        assert pool.map(ask_inherited, prompts, chunksize=1) == [text_for(prompt) for prompt in prompts]
+        pool.close()
+        pool.join()
+    stage.go.set()
+    assert held.text == text_for("hold this")
+    assert stage.stops == []
+    work_client.clear()
+
+
+work_client: list[Client] = []
+
+
+def ask_inherited(prompt: str) -> str:
+    return work_client[0].chat(prompt).text
+
+
+# Threads
+
+
+def test_32_threads_on_one_client(stage: Stage, any_client: Client) -> None:
+    """All stream at the same time; every one gets every token of its own answer, and only those."""
+    stage.together = 32
+    prompts = [f"count {number}" for number in range(32)]
+
+    def count(prompt: str) -> tuple[int, str]:
+        pieces = list(any_client.chat(prompt).iter_text())
+        return len(pieces), "".join(pieces)
+
+    with ThreadPoolExecutor(32) as pool:
+        assert list(pool.map(count, prompts)) == [(40, text_for(prompt)) for prompt in prompts]
+        before = stage.connections
+        stage.together = 0
+        assert list(pool.map(count, prompts)) == [(40, text_for(prompt)) for prompt in prompts]
+    assert before == stage.connections == 32  # each was used again
+
+
+def test_one_conversation_in_many_threads(stage: Stage, any_client: Client) -> None:
+    """Their messages take turns: one line of questions and answers comes out, and nobody gets another's answer."""
+    conversation = any_client.conversation()
+    prompts = [f"count {number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda prompt: conversation.ask(prompt).text, prompts)) == [text_for(p) for p in prompts]
+    messages = stage.chat.messages
+    assert sorted(message["content"] for message in stage.chat.users) == prompts
+    assert [len(message["ancestors"]) for message in messages] == list(range(17))
+    assert all(later["ancestors"][-1] == earlier["id"] for earlier, later in itertools.pairwise(messages))
+
+
+def test_who_does_not_want_to_wait(stage: Stage, any_client: Client) -> None:
+    """While one thread reads, others get `ConversationBusy` after as long as they were willing to wait."""
+    conversation = any_client.conversation()
+    stream = conversation.send("hold this")
+    with ThreadPoolExecutor(4) as pool:
+        waits = [pool.submit(conversation.send, f"count {number}", wait=number / 10) for number in range(3)]
+        for waiting in waits:
+            with pytest.raises(ConversationBusy):
+                waiting.result(5)
+        patient = pool.submit(conversation.ask, "count last", wait=5)
+        stage.go.set()
+        assert stream.text == text_for("hold this")
+        assert patient.result(5).text == text_for("count last")
+    assert [message["content"] for message in stage.chat.users] == ["hold this", "count last"]
+
+
+def test_threads_that_begin_together(stage: Stage, make_client: MakeClient, transport_name: str) -> None:
+    """A client's very first calls may come from several threads at once: they share one session and one anonymous cookie."""
+    client = make_client(transport_name, base_url=stage.url)
+    barrier = threading.Barrier(8)
+
+    def first(number: int) -> str:
+        barrier.wait(5)
+        return client.chat(f"count {number}").text
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(first, range(8))) == [text_for(f"count {number}") for number in range(8)]
+    assert len({request.headers["cookie"] for kind, request in stage.seen if kind == "send"}) == 1
+
+
+# For a long time
+
+LONG = """
+import gc, os, threading
+from hfclient import Client
+client = Client({url}, token="", impersonate={browser})
+def fds():
+    for thread in threading.enumerate()[1:]:  # stops on their way
+        thread.join()
+    client.close()  # idle connections: how many there are is a matter of chance
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+def memory():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def calls(count):
+    for number in range(count):
+        if number % 3:
+            client.models.list(fresh=True)
+            continue
+        stream = client.chat("few words")
+        if number % 30 == 0:
+            next(stream)
+            stream.cancel()
+        elif number % 30 == 3:
+            del stream
+        else:
+            assert stream.text == "few-words.0 few-words.1 ", stream.text
+calls(90)
+before = fds(), memory()
+calls(500)
+after = fds(), memory()
+print(after[0] - before[0], (after[1] - before[1]) // 2**20)
+"""
+
+
+@pytest.mark.skipif(not HAS_FDS, reason="needs /proc")
+@pytest.mark.parametrize("browser", [None, "chrome"], ids=["plain", "impersonate"])
+def test_500_calls(stage: Stage, browser: str | None) -> None:
+    """Reads, whole answers, cancelled ones and dropped ones: not one descriptor more afterwards, and memory stays flat."""
+    status, out, err = run_script(LONG, url=stage.url, browser=browser)
+    assert (status, err) == (0, "")
+    descriptors, megabytes = map(int, out.split())
+    assert descriptors == 0
+    assert megabytes <= 6
+    assert (stage.count("send"), stage.count("models")) == (30 + 167, 60 + 333 + 1)

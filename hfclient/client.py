@@ -162,6 +162,10 @@ class Client:
         client._server = server
         return client
 
+    def __getstate__(self) -> dict[str, object]:
+        # The embedded server stays where it runs; a copy asks it, too, and closing the copy does not end it.
+        return {**self.__dict__, "_server": None}
+
     def __repr__(self) -> str:
         chat: ChatService | None = vars(self).get("_chat")  # none if making it failed: a traceback shows it, too
         return f"<Client {chat.endpoints.origin}>" if chat is not None else "<Client>"

@@ -11,7 +11,7 @@ import contextlib
 import operator
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from attrs import evolve
 
@@ -222,6 +222,11 @@ class Stream:
         self._closing = threading.Lock()
         if self._reader != threading.get_ident():  # in a forked child: that thread is not there
             self._pulling = False
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            "a stream cannot be copied or pickled: it owns a connection; its events can, and so can what result() returns"
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state}>"

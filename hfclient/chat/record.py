@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import evolve
 
@@ -63,6 +63,12 @@ class ConversationRecord:
 
     def _renew(self) -> None:
         self._creating = threading.Lock()
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            "a conversation cannot be copied or pickled, because its client's secrets would go along; save what to_dict() "
+            "returns and give that to Client.restore()"
+        )
 
     def __repr__(self) -> str:
         return f"<Conversation {self.id or 'not created yet'}{f' {self.title!r}' if self.title else ''}>"

@@ -26,7 +26,7 @@ class Refused(Exception):
     """
 
     def __init__(self, status: int, message: str, *, error_id: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(status, message)
         self.status = status
         self.message = message
         self.error_id = error_id

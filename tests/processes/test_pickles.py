@@ -1,0 +1,254 @@
+"""Everything that travels between processes: found by walking the package, so that a new class cannot be forgotten."""
+
+from __future__ import annotations
+
+import collections.abc
+import copy
+import importlib
+import inspect
+import json
+import pickle
+import pkgutil
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+import hfclient
+from hfclient import Client, events
+from hfclient.credentials import Secret
+from hfclient.errors import HFClientError
+from hfclient.events import Event
+from hfclient.transport import Retry, Timeouts
+from tests.chat.conftest import PATIENT
+from tests.processes.helpers import Stage, text_for
+from tests.server import json_answer
+
+MakeClient = Callable[..., Client]
+
+# Attrs classes that are no values: each holds something that lives in one process.
+WORKINGS = {
+    "Parts": "the store, the threads and the model of the embedded server",
+    "_Run": "functions of the caller, and a clock that has begun to run",
+}
+# What a validator insists on.
+SAMPLES: dict[tuple[str, str], Any] = {
+    ("McpServer", "url"): "https://tools.example/mcp",
+    ("RemoteFile", "url"): "https://files.example/a.png",
+    ("McpServer", "headers"): {"X-Key": Secret("geheim")},
+    ("Multipart", "boundary"): "b0undary",
+}
+
+
+def _classes() -> Iterator[type]:
+    found: dict[type, None] = {}
+    for info in pkgutil.walk_packages(hfclient.__path__, "hfclient."):
+        if not info.name.endswith("__main__"):
+            for member in vars(importlib.import_module(info.name)).values():
+                if inspect.isclass(member) and member.__module__.startswith("hfclient"):
+                    found[member] = None
+    yield from sorted(found, key=lambda cls: (cls.__module__, cls.__qualname__))
+
+
+ALL = list(_classes())
+VALUES = [cls for cls in ALL if attrs.has(cls)]
+EXCEPTIONS = [cls for cls in ALL if issubclass(cls, BaseException)]
+
+
+def _sample(kind: Any) -> Any:
+    """Return a value of a type, with something in every part of it."""
+    simple = {str: "é\u2028☃", int: 7, float: 0.5, bool: True, bytes: b"\x00\xff", Secret: Secret("geheim"), Any: {"a": [1]}}
+    try:
+        if kind in simple:
+            return simple[kind]
+    except TypeError:  # unhashable
+        pass
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return arguments[0]
+    if origin in (typing.Union, types.UnionType):
+        for option in arguments:
+            if option is not type(None):
+                try:
+                    return _sample(option)
+                except NotImplementedError:
+                    continue
+        return None
+    if origin is collections.abc.Callable:
+        return len
+    if origin in (dict, collections.abc.Mapping):
+        return {_sample(arguments[0]): _sample(arguments[1])}
+    if origin in (list, collections.abc.Sequence):
+        return [_sample(arguments[0])]
+    if origin is tuple:
+        return tuple(_sample(part) for part in arguments if part is not Ellipsis)
+    if origin is frozenset or kind is frozenset:
+        return frozenset({503})
+    if inspect.isclass(kind) and attrs.has(kind):
+        return _filled(kind)
+    if inspect.isclass(kind) and issubclass(kind, BaseException):
+        return ValueError("é")
+    if hasattr(kind, "__supertype__"):
+        return _sample(kind.__supertype__)
+    if inspect.isclass(kind) and kind.__module__ == "datetime":
+        return kind(2026, 11, 21, tzinfo=__import__("datetime").timezone.utc)
+    raise NotImplementedError(kind)
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    spaces: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        spaces.update(vars(importlib.import_module(base.__module__)))
+    everything = {member.__name__: member for member in ALL}
+    return typing.get_type_hints(cls, {**everything, "TYPE_CHECKING": True, **typing.__dict__, **spaces})
+
+
+def _filled(cls: type) -> Any:
+    hints = _hints(cls)
+    fields = {}
+    for field in attrs.fields(cls):
+        if field.init:
+            fields[field.alias] = SAMPLES.get((cls.__name__, field.name)) or _sample(hints[field.name])
+    return cls(**fields)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if attrs.has(type(one)):
+        return all(_same(getattr(one, f.name), getattr(other, f.name)) for f in attrs.fields(type(one)))
+    if isinstance(one, BaseException):
+        return _same(vars(one), vars(other)) and _same(one.args, other.args) and str(one) == str(other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def _check_round_trips(value: Any) -> None:
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        assert _same(pickle.loads(pickle.dumps(value, protocol)), value)
+    assert _same(copy.copy(value), value)
+    deep = copy.deepcopy(value)
+    assert _same(deep, value)
+    for name in attrs.fields_dict(type(value)) if attrs.has(type(value)) else vars(value):
+        if isinstance(getattr(value, name), (dict, list)):
+            assert getattr(deep, name) is not getattr(value, name)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in VALUES if cls.__name__ not in WORKINGS], ids=lambda cls: f"{cls.__module__[9:]}.{cls.__name__}")
+def test_values(cls: type) -> None:
+    """Every attrs class of the package comes back equal from a pickle and from copies, and from JSON where it has a way there."""
+    value = _filled(cls)
+    _check_round_trips(value)
+    if issubclass(cls, Event) and cls is not Event:
+        assert _same(events.from_dict(json.loads(json.dumps(events.to_dict(value)))), value)
+    if hasattr(cls, "to_dict") and hasattr(cls, "from_dict") and not cls.__name__.startswith("_"):
+        assert _same(cls.from_dict(json.loads(json.dumps(value.to_dict()))), value)
+    if "geheim" not in str(pickle.dumps(value)):
+        assert "***" not in repr(value)
+    else:
+        assert "geheim" not in repr(value)
+
+
+@pytest.mark.parametrize("cls", EXCEPTIONS, ids=lambda cls: cls.__name__)
+def test_exceptions(cls: type[BaseException]) -> None:
+    """So does every exception, with all its fields."""
+    parameters = list(inspect.signature(cls).parameters.values())
+    needed = {"status": 500, "message": "é", "reason": "no", "path": "$.a"}
+    error = cls(*[needed[p.name] for p in parameters if p.name in needed and p.kind is p.POSITIONAL_OR_KEYWORD])
+    for name in list(vars(error)):
+        if getattr(error, name) is None and name != "partial":
+            setattr(error, name, "é")
+    if isinstance(error, HFClientError):
+        error.partial = hfclient.Reply(text="half")
+    _check_round_trips(error)
+
+
+def test_workings_are_there() -> None:
+    """What is left out above exists."""
+    assert set(WORKINGS) <= {cls.__name__ for cls in VALUES}
+
+
+def test_a_client(stage: Stage, make_client: MakeClient, transport_name: str) -> None:
+    """A client is its configuration: it goes through a pickle in mid-use and asks with what it was given."""
+    options: dict[str, Any] = {
+        "token": "hf_geheim",
+        "cookies": "hf-chat=mine",
+        "timeouts": Timeouts(connect=3, first_token=4, idle=4, total=9),
+        "retry": Retry(attempts=1),
+        "headers": {"X-Mine": "yes"},
+        "bill_to": "org",
+        "provider_keys": {"together": "key_geheim"},
+        "on_event": print,
+    }
+    client = make_client(transport_name, base_url=stage.url, **options)
+    stream = client.chat("hold this")
+    next(stream)
+    assert client.inference is not None
+    again = pickle.loads(pickle.dumps(client))
+    assert repr(again) == repr(client)
+    assert again.chat("count one").text == text_for("count one")
+    assert (stage.last.headers["cookie"], stage.last.headers["x-mine"]) == ("hf-chat=mine", "yes")
+    for name in ("timeouts", "retry", "headers", "limits"):
+        assert getattr(again._session, name) == getattr(client._session, name)
+    assert again._inference_options == client._inference_options
+    assert again.inference is not client.inference
+    again.close()
+    stage.go.set()
+    assert stream.text == text_for("hold this")
+
+
+def test_a_client_of_the_embedded_server() -> None:
+    """A copy asks the same server, and does not end it when it is closed."""
+    pytest.importorskip("waitress")
+    with Client.local(upstream="http://127.0.0.1:9/v1") as client:
+        again = pickle.loads(pickle.dumps(client))
+        assert again.base_url == client.base_url
+        assert again.ping() > 0
+        again.close()
+        assert client.ping() > 0
+
+
+def test_what_does_not_travel(stage: Stage, make_client: MakeClient) -> None:
+    """Streams and conversations refuse to be pickled or copied, and say what to take instead."""
+    client = make_client(base_url=stage.url)
+    stream = client.chat("count one")
+    for way in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match=r"result\(\)"):
+            way(stream)
+        with pytest.raises(TypeError, match="restore"):
+            way(stream.conversation)
+    assert stream.text == text_for("count one")
+    state = json.loads(json.dumps(stream.conversation.to_dict()))
+    assert client.restore(pickle.loads(pickle.dumps(state))).ask("count two").text == text_for("count two")
+
+
+def test_no_secret_travels(stage: Stage, make_client: MakeClient, transport_name: str) -> None:
+    """What a client of a token and a cookie hands out holds neither: states, events, replies, messages, errors."""
+    client = make_client(transport_name, base_url=stage.url, token="hf_geheim", cookies="hf-chat=geheim", timeouts=PATIENT)
+    conversation = client.conversation()
+    stream = conversation.send("count one")
+    given: list[Any] = [list(stream), stream.result(), conversation.to_dict(), conversation.messages()]
+    given += [client.models.list(), client.conversations.list()]
+    calls: list[tuple[str, Callable[[], Any]]] = [("send", lambda: client.chat("fail").text)]
+    stage.always("read", json_answer({"message": "no"}, 403))
+    calls.append(("read", conversation.messages))
+    for _, call in calls:
+        with pytest.raises(HFClientError) as caught:
+            call()
+        given.append(caught.value)
+    client.close()
+    stage.close()
+    with pytest.raises(HFClientError) as caught:
+        client.chat("count two")
+    given.append(caught.value)
+    sent = [request.headers for _, request in stage.seen]
+    assert any("geheim" in str(headers) for headers in sent)
+    for value in given:
+        assert b"geheim" not in pickle.dumps(value)
+        assert "geheim" not in repr(value)

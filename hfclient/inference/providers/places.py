@@ -8,6 +8,7 @@ Reference: docs/protocol/inference ("providers").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -16,6 +17,8 @@ from attrs import field, frozen
 from hfclient.errors import ProtocolError
 
 __all__ = ["PLACES", "Place", "Target"]
+
+_PATH = re.compile(r"/[!-~]*")  # ASCII that can be seen: what a URL may hold
 
 
 @frozen
@@ -114,6 +117,6 @@ class Target:
         except ValueError:
             path = ""
         parts = unquote(path).replace("\\", "/").split("/")
-        if not path.startswith("/") or "." in parts or ".." in parts:
+        if not _PATH.fullmatch(path) or "." in parts or ".." in parts:
             raise ProtocolError("the provider's link to the job leads elsewhere", frame=str(url)[:200])
         return self.url(path, queue=queue)

@@ -272,6 +272,8 @@ class ParseStream(Generic[T]):
             "length": "the answer was cut off at its greatest length (max_tokens)",
             "content_filter": "the answer was cut off by a content filter",
         }.get(reply.finish_reason or "", misfit.reason)
+        if reply.tool_calls and not reply.text.strip():
+            reason = f"the model called the tool {reply.tool_calls[0].name!r} instead"
         times = "" if self._attempts == 1 else f" ({self._attempts} answers)"
         where = "" if misfit.path == "$" else f" at {misfit.path}"
         return ParseError(

@@ -30,7 +30,7 @@ from hfclient.inference.providers.places import PLACES
 from hfclient.inference.structured import ParseStream
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
-from tests.inference.answers import CHAT, begun, data, delta, says
+from tests.inference.answers import CHAT, begun, call, calls, data, delta, says
 from tests.server import CLOSE, UNTIL_GONE, Script, Server, chunk, json_answer, plain
 
 
@@ -450,6 +450,12 @@ def test_reasoning_is_not_the_answer(ask: Ask) -> None:
     drafts = 'Perhaps {"name": "Lyon", "inhabitants": 1}?\n</think>\n{"name": "Paris", "inhabitants": 2}'
     for text in (drafts, f"<think>{drafts}"):
         assert ask(says(text)).result() == City("Paris", 2)
+
+
+def test_a_call_is_no_answer(ask: Ask) -> None:
+    """A model that calls a tool instead of answering is said to have done so."""
+    with pytest.raises(ParseError, match="called the tool 'look' instead"):
+        ask(calls(call("look", {}, "a")), repair=0).result()
 
 
 # When things end early

@@ -25,6 +25,7 @@ from hfclient.thinking import ThinkSplitter
 
 __all__ = ["UpdateDecoder", "decode_update", "kind_of"]
 
+_DEEPEST = 200
 _KEEP_ALIVE = b'{"type":"status","status":"keepAlive"}\n'  # every 100 ms while a model thinks
 
 
@@ -238,14 +239,27 @@ def kind_of(update: Any) -> str:
     return "/".join(str(update.get(name) or "") for name in ("type", "subtype", "status", "uuid"))
 
 
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = [item for item in level if isinstance(item, (dict, list))]
+        if not inner:
+            return False
+        level = [child for item in inner for child in (item.values() if isinstance(item, dict) else item)]
+    return True
+
+
 def decode_update(line: bytes) -> Any:
     """Return what one line (or one frame of the resume log) holds.
 
     Raises:
-        ProtocolError: It is no JSON.
+        ProtocolError: It is no JSON, or nests deeper than anybody could write it down again.
     """
     try:
-        return _decode_line(line)
+        update = _decode_line(line)
+        if line.count(b"{") + line.count(b"[") > _DEEPEST and _is_deep(update):
+            raise ProtocolError("the server sent a line that nests too deeply", frame=excerpt(line))
+        return update
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
             update = json.loads(line)  # takes half characters and NaN, which msgspec does not

@@ -119,7 +119,7 @@ def parse_vectors(answer: Answer, count: int) -> list[list[float]]:
         vectors = msgspec.json.decode(
             answer.body, type=list[list[float]]
         )  # straight into floats: this may be megabytes
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         vectors = _other_shapes(answer, count)
     if len(vectors) != count:
         raise ProtocolError(f"{count} texts were sent, but {len(vectors)} vectors came back")
@@ -131,7 +131,7 @@ def parse_vectors(answer: Answer, count: int) -> list[list[float]]:
 def _other_shapes(answer: Answer, count: int) -> list[list[float]]:
     try:
         items = msgspec.json.decode(answer.body, type=_Items).data
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     else:
         if {item.index for item in items} == set(range(len(items))):  # else the indexes are useless

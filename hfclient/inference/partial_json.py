@@ -13,6 +13,7 @@ __all__ = ["NOTHING", "PartialJSON"]
 NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "NOTHING", "__bool__": lambda self: False})()
 """What there is before anything has come (None would be JSON's null)."""
 
+_DEEPEST = 500  # no decoder reads much deeper; and what is open is written down anew for every value
 _PLAIN = re.compile(r'[^"\\]*')
 _SCALAR = re.compile(r"[^\s,\]}\"{\[:]*")
 _WORD = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null|NaN|-?Infinity")
@@ -94,7 +95,7 @@ class PartialJSON:
         if char in " \t\r\n":
             return place + 1
         match self._state, char:
-            case ("value" | "first"), ("{" | "["):
+            case ("value" | "first"), ("{" | "[") if len(self._closers) < _DEEPEST:
                 self._closers.append(_CLOSERS[char])
                 self._state = "first_key" if char == "{" else "first"
                 self._mark(place + 1)

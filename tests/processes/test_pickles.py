@@ -39,6 +39,7 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("McpServer", "url"): "https://tools.example/mcp",
     ("RemoteFile", "url"): "https://files.example/a.png",
     ("McpServer", "headers"): {"X-Key": Secret("geheim")},
+    ("Generation", "grammar"): {"type": "regex", "value": "a+"},
     ("Multipart", "boundary"): "b0undary",
 }
 
@@ -60,7 +61,7 @@ EXCEPTIONS = [cls for cls in ALL if issubclass(cls, BaseException)]
 
 def _sample(kind: Any) -> Any:
     """Return a value of a type, with something in every part of it."""
-    simple = {str: "é\u2028☃", int: 7, float: 0.5, bool: True, bytes: b"\x00\xff", Secret: Secret("geheim"), Any: {"a": [1]}}
+    simple = {str: "é\u2028☃", int: 3, float: 0.5, bool: True, bytes: b"\x00\xff", Secret: Secret("geheim"), Any: {"a": [1]}}
     try:
         if kind in simple:
             return simple[kind]

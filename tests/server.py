@@ -239,7 +239,9 @@ class Server:
             return False
         method, target, _ = line.decode("latin-1").split(" ", 2)
         headers: dict[str, str] = {}
-        while (line := file.readline()) not in (b"\r\n", b""):
+        while (line := file.readline()) != b"\r\n":
+            if not line.endswith(b"\n"):
+                return False  # half a head is no request
             name, _, value = line.decode("latin-1").partition(":")
             name, value = name.strip().lower(), value.strip()
             headers[name] = f"{headers[name]}, {value}" if name in headers else value

@@ -157,6 +157,21 @@ class FaultServer(ChatUI):
             *super()._routes(),
         ]
 
+    def _read_body(self, file: Any, headers: dict[str, str]) -> bytes:
+        body = super()._read_body(file, headers)
+        if len(body) < int(headers.get("content-length", "0")):
+            raise ConnectionError("half a request is none")
+        return body
+
+    def begin_anew(self) -> None:
+        """Forget all messages of the conversation, and what was asked."""
+        chat = self.chats[CHAT_ID]
+        del chat.messages[1:]
+        chat.messages[0]["children"].clear()
+        chat.answers.clear()
+        self.seen.clear()
+        self.requests.clear()
+
     def good(self, kind: str) -> Good:
         """What *kind* is answered with."""
         good = GOOD[kind]

@@ -1,0 +1,252 @@
+"""The network stops at every byte: of a recorded chat, of a recorded completion, of a request on its way out."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hfclient import Client, errors
+from hfclient.chat import resume, sending
+from hfclient.events import AnyEvent, Finish, Token
+from hfclient.inference import stream as completions
+from hfclient.stream import Stream
+from hfclient.transport import Retry, Timeouts
+from tests.chat.recordings import Recording, joined, recording
+from tests.chat.replay import whole
+from tests.conftest import TRANSPORTS, make_transport
+from tests.faults.proxy import WAYS, Proxy
+from tests.faults.server import CHAT_ID, TEXT, FaultServer
+from tests.server import LAST_CHUNK, RST, chunk, head
+
+PATIENT = Timeouts(connect=4, first_token=6, idle=6, total=10)
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "inference"
+SHARDS = 4  # tests that share the bytes of one answer, so that several processes can
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resume, "_POLL", 0.01)
+    monkeypatch.setattr(resume, "_LONGEST_PAUSE", 0.002)
+    monkeypatch.setattr(sending, "_LOOKS", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(completions, "_LINGER", 0.1)
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    with FaultServer() as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(server: FaultServer) -> Iterator[Proxy]:
+    with Proxy(server.port) as running:
+        yield running
+
+
+@pytest.fixture(params=TRANSPORTS)
+def client(request: pytest.FixtureRequest, server: FaultServer, proxy: Proxy) -> Iterator[Client]:
+    """A client that sees the server through the proxy."""
+    client = Client(
+        proxy.url,
+        inference_url=proxy.url,
+        hub_url=proxy.url,
+        token="",
+        transport=make_transport(request.param),
+        timeouts=PATIENT,
+        retry=Retry(attempts=2, backoff=0.001),
+    )
+    yield client
+    client.close()
+    server.wait_for_quiet(most=0)  # whatever was cut, nothing stays open
+    assert proxy.open_connections == 0
+
+
+def read(stream: Stream) -> tuple[list[AnyEvent], errors.HFClientError | None]:
+    """Return the events of a stream, and what it raised."""
+    events: list[AnyEvent] = []
+    try:
+        events.extend(stream)  # keeps what came before an exception
+    except errors.HFClientError as error:
+        return events, error
+    return events, None
+
+
+def ask(client: Client) -> tuple[list[AnyEvent], errors.HFClientError | None]:
+    """Send a message to the conversation, which holds none, without asking for anything before."""
+    return read(client.restore({"version": 1, "id": CHAT_ID, "model": "org/first", "leaf": "root"}).send("Hi"))
+
+
+def text_of(events: list[AnyEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Token))
+
+
+def says(server: FaultServer, item: Recording) -> bytes:
+    """Have the server answer as was recorded, without the spaces at its end; return the bytes on the wire."""
+    wire = b"".join(step for step in whole(re.sub(rb" {100,}", b"", item.stream)) if isinstance(step, bytes))
+    server._next.clear()
+    server.says(item, [wire])
+    return wire
+
+
+# Chats
+
+
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_a_chat_at_every_byte(server: FaultServer, proxy: Proxy, client: Client, shard: int) -> None:
+    """Wherever the answer is cut, there is no gap and no repetition, and the server has got one message."""
+    wire = says(server, recording("plain"))
+    events, error = ask(client)
+    assert (text_of(events), error) == ("Hello, world!", None)
+    events = joined(events)
+    for at in range(shard, len(wire), SHARDS):
+        server.begin_anew()
+        how = WAYS[at // SHARDS % len(WAYS)]
+        proxy.cut(b"POST ", at=at, how=how)
+        again, error = ask(client)
+        where = f"{how} after {at} of {len(wire)} bytes"
+        assert (joined(again), error) == (events, None), where
+        assert server.count("send") == 1, where
+    assert proxy.done == len(range(shard, len(wire), SHARDS))
+
+
+def test_a_long_chat_somewhere(server: FaultServer, proxy: Proxy, client: Client) -> None:
+    """So it is with a thousand events, and with other kinds of them."""
+    for name, count in (("many", 4), ("tool_echo", 12), ("unicode", 12)):
+        wire = says(server, recording(name))
+        server.begin_anew()
+        events, error = ask(client)
+        for at in random.Random(name).sample(range(len(wire)), count):
+            server.begin_anew()
+            proxy.cut(b"POST ", at=at, how=WAYS[at % len(WAYS)])
+            again, raised = ask(client)
+            assert (joined(again), repr(raised)) == (joined(events), repr(error)), f"{name}, {at} of {len(wire)} bytes"
+            assert server.count("send") == 1
+
+
+def test_a_chat_whose_log_is_cut_as_well(server: FaultServer, proxy: Proxy, client: Client) -> None:
+    """The log may break anywhere, too, again and again."""
+    wire = says(server, recording("plain"))
+    events = joined(ask(client)[0])
+    for at in range(0, len(wire), 29):
+        server.begin_anew()
+        proxy.cut(b"POST ", at=at, how="reset")
+        for further in (at % 97, 80 + at % 300, 500):
+            proxy.cut(b"GET /conversation/", at=further, how=WAYS[at % len(WAYS)])
+        again, error = ask(client)
+        proxy.forget()
+        assert (joined(again), error) == (events, None), at
+        assert server.count("send") == 1
+
+
+def test_a_chat_without_its_log(server: FaultServer, proxy: Proxy, client: Client) -> None:
+    """When nothing else can be had, the error holds what was handed out, which is the answer's beginning."""
+    wire = says(server, recording("plain"))
+    events, _ = ask(client)
+    for at in range(0, len(wire), 13):
+        server.begin_anew()
+        for kind in ("log", "read"):
+            server.always(kind, [RST])
+        proxy.cut(b"POST ", at=at, how=WAYS[at % len(WAYS)])
+        try:
+            again, error = ask(client)
+        except errors.StreamInterrupted as raised:  # before the head: whether it arrived cannot be asked
+            assert wire[at:].count(b"\r\n\r\n") == wire.count(b"\r\n\r\n")
+            assert raised.generation_id
+            continue
+        assert again == events[: len(again)], at
+        if error is not None:
+            assert isinstance(error, errors.StreamInterrupted)
+            assert error.partial is not None
+            assert error.partial.text == text_of(again)
+            assert error.generation_id
+        else:
+            assert text_of(again) == text_of(events)
+    server.well()
+
+
+# Completions
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "shard", "stride"),
+    [
+        *(("cerebras", "Hello", shard, SHARDS) for shard in range(SHARDS)),
+        ("openai", "Hello — «wörld", 3, 11),
+        ("tgi", "Hello", 5, 11),
+    ],
+)
+def test_a_completion_at_every_byte(
+    server: FaultServer, proxy: Proxy, client: Client, name: str, text: str, shard: int, stride: int
+) -> None:
+    """What came is kept; nothing is raised once the end had come; what had no content yet is asked for again."""
+    body = (FIXTURES / f"{name}.sse").read_bytes()
+    wire = head(200, "Content-Type: text/event-stream", "Transfer-Encoding: chunked")
+    wire += b"".join(chunk(event + b"\n\n") for event in body.split(b"\n\n")[:-1]) + LAST_CHUNK
+    server.always("completions", [wire])
+    events, error = read(client.inference.chat("Hi", model="m"))
+    assert (text_of(events)[: len(text)], error) == (text, None)
+    for at in range(shard, len(wire), stride):
+        server.begin_anew()
+        proxy.cut(b"POST ", at=at, how=WAYS[at // stride % len(WAYS)])
+        again, error = read(client.inference.chat("Hi", model="m"))
+        where = f"after {at} of {len(wire)} bytes"
+        if server.count("completions") == 2:
+            assert (again, error) == (events, None), where
+            continue
+        assert again == events[: len(again)], where
+        assert text_of(again), where
+        if error is not None:
+            assert isinstance(error, errors.StreamInterrupted), where
+            assert error.partial is not None
+            assert error.partial.text == text_of(again), where
+        assert (error is None) == any(isinstance(event, Finish) for event in again), where
+
+
+# Requests
+
+
+def test_a_message_on_its_way_out(server: FaultServer, proxy: Proxy, client: Client) -> None:
+    """A message that did not arrive whole is sent again, once it is known that it did not arrive."""
+    size = 96_000
+    places = [*range(0, 700, 61), *(random.Random(1).sample(range(700, size), 6))]
+    for number, at in enumerate(places):
+        server.begin_anew()
+        proxy.cut(b"POST ", at=at + 1, how=WAYS[number % 2], of_request=True)
+        conversation = client.restore({"version": 1, "id": CHAT_ID, "model": "org/first", "leaf": "root"})
+        assert conversation.send("Hi", files=[("notes.txt", b"a note\n" * 10_000)]).text == TEXT, at
+        assert (server.count("send"), len(server.chat.users)) == (1, 1), at
+    assert proxy.done == len(places)
+
+
+@pytest.mark.parametrize("how", [*WAYS[:2], "stall"])
+def test_other_requests_on_their_way_out(server: FaultServer, proxy: Proxy, client: Client, how: str) -> None:
+    """What may be done twice is asked for again; a conversation is not created again by itself."""
+    client._session.timeouts = Timeouts(connect=4, first_token=0.2, idle=0.2) if how == "stall" else PATIENT
+    for at in (1, 50, 200):
+        proxy.cut(b"POST ", at=at, how=how, of_request=True)
+        if how == "stall":
+            with pytest.raises(errors.TransportTimeout):
+                client.inference.embed(["Hi"], model="m")
+        else:
+            assert client.inference.embed(["Hi"], model="m") == [[0.5, 0.25]]
+        proxy.cut(b"POST /conversation", at=at, how=how, of_request=True)
+        with pytest.raises((errors.ConnectError, errors.TransportTimeout)) as caught:
+            client.conversation(model="org/first").create()
+        assert caught.value.sent
+        assert server.count("create") == 0
+
+
+def test_a_stall_in_mid_answer(server: FaultServer, proxy: Proxy, client: Client) -> None:
+    """A stalled connection is given up after the silence that was agreed, wherever it stalled."""
+    wire = says(server, recording("plain"))
+    events = joined(ask(client)[0])
+    client._session.timeouts = Timeouts(connect=4, first_token=6, idle=0.3, total=10)
+    for at in (len(wire) // 2, len(wire) - 20):
+        server.begin_anew()
+        proxy.cut(b"POST ", at=at, how="stall")
+        again, error = ask(client)
+        assert (joined(again), error) == (events, None)

@@ -42,6 +42,8 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("Generation", "grammar"): {"type": "regex", "value": "a+"},
     ("Multipart", "boundary"): "b0undary",
 }
+# What goes with none of the other fields.
+LEFT_OUT = {("Generation", "best_of")}
 
 
 def _classes() -> Iterator[type]:
@@ -111,7 +113,7 @@ def _filled(cls: type) -> Any:
     hints = _hints(cls)
     fields = {}
     for field in attrs.fields(cls):
-        if field.init:
+        if field.init and (cls.__name__, field.name) not in LEFT_OUT:
             fields[field.alias] = SAMPLES.get((cls.__name__, field.name)) or _sample(hints[field.name])
     return cls(**fields)
 

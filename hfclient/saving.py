@@ -13,7 +13,8 @@ from hfclient.errors import HFClientError, InvalidInputError
 __all__ = ["free_path", "safe_name", "write_file"]
 
 _LONGEST = 120  # bytes of a name; file systems allow 255, and a suffix and a number may follow
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
+_DEVICES = (f"{name}{digit}" for name in ("com", "lpt") for digit in "123456789¹²³")
+_RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$", *_DEVICES}  # by Windows, with whatever ending
 
 
 def safe_name(name: str, fallback: str = "file") -> str:
@@ -32,7 +33,7 @@ def safe_name(name: str, fallback: str = "file") -> str:
     stem, dot, suffix = kept.rpartition(".")
     if not dot or len(suffix) > 10:
         stem, suffix = kept, ""
-    if stem.partition(".")[0].lower() in _RESERVED:
+    if stem.partition(".")[0].strip().lower() in _RESERVED:
         stem = "_" + stem
     room = _LONGEST - len(suffix.encode()) - 1
     stem = stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") or fallback
@@ -44,7 +45,7 @@ def free_path(folder: Path, name: str) -> Path:
     candidate = folder / name
     stem, suffix = candidate.stem, candidate.suffix
     number = 2
-    while candidate.exists():
+    while os.path.lexists(candidate):  # a link that leads nowhere takes the name, too
         candidate = folder / f"{stem}-{number}{suffix}"
         number += 1
     return candidate
@@ -62,8 +63,8 @@ def write_file(path: Path, content: Iterable[bytes], *, overwrite: bool = False,
     Raises:
         InvalidInputError: There is a file already, or the place cannot be written.
     """
-    if path.exists() and not overwrite:
-        raise InvalidInputError(f"{path} exists already; choose another name or pass overwrite=True")
+    if os.path.lexists(path) and not overwrite:
+        raise _taken(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not tempfile: it makes every file private, and the usual permissions can only be asked for by changing them.
@@ -96,8 +97,16 @@ def _put_new(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        raise InvalidInputError(f"{path} exists already; choose another name or pass overwrite=True") from None
-    except OSError:  # a file system without hard links
+        raise _taken(path) from None
+    except OSError:  # a file system without hard links: an empty file takes the name first
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            raise _taken(path) from None
         temporary.replace(path)
         return
     temporary.unlink()
+
+
+def _taken(path: Path) -> InvalidInputError:
+    return InvalidInputError(f"{path} exists already; choose another name or pass overwrite=True")

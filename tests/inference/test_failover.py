@@ -170,6 +170,21 @@ def test_again_and_then_the_next(server: Server, make: Make) -> None:
     assert len(stream.result().fell_over) == 1
 
 
+def test_a_model_that_is_being_loaded(server: Server, make: Make) -> None:
+    """A model that is being loaded is waited for within the deadlines, but not while somebody else can be asked."""
+    loading = json_answer({"error": "Model acme/talker is currently loading", "estimated_time": 0.02}, 503)
+    server.on(CHAT, *[loading] * 4, HELLO)
+    inference = make(retry=Retry(attempts=2, backoff=0.01))
+    assert inference.chat("hi", model=MODEL, provider="novita").text == "Hello"
+    assert len(asked(server)) == 5
+    server.on(CHAT, json_answer({"error": "loading", "estimated_time": 20.0}, 503), HELLO)
+    assert inference.chat("hi", model=MODEL, provider=TWO).text == "Hello"
+    assert asked(server)[5:] == TWO
+    server.on(CHAT, json_answer({"error": "loading", "estimated_time": 20.0}, 503))
+    with pytest.raises(ServerError, match="loading"):
+        inference.chat("hi", model=MODEL, provider="novita", timeouts=Timeouts(total=1.0))
+
+
 MISTAKES = [
     {"code": 400},
     {"code": 422},
@@ -501,6 +516,24 @@ def test_tools_over_the_switch(server: Server, make: Make) -> None:
     reply = stream.result()
     assert (reply.text, len(reply.fell_over)) == ("It is sunny.", 1)
     assert asked(server) == [*TWO, "cerebras", "cerebras"]
+
+
+def test_a_run_is_cancelled_at_the_switch(server: Server, make: Make) -> None:
+    """cancel() of a run reaches the attempt that is under way, not the one before it."""
+    server.on(CHAT, fails(code=500), [UNTIL_GONE])
+    stream = make().run_tools("Weather?", [], model=MODEL, provider=TWO)
+
+    def cancel() -> None:
+        server.wait_for(2)
+        stream.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(Cancelled) as caught:
+        stream.result()
+    thread.join()
+    assert caught.value.partial is not None
+    assert len(caught.value.partial.fell_over) == 1
 
 
 def test_objects_over_the_switch(server: Server, make: Make) -> None:

@@ -25,6 +25,7 @@ from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
 from hfclient.transport.multi import NEEDED, Multi, Sink, Transfer, Upload
 from hfclient.transport.packed import unpacked
+from hfclient.transport.trust import certificates
 
 __all__ = ["ImpersonateTransport"]
 
@@ -245,7 +246,7 @@ def _certificates() -> str:
     """Return the trusted certificates, from where requests takes them too."""
     import certifi
 
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+    return certificates() or certifi.where()
 
 
 def _environment_proxy(url: str) -> str | None:

@@ -32,6 +32,7 @@ from hfclient.errors import (
 from hfclient.transport.base import Headers
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.multipart import Multipart
+from hfclient.transport.trust import HINT
 
 __all__ = ["NEEDED", "Multi", "Sink", "Transfer", "Upload"]
 
@@ -55,6 +56,7 @@ _MOST_UNPACKED = 32 * 1024 * 1024  # bytes that one turn of the crank, some 640 
 
 # libcurl's error codes (https://curl.se/libcurl/c/libcurl-errors.html) by what they mean to a caller.
 _UNSUPPORTED_PROTOCOL, _NO_CONNECTION, _WRITE_ERROR, _TIMED_OUT, _RECV_ERROR, _BAD_ENCODING = 1, 7, 23, 28, 56, 61
+_UNTRUSTED = 60
 _TOO_LARGE = 100  # of the headers; or 56, by libcurl's version
 _BAD_REQUEST = {3, 43}
 _PROXY_CODES = {5, 97}
@@ -310,7 +312,8 @@ class Transfer:
         if code in _PROXY_CODES or (code == _NO_CONNECTION and self._via_proxy):
             return ConnectError(f"the proxy failed: {reason}")
         if code in _TLS_CODES:
-            return ConnectError(f"TLS failed: {text or f'curl error {code}'}")
+            hint = f"; {HINT}" if code == _UNTRUSTED else ""
+            return ConnectError(f"TLS failed: {text or f'curl error {code}'}{hint}")
         return ConnectError(f"the connection failed: {reason}")
 
     def _free(self) -> Multi | None:

@@ -36,6 +36,7 @@ from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
 from hfclient.transport.packed import is_ours, unpacked
 from hfclient.transport.translation import translated
+from hfclient.transport.trust import VARIABLES, certificates
 
 __all__ = ["PlainTransport"]
 
@@ -44,7 +45,7 @@ _LONGEST_HEADER = 64 * 1024
 _LONGEST_HEAD = 256 * 1024  # of one answer, with all that comes before it (1xx); libcurl allows 300 KB
 _ENVIRONMENT = tuple(
     case(name)
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle")
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", *VARIABLES)
     for case in (str.lower, str.upper)
 )
 _MOST_SETTINGS = 256
@@ -435,7 +436,10 @@ class _Session(requests.Session):
         now = time.monotonic()
         until, settings = self._settings.get(key, (now, None))
         if until <= now:
-            settings = super().merge_environment_settings(url, *args)
+            proxies, stream, verify, cert = args
+            if urlsplit(url).scheme == "https":
+                verify = certificates()
+            settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
             if len(self._settings) >= _MOST_SETTINGS:
                 self._settings.clear()
             self._settings[key] = now + _SETTINGS_LAST, _Settings(settings)

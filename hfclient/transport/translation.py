@@ -20,6 +20,7 @@ from hfclient.errors import (
     ProtocolError,
 )
 from hfclient.transport.deadline import Deadline
+from hfclient.transport.trust import HINT
 
 __all__ = ["translated"]
 
@@ -79,7 +80,8 @@ def _translated(exc: Exception, chain: list[BaseException], deadline: Deadline, 
     ):
         return ProtocolError("the answer's compression is broken")
     if any(isinstance(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)) for cause in chain):
-        return ConnectError(f"TLS failed: {_reason(chain)}", sent=sent)
+        untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain)
+        return ConnectError(f"TLS failed: {_reason(chain)}{f'; {HINT}' if untrusted else ''}", sent=sent)
     if any(isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain):
         return ConnectError(f"the proxy failed: {_reason(chain)}", sent=sent)
     if isinstance(exc, _BROKEN):

@@ -30,9 +30,9 @@ def test_untrusted(transport: Transport, tls: Server) -> None:
     assert (caught.value.sent, tls.requests) == (False, [])
 
 
-@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_trusted(transport: Transport, tls: Server, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    """Both follow the variables that requests' users know; and over TLS all works as it does without."""
+    """Both follow the variables that users of requests and of Python know; and over TLS all works as it does without."""
     monkeypatch.setenv(variable, str(CERTIFICATE))
     go = threading.Event()
     tls.on("/stream", chunked(b"one", go, b"two"))
@@ -43,6 +43,28 @@ def test_trusted(transport: Transport, tls: Server, monkeypatch: pytest.MonkeyPa
     assert send(transport, f"{tls.url}/s", method="POST", body=b"x" * 300_000).read() == b"ok"
     assert len(tls.last.body) == 300_000
     assert tls.connections == 1
+
+
+def test_what_to_do(transport: Transport, tls: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untrusted certificate says how it could be trusted; a variable that names nothing is named, and nothing is sent."""
+    with pytest.raises(ConnectError, match=r"set REQUESTS_CA_BUNDLE or SSL_CERT_FILE to a file"):
+        send(transport, f"{tls.url}/s")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    with pytest.raises(ConnectError, match=r"TLS failed: SSL_CERT_FILE names /nowhere/ca.pem, and there is no") as caught:
+        send(transport, f"{tls.url}/s")
+    assert (caught.value.sent, tls.requests) == (False, [])
+
+
+def test_expired(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that was trusted and has run out is not good enough either."""
+    expired = CERTIFICATE.with_name("expired.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(expired))
+    with Server(tls=True) as server:
+        assert server._tls is not None
+        server._tls.load_cert_chain(expired)
+        with pytest.raises(ConnectError, match=r"TLS failed: .*expired") as caught:
+            send(transport, f"{server.url}/s")
+        assert (caught.value.sent, server.requests) == (False, [])
 
 
 def test_other_name(transport_name: str, tls: Server, monkeypatch: pytest.MonkeyPatch) -> None:

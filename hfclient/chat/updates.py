@@ -10,6 +10,7 @@ Reference: chat-ui, src/lib/types/MessageUpdate.ts, seen 2026-11-21 (0.20); olde
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +34,7 @@ class _StreamLine(msgspec.Struct, tag_field="type", tag="stream", gc=False, forb
     token: str
 
 
+_TOKEN_LINES = re.compile(rb'^(?:\{"type":"stream",.*\n)+', re.MULTILINE)
 _decode_tokens = msgspec.json.Decoder(_StreamLine).decode_lines
 _decode_line = msgspec.json.Decoder().decode
 
@@ -86,14 +88,18 @@ class UpdateDecoder:
         if not block:
             return []
         events: list[AnyEvent] = []
+        if not self._feed_tokens(block, events):
+            self._feed_mixed(block, events)
+        return events
+
+    def _feed_tokens(self, block: bytes, events: list[AnyEvent]) -> bool:
+        """Take a block of ``stream`` lines; False if it holds anything else, or half a character."""
         if self._halves.held:
-            self._feed_lines(block, events)
-            return events
+            return False
         try:
             lines = _decode_tokens(block)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self._feed_lines(block, events)
-            return events
+            return False
         texts = [line.token.rstrip("\0") for line in lines]  # the server pads tokens to 16 characters
         whole = "".join(texts)
         if "\0" in whole:
@@ -103,14 +109,26 @@ class UpdateDecoder:
         kind: type[Token] | type[Reasoning] = Reasoning if thinking.inside else Token
         if "<" not in whole and not thinking.held:
             events.extend(map(kind, filter(None, texts)))
-            return events
+            return True
         for text in texts:
             if "<" in text or thinking.held:
                 self._add_text(text, events)
                 kind = Reasoning if thinking.inside else Token
             elif text:
                 events.append(kind(text))
-        return events
+        return True
+
+    def _feed_mixed(self, block: bytes, events: list[AnyEvent]) -> None:
+        """Take a block of any lines. What lies between the others is tokens again: a short answer comes in one block."""
+        done = 0
+        for run in _TOKEN_LINES.finditer(block):
+            self._feed_lines(block[done : run.start()], events)
+            if self.broken is None and not self._feed_tokens(run[0], events):
+                self._feed_lines(run[0], events)
+            if self.broken is not None:
+                return
+            done = run.end()
+        self._feed_lines(block[done:], events)
 
     def end_of_body(self) -> list[AnyEvent]:
         """Return the events of a last line without its end; half a line is dropped, `check_end` tells of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import ipaddress
 import re
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -42,6 +43,11 @@ def origin_of(url: str) -> str:
     Raises:
         InvalidInputError: *url* is not an absolute http(s) URL.
     """
+    # A request asks again and again, of a few URLs; those with a secret in them are not remembered.
+    return _read_origin(url) if "@" in url or "?" in url else _known_origin(url)
+
+
+def _read_origin(url: str) -> str:
     parts = port = None
     with contextlib.suppress(ValueError):  # not chained: its text holds a part of the URL, which may be a password
         parts = urlsplit(url)
@@ -57,6 +63,9 @@ def origin_of(url: str) -> str:
         raise InvalidInputError("a URL must begin with http:// or https:// and name a host")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
+
+
+_known_origin = functools.lru_cache(maxsize=256)(_read_origin)
 
 
 def without_user_info(url: str) -> tuple[str, Secret | None]:

@@ -72,7 +72,9 @@ _cuts = st.lists(st.integers(0, 10_000), max_size=8)
 
 
 def _encode(update: Any, ascii_only: bool) -> bytes:
-    return json.dumps(update, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass") + b"\n"
+    # Without spaces, as the server writes: only then the quick ways see them.
+    text = json.dumps(update, ensure_ascii=ascii_only, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass") + b"\n"
 
 
 def _cut(data: bytes, cuts: list[int]) -> list[bytes]:

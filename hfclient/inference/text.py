@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
-from attrs import evolve, frozen
+from attrs import evolve
 
 from hfclient.errors import (
     APIStatusError,
@@ -331,14 +331,14 @@ class TextCalls:
         return self._session.with_retry(ONCE).send(call.attempts.bounded(request))
 
 
-@frozen
 class _Call:
     """What one call wants, and its deadlines."""
 
-    prompt: str
-    wanted: Generation
-    extra: Mapping[str, Any] | None
-    attempts: Attempts
+    def __init__(self, prompt: str, wanted: Generation, extra: Mapping[str, Any] | None, attempts: Attempts) -> None:
+        self.prompt = prompt
+        self.wanted = wanted
+        self.extra = extra
+        self.attempts = attempts
 
 
 def _first(response: Response, candidate: Candidate, steps: Sequence[FallOver]) -> list[AnyEvent]:

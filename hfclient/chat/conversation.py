@@ -7,7 +7,6 @@ It knows its server but not its client. What a conversation is besides talk is `
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from hfclient.chat.record import ConversationRecord
 from hfclient.chat.sending import SendOptions
 from hfclient.chat.stream import ChatStream, OnClose
 from hfclient.chat.tools import Answer, McpLike, OnElicitation, mcp_fields
-from hfclient.chat.turn import Turn
+from hfclient.chat.turn import Turn, new_generation_id
 from hfclient.chat.uploads import FileLike, stored_part, upload_parts
 from hfclient.errors import (
     HFClientError,
@@ -108,7 +107,7 @@ class Conversation(ConversationRecord):
             self._check_sees(parts)
             self.create()
             parent_id = self._leaf or self.fetch_message_id()
-            turn = Turn(self._existing_id(), str(uuid.uuid4()), parent_id=parent_id, text=text)
+            turn = Turn(self._existing_id(), new_generation_id(), parent_id=parent_id, text=text)
             data = {"inputs": text, "id": parent_id, "is_retry": False}
             return self._send(turn, data, parts, options)
         except BaseException:
@@ -176,7 +175,7 @@ class Conversation(ConversationRecord):
             answer = self._message_for(tree, message_id, "assistant")
             user_id = answer.parent_id
             siblings = tuple(message.id for message in tree.children(user_id))
-            turn = Turn(self._existing_id(), str(uuid.uuid4()), user_id=user_id, known=siblings)
+            turn = Turn(self._existing_id(), new_generation_id(), user_id=user_id, known=siblings)
             return self._send(turn, {"id": answer.id, "is_retry": True}, (), options)
         except BaseException:
             self._sender.end()
@@ -219,7 +218,7 @@ class Conversation(ConversationRecord):
             if parts is None:  # an edit does not inherit attachments, whatever the server's page makes one believe
                 parts = tuple(stored_part(file) for file in message.files)
             self._check_sees(parts)
-            turn = Turn(self._existing_id(), str(uuid.uuid4()), parent_id=message.parent_id, text=text)
+            turn = Turn(self._existing_id(), new_generation_id(), parent_id=message.parent_id, text=text)
             data = {"inputs": text, "id": message.id, "is_retry": True}
             return self._send(turn, data, parts, options)
         except BaseException:

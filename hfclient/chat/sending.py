@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from hfclient.chat.service import ChatService
 from hfclient.chat.stopping import stop_in_background
 from hfclient.chat.stream import ChatStream, OnClose
 from hfclient.chat.tools import Answer, OnElicitation
-from hfclient.chat.turn import Turn
+from hfclient.chat.turn import Turn, new_generation_id
 from hfclient.chat.updates import UpdateDecoder
 from hfclient.errors import (
     ConnectError,
@@ -156,7 +155,7 @@ class Sender:
         message = parked or (answers[0] if answers else None)
         if message is None:
             raise InvalidInputError(f"conversation {conversation_id} holds no answer that waits for this question")
-        turn = Turn(conversation_id, str(uuid.uuid4()), message_id=message.id)
+        turn = Turn(conversation_id, new_generation_id(), message_id=message.id)
         return turn, {
             "id": message.id,
             "resumeElicitationId": elicitation_id,

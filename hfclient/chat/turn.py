@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-__all__ = ["Turn"]
+__all__ = ["Turn", "new_generation_id"]
 
 
 @frozen
@@ -28,3 +28,10 @@ class Turn:
     user_id: str | None = None
     known: tuple[str, ...] = ()
     message_id: str | None = None
+
+
+def new_generation_id() -> str:
+    """Return an id for a run that nobody else has."""
+    import uuid  # loads much, for which import hfclient need not wait
+
+    return str(uuid.uuid4())

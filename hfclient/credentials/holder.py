@@ -7,7 +7,6 @@ import os
 import re
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
@@ -151,6 +150,8 @@ class Credentials:
 
     def start_anonymous_session(self) -> None:
         """Invent a session cookie if there is none: to chat-ui any value is an anonymous session of its own."""
+        import uuid  # loads much, for which import hfclient need not wait
+
         with self._lock:
             if not self._cookies:
                 self._cookies[SESSION_COOKIE] = Secret(str(uuid.uuid4()))

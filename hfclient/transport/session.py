@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import platform
 import random
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -35,6 +35,7 @@ from hfclient.transport.limits import Limits
 __all__ = ["Retry", "Session"]
 
 _log = logging.getLogger("hfclient")
+_PYTHON = ".".join(map(str, sys.version_info[:3]))
 _REDIRECTS = 5
 _HARMLESS = {"accept", "accept-encoding", "accept-language", "range", "user-agent"}
 
@@ -111,7 +112,7 @@ class Session:
         own = {"Accept": "*/*"}
         # A transport that looks like a browser has a User-Agent that fits its handshake: ours would give it away.
         if not getattr(transport, "has_browser_headers", False):
-            own["User-Agent"] = f"hfclient/{__version__}; python/{platform.python_version()}"
+            own["User-Agent"] = f"hfclient/{__version__}; python/{_PYTHON}"
         self.headers = _merged(own, {name: Secret(value) for name, value in (headers or {}).items()})
 
     def with_credentials(self, credentials: Credentials) -> Session:

@@ -320,7 +320,9 @@ class ConversationRecord:
         Raises:
             InvalidInputError: *state* is of a later version, or no such state.
         """
-        if not isinstance(state, dict) or state.get("version") != 1:
+        names = ("id", "model", "leaf", "generation_id", "parent_id")
+        is_state = isinstance(state, dict) and state.get("version") == 1
+        if not is_state or not all(isinstance(state.get(name), (str, type(None))) for name in names):
             raise InvalidInputError("this is no state that Conversation.to_dict() of this release wrote")
         conversation = cls(service, state.get("id"), model=state.get("model"))
         conversation._leaf = state.get("leaf")

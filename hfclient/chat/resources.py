@@ -41,11 +41,12 @@ class Conversations:
         page = 0
         while True:
             entries, more = self._service.list_page(page)
+            known = len(seen)
             for info in entries:
                 if info.id not in seen:  # one that is written to meanwhile moves to the front
                     seen.add(info.id)
                     yield info
-            if not more:
+            if not more or len(seen) == known:  # a server that gives the same page for ever is not asked for ever
                 return
             page += 1
 

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from hfclient.chat.failures import not_a_chat_server
 from hfclient.chat.service import ChatService
-from hfclient.errors import InvalidInputError, NotFoundError, ProtocolError
+from hfclient.errors import InvalidInputError, NotFoundError, ProtocolError, StreamInterrupted
 from hfclient.frames import SSEParser, excerpt
 from hfclient.transport import Response
 
@@ -136,6 +136,7 @@ def live_updates(service: ChatService) -> Iterator[LiveUpdate]:
 
 
 def _read_live(response: Response) -> Generator[LiveUpdate, None, bool]:
+    told = False
     parser = SSEParser(response.limits.line)
     try:
         for data in response.chunks():
@@ -143,9 +144,12 @@ def _read_live(response: Response) -> Generator[LiveUpdate, None, bool]:
                 if frame.event == "idle":
                     return True
                 if frame.event == "sync":
+                    told = True
                     yield _parse_sync(frame.data)
     finally:
         response.close()
+    if not told:  # nor would it the next time, at once and for ever
+        raise StreamInterrupted("the live feed ended without a word", method=response.method, url=response.url)
     return False  # closed after five minutes: the caller asks again
 
 

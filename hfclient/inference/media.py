@@ -206,6 +206,9 @@ class MediaCalls:
             InvalidInputError: It describes no job, or one at a place that this client does not know.
             CredentialsError, Unsupported: There is no way to its provider from here.
         """
+        known = state.get("facts") if isinstance(state, Mapping) else None
+        if not isinstance(known, Mapping):
+            raise InvalidInputError("this describes no job; Job.to_dict() does")
         ticket, task = ticket_from(state.get("ticket")), str(state.get("task"))
         provider = PROVIDERS.get(ticket.provider)
         if provider is None or task not in TAKES[ticket.provider]:
@@ -217,7 +220,7 @@ class MediaCalls:
                 raise InvalidInputError("this job was submitted in another way (router or own key) than it would be now")
         line = self._line(task, timeouts)
         line.headers = self._bill(not self._routes.has_key(ticket.provider))
-        facts = {**state.get("facts", {}), "provider": ticket.provider, "request_id": ticket.id}
+        facts = {**known, "provider": ticket.provider, "request_id": ticket.id}
         return Job(line, provider, target, ticket, task=task, facts=facts, on_event=self._on_event)
 
     # How it is done

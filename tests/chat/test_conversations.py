@@ -331,6 +331,14 @@ def test_pages_that_shift(ui: ChatUI, client: Client) -> None:
     assert len({info.id for info in client.conversations}) == len(client.conversations.list()) + 31 == 31
 
 
+def test_the_same_page_for_ever(ui: ChatUI, client: Client) -> None:
+    """A server that always says that there are more, and never gives any, is believed once."""
+    page = {"conversations": [{"id": f"{1:024x}", "title": "t", "model": "m"}], "hasMore": True}
+    ui.always("list", json_answer({"json": page}))
+    assert [info.id for info in client.conversations] == [f"{1:024x}"]
+    assert ui.count("list") == 2
+
+
 def test_a_page_with_nonsense(ui: ChatUI, client: Client) -> None:
     """An entry without an id is an error of ours."""
     ui.fault("list", json_answer({"json": {"conversations": [{"title": "t"}], "hasMore": False}}))

@@ -9,7 +9,15 @@ import pytest
 
 from hfclient import Client
 from hfclient.chat.server import LiveGeneration, LiveUpdate
-from hfclient.errors import HFClientError, InvalidInputError, NotAChatServer, NotFoundError, ProtocolError, ServerError
+from hfclient.errors import (
+    HFClientError,
+    InvalidInputError,
+    NotAChatServer,
+    NotFoundError,
+    ProtocolError,
+    ServerError,
+    StreamInterrupted,
+)
 from tests.chat.recordings import recording
 from tests.chat.replay import PAGE, SSE, ChatUI
 from tests.server import LAST_CHUNK, RST, Recorded, chunk, head, json_answer, plain
@@ -158,6 +166,14 @@ def test_a_feed_with_nonsense(ui: ChatUI, client: Client, frame: bytes) -> None:
     ui.on("/api/v2/generations/live", feed(chunk(b"event: sync\n" + frame + b"\n\n")))
     with pytest.raises(ProtocolError):
         client.conversations.live()
+
+
+def test_a_feed_without_a_word(ui: ChatUI, client: Client) -> None:
+    """A feed that ends before it said anything is not opened again and again."""
+    ui.on("/api/v2/generations/live", feed(chunk(b": heartbeat\n\n")))
+    with pytest.raises(StreamInterrupted):
+        list(client.conversations.watch())
+    assert len(ui.requests) == 1
 
 
 def test_a_server_without_the_feed(ui: ChatUI, client: Client) -> None:

@@ -60,8 +60,8 @@ def test_odd_sizes_are_refused(wire: bytes) -> None:
     """Signs, prefixes, empty sizes, sizes beyond sense and chunks that go on are no chunked coding."""
     reader = ChunkReader()
     with pytest.raises(ValueError, match="chunk"):
-        assert reader.feed(wire) == b"hello"
-        reader.feed(b"")
+        for _ in range(2):  # what came before the fault is given first
+            reader.feed(wire)
     assert reader.error is not None
 
 

@@ -90,6 +90,17 @@ def test_references_lead_to_sections(path: Path) -> None:
             assert any(section.lower() in heading for heading in headings), section
 
 
+def test_promises_are_kept() -> None:
+    """Every test that the page on security names is there, and every promise names one."""
+    page = (ROOT / "docs" / "security.rst").read_text("utf-8")
+    named = re.findall(r"``(tests/[\w/]+\.py)::(\w+)``", page)
+    assert named
+    for path, name in named:
+        assert re.search(rf"^def {name}\(", (ROOT / path).read_text("utf-8"), re.MULTILINE), f"{path}::{name}"
+    rows = re.split(r"^   \* - ", page, flags=re.MULTILINE)[1:]
+    assert [row for row in rows if "``tests/" not in row and not row.startswith("Promise")] == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_rooms_stay_small(path: Path) -> None:
     """No file of the package is longer than 500 lines."""

@@ -313,14 +313,15 @@ class ChatStream(Stream):
 
     def _leave_for_good(self, budget: float) -> None:
         """The process ends: stop the generation in this thread, and wait for no last words. For `hfclient.chat.stopping`."""
-        pulling = self._pulling  # by a daemon thread, which goes on for as long as it may
-        if self._state not in ("open", "reading") or (not pulling and not self._begin_closing()):
+        others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+        read_on = self._reader in others  # by a daemon thread, for as long as it may: it is not to be startled
+        if self._state not in ("open", "reading") or (not read_on and not self._begin_closing()):
             return
         if self._may_stop():
             self._stopped = True
             service, conversation_id = self.conversation.service, self._turn.conversation_id
             try_stop(service, conversation_id, self.generation_id, self._seen_units(), budget)
-        if not pulling:
+        if not read_on:
             self._release()
         self.conversation.service.session.close()  # what this took, Python would otherwise warn of
 

@@ -100,7 +100,7 @@ class Stage(ChatUI):
         yield LAST_CHUNK
 
 
-def in_child(run: Callable[[], object], *, seconds: int = 8) -> int:
+def in_child(run: Callable[[], object], *, seconds: int = 30) -> int:
     """Run *run* in a forked child that leaves at once; return its process id. A child that hangs is killed."""
     sys.stdout.flush()
     pid = os.fork()
@@ -145,7 +145,7 @@ class Script:
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end; return its exit status and the rest of what it printed, on both channels."""
-        out, err = self.process.communicate(timeout=3 * PATIENCE)
+        out, err = self.process.communicate(timeout=6 * PATIENCE)
         return self.process.returncode, out, err
 
     def __enter__(self) -> Script:

@@ -53,7 +53,7 @@ print(sum(one != two for one, two in zip(heard, heard[1:])))
     assert (status, err) == (0, "")
     texts, changes = out.splitlines()
     assert ast.literal_eval(texts) == [text_for(f"count {name}") for name in "abcdefgh"]
-    assert int(changes) >= 14  # at least from each half to another's
+    assert int(changes) > 7  # they did not read one after the other
     assert sum(1 for kind, _ in stage.seen if kind == "stop") == 0
 
 

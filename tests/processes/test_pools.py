@@ -46,14 +46,14 @@ def test_pools_of_processes(stage: Stage, make_client: MakeClient, method: str) 
         events = pool.submit(work.stream, client, "count events")
         state = pool.submit(work.go_on, client, conversation.to_dict(), "count two")
         failing = pool.submit(work.ask, client, "fail")
-        assert [reply.result(15).text for reply in replies] == [text_for(f"count {number}") for number in range(3)]
-        told = events.result(15)
+        assert [reply.result(30).text for reply in replies] == [text_for(f"count {number}") for number in range(3)]
+        told = events.result(30)
         assert [type(told[1]), type(told[-2])] == [Token, FinalAnswer]
         with pytest.raises(GenerationError, match="tired") as caught:
-            failing.result(15)
+            failing.result(30)
         assert caught.value.partial is not None
         assert caught.value.partial.text == text_for("fail", 20)
-        chat = stage.chats[state.result(15)["id"]]
+        chat = stage.chats[state.result(30)["id"]]
     assert [message["content"] for message in chat.users] == ["count one", "count two"]
     assert chat.users[1]["ancestors"][:-1] == chat.users[0]["ancestors"] + [chat.users[0]["id"]]
     assert {request.headers["cookie"] for _, request in stage.seen} == {"hf-chat=mine"}
@@ -124,11 +124,11 @@ def test_who_does_not_want_to_wait(stage: Stage, any_client: Client) -> None:
         waits = [pool.submit(conversation.send, f"count {number}", wait=number / 10) for number in range(3)]
         for waiting in waits:
             with pytest.raises(ConversationBusy):
-                waiting.result(5)
+                waiting.result(20)
         patient = pool.submit(conversation.ask, "count last", wait=5)
         stage.go.set()
         assert stream.text == text_for("hold this")
-        assert patient.result(5).text == text_for("count last")
+        assert patient.result(20).text == text_for("count last")
     assert [message["content"] for message in stage.chat.users] == ["hold this", "count last"]
 
 

@@ -19,6 +19,9 @@ pytestmark = needs_signals
 
 TRANSPORTS = pytest.mark.parametrize("browser", [None, "chrome"], ids=["plain", "impersonate"])
 
+SOON = 15.0
+"""Seconds in which a process is gone, on a busy machine too; what it waits for would take 30 or more."""
+
 # Tells how the call ended, and lets the exception out.
 CALL = """
 import sys
@@ -60,7 +63,7 @@ def test_ctrl_c_in_mid_stream(stage: Stage, browser: str | None) -> None:
         status, out, err, took = interrupted(script)
     assert f"KeyboardInterrupt '{text_for('endless one', 1)}more " in out
     check_ctrl_c(status, err)
-    assert took < 4
+    assert took < SOON
     assert len(stage.stops_for("endless one")) == 1
 
 
@@ -74,7 +77,7 @@ def test_ctrl_c_before_the_headers(stage: Stage, browser: str | None) -> None:
     stage.go.set()
     assert out == "KeyboardInterrupt None\n"
     check_ctrl_c(status, err)
-    assert took < 4
+    assert took < SOON
     assert len(stage.stops_for("mute one")) == 1
 
 
@@ -88,7 +91,7 @@ def test_ctrl_c_while_a_retry_waits(stage: Stage) -> None:
         status, out, err, took = interrupted(script)
     assert out == "KeyboardInterrupt None\n"
     check_ctrl_c(status, err)
-    assert took < 4
+    assert took < SOON
     assert (stage.count("models"), stage.count("send"), stage.stops) == (1, 0, [])
 
 
@@ -128,7 +131,7 @@ def test_sigterm(stage: Stage, browser: str | None, handler: str) -> None:
     with Script(code, url=stage.url, browser=browser, prompt="endless one") as script:
         assert [script.line(), script.line(), script.line()] == ["ready", "token", "token"]
         status, out, err, took = interrupted(script, signal.SIGTERM)
-    assert (took < 4, err) == (True, "")
+    assert (took < SOON, err) == (True, "")
     if handler == "exits":
         assert status == 7
         assert "SystemExit 'endless-one.0 more " in out
@@ -160,10 +163,8 @@ def test_the_interpreter_ends(stage: Stage, way: str) -> None:
     """
     way, _, browser = way.partition(", ")
     code = f"from hfclient import Client\nclient = Client({{url}}, token='', impersonate={{browser}})\n{ENDS[way]}\n"
-    started = time.monotonic()
     status, out, err = run_script(code, url=stage.url, browser="chrome" if browser else None, options=("-X", "dev"))
     assert (status, out, err) == (3 if way == "exit in a loop" else 0, "", "")
-    assert time.monotonic() - started < 8
     assert len(stage.stops_for("endless one")) == 1
     assert stage.count("delete") == (way == "module")
 

@@ -239,10 +239,9 @@ STORED = st.fixed_dictionaries(
     optional={
         "event": st.sampled_from(["Token", "FinalAnswer", "Usage", "ToolCall", "File", "Sources", "Nothing"]) | VALUES,
         "error": st.sampled_from(["HFClientError", "RateLimitError", "StreamInterrupted", "Nothing"]) | VALUES,
-        **{
-            name: VALUES
-            for name in ("text", "message", "partial", "status", "extra", "sources", "files", "usage", "id", "args", "title")
-        },
+        **dict.fromkeys(
+            "text message partial status extra sources files usage id args title".split(), VALUES
+        ),
     },
 )
 

@@ -46,6 +46,7 @@ SORTS = {
 
 _PAGE = 100
 _LARGEST_PAGE = 500
+_MOST_IDLE = 10  # pages in a row without a model that was not there before
 _MOST_PAGES = 32  # kept of all lists together
 _LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')
 _NEXT = re.compile(r';\s*rel\s*=\s*"?(?:[^"]*\s)?next(?:\s[^"]*)?"?\s*(?:;|$)', re.IGNORECASE)
@@ -292,8 +293,10 @@ class Hub:
         given: set[str] = set()  # the order may change between two pages: nothing comes twice
         visited = {url}
         page: str | None = url
+        idle = 0
         while page is not None and left != 0:
             entries, page = self._page(page)
+            known = len(given)
             for entry in entries:
                 model = parse_hub_model(entry)
                 if model is None or model.id in given:
@@ -304,7 +307,8 @@ class Hub:
                     left -= 1
                     if left <= 0:
                         return
-            if page in visited:
+            idle = 0 if len(given) > known else idle + 1
+            if page in visited or idle >= _MOST_IDLE:
                 raise ProtocolError("the Hub's list of models goes in circles", frame=page)
             visited.add(page or "")
 

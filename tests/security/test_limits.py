@@ -247,6 +247,18 @@ def test_trailers(transport: Transport, server: Server) -> None:
         session_for(transport).send(Request.read(f"{server.url}/s")).read()
 
 
+def test_pages(transport: Transport, server: Server) -> None:
+    """A list whose pages bring nothing and always name another one ends."""
+    server.on("/api/models", [lambda request: _page(f"{server.url}/api/models?c={len(server.requests)}")])
+    with _client(server, transport) as client, pytest.raises(ProtocolError, match="goes in circles"):
+        list(client.inference.models(search="x"))
+    assert len(server.requests) <= 20
+
+
+def _page(following: str) -> bytes:
+    return json_answer([{"id": "org/always-the-same"}], 200, f'Link: <{following}>; rel="next"')
+
+
 @pytest.mark.parametrize("follow", [False, True])
 def test_redirects(transport: Transport, server: Server, follow: bool) -> None:
     """After five redirects it is enough."""

@@ -14,7 +14,7 @@ import urllib3
 from hfclient import Client, Limits
 from hfclient.errors import HFClientError, InvalidInputError, ProtocolError
 from hfclient.transport import Request, Transport
-from tests.server import UNTIL_GONE, Recorded, Server, Step, chunk, delimited, head, json_answer, plain
+from tests.server import CLOSE, UNTIL_GONE, Recorded, Server, Step, chunk, delimited, head, json_answer, plain
 from tests.wire.helpers import session_for
 
 MIB = 1024 * 1024
@@ -123,7 +123,7 @@ def test_nonsense_promises(transport: Transport, server: Server) -> None:
     """A length with five thousand digits, or none at all, is no reason to fail in any way but ours."""
     session = session_for(transport)
     for length in ("9" * 5000, "-5", "x", "1e9"):
-        server.on("/s", [head(200, f"Content-Length: {length}", "Connection: close"), b"ok", UNTIL_GONE])
+        server.on("/s", [head(200, f"Content-Length: {length}", "Connection: close"), b"ok", CLOSE])
         with contextlib.suppress(HFClientError):
             session.send(Request.read(f"{server.url}/s")).read_at_most(2)
 

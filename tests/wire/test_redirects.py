@@ -63,14 +63,6 @@ def test_https_hint(transport: Transport, server: Server) -> None:
     assert not isinstance(caught.value, AuthenticationError)
 
 
-def test_loop(transport: Transport, server: Server) -> None:
-    """A circle ends."""
-    server.on("/s", _to("/s"))
-    with pytest.raises(APIStatusError, match="redirects"):
-        session_for(transport).send(Request.read(f"{server.url}/s"))
-    assert len(server.requests) <= 10
-
-
 @pytest.mark.parametrize(
     "location", ["", "http://", "http://a:b:c/", "javascript:alert(1)", "//", "file:///etc/passwd", "http://[::1/"]
 )

@@ -9,7 +9,7 @@ import pytest
 
 from hfclient.errors import ConnectError, InvalidInputError, ProtocolError, TransportTimeout
 from hfclient.transport import Request, Timeouts, Transport
-from tests.server import CLOSE, HALF_CLOSE, RST, Server, chunk, chunked, delimited, head, plain
+from tests.server import CLOSE, HALF_CLOSE, RST, Server, chunk, delimited, head, plain
 from tests.wire.helpers import send, session_for
 
 ENDS = {"fin": CLOSE, "rst": RST, "half": HALF_CLOSE}

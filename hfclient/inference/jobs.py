@@ -32,6 +32,7 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent, JobProgress
+from hfclient.forks import renew_in_children
 from hfclient.inference.images import Image, Media, Video, media_from
 from hfclient.inference.providers.base import Provider, Ticket
 from hfclient.inference.providers.places import Target
@@ -250,6 +251,10 @@ class Job(Generic[_M]):
         self._failure: HFClientError | None = None
         self._misses = 0
         self._stopped = False
+        self._renew()
+        renew_in_children(self)
+
+    def _renew(self) -> None:
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:

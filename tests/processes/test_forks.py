@@ -16,6 +16,8 @@ from hfclient import Client
 from hfclient.chat.stream import ChatStream
 from hfclient.errors import ConversationBusy
 from hfclient.events import Token
+from hfclient.forks import renew_in_children
+from hfclient.inference.jobs import Job
 from tests.chat.replay import FINISHED, STARTED, final, log_of, token
 from tests.processes.helpers import Stage, in_child, needs_fork, run_script, succeeded, text_for
 from tests.server import CLOSE
@@ -246,3 +248,24 @@ def test_descriptors_of_the_parent_stay_open(stage: Stage, any_client: Client) -
     assert stream.text == text_for("hold this")
     assert stage.stops == []
     assert os.getpid() == stream._process
+
+
+def test_a_job_that_another_thread_looks_at() -> None:
+    """A picture's job may be asked in a child, though a thread of the parent held its lock."""
+    job: Job[Any] = Job.__new__(Job)
+    job._renew()
+    renew_in_children(job)
+    taken, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with job._lock:
+            taken.set()
+            release.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert taken.wait(5)
+    pid = in_child(lambda: job._lock.acquire(timeout=1) or os._exit(1))
+    release.set()
+    holder.join()
+    assert succeeded(pid)

@@ -247,7 +247,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             named = {} if "model" in (extra_body or {}) else {"model": candidate.entry.provider_id}
             return {**body, **named}
 
-        def send(candidate: Candidate, attempts: Attempts) -> Response:
+        def send(candidate: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
             data = asked(candidate)
             if isinstance(response_format, SchemaFormat):
                 # On its own site nobody translates: each candidate is asked in its own way.
@@ -255,7 +255,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
                 data.update((name, value) for name, value in form.items() if name not in (extra_body or {}))
             return self._send(data, candidate, attempts)
 
-        def begin(response: Response, candidate: Candidate, steps: Sequence[FallOver]) -> Begun:
+        def begin(response: Response, candidate: Candidate, steps: Sequence[FallOver]) -> Begun[ChunkDecoder]:
             decoder = ChunkDecoder(first=[*steps, *_route(response, candidate)], limits=response.limits)
             return decoder, {"model": asked(candidate).get("model")}
 
@@ -297,7 +297,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             self._default_model = name_to_ask(models[0])
         return self._default_model
 
-    def _send(self, body: dict[str, Any], to: Candidate, attempts: Attempts) -> Response:
+    def _send(self, body: dict[str, Any], to: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
         url = to.target.base
         session = self._session.with_retry(ONCE)  # who is asked again, and when, is the business of *attempts*
         if url in self._strict_urls:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, TypeGuard, TypeVar
+from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
 
 from attrs import evolve
 
@@ -43,9 +43,9 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import FallOver
-from hfclient.inference.chunks import ChunkDecoder
 from hfclient.inference.rounds import RoundClock
 from hfclient.inference.routing import Candidate
+from hfclient.stream import Decoder
 from hfclient.transport import Cancellation, Request, Response, Retry, Timeouts
 
 __all__ = ["ONCE", "Attempts", "Begin", "Begun", "impatient", "may_fall_over", "try_each"]
@@ -172,13 +172,15 @@ def _tell_all(error: HFClientError, provider: str, steps: Iterable[FallOver]) ->
 
 # Streams
 
-Begun: TypeAlias = "tuple[ChunkDecoder, dict[str, Any]]"
+_D = TypeVar("_D", bound=Decoder)
+
+Begun: TypeAlias = "tuple[_D, dict[str, Any]]"
 """What a stream needs to read an answer: a decoder, and the fields of the reply that are known already."""
 
-Begin: TypeAlias = "Callable[[Response, Candidate, Sequence[FallOver]], Begun]"
+Begin: TypeAlias = "Callable[[Response, Candidate, Sequence[FallOver]], Begun[_D]]"
 
 
-class Attempts:
+class Attempts(Generic[_D]):
     """The way of one streamed answer through those who may give it.
 
     A stream that fails before its first content comes back here: :meth:`after` says who is asked now, and :meth:`open`
@@ -199,8 +201,8 @@ class Attempts:
     def __init__(
         self,
         candidates: Sequence[Candidate],
-        send: Callable[[Candidate, Attempts], Response],
-        begin: Begin,
+        send: Callable[[Candidate, Attempts[_D]], Response],
+        begin: Begin[_D],
         *,
         retry: Retry,
         timeouts: Timeouts,
@@ -224,7 +226,7 @@ class Attempts:
         """Return *request* with what is left of the deadlines; raises `TransportTimeout` if there is nothing left."""
         return evolve(request, timeouts=self._clock.next_timeouts(), cancellation=self.cancellation)
 
-    def start(self) -> tuple[Response, Begun]:
+    def start(self) -> tuple[Response, Begun[_D]]:
         """Return the first answer that has a head, and what is needed to read it.
 
         Raises:
@@ -249,7 +251,7 @@ class Attempts:
         self._served_by = response.headers.get("x-inference-provider")
         return response
 
-    def begin(self, response: Response) -> Begun:
+    def begin(self, response: Response) -> Begun[_D]:
         """Return what is needed to read *response*."""
         return self._begin(response, self._candidate, ())
 

@@ -40,7 +40,7 @@ class CompletionStream(Stream):
         response: Response,
         decoder: ChunkDecoder,
         *,
-        attempts: Attempts | None = None,
+        attempts: Attempts[ChunkDecoder] | None = None,
         on_event: Callable[[AnyEvent], object] | None = None,
         fields: dict[str, Any] | None = None,
     ) -> None:
@@ -50,7 +50,7 @@ class CompletionStream(Stream):
         self._begun = False
 
     @classmethod
-    def of(cls: type[_C], attempts: Attempts, *, on_event: Callable[[AnyEvent], object] | None = None) -> _C:
+    def of(cls: type[_C], attempts: Attempts[ChunkDecoder], *, on_event: Callable[[AnyEvent], object] | None = None) -> _C:
         """Send the request and return the stream of the answer; raises what no attempt can mend."""
         response, (decoder, fields) = attempts.start()
         return cls(response, decoder, attempts=attempts, on_event=on_event, fields=fields)
@@ -125,7 +125,7 @@ class CompletionStream(Stream):
             self._waiting = False
             self._response.deadline.content_came()
 
-    def _ask_again(self, failure: HFClientError, attempts: Attempts) -> Iterator[list[AnyEvent]]:
+    def _ask_again(self, failure: HFClientError, attempts: Attempts[ChunkDecoder]) -> Iterator[list[AnyEvent]]:
         """Go on with another answer, and yield the steps to it; raise the last failure if there is none."""
         while True:
             if step := attempts.after(failure):

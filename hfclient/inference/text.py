@@ -26,6 +26,7 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.events import AnyEvent, FallOver, Route
+from hfclient.inference.chunks import ChunkDecoder
 from hfclient.inference.endpoints import root_url
 from hfclient.inference.failover import ONCE, Attempts, Begun
 from hfclient.inference.failures import refined
@@ -179,10 +180,10 @@ class TextCalls:
             raise InvalidInputError("the prompt is empty")
         text = str(prompt)
 
-        def send(candidate: Candidate, attempts: Attempts) -> Response:
+        def send(candidate: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
             return self._ask(candidate, _Call(text, wanted, extra, attempts))
 
-        def begin(response: Response, candidate: Candidate, steps: Sequence[FallOver]) -> Begun:
+        def begin(response: Response, candidate: Candidate, steps: Sequence[FallOver]) -> Begun[ChunkDecoder]:
             return (
                 decoder_for(
                     response,
@@ -334,7 +335,9 @@ class TextCalls:
 class _Call:
     """What one call wants, and its deadlines."""
 
-    def __init__(self, prompt: str, wanted: Generation, extra: Mapping[str, Any] | None, attempts: Attempts) -> None:
+    def __init__(
+        self, prompt: str, wanted: Generation, extra: Mapping[str, Any] | None, attempts: Attempts[ChunkDecoder]
+    ) -> None:
         self.prompt = prompt
         self.wanted = wanted
         self.extra = extra

@@ -17,27 +17,27 @@ from hfclient.errors import (
 )
 from hfclient.events import AnyEvent, FallOver, Route
 from hfclient.frames import excerpt
-from hfclient.inference.attachments import FileLike, with_attachments
-from hfclient.inference.catalogue import name_to_ask
-from hfclient.inference.chunks import ChunkDecoder
-from hfclient.inference.composed import ComposedCalls
-from hfclient.inference.defaults import resolve
-from hfclient.inference.dialects import SchemaFormat
-from hfclient.inference.embedcalls import EmbedCalls
+from hfclient.inference.completions.chunks import ChunkDecoder
+from hfclient.inference.completions.messages import Prompt, build_messages, normalised
+from hfclient.inference.completions.options import ChatOptions, chat_options
+from hfclient.inference.completions.stream import CompletionStream
+from hfclient.inference.composed.calls import ComposedCalls
+from hfclient.inference.content.attachments import FileLike, with_attachments
+from hfclient.inference.content.pictures import PictureLike
 from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, models_url, refuse_url
-from hfclient.inference.failover import ONCE, Attempts, Begun
 from hfclient.inference.failures import refined
-from hfclient.inference.functions import ToolLike, wire_tools
-from hfclient.inference.hub import Hub
-from hfclient.inference.hubcalls import HubCalls
-from hfclient.inference.media import MediaCalls
-from hfclient.inference.messages import Prompt, build_messages, normalised
-from hfclient.inference.options import ChatOptions, chat_options
-from hfclient.inference.pictures import PictureLike
-from hfclient.inference.routing import Candidate, ProviderLike, Routes, add_keys
-from hfclient.inference.stream import CompletionStream
-from hfclient.inference.taskcalls import TaskCalls
-from hfclient.inference.text import TextCalls
+from hfclient.inference.media.calls import MediaCalls
+from hfclient.inference.models.catalogue import name_to_ask
+from hfclient.inference.models.defaults import resolve
+from hfclient.inference.models.hub import Hub
+from hfclient.inference.models.hubcalls import HubCalls
+from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes, add_keys
+from hfclient.inference.routing.failover import ONCE, Attempts, Begun
+from hfclient.inference.schemas.dialects import SchemaFormat
+from hfclient.inference.schemas.functions import ToolLike, wire_tools
+from hfclient.inference.tasks.calls import TaskCalls
+from hfclient.inference.tasks.embedcalls import EmbedCalls
+from hfclient.inference.text.calls import TextCalls
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.transport.failures import safe_url
 

@@ -17,8 +17,8 @@ from hfclient import Client, Limits, errors
 from hfclient.chat import resume, sending
 from hfclient.chat import stream as chat_stream
 from hfclient.events import Token
-from hfclient.inference import jobs
-from hfclient.inference import stream as completions
+from hfclient.inference.completions import stream as completions
+from hfclient.inference.media import jobs
 from hfclient.stream import Stream
 from hfclient.transport import Retry, Timeouts
 from tests.conftest import TRANSPORTS, make_transport

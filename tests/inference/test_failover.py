@@ -57,9 +57,9 @@ def transport_name(request: pytest.FixtureRequest) -> str:
 def make(server: Server, other_server: Server, transport: Transport, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes clients of the router (the server) and of a provider named groq, whose own site is the other server."""
     places = {**PLACES, "groq": evolve(PLACES["groq"], direct=other_server.url)}
-    monkeypatch.setattr("hfclient.inference.routing.PLACES", places)
+    monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
     monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
-    monkeypatch.setattr("hfclient.inference.routing.ROUTER_URL", f"{server.url}/v1")
+    monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
 
     def make(**options: Any) -> InferenceClient:
         policy: dict[str, Any] = {"timeouts": Timeouts(idle=5.0), "retry": Retry(backoff=0.01)}

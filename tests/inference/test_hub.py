@@ -10,10 +10,10 @@ import pytest
 
 from hfclient.credentials import Credentials, Secret
 from hfclient.errors import AuthenticationError, InvalidInputError, ModelNotFound, PermissionDeniedError, ProtocolError
-from hfclient.inference.defaults import ALIASES, IMAGE_MODELS, TEXT_MODELS, VISION_MODELS, nearest, resolve
-from hfclient.inference.expiring import Expiring
-from hfclient.inference.hub import Hub, HubModel, next_page, parse_hub_model
-from hfclient.inference.mapping import ProviderEntry
+from hfclient.inference.models.defaults import ALIASES, IMAGE_MODELS, TEXT_MODELS, VISION_MODELS, nearest, resolve
+from hfclient.inference.models.expiring import Expiring
+from hfclient.inference.models.hub import Hub, HubModel, next_page, parse_hub_model
+from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.transport import Retry, Session, Transport
 from hfclient.transport.plain import PlainTransport
 from tests.server import Recorded, Server, json_answer, plain

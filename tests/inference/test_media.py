@@ -32,8 +32,10 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.events import AnyEvent, FallOver, JobProgress
-from hfclient.inference import InferenceClient, jobs, routing
-from hfclient.inference.images import Image, Video
+from hfclient.inference import InferenceClient
+from hfclient.inference.media import jobs
+from hfclient.inference.media.images import Image, Video
+from hfclient.inference.routing import candidates
 from hfclient.transport import Limits, Retry, Session, Timeouts, Transport
 from tests.server import CLOSE, RST, UNTIL_GONE, Script, Server, delimited, head, json_answer, plain
 
@@ -246,7 +248,7 @@ def test_own_deployment(server: Server, make: Make) -> None:
 
 def test_a_deployment_at_hugging_face(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """There pictures are asked for in hf-inference's manner without saying so."""
-    monkeypatch.setattr(routing, "is_endpoint", lambda base: True)
+    monkeypatch.setattr(candidates, "is_endpoint", lambda base: True)
     server.on("/", PICTURE)
     image = make().at(server.url).image("a fox", steps=3)
     assert server.last.json() == {"inputs": "a fox", "parameters": {"num_inference_steps": 3}}
@@ -338,7 +340,7 @@ def test_own_key(server: Server, other_server: Server, make: Make, monkeypatch: 
     from hfclient.inference.providers.places import PLACES, Place
 
     places = {**PLACES, "fal-ai": Place(other_server.url, scheme="Key")}
-    monkeypatch.setattr("hfclient.inference.routing.PLACES", places)
+    monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
     mapping(server, "together", "fal-ai")
     ticket = {"request_id": "1", "response_url": "https://queue.fal.run/fal-ai/paint/requests/1", "status": "IN_QUEUE"}
     other_server.on("/fal-ai/paint", json_answer(ticket))

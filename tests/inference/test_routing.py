@@ -27,11 +27,11 @@ from hfclient.errors import (
 )
 from hfclient.events import FallOver, Finish, Route, Token
 from hfclient.inference import InferenceClient
-from hfclient.inference.failover import may_fall_over, try_each
-from hfclient.inference.mapping import ProviderEntry
+from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.places import PLACES
 from hfclient.inference.providers.places import Target as Where
-from hfclient.inference.routing import Candidate
+from hfclient.inference.routing.candidates import Candidate
+from hfclient.inference.routing.failover import may_fall_over, try_each
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
 from tests.inference.answers import CHAT, says
@@ -48,10 +48,10 @@ def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) 
     """Makes clients of the router (the server) and of a provider named groq, whose own site is the other server."""
     transport = PlainTransport()
     places = {**PLACES, "groq": evolve(PLACES["groq"], direct=other_server.url)}
-    monkeypatch.setattr("hfclient.inference.routing.PLACES", places)
+    monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
     # The router is known by its address: here it is the test's server.
     monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
-    monkeypatch.setattr("hfclient.inference.routing.ROUTER_URL", f"{server.url}/v1")
+    monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
 
     def make(**options: Any) -> InferenceClient:
         policy: dict[str, Any] = {"timeouts": Timeouts(idle=5.0), "retry": Retry(backoff=0.01)}

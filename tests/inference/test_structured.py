@@ -26,8 +26,8 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.inference import InferenceClient
+from hfclient.inference.composed.structured import ParseStream
 from hfclient.inference.providers.places import PLACES
-from hfclient.inference.structured import ParseStream
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
 from tests.inference.answers import CHAT, begun, call, calls, data, delta, says
@@ -386,9 +386,9 @@ def test_each_provider_is_asked_in_its_own_form(
 ) -> None:
     """A provider on its own site gets its own form; the one that is asked after it, through the router, OpenAI's."""
     places = {**PLACES, "together": attrs.evolve(PLACES["together"], direct=other_server.url)}
-    monkeypatch.setattr("hfclient.inference.routing.PLACES", places)
+    monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
     monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
-    monkeypatch.setattr("hfclient.inference.routing.ROUTER_URL", f"{server.url}/v1")
+    monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
     mapping = {"together": {"status": "live", "providerId": "acme/talker-t", "task": "conversational"}}
     server.on("/api/models/acme/talker", json_answer({"id": "acme/talker", "inferenceProviderMapping": mapping}))
     server.on(CHAT, says(PARIS))

@@ -31,8 +31,8 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.inference import InferenceClient
-from hfclient.inference.audio import Audio
 from hfclient.inference.tasks import BoxedObject, Classification, Segment, Transcript, TranscriptChunk
+from hfclient.inference.tasks.audio import Audio
 from hfclient.transport import Retry, Session, Timeouts, Transport
 from tests.server import RST, Recorded, Server, json_answer, plain
 

@@ -26,8 +26,8 @@ from hfclient.errors import (
 )
 from hfclient.events import Finish, Reasoning, Token, ToolCall, ToolError, ToolResult, Usage
 from hfclient.inference import Image, InferenceClient
-from hfclient.inference.functions import Tool
-from hfclient.inference.toolloop import ToolStream
+from hfclient.inference.composed.toolloop import ToolStream
+from hfclient.inference.schemas.functions import Tool
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
 from tests.inference.answers import CHAT, begun, call, calls, data, delta, says

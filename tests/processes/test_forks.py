@@ -17,7 +17,7 @@ from hfclient.chat.stream import ChatStream
 from hfclient.errors import ConversationBusy
 from hfclient.events import Token
 from hfclient.forks import renew_in_children
-from hfclient.inference.jobs import Job
+from hfclient.inference.media.jobs import Job
 from tests.chat.replay import FINISHED, STARTED, final, log_of, token
 from tests.processes.helpers import Stage, in_child, needs_fork, run_script, succeeded, text_for
 from tests.server import CLOSE

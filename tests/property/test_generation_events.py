@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hfclient.errors import HFClientError
 from hfclient.events import AnyEvent, Event, to_dict
-from hfclient.inference.chunks import ChunkDecoder
-from hfclient.inference.generation_events import GenerationReader
+from hfclient.inference.completions.chunks import ChunkDecoder
+from hfclient.inference.text.generation_events import GenerationReader
 
 LEAVES = st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats() | st.text(max_size=5) | st.just("\ud83d")
 NAMES = st.sampled_from(

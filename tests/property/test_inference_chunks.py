@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hfclient.events import AnyEvent, to_dict
 from hfclient.frames import SSEParser
-from hfclient.inference.deltas import ChunkReader
+from hfclient.inference.completions.deltas import ChunkReader
 from tests.unit.test_inference_chunks import EXPECTED, SAMPLES, read
 
 _settings = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hfclient.errors import HFClientError
-from hfclient.inference.dataurls import data_url_content, unpack_base64
-from hfclient.inference.magic import dimensions, sniff
-from hfclient.inference.mapping import ProviderEntry, parse_mapping
+from hfclient.inference.content.dataurls import data_url_content, unpack_base64
+from hfclient.inference.content.magic import dimensions, sniff
+from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.inference.providers import PROVIDERS, TAKES, Answer, Outcome, Target, Ticket, Work
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.parameters import checked

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hfclient.inference.partial_json import NOTHING, PartialJSON
+from hfclient.inference.schemas.partial_json import NOTHING, PartialJSON
 
 SCALARS = (
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -18,11 +18,11 @@ from hfclient.chat.readers import parse_update
 from hfclient.chat.updates import UpdateDecoder
 from hfclient.credentials import LoginStore, parse_cookies
 from hfclient.errors import HFClientError, from_dict
-from hfclient.inference.chunks import ChunkDecoder
-from hfclient.inference.generation_events import GenerationReader
-from hfclient.inference.hub import parse_hub_model
-from hfclient.inference.partial_json import PartialJSON
+from hfclient.inference.completions.chunks import ChunkDecoder
+from hfclient.inference.models.hub import parse_hub_model
 from hfclient.inference.providers.results import Answer, outcome_of
+from hfclient.inference.schemas.partial_json import PartialJSON
+from hfclient.inference.text.generation_events import GenerationReader
 from hfclient.transport.failures import message_in
 from tests.server import Server, plain
 

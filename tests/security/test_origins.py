@@ -17,7 +17,7 @@ import pytest
 from hfclient import Client, McpServer
 from hfclient.credentials import Credentials, Secret, origin_of
 from hfclient.errors import CredentialsError, HFClientError, InvalidInputError, ProtocolError
-from hfclient.inference.hub import next_page
+from hfclient.inference.models.hub import next_page
 from hfclient.inference.providers.places import Target
 from hfclient.transport import Multipart, Part, Request, Session
 from tests.conftest import make_transport

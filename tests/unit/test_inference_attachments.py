@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from hfclient.errors import InvalidInputError
-from hfclient.inference import attachments
-from hfclient.inference.attachments import file_part, parts_of, picture_part, with_attachments
-from hfclient.inference.images import Image
-from hfclient.inference.messages import build_messages
-from hfclient.inference.roles import UserMessage
+from hfclient.inference.completions.messages import build_messages
+from hfclient.inference.completions.roles import UserMessage
+from hfclient.inference.content import attachments
+from hfclient.inference.content.attachments import file_part, parts_of, picture_part, with_attachments
+from hfclient.inference.media.images import Image
 
 
 def _png() -> bytes:

@@ -19,8 +19,8 @@ from hfclient.errors import (
 )
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, ToolCall, Unknown, Usage, from_dict, to_dict
 from hfclient.frames import MAX_LINE
-from hfclient.inference.chunks import ChunkDecoder
-from hfclient.inference.toolcalls import new_call_id
+from hfclient.inference.completions.chunks import ChunkDecoder
+from hfclient.inference.completions.toolcalls import new_call_id
 from hfclient.transport import Limits
 
 SAMPLES = Path(__file__).parent.parent / "fixtures" / "inference"

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfclient.errors import GenerationError, InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
-from hfclient.inference.embeddings import (
+from hfclient.inference.providers import Answer
+from hfclient.inference.tasks.embeddings import (
     MAX_CHARACTERS,
     batches,
     check_texts,
@@ -22,7 +23,6 @@ from hfclient.inference.embeddings import (
     parse_vectors,
     to_numpy,
 )
-from hfclient.inference.providers import Answer
 
 
 def answer(data: Any) -> Answer:

@@ -16,9 +16,9 @@ import msgspec
 import pytest
 
 from hfclient.errors import InvalidInputError
-from hfclient.inference.docstrings import parse_docstring
-from hfclient.inference.functions import Tool, as_tools, text_of, wire_tools
-from hfclient.inference.shapes import Misfit
+from hfclient.inference.schemas.docstrings import parse_docstring
+from hfclient.inference.schemas.functions import Tool, as_tools, text_of, wire_tools
+from hfclient.inference.schemas.shapes import Misfit
 
 
 class Colour(enum.Enum):

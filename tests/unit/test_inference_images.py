@@ -16,10 +16,10 @@ import pytest
 
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
 from hfclient.events import FallOver
-from hfclient.inference.dataurls import data_url_content, unpack_base64
-from hfclient.inference.images import Image, Video, media_from
-from hfclient.inference.magic import SUFFIXES, dimensions, sniff
-from hfclient.inference.pictures import Picture, load_picture
+from hfclient.inference.content.dataurls import data_url_content, unpack_base64
+from hfclient.inference.content.magic import SUFFIXES, dimensions, sniff
+from hfclient.inference.content.pictures import Picture, load_picture
+from hfclient.inference.media.images import Image, Video, media_from
 from hfclient.inference.providers.results import Output
 from tests.inference.test_media import MP4, PNG, png
 
@@ -331,7 +331,7 @@ def test_sources_that_are_none(source: Any) -> None:
 
 def test_too_large_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is too large is not even read to its end."""
-    monkeypatch.setattr("hfclient.inference.pictures.MAX_PICTURE", 1000)
+    monkeypatch.setattr("hfclient.inference.content.pictures.MAX_PICTURE", 1000)
     path = tmp_path / "fox.png"
     path.write_bytes(png(padding=2000))
     with pytest.raises(InvalidInputError, match="larger than"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hfclient.errors import InvalidInputError
-from hfclient.inference.layouts import LAYOUTS, layout_for, most_tokens, prompt_for, shorten, turns_of
+from hfclient.inference.text.layouts import LAYOUTS, layout_for, most_tokens, prompt_for, shorten, turns_of
 
 FULL = [("system", "S"), ("user", "U1"), ("assistant", "A1"), ("user", "U2")]
 BEGUN = FULL[:3]

@@ -10,10 +10,8 @@ import pytest
 from attrs import evolve
 
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError, Unsupported
-from hfclient.inference.embedcalls import EMBEDDERS
-from hfclient.inference.generation import COMPLETION_ROUTES
-from hfclient.inference.mapping import ProviderEntry, parse_mapping
-from hfclient.inference.pictures import Picture
+from hfclient.inference.content.pictures import Picture
+from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.inference.providers import (
     IMAGE_SEGMENTATION,
     IMAGE_TO_IMAGE,
@@ -33,7 +31,9 @@ from hfclient.inference.providers import (
 )
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.parameters import checked, ignored_by, refuse_ignored, size_for
-from hfclient.inference.speech import SPEAKERS, TRANSCRIBERS
+from hfclient.inference.tasks.embedcalls import EMBEDDERS
+from hfclient.inference.tasks.speech import SPEAKERS, TRANSCRIBERS
+from hfclient.inference.text.generation import COMPLETION_ROUTES
 from hfclient.transport import Multipart, Request
 
 FLUX = "black-forest-labs/FLUX.1-schnell"

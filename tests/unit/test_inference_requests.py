@@ -14,9 +14,9 @@ from hfclient.credentials import Credentials, Secret
 from hfclient.errors import CredentialsError, HFClientError, InvalidInputError, ProtocolError, Unsupported
 from hfclient.events import ToolCall
 from hfclient.inference import InferenceClient, Tool
-from hfclient.inference.catalogue import parse_models
+from hfclient.inference.completions.messages import build_messages
 from hfclient.inference.endpoints import ROUTER_URL, chat_url, is_router, model_for_provider, models_url
-from hfclient.inference.messages import build_messages
+from hfclient.inference.models.catalogue import parse_models
 from hfclient.transport import Deadline, Request, Response, Session, Timeouts
 from hfclient.transport.base import Headers
 

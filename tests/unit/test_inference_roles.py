@@ -8,8 +8,8 @@ import pytest
 
 from hfclient.errors import InvalidInputError
 from hfclient.events import ToolCall, ToolError, ToolResult
-from hfclient.inference.messages import build_messages
-from hfclient.inference.roles import AssistantMessage, SystemMessage, ToolMessage, UserMessage
+from hfclient.inference.completions.messages import build_messages
+from hfclient.inference.completions.roles import AssistantMessage, SystemMessage, ToolMessage, UserMessage
 from hfclient.types import Message, Reply
 
 CALL = ToolCall("a", "add", {"x": 1}, '{"x":1}')

@@ -9,9 +9,9 @@ import pytest
 from attrs import define
 
 from hfclient.errors import InvalidInputError
-from hfclient.inference.dialects import DIALECTS, PROVIDER_DIALECTS, dialect_for, response_format
-from hfclient.inference.schemas import can_be_strict, map_schema, standalone_schema, strict_schema
-from hfclient.inference.shapes import Misfit, convert, schema_of
+from hfclient.inference.schemas.dialects import DIALECTS, PROVIDER_DIALECTS, dialect_for, response_format
+from hfclient.inference.schemas.schema import can_be_strict, map_schema, standalone_schema, strict_schema
+from hfclient.inference.schemas.shapes import Misfit, convert, schema_of
 
 INTEGER = {"type": "integer"}
 OPEN = {"type": "object", "properties": {"a": INTEGER}}

@@ -21,9 +21,9 @@ from attrs import evolve, field, frozen
 
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError
 from hfclient.frames import excerpt
+from hfclient.inference.content.pictures import Picture
 from hfclient.inference.failures import generation_error
-from hfclient.inference.mapping import ProviderEntry
-from hfclient.inference.pictures import Picture
+from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.parameters import TAKES, refuse_ignored, size_for
 from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, outcome_of

@@ -14,7 +14,7 @@ import msgspec
 
 from hfclient.errors import ProtocolError
 from hfclient.frames import excerpt
-from hfclient.inference.dataurls import data_url_content, unpack_base64
+from hfclient.inference.content.dataurls import data_url_content, unpack_base64
 from hfclient.inference.failures import generation_error
 from hfclient.inference.providers import Answer
 from hfclient.inference.tasks.values import (

@@ -1,0 +1,1 @@
+"""Chat completions on the wire: messages out; bytes to events and a stream of them back."""

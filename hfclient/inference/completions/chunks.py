@@ -1,0 +1,372 @@
+"""The bytes of a chat completion become events.
+
+Nearly every chunk of nearly every server has one shape: one choice with a piece of text in it and nothing else. Blocks
+of those go the quick way: cut at the blank lines, each piece decoded by msgspec into the private structs below, whose
+types say "null or absent" wherever anything else would mean more than text. What msgspec refuses, and framing that is not
+one ``data:`` line an event, goes the thorough way (`SSEParser`, `ChunkReader`). Both give the same events; the tests hold
+them to that at every cut.
+
+An answer that is one JSON document although a stream was asked for is told by its first byte, not by its content type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, TransportError, TransportTimeout
+from hfclient.events import AnyEvent, Reasoning, Token
+from hfclient.frames import SSEParser, excerpt
+from hfclient.inference.completions.deltas import ChunkReader
+from hfclient.inference.completions.toolcalls import new_call_id
+from hfclient.lenient import loads
+from hfclient.transport import Limits
+
+__all__ = ["ChunkDecoder"]
+
+_BOM = b"\xef\xbb\xbf"
+_BLANK = b" \t\r\n"
+_HELD = 2048  # an event without its end is kept here up to this size; a longer one waits in the parser
+
+
+class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    content: str | None = None
+    role: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    reasoning_text: str | None = None
+    token_id: int | None = None  # together
+    tool_calls: None = None
+    function_call: None = None
+    refusal: None = None
+    audio: None = None
+    reasoning_details: None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta
+    index: Literal[0] = 0
+    finish_reason: None = None
+    logprobs: None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: tuple[_Choice]
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+    route: None = msgspec.field(name="x-router-metadata", default=None)
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+_MISFITS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class ChunkDecoder:
+    """Turns the bytes of one chat completion into events; implements `hfclient.stream.Decoder`.
+
+        >>> decoder = ChunkDecoder()
+        >>> decoder.feed(b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\\n\\n')
+        [Token(text='Hi', id=None, logprob=None, special=None), Finish(reason='stop')]
+
+    Nothing in it raises but `check_end`: an error inside the answer is remembered until everything before it was handed
+    out.
+
+    Args:
+        first: Events that are known before the body comes; handed out with its first bytes.
+        new_id: Makes ids for tool calls that have none of their own.
+        reader: Reads the objects, if they are none of chat completions.
+        limits: How long an event, or an answer that is no stream, may be.
+    """
+
+    def __init__(
+        self,
+        *,
+        first: Iterable[AnyEvent] = (),
+        new_id: Callable[[], str] = new_call_id,
+        reader: ChunkReader | None = None,
+        limits: Limits = Limits(),  # noqa: B008 (immutable)
+    ) -> None:
+        self._first = list(first)
+        self._reader = ChunkReader(new_id=new_id) if reader is None else reader
+        self._limits = limits
+        self._parser = SSEParser(limits.line)
+        self._begin = b""  # bytes before it is known what this is
+        self._rest = b""  # the start of an event, while the quick way is open
+        self._document: list[bytes] | None = None
+        self._document_size = 0
+        self._may_be_lines = True
+        self._line_came = False
+        self._mode: Callable[[bytes, list[AnyEvent]], None] = self._feed_begin
+        self._kind: type[Token] | type[Reasoning] | None = None  # what plain text is now; None if a look is needed
+        self._cut: HFClientError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Nothing more can come: ``[DONE]`` or an error was read. What else the body holds is of no interest."""
+        return self._reader.over
+
+    @property
+    def failed(self) -> bool:
+        """An error was read, which `check_end` raises."""
+        return self._reader.error is not None
+
+    @property
+    def calling(self) -> bool:
+        """A tool call has begun; it comes out as an event only when it is whole."""
+        return self._reader.calling
+
+    def feed(self, data: bytes) -> list[AnyEvent]:
+        """Return the events that *data* completes."""
+        # A server that sends a token in each piece is the most common case of all: one event, one line, plain text.
+        kind = self._kind
+        if (
+            kind is not None
+            and data.endswith(b"\n\n")
+            and data.find(b"\n") == len(data) - 2
+            and data.startswith(b"data:")
+            and b"\r" not in data
+        ):
+            try:
+                delta = _decode(data[5:]).choices[0].delta
+            except _MISFITS:
+                pass
+            else:
+                text = delta.content
+                if text and "<" not in text and not (delta.reasoning or delta.reasoning_content or delta.reasoning_text):
+                    return [kind(text)]
+        out: list[AnyEvent] = []
+        if self._first:
+            out, self._first = self._first, []
+        reader = self._reader
+        if not reader.over:
+            self._mode(data, out)
+            plain = self._mode == self._feed_quick and not self._rest and not reader.over
+            self._kind = reader.plain_kind if plain else None
+        return out
+
+    def cut(self, error: HFClientError) -> None:
+        """Say that the body broke off with *error*; `check_end` decides what that means."""
+        self._cut = error
+
+    def finish(self) -> list[AnyEvent]:
+        """Return the events that the end of the body completes."""
+        out, self._first = self._first, []
+        reader = self._reader
+        if self._document is not None:
+            self._finish_document(b"".join(self._document), out)
+        elif self._mode == self._feed_lines:
+            reader.message(self._rest, out, last=True)
+        elif not reader.over:
+            self._parse(self._rest or self._begin, out)
+            try:
+                last = self._parser.finish()
+            except ProtocolError as error:
+                reader.fail(error, out)
+                last = []
+            for event in last:
+                reader.message(event.data, out, name=event.event, last=True)
+        if not reader.over:
+            if reader.finished:
+                reader.end(out)
+            else:
+                reader.stop(out)
+        return out
+
+    def check_end(self) -> None:
+        """Raise if the answer did not come to a good end.
+
+        Raises:
+            GenerationError: The server reported an error inside the answer.
+            ProtocolError: What came was no chat completion.
+            StreamInterrupted: Neither ``[DONE]`` nor a finish_reason came.
+            TransportTimeout: A deadline passed in mid-answer.
+        """
+        reader = self._reader
+        if reader.error is not None:
+            raise reader.error
+        if reader.done:
+            return
+        if isinstance(self._cut, TransportError) and not isinstance(self._cut, TransportTimeout):
+            raise StreamInterrupted(f"the answer broke off: {self._cut.message}") from self._cut
+        if self._cut is not None:
+            raise self._cut
+        raise StreamInterrupted("the answer ended before it was complete: neither [DONE] nor a finish_reason came")
+
+    # What is this?
+
+    def _feed_begin(self, data: bytes, out: list[AnyEvent]) -> None:
+        data = self._begin + data
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._begin = data
+            return
+        data = data.removeprefix(_BOM).lstrip(_BLANK)
+        if not data:
+            # Blank lines, with which some servers say that they live; a mark behind them would be no mark any more.
+            self._begin = b"\n"
+            return
+        self._begin = b""
+        if data[:1] in (b"{", b"["):
+            self._document = []
+            self._mode = self._feed_document
+        elif data[:1] == b"<":
+            noun = self._reader.noun
+            self._fail(f"the server answered with an HTML page instead of a {noun}; is the URL right?", data, out)
+            return
+        else:
+            # An empty line tells the parser that the time of byte order marks is over; it has no other meaning.
+            self._parser.feed(b"\n")
+            self._mode = self._feed_quick
+        self._mode(data, out)
+
+    def _fail(self, message: str, frame: bytes, out: list[AnyEvent]) -> None:
+        self._reader.fail(ProtocolError(message, frame=excerpt(frame)), out)
+
+    # Server-sent events
+
+    def _feed_quick(self, data: bytes, out: list[AnyEvent]) -> None:
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        end = data.rfind(b"\n\n") + 2
+        if b"\r" in data or len(data) > self._limits.line:
+            self._feed_parser(data, out)
+            return
+        if end < 2:
+            if len(data) <= _HELD:
+                self._rest = data
+            else:
+                self._feed_parser(data, out)
+            return
+        # One line an event: then there are two line ends for each. Anything else is for the parser.
+        parts = data[5 : end - 2].split(b"\n\ndata:")
+        if not data.startswith(b"data:") or data.count(b"\n", 0, end) != 2 * len(parts):
+            self._feed_parser(data, out)
+            return
+        if end < len(data):
+            self._rest = data[end:]
+        reader, decode, append = self._reader, _decode, out.append
+        kind = reader.plain_kind
+        for part in parts:
+            if kind is not None:
+                try:
+                    delta = decode(part).choices[0].delta
+                except _MISFITS:
+                    reader.message(part, out)
+                else:
+                    thought = delta.reasoning or delta.reasoning_content or delta.reasoning_text
+                    if thought:
+                        append(Reasoning(thought))
+                    text = delta.content
+                    if not text:
+                        continue
+                    if "<" not in text:
+                        append(kind(text))
+                        continue
+                    reader.text(text, out)
+            else:
+                self._event(part, out)
+            if reader.over:
+                return
+            kind = reader.plain_kind
+
+    def _event(self, data: bytes, out: list[AnyEvent]) -> None:
+        """Read the data of one event."""
+        if not self._reader.has_plain_form:
+            self._reader.message(data, out)
+            return
+        try:
+            delta = _decode(data).choices[0].delta
+        except _MISFITS:
+            self._reader.message(data, out)
+            return
+        thought = delta.reasoning or delta.reasoning_content or delta.reasoning_text
+        if thought:
+            self._reader.thought(thought, out)
+        if delta.content:
+            self._reader.text(delta.content, out)
+
+    def _feed_parser(self, data: bytes, out: list[AnyEvent]) -> None:
+        self._mode = self._feed_parser
+        self._parse(data, out)
+        # The quick way is open again once nothing has begun but a line. Not asked for without a line's end: else a long
+        # line in many pieces would be copied for each of them.
+        if b"\n" in data and (rest := self._parser.take_rest()) is not None:
+            self._rest = rest
+            self._mode = self._feed_quick
+
+    def _parse(self, data: bytes, out: list[AnyEvent]) -> None:
+        try:
+            events = self._parser.feed(data)
+        except ProtocolError as error:
+            self._reader.fail(error, out)
+            return
+        for event in events:
+            if self._reader.over:
+                return
+            if event.event == "message":
+                self._event(event.data, out)
+            else:
+                self._reader.message(event.data, out, name=event.event)
+
+    # One document
+
+    def _feed_document(self, data: bytes, out: list[AnyEvent]) -> None:
+        assert self._document is not None
+        self._document.append(data)
+        self._document_size += len(data)
+        if self._document_size > self._limits.body:
+            limit = f"{self._limits.body:,} bytes (Limits.body)"
+            self._fail(f"the answer is longer than {limit}", self._document[0], out)
+            self._document = None
+        elif self._may_be_lines and (self._line_came or b"\n" in data):
+            self._line_came = True
+            self._look_for_lines(b"".join(self._document), out)
+
+    def _look_for_lines(self, body: bytes, out: list[AnyEvent]) -> None:
+        """Tell JSON Lines from one document: in a document the first line is not whole, or the only one."""
+        self._document = [body]
+        line, _, after = body.partition(b"\n")
+        try:
+            value: Any = loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            self._may_be_lines = False
+        elif after.strip() or _is_piece(value):
+            self._document, self._mode = None, self._feed_lines
+            self._feed_lines(body, out)
+
+    def _feed_lines(self, data: bytes, out: list[AnyEvent]) -> None:
+        """Read JSON Lines: servers that call their stream ``application/x-ndjson`` leave ``data:`` out."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._reader.message(line, out)
+        if len(self._rest) > self._limits.line:
+            self._fail(f"a line is longer than {self._limits.line:,} bytes (Limits.line)", self._rest, out)
+
+    def _finish_document(self, body: bytes, out: list[AnyEvent]) -> None:
+        reader = self._reader
+        try:
+            document: Any = loads(body)
+        except ValueError:
+            if self._cut is None:
+                self._fail("the server's answer is no JSON, though it begins like it; it may have been cut off", body, out)
+            return
+        before = len(out)
+        reader.message(body, out)
+        if reader.is_answer(document):
+            if reader.error is None:
+                reader.end(out)
+        elif reader.error is None:
+            del out[before:]
+            self._fail(f"the server's answer is JSON, but no {reader.noun}", body, out)
+
+
+def _is_piece(value: dict[str, Any]) -> bool:
+    """Tell whether an object is certainly one of a stream, and no whole answer."""
+    choices = value.get("choices")
+    found = choices if isinstance(choices, list) else []
+    return "token" in value or any(isinstance(choice, dict) and "delta" in choice for choice in found)

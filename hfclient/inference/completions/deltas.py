@@ -1,0 +1,377 @@
+"""What one object of a chat completion means, in any of the dialects that servers speak.
+
+`ChunkReader` is the thorough reader: it takes every object apart as a dict and keeps what it does not know. The quick
+one in `chunks` handles the one shape that nearly all chunks have and leaves the rest to this one.
+
+Reference: docs/protocol/inference ("stream chunks"); the names of servers in comments say who was seen doing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hfclient.errors import GenerationError, HFClientError, ProtocolError
+from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Unknown, Usage
+from hfclient.frames import excerpt
+from hfclient.inference.completions.toolcalls import ToolCallMerger, new_call_id
+from hfclient.inference.failures import error_in, generation_error
+from hfclient.lenient import loads, scrub
+from hfclient.surrogates import SurrogateJoiner, mend_surrogates
+from hfclient.thinking import ThinkSplitter
+
+__all__ = ["ChunkReader", "usage_of"]
+
+_REASONS = {
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "function_call": "tool_calls",
+}
+_REASONING_KEYS = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
+# Fields of a chunk that need no event of their own; a chunk with nothing but these says nothing.
+_CHUNK_KEYS = {
+    *("id", "object", "created", "model", "choices", "usage", "error", "x_groq", "x-router-metadata"),
+    *("system_fingerprint", "service_tier", "timings", "time_info", "prompt", "provider"),
+}
+_DELTA_KEYS = {
+    *("role", "name", "content", "refusal", "tool_calls", "function_call", "token_id"),
+    *("reasoning_details", *_REASONING_KEYS),
+}
+_USAGE_KEYS = {
+    *("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens"),
+    *("prompt_tokens_details", "completion_tokens_details"),
+}
+_PINGS = {"ping", "heartbeat", "keepalive", "keep-alive"}
+
+
+class ChunkReader:
+    """Turns the objects of one answer into events.
+
+    Only the choice with index 0 is the answer; others (``n`` in ``extra_body``) come out as ``Unknown("choice", ...)``.
+    What follows the end, or an error, is not looked at.
+
+    Attributes:
+        finished: A finish_reason came: the text is complete.
+        done: ``[DONE]`` came, or all of an answer that is no stream: nothing follows.
+        error: What went wrong inside the answer: to be raised once everything else was handed out.
+        noun: What an answer is called in errors.
+        has_plain_form: Its objects can have the form that `ChunkDecoder` has a quick way for.
+    """
+
+    noun = "chat completion"
+    has_plain_form = True
+
+    def __init__(self, *, new_id: Callable[[], str] = new_call_id) -> None:
+        self.finished = False
+        self.done = False
+        self.error: HFClientError | None = None
+        self._splitter = ThinkSplitter()
+        self._texts = SurrogateJoiner()
+        self._thoughts = SurrogateJoiner()
+        self._calls = ToolCallMerger(new_id)
+        self._called = False
+        self._reason: str | None = None
+        self._usage: Usage | None = None
+
+    @property
+    def over(self) -> bool:
+        """Nothing more can come."""
+        return self.done or self.error is not None
+
+    @property
+    def calling(self) -> bool:
+        """A tool call has begun; it comes out as an event only when it is whole."""
+        return self._called
+
+    @property
+    def plain_kind(self) -> type[Token] | type[Reasoning] | None:
+        """What a piece of content without ``<`` is; None while a tag or half a character is open."""
+        splitter = self._splitter
+        if splitter.held or self._texts.held or self._thoughts.held:
+            return None
+        return Reasoning if splitter.inside else Token
+
+    @staticmethod
+    def is_answer(document: Any) -> bool:
+        """Tell whether a JSON document, sent instead of a stream, is a whole answer."""
+        return isinstance(document, dict) and bool(document.get("choices"))
+
+    # What came
+
+    def message(self, data: bytes, out: list[AnyEvent], *, name: str = "message", last: bool = False) -> None:
+        """Read the data of one server-sent event, or one JSON document.
+
+        Args:
+            data: The undecoded bytes.
+            out: Gets the events.
+            name: The event's name.
+            last: The body ended here without the event's end: the data may be cut.
+        """
+        if self.over:
+            return
+        data = data.strip()
+        if name == "error" and not data:
+            self.fail(generation_error(None), out)
+        elif data == b"[DONE]":
+            self.end(out)
+        elif data or name != "message":
+            try:
+                self._message(data, out, name, last)
+            except RecursionError:
+                self.fail(ProtocolError("the server sent an object that is nested too deeply", frame=excerpt(data)), out)
+
+    def _message(self, data: bytes, out: list[AnyEvent], name: str, last: bool) -> None:
+        try:
+            value = loads(data) if data else {}
+        except ValueError:
+            if last:
+                return
+            text = data.decode("utf-8", "replace")
+            if name == "error":
+                self.fail(generation_error(text), out)
+            elif name == "message":
+                self.fail(ProtocolError("the server sent something that is not JSON", frame=excerpt(data)), out)
+            elif name not in _PINGS:
+                out.append(Unknown(mend_surrogates(name), {"data": text}))
+            return
+        if name == "error":
+            self.fail(generation_error(value), out)
+        elif isinstance(value, dict) and value:
+            self.chunk(value, out, name=name)
+        elif name not in _PINGS:
+            self._unknown(out, "" if name == "message" else name, value if isinstance(value, dict) else {"data": value})
+
+    def chunk(self, chunk: dict[str, Any], out: list[AnyEvent], *, name: str = "message") -> None:
+        """Read one object."""
+        known = False
+        route = chunk.get("x-router-metadata")
+        if isinstance(route, dict):
+            known = True
+            out.append(_route(route))
+        error = error_in(chunk)
+        choices = chunk.get("choices")
+        if isinstance(choices, dict):
+            choices = [choices]
+        if isinstance(choices, list):
+            for choice in choices:
+                known = True
+                if isinstance(choice, dict) and choice.get("index") in (0, None):
+                    failure = self._choice(choice, out)
+                    error = error or failure
+                else:
+                    self._unknown(out, "choice", choice if isinstance(choice, dict) else {"choice": choice})
+        groq = chunk.get("x_groq")
+        for place in (chunk, groq if isinstance(groq, dict) else {}):
+            if isinstance(place.get("usage"), dict):
+                known = True
+                self._usage = usage_of(place["usage"])
+        if error is not None:
+            self.fail(error, out)
+        elif not known:
+            new = any(_holds(value) for key, value in chunk.items() if key not in _CHUNK_KEYS)
+            if new or not isinstance(choices, list):
+                kind = chunk.get("object") or chunk.get("type") or ("" if name == "message" else name)
+                self._unknown(out, kind if isinstance(kind, str) else "", chunk)
+
+    def _choice(self, choice: dict[str, Any], out: list[AnyEvent]) -> GenerationError | None:
+        """Read one choice; return the error that it ended with, if it did."""
+        start = len(out)
+        delta, whole = choice.get("delta"), False
+        if not isinstance(delta, dict):
+            delta, whole = choice.get("message"), True
+        if isinstance(delta, dict):
+            self._delta(delta, out, whole)
+        elif isinstance(choice.get("text"), str):  # text completions; together repeats the text next to a delta
+            self.text(choice["text"], out)
+        if choice.get("logprobs"):
+            _add_logprobs(choice["logprobs"], out, start)
+        if isinstance(choice.get("usage"), dict):  # moonshot
+            self._usage = usage_of(choice["usage"])
+        reason = choice.get("finish_reason")
+        if reason == "error":
+            return generation_error(choice if choice.get("error") else None)
+        if reason is not None and reason != "":  # TGI's /v1/completions sends "" until the end
+            self._finish(mend_surrogates(reason) if isinstance(reason, str) else str(reason), out)
+        return None
+
+    def _delta(self, delta: dict[str, Any], out: list[AnyEvent], whole: bool) -> None:
+        start = len(out)
+        for key in (*_REASONING_KEYS, "reasoning_details"):
+            if self._reasoning(delta.get(key), out):  # two of them may hold the same text
+                break
+        content = delta.get("content")
+        if isinstance(content, str):
+            self.text(content, out)
+        elif content is not None:  # Mistral sends lists
+            for part in content if isinstance(content, list) else [content]:
+                self._part(part, out)
+        refusal = delta.get("refusal")
+        if refusal and isinstance(refusal, str):
+            out.append(Token(mend_surrogates(refusal), extra={"refusal": True}))
+        calls = delta.get("tool_calls") or delta.get("function_call")
+        if calls:
+            self._called = True
+            self._calls.add(calls, whole=whole)
+        unknown = {key: value for key, value in delta.items() if key not in _DELTA_KEYS and _holds(value)}
+        if unknown:
+            _add_extra(unknown, out, start)
+
+    def _part(self, part: Any, out: list[AnyEvent]) -> None:
+        if isinstance(part, str):
+            self.text(part, out)
+            return
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind in ("text", "output_text") and isinstance(part.get("text"), str):
+            self.text(part["text"], out)
+        elif kind in ("thinking", "reasoning"):
+            self._reasoning(part.get(kind), out)
+        else:
+            self._unknown(out, kind if isinstance(kind, str) else "", part if isinstance(part, dict) else {"part": part})
+
+    def _reasoning(self, value: Any, out: list[AnyEvent]) -> bool:
+        """Take reasoning in any form: a text, an object with one, or a list of those; False if there is none in it."""
+        if isinstance(value, str):
+            if value:
+                self.thought(value, out)
+            return bool(value)
+        if isinstance(value, dict):
+            return any(self._reasoning(value.get(key), out) for key in ("text", "summary", "content", "thinking"))
+        found = [self._reasoning(item, out) for item in value] if isinstance(value, list) else []
+        return any(found)
+
+    def text(self, text: str, out: list[AnyEvent]) -> None:
+        """Take a piece of content, of which ``<think>`` spans are reasoning."""
+        if self._texts.held or not text.isascii():
+            text = self._texts.feed(text)
+        if text:
+            self._split(self._splitter.feed(text), out)
+
+    def thought(self, text: str, out: list[AnyEvent]) -> None:
+        """Take a piece of reasoning."""
+        if self._thoughts.held or not text.isascii():
+            text = self._thoughts.feed(text)
+        if text:
+            out.append(Reasoning(text))
+
+    @staticmethod
+    def _split(pieces: list[tuple[bool, str]], out: list[AnyEvent]) -> None:
+        for inside, piece in pieces:
+            out.append(Reasoning(piece) if inside else Token(piece))
+
+    @staticmethod
+    def _unknown(out: list[AnyEvent], kind: str, raw: dict[str, Any]) -> None:
+        out.append(Unknown(mend_surrogates(kind), scrub(raw)))
+
+    # Endings
+
+    def _finish(self, reason: str, out: list[AnyEvent]) -> None:
+        self.finished = True
+        self._flush(out)
+        out.extend(self._calls.finish())
+        reason = _REASONS.get(reason, reason)
+        if reason == "stop" and self._called:
+            reason = "tool_calls"  # TGI ends a tool call with "stop"
+        if reason != self._reason:  # some servers repeat it on the usage chunk
+            self._reason = reason
+            out.append(Finish(reason))
+
+    def end(self, out: list[AnyEvent]) -> None:
+        """Nothing follows: ``[DONE]`` came, or the end of the body after a finish_reason."""
+        self.done = True
+        self._flush(out)
+        out.extend(self._calls.finish())
+        self._report_usage(out)
+
+    def fail(self, error: HFClientError, out: list[AnyEvent]) -> None:
+        """Remember *error* unless there is one already; nothing that follows counts."""
+        if self.error is None:
+            self.error = error
+            self.stop(out)
+
+    def stop(self, out: list[AnyEvent]) -> None:
+        """The answer stops too early: hand out what is certain. Tool calls are not: their arguments may be half."""
+        self._flush(out)
+        self._report_usage(out)
+
+    def _flush(self, out: list[AnyEvent]) -> None:
+        if rest := self._thoughts.finish():
+            out.append(Reasoning(rest))
+        if rest := self._texts.finish():
+            self._split(self._splitter.feed(rest), out)
+        self._split(self._splitter.finish(), out)
+
+    def _report_usage(self, out: list[AnyEvent]) -> None:
+        # Only now: servers that count along send one with every chunk, and the last is the one that counts.
+        if self._usage is not None:
+            out.append(self._usage)
+            self._usage = None
+
+
+def usage_of(usage: dict[str, Any]) -> Usage:
+    """Return the event for a ``usage`` object."""
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    total = _count(usage.get("total_tokens"))
+    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+    extra = {key: value for key, value in usage.items() if key not in _USAGE_KEYS and _holds(value)}
+    return Usage(
+        prompt_tokens=prompt or 0,
+        completion_tokens=completion or 0,
+        total_tokens=(prompt or 0) + (completion or 0) if total is None else total,
+        cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
+        reasoning_tokens=_count(usage.get("reasoning_tokens")) if reasoning is None else reasoning,
+        extra=scrub(extra) or None,
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _detail(usage: dict[str, Any], group: str, key: str) -> int | None:
+    details = usage.get(group)
+    return _count(details.get(key)) if isinstance(details, dict) else None
+
+
+def _route(data: dict[str, Any]) -> Route:
+    def text(key: str) -> str:
+        value = data.get(key)
+        return mend_surrogates(value) if isinstance(value, str) else ""
+
+    extra = {key: value for key, value in data.items() if key not in ("route", "model", "provider") and _holds(value)}
+    return Route(text("route"), text("model"), text("provider") or None, extra=scrub(extra) or None)
+
+
+def _holds(value: Any) -> bool:
+    """Tell whether a field says anything."""
+    return value is not None and value != "" and value != [] and value != {}
+
+
+def _add_extra(extra: dict[str, Any], out: list[AnyEvent], start: int) -> None:
+    """Keep fields without a name here on the first event of their delta, or as an event of their own."""
+    extra = scrub(extra)
+    if len(out) > start:
+        out[start].extra = {**(out[start].extra or {}), **extra}
+    else:
+        out.append(Unknown("delta", extra))
+
+
+def _add_logprobs(logprobs: Any, out: list[AnyEvent], start: int) -> None:
+    """Give the chunk's probabilities to its token: the number if there is one, all details as ``extra["logprobs"]``."""
+    entries = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if isinstance(logprobs, dict) and not any(_holds(value) for value in logprobs.values()):
+        return
+    token = next((event for event in out[start:] if type(event) is Token), None)
+    if token is not None and isinstance(entries, list) and len(entries) == 1 and isinstance(entries[0], dict):
+        value = entries[0].get("logprob")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            token.logprob = float(value)
+            if not entries[0].get("top_logprobs"):
+                return
+    details = {"logprobs": scrub(entries if isinstance(entries, list) else logprobs)}
+    if token is not None:
+        token.extra = {**(token.extra or {}), **details}
+    else:
+        out.append(Unknown("logprobs", details))

@@ -1,0 +1,174 @@
+"""What goes out: prompts become messages, arguments become the body of a request. No network.
+
+Reference: docs/protocol/inference ("request fields", "messages").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from hfclient.errors import InvalidInputError
+from hfclient.events import ToolCall
+from hfclient.inference.completions.options import checked, stops_of
+from hfclient.inference.completions.roles import as_mapping, wire_call
+from hfclient.inference.content.attachments import parts_of
+from hfclient.inference.schemas.functions import Tool
+
+__all__ = ["Prompt", "build_messages", "normalised", "tool_choice_of"]
+
+Prompt: TypeAlias = "str | Sequence[Any]"
+"""A question, or a list of messages: dicts with ``role`` and ``content``, or the objects of `hfclient.inference.completions.roles`."""
+
+_REASONING = ("reasoning", "reasoning_content", "reasoning_text", "reasoning_details")
+
+
+def build_messages(
+    prompt: Prompt, system_prompt: str | None = None, *, keep_reasoning: bool = False
+) -> list[dict[str, Any]]:
+    """Return the ``messages`` of a request.
+
+    In a list of messages the reasoning of earlier answers is left out unless *keep_reasoning* (several servers refuse it,
+    some want it back), ``developer`` becomes ``system`` (few templates know it), the arguments of tool calls become the
+    text that the protocol wants, as do the results of tools, and an empty system message or a last empty answer is dropped.
+
+        >>> build_messages("hi", "Be terse.")
+        [{'role': 'system', 'content': 'Be terse.'}, {'role': 'user', 'content': 'hi'}]
+
+    Raises:
+        InvalidInputError: There is nothing to say, a message has no role or no content, or there are two system prompts.
+    """
+    if isinstance(prompt, str):
+        if not prompt.strip():
+            raise InvalidInputError("the prompt is empty")
+        messages = [{"role": "user", "content": prompt}]
+    elif isinstance(prompt, Iterable) and not isinstance(prompt, (bytes, Mapping)):
+        given = [_message(as_mapping(message), number, keep_reasoning) for number, message in enumerate(prompt)]
+        if given and given[-1]["role"] == "assistant" and _is_empty(given[-1]):
+            given.pop()
+        messages = [message for message in given if message["role"] != "system" or not _is_empty(message)]
+        if not messages:
+            raise InvalidInputError("the list of messages is empty")
+    else:
+        raise InvalidInputError(f"a prompt is a string or a list of messages, not {type(prompt).__name__}")
+    if system_prompt:
+        if messages[0]["role"] == "system":
+            raise InvalidInputError("the messages begin with a system message; leave it out or leave out system_prompt")
+        messages.insert(0, {"role": "system", "content": system_prompt})
+    return messages
+
+
+def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
+    if not isinstance(message, Mapping):
+        raise InvalidInputError(f"messages[{number}] is no dict with role and content, but {type(message).__name__}")
+    fields: dict[str, Any] = _without_nulls(message)
+    role = fields.get("role")
+    if not isinstance(role, str) or not role:
+        raise InvalidInputError(f"messages[{number}] has no role")
+    if role == "developer":
+        fields["role"] = "system"
+    if role == "assistant":
+        fields = {key: value for key, value in fields.items() if keep_reasoning or key not in _REASONING}
+        if "tool_calls" in fields:
+            fields["tool_calls"] = _calls(fields["tool_calls"], number)
+        else:
+            fields.setdefault("content", "")  # hardly any server takes a message with neither
+    elif "content" not in fields:
+        raise InvalidInputError(f"messages[{number}] ({role}) has no content")
+    elif role in ("user", "system", "developer"):
+        fields["content"] = parts_of(fields["content"])
+    elif role == "tool":
+        if not fields.get("tool_call_id"):
+            raise InvalidInputError(f"messages[{number}] (tool) has no tool_call_id: the id of the call that it answers")
+        fields["content"] = _result(fields["content"])
+    return fields
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return *value* without what is None in its dicts: it means nothing, and several servers refuse it."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _is_empty(message: dict[str, Any]) -> bool:
+    return not message.get("content") and not message.get("tool_calls")
+
+
+def _calls(calls: Any, number: int) -> list[dict[str, Any]]:
+    """Return the calls in a message as all servers take them; a single one counts as a list of one."""
+    listed = [calls] if isinstance(calls, (Mapping, ToolCall)) else calls
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(call, (Mapping, ToolCall)) for call in listed):
+        raise InvalidInputError(f"the tool_calls of messages[{number}] are no list of calls")
+    return [wire_call(call) if isinstance(call, ToolCall) else _call(call) for call in listed]
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool call with its type, and its arguments as text: some servers give an object, all want a string."""
+    function = call.get("function")
+    if not isinstance(function, Mapping):
+        return dict(call)  # of some other type
+    arguments = function.get("arguments", {})
+    if not isinstance(arguments, str):
+        arguments = msgspec.json.encode(arguments).decode()
+    return {"type": "function", **call, "function": {**function, "arguments": arguments}}
+
+
+def _result(content: Any) -> Any:
+    """Return what a tool said as text; parts that the caller made stay as they are, all other values become JSON."""
+    parts = isinstance(content, list) and content and all(isinstance(part, Mapping) and "type" in part for part in content)
+    if isinstance(content, str) or parts:
+        return content
+    try:
+        return msgspec.json.encode(content).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidInputError(f"a tool's result is no JSON: {error}") from error
+
+
+def tool_choice_of(choice: Any) -> Any:
+    """Return ``tool_choice`` as all servers take it: a tool, or its bare name, becomes the object that means it.
+
+        >>> tool_choice_of("auto"), tool_choice_of("add")
+        ('auto', {'type': 'function', 'function': {'name': 'add'}})
+    """
+    if isinstance(choice, Tool) or (callable(choice) and hasattr(choice, "__name__")):
+        choice = choice.name if isinstance(choice, Tool) else choice.__name__
+    if isinstance(choice, str) and choice not in ("auto", "none", "required"):
+        return {"type": "function", "function": {"name": choice}}
+    if isinstance(choice, Mapping) and "function" in choice:
+        return {"type": "function", **choice}  # TGI insists on the type
+    return choice
+
+
+def normalised(fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return *fields* as the root of a body: what is None is left out, *extra* overrides.
+
+    The order of *fields* is kept: the router reads only the start of a large body to find the model.
+
+    Raises:
+        InvalidInputError: A value is none that any server takes; what is in *extra* is not looked at.
+    """
+    body = dict(fields)
+    body["stop"] = list(stops_of(body.get("stop"))) or None
+    if body.get("top_p") == 1:
+        body["top_p"] = None  # means nothing, and TGI refuses it
+    body["tool_choice"] = tool_choice_of(body.get("tool_choice"))
+    _check_choice(body["tool_choice"], body.get("tools"))
+    checked(body)
+    if extra is not None and not isinstance(extra, Mapping):
+        raise InvalidInputError(f"extra_body is a dict, not {type(extra).__name__}")
+    body.update(extra or {})
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _check_choice(choice: Any, tools: Any) -> None:
+    """Refuse the choice of a tool that is none of *tools*: some servers would go on without any."""
+    function = choice.get("function") if isinstance(choice, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    shown = [tool["function"].get("name") for tool in tools or () if isinstance(tool.get("function"), Mapping)]
+    if name is not None and shown and name not in shown:
+        raise InvalidInputError(f"tool_choice names {name!r}, which is none of the tools: {', '.join(map(str, shown))}")

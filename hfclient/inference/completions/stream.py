@@ -1,0 +1,171 @@
+"""`CompletionStream`: the answer to one call of chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from attrs import evolve
+
+from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, TransportError, TransportTimeout
+from hfclient.events import AnyEvent, FinalAnswer, Finish, Reasoning, Token, ToolCall
+from hfclient.inference.completions.chunks import ChunkDecoder
+from hfclient.inference.routing.failover import Attempts
+from hfclient.stream import Stream
+from hfclient.thinking import split_unopened
+from hfclient.transport import Response
+from hfclient.types import Reply
+
+__all__ = ["CompletionStream", "without_thoughts"]
+
+_C = TypeVar("_C", bound="CompletionStream")
+_LINGER = 0.5  # seconds to wait for the end of the body once everything has been said
+_GLANCE = 0.05  # the same after a failure, which somebody waits to hear of
+# With one of these an answer has begun: from then on nothing is asked again.
+_BEGINNINGS = (Token, Reasoning, ToolCall, FinalAnswer, Finish)
+
+
+class CompletionStream(Stream):
+    """A blocking iterator over the events of one answer; see `hfclient.stream.Stream`.
+
+    It ends with ``[DONE]``, whatever the connection does afterwards. A connection that breaks earlier raises
+    `StreamInterrupted` after everything that had come was handed out, and is no matter once a finish_reason was there.
+
+    What fails before an answer has begun is asked for again, or somebody else is asked, as `Attempts` says; a `FallOver`
+    tells of the latter.
+    """
+
+    def __init__(
+        self,
+        response: Response,
+        decoder: ChunkDecoder,
+        *,
+        attempts: Attempts[ChunkDecoder] | None = None,
+        on_event: Callable[[AnyEvent], object] | None = None,
+        fields: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(response, decoder, on_event=on_event, fields=fields)
+        self._chunks = decoder
+        self._attempts = attempts
+        self._begun = False
+
+    @classmethod
+    def of(cls: type[_C], attempts: Attempts[ChunkDecoder], *, on_event: Callable[[AnyEvent], object] | None = None) -> _C:
+        """Send the request and return the stream of the answer; raises what no attempt can mend."""
+        response, (decoder, fields) = attempts.start()
+        return cls(response, decoder, attempts=attempts, on_event=on_event, fields=fields)
+
+    def cancel(self) -> None:
+        """Stop the reader, from any thread: its loop raises `Cancelled`. Returns at once."""
+        if self._attempts is not None:
+            self._attempts.cancellation.cancel()
+        super().cancel()
+
+    @property
+    def partial(self) -> Reply:
+        """What has come so far, as a `Reply`. Never reads, never raises.
+
+        Reasoning whose ``<think>`` stood in the prompt comes as tokens, as nobody can tell before its ``</think>``; here
+        it is apart from the text.
+        """
+        return without_thoughts(super().partial)
+
+    def _blocks(self) -> Iterator[list[AnyEvent]]:
+        while True:
+            try:
+                yield from self._answer()
+                return
+            except HFClientError as error:
+                self._complete(error)
+                if self._begun or self._attempts is None:
+                    raise
+                failure = error
+            self._response.close()
+            yield from self._ask_again(failure, self._attempts)
+
+    def _answer(self) -> Iterator[list[AnyEvent]]:
+        """Yield the events of one answer, and raise what ended it if that was no good end."""
+        chunks = self._chunks
+        cut: TransportError | None = None
+        try:
+            for data in self._response.chunks("stream"):
+                events = chunks.feed(data)
+                if not self._begun:
+                    self._look_for_content(events)
+                if events:
+                    yield events
+                if chunks.over:
+                    self._drain(_GLANCE if chunks.failed else _LINGER)
+                    break
+        except TransportError as error:
+            cut = error
+            chunks.cut(error)
+        if events := chunks.finish():
+            if not self._begun:
+                self._look_for_content(events)
+            yield events
+        try:
+            chunks.check_end()
+        except ProtocolError:
+            if cut is None:
+                raise
+            # Half a document is no JSON, but the cut is what went wrong.
+            if isinstance(cut, TransportTimeout):
+                raise cut from None
+            raise StreamInterrupted(f"the answer broke off: {cut.message}") from cut
+        if not self._begun:
+            raise StreamInterrupted("the answer ended before it began: neither content nor a finish_reason came")
+
+    def _look_for_content(self, events: list[AnyEvent]) -> None:
+        # A call that has begun is content, too, though there is no event for it yet: a long file can be its argument.
+        if self._chunks.calling or any(isinstance(event, _BEGINNINGS) for event in events):
+            self._begun = True
+            if self._attempts is not None:
+                self._attempts.settle()
+            self._waiting = False
+            self._response.deadline.content_came()
+
+    def _ask_again(self, failure: HFClientError, attempts: Attempts[ChunkDecoder]) -> Iterator[list[AnyEvent]]:
+        """Go on with another answer, and yield the steps to it; raise the last failure if there is none."""
+        while True:
+            if step := attempts.after(failure):
+                yield [step]
+            try:
+                response = attempts.open()
+                break
+            except HFClientError as error:
+                failure = error
+        self._response = response
+        self._chunks, fields = attempts.begin(response)
+        self._decoder = self._chunks
+        self._fields = {**self._fields, "request_id": response.request_id, **fields}
+        attempts.cancellation.check()  # whoever cancelled meanwhile reached the answer before this one
+
+    def _complete(self, error: HFClientError) -> None:
+        """Let *error* say which request it belongs to."""
+        response = self._response
+        if error.request_id is None:
+            error.request_id = response.request_id
+        if isinstance(error, TransportError):
+            error.method, error.url = response.method, response.url
+        if isinstance(error, TransportTimeout) and error.deadline == "total" and self._attempts is not None:
+            self._attempts.whole(error)
+
+    def _drain(self, linger: float) -> None:
+        """Read on to the end of the body, so that the connection can be used again; but not if the server dawdles."""
+        deadline = self._response.deadline
+        deadline.content_came()
+        deadline.wind_down(idle=linger, total=linger)
+        try:
+            for _ in self._response.chunks():
+                pass
+        except TransportError:
+            pass  # then the connection is not used again
+
+
+def without_thoughts(reply: Reply) -> Reply:
+    """Return *reply* with reasoning that only its end tells apart from the text."""
+    if reply.reasoning or "</think>" not in reply.text:
+        return reply
+    text, reasoning = split_unopened(reply.text)
+    return evolve(reply, text=text, reasoning=reasoning)

@@ -1,0 +1,328 @@
+"""Structured output: the answer is an object of a class.
+
+The class becomes a JSON schema, the server is asked to keep to it, and what comes back is validated all the same, as
+many servers ignore schemas in silence. An answer that does not fit goes back to the model with what is wrong with it, a
+bounded number of times.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from attrs import frozen
+
+from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ParseError, StreamConsumed
+from hfclient.events import Token
+from hfclient.frames import excerpt
+from hfclient.inference.completions.messages import Prompt, build_messages
+from hfclient.inference.content.attachments import with_attachments
+from hfclient.inference.rounds import Ask, RoundClock
+from hfclient.inference.schemas.dialects import DIALECTS, SchemaFormat, in_words, instruction_for
+from hfclient.inference.schemas.partial_json import NOTHING, PartialJSON
+from hfclient.inference.schemas.schema import Schema, standalone_schema, strict_schema
+from hfclient.inference.schemas.shapes import Misfit, convert, schema_of
+from hfclient.stream import Stream
+from hfclient.transport import Timeouts
+from hfclient.types import Reply
+
+__all__ = ["ParseStream", "Shape", "parse_stream"]
+
+T = TypeVar("T")
+
+_WRAP = "value"  # the root has to be an object: anything else is put into one under this key
+_FENCED = re.compile(r"```[A-Za-z0-9_+-]*[ \t]*\n(.*?)```", re.DOTALL)
+_BRACKET = re.compile(r"[\[{]")
+_MOST_CANDIDATES = 50  # brackets in prose that are looked at
+_STEP = 64  # of a long answer, snapshots are taken for each 64th part that comes
+
+
+@frozen
+class Shape:
+    """What is asked for: a type, and the schema that says so.
+
+    Attributes:
+        into: The type.
+        schema: Its JSON schema, complete in itself, an object at its root.
+        name: What the type is called.
+        wrapped: The value stands under the key ``value`` of that object.
+    """
+
+    into: Any
+    schema: Schema
+    name: str
+    wrapped: bool
+
+    @classmethod
+    def of(cls, into: Any, *, strict: bool = True) -> Shape:
+        """Return the shape of *into*: a class that JSON objects can become, or any other type with a JSON schema.
+
+        Raises:
+            InvalidInputError: *into* has no JSON schema.
+        """
+        raw = schema_of(into)
+        schema = standalone_schema(raw)
+        wrapped = schema.get("type") != "object" or "properties" not in schema
+        if wrapped:
+            inner = {key: value for key, value in raw.items() if key != "$defs"}
+            raw = {"type": "object", "properties": {_WRAP: inner}, "required": [_WRAP], "$defs": raw.get("$defs", {})}
+            schema = standalone_schema(raw)
+        name = into.__name__ if isinstance(into, type) and not typing.get_args(into) else str(into)
+        return cls(into, strict_schema(schema) if strict else schema, name, wrapped)
+
+    def read(self, text: str) -> Any:
+        """Return the object that *text* holds, which may stand in a code block or in prose.
+
+        Raises:
+            Misfit: There is no JSON in it, or none that fits.
+        """
+        trouble: Misfit | None = None
+        for candidate in _candidates(text):
+            try:
+                return self._convert(candidate)
+            except Misfit as misfit:
+                trouble = trouble or misfit
+        if trouble is None:
+            raise Misfit("there is no JSON in the answer" if text.strip() else "the answer is empty")
+        raise trouble
+
+    def _convert(self, value: Any) -> Any:
+        if not self.wrapped:
+            return convert(value, self.into)
+        if isinstance(value, dict) and value.keys() == {_WRAP}:
+            try:
+                return convert(value[_WRAP], self.into)
+            except Misfit as misfit:
+                raise Misfit(misfit.reason, f"$.{_WRAP}{misfit.path[1:]}") from misfit
+        return convert(value, self.into)  # a server that ignored the schema, and a model that guessed right
+
+    def unwrapped(self, value: Any) -> Any:
+        """Return what is there of the object in an answer that is still coming."""
+        if self.wrapped and isinstance(value, dict):
+            return value.get(_WRAP, NOTHING)
+        return value
+
+
+def _candidates(text: str) -> Iterator[Any]:
+    """Yield the JSON values in *text*, the likeliest first: all of it, code blocks, whatever a bracket begins."""
+    texts = [text, *(match[1] for match in _FENCED.finditer(text))]
+    for part in texts:
+        try:
+            yield msgspec.json.decode(part.strip().encode("utf-8", "replace"))
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            continue
+        if part is text:
+            return
+    decoder = json.JSONDecoder(strict=False)
+    place, looked_at = 0, 0
+    while looked_at < _MOST_CANDIDATES and (found := _BRACKET.search(text, place)):
+        looked_at += 1
+        try:
+            value, place = decoder.raw_decode(text, found.start())
+        except (ValueError, RecursionError):
+            place = found.start() + 1
+        else:
+            yield value
+
+
+class ParseStream(Generic[T]):
+    """An answer that becomes an object; iterate it for what is there so far.
+
+        for draft in inference.parse_stream("Three cities?", into=Cities, model=...):
+            print(draft)                    # {'names': ['Par']}, {'names': ['Paris', 'L']}, ...
+
+    Each item is a fresh JSON value (a dict, for a class): strings as far as they have come, numbers once they are whole,
+    keys once they have a value. It is not validated; :meth:`result` is. A repaired answer begins anew.
+    """
+
+    def __init__(self, ask: Ask, shape: Shape, messages: list[dict[str, Any]], *, repair: int, clock: RoundClock) -> None:
+        self._ask = ask
+        self._shape = shape
+        self._messages = messages
+        self._repair = repair
+        self._clock = clock
+        self._attempts = 1
+        self._cancelled = threading.Event()
+        self._error: HFClientError | None = None
+        self._value: Any = NOTHING
+        self._state = "open"  # open, reading, done, failed, closed
+        self._drafts: Iterator[Any] | None = None
+        self._inner = ask(messages, timeouts=clock.next_timeouts())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._state}>"
+
+    def __iter__(self) -> Iterator[Any]:
+        """Return what comes of the object.
+
+        Raises:
+            StreamConsumed: It was read already.
+        """
+        if self._state != "open":
+            raise StreamConsumed("an answer is read once; result() has the object", partial=self.partial)
+        self._state = "reading"
+        return self._read()
+
+    def result(self) -> T:
+        """Return the object; reads the answer to its end. May be asked again.
+
+        Raises:
+            ParseError: Neither the answer nor a repaired one fits.
+            HFClientError: What ended the answer early.
+        """
+        if self._state == "open":
+            for _ in self:
+                pass
+        if self._error is not None:
+            raise self._error
+        if self._value is NOTHING:
+            raise StreamConsumed("the answer was left before its end, or is still being read", partial=self.partial)
+        value: T = self._value
+        return value
+
+    @property
+    def partial(self) -> Reply:
+        """The answer so far, as a `Reply` with its text; after the end, the whole of the last one."""
+        return self._inner.partial
+
+    @property
+    def attempts(self) -> int:
+        """How many answers were asked for."""
+        return self._attempts
+
+    def close(self) -> None:
+        """Stop reading and free the connection at once; idempotent."""
+        if self._state in ("open", "reading"):
+            self._state = "closed"
+        self._inner.close()
+
+    def cancel(self) -> None:
+        """Stop the reader, from any thread: it raises `Cancelled`. Returns at once."""
+        self._cancelled.set()
+        self._inner.cancel()
+
+    def __enter__(self) -> ParseStream[T]:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _read(self) -> Iterator[Any]:
+        try:
+            while True:
+                yield from self._drafts_of(self._inner)
+                if self._state == "closed":
+                    return  # by the loop that reads it
+                reply = self._inner.result()
+                try:
+                    self._value = self._shape.read(reply.text)
+                    break
+                except Misfit as misfit:
+                    if self._attempts > self._repair or reply.finish_reason in ("length", "content_filter"):
+                        raise self._parse_error(reply, misfit) from misfit
+                    self._ask_again(reply, misfit)
+            self._state = "done"
+        except HFClientError as error:
+            self._error = error
+            self._state = "failed"
+            raise
+        finally:
+            if self._state == "reading":  # left early
+                self.close()
+
+    def _drafts_of(self, stream: Stream) -> Iterator[Any]:
+        partial = PartialJSON("{[" if self._shape.wrapped else "{")
+        last: Any = NOTHING
+        due = 0
+        for event in stream:
+            if type(event) is not Token:
+                continue
+            partial.feed(event.text)
+            # Each draft is decoded from the start: of a long answer fewer are taken, so that the cost does not explode.
+            if partial.size < due and not partial.complete:
+                continue
+            draft = self._shape.unwrapped(partial.value())
+            if draft is not NOTHING and draft != last:
+                last = draft
+                due = partial.size + partial.size // _STEP
+                yield draft
+
+    def _ask_again(self, reply: Reply, misfit: Misfit) -> None:
+        if reply.text.strip():
+            self._messages.append({"role": "assistant", "content": reply.text})
+        self._messages.append({
+            "role": "user",
+            "content": f"That does not fit: {misfit}. Answer again, with nothing but JSON that fits this schema: "
+            f"{in_words(self._shape.schema)}",
+        })
+        self._attempts += 1
+        if not self._cancelled.is_set():
+            self._inner = self._ask(self._messages, timeouts=self._clock.next_timeouts())
+        if self._cancelled.is_set():
+            self._inner.close()
+            raise Cancelled("the call was cancelled", partial=reply)
+
+    def _parse_error(self, reply: Reply, misfit: Misfit) -> ParseError:
+        reason = {
+            "length": "the answer was cut off at its greatest length (max_tokens)",
+            "content_filter": "the answer was cut off by a content filter",
+        }.get(reply.finish_reason or "", misfit.reason)
+        if reply.tool_calls and not reply.text.strip():
+            reason = f"the model called the tool {reply.tool_calls[0].name!r} instead"
+        times = "" if self._attempts == 1 else f" ({self._attempts} answers)"
+        where = "" if misfit.path == "$" else f" at {misfit.path}"
+        return ParseError(
+            f"the answer is no {self._shape.name}{where}: {reason}{times}; it begins {excerpt(reply.text.encode())!r}",
+            raw=reply.text,
+            path=misfit.path,
+            reason=reason,
+            finish_reason=reply.finish_reason,
+            attempts=self._attempts,
+            partial=reply,
+        )
+
+
+def parse_stream(
+    ask: Ask,
+    prompt: Prompt,
+    into: Any,
+    *,
+    repair: int,
+    strict: bool,
+    dialect: str | None,
+    timeouts: Timeouts,
+    options: Mapping[str, Any],
+) -> ParseStream[Any]:
+    """Send the first request and return the answer to come; see `InferenceClient.parse_stream`."""
+    if not isinstance(repair, int) or repair < 0:
+        raise InvalidInputError(f"repair is a number of at least 0, not {repair!r}")
+    if "response_format" in options:
+        raise InvalidInputError("the class says what the answer looks like; leave response_format out")
+    if dialect is not None and dialect not in DIALECTS:
+        raise InvalidInputError(f"no such dialect: {dialect!r}; there are {', '.join(DIALECTS)}, and 'detect'")
+    options = dict(options)
+    shape = Shape.of(into, strict=strict)
+    messages = build_messages(prompt, options.pop("system_prompt", None))
+    messages = with_attachments(messages, options.pop("images", None), options.pop("files", None))
+    if instruction := instruction_for(shape.schema, dialect):
+        _add_instruction(messages, instruction)
+    options["response_format"] = SchemaFormat(shape.schema, shape.name, strict, dialect)
+
+    def ask_for(prompt: Any, **more: Any) -> Stream:
+        return ask(prompt, **options, **more)
+
+    return ParseStream(ask_for, shape, messages, repair=repair, clock=RoundClock(timeouts))
+
+
+def _add_instruction(messages: list[dict[str, Any]], instruction: str) -> None:
+    """Tell the model, in the system message: many templates take only one."""
+    first = messages[0]
+    if first["role"] == "system" and isinstance(first["content"], str):
+        messages[0] = {**first, "content": f"{first['content']}\n\n{instruction}"}
+    else:
+        messages.insert(0, {"role": "system", "content": instruction})

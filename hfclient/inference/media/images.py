@@ -1,0 +1,267 @@
+"""What comes back: `Image` and `Video`, bytes with all that is known about them.
+
+They save themselves, show themselves in a notebook and go into a picture library; they hold no connection.
+
+Reference for the text in a picture: https://www.w3.org/TR/png-3/#11iTXt
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from attrs import field, frozen
+
+from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
+from hfclient.events import FallOver
+from hfclient.frames import excerpt
+from hfclient.inference.content.magic import SUFFIXES, dimensions, sniff
+from hfclient.inference.providers.results import Output
+from hfclient.saving import free_path, safe_name, write_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+__all__ = ["Image", "Media", "Video", "media_from"]
+
+_M = TypeVar("_M", bound="Media")
+_LONGEST_NAME = 60  # characters of a prompt that become a file's name
+_SHOWN = 50 * 1024 * 1024  # bytes of a video that a notebook gets; a larger one would be kept in the notebook's file
+
+
+@frozen(kw_only=True)
+class Media:
+    """A file that a model made.
+
+    Attributes:
+        content: Its bytes.
+        mime: Its type, by its first bytes.
+        prompt: The text that was asked for.
+        model: The model's name on the Hub, or what was asked for instead.
+        provider: Who made it.
+        seed: The seed that it was made with, as the provider says or as it was asked for; None if nobody knows.
+        request_id: The provider's id for the request or the job, if it gave one.
+        url: Where the provider keeps it for a while, or None. Whoever has this link has the file.
+        nsfw: Whether the provider takes it for unfit for work; None if it does not say.
+        rewritten_prompt: The prompt as the provider rewrote it, or None.
+        fell_over: Which providers failed before this one.
+    """
+
+    content: bytes = field(repr=False)
+    mime: str
+    prompt: str = ""
+    model: str = ""
+    provider: str = ""
+    seed: int | None = None
+    request_id: str | None = None
+    url: str | None = field(default=None, repr=False)
+    nsfw: bool | None = None
+    rewritten_prompt: str | None = None
+    fell_over: tuple[FallOver, ...] = ()
+
+    def __bytes__(self) -> bytes:
+        return self.content
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._described()}>"
+
+    def _described(self) -> str:
+        words = [self.mime.partition("/")[2], _readable(len(self.content))]
+        if self.prompt:
+            words.append(repr(self.prompt if len(self.prompt) <= 40 else self.prompt[:39] + "…"))
+        return ", ".join(words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as plain JSON types, None left out; *content* is base64."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in fields.items() if value is not None}
+
+    @classmethod
+    def from_dict(cls: type[_M], data: dict[str, Any]) -> _M:
+        """Return what :meth:`to_dict` described; raises ``ValueError`` if the fields do not fit."""
+        return msgspec.convert(data, cls)
+
+    @property
+    def suffix(self) -> str:
+        """The usual ending of a file of this type, such as ``".png"``; ``".bin"`` if there is none."""
+        return SUFFIXES.get(self.mime, (".bin",))[0]
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Save the file and return where it is; folders are made.
+
+            inference.image("a red fox", model="black-forest-labs/FLUX.1-schnell").save("fox")   # fox.png
+
+        Args:
+            path: A file, whose ending is added where there is none; or a folder (one that exists, or ends with a slash),
+                in which the file is named for its prompt.
+            overwrite: Replace a file that is there.
+
+        Raises:
+            InvalidInputError: The ending is that of another type, there is a file already, or it cannot be written.
+        """
+        return write_file(self._place(path, overwrite), [self.content], overwrite=overwrite)
+
+    def _place(self, path: str | os.PathLike[str], overwrite: bool) -> Path:
+        target = Path(path)
+        if target.is_dir() or os.fspath(path).endswith(("/", os.sep)):
+            name = safe_name(" ".join(self.prompt.split())[:_LONGEST_NAME], type(self).__name__.lower()) + self.suffix
+            return target / name if overwrite else free_path(target, name)
+        known = SUFFIXES.get(self.mime, ())
+        suffix = target.suffix.lower()
+        if suffix in known or not known:
+            return target
+        if suffix in _ENDINGS:
+            raise InvalidInputError(f"this is {self.mime}, which is no {suffix} file: save it as {self.suffix}")
+        return target.with_name(target.name + self.suffix)  # "v1.5" has a dot, but no ending
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/plain": repr(self), **self._shown()}
+
+    def _shown(self) -> dict[str, str]:
+        return {}
+
+
+_ENDINGS = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
+
+
+@frozen(kw_only=True, repr=False)
+class Image(Media):
+    """A picture that a model made. As a cell's value it shows itself in a notebook.
+
+    Attributes:
+        width, height: In pixels, by the picture's own head; None for formats that are not looked into.
+    """
+
+    width: int | None = None
+    height: int | None = None
+
+    def _described(self) -> str:
+        size = f"{self.width}x{self.height} " if self.width and self.height else ""
+        return size + super()._described()
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, metadata: bool = False) -> Path:
+        """Save the picture and return where it is; see `Media.save`.
+
+        Args:
+            path: A file or a folder.
+            overwrite: Replace a file that is there.
+            metadata: Write prompt, model, provider and seed into the file, where everybody who gets it can read them
+                (PNG only).
+
+        Raises:
+            InvalidInputError: The ending is that of another type, there is a file already, or it cannot be written.
+            Unsupported: *metadata* for a picture that is no PNG.
+        """
+        content = self.with_metadata() if metadata else self.content
+        return write_file(self._place(path, overwrite), [content], overwrite=overwrite)
+
+    def with_metadata(self) -> bytes:
+        """Return the PNG with prompt, model, provider and seed as text in it.
+
+        Raises:
+            Unsupported: The picture is no PNG.
+        """
+        if self.mime != "image/png":
+            raise Unsupported(f"only PNG carries such text, this is {self.mime}; convert it with to_pil()")
+        facts = {"prompt": self.prompt, "model": self.model, "provider": self.provider, "seed": self.seed}
+        chunks = b"".join(_text_chunk(name, str(value)) for name, value in facts.items() if value not in (None, ""))
+        head = 8 + 25  # the signature, and IHDR, which comes first and has always this length
+        return self.content[:head] + chunks + self.content[head:]
+
+    def to_pil(self) -> PILImage:
+        """Return the picture as Pillow's `PIL.Image.Image`, loaded.
+
+        Raises:
+            MissingDependencyError: Pillow is not installed.
+            ProtocolError: Pillow cannot read the picture.
+        """
+        try:
+            import PIL.Image
+        except ImportError as exc:
+            raise MissingDependencyError("pictures for Python need Pillow: pip install pillow") from exc
+        try:
+            picture: PILImage = PIL.Image.open(io.BytesIO(self.content))
+            picture.load()
+        except Exception as exc:
+            raise ProtocolError(f"Pillow cannot read this {self.mime}: {exc}", frame=excerpt(self.content)) from exc
+        return picture
+
+    def _repr_png_(self) -> bytes | None:
+        return self.content if self.mime == "image/png" else None
+
+    def _repr_jpeg_(self) -> bytes | None:
+        return self.content if self.mime == "image/jpeg" else None
+
+    def _shown(self) -> dict[str, str]:
+        data = base64.b64encode(self.content).decode()
+        if self.mime in ("image/png", "image/jpeg", "image/gif"):
+            return {self.mime: data}
+        # Notebooks know no other types, but browsers do.
+        return {"text/html": f'<img src="data:{html.escape(self.mime)};base64,{data}" alt="{html.escape(self.prompt)}">'}
+
+
+@frozen(kw_only=True, repr=False)
+class Video(Media):
+    """A video that a model made. As a cell's value it shows itself in a notebook."""
+
+    def _shown(self) -> dict[str, str]:
+        if len(self.content) > _SHOWN:
+            return {}
+        data = base64.b64encode(self.content).decode()
+        return {"text/html": f'<video controls src="data:{html.escape(self.mime)};base64,{data}"></video>'}
+
+
+def media_from(cls: type[_M], content: bytes, output: Output, **facts: Any) -> _M:
+    """Return what a provider made.
+
+    Args:
+        cls: `Image` or `Video`.
+        content: Its bytes.
+        output: What the provider said about it.
+        facts: The fields of *cls* that are known to the caller; a seed gives way to the provider's own.
+
+    Raises:
+        ProtocolError: The bytes are none of that kind: a page that says why not, or nothing.
+    """
+    mime = sniff(content) or _claimed(content, output.mime, cls)
+    if mime is None or not mime.startswith(cls.__name__.lower() + "/"):
+        what = mime or ("a page" if content.lstrip()[:1] == b"<" else "something else" if content else "nothing")
+        raise ProtocolError(f"the provider's {cls.__name__.lower()} is {what}", frame=excerpt(content))
+    if output.seed is not None:
+        facts["seed"] = output.seed
+    if issubclass(cls, Image):
+        found = dimensions(content)
+        facts["width"], facts["height"] = found or (output.width, output.height)
+    return cls(
+        content=content,
+        mime=mime,
+        url=output.url,
+        nsfw=output.nsfw,
+        rewritten_prompt=output.prompt,
+        **facts,
+    )
+
+
+def _claimed(content: bytes, mime: str | None, cls: type[Media]) -> str | None:
+    """Return the type that the provider claims, for formats that are not known by their first bytes."""
+    kind = (mime or "").partition(";")[0].strip().lower()
+    if not kind.startswith(cls.__name__.lower() + "/") or content.lstrip()[:1] in (b"<", b"{", b""):
+        return None
+    return kind if kind not in SUFFIXES else None  # a known format has known first bytes
+
+
+def _text_chunk(keyword: str, text: str) -> bytes:
+    """Return an iTXt chunk: text in UTF-8, not compressed."""
+    data = keyword.encode("latin-1") + b"\0\0\0\0\0" + text.replace("\0", "").encode("utf-8", "replace")
+    body = b"iTXt" + data
+    return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+
+def _readable(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB" if size >= 1e3 else f"{size} bytes"

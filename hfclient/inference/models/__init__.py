@@ -1,0 +1,1 @@
+"""Which models there are, and who serves them: the Hub, the router's list, lists for when neither answers."""

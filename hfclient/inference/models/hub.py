@@ -1,0 +1,437 @@
+"""The Hub's models: search them page by page, ask about one, and learn who serves it.
+
+Answers are kept for ten minutes. A list is lazy: a page is asked for when its first entry is wanted.
+
+Reference: docs/protocol/inference ("The Hub's models").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
+
+from attrs import field, frozen
+
+from hfclient.credentials import origin_of
+from hfclient.errors import (
+    APIStatusError,
+    AuthenticationError,
+    HFClientError,
+    InvalidInputError,
+    ModelNotFound,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    TransportError,
+)
+from hfclient.frames import excerpt
+from hfclient.inference.endpoints import refuse_url
+from hfclient.inference.models.defaults import IMAGE_MODELS, TEXT_MODELS, VISION_MODELS, merged, nearest, resolve
+from hfclient.inference.models.expiring import Expiring
+from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
+from hfclient.transport import Request, Session
+
+__all__ = ["SORTS", "DefaultModels", "Hub", "HubModel", "next_page", "parse_hub_model"]
+
+SORTS = {
+    "trending": "trendingScore",
+    "likes": "likes",
+    "downloads": "downloads",
+    "created": "createdAt",
+    "modified": "lastModified",
+}
+"""Our words for the orders of a list, and the Hub's; all of them descending."""
+
+_PAGE = 100
+_LARGEST_PAGE = 500
+_MOST_IDLE = 10  # pages in a row without a model that was not there before
+_MOST_PAGES = 32  # kept of all lists together
+_LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')
+_NEXT = re.compile(r';\s*rel\s*=\s*"?(?:[^"]*\s)?next(?:\s[^"]*)?"?\s*(?:;|$)', re.IGNORECASE)
+_NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+_EXPAND = (
+    "author",
+    "createdAt",
+    "disabled",
+    "downloads",
+    "gated",
+    "inference",
+    "inferenceProviderMapping",
+    "lastModified",
+    "library_name",
+    "likes",
+    "pipeline_tag",
+    "private",
+    "tags",
+    "trendingScore",
+)
+# What the page of one model has besides: the template of its prompts, for instance.
+_EXPAND_ONE = (*_EXPAND, "cardData", "config", "safetensors", "sha", "transformersInfo")
+# Below these scores the older client took a model for noise.
+_TEXT_SCORE, _IMAGE_SCORE = 10, 20
+
+
+@frozen
+class HubModel:
+    """A model on the Hub.
+
+    Attributes:
+        id: Its name, such as ``"Qwen/Qwen3-8B"``.
+        task: What it is for (its ``pipeline_tag``), such as ``"text-generation"``; None if the Hub does not know.
+        providers: Who serves it, in your own order of preference if a token was sent, else the most used first.
+        author: Whose it is.
+        library: What loads it, such as ``"transformers"``.
+        tags: Its tags.
+        downloads, likes: Of the last 30 days; in all.
+        trending: The Hub's score for what is talked about.
+        gated: ``"auto"`` or ``"manual"`` if one has to ask for its files, else None.
+        is_private: Whether only some may see it.
+        is_warm: Whether somebody serves it right now.
+        created_at, modified_at: Times in ISO 8601, UTC.
+        raw: The entry as the Hub sent it; of `Hub.model` it has ``config``, ``cardData`` and more.
+    """
+
+    id: str
+    task: str | None = None
+    providers: tuple[ProviderEntry, ...] = ()
+    author: str | None = None
+    library: str | None = field(default=None, repr=False)
+    tags: tuple[str, ...] = field(default=(), repr=False)
+    downloads: int = 0
+    likes: int = 0
+    trending: float = field(default=0, repr=False)
+    gated: str | None = field(default=None, repr=False)
+    is_private: bool = field(default=False, repr=False)
+    is_warm: bool = field(default=False, repr=False)
+    created_at: str | None = field(default=None, repr=False)
+    modified_at: str | None = field(default=None, repr=False)
+    raw: dict[str, Any] = field(factory=dict, repr=False, eq=False)
+
+    def provider(self, name: str) -> ProviderEntry | None:
+        """Return what *name* serves it as, or None."""
+        return next((entry for entry in self.providers if entry.provider == name), None)
+
+    @property
+    def live_providers(self) -> tuple[str, ...]:
+        """The providers that pass the Hub's checks."""
+        return tuple(dict.fromkeys(entry.provider for entry in self.providers if entry.status == "live"))
+
+
+@frozen
+class DefaultModels:
+    """Models to offer somebody who named none.
+
+    Attributes:
+        text: For chat and text, best first.
+        image: For pictures.
+        vision: Those that see pictures; they are among *text*.
+        is_fresh: Whether the Hub said so; False if it could not be asked, and these are the ones built in.
+    """
+
+    text: tuple[str, ...]
+    image: tuple[str, ...]
+    vision: tuple[str, ...] = VISION_MODELS
+    is_fresh: bool = True
+
+
+class Hub:
+    """The Hub's models. Threads may share it.
+
+    Args:
+        session: The way to the network; a token, if there is one, goes along.
+        url: Base URL of the Hub.
+        keep: How long an answer is used, in seconds.
+    """
+
+    def __init__(self, session: Session, url: str, *, keep: float = 600.0) -> None:
+        origin_of(url)  # for its check
+        self.url = url.rstrip("/")
+        self._session = session
+        self._pages: Expiring[tuple[list[Any], str | None]] = Expiring(keep, most=_MOST_PAGES)
+        self._models: Expiring[HubModel] = Expiring(keep)
+        self._tasks: Expiring[dict[str, Any]] = Expiring(keep)
+        self._defaults: Expiring[DefaultModels] = Expiring(keep)
+
+    def models(
+        self,
+        *,
+        task: str | None = None,
+        provider: str | Sequence[str] | None = None,
+        search: str | None = None,
+        sort: str | None = None,
+        limit: int | None = None,
+        author: str | None = None,
+        tags: Iterable[str] = (),
+        warm: bool = False,
+    ) -> Iterator[HubModel]:
+        """Return an iterator over the Hub's models; nothing is sent before its first step, and no page too many.
+
+        Args:
+            task: Such as ``"text-to-image"``; ``"conversational"`` means the same as ``"text-generation"``.
+            provider: Only what this provider serves, or one of several; ``"all"`` for what anybody serves.
+            search: A part of the name.
+            sort: ``"trending"``, ``"likes"``, ``"downloads"``, ``"created"`` or ``"modified"``; None is the Hub's own order.
+            limit: At most so many.
+            author: Only this user's or organisation's.
+            tags: Only models with all of these tags.
+            warm: Only what is served right now.
+
+        Raises:
+            InvalidInputError: An argument cannot work. Raised at the call, the others by the iterator.
+            ProtocolError: The answer is no list of models, or its next page is elsewhere.
+            APIStatusError, TransportError: The Hub refused, or did not answer.
+
+        Reference: GET {hub}/api/models
+        """
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+            raise InvalidInputError(f"a limit is a whole number, 0 or more, not {limit!r}")
+        providers = [provider] if isinstance(provider, str) else list(provider or ())
+        query: list[tuple[str, str]] = []
+        if warm:
+            query.append(("inference", "warm"))
+        if providers:
+            query.append(("inference_provider", ",".join(providers)))
+        if task:
+            query.append(("pipeline_tag", "text-generation" if task == "conversational" else task))
+        query += [("filter", tag) for tag in ([tags] if isinstance(tags, str) else tags)]
+        query += [(name, value) for name, value in (("search", search), ("author", author)) if value]
+        if sort is not None:
+            if sort not in SORTS and sort not in SORTS.values():
+                raise InvalidInputError(f"the Hub sorts by {', '.join(SORTS)}, not by {sort!r}")
+            query.append(("sort", SORTS.get(sort, sort)))
+        page = _PAGE if limit is None else max(1, min(limit, _LARGEST_PAGE))
+        query += [("limit", str(page)), *(("expand[]", key) for key in _EXPAND)]
+        return self._walk(f"{self.url}/api/models?{urlencode(query)}", limit)
+
+    def model(self, id: str) -> HubModel:
+        """Return one model with who serves it.
+
+        Args:
+            id: Its name; a short one such as ``"llama-3.3-70b"`` works, a provider's suffix is left out.
+
+        Raises:
+            InvalidInputError: That is no model's name.
+            ModelNotFound: There is none, or it is private and the token does not show it; carries similar names.
+            PermissionDeniedError: It is there, but not for this token.
+            APIStatusError, TransportError: The Hub refused, or did not answer.
+
+        Reference: GET {hub}/api/models/{id}
+        """
+        name = _plain_name(id)
+        if (known := self._models.get(name)) is not None:
+            return known
+        query = urlencode([("expand[]", key) for key in _EXPAND_ONE])
+        url = f"{self.url}/api/models/{quote(name, safe='/')}"
+        has_token = "Authorization" in self._session.credentials.headers_for(url)
+
+        def refine(error: APIStatusError) -> HFClientError:
+            return _refined(error, name, has_token)
+
+        data = self._session.send(Request.read(f"{url}?{query}", refine=refine)).json()
+        model = parse_hub_model(data, name)
+        if model is None:
+            raise ProtocolError(f"{url} gave something that is no model", frame=str(data)[:200])
+        return self._models.put(name, model)
+
+    def recommended(self, task: str) -> str | None:
+        """Return the model that the Hub shows for *task*, or None if it shows none.
+
+        Raises:
+            APIStatusError, TransportError: The Hub refused, or did not answer.
+
+        Reference: GET {hub}/api/tasks
+        """
+        tasks = self._tasks.get("")
+        if tasks is None:
+            data = self._session.send(Request.read(f"{self.url}/api/tasks")).json()
+            tasks = self._tasks.put("", data if isinstance(data, dict) else {})
+        page = tasks.get(task)
+        if not isinstance(page, dict):
+            return None
+        shown = [*_list(page.get("widgetModels")), *_list(page.get("models"))]
+        names = (entry.get("id") if isinstance(entry, dict) else entry for entry in shown)
+        return next((name for name in names if isinstance(name, str) and name), None)
+
+    def default_models(self) -> DefaultModels:
+        """Return models to offer: what is talked about now, and the well-known ones; those alone if the Hub is away.
+
+        Never raises for a Hub that does not answer: then ``is_fresh`` is False, and the next call asks again.
+
+        Reference: GET {hub}/api/models?inference=warm, as the older HuggingFaceInference client asked
+        """
+        if (known := self._defaults.get("")) is not None:
+            return known
+        try:
+            warm = self._names("inference=warm&pipeline_tag=text-generation", _TEXT_SCORE)
+            images = self._names("pipeline_tag=text-to-image", _IMAGE_SCORE)
+        except (APIStatusError, TransportError, ProtocolError):
+            return DefaultModels(text=tuple(merged(TEXT_MODELS, VISION_MODELS)), image=IMAGE_MODELS, is_fresh=False)
+        text = merged(warm, VISION_MODELS, TEXT_MODELS)
+        found = DefaultModels(text=tuple(text), image=tuple(merged(IMAGE_MODELS, images)))
+        return self._defaults.put("", found)
+
+    def forget(self, id: str | None = None) -> None:
+        """Ask again next time: about *id*, or about everything."""
+        if id is not None:
+            self._models.forget(resolve(id).partition(":")[0])
+            return
+        self._pages.clear()
+        self._models.clear()
+        self._tasks.clear()
+        self._defaults.clear()
+
+    def _names(self, query: str, score: float) -> list[str]:
+        """Return the models of a list's first page that are talked about enough, in the Hub's order."""
+        entries, _ = self._page(f"{self.url}/api/models?{query}")
+        models = [model for entry in entries if (model := parse_hub_model(entry)) is not None]
+        return [model.id for model in models if model.trending >= score]
+
+    def _walk(self, url: str, limit: int | None) -> Iterator[HubModel]:
+        left = limit
+        given: set[str] = set()  # the order may change between two pages: nothing comes twice
+        visited = {url}
+        page: str | None = url
+        idle = 0
+        while page is not None and left != 0:
+            entries, page = self._page(page)
+            known = len(given)
+            for entry in entries:
+                model = parse_hub_model(entry)
+                if model is None or model.id in given:
+                    continue
+                given.add(model.id)
+                yield model
+                if left is not None:
+                    left -= 1
+                    if left <= 0:
+                        return
+            idle = 0 if len(given) > known else idle + 1
+            if page in visited or idle >= _MOST_IDLE:
+                raise ProtocolError("the Hub's list of models goes in circles", frame=page)
+            visited.add(page or "")
+
+    def _page(self, url: str) -> tuple[list[Any], str | None]:
+        if (known := self._pages.get(url)) is not None:
+            return known
+        response = self._session.send(Request.read(url))
+        following = next_page(response.headers.all("link"), url)
+        data = response.json()
+        if not isinstance(data, list):
+            raise ProtocolError("the Hub's list of models is no list", frame=excerpt(str(data)[:300].encode()))
+        return self._pages.put(url, (data, following))
+
+
+def next_page(links: Iterable[str], url: str) -> str | None:
+    """Return the URL that ``Link`` headers name as the next page of *url*, or None if this was the last one.
+
+    It is always on the host that was asked, where the token belongs: a mirror passes on links to huggingface.co, of
+    which only the query is taken.
+
+        >>> next_page(['<https://huggingface.co/api/models?cursor=x>; rel="next"'], "http://mirror/api/models?limit=1")
+        'http://mirror/api/models?cursor=x'
+
+    Raises:
+        ProtocolError: The link leads to something else than a list of the same kind.
+    """
+    for header in links:
+        for found in _LINK.finditer(header):
+            if not _NEXT.search(found[2]):
+                continue
+            try:
+                link = str(urljoin(url, found[1]))
+                same = origin_of(link) == origin_of(url)
+            except (ValueError, InvalidInputError):
+                raise ProtocolError("the link to the next page leads nowhere", frame=found[1][:200]) from None
+            if same:
+                return link
+            here, there = urlsplit(url), urlsplit(link)
+            if there.path.rstrip("/").rpartition("/")[2] != here.path.rstrip("/").rpartition("/")[2]:
+                raise ProtocolError("the link to the next page leads to another place", frame=found[1][:200])
+            return str(urlunsplit((here.scheme, here.netloc, here.path, there.query, "")))
+    return None
+
+
+def parse_hub_model(data: Any, name: str | None = None) -> HubModel | None:
+    """Return the model that an entry of ``/api/models`` describes; None for a null, or for one without a name."""
+    if not isinstance(data, dict):
+        return None
+    found = _text(data.get("id")) or _text(data.get("modelId")) or name
+    if found is None:
+        return None
+    gated = data.get("gated")
+    return HubModel(
+        id=found,
+        task=_text(data.get("pipeline_tag")),
+        providers=tuple(parse_mapping(data.get("inferenceProviderMapping"), found)),
+        author=_text(data.get("author")) or (found.partition("/")[0] if "/" in found else None),
+        library=_text(data.get("library_name")),
+        tags=tuple(tag for tag in _list(data.get("tags")) if isinstance(tag, str)),
+        downloads=int(_number(data.get("downloads"))),
+        likes=int(_number(data.get("likes"))),
+        trending=_number(data.get("trendingScore")),
+        gated=gated if isinstance(gated, str) else "auto" if gated is True else None,
+        is_private=data.get("private") is True,
+        is_warm=data.get("inference") == "warm",
+        created_at=_text(data.get("createdAt")),
+        modified_at=_text(data.get("lastModified")),
+        raw=data,
+    )
+
+
+def _plain_name(id: str) -> str:
+    refuse_url(id)
+    name, _, suffix = resolve(id).partition(":") if isinstance(id, str) else ("", "", "")
+    name = id if "/" in suffix else name  # a URL has no suffix
+    if not _NAME.fullmatch(name) or any(part in ("", ".", "..") for part in name.split("/")):
+        raise InvalidInputError(f"this is no name of a model on the Hub: {id!r}")
+    return name
+
+
+def _refined(error: APIStatusError, name: str, has_token: bool) -> HFClientError:
+    """Return the error that says what a refusal to show *name* means.
+
+    The Hub does not tell what is missing from what is private: 401 to strangers, 404 to those who have a token.
+    """
+    missing = error.code == "RepoNotFound" or isinstance(error, NotFoundError)
+    if isinstance(error, AuthenticationError) and not has_token and error.code != "GatedRepo":
+        missing = True
+    cls: type[APIStatusError]
+    if missing:
+        cls, message = ModelNotFound, f"there is no model {name!r} on the Hub"
+        message += (
+            ", or it is private and the token does not show it" if has_token else ", or it is private: set HF_TOKEN"
+        )
+    elif error.code == "GatedRepo":
+        cls = PermissionDeniedError
+        message = f"the files of {name} have to be asked for on its page on the Hub: {error.message}"
+    else:
+        return error
+    refined = cls(
+        message,
+        status=error.status,
+        method=error.method,
+        url=error.url,
+        request_id=error.request_id,
+        body=error.body,
+        code=error.code,
+        attempts=error.attempts,
+    )
+    if isinstance(refined, ModelNotFound):
+        refined.model = name
+        refined.suggestions = tuple(found for found in nearest(name) if found != name)
+    return refined
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _number(value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and abs(value) < 1e15 else 0  # neither NaN nor infinity

@@ -1,0 +1,1 @@
+"""Who is asked, and who is asked next when that fails."""

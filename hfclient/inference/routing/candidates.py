@@ -1,0 +1,390 @@
+"""Who is asked, and where: the choice among providers.
+
+A model that is not a chat model has no router that chooses: the Hub's mapping says who serves it, in the caller's own
+order of preference. With a Hub token a provider is reached through Hugging Face's router, with a key of its own
+(``provider_keys``) on its own site; which credentials go along depends on the URL alone.
+
+Reference: docs/protocol/inference ("providers").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from attrs import evolve, frozen
+
+from hfclient.credentials import Credentials, Secret, origin_of
+from hfclient.errors import (
+    CredentialsError,
+    HFClientError,
+    InvalidInputError,
+    ModelNotFound,
+    NotFoundError,
+    Unsupported,
+)
+from hfclient.inference.endpoints import (
+    ROUTER_URL,
+    bare_url,
+    chat_url,
+    is_endpoint,
+    is_router,
+    model_for_provider,
+    refuse_url,
+    root_url,
+)
+from hfclient.inference.models.defaults import resolve
+from hfclient.inference.models.hub import Hub
+from hfclient.inference.models.mapping import ProviderEntry
+from hfclient.inference.providers.parameters import ignored_by, providers_for, refuse_ignored
+from hfclient.inference.providers.places import PLACES, Target
+
+__all__ = ["Candidate", "ProviderLike", "Routes", "add_keys"]
+
+ProviderLike: TypeAlias = "str | Sequence[str] | None"
+"""A provider's id, several of them in the order to try, ``"auto"``, or None for the same."""
+
+_OWN_SERVER = "openai-compatible"
+_CHAT_ONLY = ("fastest", "cheapest")
+_VERSION = re.compile(r"[0-9a-f]{64}")  # of a model at replicate, behind a colon
+# The Hub's mapping names one task of a model that does two: sentence encoders embed, editors take a picture and a text.
+_ALSO = {
+    "feature-extraction": ("sentence-similarity",),
+    "sentence-similarity": ("feature-extraction",),
+    "image-to-image": ("image-text-to-image",),
+    "image-to-video": ("image-text-to-video",),
+}
+_MOST_STAND_INS = 3
+
+
+@frozen
+class Candidate:
+    """One provider that may be asked.
+
+    Attributes:
+        entry: The model as this provider knows it.
+        target: Where it is reached.
+        billed: Whether ``X-HF-Bill-To`` means something there.
+    """
+
+    entry: ProviderEntry
+    target: Target
+    billed: bool = True
+
+    @property
+    def provider(self) -> str:
+        """The provider's id."""
+        return self.entry.provider
+
+
+def add_keys(credentials: Credentials, keys: Mapping[str, str]) -> Credentials:
+    """Return *credentials* with the providers' own *keys*, each bound to that provider's sites.
+
+    Raises:
+        InvalidInputError: Nobody knows the provider, it has no site of its own, or the key is a Hub token.
+        CredentialsError: A key holds characters that no header can carry.
+    """
+    bound: dict[str, Secret] = {}
+    for provider, key in keys.items():
+        place = PLACES.get(provider)
+        if place is None or not place.sites:
+            known = ", ".join(name for name, place in PLACES.items() if place.sites)
+            raise InvalidInputError(f"no provider {provider!r} takes a key of its own; those that do: {known}")
+        value = Secret("".join(key).strip())
+        if not value or not value.isascii() or any(ch.isspace() for ch in value):
+            raise CredentialsError(f"the key for {provider} is empty or holds characters that a key never has")
+        if value.startswith(("hf_", "api_org_")):
+            raise InvalidInputError(f"the key for {provider} is a Hugging Face token, which goes to no provider: use token=")
+        bound.update((site, Secret(f"{place.scheme} {value.reveal()}")) for site in place.sites)
+    return credentials.with_keys(bound) if bound else credentials
+
+
+class Routes:
+    """The ways to the providers, for one client.
+
+    Args:
+        credentials: Tell which ways are open.
+        base_url: The client's inference server.
+        hub: Knows who serves a model.
+        keys: The providers that the caller has a key of.
+        router_url: Root of the router, below which each provider has a path; None takes Hugging Face's, if *base_url* is
+            there.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        base_url: str,
+        hub: Hub,
+        keys: Iterable[str] = (),
+        router_url: str | None = None,
+    ) -> None:
+        self._credentials = credentials
+        self._base_url = base_url
+        self._hub = hub
+        self._keys = frozenset(keys)
+        self.router_url = (router_url or (origin_of(ROUTER_URL) if is_router(base_url) else "")).rstrip("/") or None
+
+    @property
+    def own_server(self) -> bool:
+        """Whether calls without a provider go to a server of the caller's choice, not to the router."""
+        return self.router_url is None
+
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether that server is a deployment at Hugging Face, which makes pictures in hf-inference's language."""
+        return self.own_server and is_endpoint(self._base_url)
+
+    def has_key(self, provider: str) -> bool:
+        """Whether the caller has a key of that provider's own."""
+        return provider in self._keys
+
+    def target(self, provider: str) -> Target:
+        """Return where *provider* is reached: on its own site if there is a key for it, else through the router.
+
+        Raises:
+            Unsupported: Nobody knows the provider, or there is no way to it.
+            CredentialsError: The way leads through the router, and there is no token for it.
+        """
+        place = PLACES.get(provider)
+        if provider in self._keys and place is not None and place.direct:
+            return Target(place.direct, routed=False, queue=place.queue or place.direct)
+        if provider == "hf-inference" and self.router_url is None:
+            return Target(bare_url(self._base_url))  # a deployment that speaks its language
+        if place is None:
+            raise _unknown(provider)
+        if not place.routed:
+            raise CredentialsError(f"{provider} needs a key of its own: provider_keys={{{provider!r}: ...}}")
+        if self.router_url is None:
+            raise Unsupported(
+                f"{self._base_url} does not lead to {provider}: leave inference_url at {ROUTER_URL}, or pass a key of its "
+                f"own with provider_keys={{{provider!r}: ...}}"
+            )
+        if provider != "hf-inference" and not self._has_token():
+            raise CredentialsError(
+                f"{provider} needs a Hub token (https://huggingface.co/settings/tokens, with the permission to call "
+                f"Inference Providers; set HF_TOKEN or pass token=), or a key of its own in provider_keys"
+            )
+        return Target(f"{self.router_url}/{provider}", routed=True)
+
+    def candidates(
+        self,
+        task: str,
+        model: str | None,
+        provider: ProviderLike = None,
+        settings: Iterable[str] = (),
+        *,
+        able: Container[str] | None = None,
+    ) -> list[Candidate]:
+        """Return who may be asked, best first; never empty.
+
+        Args:
+            task: As on the Hub, such as ``"text-to-image"``.
+            model: The model's name on the Hub, with a provider's suffix or without; for a provider with a key of its own
+                also what it is called there. None only for a server with one model.
+            provider: Who shall be asked; see `ProviderLike`.
+            settings: Names of settings that must not be ignored.
+            able: Names of the providers that the caller can ask for *task*; None takes those of pictures and videos.
+
+        Raises:
+            InvalidInputError: No model was named, or it does something else.
+            ModelNotFound: Nobody serves it.
+            Unsupported: Nobody who serves it is known here, or takes all *settings*.
+            CredentialsError: Whoever serves it needs credentials that are not there.
+            APIStatusError, TransportError: The Hub could not be asked.
+        """
+        wanted = list(settings)
+        able = providers_for(task) if able is None else able
+        model, names = _named(model, provider, self.own_server)
+        if not names and self.own_server:
+            refuse_ignored(_OWN_SERVER, task, wanted)
+            root = Target(root_url(self._base_url))
+            return [Candidate(ProviderEntry(_OWN_SERVER, model or "", model=model or ""), root)]
+        if len(names) == 1 and names[0] == "hf-inference" and self.own_server and not model:
+            refuse_ignored("hf-inference", task, wanted)
+            return [Candidate(ProviderEntry("hf-inference", ""), self.target("hf-inference"))]
+        if not model:
+            raise InvalidInputError("name a model with model=")
+        entries = self._named_entries(model, names, task, able) if names else self._mapped_entries(model, task, able)
+        return self._open(entries, task, wanted, named=bool(names))
+
+    def chat(self, model: str, provider: ProviderLike = None) -> list[Candidate]:
+        """Return who may be asked for a chat completion, in order; each target is the whole URL.
+
+        The router chooses by itself, so without a provider there is one candidate. A provider that the caller has a key
+        of is asked on its own site, all others through the router, by a suffix.
+
+        Raises:
+            InvalidInputError: A name cannot be a provider's, or *model* has another one already.
+            ModelNotFound: The provider that was named does not serve the model.
+            Unsupported: The server is not the router, or the provider has no chat models.
+            CredentialsError: The router needs a token and there is none.
+        """
+        names: list[str | None] = [provider] if isinstance(provider, (str, type(None))) else list(provider)
+        plain, suffix = model, ""
+        if not self.own_server and names == [None]:
+            left, colon, last = model.rpartition(":")
+            if colon and "/" in left and last in self._keys:
+                plain, suffix = left, last
+        found: list[Candidate] = []
+        for name in names or [None]:
+            own = name or suffix
+            if own in self._keys:
+                found.append(self._direct_chat(plain, own))
+            else:
+                self._need_token()
+                asked = model_for_provider(model, name, self._base_url)
+                found.append(Candidate(ProviderEntry(name or "auto", asked, model=model), Target(chat_url(self._base_url))))
+        return found
+
+    def stand_ins(self, model: str, failed: str) -> list[Candidate]:
+        """Return who may be asked for a chat completion when the router's own choice has *failed*.
+
+        Raises:
+            HFClientError: The Hub does not know the model, or could not be asked.
+        """
+        found: list[Candidate] = []
+        for entry in _for_task(self._mapping(model), "conversational"):
+            if entry.status == "live" and entry.provider != failed:
+                with contextlib.suppress(CredentialsError, InvalidInputError, Unsupported):  # no way to that one
+                    found += self.chat(model, entry.provider)
+        return found[:_MOST_STAND_INS]
+
+    def _direct_chat(self, model: str, name: str) -> Candidate:
+        able = [known for known, place in PLACES.items() if place.chat]
+        (candidate,) = self.candidates("conversational", model, name, able=able)
+        route = PLACES[name].chat or ""
+        return evolve(candidate, target=Target(candidate.target.url(route)))
+
+    def _need_token(self) -> None:
+        url = chat_url(self._base_url)
+        if is_router(self._base_url) and "Authorization" not in self._credentials.headers_for(url):
+            raise CredentialsError(
+                "Hugging Face's router needs a token: make one at https://huggingface.co/settings/tokens (with the "
+                "permission to call Inference Providers) and set HF_TOKEN, or pass token="
+            )
+
+    def forget(self, model: str) -> None:
+        """The mapping of *model* turned out to be wrong: ask again next time."""
+        with contextlib.suppress(InvalidInputError):  # a provider's own name of it
+            self._hub.forget(model)
+
+    def _has_token(self) -> bool:
+        return "Authorization" in self._credentials.headers_for(f"{self.router_url}/v1/models")
+
+    def _mapped_entries(self, model: str, task: str, able: Container[str]) -> list[ProviderEntry]:
+        """Return who does *task* by the Hub's mapping: first those that pass its checks."""
+        found = self._mapping(model)
+        if not found:
+            raise _nobody(model, "no inference provider serves it")
+        fitting = _for_task(found, task)
+        if not fitting:
+            tasks = ", ".join(sorted({entry.task for entry in found}))
+            raise InvalidInputError(f"{model} is no model for {task}, but for {tasks}")
+        known = [entry for entry in fitting if entry.provider in able]
+        if not known:
+            raise Unsupported(
+                f"{model} is served by {', '.join(entry.provider for entry in fitting)}, which cannot be asked for {task} here"
+            )
+        return sorted(known, key=lambda entry: entry.status != "live")  # stable: the Hub's order is kept
+
+    def _named_entries(
+        self, model: str, names: Sequence[str], task: str, able: Container[str]
+    ) -> list[ProviderEntry]:
+        for name in names:
+            if name not in able:
+                others = ", ".join(other for other in PLACES if other in able)
+                raise Unsupported(f"{name} cannot be asked for {task} here; those that can: {others}")
+        if len(names) == 1:
+            self.target(names[0])  # if there is no way, the Hub need not be asked
+        needed = [name for name in names if not PLACES[name].hub_ids]
+        found: list[ProviderEntry] = []
+        if needed:
+            try:
+                found = self._mapping(model)
+            except (NotFoundError, InvalidInputError):  # it may be what the model is called there
+                if not all(name in self._keys for name in needed):
+                    raise
+        entries = []
+        for name in names:
+            mapped = next((entry for entry in _for_task(found, task) if entry.provider == name), None)
+            if mapped is None and not PLACES[name].hub_ids and name not in self._keys:
+                if len(names) > 1:
+                    continue  # somebody else of those named may serve it
+                raise _nobody(model, f"{name} does not serve it for {task}; {_who(found)}")
+            entries.append(mapped or ProviderEntry(name, model, task=task, model=model))
+        if not entries:
+            raise _nobody(model, f"none of {', '.join(names)} serves it for {task}; {_who(found)}")
+        return entries
+
+    def _mapping(self, model: str) -> list[ProviderEntry]:
+        return list(self._hub.model(model).providers)
+
+    def _open(self, entries: list[ProviderEntry], task: str, settings: list[str], *, named: bool) -> list[Candidate]:
+        """Return those of *entries* that there is a way to, and that ignore nothing."""
+        reached: list[Candidate] = []
+        closed: HFClientError | None = None
+        for entry in entries:
+            try:
+                direct = entry.provider in self._keys
+                reached.append(Candidate(entry, self.target(entry.provider), billed=not direct))
+            except (CredentialsError, Unsupported) as error:
+                closed = closed or error
+        if not reached:
+            assert closed is not None
+            raise closed
+        if named and len(reached) == 1:
+            refuse_ignored(reached[0].provider, task, settings)
+        willing = [one for one in reached if not ignored_by(one.provider, task, settings)]
+        if not willing:
+            refuse_ignored(reached[0].provider, task, settings)
+        return willing
+
+
+def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple[str | None, list[str]]:
+    """Return the model without its suffix, and the providers that were named, in order; none means any."""
+    suffix = ""
+    if model is not None:
+        if not isinstance(model, str) or not model.strip():
+            raise InvalidInputError("the model's name is empty")
+        refuse_url(model)
+        if not own_server:
+            model = resolve(model)
+        name, colon, last = model.rpartition(":")
+        if not own_server and colon and "/" in name and "/" not in last:  # models of your own server may have colons
+            if last in PLACES or last in (*_CHAT_ONLY, "preferred", "auto"):
+                model, suffix = name, last
+            elif not provider and not _VERSION.fullmatch(last):  # else the Hub's first provider would do it, for money
+                raise _unknown(last)
+    names = [provider] if isinstance(provider, str) else list(provider or ())
+    if suffix and names and names != [suffix]:
+        raise InvalidInputError(f"the model names the provider {suffix!r}, provider={provider!r} another one")
+    names = [name for name in names or [suffix] if name not in ("", "auto", "preferred")]
+    if chosen := [name for name in names if name in _CHAT_ONLY]:
+        raise Unsupported(f"{chosen[0]!r} is for chat models only; name a provider, or leave the choice to the Hub")
+    for name in names:
+        if name not in PLACES:
+            raise _unknown(name)
+    return model, names
+
+
+def _unknown(provider: str) -> Unsupported:
+    return Unsupported(f"no provider {provider!r} is known; known ones: {', '.join(PLACES)}")
+
+
+def _for_task(entries: Iterable[ProviderEntry], task: str) -> list[ProviderEntry]:
+    return [entry for entry in entries if entry.task in (task, "", *_ALSO.get(task, ()))]
+
+
+def _who(entries: list[ProviderEntry]) -> str:
+    offers = ", ".join(f"{entry.provider} ({entry.task or 'any task'})" for entry in entries)
+    return f"those that serve it: {offers}" if offers else "nobody does"
+
+
+def _nobody(model: str, why: str) -> ModelNotFound:
+    found = ModelNotFound(f"{model}: {why}")
+    found.model = model
+    return found

@@ -1,0 +1,164 @@
+"""How a JSON schema is asked for: every kind of server has its own form of ``response_format``.
+
+Data and pure functions, save for `detect`. A server that does not know a form ignores it in silence and answers with
+whatever comes to the model's mind, so what comes back is validated in any case.
+
+Reference: docs/protocol/inference ("response_format").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from attrs import frozen
+
+from hfclient.errors import APIStatusError, InvalidInputError, ProtocolError, TransportError
+from hfclient.inference.endpoints import models_url
+from hfclient.inference.schemas.schema import Schema, can_be_strict
+from hfclient.transport import Request, Session
+
+__all__ = [
+    "DIALECTS",
+    "PROVIDER_DIALECTS",
+    "SchemaFormat",
+    "detect_dialect",
+    "dialect_for",
+    "in_words",
+    "instruction_for",
+    "response_format",
+]
+
+DIALECTS = ("openai", "tgi", "json_object", "together", "nebius", "sambanova", "json", "prompt")
+"""Forms of asking for a schema.
+
+``openai``: most servers, and the router; ``tgi``: text-generation-inference; ``json_object``: the schema beside the type;
+``together``: the schema without a name; ``nebius``: OpenAI's with ``guided_json``; ``sambanova``: OpenAI's, never strict;
+``json``: any JSON, the schema told in words; ``prompt``: told in words only, for servers that know none of these.
+"""
+
+PROVIDER_DIALECTS: Mapping[str, str] = {
+    "cohere": "json_object",
+    "fireworks-ai": "json_object",
+    "hf-inference": "tgi",
+    "nebius": "nebius",
+    "sambanova": "sambanova",
+    "together": "together",
+}
+"""Providers, called by their own routes, that do not take OpenAI's form."""
+
+_HOSTS = {
+    "api.cohere.com": "cohere",
+    "api.fireworks.ai": "fireworks-ai",
+    "api.together.xyz": "together",
+    "api.sambanova.ai": "sambanova",
+    "api.studio.nebius.ai": "nebius",
+}
+_ROUTER = "router.huggingface.co"
+_NAME = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def dialect_for(base_url: str, provider: str | None = None) -> str:
+    """Return the dialect of the server at *base_url*, as far as its address tells.
+
+        >>> dialect_for("https://router.huggingface.co/v1"), dialect_for("https://api.together.xyz/v1")
+        ('openai', 'together')
+
+    Args:
+        base_url: Any base URL of chat completions. The router's ``/v1`` translates for all providers; its other routes
+            pass on what they get.
+        provider: The provider behind it, if that is known otherwise.
+    """
+    if provider is not None:
+        return PROVIDER_DIALECTS.get(provider, "openai")
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    owner = parts.path.strip("/").partition("/")[0] if host == _ROUTER else _HOSTS.get(host, "")
+    return PROVIDER_DIALECTS.get(owner, "openai")
+
+
+def detect_dialect(session: Session, base_url: str) -> str | None:
+    """Return the dialect of the server at *base_url* after asking it: ``GET /info`` works on text-generation-inference only.
+
+    None if it is something else, refuses, or does not answer: then the address decides.
+    """
+    root = models_url(base_url).partition("?")[0].removesuffix("/models").removesuffix("/v1")
+    try:
+        info = session.send(Request.read(f"{root}/info")).json()
+    except (APIStatusError, ProtocolError, TransportError):
+        info = None
+    if isinstance(info, dict) and ("max_total_tokens" in info or "text-generation" in str(info.get("router"))):
+        return "tgi"
+    return None
+
+
+def response_format(schema: Schema, *, name: str, dialect: str, strict: bool = True) -> dict[str, Any]:
+    """Return the fields of a request that ask for *schema*: ``response_format``, and what some servers want beside it.
+
+        >>> response_format({"type": "object"}, name="x", dialect="tgi")
+        {'response_format': {'type': 'json_object', 'value': {'type': 'object'}}}
+
+    Args:
+        schema: Complete in itself, an object at its root.
+        name: What to call it; letters, digits, ``_`` and ``-``.
+        dialect: One of `DIALECTS`.
+        strict: Promise OpenAI's strict mode, if the schema allows that.
+
+    Raises:
+        InvalidInputError: There is no such dialect.
+    """
+    name = _NAME.sub("_", name).strip("_")[:64] or "answer"
+    named = {"name": name, "strict": strict and can_be_strict(schema) and dialect != "sambanova", "schema": schema}
+    match dialect:
+        case "openai" | "sambanova":
+            return {"response_format": {"type": "json_schema", "json_schema": named}}
+        case "nebius":
+            return {"response_format": {"type": "json_schema", "json_schema": named}, "guided_json": schema}
+        case "tgi":
+            return {"response_format": {"type": "json_object", "value": schema}}
+        case "json_object":
+            return {"response_format": {"type": "json_object", "schema": schema}}
+        case "together":
+            return {"response_format": {"type": "json_schema", "schema": schema}}
+        case "json":
+            return {"response_format": {"type": "json_object"}}
+        case "prompt":
+            return {}
+    raise InvalidInputError(f"no such dialect: {dialect!r}; there are {', '.join(DIALECTS)}, and 'detect'")
+
+
+@frozen
+class SchemaFormat:
+    """A schema to be asked for, in the form that the server knows that gets the request in the end.
+
+    Attributes:
+        schema: Complete in itself, an object at its root.
+        name: What to call it.
+        strict: Promise OpenAI's strict mode, if the schema allows that.
+        dialect: One of `DIALECTS`; None goes by the address.
+    """
+
+    schema: Schema
+    name: str
+    strict: bool = True
+    dialect: str | None = None
+
+    def fields_for(self, url: str, provider: str | None = None) -> dict[str, Any]:
+        """Return the fields of a request to *url*, where *provider* itself answers, if that is known."""
+        dialect = self.dialect or dialect_for(url, provider)
+        return response_format(self.schema, name=self.name, dialect=dialect, strict=self.strict)
+
+
+def instruction_for(schema: Schema, dialect: str | None) -> str | None:
+    """Return the words that tell the model its schema, for the dialects that need them."""
+    if dialect not in ("json", "prompt"):
+        return None
+    return f"Answer with JSON only, without any other text. It must fit this JSON schema: {in_words(schema)}"
+
+
+def in_words(schema: Schema) -> str:
+    """Return *schema* as it stands in a prompt."""
+    return msgspec.json.encode(schema).decode()

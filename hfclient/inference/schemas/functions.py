@@ -1,0 +1,336 @@
+"""Python functions as tools: their JSON schema from signature and docstring, and calls with the arguments of a model."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+from attrs import field, frozen
+
+from hfclient.errors import InvalidInputError
+from hfclient.inference.content.magic import sniff
+from hfclient.inference.schemas.docstrings import Docstring, parse_docstring
+from hfclient.inference.schemas.schema import Schema, standalone_schema
+from hfclient.inference.schemas.shapes import Misfit, convert, note_of, schema_of
+from hfclient.surrogates import mend_surrogates
+
+__all__ = ["Tool", "ToolLike", "as_tools", "is_async", "text_of", "wire_tools"]
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what servers take for a function's name
+
+ToolLike: TypeAlias = "Callable[..., Any] | Tool | Mapping[str, Any]"
+"""A function, a `Tool`, or a JSON schema ``{"type": "function", "function": {...}}``."""
+
+
+@frozen
+class _Parameter:
+    """One argument that a model gives."""
+
+    annotation: Any
+    required: bool = True
+    positional: bool = False
+
+
+@frozen
+class Tool:
+    """Something that a model may call.
+
+        Tool.of(get_weather)                       # what run_tools does with a plain function
+        Tool("lookup", "Look a word up.", {"type": "object", "properties": {...}}, function=lookup)
+
+    Attributes:
+        name: Letters, digits, ``_`` and ``-``, at most 64.
+        description: What it does and when to use it, for the model.
+        parameters: JSON schema of the arguments, an object.
+        function: Called with the arguments as keywords; None for a tool that the caller runs.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Schema = field(factory=lambda: {"type": "object", "properties": {}}, repr=False)
+    function: Callable[..., Any] | None = field(default=None, repr=False)
+    _signature: Mapping[str, _Parameter] | None = field(default=None, repr=False, eq=False)
+    _raw: Mapping[str, Any] | None = field(default=None, repr=False, eq=False)
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], *, name: str | None = None, description: str | None = None) -> Tool:
+        """Return the tool that *function* is.
+
+        The schema comes from its signature: type hints (builtins, ``Literal``, enums, unions, ``list[...]``, dataclasses,
+        attrs classes, TypedDicts, pydantic models, ...), defaults, and what the docstring says about each parameter in the
+        layout of Google, Sphinx or NumPy; ``Annotated[int, "..."]`` describes, too. Arguments that a
+        `functools.partial` holds already are not shown to the model.
+
+        Args:
+            function: A function, a bound method, a partial, or an object with ``__call__``.
+            name: Another name than the function's own.
+            description: Another description than its docstring's.
+
+        Raises:
+            InvalidInputError: It is asynchronous, takes ``*args`` or ``**kwargs``, has no usable name, or a parameter's
+                type has no JSON schema.
+        """
+        if isinstance(function, type) or not callable(function):
+            raise InvalidInputError(f"a tool is a function, a Tool or a dict, not {function!r}")
+        plain, fixed = _unwrapped(function)
+        own_name = name or getattr(plain, "__name__", "") or type(plain).__name__
+        if is_async(function):
+            raise InvalidInputError(
+                f"the tool {own_name!r} is asynchronous; give a plain function, such as one that calls asyncio.run()"
+            )
+        said = parse_docstring(_doc_of(plain))
+        parameters, schema = _parameters(plain, fixed, own_name, said)
+        return cls(
+            name=_checked_name(own_name),
+            description=said.description if description is None else description,
+            parameters=schema,
+            function=function,
+            signature=parameters,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tool as a request shows it to the model."""
+        if self._raw is not None:
+            return dict(self._raw)
+        shown: dict[str, Any] = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        if not self.description:
+            del shown["description"]
+        return {"type": "function", "function": shown}
+
+    def call(self, arguments: Mapping[str, Any]) -> Any:
+        """Return what the function returns for a model's *arguments*, converted to the types in its signature.
+
+        Raises:
+            Misfit: They do not fit the signature; says all that is wrong.
+            Exception: What the function raises.
+        """
+        if self.function is None:
+            raise InvalidInputError(f"the tool {self.name!r} has no function to call")
+        positional: list[Any] = []
+        keywords: dict[str, Any] = dict(arguments)
+        if self._signature is not None:
+            positional, keywords = _converted(arguments, self._signature)
+        result = self.function(*positional, **keywords)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise TypeError(f"the tool {self.name!r} is asynchronous: it returned a coroutine instead of a result")
+        return result
+
+
+def as_tools(tools: Iterable[ToolLike]) -> list[Tool]:
+    """Return *tools* as `Tool` objects.
+
+    Raises:
+        InvalidInputError: One cannot be a tool, or two have the same name.
+    """
+    if isinstance(tools, (str, Mapping)) or not isinstance(tools, Iterable):
+        raise InvalidInputError("tools is a list of functions, Tool objects or dicts")
+    made = [_as_tool(tool) for tool in tools]
+    names = [tool.name for tool in made]
+    for name in names:
+        if name and names.count(name) > 1:
+            raise InvalidInputError(f"two tools are called {name!r}; give one another name with Tool.of(f, name=...)")
+    return made
+
+
+def wire_tools(tools: Iterable[ToolLike] | None) -> list[dict[str, Any]] | None:
+    """Return the ``tools`` of a request; None if there are none."""
+    return [tool.to_dict() for tool in as_tools(tools)] or None if tools is not None else None
+
+
+def _as_tool(tool: ToolLike) -> Tool:
+    if isinstance(tool, Tool):
+        return tool
+    if isinstance(tool, Mapping):
+        shown = tool.get("function")
+        shown = shown if isinstance(shown, Mapping) else tool  # what servers offer of their own has no function
+        name = shown.get("name")
+        return Tool(name if isinstance(name, str) else "", raw=tool)
+    return Tool.of(tool)
+
+
+# A function's signature
+
+
+def _unwrapped(function: Callable[..., Any]) -> tuple[Callable[..., Any], inspect.Signature]:
+    """Return what is beneath partials, and the signature that is left over."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{function!r} does not tell its signature; wrap it in a function that does") from error
+    hidden: set[str] = set()
+    plain = function
+    while isinstance(plain, functools.partial):
+        hidden |= plain.keywords.keys()
+        plain = plain.func
+    kept = [parameter for name, parameter in signature.parameters.items() if name not in hidden]
+    if kept and kept[0].name in ("self", "cls") and kept[0].annotation is kept[0].empty:
+        raise InvalidInputError(f"{function!r} is a method without its object; give the method of an object: thing.method")
+    return plain, signature.replace(parameters=kept)
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Tell whether a call of *function* gives something to be awaited."""
+    plain = function
+    while isinstance(plain, functools.partial):
+        plain = plain.func
+    called = plain if inspect.isroutine(plain) else type(plain).__call__
+    # Not what functools.wraps hides: that may be why it is wrapped.
+    return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (plain, called))
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"{name!r} is no name for a tool (letters, digits, _ and -, at most 64); give one with Tool.of(f, name=...)"
+        )
+    return name
+
+
+def _doc_of(plain: Callable[..., Any]) -> str | None:
+    if inspect.isroutine(plain):
+        return inspect.getdoc(plain)
+    # An object: how it is called says more than what it is; `object` itself documents every __call__.
+    own = type(plain).__call__.__doc__
+    said = own if own and own != type.__call__.__doc__ else type(plain).__doc__
+    return inspect.cleandoc(said) if said else None
+
+
+def _parameters(
+    plain: Callable[..., Any], signature: inspect.Signature, name: str, said: Docstring
+) -> tuple[dict[str, _Parameter], Schema]:
+    hints = _hints(plain, name)
+    parameters: dict[str, _Parameter] = {}
+    for key, parameter in signature.parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise InvalidInputError(
+                f"the tool {name!r} takes {parameter}, of which a model cannot know what to give; name its parameters "
+                "(a decorator hides them unless it uses functools.wraps)"
+            )
+        annotation = hints.get(key, Any)
+        if parameter.default is None and annotation is not Any:
+            annotation = typing.Optional[annotation]  # noqa: UP045 (a value, not a hint)
+        parameters[key] = _Parameter(
+            annotation, parameter.default is parameter.empty, parameter.kind is parameter.POSITIONAL_ONLY
+        )
+    properties: Schema = {}
+    for key, taken in parameters.items():
+        schema = _schema(key, taken, name)
+        if text := note_of(hints.get(key)) or said.parameters.get(key):
+            schema["description"] = text
+        default = signature.parameters[key].default
+        if not taken.required and default is not None:
+            schema.update(_default(default))
+        properties[key] = schema
+    whole: Schema = {"type": "object", "properties": properties}
+    if required := [key for key, taken in parameters.items() if taken.required]:
+        whole["required"] = required
+    return parameters, standalone_schema(whole)
+
+
+def _hints(plain: Callable[..., Any], name: str) -> dict[str, Any]:
+    function = plain if inspect.isroutine(plain) else type(plain).__call__
+    function = inspect.unwrap(function)
+    known: dict[str, Any] = {}
+    code = getattr(function, "__code__", None)
+    for free, cell in zip(getattr(code, "co_freevars", ()), getattr(function, "__closure__", None) or (), strict=False):
+        try:
+            known[free] = cell.cell_contents
+        except ValueError:
+            continue  # not assigned yet
+    try:
+        return typing.get_type_hints(function, localns=known or None, include_extras=True)
+    except Exception as error:
+        raise InvalidInputError(f"an annotation of the tool {name!r} cannot be evaluated: {error}") from error
+
+
+def _schema(key: str, parameter: _Parameter, name: str) -> Schema:
+    try:
+        return schema_of(parameter.annotation)
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"the parameter {key!r} of the tool {name!r} cannot come from a model: {error.message}; "
+            "functools.partial fixes its value"
+        ) from error
+
+
+def _default(value: Any) -> Schema:
+    try:
+        return {"default": msgspec.to_builtins(value)}
+    except (TypeError, ValueError):
+        return {}  # known to Python only; the model may leave it out all the same
+
+
+# Calls
+
+
+def _converted(arguments: Mapping[str, Any], parameters: Mapping[str, _Parameter]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments by position and by keyword; raises `Misfit` with all that is wrong."""
+    problems = [
+        f"there is no argument {key!r}; known are: {', '.join(parameters) or 'none'}"
+        for key in arguments
+        if key not in parameters
+    ]
+    positional: list[Any] = []
+    keywords: dict[str, Any] = {}
+    skipped = False
+    for key, parameter in parameters.items():
+        if key not in arguments:
+            if parameter.required:
+                problems.append(f"the argument {key!r} is missing")
+            skipped = skipped or parameter.positional
+            continue
+        if skipped and parameter.positional:
+            problems.append(f"the argument {key!r} needs those before it")
+            continue
+        try:
+            value = convert(arguments[key], parameter.annotation, lax=True)
+        except Misfit as misfit:
+            problems.append(f"{misfit.reason} - at `{key}{misfit.path[1:]}`")
+            continue
+        if parameter.positional:
+            positional.append(value)
+        else:
+            keywords[key] = value
+    if problems:
+        raise Misfit("; ".join(problems))
+    return positional, keywords
+
+
+def text_of(result: Any) -> tuple[str, Any]:
+    """Return what a function returned, as text for the model and as a JSON value (None for plain text, and for bytes).
+
+        >>> text_of("18 degrees"), text_of({"temp": 18})
+        (('18 degrees', None), ('{"temp":18}', {'temp': 18}))
+    """
+    if isinstance(result, str):
+        return mend_surrogates(result), None
+    if isinstance(result, Iterator):
+        result = list(result)
+    content = getattr(result, "content", None) if hasattr(result, "mime") else result
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return _bytes_in_words(bytes(content)), None
+    try:
+        data = msgspec.json.encode(result, enc_hook=_plain)
+        return data.decode(), msgspec.json.decode(data)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return mend_surrogates(str(result)), None
+
+
+def _bytes_in_words(content: bytes) -> str:
+    """Return a text as such, and of anything else what it is: base64 would fill the model's window with noise."""
+    with contextlib.suppress(UnicodeDecodeError):
+        if b"\0" not in content:
+            return content.decode()
+    return f"{len(content):,} bytes ({sniff(content) or 'of unknown type'}), which are not shown"
+
+
+def _plain(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)  # pydantic
+    return dump(mode="json") if callable(dump) else str(value)

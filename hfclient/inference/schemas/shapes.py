@@ -1,0 +1,278 @@
+"""What a Python type means as JSON: its schema, and JSON values made into it.
+
+msgspec does the work, for builtins, ``Literal``, enums, unions, dataclasses, attrs classes, TypedDicts, NamedTuples and
+its own Structs. pydantic does it for pydantic's own classes. It is never imported here: whoever has such a class has
+imported it already.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import pathlib
+import re
+import sys
+import typing
+from typing import Any
+
+import attrs
+import msgspec
+import msgspec.structs
+from attrs import has as is_attrs_class
+
+from hfclient.errors import InvalidInputError
+from hfclient.inference.schemas.docstrings import parse_docstring
+from hfclient.inference.schemas.schema import Schema
+
+__all__ = ["Misfit", "convert", "note_of", "schema_of"]
+
+_TELL_APART = (
+    ". Make them pydantic models, or msgspec Structs with tag=True (the object then says which one it is), or one class "
+    "with a field for each, of which all but one are None"
+)
+_AT = re.compile(r"(.*) - at `(.*)`", re.DOTALL)
+
+
+class Misfit(ValueError):
+    """A JSON value does not fit a type.
+
+    Attributes:
+        reason: Why not, in a sentence without its end.
+        path: Where, such as ``$.people[0].age``; ``$`` is the whole value.
+    """
+
+    def __init__(self, reason: str, path: str = "$") -> None:
+        super().__init__(reason if path == "$" else f"{reason} - at `{path}`")
+        self.reason = reason
+        self.path = path
+
+
+def schema_of(annotation: Any) -> Schema:
+    """Return the JSON schema of a type, a fresh dict; `standalone_schema` puts its definitions in place.
+
+    Fields are described by the ``Attributes:`` section of their class's docstring, or by a string in ``Annotated``.
+
+    Raises:
+        InvalidInputError: The type has no meaning in JSON, or an annotation names something that cannot be found.
+    """
+    if isinstance(annotation, (str, dict)):
+        what = "a name" if isinstance(annotation, str) else "a schema, which goes into chat(response_format=...)"
+        raise InvalidInputError(f"a type is wanted, such as a class, not {what}: {annotation!r}")
+    try:
+        if _is_pydantic(annotation):
+            return dict(_pydantic().TypeAdapter(annotation).json_schema())
+        (schema,), defs = msgspec.json.schema_components(
+            [annotation], schema_hook=_schema_hook, ref_template="#/$defs/{name}"
+        )
+        _add_notes(annotation, defs)
+        return {**schema, "$defs": defs} if defs else schema
+    except NameError as error:
+        raise InvalidInputError(
+            f"{_name(annotation)} has an annotation that cannot be looked up ({error}); define what it names at the "
+            "top of a module"
+        ) from error
+    except (TypeError, msgspec.MsgspecError) as error:
+        line = _first_line(error)
+        # Nothing in a JSON object would say which of the classes it is.
+        hint = _TELL_APART if "may not contain more than one" in line else ""
+        raise InvalidInputError(f"{_name(annotation)} has no JSON schema: {line}{hint}") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "pydantic":
+            raise
+        raise InvalidInputError(f"{_name(annotation)} has no JSON schema: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(":- ")
+
+
+def _name(annotation: Any) -> str:
+    named = None if typing.get_args(annotation) else getattr(annotation, "__qualname__", None)
+    return named or str(annotation)
+
+
+# Descriptions
+
+
+def note_of(annotation: Any) -> str | None:
+    """Return what ``Annotated`` says about a value in words: a string, or the description of pydantic's ``Field``."""
+    for note in getattr(annotation, "__metadata__", ()):
+        text = note if isinstance(note, str) else getattr(note, "description", None)
+        if isinstance(text, str) and text:
+            return text
+    return None
+
+
+def _add_notes(annotation: Any, defs: Schema) -> None:
+    """Describe the classes among *defs* and their fields, in place."""
+    classes: dict[str, list[type]] = {}
+    seen: set[int] = set()
+    waiting = [annotation]
+    while waiting:
+        found = waiting.pop()
+        if id(found) in seen:
+            continue
+        seen.add(id(found))
+        waiting += typing.get_args(found)
+        if isinstance(found, type) and found.__name__ in defs:
+            classes.setdefault(found.__name__, []).append(found)
+            waiting += _hints(found).values()
+    for name, candidates in classes.items():
+        if len(candidates) == 1:  # else msgspec calls them by longer names
+            _add_note(candidates[0], defs[name])
+
+
+def _add_note(cls: type, schema: Schema) -> None:
+    said = parse_docstring(inspect.cleandoc(schema.pop("description", "")))
+    if said.description:
+        schema["description"] = said.description
+    for name, hint in _hints(cls).items():
+        text = note_of(hint) or said.parameters.get(name)
+        field = schema.get("properties", {}).get(name)
+        if text and isinstance(field, dict):
+            field.setdefault("description", text)
+    if is_attrs_class(cls):
+        for attribute in attrs.fields(cls):
+            if not attribute.init:
+                schema.get("properties", {}).pop(attribute.name, None)
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except Exception:  # noqa: BLE001 (any annotation may be evaluated here; msgspec has its say about them)
+        return {}
+
+
+# JSON to objects
+
+
+def convert(value: Any, annotation: Any, *, lax: bool = False) -> Any:
+    """Return the JSON value *value* as *annotation*.
+
+    Args:
+        value: What a JSON decoder gave.
+        annotation: Any type that `schema_of` knows.
+        lax: Take ``"5"`` for 5 and the like, if nothing else fits.
+
+    Raises:
+        Misfit: It does not fit.
+    """
+    try:
+        if _is_pydantic(annotation):
+            return _validate(annotation, value)
+        try:
+            return _settled(msgspec.convert(value, annotation, dec_hook=_dec_hook))
+        except msgspec.ValidationError:
+            if not lax:
+                raise
+            try:
+                loose = msgspec.convert(value, annotation, dec_hook=_dec_hook, strict=False)
+            except msgspec.ValidationError:
+                loose = None
+            else:
+                return _settled(loose)
+            raise
+    except msgspec.ValidationError as error:
+        raise _misfit(error) from error
+    except RecursionError:
+        raise Misfit("it is nested too deeply") from None
+
+
+def _misfit(error: msgspec.ValidationError) -> Misfit:
+    found = _AT.fullmatch(str(error))
+    reason, path = (found[1], found[2]) if found else (str(error), "$")
+    inner = error.__cause__  # of a class of pydantic's inside one of ours
+    if isinstance(inner, Misfit):
+        return Misfit(inner.reason, path + inner.path[1:])
+    return Misfit(reason, path)
+
+
+def _settled(value: Any, path: str = "$") -> Any:
+    """Return *value* with attrs objects made once more by their own constructors where that matters.
+
+    msgspec sets the fields of attrs objects one by one: validators run, but not converters, and fields that the
+    constructor does not take would come from the model.
+    """
+    cls = type(value)
+    if cls is list or cls is tuple:
+        items = [_settled(item, f"{path}[{number}]") for number, item in enumerate(value)]
+        return value if all(new is old for new, old in zip(items, value, strict=True)) else cls(items)
+    if cls is dict:
+        changed = {key: _settled(item, f"{path}.{key}") for key, item in value.items()}
+        return value if all(changed[key] is value[key] for key in value) else changed
+    names = _field_names(cls)
+    now = {name: _settled(getattr(value, name), f"{path}.{name}") for name in names}
+    changed = {name: item for name, item in now.items() if item is not getattr(value, name)}
+    if is_attrs_class(cls):
+        fields = attrs.fields(cls)
+        if changed or any(field.converter or not field.init for field in fields):
+            try:
+                return cls(**{field.alias: now[field.name] for field in fields if field.init})
+            except (TypeError, ValueError) as error:
+                raise Misfit(str(error), path) from error
+    for name, item in changed.items():
+        if isinstance(value, msgspec.Struct):
+            msgspec.structs.force_setattr(value, name, item)
+        else:
+            object.__setattr__(value, name, item)
+    return value
+
+
+def _field_names(cls: type) -> list[str]:
+    if is_attrs_class(cls):
+        return [field.name for field in attrs.fields(cls)]
+    if dataclasses.is_dataclass(cls):
+        return [field.name for field in dataclasses.fields(cls)]
+    return list(cls.__struct_fields__) if issubclass(cls, msgspec.Struct) else []
+
+
+def _schema_hook(cls: type) -> Schema:
+    if _is_pydantic(cls):
+        schema: Schema = _pydantic().TypeAdapter(cls).json_schema()
+        return schema
+    if issubclass(cls, pathlib.PurePath):
+        return {"type": "string"}
+    raise TypeError(f"no JSON stands for {cls.__module__}.{cls.__qualname__}")
+
+
+def _dec_hook(cls: type, value: Any) -> Any:
+    if _is_pydantic(cls):
+        return _validate(cls, value)
+    if issubclass(cls, pathlib.PurePath) and isinstance(value, str):
+        return cls(value)
+    raise ValueError(f"Expected `{cls.__qualname__}`, got `{type(value).__name__}`")
+
+
+# pydantic, if its classes are used
+
+
+def _pydantic() -> Any:
+    return sys.modules["pydantic"]
+
+
+def _is_pydantic(annotation: Any) -> bool:
+    """Tell whether *annotation* is a class of pydantic's kind, or a list, a union, ... of one."""
+    if "pydantic" not in sys.modules:
+        return False
+    if isinstance(annotation, type) and hasattr(annotation, "__pydantic_validator__"):
+        return True
+    return any(_is_pydantic(argument) for argument in typing.get_args(annotation) if argument is not annotation)
+
+
+def _validate(annotation: Any, value: Any) -> Any:
+    """Return *value* as pydantic reads it from JSON: there a strict model, too, takes a string for a date."""
+    try:
+        return _pydantic().TypeAdapter(annotation).validate_json(msgspec.json.encode(value))
+    except _pydantic().ValidationError as error:
+        raise _pydantic_misfit(error) from error
+
+
+def _pydantic_misfit(error: Any) -> Misfit:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    paths = ["$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in item["loc"]) for item in problems]
+    first = problems[0]["msg"] if problems else str(error)
+    others = [f"{item['msg']} (at {path})" for path, item in zip(paths[1:], problems[1:], strict=False)]
+    return Misfit("; ".join([first, *others[:4]]), paths[0] if paths else "$")
+
+

@@ -1,0 +1,164 @@
+"""One small piece of work at a provider: asked, waited for, and taken to the next provider if the first one fails.
+
+Reference: docs/protocol/inference ("Errors").
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from attrs import evolve
+
+from hfclient.errors import (
+    APIStatusError,
+    GenerationError,
+    HFClientError,
+    ModelNotFound,
+    NotFoundError,
+    ServerError,
+    TransportTimeout,
+    Unsupported,
+)
+from hfclient.inference.failures import generation_error, refined
+from hfclient.inference.media.jobs import GOODBYE, Line
+from hfclient.inference.providers import Answer
+from hfclient.inference.providers.base import child, id_path
+from hfclient.inference.routing.candidates import Candidate
+from hfclient.inference.routing.failover import impatient
+from hfclient.transport import Request, Session, Timeouts
+
+__all__ = ["TOTAL", "ask", "errand", "settled", "through"]
+
+_T = TypeVar("_T")
+
+TOTAL = 300.0
+"""Seconds for the whole of a call that has no ``Timeouts.total``."""
+
+_LOOKS = 0.5  # seconds before the second look at a prediction, and then more
+_SLOWEST = 5.0
+_NO_ROUTE = frozenset({404, 405, 501})
+
+
+def errand(session: Session, timeouts: Timeouts | None, headers: Mapping[str, str] | None = None) -> Line:
+    """Return the way to the providers for one call, its clock started."""
+    timeouts = timeouts or session.timeouts
+    line = Line(session, evolve(timeouts, total=TOTAL if timeouts.total is None else timeouts.total))
+    line.headers = dict(headers or {})
+    return line
+
+
+def ask(
+    line: Line, candidate: Candidate, request: Request, *, patient: bool = True, repeatable: bool = True
+) -> tuple[Answer, str | None]:
+    """Return the answer to *request* and the provider's id for it.
+
+    Args:
+        line: The call's way to the network.
+        candidate: Who is asked.
+        request: What is asked.
+        patient: Nobody else can be asked: wait for a model that is being loaded, and for limits that last.
+        repeatable: It does not matter if it is done twice: repeat it as the session's `Retry` says.
+
+    Raises:
+        ModelNotFound: The provider does not serve the model.
+        APIStatusError, TransportError: It refused, or did not answer.
+    """
+
+    def refine(error: APIStatusError) -> HFClientError:
+        return _refined(error, candidate)
+
+    request = evolve(request, refine=refine)
+    if not repeatable:
+        return line.submit(request, patient=patient)
+    session = line.session if patient else line.session.with_retry(impatient(line.session.retry))
+    while True:
+        try:
+            return line.ask(evolve(request, retryable=True), session)
+        except ServerError as error:
+            # Loading a model takes longer than a session's `Retry` has patience.
+            if not patient or error.status != 503 or error.retry_after is None:
+                raise
+            wait = min(max(error.retry_after, 0.1), max(line.session.retry.longest, 0.1))
+            if wait >= line.remaining():
+                raise
+        line.pause(wait)
+
+
+def _refined(error: APIStatusError, candidate: Candidate) -> HFClientError:
+    model = candidate.entry.model or candidate.entry.provider_id
+    better = refined(error, model)
+    if better is not error or candidate.provider != "hf-inference" or not isinstance(error, NotFoundError) or not model:
+        return better
+    missing = ModelNotFound(
+        f"hf-inference does not serve {model}: {error.message}",
+        status=error.status,
+        method=error.method,
+        url=error.url,
+        request_id=error.request_id,
+        body=error.body,
+        code=error.code,
+        attempts=error.attempts,
+    )
+    missing.model = model
+    return missing
+
+
+def settled(line: Line, candidate: Candidate, answer: Answer) -> Answer:
+    """Return replicate's answer once its prediction is done; others are done when they answer.
+
+    Raises:
+        GenerationError: The prediction failed.
+        TransportTimeout: It was not done in time; it has been cancelled.
+    """
+    if candidate.provider != "replicate":
+        return answer
+    wait = _LOOKS
+    while not _is_done(answer):
+        data: dict[str, Any] = answer.json()
+        links, path = child(data, "urls"), f"/v1/predictions/{id_path(str(data.get('id')))}"
+        try:
+            line.pause(wait)
+            wait = min(wait * 1.3, _SLOWEST)
+            answer, _ = line.ask(Request.read(candidate.target.follow(_link(links, "get") or path)))
+        except (TransportTimeout, KeyboardInterrupt, SystemExit):
+            with contextlib.suppress(HFClientError):  # nobody waits for it any more; it need not cost more
+                url = candidate.target.follow(_link(links, "cancel") or f"{path}/cancel")
+                line.notify(Request(method="POST", url=url, timeouts=GOODBYE))
+            raise
+    return answer
+
+
+def _is_done(answer: Answer) -> bool:
+    data: dict[str, Any] = answer.json()
+    state = data.get("status")
+    if state == "succeeded" or (state is None and data.get("output")):
+        return True
+    if state in ("starting", "processing"):
+        return False
+    if data.get("detail"):
+        raise generation_error(data)
+    raise GenerationError(f"replicate: the prediction is {state!r}")
+
+
+def _link(links: Mapping[str, Any], name: str) -> str | None:
+    return links[name] if isinstance(links.get(name), str) else None
+
+
+def through(function: Callable[[], _T], *otherwise: Callable[[], _T]) -> _T:
+    """Return what *function* gives; if the server does not know its route, what the first of *otherwise* gives that it knows.
+
+    If none is known, the first error is raised: it is about the usual route.
+    """
+    try:
+        return function()
+    except NotFoundError as error:
+        first = error
+    for other in otherwise:
+        try:
+            return other()
+        except (APIStatusError, Unsupported) as error:
+            if isinstance(error, APIStatusError) and error.status not in _NO_ROUTE:
+                raise
+    raise first

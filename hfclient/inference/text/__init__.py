@@ -1,0 +1,1 @@
+"""Raw text generation: text-generation-inference, hf-inference, and ``/v1/completions``."""

@@ -1,0 +1,222 @@
+"""Requests for generated text, as values: what may be asked for, and the bodies of both wires. No network.
+
+Reference: docs/protocol/inference ("text generation").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from attrs import Attribute, field, fields, frozen
+
+from hfclient.errors import InvalidInputError, Unsupported
+from hfclient.inference.completions.options import refuse_unknown, stops_of
+
+__all__ = ["COMPLETION_ROUTES", "Generation", "completions_body", "generation_of", "native_body"]
+
+COMPLETION_ROUTES: Mapping[str, str] = {
+    "deepinfra": "/v1/openai/completions",
+    "featherless-ai": "/v1/completions",
+    "novita": "/v3/openai/completions",
+    "ovhcloud": "/v1/completions",
+    "scaleway": "/v1/completions",
+    "together": "/v1/completions",
+}
+"""The providers that complete a text, and where."""
+
+_MOST_STOPS = 4
+_MOST_SEED = 2**64 - 1
+
+_Check: TypeAlias = "Callable[[object, Attribute[Any], Any], None]"
+
+
+def _number(low: float, high: float = float("inf"), *, whole: bool = False, beyond: bool = False) -> _Check:
+    """Return a check for a number from *low* to *high*; *beyond*: *low* itself is none. None is always allowed."""
+    kinds = (int,) if whole else (int, float)
+
+    def check(instance: object, attribute: Attribute[Any], value: Any) -> None:
+        if value is None:
+            return
+        is_number = isinstance(value, kinds) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high or (beyond and value == low):
+            kind = "a whole number" if whole else "a number"
+            least = f"above {low:g}" if beyond else f"of at least {low:g}"
+            most = f" and at most {high:g}" if high != float("inf") else ""
+            raise InvalidInputError(f"{attribute.name} is {kind} {least}{most}, not {value!r}")
+
+    return check
+
+
+def _a_grammar(instance: object, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None and not (isinstance(value, Mapping) and "value" in value and "type" in value):
+        raise InvalidInputError(
+            'a grammar is {"type": "json", "value": schema} or {"type": "regex", "value": expression}, not '
+            + repr(value)
+        )
+
+
+@frozen(kw_only=True)
+class Generation:
+    """What is wanted of a generated text; `InferenceClient.text` describes the fields.
+
+    Raises:
+        InvalidInputError: A value cannot work on any server.
+    """
+
+    max_new_tokens: int | None = field(default=None, validator=_number(1, whole=True))
+    temperature: float | None = field(default=None, validator=_number(0))
+    top_k: int | None = field(default=None, validator=_number(1, whole=True))
+    top_p: float | None = field(default=None, validator=_number(0, 1, beyond=True))
+    typical_p: float | None = field(default=None, validator=_number(0, 1, beyond=True))
+    repetition_penalty: float | None = field(default=None, validator=_number(0, beyond=True))
+    frequency_penalty: float | None = field(default=None, validator=_number(-2, 2))
+    seed: int | None = field(default=None, validator=_number(0, _MOST_SEED, whole=True))
+    stop: tuple[str, ...] = field(default=(), converter=stops_of)
+    best_of: int | None = field(default=None, validator=_number(1, whole=True))
+    grammar: Mapping[str, Any] | None = field(default=None, validator=_a_grammar)
+    do_sample: bool | None = None
+    watermark: bool | None = None
+    return_full_text: bool = False
+    truncate: int | None = field(default=None, validator=_number(1, whole=True))
+    details: bool | None = None
+    decoder_input_details: bool = False
+    adapter_id: str | None = None
+    top_n_tokens: int | None = field(default=None, validator=_number(0, 5, whole=True))
+
+    def __attrs_post_init__(self) -> None:
+        if self.best_of is not None and self.best_of > 1:
+            if self.seed is not None:
+                raise InvalidInputError("best_of makes several answers, which cannot have one seed")
+            if self.do_sample is False or not (self.do_sample or self._samples):
+                raise InvalidInputError("best_of needs sampling: pass do_sample=True or a temperature")
+
+    @property
+    def _samples(self) -> bool:
+        shares = (self.top_p, self.typical_p)
+        return bool(self.temperature or self.top_k or any(share not in (None, 1) for share in shares))
+
+    @property
+    def streams(self) -> bool:
+        """Whether text-generation-inference can stream it: neither several answers nor the prompt's tokens."""
+        return (self.best_of or 1) == 1 and not self.decoder_input_details
+
+    def native_only(self) -> list[str]:
+        """Return the names of what was asked for that ``/v1/completions`` does not know, and would ignore in silence."""
+        names = (
+            "typical_p",
+            "repetition_penalty",
+            "grammar",
+            "watermark",
+            "truncate",
+            "decoder_input_details",
+            "adapter_id",
+            "top_n_tokens",
+            "return_full_text",
+        )
+        wanted = [name for name in names if getattr(self, name) not in (None, False)]
+        return wanted + (["best_of"] if (self.best_of or 1) > 1 else [])
+
+
+def generation_of(options: Mapping[str, Any]) -> Generation:
+    """Return *options* as a `Generation`; a name that none of its fields has is a ``TypeError``."""
+    known = (found.name for found in fields(Generation))
+    refuse_unknown("text", options, known, "a field of the server's own goes into extra=")
+    return Generation(**options)
+
+
+def native_body(
+    prompt: str,
+    wanted: Generation,
+    *,
+    stream: bool | None = None,
+    extra: Mapping[str, Any] | None = None,
+    without: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Return the body for text-generation-inference and hf-inference.
+
+    ``return_full_text`` is always sent, because its default depends on the route, and ``details`` unless it was declined:
+    the finish reason is in them. ``do_sample`` is left to the server if nobody asked for it: with ``parameters`` there,
+    it samples if one of its settings is. A temperature of 0, which it refuses, means not to sample.
+
+    Args:
+        prompt: The text.
+        wanted: The parameters.
+        stream: For the route that does both; None leaves it out.
+        extra: Further parameters, over all others; None removes one.
+        without: Parameters that the server refused.
+
+    Raises:
+        InvalidInputError: There are more than four texts at which to stop.
+    """
+    if len(wanted.stop) > _MOST_STOPS and "stop" not in (extra or {}):
+        raise InvalidInputError(
+            f"text-generation-inference stops at {_MOST_STOPS} texts at most; extra= goes unchecked"
+        )
+    greedy = wanted.temperature == 0
+    parameters = {
+        "max_new_tokens": wanted.max_new_tokens,
+        "temperature": None if greedy else wanted.temperature,
+        "top_k": wanted.top_k,
+        "top_p": None if wanted.top_p == 1 else wanted.top_p,  # 1 means nothing, and is refused
+        "typical_p": None if wanted.typical_p == 1 else wanted.typical_p,
+        "repetition_penalty": wanted.repetition_penalty,
+        "frequency_penalty": wanted.frequency_penalty,
+        "do_sample": False if greedy and wanted.do_sample is None else wanted.do_sample,
+        "return_full_text": wanted.return_full_text,
+        "stop": list(wanted.stop) or None,
+        "truncate": wanted.truncate,
+        "best_of": wanted.best_of,
+        "watermark": wanted.watermark,
+        "details": wanted.details is not False,
+        "decoder_input_details": wanted.decoder_input_details or None,
+        "seed": wanted.seed,
+        "grammar": wanted.grammar,
+        "adapter_id": wanted.adapter_id,
+        "top_n_tokens": wanted.top_n_tokens,
+        **(extra or {}),
+    }
+    kept = {name: value for name, value in parameters.items() if value is not None and name not in without}
+    body: dict[str, Any] = {"inputs": prompt, "parameters": kept}
+    if stream is not None and "stream" not in without:
+        body["stream"] = stream
+    return body
+
+
+def completions_body(
+    model: str, prompt: str, wanted: Generation, *, extra: Mapping[str, Any] | None = None, usage: bool = True
+) -> dict[str, Any]:
+    """Return the body for ``/v1/completions``.
+
+    Args:
+        model: As the server calls it.
+        prompt: The text.
+        wanted: The parameters.
+        extra: Further fields, over all others; None removes one. What is in it counts as known to the server.
+        usage: Ask for token counts.
+
+    Raises:
+        Unsupported: A parameter would be ignored in silence.
+    """
+    if ignored := [name for name in wanted.native_only() if name not in (extra or {})]:
+        raise Unsupported(
+            f"/v1/completions knows no {', '.join(ignored)}: that takes text-generation-inference or hf-inference; what this "
+            f"server has instead goes into extra="
+        )
+    temperature = 0 if wanted.do_sample is False and wanted.temperature is None else wanted.temperature
+    body = {
+        "model": model,
+        "prompt": prompt,
+        "stream": True,
+        "stream_options": {"include_usage": True} if usage else None,
+        "max_tokens": wanted.max_new_tokens,
+        "temperature": temperature,
+        "top_p": None if wanted.top_p == 1 else wanted.top_p,
+        "top_k": wanted.top_k,
+        "frequency_penalty": wanted.frequency_penalty,
+        "seed": wanted.seed,
+        "stop": list(wanted.stop) or None,
+        "logprobs": 1 if wanted.details else None,
+        **(extra or {}),
+    }
+    return {name: value for name, value in body.items() if value is not None}

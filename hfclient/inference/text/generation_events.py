@@ -1,0 +1,287 @@
+"""The bytes of generated text become events: text-generation-inference's own stream, and ``/v1/completions``.
+
+Framing, documents instead of streams and every shape of error are those of chat completions (`ChunkDecoder`); only the
+objects differ. One reader takes both kinds, so nobody has to know beforehand what a server will send.
+
+Reference: docs/protocol/inference ("text generation").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from attrs import evolve
+
+from hfclient.errors import GenerationError
+from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Token, Usage
+from hfclient.inference.completions.chunks import ChunkDecoder
+from hfclient.inference.completions.deltas import ChunkReader
+from hfclient.inference.completions.stream import CompletionStream
+from hfclient.inference.failures import generation_error
+from hfclient.lenient import loads, scrub
+from hfclient.surrogates import mend_surrogates
+from hfclient.transport import Response
+from hfclient.types import Reply
+
+__all__ = ["GenerationReader", "TextStream", "decoder_for", "status_of"]
+
+_STATUSES = {
+    "validation": 422,
+    "template_error": 422,
+    "missing_template_variable": 422,
+    "tool_error": 422,
+    "suffix not supported": 422,
+    "batch size exceeded": 422,
+    "generation": 424,
+    "overloaded": 429,
+    "stream_serialization_error": 500,
+    "healthcheck": 503,
+}
+_INCOMPLETE = "incomplete_generation"
+
+
+def status_of(error_type: str) -> int | None:
+    """Return the HTTP status that text-generation-inference gives an error outside of streams, or None.
+
+    >>> status_of("overloaded"), status_of("incomplete_generation_stream")
+    (429, 500)
+    """
+    return 500 if error_type.startswith(_INCOMPLETE) else _STATUSES.get(error_type)
+
+
+class _Token(msgspec.Struct, gc=False):
+    text: str
+    id: int | None = None
+    logprob: float | None = None
+    special: bool = False
+
+
+class _Step(msgspec.Struct, gc=False):
+    """A step of text-generation-inference's stream with nothing but a token in it."""
+
+    token: _Token
+    generated_text: None = None
+    details: None = None
+    top_tokens: None = None
+    error: None = None
+
+
+_decode = msgspec.json.Decoder(_Step).decode
+_MISFITS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class GenerationReader(ChunkReader):
+    """Turns the objects of one answer into events; see `ChunkReader`.
+
+    Special tokens come out without text: ``Token("", id=2, special=True, extra={"text": "</s>"})``. Where the pieces do
+    not add up to ``generated_text`` (half characters, the prompt in front), that follows as a `FinalAnswer`.
+
+    Args:
+        splits_thoughts: ``<think>`` spans are reasoning; else they are text like any other.
+        strips: White space at the beginning is left out.
+    """
+
+    noun = "text"
+    has_plain_form = False
+
+    def __init__(self, *, splits_thoughts: bool = False, strips: bool = False) -> None:
+        super().__init__()
+        self._splits = splits_thoughts
+        self._strips = strips
+        self._blank = strips  # nothing but white space so far
+        self._pieces: list[str] = []
+        self._last_special = False
+
+    @property
+    def plain_kind(self) -> type[Token] | type[Reasoning] | None:
+        """None: no object of these streams has the form for which chat completions have a quick way."""
+        return None
+
+    @staticmethod
+    def is_answer(document: Any) -> bool:
+        """Tell whether a JSON document, sent instead of a stream, is a whole answer."""
+        document = document[0] if isinstance(document, list) and len(document) == 1 else document
+        return ChunkReader.is_answer(document) or (
+            isinstance(document, dict) and isinstance(document.get("generated_text"), str)
+        )
+
+    def _message(self, data: bytes, out: list[AnyEvent], name: str, last: bool) -> None:
+        if name == "message":
+            try:
+                token = _decode(data).token
+            except _MISFITS:
+                pass
+            else:
+                self._token(token.text, token.id, token.logprob, token.special, out)
+                return
+            if data[:1] == b"[":
+                try:
+                    value = loads(data)
+                except ValueError:
+                    value = None
+                if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+                    self.chunk(value[0], out)
+                    return
+        super()._message(data, out, name, last)
+
+    def chunk(self, chunk: dict[str, Any], out: list[AnyEvent], *, name: str = "message") -> None:
+        """Read one object."""
+        kind = chunk.get("error_type")
+        if chunk.get("error") and isinstance(kind, str):
+            self.fail(_typed_error(chunk, kind), out)
+        elif "choices" not in chunk and ("token" in chunk or isinstance(chunk.get("generated_text"), str)):
+            self._step(chunk, out)
+        else:
+            super().chunk(chunk, out, name=name)
+
+    def text(self, text: str, out: list[AnyEvent]) -> None:
+        """Take a piece of the answer."""
+        if self._blank:
+            text = text.lstrip()
+            self._blank = not text
+        if self._splits:
+            super().text(text, out)
+            return
+        if self._texts.held or not text.isascii():
+            text = self._texts.feed(text)
+        if text:
+            out.append(Token(text))
+
+    def _flush(self, out: list[AnyEvent]) -> None:
+        if not self._splits and (rest := self._texts.finish()):
+            out.append(Token(rest))
+        super()._flush(out)
+
+    # text-generation-inference
+
+    def _step(self, step: dict[str, Any], out: list[AnyEvent]) -> None:
+        start = len(out)
+        self._any_token(step.get("token"), out)
+        if step.get("top_tokens") and len(out) > start:
+            out[start].extra = {**(out[start].extra or {}), "top_tokens": scrub(step["top_tokens"])}
+        text = step.get("generated_text")
+        if not isinstance(text, str):
+            return
+        details = step["details"] if isinstance(step.get("details"), dict) else {}
+        tokens = details.get("tokens")
+        if "token" not in step and isinstance(tokens, list):
+            for token in tokens:
+                self._any_token(token, out)
+        self._settle(text, out)
+        reason = details.get("finish_reason")
+        if not isinstance(reason, str) or not reason:
+            reason = "stop" if self._last_special or "token" not in step else "length"
+        self._finish(mend_surrogates(reason), out)
+        rest = {key: value for key, value in details.items() if key not in ("finish_reason", "tokens") and value}
+        if rest:
+            out[-1].extra = {"details": scrub(rest)}
+        self._usage = _usage_of(details)
+        self.end(out)
+
+    def _any_token(self, token: Any, out: list[AnyEvent]) -> None:
+        if not isinstance(token, dict) or not isinstance(token.get("text"), str):
+            return
+        number, logprob = token.get("id"), token.get("logprob")
+        self._token(
+            token["text"],
+            number if isinstance(number, int) and not isinstance(number, bool) else None,
+            float(logprob) if isinstance(logprob, (int, float)) and not isinstance(logprob, bool) else None,
+            token.get("special") is True,
+            out,
+        )
+
+    def _token(self, text: str, number: int | None, logprob: float | None, special: bool, out: list[AnyEvent]) -> None:
+        self._last_special = special
+        if special:
+            out.append(Token("", number, logprob, True, extra={"text": mend_surrogates(text)}))
+            return
+        self._pieces.append(text)
+        start = len(out)
+        self.text(text, out)
+        for event in out[start:]:
+            if type(event) is Token:
+                event.id, event.logprob, event.special = number, logprob, False
+                break
+
+    def _settle(self, whole: str, out: list[AnyEvent]) -> None:
+        """Make the text what the server says it is."""
+        said = "".join(self._pieces)
+        if said == whole:
+            return
+        if not self._pieces:
+            self.text(whole, out)
+        else:
+            self._flush(out)
+            text = mend_surrogates(whole)
+            out.append(FinalAnswer(text.lstrip() if self._strips else text))
+
+    # /v1/completions
+
+    def _choice(self, choice: dict[str, Any], out: list[AnyEvent]) -> GenerationError | None:
+        start = len(out)
+        error = super()._choice(choice, out)
+        probabilities = choice.get("logprobs")
+        token = next((event for event in out[start:] if type(event) is Token), None)
+        if token is not None and isinstance(probabilities, dict):
+            _add_details(token, probabilities)
+        return error
+
+
+def _add_details(token: Token, probabilities: dict[str, Any]) -> None:
+    """Give a token the number and the probability that a choice has for it: OpenAI's lists, or llama.cpp's objects."""
+    entries, values = probabilities.get("content"), probabilities.get("token_logprobs")
+    if isinstance(values, list) and len(values) == 1 and isinstance(values[0], (int, float)):
+        token.logprob = float(values[0])
+    if isinstance(entries, list) and len(entries) == 1 and isinstance(entries[0], dict):
+        number = entries[0].get("id")
+        if isinstance(number, int) and not isinstance(number, bool):
+            token.id = number
+
+
+def _typed_error(chunk: dict[str, Any], kind: str) -> GenerationError:
+    error = generation_error(chunk)
+    error.code = mend_surrogates(kind)
+    error.status_code = status_of(kind) or error.status_code
+    return error
+
+
+def _usage_of(details: dict[str, Any]) -> Usage | None:
+    made, read = details.get("generated_tokens"), details.get("input_length")
+    if not isinstance(made, int) or isinstance(made, bool):
+        return None
+    if not isinstance(read, int) or isinstance(read, bool):
+        prefill = details.get("prefill")
+        read = len(prefill) if isinstance(prefill, list) else 0
+    return Usage(prompt_tokens=read, completion_tokens=made, total_tokens=read + made)
+
+
+def decoder_for(
+    response: Response, *, first: Iterable[AnyEvent] = (), splits_thoughts: bool = False, strips: bool = False
+) -> ChunkDecoder:
+    """Return what reads *response*; see `GenerationReader` and `ChunkDecoder`."""
+    reader = GenerationReader(splits_thoughts=splits_thoughts, strips=strips)
+    return ChunkDecoder(first=first, reader=reader, limits=response.limits)
+
+
+class TextStream(CompletionStream):
+    """A blocking iterator over the events of one generated text; see `hfclient.stream.Stream`.
+
+    Attributes:
+        is_raw: ``text`` is what was generated, tags and all; else thoughts are split off.
+    """
+
+    is_raw = True
+
+    @property
+    def partial(self) -> Reply:
+        """What has come so far, as a `Reply`. Never reads, never raises."""
+        if not self.is_raw:
+            return super().partial
+        reply, final = super(CompletionStream, self).partial, self._transcript.final
+        return reply if final is None else evolve(reply, text=final.text, reasoning="")
+
+    def iter_text(self) -> Iterator[str]:
+        """Yield the pieces of the text as they come."""
+        return (piece for piece in super().iter_text() if piece)

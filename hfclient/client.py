@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
-from hfclient.chat.login import Login
-from hfclient.chat.prompts import PromptLike
-from hfclient.chat.server import Server
-from hfclient.chat.settings import SettingsResource
-from hfclient.chat.stream import OnClose
-from hfclient.chat.tools import McpLike, OnElicitation
-from hfclient.chat.uploads import FileLike
+from hfclient.chat.conversations.prompts import PromptLike
+from hfclient.chat.conversations.stream import OnClose
+from hfclient.chat.files.uploads import FileLike
+from hfclient.chat.resources.login import Login
+from hfclient.chat.resources.server import Server
+from hfclient.chat.resources.settings import SettingsResource
+from hfclient.chat.wire.tools import McpLike, OnElicitation
 from hfclient.credentials import HUGGING_CHAT, CookiesLike, Credentials, Secret, without_user_info
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.events import AnyEvent

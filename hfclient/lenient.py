@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
@@ -30,6 +29,8 @@ def loads(data: bytes) -> Any:
         pass
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    import json  # rarely needed
+
     try:
         return json.loads(data.decode("utf-8", "replace"), strict=False)
     except RecursionError:

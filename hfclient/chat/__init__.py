@@ -1,13 +1,13 @@
 """The chat wing: HuggingChat and every other chat-ui."""
 
-from hfclient.chat.conversation import Conversation
-from hfclient.chat.login import Login
-from hfclient.chat.resources import Conversations, Models
-from hfclient.chat.service import ChatService
-from hfclient.chat.stream import ChatStream
-from hfclient.chat.tools import Answer, McpServer
-from hfclient.chat.tree import MessageTree
-from hfclient.chat.uploads import RemoteFile
+from hfclient.chat.conversations.conversation import Conversation
+from hfclient.chat.conversations.stream import ChatStream
+from hfclient.chat.files.uploads import RemoteFile
+from hfclient.chat.resources.lists import Conversations, Models
+from hfclient.chat.resources.login import Login
+from hfclient.chat.servers.service import ChatService
+from hfclient.chat.wire.tools import Answer, McpServer
+from hfclient.chat.wire.tree import MessageTree
 
 __all__ = [
     "Answer",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
-import ipaddress
 import re
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -117,10 +116,14 @@ def _is_below(url: str, sites: tuple[str, ...]) -> bool:
 
 def is_this_machine(host: str) -> bool:
     """Whether *host* is the loopback interface by name or address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    import ipaddress  # not needed by those who talk to Hugging Face alone
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return False
 
 
 def belongs_to_host(domain: str, host: str, *, host_only: bool = False) -> bool:
@@ -138,11 +141,11 @@ def belongs_to_host(domain: str, host: str, *, host_only: bool = False) -> bool:
         return True  # the standard library's cookie jars append .local to names without a dot
     if host_only or "." not in domain or not host.endswith("." + domain):
         return False
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return True
-    return False
+    return not _is_address(host)
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdecimal()
 
 
 def belongs_to_path(cookie_path: str, path: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from flask import Blueprint, Response, redirect, request
 
-from hfclient.chat import superjson
+from hfclient.chat.wire import superjson
 from hfclient.local import documents
 from hfclient.local.front import as_json, as_superjson, json_body, owner
 from hfclient.local.parts import SHARE_ID, Parts, is_id

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from hfclient.chat.superjson import UNDEFINED, ObjectId
+from hfclient.chat.wire.superjson import UNDEFINED, ObjectId
 from hfclient.local.records import Conversation, Message
 from hfclient.local.upstream import UpstreamModel
 

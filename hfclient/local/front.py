@@ -22,7 +22,7 @@ import msgspec
 from flask import Flask, Response, g, redirect, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from hfclient.chat import superjson
+from hfclient.chat.wire import superjson
 from hfclient.credentials import SESSION_COOKIE
 from hfclient.local.refusals import Refused, broken, error_body, page
 

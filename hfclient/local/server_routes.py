@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, Response
 
 from hfclient._version import __version__
-from hfclient.chat.superjson import UNDEFINED
+from hfclient.chat.wire.superjson import UNDEFINED
 from hfclient.local import documents
 from hfclient.local.front import as_json, as_superjson, json_body, owner
 from hfclient.local.parts import Parts

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.chat import resume, sending
-from hfclient.chat import stream as chat_stream
+from hfclient.chat.conversations import resume, sending
+from hfclient.chat.conversations import stream as chat_stream
 from hfclient.transport import Retry, Timeouts
 from tests.chat.replay import ChatUI
 from tests.conftest import make_transport

@@ -10,9 +10,9 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from hfclient.chat.devalue import unflatten
-from hfclient.chat.messages import ConversationState, parse_conversation
-from hfclient.chat.superjson import decode
+from hfclient.chat.wire.devalue import unflatten
+from hfclient.chat.wire.messages import ConversationState, parse_conversation
+from hfclient.chat.wire.superjson import decode
 from hfclient.events import AnyEvent, Reasoning, Token
 from hfclient.types import Message
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.chat import sending
-from hfclient.chat.stream import ChatStream
+from hfclient.chat.conversations import sending
+from hfclient.chat.conversations.stream import ChatStream
 from hfclient.errors import Cancelled, ConversationBusy, HFClientError, StreamConsumed
 from hfclient.events import Elicitation, Reasoning, Token
 from hfclient.transport import Timeouts
@@ -84,7 +84,7 @@ def goes_on(ui: ChatUI, stream: ChatStream) -> None:
 
 def test_close_on_a_silent_stream(ui: ChatUI, begun: ChatStream, monkeypatch: pytest.MonkeyPatch) -> None:
     """It returns soon, and the generation is stopped at what was seen, counted in UTF-16 units."""
-    monkeypatch.setattr("hfclient.chat.stream._SILENCE", 0.4)
+    monkeypatch.setattr("hfclient.chat.conversations.stream._SILENCE", 0.4)
     started = time.monotonic()
     begun.close()
     begun.close()
@@ -335,7 +335,7 @@ def test_cancel_in_the_loop(ui: ChatUI, begun: ChatStream) -> None:
 
 def test_cancel_while_mending(ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting for a log that does not answer ends at once, too."""
-    monkeypatch.setattr("hfclient.chat.resume._LONGEST_PAUSE", 30.0)
+    monkeypatch.setattr("hfclient.chat.conversations.resume._LONGEST_PAUSE", 30.0)
     ui.says(recording("slow"), [*silent(STARTED)[:-1], RST])
     for kind in ("log", "read"):
         ui.always(kind, [RST])
@@ -642,7 +642,7 @@ def test_ctrl_c_on_a_silent_stream(ui: ChatUI, transport_name: str) -> None:
 BREAK = """
 import sys, time
 from hfclient import Client
-from hfclient.chat import stopping
+from hfclient.chat.conversations import stopping
 send_stop = stopping.send_stop
 stopping.send_stop = lambda *args: (time.sleep(0.7), send_stop(*args))
 for event in Client({url!r}, token="").chat("Hi"):

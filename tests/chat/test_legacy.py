@@ -348,8 +348,8 @@ def test_a_cut_that_ended_the_answer(
     server: Server, client: Client, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where an answer ends with its connection nobody waits for two minutes; what was stored of it is kept."""
-    monkeypatch.setattr("hfclient.chat.resume._LAST_WORD", 0.3)
-    monkeypatch.setattr("hfclient.chat.resume._POLL", 0.1)
+    monkeypatch.setattr("hfclient.chat.conversations.resume._LAST_WORD", 0.3)
+    monkeypatch.setattr("hfclient.chat.conversations.resume._POLL", 0.1)
     old = LegacyServer(server, version, "stopped")
     old.answer_with(began(old.stream[: old.stream.index(b'{"type":"stream","token":"word-4 ')]), RST)
     started = time.monotonic()

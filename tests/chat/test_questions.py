@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hfclient import Answer, Client, McpServer
-from hfclient.chat.tools import mcp_fields
+from hfclient.chat.wire.tools import mcp_fields
 from hfclient.errors import BadRequestError, ConflictError, InvalidInputError, TransportTimeout
 from hfclient.events import Elicitation, ElicitationResolved, Token
 from hfclient.transport import Timeouts

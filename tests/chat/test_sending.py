@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.chat import sending
-from hfclient.chat.uploads import MAX_FILE
+from hfclient.chat.conversations import sending
+from hfclient.chat.files.uploads import MAX_FILE
 from hfclient.errors import (
     APIStatusError,
     ConnectError,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.chat.server import LiveGeneration, LiveUpdate
+from hfclient.chat.resources.server import LiveGeneration, LiveUpdate
 from hfclient.errors import (
     HFClientError,
     InvalidInputError,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hfclient import Client, errors
-from hfclient.chat import resume, sending
+from hfclient.chat.conversations import resume, sending
 from hfclient.events import AnyEvent, Finish, Token
 from hfclient.inference.completions import stream as completions
 from hfclient.stream import Stream

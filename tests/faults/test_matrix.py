@@ -14,8 +14,8 @@ import pytest
 from attrs import evolve
 
 from hfclient import Client, Limits, errors
-from hfclient.chat import resume, sending
-from hfclient.chat import stream as chat_stream
+from hfclient.chat.conversations import resume, sending
+from hfclient.chat.conversations import stream as chat_stream
 from hfclient.events import Token
 from hfclient.inference.completions import stream as completions
 from hfclient.inference.media import jobs

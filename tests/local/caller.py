@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-from hfclient.chat import superjson
+from hfclient.chat.wire import superjson
 
 
 class Caller:

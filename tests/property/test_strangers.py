@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hfclient import Client, errors, events
-from hfclient.chat import resume, sending
-from hfclient.chat import stream as chat_stream
+from hfclient.chat.conversations import resume, sending
+from hfclient.chat.conversations import stream as chat_stream
 from hfclient.credentials.exports import read_export
 from hfclient.credentials.store import LoginStore
 from hfclient.credentials.tokens import find_token

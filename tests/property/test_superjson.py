@@ -9,7 +9,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfclient.chat.superjson import decode, encode, loads
+from hfclient.chat.wire.superjson import decode, encode, loads
 from hfclient.errors import ProtocolError
 
 KEYS = st.text(st.sampled_from("ab.\\0é"), max_size=4)

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hfclient.chat.readers import parse_update
-from hfclient.chat.updates import UpdateDecoder
+from hfclient.chat.wire.readers import parse_update
+from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.events import AnyEvent, Reasoning, Token, from_dict, to_dict
 from hfclient.surrogates import mend_surrogates, utf16_length
 from hfclient.thinking import split_thinking

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from hfclient import Client, Retry, events, types
-from hfclient.chat import devalue, superjson
-from hfclient.chat.messages import parse_conversation
-from hfclient.chat.readers import parse_update
-from hfclient.chat.updates import UpdateDecoder
+from hfclient.chat.wire import devalue, superjson
+from hfclient.chat.wire.messages import parse_conversation
+from hfclient.chat.wire.readers import parse_update
+from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.credentials import LoginStore, parse_cookies
 from hfclient.errors import HFClientError, from_dict
 from hfclient.inference.completions.chunks import ChunkDecoder

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hfclient.chat.devalue import ChunkError, NodeError, Redirected, parse_page, unflatten
+from hfclient.chat.wire.devalue import ChunkError, NodeError, Redirected, parse_page, unflatten
 from hfclient.errors import ProtocolError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "chat-ui-0.9.5"

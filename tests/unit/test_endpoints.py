@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hfclient.chat.endpoints import Endpoints
-from hfclient.chat.failures import refine
+from hfclient.chat.wire.endpoints import Endpoints
+from hfclient.chat.wire.failures import refine
 from hfclient.errors import InvalidInputError
 from hfclient.transport import Multipart, Part, Request, Timeouts
 

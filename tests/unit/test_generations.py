@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hfclient import Client
-from hfclient.chat.generations import Generation, detect, layout_of, switch_fields
-from hfclient.chat.service import ChatService
+from hfclient.chat.servers.generations import Generation, detect, layout_of, switch_fields
+from hfclient.chat.servers.service import ChatService
 from hfclient.errors import (
     AuthenticationError,
     ConnectError,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hfclient.chat.devalue import parse_page
-from hfclient.chat.superjson import loads as load_superjson
+from hfclient.chat.wire.devalue import parse_page
+from hfclient.chat.wire.superjson import loads as load_superjson
 from hfclient.credentials import Credentials
 from hfclient.errors import ProtocolError
 from hfclient.lenient import loads, loads_mended

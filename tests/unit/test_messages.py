@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfclient.chat.messages import (
+from hfclient.chat.wire.messages import (
     find_answer,
     newest_leaf,
     parse_conversation,
@@ -20,8 +20,8 @@ from hfclient.chat.messages import (
     path_to,
     share_id_in,
 )
-from hfclient.chat.tree import MessageTree
-from hfclient.chat.turn import Turn
+from hfclient.chat.wire.tree import MessageTree
+from hfclient.chat.wire.turn import Turn
 from hfclient.errors import ProtocolError
 from hfclient.types import Message, StoredFile
 from tests.chat.recordings import RECORDINGS, Recording, recording

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hfclient.chat.prompts import Prompt, parse_prompt
+from hfclient.chat.conversations.prompts import Prompt, parse_prompt
 from hfclient.errors import InvalidInputError
 
 

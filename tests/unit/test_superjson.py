@@ -8,8 +8,8 @@ import math
 
 import pytest
 
-from hfclient.chat import superjson
-from hfclient.chat.superjson import UNDEFINED, ObjectId, decode, encode, loads
+from hfclient.chat.wire import superjson
+from hfclient.chat.wire.superjson import UNDEFINED, ObjectId, decode, encode, loads
 from hfclient.errors import ProtocolError
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hfclient.chat.readers import parse_update
-from hfclient.chat.updates import UpdateDecoder
+from hfclient.chat.wire.readers import parse_update
+from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.errors import GenerationError, HFClientError, ProtocolError, StreamInterrupted
 from hfclient.events import (
     AnyEvent,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hfclient.chat.uploads import MAX_FILE, RemoteFile, stored_part, upload_parts
+from hfclient.chat.files.uploads import MAX_FILE, RemoteFile, stored_part, upload_parts
 from hfclient.errors import HFClientError, InvalidInputError, Unsupported
 from hfclient.transport import Part
 from hfclient.types import StoredFile

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from hfclient.chat.endpoints import Endpoints
-from hfclient.chat.failures import refine
-from hfclient.chat.service import ChatService
+from hfclient.chat.servers.service import ChatService
+from hfclient.chat.wire.endpoints import Endpoints
+from hfclient.chat.wire.failures import refine
 from hfclient.errors import InvalidInputError
 from hfclient.events import File
 from hfclient.saving import free_path, safe_name, write_file

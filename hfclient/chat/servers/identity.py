@@ -18,9 +18,9 @@ from typing import Any
 
 from attrs import evolve
 
-from hfclient.chat.endpoints import Endpoints
-from hfclient.chat.failures import HOW_TO_LOG_IN, is_missing_route, restated
-from hfclient.chat.messages import parse_user
+from hfclient.chat.wire.endpoints import Endpoints
+from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route, restated
+from hfclient.chat.wire.messages import parse_user
 from hfclient.credentials import HUGGING_CHAT, SESSION_COOKIE, is_hugging_face, place_of
 from hfclient.errors import (
     APIStatusError,

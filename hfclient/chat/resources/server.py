@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from hfclient.chat.failures import not_a_chat_server
-from hfclient.chat.service import ChatService
+from hfclient.chat.servers.service import ChatService
+from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.errors import InvalidInputError, NotFoundError, ProtocolError, StreamInterrupted
 from hfclient.frames import SSEParser, excerpt
 from hfclient.transport import Response

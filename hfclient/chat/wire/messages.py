@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from hfclient.chat.turn import Turn
+from hfclient.chat.wire.turn import Turn
 from hfclient.errors import ProtocolError
 from hfclient.thinking import split_thinking
 from hfclient.types import ConversationInfo, Message, Model, ModelProvider, PromptExample, Share, StoredFile, User

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from hfclient.chat.service import ChatService
+from hfclient.chat.servers.service import ChatService
 from hfclient.credentials import LoginStore, SavedLogin
 from hfclient.errors import APIStatusError, CredentialsError, HFClientError
 from hfclient.types import User

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from hfclient.chat.devalue import NodeError, parse_page
-from hfclient.chat.endpoints import Endpoints
-from hfclient.chat.failures import is_missing_route, not_a_chat_server
+from hfclient.chat.wire.devalue import NodeError, parse_page
+from hfclient.chat.wire.endpoints import Endpoints
+from hfclient.chat.wire.failures import is_missing_route, not_a_chat_server
 from hfclient.errors import (
     APIStatusError,
     BadRequestError,

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 from attrs import evolve
 
-from hfclient.chat.failures import refine
+from hfclient.chat.wire.failures import refine
 from hfclient.credentials import Secret, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.transport import Multipart, Part, Request, Timeouts

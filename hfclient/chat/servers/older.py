@@ -17,10 +17,10 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from attrs import evolve
 
-from hfclient.chat.devalue import NodeError, parse_page
-from hfclient.chat.endpoints import Endpoints
-from hfclient.chat.failures import HOW_TO_LOG_IN, is_missing_route
-from hfclient.chat.identity import Identity
+from hfclient.chat.servers.identity import Identity
+from hfclient.chat.wire.devalue import NodeError, parse_page
+from hfclient.chat.wire.endpoints import Endpoints
+from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from attrs import evolve, field, fields, frozen
 
-from hfclient.chat.failures import not_a_chat_server
-from hfclient.chat.service import ChatService
+from hfclient.chat.servers.service import ChatService
+from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.errors import InvalidInputError
 
 __all__ = ["Settings", "SettingsResource"]

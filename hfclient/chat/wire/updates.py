@@ -9,7 +9,6 @@ Reference: chat-ui, src/lib/types/MessageUpdate.ts, seen 2026-11-21 (0.20); olde
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from hfclient.chat.readers import parse_update, web_sources
+from hfclient.chat.wire.readers import parse_update, web_sources
 from hfclient.errors import GenerationError, ProtocolError, StreamInterrupted
 from hfclient.events import AnyEvent, Elicitation, FinalAnswer, Reasoning, Status, Token
 from hfclient.frames import MAX_LINE, LineFramer, excerpt
@@ -280,6 +279,8 @@ def decode_update(line: bytes) -> Any:
         return update
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
+            import json  # rarely needed
+
             update = json.loads(line)  # takes half characters and NaN, which msgspec does not
             if isinstance(update, dict):  # a token's half may find its partner in the next one, others never do
                 return {mend_all(key): value if key == "token" else mend_all(value) for key, value in update.items()}

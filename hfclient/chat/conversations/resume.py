@@ -17,10 +17,10 @@ from typing import Any
 
 from attrs import evolve
 
-from hfclient.chat.messages import find_answer
-from hfclient.chat.service import ChatService, shorter
-from hfclient.chat.turn import Turn
-from hfclient.chat.updates import UpdateDecoder, decode_update, kind_of
+from hfclient.chat.servers.service import ChatService, shorter
+from hfclient.chat.wire.messages import find_answer
+from hfclient.chat.wire.turn import Turn
+from hfclient.chat.wire.updates import UpdateDecoder, decode_update, kind_of
 from hfclient.errors import (
     ConnectError,
     HFClientError,

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import evolve
 
-from hfclient.chat import superjson
-from hfclient.chat.downloads import Downloadable, fetch_file, save_file
-from hfclient.chat.export import Format, export_one
-from hfclient.chat.failures import not_a_chat_server
-from hfclient.chat.messages import find_answer, newest_leaf, parse_conversation, parse_share
-from hfclient.chat.sending import Sender
-from hfclient.chat.service import ChatService
-from hfclient.chat.tree import MessageTree
-from hfclient.chat.turn import Turn
+from hfclient.chat.conversations.sending import Sender
+from hfclient.chat.files.downloads import Downloadable, fetch_file, save_file
+from hfclient.chat.servers.service import ChatService
+from hfclient.chat.wire import superjson
+from hfclient.chat.wire.failures import not_a_chat_server
+from hfclient.chat.wire.messages import find_answer, newest_leaf, parse_conversation, parse_share
+from hfclient.chat.wire.tree import MessageTree
+from hfclient.chat.wire.turn import Turn
 from hfclient.errors import (
     BadRequestError,
     InvalidInputError,
@@ -32,6 +31,8 @@ from hfclient.types import Message, Share
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from hfclient.chat.files.export import Format
 
 __all__ = ["ConversationRecord"]
 
@@ -225,6 +226,8 @@ class ConversationRecord:
             The path of what was written.
         """
         conversation_id = self._existing_id()
+        from hfclient.chat.files.export import export_one  # few callers need it
+
         return export_one(
             self.service,
             conversation_id,

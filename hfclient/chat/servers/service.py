@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from hfclient.chat import superjson
-from hfclient.chat.endpoints import Endpoints
-from hfclient.chat.failures import HOW_TO_LOG_IN, is_missing_route, not_a_chat_server
-from hfclient.chat.generations import Generation, detect
-from hfclient.chat.identity import Identity
-from hfclient.chat.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
-from hfclient.chat.older import OlderServer
+from hfclient.chat.servers.generations import Generation, detect
+from hfclient.chat.servers.identity import Identity
+from hfclient.chat.servers.older import OlderServer
+from hfclient.chat.wire import superjson
+from hfclient.chat.wire.endpoints import Endpoints
+from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route, not_a_chat_server
+from hfclient.chat.wire.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
 from hfclient.errors import (
     BadRequestError,
     CredentialsError,

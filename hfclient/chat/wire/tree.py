@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfclient.chat.messages import ConversationState, newest_leaf, path_to
+from hfclient.chat.wire.messages import ConversationState, newest_leaf, path_to
 from hfclient.types import Message
 
 __all__ = ["MessageTree"]

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from attrs import evolve
 
-from hfclient.chat.resume import LogReader
-from hfclient.chat.stopping import STOP_BUDGET, leave_at_exit, send_stop, stop_in_background, try_stop
-from hfclient.chat.tools import Answer, OnElicitation
-from hfclient.chat.turn import Turn
-from hfclient.chat.updates import UpdateDecoder
+from hfclient.chat.conversations.resume import LogReader
+from hfclient.chat.conversations.stopping import STOP_BUDGET, leave_at_exit, send_stop, stop_in_background, try_stop
+from hfclient.chat.wire.tools import Answer, OnElicitation
+from hfclient.chat.wire.turn import Turn
+from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.errors import (
     Cancelled,
     ConflictError,
@@ -38,8 +38,8 @@ from hfclient.transport import Cancellation, Response
 from hfclient.types import Reply
 
 if TYPE_CHECKING:
-    from hfclient.chat.conversation import Conversation
-    from hfclient.chat.sending import Sender, SendOptions
+    from hfclient.chat.conversations.conversation import Conversation
+    from hfclient.chat.conversations.sending import Sender, SendOptions
 
 __all__ = ["ChatStream", "OnClose"]
 
@@ -312,7 +312,7 @@ class ChatStream(Stream):
             told.join(max(0.0, started + _SILENCE - time.monotonic()))
 
     def _leave_for_good(self, budget: float) -> None:
-        """The process ends: stop the generation in this thread, and wait for no last words. For `hfclient.chat.stopping`."""
+        """The process ends: stop the generation in this thread, and wait for no last words. For `hfclient.chat.conversations.stopping`."""
         others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
         read_on = self._reader in others  # by a daemon thread, for as long as it may: it is not to be startled
         if self._state not in ("open", "reading") or (not read_on and not self._begin_closing()):

@@ -10,14 +10,14 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from hfclient.chat.generations import switch_fields
-from hfclient.chat.prompts import Prompt, PromptLike, parse_prompt
-from hfclient.chat.record import ConversationRecord
-from hfclient.chat.sending import SendOptions
-from hfclient.chat.stream import ChatStream, OnClose
-from hfclient.chat.tools import Answer, McpLike, OnElicitation, mcp_fields
-from hfclient.chat.turn import Turn, new_generation_id
-from hfclient.chat.uploads import FileLike, stored_part, upload_parts
+from hfclient.chat.conversations.prompts import Prompt, PromptLike, parse_prompt
+from hfclient.chat.conversations.record import ConversationRecord
+from hfclient.chat.conversations.sending import SendOptions
+from hfclient.chat.conversations.stream import ChatStream, OnClose
+from hfclient.chat.files.uploads import FileLike, stored_part, upload_parts
+from hfclient.chat.servers.generations import switch_fields
+from hfclient.chat.wire.tools import Answer, McpLike, OnElicitation, mcp_fields
+from hfclient.chat.wire.turn import Turn, new_generation_id
 from hfclient.errors import (
     HFClientError,
     InvalidInputError,

@@ -6,15 +6,18 @@ import builtins
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hfclient.chat.conversation import Conversation
-from hfclient.chat.endpoints import Endpoints
-from hfclient.chat.export import Format, Progress, export_all
-from hfclient.chat.messages import parse_model, share_id_in
-from hfclient.chat.server import LiveGeneration, LiveUpdate, live_updates
-from hfclient.chat.service import ChatService
+from hfclient.chat.conversations.conversation import Conversation
+from hfclient.chat.resources.server import LiveGeneration, LiveUpdate, live_updates
+from hfclient.chat.servers.service import ChatService
+from hfclient.chat.wire.endpoints import Endpoints
+from hfclient.chat.wire.messages import parse_model, share_id_in
 from hfclient.errors import ProtocolError
 from hfclient.types import ConversationInfo, Model
+
+if TYPE_CHECKING:
+    from hfclient.chat.files.export import Format, Progress
 
 __all__ = ["Conversations", "Models"]
 
@@ -139,6 +142,8 @@ class Conversations:
         Returns:
             One path a conversation, newest first.
         """
+        from hfclient.chat.files.export import export_all  # few callers need it
+
         return export_all(self._service, self.list(limit), Path(folder), format=format, files=files, progress=progress)
 
     @property

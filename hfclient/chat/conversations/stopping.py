@@ -10,7 +10,7 @@ import time
 import weakref
 from typing import Protocol
 
-from hfclient.chat.service import ChatService
+from hfclient.chat.servers.service import ChatService
 from hfclient.errors import HFClientError
 from hfclient.transport import Timeouts
 

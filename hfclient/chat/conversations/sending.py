@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from hfclient.chat.failures import not_a_chat_server
-from hfclient.chat.messages import find_answer
-from hfclient.chat.resume import LogReader
-from hfclient.chat.service import ChatService
-from hfclient.chat.stopping import stop_in_background
-from hfclient.chat.stream import ChatStream, OnClose
-from hfclient.chat.tools import Answer, OnElicitation
-from hfclient.chat.turn import Turn, new_generation_id
-from hfclient.chat.updates import UpdateDecoder
+from hfclient.chat.conversations.resume import LogReader
+from hfclient.chat.conversations.stopping import stop_in_background
+from hfclient.chat.conversations.stream import ChatStream, OnClose
+from hfclient.chat.servers.service import ChatService
+from hfclient.chat.wire.failures import not_a_chat_server
+from hfclient.chat.wire.messages import find_answer
+from hfclient.chat.wire.tools import Answer, OnElicitation
+from hfclient.chat.wire.turn import Turn, new_generation_id
+from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.errors import (
     ConnectError,
     ConversationBusy,
@@ -39,7 +39,7 @@ from hfclient.forks import renew_in_children
 from hfclient.transport import Cancellation, Deadline, Part, Response, Timeouts
 
 if TYPE_CHECKING:
-    from hfclient.chat.conversation import Conversation
+    from hfclient.chat.conversations.conversation import Conversation
 
 __all__ = ["SendOptions", "Sender"]
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from hfclient.chat.downloads import fetch_file, file_name
-from hfclient.chat.messages import ConversationState
-from hfclient.chat.service import ChatService
-from hfclient.chat.tree import MessageTree
+from hfclient.chat.files.downloads import fetch_file, file_name
+from hfclient.chat.servers.service import ChatService
+from hfclient.chat.wire.messages import ConversationState
+from hfclient.chat.wire.tree import MessageTree
 from hfclient.errors import InvalidInputError, NotFoundError
 from hfclient.saving import safe_name, write_file
 from hfclient.types import ConversationInfo, Message, StoredFile

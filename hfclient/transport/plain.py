@@ -99,12 +99,16 @@ class _DeadlineReader(io.RawIOBase):
         self._raw = raw  # closing it tells the socket that this reader is gone
         self._sock = sock
         self._deadline = deadline
+        self._wait: float | None = -1.0  # what the socket was told last: nothing yet
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(self._deadline.read_wait())
+        wait = self._deadline.read_wait()
+        if wait != self._wait:  # the same again and again while bytes flow, and setting it asks the system
+            self._sock.settimeout(wait)
+            self._wait = wait
         try:
             count: int = self._sock.recv_into(buffer)
         except TimeoutError:

@@ -68,6 +68,8 @@ def split_thinking(text: str) -> tuple[str, str]:
     >>> split_thinking("<think>6 x 7</think>42")
     ('42', '6 x 7')
     """
+    if _OPEN not in text:  # most texts, and there are as many of them as a conversation has messages
+        return text, ""
     splitter = ThinkSplitter()
     pieces = splitter.feed(text) + splitter.finish()
     return (

@@ -47,7 +47,8 @@ class Unpacked:
         self._window = window
         self._zlib = zlib.decompressobj(window)
         self._rest = b""
-        self._begun = self._full = False
+        self._start = b""  # the first byte of what two bytes tell: a format, or whether another member follows
+        self._begun = self._full = self._over = False
 
     def read_some(self) -> bytes:
         """Return the next bytes; see `Body.read_some`.
@@ -61,16 +62,21 @@ class Unpacked:
             if not data and not self._full:
                 data = self._body.read_some()
                 if not data:
-                    if self._begun and not self._zlib.eof:
+                    if self._start == b"\x1f" or ((self._begun or self._start) and not self._zlib.eof):
                         raise ConnectError("the connection failed: the packed answer ended before it was complete")
                     return b""
             if out := self._unpack(data):
                 return out
 
     def _unpack(self, data: bytes) -> bytes:
+        if self._zlib.eof or not self._begun:
+            data, self._start, self._rest = self._start + data, b"", b""
+            if len(data) < 2 and not self._over:
+                self._start = data
+                return b""
         if self._zlib.eof:
-            self._rest = b""
-            if self._window != _GZIP or not data.startswith(b"\x1f\x8b"):
+            if self._over or self._window != _GZIP or not data.startswith(b"\x1f\x8b"):
+                self._over = True
                 return b""  # padding, which some servers add
             self._zlib = zlib.decompressobj(self._window)
         try:

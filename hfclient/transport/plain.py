@@ -58,6 +58,7 @@ class _Wire:
 
     def __init__(self) -> None:
         self.sock: Any = None
+        self.sent = False  # bytes of the request itself, not only of what asks a proxy for a tunnel
         self._is_down = False
         self._is_unwanted = False
         self._lock = threading.Lock()
@@ -161,7 +162,7 @@ class _HTTPResponse(http.client.HTTPResponse):
         if not self.chunked or self.fp is None or n <= 0:
             return super().read1(n)
         chunks = self._chunks = self._chunks or ChunkReader()
-        while not chunks.done:
+        while not chunks.done and self.length != 0:  # 0: to HEAD, or a 204, which have no body whatever they say
             raw = b"" if chunks.error is not None else self.fp.read1(n)
             if not raw and chunks.error is None:
                 raise http.client.IncompleteRead(b"")
@@ -170,7 +171,8 @@ class _HTTPResponse(http.client.HTTPResponse):
             except ValueError as exc:
                 raise http.client.IncompleteRead(b"") from exc
             if chunks.rest:  # not ours, and nobody can put it back: this connection has had its last request
-                self._sock.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # the server was quicker
+                    self._sock.shutdown(socket.SHUT_RDWR)
             if data:
                 return data
         fp, self.fp = self.fp, None  # type: ignore[assignment]  # what http.client does at the end of a body
@@ -232,6 +234,7 @@ class _Connection:
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
         wire.use(self.sock)  # from here on the wait for the answer can be cut short
+        wire.sent = wire.sent or self._wire is wire
         while rest:
             self.sock.settimeout(deadline.read_wait())
             try:
@@ -358,7 +361,7 @@ class PlainTransport:
                     **session.merge_environment_settings(prepared.url, self._revealed_proxies(), True, None, None),
                 )
         except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
-            failure: Exception | None = translated(exc, deadline)
+            failure: Exception | None = translated(exc, deadline, sent=wire.sent)
         else:
             failure = None
         finally:

@@ -43,19 +43,26 @@ _BROKEN = (
 )
 
 
-def translated(exc: Exception, deadline: Deadline, *, sending: bool = True) -> Exception:
+def translated(exc: Exception, deadline: Deadline, *, sending: bool = True, sent: bool = False) -> Exception:
     """Return our own exception for one of requests', urllib3's or the socket's; *exc* itself if it is none of those.
 
     To be raised where *exc* is no longer being handled: it would be kept as the context, and its texts hold the URL,
     query and all, its attributes the request, its traceback the bytes that were sent. Of the cause, the innermost one and
     none of the libraries' own, neither is kept.
+
+    Args:
+        exc: What was raised.
+        deadline: Of the call.
+        sending: Before the answer's head was there.
+        sent: Some of the request is out for certain, whatever *exc* looks like: urllib3 blames the proxy for every
+            connection that ends without an answer, because http.client closes it first and it looks never made then.
     """
     chain = _chain(exc)
     for cause in chain:
         if isinstance(cause, HFClientError):
             cause.__cause__ = cause.__context__ = None
             return cause.with_traceback(None)
-    found = _translated(exc, chain, deadline, sending=sending)
+    found = _translated(exc, chain, deadline, sending=sending, sent=sent)
     if found is not exc and not isinstance(found, InvalidInputError):
         root = chain[-1]
         if type(root).__module__.partition(".")[0] not in ("requests", "urllib3"):
@@ -64,13 +71,18 @@ def translated(exc: Exception, deadline: Deadline, *, sending: bool = True) -> E
     return found
 
 
-def _translated(exc: Exception, chain: list[BaseException], deadline: Deadline, *, sending: bool) -> Exception:
+def _translated(
+    exc: Exception, chain: list[BaseException], deadline: Deadline, *, sending: bool, sent: bool
+) -> Exception:
     if isinstance(exc, requests.exceptions.InvalidSchema) and "SOCKS" in str(exc):
         return MissingDependencyError('a SOCKS proxy needs the package PySocks: pip install "requests[socks]"')
     if sending and isinstance(exc, ValueError) and not isinstance(exc, (ssl.SSLError, urllib3.exceptions.ProtocolError)):
         # URLs, headers and proxies that cannot work; the text of these holds what was given.
         return InvalidInputError(f"the request cannot be sent: {type(exc).__name__}")
-    sent = not any(isinstance(cause, _NEVER_SENT) for cause in chain)
+    by_proxy = not sent and any(
+        isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain
+    )
+    sent = sent or not any(isinstance(cause, _NEVER_SENT) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
         timeout = deadline.expired()
         timeout.sent = sent
@@ -82,7 +94,7 @@ def _translated(exc: Exception, chain: list[BaseException], deadline: Deadline, 
     if any(isinstance(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)) for cause in chain):
         untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain)
         return ConnectError(f"TLS failed: {_reason(chain)}{f'; {HINT}' if untrusted else ''}", sent=sent)
-    if any(isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain):
+    if by_proxy:
         return ConnectError(f"the proxy failed: {_reason(chain)}", sent=sent)
     if isinstance(exc, _BROKEN):
         return ConnectError(f"the connection failed: {_reason(chain)}", sent=sent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import threading
 import zlib
 
@@ -258,3 +259,28 @@ def test_slow_reader_holds_the_server_up(transport: Transport, server: Server) -
     threading.Event().wait(0.3)
     assert len(sent) < 300
     assert len(response.read()) > 300 * 65536
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204)])
+def test_no_body_whatever_the_headers_say(transport: Transport, server: Server, method: str, status: int) -> None:
+    """What answers HEAD, and a 204, has no body; nobody waits for the chunks that its headers speak of."""
+    server.on("/s", head(status, "Transfer-Encoding: chunked", "Content-Encoding: gzip"))
+    for _ in range(2):
+        assert send(transport, f"{server.url}/s", method=method).read() == b""
+    assert server.connections == 1
+
+
+def test_a_server_that_goes_on_and_is_gone() -> None:
+    """Bytes behind the last chunk are dropped, also where the connection has ended before it could be given up."""
+    from hfclient.transport.plain import _HTTPResponse
+
+    class Gone(socket.socket):
+        def shutdown(self, how: int) -> None:  # as macOS answers, and Linux after a reset
+            raise OSError(107, "Transport endpoint is not connected")
+
+    ours, theirs = socket.socketpair()
+    with theirs, Gone(fileno=ours.detach()) as sock:
+        theirs.sendall(head(200, "Transfer-Encoding: chunked") + chunk(b"all") + LAST_CHUNK + b"junk")
+        with _HTTPResponse(sock) as response:
+            response.begin()
+            assert (response.read1(100), response.read1(100)) == (b"all", b"")

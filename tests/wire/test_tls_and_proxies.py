@@ -10,10 +10,10 @@ import threading
 import pytest
 
 from hfclient.errors import ConnectError
-from hfclient.transport import Transport
+from hfclient.transport import Request, Retry, Transport
 from tests.conftest import make_transport
-from tests.server import CERTIFICATE, Recorded, Server, chunked, plain
-from tests.wire.helpers import PATIENT, send
+from tests.server import CERTIFICATE, CLOSE, Recorded, Server, chunked, plain
+from tests.wire.helpers import PATIENT, send, session_for
 
 
 @pytest.fixture
@@ -255,6 +255,25 @@ def test_a_proxy_that_is_not_there(transport_name: str, scheme: str) -> None:
         opened.close()
     assert not caught.value.sent
     assert "proxy-secret" not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_went_through_a_proxy_is_not_sent_again(
+    transport_name: str, server: Server, tls: Server, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """A server behind a proxy that ends the connection without an answer has had the request: it is no fault of the proxy's."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    target = tls if scheme == "https" else server
+    target.on("*", [CLOSE])
+    with _Tunnel(tls.port) as tunnel:
+        opened = make_transport(transport_name, proxy=tunnel.url if scheme == "https" else server.url)
+        session = session_for(opened, retry=Retry(attempts=3, backoff=0.01))
+        url = f"{tls.url}/s" if scheme == "https" else "http://chat.example/s"
+        with pytest.raises(ConnectError, match="the connection failed: ") as caught:
+            session.send(Request(method="POST", url=url, body=b"once"))
+        opened.close()
+    assert (caught.value.sent, caught.value.attempts) == (True, 1)
+    assert [request.body for request in target.requests] == [b"once"]
 
 
 @pytest.mark.parametrize("proxy", ["http://proxy.invalid:3128", "http://"])

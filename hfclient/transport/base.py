@@ -84,7 +84,8 @@ class Request:
         stream: The answer is a stream of events: silence before its first content is bounded by
             ``Timeouts.first_token`` rather than ``idle``.
         retryable: May be repeated when it failed. Reads are; a chat turn is not.
-        whole: The answer is read to its end before anybody gets it, so that one which breaks off is asked for again, too.
+        whole: The answer is read to its end, within the limit of this name, before anybody gets it, so that one which
+            breaks off is asked for again, too.
         follow_redirects: Follow a redirect anywhere (result files); otherwise only 307/308 to the same origin.
         timeouts: Deadlines of this request; None takes the session's.
         cancellation: Ends the wait for the answer's head from another thread, pauses between tries included.
@@ -98,7 +99,7 @@ class Request:
     body: bytes | Multipart | None = field(default=None, repr=False)
     stream: bool = False
     retryable: bool = False
-    whole: bool = False
+    whole: Literal["body", "file"] | None = None
     follow_redirects: bool = False
     timeouts: Timeouts | None = None
     cancellation: Cancellation | None = field(default=None, eq=False, repr=False)
@@ -108,7 +109,7 @@ class Request:
     def read(cls, url: str, **fields: Any) -> Request:
         """Return a GET for JSON, which may be repeated."""
         return cls(
-            method="GET", url=url, headers={"Accept": "application/json"}, retryable=True, whole=True, **fields
+            method="GET", url=url, headers={"Accept": "application/json"}, retryable=True, whole="body", **fields
         )
 
     @classmethod
@@ -245,9 +246,9 @@ class Response:
         finally:
             self.close()
 
-    def hold(self) -> None:
+    def hold(self, within: Literal["body", "file"] = "body") -> None:
         """Read the whole body now, as :meth:`read` does, for whoever reads it later."""
-        self._body = _Held(self.read())
+        self._body = _Held(self.read(within))
 
     def read_at_most(self, limit: int) -> bytes:
         """Return the whole body and free the connection; of a longer one the first *limit* bytes."""

@@ -12,7 +12,7 @@ import random
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 from attrs import Attribute, evolve, field, frozen
@@ -37,6 +37,7 @@ __all__ = ["Retry", "Session"]
 _log = logging.getLogger("hfclient")
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
 _REDIRECTS = 5
+_P = TypeVar("_P", Timeouts, "Retry", Limits)
 _HARMLESS = {"accept", "accept-encoding", "accept-language", "range", "user-agent"}
 
 
@@ -106,9 +107,9 @@ class Session:
     ) -> None:
         self.transport = transport
         self.credentials = credentials
-        self.timeouts = timeouts
-        self.retry = retry
-        self.limits = limits
+        self.timeouts = _of(Timeouts, "timeouts", timeouts)
+        self.retry = _of(Retry, "retry", retry)
+        self.limits = _of(Limits, "limits", limits)
         own = {"Accept": "*/*"}
         # A transport that looks like a browser has a User-Agent that fits its handshake: ours would give it away.
         if not getattr(transport, "has_browser_headers", False):
@@ -132,6 +133,14 @@ class Session:
         other = self.with_credentials(Credentials())
         other.headers = {name: value for name, value in self.headers.items() if name.lower() in _HARMLESS}
         return other
+
+    def deadlines(self, given: Timeouts | None) -> Timeouts:
+        """Return the deadlines of a call that was *given* some, or none.
+
+        Raises:
+            InvalidInputError: It is something else, such as a number of seconds.
+        """
+        return self.timeouts if given is None else _of(Timeouts, "timeouts", given)
 
     def send(self, request: Request) -> Response:
         """Return the answer to *request*, a 2xx.
@@ -178,9 +187,7 @@ class Session:
                 headers = {name: value for name, value in own if name.lower() in _HARMLESS}
             response = self._open(request, headers, deadline)
             if _is_success(response):
-                if request.whole:
-                    response.hold()
-                return response
+                return response if request.whole is None else _held(response, request)
             target = self._redirect_target(request, response)
             if target is None:
                 raise error_for(response)
@@ -227,6 +234,28 @@ class Session:
     def close(self) -> None:
         """Close idle connections; the session opens new ones when it is used again."""
         self.transport.close()
+
+
+def _of(kind: type[_P], name: str, given: object) -> _P:
+    """Return *given* if it is of that kind: a number in its place would fail somewhere far from here."""
+    if not isinstance(given, kind):
+        example = {Timeouts: "total=30", Retry: "attempts=1"}.get(kind, "...")
+        raise InvalidInputError(f"{name} is {kind.__name__}({example}), not {given!r}")
+    return given
+
+
+def _held(response: Response, request: Request) -> Response:
+    assert request.whole is not None
+    try:
+        if request.cancellation is None:
+            response.hold(request.whole)
+        else:
+            with request.cancellation.waking(response.abort):
+                response.hold(request.whole)
+    except BaseException:
+        response.close()
+        raise
+    return response
 
 
 def _is_success(response: Response) -> bool:

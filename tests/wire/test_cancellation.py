@@ -110,3 +110,15 @@ def test_many_threads_are_cancelled_one_by_one(transport: Transport, server: Ser
     for thread in threads[1::2]:
         thread.join(5)
     assert ends == ["cancelled", "ok"] * 3
+
+
+def test_cancel_while_a_whole_answer_is_read(transport: Transport, server: Server) -> None:
+    """An answer that the session itself reads to its end can be cancelled until it is there."""
+    cancellation = Cancellation()
+    server.on("/s", [head(200, "Content-Length: 9"), b"half", soon_after(cancellation.cancel), UNTIL_GONE])
+    request = Request.read(f"{server.url}/s", cancellation=cancellation)
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        session_for(transport, retry=Retry(attempts=3)).send(request)
+    assert time.monotonic() - started < SOON
+    assert server.client_gone.wait(2)

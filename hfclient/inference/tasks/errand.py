@@ -43,7 +43,7 @@ _NO_ROUTE = frozenset({404, 405, 501})
 
 def errand(session: Session, timeouts: Timeouts | None, headers: Mapping[str, str] | None = None) -> Line:
     """Return the way to the providers for one call, its clock started."""
-    timeouts = timeouts or session.timeouts
+    timeouts = session.deadlines(timeouts)
     line = Line(session, evolve(timeouts, total=TOTAL if timeouts.total is None else timeouts.total))
     line.headers = dict(headers or {})
     return line
@@ -75,7 +75,7 @@ def ask(
     session = line.session if patient else line.session.with_retry(impatient(line.session.retry))
     while True:
         try:
-            return line.ask(evolve(request, retryable=True), session)
+            return line.ask(evolve(request, retryable=True, whole="file"), session)
         except ServerError as error:
             # Loading a model takes longer than a session's `Retry` has patience.
             if not patient or error.status != 503 or error.retry_after is None:

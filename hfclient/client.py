@@ -108,7 +108,7 @@ class Client:
                 headers=_checked(headers or {}),
                 limits=limits,
             )
-            keys = {name: Secret(key) for name, key in (provider_keys or {}).items()}
+            keys = {name: None if key is None else Secret(key) for name, key in dict(provider_keys or {}).items()}
             failure: HFClientError | None = None
         except HFClientError as error:
             failure = error

@@ -31,7 +31,7 @@ from hfclient.inference.models.catalogue import name_to_ask
 from hfclient.inference.models.defaults import resolve
 from hfclient.inference.models.hub import Hub
 from hfclient.inference.models.hubcalls import HubCalls
-from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes, add_keys
+from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes, add_keys, check_name
 from hfclient.inference.routing.failover import ONCE, Attempts, Begun
 from hfclient.inference.schemas.dialects import SchemaFormat
 from hfclient.inference.schemas.functions import ToolLike, wire_tools
@@ -117,6 +117,8 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         Raises:
             InvalidInputError: It is no http(s) URL.
         """
+        if not isinstance(url, str):
+            raise InvalidInputError(f"a URL is a text, not {type(url).__name__}")
         session = self._session.with_credentials(self._session.credentials.with_token_url(url))
         return InferenceClient(session, base_url=url, on_event=self._on_event, hub_url=self._hub.url)
 
@@ -264,7 +266,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             send,
             begin,
             retry=self._session.retry,
-            timeouts=timeouts or self._session.timeouts,
+            timeouts=self._session.deadlines(timeouts),
             stand_ins=self._stand_ins(candidates[0].entry.model) if provider in (None, "auto") else None,
         )
         return CompletionStream.of(attempts, on_event=self._on_event)
@@ -278,8 +280,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
     def _model(self, model: str | None) -> str:
         """Return the model to ask: the one given, or the first one that the server offers."""
         if model is not None:
-            if not isinstance(model, str) or not model.strip():
-                raise InvalidInputError("the model's name is empty")
+            check_name(model)
             refuse_url(model)
             # Elsewhere "llama-3" may be a model's own name.
             return resolve(model) if is_router(self.base_url) else model

@@ -153,7 +153,7 @@ def model_for_provider(model: str, provider: str | None, base: str) -> str:
         raise InvalidInputError(f"not a provider: {provider!r}; give its id, 'auto', 'fastest', 'cheapest' or 'preferred'")
     if not is_router(base):
         raise Unsupported(
-            f"only Hugging Face's router picks providers; for provider={provider!r} leave base_url at {ROUTER_URL}"
+            f"only Hugging Face's router picks providers; for provider={provider!r} leave inference_url at {ROUTER_URL}"
         )
     name, colon, suffix = model.rpartition(":")
     if colon and "/" in name and "/" not in suffix:

@@ -1,17 +1,24 @@
-"""Calls that take several requests: they share one total deadline."""
+"""Calls that take several requests: they share one total deadline, and one word from another thread ends them all."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from attrs import evolve
 
 from hfclient.errors import TransportTimeout
 from hfclient.stream import Stream
-from hfclient.transport import Timeouts
+from hfclient.transport import Cancellation, Timeouts
 
 __all__ = ["Ask", "RoundClock"]
+
+# That of the call whose next request is being sent in this thread. Not an argument, because who asks may be a wrapper of
+# somebody's around `chat`, and passes on what `chat` has.
+_CALL: ContextVar[Cancellation | None] = ContextVar("hfclient_call", default=None)
 
 
 class Ask(Protocol):
@@ -25,9 +32,14 @@ class RoundClock:
 
     Args:
         timeouts: Of the whole call. The clock starts now.
+
+    Attributes:
+        cancellation: Ends whatever one of the requests waits for, from any thread. A call that is one of another call's
+            rounds shares that one's.
     """
 
     def __init__(self, timeouts: Timeouts) -> None:
+        self.cancellation = _CALL.get() or Cancellation()
         self._timeouts = timeouts
         self._end = None if timeouts.total is None else time.monotonic() + timeouts.total
 
@@ -47,6 +59,21 @@ class RoundClock:
         if left <= 0:
             raise self.expired()
         return evolve(self._timeouts, total=left)
+
+    @contextmanager
+    def round(self) -> Iterator[Timeouts]:
+        """While this lasts, requests belong to the call; gives the deadlines of the next one.
+
+        Raises:
+            TransportTimeout: There is no time left for one.
+            Cancelled: The call was cancelled.
+        """
+        self.cancellation.check()
+        before = _CALL.set(self.cancellation)
+        try:
+            yield self.next_timeouts()
+        finally:
+            _CALL.reset(before)
 
     def expired(self) -> TransportTimeout:
         """Return the error for a call that took too long."""

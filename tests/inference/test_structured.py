@@ -508,6 +508,25 @@ def test_cancel(server: Server, ask: Ask, how: str) -> None:
         assert time.monotonic() - began < 4
 
 
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_cancel_before_a_repaired_answer(server: Server, ask: Ask, how: str) -> None:
+    """Another thread ends the wait for a repaired answer of which not even the head has come."""
+    asked = threading.Event()
+    stream = ask("no", [lambda request: asked.set(), UNTIL_GONE])
+
+    def stop() -> None:
+        asked.wait(5)
+        getattr(stream, how)()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(Cancelled):
+        stream.result()
+    thread.join(5)
+    assert server.client_gone.wait(5)
+    assert len(server.requests) == 2
+
+
 def test_total_covers_repairs(ask: Ask) -> None:
     """Timeouts.total is for all answers together."""
     began = time.monotonic()

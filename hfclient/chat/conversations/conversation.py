@@ -367,7 +367,7 @@ class Conversation(ConversationRecord):
                 "with an assistant the web is searched or not as its maker chose, whatever the message says"
             )
         fields = {**fields, **switches}
-        return SendOptions(timeouts or self.service.session.timeouts, on_close, on_elicitation, fields)
+        return SendOptions(self.service.session.deadlines(timeouts), on_close, on_elicitation, fields)
 
 
 def _decline(question: Elicitation) -> bool:

@@ -1,4 +1,4 @@
-"""Options of chat completions: those that few servers know, checks of values, and a hint for a name that nobody knows.
+"""Options of chat completions: those that few servers know, and checks of values.
 
 Reference: docs/protocol/inference ("request fields").
 """
@@ -10,25 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from hfclient.errors import InvalidInputError
+from hfclient.inference.misspelt import refuse_unknown
 
-__all__ = ["ChatOptions", "chat_options", "checked", "composed_options", "refuse_unknown", "stops_of"]
+__all__ = ["ChatOptions", "chat_options", "checked", "composed_options", "stops_of"]
 
 _ELSE = "a field of the server's own goes into extra_body="
 _MOST_SEED = 2**63 - 1
-
-# What the same thing is called elsewhere, and what needs no option here.
-_ELSEWHERE = {
-    "messages": "the messages are the prompt, the first argument",
-    "prompt": "the prompt is the first argument",
-    "inputs": "the prompt is the first argument",
-    "stream": "every answer is a stream; .text and result() read all of it",
-    "functions": "did you mean tools?",
-    "system": "did you mean system_prompt?",
-    "stop_sequences": "did you mean stop?",
-    "timeout": "did you mean timeouts=Timeouts(...)?",
-    "schema": "parse(prompt, into=...) asks for an object",
-}
-_SAME = [{"max_tokens", "max_new_tokens", "max_length", "num_predict"}, {"stop", "stop_words"}]
 
 
 class ChatOptions(TypedDict, total=False):
@@ -72,30 +59,6 @@ def _names_of(chat: Callable[..., Any]) -> list[str]:
     """Return the names of all options of *chat*; none if it does not tell, because it is somebody's wrapper."""
     own = getattr(chat, "__kwdefaults__", None)
     return [*own, *ChatOptions.__annotations__] if isinstance(own, dict) else []
-
-
-def refuse_unknown(call: str, given: Iterable[str], known: Iterable[str], otherwise: str) -> None:
-    """Raise if one of the names *given* is none of those *known*; the error says what it may have been meant for.
-
-    Raises:
-        TypeError: As for any function that gets an argument which it does not have.
-    """
-    known = list(known)
-    for name in given:
-        if name not in known:
-            raise TypeError(f"{call}() has no option {name!r}; {_hint(name, known) or otherwise}")
-
-
-def _hint(name: str, known: list[str]) -> str | None:
-    if name in _ELSEWHERE:
-        return _ELSEWHERE[name]
-    for same in _SAME:
-        if name in same and (meant := [other for other in known if other in same]):
-            return f"did you mean {meant[0]}?"
-    import difflib  # only for those who mistyped
-
-    close = difflib.get_close_matches(name, known, 1, 0.75)
-    return f"did you mean {close[0]}?" if close else None
 
 
 def stops_of(stop: Any) -> tuple[str, ...]:

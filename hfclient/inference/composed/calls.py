@@ -90,7 +90,7 @@ class ComposedCalls:
             approve=approve,
             parallel=parallel,
             keep_reasoning=keep_reasoning,
-            timeouts=timeouts or self._session.timeouts,
+            timeouts=self._session.deadlines(timeouts),
             options=options,
         )
 
@@ -205,7 +205,7 @@ class ComposedCalls:
             repair=repair,
             strict=strict,
             dialect=self._dialect_of(dialect),
-            timeouts=timeouts or self._session.timeouts,
+            timeouts=self._session.deadlines(timeouts),
             options=options,
         )
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 from attrs import frozen
@@ -147,15 +146,18 @@ class ParseStream(Generic[T]):
         self._repair = repair
         self._clock = clock
         self._attempts = 1
-        self._cancelled = threading.Event()
         self._error: HFClientError | None = None
         self._value: Any = NOTHING
         self._state = "open"  # open, reading, done, failed, closed
         self._drafts: Iterator[Any] | None = None
-        self._inner = ask(messages, timeouts=clock.next_timeouts())
+        self._asking = False  # a request is on its way
+        self._inner = self._asked()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state}>"
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("an answer that is being read cannot be copied or pickled; what result() returns can")
 
     def __iter__(self) -> Iterator[Any]:
         """Return what comes of the object.
@@ -163,10 +165,17 @@ class ParseStream(Generic[T]):
         Raises:
             StreamConsumed: It was read already.
         """
+        if self._drafts is not None and self._state == "reading":  # next() was used before: go on with that
+            return self._drafts
         if self._state != "open":
             raise StreamConsumed("an answer is read once; result() has the object", partial=self.partial)
         self._state = "reading"
         return self._read()
+
+    def __next__(self) -> Any:
+        if self._drafts is None:
+            self._drafts = iter(self)
+        return next(self._drafts)
 
     def result(self) -> T:
         """Return the object; reads the answer to its end. May be asked again.
@@ -197,14 +206,25 @@ class ParseStream(Generic[T]):
 
     def close(self) -> None:
         """Stop reading and free the connection at once; idempotent."""
+        if self._asking:  # another thread waits for an answer
+            self.cancel()
+            return
         if self._state in ("open", "reading"):
             self._state = "closed"
         self._inner.close()
 
     def cancel(self) -> None:
         """Stop the reader, from any thread: it raises `Cancelled`. Returns at once."""
-        self._cancelled.set()
+        self._clock.cancellation.cancel()
         self._inner.cancel()
+
+    def _asked(self) -> Stream:
+        with self._clock.round() as timeouts:
+            self._asking = True
+            try:
+                return self._ask(self._messages, timeouts=timeouts)
+            finally:
+                self._asking = False
 
     def __enter__(self) -> ParseStream[T]:
         return self
@@ -261,9 +281,8 @@ class ParseStream(Generic[T]):
             f"{in_words(self._shape.schema)}",
         })
         self._attempts += 1
-        if not self._cancelled.is_set():
-            self._inner = self._ask(self._messages, timeouts=self._clock.next_timeouts())
-        if self._cancelled.is_set():
+        self._inner = self._asked()
+        if self._clock.cancellation.requested or self._state == "closed":  # meanwhile, and the answer before this one
             self._inner.close()
             raise Cancelled("the call was cancelled", partial=reply)
 

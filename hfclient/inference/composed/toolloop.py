@@ -62,6 +62,8 @@ def run_tools(
     """Send the first request and return the stream over all rounds; see `InferenceClient.run_tools`."""
     if not isinstance(max_rounds, int) or max_rounds < 0:
         raise InvalidInputError(f"max_rounds is a number of at least 0, not {max_rounds!r}")
+    if approve is not None and not callable(approve):
+        raise InvalidInputError(f"approve is a function that returns True, False or a reason, not {approve!r}")
     if approve is not None and is_async(approve):
         raise InvalidInputError("approve is asynchronous; give a plain function that returns True, False or a reason")
     known = as_tools(tools)
@@ -101,7 +103,8 @@ class _Run:
         options = dict(self.options)
         if number and options.get("tool_choice") not in (None, "auto", "none"):
             options["tool_choice"] = "auto"  # or it would call for ever
-        return self.ask(self.messages, timeouts=self.clock.next_timeouts(), **options)
+        with self.clock.round() as timeouts:
+            return self.ask(self.messages, timeouts=timeouts, **options)
 
     @property
     def must_call(self) -> bool:
@@ -175,6 +178,7 @@ class ToolStream(Stream):
         Functions in threads of their own are left to themselves; one in the reader's thread is waited for.
         """
         self._cancelled.set()
+        self._run.clock.cancellation.cancel()
         self._inner.cancel()
         self._outcomes.put(None)
 

@@ -19,6 +19,7 @@ from hfclient.inference.content.pictures import MAX_PICTURE, Picture, PictureLik
 from hfclient.inference.failures import refined
 from hfclient.inference.media.images import Image, Media, Video
 from hfclient.inference.media.jobs import Job, Line, ticket_from
+from hfclient.inference.misspelt import refuse_unknown
 from hfclient.inference.models.defaults import DEFAULT_IMAGE_MODEL
 from hfclient.inference.providers import (
     IMAGE_TO_IMAGE,
@@ -141,8 +142,10 @@ class MediaCalls:
         """
         if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MOST:
             raise InvalidInputError(f"n is a number from 1 to {_MOST}, not {n!r}")
-        clock = RoundClock(options.get("timeouts") or self._session.timeouts)
+        clock = RoundClock(self._session.deadlines(options.get("timeouts")))
         seed = options.get("seed")
+        if seed is not None:
+            checked({"seed": seed})  # the next ones go round, but what was given is not cut
         made: list[Image] = []
         try:
             while len(made) < n:
@@ -167,7 +170,7 @@ class MediaCalls:
             prompt: What to change.
             options: As for :meth:`image`, which also says what is raised; a model must be named.
         """
-        return _waited(self.image_job(prompt, image=image, **options))[0]
+        return _waited(self.image_job(prompt, image=_given(image), **options))[0]
 
     def video(self, prompt: str = "", *, image: PictureLike | None = None, **options: Unpack[VideoOptions]) -> Video:
         """Return a video of *prompt*, of *image* that begins to move, or of both. It takes minutes.
@@ -234,7 +237,7 @@ class MediaCalls:
         tell = self._teller(options.pop("on_progress", None))
         settings = checked(options)
         if not isinstance(prompt, str) or not (prompt.strip() or image is not None):
-            raise InvalidInputError("the prompt is empty")
+            raise InvalidInputError("the prompt is empty" if isinstance(prompt, str) else f"the prompt is a text, not {type(prompt).__name__}")
         picture = None if image is None else load_picture(image)
         if provider is None and self._routes.is_endpoint:
             provider = "hf-inference"
@@ -277,7 +280,7 @@ class MediaCalls:
         return Job(line, maker, candidate.target, state, task=task, facts=facts, on_event=tell)
 
     def _line(self, task: str, timeouts: Timeouts | None) -> Line:
-        timeouts = timeouts or self._session.timeouts
+        timeouts = self._session.deadlines(timeouts)
         return Line(self._session, evolve(timeouts, total=_TOTAL.get(task, 300.0) if timeouts.total is None else timeouts.total))
 
     def _bill(self, means_something: bool) -> dict[str, str]:
@@ -308,6 +311,12 @@ def _waited(job: Job[_M]) -> list[_M]:
         return job.result()
 
 
+def _given(image: PictureLike) -> PictureLike:
+    if image is None:  # whoever calls may have lost it; a picture of the prompt alone is another thing, and is billed
+        raise InvalidInputError("there is no picture to change: image is None")
+    return image
+
+
 def _fetched(picture: Picture | None, provider: str, line: Line) -> Picture | None:
     """Return the picture with its bytes, for providers that take no URL."""
     if picture is None or picture.url is None or PROVIDERS[provider].takes_urls:
@@ -317,7 +326,7 @@ def _fetched(picture: Picture | None, provider: str, line: Line) -> Picture | No
 
 
 def _refuse_unknown(options: Mapping[str, Any], task: str) -> None:
-    known = VideoOptions if task in (TEXT_TO_VIDEO, IMAGE_TO_VIDEO) else ImageOptions
-    for name in options:
-        if name not in known.__optional_keys__:
-            raise TypeError(f"{name!r} is no option of {task}; a field of the provider's own goes into extra_body")
+    is_video = task in (TEXT_TO_VIDEO, IMAGE_TO_VIDEO)
+    known = VideoOptions if is_video else ImageOptions
+    otherwise = "a field of the provider's own goes into extra_body="
+    refuse_unknown("video" if is_video else "image", options, sorted(known.__optional_keys__), otherwise)

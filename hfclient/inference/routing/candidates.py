@@ -41,7 +41,7 @@ from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.parameters import ignored_by, providers_for, refuse_ignored
 from hfclient.inference.providers.places import PLACES, Target
 
-__all__ = ["Candidate", "ProviderLike", "Routes", "add_keys"]
+__all__ = ["Candidate", "ProviderLike", "Routes", "add_keys", "check_name"]
 
 ProviderLike: TypeAlias = "str | Sequence[str] | None"
 """A provider's id, several of them in the order to try, ``"auto"``, or None for the same."""
@@ -88,6 +88,8 @@ def add_keys(credentials: Credentials, keys: Mapping[str, str]) -> Credentials:
     """
     bound: dict[str, Secret] = {}
     for provider, key in keys.items():
+        if key is None:  # as from os.environ.get()
+            raise CredentialsError(f"the key for {provider} is None: is its variable set?")
         place = PLACES.get(provider)
         if place is None or not place.sites:
             known = ", ".join(name for name, place in PLACES.items() if place.sites)
@@ -197,9 +199,12 @@ class Routes:
             APIStatusError, TransportError: The Hub could not be asked.
         """
         wanted = list(settings)
+        knows_ways = able is not None
         able = providers_for(task) if able is None else able
         model, names = _named(model, provider, self.own_server)
         if not names and self.own_server:
+            if not knows_ways and _OWN_SERVER not in able:
+                raise Unsupported(f"a server of your own cannot be asked for {task}; name a provider: {', '.join(providers_for(task))}")
             refuse_ignored(_OWN_SERVER, task, wanted)
             root = Target(root_url(self._base_url))
             return [Candidate(ProviderEntry(_OWN_SERVER, model or "", model=model or ""), root)]
@@ -223,7 +228,7 @@ class Routes:
             Unsupported: The server is not the router, or the provider has no chat models.
             CredentialsError: The router needs a token and there is none.
         """
-        names: list[str | None] = [provider] if isinstance(provider, (str, type(None))) else list(provider)
+        names: list[str | None] = [None] if provider is None else [*_listed(provider)]
         plain, suffix = model, ""
         if not self.own_server and names == [None]:
             left, colon, last = model.rpartition(":")
@@ -348,8 +353,7 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
     """Return the model without its suffix, and the providers that were named, in order; none means any."""
     suffix = ""
     if model is not None:
-        if not isinstance(model, str) or not model.strip():
-            raise InvalidInputError("the model's name is empty")
+        check_name(model)
         refuse_url(model)
         if not own_server:
             model = resolve(model)
@@ -359,7 +363,7 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
                 model, suffix = name, last
             elif not provider and not _VERSION.fullmatch(last):  # else the Hub's first provider would do it, for money
                 raise _unknown(last)
-    names = [provider] if isinstance(provider, str) else list(provider or ())
+    names = _listed(provider)
     if suffix and names and names != [suffix]:
         raise InvalidInputError(f"the model names the provider {suffix!r}, provider={provider!r} another one")
     names = [name for name in names or [suffix] if name not in ("", "auto", "preferred")]
@@ -369,6 +373,24 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
         if name not in PLACES:
             raise _unknown(name)
     return model, names
+
+
+def check_name(model: object) -> None:
+    """Raise for what is no name of a model.
+
+    Raises:
+        InvalidInputError: It is empty, or no text.
+    """
+    if not isinstance(model, str):
+        raise InvalidInputError(f"a model is given by its name, a text, not by {type(model).__name__}")
+    if not model.strip():
+        raise InvalidInputError("the model's name is empty")
+
+
+def _listed(provider: ProviderLike) -> list[str]:
+    if not isinstance(provider, (str, Sequence, type(None))):
+        raise InvalidInputError(f"a provider is given by its id, a text, or several in a list, not by {type(provider).__name__}")
+    return [provider] if isinstance(provider, str) else list(provider or ())
 
 
 def _unknown(provider: str) -> Unsupported:

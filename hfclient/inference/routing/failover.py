@@ -46,7 +46,7 @@ from hfclient.events import FallOver
 from hfclient.inference.rounds import RoundClock
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.stream import Decoder
-from hfclient.transport import Cancellation, Request, Response, Retry, Timeouts
+from hfclient.transport import Request, Response, Retry, Timeouts
 
 __all__ = ["ONCE", "Attempts", "Begin", "Begun", "impatient", "may_fall_over", "try_each"]
 
@@ -220,7 +220,7 @@ class Attempts(Generic[_D]):
         self._served_by: str | None = None
         self._steps: list[FallOver] = []
         self._previous: HFClientError | None = None
-        self.cancellation = Cancellation()
+        self.cancellation = self._clock.cancellation
 
     def bounded(self, request: Request) -> Request:
         """Return *request* with what is left of the deadlines; raises `TransportTimeout` if there is nothing left."""

@@ -144,7 +144,8 @@ class TaskCalls(Wing):
         Reference: docs/protocol/inference ("Speech").
         """
         if not isinstance(text, str) or not text.strip():
-            raise InvalidInputError("there is nothing to say: the text is empty")
+            said = "the text is empty" if isinstance(text, str) else f"a text is wanted, not {type(text).__name__}"
+            raise InvalidInputError(f"there is nothing to say: {said}")
         settings = {"voice": voice, "format": format, "speed": speed}
         candidates = self._serving("text-to-speech", model, provider, SPEAKERS)
         line = errand(self._session, timeouts)

@@ -199,7 +199,7 @@ class TextCalls:
             send,
             begin,
             retry=self._session.retry,
-            timeouts=timeouts or self._session.timeouts,
+            timeouts=self._session.deadlines(timeouts),
         )
         stream = TextStream.of(attempts, on_event=self._on_event)
         stream.is_raw = not is_chat

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 from attrs import Attribute, field, fields, frozen
 
 from hfclient.errors import InvalidInputError, Unsupported
-from hfclient.inference.completions.options import refuse_unknown, stops_of
+from hfclient.inference.completions.options import stops_of
+from hfclient.inference.misspelt import refuse_unknown
 
 __all__ = ["COMPLETION_ROUTES", "Generation", "completions_body", "generation_of", "native_body"]
 

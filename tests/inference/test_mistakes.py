@@ -1,0 +1,124 @@
+"""What newcomers get wrong: each is refused before anything is sent, by an error that says what to write instead."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hfclient import Client, Timeouts
+from hfclient.errors import CredentialsError, InvalidInputError, Unsupported
+from hfclient.inference import InferenceClient
+from tests.inference.answers import CHAT, says
+from tests.server import Server
+
+Call = Callable[[InferenceClient], Any]
+
+
+@pytest.fixture
+def inference(server: Server) -> Iterator[InferenceClient]:
+    """A client of a server of one's own, which is not asked for anything."""
+    with Client(inference_url=server.url, hub_url=server.url, token="") as client:
+        yield client.inference
+
+
+def _add(number: int) -> int:
+    return number + 1
+
+
+SECONDS: dict[str, Call] = {
+    "chat": lambda inference: inference.chat("hi", model="m", timeouts=30),  # type: ignore[arg-type]
+    "classify": lambda inference: inference.classify("hi", model="m", timeouts=30),
+    "embed": lambda inference: inference.embed("hi", model="m", timeouts=30),  # type: ignore[call-overload]
+    "image": lambda inference: inference.image("hi", model="m", timeouts=30),  # type: ignore[arg-type]
+    "images": lambda inference: inference.images("hi", 2, model="m", timeouts=30),  # type: ignore[arg-type]
+    "parse": lambda inference: inference.parse("hi", int, model="m", timeouts=30),  # type: ignore[call-overload]
+    "run_tools": lambda inference: inference.run_tools("hi", [_add], model="m", timeouts=30),  # type: ignore[arg-type]
+    "speak": lambda inference: inference.speak("hi", model="m", timeouts=30),  # type: ignore[arg-type]
+    "text": lambda inference: inference.text("hi", model="m", timeouts=30),  # type: ignore[arg-type]
+    "transcribe": lambda inference: inference.transcribe(b"ID3", model="m", timeouts=30),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", SECONDS)
+def test_seconds_for_timeouts(server: Server, inference: InferenceClient, name: str) -> None:
+    """A number of seconds in the place of Timeouts is told at once, by every call."""
+    with pytest.raises(InvalidInputError, match=r"timeouts is Timeouts\(total=30\), not 30"):
+        SECONDS[name](inference)
+    assert not server.requests
+
+
+@pytest.mark.parametrize("option", ["timeouts", "retry", "limits"])
+def test_options_of_the_client(option: str) -> None:
+    """The client itself refuses such a number as well, where it is written and not at the first request."""
+    given: dict[str, Any] = {option: 5}
+    with pytest.raises(InvalidInputError, match=rf"{option} is {option.title()}\(.*\), not 5"):
+        Client(**given)
+
+
+def test_chats_refuse_seconds(server: Server) -> None:
+    """A chat with HuggingChat does so, too."""
+    with Client(server.url, token="", cookies="") as client, pytest.raises(InvalidInputError, match="timeouts is Timeouts"):
+        client.chat("hi", timeouts=30)  # type: ignore[arg-type]
+    assert not server.requests
+
+
+MISTAKES: list[tuple[Call, type[Exception], str]] = [
+    (lambda inference: inference.chat("hi", model=["m"]), InvalidInputError, "by its name, a text, not by list"),  # type: ignore[arg-type]
+    (lambda inference: inference.chat("hi", model="m", provider=5), InvalidInputError, "by its id.*not by int"),  # type: ignore[arg-type]
+    (lambda inference: inference.chat("hi", model="m", provider="together"), Unsupported, "leave inference_url at"),
+    (lambda inference: inference.embed("hi", model=5), InvalidInputError, "by its name, a text, not by int"),  # type: ignore[call-overload]
+    (lambda inference: inference.image("hi", num_inference_steps=5), TypeError, "did you mean steps"),  # type: ignore[call-arg]
+    (lambda inference: inference.image("hi", guidance_scale=5), TypeError, "did you mean guidance"),  # type: ignore[call-arg]
+    (lambda inference: inference.image("hi", timeout=5), TypeError, "did you mean timeouts=Timeouts"),  # type: ignore[call-arg]
+    (lambda inference: inference.image("hi", stream=True), TypeError, "extra_body="),  # type: ignore[call-arg]
+    (lambda inference: inference.video("hi", num_frame=5), TypeError, "did you mean num_frames"),  # type: ignore[call-arg]
+    (lambda inference: inference.image(None), InvalidInputError, "the prompt is a text, not NoneType"),  # type: ignore[arg-type]
+    (lambda inference: inference.image_to_image(None, "hi"), InvalidInputError, "image is None"),  # type: ignore[arg-type]
+    (lambda inference: inference.images("hi", 2, seed="7"), InvalidInputError, "a seed is a whole number"),  # type: ignore[arg-type]
+    (lambda inference: inference.images("hi", 2, seed=2**32), InvalidInputError, "a seed is a whole number"),
+    (lambda inference: inference.video("hi"), Unsupported, "a server of your own cannot be asked for text-to-video"),
+    (lambda inference: inference.video("hi", image=b"\x89PNG\r\n\x1a\n"), Unsupported, "asked for image-to-video"),
+    (lambda inference: inference.speak(b"hi"), InvalidInputError, "a text is wanted, not bytes"),  # type: ignore[arg-type]
+    (lambda inference: inference.at(None), InvalidInputError, "a URL is a text, not NoneType"),  # type: ignore[arg-type]
+    (
+        lambda inference: inference.run_tools("hi", [_add], model="m", approve=True),  # type: ignore[arg-type]
+        InvalidInputError,
+        "approve is a function",
+    ),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)))
+def test_mistakes(server: Server, inference: InferenceClient, number: int) -> None:
+    """What cannot work is refused before anything is sent, in words about what was given."""
+    call, kind, words = MISTAKES[number]
+    with pytest.raises(kind, match=words):
+        call(inference)
+    assert not server.requests
+
+
+def test_a_key_whose_variable_is_not_set() -> None:
+    """None for a provider's key, which is what os.environ.get() gives, is an error of credentials that names the provider."""
+    keys: dict[str, Any] = {"together": None}
+    with pytest.raises(CredentialsError, match="the key for together is None"):
+        Client(provider_keys=keys)
+
+
+def test_streams_that_are_pickled(server: Server, inference: InferenceClient) -> None:
+    """An answer that is still coming says that it cannot be pickled, and what can, whichever call gave it."""
+    server.on(CHAT, says("5"))
+    for stream in (inference.chat("hi", model="m"), inference.parse_stream("hi", int, model="m")):
+        with stream, pytest.raises(TypeError, match=r"what result\(\) returns"):
+            pickle.dumps(stream)
+
+
+def test_next(server: Server, inference: InferenceClient) -> None:
+    """next() and a loop after it go on with each other on the stream of an object, as on all other streams."""
+    server.on(CHAT, says('{"value": [1,', " 2,", " 3]}"))
+    with inference.parse_stream("hi", list[int], model="m", timeouts=Timeouts(total=9)) as stream:
+        assert next(stream) == [1]
+        assert list(stream) == [[1, 2], [1, 2, 3]]
+        assert stream.result() == [1, 2, 3]

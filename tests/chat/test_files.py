@@ -180,6 +180,15 @@ def test_downloads_that_fail(
     assert inside(tmp_path) == []
 
 
+def test_a_place_that_cannot_be_written(ui: ChatUI, any_client: Client, tmp_path: Path) -> None:
+    """The connection is free at once, although nobody began to read: not when the error is forgotten."""
+    file_at(ui, [head(200, "Content-Length: 9"), b"half", UNTIL_GONE])
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InvalidInputError, match="cannot write") as caught:
+        any_client.conversation(ID).download(SHA, tmp_path / "file" / "x")
+    assert ui.client_gone.wait(2), caught
+
+
 # Exports
 
 

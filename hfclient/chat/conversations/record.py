@@ -203,7 +203,8 @@ class ConversationRecord:
         Reference: GET {base}/conversation/{id}/output/{sha}
         """
         if path is None:
-            return b"".join(fetch_file(self.service, self._existing_id(), file, timeouts, keep=True))
+            with fetch_file(self.service, self._existing_id(), file, timeouts, keep=True) as pieces:
+                return b"".join(pieces)
         return save_file(self.service, self._existing_id(), file, path, overwrite=overwrite, timeouts=timeouts)
 
     def export(

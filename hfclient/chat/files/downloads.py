@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 import os
 from collections.abc import Iterator
@@ -37,10 +38,13 @@ def file_name(file: Downloadable) -> str:
     return name if "." in name else name + (mimetypes.guess_extension(file.mime) or "")
 
 
+@contextlib.contextmanager
 def fetch_file(
     service: ChatService, conversation_id: str, file: Downloadable, timeouts: Timeouts | None, *, keep: bool = False
-) -> Iterator[bytes]:
-    """Yield the bytes of a file as they arrive; the request goes out at the call. ``Limits.file`` holds if they are kept.
+) -> Iterator[Iterator[bytes]]:
+    """Ask for a file and give its bytes as they arrive; leaving frees the connection, also if nobody began to read.
+
+    ``Limits.file`` holds if they are kept.
 
     Reference: GET {base}/conversation/{id}/output/{sha}
     """
@@ -48,14 +52,10 @@ def fetch_file(
     response = service.identity.send(
         Request.file(endpoints.file_url(conversation_id, _sha(file)), timeouts=timeouts, refine=refine)
     )
-
-    def pieces() -> Iterator[bytes]:
-        try:
-            yield from response.chunks("file" if keep else None)
-        finally:
-            response.close()
-
-    return pieces()
+    try:
+        yield response.chunks("file" if keep else None)
+    finally:
+        response.close()
 
 
 def save_file(
@@ -74,4 +74,5 @@ def save_file(
         target = target / name if overwrite else free_path(target, name)
     if target.exists() and not overwrite:
         raise InvalidInputError(f"{target} exists already; choose another name or pass overwrite=True")
-    return write_file(target, fetch_file(service, conversation_id, file, timeouts), overwrite=overwrite)
+    with fetch_file(service, conversation_id, file, timeouts) as pieces:
+        return write_file(target, pieces, overwrite=overwrite)

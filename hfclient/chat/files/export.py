@@ -87,7 +87,8 @@ def _save_files(
         place = folder / name
         if overwrite or not place.exists():
             try:
-                write_file(place, fetch_file(service, conversation_id, file, None), overwrite=True)
+                with fetch_file(service, conversation_id, file, None) as pieces:
+                    write_file(place, pieces, overwrite=True)
             except NotFoundError:  # copies of shares made by old servers name files that they do not hold
                 continue
         saved[file.sha] = f"{folder.name}/{name}"

@@ -266,6 +266,20 @@ def test_completions(server: Server, make: Callable[..., InferenceClient]) -> No
     }
 
 
+def test_completions_with_a_token(server: Server, make: Callable[..., InferenceClient]) -> None:
+    """A choice counts, with its reason and the usage next to it, even if the same piece is there as a token, too."""
+    token = {"id": 1, "text": " there", "logprob": -0.5, "special": False}
+    choice = {"index": 0, "text": " there", "finish_reason": None}
+    usage = {"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": 6}
+    end = {"choices": [{"index": 0, "text": "", "finish_reason": "stop"}], "token": {**token, "special": True}}
+    server.on("/v1/models", MODELS)
+    body = [data({"choices": [choice], "token": token}), data({**end, "usage": usage}), DONE]
+    server.on(COMPLETIONS, chunked(*body, headers=[SSE]))
+    stream = make(server).text("Hi")
+    assert list(stream)[-2:] == [Finish("stop"), Usage(4, 2, 6)]
+    assert stream.text == " there"
+
+
 def test_completions_refuse_what_they_would_ignore(server: Server, make: Callable[..., InferenceClient]) -> None:
     """What ``/v1/completions`` would ignore in silence is refused, unless the caller says what it is called there."""
     server.on("/info", plain("", 404))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hfclient.events import AnyEvent, to_dict
 from hfclient.frames import SSEParser
 from hfclient.inference.completions.deltas import ChunkReader
+from tests.property.framing import cut, pieces, places, written
 from tests.unit.test_inference_chunks import EXPECTED, SAMPLES, read
 
 _settings = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
@@ -80,28 +81,12 @@ _chunk = st.one_of(
 )
 
 
-def _written(draw: Any, chunk: Any) -> bytes:
-    """One event as some server might write it."""
-    data = json.dumps(chunk, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
-    end = draw(st.sampled_from([b"\n\n", b"\n\n", b"\r\n\r\n", b"\r\r", b"\n", b"\n\n\n"]))
-    begin = draw(st.sampled_from([b"data: ", b"data: ", b"data:", b"event: error\ndata: ", b": ping\n\ndata: ", b"id: 1\ndata: ", b""]))
-    return begin + data + end
-
-
 @st.composite
 def _streams(draw: Any) -> bytes:
-    events = [_written(draw, chunk) for chunk in draw(st.lists(_chunk, max_size=8))]
+    events = [written(draw, chunk) for chunk in draw(st.lists(_chunk, max_size=8))]
     if draw(st.booleans()):
         events.append(draw(st.sampled_from([b"data: [DONE]\n\n", b"data:[DONE]", b"data: [DO"])))
     return b"".join(events)
-
-
-def _cut(data: bytes, places: list[int]) -> list[bytes]:
-    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[a:b] for a, b in itertools.pairwise(edges)]
-
-
-_places = st.lists(st.integers(0, 1 << 16), max_size=12)
 
 
 def _thorough(data: bytes) -> list[AnyEvent]:
@@ -124,19 +109,19 @@ def _plain_values(events: list[AnyEvent]) -> str:
 
 
 @_settings
-@given(name=st.sampled_from(sorted(EXPECTED)), places=_places)
+@given(name=st.sampled_from(sorted(EXPECTED)), places=places)
 def test_samples_at_any_cut(name: str, places: list[int]) -> None:
     """A sample means the same wherever the network cuts it."""
-    assert read(_cut((SAMPLES / name).read_bytes(), places)) == EXPECTED[name]
+    assert read(cut((SAMPLES / name).read_bytes(), places)) == EXPECTED[name]
 
 
 @_settings
-@given(data=_streams(), places=_places)
+@given(data=_streams(), places=places)
 def test_streams_at_any_cut(data: bytes, places: list[int]) -> None:
-    """Any stream, odd ones included, means the same whole, byte by byte and cut anywhere; all of it can be written."""
+    """Any stream, odd ones included, means the same whole, event by event, byte by byte and cut anywhere; all of it can be written."""
     events, error = read([data])
-    for pieces in (_cut(data, places), [data[at : at + 1] for at in range(len(data))]):
-        again, error_again = read(pieces)
+    for parts in pieces(data, places):
+        again, error_again = read(parts)
         assert (_plain_values(again), error_again) == (_plain_values(events), error)
     for event in events:
         json.dumps(to_dict(event), ensure_ascii=False).encode()
@@ -155,7 +140,7 @@ def test_quick_and_thorough_agree(data: bytes) -> None:
 @given(
     data=st.one_of(st.binary(max_size=200), st.sampled_from(sorted(EXPECTED)).map(lambda name: (SAMPLES / name).read_bytes())),
     edits=st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 3), st.binary(max_size=4)), max_size=6),
-    places=_places,
+    places=places,
 )
 def test_any_bytes(data: bytes, edits: list[tuple[int, int, bytes]], places: list[int]) -> None:
     """Bytes of any kind, and samples with damage, raise nothing but our errors, and mean the same at any cut."""
@@ -163,5 +148,5 @@ def test_any_bytes(data: bytes, edits: list[tuple[int, int, bytes]], places: lis
         at = place % (len(data) + 1)
         data = data[:at] + new + data[at + length :]
     events, error = read([data])
-    again, error_again = read(_cut(data, places))
+    again, error_again = read(cut(data, places))
     assert (_plain_values(again), error_again) == (_plain_values(events), error)

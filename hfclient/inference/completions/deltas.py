@@ -1,15 +1,18 @@
 """What one object of a chat completion means, in any of the dialects that servers speak.
 
-`ChunkReader` is the thorough reader: it takes every object apart as a dict and keeps what it does not know. The quick
-one in `chunks` handles the one shape that nearly all chunks have and leaves the rest to this one.
+Nearly every chunk has one shape: one choice with a piece of text in it and nothing else. Those are decoded by msgspec into
+the private structs below, whose types say "null or absent" wherever anything else would mean more than text. What does not
+fit is taken apart as a dict, and nothing in it that is not known gets lost.
 
 Reference: docs/protocol/inference ("stream chunks"); the names of servers in comments say who was seen doing it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import msgspec
 
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Unknown, Usage
@@ -20,7 +23,7 @@ from hfclient.lenient import loads, scrub
 from hfclient.surrogates import SurrogateJoiner, mend_surrogates
 from hfclient.thinking import ThinkSplitter
 
-__all__ = ["ChunkReader", "usage_of"]
+__all__ = ["MISFITS", "ChunkReader", "usage_of"]
 
 _REASONS = {
     "eos": "stop",
@@ -46,6 +49,41 @@ _USAGE_KEYS = {
 }
 _PINGS = {"ping", "heartbeat", "keepalive", "keep-alive"}
 
+MISFITS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises where data is not of the type that it is wanted as."""
+
+
+class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    content: str | None = None
+    role: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    reasoning_text: str | None = None
+    token_id: int | None = None  # together
+    tool_calls: None = None
+    function_call: None = None
+    refusal: None = None
+    audio: None = None
+    reasoning_details: None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Delta
+    index: Literal[0] = 0
+    finish_reason: None = None
+    logprobs: None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: tuple[_Choice]
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+    route: None = msgspec.field(name="x-router-metadata", default=None)
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
 
 class ChunkReader:
     """Turns the objects of one answer into events.
@@ -58,11 +96,9 @@ class ChunkReader:
         done: ``[DONE]`` came, or all of an answer that is no stream: nothing follows.
         error: What went wrong inside the answer: to be raised once everything else was handed out.
         noun: What an answer is called in errors.
-        has_plain_form: Its objects can have the form that `ChunkDecoder` has a quick way for.
     """
 
     noun = "chat completion"
-    has_plain_form = True
 
     def __init__(self, *, new_id: Callable[[], str] = new_call_id) -> None:
         self.finished = False
@@ -86,20 +122,42 @@ class ChunkReader:
         """A tool call has begun; it comes out as an event only when it is whole."""
         return self._called
 
-    @property
-    def plain_kind(self) -> type[Token] | type[Reasoning] | None:
-        """What a piece of content without ``<`` is; None while a tag or half a character is open."""
-        splitter = self._splitter
-        if splitter.held or self._texts.held or self._thoughts.held:
-            return None
-        return Reasoning if splitter.inside else Token
-
     @staticmethod
     def is_answer(document: Any) -> bool:
         """Tell whether a JSON document, sent instead of a stream, is a whole answer."""
         return isinstance(document, dict) and bool(document.get("choices"))
 
     # What came
+
+    def take_plain(self, parts: Iterable[bytes], out: list[AnyEvent]) -> bytes | None:
+        """Read objects as long as they have the plain form; return the first that has not, or None.
+
+        Args:
+            parts: The data of events without a name; an iterator stands behind what is returned.
+            out: Gets the events: those that :meth:`message` would have given.
+        """
+        splitter = self._splitter
+        kind = Reasoning if splitter.inside else Token
+        is_open = splitter.held or self._texts.held or self._thoughts.held
+        for part in parts:
+            if is_open:
+                return part
+            try:
+                delta = _decode(part).choices[0].delta
+            except MISFITS:
+                return part
+            thought = delta.reasoning or delta.reasoning_content or delta.reasoning_text
+            if thought:
+                out.append(Reasoning(thought))  # msgspec gives no half characters
+            text = delta.content
+            if not text:
+                continue
+            if "<" not in text:
+                out.append(kind(text))
+            else:
+                self.text(text, out)
+                kind, is_open = Reasoning if splitter.inside else Token, splitter.held
+        return None
 
     def message(self, data: bytes, out: list[AnyEvent], *, name: str = "message", last: bool = False) -> None:
         """Read the data of one server-sent event, or one JSON document.

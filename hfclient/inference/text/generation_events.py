@@ -9,7 +9,7 @@ Reference: docs/protocol/inference ("text generation").
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from attrs import evolve
@@ -17,7 +17,7 @@ from attrs import evolve
 from hfclient.errors import GenerationError
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Token, Usage
 from hfclient.inference.completions.chunks import ChunkDecoder
-from hfclient.inference.completions.deltas import ChunkReader
+from hfclient.inference.completions.deltas import MISFITS, ChunkReader
 from hfclient.inference.completions.stream import CompletionStream
 from hfclient.inference.failures import generation_error
 from hfclient.lenient import loads, scrub
@@ -58,18 +58,31 @@ class _Token(msgspec.Struct, gc=False):
     special: bool = False
 
 
-class _Step(msgspec.Struct, gc=False):
-    """A step of text-generation-inference's stream with nothing but a token in it."""
+class _Choice(msgspec.Struct, gc=False):
+    text: str
+    index: Literal[0] = 0
+    finish_reason: Literal[""] | None = None
+    logprobs: None = None
+    delta: None = None
+    message: None = None
+    usage: None = None
 
-    token: _Token
+
+class _Step(msgspec.Struct, gc=False):
+    """An object with a piece of text in it and nothing else: text-generation-inference's, or one of ``/v1/completions``."""
+
+    token: _Token | None = None
+    choices: tuple[_Choice] | None = None
     generated_text: None = None
     details: None = None
     top_tokens: None = None
+    usage: None = None
     error: None = None
+    x_groq: None = None
+    route: None = msgspec.field(name="x-router-metadata", default=None)
 
 
 _decode = msgspec.json.Decoder(_Step).decode
-_MISFITS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class GenerationReader(ChunkReader):
@@ -84,7 +97,6 @@ class GenerationReader(ChunkReader):
     """
 
     noun = "text"
-    has_plain_form = False
 
     def __init__(self, *, splits_thoughts: bool = False, strips: bool = False) -> None:
         super().__init__()
@@ -94,11 +106,6 @@ class GenerationReader(ChunkReader):
         self._pieces: list[str] = []
         self._last_special = False
 
-    @property
-    def plain_kind(self) -> type[Token] | type[Reasoning] | None:
-        """None: no object of these streams has the form for which chat completions have a quick way."""
-        return None
-
     @staticmethod
     def is_answer(document: Any) -> bool:
         """Tell whether a JSON document, sent instead of a stream, is a whole answer."""
@@ -107,23 +114,43 @@ class GenerationReader(ChunkReader):
             isinstance(document, dict) and isinstance(document.get("generated_text"), str)
         )
 
-    def _message(self, data: bytes, out: list[AnyEvent], name: str, last: bool) -> None:
-        if name == "message":
+    def take_plain(self, parts: Iterable[bytes], out: list[AnyEvent]) -> bytes | None:
+        """Read objects as long as they have the plain form; see `ChunkReader.take_plain`."""
+        splits, inside = self._splits, self._splitter.inside
+        is_open = self._blank or self._splitter.held or self._texts.held
+        for part in parts:
+            if is_open:
+                return part
             try:
-                token = _decode(data).token
-            except _MISFITS:
-                pass
+                step = _decode(part)
+            except MISFITS:
+                return part
+            token, choices = step.token, step.choices
+            if token is not None:
+                text = token.text
+                if not text or token.special or choices is not None or (splits and "<" in text):
+                    return part
+                self._pieces.append(text)
+                self._last_special = False
+                out.append(Reasoning(text) if inside else Token(text, token.id, token.logprob, False))
+            elif choices is not None:
+                text = choices[0].text
+                if not text or (splits and "<" in text):
+                    return part
+                out.append(Reasoning(text) if inside else Token(text))
             else:
-                self._token(token.text, token.id, token.logprob, token.special, out)
+                return part
+        return None
+
+    def _message(self, data: bytes, out: list[AnyEvent], name: str, last: bool) -> None:
+        if name == "message" and data[:1] == b"[":
+            try:
+                value = loads(data)
+            except ValueError:
+                value = None
+            if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+                self.chunk(value[0], out)
                 return
-            if data[:1] == b"[":
-                try:
-                    value = loads(data)
-                except ValueError:
-                    value = None
-                if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-                    self.chunk(value[0], out)
-                    return
         super()._message(data, out, name, last)
 
     def chunk(self, chunk: dict[str, Any], out: list[AnyEvent], *, name: str = "message") -> None:
@@ -131,7 +158,7 @@ class GenerationReader(ChunkReader):
         kind = chunk.get("error_type")
         if chunk.get("error") and isinstance(kind, str):
             self.fail(_typed_error(chunk, kind), out)
-        elif "choices" not in chunk and ("token" in chunk or isinstance(chunk.get("generated_text"), str)):
+        elif chunk.get("choices") is None and ("token" in chunk or isinstance(chunk.get("generated_text"), str)):
             self._step(chunk, out)
         else:
             super().chunk(chunk, out, name=name)

@@ -10,7 +10,7 @@ import pytest
 
 from hfclient import Answer, Client, McpServer
 from hfclient.chat.wire.tools import mcp_fields
-from hfclient.errors import BadRequestError, ConflictError, InvalidInputError, TransportTimeout
+from hfclient.errors import BadRequestError, Cancelled, ConflictError, InvalidInputError, TransportTimeout
 from hfclient.events import Elicitation, ElicitationResolved, Token
 from hfclient.transport import Timeouts
 from tests.chat.replay import (
@@ -288,3 +288,31 @@ def test_going_on_has_its_own_first_token(ui: ChatUI, any_client: Client) -> Non
         any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: True, timeouts=patience).result()
     assert caught.value.deadline == "first_token"
     assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("waits_for", ["answer", "read", "send"])
+def test_a_cancel_while_it_goes_on(ui: ChatUI, any_client: Client, waits_for: str) -> None:
+    """`cancel` ends each wait on the way to the next run, and a run that may have begun by then is stopped by its own id."""
+    parked(ui)
+    stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: {"seats": 2})
+    arrived = threading.Event()
+    stored = [ui.store] if waits_for == "send" else []
+    before = ui.count(waits_for)
+    ui.fault(waits_for, [*stored, lambda _: arrived.set(), UNTIL_GONE])
+
+    def cancel() -> None:
+        assert arrived.wait(5)
+        stream.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        stream.result()
+    assert time.monotonic() - started < 2
+    thread.join()
+    assert ui.count(waits_for) == before + 1
+    if waits_for == "send":
+        wait_until(lambda: bool(ui.stops))
+    ids = [form_data(request)["generationId"] for request in ui.of("send")[1:]]
+    assert [stop["generationId"] for stop in ui.stops] == ids

@@ -14,6 +14,7 @@ import pytest
 
 from hfclient import Client
 from hfclient.chat.conversations import sending
+from hfclient.chat.conversations.stream import OnClose
 from hfclient.chat.files.uploads import MAX_FILE
 from hfclient.errors import (
     APIStatusError,
@@ -334,6 +335,36 @@ def test_a_slow_server_that_may_store_it_yet(ui: ChatUI, any_client: Client, dea
     assert time.monotonic() - started < 2
     assert ui.count("send") == 1
     assert conversation.ask("again").text == HELLO
+
+
+@pytest.mark.parametrize("on_close", ["stop", "detach"])
+def test_a_deadline_before_the_head_stops_the_run(ui: ChatUI, any_client: Client, on_close: OnClose) -> None:
+    """Nobody waits for an answer after the call's deadline, so none is generated, unless it was to go on without a reader."""
+    ui.fault("send", [ui.store, UNTIL_GONE])
+    conversation = any_client.conversation()
+    with pytest.raises(TransportTimeout) as caught:
+        conversation.send("Hi", timeouts=Timeouts(connect=2, total=0.3), on_close=on_close)
+    assert caught.value.deadline == "total"
+    if on_close == "stop":
+        wait_until(lambda: bool(ui.stops))
+        assert ui.stops == [{"generationId": ui.chat.messages[-1]["generationId"], "seenContentLength": 0}]
+    assert conversation.ask("again").text == HELLO
+    assert len(ui.stops) == (on_close == "stop")
+
+
+def test_a_stop_is_not_waited_for_at_a_silent_server(
+    ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next message waits until the stop cannot hit it, and no longer, even if the server does not say what came of it."""
+    monkeypatch.setattr(sending, "_STOP_MARK", 0.5)
+    ui.fault("send", [ui.store, UNTIL_GONE])
+    conversation = any_client.conversation()
+    with pytest.raises(TransportTimeout):
+        conversation.send("Hi", timeouts=Timeouts(connect=2, total=0.3))
+    ui.fault("read", None, [UNTIL_GONE])  # the first is for the place that the message hangs from
+    started = time.monotonic()
+    assert conversation.ask("again").text == HELLO
+    assert 0.3 < time.monotonic() - started < 2
 
 
 # No connection

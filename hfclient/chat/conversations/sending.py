@@ -14,18 +14,19 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from hfclient.chat.conversations.resume import LogReader
 from hfclient.chat.conversations.stopping import stop_in_background
 from hfclient.chat.conversations.stream import ChatStream, OnClose
-from hfclient.chat.servers.service import ChatService
+from hfclient.chat.servers.service import ChatService, shorter
 from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.messages import find_answer
 from hfclient.chat.wire.tools import Answer, OnElicitation
 from hfclient.chat.wire.turn import Turn, new_generation_id
 from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.errors import (
+    Cancelled,
     ConnectError,
     ConversationBusy,
     HFClientError,
@@ -130,27 +131,24 @@ class Sender:
     ) -> ChatStream:
         """Send one turn, exactly once, and return its answer."""
         self._let_stop_pass()
-        try:
-            response, live = self.post(turn, data, parts, options.timeouts)
-        except Exception:
-            raise
-        except BaseException:  # Ctrl-C, a worker told to go: the message may have arrived, and nobody waits for its answer
-            if options.on_close == "stop":
-                stop_in_background(self._service, turn.conversation_id, turn.generation_id, 0)
-                self._not_before = time.monotonic() + _STOP_MARK
-            raise
+        response, live = self.post(turn, data, parts, options)
         self.last = turn
         return self._stream_of(response, conversation, turn, options, live=live, on_end=on_end)
 
-    def answer(self, turn: Turn, elicitation_id: str, answer: Answer) -> bool:
+    def answer(
+        self, turn: Turn, elicitation_id: str, answer: Answer, cancellation: Cancellation | None = None
+    ) -> bool:
         """Tell the server the answer to a question; True if the run had ended and has to be gone on with."""
         request = self._service.endpoints.answer(turn.conversation_id, elicitation_id, answer.action, answer.content)
-        data = self._service.send(request).json()
+        data = self._service.send(evolve(request, cancellation=cancellation)).json()
         return isinstance(data, dict) and data.get("resume") is True
 
-    def parked_turn(self, conversation_id: str, elicitation_id: str) -> tuple[Turn, dict[str, Any]]:
+    def parked_turn(
+        self, conversation_id: str, elicitation_id: str, cancellation: Cancellation | None = None
+    ) -> tuple[Turn, dict[str, Any]]:
         """Return the turn, and its form's data, that goes on with the message in which a question was asked."""
-        answers = [m for m in reversed(self._service.read_state(conversation_id).messages) if m.role == "assistant"]
+        state = self._service.read_state(conversation_id, cancellation)
+        answers = [message for message in reversed(state.messages) if message.role == "assistant"]
         parked = next((message for message in answers if elicitation_id in str(message.raw.get("updates"))), None)
         message = parked or (answers[0] if answers else None)
         if message is None:
@@ -165,7 +163,7 @@ class Sender:
     def attach(self, conversation: Conversation, turn: Turn, options: SendOptions) -> ChatStream:
         """Return the answer of a run that was begun elsewhere, from its first event."""
         try:
-            response = self._log(turn, options.timeouts).open()
+            response = self._log(turn, options.timeouts, Cancellation()).open()
         except NotAChatServer:
             self._service.generation()  # raises if it is indeed none, of any age
             raise NotFoundError(
@@ -201,8 +199,9 @@ class Sender:
             time.sleep(min(wait, _STOP_LOOK))
             if self.last is None:
                 continue
+            patience = shorter(self._service.session.timeouts, wait)  # whoever is silent is not worth more
             try:
-                answer = find_answer(self._service.read_state(self.last.conversation_id), self.last)
+                answer = find_answer(self._service.read_state(self.last.conversation_id, timeouts=patience), self.last)
             except HFClientError:
                 continue
             if answer is not None and answer.interrupted:
@@ -211,10 +210,40 @@ class Sender:
     # Exactly once
 
     def post(
-        self, turn: Turn, data: dict[str, Any], parts: tuple[Part, ...], timeouts: Timeouts
+        self,
+        turn: Turn,
+        data: dict[str, Any],
+        parts: tuple[Part, ...],
+        options: SendOptions,
+        cancellation: Cancellation | None = None,
     ) -> tuple[Response, bool]:
-        """Return the answer and whether it is the live one, rather than the log of a run that was found by its id."""
+        """Return the answer and whether it is the live one, rather than the log of a run that was found by its id.
+
+        A message that may have arrived, but for whose answer nobody waits any more, is not left to be answered.
+        """
+        cancellation = cancellation or Cancellation()
+        try:
+            response, live = self._post(turn, data, parts, options.timeouts, cancellation)
+            if cancellation.requested:
+                response.close()
+                cancellation.check()
+            return response, live
+        except BaseException as error:
+            if options.on_close == "stop" and _leaves_a_run(error):
+                stop_in_background(self._service, turn.conversation_id, turn.generation_id, 0)
+                self._not_before = time.monotonic() + _STOP_MARK
+            raise
+
+    def _post(
+        self,
+        turn: Turn,
+        data: dict[str, Any],
+        parts: tuple[Part, ...],
+        timeouts: Timeouts,
+        cancellation: Cancellation,
+    ) -> tuple[Response, bool]:
         request = self._service.endpoints.send(turn.conversation_id, data, parts, timeouts)
+        request = evolve(request, cancellation=cancellation)
         for last_try in (False, True):
             try:
                 response = self._service.send(request)
@@ -222,7 +251,7 @@ class Sender:
             except (ConnectError, TransportTimeout) as error:
                 if not error.sent or (isinstance(error, TransportTimeout) and error.deadline == "total"):
                     raise
-                found = self._look_for(turn, timeouts, error)
+                found = self._look_for(turn, timeouts, error, cancellation)
                 if found is not None:
                     return found, False
                 if isinstance(error, TransportTimeout):  # a server that is slow may store the message yet
@@ -234,31 +263,35 @@ class Sender:
             raise not_a_chat_server(request.url)
         return response, True
 
-    def _look_for(self, turn: Turn, timeouts: Timeouts, error: HFClientError) -> Response | None:
+    def _look_for(
+        self, turn: Turn, timeouts: Timeouts, error: HFClientError, cancellation: Cancellation
+    ) -> Response | None:
         """Return the log of a run whose message may have arrived; None if the server never saw it."""
         trouble: HFClientError | None = None
         for pause in _LOOKS:
-            time.sleep(pause)
+            cancellation.pause(pause)
             try:
                 trouble = None
-                if find_answer(self._service.read_state(turn.conversation_id), turn) is not None:
-                    return self._open_log(turn, timeouts)
+                if find_answer(self._service.read_state(turn.conversation_id, cancellation), turn) is not None:
+                    return self._open_log(turn, timeouts, cancellation)
             except ConnectError as again:
                 trouble = again
+            except Cancelled:
+                raise
             except HFClientError as other:
                 raise self._unknown_fate(turn, other) from error
         if trouble is not None:
             raise self._unknown_fate(turn, error) from error
         return None
 
-    def _open_log(self, turn: Turn, timeouts: Timeouts) -> Response:
-        log = self._log(turn, timeouts)
+    def _open_log(self, turn: Turn, timeouts: Timeouts, cancellation: Cancellation) -> Response:
+        log = self._log(turn, timeouts, cancellation)
         try:
             return log.open()
         except (NotFoundError, NotAChatServer):
             return log.nothing()  # a server without logs: the reader will find that out and ask for the message
 
-    def _log(self, turn: Turn, timeouts: Timeouts) -> LogReader:
+    def _log(self, turn: Turn, timeouts: Timeouts, cancellation: Cancellation) -> LogReader:
         return LogReader(
             self._service,
             turn,
@@ -266,7 +299,7 @@ class Sender:
             timeouts=timeouts,
             deadline=Deadline(timeouts, stream=True),
             use=lambda response: None,
-            cancellation=Cancellation(),
+            cancellation=cancellation,
         )
 
     @staticmethod
@@ -278,3 +311,10 @@ class Sender:
             conversation_id=turn.conversation_id,
             generation_id=turn.generation_id,
         )
+
+
+def _leaves_a_run(error: BaseException) -> bool:
+    """Whether a send that ended like this may have begun a run that nobody asks after."""
+    if isinstance(error, TransportTimeout):
+        return error.sent
+    return isinstance(error, Cancelled) or not isinstance(error, Exception)  # Ctrl-C, a worker told to go

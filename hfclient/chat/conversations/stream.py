@@ -116,7 +116,7 @@ class ChatStream(Stream):
     def _answer(self, question: Elicitation, on_elicitation: OnElicitation) -> bool:
         answer = Answer.of(on_elicitation(question))
         try:
-            return self._sender.answer(self._turn, question.elicitation_id, answer)
+            return self._sender.answer(self._turn, question.elicitation_id, answer, self._cancellation)
         except (ConflictError, NotFoundError) as error:  # somebody was quicker, or the log tells of one long settled
             _log.info("the question %s needs no answer: %s", question.elicitation_id, error.message)
             return False
@@ -124,9 +124,10 @@ class ChatStream(Stream):
     def _go_on(self, question: Elicitation) -> None:
         """Start the run that goes on after the answer to a question that had ended the one before."""
         self._response.close()
-        self._turn, data = self._sender.parked_turn(self._turn.conversation_id, question.elicitation_id)
+        conversation_id, cancellation = self._turn.conversation_id, self._cancellation
+        self._turn, data = self._sender.parked_turn(conversation_id, question.elicitation_id, cancellation)
         data.update(self._options.tools)
-        response, self._live = self._sender.post(self._turn, data, (), self._options.timeouts)
+        response, self._live = self._sender.post(self._turn, data, (), self._options, cancellation)
         self._waiting, self._told_its_end = True, False
         self._sender.last = self._turn
         self.generation_id = self._turn.generation_id

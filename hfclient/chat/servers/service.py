@@ -136,10 +136,12 @@ class ChatService:
         except NotAChatServer:
             raise error from None
 
-    def read_state(self, conversation_id: str, cancellation: Cancellation | None = None) -> ConversationState:
+    def read_state(
+        self, conversation_id: str, cancellation: Cancellation | None = None, timeouts: Timeouts | None = None
+    ) -> ConversationState:
         """Return a conversation (or a share) as it stands on the server."""
         request = self.endpoints.conversation(conversation_id)
-        return parse_conversation(self.read(evolve(request, cancellation=cancellation)))
+        return parse_conversation(self.read(evolve(request, cancellation=cancellation, timeouts=timeouts)))
 
     def list_page(self, page: int) -> tuple[list[ConversationInfo], bool]:
         """Return one page of the list of conversations, and whether there are more."""

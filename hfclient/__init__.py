@@ -178,3 +178,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(inference, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return all names, those that are loaded late, too: what a shell offers to complete."""
+    return sorted({*globals(), *__all__})

@@ -121,6 +121,8 @@ class Client:
                 raise failure.with_traceback(None)
             finally:
                 del failure
+        if on_event is not None and not callable(on_event):
+            raise InvalidInputError(f"on_event is a function that takes an event, not {on_event!r}")
         self._chat = ChatService(self._session, self.base_url, on_event=on_event)
         self._inference: InferenceClient | None = None
         self._inference_options: dict[str, Any] = {

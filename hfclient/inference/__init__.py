@@ -9,29 +9,53 @@ from hfclient.inference.media.images import Image, Video
 from hfclient.inference.media.jobs import Job
 from hfclient.inference.models.catalogue import Offer, ServedModel
 from hfclient.inference.models.hub import DefaultModels, HubModel
+from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.schemas.functions import Tool
-from hfclient.inference.tasks import Transcript
+from hfclient.inference.tasks import (
+    Box,
+    BoxedObject,
+    Classification,
+    ExtractedAnswer,
+    MaskFill,
+    Ranking,
+    Segment,
+    Span,
+    TableAnswer,
+    Transcript,
+    TranscriptChunk,
+)
 from hfclient.inference.tasks.audio import Audio
 from hfclient.inference.text.generation_events import TextStream
 
 __all__ = [
     "AssistantMessage",
     "Audio",
+    "Box",
+    "BoxedObject",
+    "Classification",
     "CompletionStream",
     "DefaultModels",
+    "ExtractedAnswer",
     "HubModel",
     "Image",
     "InferenceClient",
     "Job",
+    "MaskFill",
     "Offer",
     "ParseStream",
+    "ProviderEntry",
+    "Ranking",
+    "Segment",
     "ServedModel",
+    "Span",
     "SystemMessage",
+    "TableAnswer",
     "TextStream",
     "Tool",
     "ToolMessage",
     "ToolStream",
     "Transcript",
+    "TranscriptChunk",
     "UserMessage",
     "Video",
 ]

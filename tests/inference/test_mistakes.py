@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+import hfclient
 from hfclient import Client, Timeouts
 from hfclient.errors import CredentialsError, InvalidInputError, Unsupported
 from hfclient.inference import InferenceClient
 from tests.inference.answers import CHAT, says
-from tests.server import Server
+from tests.server import Server, json_answer
 
 Call = Callable[[InferenceClient], Any]
 
@@ -58,6 +60,13 @@ def test_options_of_the_client(option: str) -> None:
         Client(**given)
 
 
+def test_a_listener_that_is_no_function() -> None:
+    """What cannot be called is refused where it is given, not when the first event comes."""
+    given: Any = "print"
+    with pytest.raises(InvalidInputError, match="on_event is a function"):
+        Client(on_event=given)
+
+
 def test_chats_refuse_seconds(server: Server) -> None:
     """A chat with HuggingChat does so, too."""
     with Client(server.url, token="", cookies="") as client, pytest.raises(InvalidInputError, match="timeouts is Timeouts"):
@@ -83,6 +92,7 @@ MISTAKES: list[tuple[Call, type[Exception], str]] = [
     (lambda inference: inference.video("hi", image=b"\x89PNG\r\n\x1a\n"), Unsupported, "asked for image-to-video"),
     (lambda inference: inference.speak(b"hi"), InvalidInputError, "a text is wanted, not bytes"),  # type: ignore[arg-type]
     (lambda inference: inference.at(None), InvalidInputError, "a URL is a text, not NoneType"),  # type: ignore[arg-type]
+    (lambda inference: inference.image("hi", on_progress=5), InvalidInputError, "on_progress is a function"),  # type: ignore[arg-type]
     (
         lambda inference: inference.run_tools("hi", [_add], model="m", approve=True),  # type: ignore[arg-type]
         InvalidInputError,
@@ -113,6 +123,19 @@ def test_streams_that_are_pickled(server: Server, inference: InferenceClient) ->
     for stream in (inference.chat("hi", model="m"), inference.parse_stream("hi", int, model="m")):
         with stream, pytest.raises(TypeError, match=r"what result\(\) returns"):
             pickle.dumps(stream)
+
+
+def test_jobs_that_are_pickled(server: Server, inference: InferenceClient) -> None:
+    """A job says that it cannot be pickled, and what can."""
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
+    server.on("/v1/images/generations", json_answer({"data": [{"b64_json": picture}]}))
+    with pytest.raises(TypeError, match=r"to_dict\(\) can be stored"):
+        pickle.dumps(inference.image_job("hi", model="m"))
+
+
+def test_names_to_complete() -> None:
+    """A shell offers all public names, those that are loaded late, too."""
+    assert set(hfclient.__all__) <= set(dir(hfclient))
 
 
 def test_next(server: Server, inference: InferenceClient) -> None:

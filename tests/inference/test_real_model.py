@@ -118,6 +118,14 @@ def test_the_same_seed_gives_the_same_answer(client: Client) -> None:
     assert len(answers) == 1
 
 
+def test_an_answer_that_is_begun(client: Client) -> None:
+    """The model goes on with a last answer, and what comes is the rest of it alone."""
+    begun = [{"role": "user", "content": "Count to five."}, {"role": "assistant", "content": "One, two,"}]
+    text = client.inference.chat(begun, max_tokens=6, temperature=0).text
+    assert text
+    assert not text.startswith("One")
+
+
 def test_completions(client: Client) -> None:
     """Raw text goes on where the prompt ends, and stops where it is told to."""
     reply = client.inference.text("One, two, three,", max_new_tokens=16, stop="\n", temperature=0).result()

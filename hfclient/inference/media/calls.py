@@ -287,6 +287,8 @@ class MediaCalls:
         return {"X-HF-Bill-To": self._bill_to} if means_something and self._bill_to else {}
 
     def _teller(self, on_progress: Callable[[AnyEvent], object] | None) -> Callable[[AnyEvent], object]:
+        if on_progress is not None and not callable(on_progress):  # told now, before anything is paid for
+            raise InvalidInputError(f"on_progress is a function that takes an event, not {on_progress!r}")
         listeners = [listener for listener in (self._on_event, on_progress) if listener is not None]
 
         def tell(event: AnyEvent) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import urljoin
 
 import msgspec
@@ -256,6 +256,9 @@ class Job(Generic[_M]):
 
     def _renew(self) -> None:
         self._lock = threading.RLock()
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a job cannot be copied or pickled: it holds the way to its provider; to_dict() can be stored")
 
     def __repr__(self) -> str:
         return f"<Job {self.task} at {self.provider}, {self.state}>"

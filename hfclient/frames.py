@@ -15,8 +15,8 @@ from hfclient.errors import ProtocolError
 
 __all__ = ["MAX_LINE", "LineFramer", "SSEParser", "ServerSentEvent", "excerpt"]
 
-MAX_LINE = 16 * 1024 * 1024
-"""Longest line accepted, in bytes. A tool result with an image inside is the longest that servers are known to send."""
+MAX_LINE = 64 * 1024 * 1024
+"""Longest line accepted, in bytes. The longest that servers are known to send hold a picture, of which 30 MB are base64."""
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")

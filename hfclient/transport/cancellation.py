@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hfclient.errors import Cancelled
+from hfclient.forks import renew_in_children
 
 __all__ = ["Cancellation"]
 
@@ -19,8 +20,14 @@ class Cancellation:
 
     def __init__(self) -> None:
         self._asked_for = threading.Event()
-        self._lock = threading.Lock()
         self._wake: Callable[[], object] | None = None
+        self._renew()
+        renew_in_children(self)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+        if not self._asked_for.is_set():  # it has a lock, too
+            self._asked_for = threading.Event()
 
     @property
     def requested(self) -> bool:

@@ -27,7 +27,7 @@ class Limits:
     held, and not limited.
 
     Attributes:
-        line: One line of a stream, or one server-sent event. 16 MiB; servers are known to send a picture in one.
+        line: One line of a stream, or one server-sent event. 64 MiB; servers are known to send a picture in one.
         stream: All of one event stream, keep-alives included. 512 MiB.
         body: An answer that is read whole, such as a list in JSON. 64 MiB.
         file: A file, a picture, a video or a sound that is handed out as bytes. 1 GiB.

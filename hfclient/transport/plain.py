@@ -72,10 +72,11 @@ class _Wire:
             self.sock = sock
 
     def shut_down(self) -> None:
-        # In a forked child it is the parent's connection: shutting it down would end it there, too.
+        if self._process != os.getpid():  # the parent's connection, which would end there, too, and perhaps a locked lock
+            return
         with self._lock:
             self._is_unwanted = True
-            if self.sock is not None and self._process == os.getpid():
+            if self.sock is not None:
                 self._is_down = True
                 with contextlib.suppress(OSError):  # all is over already
                     # Not SSLSocket's own: that one takes the TLS state away under the reader's hands.

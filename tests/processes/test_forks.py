@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from hfclient.errors import ConversationBusy
 from hfclient.events import Token
 from hfclient.forks import renew_in_children
 from hfclient.inference.media.jobs import Job
+from hfclient.transport import Cancellation
+from hfclient.transport.plain import _Wire
 from tests.chat.replay import FINISHED, STARTED, final, log_of, token
 from tests.processes.helpers import Stage, in_child, needs_fork, run_script, succeeded, text_for
 from tests.server import CLOSE
@@ -268,4 +271,32 @@ def test_a_job_that_another_thread_looks_at() -> None:
     pid = in_child(lambda: job._lock.acquire(timeout=1) or os._exit(1))
     release.set()
     holder.join()
+    assert succeeded(pid)
+
+
+def test_a_cancellation_that_another_thread_gives() -> None:
+    """A child may cancel although a thread of the parent was in the middle of it: neither lock is taken over."""
+    parent = os.getpid()
+    cancellation, wire = Cancellation(), _Wire()
+    taken, release = threading.Event(), threading.Event()
+
+    def wake() -> None:
+        if os.getpid() == parent:
+            with wire._lock:
+                taken.set()
+                release.wait(10)
+
+    def child() -> None:
+        signal.alarm(5)  # a lock that is never opened ends the child, not the test
+        cancellation.cancel()
+        wire.shut_down()
+        assert cancellation.requested
+
+    with cancellation.waking(wake):
+        canceller = threading.Thread(target=cancellation.cancel)
+        canceller.start()
+        assert taken.wait(5)
+        pid = in_child(child)
+        release.set()
+        canceller.join()
     assert succeeded(pid)

@@ -320,5 +320,5 @@ def test_a_login_that_is_bound(transport_name: str) -> None:
 
 def test_limits_and_timeouts_are_values() -> None:
     """Configuration that may be shown is no secret, and shows."""
-    assert "16777216" in repr(Limits())
+    assert "67108864" in repr(Limits())
     assert "connect" in repr(Timeouts())

@@ -41,7 +41,7 @@ def _forever(piece: bytes, first: bytes = b"") -> Callable[[Recorded], bytes]:
 
 def test_the_limits_themselves() -> None:
     """They are generous, they are what the documentation says, and nonsense is refused."""
-    assert Limits() == Limits(line=16 * MIB, stream=512 * MIB, body=64 * MIB, file=1024 * MIB)
+    assert Limits() == Limits(line=64 * MIB, stream=512 * MIB, body=64 * MIB, file=1024 * MIB)
     for wrong in (0, -1, True, 1.5, "1", None):
         with pytest.raises(InvalidInputError, match=r"Limits\.line must be a positive number of bytes"):
             Limits(line=wrong)  # type: ignore[arg-type]

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.errors import HFClientError, InvalidInputError, NotFoundError, TransportTimeout
+from hfclient.errors import (
+    ConnectError,
+    HFClientError,
+    InvalidInputError,
+    NotFoundError,
+    ProtocolError,
+    TransportTimeout,
+)
 from hfclient.events import File
 from hfclient.saving import free_path, safe_name, write_file
 from hfclient.transport import Timeouts
@@ -178,6 +185,21 @@ def test_downloads_that_fail(
     with pytest.raises(error):
         any_client.conversation(ID).download(SHA, tmp_path / "x", timeouts=Timeouts(connect=2, idle=0.2))
     assert inside(tmp_path) == []
+
+
+def test_downloads_that_break_off(ui: ChatUI, any_client: Client, tmp_path: Path) -> None:
+    """A file is asked for again when its connection breaks, and nothing of it comes twice, however often that happens."""
+    content = bytes(range(256)) * 40
+    cut = [[head(200, f"Content-Length: {len(content)}"), content[:at], RST] for at in (10, 3000, 7000)]
+    file_at(ui, *cut, plain(content))
+    assert any_client.conversation(ID).download(SHA, tmp_path / "x").read_bytes() == content
+    file_at(ui, cut[1], cut[0], cut[0], plain(content))
+    with pytest.raises(ConnectError):  # nothing new came any more
+        any_client.conversation(ID).download(SHA, tmp_path / "y")
+    file_at(ui, cut[1], plain(content[:100]))
+    with pytest.raises(ProtocolError, match="shorter"):
+        any_client.conversation(ID).download(SHA, tmp_path / "y")
+    assert inside(tmp_path) == ["x"]
 
 
 def test_a_place_that_cannot_be_written(ui: ChatUI, any_client: Client, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ _FIRST, _IDLE, _TOTAL = "TransportTimeout (first_token)", "TransportTimeout (idl
 _CUT = "StreamInterrupted"
 _ALL = frozenset(COLUMNS)
 _LIMITED = READS | {"image"}  # a limit of requests says that nothing was done, so that even what costs is asked for again
-_FETCHED = frozenset({"read", "served", "call", "result"})  # also when their answer breaks off
+_FETCHED = frozenset({"read", "served", "file", "call", "result"})  # also when their answer breaks off
 _HEADLESS: dict[str, str | None] = {"turn": "answer", "alone": _CUT}
 _BROKEN: dict[str, str | None] = {**_HEADLESS, "stream": _CUT}
 _ALL_CAME: dict[str, str | None] = {"turn": "answer", "alone": "answer", "stream": "answer"}
@@ -183,7 +183,7 @@ BYTES = [
         **_BROKEN,
     ),
     row("a line of 100 MB", f.long_line, "ProtocolError", late=True, file=None),
-    row("a promise of 4 GB", f.promise, "ProtocolError", file="ConnectError"),
+    row("a promise of 4 GB", f.promise, "ProtocolError", file="ConnectError", again=frozenset({"file"})),
     row(
         "a chunk of 4 GB",
         f.chunks(lambda good: b"100000000\r\n" + good.body),

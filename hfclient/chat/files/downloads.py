@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import mimetypes
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Literal
 
-from hfclient.chat.servers.service import ChatService
+from attrs import evolve
+
+from hfclient.chat.servers.service import ChatService, shorter
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import refine
-from hfclient.errors import InvalidInputError
+from hfclient.errors import ConnectError, InvalidInputError, ProtocolError
 from hfclient.events import File
 from hfclient.saving import free_path, safe_name, write_file
-from hfclient.transport import Request, Timeouts
+from hfclient.transport import Request, Response, Timeouts
 from hfclient.types import StoredFile
 
 __all__ = ["Downloadable", "fetch_file", "file_name", "save_file"]
@@ -44,18 +48,49 @@ def fetch_file(
 ) -> Iterator[Iterator[bytes]]:
     """Ask for a file and give its bytes as they arrive; leaving frees the connection, also if nobody began to read.
 
-    ``Limits.file`` holds if they are kept.
+    ``Limits.file`` holds if they are kept. When the connection breaks, the file is asked for again, and what had come is
+    passed over: its id is a hash of its content, so it is the same file.
 
     Reference: GET {base}/conversation/{id}/output/{sha}
     """
     endpoints: Endpoints = service.endpoints
-    response = service.identity.send(
-        Request.file(endpoints.file_url(conversation_id, _sha(file)), timeouts=timeouts, refine=refine)
-    )
+    request = Request.file(endpoints.file_url(conversation_id, _sha(file)), timeouts=timeouts, refine=refine)
+    response = service.identity.send(request)
+    pieces = _pieces(service, request, response, "file" if keep else None)
     try:
-        yield response.chunks("file" if keep else None)
+        yield pieces
     finally:
-        response.close()
+        pieces.close()
+        response.close()  # of pieces that nobody began to read
+
+
+def _pieces(
+    service: ChatService, request: Request, response: Response, within: Literal["file"] | None
+) -> Generator[bytes, None, None]:
+    first = response.deadline
+    had, tries = 0, 1
+    while True:
+        before, to_skip = had, had
+        try:
+            for data in response.chunks(within):
+                skipped = min(to_skip, len(data))
+                to_skip -= skipped
+                if skipped < len(data):
+                    had += len(data) - skipped
+                    yield data[skipped:] if skipped else data
+            if to_skip:
+                raise ProtocolError("the file was shorter when it was asked for again")
+            return
+        except ConnectError as error:
+            tries = 2 if had > before else tries + 1  # as long as something comes, it is worth while
+            wait, left = service.session.retry.wait_before(tries, error), first.remaining()
+            if wait is None or (left is not None and wait >= left):
+                raise
+        finally:
+            response.close()
+        time.sleep(wait)
+        timeouts = shorter(request.timeouts or service.session.timeouts, first.remaining())
+        response = service.identity.send(evolve(request, timeouts=timeouts))
 
 
 def save_file(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,60 +25,59 @@ VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5), max_leaves=12
 )
 
-# What servers send, with at most one thing in each place that is not usual.
 TEXTS = st.sampled_from(
     ["a", " b", "é光", "", " \n", "<", "<think>", "</think>", "think>", "x<th", "\ud83d", "\ude00", "x\ud83d"]
 )
 TOKEN = {"id": 3, "text": "a", "logprob": -1.5, "special": False}
-PLAIN = st.builds(lambda text: {"index": 1, "token": {**TOKEN, "text": text}}, TEXTS)
-TOKENS = st.sampled_from(
-    [
-        *({**TOKEN, "special": value} for value in (True, True, True, None, 1)),
-        *({**TOKEN, "id": value} for value in (2**70, 1.0, True, None, "1")),
-        *({**TOKEN, "logprob": value} for value in (0, -0.0, None, True, 2**70, float("nan"), "0")),
-        *({**TOKEN, "text": value} for value in (None, 1, ["a"])),
-        {"text": "a"},
-        {"id": 3},
-        None,
-    ]
-)
 CHOICE = {"index": 0, "text": "a", "logprobs": None, "finish_reason": None}
-CHOICES = st.fixed_dictionaries(
-    {"index": st.just(0), "text": TEXTS, "finish_reason": st.sampled_from(["", None])}
-) | st.sampled_from(
-    [
-        {"text": "a"},
-        *({**CHOICE, "index": value} for value in (1, None, "0")),
-        *({**CHOICE, "text": value} for value in (None, 1, ["a"])),
-        *({**CHOICE, "finish_reason": value} for value in ("stop", "error", 1)),
-        *({**CHOICE, "logprobs": value} for value in ({"token_logprobs": [-1.0]}, {"content": []})),
-        *({**CHOICE, "delta": value} for value in (None, {"content": "d"}, {})),
-        *({**CHOICE, "message": value} for value in (None, {"content": "m"})),
-        *({**CHOICE, "usage": value} for value in (None, {"prompt_tokens": 1})),
-    ]
-)
-ODD = st.sampled_from(
-    [
-        *({"generated_text": value} for value in (None, "a", "ab", 1)),
-        *(
-            {"generated_text": "a", "details": value}
-            for value in (None, {"generated_tokens": 2}, {"finish_reason": "length"})
-        ),
-        *({"generated_text": "a", "token": value} for value in (None, {**TOKEN, "special": True})),
-        *({"details": value} for value in (None, {"generated_tokens": 2})),
-        *({"top_tokens": value} for value in (None, [], [[{"id": 1}]])),
-        *({"usage": value} for value in (None, {"prompt_tokens": 1})),
-        *({"error": value} for value in (None, "", "no")),
-        *({"error": value, "error_type": "overloaded"} for value in (None, "no")),
-        *({"x_groq": value} for value in (None, {"usage": {"prompt_tokens": 1}}, {"error": "no"})),
-        *({"x-router-metadata": value} for value in (None, {"route": "r"})),
-        *({"choices": value} for value in (None, [], CHOICE, [CHOICE, {**CHOICE, "index": 1}])),
-        *({"choices": [{**CHOICE, **value}]} for value in ({}, {"text": "b"}, {"finish_reason": "stop"})),
-    ]
-)
-STEPS = st.builds(lambda token: {"index": 1, "token": token}, TOKENS)
-TEXT_CHUNKS = st.builds(lambda choice: {"object": "text_completion", "choices": [choice]}, CHOICES)
-ODD_STEPS = st.builds(lambda step, odd: {**step, **odd}, STEPS | TEXT_CHUNKS | st.just({}), ODD)
+ODD_TOKENS: list[dict[str, Any]] = [
+    *({"special": value} for value in (True, None, 1)),
+    *({"id": value} for value in (2**70, 1.0, True, None, "1")),
+    *({"logprob": value} for value in (0, -0.0, None, True, 2**70, float("nan"), "0")),
+    *({"text": value} for value in (None, 1, ["a"], "", "é", "<", " ")),
+]
+ODD_CHOICES: list[dict[str, Any]] = [
+    *({"index": value} for value in (1, None, "0")),
+    *({"text": value} for value in (None, 1, ["a"], "", "é", "<", " ")),
+    *({"finish_reason": value} for value in ("", "stop", "error", 1)),
+    *({"logprobs": value} for value in ({"token_logprobs": [-1.0]}, {"content": []})),
+    *({"delta": value} for value in (None, {"content": "d"}, {})),
+    *({"message": value} for value in (None, {"content": "m"})),
+    *({"usage": value} for value in (None, {"prompt_tokens": 1})),
+]
+ODD_FIELDS: list[dict[str, Any]] = [
+    *({"generated_text": value} for value in (None, "a", "ab", 1)),
+    *({"generated_text": "a", "details": value} for value in ({"generated_tokens": 2}, {"finish_reason": "length"})),
+    *({"generated_text": "a", "token": value} for value in (None, {**TOKEN, "special": True})),
+    *({"details": value} for value in (None, {"generated_tokens": 2})),
+    *({"top_tokens": value} for value in (None, [], [[{"id": 1}]])),
+    *({"usage": value} for value in (None, {"prompt_tokens": 1})),
+    *({"error": value} for value in (None, "", "no")),
+    *({"error": value, "error_type": "overloaded"} for value in (None, "no")),
+    *({"x_groq": value} for value in (None, {"usage": {"prompt_tokens": 1}}, {"error": "no"})),
+    *({"x-router-metadata": value} for value in (None, {"route": "r"})),
+    *({"choices": value} for value in (None, [], CHOICE, [CHOICE, {**CHOICE, "index": 1}])),
+    *({"choices": [{**CHOICE, **value}]} for value in ({}, {"text": "b"}, {"finish_reason": "stop"})),
+]
+
+
+def step(**token: Any) -> dict[str, Any]:
+    """A step of text-generation-inference."""
+    return {"index": 1, "token": {**TOKEN, **token}, "generated_text": None, "details": None}
+
+
+def choice(**fields: Any) -> dict[str, Any]:
+    """A chunk of ``/v1/completions``."""
+    return {"object": "text_completion", "choices": [{**CHOICE, **fields}]}
+
+
+# What is plain but for one thing, or looks so.
+ODD = [
+    *(step(**odd) for odd in ODD_TOKENS),
+    *(choice(**odd) for odd in ODD_CHOICES),
+    *({**base, **odd} for base in (step(), choice(), {}) for odd in ODD_FIELDS),
+]
+PLAIN = st.builds(lambda text: step(text=text), TEXTS) | st.builds(lambda text: choice(text=text), TEXTS)
 
 
 class Thorough(GenerationReader):
@@ -88,13 +88,18 @@ class Thorough(GenerationReader):
         return next(iter(parts), None)
 
 
+def in_lines(values: Iterable[Any]) -> bytes:
+    """Return events of one line each."""
+    return b"".join(b"data:" + json.dumps(value).encode() + b"\n\n" for value in values)
+
+
 @st.composite
 def streams(draw: Any) -> bytes:
     """Many events one line each, and some framed in other ways."""
-    steps = draw(st.lists(PLAIN | PLAIN | TEXT_CHUNKS | PLAIN | STEPS | ODD_STEPS, max_size=8))
+    steps = draw(st.lists(PLAIN | st.sampled_from(ODD), max_size=8))
     if draw(st.booleans()):
-        return b"".join(b"data:" + json.dumps(step).encode() + b"\n\n" for step in steps)
-    return b"".join(written(draw, step) for step in steps)
+        return in_lines(steps)
+    return b"".join(written(draw, one) for one in steps)
 
 
 def decoded(
@@ -115,15 +120,36 @@ def as_json(events: list[AnyEvent]) -> bytes:
     return json.dumps([to_dict(event) for event in events], ensure_ascii=False).encode()
 
 
+def outcome(
+    parts: list[bytes], make: type[GenerationReader] = GenerationReader, **options: Any
+) -> tuple[bytes, str | None]:
+    """Return all of the events, for their repr leaves `extra` out, and the error's class."""
+    events, error = decoded(parts, make, **options)
+    return as_json(events), error
+
+
 @given(streams(), st.booleans(), st.booleans(), places)
 @settings(deadline=None, max_examples=500)
 def test_quick_and_thorough_agree(data: bytes, splits: bool, strips: bool, at: list[int]) -> None:
     """The quick way gives what the thorough one does, however the objects are framed and wherever they are cut."""
     options = {"splits_thoughts": splits, "strips": strips}
-    events, error = decoded([data], Thorough, **options)
+    expected = outcome([data], Thorough, **options)
     for parts in ([data], *pieces(data, at)):
-        again, again_error = decoded(parts, **options)
-        assert (repr(again), again_error) == (repr(events), error)
+        assert outcome(parts, **options) == expected
+
+
+@pytest.mark.parametrize("first", [step(special=True), *(step(text=text) for text in ("<", "<think>", " ", "x\ud83d"))])
+@pytest.mark.parametrize("options", [{}, {"splits_thoughts": True}, {"strips": True}])
+def test_one_odd_thing(first: dict[str, Any], options: dict[str, bool]) -> None:
+    """Whatever is not usual about one object, the quick way makes of it, and of what follows, what the thorough one does."""
+    for odd in ODD:
+        for values in (
+            [first, step(text="x"), odd, step(text="y"), {"token": None, "generated_text": "z"}],
+            [first, choice(text="x"), odd, choice(text="y", finish_reason="stop")],
+        ):
+            expected = outcome([in_lines(values)], Thorough, **options)
+            assert outcome([in_lines(values)], **options) == expected, odd
+            assert outcome([in_lines([value]) for value in values], **options) == expected, odd
 
 
 @given(
@@ -135,14 +161,10 @@ def test_quick_and_thorough_agree(data: bytes, splits: bool, strips: bool, at: l
 @settings(deadline=None, max_examples=200)
 def test_anything(values: list[Any], splits: bool, strips: bool, cut: int) -> None:
     """Any objects give events that can be written as text, the same ones wherever the bytes are cut."""
-    body = b"".join(b"data:" + json.dumps(value).encode() + b"\n\n" for value in values)
+    body = in_lines(values)
     options = {"splits_thoughts": splits, "strips": strips}
-    events, error = decoded([body], **options)
-    assert all(isinstance(event, Event) for event in events)
-    as_json(events)
-    cut_events, cut_error = decoded([body[:cut], body[cut:]], **options)
-    assert repr(cut_events) == repr(events)
-    assert cut_error == error
+    assert all(isinstance(event, Event) for event in decoded([body], **options)[0])
+    assert outcome([body[:cut], body[cut:]], **options) == outcome([body], **options)
 
 
 @given(VALUES, st.binary(max_size=40))
@@ -163,7 +185,7 @@ def test_text_is_kept(first: str, second: str, special: bool) -> None:
         {"token": {"id": 1, "text": first, "logprob": -1.0, "special": False}},
         {"token": {"id": 2, "text": second, "special": special}, "generated_text": whole},
     ]
-    body = b"".join(b"data:" + json.dumps(step).encode() + b"\n\n" for step in steps)
+    body = in_lines(steps)
     events, error = decoded([body])
     assert error is None
     assert "".join(getattr(event, "text", "") for event in events) == whole

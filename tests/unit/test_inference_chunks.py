@@ -364,10 +364,12 @@ def test_more_spellings_of_reasoning(delta: dict[str, object]) -> None:
 
 
 def test_usage_inside_a_choice() -> None:
-    """Counts that stand in the last choice, as moonshot sends them, are counts."""
+    """Counts that stand in the last choice, as moonshot sends them, are counts; next to a text, too."""
     usage = {"prompt_tokens": 5, "completion_tokens": 2}
     data = data_of({"choices": [{"delta": {}, "finish_reason": "stop", "usage": usage}]})
     assert read([data]) == ([STOP, Usage(5, 2, 7)], None)
+    beside = data_of({"choices": [{"delta": {"content": "x"}, "usage": usage}]})
+    assert read([beside]) == ([Token("x"), Usage(5, 2, 7)], INTERRUPTED)
 
 
 @pytest.mark.parametrize(
@@ -409,8 +411,17 @@ def test_lines_that_are_cut() -> None:
     decoder = ChunkDecoder(limits=Limits(line=100))
     decoder.feed(line)
     decoder.feed(b"x" * 101)
-    with pytest.raises(ProtocolError, match="longer than 100 bytes"):
+    with pytest.raises(ProtocolError, match=r"more than 100 bytes \(Limits.line\)"):
         decoder.check_end()
+
+
+def test_long_lines_in_small_pieces() -> None:
+    """A picture in a line of JSON Lines is not copied for each piece of it, nor is a document read for each blank behind it."""
+    line = json.dumps({"choices": [{"delta": {"content": "a" * 8_000_000}}]}).encode() + b"\n"
+    pieces = [line[at : at + 1024] for at in range(0, len(line), 1024)]
+    assert read([b'{"choices":[{"delta":{"content":"b"}}]}\n', *pieces])[0] == [Token("b"), Token("a" * 8_000_000)]
+    whole = json.dumps({"choices": [{"message": {"content": "a" * 1_000_000}, "finish_reason": "stop"}]}).encode()
+    assert read([whole, *[b"\n"] * 3000]) == ([Token("a" * 1_000_000), STOP], None)
 
 
 def test_made_up_ids() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, TransportError, TransportTimeout
 from hfclient.events import AnyEvent
-from hfclient.frames import SSEParser, excerpt
+from hfclient.frames import LineFramer, SSEParser, excerpt
 from hfclient.inference.completions.deltas import ChunkReader
 from hfclient.inference.completions.toolcalls import new_call_id
 from hfclient.lenient import loads
@@ -57,6 +57,7 @@ class ChunkDecoder:
         self._reader = ChunkReader(new_id=new_id) if reader is None else reader
         self._limits = limits
         self._parser = SSEParser(limits.line)
+        self._lines = LineFramer(limits.line)
         self._begin = b""  # bytes before it is known what this is
         self._rest = b""  # the start of an event, while the quick way is open
         self._document: list[bytes] | None = None
@@ -114,7 +115,7 @@ class ChunkDecoder:
         if self._document is not None:
             self._finish_document(b"".join(self._document), out)
         elif self._mode == self._feed_lines:
-            reader.message(self._rest, out, last=True)
+            reader.message(self._lines.finish(), out, last=True)
         elif not reader.over:
             self._parse(self._rest or self._begin, out)
             try:
@@ -246,7 +247,7 @@ class ChunkDecoder:
             limit = f"{self._limits.body:,} bytes (Limits.body)"
             self._fail(f"the answer is longer than {limit}", self._document[0], out)
             self._document = None
-        elif self._may_be_lines and (self._line_came or b"\n" in data):
+        elif self._may_be_lines and (data.strip() if self._line_came else b"\n" in data):
             self._line_came = True
             self._look_for_lines(b"".join(self._document), out)
 
@@ -266,10 +267,13 @@ class ChunkDecoder:
 
     def _feed_lines(self, data: bytes, out: list[AnyEvent]) -> None:
         """Read JSON Lines: servers that call their stream ``application/x-ndjson`` leave ``data:`` out."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self._read(iter(lines), out)
-        if len(self._rest) > self._limits.line:
-            self._fail(f"a line is longer than {self._limits.line:,} bytes (Limits.line)", self._rest, out)
+        try:
+            block = self._lines.feed(data)
+        except ProtocolError as error:
+            self._reader.fail(error, out)
+            return
+        if block:
+            self._read(iter(block[:-1].split(b"\n")), out)
 
     def _finish_document(self, body: bytes, out: list[AnyEvent]) -> None:
         reader = self._reader

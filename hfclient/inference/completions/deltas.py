@@ -72,6 +72,7 @@ class _Choice(msgspec.Struct, gc=False):
     index: Literal[0] = 0
     finish_reason: None = None
     logprobs: None = None
+    usage: None = None
 
 
 class _Chunk(msgspec.Struct, gc=False):

@@ -20,11 +20,15 @@ _settings = settings(deadline=None, max_examples=80, suppress_health_check=[Heal
 # Pieces that mean something to one of the layers, alone and next to each other.
 _text = st.one_of(
     st.text(max_size=5),
-    st.sampled_from(["<think>", "</think>", "<", "th", "ink>", "\ud83d", "\ude00", "a\u2028b", "data: x", "\n\n", "[DONE]", ""]),
+    st.sampled_from(
+        ["<think>", "</think>", "<", "th", "ink>", "\ud83d", "\ude00", "a\u2028b", "data: x", "\n\n", "[DONE]", ""]
+    ),
 )
 _scalar = st.one_of(st.none(), st.booleans(), st.integers(-3, 600), st.just(1e400), _text)
 _json = st.recursive(
-    _scalar, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_text, inner, max_size=3)), max_leaves=6
+    _scalar,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_text, inner, max_size=3)),
+    max_leaves=6,
 )
 _or_json = st.one_of(_text, _json)
 _call = st.fixed_dictionaries(
@@ -33,7 +37,8 @@ _call = st.fixed_dictionaries(
         "index": st.one_of(st.integers(-1, 2), _scalar),
         "id": st.one_of(st.sampled_from(["a", "b", "0", ""]), _scalar),
         "function": st.one_of(
-            st.fixed_dictionaries({}, optional={"name": st.sampled_from(["f", "g", "", None]), "arguments": _or_json}), _json
+            st.fixed_dictionaries({}, optional={"name": st.sampled_from(["f", "g", "", None]), "arguments": _or_json}),
+            _json,
         ),
     },
 )
@@ -41,7 +46,9 @@ _delta = st.fixed_dictionaries(
     {},
     optional={
         "role": st.one_of(st.just("assistant"), _scalar),
-        "content": st.one_of(_text, _json, st.lists(st.fixed_dictionaries({"type": _text, "text": _or_json}), max_size=2)),
+        "content": st.one_of(
+            _text, _json, st.lists(st.fixed_dictionaries({"type": _text, "text": _or_json}), max_size=2)
+        ),
         "reasoning": _or_json,
         "reasoning_content": _or_json,
         "reasoning_details": _json,
@@ -136,9 +143,32 @@ def test_quick_and_thorough_agree(data: bytes) -> None:
         assert _plain_values(read([data])[0]) == _plain_values(_thorough(data))
 
 
+def test_open_tags_and_halves() -> None:
+    """What one chunk leaves open counts for the next ones, in one block or each in its own."""
+    texts = ["a", "<", "think>", "<think>", "</think>", "\ud83d", "\ude00"]
+    deltas = [*({"content": text} for text in texts), {"reasoning": "r"}, {"reasoning": "\ud83d"}]
+    written_ones = [b"data: " + json.dumps({"choices": [{"delta": delta}]}).encode() + b"\n\n" for delta in deltas]
+    for events in itertools.product(written_ones, repeat=3):
+        data = b"".join(events)
+        expected = _plain_values(_thorough(data))
+        assert _plain_values(read([data])[0]) == expected, data
+        assert _plain_values(read(list(events))[0]) == expected, data
+
+
+def test_line_ends_inside_an_event() -> None:
+    """A line end between two tokens of JSON ends a line, also in a piece that holds one event and nothing else."""
+    plain = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+    for end in (b"\n", b"\r", b"\r\n", b"\ndata: ", b"\rdata:", b"\n\n", b"\r\r", b"\n\ndata: "):
+        events = [plain, plain.replace(b":[", b":" + end + b"["), plain]
+        expected = _plain_values(_thorough(b"".join(events)))
+        assert _plain_values(read(events)[0]) == _plain_values(read([b"".join(events)])[0]) == expected, end
+
+
 @_settings
 @given(
-    data=st.one_of(st.binary(max_size=200), st.sampled_from(sorted(EXPECTED)).map(lambda name: (SAMPLES / name).read_bytes())),
+    data=st.one_of(
+        st.binary(max_size=200), st.sampled_from(sorted(EXPECTED)).map(lambda name: (SAMPLES / name).read_bytes())
+    ),
     edits=st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 3), st.binary(max_size=4)), max_size=6),
     places=places,
 )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hfclient import Answer, Client, McpServer
+from hfclient.chat.conversations import sending
 from hfclient.chat.wire.tools import mcp_fields
 from hfclient.errors import BadRequestError, Cancelled, ConflictError, InvalidInputError, TransportTimeout
 from hfclient.events import Elicitation, ElicitationResolved, Token
@@ -316,3 +317,20 @@ def test_a_cancel_while_it_goes_on(ui: ChatUI, any_client: Client, waits_for: st
         wait_until(lambda: bool(ui.stops))
     ids = [form_data(request)["generationId"] for request in ui.of("send")[1:]]
     assert [stop["generationId"] for stop in ui.stops] == ids
+
+
+def test_the_stop_of_a_run_that_goes_on_may_tell_its_end(
+    ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the message says that this run was stopped, the next one does not wait for the stop to pass."""
+    monkeypatch.setattr(sending, "_STOP_MARK", 5.0)
+    monkeypatch.setattr(sending, "_STOP_LOOK", 0.02)
+    parked(ui)
+    ui._next[1].stored["interrupted"] = True
+    stream = client.chat("Hi", on_elicitation=lambda question: True)
+    ui.fault("send", [ui.store, lambda _: stream.cancel(), UNTIL_GONE])
+    with pytest.raises(Cancelled):
+        stream.result()
+    started = time.monotonic()
+    assert stream.conversation.ask("again").text == "Booked."
+    assert time.monotonic() - started < 2

@@ -231,7 +231,7 @@ class Sender:
         except BaseException as error:
             if options.on_close == "stop" and _leaves_a_run(error):
                 stop_in_background(self._service, turn.conversation_id, turn.generation_id, 0)
-                self._not_before = time.monotonic() + _STOP_MARK
+                self.last, self._not_before = turn, time.monotonic() + _STOP_MARK
             raise
 
     def _post(

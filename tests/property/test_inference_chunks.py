@@ -162,6 +162,8 @@ def test_line_ends_inside_an_event() -> None:
         events = [plain, plain.replace(b":[", b":" + end + b"["), plain]
         expected = _plain_values(_thorough(b"".join(events)))
         assert _plain_values(read(events)[0]) == _plain_values(read([b"".join(events)])[0]) == expected, end
+    begun = [plain, b"data: ", plain]  # the last piece looks like an event, but one has begun
+    assert _plain_values(read(begun)[0]) == _plain_values(_thorough(b"".join(begun)))
 
 
 @_settings

@@ -135,9 +135,7 @@ class Sender:
         self.last = turn
         return self._stream_of(response, conversation, turn, options, live=live, on_end=on_end)
 
-    def answer(
-        self, turn: Turn, elicitation_id: str, answer: Answer, cancellation: Cancellation | None = None
-    ) -> bool:
+    def answer(self, turn: Turn, elicitation_id: str, answer: Answer, cancellation: Cancellation | None = None) -> bool:
         """Tell the server the answer to a question; True if the run had ended and has to be gone on with."""
         request = self._service.endpoints.answer(turn.conversation_id, elicitation_id, answer.action, answer.content)
         data = self._service.send(evolve(request, cancellation=cancellation)).json()

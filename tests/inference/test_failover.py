@@ -578,7 +578,7 @@ def test_vectors(server: Server, make: Make) -> None:
         (json_answer({"error": "busy"}, 429, "Retry-After: 20"), 1),
         (json_answer({"error": "boom"}, 500), 1),
         ([CLOSE], 2),
-        ([head(200, "Content-Length: 50"), b'{"da', CLOSE], 1),
+        ([head(200, "Content-Length: 50"), b'{"da', CLOSE], 2),
         (json_answer({"data": []}), 1),
     ]:
         server.on(together, script)

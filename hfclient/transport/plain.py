@@ -352,7 +352,7 @@ class PlainTransport:
                 request.method, request.url, headers=dict(headers), params=query, data=request.body
             ).prepare()
             # Only the connect timeout counts here: sending and reading look at the deadline themselves.
-            timeout = (deadline.connect_wait(), deadline.remaining())
+            timeout = (deadline.connect_wait(), None)
             with _waking(request.cancellation, wire):
                 answer = session.send(
                     prepared,

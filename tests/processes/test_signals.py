@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from hfclient import Client
+from hfclient.chat.conversations import stopping
 from tests.chat.replay import FINISHED, STARTED, final, log_of, token, wait_until
 from tests.processes.helpers import Script, Stage, needs_signals, run_script, text_for
 from tests.server import json_answer
@@ -99,6 +101,7 @@ def test_ctrl_c_and_on(stage: Stage) -> None:
     """Whoever catches KeyboardInterrupt goes on with the same conversation; a second Ctrl-C in a second stream works, too."""
     code = """
 from hfclient import Client
+from hfclient.chat.conversations import stopping
 client = Client({url}, token="")
 conversation = client.conversation()
 for number in range(2):
@@ -174,6 +177,7 @@ def test_a_killed_process(stage: Stage, make_client: Callable[..., Client]) -> N
     code = """
 import json
 from hfclient import Client
+from hfclient.chat.conversations import stopping
 stream = Client({url}, token="", cookies="hf-chat=mine").conversation().send("hold this")
 next(stream)
 print(json.dumps(stream.conversation.to_dict()), flush=True)
@@ -189,3 +193,27 @@ stream.text
     stage.chat.newest.log = log_of(STARTED, token(text), final(text), FINISHED)
     other = make_client(base_url=stage.url, cookies="hf-chat=mine")
     assert other.restore(state).attach(state["generation_id"]).text == text
+
+
+def test_threads_go_on_while_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon thread that begins an answer just then does not keep the others from being left."""
+
+    class Stream:
+        left = False
+
+        def _leave_for_good(self, budget: float) -> None:
+            self.left = True
+
+    class Growing(weakref.WeakSet[Stream]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[Stream]:
+            self.looks += 1
+            if self.looks == 1:
+                raise RuntimeError("Set changed size during iteration")  # what CPython says
+            return super().__iter__()
+
+    stream = Stream()
+    monkeypatch.setattr(stopping, "_open", Growing([stream]))
+    stopping._at_exit()
+    assert stream.left

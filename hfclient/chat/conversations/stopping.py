@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import weakref
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from hfclient.chat.servers.service import ChatService
 from hfclient.errors import HFClientError
@@ -18,6 +18,8 @@ __all__ = ["STOP_BUDGET", "leave_at_exit", "send_stop", "stop_in_background", "t
 
 STOP_BUDGET = 2.0
 """Seconds that a stop may take in all."""
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("hfclient")
 _on_their_way: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
@@ -43,14 +45,22 @@ def _at_exit() -> None:
     It waits for the stops that are on their way, too (after Ctrl-C, say); all in all for no more than their budget.
     """
     end = time.monotonic() + STOP_BUDGET
-    for stream in list(_open):
+    for stream in _members(_open):
         if (left := end - time.monotonic()) > 0:
             try:
                 stream._leave_for_good(left)
             except Exception as error:  # noqa: BLE001 (nobody is left to tell)
                 _log.debug("leaving a stream at the end of the process: %s", type(error).__name__)
-    for told in list(_on_their_way):
+    for told in _members(_on_their_way):
         told.join(max(0.0, end - time.monotonic()))
+
+
+def _members(known: weakref.WeakSet[_T]) -> list[_T]:
+    while True:
+        try:
+            return list(known)
+        except RuntimeError:  # a daemon thread has just added one
+            continue
 
 
 def send_stop(

@@ -97,6 +97,15 @@ class Client:
             hub_url or os.environ.get("HF_ENDPOINT") or HUB,
         ]
         try:
+            _refuse_others(
+                base_url=base_url,
+                token=token,
+                impersonate=impersonate,
+                proxy=proxy,
+                inference_url=inference_url,
+                hub_url=hub_url,
+                bill_to=bill_to,
+            )
             credentials = Credentials.find(token=token, cookies=cookies, chat_url=urls[0], token_urls=urls[1:])
             # From here on they are without the user names and passwords that may have stood in them.
             self.base_url, self.inference_url, self.hub_url = (without_user_info(url)[0].rstrip("/") for url in urls)
@@ -108,6 +117,8 @@ class Client:
                 headers=_checked(headers or {}),
                 limits=limits,
             )
+            if not isinstance(provider_keys, Mapping | None):
+                raise InvalidInputError("provider_keys are a mapping of providers' names to keys")
             keys = {name: None if key is None else Secret(key) for name, key in dict(provider_keys or {}).items()}
             failure: HFClientError | None = None
         except HFClientError as error:
@@ -310,7 +321,21 @@ class Client:
         self.close()
 
 
+def _refuse_others(**texts: object) -> None:
+    """Raise `InvalidInputError` for what should be a text and is something else, without showing it."""
+    wrong = [f"{name} is a text, not {type(text).__name__}" for name, text in texts.items() if not _is_text(text)]
+    texts.clear()
+    if wrong:
+        raise InvalidInputError("; ".join(wrong))
+
+
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    if not isinstance(headers, Mapping) or not all(map(_is_text, (*headers, *headers.values()))):
+        raise InvalidInputError("headers are a mapping of names to values, both of them texts")
     for name in headers:
         if name.lower() in ("authorization", "cookie"):
             raise InvalidInputError(

@@ -12,7 +12,7 @@ from typing import Any
 from hfclient.errors import APIStatusError, GenerationError, HFClientError, ModelNotFound
 from hfclient.lenient import scrub
 from hfclient.surrogates import mend_surrogates
-from hfclient.transport.failures import message_in
+from hfclient.transport.failures import message_in, restated
 
 __all__ = ["error_in", "generation_error", "refined"]
 
@@ -124,15 +124,6 @@ def refined(error: APIStatusError, model: str | None) -> HFClientError:
     unknown = error.code in ("model_not_supported", "model_not_found")
     if error.status not in (400, 404) or not (unknown or error.message.startswith("Model not supported")):
         return error
-    better = ModelNotFound(
-        error.message,
-        status=error.status,
-        method=error.method,
-        url=error.url,
-        request_id=error.request_id,
-        body=error.body,
-        code=error.code,
-        attempts=error.attempts,
-    )
+    better = restated(ModelNotFound, error, error.message)
     better.model = model
     return better

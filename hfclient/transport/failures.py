@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -28,7 +28,9 @@ from hfclient.errors import (
 )
 from hfclient.transport.base import Headers, Response
 
-__all__ = ["error_for", "is_bot_check", "message_in", "retry_after", "safe_url"]
+__all__ = ["error_for", "is_bot_check", "message_in", "restated", "retry_after", "safe_url"]
+
+_E = TypeVar("_E", bound=APIStatusError)
 
 _CLASSES: dict[int, type[APIStatusError]] = {
     400: BadRequestError,
@@ -89,6 +91,21 @@ def error_for(response: Response) -> APIStatusError:
         body=text[:2000] or None,
         code=_code_in(data) or headers.get("x-error-code"),  # the Hub's
         retry_after=retry_after(headers, data),
+    )
+
+
+def restated(cls: type[_E], error: APIStatusError, message: str) -> _E:
+    """Return *error* as another class with another message, all else as it was."""
+    return cls(
+        message,
+        status=error.status,
+        method=error.method,
+        url=error.url,
+        request_id=error.request_id,
+        body=error.body,
+        code=error.code,
+        retry_after=error.retry_after,
+        attempts=error.attempts,
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from attrs import evolve
 
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route, restated
+from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route
 from hfclient.chat.wire.messages import parse_user
 from hfclient.credentials import HUGGING_CHAT, SESSION_COOKIE, is_hugging_face, place_of
 from hfclient.errors import (
@@ -34,7 +34,7 @@ from hfclient.errors import (
 )
 from hfclient.forks import renew_in_children
 from hfclient.transport import Request, Response, Session, Timeouts
-from hfclient.transport.failures import safe_url
+from hfclient.transport.failures import restated, safe_url
 from hfclient.types import User
 
 __all__ = ["Identity"]

@@ -6,7 +6,6 @@ Reference: docs/protocol/huggingchat ("errors"); the texts are the server's own,
 from __future__ import annotations
 
 import re
-from typing import TypeVar
 
 from hfclient.errors import (
     APIStatusError,
@@ -24,8 +23,9 @@ from hfclient.errors import (
     RequestTooLargeError,
     ServerError,
 )
+from hfclient.transport.failures import restated
 
-__all__ = ["HOW_TO_LOG_IN", "is_missing_route", "not_a_chat_server", "refine", "restated"]
+__all__ = ["HOW_TO_LOG_IN", "is_missing_route", "not_a_chat_server", "refine"]
 
 HOW_TO_LOG_IN = (
     'run "hfclient login" (with --url for a server other than HuggingChat), or copy the cookies of a browser that is '
@@ -44,7 +44,6 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[APIStatusError]], ...] = (
 _NO_ROUTE = "NOT_FOUND"
 _NO_PAGE = re.compile(r"Page \S+ not found")  # 0.10 answers 500 to a path that it does not know
 _NO_API = "API is disabled"  # up to 0.9.4, unless the server exposes it
-_E = TypeVar("_E", bound=APIStatusError)
 
 
 def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServer:
@@ -110,18 +109,3 @@ def _limit(error: APIStatusError) -> APIStatusError:
         rate.scope = "messages_per_minute"
         rate.retry_after = rate.retry_after or 60.0  # a sliding minute that each further try prolongs
     return rate
-
-
-def restated(cls: type[_E], error: APIStatusError, message: str) -> _E:
-    """Return *error* as another class with another message, all else as it was."""
-    return cls(
-        message,
-        status=error.status,
-        method=error.method,
-        url=error.url,
-        request_id=error.request_id,
-        body=error.body,
-        code=error.code,
-        retry_after=error.retry_after,
-        attempts=error.attempts,
-    )

@@ -32,6 +32,7 @@ from hfclient.inference.models.defaults import IMAGE_MODELS, TEXT_MODELS, VISION
 from hfclient.inference.models.expiring import Expiring
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.transport import Request, Session
+from hfclient.transport.failures import restated
 
 __all__ = ["SORTS", "DefaultModels", "Hub", "HubModel", "next_page", "parse_hub_model"]
 
@@ -408,16 +409,7 @@ def _refined(error: APIStatusError, name: str, has_token: bool) -> HFClientError
         message = f"the files of {name} have to be asked for on its page on the Hub: {error.message}"
     else:
         return error
-    refined = cls(
-        message,
-        status=error.status,
-        method=error.method,
-        url=error.url,
-        request_id=error.request_id,
-        body=error.body,
-        code=error.code,
-        attempts=error.attempts,
-    )
+    refined = restated(cls, error, message)
     if isinstance(refined, ModelNotFound):
         refined.model = name
         refined.suggestions = tuple(found for found in nearest(name) if found != name)

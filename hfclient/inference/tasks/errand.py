@@ -28,6 +28,7 @@ from hfclient.inference.providers.base import child, id_path
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import impatient
 from hfclient.transport import Request, Session, Timeouts
+from hfclient.transport.failures import restated
 
 __all__ = ["TOTAL", "ask", "errand", "settled", "through"]
 
@@ -91,16 +92,7 @@ def _refined(error: APIStatusError, candidate: Candidate) -> HFClientError:
     better = refined(error, model)
     if better is not error or candidate.provider != "hf-inference" or not isinstance(error, NotFoundError) or not model:
         return better
-    missing = ModelNotFound(
-        f"hf-inference does not serve {model}: {error.message}",
-        status=error.status,
-        method=error.method,
-        url=error.url,
-        request_id=error.request_id,
-        body=error.body,
-        code=error.code,
-        attempts=error.attempts,
-    )
+    missing = restated(ModelNotFound, error, f"hf-inference does not serve {model}: {error.message}")
     missing.model = model
     return missing
 

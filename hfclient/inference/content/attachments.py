@@ -11,16 +11,15 @@ Reference: docs/protocol/inference ("messages").
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import IO, Any, TypeAlias
 
 from hfclient.errors import InvalidInputError
-from hfclient.inference.content.dataurls import data_url_content
 from hfclient.inference.content.magic import sniff
 from hfclient.inference.content.pictures import PictureLike, load_picture
+from hfclient.inference.content.sources import checked_size, read_source
 
 __all__ = ["MAX_FILE", "MAX_TEXT", "FileLike", "file_part", "parts_of", "picture_part", "with_attachments"]
 
@@ -89,8 +88,7 @@ def picture_part(source: PictureLike, *, detail: str | None = None) -> dict[str,
     Raises:
         InvalidInputError: It is no picture, of a type that hardly any server reads, too large, or missing.
     """
-    with _rewound(source):
-        picture = load_picture(source)
+    picture = load_picture(source)
     if picture.content is not None and picture.mime not in _PICTURES:
         kinds = ", ".join(kind.partition("/")[2] for kind in _PICTURES)
         raise InvalidInputError(
@@ -113,10 +111,7 @@ def file_part(source: FileLike) -> dict[str, Any]:
     name, content = _named(source)
     if content is None:
         return picture_part(source)  # PIL's
-    if not content:
-        raise InvalidInputError(f"the file {name or ''} is empty".replace("  ", " "))
-    if len(content) > MAX_FILE:
-        raise InvalidInputError(f"the file {name} is larger than {MAX_FILE / 1e6:.0f} MB")
+    checked_size(content, MAX_FILE, f"file {name}" if name else "file")
     mime = sniff(content) or ""
     if mime.startswith("image/") and mime != "image/svg+xml":  # that is a text, too
         return picture_part(content)
@@ -188,46 +183,20 @@ def _named(source: Any) -> tuple[str, bytes | None]:
     """Return a file's name, without its folders, and its bytes; None for what is no file."""
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], str):
         return PurePath(source[0]).name, bytes(source[1])
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return "", bytes(source)
+    content = read_source(source, MAX_FILE, "file")
+    if content is None and not (hasattr(source, "save") and hasattr(source, "tobytes")):
+        raise InvalidInputError(
+            f"a file is a path, bytes, an open binary file or a pair of name and bytes, not {type(source).__name__}"
+        )
+    return _name_of(source), content
+
+
+def _name_of(source: Any) -> str:
     if isinstance(source, str) and source.startswith("data:"):
-        content = data_url_content(source)
-        if content is None:
-            raise InvalidInputError("this data URL cannot be read")
-        return "", content
-    if isinstance(source, (str, os.PathLike)):
-        try:
-            with Path(source).open("rb") as file:
-                return Path(source).name, file.read(MAX_FILE + 1)
-        except (OSError, ValueError) as exc:
-            raise InvalidInputError(f"cannot read the file {os.fspath(source)!r}: {exc}") from exc
+        return ""
     if hasattr(source, "read"):
-        with _rewound(source):
-            content = source.read(MAX_FILE + 1)
-        if not isinstance(content, bytes):
-            raise InvalidInputError("open the file in binary mode: open(path, 'rb')")
-        name = getattr(source, "name", "")
-        return PurePath(name).name if isinstance(name, str) else "", content
-    if isinstance(getattr(source, "content", None), bytes):  # an `Image` or another result of ours
-        return "", source.content
-    if hasattr(source, "save") and hasattr(source, "tobytes"):
-        return "", None
-    raise InvalidInputError(
-        f"a file is a path, bytes, an open binary file or a pair of name and bytes, not {type(source).__name__}"
-    )
-
-
-@contextlib.contextmanager
-def _rewound(source: Any) -> Any:
-    """Leave an open file where it was: a call of several rounds reads it once for each."""
-    place = None
-    if hasattr(source, "read") and hasattr(source, "seek"):
-        with contextlib.suppress(OSError, ValueError):
-            place = source.tell()
-    yield
-    if place is not None:
-        with contextlib.suppress(OSError, ValueError):
-            source.seek(place)
+        source = getattr(source, "name", "")  # a number, for a file that was opened by its descriptor
+    return PurePath(source).name if isinstance(source, (str, os.PathLike)) else ""
 
 
 def _decoded(content: bytes) -> str | None:

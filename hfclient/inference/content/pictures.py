@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import os
-from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from attrs import Factory, field, frozen
 
 from hfclient.errors import InvalidInputError
-from hfclient.inference.content.dataurls import data_url_content
 from hfclient.inference.content.magic import sniff
+from hfclient.inference.content.sources import checked_size, read_source
 
 __all__ = ["MAX_PICTURE", "Picture", "PictureLike", "load_picture"]
 
@@ -62,35 +61,16 @@ def load_picture(source: PictureLike) -> Picture:
         return source
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         return Picture(url=source)
-    content = _read(source)
-    if not content:
-        raise InvalidInputError("the picture is empty")
-    if len(content) > MAX_PICTURE:
-        raise InvalidInputError(f"the picture is larger than {MAX_PICTURE / 1e6:.0f} MB")
-    picture = Picture(content)
+    content = read_source(source, MAX_PICTURE, "picture")
+    if content is None:
+        content = _drawn(source)
+    picture = Picture(checked_size(content, MAX_PICTURE, "picture"))
     if not picture.mime.startswith("image/"):
         raise InvalidInputError(f"this is no picture, but {picture.mime or 'something else'}")
     return picture
 
 
-def _read(source: Any) -> bytes:
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return bytes(source)
-    if isinstance(source, str) and source.startswith("data:"):
-        return _from_data_url(source)
-    if isinstance(source, (str, os.PathLike)):
-        try:
-            with Path(source).open("rb") as file:
-                return file.read(MAX_PICTURE + 1)
-        except (OSError, ValueError) as exc:
-            raise InvalidInputError(f"cannot read the picture {os.fspath(source)!r}: {exc}") from exc
-    if hasattr(source, "read"):
-        content = source.read(MAX_PICTURE + 1)
-        if not isinstance(content, bytes):
-            raise InvalidInputError("open the picture in binary mode: open(path, 'rb')")
-        return content
-    if isinstance(getattr(source, "content", None), bytes):  # an `Image` of ours
-        return bytes(source.content)
+def _drawn(source: Any) -> bytes:
     if hasattr(source, "save") and hasattr(source, "tobytes"):  # PIL's; it is not imported to find out
         buffer = io.BytesIO()
         source.save(buffer, "PNG")
@@ -98,10 +78,3 @@ def _read(source: Any) -> bytes:
     raise InvalidInputError(
         f"a picture is a path, bytes, an open binary file, a URL, an Image or a PIL image, not {type(source).__name__}"
     )
-
-
-def _from_data_url(url: str) -> bytes:
-    found = data_url_content(url)
-    if found is None:
-        raise InvalidInputError("this data URL cannot be read")
-    return found

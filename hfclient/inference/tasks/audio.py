@@ -10,7 +10,7 @@ import html
 import mimetypes
 import os
 import re
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import IO, Any, TypeAlias
 
 from attrs import Factory, field, frozen
@@ -19,6 +19,7 @@ from hfclient.errors import GenerationError, InvalidInputError, ProtocolError
 from hfclient.frames import excerpt
 from hfclient.inference.content.dataurls import data_url_content
 from hfclient.inference.content.magic import SUFFIXES, sniff
+from hfclient.inference.content.sources import checked_size, read_source
 from hfclient.inference.failures import generation_error
 from hfclient.inference.media.images import Media, media_from
 from hfclient.inference.providers import Answer, Output
@@ -137,38 +138,12 @@ def read_file(source: Any, limit: int, what: str) -> bytes:
     Raises:
         InvalidInputError: It is empty, longer than *limit* bytes, cannot be read, or is nothing that can be.
     """
-    content = _read(source, limit, what)
-    if not content:
-        raise InvalidInputError(f"the {what} is empty")
-    if len(content) > limit:
-        raise InvalidInputError(f"the {what} is larger than {limit / 1e6:.0f} MB")
-    return content
-
-
-def _read(source: Any, limit: int, what: str) -> bytes:
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return bytes(source)
-    if isinstance(source, str) and source.startswith("data:"):
-        found = data_url_content(source)
-        if found is None:
-            raise InvalidInputError("this data URL cannot be read")
-        return found
-    if isinstance(source, (str, os.PathLike)):
-        try:
-            with Path(source).open("rb") as file:
-                return file.read(limit + 1)
-        except (OSError, ValueError) as exc:
-            raise InvalidInputError(f"cannot read the {what} {os.fspath(source)[:200]!r}: {exc}") from exc
-    if hasattr(source, "read"):
-        content = source.read(limit + 1)
-        if not isinstance(content, bytes):
-            raise InvalidInputError(f"open the {what} in binary mode: open(path, 'rb')")
-        return content
-    if isinstance(getattr(source, "content", None), bytes):  # an `Audio` of ours
-        return bytes(source.content)
-    raise InvalidInputError(
-        f"a {what} is a path, bytes, an open binary file, a URL or an Audio, not {type(source).__name__}"
-    )
+    content = read_source(source, limit, what)
+    if content is None:
+        raise InvalidInputError(
+            f"a {what} is a path, bytes, an open binary file, a URL or an Audio, not {type(source).__name__}"
+        )
+    return checked_size(content, limit, what)
 
 
 def fal_mime(sound: Sound) -> str:

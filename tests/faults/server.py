@@ -12,7 +12,6 @@ The kinds of requests are those of `ChatUI` and ``file``, ``completions``, ``emb
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import socket
 import threading
@@ -195,15 +194,8 @@ class FaultServer(ChatUI):
             time.sleep(0.002)
 
     def refuse(self) -> None:
-        """End all connections and listen no more."""
-        self._closing.set()
-        with self._lock:
-            for sock in [self._listener, *self._open]:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(PATIENCE)
-        self._listener.close()
+        """End all connections and listen no more, until :meth:`listen`."""
+        self.close()
 
     def listen(self) -> None:
         """Listen again, at the same place."""

@@ -10,7 +10,7 @@ client = Client.local()  # the small model; Client() is HuggingChat, Client("htt
 
 print(client.chat("Why is the sky blue?").text)  # the whole answer
 
-with client.chat("Write a limerick about rain.") as stream:  # the same, as it comes
+with client.chat("Write a haiku about rain.") as stream:  # the same, as it comes
     for event in stream:
         match event:
             case events.Token(text):
@@ -18,7 +18,7 @@ with client.chat("Write a limerick about rain.") as stream:  # the same, as it c
             case events.Title(title):
                 print(f"\n(this conversation is now called {title!r})")
 
-conversation = client.conversation(system_prompt="Be terse.")
+conversation = client.conversation(system_prompt="Answer in one short sentence.")
 print(conversation.ask("What is the capital of France?").text)
 print(conversation.ask("And of Italy?").text)
 

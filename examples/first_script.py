@@ -10,7 +10,7 @@ client = Client.local()  # the small model; Client() is HuggingChat, Client("htt
 
 print(client.chat("Why is the sky blue?").text)  # the whole answer
 
-with client.chat("Write a haiku about rain.") as stream:  # the same, as it comes
+with client.chat("What is rain?") as stream:  # the same, as it comes
     for event in stream:
         match event:
             case events.Token(text):

@@ -14,7 +14,7 @@ from typing import Any
 MODEL = "SmolLM2-135M-Instruct"
 ANSWERS = {
     "Why is the sky blue?": "Because air scatters blue light more than red.",
-    "Write a haiku about rain.": "A cloud lets go of the sky.",
+    "What is rain?": "Water that falls from clouds.",
     "What is the capital of France?": "Paris.",
     "And of Italy?": "Rome.",
     "What is 6 times 7?": "<think>6 times 7 is 42.</think>42.",

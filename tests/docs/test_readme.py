@@ -32,7 +32,7 @@ def test_readme_scripts_run(capsys: pytest.CaptureFixture[str]) -> None:
         exec(compile(chat, "README.md", "exec"), {})
     said = capsys.readouterr().out
     assert "Because air scatters blue light more than red.\n" in said
-    assert "A cloud lets go of the sky." in said
+    assert "Water that falls from clouds." in said
     assert said.endswith("Paris.\nRome.\n")
 
 

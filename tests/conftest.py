@@ -1,8 +1,9 @@
-"""Fixtures for all tests: a scripted server, both transports, and an environment without anybody's credentials."""
+"""Fixtures for all tests: a scripted server, both transports, and an environment without credentials or ignored signals."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hfclient.transport import Transport
 from tests.server import Server
 
 _PRIVATE = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_ENDPOINT", "NETRC"}
+_IGNORED_BY_PYTHON = {getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)}
 _CERTIFICATES = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
 
@@ -25,6 +27,29 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("HOME", "USERPROFILE", "HF_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no-such-token"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_ignored_signals() -> Iterator[None]:
+    """Processes that tests start hear signals, also where the tests run under nohup or in the background of a script.
+
+    What is ignored here would be ignored there, too: a child is told to end and never does. A handler that does nothing
+    is no inheritance: a new program begins with the default. A child by fork keeps it; there Ctrl-C is what tests send.
+    """
+    ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
+    ignored -= _IGNORED_BY_PYTHON  # subprocess gives the default back to children
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _do_nothing)
+    blocked = signal.pthread_sigmask(signal.SIG_SETMASK, []) if hasattr(signal, "pthread_sigmask") else None
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    if blocked:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _do_nothing(*_: object) -> None:
+    pass
 
 
 @pytest.fixture

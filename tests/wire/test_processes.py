@@ -12,36 +12,15 @@ import threading
 import time
 import types
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 
 from hfclient.errors import HFClientError, InvalidInputError, MissingDependencyError, Unsupported
 from hfclient.transport import Timeouts, Transport
 from tests.conftest import make_transport
+from tests.processes.helpers import in_child, needs_fork, succeeded
 from tests.server import Server, chunked, plain
 from tests.wire.helpers import PATIENT, send
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-
-
-def _in_child(run: Callable[[], object]) -> int:
-    """Run *run* in a forked child that leaves at once; return its process id."""
-    sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        signal.alarm(8)
-        run()
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def _succeeded(pid: int) -> bool:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_many_threads(transport: Transport, server: Server) -> None:
@@ -98,9 +77,9 @@ def test_fork_with_idle_connections(transport: Transport, server: Server) -> Non
         transport.close()
         gc.collect()
 
-    children = [_in_child(lambda name=name: work(name)) for name in ("a", "b")]  # type: ignore[misc]
+    children = [in_child(lambda name=name: work(name)) for name in ("a", "b")]  # type: ignore[misc]
     work("parent")
-    assert [_succeeded(child) for child in children] == [True, True]
+    assert succeeded(*children)
     assert send(transport, f"{server.url}/after").read() == b"/after"
     owners: dict[int, set[str]] = {}
     for request in server.requests:
@@ -133,7 +112,7 @@ def test_fork_with_an_open_stream(transport: Transport, server: Server, meddle: 
                 raise AssertionError(held[0]._body.read_some())
         assert send(transport, f"{server.url}/other").read() == b"ok"
 
-    assert _succeeded(_in_child(child))
+    assert succeeded(in_child(child))
     go.set()
     assert held[0].read() == b"two"
     assert send(transport, f"{server.url}/other").read() == b"ok"
@@ -149,7 +128,7 @@ def test_fork_while_another_thread_reads(transport: Transport, server: Server) -
     reader = threading.Thread(target=lambda: got.append(response.read()))
     reader.start()
     time.sleep(0.05)
-    assert _succeeded(_in_child(gc.collect))
+    assert succeeded(in_child(gc.collect))
     go.set()
     reader.join(5)
     assert got == [b"onetwo"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import importlib
 import importlib.metadata
 import pkgutil
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import hfclient
 
@@ -136,3 +138,41 @@ def test_every_error_pickles_by_default() -> None:
         if isinstance(cls, type):
             assert issubclass(cls, hfclient.HFClientError)
             cls()
+
+
+def _requirements() -> dict[str, list[Requirement]]:
+    """What setup.cfg asks for, by the extra that does ("" for all)."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", "utf-8")
+    texts = {"": config["options"]["install_requires"], **config["options.extras_require"]}
+    return {
+        extra: [Requirement(line) for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
+        for extra, text in texts.items()
+    }
+
+
+@pytest.mark.parametrize("extra", ["", "impersonate", "local", "cli", "browser"])
+def test_dependencies_are_bounded(extra: str) -> None:
+    """What users install has a lower and an upper bound each, and the tests run on a version between them."""
+    for requirement in _requirements()[extra]:
+        operators = {bound.operator for bound in requirement.specifier}
+        assert operators == {">=", "<"}, f"{requirement} lacks a bound"
+        try:
+            installed = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # llama.cpp is not for every machine
+        assert installed in requirement.specifier, f"the tests run with {requirement.name} {installed}"
+
+
+def test_every_extra_is_looked_at() -> None:
+    """No extra for users is missing above: the others are "all" of them, and what development needs."""
+    extras = set(_requirements()) - {"", "impersonate", "local", "cli", "browser"}
+    assert extras == {"all", "test", "docs"}
+
+
+def test_the_versions_of_curl_cffi_are_said_alike() -> None:
+    """The range in setup.cfg is the one that the error for another version names."""
+    (requirement,) = _requirements()["impersonate"]
+    assert str(requirement.specifier) == "<0.18,>=0.15"
+    source = (ROOT / "hfclient" / "transport" / "impersonate.py").read_text("utf-8")
+    assert "versions 0.15 to 0.17 are known to" in source

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import sys
-import threading
 import urllib.request
 import weakref
 from collections.abc import Mapping
@@ -21,9 +20,10 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 from hfclient.credentials import Secret, origin_of
 from hfclient.errors import InvalidInputError, MissingDependencyError, Unsupported
 from hfclient.transport.base import Request, Response, check_headers
+from hfclient.transport.curlcheck import misfit
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
-from hfclient.transport.multi import NEEDED, Multi, Sink, Transfer, Upload
+from hfclient.transport.multi import Multi, Sink, Transfer, Upload
 from hfclient.transport.packed import unpacked
 from hfclient.transport.trust import certificates
 
@@ -37,7 +37,7 @@ _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"  # as requests does: what is quoted already s
 
 
 def _load() -> Any:
-    """Return the package curl_cffi if it is there and has what `multi.py` drives (0.15 and 0.16 have)."""
+    """Return the package curl_cffi if it is there and does what `multi.py` needs."""
     try:
         import curl_cffi
     except ImportError as exc:
@@ -45,11 +45,10 @@ def _load() -> Any:
             'impersonate= needs the package curl_cffi: pip install "hfclient[impersonate]"'
         ) from exc
     package: Any = curl_cffi  # its private parts have no types
-    missing = [name for name in NEEDED if not hasattr(package.lib, name)]
-    if missing:
+    if trouble := misfit(package):
         raise MissingDependencyError(
-            f"curl_cffi {package.__version__} has no {missing[0]}; hfclient works with curl_cffi 0.15 and 0.16: "
-            'pip install -U "hfclient[impersonate]"'
+            f"hfclient cannot work with curl_cffi {package.__version__}: {trouble}; versions 0.15 to 0.17 are known to "
+            'work: pip install "hfclient[impersonate]"'
         )
     return package
 
@@ -80,7 +79,6 @@ class ImpersonateTransport:
         self._proxy = Secret(proxy) if proxy else None
         self._idle: list[Multi] = []
         self._era = 0  # connections from before a close() are not kept after it
-        self._lock = threading.Lock()
         _live.add(self)
 
     def __repr__(self) -> str:
@@ -118,10 +116,8 @@ class ImpersonateTransport:
 
     def close(self) -> None:
         """Close idle connections; the next request opens new ones."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-            self._era += 1
-        del idle  # each closes its connection as it goes
+        self._era += 1
+        self._idle = []  # each closes its connection as it goes
 
     def _prepare(
         self, request: Request, url: str, proxy: Secret, headers: Mapping[str, str], curl: Any, head: Sink, body: Sink
@@ -168,24 +164,32 @@ class ImpersonateTransport:
         setopt(opt.HTTPHEADER, lines + [_header_line(name, value) for name, value in headers.items()])
         return upload
 
+    # Both by single steps that no other thread can get between, and without a lock: a stream may be closed by a signal
+    # handler, in the middle of either.
+
     def _take(self, origin: str) -> Multi:
-        with self._lock:
-            for index in range(len(self._idle) - 1, -1, -1):  # the one used last is the likeliest to be open still
-                if self._idle[index].origin == origin:
-                    return self._idle.pop(index)
+        """Return a kept connection to *origin*, or a new one if none of them can be relied on."""
+        for multi in reversed(self._idle.copy()):  # the one used last is the likeliest to be open still
+            if multi.origin == origin:
+                try:
+                    self._idle.remove(multi)
+                except ValueError:  # another thread was quicker
+                    continue
+                if multi.era == self._era and multi.is_quiet():
+                    return multi
         return Multi(self._curl_cffi, origin, self._era)
 
     def _give_back(self, multi: Multi) -> None:
-        with self._lock:
-            if multi.era == self._era:
-                self._idle.append(multi)
-            surplus = self._idle.pop(0) if len(self._idle) > _IDLE_HANDLES else None
-        del surplus
+        if multi.era == self._era:
+            idle = self._idle
+            idle.append(multi)
+            if len(idle) > _IDLE_HANDLES:
+                with contextlib.suppress(IndexError):  # other threads took them
+                    idle.pop(0)
 
     def _drop(self) -> None:
         """Forget the parent's connections without closing them."""
         self._idle = []
-        self._lock = threading.Lock()
 
 
 _live: weakref.WeakSet[ImpersonateTransport] = weakref.WeakSet()

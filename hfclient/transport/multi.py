@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 import os
-import threading
+import select
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
+from hfclient.collecting import by_collector
 from hfclient.errors import (
     Cancelled,
     ConnectError,
@@ -31,10 +32,9 @@ from hfclient.errors import (
 )
 from hfclient.transport.base import Headers
 from hfclient.transport.deadline import Deadline
-from hfclient.transport.multipart import Multipart
 from hfclient.transport.trust import HINT
 
-__all__ = ["NEEDED", "Multi", "Sink", "Transfer", "Upload"]
+__all__ = ["NEEDED", "Multi", "Pieces", "Sink", "Transfer", "Upload"]
 
 NEEDED = (
     "curl_multi_init",
@@ -52,6 +52,7 @@ NEEDED = (
 
 _LONGEST_NAP = 1.0  # a signal that another thread took is noticed after so many seconds
 _READ_ABORT = 0x10000000  # CURL_READFUNC_ABORT
+_NO_SOCKET = 0x7FFFFFFF  # and above, or below 0: CURL_SOCKET_BAD, in whatever width it comes
 _MOST_UNPACKED = 32 * 1024 * 1024  # bytes that one turn of the crank, some 640 KiB on the wire, may become
 
 # libcurl's error codes (https://curl.se/libcurl/c/libcurl-errors.html) by what they mean to a caller.
@@ -83,20 +84,51 @@ _REASONS = {
 class Multi:
     """A multi handle and the connection in it. One request at a time owns it."""
 
-    __slots__ = ("era", "handle", "lib", "origin", "pid")
+    __slots__ = ("era", "handle", "origin", "pid", "socket")
 
     def __init__(self, curl_cffi: Any, origin: str, era: int) -> None:
-        self.lib = curl_cffi.lib
         self.origin = origin
         self.era = era
-        self.pid = os.getpid()
-        self.handle = self.lib.curl_multi_init()
-        self.lib.curl_multi_setopt(self.handle, curl_cffi.CurlMOpt.MAXCONNECTS, curl_cffi.ffi.new("long*", 1))
+        self.pid = pid = os.getpid()
+        self.socket: int | None = None  # of the connection that is kept for the next request
+        lib, getpid = curl_cffi.lib, os.getpid
 
-    def __del__(self) -> None:
-        # In a forked child the connection is the parent's: whatever were sent to close it would be read as the parent's.
-        if self.pid == os.getpid():
-            self.lib.curl_multi_cleanup(self.handle)
+        def cleanup(handle: Any) -> None:
+            # In a forked child the connection is the parent's: bytes that close it would be read as the parent's.
+            if pid == getpid():
+                lib.curl_multi_cleanup(handle)
+
+        # Not by __del__ or weakref.finalize: the garbage collector calls those before it knows what survives, and a
+        # handle that another finalizer of the same collection hands on would be freed already. This runs when the
+        # memory goes. Whoever holds this object may therefore call into libcurl with its handle.
+        self.handle = curl_cffi.ffi.gc(lib.curl_multi_init(), cleanup)
+        lib.curl_multi_setopt(self.handle, curl_cffi.CurlMOpt.MAXCONNECTS, curl_cffi.ffi.new("long*", 1))
+
+    def is_quiet(self) -> bool:
+        """Whether the kept connection can carry a request: between two answers its server has nothing to say.
+
+        What can be read now is its end, a TLS alert, a late answer, or news of HTTP/2. libcurl looks itself, but some
+        versions (8.23) not within a second after the last use, and what a POST has sent cannot be sent again.
+        """
+        return self.socket is not None and not _is_readable(self.socket)
+
+
+def _is_readable(descriptor: int) -> bool:
+    if hasattr(select, "poll"):  # Windows has none, and select() takes no numbers above 1023 elsewhere
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+class Pieces(Protocol):
+    """A body that comes piece by piece, such as `Multipart`."""
+
+    def __len__(self) -> int:
+        """Return the number of all bytes."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield them."""
 
 
 class Upload:
@@ -106,7 +138,7 @@ class Upload:
     dies without an answer, but not once it has read from a body that cannot be read twice. So nothing is sent twice.
     """
 
-    def __init__(self, body: bytes | Multipart) -> None:
+    def __init__(self, body: bytes | Pieces) -> None:
         self.size = len(body)
         self.error: BaseException | None = None
         self._pieces: Iterator[bytes] = iter((body,) if isinstance(body, bytes) else body)
@@ -190,7 +222,6 @@ class Transfer:
         self._running, self._active = self._ffi.new("int*"), self._ffi.new("int*")
         self._over = self._aborted = self._sent = False
         self._error: BaseException | None = None
-        self._lock = threading.Lock()
         self._curl = curl_cffi.Curl()
         _live.add(self)
 
@@ -228,9 +259,9 @@ class Transfer:
         """Return status and headers once they are complete; 1xx answers are passed over."""
         lines = self._head.items
         while self._seen < len(lines):
-            line = lines[self._seen].rstrip(b"\r\n")
+            line = lines[self._seen]
             self._seen += 1
-            if line:
+            if line not in (b"\r\n", b"\n"):  # a lone CR is what libcurl makes of a head that lacks its last byte
                 continue
             block = [raw.decode("latin-1").rstrip("\r\n") for raw in lines[self._block : self._seen - 1]]
             self._block = self._seen
@@ -278,8 +309,10 @@ class Transfer:
         self._is_connected()  # while libcurl can still tell: what was sent may not be sent again
         self._error = self._raised_below() or (self._error_for(code) if code else None)
         self._over = True
+        kept: int = self._curl.getinfo(self._info.ACTIVESOCKET)
         multi = self._free()
-        if multi is not None and self._error is None:
+        if multi is not None and self._error is None and 0 <= kept < _NO_SOCKET and not by_collector():
+            multi.socket = kept
             self._give_back(multi)
 
     def _raised_below(self) -> BaseException | None:
@@ -318,11 +351,11 @@ class Transfer:
 
     def _free(self) -> Multi | None:
         """Take the easy handle out of the multi handle and return the latter; None if that was done before."""
-        with self._lock:  # from here on abort() wakes nobody up
-            multi, self._multi = self._multi, None
+        multi, self._multi = self._multi, None
         if multi is not None and multi.pid == os.getpid():
-            self._lib.curl_multi_remove_handle(multi.handle, self._curl._curl)
-            self._curl.close()
+            if self._curl._curl is not None:  # the garbage collector may have ended it first
+                self._lib.curl_multi_remove_handle(multi.handle, self._curl._curl)
+                self._curl.close()
             self._upload = None  # and with it the file that may still be open
         return multi
 
@@ -356,10 +389,11 @@ class Transfer:
         self._free()
 
     def abort(self) -> None:
+        # Without a lock: this may be a signal handler, in the middle of anything. The reference keeps the handle alive,
+        # and one that serves another request by now wakes up for nothing.
         self._aborted = True
-        with self._lock:
-            if self._multi is not None:
-                self._lib.curl_multi_wakeup(self._multi.handle)
+        if (multi := self._multi) is not None and multi.pid == os.getpid():
+            self._lib.curl_multi_wakeup(multi.handle)
 
     def __del__(self) -> None:
         if getattr(self, "_curl", None) is not None:
@@ -367,7 +401,6 @@ class Transfer:
 
     def _drop(self) -> None:
         """In a forked child: forget the parent's transfer without telling libcurl, which would speak to the server."""
-        self._lock = threading.Lock()
         self._curl._curl = None
         self._multi = None
         if not self._over:

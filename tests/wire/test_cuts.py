@@ -37,6 +37,29 @@ def test_in_the_headers(transport: Transport, server: Server, end, start: bytes)
     assert caught.value.sent  # libcurl, which is content with half a head, was once asked too late
 
 
+HEADS = {
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "counted": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+    "empty": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "delimited": b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\n\r\n",
+    "1.0": b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n",
+    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "an error": b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
+    "after 100": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("whole", HEADS.values(), ids=HEADS)
+def test_at_every_byte_of_a_head(transport: Transport, server: Server, whole: bytes) -> None:
+    """A head that lacks its end, be it one byte, is none: whatever would have followed, it is not taken for the answer."""
+    cuts = range(1, len(whole))
+    server.on("/s", *([whole[:cut], CLOSE] for cut in cuts))
+    for method, cut in zip(["GET", "POST"] * len(whole), cuts, strict=False):
+        with pytest.raises(ConnectError) as caught:
+            send(transport, f"{server.url}/s", method=method, body=b"x" if method == "POST" else None)
+        assert caught.value.sent, whole[:cut]
+
+
 def test_in_a_chunked_body(transport: Transport, server: Server, end) -> None:
     """A chunked body without its last chunk is broken; what came is handed out first."""
     for cut in (chunk(b"more")[:5], chunk(b"more")[:1], chunk(b"more"), b""):

@@ -1,0 +1,105 @@
+"""Tries out once whether the installed curl_cffi does what `multi.py` relies on.
+
+`multi.py` drives functions of libcurl that curl_cffi exports without promising them, and what they do may change with any
+release. So one request with a body is carried over loopback, in this thread alone, before the first real one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from hfclient.errors import HFClientError
+from hfclient.transport.deadline import Deadline, Timeouts
+from hfclient.transport.multi import NEEDED, Multi, Sink, Transfer, Upload
+
+__all__ = ["misfit"]
+
+_TIMEOUTS = Timeouts(connect=5, idle=5, total=10)
+_ANSWER = b"HTTP/1.1 200 OK\r\nX-Check: yes\r\nContent-Length: 5\r\n\r\nhello"
+_proved: list[Any] = []
+
+
+class _Body:
+    """A body that has its own request answered: libcurl asks for it when the connection stands."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self.served: socket.socket | None = None
+
+    def __len__(self) -> int:
+        return 4
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.served, _ = self._listener.accept()
+        self.served.sendall(_ANSWER)
+        yield b"body"
+
+    def close(self) -> None:
+        if self.served is not None:
+            self.served.close()
+
+
+def misfit(curl_cffi: Any) -> str | None:
+    """Return what is wrong with the package *curl_cffi*, or None if it does all that is needed; tried out only once."""
+    missing = [name for name in NEEDED if not hasattr(curl_cffi.lib, name)]
+    if missing:
+        return f"it has no {missing[0]}"
+    if curl_cffi.lib in _proved:
+        return None
+    trouble = _tried(curl_cffi)
+    if trouble is None:
+        _proved.append(curl_cffi.lib)
+    return trouble
+
+
+def _tried(curl_cffi: Any) -> str | None:
+    try:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+    except Exception:  # noqa: BLE001 (a sandbox, or a test suite that allows no sockets): then it has to be believed
+        return None
+    with listener, contextlib.closing(_Body(listener)) as body:
+        listener.settimeout(5)
+        try:
+            return _exchange(curl_cffi, body, listener.getsockname()[1])
+        except Exception as exc:  # noqa: BLE001 (whatever a function that has changed its ways raises)
+            return exc.message if isinstance(exc, HFClientError) else f"{type(exc).__name__}: {exc}"
+
+
+def _exchange(curl_cffi: Any, body: _Body, port: int) -> str | None:
+    kept: list[Multi] = []
+    opt = curl_cffi.CurlOpt
+
+    def prepare(curl: Any, head: Sink, content: Sink) -> Upload:
+        upload = Upload(body)
+        for option, value in (
+            (opt.URL, f"http://127.0.0.1:{port}/"),
+            (opt.PROXY, ""),
+            (opt.NOSIGNAL, 1),
+            (opt.HEADERDATA, head),
+            (opt.WRITEDATA, content),
+            (opt.POST, 1),
+            (opt.READDATA, upload),
+            (opt.POSTFIELDSIZE_LARGE, upload.size),
+            (opt.HTTPHEADER, [b"Expect:"]),
+        ):
+            curl.setopt(option, value)
+        return upload
+
+    transfer = Transfer(curl_cffi, Multi(curl_cffi, "", 0), Deadline(_TIMEOUTS), give_back=kept.append)
+    try:
+        status, headers = transfer.send(prepare)
+        content = b"".join(iter(transfer.read_some, b""))
+        transfer.abort()
+    finally:
+        transfer.close()
+    if (status, headers.get("x-check"), content) != (200, "yes", b"hello"):
+        return "an answer does not come as it was sent"
+    if not kept or not kept[0].is_quiet():
+        return "a connection is not kept"
+    body.close()
+    if kept[0].is_quiet():
+        return "the end of a kept connection is not seen"
+    return None

@@ -1,0 +1,141 @@
+"""A connection is kept for the next request, and never relied on once its server has said anything more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hfclient.errors import ConnectError, MissingDependencyError
+from hfclient.transport import Transport
+from tests.conftest import make_transport
+from tests.server import CERTIFICATE, HALF_CLOSE, RST, Server, Step, chunked, plain
+from tests.wire.helpers import send
+
+TIMED_OUT = plain(b"too late", 408, "Connection: close")
+LAST_WORDS: dict[str, list[Step]] = {"end": [HALF_CLOSE], "408": [TIMED_OUT, HALF_CLOSE]}
+
+
+@pytest.fixture(params=["http", "https"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server without and with TLS."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    with Server(tls=request.param == "https") as running:
+        yield running
+
+
+def ends_after(answer: bytes | list[Step], *last: Step) -> tuple[list[Step], threading.Event]:
+    """A script that ends its connection after *answer*, and an event that tells when it has."""
+    ended = threading.Event()
+    return [*([answer] if isinstance(answer, bytes) else answer), *last, lambda request: ended.set()], ended
+
+
+@pytest.mark.parametrize("last_words", LAST_WORDS.values(), ids=LAST_WORDS)
+@pytest.mark.parametrize(
+    ("method", "body"), [("POST", b"x"), ("POST", b""), ("POST", b"x" * 300_000), ("PUT", b"x"), ("DELETE", None), ("GET", None)]
+)
+def test_a_connection_that_has_ended(
+    transport: Transport, either: Server, method: str, body: bytes | None, last_words: list[Step]
+) -> None:
+    """What is sent after the server has ended the kept connection goes out once, over a new one, whatever it is."""
+    first, ended = ends_after(chunked(b"one"), *last_words)
+    either.on("/s", first, plain(b"two"))
+    assert send(transport, f"{either.url}/s").read() == b"one"
+    assert ended.wait(5)
+    assert send(transport, f"{either.url}/s", method=method, body=body).read() == b"two"
+    assert [request.connection for request in either.requests] == [1, 2]
+
+
+def test_a_proxy_that_has_ended_its_connection(transport_name: str, server: Server) -> None:
+    """The same holds for the connection to a proxy."""
+    first, ended = ends_after(plain(b"one"), HALF_CLOSE)
+    server.on("*", first, plain(b"two"))
+    opened = make_transport(transport_name, proxy=server.url)
+    assert send(opened, "http://chat.example/s", method="POST", body=b"1").read() == b"one"
+    assert ended.wait(5)
+    assert send(opened, "http://chat.example/s", method="POST", body=b"2").read() == b"two"
+    assert [request.body for request in server.requests] == [b"1", b"2"]
+    opened.close()
+
+
+@pytest.mark.parametrize("end", [HALF_CLOSE, RST])
+def test_a_connection_that_ends_under_a_request(transport: Transport, server: Server, end: Step) -> None:
+    """One that ends when the request has been read is no reason to send it again: it may have been done."""
+    server.on("/s", plain(b"one"), [end])
+    assert send(transport, f"{server.url}/s").read() == b"one"
+    with pytest.raises(ConnectError) as caught:
+        send(transport, f"{server.url}/s", method="POST", body=b"once")
+    assert caught.value.sent
+    assert [request.body for request in server.requests] == [b"", b"once"]
+
+
+def test_many_streams_one_connection(transport: Transport, either: Server) -> None:
+    """Streams that are read to their end follow each other on one connection, with TLS as without."""
+    either.on("/s", chunked(b"one", b"two"))
+    for _ in range(20):
+        assert send(transport, f"{either.url}/s", method="POST", body=b"x", stream=True).read() == b"onetwo"
+    assert either.connections == 1
+
+
+def test_bytes_without_a_request(transport: Transport, either: Server) -> None:
+    """An answer to nothing on a kept connection is never taken for the answer to the next request."""
+    first, sent = ends_after(chunked(b"one"), TIMED_OUT)
+    either.on("/s", first, plain(b"two"))
+    assert send(transport, f"{either.url}/s").read() == b"one"
+    assert sent.wait(5)
+    assert send(transport, f"{either.url}/s", method="POST", body=b"x").read() == b"two"
+    assert [request.body for request in either.requests] == [b"", b"x"]
+
+
+# The installed curl_cffi
+
+
+class _Lib:
+    """curl_cffi's libcurl, with another function in place of one."""
+
+    def __init__(self, name: str, function: Any) -> None:
+        import curl_cffi
+
+        self._lib: Any = curl_cffi.lib
+        self._name, self._function = name, function
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._name:
+            if self._function is None:
+                raise AttributeError(name)
+            return self._function
+        return getattr(self._lib, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "reason"),
+    [
+        ("curl_multi_wakeup", None, "it has no curl_multi_wakeup"),
+        ("curl_multi_add_handle", lambda *args: 1, "libcurl does not take the request"),
+        ("curl_multi_poll", lambda multi, descriptors: 0, "TypeError"),
+        ("curl_multi_info_read", lambda *args: SimpleNamespace(data=SimpleNamespace(result=56)), "the connection broke"),
+    ],
+)
+def test_a_curl_cffi_that_has_changed(monkeypatch: pytest.MonkeyPatch, name: str, function: Any, reason: str) -> None:
+    """A version whose functions are missing, or do something else, is refused by name before anything is sent with it."""
+    import curl_cffi
+
+    monkeypatch.setattr(curl_cffi, "lib", _Lib(name, function))
+    with pytest.raises(MissingDependencyError, match=rf"cannot work with curl_cffi {curl_cffi.__version__}: ") as caught:
+        make_transport("impersonate")
+    assert reason in str(caught.value)
+
+
+def test_a_machine_without_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing may listen, the package is believed."""
+    import curl_cffi
+
+    def refuse(*args: Any, **options: Any) -> None:
+        raise PermissionError(1, "no")
+
+    monkeypatch.setattr(curl_cffi, "lib", _Lib("", None))
+    monkeypatch.setattr("socket.create_server", refuse)
+    make_transport("impersonate").close()

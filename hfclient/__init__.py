@@ -50,6 +50,7 @@ from hfclient.errors import (
     TransportTimeout,
     Unsupported,
 )
+from hfclient.logs import guard_logger
 from hfclient.stream import Stream
 from hfclient.transport import Limits, Retry, Timeouts
 from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User
@@ -149,6 +150,9 @@ __all__ = [
     "events",
     "types",
 ]
+
+for _name in ("hfclient", "hfclient.local"):
+    guard_logger(_name)
 
 _INFERENCE = {
     "AssistantMessage",

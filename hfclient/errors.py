@@ -35,12 +35,17 @@
       GenerationError              the model's side failed inside a 200 stream
 
 The class answers "what should I do now?". Whatever had been received rides along in ``partial``. All of them pickle,
-and turn into a dict and back (:meth:`HFClientError.to_dict`, :func:`from_dict`). This module imports nothing of ours.
+and turn into a dict and back (:meth:`HFClientError.to_dict`, :func:`from_dict`).
+
+A message is one line, in which control characters are escaped and secrets masked, because much of it is what a server
+said. ``body`` and ``frame`` keep the server's characters, with the secrets masked.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from hfclient.masking import masked, said
 
 if TYPE_CHECKING:
     from hfclient.types import Reply
@@ -97,6 +102,7 @@ class HFClientError(Exception):
     request_id: str | None = None
 
     def __init__(self, message: str = "", *, partial: Reply | None = None) -> None:
+        message = said(message)
         super().__init__(message)
         self.message = message
         self.partial = partial
@@ -107,6 +113,10 @@ class HFClientError(Exception):
         if self.partial is not None:
             fields["partial"] = self.partial.to_dict()
         return {"error": type(self).__name__, **fields}
+
+
+def _said(text: str | None) -> str | None:
+    return said(text) if text else text
 
 
 def _is_plain(value: object) -> bool:
@@ -242,7 +252,7 @@ class TransportError(HFClientError):
     ) -> None:
         super().__init__(message, partial=partial)
         self.method = method
-        self.url = url
+        self.url = _said(url)
         self.attempts = attempts
         self.sent = sent
 
@@ -308,7 +318,7 @@ class ProtocolError(HFClientError):
 
     def __init__(self, message: str = "", *, frame: str | None = None, partial: Reply | None = None) -> None:
         super().__init__(message, partial=partial)
-        self.frame = frame
+        self.frame = masked(frame) if frame else frame
 
 
 class NotAChatServer(ProtocolError):
@@ -345,10 +355,10 @@ class APIStatusError(HFClientError):
         super().__init__(message, partial=partial)
         self.status = status
         self.method = method
-        self.url = url
-        self.request_id = request_id
-        self.body = body
-        self.code = code
+        self.url = _said(url)
+        self.request_id = _said(request_id)
+        self.body = masked(body) if body else body
+        self.code = _said(code)
         self.retry_after = retry_after
         self.attempts = attempts
 
@@ -452,7 +462,7 @@ class GenerationError(HFClientError):
     ) -> None:
         super().__init__(message, partial=partial)
         self.status_code = status_code
-        self.code = code
+        self.code = _said(code)
         self.conversation_id = conversation_id
         self.generation_id = generation_id
-        self.request_id = request_id
+        self.request_id = _said(request_id)

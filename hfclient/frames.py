@@ -12,6 +12,7 @@ import re
 from attrs import frozen
 
 from hfclient.errors import ProtocolError
+from hfclient.masking import masked
 
 __all__ = ["MAX_LINE", "LineFramer", "SSEParser", "ServerSentEvent", "excerpt"]
 
@@ -23,8 +24,8 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 def excerpt(data: bytes, limit: int = 200) -> str:
-    """Return the start of *data* as printable text of at most *limit* characters, for an error."""
-    text = data[: 4 * limit].decode("utf-8", "replace").strip()
+    """Return the start of *data* as text of at most *limit* characters for an error, secrets masked."""
+    text = masked(data[: 4 * limit].decode("utf-8", "replace").strip())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

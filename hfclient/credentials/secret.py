@@ -1,14 +1,22 @@
-"""A string that keeps itself to itself."""
+"""A string that does not show itself, and that is masked in errors and logs."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from hfclient.masking import remember
 
 __all__ = ["Secret"]
 
 
 class Secret(str):
     """A string that does not show itself: ``repr`` and ``format`` give stars; :meth:`reveal` gives the value.
+
+    Where others repeat it in the text of an error or of a log, it is masked too (`hfclient.masking`).
+
+    Args:
+        value: The secret.
+        mask: False for a value that is not to be shown, but that may well be an ordinary word.
 
     >>> Secret("hf_abc")
     Secret('***')
@@ -18,8 +26,11 @@ class Secret(str):
 
     __slots__ = ()
 
-    def __new__(cls, value: str = "") -> Secret:
-        return super().__new__(cls, "".join(value))  # str() of another one would be stars
+    def __new__(cls, value: str = "", *, mask: bool = True) -> Secret:
+        plain = "".join(value)  # str() of another one would be stars
+        if mask:
+            remember(plain)
+        return super().__new__(cls, plain)
 
     def __repr__(self) -> str:
         return "Secret('***')"

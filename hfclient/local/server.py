@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from hfclient.errors import InvalidInputError, LocalServerError, MissingDependencyError
+from hfclient.logs import guard_logger
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -207,6 +208,8 @@ class _Running:
         waitress_log = logging.getLogger("waitress")
         if not waitress_log.handlers:  # it warns of what is usual here; whoever configures logging still gets it
             waitress_log.addHandler(logging.NullHandler())
+        for name in ("waitress", "waitress.queue"):  # they tell the paths that callers asked for
+            guard_logger(name)
         pool = _Pool(app)
         self._server = waitress.create_server(
             pool,

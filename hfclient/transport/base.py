@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, ProtocolError
 from hfclient.frames import excerpt
 from hfclient.lenient import loads_mended
+from hfclient.masking import said
 from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.limits import Limits
@@ -203,7 +204,8 @@ class Response:
     @property
     def request_id(self) -> str | None:
         """The server's id for the request, if it gave one."""
-        return next((self.headers[name] for name in REQUEST_ID_HEADERS if name in self.headers), None)
+        found = next((self.headers[name] for name in REQUEST_ID_HEADERS if name in self.headers), None)
+        return said(found) if found else found
 
     @property
     def content_type(self) -> str:

@@ -26,6 +26,7 @@ from hfclient.errors import (
     RequestTooLargeError,
     ServerError,
 )
+from hfclient.masking import masked
 from hfclient.transport.base import Headers, Response
 
 __all__ = ["error_for", "is_bot_check", "message_in", "restated", "retry_after", "safe_url"]
@@ -51,7 +52,6 @@ _BOT_CHECK = (
 )
 _READ = 64 * 1024
 _LOGIN = re.compile(r"log-?in|sign-?in|sso|oauth|authori[sz]e", re.IGNORECASE)
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # a server's text must not steer somebody's terminal
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _CHALLENGE = re.compile(rb"challenge-platform|cf-chl|cf_chl|Just a moment\.\.\.|Attention Required! \| Cloudflare")
 
@@ -83,12 +83,12 @@ def error_for(response: Response) -> APIStatusError:
         cls = CloudflareChallenge
         message = _BOT_CHECK
     return cls(
-        _CONTROLS.sub(" ", message),
+        message,
         status=status,
         method=response.method,
         url=response.url,
         request_id=response.request_id,
-        body=text[:2000] or None,
+        body=masked(text)[:2000] or None,
         code=_code_in(data) or headers.get("x-error-code"),  # the Hub's
         retry_after=retry_after(headers, data),
     )
@@ -126,7 +126,7 @@ def _redirect(response: Response) -> APIStatusError:
         if _LOGIN.search(f"{there.netloc}{there.path}"):
             cls = AuthenticationError
     return cls(
-        _CONTROLS.sub(" ", message),
+        message,
         status=response.status,
         method=response.method,
         url=response.url,

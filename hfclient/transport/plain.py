@@ -29,6 +29,7 @@ from requests.adapters import HTTPAdapter
 
 from hfclient.credentials import Secret
 from hfclient.errors import Cancelled, ConnectError, ProtocolError
+from hfclient.masking import remember
 from hfclient.transport.base import Headers, Request, Response, check_headers
 from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.chunked import ChunkReader
@@ -448,6 +449,8 @@ class _Session(requests.Session):
             if urlsplit(url).scheme == "https":
                 verify = certificates()
             settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
+            for proxy in settings["proxies"].values():
+                remember(proxy or "")
             if len(self._settings) >= _MOST_SETTINGS:
                 self._settings.clear()
             self._settings[key] = now + _SETTINGS_LAST, _Settings(settings)

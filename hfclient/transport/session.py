@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import random
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from hfclient.errors import (
     TransportError,
     TransportTimeout,
 )
+from hfclient.masking import said
 from hfclient.transport.base import Request, Response, Transport
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.failures import error_for, is_bot_check, safe_url
@@ -39,6 +41,7 @@ _PYTHON = ".".join(map(str, sys.version_info[:3]))
 _REDIRECTS = 5
 _P = TypeVar("_P", Timeouts, "Retry", Limits)
 _HARMLESS = {"accept", "accept-encoding", "accept-language", "range", "user-agent"}
+_SECRET_NAME = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
 
 
 def _not_negative(instance: object, attribute: Attribute[Any], value: Any) -> None:
@@ -114,7 +117,7 @@ class Session:
         # A transport that looks like a browser has a User-Agent that fits its handshake: ours would give it away.
         if not getattr(transport, "has_browser_headers", False):
             own["User-Agent"] = f"hfclient/{__version__}; python/{_PYTHON}"
-        self.headers = _merged(own, {name: Secret(value) for name, value in (headers or {}).items()})
+        self.headers = _merged(own, {name: _hidden(name, value) for name, value in (headers or {}).items()})
 
     def with_credentials(self, credentials: Credentials) -> Session:
         """Return a session with other credentials over the same transport and with the same policy."""
@@ -158,7 +161,7 @@ class Session:
             except (TransportError, APIStatusError) as error:
                 error.attempts = attempt
                 if isinstance(error, TransportError):
-                    error.method, error.url = request.method, safe_url(request.url)
+                    error.method, error.url = request.method, said(safe_url(request.url))
                 may_repeat = request.retryable or (isinstance(error, TransportError) and not error.sent)
                 wait = self.retry.wait_before(attempt + 1, error) if may_repeat else None
                 left = deadline.remaining()
@@ -242,6 +245,13 @@ def _of(kind: type[_P], name: str, given: object) -> _P:
         example = {Timeouts: "total=30", Retry: "attempts=1"}.get(kind, "...")
         raise InvalidInputError(f"{name} is {kind.__name__}({example}), not {given!r}")
     return given
+
+
+def _hidden(name: str, value: str) -> Secret:
+    """Return a header of the caller's: no log shows it, and it is masked where it may be a secret rather than a word."""
+    looks_random = len(value) >= 16 and " " not in value and not value.isalpha() and not value.isdigit()
+    is_secret = _SECRET_NAME.search(name) or (looks_random and name.lower() not in _HARMLESS)
+    return Secret(value, mask=bool(is_secret))
 
 
 def _held(response: Response, request: Request) -> Response:

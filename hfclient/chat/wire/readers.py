@@ -30,6 +30,7 @@ from hfclient.events import (
     Unknown,
     WebSearch,
 )
+from hfclient.masking import masked
 
 __all__ = ["parse_update", "web_sources"]
 
@@ -196,7 +197,7 @@ def _read_tool(fields: _Fields, _: _FileURL) -> AnyEvent | None:
                 extra=_joined(fields.extra(), result.extra(), call.extra()),
             )
         case "error":
-            return ToolError(uuid, fields.text("message"), extra=fields.extra())
+            return ToolError(uuid, masked(fields.text("message")), extra=fields.extra())
         case "eta":
             return ToolEta(uuid, fields.number("eta"), extra=fields.extra())
         case "progress":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hfclient.chat.wire.messages import ConversationState, newest_leaf, path_to
+from hfclient.printable import escaped, stripped
 from hfclient.types import Message
 
 __all__ = ["MessageTree"]
@@ -89,7 +90,7 @@ class MessageTree:
             if message.id in drawn:
                 continue
             drawn.add(message.id)
-            text = " ".join(message.content.split())
-            lines.append(f"{indent}{message.role} {message.id[:8]}: {text[:60]}{'…' if len(text) > 60 else ''}")
+            text = stripped(" ".join(message.content.split()))
+            lines.append(f"{indent}{escaped(message.role)} {escaped(message.id[:8])}: {text[:60]}{'…' if len(text) > 60 else ''}")
             stack += [(child, indent + "  ") for child in reversed(self.children(message.id))]
         return "\n".join(lines)

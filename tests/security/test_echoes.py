@@ -1,0 +1,204 @@
+"""A server that repeats a secret: errors and logs show stars in its place, in whatever way it was written."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import logging
+import pickle
+import traceback
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from hfclient import Client, HFClientError, McpServer, Retry, events
+from hfclient.chat.wire.readers import parse_update
+from hfclient.credentials import Credentials, Secret
+from hfclient.frames import excerpt
+from hfclient.masking import masked
+from tests.server import Server, chunked, head, json_answer, plain
+
+ID = "65a000000000000000000001"
+TOKEN, COOKIE, PASSWORD, HEADER, KEY, TOOL, ROTATED = (
+    f"{kind}_" + "Zx9/+=&\"'<"[: 9 if kind in ("tk", "ky") else 6] + "8" * 12
+    for kind in ("tk", "ck", "pw", "hd", "ky", "tl", "rt")
+)
+TOKEN, KEY, COOKIE, ROTATED = (text.translate(str.maketrans("", "", "\"'<=&")) for text in (TOKEN, KEY, COOKIE, ROTATED))
+SECRETS = {"token": TOKEN, "cookie": COOKIE, "password": PASSWORD, "header": HEADER, "key": KEY, "tool": TOOL}
+
+
+def _client(server: Server, transport_name: str = "plain", **options: Any) -> Client:
+    return Client(
+        server.url.replace("//", f"//user:{quote(PASSWORD, safe='')}@") + "/chat",
+        transport={"plain": "requests", "impersonate": "curl_cffi"}[transport_name],
+        inference_url=server.url + "/v1",
+        hub_url=server.url,
+        **{
+            "token": TOKEN,
+            "cookies": {"hf-chat": COOKIE},
+            "headers": {"X-Api-Key": HEADER},
+            "retry": Retry(attempts=1),
+            **options,
+        },
+    )
+
+
+WRITTEN: dict[str, Callable[[str], bytes]] = {
+    "in JSON": lambda s: json_answer({"error": {"message": f"bad key: {s}", "code": s, "param": s}}, 401),
+    "in JSON with slashes escaped": lambda s: plain(
+        json.dumps({"message": f"bad key: {s}"}).replace("/", "\\/"), 401, "Content-Type: application/json"
+    ),
+    "in JSON inside of JSON": lambda s: json_answer({"message": "upstream said " + json.dumps({"got": s})}, 500),
+    "in a URL": lambda s: json_answer({"detail": f"/login?next={quote(s, safe='')} and {quote_plus(s).lower()}"}, 403),
+    "in small percent escapes": lambda s: plain(
+        "".join(f"%{ord(ch):02x}" if not ch.isalnum() and ch not in "_.-~" else ch for ch in s), 400
+    ),
+    "in text": lambda s: plain(f"no: {s}", 400),
+    "in a page": lambda s: plain(f"<title>{html.escape(s)}</title><p>{s}</p>{html.escape(s)}", 502, "Content-Type: text/html"),
+    "in base64": lambda s: json_answer({"error": base64.b64encode(s.encode()).decode()}, 422),
+    "in headers": lambda s: plain("", 400, f"X-Request-Id: {s}", f"X-Error-Message: no {s}", f"X-Error-Code: {s}"),
+    "in a redirect": lambda s: head(302, f"Location: /{quote(s, safe='')}/login?k={s}", "Content-Length: 0"),
+    "in a redirect elsewhere": lambda s: head(302, f"Location: https://{s[:2]}.example/{s}", "Content-Length: 0"),
+    "cut off": lambda s: plain("x" * (1990 - len(s)) + s + s * 9, 500),
+    "instead of JSON": lambda s: plain(f"Authorization: {s} is no good", 200),
+}
+
+
+@pytest.mark.parametrize("secret", ["token", "cookie", "password", "header"])
+@pytest.mark.parametrize("way", WRITTEN)
+def test_echoes(server: Server, transport_name: str, caplog: pytest.LogCaptureFixture, way: str, secret: str) -> None:
+    """No way to write a secret brings it into an error, its dict, its pickle, a traceback or the log."""
+    value = SECRETS[secret]
+    server.on("*", WRITTEN[way](value))
+    client = _client(server, transport_name)
+    calls: list[Callable[[], object]] = [client.models.list, lambda: client.inference.models()]
+    with caplog.at_level(logging.DEBUG, "hfclient"):
+        for call in calls:
+            with pytest.raises(HFClientError) as caught:
+                call()
+            _holds_none(caught.value, value)
+    _is_clean(caplog.text, value)
+
+
+def _holds_none(error: HFClientError, secret: str) -> None:
+    shown = [str(error), repr(error), json.dumps(error.to_dict()), repr(vars(pickle.loads(pickle.dumps(error))))]
+    shown += [str(getattr(error, name, "")) for name in ("message", "body", "frame", "code", "request_id", "url")]
+    for text in (*shown, "".join(traceback.format_exception(error))):
+        _is_clean(text, secret)
+
+
+def _is_clean(text: str, secret: str) -> None:
+    forms = (secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote_plus(secret), html.escape(secret))
+    for form in (*forms, base64.b64encode(secret.encode()).decode().rstrip("=")):
+        assert form not in text
+        assert form[:16] not in text
+
+
+def test_the_header_of_a_password(server: Server) -> None:
+    """The header that carries a user name and a password is masked, and so are the two with a colon between them."""
+    basic = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
+    server.on("*", json_answer({"message": f"got Basic {basic}, user:{PASSWORD}"}, 403))
+    with pytest.raises(HFClientError) as caught:
+        _client(server, token="", cookies="").models.list()
+    assert str(caught.value).startswith("got ***, user:*** (")
+
+
+def test_a_rotated_cookie(server: Server) -> None:
+    """A cookie that the server itself has set is a secret like the one before."""
+    server.on("*", json_answer({"message": ROTATED}, 500))
+    server.on("/chat/api/v2/models", plain(b'{"json": []}', 200, f"Set-Cookie: hf-chat={ROTATED}; Path=/"))
+    client = _client(server)
+    client.models.list()
+    with pytest.raises(HFClientError) as caught:
+        client.conversations.list()
+    _holds_none(caught.value, ROTATED)
+    assert "***" in str(caught.value)
+
+
+def test_a_providers_key(server: Server) -> None:
+    """The key of a provider is masked in what the provider says."""
+    server.on("*", json_answer({"error": f"Incorrect API key provided: {KEY}."}, 401))
+    client = _client(server, provider_keys={"together": KEY})
+    credentials = Credentials().with_keys({server.url: Secret(f"Bearer {KEY}")})
+    inference = client.inference.__class__(client._session.with_credentials(credentials), base_url=server.url + "/v1")
+    with pytest.raises(HFClientError, match=r"Incorrect API key provided: \*\*\*\.") as caught:
+        inference.chat("hi", model="m").result()
+    _holds_none(caught.value, KEY)
+
+
+def test_inside_of_streams(server: Server, transport_name: str) -> None:
+    """An error in the midst of an answer is masked as well; the answer's own text is what the server wrote."""
+    update = json.dumps({"type": "status", "status": "error", "message": f"provider refused {TOOL} and {TOKEN}"})
+    told = json.dumps({"type": "tool", "subtype": "error", "uuid": "u", "message": f"401 for Bearer {TOOL}"})
+    token = json.dumps({"type": "stream", "token": f"you said {COOKIE}"})
+    server.on(f"/chat/conversation/{ID}", chunked(f"{told}\n{token}\n".encode(), f"{update}\n".encode()))
+    server.on("/chat/api/v2/feature-flags", json_answer({"json": {"loginEnabled": True, "transcriptionEnabled": False}}))
+    root = {"id": ID, "from": "system", "content": "", "children": []}
+    state = {"id": ID, "title": "t", "model": "m", "messages": [root], "rootMessageId": ID}
+    server.on(f"/chat/api/v2/conversations/{ID}", json_answer({"json": state}))
+    client = _client(server, transport_name)
+    stream = client.conversation(ID).send("hi", mcp=[McpServer("https://tool.example", {"Authorization": f"Bearer {TOOL}"})])
+    found: list[object] = []
+    with pytest.raises(HFClientError) as caught:
+        found.extend(stream)
+    _holds_none(caught.value, TOOL)
+    assert found[0] == events.ToolError("u", "401 for ***")
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == f"you said {COOKIE}"
+    line = json.dumps({"error": {"message": f"no credit for {TOKEN}", "type": TOKEN}})
+    content = json.dumps({"choices": [{"index": 0, "delta": {"content": "a"}}]})
+    server.on("/v1/chat/completions", chunked(f"data: {content}\n\n".encode(), f"data: {line}\n\n".encode()))
+    with pytest.raises(HFClientError) as caught:
+        client.inference.chat("hi", model="m").result()
+    _holds_none(caught.value, TOKEN)
+
+
+def test_a_tools_error() -> None:
+    """What a tool's error says is masked, the result of a tool is content."""
+    Secret(f"Bearer {TOOL}")
+    failed = parse_update({"type": "tool", "subtype": "error", "uuid": "u", "message": f"got {TOOL}"})
+    assert failed == events.ToolError("u", "got ***")
+
+
+def test_short_secrets_and_words() -> None:
+    """A secret that is short, or a word like any other, is no reason to tear texts apart."""
+    for value in ("me", "abc", "default", "Bearer x", "expired", "http://", "s3cret", "https://proxy.example:8080"):
+        Secret(value)
+    text = "me and abc: the default has expired at http://proxy.example:8080 (xs3cretx)"
+    assert masked(text) == text
+    assert masked("with s3cret, Bearer x") == "with ***, ***"
+
+
+def test_headers_that_are_no_secret(server: Server) -> None:
+    """Of the caller's own headers those with a telling name, or with a value that looks random, are secrets."""
+    server.on("*", json_answer({"message": "acme-eu: acme-eu-0123456789 production en-US 0123abcd"}, 500))
+    headers = {"X-Tenant": "production", "Accept-Language": "en-US", "X-Zone": "acme-eu", "X-Pass": "0123abcd"}
+    with pytest.raises(HFClientError) as caught:
+        _client(server, headers={**headers, "X-Account": "acme-eu-0123456789"}).models.list()
+    assert caught.value.message == "acme-eu: *** production en-US ***"
+
+
+def test_proxies(server: Server, monkeypatch: pytest.MonkeyPatch, transport_name: str) -> None:
+    """The password of a proxy is masked, whether it was passed or stands in the environment."""
+    basic = base64.b64encode(b"us:pr0xy-p4ssword").decode()
+    server.on("*", json_answer({"error": f"pr0xy-p4ssword and {basic}"}, 403))
+    proxy = server.url.replace("//", "//us:pr0xy-p4ssword@")
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("http_proxy", proxy)
+    transport: Any = {"plain": "requests", "impersonate": "curl_cffi"}[transport_name]
+    for options in ({"proxy": proxy}, {}):
+        client = Client("http://chat.example", token="", cookies="", transport=transport, retry=Retry(attempts=1), **options)
+        with pytest.raises(HFClientError) as caught:
+            client.models.list()
+        assert "***" in str(caught.value)
+        for text in ("pr0xy-p4ssword", basic):
+            assert text not in str(caught.value) + str(caught.value.to_dict())
+
+
+def test_excerpts() -> None:
+    """The start of an answer that is shown is masked before it is cut."""
+    Secret("tok_" + "q1w2" * 20)
+    assert "q1w2" not in excerpt(b"x" * 190 + b"tok_" + b"q1w2" * 20)

@@ -26,7 +26,9 @@ TOKEN, COOKIE, PASSWORD, HEADER, KEY, TOOL, ROTATED = (
     f"{kind}_" + "Zx9/+=&\"'<"[: 9 if kind in ("tk", "ky") else 6] + "8" * 12
     for kind in ("tk", "ck", "pw", "hd", "ky", "tl", "rt")
 )
-TOKEN, KEY, COOKIE, ROTATED = (text.translate(str.maketrans("", "", "\"'<=&")) for text in (TOKEN, KEY, COOKIE, ROTATED))
+TOKEN, KEY, COOKIE, ROTATED = (
+    text.translate(str.maketrans("", "", "\"'<=&")) for text in (TOKEN, KEY, COOKIE, ROTATED)
+)
 SECRETS = {"token": TOKEN, "cookie": COOKIE, "password": PASSWORD, "header": HEADER, "key": KEY, "tool": TOOL}
 
 
@@ -57,7 +59,9 @@ WRITTEN: dict[str, Callable[[str], bytes]] = {
         "".join(f"%{ord(ch):02x}" if not ch.isalnum() and ch not in "_.-~" else ch for ch in s), 400
     ),
     "in text": lambda s: plain(f"no: {s}", 400),
-    "in a page": lambda s: plain(f"<title>{html.escape(s)}</title><p>{s}</p>{html.escape(s)}", 502, "Content-Type: text/html"),
+    "in a page": lambda s: plain(
+        f"<title>{html.escape(s)}</title><p>{s}</p>{html.escape(s)}", 502, "Content-Type: text/html"
+    ),
     "in base64": lambda s: json_answer({"error": base64.b64encode(s.encode()).decode()}, 422),
     "in headers": lambda s: plain("", 400, f"X-Request-Id: {s}", f"X-Error-Message: no {s}", f"X-Error-Code: {s}"),
     "in a redirect": lambda s: head(302, f"Location: /{quote(s, safe='')}/login?k={s}", "Content-Length: 0"),
@@ -74,7 +78,7 @@ def test_echoes(server: Server, transport_name: str, caplog: pytest.LogCaptureFi
     value = SECRETS[secret]
     server.on("*", WRITTEN[way](value))
     client = _client(server, transport_name)
-    calls: list[Callable[[], object]] = [client.models.list, lambda: client.inference.models()]
+    calls: list[Callable[[], object]] = [client.models.list, client.inference.models]
     with caplog.at_level(logging.DEBUG, "hfclient"):
         for call in calls:
             with pytest.raises(HFClientError) as caught:
@@ -135,12 +139,16 @@ def test_inside_of_streams(server: Server, transport_name: str) -> None:
     told = json.dumps({"type": "tool", "subtype": "error", "uuid": "u", "message": f"401 for Bearer {TOOL}"})
     token = json.dumps({"type": "stream", "token": f"you said {COOKIE}"})
     server.on(f"/chat/conversation/{ID}", chunked(f"{told}\n{token}\n".encode(), f"{update}\n".encode()))
-    server.on("/chat/api/v2/feature-flags", json_answer({"json": {"loginEnabled": True, "transcriptionEnabled": False}}))
+    server.on(
+        "/chat/api/v2/feature-flags", json_answer({"json": {"loginEnabled": True, "transcriptionEnabled": False}})
+    )
     root = {"id": ID, "from": "system", "content": "", "children": []}
     state = {"id": ID, "title": "t", "model": "m", "messages": [root], "rootMessageId": ID}
     server.on(f"/chat/api/v2/conversations/{ID}", json_answer({"json": state}))
     client = _client(server, transport_name)
-    stream = client.conversation(ID).send("hi", mcp=[McpServer("https://tool.example", {"Authorization": f"Bearer {TOOL}"})])
+    stream = client.conversation(ID).send(
+        "hi", mcp=[McpServer("https://tool.example", {"Authorization": f"Bearer {TOOL}"})]
+    )
     found: list[object] = []
     with pytest.raises(HFClientError) as caught:
         found.extend(stream)
@@ -190,7 +198,9 @@ def test_proxies(server: Server, monkeypatch: pytest.MonkeyPatch, transport_name
     monkeypatch.setenv("http_proxy", proxy)
     transport: Any = {"plain": "requests", "impersonate": "curl_cffi"}[transport_name]
     for options in ({"proxy": proxy}, {}):
-        client = Client("http://chat.example", token="", cookies="", transport=transport, retry=Retry(attempts=1), **options)
+        client = Client(
+            "http://chat.example", token="", cookies="", transport=transport, retry=Retry(attempts=1), **options
+        )
         with pytest.raises(HFClientError) as caught:
             client.models.list()
         assert "***" in str(caught.value)

@@ -32,7 +32,14 @@ def test_every_character() -> None:
     for code in (*range(0x3000), *range(0xD7F0, 0xD810), *range(0xDFF0, 0x10000), *range(0xE0000, 0xE0100)):
         ch = chr(code)
         category = unicodedata.category(ch)
-        if category in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(ch) in ("RLO", "LRO", "RLE", "LRE", "RLI", "LRI"):
+        if category in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(ch) in (
+            "RLO",
+            "LRO",
+            "RLE",
+            "LRE",
+            "RLI",
+            "LRI",
+        ):
             assert escaped(ch) == ascii(ch)[1:-1]
             assert stripped(ch) == (ch if ch in "\t\n" else "")
         elif category[0] in "LMNPS":

@@ -32,7 +32,7 @@ class _OneLine(logging.Filter):
         if record.exc_info and not record.exc_text:
             text = "".join(traceback.format_exception(*record.exc_info))
             # The text of an exception may hold line ends, of which no one may begin a line of the log.
-            record.exc_text = "\n".join(f"  {_line(line)}" for line in text.splitlines())
+            record.exc_text = "\n".join(f"  {_line(line)}" for line in text.rstrip("\n").split("\n"))
         return True
 
 

@@ -29,7 +29,6 @@ from requests.adapters import HTTPAdapter
 
 from hfclient.credentials import Secret
 from hfclient.errors import Cancelled, ConnectError, ProtocolError
-from hfclient.masking import remember
 from hfclient.transport.base import Headers, Request, Response, check_headers
 from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.chunked import ChunkReader
@@ -449,8 +448,7 @@ class _Session(requests.Session):
             if urlsplit(url).scheme == "https":
                 verify = certificates()
             settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
-            for proxy in settings["proxies"].values():
-                remember(proxy or "")
+            list(map(Secret, filter(None, settings["proxies"].values())))  # from now on their passwords are masked
             if len(self._settings) >= _MOST_SETTINGS:
                 self._settings.clear()
             self._settings[key] = now + _SETTINGS_LAST, _Settings(settings)

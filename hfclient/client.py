@@ -51,6 +51,9 @@ class Client:
         cookies: The chat server's cookies: a mapping, the text of a Cookie header, the path of an export, a cookie jar,
             ``"browser:firefox"``, ... (see `hfclient.credentials.parse_cookies`); None looks for ``HFCLIENT_COOKIE`` and
             then for the login that ``hfclient login`` saved for this server; ``""`` uses none.
+        session: Which anonymous session to be at a server without login. None is the one that is kept for all programs
+            of this user of the machine (``HFCLIENT_SESSION`` names another one), or with ``cookies=""`` a private one; a
+            name is another one that is kept; ``""`` or ``"private"`` one that ends with this client.
         transport: ``"requests"`` (the default), ``"curl_cffi"``, or an object with the methods of `Transport`.
         impersonate: A browser such as ``"chrome"`` for sites behind a bot check; selects curl_cffi (extra: impersonate).
         timeouts: Deadlines for every call that has none of its own.
@@ -78,6 +81,7 @@ class Client:
         *,
         token: str | None = None,
         cookies: CookiesLike | None = None,
+        session: str | None = None,
         transport: TransportLike = None,
         impersonate: str | None = None,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 (immutable)
@@ -100,13 +104,16 @@ class Client:
             _refuse_others(
                 base_url=base_url,
                 token=token,
+                session=session,
                 impersonate=impersonate,
                 proxy=proxy,
                 inference_url=inference_url,
                 hub_url=hub_url,
                 bill_to=bill_to,
             )
-            credentials = Credentials.find(token=token, cookies=cookies, chat_url=urls[0], token_urls=urls[1:])
+            credentials = Credentials.find(
+                token=token, cookies=cookies, session=session, chat_url=urls[0], token_urls=urls[1:]
+            )
             # From here on they are without the user names and passwords that may have stood in them.
             self.base_url, self.inference_url, self.hub_url = (without_user_info(url)[0].rstrip("/") for url in urls)
             self._session = Session(
@@ -156,7 +163,8 @@ class Client:
 
         Args:
             upstream: Base URL of an OpenAI-compatible API to answer instead of the small model.
-            database: File that keeps the conversations; None keeps them until the client is closed.
+            database: File that keeps the conversations, which the next client of the same file finds again; None keeps
+                them until the client is closed.
             options: Further arguments of `Client`, without *base_url*.
 
         Raises:
@@ -167,8 +175,11 @@ class Client:
 
         server = LocalServer(upstream=upstream, database=database).start()
         try:
+            is_user = not {"cookies", "session"} & set(options)
             options = {"token": "", "cookies": "", "inference_url": server.upstream_url, **options}
             client = cls(server.url, **options)
+            if is_user:
+                client._session.credentials.set_session(server.session)
         except BaseException:
             server.close()
             raise

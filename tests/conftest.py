@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from tests.server import Server
 _PRIVATE = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_ENDPOINT", "NETRC"}
 _IGNORED_BY_PYTHON = {getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)}
 _CERTIFICATES = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep logins and sessions of whoever runs the suite out of what runs outside of `_clean_environment`, and the reverse."""
+    home = tempfile.TemporaryDirectory(prefix="hfclient-tests-")
+    config.add_cleanup(home.cleanup)
+    os.environ["HFCLIENT_HOME"] = home.name
 
 
 @pytest.fixture(autouse=True)

@@ -176,3 +176,12 @@ def test_the_versions_of_curl_cffi_are_said_alike() -> None:
     assert str(requirement.specifier) == "<0.18,>=0.15"
     source = (ROOT / "hfclient" / "transport" / "impersonate.py").read_text("utf-8")
     assert "versions 0.15 to 0.17 are known to" in source
+
+
+def test_the_suite_leaves_the_users_files_alone(tmp_path: Path) -> None:
+    """Tests find and keep logins and sessions in a folder of their own."""
+    from hfclient.credentials.files import settings_folder
+
+    folder = settings_folder()
+    assert folder is not None
+    assert folder.is_relative_to(tmp_path)

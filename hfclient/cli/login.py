@@ -12,7 +12,7 @@ import click
 
 from hfclient import Client
 from hfclient.cli.output import Screen, as_json
-from hfclient.credentials import HUGGING_CHAT, LoginStore, SavedLogin, is_hugging_face, place_of
+from hfclient.credentials import HUGGING_CHAT, AnonymousSession, LoginStore, SavedLogin, is_hugging_face, place_of
 from hfclient.errors import CredentialsError
 from hfclient.types import User
 
@@ -59,11 +59,14 @@ def login(url: str | None, impersonate: str | None, no_browser: bool, from_brows
 @_url
 @_impersonate
 def logout(url: str | None, impersonate: str | None) -> None:
-    """End the saved login, on the server and here."""
+    """End the saved login, on the server and here; without one, forget the anonymous session at that server."""
     base = _base(url)
     saved = _saved(base)
     if saved is None:
-        click.echo(f"There is no saved login for {base}.")
+        if AnonymousSession.find(base).forget():
+            click.echo(f"Forgot the anonymous session at {base}: from now on you are another user there.")
+        else:
+            click.echo(f"There is no saved login for {base}.")
         return
     with _client(base, saved.cookies, impersonate) as client:
         told = client.login.end()

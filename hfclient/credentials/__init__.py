@@ -21,12 +21,14 @@ from hfclient.credentials.places import (
     without_user_info,
 )
 from hfclient.credentials.secret import Secret
+from hfclient.credentials.sessions import AnonymousSession
 from hfclient.credentials.store import LoginStore, SavedLogin
 from hfclient.credentials.tokens import find_token
 
 __all__ = [
     "HUGGING_CHAT",
     "SESSION_COOKIE",
+    "AnonymousSession",
     "CookiesLike",
     "Credentials",
     "LoginStore",

@@ -22,6 +22,7 @@ from hfclient.credentials.places import (
     without_user_info,
 )
 from hfclient.credentials.secret import Secret
+from hfclient.credentials.sessions import AnonymousSession
 from hfclient.credentials.store import LoginStore
 from hfclient.credentials.tokens import find_token
 from hfclient.errors import CredentialsError, InvalidInputError
@@ -48,6 +49,7 @@ class Credentials:
             URL's own origin.
         store: Where the cookies came from, if that was a saved login: what the server rotates is saved there.
         user_id: Whose cookies they are, if that is known.
+        session: Who the user is at a server without login; None for a private session.
     """
 
     def __init__(
@@ -60,12 +62,16 @@ class Credentials:
         token_urls: Iterable[str] = (),
         store: LoginStore | None = None,
         user_id: str | None = None,
+        session: AnonymousSession | None = None,
     ) -> None:
         self.token = token
         self.explicit = explicit
         self.user_id = user_id
         self._cookies = dict(cookies or {})
-        self._invented = False
+        self._session = session or AnonymousSession()
+        self._invented = False  # the cookies are the anonymous session's
+        self._begun = False  # and it is kept
+        self._is_confirmed = False  # the server has set the session cookie by its usual name
         self._before: dict[str, Secret] = {}
         self._store = store
         self._logins: dict[str, Secret] = {}
@@ -84,6 +90,7 @@ class Credentials:
         *,
         token: str | None = None,
         cookies: CookiesLike | None = None,
+        session: str | None = None,
         chat_url: str,
         token_urls: Iterable[str] = (),
         environ: Mapping[str, str] | None = None,
@@ -92,12 +99,22 @@ class Credentials:
 
         Reads at most two small files (and what *cookies* names); no network.
 
+        Args:
+            token, cookies, chat_url, token_urls: As `Client` takes them.
+            session: Name of an anonymous session: no cookies are looked for then. None takes the usual one where there
+                are no cookies, or, if there are none because *cookies* says so, a private one.
+            environ: Environment variables; None takes the process's.
+
         Raises:
             CredentialsError: What was found is malformed, has expired, or belongs to another site.
+            InvalidInputError: Both *cookies* and *session* were given.
         """
         found, explicit = find_token(token, environ)
-        given = find_cookies(cookies, environ, chat_url)
-        store = LoginStore.find(environ) if cookies is None and not given else None
+        looked_for = cookies is None and session is None
+        given = {} if cookies is None and session is not None else find_cookies(cookies, environ, chat_url)
+        if given and session is not None:
+            raise InvalidInputError("cookies are a session already; pass either cookies= or session=")
+        store = LoginStore.find(environ) if looked_for and not given else None
         login = store.get(chat_url) if store is not None else None
         return cls(
             token=found,
@@ -107,6 +124,9 @@ class Credentials:
             token_urls=token_urls,
             store=store if login is not None else None,
             user_id=login.user_id if login is not None else None,
+            session=AnonymousSession.find(
+                chat_url, "" if cookies is not None and session is None else session, environ
+            ),
         )
 
     def __repr__(self) -> str:
@@ -148,21 +168,76 @@ class Credentials:
         with self._lock:
             return dict(self._cookies)
 
-    def start_anonymous_session(self) -> None:
-        """Invent a session cookie if there is none: to chat-ui any value is an anonymous session of its own."""
-        import uuid  # loads much, for which import hfclient need not wait
+    @property
+    def has_begun_session(self) -> bool:
+        """Whether there is an anonymous session that something was written with, here or in another process."""
+        return self._begun or self._session.exists()
 
+    def use_session(self, *, begin: bool = False) -> None:
+        """Take the anonymous session if there is no cookie: to chat-ui any value is a session of its own.
+
+        Args:
+            begin: Something is written with it: from now on it is kept.
+        """
         with self._lock:
-            if not self._cookies:
-                self._cookies[SESSION_COOKIE] = Secret(str(uuid.uuid4()))
-                self._invented = True
+            if self._cookies and (not self._invented or self._begun or not begin):
+                return
+            self._cookies, self._begun = self._session.begin() if begin else self._session.look()
+            self._invented, self._is_confirmed = True, False
+
+    def set_session(self, value: Secret) -> None:
+        """Be the anonymous session with this value, which is kept elsewhere."""
+        with self._lock:
+            self._cookies = {SESSION_COOKIE: value}
+            self._invented = self._begun = True
+
+    def follow_session(self) -> None:
+        """Take over what another process has kept of the same anonymous session since, if that is what we have."""
+        if not self._invented:
+            return
+        news = self._session.news()
+        if news is not None:
+            with self._lock:
+                if self._invented:
+                    self._cookies.update(news)
+                    self._begun = True
 
     def end_anonymous_session(self) -> None:
-        """Drop the cookies that were invented, so that a token counts again; others stay."""
+        """Drop the anonymous session, so that a token counts again; other cookies stay.
+
+        One that the server has never accepted is not kept any longer.
+        """
         with self._lock:
+            if not self._invented:
+                return
+            cookies = dict(self._cookies)
+            is_new = self._begun and not self._is_confirmed
+            self._drop_session()
+        if is_new:
+            self._forget(cookies)
+
+    def forget_session(self) -> bool:
+        """Drop the anonymous session here, and for all programs to come; False if there was none.
+
+        Raises:
+            CredentialsError: The file that keeps it cannot be changed.
+        """
+        with self._lock:
+            was_here = self._begun
             if self._invented:
-                self._cookies.clear()
-                self._invented = False
+                self._drop_session()
+        return self._session.forget() or was_here
+
+    def _drop_session(self) -> None:
+        # With the lock held.
+        self._cookies.clear()
+        self._invented = self._begun = False
+
+    def _forget(self, cookies: Mapping[str, Secret]) -> None:
+        try:
+            self._session.forget(cookies)
+        except CredentialsError as error:
+            _log.info("%s", error.message)
 
     # Where they go
 
@@ -249,9 +324,16 @@ class Credentials:
         with self._lock:
             if not self._cookies:
                 return
+            had, invented = dict(self._cookies), self._invented
             for line in set_cookie:
-                name, value, kept = self._parse_set_cookie(line)
-                if not kept or not value or self._cookies.get(name) == value:
+                name, value, fits, expired = self._parse_set_cookie(line)
+                if expired and fits and invented:
+                    self._cookies.pop(name, None)  # the server has ended the session
+                if expired or not fits or not value:
+                    continue
+                if name == SESSION_COOKIE:
+                    self._is_confirmed = True
+                if self._cookies.get(name) == value:
                     continue
                 if self._says_who(name):
                     before = self._before.setdefault(name, self._cookies[name])
@@ -259,23 +341,45 @@ class Credentials:
                         del self._before[name]
                 if name in self._cookies or (COOKIE_NAME.fullmatch(name) and len(self._cookies) < _MOST):
                     self._cookies[name] = value
+            after = dict(self._cookies)
+        if invented and after != had:
+            self._keep_session(had, after)
 
-    def _parse_set_cookie(self, line: str) -> tuple[str, Secret, bool]:
-        """Return name, value, and whether a browser would keep it and send it to the chat (RFC 6265, section 5.3)."""
+    def _keep_session(self, before: Mapping[str, Secret], after: dict[str, Secret]) -> None:
+        if SESSION_COOKIE in before and SESSION_COOKIE not in after:
+            with self._lock:
+                self._drop_session()
+            self._forget(self._who(before))
+            return
+        who = self._who(after)
+        if who != self._who(before):
+            theirs = self._session.renew(before, who)
+            if theirs is not None:
+                with self._lock:
+                    self._cookies.update(theirs)
+
+    def _who(self, cookies: Mapping[str, Secret]) -> dict[str, Secret]:
+        """Return the cookies that tell users apart; all of them as long as the server has not set the one that we know."""
+        return {name: value for name, value in cookies.items() if name == SESSION_COOKIE or not self._is_confirmed}
+
+    def _parse_set_cookie(self, line: str) -> tuple[str, Secret, bool, bool]:
+        """Return name, value, whether a browser would send it to the chat, and whether it has expired.
+
+        Reference: RFC 6265, section 5.3
+        """
         first, *rest = line.split(";")
         name, _, value = (part.strip() for part in first.partition("="))
         pairs = (attribute.partition("=") for attribute in rest)
         attributes = {key.strip().lower(): given.strip() for key, _, given in pairs}
         chat = urlsplit(self._chat_url or "")
         host = chat.hostname or ""
-        kept = (
+        fits = (
             len(name) + len(value) <= _LONGEST
             and not _NEVER.search(value)
             and belongs_to_host(attributes.get("domain", ""), host)
             and belongs_to_path(attributes.get("path", ""), chat.path.rstrip("/") or "/")
-            and not _has_expired(attributes)
         )
-        return name, Secret(value), kept
+        return name, Secret(value), fits, _has_expired(attributes)
 
     def _says_who(self, name: str) -> bool:
         if self._invented or name not in self._cookies:
@@ -335,9 +439,8 @@ class Credentials:
     def drop_cookies(self) -> None:
         """Be nobody from now on."""
         with self._lock:
-            self._cookies.clear()
+            self._drop_session()
             self._before.clear()
-            self._invented = False
             self._store = self.user_id = None
 
 

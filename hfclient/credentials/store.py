@@ -1,8 +1,7 @@
 """Saved logins: one small file for each user of the machine, one entry for each chat server.
 
 ``$HFCLIENT_HOME/logins.json``, else ``$XDG_CONFIG_HOME/hfclient/logins.json``, else ``~/.config/hfclient/logins.json``;
-mode 0600 in a folder of mode 0700. Reading takes no lock, because a new version replaces the old one whole; every change
-is made under a lock, to what the file then holds, so that processes that save at once lose nothing of each other.
+how it is read and written is `files.py`.
 """
 
 from __future__ import annotations
@@ -15,11 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from attrs import field, frozen
 
-from hfclient.credentials.exports import read_private
-from hfclient.credentials.locks import file_lock
+from hfclient.credentials.files import DamagedFile, SecretsFile, settings_folder
 from hfclient.credentials.places import place_of
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError
@@ -28,8 +25,6 @@ __all__ = ["LoginStore", "SavedLogin"]
 
 _log = logging.getLogger("hfclient")
 _FILE = "logins.json"
-_VERSION = 1
-_LARGEST = 1024 * 1024
 _PATIENCE = 10.0  # seconds for the lock when a person waits
 _HASTE = 2.0  # when an answer does
 
@@ -60,6 +55,7 @@ class LoginStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._file = SecretsFile(self.path, "logins", _parse)
 
     def __repr__(self) -> str:
         return f"LoginStore({str(self.path)!r})"
@@ -67,14 +63,8 @@ class LoginStore:
     @classmethod
     def find(cls, environ: Mapping[str, str] | None = None) -> LoginStore | None:
         """Return this user's store, whether or not its file exists; None for a user without a home."""
-        env = os.environ if environ is None else environ
-        try:
-            if home := env.get("HFCLIENT_HOME"):
-                return cls(Path(home).expanduser() / _FILE)
-            config = Path(env.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-        except RuntimeError:
-            return None
-        return cls(config / "hfclient" / _FILE)
+        folder = settings_folder(environ)
+        return None if folder is None else cls(folder / _FILE)
 
     def get(self, chat_url: str) -> SavedLogin | None:
         """Return the saved login for the chat server at *chat_url*, or None.
@@ -136,24 +126,9 @@ class LoginStore:
     def _read(self) -> dict[str, dict[str, Any]]:
         """Return the entries; raises ``OSError`` if there is a file that cannot be opened."""
         try:
-            data = read_private(self.path)
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        try:
-            if len(data) > _LARGEST:
-                raise ValueError("too large")
-            content = msgspec.json.decode(data)  # the standard library's errors hold the whole text
-            if content["version"] != _VERSION:
-                raise ValueError("of another version")
-            logins = content["logins"]
-            for entry in logins.values():
-                _parse(entry)
-        except (msgspec.DecodeError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise CredentialsError(
-                f"the saved logins in {self.path} are damaged, or were written by a later release; delete that file and "
-                'log in again with "hfclient login"'
-            ) from None
-        return dict(logins)
+            return self._file.read()
+        except DamagedFile:
+            raise self._damaged() from None
 
     def _is_visible(self) -> bool:
         try:
@@ -163,18 +138,19 @@ class LoginStore:
 
     @contextlib.contextmanager
     def _changing(self, patience: float) -> Iterator[dict[str, dict[str, Any]]]:
-        path = Path(os.path.realpath(self.path))  # a link that somebody's dotfiles made stays one
         try:
-            # Only what is made here gets its mode here: HFCLIENT_HOME may be a folder with another life.
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with file_lock(path.with_name(path.name + ".lock"), patience):
-                before = self._read()
-                logins = {place: dict(entry) for place, entry in before.items()}
+            with self._file.changing(patience) as logins:
                 yield logins
-                if logins != before:
-                    _replace(path, msgspec.json.format(msgspec.json.encode({"version": _VERSION, "logins": logins})))
+        except DamagedFile:
+            raise self._damaged() from None
         except OSError as error:
             raise CredentialsError(f"the saved logins in {self.path} cannot be changed: {error.strerror or error}") from None
+
+    def _damaged(self) -> CredentialsError:
+        return CredentialsError(
+            f"the saved logins in {self.path} are damaged, or were written by a later release; delete that file and "
+            'log in again with "hfclient login"'
+        )
 
 
 def _parse(entry: Mapping[str, Any]) -> SavedLogin:
@@ -186,25 +162,3 @@ def _parse(entry: Mapping[str, Any]) -> SavedLogin:
 
 def _revealed(cookies: Mapping[str, Secret]) -> dict[str, str]:
     return {name: value.reveal() for name, value in cookies.items()}
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Put *data* in the place of *path*, whole or not at all, whenever the machine stops."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            new.unlink()
-        raise
-    with contextlib.suppress(OSError):  # a folder cannot be synced everywhere
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

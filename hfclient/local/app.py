@@ -5,7 +5,7 @@ Reference: docs/protocol/huggingchat; chat-ui 0.20 of August 2026 is what it beh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
@@ -25,20 +25,21 @@ MAX_BODY = 15_728_640
 """Most bytes of a request, as chat-ui has it by default."""
 
 
-def create_app(parts: Parts, *, base_path: str = "", hosts: Iterable[str] = ()) -> Flask:
+def create_app(parts: Parts, *, base_path: str = "", hosts: Iterable[str] = (), sessions: Collection[str] = ()) -> Flask:
     """Return the application.
 
     Args:
         parts: Store, runs and upstream.
         base_path: Path that everything lives below, such as ``"/chat"``; empty for none.
         hosts: Names by which the server may be addressed, besides ``localhost``, the machine's own name and IP addresses.
+        sessions: Of the user who runs the server; see `guard`.
     """
     app = Flask("hfclient.local", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY  # Flask's own limit for a field is half a megabyte
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
-    guard(app, hosts)
+    guard(app, hosts, sessions)
     for routes in (server_routes(parts), conversation_routes(parts), turn_routes(parts)):
         app.register_blueprint(routes)
     if base_path:

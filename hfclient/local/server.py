@@ -8,6 +8,7 @@ as long as it lasts, so their number grows with the streams.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import select
@@ -21,6 +22,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from hfclient.credentials import SESSION_COOKIE, AnonymousSession, Secret
 from hfclient.errors import InvalidInputError, LocalServerError, MissingDependencyError
 from hfclient.logs import guard_logger
 
@@ -84,6 +86,8 @@ class LocalServer:
         self._api_key = api_key
         self._base_path = _checked_base(base_path)
         self._allowed_hosts = tuple(allowed_hosts)
+        self._session = Secret(os.urandom(16).hex())
+        self._sessions = {_hash(self._session)}
         self._lock = threading.Lock()
         self._running: _Running | None = None
 
@@ -125,7 +129,7 @@ class LocalServer:
             undo.callback(upstream.close)
             runs = Runs(store)
             hosts = {self._host, *self._allowed_hosts} - set(_ANY_ADDRESS)
-            app = create_app(Parts(store, runs, upstream), base_path=self._base_path, hosts=hosts)
+            app = create_app(Parts(store, runs, upstream), base_path=self._base_path, hosts=hosts, sessions=self._sessions)
             running = _Running(app, listener, store, runs, upstream)
             undo.pop_all()
             return running
@@ -154,6 +158,21 @@ class LocalServer:
     def _address(self, port: int) -> str:
         host = _ANY_ADDRESS.get(self._host, self._host)
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def session(self) -> Secret:
+        """The session cookie of the user who runs the server: it finds what other runs with the same database kept."""
+        return self._session
+
+    def adopt(self, session: Secret) -> None:
+        """Let another session cookie be the same user, unless it has conversations of its own in the database.
+
+        Raises:
+            LocalServerError: It is not running.
+        """
+        owner = _hash(session)
+        if not self._need_running().store.knows(owner):
+            self._sessions.add(owner)
 
     @property
     def upstream_url(self) -> str | None:
@@ -201,7 +220,7 @@ class _Running:
 
         self.port: int = listener.getsockname()[1]
         self.upstream = upstream
-        self._store = store
+        self.store = store
         self._runs = runs
         self._pid = os.getpid()
         self._map: dict[int, Any] = {}
@@ -247,7 +266,7 @@ class _Running:
         self._server.task_dispatcher.shutdown(timeout=5)
         self._server.close()
         self.upstream.close()
-        self._store.close()
+        self.store.close()
 
 
 class _Pool:
@@ -330,6 +349,10 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _hash(cookie: Secret) -> str:
+    return hashlib.sha256(cookie.reveal().encode()).hexdigest()
+
+
 def _checked_base(base_path: str) -> str:
     base = base_path.strip("/")
     if not base:
@@ -376,6 +399,11 @@ def serve(
     )
     enough = threading.Event()
     with _on_signals(enough.set), server:
+        for url in {server.url, server.url.replace("//127.0.0.1:", "//localhost:")}:
+            # As this user's clients will send it: then they find their conversations on whatever port it is served next.
+            cookies, _ = AnonymousSession.find(url).begin()
+            if SESSION_COOKIE in cookies:
+                server.adopt(cookies[SESSION_COOKIE])
         sys.stderr.write(f"hfclient serves chat-ui's protocol at {server.url} (Ctrl-C ends it)\n")
         sys.stderr.flush()
         while not enough.wait(0.5):  # Windows delivers no signal to a thread that waits for ever

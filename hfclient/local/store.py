@@ -373,6 +373,14 @@ class Store:
         rows = self._all("SELECT document FROM shares WHERE id = ?", share_id)
         return rows[0][0] if rows else None
 
+    def knows(self, owner: str) -> bool:
+        """Tell whether *owner* has conversations or settings here."""
+        return bool(
+            self._all(
+                "SELECT 1 FROM conversations WHERE owner = ? UNION SELECT 1 FROM settings WHERE owner = ?", owner, owner
+            )
+        )
+
     def settings(self, owner: str) -> dict[str, Any]:
         """Return what *owner* has set; empty if nothing."""
         rows = self._all("SELECT document FROM settings WHERE owner = ?", owner)

@@ -217,7 +217,9 @@ class Session:
         if _log.isEnabledFor(logging.DEBUG):
             took = time.monotonic() - started
             _log.debug("%s %s: %d in %.3f s", request.method, safe_url(request.url), response.status, took)
-        if _is_success(response) and "Authorization" not in credentials:
+        # A 401 ends an anonymous session, or renews it; to a login it means that we are taken for somebody else.
+        counts = _is_success(response) or (response.status == 401 and not self.credentials.claims_login)
+        if counts and "Authorization" not in credentials:
             self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))
         return response
 

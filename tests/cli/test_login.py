@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hfclient.credentials import LoginStore, SavedLogin, Secret
+from hfclient.credentials import AnonymousSession, LoginStore, SavedLogin, Secret
 from tests.chat.login_server import ANN, LoginServer
 from tests.cli.conftest import start
 from tests.server import PATIENCE, RST, Server, json_answer, plain
@@ -213,6 +213,15 @@ def test_logout(chat: LoginServer, command: Any) -> None:
     assert chat.cookies() == {"hf-chat": "s1", "token": "t1"}
     assert _saved(chat) is None
     assert _store().get("http://localhost:1/other") is not None
+    assert command("logout", "--url", chat.url) == (0, f"There is no saved login for {chat.url}.\n", "")
+
+
+def test_logout_without_a_login(chat: LoginServer, command: Any) -> None:
+    """Where there is only an anonymous session, that one is forgotten."""
+    AnonymousSession.find(chat.url).begin()
+    code, out, err = command("logout", "--url", chat.url)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Forgot the anonymous session at {chat.url}")
     assert command("logout", "--url", chat.url) == (0, f"There is no saved login for {chat.url}.\n", "")
 
 

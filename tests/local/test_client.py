@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hfclient import Client, Conversation, GenerationError, ModelNotFound, PermissionDeniedError, events
+from hfclient.credentials import Secret
 from hfclient.local import LocalServer
 from tests.local.upstream import CUT, Fail, ScriptedUpstream, Think
 
@@ -105,7 +110,7 @@ def test_the_list_of_conversations(client: Client, chat: LocalServer):
     first.ask("one")
     second.ask("two")
     assert [entry.title for entry in client.conversations] == ["two", "one"]
-    with Client(chat.url) as stranger:
+    with Client(chat.url, session="") as stranger:
         assert list(stranger.conversations) == []
         with pytest.raises(PermissionDeniedError):
             stranger.conversation(first.id).ask("Hi")
@@ -123,6 +128,60 @@ def test_client_local(upstream: ScriptedUpstream, tmp_path: Path):
         assert client.chat("Hi").text == "Hello, world!"
         assert client.inference.chat("Hi").text == "Hello, world!"
     assert (tmp_path / "c.sqlite3").exists()
+
+
+def test_client_local_again(upstream: ScriptedUpstream, tmp_path: Path):
+    """The next client of the same database finds the conversations of the one before, and can go on with them."""
+    options: Any = {"upstream": upstream.url, "database": str(tmp_path / "c.sqlite3")}
+    with Client.local(**options) as client:
+        stream = client.chat("Hi")
+        assert stream.text == "Hello, world!"
+        state = stream.conversation.to_dict()
+    with Client.local(**options) as client:
+        assert [info.id for info in client.conversations] == [state["id"]]
+        assert client.restore(state).ask("More").text == "Hello, world!"
+        with Client(client.base_url, session="") as stranger:
+            assert stranger.conversations.list() == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+def test_hfclient_serve_again(upstream: ScriptedUpstream, tmp_path: Path):
+    """Clients in other programs find their conversations after a restart too, on another port and by the other name."""
+    database = str(tmp_path / "c.sqlite3")
+    for turn in range(2):
+        code = f"from hfclient.local import serve; serve(port=0, upstream={upstream.url!r}, database={database!r})"
+        line = [sys.executable, "-c", code]
+        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            assert process.stderr is not None
+            url = next(word for word in process.stderr.readline().split() if word.startswith("http://"))
+            for name in (url, url.replace("127.0.0.1", "localhost")):
+                with Client(name, token="") as client:
+                    client.chat("Hi").result()
+                    found = len(client.conversations.list())
+            assert found == 2 * (turn + 1)
+            with Client(url, token="", session="") as stranger:
+                assert stranger.conversations.list() == []
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+    with Client.local(upstream=upstream.url, database=database) as client:
+        assert len(client.conversations.list()) == 4
+
+
+def test_a_user_who_has_something_stays(upstream: ScriptedUpstream, tmp_path: Path):
+    """A session that has conversations of its own in the database is not made the user who runs the server."""
+    database = tmp_path / "c.sqlite3"
+    with LocalServer(upstream=upstream.url, database=database) as server, Client(server.url, cookies="hf-chat=a") as client:
+        made = client.conversation().create().id
+        server.adopt(Secret("a"))
+        server.adopt(Secret("b"))
+        assert [info.id for info in client.conversations] == [made]
+        with Client(server.url, cookies={"hf-chat": server.session.reveal()}) as user:
+            mine = user.conversation().create().id
+            assert [info.id for info in user.conversations] == [mine]
+        with Client(server.url, cookies="hf-chat=b") as user:
+            assert [info.id for info in user.conversations] == [mine]
 
 
 def _settled(conversation: Conversation):

@@ -285,16 +285,16 @@ def test_chat_at_the_root() -> None:
 
 
 def test_anonymous_session() -> None:
-    """An anonymous session is invented once and is different each time."""
+    """Without a place to keep it, an anonymous session lives as long as its client, and is different for each of them."""
     made = Credentials(chat_url="http://localhost:3000")
     assert not made.has_session
-    made.start_anonymous_session()
+    made.use_session()
     first = made.cookies()[SESSION_COOKIE]
-    made.start_anonymous_session()
+    made.use_session(begin=True)
     assert made.cookies()[SESSION_COOKIE] == first
     assert made.has_session
     other = Credentials(chat_url="http://localhost:3000")
-    other.start_anonymous_session()
+    other.use_session(begin=True)
     assert other.cookies()[SESSION_COOKIE] != first
 
 

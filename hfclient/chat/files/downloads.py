@@ -55,6 +55,7 @@ def fetch_file(
     """
     endpoints: Endpoints = service.endpoints
     request = Request.file(endpoints.file_url(conversation_id, _sha(file)), timeouts=timeouts, refine=refine)
+    service.use_session()
     response = service.identity.send(request)
     pieces = _pieces(service, request, response, "file" if keep else None)
     try:

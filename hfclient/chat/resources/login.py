@@ -76,13 +76,14 @@ class Login:
     def end(self) -> bool:
         """Log out: tell the server, drop the cookies, and forget the saved login if it is this one.
 
-        A browser from which the session cookie was copied is logged out of the chat too: it is the same session.
+        A browser from which the session cookie was copied is logged out of the chat too: it is the same session. A client
+        without a login forgets its anonymous session: from then on this client and the next ones are another user.
 
         Returns:
             Whether the server was told; if it cannot be reached, the cookies are dropped and forgotten all the same.
 
         Raises:
-            CredentialsError: The saved login cannot be removed.
+            CredentialsError: The saved login, or the session, cannot be removed.
 
         Reference: POST {base}/logout
         """
@@ -98,6 +99,8 @@ class Login:
             if store is not None and same:
                 store.remove(self._service.endpoints.base)
             credentials.drop_cookies()
+        else:
+            credentials.forget_session()
         return told
 
     def _tell(self) -> bool:

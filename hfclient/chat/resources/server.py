@@ -125,6 +125,7 @@ def live_updates(service: ChatService) -> Iterator[LiveUpdate]:
 
     Reference: GET {base}/api/v2/generations/live
     """
+    service.use_session()
     while True:
         response = service.session.send(service.endpoints.live())
         if response.content_type != "text/event-stream":

@@ -21,7 +21,7 @@ from attrs import evolve
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route
 from hfclient.chat.wire.messages import parse_user
-from hfclient.credentials import HUGGING_CHAT, SESSION_COOKIE, is_hugging_face, place_of
+from hfclient.credentials import HUGGING_CHAT, SESSION_COOKIE, Secret, is_hugging_face, place_of
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -90,10 +90,14 @@ class Identity:
             APIStatusError, TransportError: As `Session.send` does.
         """
         credentials = self._session.credentials
+        credentials.follow_session()
         for renewed in (False, True):
+            before = credentials.cookies()
             try:
                 response = self._session.send(request)
             except APIStatusError as error:
+                if not renewed and self._has_new_session(before, error):
+                    continue
                 if not self._has_expired(request, error):
                     raise self._explained(request, error) from None
                 if renewed or not credentials.reload():
@@ -107,6 +111,14 @@ class Identity:
                 response.close()
                 raise
         return response
+
+    def _has_new_session(self, before: Mapping[str, Secret], error: APIStatusError) -> bool:
+        """Whether the server has refused an anonymous session and set another one with the same answer."""
+        credentials = self._session.credentials
+        if error.status != 401 or credentials.claims_login or not before:
+            return False
+        credentials.use_session(begin=True)  # it may have ended the old one without setting another
+        return credentials.cookies() != before
 
     # Who we are
 
@@ -207,8 +219,10 @@ class Identity:
 
     def _explained(self, request: Request, error: APIStatusError) -> APIStatusError:
         credentials = self._session.credentials
-        if isinstance(error, AuthenticationError) and credentials.has_session and credentials.token_reaches_chat:
-            credentials.end_anonymous_session()  # next to a cookie the token would count for nothing from now on
+        if isinstance(error, AuthenticationError) and credentials.has_session:
+            credentials.end_anonymous_session()  # next to a cookie a token would count for nothing from now on
+            if not credentials.token_reaches_chat:
+                return error
             return restated(
                 AuthenticationError,
                 error,

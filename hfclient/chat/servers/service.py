@@ -85,11 +85,25 @@ class ChatService:
             CredentialsError: This server wants a login and there is no cookie. Nothing was sent.
         """
         credentials = self.session.credentials
-        if not credentials.has_session:
-            if self.wants_login:
-                have = "a token alone reads and lists but cannot chat; " if credentials.token else ""
-                raise CredentialsError(f"HuggingChat needs a login: {have}{HOW_TO_LOG_IN}")
-            credentials.start_anonymous_session()
+        if not self.wants_login:
+            credentials.use_session(begin=True)
+        elif not credentials.has_session:
+            have = "a token alone reads and lists but cannot chat; " if credentials.token else ""
+            raise CredentialsError(f"HuggingChat needs a login: {have}{HOW_TO_LOG_IN}")
+
+    def use_session(self, *, begin: bool = False) -> None:
+        """Take the anonymous session, if it is ours to have one, so that what is read is what the same user writes.
+
+        A token reads as its user, unless this user of the machine has written something at the server without it.
+
+        Args:
+            begin: Something is written: the session is kept from now on.
+        """
+        credentials = self.session.credentials
+        if self.wants_login:
+            return
+        if credentials.has_session or not credentials.token_reaches_chat or credentials.has_begun_session:
+            credentials.use_session(begin=begin)
 
     def read(self, request: Request) -> Any:
         """Return what the server's v2 API answers, decoded; a server that is too old for it is asked in its own way.
@@ -99,9 +113,7 @@ class ChatService:
         Raises:
             NotAChatServer: What answered is no chat-ui.
         """
-        credentials = self.session.credentials
-        if not credentials.has_session and not credentials.token_reaches_chat and not self.wants_login:
-            credentials.start_anonymous_session()  # so that what is listed is what the same client creates
+        self.use_session(begin=request.method != "GET")
         if self._generation is not None and not self._generation.has_v2:
             return self._read_older(request)
         try:
@@ -165,6 +177,7 @@ class ChatService:
         Reference: GET {base}/api/assistant/{id}
         """
         request = self.endpoints.assistant(assistant_id)
+        self.use_session()
         data = self.session.send(request).json()
         if not isinstance(data, dict):
             raise not_a_chat_server(request.url, str(data)[:200])

@@ -1,0 +1,463 @@
+"""Anonymous sessions: a chat server without login takes all programs of a user for the same user, and nobody else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import multiprocessing
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfclient import Client, errors
+from hfclient.credentials import AnonymousSession, LoginStore, SavedLogin, Secret, sessions
+from tests.conftest import make_transport
+from tests.server import PATIENCE, Recorded, Server, json_answer
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+class NoLogin:
+    """A chat-ui without login on a `Server`: every session cookie has conversations of its own.
+
+    Attributes:
+        owners: Whose each conversation is, by id.
+        sets: What the next writes set as their cookie; None is what came.
+        ends: Sessions that are refused with 401 and this Set-Cookie.
+    """
+
+    def __init__(self, server: Server, base: str = "") -> None:
+        self.url = server.url + base
+        self.owners: dict[str, str] = {}
+        self.sets: list[str | None] = []
+        self.ends: dict[str, str] = {}
+        self._lock = threading.Lock()
+        server.on("*", [self._answer])
+
+    def _answer(self, request: Recorded) -> bytes:
+        cookie = SimpleCookie(request.headers.get("cookie", "")).get("hf-chat")
+        owner = cookie.value if cookie is not None else ""
+        if owner in self.ends:
+            return json_answer({"message": "unknown session"}, 401, f"Set-Cookie: {self.ends[owner]}")
+        if request.path.endswith("/api/v2/models"):
+            return json_answer({"json": [{"id": "org/one"}]})
+        if request.path.endswith("/api/v2/feature-flags"):
+            return json_answer({"json": {"loginEnabled": False}})
+        if request.path.endswith("/api/v2/user"):
+            return json_answer({"json": None})
+        if request.method == "GET":
+            mine = [{"id": key, "title": "t", "model": "org/one"} for key, name in self.owners.items() if name == owner]
+            return json_answer({"json": {"conversations": mine, "hasMore": False}})
+        with self._lock:
+            key = f"{len(self.owners) + 1:024x}"
+            self.owners[key] = owner
+            value = (self.sets.pop(0) if self.sets else None) or f"hf-chat={owner}; Path=/; Max-Age=1209600"
+        return json_answer({"conversationId": key}, 200, f"Set-Cookie: {value}")
+
+
+@pytest.fixture
+def chat(server: Server) -> NoLogin:
+    """The server."""
+    return NoLogin(server)
+
+
+@pytest.fixture(autouse=True)
+def _no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_in_memory", {})
+    monkeypatch.setattr(sessions, "_told", set())
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where sessions are kept."""
+    return tmp_path / "home" / "hfclient" / "sessions.json"
+
+
+def _write(client: Client) -> str:
+    """Create a conversation and return its id."""
+    created = client.conversation(model="org/one").create().id
+    assert created is not None
+    return created
+
+
+def _mine(client: Client) -> list[str]:
+    return [info.id for info in client.conversations.list()]
+
+
+# One user
+
+
+def test_the_next_client_is_the_same_user(chat: NoLogin, transport_name: str, file: Path):
+    """What one client creates the next one finds, over either transport; the file is its owner's alone."""
+    made = [_write(Client(chat.url, token="", transport=make_transport(transport_name))) for _ in range(2)]
+    assert len(set(chat.owners.values())) == 1
+    assert _mine(Client(chat.url, token="", transport=make_transport(transport_name))) == made
+    if os.name == "posix":
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+PROGRAM = """
+import sys
+from hfclient import Client
+print(*[info.id for info in Client(sys.argv[1], token="").conversations])
+"""
+
+
+def test_the_next_program_is_the_same_user(chat: NoLogin):
+    """So does the next program, whose first call is a read."""
+    made = _write(Client(chat.url, token=""))
+    line = [sys.executable, "-c", PROGRAM, chat.url]
+    run = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
+    assert run.stdout.split() == [made]
+
+
+def _work(url: str, barrier: Any) -> None:
+    client = Client(url, token="")
+    client.models.list()
+    barrier.wait(PATIENCE)
+    _write(client)
+
+
+def test_processes_that_start_at_once(chat: NoLogin):
+    """Processes that need their first session at the same moment are one user."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(3)
+    workers = [context.Process(target=_work, args=(chat.url, barrier)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert (len(chat.owners), len(set(chat.owners.values()))) == (3, 1)
+
+
+def test_threads_that_start_at_once(chat: NoLogin):
+    """So are threads, with one client or with one each."""
+    shared = Client(chat.url, token="")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: _write(shared if number % 2 else Client(chat.url, token="")), range(8)))
+    assert len(set(chat.owners.values())) == 1
+
+
+@needs_fork
+@pytest.mark.parametrize("keeps", [True, False])
+def test_children_of_a_client_that_has_not_been_used(chat: NoLogin, monkeypatch: pytest.MonkeyPatch, keeps: bool):
+    """Children that are forked before the first request are one user, whether or not anything can be kept."""
+    if not keeps:
+        monkeypatch.setattr(sessions, "settings_folder", lambda environ: None)
+    idle = Client(chat.url, token="")
+    for _ in range(2):
+        child = os.fork()
+        if not child:
+            try:
+                _write(idle)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+    assert (len(chat.owners), len(set(chat.owners.values()))) == (2, 1)
+
+
+@pytest.mark.parametrize("session", [None, "", "bob"])
+def test_pickled_clients(chat: NoLogin, session: str | None):
+    """A pickled copy is the same user as its original, used before or not, kept or not."""
+    client = Client(chat.url, token="", session=session)
+    unused = pickle.loads(pickle.dumps(client))
+    made = [_write(client), _write(unused), _write(pickle.loads(pickle.dumps(client)))]
+    assert _mine(unused) == made
+
+
+def test_what_reads_first(chat: NoLogin, server: Server):
+    """Every call of a new client that reads goes as the user who is kept, not as a stranger."""
+    made = _write(Client(chat.url, token=""))
+    (owner,) = chat.owners.values()
+    calls = [
+        lambda client: client.conversations.list(),
+        lambda client: client.conversations.live(),
+        lambda client: client.conversation(made).attach(),
+        lambda client: client.conversation(made).messages(),
+        lambda client: client.settings.get(),
+        lambda client: client.conversations.delete(made),
+    ]
+    for call in calls:
+        del server.requests[:]
+        with contextlib.suppress(errors.HFClientError):  # this server knows few routes
+            call(Client(chat.url, token=""))
+        assert {request.headers.get("cookie") for request in server.requests} == {f"hf-chat={owner}"}
+
+
+# Several users
+
+
+def test_names(chat: NoLogin, monkeypatch: pytest.MonkeyPatch, file: Path):
+    """A name is another user, who is kept; a private session is one that nobody finds again."""
+    for session in (None, "ann", "bob", "", "private"):
+        for _ in range(2):
+            _write(Client(chat.url, token="", session=session))
+    owners = list(chat.owners.values())
+    assert owners[0] == owners[1]
+    assert owners[2] == owners[3]
+    assert owners[4] == owners[5]
+    assert len(set(owners)) == 3 + 4
+    monkeypatch.setenv("HFCLIENT_SESSION", "ann")
+    assert len(_mine(Client(chat.url, token=""))) == 2
+    monkeypatch.setenv("HFCLIENT_SESSION", "private")
+    assert _mine(Client(chat.url, token="")) == []
+    kept = json.loads(file.read_text())["sessions"]
+    assert sorted(kept) == [chat.url, f"{chat.url}#ann", f"{chat.url}#bob"]
+
+
+def test_what_has_cookies_is_not_kept(chat: NoLogin, monkeypatch: pytest.MonkeyPatch, file: Path):
+    """With cookies of the caller's, or none on purpose, nothing is stored, whatever the server sets."""
+    chat.sets = ["hf-chat=new"] * 3
+    _write(Client(chat.url, token="", cookies="hf-chat=mine"))
+    _write(Client(chat.url, token="", cookies=""))
+    monkeypatch.setenv("HFCLIENT_COOKIE", "hf-chat=env")
+    _write(Client(chat.url, token=""))
+    assert not file.exists()
+    _write(Client(chat.url, token="", session="ann"))  # what is passed goes before the environment
+    assert len(set(chat.owners.values())) == 4
+    assert file.exists()
+
+
+def test_places_are_apart(server: Server, other_server: Server):
+    """Another port, another path, another name of the host, https instead of http: a session goes to its own place only."""
+    chats = [NoLogin(server), NoLogin(other_server)]
+    for chat in chats:
+        _write(Client(chat.url, token=""))
+    _write(Client(server.url + "/chat", token=""))
+    assert len({*chats[0].owners.values(), *chats[1].owners.values()}) == 3
+    values = set()
+    for url in ("http://h", "https://h", "http://h:81", "http://h/chat", "http://i"):
+        values |= set(AnonymousSession.find(url).begin()[0].values())
+    assert len(values) == 5
+    assert set(AnonymousSession.find("HTTP://H:80/").begin()[0].values()) <= values
+
+
+@pytest.mark.parametrize("session", ["a b", "a#b", "x" * 101, "new\nline", 5, b"ann", ["ann"]])
+def test_names_that_cannot_be(session: Any):
+    """They are refused when the client is made."""
+    with pytest.raises(errors.InvalidInputError, match="session"):
+        Client("http://localhost:1", session=session)
+
+
+def test_session_and_cookies():
+    """Cookies are a session already: both together are refused; no cookies on purpose leave the choice."""
+    with pytest.raises(errors.InvalidInputError, match="either cookies= or session="):
+        Client("http://localhost:1", cookies="hf-chat=me", session="ann")
+    Client("http://localhost:1", cookies="", session="ann")
+
+
+# Renewal
+
+
+def test_rotation_is_followed(chat: NoLogin, server: Server):
+    """What the server renews is kept, and clients that run already go on with it."""
+    first, second = (Client(chat.url, token="") for _ in range(2))
+    _write(first)
+    _write(second)
+    chat.sets = ["hf-chat=renewed"]
+    _write(first)
+    for client in (first, second, Client(chat.url, token="")):
+        _mine(client)
+        assert server.last.headers["cookie"] == "hf-chat=renewed"
+
+
+def test_of_two_rotations_one_is_kept(chat: NoLogin, server: Server, file: Path):
+    """Two clients whose session is renewed at the same time agree about one of the two."""
+    first, second = (Client(chat.url, token="") for _ in range(2))
+    _write(first)
+    _write(second)
+    for client, value in ((first, "a"), (second, "b")):  # both answers left before either was read
+        client._session.credentials.keep_cookies(f"{chat.url}/conversation", [f"hf-chat={value}; Path=/"])
+    seen = set()
+    for client in (first, second):
+        _mine(client)
+        seen.add(server.last.headers["cookie"])
+    assert seen == {"hf-chat=a"}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_session_that_the_server_ends(chat: NoLogin, kept: bool):
+    """A cookie that is deleted ends the session: the next one is new, and it is the one that is kept."""
+    session = None if kept else ""
+    client = Client(chat.url, token="", session=session)
+    _write(client)
+    chat.sets = ["hf-chat=; Max-Age=0; Path=/"]
+    _write(client)
+    made = _write(client)
+    assert chat.owners[made] not in list(chat.owners.values())[:2]
+    if kept:
+        assert _mine(Client(chat.url, token="")) == [made]
+
+
+@pytest.mark.parametrize("line", ["hf-chat=given; Path=/", "hf-chat=; Max-Age=0; Path=/"])
+def test_a_session_that_the_server_has_forgotten(chat: NoLogin, server: Server, line: str):
+    """A server that refuses an old session and sets or deletes its cookie is asked again with the new one, once."""
+    _write(Client(chat.url, token=""))
+    (old,) = chat.owners.values()
+    chat.ends = {old: line}
+    made = _write(Client(chat.url, token=""))
+    assert chat.owners[made] not in (old, "")
+    assert _mine(Client(chat.url, token="")) == [made]
+    chat.ends = {chat.owners[made]: f"hf-chat={chat.owners[made]}; Path=/"}
+    before = len(server.requests)
+    with pytest.raises(errors.AuthenticationError):
+        _mine(Client(chat.url, token=""))
+    assert len(server.requests) == before + 1
+
+
+def test_a_session_that_was_never_accepted(server: Server, file: Path):
+    """A server that wants a login leaves no session behind that would go before a token later."""
+    NoLogin(server)
+    server.on("/conversation", [json_answer({"error": "You have to be logged in."}, 401)])
+    client = Client(server.url, token="")
+    assert _mine(client) == []
+    assert not file.exists()
+    with pytest.raises(errors.AuthenticationError):
+        _write(client)
+    assert json.loads(file.read_text())["sessions"] == {}
+    _mine(Client(server.url, token="hf_given"))
+    assert server.last.headers["authorization"] == "Bearer hf_given"
+
+
+def test_a_token_beside_a_session(chat: NoLogin):
+    """Where something was written without the token, the next client with it finds that."""
+    made = _write(Client(chat.url, token="hf_given"))
+    assert _mine(Client(chat.url, token="hf_given")) == [made]
+
+
+# Logins
+
+
+def test_logins_and_sessions_are_apart(chat: NoLogin, server: Server):
+    """A saved login goes before the session while it is there, and neither takes the other's place."""
+    _write(Client(chat.url, token=""))
+    (owner,) = chat.owners.values()
+    store = LoginStore.find()
+    assert store is not None
+    store.put(chat.url, SavedLogin({"hf-chat": Secret("login")}, "u1"))
+    _mine(Client(chat.url, token=""))
+    assert server.last.headers["cookie"] == "hf-chat=login"
+    _mine(Client(chat.url, token="", session="bob"))
+    assert server.last.headers["cookie"] not in ("hf-chat=login", f"hf-chat={owner}")
+    store.remove(chat.url)
+    _mine(Client(chat.url, token=""))
+    assert server.last.headers["cookie"] == f"hf-chat={owner}"
+
+
+def test_logout_forgets(chat: NoLogin):
+    """login.end() without a login makes this client and the next ones another user."""
+    client = Client(chat.url, token="")
+    made = _write(client)
+    client.login.end()
+    assert _mine(client) == _mine(Client(chat.url, token="")) == []
+    assert _write(client) != made
+    assert len(set(chat.owners.values())) == 2
+    Client(chat.url, token="").login.end()  # one that has not been used yet
+    assert _mine(Client(chat.url, token="")) == []
+
+
+# Files that cannot be used
+
+
+@pytest.fixture(params=["no home", "a file in the way", "read-only", "not ours"])
+def unusable(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: Path) -> str:
+    """Ways in which nothing can be kept."""
+    if request.param == "no home":
+        for name in ("HOME", "USERPROFILE"):
+            monkeypatch.setenv(name, str(tmp_path / "missing"))
+        monkeypatch.delenv("XDG_CONFIG_HOME")
+    elif request.param == "a file in the way":
+        (tmp_path / "home").write_text("")
+    else:
+
+        def failing(*_: Any) -> bytes:
+            raise PermissionError(13, "Permission denied")
+
+        target = "read_private" if request.param == "not ours" else "file_lock"
+        monkeypatch.setattr(f"hfclient.credentials.files.{target}", failing)
+        if request.param == "read-only":
+            return "read-only"
+        file.parent.mkdir(parents=True)
+        file.write_text("{}")
+    return str(request.param)
+
+
+def test_nothing_can_be_kept(chat: NoLogin, unusable: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Then all clients of this process are one user still; no error, no warning, one line for those who look."""
+    with caplog.at_level(logging.INFO, "hfclient.credentials"), caplog.at_level(logging.INFO, "hfclient"):
+        made = [_write(Client(chat.url, token="")) for _ in range(2)]
+        assert _mine(Client(chat.url, token="")) == made
+    lines = [record for record in caplog.records if "session" in record.getMessage()]
+    assert [record.levelname for record in lines] == ([] if unusable == "no home" else ["INFO"])
+    assert not any(record.levelno >= logging.WARNING for record in lines)
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b'{"version": 1, "sessions": {"http://x": {"cookies": {}, "used_at": 1}}}',
+        b'{"version": 1, "sessions": {"http://x": {"cookies": {"hf-chat": "a\\nb"}, "used_at": 1}}}',
+        b'{"version": 1, "sessions": {"http://x": {"cookies": {"hf-chat": 5}, "used_at": 1}}}',
+        b'{"version": 1, "sessions": {"http://x": {"cookies": {"hf-chat": "a"}}}}',
+        b"\xff\xfe" * 100,
+        b" " * 2_000_000,
+    ],
+)
+def test_a_damaged_file(chat: NoLogin, file: Path, content: bytes, caplog: pytest.LogCaptureFixture):
+    """It is set aside, with a warning that names it, and a new one is begun; logins beside it do not suffer."""
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    file.chmod(0o600)
+    with caplog.at_level(logging.WARNING, "hfclient"):
+        made = [_write(Client(chat.url, token="")) for _ in range(2)]
+    assert [record.getMessage().count(str(file)) > 0 for record in caplog.records] == [True]
+    assert _mine(Client(chat.url, token="")) == made
+    assert file.with_name("sessions.json.damaged").read_bytes() == content
+
+
+def test_a_file_of_a_later_release(chat: NoLogin, file: Path):
+    """It is left as it is; the session lives in memory."""
+    file.parent.mkdir(parents=True)
+    file.write_text('{"version": 2, "whatever": []}')
+    file.chmod(0o600)
+    made = [_write(Client(chat.url, token="")) for _ in range(2)]
+    assert _mine(Client(chat.url, token="")) == made
+    assert file.read_text() == '{"version": 2, "whatever": []}'
+
+
+def test_sessions_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch, file: Path):
+    """Beyond a number of sessions those that were not used for longest are dropped."""
+    monkeypatch.setattr(sessions, "_MOST", 3)
+    clock = iter(range(1_000_000, 2_000_000, 100_000))
+    monkeypatch.setattr(sessions.time, "time", lambda: float(next(clock)))
+    for number in (1, 2, 3, 1, 4):
+        AnonymousSession.find(f"http://h{number}").begin()
+        next(clock, None)
+    assert sorted(json.loads(file.read_text())["sessions"]) == ["http://h1", "http://h3", "http://h4"]
+
+
+def test_secrets_do_not_show(chat: NoLogin, caplog: pytest.LogCaptureFixture):
+    """The session is in no repr and no log."""
+    with caplog.at_level(logging.DEBUG, "hfclient"):
+        client = Client(chat.url, token="", session="ann")
+        _write(client)
+    (owner,) = chat.owners.values()
+    shown = f"{client!r} {client._session.credentials!r} {vars(client._session.credentials)!r} {caplog.text}"
+    assert owner not in shown

@@ -265,7 +265,7 @@ class TransportTimeout(TransportError, TimeoutError):
     """A deadline passed.
 
     Attributes:
-        deadline: Which one: ``"connect"``, ``"first_token"``, ``"idle"`` or ``"total"`` (see ``Timeouts``).
+        deadline: Which one: ``"connect"``, ``"first_token"``, ``"next_token"``, ``"idle"`` or ``"total"`` (see ``Timeouts``).
         seconds: How long that deadline was.
     """
 

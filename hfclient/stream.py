@@ -19,19 +19,24 @@ from hfclient.errors import Cancelled, ConnectError, HFClientError, StreamConsum
 from hfclient.events import (
     AnyEvent,
     Elicitation,
+    ElicitationResolved,
     FallOver,
     File,
     FinalAnswer,
     Finish,
     Reasoning,
+    ReasoningStatus,
     Route,
     Sources,
     Title,
     Token,
     ToolCall,
     ToolError,
+    ToolEta,
+    ToolProgress,
     ToolResult,
     Usage,
+    WebSearch,
 )
 from hfclient.forks import renew_in_children
 from hfclient.thinking import split_thinking
@@ -42,6 +47,8 @@ __all__ = ["Decoder", "Stream", "Transcript"]
 
 _S = TypeVar("_S", bound="Stream")
 _PAGE = 4096  # pieces that are kept apart
+# No content of its own, but a sign that the work behind the answer goes on.
+_PROGRESS = frozenset({ElicitationResolved, ReasoningStatus, ToolEta, ToolProgress, WebSearch})
 
 
 class Decoder(Protocol):
@@ -72,6 +79,7 @@ class Transcript:
         self._fields: dict[str, Any] = {}
         self._lists: dict[str, list[Any]] = {}
         self.final: FinalAnswer | None = None
+        self.questions: set[str] = set()  # of tools, that wait for an answer
         self._renew()
         renew_in_children(self)
 
@@ -118,13 +126,18 @@ class Transcript:
             case ToolCall():
                 self._lists.setdefault("tool_calls", []).append(event)
             case ToolResult():
+                self.questions.clear()
                 self._lists.setdefault("tool_results", []).append(event)
             case ToolError():
+                self.questions.clear()
                 self._lists.setdefault("tool_errors", []).append(event)
             case File():
                 self._lists.setdefault("files", []).append(event)
             case Elicitation():
                 self._lists.setdefault("elicitations", []).append(event)
+                self.questions.add(event.elicitation_id)
+            case ElicitationResolved():
+                self.questions.discard(event.elicitation_id)
             case _:
                 pass
 
@@ -202,6 +215,7 @@ class Stream:
         fields: dict[str, Any] | None = None,
     ) -> None:
         self._response = response
+        response.deadline.pause()  # until it is read
         self._decoder = decoder
         self._on_event = on_event
         self._fields: dict[str, Any] = {"request_id": response.request_id, **(fields or {})}
@@ -308,9 +322,12 @@ class Stream:
                 self._pulling = False
                 if events is None:
                     break
-                if transcript.add(events) and self._waiting:
+                deadline = self._response.deadline
+                if transcript.add(events) or (not self._waiting and any(type(event) in _PROGRESS for event in events)):
                     self._waiting = False
-                    self._response.deadline.content_came()
+                    deadline.content_came(question=bool(transcript.questions))
+                else:
+                    deadline.pause()  # while the caller looks at what is no content
                 yield from self._hand_out(events)
                 if self._state == "closed":
                     break

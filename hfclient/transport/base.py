@@ -230,7 +230,10 @@ class Response:
         promised = self.headers.get("content-length", "")
         if promised.isdecimal() and len(promised) < 20 and int(promised) > left:
             raise self.limits.too_much(within, self.url, promised=int(promised))
+        is_stream = within == "stream"
         while data := read_some():
+            if not is_stream and not data.isspace():  # of a whole answer every byte is content, but for blank keep-alives
+                self.deadline.content_came()
             left -= len(data)
             if left < 0:
                 raise self.limits.too_much(within, self.url, frame=excerpt(data))
@@ -243,8 +246,7 @@ class Response:
             ProtocolError: It is longer than the limit called *within*.
         """
         try:
-            chunks = self.chunks(within)
-            return b"".join(self._content(chunks) if within == "file" else chunks)
+            return b"".join(self.chunks(within))
         finally:
             self.close()
 
@@ -257,7 +259,8 @@ class Response:
         pieces: list[bytes] = []
         left = limit
         try:
-            for data in self._content(self.chunks()):
+            for data in self.chunks():
+                self.deadline.content_came()
                 pieces.append(data[:left])
                 left -= len(data)
                 if left <= 0:
@@ -266,14 +269,10 @@ class Response:
             self.close()
         return b"".join(pieces)
 
-    def _content(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        for data in chunks:
-            self.deadline.content_came()  # of a file every byte is content
-            yield data
-
     def read_start(self, limit: int) -> bytes:
         """Return the first *limit* bytes of the body, whatever breaks, and free the connection: for error texts."""
         pieces = b""
+        self.deadline.count_bytes()
         try:
             for data in self.chunks():
                 pieces += data[:limit]

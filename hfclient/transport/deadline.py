@@ -1,7 +1,10 @@
 """Deadlines that mean the same on every transport.
 
 A socket timeout alone never sees a stalled model, because chat-ui writes a keep-alive line every 100 ms. So there are
-four clocks, and a `Deadline` tells a transport before each read how long it may wait.
+five clocks, and a `Deadline` tells a transport before each read how long it may wait.
+
+Content is text, reasoning, a tool's call, progress and result, a file, a source. A chunk that only names the role is none,
+and neither are keep-alives.
 """
 
 from __future__ import annotations
@@ -31,13 +34,19 @@ class Timeouts:
 
     Attributes:
         connect: For a connection, TLS included.
-        first_token: For the first content of a stream, counted from the request.
-        idle: For the next byte once bytes flow, keep-alives included; for every byte of an answer that is no stream.
+        first_token: For the first content of a stream, counted from the request. Until then no other clock ends the wait,
+            unless the server sends keep-alives: when those stop, the connection is dead, and ``idle`` tells.
+        next_token: For more content of a stream once some came, however many keep-alives come. Time in which the caller
+            does not read does not count, nor does time in which a tool waits for the answer to its question. A tool that
+            runs on the server without any progress counts as silence.
+        idle: For the next byte of a stream that has begun, keep-alives included; for every byte of an answer that is no
+            stream.
         total: For the whole call, retries included.
     """
 
     connect: float | None = field(default=5.0, validator=_positive)
     first_token: float | None = field(default=120.0, validator=_positive)
+    next_token: float | None = field(default=120.0, validator=_positive)
     idle: float | None = field(default=30.0, validator=_positive)
     total: float | None = field(default=None, validator=_positive)
 
@@ -45,7 +54,19 @@ class Timeouts:
 class Deadline:
     """The clocks of one call, started when it is made."""
 
-    __slots__ = ("_cause", "_content_at", "_flowing", "_idle", "_stream", "_total", "_total_at", "timeouts")
+    __slots__ = (
+        "_away_at",
+        "_cause",
+        "_content_at",
+        "_counts_bytes",
+        "_has_content",
+        "_idle",
+        "_question",
+        "_stream",
+        "_total",
+        "_total_at",
+        "timeouts",
+    )
 
     def __init__(self, timeouts: Timeouts, *, stream: bool = False) -> None:
         self.timeouts = timeouts
@@ -60,15 +81,29 @@ class Deadline:
         """Start all clocks again but the total one: another try, or a stream that goes on elsewhere."""
         first_token = self.timeouts.first_token
         self._content_at = time.monotonic() + first_token if self._stream and first_token is not None else None
-        self._flowing = False
+        self._counts_bytes = not self._stream
+        self._has_content = False
+        self._question = False
+        self._away_at: float | None = None
 
-    def bytes_came(self) -> None:
-        """From now on silence is bounded by ``idle``."""
-        self._flowing = True
+    def count_bytes(self) -> None:
+        """From now on ``idle`` bounds every silence: the server sends keep-alives, or what comes is no stream."""
+        self._counts_bytes = True
 
-    def content_came(self) -> None:
-        """The first content is there: ``first_token`` has been kept."""
-        self._content_at = None
+    def content_came(self, *, question: bool = False) -> None:
+        """Content is there: ``next_token`` begins with the next read.
+
+        Args:
+            question: What came is a question, and more comes only once it was answered: until then nothing is counted.
+        """
+        self._has_content = self._counts_bytes = True
+        self._content_at = self._away_at = None
+        self._question = question
+
+    def pause(self) -> None:
+        """The reader does something else: until its next read the wait for content is not counted."""
+        if self._content_at is not None and self._away_at is None:
+            self._away_at = time.monotonic()
 
     def wind_down(self, *, idle: float, total: float) -> None:
         """Wait at most *idle* seconds for each further byte and *total* for all: what is left is worth no more."""
@@ -76,7 +111,7 @@ class Deadline:
         if self._total_at is None or end < self._total_at:
             self._total, self._total_at = total, end
         self._idle = idle
-        self._flowing = True
+        self._counts_bytes = True
 
     def connect_wait(self) -> float | None:
         """Return how long connecting may take."""
@@ -88,7 +123,13 @@ class Deadline:
         Raises:
             TransportTimeout: A deadline has passed already.
         """
-        return self._least("idle", self._idle if self._flowing or not self._stream else None)
+        if self._away_at is not None and self._content_at is not None:
+            self._content_at += time.monotonic() - self._away_at
+            self._away_at = None
+        elif self._has_content and self._content_at is None and self._stream and not self._question:
+            next_token = self.timeouts.next_token
+            self._content_at = None if next_token is None else time.monotonic() + next_token
+        return self._least("idle", self._idle if self._counts_bytes else None)
 
     def remaining(self) -> float | None:
         """Return what is left of ``total``, never below zero; None if it is unlimited."""
@@ -104,7 +145,7 @@ class Deadline:
         if self._content_at is not None or self._total_at is not None:
             now = time.monotonic()
             if self._content_at is not None and (wait is None or self._content_at - now < wait):
-                cause, wait = "first_token", self._content_at - now
+                cause, wait = "next_token" if self._has_content else "first_token", self._content_at - now
             if self._total_at is not None and (wait is None or self._total_at - now < wait):
                 cause, wait = "total", self._total_at - now
         self._cause = cause
@@ -118,6 +159,7 @@ class Deadline:
         what = {
             "connect": "no connection",
             "first_token": "no content",
+            "next_token": "no more content",
             "idle": "no byte",
             "total": "no complete answer",
         }[self._cause]

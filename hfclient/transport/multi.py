@@ -370,7 +370,6 @@ class Transfer:
             if pieces:
                 data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 pieces.clear()
-                self._deadline.bytes_came()
                 return data
             if self._over or self._multi is None:
                 if self._error is not None:

@@ -301,7 +301,6 @@ class _Body:
             raise Cancelled("the answer was cancelled while it was being read")
         if failure is not None:
             _raise(failure)
-        self._deadline.bytes_came()
         return data
 
     def close(self) -> None:

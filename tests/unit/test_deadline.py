@@ -1,4 +1,4 @@
-"""Four clocks, of which the one that rings first is named."""
+"""Five clocks, of which the one that rings first is named."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def _rings(deadline: Deadline, cause: str) -> None:
 
 def test_defaults_are_finite() -> None:
     """A call without any settings ends."""
-    assert Timeouts() == Timeouts(connect=5.0, first_token=120.0, idle=30.0, total=None)
+    assert Timeouts() == Timeouts(connect=5.0, first_token=120.0, next_token=120.0, idle=30.0, total=None)
 
 
-@pytest.mark.parametrize("name", ["connect", "first_token", "idle", "total"])
+@pytest.mark.parametrize("name", ["connect", "first_token", "next_token", "idle", "total"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, -math.inf, "5", [], 1e300])
 def test_useless_values(name: str, value: object) -> None:
     """Only a positive, finite number of seconds is one; None is no limit."""
@@ -62,7 +62,7 @@ def test_an_answer_that_is_no_stream(clock: _Clock) -> None:
     deadline = Deadline(Timeouts(idle=30, first_token=1))
     clock.now += 100
     assert deadline.read_wait() == 30
-    deadline.bytes_came()
+    deadline.content_came()
     assert deadline.read_wait() == 30
     error = deadline.expired()
     assert (error.deadline, error.seconds) == ("idle", 30)
@@ -70,12 +70,12 @@ def test_an_answer_that_is_no_stream(clock: _Clock) -> None:
 
 
 def test_a_stream(clock: _Clock) -> None:
-    """A stream has ``first_token`` for its first content, and ``idle`` for each byte once bytes flow."""
+    """A stream has ``first_token`` for its first content, and then ``idle`` for each byte."""
     deadline = Deadline(Timeouts(idle=30, first_token=120), stream=True)
     assert deadline.read_wait() == 120
     clock.now += 20
     assert deadline.read_wait() == 100
-    deadline.bytes_came()
+    deadline.count_bytes()
     assert deadline.read_wait() == 30
     clock.now += 95
     assert deadline.read_wait() == 5
@@ -86,12 +86,71 @@ def test_a_stream(clock: _Clock) -> None:
     assert deadline.read_wait() == 30
 
 
+def test_more_content(clock: _Clock) -> None:
+    """``next_token`` begins with the first read after content, and keep-alives do not move it."""
+    deadline = Deadline(Timeouts(idle=None, first_token=10, next_token=5), stream=True)
+    deadline.content_came()
+    clock.now += 60  # the caller works on what came
+    assert deadline.read_wait() == 5
+    clock.now += 4
+    assert deadline.read_wait() == 1
+    deadline.content_came()
+    assert deadline.read_wait() == 5
+    clock.now += 5
+    _rings(deadline, "next_token")
+    assert str(deadline.expired()) == "no more content within 5 s (Timeouts.next_token)"
+
+
+def test_the_earlier_of_both(clock: _Clock) -> None:
+    """After content, a server without keep-alives meets ``idle``, one with them ``next_token``."""
+    deadline = Deadline(Timeouts(idle=3, next_token=5), stream=True)
+    deadline.content_came()
+    assert (deadline.read_wait(), deadline.expired().deadline) == (3, "idle")
+    clock.now += 3  # a keep-alive came just in time
+    assert (deadline.read_wait(), deadline.expired().deadline) == (2, "next_token")
+
+
+def test_a_question_is_waited_for(clock: _Clock) -> None:
+    """While a tool waits for an answer, no content can come: only ``idle`` counts, until content comes again."""
+    deadline = Deadline(Timeouts(idle=30, next_token=5), stream=True)
+    deadline.content_came(question=True)
+    assert deadline.read_wait() == 30
+    clock.now += 3000
+    assert deadline.read_wait() == 30
+    deadline.content_came()
+    assert deadline.read_wait() == 5
+
+
+def test_a_reader_that_is_away(clock: _Clock) -> None:
+    """Time in which the caller does not read is not the server's: neither before the first content nor after."""
+    deadline = Deadline(Timeouts(first_token=10, next_token=10), stream=True)
+    clock.now += 4
+    deadline.pause()
+    clock.now += 100
+    deadline.pause()  # once more: the first one counts
+    clock.now += 100
+    assert deadline.read_wait() == 6
+    clock.now += 6
+    _rings(deadline, "first_token")
+    deadline.content_came()
+    deadline.pause()  # nothing to stop: the clock begins with the next read
+    clock.now += 100
+    assert deadline.read_wait() == 10
+
+
+def test_no_limit_between_content(clock: _Clock) -> None:
+    """``next_token=None`` waits for content as long as bytes come."""
+    deadline = Deadline(Timeouts(next_token=None, idle=30), stream=True)
+    deadline.content_came()
+    clock.now += 10_000
+    assert deadline.read_wait() == 30
+
+
 def test_total_is_over_all(clock: _Clock) -> None:
     """``total`` counts from the start, whatever else happens, and across attempts."""
     deadline = Deadline(Timeouts(idle=30, first_token=120, total=50), stream=True)
     assert deadline.remaining() == 50
     clock.now += 45
-    deadline.bytes_came()
     deadline.content_came()
     assert deadline.read_wait() == 5
     deadline.begin_attempt()
@@ -106,7 +165,7 @@ def test_total_is_over_all(clock: _Clock) -> None:
 def test_a_new_attempt(clock: _Clock) -> None:
     """Another attempt has its own first token, and silence before its first byte again."""
     deadline = Deadline(Timeouts(idle=1, first_token=10), stream=True)
-    deadline.bytes_came()
+    deadline.count_bytes()
     clock.now += 9
     deadline.begin_attempt()
     assert deadline.read_wait() == 10

@@ -46,13 +46,14 @@ def test_silence_before_the_headers(transport: Transport, server: Server) -> Non
 
 
 def test_silence_in_the_body(transport: Transport, server: Server) -> None:
-    """Once bytes flow, silence is a matter of ``idle``; the clock starts anew with each read."""
+    """Once content came, silence is a matter of ``idle``; the clock starts anew with each read."""
     slowly = [step for byte in (b"a", b"b", b"c", b"d", b"e") for step in (chunk(byte), 0.06)]
     server.on("/s", [head(200, "Transfer-Encoding: chunked"), *slowly, UNTIL_GONE])
     response = send(transport, f"{server.url}/s", stream=True, timeouts=Timeouts(idle=SHORT))
     got = b""
     while got != b"abcde":
         got += response._body.read_some()
+        response.deadline.content_came()
     _expires("idle", response._body.read_some)
     response.close()
 

@@ -154,7 +154,7 @@ class LogReader:
                 raise
             except (ConnectError, ServerError, TransportTimeout, ProtocolError) as error:
                 self._deadline.check_total()
-                if isinstance(error, TransportTimeout) and error.deadline in ("total", "first_token"):
+                if isinstance(error, TransportTimeout) and error.deadline in ("total", "first_token", "next_token"):
                     raise
                 trouble = error
             response = None
@@ -168,6 +168,7 @@ class LogReader:
         parser = SSEParser(response.limits.line)
         try:
             for data in response.chunks("stream"):
+                response.deadline.count_bytes()  # a log sends a heartbeat every 250 ms
                 events: list[AnyEvent] = []
                 broken: ProtocolError | None = None
                 try:

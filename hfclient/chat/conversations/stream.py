@@ -137,7 +137,7 @@ class ChatStream(Stream):
 
     def _run_blocks(self) -> Iterator[list[AnyEvent]]:
         trouble: HFClientError | None = None
-        body_ended = False
+        body_ended = title_is_late = False
         log = LogReader(
             self.conversation.service,
             self._turn,
@@ -163,6 +163,8 @@ class ChatStream(Stream):
                         raise self._updates.broken
                     if self._updates.finished:  # all that is left is the end of the body, so that the connection can be kept
                         self._response.deadline.wind_down(idle=_SILENCE, total=_SILENCE)
+                if self._waiting and self._updates.kept_alive:  # from then on their absence tells of a dead connection
+                    self._response.deadline.count_bytes()
             if events := self._updates.end_of_body():
                 yield events
             if self._updates.complete or self._stopped:  # servers up to 0.10 end a stopped answer without a word
@@ -175,10 +177,11 @@ class ChatStream(Stream):
             trouble = StreamInterrupted(f"the answer broke off: {error.message}")
             trouble.__cause__ = error
         except TransportTimeout as error:
-            if error.deadline != "idle" and not self._updates.finished:
+            title_is_late = error.deadline == "next_token" and self._updates.ended
+            if error.deadline != "idle" and not self._updates.finished and not title_is_late:
                 raise
             trouble = error  # keep-alives stopped: the connection is dead, the run need not be
-        if self._updates.finished:  # nothing comes after that
+        if self._updates.finished or title_is_late:  # nothing comes after that
             yield from self._finish()
             return
         framed = "transfer-encoding" in self._response.headers or "content-length" in self._response.headers
@@ -207,7 +210,7 @@ class ChatStream(Stream):
             if self._updates.ended:  # only a title can be missing
                 yield from self._finish()
                 return
-            if isinstance(error, TransportTimeout) and error.deadline == "total":
+            if isinstance(error, TransportTimeout) and error.deadline in ("total", "next_token"):
                 raise
             what = f"{trouble.message}; it could not be picked up again ({error.message})"
             raise self._interrupted(what) from trouble
@@ -232,7 +235,6 @@ class ChatStream(Stream):
         self._response = response
         if not self._waiting:  # what came before counts: from now on silence alone is bounded
             response.deadline.content_came()
-            response.deadline.bytes_came()
         if self._cancellation.requested:
             response.abort()
 

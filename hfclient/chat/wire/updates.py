@@ -63,6 +63,8 @@ class UpdateDecoder:
         """``finished`` came: nothing follows. Servers before February 2026 do not send it."""
         self.answered = False
         """A final answer came; only a title, a route and ``finished`` can follow."""
+        self.kept_alive = False
+        """Keep-alives come, so that their absence says something: servers before August 2024 send none."""
         self.text_units = 0
         """UTF-16 units of ``stream`` tokens taken so far, tags and all: how the resume log is lined up."""
         self.thought_units = 0
@@ -83,6 +85,7 @@ class UpdateDecoder:
             raise self.broken
         block = self._framer.feed(data)
         if _KEEP_ALIVE in block:
+            self.kept_alive = True
             block = block.replace(_KEEP_ALIVE, b"")
         if not block:
             return []
@@ -214,7 +217,7 @@ class UpdateDecoder:
                     extra = {key: value for key, value in update.items() if key not in ("type", "subtype", "token")}
                     events.append(Reasoning(text, extra=extra or None))
             case {"type": "status", "status": "keepAlive"}:
-                pass
+                self.kept_alive = True
             case _:
                 self.others += 1
                 self.kinds[kind_of(update)] += 1

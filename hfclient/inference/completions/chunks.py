@@ -79,9 +79,9 @@ class ChunkDecoder:
         return self._reader.error is not None
 
     @property
-    def calling(self) -> bool:
-        """A tool call has begun; it comes out as an event only when it is whole."""
-        return self._reader.calling
+    def call_pieces(self) -> int:
+        """How many pieces of tool calls came; a call comes out as an event only when it is whole."""
+        return self._reader.call_pieces
 
     def feed(self, data: bytes) -> list[AnyEvent]:
         """Return the events that *data* completes."""

@@ -109,7 +109,7 @@ class ChunkReader:
         self._texts = SurrogateJoiner()
         self._thoughts = SurrogateJoiner()
         self._calls = ToolCallMerger(new_id)
-        self._called = False
+        self.call_pieces = 0
         self._reason: str | None = None
         self._usage: Usage | None = None
 
@@ -117,11 +117,6 @@ class ChunkReader:
     def over(self) -> bool:
         """Nothing more can come."""
         return self.done or self.error is not None
-
-    @property
-    def calling(self) -> bool:
-        """A tool call has begun; it comes out as an event only when it is whole."""
-        return self._called
 
     @staticmethod
     def is_answer(document: Any) -> bool:
@@ -272,7 +267,7 @@ class ChunkReader:
             out.append(Token(mend_surrogates(refusal), extra={"refusal": True}))
         calls = delta.get("tool_calls") or delta.get("function_call")
         if calls:
-            self._called = True
+            self.call_pieces += 1
             self._calls.add(calls, whole=whole)
         unknown = {key: value for key, value in delta.items() if key not in _DELTA_KEYS and _holds(value)}
         if unknown:
@@ -331,7 +326,7 @@ class ChunkReader:
         self._flush(out)
         out.extend(self._calls.finish())
         reason = _REASONS.get(reason, reason)
-        if reason == "stop" and self._called:
+        if reason == "stop" and self.call_pieces:
             reason = "tool_calls"  # TGI ends a tool call with "stop"
         if reason != self._reason:  # some servers repeat it on the usage chunk
             self._reason = reason

@@ -86,6 +86,7 @@ class CompletionStream(Stream):
     def _answer(self) -> Iterator[list[AnyEvent]]:
         """Yield the events of one answer, and raise what ended it if that was no good end."""
         chunks = self._chunks
+        call_pieces = 0
         cut: TransportError | None = None
         try:
             for data in self._response.chunks("stream"):
@@ -94,6 +95,9 @@ class CompletionStream(Stream):
                     self._look_for_content(events)
                 if events:
                     yield events
+                if chunks.call_pieces != call_pieces:
+                    call_pieces = chunks.call_pieces
+                    self._response.deadline.content_came()  # a long file can be an argument: its event comes with its end
                 if chunks.over:
                     self._drain(_GLANCE if chunks.failed else _LINGER)
                     break
@@ -118,7 +122,7 @@ class CompletionStream(Stream):
 
     def _look_for_content(self, events: list[AnyEvent]) -> None:
         # A call that has begun is content, too, though there is no event for it yet: a long file can be its argument.
-        if self._chunks.calling or any(isinstance(event, _BEGINNINGS) for event in events):
+        if self._chunks.call_pieces or any(isinstance(event, _BEGINNINGS) for event in events):
             self._begun = True
             if self._attempts is not None:
                 self._attempts.settle()

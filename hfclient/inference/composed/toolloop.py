@@ -222,6 +222,7 @@ class ToolStream(Stream):
     def _answer(self, calls: list[ToolCall]) -> Iterator[list[AnyEvent]]:
         """Yield the blocks of one answer, and gather the calls in it, with ids that no other call has."""
         for events in self._inner._blocks():
+            self._response = self._inner._response  # another one after a fall-over
             for number, event in enumerate(events):
                 if type(event) is ToolCall:
                     if event.uuid in self._used:  # such as servers that count from "call_0" in every answer

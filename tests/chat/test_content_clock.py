@@ -1,0 +1,131 @@
+"""The wait for content in a chat: keep-alives do not move it, and what is not the server's time does not count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hfclient import Client, events
+from hfclient.errors import TransportTimeout
+from hfclient.transport import Timeouts
+from tests.chat.recordings import recording
+from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
+from tests.chat.test_questions import BLOCKS, CALL, RESOLVED, RESULT
+from tests.chat.test_resume import KEEP_ALIVE
+from tests.server import LAST_CHUNK, UNTIL_GONE, Recorded, Script, Step, chunk, head
+
+SHORT = 0.3
+PATIENT: dict[str, float] = {"connect": 4, "first_token": 8, "next_token": 8, "idle": 8}
+PROGRESS = {"type": "tool", "subtype": "progress", "uuid": "t", "progress": 1}
+
+
+def stalls(*updates: dict[str, Any]) -> Script:
+    """A stream that begins with *updates* and then sends keep-alives until the client goes."""
+
+    def steps(request: Recorded) -> Iterator[Step]:
+        yield head(200, JSONL, "Transfer-Encoding: chunked")
+        yield chunk(lines(*updates))
+        while True:
+            yield 0.02
+            yield chunk(lines(KEEP_ALIVE))
+
+    return [steps]
+
+
+def slowly(*updates: dict[str, Any], between: int = 5) -> Script:
+    """A stream with keep-alives between the *updates*."""
+
+    def steps(request: Recorded) -> Iterator[Step]:
+        yield head(200, JSONL, "Transfer-Encoding: chunked")
+        for update in updates:
+            yield chunk(lines(update))
+            for _ in range(between):
+                yield 0.02
+                yield chunk(lines(KEEP_ALIVE))
+        yield LAST_CHUNK
+
+    return [steps]
+
+
+def timeouts(**changed: float) -> Timeouts:
+    return Timeouts(**{**PATIENT, **changed})
+
+
+@pytest.mark.parametrize("updates", [[token("a")], [token("a"), CALL], [token("a"), CALL, PROGRESS]])
+def test_a_model_that_stalls(ui: ChatUI, any_client: Client, updates: list[dict[str, Any]]) -> None:
+    """An answer that goes on with keep-alives alone ends with ``next_token``, keeps what came, and the run is stopped."""
+    ui.says(lines(STARTED, *updates), stalls(STARTED, *updates))
+    stream = any_client.chat("Hi", timeouts=timeouts(next_token=SHORT))
+    with pytest.raises(TransportTimeout) as caught:
+        stream.result()
+    assert (caught.value.deadline, caught.value.seconds) == ("next_token", SHORT)
+    assert caught.value.partial is not None
+    assert (caught.value.partial.text, caught.value.partial.interrupted) == ("a", True)
+    wait_until(lambda: [stop["generationId"] for stop in ui.stops] == [stream.generation_id])
+
+
+def test_a_slow_answer_is_whole(ui: ChatUI, any_client: Client) -> None:
+    """Content that comes slowly, or a tool that reports progress, is no stall."""
+    updates = [STARTED, token("a"), CALL, *[PROGRESS] * 4, RESULT, token("b"), final("ab"), FINISHED]
+    ui.says(lines(*updates), slowly(*updates))
+    assert any_client.chat("Hi", timeouts=timeouts(next_token=2)).text == "ab"
+
+
+def test_a_title_that_is_late(ui: ChatUI, any_client: Client) -> None:
+    """Once the answer is complete, a title that does not come is no failure."""
+    ui.says(lines(STARTED, token("a"), final("a")), stalls(STARTED, token("a"), final("a")))
+    assert any_client.chat("Hi", timeouts=timeouts(next_token=SHORT)).text == "a"
+
+
+@pytest.mark.parametrize("start", [[STARTED], [STARTED, {"type": "title", "title": "T"}]])
+def test_silence_before_content(ui: ChatUI, any_client: Client, start: list[dict[str, Any]]) -> None:
+    """Without keep-alives no clock but ``first_token`` ends the wait for content, whatever came that is none."""
+    rest = lines(token("a"), final("a"), FINISHED)
+    body: list[Step] = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(*start)), 1.0, chunk(rest), LAST_CHUNK]
+    ui.says(lines(*start) + rest, body)
+    assert any_client.chat("Hi", timeouts=timeouts(idle=SHORT)).text == "a"
+    assert ui.count("log") == 0
+
+
+def test_keep_alives_that_stop(ui: ChatUI, any_client: Client) -> None:
+    """When keep-alives came and stop before any content, the connection is dead: the answer goes on through the log."""
+    body: list[Step] = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, KEEP_ALIVE)), UNTIL_GONE]
+    ui.says(recording("plain"), body)
+    assert any_client.chat("Hi", timeouts=timeouts(idle=SHORT)).text == "Hello, world!"
+    assert ui.count("log") == 1
+
+
+def test_a_question_takes_its_time(ui: ChatUI, any_client: Client) -> None:
+    """While a tool waits for an answer, silence is the user's: no clock for content runs."""
+    updates = [STARTED, CALL, BLOCKS, RESOLVED, RESULT, token("a"), final("a"), FINISHED]
+    between = lines(KEEP_ALIVE)
+
+    def steps(request: Recorded) -> Iterator[Step]:
+        yield head(200, JSONL, "Transfer-Encoding: chunked")
+        yield chunk(lines(*updates[:3]))
+        for _ in range(30):  # several times the clock
+            yield 0.05
+            yield chunk(between)
+        yield chunk(lines(*updates[3:]))
+        yield LAST_CHUNK
+
+    ui.says(lines(*updates), [steps])
+    assert any_client.chat("Hi", mcp=["booking"], timeouts=timeouts(next_token=SHORT)).text == "a"
+
+
+@pytest.mark.parametrize("clock", ["first_token", "next_token"])
+def test_a_reader_that_is_away(ui: ChatUI, any_client: Client, clock: str) -> None:
+    """Time in which the caller does something else is not counted, before the first event and between two of them."""
+    updates = [STARTED, token("a"), {"type": "title", "title": "T"}, token("b"), final("ab"), FINISHED]
+    ui.says(lines(*updates))
+    stream = any_client.chat("Hi", timeouts=timeouts(**{clock: 1.0}))
+    time.sleep(1.2)
+    texts = []
+    for event in stream:
+        if isinstance(event, (events.Token, events.Title)):
+            texts.append(getattr(event, "text", ""))
+            time.sleep(1.2)
+    assert "".join(texts) == "ab"

@@ -1,0 +1,155 @@
+"""The wait for content of a model: a role is none, keep-alives are none, pieces of a long tool call are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hfclient import events
+from hfclient.credentials import Credentials
+from hfclient.errors import TransportTimeout
+from hfclient.inference.client import InferenceClient
+from hfclient.transport import Retry, Session, Timeouts, Transport
+from tests.inference.answers import CHAT, DONE, SSE, call, delta, says, usage
+from tests.server import LAST_CHUNK, Script, Server, Step, chunk, head, json_answer
+
+SHORT = 0.3
+PING = b": ping\n\n"
+EMPTY = delta(content="")
+Make = Callable[..., InferenceClient]
+
+
+@pytest.fixture
+def make(server: Server, transport: Transport) -> Make:
+    """Make clients of the server with deadlines of their own, over each transport in turn."""
+
+    def make(**changed: float) -> InferenceClient:
+        clocks: dict[str, Any] = {"connect": 4, "first_token": 8, "next_token": 8, "idle": 8, **changed}
+        session = Session(transport, Credentials(), timeouts=Timeouts(**clocks), retry=Retry(attempts=1))
+        return InferenceClient(session, base_url=server.url)
+
+    return make
+
+
+def stalls(*pieces: bytes, keep_alive: bytes = PING) -> Script:
+    """An answer that begins with *pieces* and then sends nothing but keep-alives, for longer than any clock here."""
+    return [head(200, SSE, "Transfer-Encoding: chunked"), *map(chunk, pieces), *[0.02, chunk(keep_alive)] * 500]
+
+
+def pausing(pause: float, *pieces: bytes) -> Script:
+    """An answer with a pause after each of its *pieces*."""
+    steps: list[Step] = [head(200, SSE, "Transfer-Encoding: chunked")]
+    for piece in pieces:
+        steps += [chunk(piece), pause]
+    return [*steps, LAST_CHUNK]
+
+
+@pytest.mark.parametrize("keep_alive", [PING, b"\n", EMPTY, usage(3, 1), b'event: ping\ndata: {"type": "ping"}\n\n'])
+def test_a_model_that_stalls(server: Server, make: Make, keep_alive: bytes) -> None:
+    """An answer that goes on with keep-alives alone, in whatever form, ends with ``next_token`` and keeps what came."""
+    server.on(CHAT, stalls(delta(role="assistant", content=""), delta(content="one"), keep_alive=keep_alive))
+    with pytest.raises(TransportTimeout) as caught:
+        make(next_token=SHORT).chat("hi", model="m").result()
+    assert (caught.value.deadline, caught.value.seconds) == ("next_token", SHORT)
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "one"
+
+
+@pytest.mark.parametrize("keep_alive", [PING, b"\n", EMPTY, delta(role="assistant", content="")])
+def test_keep_alives_before_content(server: Server, make: Make, keep_alive: bytes) -> None:
+    """Neither do they count as the first content: ``first_token`` ends that wait."""
+    server.on(CHAT, stalls(delta(role="assistant"), keep_alive=keep_alive))
+    with pytest.raises(TransportTimeout) as caught:
+        make(first_token=SHORT, next_token=4).chat("hi", model="m").result()
+    assert caught.value.deadline == "first_token"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        [delta(role="assistant")],
+        [delta(role="assistant", content="")],
+        [delta(role="assistant", content=None)],
+        [b": processing\n\n"],
+        [b"\n", delta(role="assistant"), EMPTY],
+        [usage(5, 0)],
+    ],
+)
+def test_silence_before_content(server: Server, make: Make, start: list[bytes]) -> None:
+    """What is no content does not start ``idle``: a long prompt takes its time."""
+    server.on(CHAT, pausing(0.5, *start, delta("stop", content="Hi") + DONE))
+    assert make(idle=SHORT).chat("a long prompt", model="m").text == "Hi"
+
+
+def test_silence_after_content(server: Server, make: Make) -> None:
+    """After content, silence without a byte is a matter of ``idle``, as ever."""
+    server.on(CHAT, pausing(30, delta(content="H")))
+    with pytest.raises(TransportTimeout) as caught:
+        make(idle=SHORT).chat("hi", model="m").result()
+    assert caught.value.deadline == "idle"
+
+
+def test_a_long_argument_is_content(server: Server, make: Make) -> None:
+    """A tool call that is written for longer than ``next_token`` is alive, though its event comes only with its end."""
+    pieces = ['{"text": "', *"abcdefghijkl", '"}']
+    deltas = [delta(tool_calls=[call("write", pieces[0], id="c")])]
+    deltas += [delta(tool_calls=[{"index": 0, "function": {"arguments": piece}}]) for piece in pieces[1:]]
+    server.on(CHAT, pausing(0.15, *deltas, delta("tool_calls") + DONE))
+    reply = make(next_token=1.5).chat("hi", model="m").result()
+    assert [made.parameters for made in reply.tool_calls] == [{"text": "abcdefghijkl"}]
+
+
+def test_a_call_that_stalls(server: Server, make: Make) -> None:
+    """A tool call that is not written to its end is a stall, and no call."""
+    server.on(CHAT, stalls(delta(content="a"), delta(tool_calls=[call("write", '{"text": "', id="c")])))
+    with pytest.raises(TransportTimeout) as caught:
+        make(next_token=SHORT).chat("hi", model="m").result()
+    assert caught.value.deadline == "next_token"
+    assert caught.value.partial is not None
+    assert (caught.value.partial.text, caught.value.partial.tool_calls) == ("a", ())
+
+
+def test_every_round_has_its_clock(server: Server, make: Make) -> None:
+    """A function of the caller's may run for longer than ``next_token``; a stall in a later round still ends it."""
+
+    def slow() -> str:
+        """Take longer than the clock."""
+        time.sleep(SHORT * 2)
+        return "done"
+
+    calls = pausing(0, delta(tool_calls=[call("slow", {}, id="c")]), delta("tool_calls") + DONE)
+    server.on(CHAT, calls, says("ok"))
+    assert make(next_token=SHORT).run_tools("hi", [slow], model="m").result().text == "ok"
+    server.on(CHAT, calls, stalls(delta(content="half")))
+    with pytest.raises(TransportTimeout) as caught:
+        make(next_token=SHORT).run_tools("hi", [slow], model="m").result()
+    assert caught.value.deadline == "next_token"
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "half"
+
+
+def test_raw_text_stalls(server: Server, make: Make) -> None:
+    """The same holds for raw text generation."""
+    piece = b'data: {"token": {"id": 1, "text": "a", "logprob": -1.0, "special": false}}\n\n'
+    server.on("/info", json_answer({"model_id": "m", "version": "3.3.0", "max_total_tokens": 4096}))
+    server.on("/generate_stream", stalls(piece))
+    with pytest.raises(TransportTimeout) as caught:
+        make(next_token=SHORT).text("hi", model="m").result()
+    assert caught.value.deadline == "next_token"
+
+
+@pytest.mark.parametrize("clock", ["first_token", "next_token"])
+def test_a_reader_that_is_away(server: Server, make: Make, clock: str) -> None:
+    """Time in which the caller does something else is not counted."""
+    server.on(CHAT, says("a", "b"))
+    stream = make(**{clock: 1.0}).chat("hi", model="m")
+    time.sleep(1.2)
+    texts = []
+    for event in stream:
+        if isinstance(event, events.Token):
+            texts.append(event.text)
+            time.sleep(1.2)
+    assert "".join(texts) == "ab"

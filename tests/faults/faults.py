@@ -66,12 +66,25 @@ def in_body(*ends: Step) -> Fault:
 
 
 def alive(place: Place) -> list[Step]:
-    """Send nothing but signs of life."""
+    """Send nothing but keep-alives."""
+    return _kept_alive(place, b"")
+
+
+def stalled(place: Place) -> list[Step]:
+    """Send nothing but keep-alives after the first content."""
+    good = place.good
+    start = good.body[: good.cut]
+    return _kept_alive(place, start[: start.rindex(b"\n") + 1] if good.streams else start)
+
+
+def _kept_alive(place: Place, start: bytes) -> list[Step]:
     good = place.good
     length = None if good.streams else 10_000
 
     def steps(request: Any) -> Iterable[Step]:
         yield good.head(length=length)
+        if start:
+            yield good.piece(start)
         while True:
             yield good.piece(good.alive)
             yield 0.02

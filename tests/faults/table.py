@@ -85,7 +85,8 @@ def row(
     return Row(name, fault, says, other, again, timeouts or {}, late, text, curl or {})
 
 
-_FIRST, _IDLE, _TOTAL = "TransportTimeout (first_token)", "TransportTimeout (idle)", "TransportTimeout (total)"
+_FIRST, _NEXT = "TransportTimeout (first_token)", "TransportTimeout (next_token)"
+_IDLE, _TOTAL = "TransportTimeout (idle)", "TransportTimeout (total)"
 _CUT = "StreamInterrupted"
 _ALL = frozenset(COLUMNS)
 _LIMITED = READS | {"image"}  # a limit of requests says that nothing was done, so that even what costs is asked for again
@@ -123,9 +124,15 @@ SILENT = [
         f.alive,
         _TOTAL,
         timeouts={"first_token": 0.3, "total": 0.6},
-        turn=_FIRST,
-        alone=_FIRST,
-        stream=_FIRST,
+        **_FOR_CONTENT,
+    ),
+    row(
+        "keep-alives only, in mid-answer",
+        f.stalled,
+        _TOTAL,
+        timeouts={"next_token": 0.3, "total": 1.0},
+        late=True,
+        **dict.fromkeys(_FOR_CONTENT, _NEXT),
     ),
 ]
 

@@ -203,7 +203,7 @@ class Client:
         model: str | None = None,
         system_prompt: str | None = None,
         temporary: bool = False,
-        files: Iterable[FileLike] = (),
+        files: Iterable[FileLike] | FileLike | None = (),
         mcp: Iterable[McpLike] | Literal["all"] = (),
         on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
@@ -220,7 +220,8 @@ class Client:
             model: LLM to ask; None takes the server's default.
             system_prompt: System prompt; None takes the model's own.
             temporary: Delete the conversation when the stream has ended.
-            files: Paths, bytes, open binary files or ``(name, bytes)``; each at most 10 MB.
+            files: Paths, bytes, open binary files, data URLs, PIL images, `Image` values or ``(name, content)``; each at most
+                10 MB. See `Conversation.send`.
             mcp: Tools that the answer may use: see `Conversation.send`.
             on_elicitation: Called with each question of a tool: see `Conversation.send`.
             timeouts: Deadlines of this turn; None takes the client's.

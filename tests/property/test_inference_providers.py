@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hfclient.errors import HFClientError
-from hfclient.inference.content.dataurls import data_url_content, unpack_base64
-from hfclient.inference.content.magic import dimensions, sniff
+from hfclient.files.dataurls import data_url_content, unpack_base64
+from hfclient.files.magic import dimensions, sniff
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.inference.providers import PROVIDERS, TAKES, Answer, Outcome, Target, Ticket, Work
 from hfclient.inference.providers.base import id_path

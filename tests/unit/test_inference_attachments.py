@@ -79,7 +79,7 @@ def test_open_file_is_left_where_it_was() -> None:
         (b"II*\0" + b"\0" * 60, "tiff"),
         (b"\0\0\0\x18ftypheic" + b"\0" * 60, "heic"),
         ("missing.png", "missing.png"),
-        ("nul\0byte.png", "cannot read"),
+        ("nul\0byte.png", "no such file|cannot read"),
         ("data:image/png;base64,????", "data URL|empty"),
         (7, "int"),
     ],
@@ -189,3 +189,143 @@ def test_attached() -> None:
         with_attachments([{"role": "assistant", "content": "b"}], [PNG])
     with pytest.raises(InvalidInputError, match="list"):
         with_attachments(messages, {"a": PNG})
+
+
+FIELDS = ["image", "images", "file", "files"]
+
+
+@pytest.mark.parametrize("key", FIELDS)
+def test_files_under_keys_of_a_message(tmp_path: Path, key: str) -> None:
+    """A message may hold its files under keys of their own: objects, data URLs and plain base64, one or several."""
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    for value in (path, PNG, FakePIL(), AS_URL, AS_URL.partition(",")[2], [path, io.BytesIO(PNG)], ("a.png", PNG), PART):
+        (message,) = build_messages([{"role": "user", "content": "What?", key: value}])
+        count = len(value) if isinstance(value, list) else 1
+        assert message == {"role": "user", "content": [{"type": "text", "text": "What?"}, *[PART] * count]}
+    assert build_messages([{"role": "user", key: PNG}])[0]["content"] == [PART]
+    assert build_messages([{"role": "user", "content": ["What?", PNG], key: PNG}])[0]["content"][1:] == [PART, PART]
+    assert build_messages([{"role": "user", "content": "x", key: None}]) == [{"role": "user", "content": "x"}]
+
+
+def test_urls_under_keys_of_a_message() -> None:
+    """A picture's URL goes to the server, which fetches it; other files are fetched by no server."""
+    (message,) = build_messages([{"role": "user", "content": "What?", "image": "https://h/a.png"}])
+    assert message["content"][1] == image("https://h/a.png")
+    with pytest.raises(InvalidInputError, match="download it"):
+        build_messages([{"role": "user", "content": "What?", "files": ["https://h/a.pdf"]}])
+
+
+def test_sounds_under_keys_of_a_message() -> None:
+    """A recording becomes a sound of the type that its content and its name say."""
+    memo = b"\0\0\0\x20ftypisom" + b"\0" * 40
+    (message,) = build_messages([{"role": "user", "content": "?", "audio": ("memo.m4a", memo)}])
+    assert message["content"][1]["input_audio"]["format"] == "m4a"
+    (message,) = build_messages([{"role": "user", "content": "?", "video": memo}])
+    assert message["content"][1]["video_url"]["url"].startswith("data:video/mp4;base64,")
+
+
+PATHS = ["/etc/passwd", "file:///etc/passwd", "FILE:/etc/passwd", "C:\\a.png", "C:/a.png", "~/a.png", "./a.png", "a.png", "no/such.jpg", "\\\\host\\a"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda path: {"image": path},
+        lambda path: {"images": [path]},
+        lambda path: {"files": path},
+        lambda path: {"audio": path},
+        lambda path: {"content": [image(path)]},
+        lambda path: {"content": [{"type": "image_url", "image_url": path}]},
+        lambda path: {"content": [{"type": "image", "image": path}]},
+        lambda path: {"content": [{"type": "image", "source": {"type": "url", "url": path}}]},
+        lambda path: {"content": [{"image": path}]},
+        lambda path: {"content": [{"type": "video_url", "video_url": {"url": path}}]},
+        lambda path: {"content": [{"type": "audio_url", "audio_url": path}]},
+        lambda path: {"content": [{"type": "input_image", "image_url": path}]},
+        lambda path: {"content": [{"type": "video", "video": path}]},
+        lambda path: {"content": [{"type": "video", "video": [path]}]},
+        lambda path: {"content": [{"type": "file", "file": path}]},
+        lambda path: {"images": [image(path)]},
+        lambda path: {"role": "assistant", "content": [image(path)]},
+        lambda path: {"role": "assistant", "content": "x", "image": path},
+    ],
+)
+def test_paths_never_leave(build: Any, path: str) -> None:
+    """A path in a message is neither read nor sent as a URL, wherever it stands: a server cannot fetch it."""
+    with pytest.raises(InvalidInputError, match=r"no URL|belong into a message of the user"):
+        build_messages([{"role": "user", "content": "x", **build(path)}])
+
+
+def test_urls_of_other_kinds_pass() -> None:
+    """What a server may know by other means than http goes out as it was written."""
+    for url in ("https://h/a.png", "HTTP://h/a.png", "gs://bucket/a.png", "ms://file-id", AS_URL):
+        assert build_messages([{"role": "user", "content": [image(url)]}])[0]["content"] == [image(url)]
+
+
+def test_objects_in_parts(tmp_path: Path) -> None:
+    """A file may stand where a part of the protocol has its URL or its base64."""
+    wav = b"RIFF\0\0\0\0WAVEfmt "
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav)
+    heard = file_part(wav)
+    assert parts_of([{"type": "input_audio", "input_audio": {"data": path}}, {"type": "audio", "audio": path}]) == [heard] * 2
+    (video,) = parts_of([{"type": "video_url", "video_url": {"url": b"\0\0\0\x18ftypisom"}}])
+    assert video["video_url"]["url"].startswith("data:video/mp4;base64,")
+    (file,) = parts_of([{"type": "file", "file": {"filename": "n.txt", "file_data": b"hi"}}])
+    assert file == {"type": "text", "text": "n.txt:\n\nhi"}
+    packed = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": AS_URL.partition(",")[2]}}
+    assert parts_of([packed]) == [PART]
+    assert parts_of([{"text": "hi"}]) == [{"type": "text", "text": "hi"}]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"role": "user", "contents": "hi"}, "'contents'.*'content'"),
+        ({"role": "user", "Content": "hi"}, "'Content'.*'content'"),
+        ({"role": "user", "text": "hi"}, "'text'.*'content'"),
+        ({"rol": "user", "content": "hi"}, "'rol'.*'role'"),
+        ({"from": "user", "content": "hi"}, "'from'.*'role'"),
+        ({"content": "hi"}, "no role"),
+        ({"role": "user", "content": "hi", "image_url": "https://h/a.png"}, "'image_url'.*'images'"),
+        ({"role": "user", "content": "hi", "imagess": []}, "'imagess'.*'images'"),
+        ({"role": "user", "content": "hi", "attachments": []}, "'attachments'.*'files'"),
+        ({"role": "user", "content": "hi", "custom": 1}, "'custom'.*extra_body"),
+        ({"role": "user", "content": "hi", 5: 1}, "'5'"),
+        ({"role": "tool", "content": "hi", "call_id": "x"}, "'call_id'.*'tool_call_id'"),
+        ({"role": "system", "content": "hi", "image": PNG}, "message of the user's"),
+        ({"role": "assistant", "contents": "hi"}, "'contents'.*'content'"),
+        ({"role": "assistant", "tool_call": []}, "'tool_call'.*'tool_calls'"),
+        ({"role": "User", "content": "hi"}, "'User'.*'user'"),
+        ({"role": "assistent", "content": "hi"}, "'assistent'.*'assistant'"),
+        ({"role": "human", "content": "hi"}, "'human'.*'user'"),
+        ({"role": "user", "content": [{"type": "text", "content": "hi"}]}, "has none under 'text'"),
+        ({"role": "user", "content": [{}]}, "no type"),
+        ({"role": "user", "content": "hi", "extra_body": 5}, "extra_body"),
+    ],
+)
+def test_keys_that_no_message_has(message: dict[Any, Any], words: str) -> None:
+    """A key or a role that would be ignored, or refused in other words, is refused by name with the right one."""
+    with pytest.raises(InvalidInputError, match=words):
+        build_messages([message])
+
+
+def test_keys_that_are_meant() -> None:
+    """The protocol's own keys pass, what a server put into its answer too, and what stands in ``extra_body``."""
+    said = {"role": "assistant", "content": "hi", "refusal": "no", "annotations": [], "audio": {"id": "a"}, "images": [{"x": 1}], "custom_id": 5}
+    asked = {"role": "user", "content": "hi", "name": "Ann", "cache_control": {"type": "ephemeral"}}
+    assert build_messages([asked, said, asked]) == [asked, said, asked]
+    assert build_messages([{**asked, "extra_body": {"weight": 0}}]) == [{**asked, "weight": 0}]
+    assert build_messages([{"role": "critic", "content": "hi"}, asked])[0]["role"] == "critic"
+
+
+def test_results_of_tools_with_types_of_their_own() -> None:
+    """A tool that lists pictures of this machine gives a result, not parts of a message; and no error."""
+    found = [{"type": "image", "path": "/home/x/a.png"}, {"type": "folder"}]
+    for result in (found, [image("/home/x/a.png")], [{"type": "dog"}]):
+        (message,) = build_messages([{"role": "tool", "tool_call_id": "a", "content": result}])
+        assert isinstance(message["content"], str)
+    (message,) = build_messages([{"role": "tool", "tool_call_id": "a", "content": [image("https://h/a.png")]}])
+    assert message["content"] == [image("https://h/a.png")]

@@ -16,8 +16,8 @@ import pytest
 
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
 from hfclient.events import FallOver
-from hfclient.inference.content.dataurls import data_url_content, unpack_base64
-from hfclient.inference.content.magic import SUFFIXES, dimensions, sniff
+from hfclient.files.dataurls import data_url_content, unpack_base64
+from hfclient.files.magic import SUFFIXES, dimensions, sniff
 from hfclient.inference.content.pictures import Picture, load_picture
 from hfclient.inference.media.images import Image, Video, media_from
 from hfclient.inference.providers.results import Output
@@ -212,9 +212,9 @@ def test_video(tmp_path: Path) -> None:
 
 
 def test_every_type_has_an_ending() -> None:
-    """Endings are told apart: none belongs to two types."""
+    """Endings are told apart: none belongs to two types, save those of containers for videos that may hold only sound."""
     endings = [ending for found in SUFFIXES.values() for ending in found]
-    assert len(endings) == len(set(endings))
+    assert sorted(ending for ending in set(endings) if endings.count(ending) > 1) == [".3gp", ".webm"]
 
 
 # Showing

@@ -42,7 +42,10 @@ class Foreign:
         (Reply("hi", tool_calls=(CALL,), tool_errors=(ToolError("a", "no"),)), {"role": "assistant", "content": "hi"}),
         (Message(id="1", role="user", content="hi", reasoning="hm"), {"role": "user", "content": "hi"}),
         (Foreign(), {"role": "assistant", "content": "hi"}),
-        ({"role": "user", "content": "hi", "custom": 1}, {"role": "user", "content": "hi", "custom": 1}),
+        (
+            {"role": "user", "content": "hi", "extra_body": {"custom": 1}},
+            {"role": "user", "content": "hi", "custom": 1},
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from hfclient.chat.conversations.prompts import Prompt, parse_prompt
+from hfclient.chat.files.uploads import RemoteFile
 from hfclient.errors import InvalidInputError
+from hfclient.files.sources import open_source
+from hfclient.types import Message
 
 
 def user(content: Any) -> dict[str, Any]:
@@ -44,8 +50,8 @@ def test_system_messages() -> None:
 
 
 def test_parts() -> None:
-    """Text parts are joined."""
-    assert parse_prompt([user([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])]).text == "ab"
+    """Text parts are joined, also those that are bare strings."""
+    assert parse_prompt([user([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, "c"])]).text == "abc"
 
 
 def test_folding() -> None:
@@ -79,7 +85,7 @@ BAD = [
     [user("x"), {"role": "assistant", "content": "y"}],
     [user([{"type": "image_url", "image_url": {"url": "https://x"}}])],
     [user([{"type": "text"}])],
-    [user(["x"])],
+    [user(["x", {"type": "image_url", "image_url": {"url": "/etc/passwd"}}])],
     "half \ud83d",
     [user("half \ud83d")],
     [user("half \ud83d"), user("x")],
@@ -93,3 +99,83 @@ def test_what_is_no_prompt(prompt: Any) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_prompt(prompt)
     assert len(caught.value.message) > 10
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+AS_URL = "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.mark.parametrize("key", ["image", "images", "file", "files", "audio"])
+def test_files_under_keys(key: str) -> None:
+    """A message may hold its files under keys of their own, or as parts: objects, data URLs and plain base64."""
+    for value in (PNG, Path("a.png"), ("a.png", PNG), AS_URL, RemoteFile("https://h/a.png")):
+        assert parse_prompt([{**user("Hi"), key: value}]) == Prompt("Hi", files=(value,))
+        assert parse_prompt([{**user("Hi"), key: [value, value]}]).files == (value, value)
+        assert parse_prompt([user(["Hi", value])]).files == (() if isinstance(value, str) else (value,))  # a text
+    packed = base64.b64encode(PNG + b"\0" * 20).decode()
+    assert parse_prompt([{**user("Hi"), key: packed}]).files == (PNG + b"\0" * 20,)
+    assert parse_prompt([{**user("Hi"), key: None}]).files == ()
+
+
+def test_parts_of_chat_completions() -> None:
+    """The parts of the other protocol are files here."""
+    for part in (
+        {"type": "image_url", "image_url": {"url": AS_URL}},
+        {"type": "image_url", "image_url": AS_URL},
+        {"type": "image", "image": AS_URL},
+        {"type": "image", "base64": AS_URL.partition(",")[2]},
+        {"type": "file", "file": {"filename": "a.png", "file_data": AS_URL}},
+    ):
+        (file,) = parse_prompt([user(["Hi", part])]).files
+        assert open_source(file, 100).read() == PNG
+
+
+def test_files_of_earlier_turns() -> None:
+    """They are told apart from those of the question: only a new conversation is told the earlier turns."""
+    prompt = parse_prompt([{**user("one"), "image": PNG}, {"role": "assistant", "content": "two"}, {**user("three"), "file": AS_URL}])
+    assert (prompt.earlier_files, prompt.files) == ((PNG,), (AS_URL,))
+
+
+@pytest.mark.parametrize(
+    "source", ["/etc/passwd", "file:///etc/passwd", "C:\\a.png", "~/a.png", "a.png", "https://h/a.png", "http://169.254.169.254/"]
+)
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda source: {"image": source},
+        lambda source: {"files": [source]},
+        lambda source: {"content": ["x", {"type": "image_url", "image_url": {"url": source}}]},
+        lambda source: {"content": ["x", {"type": "image", "path": source}]},
+        lambda source: {"content": ["x", {"type": "file", "file": source}]},
+        lambda source: {"images": [{"type": "image_url", "image_url": source}]},
+    ],
+)
+def test_messages_open_nothing(build: Any, source: str) -> None:
+    """A message may come from a browser: a string in it opens no file of this machine, and has nothing fetched."""
+    with pytest.raises(InvalidInputError, match=r"is no URL|not fetched unless asked"):
+        parse_prompt([{"role": "user", "content": "x", **build(source)}])
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"role": "user", "contents": "hi"}, "'contents'.*'content'"),
+        ({"rol": "user", "content": "hi"}, "'rol'.*'role'"),
+        ({"role": "User", "content": "hi"}, "'User'.*'user'"),
+        ({"role": "user", "content": "hi", "attachments": []}, "'attachments'.*'files'"),
+        ({"role": "user", "content": "hi", "custom": 1}, "'custom'"),
+        ({"role": "system", "content": "hi", "image": PNG}, "message of the user's"),
+        ({"role": "user", "content": "hi", "files": [{"name": "a", "mime": "", "sha": "b"}]}, "neither text nor picture"),
+    ],
+)
+def test_keys_that_no_message_has(message: dict[str, Any], words: str) -> None:
+    """A key or a role that would be ignored is refused by name, with the right one."""
+    with pytest.raises(InvalidInputError, match=words):
+        parse_prompt([message])
+
+
+def test_messages_of_conversations_and_answers() -> None:
+    """What answers and stored messages bring along is passed over."""
+    stored = Message("1", "user", "Hi", created_at=datetime.datetime.now(datetime.timezone.utc)).to_dict()
+    said = {"role": "assistant", "content": "Hello", "reasoning_content": "hm", "refusal": None, "audio": {"id": "x"}, "annotations": []}
+    assert parse_prompt([stored, said, user("Bye")]).earlier == (("user", "Hi"), ("assistant", "Hello"))

@@ -124,7 +124,7 @@ def test_remote_files() -> None:
         upload_parts([RemoteFile("https://example.com/x")])
 
 
-@pytest.mark.parametrize("url", ["https://example.com/x.png", "http://x", "data:image/png;base64,AAAA"])
+@pytest.mark.parametrize("url", ["https://example.com/x.png", "http://x", "HTTPS://EXAMPLE.COM/x.png"])
 def test_bare_urls_are_refused(url: str) -> None:
     """A string that is a URL is not fetched, and not looked for on the disk either."""
     with pytest.raises(InvalidInputError, match="RemoteFile"):

@@ -14,7 +14,7 @@ from hfclient.chat.conversations.prompts import Prompt, PromptLike, parse_prompt
 from hfclient.chat.conversations.record import ConversationRecord
 from hfclient.chat.conversations.sending import SendOptions
 from hfclient.chat.conversations.stream import ChatStream, OnClose
-from hfclient.chat.files.uploads import FileLike, stored_part, upload_parts
+from hfclient.chat.files.uploads import FileLike, listed_files, stored_part, upload_parts
 from hfclient.chat.servers.generations import switch_fields
 from hfclient.chat.wire.tools import Answer, McpLike, OnElicitation, mcp_fields
 from hfclient.chat.wire.turn import Turn, new_generation_id
@@ -60,7 +60,7 @@ class Conversation(ConversationRecord):
         self,
         prompt: PromptLike,
         *,
-        files: Iterable[FileLike] = (),
+        files: Iterable[FileLike] | FileLike | None = (),
         mcp: Iterable[McpLike] | Literal["all"] = (),
         on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
@@ -77,7 +77,9 @@ class Conversation(ConversationRecord):
         Args:
             prompt: The text, or a list of role/content messages. In a new conversation system messages become the
                 system prompt and earlier turns are told in the prompt; in a running one the last user message is sent.
-            files: Paths, bytes, open binary files or ``(name, bytes)``; each at most 10 MB.
+            files: Paths, bytes, open binary files, data URLs, PIL images, `Image` values, ``(name, content)``, or files that
+                the conversation holds already (`StoredFile`); each at most 10 MB. They may also stand in the messages, under
+                ``images`` or ``files`` or among the parts of ``content``: there a string is never read as a path.
             mcp: Tools that the answer may use: names of MCP servers that the instance has configured, URLs or
                 `McpServer` objects of your own, or ``"all"`` that are configured. None of them by default.
             on_elicitation: Called with each question of a tool; gives an `Answer`, the values, or False to decline.
@@ -99,7 +101,9 @@ class Conversation(ConversationRecord):
         Reference: POST {base}/conversation/{id}
         """
         parsed = parse_prompt(prompt)
-        parts = upload_parts(files, fetch=self.service.fetch)
+        is_new = self.id is None
+        attached = (*(parsed.earlier_files if is_new else ()), *parsed.files, *listed_files(files))
+        parts = upload_parts(attached, fetch=self.service.fetch, is_new=is_new)
         options = self._options(timeouts, on_close, on_elicitation, mcp, web_search, tools)
         self._sender.begin(wait)
         try:
@@ -118,7 +122,7 @@ class Conversation(ConversationRecord):
         self,
         prompt: PromptLike,
         *,
-        files: Iterable[FileLike] = (),
+        files: Iterable[FileLike] | FileLike | None = (),
         mcp: Iterable[McpLike] | Literal["all"] = (),
         on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
@@ -186,7 +190,7 @@ class Conversation(ConversationRecord):
         prompt: str,
         message_id: str | None = None,
         *,
-        files: Iterable[FileLike] | None = None,
+        files: Iterable[FileLike] | FileLike | None = None,
         mcp: Iterable[McpLike] | Literal["all"] = (),
         on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
@@ -209,7 +213,10 @@ class Conversation(ConversationRecord):
 
         Reference: POST {base}/conversation/{id} with ``is_retry`` and ``inputs``
         """
-        text = parse_prompt(prompt).text
+        parsed = parse_prompt(prompt)
+        text = parsed.text
+        if files is not None or parsed.files:
+            files = (*parsed.files, *listed_files(files))
         parts = None if files is None else upload_parts(files, fetch=self.service.fetch)
         options = self._options(timeouts, on_close, on_elicitation, mcp, web_search, tools)
         self._sender.begin(wait)

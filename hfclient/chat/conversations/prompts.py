@@ -1,4 +1,4 @@
-"""A prompt as the caller has it, a string or a list of messages, becomes what chat-ui takes: a system prompt and a text."""
+"""A prompt as the caller has it, a string or a list of messages, becomes what chat-ui takes: a system prompt, a text, files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from hfclient.errors import InvalidInputError
+from hfclient.files.messages import FILE_KEYS, check_key, check_role, no_path, values_of
+from hfclient.files.sources import is_url
 
 __all__ = ["Prompt", "PromptLike", "parse_prompt"]
 
 PromptLike: TypeAlias = "str | Sequence[Mapping[str, Any]]"
 
 _ROLES = ("system", "developer", "user", "assistant")
+_KEYS = ("role", "content", "name", *FILE_KEYS)
+# What answers bring along, here and in chat completions; a chat has no place for it, and needs none.
+_BROUGHT = frozenset(
+    ["annotations", "audio", "children", "created_at", "finish_reason", "finished", "function_call", "generation_id", "id", "interrupted", "metadata", "model", "parent_id", "raw", "reasoning", "reasoning_content", "reasoning_details", "refusal", "updated_at", "usage"]
+)
 _NAMES = {"user": "User", "assistant": "Assistant"}
 
 
@@ -25,11 +32,15 @@ class Prompt:
         text: The last user message: what a running conversation is sent.
         system: The system messages, joined; None if there are none.
         earlier: ``(role, text)`` of the turns before the last user message.
+        files: What is attached to the last user message.
+        earlier_files: What is attached to those before it, in order.
     """
 
     text: str
     system: str | None = None
     earlier: tuple[tuple[str, str], ...] = ()
+    files: tuple[Any, ...] = ()
+    earlier_files: tuple[Any, ...] = ()
 
     def folded(self) -> str:
         """Return the text for a new conversation: the server takes one user message, so earlier turns are told in it."""
@@ -46,7 +57,7 @@ def parse_prompt(prompt: PromptLike) -> Prompt:
         Prompt(text='Hi', system='Be terse.', earlier=())
 
     Raises:
-        InvalidInputError: It is empty, ends with something else than a user message, or holds an unknown role or part.
+        InvalidInputError: It is empty, ends with something else than a user message, or holds an unknown role, key or part.
     """
     if isinstance(prompt, str):
         return Prompt(_not_empty(prompt))
@@ -56,18 +67,23 @@ def parse_prompt(prompt: PromptLike) -> Prompt:
         )
     system: list[str] = []
     turns: list[tuple[str, str]] = []
+    before: list[Any] = []
+    files: list[Any] = []
     for position, message in enumerate(prompt):
-        role, text = _read(message, position)
+        role, text, attached = _read(message, f"message {position}")
         if role in ("system", "developer"):
             system.append(text)
-        else:
-            turns.append((role, text))
+            continue
+        turns.append((role, text))
+        if role == "user":
+            before, files = before + files, attached
     if not turns:
         raise InvalidInputError("the prompt holds no user message")
     role, text = turns.pop()
     if role != "user":
         raise InvalidInputError("the last message of a prompt must be the user's")
-    return Prompt(_not_empty(text), "\n\n".join(filter(None, system)) or None, tuple(turns))
+    told = "\n\n".join(filter(None, system)) or None
+    return Prompt(_not_empty(text), told, tuple(turns), tuple(files), tuple(before))
 
 
 def _not_empty(text: str) -> str:
@@ -86,22 +102,69 @@ def _whole(text: str) -> str:
     return text
 
 
-def _read(message: Any, position: int) -> tuple[str, str]:
+def _read(message: Any, where: str) -> tuple[str, str, list[Any]]:
+    """Return the role, the text and the files of a message."""
     if not isinstance(message, Mapping):
-        raise InvalidInputError(f"message {position} is no mapping with 'role' and 'content'")
-    role = message.get("role")
+        raise InvalidInputError(f"{where} is no mapping with 'role' and 'content'")
+    fields = {key: value for key, value in message.items() if value is not None}
+    is_answer = fields.get("role") == "assistant"
+    for key in fields:
+        if key not in _BROUGHT or (key in FILE_KEYS and not is_answer):
+            check_key(key, _KEYS, where)
+    role = fields.get("role")
     if role not in _ROLES:
-        raise InvalidInputError(f"message {position} has the role {role!r}; a chat knows {', '.join(_ROLES)}")
-    content = message.get("content")
-    if isinstance(content, str):
-        return role, _whole(content)
-    if isinstance(content, Sequence):
-        return role, _whole("".join(_part_text(part, position) for part in content))
-    raise InvalidInputError(f"message {position} has no content")
+        check_role(role, where)
+        raise InvalidInputError(f"{where} has the role {role!r}; a chat knows {', '.join(_ROLES)}")
+    texts: list[str] = []
+    files: list[Any] = []
+    content = fields.get("content", [] if any(key in fields for key in FILE_KEYS) else None)
+    if content is None:
+        raise InvalidInputError(f"{where} has no content")
+    for part in content if isinstance(content, (list, tuple)) else [content]:
+        if isinstance(part, str):
+            texts.append(part)
+        else:
+            text, file = _part(part, where)
+            texts += [] if text is None else [text]
+            files += [] if file is None else [file]
+    for key in FILE_KEYS:
+        if key in fields and not (is_answer and key in _BROUGHT):
+            files += [_of_mapping(value, where) for value in values_of(fields[key], key, where)]
+    if files and role != "user":
+        raise InvalidInputError(f"{where} ({role}) has files, which belong into a message of the user's")
+    return role, _whole("".join(texts)), [_local(file, where) for file in files]
 
 
-def _part_text(part: Any, position: int) -> str:
-    if isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str):
-        text: str = part["text"]
-        return text
-    raise InvalidInputError(f"message {position} holds a part that is no text; pass pictures and other files as files=[...]")
+def _part(part: Any, where: str) -> tuple[str | None, Any]:
+    """Return the text or the file that a part of a message is."""
+    if not isinstance(part, Mapping):
+        return None, part
+    kind = part.get("type", "text" if "text" in part else None)
+    if kind == "text" and isinstance(part.get("text"), str):
+        return part["text"], None
+    return None, _of_mapping(part, where)
+
+
+def _of_mapping(value: Any, where: str) -> Any:
+    """Return the file in a part as chat completions have it, or *value* if it is no dict."""
+    if not isinstance(value, Mapping):
+        return value
+    for key in ("image_url", "image", "url", "path", "file"):
+        inner = value.get(key)
+        if isinstance(inner, Mapping):
+            inner = inner.get("url", inner.get("file_data"))
+        if inner is not None:
+            return no_path(inner, where)
+    if isinstance(value.get("base64"), str):
+        return no_path(f"data:;base64,{value['base64']}", where)
+    raise InvalidInputError(
+        f"{where} holds a part that is neither text nor picture; pass pictures and other files as files=[...]"
+    )
+
+
+def _local(file: Any, where: str) -> Any:
+    if is_url(file):
+        raise InvalidInputError(
+            f"a URL in {where} is not fetched unless asked: RemoteFile(url) in its place, or download it yourself"
+        )
+    return file

@@ -11,7 +11,9 @@ from attrs import frozen
 
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.failures import not_a_chat_server
-from hfclient.errors import InvalidInputError, NotFoundError, ProtocolError, StreamInterrupted
+from hfclient.errors import NotFoundError, ProtocolError, StreamInterrupted
+from hfclient.files.magic import media_type
+from hfclient.files.sources import FileLike, open_source
 from hfclient.frames import SSEParser, excerpt
 from hfclient.transport import Response
 
@@ -93,26 +95,27 @@ class Server:
             raise NotFoundError("the server has no MCP servers (it is older than November 2025)", status=404) from None
         return [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
 
-    def transcribe(self, audio: bytes, *, content_type: str = "audio/wav") -> str:
+    def transcribe(self, audio: FileLike, *, content_type: str | None = None) -> str:
         """Return what is said in a recording; empty for silence.
 
         Args:
-            audio: The recording, at most 15 MB.
-            content_type: Its type: ``audio/wav``, ``audio/mpeg``, ``audio/webm``, ``audio/ogg``, ``audio/flac``, ``audio/mp4``.
+            audio: The recording, at most 15 MB: a path, bytes, an open binary file, an `Audio`, a data URL.
+            content_type: Its type; None tells it by its first bytes and its name. Servers know ``audio/wav``,
+                ``audio/mpeg``, ``audio/webm``, ``audio/ogg`` and ``audio/flac``.
 
         Raises:
-            InvalidInputError: It is empty or too large; nothing was sent.
+            InvalidInputError: It is missing, empty or too large; nothing was sent.
+            BadRequestError: The server does not know its type.
             ServerError: The server has no transcription.
 
         Reference: POST {base}/api/transcribe
         """
-        if not audio:
-            raise InvalidInputError("the recording is empty")
-        if len(audio) > _MAX_AUDIO:
-            raise InvalidInputError(
-                f"the recording has {len(audio) / 1e6:.1f} MB; the server takes {_MAX_AUDIO / 1e6:.1f} MB"
-            )
-        data = self._service.send(self._service.endpoints.transcribe(audio, content_type)).json()
+        file = open_source(audio, _MAX_AUDIO, "recording")
+        content = file.read()
+        if content_type is None:
+            found = media_type(content, file.name, file.claimed) or "audio/wav"
+            content_type = "audio/webm" if found == "video/webm" else found
+        data = self._service.send(self._service.endpoints.transcribe(content, content_type)).json()
         return str(data.get("text") or "") if isinstance(data, dict) else ""
 
     @staticmethod

@@ -12,9 +12,10 @@ import msgspec
 
 from hfclient.errors import InvalidInputError
 from hfclient.events import ToolCall
+from hfclient.files.messages import FILE_KEYS, check_key, check_role, meant_key
 from hfclient.inference.completions.options import checked, stops_of
 from hfclient.inference.completions.roles import as_mapping, wire_call
-from hfclient.inference.content.attachments import parts_of
+from hfclient.inference.content.attachments import attached_parts, parts_of
 from hfclient.inference.schemas.functions import Tool
 
 __all__ = ["Prompt", "build_messages", "normalised", "tool_choice_of"]
@@ -22,6 +23,11 @@ __all__ = ["Prompt", "build_messages", "normalised", "tool_choice_of"]
 Prompt: TypeAlias = "str | Sequence[Any]"
 """A question, or a list of messages: dicts with ``role`` and ``content``, or the objects of `hfclient.inference.completions.roles`."""
 
+_KEYS = ("role", "content", "name", "cache_control", *FILE_KEYS)
+_TOOL_KEYS = ("role", "content", "tool_call_id", "name", "cache_control", "is_error")
+# What a server says, field by field, goes back as it came; so an answer's message may have keys that are not known here.
+_ANSWER_KEYS = ("role", "content", "tool_calls", "name")
+_OTHERWISE = "; a field of the server's own goes into extra_body: {...} of the message"
 _REASONING = ("reasoning", "reasoning_content", "reasoning_text", "reasoning_details")
 
 
@@ -63,27 +69,64 @@ def build_messages(
 def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
     if not isinstance(message, Mapping):
         raise InvalidInputError(f"messages[{number}] is no dict with role and content, but {type(message).__name__}")
-    fields: dict[str, Any] = _without_nulls(message)
-    role = fields.get("role")
-    if not isinstance(role, str) or not role:
-        raise InvalidInputError(f"messages[{number}] has no role")
+    where = f"messages[{number}]"
+    given: dict[str, Any] = _without_nulls(message)
+    extra = given.pop("extra_body", {})
+    if not isinstance(extra, Mapping):
+        raise InvalidInputError(f"the extra_body of {where} is a dict, not {type(extra).__name__}")
+    _check_keys(given, where)
+    role = check_role(given.get("role"), where)
+    files = attached_parts(given, where) if role != "assistant" else []
+    fields = {key: value for key, value in given.items() if role == "assistant" or key not in FILE_KEYS}
+    if files and role != "user":
+        raise InvalidInputError(f"{where} ({role}) has files, which belong into a message of the user's")
     if role == "developer":
         fields["role"] = "system"
     if role == "assistant":
         fields = {key: value for key, value in fields.items() if keep_reasoning or key not in _REASONING}
+        if isinstance(fields.get("content"), (list, tuple)):
+            fields["content"] = parts_of(fields["content"], where)
         if "tool_calls" in fields:
             fields["tool_calls"] = _calls(fields["tool_calls"], number)
         else:
             fields.setdefault("content", "")  # hardly any server takes a message with neither
-    elif "content" not in fields:
-        raise InvalidInputError(f"messages[{number}] ({role}) has no content")
+    elif "content" not in fields and not files:
+        raise InvalidInputError(f"{where} ({role}) has no content")
     elif role in ("user", "system", "developer"):
-        fields["content"] = parts_of(fields["content"])
+        content = parts_of(fields.get("content", []), where)
+        text = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
+        fields["content"] = [*text, *files] if files else content
     elif role == "tool":
         if not fields.get("tool_call_id"):
-            raise InvalidInputError(f"messages[{number}] (tool) has no tool_call_id: the id of the call that it answers")
+            raise InvalidInputError(f"{where} (tool) has no tool_call_id: the id of the call that it answers")
         fields["content"] = _result(fields["content"])
+    fields.update(extra)
     return fields
+
+
+def _check_keys(fields: Mapping[str, Any], where: str) -> None:
+    """Refuse keys that a server would ignore: misspelt ones, and files where no message has any.
+
+    Raises:
+        InvalidInputError: There is one; the error names it, and the key that was probably meant.
+    """
+    role = fields.get("role")
+    if role == "assistant":
+        for key, value in fields.items():
+            meant = None if key in _ANSWER_KEYS else meant_key(key, _ANSWER_KEYS)
+            if meant and meant not in fields and "content" not in fields:
+                check_key(key, _ANSWER_KEYS, where)
+            if key in FILE_KEYS and not _is_servers(value):
+                raise InvalidInputError(f"{where} (assistant) has files under {key!r}, which belong into a message of the user's")
+        return
+    known = _TOOL_KEYS if role in ("tool", "function") else _KEYS
+    for key in fields:
+        check_key(key, known, where, _OTHERWISE)
+
+
+def _is_servers(value: Any) -> bool:
+    """Return whether a value is what a server put under a key of files: an object, or a list of objects."""
+    return isinstance(value, Mapping) or (isinstance(value, list) and all(isinstance(item, Mapping) for item in value))
 
 
 def _without_nulls(value: Any) -> Any:
@@ -120,13 +163,28 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
 
 def _result(content: Any) -> Any:
     """Return what a tool said as text; parts that the caller made stay as they are, all other values become JSON."""
-    parts = isinstance(content, list) and content and all(isinstance(part, Mapping) and "type" in part for part in content)
-    if isinstance(content, str) or parts:
+    if isinstance(content, str):
         return content
+    if (parts := _parts_in(content)) is not None:
+        return parts
     try:
         return msgspec.json.encode(content).decode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInputError(f"a tool's result is no JSON: {error}") from error
+
+
+def _parts_in(content: Any) -> Any:
+    """Return the parts of a message that *content* is, or None: a tool's own objects may have a type of some kind, too."""
+    if not isinstance(content, list) or not content:
+        return None
+    for part in content:
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        if not isinstance(kind, str) or not (kind in part or kind == "image"):
+            return None
+    try:
+        return parts_of(content)
+    except InvalidInputError:  # a path, for instance, which a tool may well have found
+        return None
 
 
 def tool_choice_of(choice: Any) -> Any:

@@ -3,7 +3,7 @@
 A picture becomes ``image_url``, its bytes a data URL; a sound ``input_audio``; a text its text, with its name in front; a
 PDF ``file``; a video ``video_url``. Types are told by the first bytes and checked before anything is sent, because a server
 answers a picture that it cannot read with any error at all. A part that the caller wrote as a dict of the protocol's own
-goes out unchanged; a string in it is never a path.
+goes out unchanged; a string in it is never read as a path, and a path never leaves as a URL.
 
 Reference: docs/protocol/inference ("messages").
 """
@@ -11,17 +11,17 @@ Reference: docs/protocol/inference ("messages").
 from __future__ import annotations
 
 import base64
-import os
+import re
 from collections.abc import Iterable, Mapping
-from pathlib import PurePath
-from typing import IO, Any, TypeAlias
+from typing import Any
 
 from hfclient.errors import InvalidInputError
-from hfclient.inference.content.magic import sniff
+from hfclient.files.magic import media_type
+from hfclient.files.messages import FILE_KEYS, no_path, remote_url, values_of
+from hfclient.files.sources import FileLike, is_data_url, is_url, listed, open_source
 from hfclient.inference.content.pictures import PictureLike, load_picture
-from hfclient.inference.content.sources import checked_size, read_source
 
-__all__ = ["MAX_FILE", "MAX_TEXT", "FileLike", "file_part", "parts_of", "picture_part", "with_attachments"]
+__all__ = ["MAX_FILE", "MAX_TEXT", "FileLike", "attached_parts", "file_part", "parts_of", "picture_part", "with_attachments"]
 
 MAX_FILE = 64 * 1024 * 1024
 """Most bytes of a file that is sent."""
@@ -29,12 +29,22 @@ MAX_FILE = 64 * 1024 * 1024
 MAX_TEXT = 4 * 1024 * 1024
 """Most bytes of a text that is sent: more than any model reads."""
 
-FileLike: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | tuple[str, bytes] | Any"
-"""A path, bytes, an open binary file, a pair of name and bytes, an `Image` or another result, a PIL image, a data URL."""
-
 # What the servers behind chat completions can read: others answer with errors about something else.
 _PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
-_SOUNDS = {"audio/wav": "wav", "audio/mpeg": "mp3", "audio/flac": "flac", "audio/ogg": "ogg", "audio/mp4": "m4a"}
+_SOUNDS = {
+    "audio/3gpp": "3gp",
+    "audio/aac": "aac",
+    "audio/aiff": "aiff",
+    "audio/amr": "amr",
+    "audio/flac": "flac",
+    "audio/mp4": "m4a",
+    "audio/mpeg": "mp3",
+    "audio/ogg": "ogg",
+    "audio/wav": "wav",
+    "audio/webm": "webm",
+}
+_KINDS = ("text", "image_url", "image", "input_audio", "audio_url", "audio", "video_url", "video", "file")
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=_\-\s]")
 _BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 
 
@@ -48,8 +58,8 @@ def with_attachments(
     Raises:
         InvalidInputError: Something cannot be sent, or no message is the user's.
     """
-    parts = [picture_part(image) for image in _each(images, "images")]
-    parts += [file_part(file) for file in _each(files, "files")]
+    parts = [picture_part(image) for image in listed(images, "images")]
+    parts += [file_part(file) for file in listed(files, "files")]
     if not parts:
         return messages
     places = [number for number, message in enumerate(messages) if message["role"] == "user"]
@@ -62,7 +72,7 @@ def with_attachments(
     return [*messages[: places[-1]], changed, *messages[places[-1] + 1 :]]
 
 
-def parts_of(content: Any) -> Any:
+def parts_of(content: Any, where: str = "a message") -> Any:
     """Return the content of a message as a request has it: text as it is, everything else as parts.
 
         >>> parts_of(["What is this?", {"type": "image", "url": "https://h/a.png"}])[1]
@@ -73,16 +83,32 @@ def parts_of(content: Any) -> Any:
     """
     if isinstance(content, str):
         return content
-    if isinstance(content, (list, tuple)):
-        return [_part(part) for part in content]
-    return [_part(content)]
+    if isinstance(content, list) or (isinstance(content, tuple) and not _is_named(content)):
+        return [_part(part, where) for part in content]
+    return [_part(content, where)]
+
+
+def attached_parts(message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """Return the files under the keys of a message that hold some (``images``, ``files``, ...) as parts.
+
+    Raises:
+        InvalidInputError: One cannot be sent, or is a path written as a string.
+    """
+    parts = []
+    for key in FILE_KEYS:
+        for value in values_of(message.get(key), key, where):
+            if isinstance(value, Mapping):
+                parts.append(_part(value, where))
+            else:
+                parts.append(picture_part(value) if key.startswith("image") else file_part(value))
+    return parts
 
 
 def picture_part(source: PictureLike, *, detail: str | None = None) -> dict[str, Any]:
     """Return a picture as a part of a message: a URL stays a URL, everything else becomes a data URL.
 
     Args:
-        source: A path, bytes, an open binary file, an `Image`, a PIL image, an http(s) or data URL.
+        source: What names a file, or an http(s) URL.
         detail: ``"low"``, ``"high"`` or ``"auto"``, where the server knows that.
 
     Raises:
@@ -104,15 +130,13 @@ def file_part(source: FileLike) -> dict[str, Any]:
     Raises:
         InvalidInputError: It is empty, too large, missing, or of a type that no message carries.
     """
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
+    if is_url(source):
         raise InvalidInputError(
             "a file is no URL: servers fetch pictures only (images=[url]); download it and pass the path"
         )
-    name, content = _named(source)
-    if content is None:
-        return picture_part(source)  # PIL's
-    checked_size(content, MAX_FILE, f"file {name}" if name else "file")
-    mime = sniff(content) or ""
+    file = open_source(source, MAX_FILE)
+    name, content = file.name, file.read()
+    mime = media_type(content, name, file.claimed) or ""
     if mime.startswith("image/") and mime != "image/svg+xml":  # that is a text, too
         return picture_part(content)
     if mime in _SOUNDS:
@@ -131,72 +155,86 @@ def file_part(source: FileLike) -> dict[str, Any]:
     return {"type": "text", "text": f"{name}:\n\n{text}" if name else text}
 
 
-def _each(values: Any, what: str) -> list[Any]:
-    """Return *values* as a list; one alone, which is an easy mistake, counts as a list of one."""
-    if values is None:
-        return []
-    alone = isinstance(values, (str, bytes, bytearray, memoryview, os.PathLike)) or hasattr(values, "read")
-    if alone or not isinstance(values, Iterable):
-        return [values]
-    if isinstance(values, Mapping):
-        raise InvalidInputError(f"{what} is a list, not a dict")
-    return list(values)
+def _is_named(content: tuple[Any, ...]) -> bool:
+    """Return whether a tuple is a file with its name, not several parts."""
+    return len(content) in (2, 3) and isinstance(content[0], str) and isinstance(content[1], (bytes, bytearray, memoryview))
 
 
-def _part(part: Any) -> Any:
+def _part(part: Any, where: str) -> Any:
     if isinstance(part, str):
         return {"type": "text", "text": part}
     if not isinstance(part, Mapping):
         return file_part(part)
-    kind, value = part.get("type"), part.get("image_url")
-    if kind == "image_url" and value is not None:
-        inner = value if isinstance(value, Mapping) else {"url": value}
-        source = inner.get("url")
-        if isinstance(source, str) and isinstance(value, Mapping) and "://" in source[:16]:
-            return part
-        if isinstance(source, str) and source.startswith("data:"):
-            return {**part, "image_url": inner}  # the caller knows what the server reads
-        return {**part, "image_url": {**inner, **picture_part(_no_path(source))["image_url"]}}
-    if kind == "image":  # as transformers' templates have it
-        for key in ("image", "url", "path"):
-            if part.get(key) is not None:
-                return picture_part(_no_path(part[key]), detail=part.get("detail"))
-        if part.get("base64"):
-            return picture_part(f"data:;base64,{part['base64']}")
+    kind = part.get("type") or next((key for key in _KINDS if part.get(key) is not None), None)
+    if kind is None:
+        raise InvalidInputError(f"a part of {where} has no type; it has {', '.join(map(str, part)) or 'nothing'}")
+    if part.get("type") is None:
+        part = {"type": kind, **part}
+    if kind == "text" and not isinstance(part.get("text"), str):
+        raise InvalidInputError(f"a part of {where} is a text, but has none under 'text'; it has {', '.join(map(str, part))}")
+    if kind == "image":  # as transformers' templates and Anthropic's API have it
+        return _picture_of(part, where)
+    if kind == "image_url":
+        return _pointing(part, "image_url", where)
+    if kind in ("audio", "video", "file", "input_audio"):
+        return _holding(part, kind, where)
+    for key in part:
+        if isinstance(key, str) and key.endswith("_url"):
+            part = _pointing(part, key, where)
     return part
 
 
-def _no_path(source: Any) -> Any:
-    """Return *source* unless it is a path written as a string.
-
-    Dicts often come from elsewhere, such as the browser that a web application serves; whoever writes one must not be able
-    to have a file of this machine sent.
-    """
-    if isinstance(source, str) and not source.startswith(("http://", "https://", "data:")):
-        raise InvalidInputError(
-            f"{source[:200]!r} in a message is no URL; a file of yours is a pathlib.Path there, or goes into images="
-        )
-    return source
+def _picture_of(part: Mapping[str, Any], where: str) -> Any:
+    source = part.get("source")
+    given = {**part, **source} if isinstance(source, Mapping) else part
+    for key in ("image", "url", "path"):
+        if given.get(key) is not None:
+            return picture_part(no_path(given[key], where), detail=part.get("detail"))
+    if packed := given.get("base64") or given.get("data"):
+        return picture_part(packed if is_data_url(packed) or not isinstance(packed, str) else f"data:;base64,{packed}")
+    return part
 
 
-def _named(source: Any) -> tuple[str, bytes | None]:
-    """Return a file's name, without its folders, and its bytes; None for what is no file."""
-    if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], str):
-        return PurePath(source[0]).name, bytes(source[1])
-    content = read_source(source, MAX_FILE, "file")
-    if content is None and not (hasattr(source, "save") and hasattr(source, "tobytes")):
-        raise InvalidInputError(
-            f"a file is a path, bytes, an open binary file or a pair of name and bytes, not {type(source).__name__}"
-        )
-    return _name_of(source), content
+def _pointing(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    """Return a part with a URL under *key*: an object becomes a data URL, a string is one that a server can fetch."""
+    value = part[key]
+    if value is None:
+        return part
+    inner = value if isinstance(value, Mapping) else {"url": value}
+    url = inner.get("url")
+    if isinstance(url, str):
+        remote_url(url, where)
+        return part if isinstance(value, Mapping) or key != "image_url" else {**part, key: inner}
+    if url is None:
+        return part
+    if key == "image_url":
+        return {**part, key: {**inner, **picture_part(url)["image_url"]}}
+    file = open_source(url, MAX_FILE)
+    content = file.read()
+    return {**part, key: {**inner, "url": _data_url(media_type(content, file.name, file.claimed) or "application/octet-stream", content)}}
 
 
-def _name_of(source: Any) -> str:
-    if isinstance(source, str) and source.startswith("data:"):
-        return ""
-    if hasattr(source, "read"):
-        source = getattr(source, "name", "")  # a number, for a file that was opened by its descriptor
-    return PurePath(source).name if isinstance(source, (str, os.PathLike)) else ""
+def _holding(part: Mapping[str, Any], kind: str, where: str) -> Any:
+    """Return a part with a file in it: the protocol's own, or one whose file is an object."""
+    value = part.get(kind)
+    if value is None:
+        return part
+    if not isinstance(value, Mapping):
+        if isinstance(value, list):  # frames of a video, by their URLs
+            for url in value:
+                remote_url(url, where)
+            return part
+        if kind == "video" and is_url(value):
+            return part
+        return file_part(no_path(value, where))
+    key = "data" if kind == "input_audio" else "file_data"
+    data = value.get(key)
+    if data is None or isinstance(data, str):
+        if data and not is_url(data) and not is_data_url(data) and _NOT_BASE64.search(data[:1000]):
+            raise InvalidInputError(f"{data[:200]!r} in {where} is no base64; a file of yours is a pathlib.Path there, or goes into files=")
+        return part
+    name = value.get("filename")
+    return file_part((name, data) if isinstance(name, str) else data)
 
 
 def _decoded(content: bytes) -> str | None:

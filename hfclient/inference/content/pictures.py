@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import base64
-import io
-import os
-from typing import IO, Any, TypeAlias
+from typing import TypeAlias
 
 from attrs import Factory, field, frozen
 
 from hfclient.errors import InvalidInputError
-from hfclient.inference.content.magic import sniff
-from hfclient.inference.content.sources import checked_size, read_source
+from hfclient.files.magic import sniff
+from hfclient.files.sources import FileLike, is_url, open_source
 
 __all__ = ["MAX_PICTURE", "Picture", "PictureLike", "load_picture"]
 
 MAX_PICTURE = 64 * 1024 * 1024
 """Most bytes of a picture that is sent."""
 
-PictureLike: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Any"
-"""A path, bytes, an open binary file, an `Image`, a PIL image, or an http(s) or data URL as a string."""
+PictureLike: TypeAlias = FileLike
+"""What names a file; an http(s) URL besides, which the provider fetches."""
 
 
 @frozen
@@ -59,22 +57,9 @@ def load_picture(source: PictureLike) -> Picture:
     """
     if isinstance(source, Picture):
         return source
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
-        return Picture(url=source)
-    content = read_source(source, MAX_PICTURE, "picture")
-    if content is None:
-        content = _drawn(source)
-    picture = Picture(checked_size(content, MAX_PICTURE, "picture"))
+    if isinstance(source, str) and is_url(source):
+        return Picture(url=source.strip())
+    picture = Picture(open_source(source, MAX_PICTURE, "picture").read())
     if not picture.mime.startswith("image/"):
         raise InvalidInputError(f"this is no picture, but {picture.mime or 'something else'}")
     return picture
-
-
-def _drawn(source: Any) -> bytes:
-    if hasattr(source, "save") and hasattr(source, "tobytes"):  # PIL's; it is not imported to find out
-        buffer = io.BytesIO()
-        source.save(buffer, "PNG")
-        return buffer.getvalue()
-    raise InvalidInputError(
-        f"a picture is a path, bytes, an open binary file, a URL, an Image or a PIL image, not {type(source).__name__}"
-    )

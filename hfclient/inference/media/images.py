@@ -20,8 +20,8 @@ from attrs import field, frozen
 
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
 from hfclient.events import FallOver
+from hfclient.files.magic import SUFFIXES, dimensions, sniff
 from hfclient.frames import excerpt
-from hfclient.inference.content.magic import SUFFIXES, dimensions, sniff
 from hfclient.inference.providers.results import Output
 from hfclient.saving import free_path, safe_name, write_file
 

@@ -6,7 +6,29 @@ from hfclient.inference.providers.base import Provider, Work, id_path, pruned
 from hfclient.inference.providers.places import Target
 from hfclient.transport import Request
 
-__all__ = ["HFInference"]
+__all__ = ["HFInference", "accepted_type"]
+
+# Every other type of a bare file is refused before the pipeline sees it, though it decodes whatever Pillow and ffmpeg do.
+# https://github.com/huggingface/huggingface-inference-toolkit (serialization/base.py, 2026-11-28)
+_PICTURES = frozenset(f"image/{name}" for name in ("bmp", "gif", "jpeg", "png", "tiff", "webp"))
+_SOUNDS = {
+    **{f"audio/{name}": f"audio/{name}" for name in ("amr", "flac", "mpeg", "ogg", "wav", "webm")},
+    "audio/amr-wb": "audio/AMR-WB",
+    "audio/mp4": "audio/m4a",
+    "video/mp4": "audio/m4a",
+    "video/webm": "audio/webm",
+}
+
+
+def accepted_type(mime: str, is_sound: bool = False) -> str:
+    """Return the type to declare for a bare file: one that hf-inference and deployments let in.
+
+    >>> accepted_type("image/avif"), accepted_type("audio/mp4", is_sound=True), accepted_type("audio/aiff", is_sound=True)
+    ('image/x-image', 'audio/m4a', 'audio/x-audio')
+    """
+    if is_sound or mime.startswith("audio/"):
+        return _SOUNDS.get(mime, "audio/x-audio")
+    return "image/x-image" if mime.startswith("image/") and mime not in _PICTURES else mime
 
 
 class HFInference(Provider):
@@ -37,6 +59,6 @@ class HFInference(Provider):
             method="POST",
             url=url,
             body=work.picture.content,
-            headers={"Accept": "image/png", "Content-Type": work.picture.mime},
+            headers={"Accept": "image/png", "Content-Type": accepted_type(work.picture.mime)},
             stream=True,
         )

@@ -10,8 +10,8 @@ from typing import Any
 from attrs import field, frozen
 
 from hfclient.errors import GenerationError, ProtocolError
+from hfclient.files.dataurls import data_url_content, unpack_base64
 from hfclient.frames import excerpt
-from hfclient.inference.content.dataurls import data_url_content, unpack_base64
 from hfclient.inference.failures import generation_error
 from hfclient.lenient import loads
 from hfclient.transport.failures import message_in

@@ -14,7 +14,7 @@ import msgspec
 from attrs import field, frozen
 
 from hfclient.errors import InvalidInputError
-from hfclient.inference.content.magic import sniff
+from hfclient.files.magic import sniff
 from hfclient.inference.schemas.docstrings import Docstring, parse_docstring
 from hfclient.inference.schemas.schema import Schema, standalone_schema
 from hfclient.inference.schemas.shapes import Misfit, convert, note_of, schema_of

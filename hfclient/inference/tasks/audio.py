@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import base64
 import html
-import mimetypes
-import os
 import re
 from pathlib import PurePath
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from attrs import Factory, field, frozen
 
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError
+from hfclient.files.dataurls import data_url_content
+from hfclient.files.magic import SUFFIXES, media_type, sniff
+from hfclient.files.sources import FileLike, is_url, open_source
 from hfclient.frames import excerpt
-from hfclient.inference.content.dataurls import data_url_content
-from hfclient.inference.content.magic import SUFFIXES, sniff
-from hfclient.inference.content.sources import checked_size, read_source
 from hfclient.inference.failures import generation_error
 from hfclient.inference.media.images import Media, media_from
 from hfclient.inference.providers import Answer, Output
@@ -34,21 +32,26 @@ __all__ = [
     "audio_from",
     "audio_output",
     "audio_tracks",
+    "checked_sound",
     "fal_mime",
     "load_sound",
-    "read_file",
 ]
 
 MAX_SOUND = 100 * 1024 * 1024
 """Most bytes of a sound that is sent."""
 
-SoundLike: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Any"
-"""A path, bytes, an open binary file, an `Audio`, or an http(s) or data URL as a string."""
+SoundLike: TypeAlias = FileLike
+"""What names a file; an http(s) URL besides, which is fetched without credentials."""
 
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _SHOWN = 20 * 1024 * 1024
 # The types that fal-ai's queue takes in a data URL; all others are refused there.
-_FAL = {"audio/wav": "audio/x-wav", "audio/mpeg": "audio/mpeg", "video/webm": "video/webm"}
+_FAL = {
+    "audio/mpeg": "audio/mpeg",
+    "audio/wav": "audio/x-wav",
+    "audio/webm": "video/webm",
+    "video/webm": "video/webm",
+}
 
 
 @frozen(kw_only=True, repr=False)
@@ -76,20 +79,26 @@ class Sound:
         content: Its bytes; empty if only its URL is known.
         url: Where it is to be fetched from, or None.
         name: What its file is called, or empty.
-        mime: Its type, by its first bytes; if they say nothing, by the ending of *name*; else
+        claimed: Its type as the caller, or the server that it was fetched from, says; or empty.
+        mime: Its type, by its first bytes; if they say nothing, as *claimed* or by the ending of *name*; else
             ``"application/octet-stream"``.
     """
 
     content: bytes = field(repr=False)
     url: str | None = field(default=None, repr=False)
     name: str = field(default="", repr=False)
-    mime: str = Factory(lambda self: sniff(self.content) or _mime_by_name(self.name), takes_self=True)
+    claimed: str = field(default="", repr=False)
+    mime: str = Factory(
+        lambda self: media_type(self.content, self.name, self.claimed) or "application/octet-stream", takes_self=True
+    )
 
     @property
     def filename(self) -> str:
         """A name with the ending by which servers tell the format: by the bytes, or else as the file had it."""
         own = PurePath(self.name).suffix
-        return "audio" + SUFFIXES.get(self.mime, (own if _ENDING.fullmatch(own) else ".bin",))[0]
+        usual = SUFFIXES.get(self.mime, ())
+        kept = own.lower() in usual or (not usual and _ENDING.fullmatch(own))
+        return "audio" + (own if kept else usual[0] if usual else ".bin")
 
     def as_base64(self) -> str:
         """Return the bytes as plain base64."""
@@ -108,42 +117,19 @@ def load_sound(source: SoundLike) -> Sound:
     """
     if isinstance(source, Sound):
         return source
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
-        return Sound(b"", source)
-    content = read_file(source, MAX_SOUND, "sound")
-    sound = Sound(content, name=_name_of(source))
+    if isinstance(source, str) and is_url(source):
+        return Sound(b"", source.strip())
+    file = open_source(source, MAX_SOUND, "sound")
+    return checked_sound(Sound(file.read(), name=file.name, claimed=file.claimed))
+
+
+def checked_sound(sound: Sound) -> Sound:
+    """Return *sound*; raises `InvalidInputError` if it is a picture or a text."""
     if sound.mime.startswith("image/"):
         raise InvalidInputError(f"this is no sound, but {sound.mime}")
-    if content.lstrip()[:1] in (b"<", b"{"):
+    if sound.content.lstrip()[:1] in (b"<", b"{", b""):
         raise InvalidInputError("this is no sound, but a text")
     return sound
-
-
-def _name_of(source: Any) -> str:
-    """Return what a path or an open file is called; empty for all others."""
-    if isinstance(source, str) and source.startswith("data:"):
-        return ""
-    found = source if isinstance(source, (str, os.PathLike)) else getattr(source, "name", "")
-    return PurePath(os.fspath(found)).name if isinstance(found, (str, os.PathLike)) else ""
-
-
-def _mime_by_name(name: str) -> str:
-    found = mimetypes.guess_type(name)[0] or ""
-    return found if found.startswith(("audio/", "video/")) else "application/octet-stream"
-
-
-def read_file(source: Any, limit: int, what: str) -> bytes:
-    """Return the bytes of *source*, which is called *what* in errors.
-
-    Raises:
-        InvalidInputError: It is empty, longer than *limit* bytes, cannot be read, or is nothing that can be.
-    """
-    content = read_source(source, limit, what)
-    if content is None:
-        raise InvalidInputError(
-            f"a {what} is a path, bytes, an open binary file, a URL or an Audio, not {type(source).__name__}"
-        )
-    return checked_size(content, limit, what)
 
 
 def fal_mime(sound: Sound) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from attrs import evolve
 
 from hfclient.errors import InvalidInputError, ModelNotFound, Unsupported
-from hfclient.inference.content.magic import sniff
+from hfclient.files.magic import media_type
+from hfclient.files.pillow import is_picture
+from hfclient.files.sources import is_data_url, open_source
 from hfclient.inference.content.pictures import MAX_PICTURE, Picture, PictureLike, load_picture
 from hfclient.inference.media.jobs import Job, Line
 from hfclient.inference.providers import IMAGE_SEGMENTATION, Answer
@@ -23,8 +26,8 @@ from hfclient.inference.tasks.audio import (
     SoundLike,
     audio_from,
     audio_tracks,
+    checked_sound,
     load_sound,
-    read_file,
 )
 from hfclient.inference.tasks.decoders import json_of, transcript
 from hfclient.inference.tasks.errand import ask, errand, settled
@@ -310,7 +313,12 @@ class TaskCalls(Wing):
 
     @staticmethod
     def _heard(line: Line, sound: Sound) -> Sound:
-        return sound if sound.url is None else load_sound(line.fetch(sound.url, limit=MAX_SOUND + 1)[0])
+        if sound.url is None:
+            return sound
+        content, claimed = line.fetch(sound.url, limit=MAX_SOUND + 1)
+        name = PurePosixPath(urlsplit(sound.url).path).name
+        file = open_source((name, content, claimed), MAX_SOUND, "sound")
+        return checked_sound(Sound(file.read(), name=file.name, claimed=file.claimed))
 
 
 def _seen(line: Line, source: PictureLike) -> File:
@@ -322,19 +330,20 @@ def _seen(line: Line, source: PictureLike) -> File:
 
 def _classified(inputs: Any) -> tuple[str, Any]:
     """Return the task that gives labels to *inputs*, and the inputs as that task takes them."""
-    if isinstance(inputs, (list, tuple)):
+    if isinstance(inputs, list):
         raise InvalidInputError("one text, picture or sound is classified at a time, not a list")
-    if isinstance(inputs, str) and not inputs.startswith("data:"):
+    if isinstance(inputs, str) and not is_data_url(inputs):
         return "text-classification", inputs
     if isinstance(inputs, Sound):
         return "audio-classification", inputs
-    if isinstance(inputs, Picture) or (hasattr(inputs, "save") and hasattr(inputs, "tobytes")):  # PIL's
+    if isinstance(inputs, Picture) or is_picture(inputs):
         return "image-classification", inputs
-    what = os.fspath(inputs) if isinstance(inputs, os.PathLike) else "this"
-    content = read_file(inputs, MAX_SOUND, "file")
-    mime = sniff(content) or ""
+    file = open_source(inputs, MAX_SOUND)
+    content = file.read()
+    mime = media_type(content, file.name, file.claimed) or ""
     if mime.startswith("image/"):
         return "image-classification", content
     if mime.startswith(("audio/", "video/")):
-        return "audio-classification", Sound(content)
-    raise InvalidInputError(f"{what!r} is neither a picture nor a sound; a text is given as a string")
+        return "audio-classification", Sound(content, name=file.name, claimed=file.claimed)
+    what = repr(file.name) if file.name else "this"
+    raise InvalidInputError(f"{what} is neither a picture nor a sound; a text is given as a string")

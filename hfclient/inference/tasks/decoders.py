@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from hfclient.errors import ProtocolError
+from hfclient.files.dataurls import data_url_content, unpack_base64
 from hfclient.frames import excerpt
-from hfclient.inference.content.dataurls import data_url_content, unpack_base64
 from hfclient.inference.failures import generation_error
 from hfclient.inference.providers import Answer
 from hfclient.inference.tasks.values import (

@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
+from hfclient.files.dataurls import unpack_base64
 from hfclient.frames import excerpt
-from hfclient.inference.content.dataurls import unpack_base64
 from hfclient.inference.providers import Answer
 from hfclient.inference.providers.base import pruned
 from hfclient.inference.tasks.decoders import json_of

@@ -13,6 +13,7 @@ import msgspec
 from attrs import field, frozen
 
 from hfclient.errors import InvalidInputError
+from hfclient.inference.providers.hf_inference import accepted_type
 from hfclient.inference.tasks.table import OBJECT, PICTURE, QUESTION, ROOT, SOUND, TEXT, Task
 from hfclient.transport import Request
 
@@ -109,7 +110,7 @@ def pipeline_request(
     accept = {"Accept": "audio/*, application/json;q=0.5"} if task.decode is None else {"Accept": "application/json"}
     body = pipeline_body(task, inputs, settings, extra)
     if isinstance(body, bytes):
-        headers = {**accept, "Content-Type": inputs.mime}
+        headers = {**accept, "Content-Type": accepted_type(inputs.mime, task.takes == SOUND)}
         return Request(method="POST", url=url, body=body, headers=headers, stream=True)
     return json_request(url, body, accept)
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["data_url_content", "unpack_base64"]
+__all__ = ["data_url_content", "data_url_type", "unpack_base64"]
 
 
 def data_url_content(url: str) -> bytes | None:
@@ -19,6 +19,15 @@ def data_url_content(url: str) -> bytes | None:
     if not comma:
         return None
     return unpack_base64(rest) if head.lower().endswith(";base64") else unquote_to_bytes(rest)
+
+
+def data_url_type(url: str) -> str:
+    """Return the media type that a ``data:`` URL gives, lower case and without parameters; empty if it gives none.
+
+    >>> data_url_type("data:audio/webm;codecs=opus;base64,AAAA")
+    'audio/webm'
+    """
+    return url[:200].partition(":")[2].partition(",")[0].partition(";")[0].strip().lower()
 
 
 def unpack_base64(text: str) -> bytes | None:

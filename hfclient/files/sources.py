@@ -1,0 +1,282 @@
+"""The one reader of what a caller calls a file: a path, bytes, an open file, a data URL, a picture of Pillow, a result of ours.
+
+Chat and inference both take all of these. Nothing is fetched here: a URL is for the caller of this module to pass on or
+to refuse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+from attrs import field, frozen
+
+from hfclient.errors import HFClientError, InvalidInputError
+from hfclient.files.dataurls import data_url_content, data_url_type
+from hfclient.files.pillow import encoded_picture, is_picture
+
+__all__ = ["FileLike", "SourceFile", "is_data_url", "is_one", "is_url", "listed", "open_source"]
+
+FileLike: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | tuple[str, Any] | tuple[str, Any, str] | Any"
+)
+"""A path, bytes, an open binary file, a data URL, a PIL image, an `Image`, `Video` or `Audio`; or any of them but a string
+with a name in front, and a media type behind if need be: ``(name, content)``, ``(name, content, mime)``."""
+
+_BYTES = (bytes, bytearray, memoryview)
+_URL = re.compile(r"\s*https?:", re.IGNORECASE)
+_DATA = re.compile(r"\s*data:", re.IGNORECASE)
+_OTHER_URL = re.compile(r"\s*([a-z][a-z0-9+.-]+)://?", re.IGNORECASE)  # two letters at least: C:\ is a drive
+_PIECE = 1 << 20
+_SHOWN = 200  # characters of a path in an error: it may be a whole file in base64
+
+
+@frozen
+class SourceFile:
+    """A file that the caller named.
+
+    Attributes:
+        content: Its bytes, or the path of a regular file to read them from.
+        name: What it is called, without folders; empty if nothing says.
+        claimed: Its media type as the caller says, or empty.
+    """
+
+    content: bytes | Path = field(repr=False)
+    name: str = ""
+    claimed: str = ""
+
+    def start(self, size: int) -> bytes:
+        """Return its first *size* bytes; raises `InvalidInputError` if it cannot be read."""
+        if isinstance(self.content, bytes):
+            return self.content[:size]
+        with _reading("file", self.content), self.content.open("rb") as file:
+            return file.read(size)
+
+    def read(self) -> bytes:
+        """Return all of its bytes; raises `InvalidInputError` if it cannot be read."""
+        if isinstance(self.content, bytes):
+            return self.content
+        with _reading("file", self.content):
+            return self.content.read_bytes()
+
+
+def is_url(source: object) -> bool:
+    """Return whether *source* is an http(s) URL."""
+    return isinstance(source, str) and _URL.match(source) is not None
+
+
+def is_data_url(source: object) -> bool:
+    """Return whether *source* is a ``data:`` URL."""
+    return isinstance(source, str) and _DATA.match(source) is not None
+
+
+def is_one(source: object) -> bool:
+    """Return whether *source* names one file, where several may stand in a list.
+
+    A tuple of a name and content is one file; a tuple of two paths, or of two contents, is two.
+    """
+    if isinstance(source, tuple):
+        return (
+            len(source) in (2, 3)
+            and isinstance(source[0], str)
+            and (isinstance(source[1], _BYTES) or hasattr(source[1], "read"))
+        )
+    single = isinstance(source, (str, *_BYTES, os.PathLike)) or hasattr(source, "read") or is_picture(source)
+    return single or isinstance(getattr(source, "content", None), bytes)
+
+
+def listed(files: Any, what: str) -> list[Any]:
+    """Return *files*, an argument of that name, as a list; one alone counts as a list of one, None as none.
+
+    Raises:
+        InvalidInputError: It is a dict.
+    """
+    if files is None:
+        return []
+    if is_one(files) or not isinstance(files, Iterable):
+        return [files]
+    if isinstance(files, Mapping):
+        raise InvalidInputError(f"{what} is a list, not a dict; a name for a file goes in front of it: (name, bytes)")
+    return list(files)
+
+
+def open_source(source: Any, limit: int, what: str = "file") -> SourceFile:
+    """Return *source* as a file of 1 to *limit* bytes. A path is looked at, not read; an open file is left where it was.
+
+    Args:
+        source: See `FileLike`.
+        limit: Most bytes of it.
+        what: What it is called in errors.
+
+    Raises:
+        InvalidInputError: It is missing, a folder, empty, too large, closed, open as text, or nothing that holds bytes.
+    """
+    if isinstance(source, SourceFile):
+        return source
+    if isinstance(source, tuple):
+        return _with_name(source, limit, what)
+    if isinstance(source, _BYTES):
+        with _reading(what, None):
+            return _checked(SourceFile(bytes(source)), limit, what)
+    if isinstance(source, (str, os.PathLike)):
+        return _from_text(source, limit, what)
+    if is_picture(source):  # before open files: some of Pillow's have a read() of their own
+        content, name = encoded_picture(source)
+        return _checked(SourceFile(content, name), limit, what)
+    if hasattr(source, "read"):
+        return _from_open(source, limit, what)
+    held = getattr(source, "content", None)  # an `Image`, a `Video`, an `Audio`
+    if isinstance(held, bytes):
+        mime = getattr(source, "mime", "")
+        return _checked(SourceFile(held, claimed=mime if isinstance(mime, str) else ""), limit, what)
+    raise InvalidInputError(_not_a_file(source, what))
+
+
+def _not_a_file(source: object, what: str) -> str:
+    kind = type(source).__name__
+    if isinstance(source, Mapping):
+        return f"a {what} is no dict: pass its path or its bytes, or (name, bytes)"
+    if hasattr(source, "__array_interface__") or kind == "Tensor":
+        return f"a {what} is no array: make a picture of it first, with PIL.Image.fromarray(array) for instance"
+    if isinstance(source, Iterable):
+        return f"one {what} is wanted, not a {kind} of several"
+    return f"a {what} is a path, bytes, an open binary file, (name, bytes), a data URL, an Image or a PIL image, not {kind}"
+
+
+def _with_name(pair: tuple[Any, ...], limit: int, what: str) -> SourceFile:
+    name, mime = pair[0] if pair else None, pair[2] if len(pair) == 3 else ""
+    if len(pair) not in (2, 3) or not isinstance(name, str) or not (mime is None or isinstance(mime, str)):
+        raise InvalidInputError(f"a {what} with a name is (name, bytes) or (name, bytes, media type)")
+    if isinstance(pair[1], str) and not is_data_url(pair[1]):
+        raise InvalidInputError(
+            f"in (name, content) the content is bytes, not a text: text.encode(), or Path(...) for a {what}"
+        )
+    file = open_source(pair[1], limit, what)
+    return SourceFile(file.content, _base_name(name) or file.name, mime or file.claimed)
+
+
+def _from_text(source: str | os.PathLike[str], limit: int, what: str) -> SourceFile:
+    with _reading(what, source):
+        text = os.fsdecode(source)  # a PathLike may give bytes
+    if isinstance(source, str):
+        if is_data_url(source):
+            return _from_data_url(source.strip(), limit, what)
+        if is_url(source):
+            raise InvalidInputError(f"a URL is not fetched here: download the {what} and pass its bytes")
+    path = Path(text)
+    with _reading(what, text):
+        if text and path.is_file():
+            return _checked(SourceFile(path, path.name), limit, what)
+    raise InvalidInputError(_no_file(text, path, what))
+
+
+def _no_file(text: str, path: Path, what: str) -> str:
+    shown = repr(text[:_SHOWN]) + ("..." if len(text) > _SHOWN else "")
+    if not text:
+        return f"the path of the {what} is empty"
+    if other := _OTHER_URL.match(text):
+        advice = "pass the path itself" if other[1].lower() == "file" else f"download the {what} and pass its bytes"
+        return f"{shown} is a URL and no path: {advice}"
+    if path.is_dir():
+        return f"{shown} is a folder: pass the files in it"
+    if path.exists():
+        return f"{shown} is no regular file: open it and pass the open file"
+    if text.startswith("~"):
+        return f"no such file: {shown}; ~ is not expanded: Path({text[:20]!r}).expanduser()"
+    return f"no such file: {shown}"
+
+
+def _from_data_url(url: str, limit: int, what: str) -> SourceFile:
+    if len(url) > limit * 3 + 1000:  # percent-encoded at the worst
+        raise InvalidInputError(_too_large("", limit, what))
+    content = data_url_content(url)
+    if content is None:
+        raise InvalidInputError(f"the data URL of the {what} cannot be read")
+    return _checked(SourceFile(content, claimed=data_url_type(url)), limit, what)
+
+
+def _from_open(file: Any, limit: int, what: str) -> SourceFile:
+    name = _name_of(file)
+    pieces: list[bytes] = []
+    size = 0
+    with _reading(what, name or None), _rewound(file):
+        while size <= limit:  # a pipe gives what it has, not what was asked for
+            piece = file.read(min(_PIECE, limit + 1 - size) if pieces else limit + 1)
+            if not isinstance(piece, _BYTES):
+                raise InvalidInputError(_no_bytes(piece, what))
+            if not piece:
+                break
+            pieces.append(bytes(piece))
+            size += len(piece)
+    if not size:
+        raise InvalidInputError(
+            f"the {what} {name or ''} is empty, or was read to its end before: file.seek(0)".replace("  ", " ")
+        )
+    return _checked(SourceFile(b"".join(pieces), name), limit, what)
+
+
+def _no_bytes(piece: Any, what: str) -> str:
+    if hasattr(piece, "__await__"):
+        with contextlib.suppress(Exception):
+            piece.close()  # else Python warns that nothing has waited for it
+        return f"the {what} is read asynchronously: await its read() and pass the bytes"
+    return f"open the {what} in binary mode: open(path, 'rb')"
+
+
+def _name_of(file: Any) -> str:
+    """Return what an open file is called. An upload of a web framework has that in ``filename``, and the field in ``name``."""
+    for key in ("name",) if isinstance(file, io.IOBase) else ("filename", "name"):
+        name = getattr(file, key, None)
+        if isinstance(name, bytes):
+            name = os.fsdecode(name)
+        if isinstance(name, str):
+            return _base_name(name)  # a number, for a file that was opened by its descriptor, is no name
+    return ""
+
+
+def _base_name(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
+def _checked(file: SourceFile, limit: int, what: str) -> SourceFile:
+    size = len(file.content) if isinstance(file.content, bytes) else file.content.stat().st_size
+    if not size and (isinstance(file.content, bytes) or not file.start(1)):  # those in /proc say that they have 0 bytes
+        raise InvalidInputError(f"the {what} {file.name} is empty".replace("  ", " "))
+    if size > limit:
+        raise InvalidInputError(_too_large(file.name, limit, what))
+    return file
+
+
+def _too_large(name: str, limit: int, what: str) -> str:
+    return f"the {what} {name} is larger than {limit / 1e6:.1f} MB, the most that is sent".replace("  ", " ")
+
+
+@contextlib.contextmanager
+def _reading(what: str, source: object) -> Iterator[None]:
+    """Turn whatever reading raises into an error of ours that names the file."""
+    try:
+        yield
+    except HFClientError:
+        raise
+    except Exception as exc:
+        named = f" {str(source)[:_SHOWN]!r}" if source else ""
+        reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        raise InvalidInputError(f"cannot read the {what}{named}: {reason}") from exc
+
+
+@contextlib.contextmanager
+def _rewound(file: Any) -> Iterator[None]:
+    """Leave an open file where it was: a call of several rounds reads it once for each."""
+    place = None
+    if hasattr(file, "seek"):
+        with contextlib.suppress(Exception):
+            place = file.tell()
+    yield
+    if place is not None:
+        with contextlib.suppress(Exception):
+            file.seek(place)

@@ -1,0 +1,206 @@
+"""Pictures of Pillow on their way out: their own format and about its size, upright, every mode, and errors of ours."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hfclient.chat.files.uploads import upload_parts
+from hfclient.errors import InvalidInputError
+from hfclient.files.pillow import encoded_picture
+from hfclient.inference.content.attachments import file_part, picture_part
+from hfclient.inference.content.pictures import load_picture
+
+PIL = pytest.importorskip("PIL.Image")
+
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "I", "F", "I;16", "I;16B", "I;16L")
+
+
+def saved(picture: Any, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def opened(content: bytes) -> Any:
+    return PIL.open(io.BytesIO(content))
+
+
+def noise(width: int = 300, height: int = 200) -> Any:
+    return PIL.effect_noise((width, height), 60).convert("RGB")
+
+
+def by_chat(picture: Any) -> bytes:
+    (part,) = upload_parts([picture])
+    assert isinstance(part.content, bytes)
+    return part.content
+
+
+def by_data_url(part: dict[str, Any]) -> bytes:
+    return base64.b64decode(part["image_url"]["url"].partition(",")[2])
+
+
+WAYS: list[Callable[[Any], bytes]] = [
+    by_chat,
+    lambda picture: load_picture(picture).content or b"",
+    lambda picture: by_data_url(picture_part(picture)),
+    lambda picture: by_data_url(file_part(picture)),
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("mode", MODES)
+def test_modes(mode: str, way: Callable[[Any], bytes]) -> None:
+    """A picture of any mode goes out as one that shows the same, in chat and in inference."""
+    source = PIL.new("RGB", (8, 8), (255, 0, 0)).convert(mode)
+    red, green, blue = opened(way(source)).convert("RGB").getpixel((4, 4))
+    if mode in ("1", "L", "LA", "I", "F") or mode.startswith("I;"):
+        assert red == green == blue
+        assert red < 120 or mode == "1"  # a pattern of black and white
+    else:
+        assert red > 240
+        assert green < 15
+        assert blue < 15
+
+
+def test_lab() -> None:
+    """CIE Lab, which older releases of Pillow do not convert by themselves."""
+    cms = pytest.importorskip("PIL.ImageCms")
+    profiles = cms.createProfile("sRGB"), cms.createProfile("LAB")
+    lab = cms.applyTransform(
+        PIL.new("RGB", (8, 8), (255, 0, 0)), cms.buildTransformFromOpenProfiles(*profiles, "RGB", "LAB")
+    )
+    red, green, _ = opened(encoded_picture(lab)[0]).convert("RGB").getpixel((4, 4))
+    assert red > 240
+    assert green < 20
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(("I;16", 65535), 255), (("I;16", 200), 200), (("F", 0.5), 127), (("F", 255.0), 255), (("I", 65535), 255)]
+)
+def test_grey_levels_of_any_range(value: tuple[str, Any], shown: int) -> None:
+    """Sixteen bits and floats become eight bits by the range that they have; they are not cut to white."""
+    assert opened(encoded_picture(PIL.new(value[0], (4, 4), value[1]))[0]).getpixel((1, 1)) == shown
+
+
+def test_transparency() -> None:
+    """What is transparent stays so: palettes, premultiplied colours, alpha."""
+    palette = PIL.new("P", (4, 4))
+    palette.info["transparency"] = 0
+    for source in (palette, PIL.new("RGBA", (4, 4)), PIL.new("RGBa", (4, 4)), PIL.new("LA", (4, 4)), PIL.new("La", (4, 4))):
+        assert opened(encoded_picture(source)[0]).convert("RGBA").getpixel((1, 1))[3] == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 85}), ("JPEG", {"quality": 40}), ("WEBP", {}), ("GIF", {})])
+def test_formats_stay(kind: str, options: dict[str, Any], way: Callable[[Any], bytes]) -> None:
+    """A picture that was opened goes out in its own format and about as large as it was."""
+    content = saved(noise(), kind, **options)
+    sent = way(opened(content))
+    assert opened(sent).format == kind
+    assert len(sent) < 1.4 * len(content)
+
+
+def test_photos_of_formats_that_servers_do_not_read() -> None:
+    """They become JPEG, because as PNG they would be many times as large; drawings become PNG, as does what has no format."""
+    features = pytest.importorskip("PIL.features")
+    if features.check("jpg_2000"):
+        assert opened(encoded_picture(opened(saved(noise(), "JPEG2000")))[0]).format == "JPEG"
+    for kind in ("TIFF", "BMP", "PPM"):
+        assert opened(encoded_picture(opened(saved(noise(), kind)))[0]).format == "PNG"
+    assert opened(encoded_picture(noise())[0]).format == "PNG"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_animations(kind: str) -> None:
+    """All frames go out; if another frame than the first is shown, that one does. The picture stays where it was."""
+    frames = [PIL.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    picture = opened(saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=100))
+    assert opened(encoded_picture(picture)[0]).n_frames == 3
+    assert picture.tell() == 0
+    picture.seek(1)
+    shown = opened(encoded_picture(picture)[0])
+    assert getattr(shown, "n_frames", 1) == 1
+    assert shown.convert("RGB").getpixel((4, 4))[1] > 100
+    assert picture.tell() == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("change", [None, "CMYK", "L"])
+def test_upright(kind: str, change: str | None) -> None:
+    """A picture stands as its camera was held, whatever was made of it; nothing else of EXIF goes out."""
+    exif = PIL.Exif()
+    exif[0x0112], exif[0x0110] = 6, "secret camera"
+    picture = opened(saved(PIL.new("RGB", (40, 20), "blue"), kind, exif=exif.tobytes()))
+    sent = encoded_picture(picture if change is None else picture.convert(change))[0]
+    assert opened(sent).size == (20, 40)
+    assert opened(sent).getexif().get(0x0112, 1) == 1
+    assert b"secret camera" not in sent
+
+
+def test_a_profile_of_other_colours_is_left_out() -> None:
+    """A profile goes along with the colours that it describes, and with no others."""
+    profile = b"\0" * 128
+    kept = encoded_picture(opened(saved(noise(), "JPEG", icc_profile=profile)))[0]
+    assert opened(kept).info["icc_profile"] == profile
+    printed = PIL.new("CMYK", (8, 8))
+    printed.info["icc_profile"] = profile
+    assert "icc_profile" not in opened(encoded_picture(printed)[0]).info
+
+
+def _closed() -> Any:
+    picture = opened(saved(noise(), "PNG"))
+    picture.close()
+    return picture
+
+
+class Broken:
+    """A picture whose own code fails, with an error of a kind that nobody expects."""
+
+    size = (1, 1)
+
+    def tobytes(self) -> bytes:
+        return b""
+
+    def save(self, file: Any, format: str) -> None:
+        raise SyntaxError("not a picture")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: opened(saved(noise(), "JPEG")[:3000]), "truncated"),
+        (lambda: opened(saved(noise(), "PNG")[:3000]), "truncated|Pillow"),
+        (lambda: PIL.new("RGB", (0, 5)), "no pixels"),
+        (_closed, "closed"),
+        (lambda: PIL.new("F", (2, 2), float("inf")), "no range"),
+        (Broken, "not a picture"),
+    ],
+)
+def test_what_pillow_cannot_do(make: Callable[[], Any], words: str, way: Callable[[Any], bytes]) -> None:
+    """An error of Pillow's is one of ours that says what was wrong."""
+    with pytest.raises(InvalidInputError, match=re.compile(words, re.IGNORECASE)):
+        way(make())
+
+
+def test_decompression_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that Pillow takes for an attack is refused in our words."""
+    content = saved(PIL.new("L", (200, 200)), "PNG")
+    picture = opened(content)
+    monkeypatch.setattr(picture, "load", lambda: (_ for _ in ()).throw(PIL.DecompressionBombError("too many pixels")))
+    with pytest.raises(InvalidInputError, match="too many pixels"):
+        encoded_picture(picture)
+
+
+def test_names() -> None:
+    """A picture that was opened by its path keeps its name, with the ending of what it is now."""
+    picture = opened(saved(noise(), "TIFF"))
+    picture.filename = "/home/x/scan.tif"
+    assert encoded_picture(picture)[1] == "scan.png"
+    assert encoded_picture(noise())[1] == "image.png"

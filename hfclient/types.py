@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from attrs import field, frozen
 
+from hfclient.errors import ProtocolError
 from hfclient.events import (
     Elicitation,
     FallOver,
@@ -44,8 +45,15 @@ class _Value:
     """A received value: knows its way to plain JSON types and back."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the value as plain JSON types, None left out."""
-        fields: dict[str, Any] = msgspec.to_builtins(self)
+        """Return the value as plain JSON types, None left out.
+
+        Raises:
+            ProtocolError: What the server sent nests too deeply for where this is called.
+        """
+        try:
+            fields: dict[str, Any] = msgspec.to_builtins(self)
+        except RecursionError:
+            raise ProtocolError(f"this {type(self).__name__} nests too deeply to be written out") from None
         return {key: value for key, value in fields.items() if value is not None}
 
     @classmethod

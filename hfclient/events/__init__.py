@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import msgspec
 from attrs import define, field
 
+from hfclient.errors import ProtocolError
 from hfclient.events.base import Event
 from hfclient.events.jobs import FallOver, JobProgress
 
@@ -447,8 +448,15 @@ _CLASSES: dict[str, type[AnyEvent]] = {cls.__name__: cls for cls in AnyEvent.__a
 
 
 def to_dict(event: AnyEvent) -> dict[str, Any]:
-    """Return *event* as plain JSON types: ``event`` holds the class name, the other keys its fields (None left out)."""
-    fields = msgspec.to_builtins(event)
+    """Return *event* as plain JSON types: ``event`` holds the class name, the other keys its fields (None left out).
+
+    Raises:
+        ProtocolError: What the server sent nests too deeply for where this is called.
+    """
+    try:
+        fields = msgspec.to_builtins(event)
+    except RecursionError:
+        raise ProtocolError(f"this {type(event).__name__} nests too deeply to be written out") from None
     return {"event": type(event).__name__, **{key: value for key, value in fields.items() if value is not None}}
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hfclient.chat.wire.superjson import decode, encode, loads
 from hfclient.errors import ProtocolError
+from hfclient.types import Model
 
 KEYS = st.text(st.sampled_from("ab.\\0é"), max_size=4)
 DATES = st.datetimes(timezones=st.just(datetime.timezone.utc)).map(
@@ -86,6 +87,13 @@ def test_any_document_decodes_or_is_a_protocol_error(document):
     """No annotation, path or equality that a stranger can write raises anything else."""
     with contextlib.suppress(ProtocolError):
         decode(document)
+
+
+@given(DOCUMENTS)
+def test_what_is_decoded_can_be_written(document):
+    """Whatever a document means, a model or a message that keeps it turns into JSON."""
+    with contextlib.suppress(ProtocolError):
+        json.dumps(Model("m", raw={"value": decode(document)}).to_dict())
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60) | DOCUMENTS.map(json.dumps))

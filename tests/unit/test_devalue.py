@@ -85,12 +85,9 @@ def test_constants_keep_their_signs():
     assert math.copysign(1, zero) == -1
 
 
-def test_cycles_close():
-    """A list and an object that hold each other come out so."""
-    value = unflatten([{"self": 0, "list": 1}, [0, 1]])
-    assert value["self"] is value
-    assert value["list"][0] is value
-    assert value["list"][1] is value["list"]
+def test_circles_are_cut():
+    """Where a list or an object stands inside itself there is None, so that what comes out can be written."""
+    assert unflatten([{"self": 0, "list": 1, "n": 2}, [0, 1, 2], 7]) == {"self": None, "list": [None, None, 7], "n": 7}
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,15 @@
 
 ``GET <page>/__data.json`` holds one *node* for each layer of the page, the layout first. A node's value is flattened in the
 "devalue" manner: an array in which everything refers to everything else by index, so that one value may stand in several
-places, even inside itself. A value that was not ready yet is a promise; it follows in a *chunk*, a line of its own.
+places. A value that was not ready yet is a promise; it follows in a *chunk*, a line of its own.
 
 What Python gets: ``Date`` an aware `datetime.datetime` in UTC (its text if Python has no such date), ``undefined`` and holes
 None, ``BigInt`` int, ``Set`` a list, ``Map`` a dict if its keys are text or numbers, else a list of pairs, a regexp its
 ``"/source/flags"``, a URL its text, an `ArrayBuffer` bytes and a view on one the bytes that it shows. Tags that are not
-known here become a list of the tag and its plain contents.
+known here become a list of the tag and its plain contents. A place inside of what stands there is None.
 
-The document comes from a stranger: no index, loop, depth or length in it may do worse than a `ProtocolError`.
+No index, loop, depth or length in a document may do worse than a `ProtocolError`, and what it stands for when it is written
+out is bounded (`hfclient.chat.wire.growth`).
 
 Reference: docs/protocol/huggingchat ("older servers"); the framework's own format, as chat-ui 0.9.5 sends it.
 """
@@ -25,6 +26,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from hfclient.chat.wire.growth import Budget, settled
 from hfclient.errors import ProtocolError
 from hfclient.frames import excerpt
 from hfclient.lenient import loads_mended
@@ -33,11 +35,9 @@ __all__ = ["ChunkError", "NodeError", "PageData", "Redirected", "parse_page", "u
 
 _DEPTH = 100
 """How deep values may nest; a conversation's own do so about eight deep."""
-_LARGEST = 10_000_000
-"""How many values there may be when each is counted at every place where it stands: a short document in which each value
-holds the next one twice would otherwise be without end for whoever writes it out."""
-_LONGEST_HOLES = 100_000
-"""Most places of a sparse array: its length is just a number in the document."""
+_HOLE_COST = 16
+"""What each place of a sparse array counts for: its length is just a number in the document."""
+_MOST_LARGE = 1000  # keys of a map that are integers beyond those whose hash is their own: see superjson
 
 _UNDEFINED, _HOLE, _NAN, _INFINITY, _MINUS_INFINITY, _MINUS_ZERO, _SPARSE = -1, -2, -3, -4, -5, -6, -7
 _CONSTANTS: dict[int, Any] = {
@@ -151,7 +151,8 @@ def parse_page(body: bytes) -> PageData:
         if isinstance(chunk, dict) and chunk.get("type") == "chunk" and _is_index(chunk.get("id")):
             chunks[chunk["id"]] = chunk
     promises = _Promises(chunks)
-    return PageData(nodes=tuple(_node(node, promises) for node in head["nodes"]))
+    nodes = promises.settled([_node(node, promises) for node in head["nodes"]])
+    return PageData(nodes=tuple(nodes))
 
 
 def unflatten(data: Any) -> Any:
@@ -163,7 +164,8 @@ def unflatten(data: Any) -> Any:
     Raises:
         ProtocolError: It is no flat array, refers to what is not there, nests too deeply, or is too large.
     """
-    return _Promises({}).unflatten(data)
+    promises = _Promises({})
+    return promises.settled(promises.unflatten(data))
 
 
 def _line(text: bytes) -> Any:
@@ -201,8 +203,8 @@ class _Promises:
 
     def __init__(self, chunks: dict[int, Any]) -> None:
         self._chunks = chunks
-        self._values: dict[int, tuple[Any, int]] = {}
-        self._count = 0
+        self._values: dict[int, Any] = {}
+        self.budget = Budget("a page's data")
 
     def unflatten(self, data: Any, depth: int = 0) -> Any:
         try:
@@ -212,25 +214,19 @@ class _Promises:
 
     def value(self, number: int, depth: int) -> Any:
         if number not in self._values:
-            self._values[number] = (None, 1)  # a chunk that promises itself holds nothing there
-            before = self._count
+            self._values[number] = None  # a chunk that promises itself holds nothing there
             chunk = self._chunks.get(number) or {}
             value = self.unflatten(chunk["data"], depth) if "data" in chunk else None
             if "error" in chunk:
-                value = ChunkError(self.unflatten(chunk["error"], depth))
-            self._values[number] = (value, self._count - before)
-            return value
-        value, size = self._values[number]
-        self.count(size)
-        return value
+                value = ChunkError(self.settled(self.unflatten(chunk["error"], depth)))
+            self._values[number] = value
+        return self._values[number]
 
-    def count(self, values: int) -> int:
-        """Add *values* to the document's size; returns what it was before."""
-        before = self._count
-        self._count += values
-        if self._count > _LARGEST:
-            raise ProtocolError("the data of a page are too large when they are written out")
-        return before
+    def settled(self, value: Any) -> Any:
+        try:
+            return settled(value, self.budget, _DEPTH + 2)  # the list of nodes, and the level that is just allowed
+        except RecursionError:
+            raise ProtocolError("the data of a page nest too deeply") from None
 
 
 class _Unflattener:
@@ -240,7 +236,6 @@ class _Unflattener:
         self._data = data
         self._promises = promises
         self._built: dict[int, Any] = {}
-        self._sizes: dict[int, int] = {}
 
     def value(self, depth: int = 0) -> Any:
         if isinstance(self._data, int) and not isinstance(self._data, bool):  # the whole value is a constant
@@ -259,16 +254,13 @@ class _Unflattener:
                 raise ProtocolError(f"the data of a page hold a constant that is not known: {reference}")
             return _CONSTANTS[reference]
         if reference in self._built:
-            self._promises.count(self._sizes.get(reference, 1))
             return self._built[reference]
         if not isinstance(self._data, list) or reference >= len(self._data):
             raise ProtocolError(f"the data of a page refer to place {reference}, which is not there")
         if depth > _DEPTH:
             raise ProtocolError("the data of a page nest too deeply")
-        before = self._promises.count(1)
         value = self._build(reference, self._data[reference], depth)
         self._built[reference] = value
-        self._sizes[reference] = self._promises.count(0) - before
         return value
 
     def _build(self, reference: int, raw: Any, depth: int) -> Any:
@@ -296,8 +288,9 @@ class _Unflattener:
 
     def _sparse(self, raw: list[Any], depth: int) -> list[Any]:
         length = raw[1] if len(raw) > 1 else None
-        if not isinstance(length, int) or not 0 <= length <= _LONGEST_HOLES or len(raw) % 2:
+        if not _is_index(length) or length < 0 or len(raw) % 2:
             raise ProtocolError("the data of a page hold a sparse array without a sensible length")
+        self._promises.budget.spend(_HOLE_COST * length)
         items: list[Any] = [None] * length
         for index, item in zip(raw[2::2], raw[3::2], strict=True):
             if not _is_index(index) or not 0 <= index < length:
@@ -345,6 +338,8 @@ class _Unflattener:
             raise ProtocolError("the data of a page hold a map whose keys and values do not pair up")
         members = [self._at(item, depth + 1) for item in rest]
         pairs = list(zip(members[::2], members[1::2], strict=True))
+        if sum(isinstance(key, int) and abs(key) >= 2**61 - 1 for key, _ in pairs) > _MOST_LARGE:
+            return list(map(list, pairs))
         return dict(pairs) if all(isinstance(key, (str, int, float)) for key, _ in pairs) else list(map(list, pairs))
 
     def _view(self, rest: list[Any], depth: int) -> Any:
@@ -355,6 +350,7 @@ class _Unflattener:
         if not isinstance(buffer, bytes) or not numbers:
             return buffer
         end = numbers[0] + numbers[1] if len(numbers) > 1 else None
+        self._promises.budget.spend(max(0, min(end or len(buffer), len(buffer)) - numbers[0]))
         return buffer[numbers[0] : end]
 
 

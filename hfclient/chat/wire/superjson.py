@@ -9,8 +9,9 @@ pairs if a key cannot be hashed, typed arrays of bytes `bytes`. All else keeps i
 ``"/source/flags"``, a URL its text, an Error its object, and every type that is not known here. Annotations for places
 that do not exist are ignored.
 
-A document comes from a stranger, so nothing in it may do worse than a `ProtocolError`: nesting is bounded, no pattern is
-compiled and no class is looked up.
+Nothing in a document may do worse than a `ProtocolError`: nesting is bounded, and so is what it stands for when it is written
+out (`hfclient.chat.wire.growth`); a place inside of what stands there becomes None; no pattern is compiled and no class is
+looked up.
 
 Reference: docs/protocol/huggingchat ("superjson").
 """
@@ -23,6 +24,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from hfclient.chat.wire.growth import Budget, settled
 from hfclient.errors import ProtocolError
 from hfclient.frames import excerpt
 from hfclient.lenient import loads_mended
@@ -31,6 +33,10 @@ __all__ = ["UNDEFINED", "ObjectId", "Undefined", "decode", "encode", "loads"]
 
 _DEPTH = 200
 """How deep annotations (when decoding) and values (when encoding) may nest."""
+_MOST_LARGE = 1000
+"""How many integers that need not differ in their hash (Python's is the rest by 2**61 - 1) a set or a dict may hold: looking each
+of them up takes as many steps as there are others."""
+_LARGE = 2**61 - 1
 _SAFE_INTEGER = 2**53 - 1
 _INTEGER = re.compile(r"-?[0-9]{1,1000}")
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf, "-0": -0.0}
@@ -92,7 +98,7 @@ def decode(document: Any) -> Any:
     The document's containers are taken over and changed in place.
 
     Raises:
-        ProtocolError: It has no ``json``, or its annotations nest too deeply.
+        ProtocolError: It has no ``json``, it or its annotations nest too deeply, or it is too large when it is written out.
     """
     if not isinstance(document, dict) or "json" not in document:
         raise ProtocolError("a superjson document has no 'json'", frame=str(document)[:200])
@@ -102,8 +108,12 @@ def decode(document: Any) -> Any:
     version = meta.get("v")
     escapes_backslash = isinstance(version, (int, float)) and version >= 1
     decoder = _Decoder(document["json"], escapes_backslash)
-    decoder.annotate(meta.get("values"))
-    decoder.join(meta.get("referentialEqualities"))
+    try:
+        decoder.annotate(meta.get("values"))
+        if decoder.join(meta.get("referentialEqualities")):
+            return settled(decoder.root, Budget("a superjson document"), _DEPTH)
+    except RecursionError:  # a caller that is itself deep in its stack
+        raise ProtocolError("a superjson document nests too deeply") from None
     return decoder.root
 
 
@@ -140,8 +150,10 @@ class _Decoder:
                 self.annotate(tree[1], container, key, depth + 1)
             container[key] = self._convert(tree[0], container[key])
 
-    def join(self, equalities: Any) -> None:
-        """Make places that held one object on the other side hold one object here."""
+    def join(self, equalities: Any) -> bool:
+        """Make places that held one object on the other side hold one object here; tell whether there are any."""
+        if not equalities:
+            return False
         if isinstance(equalities, list) and equalities:
             self._share(self.root, equalities[0])
             equalities = equalities[1] if len(equalities) > 1 else None
@@ -150,6 +162,7 @@ class _Decoder:
                 place = self._place(self.root, self._split(path))
                 if place is not None:
                     self._share(place[0][place[1]], others)
+        return True
 
     def _share(self, value: Any, paths: Any) -> None:
         for path in paths if isinstance(paths, list) else ():
@@ -231,6 +244,9 @@ class _Decoder:
         return value
 
     def _keep_rows(self, rows: list[Any], build: Callable[[], Any]) -> Any:
+        hashed = (row[0] if isinstance(row, list) and row else row for row in rows)
+        if sum(isinstance(item, int) and abs(item) >= _LARGE for item in hashed) > _MOST_LARGE:
+            return rows
         try:
             container = build()
         except TypeError:  # a member or key that cannot be hashed: the list is what Python can have

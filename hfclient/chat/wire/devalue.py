@@ -288,7 +288,7 @@ class _Unflattener:
 
     def _sparse(self, raw: list[Any], depth: int) -> list[Any]:
         length = raw[1] if len(raw) > 1 else None
-        if not _is_index(length) or length < 0 or len(raw) % 2:
+        if not isinstance(length, int) or length < 0 or len(raw) % 2:
             raise ProtocolError("the data of a page hold a sparse array without a sensible length")
         self._promises.budget.spend(_HOLE_COST * length)
         items: list[Any] = [None] * length

@@ -118,7 +118,7 @@ def test_circles(server: Server, tmp_path: Path) -> None:
     same = {"0": ["0.self"], "0.providers.0": ["0.providers.0.self"]}
     server.on("/api/v2/models", json_answer({"json": [model], "meta": {"referentialEqualities": same, "v": 1}}))
     state = {"id": ID, "title": "t", "model": "m", "messages": [message]}
-    same = {"messages.0": ["messages.0.self", "title"], "messages": ["messages.0.providers.0.self"]}
+    same = {"messages.0": ["messages.0.self"], "messages": ["messages.0.providers.0.self"]}
     server.on(
         f"/api/v2/conversations/{ID}", json_answer({"json": state, "meta": {"referentialEqualities": same, "v": 1}})
     )

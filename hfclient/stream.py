@@ -271,6 +271,9 @@ class Stream:
                 raise
             raise StreamConsumed("two threads read one stream; give each a stream of its own") from exc
 
+    def __contains__(self, item: object) -> bool:
+        raise TypeError("a stream can be read once only; look in stream.text, or in list(stream)")
+
     def iter_text(self) -> Iterator[str]:
         """Yield the pieces of the answer's text, without reasoning."""
         for event in self:

@@ -136,10 +136,8 @@ class OpenAIUpstream:
     def _put_first(self, models: list[UpstreamModel]) -> list[UpstreamModel]:
         if self._wanted is None:
             return models
-        wanted = [model for model in models if model.id == self._wanted] or [
-            self._adapt(UpstreamModel(id=self._wanted))
-        ]
-        return wanted + [model for model in models if model.id != self._wanted]
+        wanted = _named(self._wanted, models) or self._adapt(UpstreamModel(id=self._wanted))
+        return [wanted, *(model for model in models if model.id != wanted.id)]
 
     def answer(self, messages: list[Message], model: UpstreamModel) -> Answer:
         """Return the stream of the answer; the request has been sent when this returns."""
@@ -150,6 +148,16 @@ class OpenAIUpstream:
     def close(self) -> None:
         """Close idle connections."""
         self._session.close()
+
+
+def _named(name: str, models: list[UpstreamModel]) -> UpstreamModel | None:
+    """Return the model with that id, or else the only one whose id is it in any case, or ends in it after a slash."""
+    wanted = name.lower()
+    for name_of in (str, str.lower, lambda known: known.lower().rpartition("/")[2]):
+        found = [model for model in models if name_of(model.id) in (name, wanted)]
+        if len(found) == 1:
+            return found[0]
+    return None
 
 
 def _parse(served: ServedModel) -> UpstreamModel:

@@ -202,8 +202,12 @@ def test_without_a_key_no_token_is_sent(upstream: ScriptedUpstream, monkeypatch)
 
 
 def test_the_chosen_model_comes_first(upstream: ScriptedUpstream):
-    """model= puts an upstream's model in front; one that the upstream does not list is offered all the same."""
-    for model, listed in (("test/other", ["test/other", "test/model"]), ("x", ["x", "test/model", "test/other"])):
+    """model= puts an upstream's model in front, by its id or the end of it; one that the upstream does not list is offered all the same."""
+    for model, listed in (
+        ("test/other", ["test/other", "test/model"]),
+        ("Other", ["test/other", "test/model"]),
+        ("x", ["x", "test/model", "test/other"]),
+    ):
         with LocalServer(upstream=upstream.url, model=model) as server, Caller(server.url) as caller:
             assert [entry["id"] for entry in caller.value("/api/v2/models")] == listed
 

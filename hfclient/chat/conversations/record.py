@@ -102,9 +102,10 @@ class ConversationRecord:
         request = self.service.endpoints.create(asked, self.system_prompt, self.assistant)
         try:
             response = self.service.send(request)
-        except BadRequestError as error:
-            self.service.explain_refused_model(asked, error)
-            raise
+        except BadRequestError as error:  # a short name, perhaps; ids, which most callers give, cost no further request
+            asked = self.service.model_meant(asked, error)
+            request = self.service.endpoints.create(asked, self.system_prompt, self.assistant)
+            response = self.service.send(request)
         response.hold()
         try:
             data = response.json()
@@ -343,7 +344,9 @@ class ConversationRecord:
         if self.system_prompt is not None:
             raise InvalidInputError("an assistant brings its own system prompt")
         own = self.service.assistant(assistant).get("modelId")  # the server takes an unknown id without a word
-        return self.model or (own if isinstance(own, str) else None)
+        if self.model:
+            return self.service.model(self.model).id
+        return own if isinstance(own, str) else None
 
     def _leaf_in(self, tree: MessageTree, leaf: str | None) -> str | None:
         """Return *leaf* if it is there, else the answer of the last send, else the end of the newest branch."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hfclient.arguments import checked_limit
 from hfclient.chat.conversations.conversation import Conversation
 from hfclient.chat.resources.server import LiveGeneration, LiveUpdate, live_updates
 from hfclient.chat.servers.service import ChatService
@@ -27,6 +29,9 @@ class Conversations:
 
     for info in client.conversations:
         print(info.updated_at, info.title)
+
+    ``id in client.conversations`` looks through the pages for that id, and its truth value is whether there is any
+    conversation. How many there are the server does not say: ``len(client.conversations.list())`` fetches all of them.
     """
 
     def __init__(self, service: ChatService) -> None:
@@ -53,14 +58,22 @@ class Conversations:
                 return
             page += 1
 
+    def __contains__(self, conversation: object) -> bool:
+        wanted = conversation if isinstance(conversation, str) else getattr(conversation, "id", None)
+        if not isinstance(wanted, str):
+            raise TypeError(f"a conversation is looked for by its id, not by {type(conversation).__name__}")
+        return any(info.id == wanted for info in self)
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self)
+
     def list(self, limit: int | None = None) -> list[ConversationInfo]:
-        """Return the newest *limit* conversations, or all."""
-        found: list[ConversationInfo] = []
-        for info in self:
-            if limit is not None and len(found) >= limit:
-                break
-            found.append(info)
-        return found
+        """Return the newest *limit* conversations, or all; no page is asked for that they do not need.
+
+        Raises:
+            InvalidInputError: *limit* is no whole number, or a negative one.
+        """
+        return list(itertools.islice(self, checked_limit(limit)))
 
     def get(self, id: str) -> Conversation:
         """Return the conversation with this id, its title and model read from the server.
@@ -135,7 +148,7 @@ class Conversations:
             folder: Where to; made if need be.
             format: ``"md"`` or ``"json"``.
             files: Save attachments and produced files too.
-            limit: At most so many.
+            limit: At most so many; None for all.
             progress: True for a bar, a callable that gets (done, total, title), None for a bar only on a terminal with
                 tqdm installed, or False.
 
@@ -152,7 +165,10 @@ class Conversations:
 
 
 class Models:
-    """The LLMs that the server offers, its default first; the list is kept for a minute."""
+    """The LLMs that the server offers, its default first; the list is kept for a minute.
+
+    ``name in client.models`` is true for every name that `get` finds, and for a `Model` of the list.
+    """
 
     def __init__(self, service: ChatService) -> None:
         self._service = service
@@ -162,6 +178,16 @@ class Models:
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._service.models())
+
+    def __len__(self) -> int:
+        return len(self._service.models())
+
+    def __contains__(self, model: object) -> bool:
+        if isinstance(model, Model):
+            return model in self._service.models()
+        if not isinstance(model, str):
+            raise TypeError(f"a model is looked for by its name, not by {type(model).__name__}")
+        return self._service.find_model(model) is not None
 
     def list(self, *, fresh: bool = False) -> list[Model]:
         """Return all of them; *fresh* asks the server again.

@@ -61,6 +61,10 @@ class Settings:
     raw: dict[str, Any] = field(factory=dict, repr=False, eq=False)
 
 
+_BY_MODEL = (
+    *("custom_prompts", "custom_prompts_enabled", "multimodal_overrides", "tools_overrides", "reasoning_overrides"),
+    *("artifacts_overrides", "reasoning_effort_overrides", "provider_overrides", "hide_prompt_examples"),
+)
 _NAMES = tuple(attribute.name for attribute in fields(Settings) if attribute.name != "raw")
 
 
@@ -104,6 +108,7 @@ class SettingsResource:
 
         Raises:
             InvalidInputError: There is no setting of that name, or its value has the wrong type; nothing was sent.
+            ModelNotFound: The server has no LLM of that name; nothing was changed.
 
         Reference: POST {base}/api/v2/user/settings
         """
@@ -114,7 +119,8 @@ class SettingsResource:
             msgspec.convert(changes, Settings)
         except msgspec.ValidationError as exc:
             raise InvalidInputError(f"a setting has the wrong type: {exc}") from None
-        data = {**self.get().raw, **{_camel(name): value for name, value in changes.items()}}
+        raw = self.get().raw
+        data = {**raw, **{_camel(name): self._with_ids(name, value, raw) for name, value in changes.items()}}
         data.pop("welcomeModalSeenAt", None)  # the server's own stamp
         # Unset values are left out: the server answers 500 to a null.
         self._service.need_session()
@@ -122,3 +128,12 @@ class SettingsResource:
             self._service.endpoints.write_settings({key: value for key, value in data.items() if value is not None})
         )
         return self.get()
+
+    def _with_ids(self, name: str, value: Any, raw: dict[str, Any]) -> Any:
+        """Return a setting with ids in the place of short names of models: the server takes any name and ignores it."""
+        if name == "active_model" and value is not None:
+            return self._service.model(value).id
+        if name not in _BY_MODEL or not value:
+            return value
+        known = raw.get(_camel(name)) or {}  # of models that are gone, too
+        return {key if key in known else self._service.model(key).id: entry for key, entry in value.items()}

@@ -202,6 +202,10 @@ class ChatService:
             raise ModelNotFound("the server offers no models", status=0)
         return models[0]
 
+    def find_model(self, name: str) -> Model | None:
+        """Return the LLM called *name*, or None."""
+        return _named(name, self.models())
+
     def model(self, name: str) -> Model:
         """Return the LLM called *name*: its id in any case, the id's last part, or its label.
 
@@ -209,17 +213,10 @@ class ChatService:
             ModelNotFound: There is none; ``suggestions`` holds the nearest names.
         """
         models = self.models()
-        wanted = name.strip().lower()
-        names: tuple[Callable[[Model], str], ...] = (
-            lambda model: model.id.lower(),
-            lambda model: model.id.lower().rpartition("/")[2],
-            lambda model: model.display_name.lower(),
-        )
-        for name_of in names:
-            found = [model for model in models if name_of(model) == wanted]
-            if len(found) == 1:
-                return found[0]
-        raise _no_model(name, models)
+        found = _named(name, models)
+        if found is None:
+            raise _no_model(name, models)
+        return found
 
     def model_that_sees(self) -> Model:
         """Return an LLM that accepts images: the default if it does, else the first that does.
@@ -234,7 +231,7 @@ class ChatService:
 
     def check_sees(self, name: str) -> None:
         """Raise `Unsupported` if the LLM called *name* would be sent a message without its pictures."""
-        model = next((model for model in self.models() if model.id == name), None)
+        model = _named(name, self.models())
         if model is not None and not model.multimodal:
             able = [other.id for other in self.models() if other.multimodal]
             hint = f"these do: {', '.join(able[:5])}" if able else "no model of this server does"
@@ -244,14 +241,40 @@ class ChatService:
         """Return what is at a URL, at most *limit* bytes of it; credentials go along only where they belong anyway."""
         return self.session.send(Request.file(url, follow_redirects=True)).read_at_most(limit)
 
-    def explain_refused_model(self, name: str, error: BadRequestError) -> None:
-        """Raise the error that names the nearest models, if the server refused *name* because it has no such LLM."""
-        if not any(model.id == name for model in self.models(fresh=True)):
-            raise _no_model(name, self.models(), error) from error
+    def model_meant(self, name: str, error: BadRequestError) -> str:
+        """Return the id of the LLM that *name* stands for, after the server has refused that name.
+
+        Raises:
+            ModelNotFound: There is none; the nearest names are in ``suggestions``.
+            BadRequestError: *error* itself: the server has an LLM of that very id, and refused something else.
+        """
+        models = self.models(fresh=True)
+        found = _named(name, models)
+        if found is None:
+            raise _no_model(name, models, error) from error
+        if found.id == name:
+            raise error
+        return found.id
 
 
 def _is_json(body: str | None) -> bool:
     return (body or "").lstrip().startswith("{")
+
+
+def _named(name: str, models: list[Model]) -> Model | None:
+    """Return the LLM called *name*; None if there is none, or more than one."""
+    wanted = name.strip().lower()
+    names: tuple[Callable[[Model], str], ...] = (
+        lambda model: model.id,
+        lambda model: model.id.lower(),
+        lambda model: model.id.lower().rpartition("/")[2],
+        lambda model: model.display_name.lower(),
+    )
+    for name_of in names:
+        found = [model for model in models if name_of(model) == (name if name_of is names[0] else wanted)]
+        if len(found) == 1:
+            return found[0]
+    return None
 
 
 def _no_model(name: str, models: list[Model], error: BadRequestError | None = None) -> ModelNotFound:

@@ -35,8 +35,9 @@ class MessageTree:
     def __iter__(self) -> Iterator[Message]:
         return iter(self.state.messages)
 
-    def __contains__(self, message_id: object) -> bool:
-        return message_id in self._by_id
+    def __contains__(self, message: object) -> bool:
+        """Whether there is a message with this id, or this `Message`."""
+        return (message.id if isinstance(message, Message) else message) in self._by_id
 
     def __getitem__(self, message_id: str) -> Message:
         return self._by_id[message_id]

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 
 from attrs import field, frozen
 
+from hfclient.arguments import checked_limit
 from hfclient.credentials import origin_of
 from hfclient.errors import (
     APIStatusError,
@@ -186,8 +187,7 @@ class Hub:
 
         Reference: GET {hub}/api/models
         """
-        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
-            raise InvalidInputError(f"a limit is a whole number, 0 or more, not {limit!r}")
+        checked_limit(limit)
         providers = [provider] if isinstance(provider, str) else list(provider or ())
         query: list[tuple[str, str]] = []
         if warm:

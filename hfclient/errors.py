@@ -20,6 +20,7 @@
       APIStatusError               a 4xx or 5xx answer
         BadRequestError            400, 422
         AuthenticationError        401, or a redirect to a login page
+          PasswordRequired         a server, or a proxy in front of it, wants a user name and a password
           SessionExpired           the session cookie no longer belongs to a logged-in user
         CreditsExhausted           402
         PermissionDeniedError      403
@@ -72,6 +73,7 @@ __all__ = [
     "NotAChatServer",
     "NotFoundError",
     "ParseError",
+    "PasswordRequired",
     "PermissionDeniedError",
     "ProtocolError",
     "RateLimitError",
@@ -336,6 +338,7 @@ class APIStatusError(HFClientError):
         code: The server's own error code or type, or None.
         retry_after: Seconds that the server asks to wait, or None.
         attempts: How many times the request was tried.
+        location: Where a redirect (3xx) that is not followed leads to, without its query, or None.
     """
 
     def __init__(
@@ -350,6 +353,7 @@ class APIStatusError(HFClientError):
         code: str | None = None,
         retry_after: float | None = None,
         attempts: int = 1,
+        location: str | None = None,
         partial: Reply | None = None,
     ) -> None:
         super().__init__(message, partial=partial)
@@ -361,6 +365,7 @@ class APIStatusError(HFClientError):
         self.code = _said(code)
         self.retry_after = retry_after
         self.attempts = attempts
+        self.location = _said(location)
 
     def __str__(self) -> str:
         where = f" ({self.status} from {self.method} {self.url}" if self.url else ""
@@ -375,6 +380,15 @@ class BadRequestError(APIStatusError):
 
 class AuthenticationError(APIStatusError):
     """401, or a redirect to a login page: the server wants (other) credentials."""
+
+
+class PasswordRequired(AuthenticationError):
+    """401 with a challenge for a user name and a password, such as HTTP Basic: put them in the URL, ``https://user:password@host``.
+
+    Mostly it comes from a proxy in front of the service, and no token and no cookie of the service helps.
+
+    Reference: RFC 9110, section 11.6.1
+    """
 
 
 class SessionExpired(AuthenticationError):

@@ -14,8 +14,11 @@ from hfclient.credentials.holder import Credentials
 from hfclient.credentials.matching import SESSION_COOKIE
 from hfclient.credentials.places import (
     HUGGING_CHAT,
+    host_origin,
     is_deployment,
     is_hugging_face,
+    is_space,
+    one_spelling,
     origin_of,
     place_of,
     without_user_info,
@@ -36,8 +39,11 @@ __all__ = [
     "Secret",
     "find_cookies",
     "find_token",
+    "host_origin",
     "is_deployment",
     "is_hugging_face",
+    "is_space",
+    "one_spelling",
     "origin_of",
     "parse_cookies",
     "place_of",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from hfclient.credentials.browsers import browser_cookies
 from hfclient.credentials.exports import looks_like_export, read_export, records
-from hfclient.credentials.matching import COOKIE_NAME, SESSION_COOKIE, Cookie, cookies_for, from_jar
+from hfclient.credentials.matching import COOKIE_NAME, SESSION_COOKIE, Cookie, cookies_for, from_jar, sendable
 from hfclient.credentials.places import HUGGING_CHAT, is_hugging_face, is_this_machine, place_of
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError, InvalidInputError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from http.cookiejar import CookieJar
     from typing import TypeGuard
 
-__all__ = ["CookiesLike", "find_cookies", "parse_cookies"]
+__all__ = ["CookiesLike", "find_all_cookies", "find_cookies", "parse_cookies", "read_cookies"]
 
 CookiesLike: TypeAlias = (
     "Mapping[str, Any] | str | os.PathLike[str] | CookieJar | Sequence[Mapping[str, Any]]"
@@ -52,23 +53,37 @@ def parse_cookies(cookies: CookiesLike, chat_url: str | None = None) -> dict[str
 
     Raises:
         CredentialsError: Nothing in it is a cookie of that server, all of them have expired, the file cannot be read,
-            or a value holds characters that no header can carry.
+            or the session cookie holds characters that no header can carry. Other cookies that cannot be sent are left
+            out with a warning that names them.
         MissingDependencyError: A browser was named and the extra is not installed.
+    """
+    return _by_name(read_cookies(cookies, chat_url))
+
+
+def read_cookies(cookies: CookiesLike, chat_url: str | None = None) -> list[Cookie]:
+    """Return what `parse_cookies` returns, with the paths that a browser would keep them to.
+
+    Raises:
+        CredentialsError: As for `parse_cookies`.
     """
     pairs = _plain_pairs(cookies)
     if pairs is not None:
-        found = _checked(pairs)
+        found = [Cookie(name, value) for name, value in sendable(pairs, "what was given", chat_url=chat_url).items()]
     else:
         all_of_them, source = _with_places(cookies)
         if chat_url is None:
             raise InvalidInputError("to choose among cookies of many sites the chat server's URL is needed")
-        found = _checked([(name, value.reveal()) for name, value in cookies_for(chat_url, all_of_them, source).items()])
+        found = cookies_for(chat_url, all_of_them, source)
     if not found:
         raise CredentialsError(
             'no cookie was found in what was given; pass {"hf-chat": "..."} or the text of a Cookie header '
             '("hf-chat=...; token=...")'
         )
     return found
+
+
+def _by_name(cookies: Iterable[Cookie]) -> dict[str, Secret]:
+    return {cookie.name: cookie.value for cookie in sorted(cookies, key=lambda cookie: cookie.path == "/")}
 
 
 def _plain_pairs(cookies: CookiesLike) -> list[tuple[str, str]] | None:
@@ -100,9 +115,25 @@ def _value(value: Any) -> str:
 
 
 def _is_path(text: str) -> bool:
+    """Whether *text* is the path of a file rather than a header or a value.
+
+    Raises:
+        CredentialsError: It begins like a path and there is no such file: it may be a value, and is not shown.
+    """
     if "\n" in text or ";" in text or re.match(rf"(?i:cookie:)|{COOKIE_NAME.pattern}=", text):
         return False
-    return bool(_PATH_START.match(text)) or text.lower().endswith((".txt", ".json"))
+    if text.lower().endswith((".txt", ".json")):
+        return True
+    if not _PATH_START.match(text):
+        return False
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # no home; a NUL in the name
+        if Path(text).expanduser().exists():
+            return True
+    raise CredentialsError(
+        "the cookies that were given begin like the path of a file, and cannot be read as one: there is no such file. If "
+        'they are the value of the session cookie, pass it with its name: cookies={"hf-chat": ...}, or "hf-chat=..." in '
+        "HFCLIENT_COOKIE and at a prompt"
+    )
 
 
 def _header_pairs(text: str) -> list[tuple[str, str]]:
@@ -141,25 +172,21 @@ def _with_places(cookies: CookiesLike) -> tuple[list[Cookie], str]:
     )
 
 
-def _checked(pairs: list[tuple[str, str]]) -> dict[str, Secret]:
-    found = {}
-    for name, value in pairs:
-        if not name or not value:
-            continue
-        # Not shown unless it must be a name: when something else was pasted, its start would stand there.
-        shown = f"the cookie {name!r}" if name in (SESSION_COOKIE, _HUB_COOKIE) else "a cookie"
-        if not COOKIE_NAME.fullmatch(name):
-            raise CredentialsError(f"{shown} has a name that no cookie has; was something else pasted?")
-        if any(ch == ";" or ord(ch) < 32 or ord(ch) == 127 or ord(ch) > 255 for ch in value):
-            raise CredentialsError(f"{shown} holds characters that a cookie never has")
-        found[name] = Secret(value)
-    return found
-
-
 def find_cookies(
     argument: CookiesLike | None = None, environ: Mapping[str, str] | None = None, chat_url: str | None = None
 ) -> dict[str, Secret]:
     """Return the chat server's cookies from the argument or from ``HFCLIENT_COOKIE``; empty if there are none.
+
+    Raises:
+        CredentialsError: As for `parse_cookies`.
+    """
+    return _by_name(find_all_cookies(argument, environ, chat_url))
+
+
+def find_all_cookies(
+    argument: CookiesLike | None = None, environ: Mapping[str, str] | None = None, chat_url: str | None = None
+) -> list[Cookie]:
+    """Return what `find_cookies` returns, with the paths that a browser would keep them to.
 
     An empty argument means "no cookies, whatever the environment says". A login of the Hub that is merely found in the
     environment goes to Hugging Face, to the server that ``HFCLIENT_BASE_URL`` names and to this machine, nowhere else.
@@ -170,17 +197,17 @@ def find_cookies(
     env = os.environ if environ is None else environ
     if argument is not None:
         nothing = isinstance(argument, (str, dict, list, tuple)) and not argument
-        return {} if nothing else parse_cookies(argument, chat_url)
+        return [] if nothing else read_cookies(argument, chat_url)
     given = env.get("HFCLIENT_COOKIE", "").strip()
     if not given:
-        return {}
-    found = parse_cookies(given, chat_url)
-    if chat_url is not None and _HUB_COOKIE in found and not _is_meant(chat_url, env):
+        return []
+    found = read_cookies(given, chat_url)
+    if chat_url is not None and any(cookie.name == _HUB_COOKIE for cookie in found) and not _is_meant(chat_url, env):
         _log.warning(
             "HFCLIENT_COOKIE holds a login of huggingface.co and is not sent to %s; pass cookies= if it should be",
             urlsplit(chat_url).hostname,
         )
-        return {}
+        return []
     return found
 
 

@@ -6,15 +6,14 @@ import logging
 import os
 import re
 import threading
-import time
 import weakref
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from hfclient.credentials.cookies import CookiesLike, find_cookies
-from hfclient.credentials.matching import COOKIE_NAME, SESSION_COOKIE
+from hfclient.credentials.cookies import CookiesLike, find_all_cookies
+from hfclient.credentials.matching import SESSION_COOKIE, Cookie, parse_set_cookie, shown_name
 from hfclient.credentials.places import (
-    belongs_to_host,
+    base_path,
     belongs_to_path,
     is_deployment,
     is_hugging_face,
@@ -31,8 +30,6 @@ __all__ = ["Credentials"]
 
 _log = logging.getLogger("hfclient")
 _MOST = 20  # cookies that are kept of what a server sets
-_LONGEST = 8192  # characters of one of them; browsers take half of that
-_NEVER = re.compile(r"[^\x20-\x7e\x80-\xff]")  # in the value of a cookie
 _DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)  # libraries resolve these, and are elsewhere then
 _IDENTITY = (SESSION_COOKIE, "token")
 
@@ -44,6 +41,7 @@ class Credentials:
         token: A Hub token, or None.
         explicit: Whether the caller passed it; if not it goes to Hugging Face's own sites only.
         cookies: The chat server's cookies.
+        narrow: More of them, for paths further down, which a browser keeps to these paths.
         chat_url: Base URL of the chat server: cookies go below it and nowhere else.
         token_urls: Base URLs that an explicit token may go to besides. User name and password in these URLs go to the
             URL's own origin.
@@ -58,6 +56,7 @@ class Credentials:
         token: Secret | None = None,
         explicit: bool = False,
         cookies: Mapping[str, Secret] | None = None,
+        narrow: Iterable[Cookie] = (),
         chat_url: str | None = None,
         token_urls: Iterable[str] = (),
         store: LoginStore | None = None,
@@ -68,6 +67,8 @@ class Credentials:
         self.explicit = explicit
         self.user_id = user_id
         self._cookies = dict(cookies or {})
+        self._narrow = {(cookie.name, cookie.path): cookie.value for cookie in narrow}
+        self._refused: set[str] = set()  # names of cookies that were warned about
         self._session = session or AnonymousSession()
         self._invented = False  # the cookies are the anonymous session's
         self._begun = False  # and it is kept
@@ -78,7 +79,7 @@ class Credentials:
         chat_url = self._note_login(chat_url) if chat_url else None
         self._chat_url = chat_url
         self._chat_origin = origin_of(chat_url) if chat_url else None
-        self._chat_path = urlsplit(chat_url).path.rstrip("/") + "/" if chat_url else "/"
+        self._chat_path = base_path(chat_url) if chat_url else "/"
         self._token_origins = {origin_of(self._note_login(url)) for url in token_urls}
         self._keys: dict[str, Secret] = {}
         self._lock = threading.Lock()
@@ -111,7 +112,7 @@ class Credentials:
         """
         found, explicit = find_token(token, environ)
         looked_for = cookies is None and session is None
-        given = {} if cookies is None and session is not None else find_cookies(cookies, environ, chat_url)
+        given = [] if cookies is None and session is not None else find_all_cookies(cookies, environ, chat_url)
         if given and session is not None:
             raise InvalidInputError("cookies are a session already; pass either cookies= or session=")
         store = LoginStore.find(environ) if looked_for and not given else None
@@ -119,7 +120,8 @@ class Credentials:
         return cls(
             token=found,
             explicit=explicit,
-            cookies=login.cookies if login is not None else given,
+            cookies=login.cookies if login is not None else {one.name: one.value for one in given if one.path == "/"},
+            narrow=[cookie for cookie in given if cookie.path != "/"],
             chat_url=chat_url,
             token_urls=token_urls,
             store=store if login is not None else None,
@@ -137,7 +139,7 @@ class Credentials:
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
         del state["_lock"]
-        for name in ("_cookies", "_before", "_keys"):
+        for name in ("_cookies", "_narrow", "_refused", "_before", "_keys"):
             state[name] = state[name].copy()
         return state
 
@@ -277,34 +279,58 @@ class Credentials:
             self._logins[origin_of(bare)] = login
         return bare
 
-    def login_for(self, url: str) -> Secret | None:
-        """Return the Authorization header of a user name and a password that a base URL held, for its origin only.
-
-        It is for what stands in front of the service; there is room for one such header, and a token goes before it.
-        """
-        return self._logins.get(origin_of(url)) if self._logins else None
-
     def headers_for(self, url: str) -> dict[str, Secret]:
-        """Return the headers that carry credentials to *url*; empty for every place that is not theirs."""
+        """Return the headers that carry credentials to *url*; empty for every place that is not theirs.
+
+        There is room for one Authorization header. A user name and a password that a base URL held go to the URL's own
+        origin before a token, because nothing is reached without them. Next to a cookie a chat-ui does not look at a
+        token; what stands in front of it may (a private Space wants one on every path), so that one goes along to every
+        server but Hugging Face's own.
+        """
         origin = origin_of(url)
         if origin in self._keys:
             return {"Authorization": self._keys[origin]}
+        headers: dict[str, Secret] = {}
         path = urlsplit(url).path
+        wants_token = True
         if origin == self._chat_origin and f"{path}/".startswith(self._chat_path) and not _DOTS.search(path):
-            with self._lock:
-                cookies = dict(self._cookies)
-            if cookies:  # the server ignores a bearer token next to a session cookie
-                return {"Cookie": Secret("; ".join(f"{name}={value.reveal()}" for name, value in cookies.items()))}
-            if not path.startswith(self._chat_path + "api/"):
-                return {}
-        if self.token and self._token_may_go(origin):
-            return {"Authorization": Secret(f"Bearer {self.token.reveal()}")}
-        return {}
+            cookies = self._cookies_at(path)
+            if cookies:
+                headers["Cookie"] = Secret("; ".join(f"{name}={value.reveal()}" for name, value in cookies.items()))
+            below_api = not cookies and path.startswith(self._chat_path + "api/")
+            wants_token = below_api or not is_hugging_face(origin)
+        if origin in self._logins:
+            headers["Authorization"] = self._logins[origin]
+        elif self.token and wants_token and self._token_may_go(origin):
+            headers["Authorization"] = Secret(f"Bearer {self.token.reveal()}")
+        return headers
+
+    def _cookies_at(self, path: str) -> dict[str, Secret]:
+        with self._lock:
+            found = dict(self._cookies)
+            for (name, below), value in self._narrow.items():
+                if belongs_to_path(below, path):
+                    found[name] = value
+        return found
 
     @property
     def token_reaches_chat(self) -> bool:
-        """Whether there is a token that may go to the chat server."""
-        return self.token is not None and self._chat_origin is not None and self._token_may_go(self._chat_origin)
+        """Whether there is a token that goes to the chat server."""
+        return self.token is not None and self._chat_origin is not None and self.withheld is None
+
+    @property
+    def withheld(self) -> str | None:
+        """Why there is a token that does not go to the chat server, in words; None if it goes, or there is none."""
+        if self.token is None or self._chat_origin is None:
+            return None
+        if self._chat_origin in self._logins:
+            return "the token did not go along: the user name and the password of the URL take its place"
+        if not self._token_may_go(self._chat_origin):
+            return (
+                "the token that was found in the environment goes to Hugging Face's own sites only and did not go along; "
+                "pass token= if this server should get it"
+            )
+        return None
 
     def _token_may_go(self, origin: str) -> bool:
         named = origin == self._chat_origin or origin in self._token_origins
@@ -326,24 +352,42 @@ class Credentials:
                 return
             had, invented = dict(self._cookies), self._invented
             for line in set_cookie:
-                name, value, fits, expired = self._parse_set_cookie(line)
-                if expired and fits and invented:
-                    self._cookies.pop(name, None)  # the server has ended the session
-                if expired or not fits or not value:
-                    continue
-                if name == SESSION_COOKIE:
-                    self._is_confirmed = True
-                if self._cookies.get(name) == value:
-                    continue
-                if self._says_who(name):
-                    before = self._before.setdefault(name, self._cookies[name])
-                    if before == value:
-                        del self._before[name]
-                if name in self._cookies or (COOKIE_NAME.fullmatch(name) and len(self._cookies) < _MOST):
-                    self._cookies[name] = value
+                self._keep(line)
             after = dict(self._cookies)
         if invented and after != had:
             self._keep_session(had, after)
+
+    def _keep(self, line: str) -> None:
+        # With the lock held.
+        cookie, problem = parse_set_cookie(line, self._chat_url or "")
+        if cookie is None:
+            name = line.partition("=")[0].strip()
+            if problem and name not in self._refused and len(self._refused) < _MOST:
+                self._refused.add(name)
+                _log.warning("a cookie that the server set is left out: %s (%s)", shown_name(name), problem)
+            return
+        name, value = cookie.name, cookie.value
+        is_new = len(self._cookies) + len(self._narrow) < _MOST
+        if cookie.path != "/":
+            if not value:
+                self._narrow.pop((name, cookie.path), None)
+            elif is_new or (name, cookie.path) in self._narrow:
+                self._narrow[name, cookie.path] = value
+            return
+        if not value:
+            if self._invented:
+                self._cookies.pop(name, None)  # the server has ended the session
+            return
+        if name == SESSION_COOKIE:
+            self._is_confirmed = True
+        if self._cookies.get(name) == value:
+            return
+        if self._says_who(name):
+            before = self._before.setdefault(name, self._cookies[name])
+            if before == value:
+                del self._before[name]
+        if is_new or name in self._cookies:
+            self._cookies[name] = value
 
     def _keep_session(self, before: Mapping[str, Secret], after: dict[str, Secret]) -> None:
         if SESSION_COOKIE in before and SESSION_COOKIE not in after:
@@ -361,25 +405,6 @@ class Credentials:
     def _who(self, cookies: Mapping[str, Secret]) -> dict[str, Secret]:
         """Return the cookies that tell users apart; all of them as long as the server has not set the one that we know."""
         return {name: value for name, value in cookies.items() if name == SESSION_COOKIE or not self._is_confirmed}
-
-    def _parse_set_cookie(self, line: str) -> tuple[str, Secret, bool, bool]:
-        """Return name, value, whether a browser would send it to the chat, and whether it has expired.
-
-        Reference: RFC 6265, section 5.3
-        """
-        first, *rest = line.split(";")
-        name, _, value = (part.strip() for part in first.partition("="))
-        pairs = (attribute.partition("=") for attribute in rest)
-        attributes = {key.strip().lower(): given.strip() for key, _, given in pairs}
-        chat = urlsplit(self._chat_url or "")
-        host = chat.hostname or ""
-        fits = (
-            len(name) + len(value) <= _LONGEST
-            and not _NEVER.search(value)
-            and belongs_to_host(attributes.get("domain", ""), host)
-            and belongs_to_path(attributes.get("path", ""), chat.path.rstrip("/") or "/")
-        )
-        return name, Secret(value), fits, _has_expired(attributes)
 
     def _says_who(self, name: str) -> bool:
         if self._invented or name not in self._cookies:
@@ -440,21 +465,9 @@ class Credentials:
         """Be nobody from now on."""
         with self._lock:
             self._drop_session()
+            self._narrow.clear()
             self._before.clear()
             self._store = self.user_id = None
-
-
-def _has_expired(attributes: Mapping[str, str]) -> bool:
-    if "max-age" in attributes:  # goes before Expires
-        return attributes["max-age"].startswith("-") or attributes["max-age"] == "0"
-    if "expires" not in attributes:
-        return False
-    from email.utils import parsedate_to_datetime  # the HTTP library has loaded it by now
-
-    try:
-        return parsedate_to_datetime(attributes["expires"]).timestamp() <= time.time()
-    except (ValueError, TypeError, OverflowError):
-        return False
 
 
 _live: weakref.WeakSet[Credentials] = weakref.WeakSet()

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from hfclient.credentials.places import belongs_to_host, belongs_to_path, is_this_machine
+from hfclient.credentials.places import (
+    base_path,
+    belongs_to_host,
+    belongs_to_path,
+    cookie_host,
+    is_hugging_face,
+    is_this_machine,
+)
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError
 
 if TYPE_CHECKING:
     from http.cookiejar import CookieJar
 
-__all__ = ["COOKIE_NAME", "SESSION_COOKIE", "Cookie", "cookies_for", "from_jar"]
+__all__ = [
+    "COOKIE_NAME",
+    "NEVER_IN_VALUES",
+    "SESSION_COOKIE",
+    "Cookie",
+    "cookies_for",
+    "from_jar",
+    "parse_set_cookie",
+    "sendable",
+    "shown_name",
+]
+
+_log = logging.getLogger("hfclient")
+_LONGEST = 8192  # characters of one cookie that a server sets; browsers take half of that
+_LONGEST_NAME = 32  # that is shown
+_MOST_NAMED = 10
+_ONE_SITE = 50  # cookies of more than this are a whole browser's, most of them for other sites
 
 SESSION_COOKIE = "hf-chat"
 """chat-ui's default for its setting COOKIE_NAME."""
 
 COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What may be a name at all (RFC 6265, section 4.1.1)."""
+
+NEVER_IN_VALUES = re.compile(r"[^\x20-\x3a\x3c-\x7e\x80-\xff]")
+"""What ends a cookie, or is in no header at all."""
 
 
 @frozen
@@ -48,50 +75,191 @@ class Cookie:
     host_only: bool = False
 
 
-def cookies_for(chat_url: str, cookies: Iterable[Cookie], source: str) -> dict[str, Secret]:
-    """Return what a browser would send to the chat server of *cookies*; of two with one name, the more special one.
+def cookies_for(chat_url: str, cookies: Iterable[Cookie], source: str) -> list[Cookie]:
+    """Return what a browser would send to the chat server of *cookies*; of two alike, the more special one.
+
+    What belongs to the server and cannot be sent is left out with a warning that names it.
 
     Args:
         chat_url: The chat server's base URL.
         cookies: All of an export, of a jar, of a browser.
-        source: What they came from, for the message of an error.
+        source: What they came from, for messages.
 
     Raises:
-        CredentialsError: None is left; or its session cookie has expired.
+        CredentialsError: None is left; or the session cookie cannot be sent, or has expired.
     """
-    parts = urlsplit(chat_url)
-    host = (parts.hostname or "").lower()
-    plain = parts.scheme != "https" and not is_this_machine(host)
+    host = cookie_host(chat_url)
+    below = base_path(chat_url)
     everything = list(cookies)
     belonging = [
         cookie
         for cookie in everything
         if cookie.value
         and belongs_to_host(cookie.domain, host, host_only=cookie.host_only)
-        and belongs_to_path(cookie.path, parts.path.rstrip("/") or "/")
+        and (cookie.path.startswith(below) or belongs_to_path(cookie.path, below))
     ]
-    sent = [cookie for cookie in belonging if not (cookie.secure and plain)]
-    if belonging and not sent:
-        raise CredentialsError(f"the cookies of {host} in {source} go out over https only; the server's URL says http")
-    now = time.time()
-    fresh = [cookie for cookie in sent if cookie.expires is None or cookie.expires > now]
-    expired = [cookie for cookie in sent if cookie not in fresh]
-    if not sent:
+    if not belonging:
         raise CredentialsError(
             f"none of the {len(everything)} cookies in {source} belongs to {host}; was it exported from that site?"
             if everything
             else f"{source} holds no cookies"
         )
-    lost = SESSION_COOKIE in {cookie.name for cookie in expired} - {cookie.name for cookie in fresh}
-    if lost or not fresh:
-        last = max(cookie.expires or 0.0 for cookie in expired)
+    plain = _is_plain(chat_url)
+    sent = [cookie for cookie in belonging if not (plain and (cookie.secure or _is_secure_name(cookie.name)))]
+    if not sent or SESSION_COOKIE in _names(belonging) - _names(sent):
+        what = f"the cookie {SESSION_COOKIE!r}" if sent else "the cookies"
+        verb = "goes" if sent else "go"
+        raise CredentialsError(f"{what} of {host} in {source} {verb} out over https only; the server's URL says http")
+    now = time.time()
+    fresh = [cookie for cookie in sent if cookie.expires is None or cookie.expires > now]
+    if not fresh or SESSION_COOKIE in _names(sent) - _names(fresh):
+        last = max(cookie.expires or 0.0 for cookie in sent if cookie not in fresh)
         when = time.strftime("%Y-%m-%d", time.gmtime(min(last, 253_402_300_799.0)))
         raise CredentialsError(
             f"the login in {source} has expired (its cookies for {host} ended on {when} or before): "
             "log in with the browser and take them again"
         )
+    why = dict.fromkeys(_names(sent) - _names(fresh), "it has expired")
+    others = _names(cookie for cookie in everything if cookie.value)
+    if len(everything) > _ONE_SITE:
+        others &= {SESSION_COOKIE}
+    why |= dict.fromkeys(others - _names(belonging), "it belongs to another site or path")
+    why |= dict.fromkeys(_names(belonging) - _names(sent), "it goes out over https only")
+    good = sendable([(cookie.name, cookie.value) for cookie in fresh], source, chat_url=chat_url, left_out=why)
     fresh.sort(key=lambda cookie: (len(cookie.path), len(cookie.domain.lstrip(".")), cookie.host_only))
-    return {cookie.name: cookie.value for cookie in fresh}
+    found = {(cookie.name, cookie.path if cookie.path.startswith(below) else ""): cookie for cookie in fresh}
+    return [
+        cookie if path and cookie.path != below else evolve(cookie, path="/")
+        for (name, path), cookie in found.items()
+        if name in good
+    ]
+
+
+def sendable(
+    pairs: Iterable[tuple[str, str]],
+    source: str,
+    *,
+    chat_url: str | None = None,
+    left_out: Mapping[str, str] | None = None,
+) -> dict[str, Secret]:
+    """Return those of *pairs* of names and values that a header can carry; the others are named in a warning.
+
+    Args:
+        pairs: Names and values; one without a value is no cookie and is passed over.
+        source: What they came from, for messages.
+        chat_url: The chat server, if it is known: one that is asked over plain http gets no ``__Host-`` cookie.
+        left_out: Reasons by the names of others that were left out already, for the same warning.
+
+    Raises:
+        CredentialsError: A cookie of the login cannot be sent; or none can, though there are some.
+    """
+    good: dict[str, Secret] = {}
+    bad = dict(left_out or {})
+    plain = chat_url is not None and _is_plain(chat_url)
+    # HuggingChat wants the Hub's cookie beside its own.
+    needed = (SESSION_COOKIE, "token") if chat_url is None or is_hugging_face(chat_url) else (SESSION_COOKIE,)
+    for name, value in pairs:
+        if not name or not value:
+            continue
+        problem = _problem(name, value, plain)
+        if problem is None:
+            good[name] = Secret(value)
+        elif name in needed:
+            raise CredentialsError(f"the cookie {name!r} in {source} cannot be sent: {problem}")
+        else:
+            bad[name] = problem
+    bad = {name: problem for name, problem in bad.items() if name not in good}
+    if bad and not good:
+        # Not shown unless it looks like a name: when something else was pasted, its start would stand there.
+        name, problem = next(((name, bad[name]) for name in bad if COOKIE_NAME.fullmatch(name)), ("", ""))
+        if not name or len(name) > _LONGEST_NAME:
+            raise CredentialsError(f"no cookie in {source} can be sent: they hold characters that a cookie never has; "
+                                   "was something else pasted?")
+        raise CredentialsError(f"the cookie {name!r} in {source} cannot be sent: {problem}")
+    if bad:
+        shown = [f"{shown_name(name)} ({problem})" for name, problem in bad.items()]
+        more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
+        _log.warning("cookies in %s that are left out: %s%s", source, ", ".join(shown[:_MOST_NAMED]), more)
+    return good
+
+
+def shown_name(name: str) -> str:
+    """Return a cookie's name for a message, or what there is to say of one that may be something else."""
+    if len(name) > _LONGEST_NAME or re.search(r"\s|hf_", name):
+        return f"one with a name of {len(name)} characters"
+    return repr(name)
+
+
+def _problem(name: str, value: str, plain: bool) -> str | None:
+    """Say why a header cannot carry a cookie; None if it can."""
+    if not COOKIE_NAME.fullmatch(name):
+        return "its name holds characters that a cookie's name never has"
+    if NEVER_IN_VALUES.search(value):
+        return "its value holds characters that no header carries"
+    if plain and _is_secure_name(name):
+        return "it goes out over https only"
+    return None
+
+
+def _names(cookies: Iterable[Cookie]) -> set[str]:
+    return {cookie.name for cookie in cookies}
+
+
+def _is_plain(chat_url: str) -> bool:
+    """Whether a browser would send no secure cookie there: this machine counts as secure."""
+    return urlsplit(chat_url).scheme.lower() != "https" and not is_this_machine(cookie_host(chat_url))
+
+
+def _is_secure_name(name: str) -> bool:
+    return name.lower().startswith(("__host-", "__secure-"))
+
+
+def parse_set_cookie(line: str, chat_url: str) -> tuple[Cookie | None, str]:
+    """Return the cookie in a Set-Cookie header, or None and what keeps a browser from sending it to the chat server.
+
+    One that has expired, which is how a server takes a cookie back, comes without a value.
+
+    A header without a path, for which a browser takes the folder of the path that was asked for, counts for all paths: a
+    server that renews its session cookie does so below ``/api/`` as well.
+
+    Reference: RFC 6265bis, sections 5.6 and 5.7
+    """
+    first, *rest = line.split(";")
+    name, _, value = (part.strip() for part in first.partition("="))
+    pairs = (attribute.partition("=") for attribute in rest)
+    given = {key.strip().lower(): text.strip() for key, _, text in pairs}
+    below = base_path(chat_url)
+    path = given.get("path", "")
+    plain = _is_plain(chat_url)
+    secure = "secure" in given
+    if not (path.startswith(below) or belongs_to_path(path, below)):
+        return None, ""
+    ended = _has_expired(given)
+    problem = None if ended else _problem(name, value, plain)
+    if len(name) + len(value) > _LONGEST:
+        problem = "it is too long"
+    elif not belongs_to_host(given.get("domain", ""), cookie_host(chat_url)):
+        problem = "it is for another domain"
+    elif plain and secure:
+        problem = "it goes out over https only"
+    elif _is_secure_name(name) and not (secure and (name[:7].lower() != "__host-" or (path == "/" and not given.get("domain")))):
+        problem = "its prefix promises what its attributes do not keep"
+    if problem is not None:
+        return None, problem
+    return Cookie(name, Secret("" if ended else value), path=path if path.startswith(below) and path != below else "/"), ""
+
+
+def _has_expired(attributes: Mapping[str, str]) -> bool:
+    if "max-age" in attributes:  # goes before Expires
+        return attributes["max-age"].startswith("-") or attributes["max-age"] == "0"
+    if "expires" not in attributes:
+        return False
+    from email.utils import parsedate_to_datetime  # the HTTP library has loaded it by now
+
+    try:
+        return parsedate_to_datetime(attributes["expires"]).timestamp() <= time.time()
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 def from_jar(jar: CookieJar) -> list[Cookie]:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import functools
 import re
+import socket
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from hfclient.credentials.secret import Secret
@@ -13,11 +14,16 @@ from hfclient.errors import InvalidInputError
 
 __all__ = [
     "HUGGING_CHAT",
+    "base_path",
     "belongs_to_host",
     "belongs_to_path",
+    "cookie_host",
+    "host_origin",
     "is_deployment",
     "is_hugging_face",
+    "is_space",
     "is_this_machine",
+    "one_spelling",
     "origin_of",
     "place_of",
     "without_user_info",
@@ -28,7 +34,9 @@ HUGGING_CHAT = "https://huggingface.co/chat"
 _HUGGING_FACE = ("huggingface.co", "hf.co")
 # Anybody can deploy a container here: a token goes to the ones that the caller named, never to one that a link names.
 _DEPLOYMENTS = ("huggingface.cloud",)
+_SPACES = ("hf.space",)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_NUMERIC = re.compile(r"(?:(?:0x)?[0-9a-f]*\.){0,3}(?:0x[0-9a-f]*|[0-9]+)")
 _NOT_IN_URLS = re.compile(r"[\\\x00-\x20\x7f]")
 _NOT_IN_HOSTS = re.compile(r"[%^`{|}<>\"']")  # one library decodes, refuses or passes on what another one takes literally
 
@@ -38,6 +46,8 @@ def origin_of(url: str) -> str:
 
         >>> origin_of("HTTPS://user:pw@HuggingFace.co:443/chat")
         'https://huggingface.co'
+        >>> origin_of("https://b\u00fccher.example")
+        'https://xn--bcher-kva.example'
 
     Raises:
         InvalidInputError: *url* is not an absolute http(s) URL.
@@ -60,11 +70,64 @@ def _read_origin(url: str) -> str:
         raise InvalidInputError("not a usable URL: its host holds characters that no host has")
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise InvalidInputError("a URL must begin with http:// or https:// and name a host")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else _ascii_host(parts.hostname)
     return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
 
 
 _known_origin = functools.lru_cache(maxsize=256)(_read_origin)
+
+
+def _ascii_host(host: str) -> str:
+    """Return *host*, in lower case, as it stands in a Host header: an internationalized name in its ASCII form (UTS 46).
+
+    Raises:
+        InvalidInputError: It is no name of a host.
+    """
+    if host.isascii():
+        if _NUMERIC.fullmatch(host):
+            with contextlib.suppress(OSError):
+                return socket.inet_ntoa(socket.inet_aton(host))  # 127.1, as libcurl and browsers read it
+        return host
+    try:
+        try:
+            import idna  # what requests takes; the codec of the standard library reads an older version of the rules
+        except ImportError:
+            return host.encode("idna").decode()
+        return idna.encode(host, uts46=True).decode()
+    except UnicodeError:
+        raise InvalidInputError("not a usable URL: its host is no internationalized name") from None
+
+
+def one_spelling(url: str) -> str:
+    """Return *url* with scheme, host and port as `origin_of` writes them, so that every HTTP library reads the same name.
+
+    >>> one_spelling("HTTP://B\u00fccher.example:80/A")
+    'http://xn--bcher-kva.example/A'
+    """
+    origin = origin_of(url)
+    if url.startswith(origin) and url[len(origin) : len(origin) + 1] in ("", "/", "?", "#"):
+        return url
+    return origin + re.sub(r"^[^/]*//[^/?#]*", "", url.strip(" "))
+
+
+def host_origin(url: str) -> str:
+    """Return the origin of *url* as a browser's Origin header has it, with the host that the Host header names.
+
+    HTTP libraries leave the dot at the end of an absolute DNS name out of Host; a server compares the two.
+
+    >>> host_origin("http://chat.example.:3000/chat")
+    'http://chat.example:3000'
+
+    Reference: RFC 6454, section 6.2
+    """
+    scheme, _, rest = origin_of(url).partition("://")
+    host, colon, port = rest.rpartition(":") if re.search(r":\d+$", rest) else (rest, "", "")
+    return f"{scheme}://{host.rstrip('.')}{colon}{port}"
+
+
+def cookie_host(url: str) -> str:
+    """Return the host of *url* as cookies name it: lower case, ASCII, without port, brackets and the dot at the end."""
+    return (urlsplit(origin_of(url)).hostname or "").rstrip(".")
 
 
 def without_user_info(url: str) -> tuple[str, Secret | None]:
@@ -85,8 +148,18 @@ def without_user_info(url: str) -> tuple[str, Secret | None]:
     user_info, found, host = parts.netloc.rpartition("@")
     if not found:
         return url, None
-    basic = base64.b64encode(unquote(user_info).encode("utf-8", "replace")).decode()
+    user, _, password = user_info.partition(":")
+    basic = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode("utf-8", "replace")).decode()
     return urlunsplit(parts._replace(netloc=host)), Secret(f"Basic {basic}")
+
+
+def base_path(chat_url: str) -> str:
+    """Return what the path of every request to the chat server begins with.
+
+    >>> base_path("https://huggingface.co/chat")
+    '/chat/'
+    """
+    return urlsplit(chat_url).path.rstrip("/") + "/"
 
 
 def place_of(chat_url: str) -> str:
@@ -106,6 +179,11 @@ def is_hugging_face(url: str) -> bool:
 def is_deployment(url: str) -> bool:
     """Whether *url* leads to what somebody runs on Hugging Face's machines, over TLS."""
     return _is_below(url, _DEPLOYMENTS)
+
+
+def is_space(url: str) -> bool:
+    """Whether *url* leads to a Space: anybody's app, behind a gate of Hugging Face's if it is private."""
+    return _is_below(url, _SPACES)
 
 
 def _is_below(url: str, sites: tuple[str, ...]) -> bool:
@@ -131,12 +209,15 @@ def belongs_to_host(domain: str, host: str, *, host_only: bool = False) -> bool:
 
     Args:
         domain: As a cookie file has it: ``"huggingface.co"``, ``".huggingface.co"``; empty fits any host.
-        host: Lower case, without port.
+        host: As `cookie_host` returns it.
         host_only: The cookie does not extend to subdomains.
 
     Reference: RFC 6265, section 5.1.3
     """
     domain = domain.lower().lstrip(".")
+    if not domain.isascii():
+        with contextlib.suppress(InvalidInputError):
+            domain = _ascii_host(domain)
     if not domain or domain == host or (domain == "localhost.local" and host == "localhost"):
         return True  # the standard library's cookie jars append .local to names without a dot
     if host_only or "." not in domain or not host.endswith("." + domain):

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from hfclient.credentials.files import DamagedFile, SecretsFile, settings_folder
+from hfclient.credentials.matching import sendable
 from hfclient.credentials.places import place_of
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError
@@ -79,7 +80,11 @@ class LoginStore:
             if self._is_visible():
                 _log.warning("the saved logins in %s cannot be read: %s", self.path, error.strerror)
             return None
-        return _parse(entry) if entry is not None else None
+        if entry is None:
+            return None
+        login = _parse(entry)
+        # The file may have been written by other hands.
+        return evolve(login, cookies=sendable(login.cookies.items(), f"the saved login in {self.path}", chat_url=chat_url))
 
     def put(self, chat_url: str, login: SavedLogin) -> None:
         """Save *login* for the chat server at *chat_url*, in the place of an older one.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -21,6 +22,7 @@ from hfclient.errors import (
     CreditsExhausted,
     ModelGone,
     NotFoundError,
+    PasswordRequired,
     PermissionDeniedError,
     RateLimitError,
     RequestTooLargeError,
@@ -29,7 +31,18 @@ from hfclient.errors import (
 from hfclient.masking import masked
 from hfclient.transport.base import Headers, Response
 
-__all__ = ["error_for", "is_bot_check", "message_in", "restated", "retry_after", "safe_url"]
+__all__ = [
+    "BOT_CHECK",
+    "error_for",
+    "is_bot_check",
+    "is_challenge_page",
+    "leads_to_login",
+    "message_in",
+    "restated",
+    "retry_after",
+    "safe_url",
+    "title_in",
+]
 
 _E = TypeVar("_E", bound=APIStatusError)
 
@@ -45,15 +58,27 @@ _CLASSES: dict[int, type[APIStatusError]] = {
     422: BadRequestError,
     429: RateLimitError,
 }
-_BOT_CHECK = (
+BOT_CHECK = (
     'a bot check answered instead of the service: Client(impersonate="chrome") passes most of them '
     '(pip install "hfclient[impersonate]"); one that wants to see a person is passed in a browser on this machine, '
     "whose cookies then go along as Client(cookies=...)"
 )
 _READ = 64 * 1024
-_LOGIN = re.compile(r"log-?in|sign-?in|sso|oauth|authori[sz]e", re.IGNORECASE)
+_LOGIN = re.compile(
+    r"log[-_]?[io]n(?![a-z])|sign[-_]?in(?![a-z])|(?<![a-z])sso(?![a-z])|oauth|openid|saml|authori[sz]e|authenticat|"
+    r"authelia|authentik|(?<![a-z])auth(?![a-z])|cloudflareaccess\.com",
+    re.IGNORECASE,
+)
+_RETURN = re.compile(
+    r"(?:^|&)(?:next|rd|return_?(?:to|ur[il]|path)|redirect_ur[il]|callback_?url|service|goto|client_id|samlrequest)=",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SCHEME = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?!\s*=)(?:\s|$)")
+_LONGEST_CHALLENGE = 4096
+_OTHER_PASSWORDS = ("digest", "negotiate", "ntlm", "kerberos", "scram-sha-1", "scram-sha-256")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_CHALLENGE = re.compile(rb"challenge-platform|cf-chl|cf_chl|Just a moment\.\.\.|Attention Required! \| Cloudflare")
+_CHALLENGE = re.compile(r"challenge-platform|cf-chl|cf_chl|Just a moment\.\.\.|Attention Required! \| Cloudflare")
 
 
 def safe_url(url: str) -> str:
@@ -68,8 +93,13 @@ def safe_url(url: str) -> str:
     return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
-def error_for(response: Response) -> APIStatusError:
-    """Return the exception for an answer with a status of 300 or more; reads and closes it."""
+def error_for(response: Response, *, with_password: bool = False) -> APIStatusError:
+    """Return the exception for an answer with a status of 300 or more; reads and closes it.
+
+    Args:
+        response: The answer.
+        with_password: Whether a user name and a password went along.
+    """
     status, headers = response.status, response.headers
     if 300 <= status < 400:
         response.close()
@@ -79,9 +109,11 @@ def error_for(response: Response) -> APIStatusError:
     data = _json(body)
     message = message_in(data) or _text_message(text, headers) or f"HTTP status {status}"
     cls = _CLASSES.get(status) or (ServerError if status >= 500 else APIStatusError)
-    if _is_challenge(status, headers, body):
+    if _is_challenge(status, headers, text):
         cls = CloudflareChallenge
-        message = _BOT_CHECK
+        message = BOT_CHECK
+    elif status in (401, 407) and (asked := _asked_for(headers, status, with_password)):
+        cls, message = asked
     return cls(
         message,
         status=status,
@@ -106,32 +138,93 @@ def restated(cls: type[_E], error: APIStatusError, message: str) -> _E:
         code=error.code,
         retry_after=error.retry_after,
         attempts=error.attempts,
+        location=error.location,
     )
 
 
 def _redirect(response: Response) -> APIStatusError:
-    location = response.headers.get("location", "")
-    cls = APIStatusError
-    try:
-        target = urljoin(response.url, location)
-        here, there = urlsplit(response.url), urlsplit(target)
-    except ValueError:
-        location = ""
-    if not location:
+    target = _target(response)
+    cls: type[APIStatusError] = APIStatusError
+    if target is None:
         message = f"HTTP status {response.status} that leads nowhere"
-    elif there.hostname == here.hostname and (here.scheme, there.scheme) == ("http", "https"):
-        message = f"the server wants https: use {safe_url(target)}"
     else:
-        message = f"the server redirects to {safe_url(target)} instead of answering; that is usually a login page"
-        if _LOGIN.search(f"{there.netloc}{there.path}"):
+        here, there, shown = urlsplit(response.url), urlsplit(target), safe_url(target)
+        if leads_to_login(response.url, target):
             cls = AuthenticationError
+            message = f"the server redirects to {shown} instead of answering: that is a login page"
+        elif there.hostname == here.hostname and (here.scheme, there.scheme) == ("http", "https"):
+            message = f"the server wants https: use {shown}"
+        elif _is_same_path(here.path, there.path):
+            message = f"the server has moved: it redirects to {shown}; use a base URL of that place"
+        else:
+            message = f"the server redirects to {shown} instead of answering"
     return cls(
         message,
         status=response.status,
         method=response.method,
         url=response.url,
         request_id=response.request_id,
+        location=None if target is None else safe_url(target),
     )
+
+
+def _target(response: Response) -> str | None:
+    try:
+        location = response.headers.get("location", "")
+        target = urljoin(response.url, location)
+        return target if location and urlsplit(target).hostname else None
+    except ValueError:
+        return None
+
+
+def leads_to_login(url: str, target: str) -> bool:
+    """Whether a redirect from *url* to *target* (absolute) leads to a login page rather than to where the server is now.
+
+    A redirect that keeps the last name of the path has moved what was asked for, whatever the new place is called. A
+    login page has one of the usual names, or is told where to send the browser back to.
+    """
+    here, there = urlsplit(url), urlsplit(target)
+    if _is_same_path(here.path, there.path) and not _RETURN.search(there.query):
+        return False
+    return bool(_LOGIN.search(f"{there.netloc}{there.path}") or _RETURN.search(there.query))
+
+
+def _is_same_path(here: str, there: str) -> bool:
+    return here.rstrip("/").rpartition("/")[2] == there.rstrip("/").rpartition("/")[2]
+
+
+def _asked_for(headers: Headers, status: int, with_password: bool) -> tuple[type[APIStatusError], str] | None:
+    """Return what to say of a challenge for a user name and a password; None if it is for something else."""
+    schemes = _schemes(headers.all("proxy-authenticate" if status == 407 else "www-authenticate"))
+    if status == 407:
+        return APIStatusError, (
+            f"the proxy wants a user name and a password ({', '.join(schemes) or 'it does not say how'}): put them in its "
+            "URL, proxy=\"http://user:password@host:port\""
+        )
+    if "basic" in (scheme.lower() for scheme in schemes):
+        if with_password:
+            return PasswordRequired, "the server does not accept the user name and the password of the URL"
+        return PasswordRequired, (
+            "the server, or what stands in front of it, wants a user name and a password (HTTP Basic): put them in the URL, "
+            "https://user:password@host"
+        )
+    if unknown := [scheme for scheme in schemes if scheme.lower() in _OTHER_PASSWORDS]:
+        return PasswordRequired, (
+            f"the server, or what stands in front of it, wants a user name and a password by way of {', '.join(unknown)}, "
+            "which hfclient does not speak: of passwords it speaks HTTP Basic only, https://user:password@host"
+        )
+    return None
+
+
+def _schemes(challenges: Iterable[str]) -> list[str]:
+    """Return the names of the schemes in the values of a WWW-Authenticate header (RFC 9110, section 11.6.1)."""
+    found = []
+    for challenge in challenges:
+        for part in _QUOTED.sub('""', challenge[:_LONGEST_CHALLENGE]).split(","):
+            name = _SCHEME.match(part.strip())
+            if name:
+                found.append(name[1])
+    return list(dict.fromkeys(found))
 
 
 def _json(body: bytes) -> Any:
@@ -180,12 +273,25 @@ def _code_in(data: Any) -> str | None:
 def _text_message(text: str, headers: Headers) -> str | None:
     if "x-error-message" in headers:
         return headers["x-error-message"]
-    if found := _TITLE.search(text):
-        from html import unescape  # a table of two thousand names, for pages of error
-
-        return unescape(" ".join(found[1].split()))
+    if title := title_in(text):
+        return title
     text = text.strip()
     return None if text in ("", "null") or text.startswith(("<", "{", "[")) else text[:300]
+
+
+def title_in(page: str) -> str | None:
+    """Return the title of a page of HTML, or None."""
+    found = _TITLE.search(page)
+    if found is None:
+        return None
+    from html import unescape  # a table of two thousand names, for pages of error
+
+    return unescape(" ".join(found[1].split()))
+
+
+def is_challenge_page(page: str) -> bool:
+    """Whether a page, of which the start will do, is Cloudflare's bot check."""
+    return "<" in page[:200] and bool(_CHALLENGE.search(page))
 
 
 def is_bot_check(headers: Headers) -> bool:
@@ -193,10 +299,8 @@ def is_bot_check(headers: Headers) -> bool:
     return headers.get("cf-mitigated") == "challenge" or headers.get("x-amzn-waf-action") in ("challenge", "captcha")
 
 
-def _is_challenge(status: int, headers: Headers, body: bytes) -> bool:
-    if is_bot_check(headers):
-        return True
-    return status in (403, 429, 503) and b"<" in body[:200] and bool(_CHALLENGE.search(body))
+def _is_challenge(status: int, headers: Headers, text: str) -> bool:
+    return is_bot_check(headers) or (status in (403, 429, 503) and is_challenge_page(text))
 
 
 def retry_after(headers: Headers, data: Any = None) -> float | None:

@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 from attrs import Attribute, evolve, field, frozen
 
 from hfclient._version import __version__
-from hfclient.credentials import Credentials, Secret, origin_of, without_user_info
+from hfclient.credentials import Credentials, Secret, host_origin, one_spelling, origin_of, without_user_info
 from hfclient.errors import (
     APIStatusError,
     ConnectError,
@@ -41,6 +41,7 @@ _PYTHON = ".".join(map(str, sys.version_info[:3]))
 _REDIRECTS = 5
 _P = TypeVar("_P", Timeouts, "Retry", Limits)
 _HARMLESS = {"accept", "accept-encoding", "accept-language", "range", "user-agent"}
+_NAMES = {"host", "origin", "referer"}  # of places, which errors tell
 _SECRET_NAME = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
 
 
@@ -180,22 +181,26 @@ class Session:
     def _attempt(self, request: Request, deadline: Deadline) -> Response:
         home = origin_of(request.url)
         url, login = without_user_info(request.url)
-        request = evolve(request, url=url)
+        request = evolve(request, url=one_spelling(url))
         for _ in range(_REDIRECTS):
-            if origin_of(request.url) == home:
-                known = login or self.credentials.login_for(request.url)
-                headers = _merged(self.headers, {"Authorization": known} if known else {}, request.headers)
-            else:  # whoever set a header had the first place in mind
-                own = _merged(self.headers, request.headers).items()
-                headers = {name: value for name, value in own if name.lower() in _HARMLESS}
-            response = self._open(request, headers, deadline)
+            headers = _merged(self.headers, request.headers)
+            credentials = self.credentials.headers_for(request.url)
+            if origin_of(request.url) != home:  # a header was meant for the first place
+                headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
+            elif login is not None:
+                credentials["Authorization"] = login
+            response = self._open(request, _merged(headers, credentials), deadline)
+            # A 401 ends an anonymous session, or renews it; to a login it means that we are taken for somebody else.
+            counts = _is_success(response) or (response.status == 401 and not self.credentials.claims_login)
+            if counts and "Cookie" in credentials:
+                self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))
             if _is_success(response):
                 return response if request.whole is None else _held(response, request)
             target = self._redirect_target(request, response)
             if target is None:
-                raise error_for(response)
+                raise error_for(response, with_password=credentials.get("Authorization", "").startswith("Basic "))
             response.close()
-            request = request.at(without_user_info(target)[0])
+            request = request.at(one_spelling(without_user_info(target)[0]))
         raise APIStatusError(
             f"more than {_REDIRECTS} redirects",
             status=response.status,
@@ -204,11 +209,13 @@ class Session:
         )
 
     def _open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
-        form = {}
+        own = {}
         if request.body is not None and not isinstance(request.body, bytes):
-            form["Content-Type"] = request.body.content_type
-        credentials = self.credentials.headers_for(request.url)
-        headers = _merged(headers, form, credentials)
+            own["Content-Type"] = request.body.content_type
+        origin = origin_of(request.url)
+        if (named := host_origin(origin)) != origin:  # libcurl would leave the dot at its end, requests would not
+            headers = _merged({"Host": named.partition("://")[2]}, headers)
+        headers = _merged(headers, own)
         started = time.monotonic()
         if request.cancellation is not None:
             request.cancellation.check()
@@ -217,10 +224,6 @@ class Session:
         if _log.isEnabledFor(logging.DEBUG):
             took = time.monotonic() - started
             _log.debug("%s %s: %d in %.3f s", request.method, safe_url(request.url), response.status, took)
-        # A 401 ends an anonymous session, or renews it; to a login it means that we are taken for somebody else.
-        counts = _is_success(response) or (response.status == 401 and not self.credentials.claims_login)
-        if counts and "Authorization" not in credentials:
-            self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))
         return response
 
     def _redirect_target(self, request: Request, response: Response) -> str | None:
@@ -252,7 +255,7 @@ def _of(kind: type[_P], name: str, given: object) -> _P:
 def _hidden(name: str, value: str) -> Secret:
     """Return a header of the caller's: no log shows it, and it is masked where it may be a secret rather than a word."""
     looks_random = len(value) >= 16 and " " not in value and not value.isalpha() and not value.isdigit()
-    is_secret = _SECRET_NAME.search(name) or (looks_random and name.lower() not in _HARMLESS)
+    is_secret = _SECRET_NAME.search(name) or (looks_random and name.lower() not in _HARMLESS | _NAMES)
     return Secret(value, mask=bool(is_secret))
 
 

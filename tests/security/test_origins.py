@@ -337,7 +337,7 @@ def test_ids_in_paths(transport_name: str, server: Server) -> None:
         "/api/models/": client.inference.model,
         "/models/": lambda name: client.inference.image("x", model=name, provider="hf-inference"),
     }
-    around = {"/chat/api/v2/feature-flags", "/chat/api/v2/user", "/chat/__data.json", "/api/models"}
+    around = {"/chat/api/v2/feature-flags", "/chat/api/v2/user", "/chat/__data.json", "/chat/api/models", "/api/models"}
     for (below, call), name in itertools.product(calls.items(), NAMES):
         server.requests.clear()
         with contextlib.suppress(HFClientError):

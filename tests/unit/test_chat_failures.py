@@ -33,8 +33,8 @@ def error(
 
 
 CASES: list[tuple[APIStatusError, type[HFClientError]]] = [
-    (error(APIStatusError, 302, "leads to a login", ""), AuthenticationError),
-    (error(APIStatusError, 303, "x", ""), AuthenticationError),
+    (error(AuthenticationError, 302, "leads to a login", ""), AuthenticationError),
+    (error(APIStatusError, 303, "leads elsewhere", ""), APIStatusError),
     (error(APIStatusError, 302, "the server wants https: use https://h/chat", ""), APIStatusError),
     (error(AuthenticationError, 401, "You have to be logged in."), AuthenticationError),
     (error(PermissionDeniedError, 403, "Invalid referer for POST request"), PermissionDeniedError),
@@ -95,7 +95,7 @@ def test_what_to_do() -> None:
     """Each message says what would help."""
     for given, words in (
         (error(AuthenticationError, 401, "You have to be logged in."), "HFCLIENT_COOKIE"),
-        (error(APIStatusError, 302, "x", ""), "HFCLIENT_COOKIE"),
+        (error(AuthenticationError, 302, "x", ""), "HFCLIENT_COOKIE"),
         (error(APIStatusError, 410, "Model not available anymore"), "set_model"),
         (error(NotFoundError, 404, "x", "<html>"), "base URL"),
     ):

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import refine
 from hfclient.errors import InvalidInputError
 from hfclient.transport import Multipart, Part, Request, Timeouts
 
@@ -48,7 +47,7 @@ def test_reads(request_: Request, path: str) -> None:
     assert request_.headers["Accept"] == "application/json"
     assert request_.retryable
     assert not request_.follow_redirects
-    assert request_.refine is refine
+    assert request_.refine is AT.refine
 
 
 def test_pages() -> None:

@@ -20,23 +20,47 @@ def _credentials(server: Server, **fields: object) -> Credentials:
 
 
 def test_chat_gets_the_cookie(transport: Transport, server: Server) -> None:
-    """Below the chat's base path the cookie goes, and not the token: the server ignores that next to a cookie."""
+    """Below the chat's base path the cookie goes, and the token that was passed for this server with it.
+
+    A chat-ui does not look at the token next to a cookie; a gate in front of it may want it on every path.
+    """
     server.on("*", plain(b"ok"))
     session = session_for(transport, _credentials(server, cookies={"hf-chat": Secret("c1"), "token": Secret("t1")}))
     for path in ("/chat/", "/chat/conversation", "/chat/api/v2/models"):
         session.send(Request.read(f"{server.url}{path}")).read()
         assert server.last.headers["cookie"] == "hf-chat=c1; token=t1"
-        assert "authorization" not in server.last.headers
+        assert server.last.headers["authorization"] == "Bearer hf_secret"
 
 
-def test_without_a_cookie_the_token_serves_the_api(transport: Transport, server: Server) -> None:
-    """The chat server takes a token under ``/api/`` and nowhere else."""
+@pytest.mark.parametrize("path", ["/chat/", "/chat/conversation", "/chat/api/v2/models", "/chat/healthcheck"])
+def test_the_token_goes_to_every_path_of_a_server(transport: Transport, server: Server, path: str) -> None:
+    """A token that was passed for a server goes along without a cookie, too, on every path: a gate may want it."""
     server.on("*", plain(b"ok"))
-    session = session_for(transport, _credentials(server))
-    session.send(Request.read(f"{server.url}/chat/api/v2/models")).read()
-    assert server.last.headers["authorization"] == "Bearer hf_secret"
-    session.send(Request.read(f"{server.url}/chat/conversation")).read()
-    assert "authorization" not in server.last.headers
+    for explicit, expected in ((True, "Bearer hf_secret"), (False, None)):
+        session_for(transport, _credentials(server, explicit=explicit)).send(Request.read(f"{server.url}{path}")).read()
+        assert server.last.headers.get("authorization") == expected
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_hugging_face_gets_one_or_the_other(explicit: bool) -> None:
+    """Hugging Face's own chat gets cookies, or below ``/api/`` a token, never both: it has no other gate."""
+    place = "https://huggingface.co/chat"
+    alone = Credentials(token=Secret("hf_secret"), explicit=explicit, chat_url=place)
+    assert set(alone.headers_for(f"{place}/api/v2/models")) == {"Authorization"}
+    assert alone.headers_for(f"{place}/conversation") == {}
+    both = Credentials(token=Secret("hf_secret"), explicit=explicit, chat_url=place, cookies={"hf-chat": Secret("c")})
+    for path in ("/api/v2/models", "/conversation"):
+        assert set(both.headers_for(f"{place}{path}")) == {"Cookie"}
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_spaces_are_apps_of_others(explicit: bool) -> None:
+    """A Space gets a token that was passed for it and none that was found; another Space gets neither."""
+    made = Credentials(token=Secret("hf_secret"), explicit=explicit, chat_url="https://me-chat.hf.space")
+    assert bool(made.headers_for("https://me-chat.hf.space/conversation")) is explicit
+    assert made.headers_for("https://you-chat.hf.space/api/v2/models") == {}
+    assert made.headers_for("http://me-chat.hf.space/api/v2/models") == {}
+    assert (made.withheld is None) is explicit
 
 
 @pytest.mark.parametrize("path", ["/", "/chatty/x", "/other", "/CHAT/x"])
@@ -136,12 +160,20 @@ def test_user_info_in_the_url(transport: Transport, server: Server) -> None:
     assert server.last.headers["cookie"] == "hf-chat=c1"
 
 
-def test_user_info_gives_way(transport: Transport, server: Server) -> None:
-    """There is room for one Authorization header: a token for that place wins."""
+@pytest.mark.parametrize("path", ["/chat/api/v2/models", "/chat/conversation", "/v1/chat/completions", "/hub/x"])
+@pytest.mark.parametrize("cookies", [{}, {"hf-chat": Secret("c1")}])
+def test_user_info_goes_before_a_token(
+    transport: Transport, server: Server, path: str, cookies: dict[str, Secret]
+) -> None:
+    """There is room for one Authorization header: what the base URL asks for goes before a token, on every path."""
     server.on("*", plain(b""))
     url = server.url.replace("//", "//user:pw@")
-    session_for(transport, _credentials(server)).send(Request.read(f"{url}/chat/api/v2/models")).read()
-    assert server.last.headers["authorization"] == "Bearer hf_secret"
+    credentials = _credentials(server, chat_url=f"{url}/chat", token_urls=[f"{url}/v1"], cookies=cookies)
+    for base in (server.url, url):
+        session_for(transport, credentials).send(Request.read(f"{base}{path}")).read()
+        assert server.last.headers["authorization"] == "Basic " + base64.b64encode(b"user:pw").decode()
+    assert credentials.withheld is not None
+    assert not credentials.token_reaches_chat
 
 
 def test_user_info_follows_to_its_own_origin(transport: Transport, server: Server, other_server: Server) -> None:

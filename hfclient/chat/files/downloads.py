@@ -14,7 +14,6 @@ from attrs import evolve
 
 from hfclient.chat.servers.service import ChatService, shorter
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import refine
 from hfclient.errors import ConnectError, InvalidInputError, ProtocolError
 from hfclient.events import File
 from hfclient.saving import free_path, safe_name, write_file
@@ -54,7 +53,7 @@ def fetch_file(
     Reference: GET {base}/conversation/{id}/output/{sha}
     """
     endpoints: Endpoints = service.endpoints
-    request = Request.file(endpoints.file_url(conversation_id, _sha(file)), timeouts=timeouts, refine=refine)
+    request = Request.file(endpoints.file_url(conversation_id, _sha(file)), timeouts=timeouts, refine=endpoints.refine)
     service.use_session()
     response = service.identity.send(request)
     pieces = _pieces(service, request, response, "file" if keep else None)

@@ -11,6 +11,7 @@ Reference: docs/protocol/huggingchat ("base url, headers, cookies", "errors").
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,14 +20,24 @@ from typing import Any
 from attrs import evolve
 
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route
+from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_foreign_origin, is_missing_route
 from hfclient.chat.wire.messages import parse_user
-from hfclient.credentials import HUGGING_CHAT, SESSION_COOKIE, Secret, is_hugging_face, place_of
+from hfclient.credentials import (
+    HUGGING_CHAT,
+    SESSION_COOKIE,
+    Secret,
+    host_origin,
+    is_hugging_face,
+    is_space,
+    place_of,
+)
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
     HFClientError,
+    NotAChatServer,
     NotFoundError,
+    PasswordRequired,
     PermissionDeniedError,
     ProtocolError,
     ServerError,
@@ -42,6 +53,8 @@ __all__ = ["Identity"]
 _log = logging.getLogger("hfclient")
 _ASKING = Timeouts(connect=5.0, first_token=10.0, idle=10.0, total=10.0)
 _PAUSE = 60.0  # seconds before a doubt that could not be settled, or was settled badly, is asked about again
+_PAGE = 64 * 1024  # bytes of the server's page, in which its name is looked for
+_OG_URL = re.compile(rb'<meta property="og:url" content="([^"<>]{1,300})"')
 _GENERIC = "An error occurred"
 
 
@@ -94,7 +107,11 @@ class Identity:
         for renewed in (False, True):
             before = credentials.cookies()
             try:
-                response = self._session.send(request)
+                response = self._carry(request)
+            except NotAChatServer as error:
+                if hint := self._gate_hint():
+                    raise NotAChatServer(f"{error.message}; {hint}", frame=error.frame) from None
+                raise
             except APIStatusError as error:
                 if not renewed and self._has_new_session(before, error):
                     continue
@@ -115,10 +132,77 @@ class Identity:
     def _has_new_session(self, before: Mapping[str, Secret], error: APIStatusError) -> bool:
         """Whether the server has refused an anonymous session and set another one with the same answer."""
         credentials = self._session.credentials
-        if error.status != 401 or credentials.claims_login or not before:
+        if error.status != 401 or isinstance(error, PasswordRequired) or credentials.claims_login or not before:
             return False
         credentials.use_session(begin=True)  # it may have ended the old one without setting another
         return credentials.cookies() != before
+
+    def _carry(self, request: Request) -> Response:
+        """Send *request*; a form that is refused for its Origin once more, with the name that the server gives itself.
+
+        It is refused before anything is looked at, so nothing happens twice.
+
+        Reference: chat-ui's src/lib/server/hooks/handle.ts ("CSRF protection"), seen 2026-11-28
+        """
+        try:
+            return self._session.send(request)
+        except PermissionDeniedError as error:
+            if not is_foreign_origin(error):
+                raise
+            refused: PermissionDeniedError = error
+        sent = request.headers.get("Origin", "")
+        own = self._public_origin()
+        if own is not None and own != sent and not self._is_named_by_caller:
+            try:
+                response = self._session.send(evolve(request, headers={**request.headers, "Origin": own}))
+            except PermissionDeniedError as error:
+                if not is_foreign_origin(error):
+                    raise
+                refused = error
+            else:
+                self._endpoints.form_origin = own
+                return response
+        raise restated(
+            PermissionDeniedError,
+            refused,
+            f"{refused.message.rstrip('.')}: the server takes messages under its own name only, the header Origin said "
+            f"{sent or 'nothing'}, and the server {f'gives its name as {own}' if own else 'does not say what its name is'}. "
+            'Use the URL by which it knows itself, or Client(headers={"Origin": "https://its.own.name"}); on the server, set '
+            "PUBLIC_ORIGIN or ORIGIN to the address that is used",
+        )
+
+    def _public_origin(self) -> str | None:
+        """Return the name that the server gives itself, or None.
+
+        Its page names it, too, and says what the setting ORIGIN is where there is no PUBLIC_ORIGIN.
+
+        Reference: GET {base}/api/v2/public-config; ``og:url`` in chat-ui's src/routes/+layout.svelte, seen 2026-11-28
+        """
+        try:
+            config = self._read(evolve(self._endpoints.public_config(), timeouts=_ASKING, retryable=False))
+            return host_origin(config["PUBLIC_ORIGIN"])
+        except (HFClientError, TypeError, KeyError, AttributeError):
+            pass
+        try:
+            page = self._session.send(evolve(self._endpoints.page(), timeouts=_ASKING)).read_start(_PAGE)
+            named = _OG_URL.search(page)
+            return host_origin(named[1].decode("ascii")) if named else None
+        except (HFClientError, UnicodeDecodeError):
+            return None
+
+    @property
+    def _is_named_by_caller(self) -> bool:
+        """Whether the caller's headers say what the server's name is."""
+        return any(name.lower() in ("origin", "host") for name in self._session.headers)
+
+    def _gate_hint(self) -> str | None:
+        """Say what of the credentials did not reach a server that may have a gate in front, or None."""
+        credentials = self._session.credentials
+        if credentials.withheld is not None:
+            return credentials.withheld
+        if credentials.token is None and is_space(self._endpoints.base):
+            return "a private Space answers so to requests without a token: pass token="
+        return None
 
     # Who we are
 
@@ -142,6 +226,8 @@ class Identity:
         try:
             request = evolve(self._endpoints.user(), timeouts=timeouts, retryable=timeouts is None)
             return parse_user(self._read(request))
+        except PasswordRequired:
+            raise
         except AuthenticationError as error:
             if error.status >= 500:  # a token that is no good, which is worth knowing
                 raise
@@ -156,6 +242,8 @@ class Identity:
             try:
                 flags = self._read(self._endpoints.features())
                 self._login_enabled = isinstance(flags, Mapping) and flags.get("loginEnabled") is True
+            except PasswordRequired:
+                raise
             except AuthenticationError:  # one that lets nobody see anything before a login
                 self._login_enabled = True
             except (NotFoundError, ProtocolError):
@@ -206,7 +294,7 @@ class Identity:
         if not self._session.credentials.claims_login:
             return False
         if isinstance(error, AuthenticationError):
-            return error.status < 500
+            return error.status < 500 and not isinstance(error, PasswordRequired)
         # To a stranger who reads, a conversation of ours is somebody else's, or not there; to write is a 401 or a 302.
         if request.method != "GET" or type(error) not in (PermissionDeniedError, NotFoundError) or is_missing_route(error):
             return False
@@ -219,23 +307,34 @@ class Identity:
 
     def _explained(self, request: Request, error: APIStatusError) -> APIStatusError:
         credentials = self._session.credentials
+        if isinstance(error, PasswordRequired):
+            return self._with_hint(error)
         if isinstance(error, AuthenticationError) and credentials.has_session:
             credentials.end_anonymous_session()  # next to a cookie a token would count for nothing from now on
             if not credentials.token_reaches_chat:
-                return error
+                return self._with_hint(error)
             return restated(
                 AuthenticationError,
                 error,
                 f"this server wants a login; a token alone reads and lists but cannot chat: {HOW_TO_LOG_IN}",
             )
-        if _is_generic(error) and "Authorization" in credentials.headers_for(request.url) and self._is_bad_token(request):
+        if _is_generic(error) and self._shows_token(request) and self._is_bad_token(request):
             return restated(
                 AuthenticationError,
                 error,
                 "the server does not accept the token: it is not valid, or its user has never logged in to this server "
                 'with a browser, or the Hub could not be asked. Client(token="") goes without one',
             )
-        return error
+        return self._with_hint(error) if isinstance(error, AuthenticationError) else error
+
+    def _with_hint(self, error: AuthenticationError) -> AuthenticationError:
+        hint = self._gate_hint()
+        return error if hint is None else restated(type(error), error, f"{error.message}; {hint}")
+
+    def _shows_token(self, request: Request) -> bool:
+        """Whether the server looks at the token of *request*, which it does where there is no cookie."""
+        sent = self._session.credentials.headers_for(request.url)
+        return "Cookie" not in sent and sent.get("Authorization", "").startswith("Bearer ")
 
     def _is_bad_token(self, request: Request) -> bool:
         """Whether it is the token that makes the server fail, and not this request."""

@@ -16,6 +16,7 @@ from hfclient.chat.wire import superjson
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route, not_a_chat_server
 from hfclient.chat.wire.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
+from hfclient.credentials import Secret
 from hfclient.errors import (
     BadRequestError,
     CredentialsError,
@@ -52,6 +53,7 @@ class ChatService:
     ) -> None:
         self.session = session
         self.endpoints = Endpoints(base_url)
+        self.endpoints.form_origin = _form_origin(session, self.endpoints.form_origin)
         self.identity = Identity(session, self.endpoints, self.read)
         self.on_event = on_event
         self._models: tuple[float, list[Model]] | None = None
@@ -133,7 +135,8 @@ class ChatService:
         try:
             return superjson.loads(body)
         except ProtocolError as error:
-            raise not_a_chat_server(response.url, error.frame) from None
+            frame = body[:2000].decode("utf-8", "replace") if body.lstrip()[:1] == b"<" else error.frame
+            raise not_a_chat_server(response.url, frame) from None
 
     def _read_older(self, request: Request) -> Any:
         try:
@@ -255,6 +258,14 @@ class ChatService:
         if found.id == name:
             raise error
         return found.id
+
+
+def _form_origin(session: Session, origin: str) -> str:
+    """Return what the header Origin says: the caller's own, or the place that the caller's Host header names."""
+    given = {name.lower(): Secret(value).reveal() for name, value in session.headers.items()}
+    if "host" in given:
+        origin = f"{origin.partition('://')[0]}://{given['host']}"
+    return given.get("origin", origin)
 
 
 def _is_json(body: str | None) -> bool:

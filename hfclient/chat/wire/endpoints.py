@@ -7,6 +7,7 @@ Reference: docs/protocol/huggingchat; chat-ui's src/routes, seen 2026-11-21.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -16,9 +17,10 @@ import msgspec
 from attrs import evolve
 
 from hfclient.chat.wire.failures import refine
-from hfclient.credentials import Secret, origin_of
+from hfclient.credentials import Secret, host_origin, one_spelling, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.transport import Multipart, Part, Request, Timeouts
+from hfclient.transport.failures import safe_url
 
 __all__ = ["Endpoints"]
 
@@ -41,6 +43,9 @@ class Endpoints:
         if "?" in base_url or "#" in base_url:
             raise InvalidInputError("a base URL has no query and no fragment")
         self.base = base_url.rstrip("/")
+        # What the header Origin of a form says: a chat-ui takes forms from the names that it knows itself by.
+        self.form_origin = host_origin(base_url)
+        self.refine = functools.partial(refine, base=safe_url(one_spelling(self.base)))
 
     def __repr__(self) -> str:
         return f"Endpoints({self.origin!r})"
@@ -76,7 +81,7 @@ class Endpoints:
             stream=True,
             retryable=True,
             timeouts=timeouts,
-            refine=refine,
+            refine=self.refine,
         )
 
     def settings(self) -> Request:
@@ -94,6 +99,10 @@ class Endpoints:
     def health(self) -> Request:
         return self._read("/healthcheck")
 
+    def page(self) -> Request:
+        """The page itself, as a browser gets it."""
+        return Request(method="GET", url=f"{self.base}/", headers={"Accept": "text/html"})
+
     def live(self) -> Request:
         """The feed of running generations (server-sent events)."""
         return Request(
@@ -101,7 +110,7 @@ class Endpoints:
             url=f"{self.base}/api/v2/generations/live",
             headers={"Accept": "text/event-stream, application/json, */*;q=0.1"},
             retryable=True,
-            refine=refine,
+            refine=self.refine,
         )
 
     # Older servers (docs/protocol/huggingchat: "older servers")
@@ -157,11 +166,11 @@ class Endpoints:
             method="POST",
             url=f"{self.base}/conversation/{_own_id(conversation_id)}",
             # Without Origin a form is refused; with a browser's Accept the page would answer instead of the endpoint.
-            headers={"Origin": self.origin, "Accept": "application/json"},
+            headers={"Origin": self.form_origin, "Accept": "application/json"},
             body=Multipart((field, *files)),
             stream=True,
             timeouts=timeouts,
-            refine=refine,
+            refine=self.refine,
         )
 
     def stop(self, conversation_id: str, generation_id: str, seen: int, timeouts: Timeouts) -> Request:
@@ -208,16 +217,16 @@ class Endpoints:
         return Request(
             method="POST",
             url=f"{self.base}/api/transcribe",
-            headers={"Accept": "application/json", "Origin": self.origin, "Content-Type": content_type},
+            headers={"Accept": "application/json", "Origin": self.form_origin, "Content-Type": content_type},
             body=audio,
-            refine=refine,
+            refine=self.refine,
         )
 
     def _read(self, path: str, **fields: Any) -> Request:
-        return Request.read(self.base + path, refine=refine, **fields)
+        return Request.read(self.base + path, refine=self.refine, **fields)
 
     def _write(self, method: str, path: str, data: Any = None, *, timeouts: Timeouts | None = None) -> Request:
-        headers = {"Accept": "application/json", "Origin": self.origin}
+        headers = {"Accept": "application/json", "Origin": self.form_origin}
         if data is not None:
             headers["Content-Type"] = "application/json"
         return Request(
@@ -226,7 +235,7 @@ class Endpoints:
             headers=headers,
             body=None if data is None else _json(data),
             timeouts=timeouts,
-            refine=refine,
+            refine=self.refine,
         )
 
 

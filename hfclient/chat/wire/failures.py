@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -17,15 +19,16 @@ from hfclient.errors import (
     ModelGone,
     NotAChatServer,
     NotFoundError,
+    PasswordRequired,
     PermissionDeniedError,
     ProtocolError,
     RateLimitError,
     RequestTooLargeError,
     ServerError,
 )
-from hfclient.transport.failures import restated
+from hfclient.transport.failures import BOT_CHECK, is_challenge_page, restated, title_in
 
-__all__ = ["HOW_TO_LOG_IN", "is_missing_route", "not_a_chat_server", "refine"]
+__all__ = ["HOW_TO_LOG_IN", "is_foreign_origin", "is_missing_route", "not_a_chat_server", "refine"]
 
 HOW_TO_LOG_IN = (
     'run "hfclient login" (with --url for a server other than HuggingChat), or copy the cookies of a browser that is '
@@ -33,7 +36,8 @@ HOW_TO_LOG_IN = (
     'or set HFCLIENT_COOKIE to "hf-chat=...; token=..."'
 )
 
-_PLAIN = (APIStatusError, NotFoundError, ServerError)  # not a CloudflareChallenge, say
+_PLAIN = (APIStatusError, AuthenticationError, PermissionDeniedError, NotFoundError, ServerError)  # no subclasses
+_EVERYWHERE = re.compile(r"/api/v2/(models|user|user/settings|feature-flags|public-config|conversations)|/healthcheck")
 
 # Before February 2026 the v2 API answers 500 to whatever is wrong, and only its plain text says what.
 _TEXTS: tuple[tuple[re.Pattern[str], type[APIStatusError]], ...] = (
@@ -41,27 +45,44 @@ _TEXTS: tuple[tuple[re.Pattern[str], type[APIStatusError]], ...] = (
     (re.compile(r"[\w ]+ not found\.?"), NotFoundError),
     (re.compile(r"You don't have access to .*"), PermissionDeniedError),
 )
+_ORIGIN = re.compile(
+    r"Invalid referer for POST request|form requests need to have an origin|Cross-site \w+ form submissions are forbidden"
+)
 _NO_ROUTE = "NOT_FOUND"
 _NO_PAGE = re.compile(r"Page \S+ not found")  # 0.10 answers 500 to a path that it does not know
 _NO_API = "API is disabled"  # up to 0.9.4, unless the server exposes it
 
 
-def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServer:
-    """Return the error for something that answers, but not as a chat-ui does."""
+def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServer | CloudflareChallenge:
+    """Return the error for something that answers, but not as a chat-ui does; *frame* is the start of its answer."""
+    if frame is not None and is_challenge_page(frame):
+        return CloudflareChallenge(BOT_CHECK, status=200, url=url, method="GET")
+    title = title_in(frame or "")
+    page = f" with a page titled {title[:80]!r}" if title else ""
     return NotAChatServer(
-        f"{url} answers, but not as a chat-ui does; is the base URL right? "
-        "HuggingChat is https://huggingface.co/chat, a self-hosted server usually http://host:3000",
-        frame=frame,
+        f"{url} answers{page}, but not as a chat-ui does; is the base URL right? HuggingChat is "
+        "https://huggingface.co/chat, a self-hosted server usually http://host:3000, and an OpenAI-compatible server goes "
+        'into inference_url=, as in Client(inference_url="http://host:8000/v1").inference.chat(...)',
+        frame=frame and frame[:200],
     )
 
 
-def refine(error: APIStatusError) -> HFClientError:
-    """Return the error that says what *error* means on a chat-ui; *error* itself where there is nothing to add."""
+def refine(error: APIStatusError, base: str = "") -> HFClientError:
+    """Return the error that says what *error* means on a chat-ui; *error* itself where there is nothing to add.
+
+    Args:
+        error: As HTTP has it.
+        base: The base URL that was asked.
+    """
     text = error.message
-    if isinstance(error, CloudflareChallenge):  # whatever its status, it is not this server's
+    if isinstance(error, (CloudflareChallenge, PasswordRequired)):  # whatever its status, it is not this server's
         return error
-    if 300 <= error.status < 400 and not text.startswith(("the server wants https", "more than")):
+    if isinstance(error, AuthenticationError) and 300 <= error.status < 400:
         return restated(AuthenticationError, error, f"this server wants a login: {HOW_TO_LOG_IN}")
+    if error.location is not None and (moved := _moved(error, base)):
+        return moved
+    if error.status in (401, 403, 404, 405) and type(error) in _PLAIN and _is_other_api(error, base):
+        return not_a_chat_server(error.url, error.body)
     if error.status == 401:
         return restated(AuthenticationError, error, f"{text.rstrip('.')}: {HOW_TO_LOG_IN}")
     if error.status == 410:
@@ -78,8 +99,47 @@ def refine(error: APIStatusError) -> HFClientError:
         return error if cls is None else restated(cls, error, text)
     # A chat-ui says why in JSON; a page, or a bare "Not Found", comes from something else (or from a wrong base path).
     if error.status in (404, 405, 501) and not body.startswith("{") and type(error) in _PLAIN:
-        return not_a_chat_server(error.url, body[:200] or None)
+        return not_a_chat_server(error.url, body or None)
     return error
+
+
+def is_foreign_origin(error: HFClientError) -> bool:
+    """Return whether *error* refuses a form because its header Origin names another host than the server's own.
+
+    Seen: chat-ui's own texts, and those of SvelteKit, which a fork or an older server may leave to look.
+    """
+    return isinstance(error, PermissionDeniedError) and bool(_ORIGIN.search(error.message))
+
+
+def _moved(error: APIStatusError, base: str) -> APIStatusError | None:
+    """Return the error that names the base URL where the server is now, if the redirect keeps what was asked for."""
+    asked, there = (error.url or "").removeprefix(base), error.location or ""
+    if not base or asked == error.url or not there.endswith(asked) or not asked.strip("/"):
+        return None
+    new = there.removesuffix(asked)
+    why = "the server wants https" if new == base.replace("http://", "https://", 1) else "the server has moved"
+    return restated(APIStatusError, error, f"{why}: {base} redirects to {new}; use {new} as the base URL")
+
+
+def _is_other_api(error: APIStatusError, base: str) -> bool:
+    """Whether an error in JSON comes from another API: by its shape, or because each chat-ui has what was asked for.
+
+    A chat-ui says ``{"message": "..."}`` or ``{"error": "..."}``. OpenAI-compatible servers have an object in ``error`` (llama.cpp,
+    vLLM, LiteLLM), or FastAPI's ``detail``; Nest and its like add ``statusCode``. Seen on 2026-11-28.
+    """
+    try:
+        data = msgspec.json.decode(error.body or "")
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return False
+    if not isinstance(data, dict):
+        return False
+    if isinstance(data.get("error"), dict) or data.get("object") == "error":
+        return True
+    if error.status not in (404, 405):
+        return False
+    if "detail" in data or "statusCode" in data:
+        return True
+    return error.status == 404 and _EVERYWHERE.fullmatch((error.url or "").removeprefix(base)) is not None
 
 
 def is_missing_route(error: HFClientError) -> bool:

@@ -16,7 +16,6 @@ from hfclient.chat.wire import superjson
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route, not_a_chat_server
 from hfclient.chat.wire.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
-from hfclient.credentials import Secret
 from hfclient.errors import (
     BadRequestError,
     CredentialsError,
@@ -262,7 +261,7 @@ class ChatService:
 
 def _form_origin(session: Session, origin: str) -> str:
     """Return what the header Origin says: the caller's own, or the place that the caller's Host header names."""
-    given = {name.lower(): Secret(value).reveal() for name, value in session.headers.items()}
+    given = {name.lower(): "".join(value) for name, value in session.headers.items()}
     if "host" in given:
         origin = f"{origin.partition('://')[0]}://{given['host']}"
     return given.get("origin", origin)

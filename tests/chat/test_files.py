@@ -274,7 +274,7 @@ def test_export_of_all(ui: ChatUI, any_client: Client, tmp_path: Path) -> None:
     """Each once; what is unchanged is not fetched again; what was interrupted goes on; what was renamed moves."""
     for number in (1, 2, 3):
         stored(ui, number, f"No. {number}")
-    ui.fault("read", None, json_answer({"message": "An error occurred"}, 500))
+    ui.fault("read", None, json_answer({"message": "An error occurred"}, 501))
     with pytest.raises(HFClientError):
         any_client.conversations.export(tmp_path)
     assert ui.count("read") == 2

@@ -20,15 +20,22 @@ from hfclient.saving import free_path, safe_name, write_file
 from hfclient.transport import Request, Response, Timeouts
 from hfclient.types import StoredFile
 
-__all__ = ["Downloadable", "fetch_file", "file_name", "save_file"]
+__all__ = ["Downloadable", "fetch_file", "file_name", "is_file_id", "save_file"]
+
+_LONGEST_ID = 200
 
 Downloadable = File | StoredFile | str
 """A `File` event, a file of a message, or the id of either."""
 
 
+def is_file_id(text: str) -> bool:
+    """Whether *text* can be the id of a file: letters and digits, a hash in hex on today's servers."""
+    return text.isascii() and text.isalnum() and len(text) <= _LONGEST_ID
+
+
 def _sha(file: Downloadable) -> str:
     sha = file if isinstance(file, str) else file.sha
-    if not sha or not sha.isalnum():
+    if not is_file_id(sha):
         raise InvalidInputError("this file has no id on the server")
     return sha
 

@@ -1,21 +1,23 @@
 """Conversations as files: Markdown to read, JSON to keep, with everything that was attached or produced.
 
 One conversation, or all of them into a folder. The folder keeps an index, so a run that was interrupted goes on where it
-stopped, and a later one fetches only what has changed since.
+stopped, and a later one fetches only what has changed since. What the server does not hand out, be it one file or one
+conversation, is left out with a warning, and the rest is written.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from hfclient.chat.files.downloads import fetch_file, file_name
+from hfclient.chat.files.downloads import fetch_file, file_name, is_file_id
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.messages import ConversationState
 from hfclient.chat.wire.tree import MessageTree
-from hfclient.errors import InvalidInputError, NotFoundError
+from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, ProtocolError
 from hfclient.saving import safe_name, write_file
 from hfclient.types import ConversationInfo, Message, StoredFile
 
@@ -25,7 +27,10 @@ Format: TypeAlias = Literal["md", "json"]
 Progress: TypeAlias = "bool | Callable[[int, int, str], object] | None"
 """True for a bar (needs tqdm), a callable that gets (done, total, title), None for a bar only on a terminal, or False."""
 
+_log = logging.getLogger("hfclient")
 _INDEX = "index.json"
+_OF_ONE = frozenset({400, 403, 404, 405, 410, 413, 414, 422, 500})
+"""Statuses that tell of one file or conversation; others tell of the server, the caller or the moment, and end an export."""
 _ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
@@ -46,11 +51,34 @@ def export_one(
         conversation_id: Of a conversation or a share.
         path: A file ending in ``.md`` or ``.json``, or a folder: the name is then made from title and id.
         format: ``"md"`` or ``"json"``; None takes it from *path*, else Markdown.
-        files: Save attachments and produced files too, in a folder beside it.
+        files: Save attachments and produced files too, in a folder beside it; the text names those that the server does not
+            hand out.
         overwrite: Replace what is there.
         leaf_id: End of the branch that Markdown tells; None takes the newest. JSON holds all branches.
     """
-    state = service.read_state(conversation_id)
+    return _write(
+        service,
+        conversation_id,
+        service.read_state(conversation_id),
+        path,
+        format=format,
+        files=files,
+        overwrite=overwrite,
+        leaf_id=leaf_id,
+    )
+
+
+def _write(
+    service: ChatService,
+    conversation_id: str,
+    state: ConversationState,
+    path: Path,
+    *,
+    format: Format | None,
+    files: bool,
+    overwrite: bool,
+    leaf_id: str | None = None,
+) -> Path:
     kind = _format_of(path, format)
     target = path if path.suffix in (".md", ".json") else path / _name_of(state.title, conversation_id, kind)
     if target.exists() and not overwrite:
@@ -81,7 +109,10 @@ def _save_files(
     folder = target.with_name(target.stem + "_files")
     saved: dict[str, str] = {}
     for file in _files_of(state):
-        if not file.sha or file.sha in saved:
+        if file.sha in saved:
+            continue
+        if not is_file_id(file.sha):
+            _log.warning("a file of %s is left out: %r is no id of a file", conversation_id, file.sha[:100])
             continue
         name = f"{safe_name(file.sha)[:8]}-{file_name(file)}"  # two attachments may have one name
         place = folder / name
@@ -89,10 +120,18 @@ def _save_files(
             try:
                 with fetch_file(service, conversation_id, file, None) as pieces:
                     write_file(place, pieces, overwrite=True)
-            except NotFoundError:  # copies of shares made by old servers name files that they do not hold
+            except (APIStatusError, ProtocolError) as error:
+                # Copies of shares made by old servers name files that they do not hold.
+                if not _is_of_one(error):
+                    raise
+                _log.warning("a file of %s is left out: %s", conversation_id, error)
                 continue
         saved[file.sha] = f"{folder.name}/{name}"
     return saved
+
+
+def _is_of_one(error: HFClientError) -> bool:
+    return isinstance(error, ProtocolError) or (isinstance(error, APIStatusError) and error.status in _OF_ONE)
 
 
 def _files_of(state: ConversationState) -> Iterator[StoredFile]:
@@ -150,11 +189,14 @@ def export_all(
 ) -> list[Path]:
     """Write all conversations of *infos* into *folder*; return the paths, in the same order.
 
-    What the folder's index says is there and unchanged is not fetched again.
+    What the folder's index says is there and unchanged is not fetched again. A conversation that cannot be read (another
+    program has deleted it meanwhile, or the server fails over it) is left out with a warning; if none can, the first error is
+    raised.
     """
     _format_of(folder / "x", format)
     index = _read_index(folder)
     paths: list[Path] = []
+    first: HFClientError | None = None
     tell = _teller(progress, len(infos))
     for number, info in enumerate(infos):
         tell(number, info.title)
@@ -171,13 +213,23 @@ def export_all(
             continue
         old = _inside(folder, known["file"]) if known else None  # renamed since: it goes when the new one is there
         target = folder / _name_of(info.title, info.id, format)
-        path = export_one(service, info.id, target, format=format, files=files, overwrite=True)
+        try:
+            state = service.read_state(info.id)
+        except (APIStatusError, ProtocolError, InvalidInputError) as error:
+            if not (isinstance(error, InvalidInputError) or _is_of_one(error)):
+                raise
+            _log.warning("the conversation %s is left out: %s", info.id, error)
+            first = first or error
+            continue
+        path = _write(service, info.id, state, target, format=format, files=files, overwrite=True)
         if old is not None and old != path and old.exists():
             old.unlink()
         index[info.id] = {"file": path.name, "stamp": stamp, "kind": key, "title": info.title}
         write_file(folder / _INDEX, [json.dumps(index, ensure_ascii=False, indent=1).encode()], overwrite=True)
         paths.append(path)
     tell(len(infos), "")
+    if first is not None and not paths:
+        raise first
     return paths
 
 

@@ -10,6 +10,7 @@ import msgspec
 from attrs import frozen
 
 from hfclient.chat.servers.service import ChatService
+from hfclient.chat.wire.entries import read_entries
 from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.errors import NotFoundError, ProtocolError, StreamInterrupted
 from hfclient.files.magic import media_type
@@ -161,12 +162,17 @@ def _parse_sync(data: bytes) -> LiveUpdate:
     try:
         value = msgspec.json.decode(data)
         running, ended = value.get("running") or (), value.get("ended") or ()
-        return LiveUpdate(tuple(map(_generation, running)), tuple(map(_generation, ended)))
+        return LiveUpdate(
+            tuple(read_entries(running, _generation, "running generations")),
+            tuple(read_entries(ended, _generation, "generations that have ended")),
+        )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, AttributeError, TypeError, KeyError):
         raise ProtocolError("the live feed holds something that is no list of runs", frame=excerpt(data)) from None
 
 
-def _generation(item: dict[str, Any]) -> LiveGeneration:
+def _generation(item: Any) -> LiveGeneration:
+    if not isinstance(item, dict) or not item.get("conversationId"):
+        raise ProtocolError("the live feed holds an entry without a conversation", frame=str(item)[:200])
     return LiveGeneration(
         str(item["conversationId"]), str(item.get("title") or ""), str(item.get("status") or "running")
     )

@@ -14,6 +14,7 @@ from hfclient.chat.servers.identity import Identity
 from hfclient.chat.servers.older import OlderServer
 from hfclient.chat.wire import superjson
 from hfclient.chat.wire.endpoints import Endpoints
+from hfclient.chat.wire.entries import read_entries
 from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route, not_a_chat_server
 from hfclient.chat.wire.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
 from hfclient.errors import (
@@ -165,9 +166,9 @@ class ChatService:
             raise not_a_chat_server(request.url, str(data)[:200])
         if not data["conversations"] and page == 0 and self.identity.check_empty_list():
             return self.list_page(page)
-        entries = [parse_conversation_info(entry) for entry in data["conversations"]]
+        entries = read_entries(data["conversations"], parse_conversation_info, "conversations of a page")
         # Servers of June to November 2025 say how many there are instead of whether there are more.
-        return entries, bool(entries) and bool(data.get("hasMore", len(entries) >= _PAGE))
+        return entries, bool(entries) and bool(data.get("hasMore", len(data["conversations"]) >= _PAGE))
 
     def assistant(self, assistant_id: str) -> dict[str, Any]:
         """Return an assistant as a server of before September 2025 describes it.
@@ -194,7 +195,7 @@ class ChatService:
             data = self.read(self.endpoints.models())
             if not isinstance(data, list):
                 raise not_a_chat_server(self.endpoints.models().url, str(data)[:200])
-            self._models = (now, [parse_model(item) for item in data])
+            self._models = (now, read_entries(data, parse_model, "models"))
         return list(self._models[1])
 
     def default_model(self) -> Model:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from hfclient.transport import Transport
+from hfclient.transport import Transport, deadline
+from tests.clock import Clock
 from tests.server import Server
 
 _PRIVATE = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_ENDPOINT", "NETRC"}
@@ -72,6 +73,14 @@ def other_server() -> Iterator[Server]:
     """A second one: another origin."""
     with Server() as running:
         yield running
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of deadlines; it stands still until the test moves it."""
+    fake = Clock()
+    monkeypatch.setattr(deadline, "time", fake)
+    return fake
 
 
 TRANSPORTS = ("plain", "impersonate")

@@ -36,7 +36,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from attrs import field, frozen
 
-PATIENCE = 10.0
+PATIENCE = 30.0
+"""Seconds to wait for what comes at once: a busy machine may need some of them, and only a broken test all."""
+SOON = 10.0
+"""Less than this takes what does not wait. All that it could wait for by mistake takes `PATIENCE` or more."""
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 """A self-signed certificate for localhost and 127.0.0.1 with its key: worth nothing outside of these tests."""
 
@@ -182,6 +185,13 @@ class Server:
             assert time.monotonic() < end, f"{len(self.requests)} requests came, {count} were expected"
             time.sleep(0.005)
 
+    def wait_until_closed(self) -> None:
+        """Wait until this side has closed all connections."""
+        end = time.monotonic() + PATIENCE
+        while self._open:
+            assert time.monotonic() < end, f"{len(self._open)} connections are open"
+            time.sleep(0.005)
+
     def close(self) -> None:
         self._closing.set()
         with self._lock:
@@ -229,9 +239,9 @@ class Server:
         except (OSError, ValueError):
             pass  # the client went away, or sent half a request: what these tests are about
         finally:
+            sock.close()
             with self._lock:
                 self._open.discard(sock)
-            sock.close()
 
     def _exchange(self, sock: socket.socket, file: Any, number: int) -> bool:
         line = file.readline()

@@ -1,4 +1,4 @@
-"""Clients of a `ChatUI`, with deadlines that a broken test notices soon and pauses that cost nothing."""
+"""Clients of a `ChatUI`, with deadlines that end a broken test and pauses that cost nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from hfclient.chat.conversations import stream as chat_stream
 from hfclient.transport import Retry, Timeouts
 from tests.chat.replay import ChatUI
 from tests.conftest import make_transport
+from tests.server import PATIENCE
 
-PATIENT = Timeouts(connect=4, first_token=4, idle=4, total=8)
+PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=2 * PATIENCE)
 """Deadlines that no test is meant to meet."""
 
 

@@ -26,7 +26,7 @@ from hfclient.transport import Timeouts
 from hfclient.types import StoredFile
 from tests.chat.recordings import recording
 from tests.chat.replay import Chat, ChatUI
-from tests.server import RST, UNTIL_GONE, chunk, head, json_answer, plain
+from tests.server import PATIENCE, RST, UNTIL_GONE, chunk, head, json_answer, plain
 
 SHA = "569f9f52" * 8
 ID = f"{1:024x}"
@@ -182,8 +182,9 @@ def test_downloads_that_fail(
 ) -> None:
     """Nothing is left of a file that did not come whole."""
     file_at(ui, script)
+    timeouts = Timeouts(idle=0.2 if error is TransportTimeout else PATIENCE)
     with pytest.raises(error):
-        any_client.conversation(ID).download(SHA, tmp_path / "x", timeouts=Timeouts(connect=2, idle=0.2))
+        any_client.conversation(ID).download(SHA, tmp_path / "x", timeouts=timeouts)
     assert inside(tmp_path) == []
 
 
@@ -208,7 +209,7 @@ def test_a_place_that_cannot_be_written(ui: ChatUI, any_client: Client, tmp_path
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InvalidInputError, match="cannot write") as caught:
         any_client.conversation(ID).download(SHA, tmp_path / "file" / "x")
-    assert ui.client_gone.wait(2), caught
+    assert ui.client_gone.wait(PATIENCE), caught
 
 
 # Exports

@@ -22,7 +22,7 @@ from hfclient.errors import (
     Unsupported,
 )
 from tests.chat.legacy_server import ASSISTANT, CONVERSATION, HTML, JSONL, SHARE, LegacyServer
-from tests.server import LAST_CHUNK, RST, Server, chunk, chunked, head, json_answer, plain
+from tests.server import LAST_CHUNK, PATIENCE, RST, SOON, Server, chunk, chunked, head, json_answer, plain
 
 VERSIONS = ("0.10", "0.9.5")
 PROBES = ("GET /api/v2/feature-flags", "GET /api/v2/conversations/zz", "GET /api/mcp/servers", "GET /healthcheck")
@@ -297,8 +297,11 @@ def test_shares(old: LegacyServer, client: Client) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_stopped_answer(server: Server, client: Client, version: str) -> None:
+def test_a_stopped_answer(
+    server: Server, client: Client, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """These servers end a stopped answer without a word: it is interrupted, and the next message need not wait."""
+    monkeypatch.setattr("hfclient.chat.conversations.sending._STOP_MARK", PATIENCE)
     old = LegacyServer(server, version, "stopped")
     cut = old.stream.index(b"word-3 ")
     cut = old.stream.rindex(b"\n", 0, cut) + 1
@@ -315,16 +318,19 @@ def test_a_stopped_answer(server: Server, client: Client, version: str) -> None:
     old.answer_with(began(old.stream) + LAST_CHUNK)
     started = time.monotonic()
     conversation.send("Next", on_close="detach").close()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < SOON
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_answer_that_somebody_else_stopped(server: Server, client: Client, version: str) -> None:
+def test_an_answer_that_somebody_else_stopped(
+    server: Server, client: Client, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A regular end without a final answer is the end: what the server has stored is the answer, interrupted."""
+    monkeypatch.setattr("hfclient.chat.conversations.resume._LAST_WORD", PATIENCE)
     old = LegacyServer(server, version, "stopped")
     started = time.monotonic()
     reply = client.conversation(CONVERSATION).ask(old.prompt)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < SOON
     assert reply.interrupted
     assert reply.text.startswith("word-0 word-1 ")
     assert reply.text == client.conversation(CONVERSATION).messages()[-1].content
@@ -355,7 +361,7 @@ def test_a_cut_that_ended_the_answer(
     started = time.monotonic()
     with pytest.raises(StreamInterrupted) as caught:
         client.conversation(CONVERSATION).ask(old.prompt)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < SOON
     assert caught.value.partial is not None
     assert caught.value.partial.text == client.conversation(CONVERSATION).messages()[-1].content
     assert len(old.sent) == 1

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hfclient import Client, Timeouts
+from hfclient import Client
 from hfclient.credentials import LoginStore, SavedLogin, Secret
 from hfclient.errors import (
     AuthenticationError,
@@ -29,7 +29,7 @@ from hfclient.errors import (
 from hfclient.transport.plain import PlainTransport
 from tests.chat.login_server import ANN, CONVERSATION, GENERIC, Elsewhere, LoginServer
 from tests.conftest import make_transport
-from tests.server import RST, Server, chunked, json_answer, plain
+from tests.server import PATIENCE, RST, Server, chunked, json_answer, plain
 
 GOOD = {"hf-chat": "s1", "token": "t1"}
 BAD = {"hf-chat": "s1", "token": "expired-secret"}
@@ -300,7 +300,7 @@ def test_two_processes(chat: LoginServer) -> None:
     for process in started:
         process.start()
     for process in started:
-        process.join(60)
+        process.join(PATIENCE)
     assert [process.exitcode for process in started] == [0, 0]
     assert chat.created == ["ann"] * 16
     saved = _saved(chat)
@@ -544,7 +544,7 @@ def test_end_is_a_best_effort(chat: LoginServer, make: Any, answer: Any) -> None
     """Whatever the server says to it, the saved login is gone."""
     _save(chat)
     chat.server.on("/chat/logout", answer)
-    assert make(timeouts=Timeouts(connect=1, total=2)).login.end() is (answer == plain(b"ok"))
+    assert make().login.end() is (answer == plain(b"ok"))
     assert _saved(chat) is None
 
 
@@ -660,4 +660,4 @@ def test_unreachable(make: Any, chat: LoginServer) -> None:
     """A server that cannot be reached is that, and not an expired login."""
     chat.server.on("*", [RST])
     with pytest.raises(ConnectError):
-        make(GOOD, timeouts=Timeouts(total=2)).conversation(model="org/one").create()
+        make(GOOD).conversation(model="org/one").create()

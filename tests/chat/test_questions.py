@@ -28,7 +28,8 @@ from tests.chat.replay import (
     token,
     wait_until,
 )
-from tests.server import LAST_CHUNK, RST, UNTIL_GONE, Recorded, chunk, head, json_answer
+from tests.clock import Clock
+from tests.server import LAST_CHUNK, PATIENCE, RST, SOON, UNTIL_GONE, Recorded, chunk, head, json_answer
 
 ID = "6cff0873-9b03-4a86-9147-c142d6aabb6f"
 FIELDS = [{"kind": "number", "name": "seats", "required": True, "integer": True}]
@@ -262,7 +263,7 @@ def test_going_on_that_is_lost_on_the_way(ui: ChatUI, any_client: Client, stored
     assert len(ui.chat.users) == 1
 
 
-def test_going_on_has_its_own_first_token(ui: ChatUI, any_client: Client) -> None:
+def test_going_on_has_its_own_first_token(ui: ChatUI, any_client: Client, clock: Clock) -> None:
     """The next run's first content is waited for as long as the first one's, and no longer."""
     parked(ui)
     go = threading.Event()
@@ -274,21 +275,23 @@ def test_going_on_has_its_own_first_token(ui: ChatUI, any_client: Client) -> Non
         LAST_CHUNK,
     ]
     ui._next[1].live = late
-    patience = Timeouts(connect=2, first_token=0.3, idle=2, total=8)
+    patience = Timeouts(first_token=PATIENCE, idle=PATIENCE)
     stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: True, timeouts=patience)
     for event in stream:
         if event == Token("Booked."):
-            threading.Timer(0.5, go.set).start()  # longer than first_token: the content was there already
+            clock.advance(2 * PATIENCE)  # the content was there already
+            go.set()
     assert stream.result().text == "Booked."
     ui.chats.clear()
     ui._next.clear()
     parked(ui)
     ui._next[1].live = [head(200, JSONL, "Transfer-Encoding: chunked"), UNTIL_GONE]
+    patience = Timeouts(first_token=1, idle=2 * PATIENCE)
     started = time.monotonic()
     with pytest.raises(TransportTimeout) as caught:
         any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: True, timeouts=patience).result()
     assert caught.value.deadline == "first_token"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < SOON
 
 
 @pytest.mark.parametrize("waits_for", ["answer", "read", "send"])
@@ -302,7 +305,7 @@ def test_a_cancel_while_it_goes_on(ui: ChatUI, any_client: Client, waits_for: st
     ui.fault(waits_for, [*stored, lambda _: arrived.set(), UNTIL_GONE])
 
     def cancel() -> None:
-        assert arrived.wait(5)
+        assert arrived.wait(PATIENCE)
         stream.cancel()
 
     thread = threading.Thread(target=cancel)
@@ -310,7 +313,7 @@ def test_a_cancel_while_it_goes_on(ui: ChatUI, any_client: Client, waits_for: st
     started = time.monotonic()
     with pytest.raises(Cancelled):
         stream.result()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < SOON
     thread.join()
     assert ui.count(waits_for) == before + 1
     if waits_for == "send":
@@ -323,7 +326,7 @@ def test_the_stop_of_a_run_that_goes_on_may_tell_its_end(
     ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the message says that this run was stopped, the next one does not wait for the stop to pass."""
-    monkeypatch.setattr(sending, "_STOP_MARK", 5.0)
+    monkeypatch.setattr(sending, "_STOP_MARK", PATIENCE)
     monkeypatch.setattr(sending, "_STOP_LOOK", 0.02)
     parked(ui)
     ui._next[1].stored["interrupted"] = True
@@ -333,4 +336,4 @@ def test_the_stop_of_a_run_that_goes_on_may_tell_its_end(
         stream.result()
     started = time.monotonic()
     assert stream.conversation.ask("again").text == "Booked."
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < SOON

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.errors import ProtocolError, StreamInterrupted, TransportTimeout
+from hfclient.errors import APIStatusError, ProtocolError, StreamInterrupted, TransportTimeout
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Status, Token, Unknown
 from hfclient.transport import Timeouts
 from hfclient.types import Reply
@@ -34,7 +34,8 @@ from tests.chat.replay import (
     token,
     wait_until,
 )
-from tests.server import CLOSE, LAST_CHUNK, RST, UNTIL_GONE, Recorded, chunk, head, json_answer, plain
+from tests.clock import Clock
+from tests.server import CLOSE, LAST_CHUNK, PATIENCE, RST, SOON, UNTIL_GONE, Recorded, chunk, head, json_answer, plain
 from tests.unit.test_updates import escaped, read
 
 CUT_UP = ["reasoning", "tool_echo", "unicode", "stopped", "empty"]  # "plain" is cut at every byte in tests/faults
@@ -162,7 +163,7 @@ def test_a_log_that_is_followed_live(ui: ChatUI, any_client: Client) -> None:
     assert joined(seen) == joined(read([SLOW.stream])[0])
 
 
-def test_a_log_outlives_first_token(ui: ChatUI, any_client: Client) -> None:
+def test_a_log_outlives_first_token(ui: ChatUI, any_client: Client, clock: Clock) -> None:
     """Content that came before the break counts: going on may take longer than the first content may."""
     frames = (SLOW.log or "").split("\n\n")
 
@@ -170,19 +171,22 @@ def test_a_log_outlives_first_token(ui: ChatUI, any_client: Client) -> None:
         yield head(200, SSE, "Transfer-Encoding: chunked")
         for frame in frames:
             yield chunk(frame.encode() + b"\n\n")
-            yield 0.06
 
     ui.says(SLOW, cut(200))
     ui.fault("log", [steps])
-    stream = any_client.chat("Hi", timeouts=Timeouts(connect=2, first_token=0.3, idle=2, total=8))
+    stream = any_client.chat("Hi", timeouts=Timeouts(first_token=PATIENCE, idle=PATIENCE))
+    for event in stream:
+        if isinstance(event, Token):
+            clock.advance(PATIENCE)
     assert stream.result().text == SLOW.answer.content
+    assert ui.count("log") == 1
 
 
 def test_a_silent_log_is_opened_again(ui: ChatUI, any_client: Client) -> None:
     """Silence on the log, where heartbeats should come, is a broken connection like any other."""
     ui.says(SLOW, cut(200))
     ui.fault("log", [head(200, SSE, "Transfer-Encoding: chunked"), UNTIL_GONE])
-    stream = any_client.chat("Hi", timeouts=Timeouts(connect=2, first_token=4, idle=0.2, total=8))
+    stream = any_client.chat("Hi", timeouts=Timeouts(first_token=PATIENCE, idle=1))
     assert stream.result().text == SLOW.answer.content
     assert ui.count("log") == 2
 
@@ -254,7 +258,7 @@ def test_an_answer_that_is_complete_is_not_waited_for(ui: ChatUI, any_client: Cl
     started = time.monotonic()
     _events, reply, ended = run(any_client)
     assert (reply.text, ended) == ("Hello, world!", "None")
-    assert time.monotonic() - started < 3.0  # idle is 4
+    assert time.monotonic() - started < SOON
 
 
 def test_only_the_title_is_missing(ui: ChatUI, client: Client) -> None:
@@ -405,7 +409,7 @@ def test_an_answer_that_never_ends(ui: ChatUI, client: Client) -> None:
     ui.has_log = False
     ui.says(recording("plain"), cut(150), unfinished_reads=10_000)
     with pytest.raises(StreamInterrupted, match="writes no more of it"):
-        client.chat("Hi", timeouts=Timeouts(connect=2, first_token=0.2, idle=2)).result()
+        client.chat("Hi", timeouts=Timeouts(first_token=1, idle=PATIENCE)).result()
 
 
 # When nothing works
@@ -434,6 +438,39 @@ def test_everything_fails(ui: ChatUI, any_client: Client, how: Any) -> None:
     assert stream.conversation.attach(error.generation_id).result().text == SLOW.answer.content
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        json_answer({"message": "no"}, 403),
+        json_answer({"message": "no"}, 401),
+        json_answer({"message": "too many"}, 429),
+        head(302, "Location: https://huggingface.co/login", "Content-Length: 0"),
+    ],
+    ids=["403", "401", "429", "login"],
+)
+@pytest.mark.parametrize("came", [0, 1, 3])
+def test_an_attached_log_that_cannot_be_read_on(ui: ChatUI, any_client: Client, refusal: bytes, came: int) -> None:
+    """Half an answer is no answer: a log that breaks off and is then refused ends with an error that holds what came."""
+    pieces = ["half ", "of ", "it"]
+    log = "".join(log_of(*map(token, pieces), end=None).split("\n\n")[n] + "\n\n" for n in range(came))
+    ui.says(lines(STARTED, token("whole"), final("whole"), FINISHED))
+    conversation = any_client.conversation()
+    run_id = conversation.ask("Hi").generation_id
+    assert run_id
+    ui.fault("log", [lambda request: served_log(log)])
+    ui.always("log", refusal)
+    ui.always("read", refusal)
+    stream = conversation.attach(run_id)
+    events: list[AnyEvent] = []
+    with pytest.raises(StreamInterrupted, match="the answer's log cannot be read") as caught:
+        events.extend(stream)
+    assert events == [Token(piece) for piece in pieces[:came]]
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "".join(pieces[:came])
+    assert caught.value.generation_id == run_id
+    assert isinstance(caught.value.__cause__, APIStatusError)
+
+
 def test_the_server_is_gone(make_client: Any) -> None:
     """A server that vanishes in the middle of an answer."""
     with ChatUI() as ui:
@@ -451,7 +488,7 @@ def test_idle_silence_is_mended(ui: ChatUI, any_client: Client) -> None:
     """When not even keep-alives come, the connection is given up and the run followed through its log."""
     item = recording("plain")
     ui.says(item, [*cut(250)(item.stream)[:-1], UNTIL_GONE])
-    stream = any_client.chat("Hi", timeouts=Timeouts(connect=2, first_token=4, idle=0.2, total=8))
+    stream = any_client.chat("Hi", timeouts=Timeouts(first_token=PATIENCE, idle=1))
     assert joined(stream) == joined(read([item.stream])[0])
     assert ui.count("log") == 1
 
@@ -472,22 +509,23 @@ def endless(*updates: dict[str, Any], every: float = 0.02) -> Any:
 @pytest.mark.parametrize(
     ("timeouts", "deadline", "updates"),
     [
-        ({"first_token": 0.3}, "first_token", [STARTED]),
-        ({"total": 0.3}, "total", [STARTED]),
-        ({"total": 0.3}, "total", [STARTED, token("a")]),
+        (Timeouts(first_token=PATIENCE, idle=2 * PATIENCE), "first_token", [STARTED]),
+        (Timeouts(first_token=2 * PATIENCE, idle=2 * PATIENCE, total=PATIENCE), "total", [STARTED]),
+        (Timeouts(first_token=2 * PATIENCE, idle=2 * PATIENCE, total=PATIENCE), "total", [STARTED, token("a")]),
     ],
 )
 def test_deadlines_behind_keep_alives(
-    ui: ChatUI, any_client: Client, timeouts: dict[str, float], deadline: str, updates: list[dict[str, Any]]
+    ui: ChatUI, any_client: Client, clock: Clock, timeouts: Timeouts, deadline: str, updates: list[dict[str, Any]]
 ) -> None:
     """Keep-alives do not count as content, and nobody waits longer than was said; the run is stopped then."""
     ui.says(lines(*updates), endless(*updates))
-    started = time.monotonic()
-    stream = any_client.chat("Hi", timeouts=Timeouts(**{"connect": 2, "first_token": 4, "idle": 4, **timeouts}))
+    stream = any_client.chat("Hi", timeouts=timeouts)
+    for _ in updates:
+        next(stream)
+    clock.advance(PATIENCE)
     with pytest.raises(TransportTimeout) as caught:
         stream.result()
-    assert (caught.value.deadline, caught.value.seconds) == (deadline, 0.3)
-    assert time.monotonic() - started < 1.5
+    assert (caught.value.deadline, caught.value.seconds) == (deadline, PATIENCE)
     assert caught.value.partial == stream.partial
     assert stream.partial.interrupted
     wait_until(lambda: ui.stops == [{"generationId": stream.generation_id, "seenContentLength": len(updates) - 1}])
@@ -512,42 +550,45 @@ def test_garbage_in_mid_stream(ui: ChatUI, any_client: Client) -> None:
     assert stream.conversation.ask("again").text == "Hello, world!"
 
 
-def test_a_deadline_that_lets_the_run_go_on(ui: ChatUI, client: Client) -> None:
+def test_a_deadline_that_lets_the_run_go_on(ui: ChatUI, client: Client, clock: Clock) -> None:
     """With ``detach`` a deadline does not stop the run either."""
     ui.says(lines(STARTED), endless(STARTED))
-    stream = client.chat("Hi", timeouts=Timeouts(first_token=0.2), on_close="detach")
+    stream = client.chat("Hi", on_close="detach")
+    next(stream)
+    clock.advance(PATIENCE)
     with pytest.raises(TransportTimeout):
         stream.result()
-    time.sleep(0.1)
+    assert not [thread for thread in threading.enumerate() if thread.name == "hfclient-stop"]
     assert ui.stops == []
 
 
 @pytest.mark.parametrize("has_log", [True, False])
-def test_the_total_deadline_holds_while_mending(ui: ChatUI, any_client: Client, has_log: bool) -> None:
+def test_the_total_deadline_holds_while_mending(
+    ui: ChatUI, any_client: Client, clock: Clock, has_log: bool
+) -> None:
     """It does not begin anew with each connection."""
     ui.has_log = has_log
     ui.says(SLOW, cut(300), unfinished_reads=10_000)
-    if has_log:
-        ui.always("log", [RST])
-        ui.always("read", [RST])
-    started = time.monotonic()
-    stream = any_client.chat("Hi", timeouts=Timeouts(connect=2, first_token=4, idle=4, total=0.4))
-    with pytest.raises((TransportTimeout, StreamInterrupted)) as caught:
-        stream.result()
-    assert time.monotonic() - started < 1.5
-    if not has_log:
-        assert isinstance(caught.value, TransportTimeout)
-        assert (caught.value.deadline, caught.value.seconds) == ("total", 0.4)
-
-
-def test_a_slow_log_and_the_total_deadline(ui: ChatUI, any_client: Client) -> None:
-    """The deadline that the caller set is the one that is named."""
-    ui.says(SLOW, cut(300))
-    ui.always("log", [head(200, SSE, "Transfer-Encoding: chunked"), *[chunk(b": heartbeat\n\n"), 0.05] * 200])
-    stream = any_client.chat("Hi", timeouts=Timeouts(connect=2, first_token=4, idle=4, total=0.5))
+    kind = "log" if has_log else "read"
+    stream = any_client.chat("Hi", timeouts=Timeouts(first_token=9 * PATIENCE, idle=PATIENCE, total=2 * PATIENCE))
+    before = ui.count(kind)
+    ui.fault(kind, *[[lambda _: clock.advance(PATIENCE), RST]] * 3)
     with pytest.raises(TransportTimeout) as caught:
         stream.result()
-    assert (caught.value.deadline, caught.value.seconds) == ("total", 0.5)
+    assert (caught.value.deadline, caught.value.seconds) == ("total", 2 * PATIENCE)
+    assert ui.count(kind) == before + 2
+
+
+def test_a_slow_log_and_the_total_deadline(ui: ChatUI, any_client: Client, clock: Clock) -> None:
+    """The deadline that the caller set is the one that is named."""
+    ui.says(SLOW, cut(300))
+    beats = [chunk(b": heartbeat\n\n"), 0.02]
+    late = [*beats * 3, lambda _: clock.advance(PATIENCE), *beats * 1000]
+    ui.always("log", [head(200, SSE, "Transfer-Encoding: chunked"), *late])
+    stream = any_client.chat("Hi", timeouts=Timeouts(first_token=PATIENCE, idle=PATIENCE, total=PATIENCE))
+    with pytest.raises(TransportTimeout) as caught:
+        stream.result()
+    assert (caught.value.deadline, caught.value.seconds) == ("total", PATIENCE)
 
 
 def test_a_thousand_keep_alives_first(ui: ChatUI, any_client: Client) -> None:

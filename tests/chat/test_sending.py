@@ -32,7 +32,7 @@ from hfclient.transport import Retry, Timeouts
 from tests.chat.conftest import MakeClient
 from tests.chat.recordings import recording
 from tests.chat.replay import FINISHED, STARTED, ChatUI, cut, final, form_data, lines, token, wait_until
-from tests.server import CLOSE, RST, UNTIL_GONE, head, json_answer, plain
+from tests.server import CLOSE, PATIENCE, RST, SOON, UNTIL_GONE, head, json_answer, plain
 
 HELLO = "Hello, world!"
 
@@ -319,7 +319,7 @@ def test_a_loss_with_files(ui: ChatUI, any_client: Client, tmp_path: Path) -> No
 def test_a_slow_server_that_has_stored_the_message(ui: ChatUI, any_client: Client) -> None:
     """A deadline that passes before the answer's head does not lose what the server has."""
     ui.fault("send", [ui.store, UNTIL_GONE])
-    assert any_client.chat("Hi", timeouts=Timeouts(connect=2, first_token=0.3, idle=2)).text == HELLO
+    assert any_client.chat("Hi", timeouts=Timeouts(first_token=1, idle=PATIENCE)).text == HELLO
     assert (len(ui.chat.users), ui.count("send")) == (1, 1)
 
 
@@ -327,12 +327,12 @@ def test_a_slow_server_that_has_stored_the_message(ui: ChatUI, any_client: Clien
 def test_a_slow_server_that_may_store_it_yet(ui: ChatUI, any_client: Client, deadline: str) -> None:
     """A message is not sent again because the server is slow: the first one may still be on its way."""
     ui.fault("send", [UNTIL_GONE])
-    conversation = any_client.conversation()
+    conversation = any_client.conversation().create()
     started = time.monotonic()
     with pytest.raises(TransportTimeout) as caught:
-        conversation.send("Hi", timeouts=Timeouts(**{"connect": 2, "first_token": 4, "idle": 4, deadline: 0.3}))
+        conversation.send("Hi", timeouts=Timeouts(**{"first_token": PATIENCE, "idle": PATIENCE, deadline: 0.5}))
     assert caught.value.deadline == deadline
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < SOON
     assert ui.count("send") == 1
     assert conversation.ask("again").text == HELLO
 
@@ -341,9 +341,9 @@ def test_a_slow_server_that_may_store_it_yet(ui: ChatUI, any_client: Client, dea
 def test_a_deadline_before_the_head_stops_the_run(ui: ChatUI, any_client: Client, on_close: OnClose) -> None:
     """Nobody waits for an answer after the call's deadline, so none is generated, unless it was to go on without a reader."""
     ui.fault("send", [ui.store, UNTIL_GONE])
-    conversation = any_client.conversation()
+    conversation = any_client.conversation().create()
     with pytest.raises(TransportTimeout) as caught:
-        conversation.send("Hi", timeouts=Timeouts(connect=2, total=0.3), on_close=on_close)
+        conversation.send("Hi", timeouts=Timeouts(total=1), on_close=on_close)
     assert caught.value.deadline == "total"
     if on_close == "stop":
         wait_until(lambda: bool(ui.stops))
@@ -358,13 +358,13 @@ def test_a_stop_is_not_waited_for_at_a_silent_server(
     """The next message waits until the stop cannot hit it, and no longer, even if the server does not say what came of it."""
     monkeypatch.setattr(sending, "_STOP_MARK", 0.5)
     ui.fault("send", [ui.store, UNTIL_GONE])
-    conversation = any_client.conversation()
+    conversation = any_client.conversation().create()
     with pytest.raises(TransportTimeout):
-        conversation.send("Hi", timeouts=Timeouts(connect=2, total=0.3))
+        conversation.send("Hi", timeouts=Timeouts(total=1))
     ui.fault("read", None, [UNTIL_GONE])  # the first is for the place that the message hangs from
     started = time.monotonic()
     assert conversation.ask("again").text == HELLO
-    assert 0.3 < time.monotonic() - started < 2
+    assert 0.3 < time.monotonic() - started < SOON
 
 
 # No connection
@@ -426,7 +426,7 @@ def test_the_same_thread_must_read_first(ui: ChatUI, client: Client) -> None:
     started = time.monotonic()
     with pytest.raises(ConversationBusy, match="this thread"):
         conversation.send("two")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < SOON
     assert stream.text == HELLO
     assert conversation.ask("two").text == HELLO
     assert [message["content"] for message in ui.chat.users] == ["one", "two"]
@@ -476,7 +476,7 @@ def test_how_long_another_thread_waits(ui: ChatUI, client: Client) -> None:
     time.sleep(0.05)
     assert not texts
     stream.result()
-    patient.join(5)
+    patient.join(PATIENCE)
     assert texts == [HELLO]
     assert [message["content"] for message in ui.chat.users] == ["one", "three"]
 

@@ -94,7 +94,7 @@ class Proxy:
 
     def close(self) -> None:
         self._wake.send(b"x")
-        self._thread.join(10)
+        self._thread.join(30)
         for sock in (self._listener, self._wake, self._woken):
             sock.close()
         self._selector.close()

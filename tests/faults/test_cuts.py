@@ -20,9 +20,9 @@ from tests.chat.replay import whole
 from tests.conftest import TRANSPORTS, make_transport
 from tests.faults.proxy import WAYS, Proxy
 from tests.faults.server import CHAT_ID, TEXT, FaultServer
-from tests.server import LAST_CHUNK, RST, chunk, head
+from tests.server import LAST_CHUNK, PATIENCE, RST, chunk, head
 
-PATIENT = Timeouts(connect=4, first_token=6, idle=6, total=10)
+PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=2 * PATIENCE)
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "inference"
 SHARDS = 4  # tests that share the bytes of one answer, so that several processes can
 

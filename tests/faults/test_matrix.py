@@ -27,9 +27,9 @@ from tests.faults.faults import Place, refused
 from tests.faults.operations import OPERATIONS, Operation
 from tests.faults.server import FaultServer
 from tests.faults.table import ROWS, Row
-from tests.server import CERTIFICATE, RST, Server
+from tests.server import CERTIFICATE, PATIENCE, RST, Server
 
-PATIENT = Timeouts(connect=4, first_token=6, idle=6, total=10)
+PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=2 * PATIENCE)
 """Deadlines that no cell is meant to meet, except those that its row names."""
 
 SLACK = 3.0  # seconds that a busy machine may take for what takes milliseconds

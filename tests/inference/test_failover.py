@@ -33,7 +33,7 @@ from hfclient.inference.providers.places import PLACES
 from hfclient.transport import Retry, Session, Timeouts, Transport
 from tests.conftest import TRANSPORTS
 from tests.inference.answers import CHAT, DONE, SSE, STREAM, begun, call, calls, data, delta, says
-from tests.server import CLOSE, RST, UNTIL_GONE, Script, Server, chunk, chunked, head, json_answer, plain
+from tests.server import CLOSE, PATIENCE, RST, UNTIL_GONE, Script, Server, chunk, chunked, head, json_answer, plain
 
 MODEL = "acme/talker"
 MAPPING = f"/api/models/{MODEL}"
@@ -267,7 +267,7 @@ def test_the_failed_answer_is_closed(server: Server, make: Make) -> None:
     gone = threading.Event()
 
     def asked_second(request: Any) -> None:
-        assert server.client_gone.wait(5)
+        assert server.client_gone.wait(PATIENCE)
         gone.set()
 
     server.on(CHAT, [STREAM, UNTIL_GONE], [asked_second, *HELLO])

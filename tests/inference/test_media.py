@@ -37,7 +37,7 @@ from hfclient.inference.media import jobs
 from hfclient.inference.media.images import Image, Video
 from hfclient.inference.routing import candidates
 from hfclient.transport import Limits, Retry, Session, Timeouts, Transport
-from tests.server import CLOSE, RST, UNTIL_GONE, Script, Server, delimited, head, json_answer, plain
+from tests.server import CLOSE, PATIENCE, RST, UNTIL_GONE, Script, Server, delimited, head, json_answer, plain
 
 MODEL = "acme/painter"
 MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0" + bytes(100)
@@ -997,7 +997,7 @@ def test_threads(server: Server, make: Make) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert len(found) == 3
     assert found[0] == found[1] == found[2]
     assert calls(server).count("GET /cdn") == 1

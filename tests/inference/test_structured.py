@@ -31,7 +31,7 @@ from hfclient.inference.providers.places import PLACES
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
 from tests.inference.answers import CHAT, begun, call, calls, data, delta, says
-from tests.server import CLOSE, UNTIL_GONE, Script, Server, chunk, json_answer, plain
+from tests.server import CLOSE, PATIENCE, UNTIL_GONE, Script, Server, chunk, json_answer, plain
 
 
 @define
@@ -491,7 +491,7 @@ def test_leaving(server: Server, ask: Ask) -> None:
             if leave == "break":
                 break
             stream.close()
-        assert server.client_gone.wait(5)
+        assert server.client_gone.wait(PATIENCE)
         with pytest.raises(StreamConsumed):
             stream.result()
 
@@ -515,15 +515,15 @@ def test_cancel_before_a_repaired_answer(server: Server, ask: Ask, how: str) -> 
     stream = ask("no", [lambda request: asked.set(), UNTIL_GONE])
 
     def stop() -> None:
-        asked.wait(5)
+        asked.wait(PATIENCE)
         getattr(stream, how)()
 
     thread = threading.Thread(target=stop)
     thread.start()
     with pytest.raises(Cancelled):
         stream.result()
-    thread.join(5)
-    assert server.client_gone.wait(5)
+    thread.join(PATIENCE)
+    assert server.client_gone.wait(PATIENCE)
     assert len(server.requests) == 2
 
 

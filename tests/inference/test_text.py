@@ -26,7 +26,7 @@ from hfclient.inference import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
 from tests.inference.answers import DONE, SSE, data
-from tests.server import CLOSE, RST, UNTIL_GONE, Server, chunked, delimited, json_answer, plain
+from tests.server import CLOSE, PATIENCE, RST, UNTIL_GONE, Server, chunked, delimited, json_answer, plain
 
 INFO = json_answer({"model_id": "org/m", "max_total_tokens": 4096, "router": "text-generation-router"})
 MODELS = json_answer({"object": "list", "data": [{"id": "local", "object": "model"}]})
@@ -380,7 +380,7 @@ def test_leaving_early(tgi: Server, make: Callable[..., InferenceClient]) -> Non
     for event in stream:
         assert event == Token("a", 1, -0.5, False)
         break
-    assert tgi.client_gone.wait(5)
+    assert tgi.client_gone.wait(PATIENCE)
     assert stream.partial.text == "a"
 
 

@@ -31,7 +31,7 @@ from hfclient.inference.schemas.functions import Tool
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
 from tests.inference.answers import CHAT, begun, call, calls, data, delta, says
-from tests.server import CLOSE, UNTIL_GONE, Script, Server, chunk, json_answer
+from tests.server import CLOSE, PATIENCE, UNTIL_GONE, Script, Server, chunk, json_answer
 
 Run = Callable[..., ToolStream]
 
@@ -394,7 +394,7 @@ def test_parallel_calls(server: Server, run: Run) -> None:
         meet.wait()
         threads.add(threading.get_ident())
         if number != 2:
-            assert second_is_done.wait(5)
+            assert second_is_done.wait(PATIENCE)
         return f"{number} {variable.get()}"
 
     entries = [call("wait", {"number": number}, f"id{number}") for number in (1, 2, 3)]
@@ -594,7 +594,7 @@ def test_leaving_frees_the_connection(server: Server, run: Run) -> None:
     for event in stream:
         if event == Token("Half"):
             break
-    assert server.client_gone.wait(5)
+    assert server.client_gone.wait(PATIENCE)
     assert stream.partial.text == "Half"
 
 
@@ -608,7 +608,7 @@ def test_cancel_while_the_model_is_silent(server: Server, run: Run, how: str) ->
             if event == Token("Half"):
                 threading.Timer(0.05, getattr(stream, how)).start()
     assert time.monotonic() - began < 4
-    assert server.client_gone.wait(5)
+    assert server.client_gone.wait(PATIENCE)
     assert caught.value.partial is not None
     assert caught.value.partial.text == "Half"
 
@@ -620,7 +620,7 @@ def test_cancel_while_tools_run(run: Run) -> None:
 
     def hang(number: int) -> None:
         began.append(number)
-        release.wait(10)
+        release.wait(PATIENCE)
 
     entries = [call("hang", {"number": number}) for number in range(12)]
     stream = run(calls(*entries), tools=[hang])
@@ -634,7 +634,7 @@ def test_cancel_while_tools_run(run: Run) -> None:
     release.set()
     for thread in threading.enumerate():
         if thread.name == "hfclient-tool":
-            thread.join(5)
+            thread.join(PATIENCE)
     assert len(began) <= 8
 
 
@@ -646,7 +646,7 @@ def test_leaving_while_tools_run(run: Run) -> None:
     def hang(number: int) -> None:
         began.append(number)
         if number:
-            release.wait(10)
+            release.wait(PATIENCE)
 
     entries = [call("hang", {"number": number}) for number in range(12)]
     for event in run(calls(*entries), tools=[hang]):
@@ -655,7 +655,7 @@ def test_leaving_while_tools_run(run: Run) -> None:
     release.set()
     for thread in threading.enumerate():
         if thread.name == "hfclient-tool":
-            thread.join(5)
+            thread.join(PATIENCE)
     assert len(began) < 12
 
 
@@ -665,15 +665,15 @@ def test_cancel_between_rounds(server: Server, run: Run) -> None:
     stream = run(calls(call("get_weather", {"city": "Paris"})), [lambda request: asked.set(), UNTIL_GONE])
 
     def cancel() -> None:
-        asked.wait(5)
+        asked.wait(PATIENCE)
         stream.cancel()
 
     thread = threading.Thread(target=cancel)
     thread.start()
     with pytest.raises(Cancelled):
         list(stream)
-    thread.join(5)
-    assert server.client_gone.wait(5)
+    thread.join(PATIENCE)
+    assert server.client_gone.wait(PATIENCE)
     assert stream.partial.text == ""
     assert len(server.requests) == 2
 
@@ -685,7 +685,7 @@ def test_cancel_during_a_call_in_the_readers_thread(server: Server, run: Run) ->
     def stop() -> str:
         thread = threading.Thread(target=streams[0].cancel)
         thread.start()
-        thread.join(5)
+        thread.join(PATIENCE)
         return "stopped"
 
     streams.append(run(calls(call("stop")), tools=[stop]))

@@ -20,6 +20,7 @@ from hfclient.local import LocalServer, serve
 from hfclient.local.upstream import UpstreamModel
 from tests.local.caller import Caller, kinds, text_of
 from tests.local.upstream import ScriptedUpstream
+from tests.server import PATIENCE
 
 
 class Parrot:
@@ -223,7 +224,7 @@ def test_starting_and_closing_again_and_again(upstream: ScriptedUpstream):
             assert kinds(caller.turn(caller.create(), "Hi"))[-1] == "finished"
         thread = threading.Thread(target=server.close)
         thread.start()
-        thread.join(10)
+        thread.join(PATIENCE)
         server.close()
         assert server.wait(0)
     assert "not running" in repr(server)

@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             if step is CUT:
                 return False
             if isinstance(step, threading.Event):
-                step.wait(10)
+                step.wait(30)
             elif isinstance(step, (int, float)):
                 time.sleep(step)
             elif isinstance(step, dict):

@@ -146,7 +146,7 @@ class Script:
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end; return its exit status and the rest of what it printed, on both channels."""
-        out, err = self.process.communicate(timeout=6 * PATIENCE)
+        out, err = self.process.communicate(timeout=2 * PATIENCE)
         return self.process.returncode, out, err
 
     def __enter__(self) -> Script:

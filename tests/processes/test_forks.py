@@ -22,7 +22,7 @@ from hfclient.transport import Cancellation
 from hfclient.transport.plain import _Wire
 from tests.chat.replay import FINISHED, STARTED, final, log_of, token
 from tests.processes.helpers import Stage, in_child, needs_fork, run_script, succeeded, text_for
-from tests.server import CLOSE
+from tests.server import CLOSE, PATIENCE
 
 pytestmark = [needs_fork, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 
@@ -169,7 +169,7 @@ def test_fork_while_another_thread_holds_our_locks(stage: Stage, any_client: Cli
     stage.always("create", [lambda request: arrived.set(), leave, CLOSE])  # type: ignore[list-item, func-returns-value]
     pool = ThreadPoolExecutor(1)
     creating = pool.submit(conversation.create)
-    assert arrived.wait(5)
+    assert arrived.wait(PATIENCE)
     del stage._always["create"]
     session = any_client._session
     locks = [held._closing, held._transcript._joining, session.credentials._lock, session.transport._lock]  # type: ignore[attr-defined]
@@ -179,13 +179,13 @@ def test_fork_while_another_thread_holds_our_locks(stage: Stage, any_client: Cli
         for lock in locks:
             lock.acquire()
         taken.set()
-        release.wait(10)
+        release.wait(PATIENCE)
         for lock in locks:
             lock.release()
 
     holder = threading.Thread(target=hold_all)
     holder.start()
-    assert taken.wait(5)
+    assert taken.wait(PATIENCE)
 
     def child() -> None:
         assert held.partial.text
@@ -203,7 +203,7 @@ def test_fork_while_another_thread_holds_our_locks(stage: Stage, any_client: Cli
     stage.go.set()
     held.close()
     with pytest.raises(Exception):  # noqa: B017 (the script gave no answer)
-        creating.result(10)
+        creating.result(PATIENCE)
     pool.shutdown()
 
 
@@ -225,7 +225,7 @@ def test_threads_that_start_while_the_process_forks(stage: Stage, any_client: Cl
             children.append(in_child(lambda number=number: work(f"c{number}")))  # type: ignore[misc]
     assert succeeded(*children)
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert failures == []
 
 
@@ -262,11 +262,11 @@ def test_a_job_that_another_thread_looks_at() -> None:
     def hold() -> None:
         with job._lock:
             taken.set()
-            release.wait(10)
+            release.wait(PATIENCE)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert taken.wait(5)
+    assert taken.wait(PATIENCE)
     pid = in_child(lambda: job._lock.acquire(timeout=1) or os._exit(1))
     release.set()
     holder.join()
@@ -283,7 +283,7 @@ def test_a_cancellation_that_another_thread_gives() -> None:
         if os.getpid() == parent:
             with wire._lock:
                 taken.set()
-                release.wait(10)
+                release.wait(PATIENCE)
 
     def child() -> None:
         cancellation.cancel()
@@ -293,7 +293,7 @@ def test_a_cancellation_that_another_thread_gives() -> None:
     with cancellation.waking(wake):
         canceller = threading.Thread(target=cancellation.cancel)
         canceller.start()
-        assert taken.wait(5)
+        assert taken.wait(PATIENCE)
         pid = in_child(child)
         release.set()
         canceller.join()

@@ -15,6 +15,7 @@ from hfclient.errors import ConversationBusy, GenerationError
 from hfclient.events import FinalAnswer, Token
 from tests.processes import work
 from tests.processes.helpers import HAS_FDS, Stage, run_script, text_for
+from tests.server import PATIENCE
 
 MakeClient = Callable[..., Client]
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -46,14 +47,14 @@ def test_pools_of_processes(stage: Stage, make_client: MakeClient, method: str) 
         events = pool.submit(work.stream, client, "count events")
         state = pool.submit(work.go_on, client, conversation.to_dict(), "count two")
         failing = pool.submit(work.ask, client, "fail")
-        assert [reply.result(30).text for reply in replies] == [text_for(f"count {number}") for number in range(3)]
-        told = events.result(30)
+        assert [reply.result(PATIENCE).text for reply in replies] == [text_for(f"count {number}") for number in range(3)]
+        told = events.result(PATIENCE)
         assert [type(told[1]), type(told[-2])] == [Token, FinalAnswer]
         with pytest.raises(GenerationError, match="tired") as caught:
-            failing.result(30)
+            failing.result(PATIENCE)
         assert caught.value.partial is not None
         assert caught.value.partial.text == text_for("fail", 20)
-        chat = stage.chats[state.result(30)["id"]]
+        chat = stage.chats[state.result(PATIENCE)["id"]]
     assert [message["content"] for message in chat.users] == ["count one", "count two"]
     assert chat.users[1]["ancestors"][:-1] == chat.users[0]["ancestors"] + [chat.users[0]["id"]]
     assert {request.headers["cookie"] for _, request in stage.seen} == {"hf-chat=mine"}
@@ -124,11 +125,11 @@ def test_who_does_not_want_to_wait(stage: Stage, any_client: Client) -> None:
         waits = [pool.submit(conversation.send, f"count {number}", wait=number / 10) for number in range(3)]
         for waiting in waits:
             with pytest.raises(ConversationBusy):
-                waiting.result(20)
-        patient = pool.submit(conversation.ask, "count last", wait=5)
+                waiting.result(PATIENCE)
+        patient = pool.submit(conversation.ask, "count last", wait=PATIENCE)
         stage.go.set()
         assert stream.text == text_for("hold this")
-        assert patient.result(20).text == text_for("count last")
+        assert patient.result(PATIENCE).text == text_for("count last")
     assert [message["content"] for message in stage.chat.users] == ["hold this", "count last"]
 
 
@@ -138,7 +139,7 @@ def test_threads_that_begin_together(stage: Stage, make_client: MakeClient, tran
     barrier = threading.Barrier(8)
 
     def first(number: int) -> str:
-        barrier.wait(5)
+        barrier.wait(PATIENCE)
         return client.chat(f"count {number}").text
 
     with ThreadPoolExecutor(8) as pool:

@@ -23,6 +23,7 @@ from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.transport import Request
 from tests.conftest import make_transport
 from tests.server import CLOSE, RST, UNTIL_GONE, Server, chunk, head, json_answer, plain
+from tests.wire.helpers import PATIENT
 
 # Put together here, so that a traceback, which quotes the lines of this file, does not show them.
 TOKEN, COOKIE, PROXY, BASIC, HEADER, KEY, TOOL = (
@@ -44,7 +45,7 @@ def _client(server: Server, name: str, **options: Any) -> Client:
         hub_url=url,
         headers={"X-Key": HEADER},
         provider_keys={"together": KEY},
-        **{"timeouts": Timeouts(idle=0.1, first_token=0.1, total=0.5), "retry": Retry(attempts=1), **options},
+        **{"timeouts": PATIENT, "retry": Retry(attempts=1), **options},
     )
 
 
@@ -118,7 +119,8 @@ SCRIPTS: dict[str, Any] = {
 def test_failures(transport_name: str, server: Server, caplog: pytest.LogCaptureFixture, script: str) -> None:
     """Whatever goes wrong on the way, neither the error nor all that hangs from it holds a secret, nor does a log."""
     server.on("*", SCRIPTS[script])
-    client = _client(server, transport_name)
+    stalls = script in ("stalled", "too long")
+    client = _client(server, transport_name, timeouts=Timeouts(idle=0.1, first_token=0.1, total=0.5) if stalls else PATIENT)
     conversation = client.conversation(ID)
     calls: list[Callable[[], object]] = [
         client.whoami,

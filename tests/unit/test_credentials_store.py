@@ -17,6 +17,7 @@ import pytest
 from hfclient.credentials import Credentials, LoginStore, SavedLogin, Secret, locks
 from hfclient.credentials.locks import file_lock
 from hfclient.errors import CredentialsError
+from tests.server import PATIENCE
 
 HF = "https://huggingface.co/chat"
 OWN = "http://chat.example.org:3000"
@@ -294,7 +295,7 @@ def test_processes_lose_nothing(store: LoginStore, method: str) -> None:
     for process in started:
         process.start()
     for process in started:
-        process.join(60)
+        process.join(PATIENCE)
     assert [process.exitcode for process in started] == [0, 0, 0]
     for number in range(3):
         for turn in range(15):
@@ -316,7 +317,7 @@ def test_threads_lose_nothing(store: LoginStore, kernel: bool, monkeypatch: pyte
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     login = store.get(HF)
     assert login is not None
     assert login.cookies == {"hf-chat": "c1", **{f"rotated-{number}": "9" for number in range(4)}}
@@ -366,7 +367,7 @@ def test_the_lock_excludes(tmp_path: Path, kernel: bool, monkeypatch: pytest.Mon
         waiting.start()
         time.sleep(0.05)
         order.append("first")
-    waiting.join(10)
+    waiting.join(PATIENCE)
     assert order == ["first", "second"]
 
 
@@ -411,7 +412,7 @@ def test_disks_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def _hold(path: str, ready: Any, go_on: Any) -> None:
     with file_lock(Path(path), 1.0):
         ready.set()
-        go_on.wait(30)
+        go_on.wait(PATIENCE)
 
 
 def test_the_owner_is_killed(tmp_path: Path) -> None:
@@ -421,11 +422,11 @@ def test_the_owner_is_killed(tmp_path: Path) -> None:
     ready, go_on = context.Event(), context.Event()
     process = context.Process(target=_hold, args=(str(tmp_path / "lock"), ready, go_on))
     process.start()
-    assert ready.wait(30)
+    assert ready.wait(PATIENCE)
     with pytest.raises(TimeoutError), file_lock(tmp_path / "lock", 0.05):
         raise AssertionError("it is held")
     process.kill()
-    process.join(30)
+    process.join(PATIENCE)
     with file_lock(tmp_path / "lock", 5.0):
         pass
 
@@ -568,7 +569,7 @@ def test_two_processes_rotate(store: LoginStore) -> None:
     for process in started:
         process.start()
     for process in started:
-        process.join(60)
+        process.join(PATIENCE)
     assert [process.exitcode for process in started] == [0, 0]
     assert store.get(HF) in (_login("1.24", token="t1"), _login("2.24", token="t1"))
     assert store.get(OWN) == _login("own")
@@ -583,7 +584,7 @@ def test_fork_while_locked(store: LoginStore) -> None:
     with made._lock:
         process = context.Process(target=made.headers_for, args=(f"{HF}/x",))
         process.start()
-    process.join(10)
+    process.join(PATIENCE)
     try:
         assert process.exitcode == 0
     finally:

@@ -10,23 +10,7 @@ import pytest
 
 from hfclient.errors import InvalidInputError, TransportTimeout
 from hfclient.transport import Deadline, Timeouts
-from hfclient.transport import deadline as deadline_module
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
-    """A clock that only moves when it is told to."""
-    fake = _Clock()
-    monkeypatch.setattr(deadline_module, "time", fake)
-    return fake
+from tests.clock import Clock
 
 
 def _rings(deadline: Deadline, cause: str) -> None:
@@ -57,10 +41,10 @@ def test_timeouts_are_values() -> None:
     assert pickle.loads(pickle.dumps(Timeouts(total=3))) == Timeouts(total=3)
 
 
-def test_an_answer_that_is_no_stream(clock: _Clock) -> None:
+def test_an_answer_that_is_no_stream(clock: Clock) -> None:
     """For it each byte has ``idle``, and ``first_token`` means nothing."""
     deadline = Deadline(Timeouts(idle=30, first_token=1))
-    clock.now += 100
+    clock.advance(100)
     assert deadline.read_wait() == 30
     deadline.content_came()
     assert deadline.read_wait() == 30
@@ -69,109 +53,109 @@ def test_an_answer_that_is_no_stream(clock: _Clock) -> None:
     assert str(error) == "no byte within 30 s (Timeouts.idle)"
 
 
-def test_a_stream(clock: _Clock) -> None:
+def test_a_stream(clock: Clock) -> None:
     """A stream has ``first_token`` for its first content, and then ``idle`` for each byte."""
     deadline = Deadline(Timeouts(idle=30, first_token=120), stream=True)
     assert deadline.read_wait() == 120
-    clock.now += 20
+    clock.advance(20)
     assert deadline.read_wait() == 100
     deadline.count_bytes()
     assert deadline.read_wait() == 30
-    clock.now += 95
+    clock.advance(95)
     assert deadline.read_wait() == 5
     assert deadline.expired().deadline == "first_token"
-    clock.now += 5
+    clock.advance(5)
     _rings(deadline, "first_token")
     deadline.content_came()
     assert deadline.read_wait() == 30
 
 
-def test_more_content(clock: _Clock) -> None:
+def test_more_content(clock: Clock) -> None:
     """``next_token`` begins with the first read after content, and keep-alives do not move it."""
     deadline = Deadline(Timeouts(idle=None, first_token=10, next_token=5), stream=True)
     deadline.content_came()
-    clock.now += 60  # the caller works on what came
+    clock.advance(60)  # the caller works on what came
     assert deadline.read_wait() == 5
-    clock.now += 4
+    clock.advance(4)
     assert deadline.read_wait() == 1
     deadline.content_came()
     assert deadline.read_wait() == 5
-    clock.now += 5
+    clock.advance(5)
     _rings(deadline, "next_token")
     assert str(deadline.expired()) == "no more content within 5 s (Timeouts.next_token)"
 
 
-def test_the_earlier_of_both(clock: _Clock) -> None:
+def test_the_earlier_of_both(clock: Clock) -> None:
     """After content, a server without keep-alives meets ``idle``, one with them ``next_token``."""
     deadline = Deadline(Timeouts(idle=3, next_token=5), stream=True)
     deadline.content_came()
     assert (deadline.read_wait(), deadline.expired().deadline) == (3, "idle")
-    clock.now += 3  # a keep-alive came just in time
+    clock.advance(3)  # a keep-alive came just in time
     assert (deadline.read_wait(), deadline.expired().deadline) == (2, "next_token")
 
 
-def test_a_question_is_waited_for(clock: _Clock) -> None:
+def test_a_question_is_waited_for(clock: Clock) -> None:
     """While a tool waits for an answer, no content can come: only ``idle`` counts, until content comes again."""
     deadline = Deadline(Timeouts(idle=30, next_token=5), stream=True)
     deadline.content_came(question=True)
     assert deadline.read_wait() == 30
-    clock.now += 3000
+    clock.advance(3000)
     assert deadline.read_wait() == 30
     deadline.content_came()
     assert deadline.read_wait() == 5
 
 
-def test_a_reader_that_is_away(clock: _Clock) -> None:
+def test_a_reader_that_is_away(clock: Clock) -> None:
     """Time in which the caller does not read is not the server's: neither before the first content nor after."""
     deadline = Deadline(Timeouts(first_token=10, next_token=10), stream=True)
-    clock.now += 4
+    clock.advance(4)
     deadline.pause()
-    clock.now += 100
+    clock.advance(100)
     deadline.pause()  # once more: the first one counts
-    clock.now += 100
+    clock.advance(100)
     assert deadline.read_wait() == 6
-    clock.now += 6
+    clock.advance(6)
     _rings(deadline, "first_token")
     deadline.content_came()
     deadline.pause()  # nothing to stop: the clock begins with the next read
-    clock.now += 100
+    clock.advance(100)
     assert deadline.read_wait() == 10
 
 
-def test_no_limit_between_content(clock: _Clock) -> None:
+def test_no_limit_between_content(clock: Clock) -> None:
     """``next_token=None`` waits for content as long as bytes come."""
     deadline = Deadline(Timeouts(next_token=None, idle=30), stream=True)
     deadline.content_came()
-    clock.now += 10_000
+    clock.advance(10_000)
     assert deadline.read_wait() == 30
 
 
-def test_total_is_over_all(clock: _Clock) -> None:
+def test_total_is_over_all(clock: Clock) -> None:
     """``total`` counts from the start, whatever else happens, and across attempts."""
     deadline = Deadline(Timeouts(idle=30, first_token=120, total=50), stream=True)
     assert deadline.remaining() == 50
-    clock.now += 45
+    clock.advance(45)
     deadline.content_came()
     assert deadline.read_wait() == 5
     deadline.begin_attempt()
     assert (deadline.read_wait(), deadline.connect_wait(), deadline.remaining()) == (5, 5, 5)
-    clock.now += 10
+    clock.advance(10)
     _rings(deadline, "total")
     assert deadline.remaining() == 0
     with pytest.raises(TransportTimeout):
         deadline.connect_wait()
 
 
-def test_a_new_attempt(clock: _Clock) -> None:
+def test_a_new_attempt(clock: Clock) -> None:
     """Another attempt has its own first token, and silence before its first byte again."""
     deadline = Deadline(Timeouts(idle=1, first_token=10), stream=True)
     deadline.count_bytes()
-    clock.now += 9
+    clock.advance(9)
     deadline.begin_attempt()
     assert deadline.read_wait() == 10
 
 
-def test_connecting(clock: _Clock) -> None:
+def test_connecting(clock: Clock) -> None:
     """Connecting has its own limit, and never outlasts the others."""
     assert Deadline(Timeouts(connect=5)).connect_wait() == 5
     assert Deadline(Timeouts(connect=5, first_token=3), stream=True).connect_wait() == 3
@@ -182,15 +166,15 @@ def test_connecting(clock: _Clock) -> None:
     assert (deadline.connect_wait(), deadline.read_wait(), deadline.remaining()) == (None, None, None)
 
 
-def test_winding_down(clock: _Clock) -> None:
+def test_winding_down(clock: Clock) -> None:
     """What is left after the last content gets little time, and never more than was left anyway."""
     deadline = Deadline(Timeouts(idle=30, total=100), stream=True)
     deadline.content_came()
     deadline.wind_down(idle=0.5, total=2)
     assert deadline.read_wait() == 0.5
-    clock.now += 1.8
+    clock.advance(1.8)
     assert deadline.read_wait() == pytest.approx(0.2)
-    clock.now += 1
+    clock.advance(1)
     with pytest.raises(TransportTimeout):
         deadline.read_wait()
     short = Deadline(Timeouts(total=1))
@@ -198,7 +182,7 @@ def test_winding_down(clock: _Clock) -> None:
     assert short.remaining() == 1
 
 
-def test_every_cause_has_words(clock: _Clock) -> None:
+def test_every_cause_has_words(clock: Clock) -> None:
     """Whichever clock rings, the error says what did not come and which setting that is."""
     for timeouts, wait in (
         (Timeouts(connect=1), Deadline.connect_wait),

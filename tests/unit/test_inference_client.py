@@ -34,6 +34,7 @@ from hfclient.transport import Retry, Session, Timeouts, Transport
 from hfclient.transport.plain import PlainTransport
 from tests.server import (
     CLOSE,
+    PATIENCE,
     RST,
     UNTIL_GONE,
     Script,
@@ -260,7 +261,7 @@ def test_done_is_the_end(server: Server, ask: Callable[..., Any]) -> None:
     started = time.monotonic()
     assert ask([STREAM, chunk(HEL + STOP + DONE), UNTIL_GONE]).text == "Hel"
     assert time.monotonic() - started < 4
-    assert server.client_gone.wait(5)
+    assert server.client_gone.wait(PATIENCE)
 
 
 def test_a_server_that_drips_after_done(ask: Callable[..., Any]) -> None:
@@ -313,7 +314,7 @@ def test_leaving_early(server: Server, ask: Callable[..., Any]) -> None:
     """A loop that is left closes the connection: the server can stop generating."""
     for _ in ask([STREAM, chunk(HEL), UNTIL_GONE]):
         break
-    assert server.client_gone.wait(5)
+    assert server.client_gone.wait(PATIENCE)
 
 
 def test_cancel_from_another_thread(ask: Callable[..., Any]) -> None:
@@ -428,7 +429,7 @@ def test_threads_share_a_client(server: Server, make: Make) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert texts == ["Hello"] * 8
 
 

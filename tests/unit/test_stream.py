@@ -41,6 +41,7 @@ from hfclient.stream import Stream, Transcript
 from hfclient.transport import Deadline, Response, Timeouts
 from hfclient.transport.base import Headers
 from hfclient.types import Reply
+from tests.server import PATIENCE
 
 
 class Body:
@@ -178,18 +179,18 @@ def test_two_threads_cannot_read_one_stream() -> None:
 
     def wait() -> bytes:
         inside.set()
-        leave.wait(5)
+        leave.wait(PATIENCE)
         return b"a !"
 
     found, _ = stream(wait)
     results: list[AnyEvent] = []
     reader = threading.Thread(target=lambda: results.append(next(found)))
     reader.start()
-    inside.wait(5)
+    inside.wait(PATIENCE)
     with pytest.raises(StreamConsumed, match="two threads"):
         next(found)
     leave.set()
-    reader.join(5)
+    reader.join(PATIENCE)
     assert results == [Token("a")]
 
 
@@ -272,7 +273,7 @@ def test_closing_from_another_thread_between_two_events() -> None:
     assert next(found) == Token("a")
     closer = threading.Thread(target=found.close)
     closer.start()
-    closer.join(5)
+    closer.join(PATIENCE)
     assert body.closed
     assert next(found) == Token("b")
     with pytest.raises(Cancelled):
@@ -293,11 +294,11 @@ def test_closing_from_another_thread_while_it_reads() -> None:
 
     found, body = stream(wait)
     body_of.append(body)
-    closer = threading.Thread(target=lambda: (inside.wait(5), found.close()))
+    closer = threading.Thread(target=lambda: (inside.wait(PATIENCE), found.close()))
     closer.start()
     with pytest.raises(Cancelled):
         next(found)
-    closer.join(5)
+    closer.join(PATIENCE)
     assert body.closed
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from hfclient.credentials import Credentials
 from hfclient.transport import Deadline, Request, Response, Retry, Session, Timeouts, Transport
+from tests.server import PATIENCE
 
-PATIENT = Timeouts(connect=4, first_token=4, idle=4, total=8)
+PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=2 * PATIENCE)
 """Deadlines that no test here is meant to meet: they are what ends a test that hangs."""
 
 

@@ -9,11 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from hfclient.errors import Cancelled
-from hfclient.transport import Cancellation, Request, Retry, Transport
-from tests.server import UNTIL_GONE, Recorded, Server, head, plain
+from hfclient.transport import Cancellation, Request, Retry, Timeouts, Transport
+from tests.server import PATIENCE, SOON, UNTIL_GONE, Recorded, Server, head, plain
 from tests.wire.helpers import send, session_for
-
-SOON = 2.0
 
 
 def soon_after(cancel: Callable[[], object]) -> Callable[[Recorded], None]:
@@ -34,7 +32,7 @@ def test_cancel_while_the_head_is_waited_for(transport: Transport, server: Serve
     with pytest.raises(Cancelled):
         send(transport, f"{server.url}/s", cancellation=cancellation)
     assert time.monotonic() - started < SOON
-    assert server.client_gone.wait(2)
+    assert server.client_gone.wait(PATIENCE)
     assert send(transport, f"{server.url}/next").read() == b"ok"
 
 
@@ -46,7 +44,7 @@ def test_cancel_in_mid_head_on_a_kept_connection(transport: Transport, server: S
     assert send(transport, f"{server.url}/first").read() == b"ok"
     with pytest.raises(Cancelled):
         send(transport, f"{server.url}/s", cancellation=cancellation)
-    assert server.client_gone.wait(2)
+    assert server.client_gone.wait(PATIENCE)
     assert send(transport, f"{server.url}/first").read() == b"ok"
 
 
@@ -66,7 +64,7 @@ def test_cancel_while_a_retry_is_waited_for(transport: Transport, server: Server
     """The pause between two tries ends, and there is no second try."""
     cancellation = Cancellation()
     server.on("/s", [soon_after(cancellation.cancel), plain(b"", 503)])
-    session = session_for(transport, retry=Retry(attempts=3, backoff=6))
+    session = session_for(transport, timeouts=Timeouts(), retry=Retry(attempts=3, backoff=2 * PATIENCE))
     started = time.monotonic()
     with pytest.raises(Cancelled):
         session.send(Request(method="GET", url=f"{server.url}/s", retryable=True, cancellation=cancellation))
@@ -105,10 +103,10 @@ def test_many_threads_are_cancelled_one_by_one(transport: Transport, server: Ser
     for cancellation in cancellations[::2]:
         cancellation.cancel()
     for thread in threads[::2]:
-        thread.join(5)
+        thread.join(PATIENCE)
     go.set()
     for thread in threads[1::2]:
-        thread.join(5)
+        thread.join(PATIENCE)
     assert ends == ["cancelled", "ok"] * 3
 
 
@@ -121,4 +119,4 @@ def test_cancel_while_a_whole_answer_is_read(transport: Transport, server: Serve
     with pytest.raises(Cancelled):
         session_for(transport, retry=Retry(attempts=3)).send(request)
     assert time.monotonic() - started < SOON
-    assert server.client_gone.wait(2)
+    assert server.client_gone.wait(PATIENCE)

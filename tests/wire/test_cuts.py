@@ -188,7 +188,7 @@ def test_connection_that_died_in_the_pool(transport: Transport, server: Server, 
     method = "GET" if body is None else "POST"
     for _ in range(3):
         assert send(transport, f"{server.url}/s", method=method, body=body).read() == b"ok"
-        threading.Event().wait(0.05)
+        server.wait_until_closed()
     assert server.connections == 3
 
 

@@ -1,4 +1,4 @@
-"""Each deadline ends the wait it is for, when it is due, on both transports; nothing a server sends gets around them."""
+"""Each deadline ends the wait it is for, on both transports; nothing a server sends gets around them."""
 
 from __future__ import annotations
 
@@ -9,68 +9,98 @@ from collections.abc import Callable
 import pytest
 
 from hfclient.errors import TransportTimeout
-from hfclient.transport import Multipart, Part, Request, Timeouts, Transport
-from tests.server import LAST_CHUNK, UNTIL_GONE, Server, chunk, chunked, head, plain
+from hfclient.transport import Multipart, Part, Request, Retry, Timeouts, Transport
+from tests.clock import Clock
+from tests.server import PATIENCE, SOON, UNTIL_GONE, Server, Step, chunk, chunked, head, plain
 from tests.wire.helpers import PATIENT, send, session_for
 
 SHORT = 0.2
-LATE = 1.5  # a deadline may be kept so much late on a busy machine; what it guards against is seconds or for ever
 
 
-def _expires(deadline: str, call: Callable[[], object], *, after: float = SHORT) -> None:
+@pytest.fixture(autouse=True)
+def _frozen(clock: Clock) -> None:
+    """A silence lasts as long as it does; what counts from the request is counted by the test's own clock."""
+
+
+def _expires(deadline: str, call: Callable[[], object]) -> None:
+    """*call* ends by *deadline*, which is `SHORT`: not before, and long before any other."""
     started = time.monotonic()
     with pytest.raises(TransportTimeout) as caught:
         call()
     took = time.monotonic() - started
     assert caught.value.deadline == deadline, str(caught.value)
-    assert caught.value.seconds == after
+    assert caught.value.seconds == SHORT
     assert isinstance(caught.value, TimeoutError)
-    assert after * 0.9 <= took < after + LATE
+    assert SHORT * 0.9 <= took < SOON
+
+
+def _passes(deadline: str, call: Callable[[], object]) -> None:
+    """The same for a deadline that passes while bytes flow, when the test's clock says so."""
+    with pytest.raises(TransportTimeout) as caught:
+        call()
+    assert (caught.value.deadline, caught.value.seconds) == (deadline, PATIENCE)
+
+
+def _drip(clock: Clock, begin: bytes, byte: bytes) -> list[Step]:
+    """After *begin* one *byte* at a time, without an end; after some of them all absolute deadlines have passed."""
+
+    def wait(_: object) -> None:
+        clock.advance(3 * PATIENCE)
+
+    return [begin, byte, 0.02, byte, 0.02, byte, wait, *[byte, 0.02] * 1000]
 
 
 @pytest.mark.parametrize("start", [[], [b"HTTP/1.1 2"], [b"HTTP/1.1 200 OK\r\nX-A: b\r\n"]])
 def test_silence_before_the_headers_of_a_stream(transport: Transport, server: Server, start: list[bytes]) -> None:
     """A stream whose head does not come is a matter of ``first_token``, not of ``idle``."""
     server.on("/s", [*start, UNTIL_GONE])
-    timeouts = Timeouts(connect=3, first_token=SHORT, idle=0.05)
+    timeouts = Timeouts(connect=PATIENCE, first_token=SHORT, idle=0.05)
     _expires("first_token", lambda: send(transport, f"{server.url}/s", stream=True, timeouts=timeouts))
-    assert server.client_gone.wait(2)
+    assert server.client_gone.wait(PATIENCE)
 
 
 def test_silence_before_the_headers(transport: Transport, server: Server) -> None:
     """For an answer that is no stream it is ``idle``."""
     server.on("/s", [UNTIL_GONE])
-    timeouts = Timeouts(connect=3, first_token=0.05, idle=SHORT)
+    timeouts = Timeouts(connect=PATIENCE, first_token=0.05, idle=SHORT)
     _expires("idle", lambda: send(transport, f"{server.url}/s", timeouts=timeouts))
-    assert server.client_gone.wait(2)
+    assert server.client_gone.wait(PATIENCE)
 
 
 def test_silence_in_the_body(transport: Transport, server: Server) -> None:
-    """Once content came, silence is a matter of ``idle``; the clock starts anew with each read."""
-    slowly = [step for byte in (b"a", b"b", b"c", b"d", b"e") for step in (chunk(byte), 0.06)]
-    server.on("/s", [head(200, "Transfer-Encoding: chunked"), *slowly, UNTIL_GONE])
-    response = send(transport, f"{server.url}/s", stream=True, timeouts=Timeouts(idle=SHORT))
-    got = b""
-    while got != b"abcde":
-        got += response._body.read_some()
-        response.deadline.content_came()
+    """Once content came, silence is a matter of ``idle``."""
+    server.on("/s", [head(200, "Transfer-Encoding: chunked"), chunk(b"abc"), UNTIL_GONE])
+    response = send(transport, f"{server.url}/s", stream=True)
+    assert response._body.read_some() == b"abc"
+    response.deadline.content_came()
+    response.deadline.wind_down(idle=SHORT, total=PATIENCE)
     _expires("idle", response._body.read_some)
     response.close()
 
 
-def test_silence_after_content_waits_for_nothing_else(transport: Transport, server: Server) -> None:
+def test_each_byte_has_its_own_silence(transport: Transport, server: Server) -> None:
+    """The clock of ``idle`` starts anew with each read: bytes may come slowly for longer than that."""
+    server.on("/s", chunked(b"a", 0.6, b"b", 0.6, b"c", 0.6, b"d", 0.6, b"e"))
+    response = send(transport, f"{server.url}/s", stream=True, timeouts=Timeouts(idle=2))
+    assert response.read() == b"abcde"
+
+
+def test_silence_after_content_waits_for_nothing_else(transport: Transport, server: Server, clock: Clock) -> None:
     """``first_token`` has no say once content came."""
-    server.on("/s", chunked(b"a", 0.3, b"b"))
-    response = send(transport, f"{server.url}/s", stream=True, timeouts=Timeouts(first_token=0.2, idle=3))
+    go = threading.Event()
+    server.on("/s", chunked(b"a", go, b"b"))
+    response = send(transport, f"{server.url}/s", stream=True, timeouts=Timeouts(first_token=PATIENCE, idle=PATIENCE))
     assert response._body.read_some() == b"a"
     response.deadline.content_came()
+    clock.advance(2 * PATIENCE)
+    go.set()
     assert response.read() == b"b"
 
 
-def test_keep_alives_alone(transport: Transport, server: Server) -> None:
+def test_keep_alives_alone(transport: Transport, server: Server, clock: Clock) -> None:
     """A server that only says that it lives meets ``first_token``: bytes are no content."""
-    server.on("/s", [head(200, "Transfer-Encoding: chunked"), *[chunk(b"\n"), 0.04] * 40, LAST_CHUNK])
-    timeouts = Timeouts(first_token=SHORT, idle=2)
+    server.on("/s", _drip(clock, head(200, "Transfer-Encoding: chunked"), chunk(b"\n")))
+    timeouts = Timeouts(first_token=PATIENCE, idle=2 * PATIENCE)
 
     def read() -> None:
         response = send(transport, f"{server.url}/s", stream=True, timeouts=timeouts)
@@ -79,19 +109,20 @@ def test_keep_alives_alone(transport: Transport, server: Server) -> None:
         finally:
             response.close()
 
-    _expires("first_token", read)
+    _passes("first_token", read)
 
 
-def test_total_in_the_body(transport: Transport, server: Server) -> None:
+def test_total_in_the_body(transport: Transport, server: Server, clock: Clock) -> None:
     """``total`` ends an answer that is alive and full of content."""
-    server.on("/s", [head(200, "Transfer-Encoding: chunked"), *[chunk(b"x"), 0.04] * 40, LAST_CHUNK])
+    server.on("/s", _drip(clock, head(200, "Transfer-Encoding: chunked"), chunk(b"x")))
+    timeouts = Timeouts(first_token=2 * PATIENCE, idle=2 * PATIENCE, total=PATIENCE)
 
     def read() -> None:
-        response = send(transport, f"{server.url}/s", stream=True, timeouts=Timeouts(total=SHORT))
+        response = send(transport, f"{server.url}/s", stream=True, timeouts=timeouts)
         response.deadline.content_came()
         response.read()
 
-    _expires("total", read)
+    _passes("total", read)
 
 
 def test_total_before_the_headers(transport: Transport, server: Server) -> None:
@@ -101,30 +132,27 @@ def test_total_before_the_headers(transport: Transport, server: Server) -> None:
 
 
 @pytest.mark.parametrize(("stream", "deadline"), [(True, "first_token"), (False, "total")])
-def test_dripping_headers(transport: Transport, server: Server, stream: bool, deadline: str) -> None:
+def test_dripping_headers(transport: Transport, server: Server, clock: Clock, stream: bool, deadline: str) -> None:
     """A head that comes a byte at a time does not get around the absolute deadlines."""
-    answer = head(200, "X-Long: " + "y" * 200)
-    server.on("/s", [step for byte in answer for step in (bytes([byte]), 0.03)])
-    timeouts = Timeouts(first_token=SHORT if stream else 9, idle=3, total=9 if stream else SHORT)
-    _expires(deadline, lambda: send(transport, f"{server.url}/s", stream=stream, timeouts=timeouts))
+    server.on("/s", _drip(clock, b"HTTP/1.1 200 OK\r\nX-Long: ", b"y"))
+    timeouts = Timeouts(idle=2 * PATIENCE, **{"first_token": 2 * PATIENCE, "total": 2 * PATIENCE, deadline: PATIENCE})
+    _passes(deadline, lambda: send(transport, f"{server.url}/s", stream=stream, timeouts=timeouts))
 
 
 def test_dripping_headers_are_bytes(transport: Transport, server: Server) -> None:
     """On the other hand each byte of a head counts as one: slow is not silent."""
     answer = head(200, "X-Slow: yes", "Content-Length: 2")
-    server.on("/s", [step for byte in answer for step in (bytes([byte]), 0.008)] + [b"ok"])
-    response = send(transport, f"{server.url}/s", timeouts=Timeouts(idle=0.25, total=8))
-    assert (response.headers["x-slow"], response.read()) == ("yes", b"ok")
+    pieces = [answer[at : at + 10] for at in range(0, len(answer), 10)]
+    server.on("/s", [step for piece in pieces for step in (piece, 0.5)] + [b"ok"])
+    response = send(transport, f"{server.url}/s", timeouts=Timeouts(idle=2, total=PATIENCE))
+    assert (len(pieces), response.headers["x-slow"], response.read()) == (6, "yes", b"ok")
 
 
-def test_dripping_chunk_headers(transport: Transport, server: Server) -> None:
+def test_dripping_chunk_headers(transport: Transport, server: Server, clock: Clock) -> None:
     """Nor does a chunk's head that never ends get around ``total``."""
-    server.on("/s", [head(200, "Transfer-Encoding: chunked"), *[b"0", 0.03] * 60])
-
-    def read() -> None:
-        send(transport, f"{server.url}/s", timeouts=Timeouts(total=SHORT, idle=3)).read()
-
-    _expires("total", read)
+    server.on("/s", _drip(clock, head(200, "Transfer-Encoding: chunked"), b"0"))
+    timeouts = Timeouts(total=PATIENCE, idle=2 * PATIENCE)
+    _passes("total", lambda: send(transport, f"{server.url}/s", timeouts=timeouts).read())
 
 
 def test_silence_after_the_last_byte(transport: Transport, server: Server) -> None:
@@ -132,11 +160,10 @@ def test_silence_after_the_last_byte(transport: Transport, server: Server) -> No
     server.on("/s", [head(200, "Transfer-Encoding: chunked"), chunk(b"all"), UNTIL_GONE])
     response = send(transport, f"{server.url}/s", stream=True)
     assert response._body.read_some() == b"all"
-    response.deadline.wind_down(idle=0.1, total=0.2)
-    started = time.monotonic()
-    with pytest.raises(TransportTimeout):
+    response.deadline.wind_down(idle=0.1, total=PATIENCE)
+    with pytest.raises(TransportTimeout) as caught:
         response._body.read_some()
-    assert time.monotonic() - started < LATE
+    assert (caught.value.deadline, caught.value.seconds) == ("idle", 0.1)
     response.close()
 
 
@@ -151,9 +178,9 @@ def test_none_waits(transport: Transport, server: Server) -> None:
 @pytest.mark.parametrize(("stream", "deadline"), [(True, "first_token"), (False, "idle")])
 def test_a_body_that_nobody_reads(transport: Transport, server: Server, stream: bool, deadline: str) -> None:
     """A server that takes the headers and not the body meets a deadline, too."""
-    server.on("/s", [5.0], read_body=False)
+    server.on("/s", [PATIENCE], read_body=False)
     form = Multipart((Part(name="file", content=b"x" * 30_000_000, filename="f"),))
-    timeouts = Timeouts(connect=3, first_token=SHORT if stream else None, idle=None if stream else SHORT)
+    timeouts = Timeouts(connect=PATIENCE, first_token=SHORT if stream else None, idle=None if stream else SHORT)
     body = form if stream else b"x" * 30_000_000
     _expires(
         deadline,
@@ -165,10 +192,9 @@ def test_a_slow_upload_is_not_a_slow_connection(transport: Transport, server: Se
     """``connect`` ends with the connection: sending may take longer, as long as bytes move."""
     size = 9_000_000
     server.on("/s", plain(b"ok"))
-    server.read_pause = 0.02
-    response = send(
-        transport, f"{server.url}/s", method="POST", body=b"x" * size, timeouts=Timeouts(connect=0.2, idle=3, total=9)
-    )
+    server.read_pause = 0.06  # all in all more than two seconds
+    timeouts = Timeouts(connect=1, idle=PATIENCE, total=2 * PATIENCE)
+    response = send(transport, f"{server.url}/s", method="POST", body=b"x" * size, timeouts=timeouts)
     assert response.read() == b"ok"
     assert len(server.last.body) == size
 
@@ -176,8 +202,8 @@ def test_a_slow_upload_is_not_a_slow_connection(transport: Transport, server: Se
 def test_a_kept_connection_keeps_the_new_deadline(transport: Transport, server: Server) -> None:
     """The second request on a connection has its own deadlines, for sending too."""
     server.on("/warm", plain(b"ok"))
-    server.on("/s", [5.0], read_body=False)
-    send(transport, f"{server.url}/warm", timeouts=Timeouts(idle=5)).read()
+    server.on("/s", [PATIENCE], read_body=False)
+    send(transport, f"{server.url}/warm").read()
     _expires(
         "idle",
         lambda: send(
@@ -185,31 +211,35 @@ def test_a_kept_connection_keeps_the_new_deadline(transport: Transport, server: 
             f"{server.url}/s",
             method="POST",
             body=b"x" * 30_000_000,
-            timeouts=Timeouts(connect=3, idle=SHORT),
+            timeouts=Timeouts(connect=PATIENCE, idle=SHORT),
         ),
     )
 
 
-def test_total_spans_retries(transport: Transport, server: Server) -> None:
-    """``total`` is for the call, however often it is tried."""
-    from hfclient.transport import Retry
-
-    server.on("/s", [0.15, plain(b"", 503)])
-    session = session_for(transport, timeouts=Timeouts(total=0.4), retry=Retry(attempts=50, backoff=0.001))
+def test_total_spans_retries(transport: Transport, server: Server, clock: Clock) -> None:
+    """``total`` is for the call, however often it is tried: the third try has what the first two left of it."""
+    fails: list[Step] = [lambda _: clock.advance(PATIENCE), plain(b"", 503)]
+    server.on("/s", fails, fails, [UNTIL_GONE])
+    total = 2 * PATIENCE + SHORT
+    session = session_for(
+        transport, timeouts=Timeouts(idle=total, total=total), retry=Retry(attempts=50, backoff=0.001)
+    )
     started = time.monotonic()
     with pytest.raises(TransportTimeout) as caught:
         session.send(Request.read(f"{server.url}/s"))
-    assert caught.value.deadline == "total"
-    assert 0.3 < time.monotonic() - started < 0.4 + LATE
+    assert (caught.value.deadline, caught.value.seconds, len(server.requests)) == ("total", total, 3)
+    assert SHORT * 0.9 <= time.monotonic() - started < SOON
 
 
-def test_interrupted_waits_do_not_lose_bytes(transport: Transport, server: Server) -> None:
-    """After a timeout the reader may try again: what came meanwhile is there."""
+def test_after_a_wait_that_timed_out(transport: Transport, server: Server) -> None:
+    """A wait that has timed out leaves the response in order: it can be closed, and the transport goes on."""
     go = threading.Event()
     server.on("/s", chunked(b"a", go, b"b"))
-    response = send(transport, f"{server.url}/s", timeouts=Timeouts(idle=0.1, total=PATIENT.total))
+    response = send(transport, f"{server.url}/s")
     assert response._body.read_some() == b"a"
+    response.deadline.wind_down(idle=0.1, total=PATIENCE)
     with pytest.raises(TransportTimeout):
         response._body.read_some()
     response.close()
     go.set()
+    assert send(transport, f"{server.url}/s", timeouts=PATIENT).read() == b"ab"

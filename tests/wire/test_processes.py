@@ -19,7 +19,7 @@ from hfclient.errors import HFClientError, InvalidInputError, MissingDependencyE
 from hfclient.transport import Timeouts, Transport
 from tests.conftest import make_transport
 from tests.processes.helpers import in_child, needs_fork, succeeded
-from tests.server import Server, chunked, plain
+from tests.server import PATIENCE, UNTIL_GONE, Server, chunked, plain
 from tests.wire.helpers import PATIENT, send
 
 
@@ -38,7 +38,7 @@ def test_many_threads(transport: Transport, server: Server) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert failures == []
     assert Counter(request.path for request in server.requests).most_common(1)[0][1] == 1
     assert (len(server.requests), server.connections <= 16) == (160, True)
@@ -52,7 +52,7 @@ def test_a_stream_may_change_threads(transport: Transport, server: Server) -> No
     for step in (lambda: got.append(response.read()), response.close):
         thread = threading.Thread(target=step)
         thread.start()
-        thread.join(5)
+        thread.join(PATIENCE)
     assert got == [b"onetwo"]
 
 
@@ -121,16 +121,16 @@ def test_fork_with_an_open_stream(transport: Transport, server: Server, meddle: 
 @needs_fork
 def test_fork_while_another_thread_reads(transport: Transport, server: Server) -> None:
     """A fork in the middle of another thread's read, and the child's normal exit, leave that read alone."""
-    go = threading.Event()
-    server.on("/s", chunked(b"one", go, b"two"))
+    go, sent = threading.Event(), threading.Event()
+    server.on("/s", chunked(b"one", lambda _: sent.set(), go, b"two"))
     got: list[bytes] = []
     response = send(transport, f"{server.url}/s", stream=True)
     reader = threading.Thread(target=lambda: got.append(response.read()))
     reader.start()
-    time.sleep(0.05)
+    assert sent.wait(PATIENCE)
     assert succeeded(in_child(gc.collect))
     go.set()
-    reader.join(5)
+    reader.join(PATIENCE)
     assert got == [b"onetwo"]
 
 
@@ -170,7 +170,7 @@ def test_sockets_do_not_pile_up(transport: Transport, server: Server) -> None:
         response = send(transport, f"{server.url}/s")
         response._body.read_some()
         response.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while len(os.listdir("/proc/self/fd")) > before + 10 and time.monotonic() < deadline:
         time.sleep(0.01)  # the server's own ends close in its threads
     assert len(os.listdir("/proc/self/fd")) <= before + 10
@@ -178,9 +178,11 @@ def test_sockets_do_not_pile_up(transport: Transport, server: Server) -> None:
 
 def test_interrupted_by_a_signal(transport: Transport, server: Server) -> None:
     """Ctrl-C ends a read that waits, at once, and leaves the transport usable."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_kill"):
         pytest.skip("signals arrive in the main thread")
-    server.on("/s", chunked(b"one", 5.0, b"two"))
+    go = threading.Event()
+    main = threading.main_thread().ident or 0
+    server.on("/s", chunked(b"one", go, 0.05, lambda _: signal.pthread_kill(main, signal.SIGUSR1), UNTIL_GONE))
     server.on("/other", plain(b"ok"))
     response = send(transport, f"{server.url}/s", stream=True)
     assert response._body.read_some() == b"one"
@@ -188,16 +190,14 @@ def test_interrupted_by_a_signal(transport: Transport, server: Server) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    old = signal.signal(signal.SIGALRM, interrupt)
+    old = signal.signal(signal.SIGUSR1, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        started = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 (the signal comes in the second)
+            go.set()
             response._body.read_some()
-        assert time.monotonic() - started < 2
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+        signal.signal(signal.SIGUSR1, old)
+    assert not server.client_gone.is_set()  # it was the signal that ended the read
     response.close()
     assert send(transport, f"{server.url}/other").read() == b"ok"
 

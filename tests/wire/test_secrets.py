@@ -16,7 +16,7 @@ from hfclient.errors import HFClientError
 from hfclient.stream import Stream
 from hfclient.transport import Request, Retry, Session, Timeouts
 from tests.conftest import make_transport
-from tests.server import CLOSE, RST, Server, chunk, head, plain
+from tests.server import CLOSE, RST, UNTIL_GONE, Server, chunk, head, plain
 from tests.wire.helpers import PATIENT
 
 # Put together here, so that a traceback, which quotes the lines of this file, does not show them.
@@ -48,7 +48,7 @@ SCRIPTS = {
     "redirect": head(302, f"Location: https://user:{BASIC}@login.example/?code={QUERY}", "Content-Length: 0"),
     "reset": [RST],
     "closed": [CLOSE],
-    "stalled": [5.0],
+    "stalled": [UNTIL_GONE],
     "no HTTP": [b"garbage\r\n\r\n", CLOSE],
     "cut body": [head(200, "Content-Length: 100"), b"half", CLOSE],
     "broken chunk": [head(200, "Transfer-Encoding: chunked"), chunk(b"ok"), b"zzz\r\n", CLOSE],
@@ -64,9 +64,8 @@ def test_on_the_way(
 ) -> None:
     """Neither in logs at DEBUG, all libraries included, nor in an exception's text, dict, pickle or traceback."""
     server.on(place, SCRIPTS[script])
-    session = _session(
-        transport_name, server, retry=Retry(attempts=2, backoff=0.001), timeouts=Timeouts(idle=0.15), proxy=None
-    )
+    timeouts = Timeouts(idle=0.15) if script == "stalled" else PATIENT
+    session = _session(transport_name, server, retry=Retry(attempts=2, backoff=0.001), timeouts=timeouts, proxy=None)
     url = server.url.replace("//", f"//user:{BASIC}@")
     request = Request.read(f"{url}{place}", params={"key": QUERY})
 

@@ -6,13 +6,14 @@ import base64
 import contextlib
 import socket
 import threading
+import time
 
 import pytest
 
 from hfclient.errors import ConnectError
 from hfclient.transport import Request, Retry, Transport
 from tests.conftest import make_transport
-from tests.server import CERTIFICATE, CLOSE, Recorded, Server, chunked, plain
+from tests.server import CERTIFICATE, CLOSE, PATIENCE, SOON, Recorded, Server, chunked, plain
 from tests.wire.helpers import PATIENT, send, session_for
 
 
@@ -92,7 +93,7 @@ def test_tls_to_a_plain_server(transport: Transport) -> None:
         thread.start()
         with pytest.raises(ConnectError, match=r"TLS failed: "):
             send(transport, f"https://127.0.0.1:{listener.getsockname()[1]}/s")
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def test_closing_over_tls(transport: Transport, tls: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +107,13 @@ def test_closing_over_tls(transport: Transport, tls: Server, monkeypatch: pytest
     assert response._body.read_some() == b"one"
     timer = threading.Timer(0.1, response.abort)
     timer.start()
+    started = time.monotonic()
     with pytest.raises(Cancelled):
         response._body.read_some()
     timer.join()
     response.close()
-    assert tls.client_gone.wait(2)
+    assert time.monotonic() - started < SOON
+    assert tls.client_gone.wait(PATIENCE)
 
 
 def _is_proxied(request: Recorded) -> bytes:
@@ -196,7 +199,7 @@ class _Tunnel:
         self._closing = True
         socket.create_connection(self._listener.getsockname()).close()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(PATIENCE)
         self._listener.close()
 
 
@@ -210,7 +213,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 def _close_after(pumps: list[threading.Thread], *sockets: socket.socket) -> None:
     for pump in pumps:
-        pump.join(10)
+        pump.join(PATIENCE)
     for sock in sockets:
         sock.close()
 

@@ -197,7 +197,6 @@ def test_interrupted_by_a_signal(transport: Transport, server: Server) -> None:
             response._body.read_some()
     finally:
         signal.signal(signal.SIGUSR1, old)
-    assert not server.client_gone.is_set()  # it was the signal that ended the read
     response.close()
     assert send(transport, f"{server.url}/other").read() == b"ok"
 
@@ -236,7 +235,7 @@ def test_an_unsuitable_curl_cffi(monkeypatch: pytest.MonkeyPatch) -> None:
     old = types.ModuleType("curl_cffi")
     old.lib, old.__version__ = types.SimpleNamespace(), "0.5.0"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "curl_cffi", old)
-    with pytest.raises(MissingDependencyError, match=r"0\.5\.0 .*0\.15"):
+    with pytest.raises(MissingDependencyError, match=r"0\.5\.0.*0\.15"):
         make_transport("impersonate")
 
 

@@ -493,17 +493,24 @@ def test_idle_silence_is_mended(ui: ChatUI, any_client: Client) -> None:
     assert ui.count("log") == 1
 
 
-def endless(*updates: dict[str, Any], every: float = 0.02) -> Any:
-    """A stream of keep-alives that never says anything else."""
+class Endless:
+    """A stream that says nothing but keep-alives after *updates*; once `read` is set, much time passes between them."""
 
-    def steps(request: Recorded) -> Any:
-        yield head(200, JSONL, "Transfer-Encoding: chunked")
-        yield chunk(lines(*updates))
-        for _ in range(1000):
-            yield every
-            yield chunk(lines(KEEP_ALIVE))
+    def __init__(self, clock: Clock, *updates: dict[str, Any]) -> None:
+        self.read, self.left = threading.Event(), threading.Event()
+        self._clock, self._updates = clock, updates
 
-    return [steps]
+    def __call__(self, request: Recorded) -> Any:
+        try:
+            yield head(200, JSONL, "Transfer-Encoding: chunked")
+            yield chunk(lines(*self._updates))
+            for _ in range(1000):
+                yield 0.02
+                if self.read.is_set():
+                    self._clock.advance(PATIENCE)
+                yield chunk(lines(KEEP_ALIVE))
+        finally:  # the client has gone
+            self.left.set()
 
 
 @pytest.mark.parametrize(
@@ -518,13 +525,15 @@ def test_deadlines_behind_keep_alives(
     ui: ChatUI, any_client: Client, clock: Clock, timeouts: Timeouts, deadline: str, updates: list[dict[str, Any]]
 ) -> None:
     """Keep-alives do not count as content, and nobody waits longer than was said; the run is stopped then."""
-    ui.says(lines(*updates), endless(*updates))
+    live = Endless(clock, *updates)
+    ui.says(lines(*updates), [live])  # type: ignore[list-item]
     stream = any_client.chat("Hi", timeouts=timeouts)
     for _ in updates:
         next(stream)
-    clock.advance(PATIENCE)
+    live.read.set()
     with pytest.raises(TransportTimeout) as caught:
         stream.result()
+    assert live.left.wait(PATIENCE)
     assert (caught.value.deadline, caught.value.seconds) == (deadline, PATIENCE)
     assert caught.value.partial == stream.partial
     assert stream.partial.interrupted
@@ -552,10 +561,11 @@ def test_garbage_in_mid_stream(ui: ChatUI, any_client: Client) -> None:
 
 def test_a_deadline_that_lets_the_run_go_on(ui: ChatUI, client: Client, clock: Clock) -> None:
     """With ``detach`` a deadline does not stop the run either."""
-    ui.says(lines(STARTED), endless(STARTED))
+    live = Endless(clock, STARTED)
+    ui.says(lines(STARTED), [live])  # type: ignore[list-item]
     stream = client.chat("Hi", on_close="detach")
     next(stream)
-    clock.advance(PATIENCE)
+    live.read.set()
     with pytest.raises(TransportTimeout):
         stream.result()
     assert not [thread for thread in threading.enumerate() if thread.name == "hfclient-stop"]

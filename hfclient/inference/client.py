@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,13 +27,14 @@ from hfclient.inference.content.pictures import PictureLike
 from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, models_url, refuse_url
 from hfclient.inference.failures import refined
 from hfclient.inference.media.calls import MediaCalls
-from hfclient.inference.models.catalogue import name_to_ask
+from hfclient.inference.models.catalogue import ServedModel, default_among, name_to_ask
 from hfclient.inference.models.defaults import resolve
 from hfclient.inference.models.hub import Hub
 from hfclient.inference.models.hubcalls import HubCalls
-from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes, add_keys, check_name
+from hfclient.inference.providers.places import call_headers
+from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes, add_keys, check_name, named_providers
 from hfclient.inference.routing.failover import ONCE, Attempts, Begun
-from hfclient.inference.schemas.dialects import SchemaFormat
+from hfclient.inference.schemas.dialects import SchemaFormat, format_fields
 from hfclient.inference.schemas.functions import ToolLike, wire_tools
 from hfclient.inference.tasks.calls import TaskCalls
 from hfclient.inference.tasks.embedcalls import EmbedCalls
@@ -96,7 +97,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             router_url=router_url,
         )
         # Learnt from the server. Two threads may learn the same thing at once; that does no harm.
-        self._default_model: str | None = None
+        self._served: list[ServedModel] | None = None
         self._no_stream_options = False
         self._strict_urls: set[str] = set()
 
@@ -163,8 +164,9 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         Args:
             prompt: A question, or a list of messages: dicts with ``role`` and ``content``, `UserMessage` and the like, or
                 a `Reply`.
-            model: Hub id such as ``"Qwen/Qwen3-8B"``, with a provider's suffix or without. None takes the first model
-                that a server other than the router offers.
+            model: Hub id such as ``"Qwen/Qwen3-8B"``, with a provider's suffix or without. None takes the first model that
+                the server lists: of the router's, one that *provider* serves, and that sees pictures or takes tools if there
+                are any.
             system_prompt: Put in front as a system message.
             images: Pictures for the last message of the user's: paths, bytes, open binary files, `Image` objects, PIL
                 images, data URLs, or http(s) URLs, which the server fetches. Such objects may also stand in a message's
@@ -219,7 +221,10 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         further = chat_options(options, InferenceClient.chat)
         messages = build_messages(prompt, system_prompt, keep_reasoning=keep_reasoning)
         messages = with_attachments(messages, images, files)
-        candidates = self._routes.chat(self._model(model), provider)
+        if model is None:
+            sees = any(part.get("type") == "image_url" for message in messages for part in _parts(message))
+            model = self._default_model(named_providers(provider), sees=sees, calls_tools=bool(tools))
+        candidates = self._routes.chat(self._named(model), provider)
         fields = {
             "model": candidates[0].entry.provider_id,
             "messages": messages,
@@ -235,7 +240,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             "top_logprobs": top_logprobs,
             "seed": seed,
             "stop": stop,
-            "response_format": None if isinstance(response_format, SchemaFormat) else response_format,
+            "response_format": None if isinstance(response_format, SchemaFormat) else response_format,  # for its checks
             "tools": wire_tools(tools),
             "tool_choice": tool_choice,
             "parallel_tool_calls": parallel_tool_calls,
@@ -251,9 +256,10 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
 
         def send(candidate: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
             data = asked(candidate)
-            if isinstance(response_format, SchemaFormat):
-                # On its own site nobody translates: each candidate is asked in its own way.
-                form = response_format.fields_for(candidate.target.base, None if candidate.billed else candidate.provider)
+            if response_format is not None:
+                # The router translates, a provider's own site does not: each candidate is asked in the form it knows.
+                provider = None if candidate.billed else candidate.provider
+                form = format_fields(response_format, candidate.target.base, provider)
                 data.update((name, value) for name, value in form.items() if name not in (extra_body or {}))
             return self._send(data, candidate, attempts)
 
@@ -277,26 +283,31 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             return None
         return lambda failed: self._routes.stand_ins(model, failed)
 
-    def _model(self, model: str | None) -> str:
-        """Return the model to ask: the one given, or the first one that the server offers."""
-        if model is not None:
-            check_name(model)
-            refuse_url(model)
-            # Elsewhere "llama-3" may be a model's own name.
-            return resolve(model) if is_router(self.base_url) else model
-        if is_router(self.base_url):
-            raise InvalidInputError('name a model: model="Qwen/Qwen3-8B"; models() lists those that the router serves')
-        if self._default_model is None:
+    def _named(self, model: str) -> str:
+        """Return the name that the server knows *model* by."""
+        check_name(model)
+        refuse_url(model)
+        # Elsewhere "llama-3" may be a model's own name.
+        return resolve(model) if is_router(self.base_url) else model
+
+    def _default_model(self, providers: Collection[str] = (), *, sees: bool = False, calls_tools: bool = False) -> str:
+        """Return the model to ask when none was named: the first that the server offers and that can do it.
+
+        Raises:
+            InvalidInputError: The server names none.
+        """
+        if self._served is None:
+            self._routes.need_token()
             try:
-                models = self._served_models()
+                self._served = self._served_models()
             except (NotFoundError, ProtocolError) as error:
                 raise InvalidInputError(
                     "name a model with model=: the server does not say which ones it has"
                 ) from error
-            if not models:
-                raise InvalidInputError("name a model with model=: the server lists none")
-            self._default_model = name_to_ask(models[0])
-        return self._default_model
+        found = default_among(self._served, providers, sees=sees, calls_tools=calls_tools)
+        if found is None:
+            raise InvalidInputError("name a model with model=: the server lists none")
+        return name_to_ask(found)
 
     def _send(self, body: dict[str, Any], to: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
         url = to.target.base
@@ -326,8 +337,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
     def _request(self, body: dict[str, Any], to: Candidate) -> Request:
         # No compression: packed answers tend to wait in somebody's buffer.
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
-        if self._bill_to and to.billed:
-            headers["X-HF-Bill-To"] = self._bill_to
+        headers.update(call_headers(to.provider, self._bill_to if to.billed else None))
         model = body.get("model")
 
         def refine(error: APIStatusError) -> HFClientError:
@@ -344,6 +354,11 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             )
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
             raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
+
+
+def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    content = message.get("content")
+    return [part for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
 
 
 def _route(response: Response, used: Candidate) -> list[AnyEvent]:

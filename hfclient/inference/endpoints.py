@@ -32,6 +32,9 @@ HUB_URL = "https://huggingface.co"
 """The Hub: it knows the models and who serves them."""
 
 _CHAT = "/chat/completions"
+_ROUTES = ("/completions", "/embeddings", "/models", "/responses", "/images/generations", "/audio/transcriptions")
+# /v1, /v1beta, /api/paas/v4, /v1/gateway/name/compat, /v1beta/openai, /openai/deployments/name
+_VERSIONED = re.compile(r"/v\d+(?:\.\d+)?(?:(?:alpha|beta|preview)\d*)?(?:/|$)|/openai$|/deployments/[^/]+$")
 _SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -40,9 +43,11 @@ def chat_url(base: str) -> str:
 
         >>> chat_url("http://localhost:8080"), chat_url("http://h/v1/?a=b")
         ('http://localhost:8080/v1/chat/completions', 'http://h/v1/chat/completions?a=b')
+        >>> chat_url("https://api.z.ai/api/paas/v4"), chat_url("https://h/openai/deployments/gpt/?api-version=1")
+        ('https://api.z.ai/api/paas/v4/chat/completions', 'https://h/openai/deployments/gpt/chat/completions?api-version=1')
 
-    A URL that ends in ``/chat/completions`` is taken as it is: the way out for bases such as
-    ``https://api.z.ai/api/paas/v4``, where a ``/v1`` would be wrong.
+    A base that has a version of its own, or that ends in ``/openai``, gets no ``/v1``. The URL of a whole route, such as
+    one that ends in ``/chat/completions``, is taken as it is: the way out for a base without any version.
 
     Raises:
         InvalidInputError: *base* is not an absolute http(s) URL.
@@ -93,9 +98,10 @@ def _path(base: str) -> str:
 def _root(base: str) -> str:
     """Return the path that the routes hang from."""
     path = _path(base)
-    if path.endswith(_CHAT):
-        return path.removesuffix(_CHAT)
-    return path if path.endswith("/v1") else path + "/v1"
+    for route in (_CHAT, *_ROUTES):
+        if path.endswith(route):
+            return path.removesuffix(route)
+    return path if _VERSIONED.search(path) else path + "/v1"
 
 
 def _with_path(base: str, path: str) -> str:
@@ -114,7 +120,7 @@ def is_endpoint(base: str) -> bool:
     >>> is_endpoint("https://x.endpoints.huggingface.cloud"), is_endpoint("https://x.endpoints.huggingface.cloud/v1")
     (True, False)
     """
-    return is_deployment(base) and not _path(base).endswith(("/v1", _CHAT))
+    return is_deployment(base) and _root(base) != _path(base) and not _path(base).endswith(_CHAT)
 
 
 def refuse_url(model: object) -> None:

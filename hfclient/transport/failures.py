@@ -6,7 +6,6 @@ Reference: docs/protocol/huggingchat ("errors"), docs/protocol/inference ("error
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -30,6 +29,7 @@ from hfclient.errors import (
 )
 from hfclient.masking import masked
 from hfclient.transport.base import Headers, Response
+from hfclient.transport.retry_after import retry_after
 
 __all__ = [
     "BOT_CHECK",
@@ -39,7 +39,6 @@ __all__ = [
     "leads_to_login",
     "message_in",
     "restated",
-    "retry_after",
     "safe_url",
     "title_in",
 ]
@@ -122,7 +121,7 @@ def error_for(response: Response, *, with_password: bool = False) -> APIStatusEr
         request_id=response.request_id,
         body=masked(text)[:2000] or None,
         code=_code_in(data) or headers.get("x-error-code"),  # the Hub's
-        retry_after=retry_after(headers, data),
+        retry_after=retry_after(headers, data, status=status),
     )
 
 
@@ -301,30 +300,3 @@ def is_bot_check(headers: Headers) -> bool:
 
 def _is_challenge(status: int, headers: Headers, text: str) -> bool:
     return is_bot_check(headers) or (status in (403, 429, 503) and is_challenge_page(text))
-
-
-def retry_after(headers: Headers, data: Any = None) -> float | None:
-    """Return how many seconds the server asks to wait, or None; nonsense counts as nothing.
-
-    Reads ``retry-after-ms``, ``Retry-After`` (seconds or a date) and ``estimated_time`` of a loading model.
-    """
-    try:
-        if "retry-after-ms" in headers:
-            milliseconds = float(headers["retry-after-ms"])
-            return _bounded(milliseconds / 1000) if milliseconds >= 0 else None
-        if "retry-after" in headers:
-            value = headers["retry-after"].strip()
-            if value.replace(".", "", 1).isdigit():
-                return _bounded(float(value))
-            from email.utils import parsedate_to_datetime  # nearly all servers say seconds
-
-            return _bounded(parsedate_to_datetime(value).timestamp() - time.time())
-        if isinstance(data, dict) and isinstance(data.get("estimated_time"), (int, float)):
-            return _bounded(float(data["estimated_time"]))
-    except (ValueError, TypeError, OverflowError):
-        pass
-    return None
-
-
-def _bounded(seconds: float) -> float | None:
-    return None if seconds != seconds or abs(seconds) == float("inf") else max(0.0, seconds)

@@ -224,12 +224,9 @@ def test_matrix() -> None:
 
 
 def test_headers() -> None:
-    """Headers that a provider wants go along: Accept, Prefer, and the two of zai-org on every call."""
+    """Headers that a request to a provider wants go along: Accept and Prefer."""
     assert build("hf-inference", work())[0].headers["Accept"] == "image/png"
     assert build("replicate", work())[0].headers["Prefer"] == "wait"
-    zai = {"Accept-Language": "en-US,en", "x-source-channel": "hugging_face"}
-    assert zai.items() <= build("zai-org", work())[0].headers.items()
-    assert zai == PROVIDERS["zai-org"].headers
 
 
 def test_own_sites() -> None:

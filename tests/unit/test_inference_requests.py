@@ -83,6 +83,20 @@ def sent(prompt: Any = "hi", *, client: dict[str, Any] | None = None, **options:
         ("http://h:8080/v1", "http://h:8080/v1/chat/completions", "http://h:8080/v1/models"),
         ("http://h/v1/?a=b", "http://h/v1/chat/completions?a=b", "http://h/v1/models?a=b"),
         ("http://h/custom/", "http://h/custom/v1/chat/completions", "http://h/custom/v1/models"),
+        ("https://h/api/paas/v4/", "https://h/api/paas/v4/chat/completions", "https://h/api/paas/v4/models"),
+        ("https://h/api/v3", "https://h/api/v3/chat/completions", "https://h/api/v3/models"),
+        ("https://h/v1beta/openai/", "https://h/v1beta/openai/chat/completions", "https://h/v1beta/openai/models"),
+        ("https://h/v1/openai", "https://h/v1/openai/chat/completions", "https://h/v1/openai/models"),
+        ("https://h/v1/me/gate/compat", "https://h/v1/me/gate/compat/chat/completions", "https://h/v1/me/gate/compat/models"),
+        (
+            "https://h/openai/deployments/gpt?api-version=2",
+            "https://h/openai/deployments/gpt/chat/completions?api-version=2",
+            "https://h/openai/deployments/gpt/models?api-version=2",
+        ),
+        ("http://h/v1/models", "http://h/v1/chat/completions", "http://h/v1/models"),
+        ("http://h/v1/completions", "http://h/v1/chat/completions", "http://h/v1/models"),
+        ("http://h/vision", "http://h/vision/v1/chat/completions", "http://h/vision/v1/models"),
+        ("http://h/v8engine", "http://h/v8engine/v1/chat/completions", "http://h/v8engine/v1/models"),
         ("https://h/a/v4/chat/completions", "https://h/a/v4/chat/completions", "https://h/a/v4/models"),
         ("https://h/chat/completions?k=1", "https://h/chat/completions?k=1", "https://h/models?k=1"),
         ("http://[::1]:80", "http://[::1]:80/v1/chat/completions", "http://[::1]:80/v1/models"),
@@ -382,9 +396,9 @@ def test_nothing_to_say(prompt: Any) -> None:
     assert transport.requests == []
 
 
-@pytest.mark.parametrize("model", [None, "", " "])
-def test_the_router_wants_a_model(model: str | None) -> None:
-    """Without a model's name nothing is sent to the router; the message says how to name one."""
+@pytest.mark.parametrize("model", ["", " "])
+def test_an_empty_model(model: str) -> None:
+    """An empty name is no model: nothing is sent."""
     inference, transport = make()
     with pytest.raises(InvalidInputError, match="model"):
         inference.chat("hi", model=model)

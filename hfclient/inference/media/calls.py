@@ -33,6 +33,7 @@ from hfclient.inference.providers import (
     Work,
 )
 from hfclient.inference.providers.parameters import MAX_SEED, checked
+from hfclient.inference.providers.places import call_headers
 from hfclient.inference.rounds import RoundClock
 from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes
 from hfclient.inference.routing.failover import try_each
@@ -222,7 +223,8 @@ class MediaCalls:
             if url and origin_of(url) not in places:
                 raise InvalidInputError("this job was submitted in another way (router or own key) than it would be now")
         line = self._line(task, timeouts)
-        line.headers = self._bill(not self._routes.has_key(ticket.provider))
+        billed = not self._routes.has_key(ticket.provider)
+        line.headers = call_headers(ticket.provider, self._bill_to if billed else None)
         facts = {**known, "provider": ticket.provider, "request_id": ticket.id}
         return Job(line, provider, target, ticket, task=task, facts=facts, on_event=self._on_event)
 
@@ -249,7 +251,7 @@ class MediaCalls:
 
         def attempt(candidate: Candidate, is_last: bool) -> tuple[Outcome | Ticket, str | None]:
             maker = PROVIDERS[candidate.provider]
-            line.headers = self._bill(candidate.billed)
+            line.headers = call_headers(candidate.provider, self._bill_to if candidate.billed else None)
             work = Work(
                 task=task,
                 entry=candidate.entry,
@@ -282,9 +284,6 @@ class MediaCalls:
     def _line(self, task: str, timeouts: Timeouts | None) -> Line:
         timeouts = self._session.deadlines(timeouts)
         return Line(self._session, evolve(timeouts, total=_TOTAL.get(task, 300.0) if timeouts.total is None else timeouts.total))
-
-    def _bill(self, means_something: bool) -> dict[str, str]:
-        return {"X-HF-Bill-To": self._bill_to} if means_something and self._bill_to else {}
 
     def _teller(self, on_progress: Callable[[AnyEvent], object] | None) -> Callable[[AnyEvent], object]:
         if on_progress is not None and not callable(on_progress):  # told now, before anything is paid for

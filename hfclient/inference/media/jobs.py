@@ -378,9 +378,7 @@ class Job(Generic[_M]):
 
     def _look(self, ticket: Ticket) -> None:
         try:
-            request = Request(
-                method="GET", url=ticket.url, headers={"Accept": "application/json", **self._maker.headers}
-            )
+            request = Request(method="GET", url=ticket.url, headers={"Accept": "application/json"})
             answer, _ = self._line.ask(request)
         except (APIStatusError, TransportError) as error:
             self._bear(ticket, error)
@@ -447,7 +445,7 @@ class Job(Generic[_M]):
         if self._stopped:  # it need not be told twice
             return True
         method, url = ticket.cancel
-        request = Request(method=method, url=url, headers=self._maker.headers, timeouts=GOODBYE)
+        request = Request(method=method, url=url, timeouts=GOODBYE)
         with contextlib.suppress(HFClientError):
             self._line.notify(request)
             self._stopped = True

@@ -5,13 +5,14 @@ Reference: docs/protocol/inference ("The router's models").
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from attrs import field, frozen
 
 from hfclient.errors import ProtocolError
 
-__all__ = ["Offer", "ServedModel", "name_to_ask", "parse_models"]
+__all__ = ["Offer", "ServedModel", "default_among", "name_to_ask", "parse_models"]
 
 
 @frozen
@@ -96,6 +97,27 @@ def name_to_ask(model: ServedModel) -> str:
     """
     is_tgi = model.owned_by == model.id and model.raw.get("created") == 0
     return "tgi" if is_tgi else model.id
+
+
+def default_among(
+    models: Iterable[ServedModel], providers: Collection[str] = (), *, sees: bool = False, calls_tools: bool = False
+) -> ServedModel | None:
+    """Return the first model, of those that can do what is wanted, as far as the server says what they can do.
+
+    Args:
+        models: As the server lists them; the router puts first what is used most.
+        providers: One of these has to serve it; empty for any. A list without offers says nothing about them.
+        sees: Pictures are sent.
+        calls_tools: Tools are offered.
+    """
+    found = [one for one in models if not (one.offers and providers) or any(offer.provider in providers for offer in one.live)]
+    for wanted, able in (
+        (sees, [one for one in found if one.supports_images]),
+        (calls_tools, [one for one in found if one.supports_tools]),
+    ):
+        if wanted and able:
+            found = [one for one in found if one in able]
+    return found[0] if found else None
 
 
 def parse_models(data: Any) -> list[ServedModel]:

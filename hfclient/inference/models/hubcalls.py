@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypedDict, overload
 
+from hfclient.inference.misspelt import refuse_unknown
 from hfclient.inference.models.catalogue import ServedModel, parse_models
 from hfclient.inference.models.hub import DefaultModels, Hub, HubModel
 from hfclient.transport import Request, Session
 
-__all__ = ["HubCalls"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["HubCalls", "HubFilters"]
+
+
+class HubFilters(TypedDict, total=False):
+    """What `InferenceClient.models` looks for on the Hub; it describes them. None is no filter."""
+
+    task: str | None
+    provider: str | Sequence[str] | None
+    search: str | None
+    sort: str | None
+    limit: int | None
+    author: str | None
+    tags: Iterable[str]
+    warm: bool
 
 
 class HubCalls:
@@ -23,34 +40,16 @@ class HubCalls:
     def models(self) -> list[ServedModel]: ...
 
     @overload
-    def models(
-        self,
-        *,
-        task: str | None = ...,
-        provider: str | Sequence[str] | None = ...,
-        search: str | None = ...,
-        sort: str | None = ...,
-        limit: int | None = ...,
-        **more: Any,
-    ) -> Iterator[HubModel]: ...
+    def models(self, **filters: Unpack[HubFilters]) -> Iterator[HubModel]: ...
 
-    def models(
-        self,
-        *,
-        task: str | None = None,
-        provider: str | Sequence[str] | None = None,
-        search: str | None = None,
-        sort: str | None = None,
-        limit: int | None = None,
-        **more: Any,
-    ) -> list[ServedModel] | Iterator[HubModel]:
+    def models(self, **filters: Unpack[HubFilters]) -> list[ServedModel] | Iterator[HubModel]:
         """Return the LLMs that the inference server offers; or, with any argument, the Hub's models that fit.
 
             for model in inference.models(task="text-to-image", provider="all", sort="trending", limit=10):
                 print(model.id, model.live_providers)
 
-        Without arguments it is the list of the server: of the router with prices and context lengths. With arguments it is
-        an iterator over the Hub's pages, which asks for a page when its first entry is wanted.
+        Without arguments it is the list of the server: of the router with prices and context lengths. With arguments,
+        whatever their values, it is an iterator over the Hub's pages, which asks for a page when its first entry is wanted.
 
         Args:
             task: Such as ``"text-to-image"``.
@@ -58,7 +57,9 @@ class HubCalls:
             search: A part of the name.
             sort: ``"trending"``, ``"likes"``, ``"downloads"``, ``"created"`` or ``"modified"``.
             limit: At most so many.
-            more: ``author``, ``tags`` (all of them) and ``warm`` (served right now): see `Hub.models`.
+            author: Only this user's or organisation's.
+            tags: Only models with all of these tags.
+            warm: Only what is served right now.
 
         Raises:
             InvalidInputError: An argument cannot work.
@@ -67,10 +68,10 @@ class HubCalls:
 
         Reference: GET {base}/v1/models, GET {hub}/api/models
         """
-        given = {"task": task, "provider": provider, "search": search, "sort": sort, "limit": limit, **more}
-        if all(value is None for value in given.values()):
+        if not filters:
             return self._served_models()
-        return self._hub.models(**given)
+        refuse_unknown("models", filters, sorted(HubFilters.__optional_keys__), "search= looks for a part of the name")
+        return self._hub.models(**filters)
 
     def model(self, id: str) -> HubModel:
         """Return a model of the Hub with who serves it.

@@ -121,12 +121,10 @@ class Provider:
 
     Attributes:
         name: Its id on the Hub.
-        headers: Sent with every request to it.
         takes_urls: Whether it fetches pictures by their URLs.
     """
 
     name: ClassVar[str]
-    headers: ClassVar[Mapping[str, str]] = {}
     takes_urls: ClassVar[bool] = True
 
     def __repr__(self) -> str:
@@ -180,9 +178,8 @@ class Provider:
         Raises:
             InvalidInputError: Something in it cannot be written as JSON.
         """
-        headers = {**self.headers, **(headers or {})}
         try:
-            return Request.with_json("POST", url, pruned(body), headers=headers, stream=True)
+            return Request.with_json("POST", url, pruned(body), headers=headers or {}, stream=True)
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
             raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
 

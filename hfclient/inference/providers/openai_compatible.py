@@ -45,7 +45,7 @@ class OpenAICompatible(Provider):
             method="POST",
             url=target.url(f"{self.root}/images/edits"),
             body=Multipart((*fields, file)),
-            headers={"Accept": "application/json", **self.headers},
+            headers={"Accept": "application/json"},
             stream=True,
         )
 

@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from hfclient.errors import ProtocolError
 
-__all__ = ["PLACES", "Place", "Target"]
+__all__ = ["PLACES", "Place", "Target", "call_headers"]
 
 _PATH = re.compile(r"/[!-~]*")  # ASCII that can be seen: what a URL may hold
 
@@ -31,6 +31,7 @@ class Place:
         queue: Base URL of its queue, where that is another host.
         scheme: The word in front of its key in the Authorization header.
         routed: Whether the router leads there.
+        headers: Sent with every request to it.
         hub_ids: Whether it knows models by their names on the Hub, so that the mapping need not be asked.
     """
 
@@ -40,6 +41,7 @@ class Place:
     scheme: str = "Bearer"
     routed: bool = True
     hub_ids: bool = False
+    headers: Mapping[str, str] = field(factory=dict)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -66,9 +68,25 @@ PLACES: Mapping[str, Place] = {
     "scaleway": Place("https://api.scaleway.ai", "/v1/chat/completions"),
     "together": Place("https://api.together.xyz", "/v1/chat/completions"),
     "wavespeed": Place("https://api.wavespeed.ai"),
-    "zai-org": Place("https://api.z.ai", "/api/paas/v4/chat/completions"),
+    "zai-org": Place(
+        "https://api.z.ai",
+        "/api/paas/v4/chat/completions",
+        # Its site has two languages.
+        headers={"Accept-Language": "en-US,en", "x-source-channel": "hugging_face"},
+    ),
 }
 """Every provider that this release knows how to reach."""
+
+
+def call_headers(provider: str, bill_to: str | None) -> dict[str, str]:
+    """Return the headers that every request to *provider* has besides credentials.
+
+    >>> call_headers("groq", "my-org")
+    {'X-HF-Bill-To': 'my-org'}
+    """
+    place = PLACES.get(provider)
+    own = dict(place.headers) if place is not None else {}
+    return {**own, "X-HF-Bill-To": bill_to} if bill_to else own
 
 
 @frozen

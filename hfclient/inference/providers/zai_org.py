@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from hfclient.inference.providers.base import Provider, Ticket, Work, size_text, word
 from hfclient.inference.providers.places import Target
@@ -24,7 +23,6 @@ class ZaiOrg(Provider):
     """
 
     name = "zai-org"
-    headers: ClassVar[Mapping[str, str]] = {"Accept-Language": "en-US,en", "x-source-channel": "hugging_face"}
 
     def build(self, work: Work, target: Target) -> Request:
         settings = self.settings(work)

@@ -41,7 +41,7 @@ from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.parameters import ignored_by, providers_for, refuse_ignored
 from hfclient.inference.providers.places import PLACES, Target
 
-__all__ = ["Candidate", "ProviderLike", "Routes", "add_keys", "check_name"]
+__all__ = ["Candidate", "ProviderLike", "Routes", "add_keys", "check_name", "named_providers"]
 
 ProviderLike: TypeAlias = "str | Sequence[str] | None"
 """A provider's id, several of them in the order to try, ``"auto"``, or None for the same."""
@@ -226,23 +226,31 @@ class Routes:
             InvalidInputError: A name cannot be a provider's, or *model* has another one already.
             ModelNotFound: The provider that was named does not serve the model.
             Unsupported: The server is not the router, or the provider has no chat models.
-            CredentialsError: The router needs a token and there is none.
+            CredentialsError: The router needs a token and there is none, or the router does not lead to the provider, and
+                there is no key of its own.
         """
-        names: list[str | None] = [None] if provider is None else [*_listed(provider)]
+        names: list[str | None] = [None] if provider is None else [*listed(provider)]
         plain, suffix = model, ""
         if not self.own_server and names == [None]:
             left, colon, last = model.rpartition(":")
             if colon and "/" in left and last in self._keys:
                 plain, suffix = left, last
         found: list[Candidate] = []
+        closed: HFClientError | None = None
         for name in names or [None]:
             own = name or suffix
             if own in self._keys:
                 found.append(self._direct_chat(plain, own))
-            else:
-                self._need_token()
-                asked = model_for_provider(model, name, self._base_url)
-                found.append(Candidate(ProviderEntry(name or "auto", asked, model=model), Target(chat_url(self._base_url))))
+                continue
+            try:
+                self._need_way(own or (model.rpartition(":")[2] if not self.own_server else ""))
+            except CredentialsError as error:  # another one of those named may do
+                closed = closed or error
+                continue
+            asked = model_for_provider(model, name, self._base_url)
+            found.append(Candidate(ProviderEntry(name or "auto", asked, model=model), Target(chat_url(self._base_url))))
+        if not found and closed is not None:
+            raise closed
         return found
 
     def stand_ins(self, model: str, failed: str) -> list[Candidate]:
@@ -264,7 +272,18 @@ class Routes:
         route = PLACES[name].chat or ""
         return evolve(candidate, target=Target(candidate.target.url(route)))
 
-    def _need_token(self) -> None:
+    def _need_way(self, provider: str) -> None:
+        place = PLACES.get(provider)
+        if place is not None and not place.routed:
+            self.target(provider)  # says which key is missing
+        self.need_token()
+
+    def need_token(self) -> None:
+        """Raise if the server is the router and there is no token for it.
+
+        Raises:
+            CredentialsError: The message says how to get one.
+        """
         url = chat_url(self._base_url)
         if is_router(self._base_url) and "Authorization" not in self._credentials.headers_for(url):
             raise CredentialsError(
@@ -363,7 +382,7 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
                 model, suffix = name, last
             elif not provider and not _VERSION.fullmatch(last):  # else the Hub's first provider would do it, for money
                 raise _unknown(last)
-    names = _listed(provider)
+    names = listed(provider)
     if suffix and names and names != [suffix]:
         raise InvalidInputError(f"the model names the provider {suffix!r}, provider={provider!r} another one")
     names = [name for name in names or [suffix] if name not in ("", "auto", "preferred")]
@@ -373,6 +392,11 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
         if name not in PLACES:
             raise _unknown(name)
     return model, names
+
+
+def named_providers(provider: ProviderLike) -> list[str]:
+    """Return the providers that *provider* names, without the words for a choice that the router makes."""
+    return [name for name in listed(provider) if name not in (*_CHAT_ONLY, "preferred", "auto")]
 
 
 def check_name(model: object) -> None:
@@ -387,7 +411,12 @@ def check_name(model: object) -> None:
         raise InvalidInputError("the model's name is empty")
 
 
-def _listed(provider: ProviderLike) -> list[str]:
+def listed(provider: ProviderLike) -> list[str]:
+    """Return the providers that were named, in order.
+
+    Raises:
+        InvalidInputError: It is neither a text nor a list.
+    """
     if not isinstance(provider, (str, Sequence, type(None))):
         raise InvalidInputError(f"a provider is given by its id, a text, or several in a list, not by {type(provider).__name__}")
     return [provider] if isinstance(provider, str) else list(provider or ())

@@ -27,6 +27,7 @@ __all__ = [
     "SchemaFormat",
     "detect_dialect",
     "dialect_for",
+    "format_fields",
     "in_words",
     "instruction_for",
     "response_format",
@@ -150,6 +151,28 @@ class SchemaFormat:
         """Return the fields of a request to *url*, where *provider* itself answers, if that is known."""
         dialect = self.dialect or dialect_for(url, provider)
         return response_format(self.schema, name=self.name, dialect=dialect, strict=self.strict)
+
+
+def format_fields(wanted: Mapping[str, Any] | SchemaFormat, url: str, provider: str | None = None) -> dict[str, Any]:
+    """Return the fields of a request to *url* that ask for the shape *wanted*.
+
+        >>> envelope = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+        >>> format_fields(envelope, "https://api.together.xyz/v1")
+        {'response_format': {'type': 'json_schema', 'schema': {'type': 'object'}}}
+
+    Args:
+        wanted: OpenAI's envelope, which is translated for servers that have another form; any other dict stays as it is.
+        url: Where the request goes.
+        provider: The provider whose own site that is, if it is known.
+    """
+    if isinstance(wanted, SchemaFormat):
+        return wanted.fields_for(url, provider)
+    inner = wanted.get("json_schema") if wanted.get("type") == "json_schema" else None
+    dialect = dialect_for(url, provider)
+    if dialect == "openai" or not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
+        return {"response_format": wanted}
+    named = str(inner.get("name") or "answer")
+    return response_format(dict(inner["schema"]), name=named, dialect=dialect, strict=inner.get("strict") is True)
 
 
 def instruction_for(schema: Schema, dialect: str | None) -> str | None:

@@ -273,7 +273,7 @@ class TaskCalls(Wing):
             # A deployment has one model and no paths.
             path = f"/models/{id_path(named)}{spec.path}" if named else ""
             request = pipeline_request(spec, place.target.url(path), inputs, settings, extra_body)
-        line.headers = self._bills(place)
+        line.headers = self._headers(place)
         answer, request_id = ask(line, place, request)
         if spec.decode is None:
             return self._audio(line, place, answer, prompt=inputs, request_id=request_id)

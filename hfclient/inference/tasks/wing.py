@@ -15,6 +15,7 @@ from hfclient.inference.media.jobs import Line
 from hfclient.inference.models.hub import Hub
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers import Answer, Target
+from hfclient.inference.providers.places import call_headers
 from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes
 from hfclient.inference.routing.failover import try_each
 from hfclient.inference.tasks.audio import Audio, audio_from, audio_output
@@ -79,7 +80,7 @@ class Wing:
         self, line: Line, candidates: Sequence[Candidate], attempt: Callable[[Candidate, bool], _T], *, billed: bool
     ) -> tuple[_T, Candidate, tuple[Any, ...]]:
         def billing(candidate: Candidate, is_last: bool) -> _T:
-            line.headers = self._bills(candidate)
+            line.headers = self._headers(candidate)
             try:
                 return attempt(candidate, is_last)
             except HFClientError as error:
@@ -94,8 +95,8 @@ class Wing:
 
         return try_each(candidates, billing, billed=billed, tell=tell)
 
-    def _bills(self, candidate: Candidate) -> dict[str, str]:
-        return {"X-HF-Bill-To": self._bill_to} if self._bill_to and candidate.billed else {}
+    def _headers(self, candidate: Candidate) -> dict[str, str]:
+        return call_headers(candidate.provider, self._bill_to if candidate.billed else None)
 
     def _audio(self, line: Line, candidate: Candidate, answer: Answer, **facts: Any) -> Audio:
         output = audio_output(answer)

@@ -7,7 +7,7 @@ server of the caller's own speaks is asked once, with ``GET /info``, when the fi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
@@ -32,7 +32,8 @@ from hfclient.inference.endpoints import root_url
 from hfclient.inference.failures import refined
 from hfclient.inference.models.hub import Hub
 from hfclient.inference.providers.base import id_path
-from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes
+from hfclient.inference.providers.places import call_headers
+from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes, named_providers
 from hfclient.inference.routing.failover import ONCE, Attempts, Begun
 from hfclient.inference.text.generation import (
     COMPLETION_ROUTES,
@@ -92,7 +93,7 @@ class TextCalls:
     _hub: Hub
     _bill_to: str | None
     _on_event: Callable[[AnyEvent], object] | None
-    _model: Callable[[str | None], str]
+    _default_model: Callable[[Collection[str]], str]
     # Learnt from servers, and replaced rather than changed, because threads share it.
     _is_tgi: bool | None = None
     _no_usage: frozenset[str] = frozenset()
@@ -127,8 +128,8 @@ class TextCalls:
 
         Args:
             prompt: A text, or a list of messages.
-            model: Its name on the Hub, with a provider's suffix or without. None takes the one that a server of your own
-                has.
+            model: Its name on the Hub, with a provider's suffix or without. None takes the first one that the server offers,
+                of the router's the first that a provider here completes texts with.
             provider: Who shall be asked, as for :meth:`image`; ``"hf-inference"`` makes a server of your own one that
                 speaks its language.
             action: ``"continue"`` goes on with the last message, which is the assistant's. Messages only.
@@ -171,6 +172,8 @@ class TextCalls:
         Reference: POST {base}/generate_stream, POST {base}/v1/completions
         """
         wanted = generation_of(options)
+        if model is None and not self._routes.own_server:
+            model = self._default_model(named_providers(provider) or _ABLE)
         is_chat = not isinstance(prompt, str)
         if is_chat:
             prompt, wanted = self._written(prompt, model, action, layout, longest, wanted)
@@ -265,7 +268,7 @@ class TextCalls:
         if self._speaks_tgi(call):
             route = "/generate_stream" if call.wanted.streams else "/generate"
             return self._native(call, _beside(self.base_url, route), candidate, flag=False)
-        return self._complete(call, target.url("/completions"), self._model(model or None), candidate)
+        return self._complete(call, target.url("/completions"), model or self._default_model(()), candidate)
 
     def _speaks_tgi(self, call: _Call) -> bool:
         if self._is_tgi is None:
@@ -312,8 +315,7 @@ class TextCalls:
 
     def _post(self, url: str, body: dict[str, Any], candidate: Candidate) -> Request:
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
-        if self._bill_to and candidate.billed:
-            headers["X-HF-Bill-To"] = self._bill_to
+        headers.update(call_headers(candidate.provider, self._bill_to if candidate.billed else None))
         model = candidate.entry.model
 
         def refine(error: APIStatusError) -> HFClientError:

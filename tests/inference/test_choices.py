@@ -1,0 +1,232 @@
+"""What a call without a model, with a provider's own key or with a response format asks for, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from hfclient.credentials import Credentials, Secret
+from hfclient.errors import CredentialsError, InvalidInputError, RateLimitError, Unsupported
+from hfclient.inference import InferenceClient
+from hfclient.inference.providers.places import PLACES
+from hfclient.transport import Retry, Session
+from hfclient.transport.plain import PlainTransport
+from tests.inference.answers import CHAT, says
+from tests.server import Server, json_answer, plain
+
+Make = Callable[..., InferenceClient]
+OK = says("ok")
+SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}}
+ENVELOPE = {"type": "json_schema", "json_schema": {"name": "person", "schema": SCHEMA}}
+SITES = ("cohere", "fireworks-ai", "groq", "nebius", "novita", "openai", "sambanova", "together", "zai-org")
+
+
+def offers(*providers: str, tools: bool = False) -> list[dict[str, Any]]:
+    return [{"provider": provider, "status": "live", "supports_tools": tools} for provider in providers]
+
+
+SERVED = {
+    "data": [
+        {"id": "org/first", "providers": offers("cohere")},
+        {"id": "org/caller", "providers": offers("cohere", "groq", tools=True)},
+        {"id": "org/seer", "providers": offers("cohere"), "architecture": {"input_modalities": ["text", "image"]}},
+        {"id": "org/writer", "providers": offers("featherless-ai")},
+    ]
+}
+
+
+@pytest.fixture
+def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Make clients of the router (the server); providers' own sites are the other server."""
+    transport = PlainTransport()
+    server.on("*", plain("Not Found", 404))
+    places = {name: evolve(place, direct=place.direct and other_server.url) for name, place in PLACES.items()}
+    monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
+    monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
+    monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
+
+    def make(**options: Any) -> InferenceClient:
+        token = options.pop("token", "hf_secret")
+        given = Secret(token) if token else None
+        credentials = Credentials(token=given, explicit=True, token_urls=[server.url], chat_url="http://chat.invalid")
+        session = Session(transport, credentials, retry=options.pop("retry", Retry(backoff=0.01)))
+        return InferenceClient(session, **{"base_url": f"{server.url}/v1", "hub_url": server.url, **options})
+
+    yield make
+    transport.close()
+
+
+def asked(server: Server) -> list[str]:
+    return [request.json()["model"] for request in server.requests if request.method == "POST"]
+
+
+# The default model
+
+
+@pytest.mark.parametrize(
+    ("options", "model"),
+    [
+        ({}, "org/first"),
+        ({"provider": "auto"}, "org/first"),
+        ({"provider": "fastest"}, "org/first:fastest"),
+        ({"provider": "groq"}, "org/caller:groq"),
+        ({"images": [b"\x89PNG\r\n\x1a\n" + b"\0" * 30]}, "org/seer"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]}, "org/caller"),
+    ],
+)
+def test_the_routers_first_model(server: Server, make: Make, options: dict[str, Any], model: str) -> None:
+    """Without a model the first that the router lists is asked, of those that can do what is wanted; the list is read once."""
+    server.on("/v1/models", json_answer(SERVED))
+    server.on(CHAT, OK)
+    inference = make()
+    assert inference.chat("hi", **options).text == "ok"
+    assert inference.chat("hi", **options).text == "ok"
+    assert asked(server) == [model] * 2
+    assert [request.method for request in server.requests].count("GET") == 1
+
+
+def test_a_named_model_is_asked_at_once(server: Server, make: Make) -> None:
+    """The list is read only where no model was named."""
+    server.on(CHAT, OK)
+    assert make().chat("hi", model="org/name").text == "ok"
+    assert [request.method for request in server.requests] == ["POST"]
+
+
+def test_every_call_has_a_default(server: Server, make: Make) -> None:
+    """The calls that are made of chats take the same default."""
+    server.on("/v1/models", json_answer(SERVED))
+    server.on(CHAT, says('{"value": 5}'))
+    inference = make()
+    assert inference.parse("Two and three?", into=int) == 5
+    assert inference.run_tools("hi", []).text == '{"value": 5}'
+    assert asked(server) == ["org/first"] * 2
+
+
+def test_raw_text_has_a_default(server: Server, make: Make) -> None:
+    """Raw text asks for the first model that a provider known here completes texts with."""
+    server.on("/v1/models", json_answer(SERVED))
+    mapping = {"featherless-ai": {"status": "live", "providerId": "its/writer", "task": "conversational"}}
+    server.on("/api/models/org/writer", json_answer({"id": "org/writer", "inferenceProviderMapping": mapping}))
+    text = b'data: {"choices": [{"index": 0, "text": " upon a time", "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n'
+    server.on("/featherless-ai/v1/completions", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + text)
+    assert make(router_url=server.url).text("Once").text == " upon a time"
+    assert asked(server) == ["its/writer"]
+
+
+def test_no_default_without_a_token(server: Server, make: Make) -> None:
+    """Where the router wants a token, the error says so before anything is sent."""
+    with pytest.raises(CredentialsError, match="token"):
+        make(token=None).chat("hi")
+    assert server.requests == []
+
+
+def test_no_model_at_all(server: Server, make: Make) -> None:
+    """A server that lists none is one that needs a name."""
+    server.on("/v1/models", json_answer({"data": []}))
+    with pytest.raises(InvalidInputError, match="model="):
+        make().chat("hi")
+
+
+# Keys of a provider's own
+
+
+@pytest.mark.parametrize("options", [{"provider": "openai"}, {"provider": ["openai"]}])
+@pytest.mark.parametrize("call", ["chat", "run_tools", "parse", "text", "embed", "image"])
+def test_a_key_that_is_missing(server: Server, make: Make, call: str, options: dict[str, Any]) -> None:
+    """A provider that only a key of its own leads to is an error that names the key; nothing is sent."""
+    more: dict[str, Any] = {"run_tools": {"tools": []}, "parse": {"into": int}}.get(call, {})
+    with pytest.raises((CredentialsError, Unsupported), match="openai"):
+        list(getattr(make(), call)("a secret plan", model="gpt-4o", **more, **options))
+    assert [request for request in server.requests if request.method == "POST"] == []
+
+
+def test_a_key_that_is_missing_in_the_suffix(server: Server, make: Make) -> None:
+    """The suffix of a model's name is the same choice."""
+    with pytest.raises(CredentialsError, match="openai"):
+        make().chat("hi", model="openai/gpt-oss-20b:openai")
+    assert server.requests == []
+
+
+def test_a_provider_without_a_way_is_left_out(server: Server, make: Make) -> None:
+    """Of several providers those without a key are left out."""
+    server.on(CHAT, OK)
+    assert make().chat("hi", model="org/name", provider=["openai", "novita"]).text == "ok"
+    assert asked(server) == ["org/name:novita"]
+
+
+def test_headers_of_a_provider(other_server: Server, make: Make) -> None:
+    """What a provider's own site wants with every request goes along with chats, too."""
+    other_server.on("*", OK)
+    made = make(provider_keys={"zai-org": "key"})
+    assert made.chat("hi", model="glm-4.6", provider="zai-org").text == "ok"
+    assert other_server.last.headers["accept-language"] == "en-US,en"
+    assert other_server.last.headers["authorization"] == "Bearer key"
+
+
+# Response formats
+
+
+@pytest.mark.parametrize("site", [name for name in SITES if name in PLACES])
+def test_a_schema_for_a_providers_own_site(other_server: Server, make: Make, site: str) -> None:
+    """OpenAI's envelope reaches each provider's own site in the form that the site knows; the schema is the same."""
+    other_server.on("*", OK)
+    made = make(provider_keys={site: "key"})
+    assert made.chat("hi", model="org/name", provider=site, response_format=ENVELOPE).text == "ok"
+    form = other_server.last.json()["response_format"]
+    expected = {
+        "cohere": {"type": "json_object", "schema": SCHEMA},
+        "fireworks-ai": {"type": "json_object", "schema": SCHEMA},
+        "together": {"type": "json_schema", "schema": SCHEMA},
+    }
+    assert form == expected.get(site, ENVELOPE)
+
+
+@pytest.mark.parametrize("form", [{"type": "json_object"}, {"type": "text"}, {"type": "json_schema", "schema": SCHEMA}])
+def test_other_forms_stay(other_server: Server, make: Make, form: dict[str, Any]) -> None:
+    """What is not OpenAI's envelope goes out as it was written."""
+    other_server.on("*", OK)
+    made = make(provider_keys={"together": "key"})
+    assert made.chat("hi", model="org/name", provider="together", response_format=form).text == "ok"
+    assert other_server.last.json()["response_format"] == form
+
+
+def test_the_router_translates_itself(server: Server, make: Make) -> None:
+    """Through the router the envelope stays, and ``extra_body`` goes before everything."""
+    server.on(CHAT, OK)
+    assert make().chat("hi", model="org/name", provider="together", response_format=ENVELOPE).text == "ok"
+    assert server.last.json()["response_format"] == ENVELOPE
+    own = {"response_format": {"type": "text"}}
+    assert make().chat("hi", model="org/name", response_format=ENVELOPE, extra_body=own).text == "ok"
+    assert server.last.json()["response_format"] == {"type": "text"}
+
+
+# Limits
+
+
+def test_a_used_up_limit(server: Server, make: Make) -> None:
+    """``RateLimit`` says when to come back: the error has the seconds, and a wait beyond ``Retry.longest`` is not made."""
+    limited = json_answer({"error": "slow down"}, 429, 'RateLimit: "api";r=0;t=99')
+    server.on(CHAT, limited)
+    with pytest.raises(RateLimitError) as caught:
+        make(retry=Retry(attempts=3, longest=5)).chat("hi", model="m")
+    assert caught.value.retry_after == 99
+    assert asked(server) == ["m"]
+
+
+# Lists of models
+
+
+def test_the_type_of_models(server: Server, make: Make) -> None:
+    """Any filter asks the Hub, whatever its value is; without one the server lists its own."""
+    server.on("/v1/models", json_answer(SERVED))
+    server.on("/api/models", json_answer([{"id": "org/hub"}]))
+    inference = make()
+    assert [model.id for model in inference.models()][:1] == ["org/first"]
+    for filters in ({"search": None}, {"search": "x"}, {"limit": None}, {"task": None, "provider": None}):
+        found = inference.models(**filters)  # type: ignore[call-overload]
+        assert [model.id for model in found] == ["org/hub"]
+    with pytest.raises(TypeError, match="search"):
+        inference.models(serch="x")  # type: ignore[call-overload]

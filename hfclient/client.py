@@ -178,6 +178,9 @@ class Client:
             is_user = not {"cookies", "session"} & set(options)
             options = {"token": "", "cookies": "", "inference_url": server.upstream_url, **options}
             client = cls(server.url, **options)
+            if server.upstream_url and server.upstream_key:
+                keys = {server.upstream_url: Secret(f"Bearer {server.upstream_key.reveal()}")}
+                client._session.credentials = client._session.credentials.with_keys(keys)
             if is_user:
                 client._session.credentials.set_session(server.session)
         except BaseException:

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from flask import Flask, Response, g, redirect, request
@@ -92,7 +92,10 @@ def guard(app: Flask, hosts: Iterable[str], sessions: Collection[str] = ()) -> N
         path = request.path
         if path.endswith("/") and path != "/":
             query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
-            return redirect(f"{request.script_root}/{path.strip('/')}{query}", 308)  # type: ignore[return-value]
+            # Encoded, because browsers leave out tabs and line ends and read a backslash as a slash: two slashes in front
+            # would name another host.
+            there = quote(path.strip("/"), safe="/:@!$&'()*+,;=~")
+            return redirect(f"{request.script_root}/{there}{query}", 308)  # type: ignore[return-value]
         g.entered = request.url_rule is not None
         return None
 

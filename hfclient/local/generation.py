@@ -3,7 +3,8 @@
 A thread of its own pulls events from the upstream. Each becomes a line for those who listen live and an entry of the
 log, where tokens of 200 ms are joined; the answer to the client's POST is only one of the listeners, and closing it
 stops nothing. A run ends exactly once, under its lock: what is stored is stored before the last line can be seen, so a
-client that reads the conversation after its stream finds the whole answer there.
+client that reads the conversation after its stream finds the whole answer there. In mid-answer, too, what a listener gets
+is stored before it leaves, so that a process that is killed loses nothing that was delivered.
 
 Stopping does not wait for the upstream: it ends the run at once, and the thread finds that out when the upstream speaks
 next, or is woken by the cancelled stream.
@@ -66,6 +67,7 @@ class Run:
         self._updates: list[dict[str, Any]] = []
         self._texts: list[str] = []
         self._waiting: list[str] = []  # tokens on their way into the log
+        self._kept = 0  # so many of them are stored already
         self._waiting_since = 0.0
         self._thinking = False
         self._answer: Answer | None = None
@@ -140,12 +142,22 @@ class Run:
         if self._waiting:
             self._enter(wire.token("".join(self._waiting)))
             self._waiting.clear()
+            self._kept = 0
+
+    def _keep(self) -> None:
+        """Store the tokens that wait for more as they are: a reader is about to get them, and the process may be killed."""
+        if len(self._waiting) > self._kept:
+            self._kept = len(self._waiting)
+            self._write(len(self._entries) + 1, msgspec.json.encode(wire.token("".join(self._waiting))))
 
     def _enter(self, event: dict[str, Any]) -> None:
         entry = msgspec.json.encode(event)
         self._entries.append(entry)
+        self._write(len(self._entries), entry)
+
+    def _write(self, number: int, entry: bytes) -> None:
         try:
-            self._store.log(self.number, len(self._entries), entry)
+            self._store.log(self.number, number, entry)
         except sqlite3.Error:  # a full disk: those who listen still get everything
             _log.exception("the log of run %s cannot be written", self.generation_id)
 
@@ -241,6 +253,8 @@ class Run:
                     self._changed.wait(beat - time.monotonic())
                 pieces = self._lines[position:]
                 running = self.status == "running"
+                if pieces:
+                    self._keep()
             position += len(pieces)
             if running and time.monotonic() >= beat:
                 pieces.append(wire.KEEP_ALIVE)

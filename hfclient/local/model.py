@@ -66,10 +66,10 @@ class LlamaUpstream(OpenAIUpstream):
         if not path.is_file():
             raise LocalServerError(f"there is no file {path} to load a model from")
         name = MODEL_ID if weights is None else path.stem
-        self._server: Any = _load(xllamacpp, path, name)
-        super().__init__(
-            f"{self._server.listening_address}/v1", model=name, adapt=_small if weights is None else _any_gguf
-        )
+        key = os.urandom(16).hex()
+        self._server: Any = _load(xllamacpp, path, name, key)
+        url = f"{self._server.listening_address}/v1"
+        super().__init__(url, api_key=key, model=name, adapt=_small if weights is None else _any_gguf)
 
     def close(self) -> None:
         """Close connections and end the server; answers that are still being written end with it."""
@@ -78,7 +78,7 @@ class LlamaUpstream(OpenAIUpstream):
         gc.collect()  # the server ends when its last reference goes
 
 
-def _load(xllamacpp: Any, path: Path, name: str) -> Any:
+def _load(xllamacpp: Any, path: Path, name: str, key: str) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.model_alias = {name}
@@ -86,6 +86,7 @@ def _load(xllamacpp: Any, path: Path, name: str) -> Any:
     params.n_parallel = _SLOTS
     params.hostnames = ["127.0.0.1"]
     params.port = 0  # any that is free
+    params.api_keys = [key]  # it answers pages of every site otherwise, and every user of this machine
     params.verbosity = -1  # not a word on the terminal
     params.ui = False
     params.endpoint_slots = False  # would show anybody on this machine what others ask

@@ -22,7 +22,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hfclient.credentials import SESSION_COOKIE, AnonymousSession, Secret
+from hfclient.credentials import SESSION_COOKIE, AnonymousSession, Secret, is_this_machine
 from hfclient.errors import InvalidInputError, LocalServerError, MissingDependencyError
 from hfclient.logs import guard_logger
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from hfclient.local.upstream import Upstream
 
 __all__ = ["LocalServer", "serve"]
+
+_log = logging.getLogger("hfclient.local")
 
 _FIRST_THREADS, _SPARE_THREADS, _MOST_THREADS = 8, 4, 512
 _HAS_POLL = hasattr(select, "poll")  # select() fails in a process with many open files
@@ -53,7 +55,7 @@ class LocalServer:
     each bound to the session cookie that it was created with; there is no login.
 
     Args:
-        host: Address to listen on. All who can reach it can use the server.
+        host: Address to listen on. All who can reach it can use the server; for any but loopback that is said in the log.
         port: Port to listen on; 0 takes a free one.
         upstream: Base URL of an OpenAI-compatible API (or an object that answers, see `hfclient.local.upstream`); None
             runs the small model.
@@ -103,8 +105,16 @@ class LocalServer:
                 order that costs least: the model is loaded last.
         """
         with self._lock:
-            if self._running is None:
-                self._running = self._start()
+            if self._running is not None:
+                return self
+            self._running = self._start()
+        if self.open_to is not None:
+            _log.warning(
+                "the server at %s has neither login nor encryption: whoever can reach this machine can use it; on this "
+                "machine its address is %s; host 127.0.0.1 (the default) keeps others out",
+                self.open_to,
+                self.url,
+            )
         return self
 
     def _start(self) -> _Running:
@@ -160,6 +170,14 @@ class LocalServer:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @property
+    def open_to(self) -> str | None:
+        """The address on which other machines reach the server, such as ``"http://0.0.0.0:3000"``; None if none can."""
+        if self._host and is_this_machine(self._host):
+            return None
+        host = f"[{self._host}]" if ":" in self._host else self._host or "0.0.0.0"  # noqa: S104 (shown, not bound to)
+        return f"http://{host}:{self._need_running().port}{self._base_path}"
+
+    @property
     def session(self) -> Secret:
         """The session cookie of the user who runs the server: it finds what other runs with the same database kept."""
         return self._session
@@ -182,6 +200,16 @@ class LocalServer:
             LocalServerError: It is not running.
         """
         return self._need_running().upstream.url
+
+    @property
+    def upstream_key(self) -> Secret | None:
+        """What `upstream_url` wants as a bearer token; None for nothing.
+
+        Raises:
+            LocalServerError: It is not running.
+        """
+        key: Secret | None = getattr(self._need_running().upstream, "key", None)
+        return key
 
     def _need_running(self) -> _Running:
         if self._running is None:
@@ -404,7 +432,7 @@ def serve(
             cookies, _ = AnonymousSession.find(url).begin()
             if SESSION_COOKIE in cookies:
                 server.adopt(cookies[SESSION_COOKIE])
-        sys.stderr.write(f"hfclient serves chat-ui's protocol at {server.url} (Ctrl-C ends it)\n")
+        sys.stderr.write(f"hfclient serves chat-ui's protocol at {server.open_to or server.url} (Ctrl-C ends it)\n")
         sys.stderr.flush()
         while not enough.wait(0.5):  # Windows delivers no signal to a thread that waits for ever
             if server.wait(0):

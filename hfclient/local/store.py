@@ -89,6 +89,7 @@ class Store:
         place = ":memory:" if path is None else os.fspath(path)
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
+        self._lasting = True
         try:
             if place != ":memory:":
                 _prepare(Path(place).expanduser())
@@ -105,7 +106,7 @@ class Store:
     def _open(self, db: sqlite3.Connection) -> None:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > 1:
@@ -123,10 +124,17 @@ class Store:
                 self._db.close()
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, alone."""
+    def _writing(self, *, lasting: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction, alone.
+
+        Args:
+            lasting: It outlives the machine's end, not the process's alone: that waits for the disk.
+        """
         assert self._db is not None
         with self._lock:
+            if lasting is not self._lasting:
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
+                self._lasting = lasting
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -297,9 +305,12 @@ class Store:
     # Runs and their logs
 
     def log(self, run: int, number: int, event: bytes) -> None:
-        """Append an event to the log of a run; dropped if its conversation was deleted meanwhile."""
-        with contextlib.suppress(sqlite3.IntegrityError), self._writing() as db:
-            db.execute("INSERT INTO events VALUES (?, ?, ?)", (run, number, event))
+        """Write an event of the log of a run, in the place of an earlier state of it.
+
+        Dropped if its conversation was deleted meanwhile.
+        """
+        with contextlib.suppress(sqlite3.IntegrityError), self._writing(lasting=False) as db:
+            db.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?)", (run, number, event))
 
     def finish(self, run: int, message: Message, conversation_id: str, status: str) -> None:
         """Store the answer as the run leaves it."""

@@ -109,8 +109,9 @@ class OpenAIUpstream:
         adapt: Callable[[UpstreamModel], UpstreamModel] = lambda model: model,
     ) -> None:
         self.url: str | None = url
+        self.key = Secret(api_key) if api_key else None
         # An empty token means "none": the environment's belongs to Hugging Face.
-        credentials = Credentials(token=Secret(api_key) if api_key else None, explicit=True, token_urls=[url])
+        credentials = Credentials(token=self.key, explicit=True, token_urls=[url])
         self._session = Session(PlainTransport(), credentials, timeouts=_QUICK, retry=Retry(attempts=2))
         self._client = InferenceClient(self._session, base_url=url)
         self._wanted = model

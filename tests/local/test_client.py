@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -15,7 +16,9 @@ import pytest
 from hfclient import Client, Conversation, GenerationError, ModelNotFound, PermissionDeniedError, events
 from hfclient.credentials import Secret
 from hfclient.local import LocalServer
+from hfclient.local.upstream import OpenAIUpstream
 from tests.local.upstream import CUT, Fail, ScriptedUpstream, Think
+from tests.server import Server, json_answer
 
 
 @pytest.fixture
@@ -128,6 +131,21 @@ def test_client_local(upstream: ScriptedUpstream, tmp_path: Path):
         assert client.chat("Hi").text == "Hello, world!"
         assert client.inference.chat("Hi").text == "Hello, world!"
     assert (tmp_path / "c.sqlite3").exists()
+
+
+def test_the_upstreams_key_goes_to_the_upstream(upstream: ScriptedUpstream, other_server: Server):
+    """client.inference of Client.local() has the key that its upstream wants, for that origin and no other."""
+    other_server.on("*", [json_answer([])])
+    keyed: Any = OpenAIUpstream(upstream.url, api_key="local-key")
+    with Client.local(upstream=keyed, hub_url=other_server.url) as client:
+        assert client.inference.chat("Hi").text == "Hello, world!"
+        assert upstream.keys[-1] == "Bearer local-key"
+        assert list(client.inference.models(search="x")) == []
+        assert "authorization" not in other_server.last.headers
+        assert "local-key" not in f"{client._session.credentials!r} {vars(client)!r} {keyed!r} {vars(keyed)!r}"
+        copy = pickle.loads(pickle.dumps(client))
+        assert copy.inference.chat("Hi").text == "Hello, world!"
+        assert upstream.keys[-1] == "Bearer local-key"
 
 
 def test_client_local_again(upstream: ScriptedUpstream, tmp_path: Path):

@@ -105,9 +105,12 @@ def _gone(process: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 def test_a_server_killed_in_mid_answer(upstream: ScriptedUpstream, database: Path):
-    """After kill -9 the answer is there as far as the log had got, marked as interrupted, and can be done again."""
+    """After kill -9 all that the reader had is there, marked as interrupted, and the answer can be given again.
+
+    The model pauses after a burst: what was delivered does not hang on what comes next.
+    """
     gate = threading.Event()
-    upstream.say("long", ["one ", 0.3, "two ", 0.3, "three", gate])
+    upstream.say("long", ["one ", "two ", "thr", "ee", gate])
     process = _serve(upstream, database, 0)
     try:
         with Caller(_ready(process), "c") as caller:
@@ -123,7 +126,7 @@ def test_a_server_killed_in_mid_answer(upstream: ScriptedUpstream, database: Pat
         gate.set()
     with LocalServer(upstream=upstream.url, database=database) as server, Caller(server.url, "c") as caller:
         message = caller.messages(conversation)[-1]
-        assert message["content"].startswith("one two ")
+        assert message["content"] == "one two three"
         assert message["interrupted"] is True
         assert caller.read(conversation)["title"] == "long"
         log = caller.log(conversation)

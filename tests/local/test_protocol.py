@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import http.client
 import json
 import re
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -350,6 +352,30 @@ def test_unknown_routes_and_wrong_methods(caller: Caller):
     assert (answer.status_code, answer.headers["Location"]) == (308, "/api/v2/models?a=b")
     assert caller.get("//evil.example/").headers.get("Location") in (None, "/evil.example")
     assert caller.get("/conversation").headers["Location"] == "/"
+
+
+ODD_PATHS = (
+    *("/%09/e.example/", "/%0a/e.example/", "/%0D%0A/e.example/", "//e.example/", "///e.example//", "/%5ce.example/"),
+    *("/\\e.example/", "/%2f%2fe.example/", "/%2f%5ce.example/", "/%20//e.example/", "/.//e.example/", "/..//e.example/"),
+    *("/%00//e.example/", "/https:/e.example/", "/https:%2f%2fe.example/", "/@e.example/", "/models/?next=//e.example/"),
+)
+
+
+@pytest.mark.parametrize("base", ["", "/chat"])
+@pytest.mark.parametrize("path", ODD_PATHS)
+def test_redirects_stay_here(upstream: ScriptedUpstream, base: str, path: str):
+    """No path leads a browser to another site: it leaves out tabs and line ends, and takes a backslash for a slash."""
+    with LocalServer(upstream=upstream.url, base_path=base) as server:
+        link = http.client.HTTPConnection(server.url.removesuffix(base).removeprefix("http://"), timeout=15)
+        link.request("GET", base + path)
+        answer = link.getresponse()
+        location = answer.getheader("Location")
+        answer.read()
+        link.close()
+        assert answer.status in (308, 400, 404)
+        if location is not None:
+            seen = location.translate({9: None, 10: None, 13: None}).strip().replace("\\", "/")
+            assert urljoin(server.url + "/", seen).startswith(server.url.removesuffix(base) + "/")
 
 
 def test_a_browsers_accept_does_not_reach_the_endpoint(caller: Caller):

@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import requests
 
 from hfclient import Client, events
+from hfclient.local import LocalServer
 
 pytestmark = [
     pytest.mark.real_model,
@@ -35,6 +37,18 @@ def test_the_small_model_answers(capfd):
         assert len(stream.conversation.messages()) == 5
         assert client.inference.chat("Say hello.", max_tokens=20).text
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_model_answers_nobody_else():
+    """llama.cpp's own port, which any web page and any user of this machine can reach, wants a key."""
+    with LocalServer() as server:
+        assert server.upstream_url is not None
+        assert server.upstream_key is not None
+        for path in ("/chat/completions", "/completions", "/models"):
+            url, body = server.upstream_url + path, {"prompt": "Hi", "messages": [{"role": "user", "content": "Hi"}]}
+            method = "GET" if path == "/models" else "POST"
+            answer = requests.request(method, url, json=body, headers={"Origin": "http://e.example"}, timeout=30)
+            assert answer.status_code == 401
 
 
 @pytest.mark.parametrize("close", ["client.close()", "pass", "stream.close()"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ import pytest
 from hfclient.errors import ConnectError, InvalidInputError, LocalServerError, MissingDependencyError
 from hfclient.events import Finish, Reasoning, Route, Token, Usage
 from hfclient.local import LocalServer, serve
+from hfclient.local.server import _listen
 from hfclient.local.upstream import UpstreamModel
 from tests.local.caller import Caller, kinds, text_of
 from tests.local.upstream import ScriptedUpstream
@@ -72,6 +74,26 @@ def test_an_address_that_cannot_be(options):
     """A host that is not this machine's, or a port that does not exist, is a LocalServerError too."""
     with pytest.raises(LocalServerError, match="listen on"):
         LocalServer(upstream=Parrot(), **options).start()
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", None), ("localhost", None), ("0.0.0.0", "http://0.0.0.0:"), ("::", "http://[::]:"), ("", "http://0.0.0.0:")],
+)
+def test_a_server_that_others_can_reach_says_so(monkeypatch, caplog, capsys, host, shown):
+    """Other hosts than loopback are named as they are, and warned of: there is no login. (Nothing is opened here.)"""
+    monkeypatch.setattr("hfclient.local.server._listen", lambda host, port: _listen("127.0.0.1", port))
+    with caplog.at_level("WARNING", "hfclient.local"), LocalServer(host, upstream=Parrot()) as server:
+        assert (server.open_to or "").startswith(shown or "")
+        assert (server.open_to is None) is (shown is None)
+        assert server.url.startswith(("http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (shown is not None)
+    assert all(shown in line and "neither login nor encryption" in line for line in said)
+    monkeypatch.setattr("hfclient.local.server._on_signals", lambda call: contextlib.nullcontext(call()))  # ends at once
+    serve(host, 0, upstream=Parrot(), database=":memory:")
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line.startswith(f"hfclient serves chat-ui's protocol at {shown or f'http://{host}:'}")
 
 
 @pytest.mark.parametrize("path", ["/a b", "?x", "/ü", "/%2f", "/a#b"])

@@ -25,6 +25,7 @@ from hfclient.errors import (
     GenerationError,
     InvalidInputError,
     ModelNotFound,
+    NotFoundError,
     ProtocolError,
     RateLimitError,
     ServerError,
@@ -941,6 +942,41 @@ def test_replicate_waits_by_itself(server: Server, make: Make) -> None:
     assert server.last.headers["prefer"] == "wait"
     assert inference.image("a fox", model=MODEL).request_id == "p1"
     assert calls(server)[-2:] == ["GET /replicate/v1/predictions/p1", "GET /cdn"]
+
+
+def test_a_result_before_the_status(server: Server, make: Make) -> None:
+    """A prediction whose files are there is done: it is not looked at again, which the router may answer with 404."""
+    mapping(server, "replicate")
+    links = {"get": "https://api.replicate.com/v1/predictions/p1"}
+    early = {"id": "p1", "status": "processing", "error": None, "output": [f"{server.url}/cdn"], "urls": links}
+    server.on("/cdn", PICTURE)
+    server.on("/replicate/v1/models/replicate/paint/predictions", json_answer(early, 201))
+    assert make().image("a fox", model=MODEL).content == PNG
+    assert calls(server)[-1] == "GET /cdn"
+    assert not any("predictions/p1" in call for call in calls(server))
+
+
+def test_results_that_cannot_be_had_are_not_lost(server: Server, make: Make) -> None:
+    """Where a result lies that could not be fetched, or what came instead, is on the error; a passing failure passes."""
+    mapping(server, "together")
+    route = "/together/v1/images/generations"
+    server.on(route, json_answer({"data": [{"url": f"{server.url}/cdn?sig=1"}]}))
+    server.on("/cdn", plain("not yet", 503), PICTURE)
+    assert make().image("a fox", model=MODEL).content == PNG
+    server.on("/cdn", plain("gone", 404))
+    with pytest.raises(NotFoundError) as caught:
+        make().image("a fox", model=MODEL)
+    assert caught.value.links == (f"{server.url}/cdn?sig=1",)
+    assert "sig=1" not in str(caught.value)
+    server.on(route, json_answer({"mesh": [f"{server.url}/other.glb"]}))
+    with pytest.raises(ProtocolError, match=r"other\.glb") as broken:
+        make().image("a fox", model=MODEL)
+    assert broken.value.links == (f"{server.url}/other.glb",)
+    assert broken.value.body is not None
+    server.on(route, plain(MP4, 200, "Content-Type: image/png"))
+    with pytest.raises(ProtocolError) as other:
+        make().image("a fox", model=MODEL)
+    assert [made.content for made in other.value.made] == [MP4]
 
 
 def test_other_queues(server: Server, make: Make) -> None:

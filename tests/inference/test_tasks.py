@@ -421,6 +421,94 @@ def test_transcription_at_replicate(server: Server, make: Make) -> None:
         make().transcribe(WAV, model=MODEL)
 
 
+def test_a_transcript_before_the_status(server: Server, make: Make) -> None:
+    """A prediction whose words are there is done; one that failed is not, whatever lies in it."""
+    serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
+    route = "/replicate/v1/models/openai/whisper/predictions"
+    server.on(route, json_answer({"id": "p1", "status": "processing", "output": {"translation": "hi"}}, 201))
+    assert make().transcribe(WAV, model=MODEL).text == "hi"
+    assert server.last.path == route
+    server.on(route, json_answer({"id": "p1", "status": "canceled", "output": {"text": "h"}}, 201))
+    with pytest.raises(GenerationError, match="canceled"):
+        make().transcribe(WAV, model=MODEL)
+
+
+def test_transcripts_as_text(server: Server, make: Make) -> None:
+    """A server that was asked for a text, or for subtitles, gives one; the bytes that came are in ``raw``."""
+    srt = "1\n00:00:00,000 --> 00:00:01,000\nHello there.\n"
+    for form, body in (("text", "Hello there.\n"), ("srt", srt), ("vtt", "WEBVTT\n\n00:00.000 --> 00:01.000\nHello there.\n")):
+        server.on("/v1/audio/transcriptions", plain(body, 200, "Content-Type: text/plain; charset=utf-8"))
+        said = make(own=True).transcribe(WAV, extra_body={"response_format": form})
+        assert said.text.strip() == "Hello there."
+        assert said.raw["text"] == body
+        assert len(said.chunks) == (form != "text")
+
+
+def test_a_transcript_that_lies_elsewhere(server: Server, other_server: Server, make: Make) -> None:
+    """A file is fetched, without credentials; one that cannot be is named on the error."""
+    serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
+    url = f"{other_server.url}/out.srt?sig=1"
+    server.on("/replicate/v1/models/openai/whisper/predictions", json_answer({"id": "p1", "status": "succeeded", "output": url}))
+    other_server.on("/out.srt", plain("1\n00:00:00,000 --> 00:00:01,000\nHello there.\n"))
+    assert make().transcribe(WAV, model=MODEL).text == "Hello there."
+    assert "authorization" not in other_server.last.headers
+    other_server.on("/out.srt", plain("gone", 404))
+    with pytest.raises(NotFoundError) as caught:
+        make().transcribe(WAV, model=MODEL)
+    assert url in caught.value.links
+
+
+def test_a_transcript_of_an_unknown_shape_is_not_lost(server: Server, make: Make) -> None:
+    """The error has what came, and the links in it."""
+    server.on("/v1/audio/transcriptions", json_answer({"words_at": "https://h/x.json", "n": 5}))
+    with pytest.raises(ProtocolError, match=r"h/x\.json") as caught:
+        make(own=True).transcribe(WAV)
+    assert caught.value.links == ("https://h/x.json",)
+    assert caught.value.body is not None
+
+
+def test_vectors_before_a_failure_are_not_lost(server: Server, make: Make) -> None:
+    """When a later batch fails the error has the vectors of those before it."""
+    server.on("/v1/embeddings", json_answer({"data": [{"embedding": [1.0]}]}), json_answer({"data": "?"}))
+    with pytest.raises(ProtocolError) as caught:
+        make(own=True).embed(["a", "b"], batch_size=1)
+    assert caught.value.made == ([1.0],)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("memo.m4a", b"\0\0\0\x20ftypM4A " + bytes(40), "audio/m4a"),
+        ("memo.m4a", b"\0\0\0\x20ftypisom" + bytes(40), "audio/m4a"),
+        ("talk.mp4", b"\0\0\0\x20ftypisom" + bytes(40), "audio/m4a"),
+        ("rec.webm", b"\x1a\x45\xdf\xa3\x9f\x42\x82\x84webm" + bytes(40), "audio/webm"),
+        ("a.mp3", MP3, "audio/mpeg"),
+        ("a.mp3", b"\xff\xfb\x90\0" * 10, "audio/mpeg"),
+        ("a.wav", WAV, "audio/wav"),
+        ("a.flac", b"fLaC" + bytes(20), "audio/flac"),
+        ("a.opus", b"OggS" + bytes(20), "audio/ogg"),
+        ("a.amr", b"#!AMR\n" + bytes(20), "audio/amr"),
+        ("a.aac", b"\xff\xf1" + bytes(20), "audio/x-audio"),
+        ("a.aiff", b"FORM\0\0\0\0AIFF" + bytes(20), "audio/x-audio"),
+        ("a.3gp", b"\0\0\0\x20ftyp3gp4" + bytes(40), "audio/x-audio"),
+        ("a.xyz", b"\0\1\2\3", "audio/x-audio"),
+    ],
+)
+def test_types_that_pipelines_let_in(server: Server, make: Make, tmp_path: Path, name: str, content: bytes, kind: str) -> None:
+    """A bare recording goes out under a name for sounds that hf-inference and deployments accept; pictures likewise."""
+    server.on(HF, json_answer({"text": "hi"}))
+    path = tmp_path / name
+    path.write_bytes(content)
+    for source in (path, path.open("rb"), (name, content), (name, content, "application/octet-stream")):
+        assert make().transcribe(source, model=MODEL, provider="hf-inference").text == "hi"
+        assert server.last.headers["content-type"] == kind
+        if hasattr(source, "close"):
+            source.close()
+    server.on(HF, json_answer([{"generated_text": "x"}]))
+    make().caption(b"\0\0\0\x20ftypavif" + bytes(40), model=MODEL)
+    assert server.last.headers["content-type"] == "image/x-image"
+
+
 def test_a_prediction_that_never_ends(server: Server, make: Make) -> None:
     """The deadline ends the wait for a transcript, and the prediction is cancelled: nobody will fetch it."""
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")

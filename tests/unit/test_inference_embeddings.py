@@ -89,8 +89,21 @@ def test_settings_that_would_be_ignored(setting: Any) -> None:
         },
         {"embeddings": [[1, 2], [3, 4]]},
         [[[1, 2]], [[3, 4]]],
+        [[[1, 2], [3, 4]]],
+        [{"embedding": [1, 2]}, {"embedding": [3, 4]}],
+        [{"index": 1, "embedding": [[3, 4]]}, {"index": 0, "embedding": [[1, 2]]}],
+        {"embeddings": {"float": [[1, 2], [3, 4]]}},
+        {"embeddings": [{"values": [1, 2]}, {"values": [3, 4]}]},
+        {"data": [[1, 2], [3, 4]]},
+        {"data": {"embeddings": [[1, 2], [3, 4]]}},
+        {"data": [{"embedding": {"float": [1, 2]}}, {"embedding": {"float": [3, 4]}}]},
+        {"output": {"embeddings": [[1, 2], [3, 4]]}},
+        {"predictions": [[1, 2], [3, 4]]},
+        {"0": [1, 2], "1": [3, 4]},
+        {"embeddings": [base64.b64encode(struct.pack("<2f", *v)).decode() for v in [(1, 2), (3, 4)]]},
+        {"dense_vecs": [[1, 2], [3, 4]]},
     ],
-    ids=range(7),
+    ids=range(20),
 )
 def test_shapes_of_two_vectors(data: Any) -> None:
     """Lists, indexed objects in any order, base64: the vectors come in the order of the texts."""
@@ -130,6 +143,15 @@ def test_broken_vectors(data: Any) -> None:
     """Too few, too many, of different lengths, or none at all: never silently the wrong ones."""
     with pytest.raises(ProtocolError):
         parse_vectors(answer(data), 2)
+
+
+def test_an_answer_of_an_unknown_shape_is_not_lost() -> None:
+    """The error has what came, at most 64 kB of it."""
+    with pytest.raises(ProtocolError) as caught:
+        parse_vectors(answer({"strange": [1, 2], "rest": "x" * 100_000}), 1)
+    assert caught.value.body is not None
+    assert caught.value.body.startswith('{"strange"')
+    assert len(caught.value.body) == 64 * 1024
 
 
 def test_broken_bytes() -> None:

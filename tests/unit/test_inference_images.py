@@ -21,6 +21,7 @@ from hfclient.files.magic import SUFFIXES, dimensions, sniff
 from hfclient.inference.content.pictures import Picture, load_picture
 from hfclient.inference.media.images import Image, Video, media_from
 from hfclient.inference.providers.results import Output
+from hfclient.inference.tasks.audio import Audio
 from tests.inference.test_media import MP4, PNG, png
 
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp", "BMP": "image/bmp", "TIFF": "image/tiff"}
@@ -129,6 +130,42 @@ def test_what_is_no_picture(cls: Any, content: bytes, mime: str | None) -> None:
     """Bytes of another kind, or a page, are no result, whatever their type claims."""
     with pytest.raises(ProtocolError):
         media_from(cls, content, Output(mime=mime))
+
+
+@pytest.mark.parametrize(
+    ("cls", "content", "mime", "kept"),
+    [
+        (Image, MP4, "image/png", "video/mp4"),
+        (Video, PNG, "video/mp4", "image/png"),
+        (Audio, PNG, "audio/wav", "image/png"),
+        (Image, b"\0\1\2\xff", None, "application/octet-stream"),
+        (Audio, b"\0\1\2\xff", "application/octet-stream", "application/octet-stream"),
+    ],
+)
+def test_a_file_of_another_kind_is_not_lost(cls: Any, content: bytes, mime: str | None, kept: str) -> None:
+    """A file that is none of what was asked for is an error that has it: it may have been paid for."""
+    with pytest.raises(ProtocolError) as caught:
+        media_from(cls, content, Output(mime=mime, url="https://cdn/x?sig=1"), prompt="a fox")
+    (made,) = caught.value.made
+    assert (made.content, made.mime, made.prompt) == (content, kept, "a fox")
+    assert caught.value.links == ("https://cdn/x?sig=1",)
+
+
+def test_a_page_instead_of_a_file_is_not_lost() -> None:
+    """A text that came in the place of a file is on the error."""
+    with pytest.raises(ProtocolError) as caught:
+        media_from(Image, b"<html>Pay at https://h/pay</html>", Output())
+    assert caught.value.body == "<html>Pay at https://h/pay</html>"
+    assert caught.value.links == ("https://h/pay",)
+
+
+def test_kinds_that_are_as_good(tmp_path: Path) -> None:
+    """A sound in a container for videos is a sound, a picture that moves a video, a sound of a claimed type that one."""
+    webm = b"\x1a\x45\xdf\xa3\x9f\x42\x82\x84webm"
+    assert media_from(Audio, webm, Output(mime="video/webm")).mime == "audio/webm"
+    assert media_from(Audio, MP4, Output()).save(tmp_path / "a").suffix == ".m4a"
+    assert media_from(Audio, b"\0\1\2", Output(mime="audio/pcm")).mime == "audio/pcm"
+    assert media_from(Video, b"GIF89a" + bytes(20), Output()).mime == "image/gif"
 
 
 # Saving

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from hfclient.errors import GenerationError, InvalidInputError, ProtocolError, Unsupported
+from hfclient.errors import GenerationError, InvalidInputError, ProtocolError, Unsupported, from_dict
 from hfclient.inference.content.pictures import Picture
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.inference.providers import (
@@ -31,6 +31,7 @@ from hfclient.inference.providers import (
 )
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.parameters import checked, ignored_by, refuse_ignored, size_for
+from hfclient.inference.providers.results import bodied, outcome_of
 from hfclient.inference.tasks.embedcalls import EMBEDDERS
 from hfclient.inference.tasks.speech import SPEAKERS, TRANSCRIBERS
 from hfclient.inference.text.generation import COMPLETION_ROUTES
@@ -453,6 +454,25 @@ RESULTS: dict[str, tuple[Any, Output]] = {
     "video_url": ({"outputs": {"video_url": "https://cdn/x.mp4"}}, Output(url="https://cdn/x.mp4")),
     "videos": ({"images": [], "videos": [{"video_url": "https://cdn/x.mp4"}]}, Output(url="https://cdn/x.mp4")),
     "image_result": ({"image_result": [{"url": "https://cdn/x.png"}]}, Output(url="https://cdn/x.png")),
+    "a list": ([{"url": "https://cdn/x.png"}], Output(url="https://cdn/x.png")),
+    "a list of texts": (["https://cdn/x.png"], Output(url="https://cdn/x.png")),
+    "a text": ("https://cdn/x.png", Output(url="https://cdn/x.png")),
+    "base64 alone": (B64, Output(content=PNG)),
+    "a data url alone": (DATA_URL, Output(content=PNG)),
+    "image as a link": ({"image": "https://cdn/x.png"}, Output(url="https://cdn/x.png")),
+    "nested": ({"output": {"images": [{"url": "https://cdn/x.png"}]}}, Output(url="https://cdn/x.png")),
+    "nested twice": ({"result": {"data": {"images": [[B64]]}}}, Output(content=PNG)),
+    "a name of its own": ({"output": {"gif_out": "https://cdn/x.gif"}}, Output(url="https://cdn/x.gif")),
+    "of a chat": (
+        {"choices": [{"message": {"content": "Here.", "images": [{"type": "image_url", "image_url": {"url": DATA_URL}}]}}]},
+        Output(content=PNG),
+    ),
+    "inline data": (
+        {"candidates": [{"content": {"parts": [{"text": "Here."}, {"inlineData": {"mimeType": "image/png", "data": B64}}]}}]},
+        Output(content=PNG, mime="image/png"),
+    ),
+    "artifacts": ({"artifacts": [{"base64": B64, "seed": 3}]}, Output(content=PNG, seed=3)),
+    "a word beside the link": ({"data": "done", "url": "https://cdn/x.png"}, Output(url="https://cdn/x.png")),
     "sample": ({"result": {"sample": "https://cdn/x.png"}}, Output(url="https://cdn/x.png")),
 }
 
@@ -469,6 +489,27 @@ def test_bytes(kind: str) -> None:
     """A body that is the picture is taken as it is."""
     outcome = PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), Answer(PNG, kind))
     assert outcome == Outcome((Output(content=PNG, mime=kind or None),))
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "text/html"])
+def test_bytes_under_another_name(kind: str) -> None:
+    """A body that is a picture is one, whatever its type claims; a text that is one in base64, or its link, too."""
+    provider = PROVIDERS["hf-inference"]
+    for body, expected in ((PNG, Output(content=PNG, mime=kind)), (B64.encode(), Output(content=PNG)), (b"https://cdn/x.png\n", Output(url="https://cdn/x.png"))):
+        assert provider.decode(work(), routed("hf-inference"), Answer(body, kind)) == Outcome((expected,))
+
+
+def test_an_answer_that_is_not_understood_is_not_lost() -> None:
+    """The error has what came, and all links in it; its message shows one of them, without what may be secret in it."""
+    link = "https://cdn/x.glb?sig=secret"
+    with pytest.raises(ProtocolError) as caught, bodied(answer({"mesh": {"here": link}})):
+        outcome_of(answer({"mesh": {"here": link}}))
+    assert caught.value.links == (link,)
+    assert caught.value.body is not None
+    assert "mesh" in caught.value.body
+    assert "https://cdn/x.glb" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert from_dict(caught.value.to_dict()).links == (link,)
 
 
 def test_json_without_a_type() -> None:
@@ -675,6 +716,77 @@ def test_together_job() -> None:
     assert look(ticket, done) == VIDEO_OUT
     with pytest.raises(GenerationError, match="moderated"):
         look(ticket, {"id": "v1", "status": "failed", "error": {"message": "moderated"}})
+
+
+LOOKS: dict[str, list[tuple[Any, Any]]] = {
+    # the first answer and a look at the job, both with words that say that it is not done, and with the file
+    "fal-ai": [
+        ({**FAL, "images": [{"url": "https://cdn/x.png"}]}, None),
+        (FAL, {"status": "IN_PROGRESS", "images": [{"url": "https://cdn/x.png"}]}),
+        (FAL, {"status": "COMPLETED", "images": [{"url": "https://cdn/x.png"}]}),
+    ],
+    "replicate": [
+        *(({"id": "p1", "status": state, "output": output}, None) for state in ("processing", "starting", "succeeded", "new word", None)
+          for output in ("https://cdn/x.png", ["https://cdn/x.png"], {"image": "https://cdn/x.png"})),
+        ({"id": "p1", "status": "starting"}, {"id": "p1", "status": "processing", "output": ["https://cdn/x.png"]}),
+        ({"output": ["https://cdn/x.png"]}, None),
+    ],
+    "wavespeed": [
+        ({"code": 200, "data": {"id": "w1", "status": "processing", "outputs": ["https://cdn/x.png"]}}, None),
+        ({"data": {"id": "w1", "status": "created"}}, {"data": {"id": "w1", "status": "processing", "outputs": ["https://cdn/x.png"]}}),
+        ({"data": {"outputs": ["https://cdn/x.png"]}}, None),
+    ],
+    "zai-org": [
+        ({"id": "z1", "task_status": "PROCESSING", "image_result": [{"url": "https://cdn/x.png"}]}, None),
+        ({"id": "z1", "task_status": "PROCESSING"}, {"task_status": "PROCESSING", "image_result": [{"url": "https://cdn/x.png"}]}),
+        ({"image_result": [{"url": "https://cdn/x.png"}]}, None),
+    ],
+}  # fmt: skip
+VIDEO_LOOKS: dict[str, list[tuple[Any, Any]]] = {
+    "novita": [
+        ({"task_id": "n1"}, {"task": {"status": "TASK_STATUS_PROCESSING"}, "videos": [{"video_url": "https://cdn/x.mp4"}]}),
+        ({"task_id": "n1", "videos": [{"video_url": "https://cdn/x.mp4"}]}, None),
+        ({"video": {"video_url": "https://cdn/x.mp4"}}, None),
+    ],
+    "together": [
+        ({"id": "t1", "status": "in_progress", "outputs": {"video_url": "https://cdn/x.mp4"}}, None),
+        ({"id": "t1", "status": "queued"}, {"id": "t1", "status": "in_progress", "outputs": {"video_url": "https://cdn/x.mp4"}}),
+        ({"outputs": {"video_url": "https://cdn/x.mp4"}}, None),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second", "task", "expected"),
+    [
+        *((name, *pair, TEXT_TO_IMAGE, IMAGE_OUT) for name, pairs in LOOKS.items() for pair in pairs),
+        *((name, *pair, TEXT_TO_VIDEO, VIDEO_OUT) for name, pairs in VIDEO_LOOKS.items() for pair in pairs),
+    ],
+)
+def test_a_result_that_is_there_is_taken(name: str, first: Any, second: Any, task: str, expected: Outcome) -> None:
+    """A file in an answer is the result, whatever the word for the job's state says."""
+    found = start(name, first, task)
+    assert (found if second is None else look(found, second)) == expected
+
+
+@pytest.mark.parametrize("state", ["failed", "canceled", "cancelled", "aborted", "FAILED", "error", "timed_out"])
+def test_a_job_that_failed_has_no_result(state: str) -> None:
+    """What lies in the answer of a job that failed is no result."""
+    with pytest.raises(GenerationError):
+        start("replicate", {"id": "p1", "status": state, "output": ["https://cdn/x.png"]})
+    with pytest.raises(GenerationError):
+        start("wavespeed", {"data": {"id": "w1", "status": state, "outputs": ["https://cdn/x.png"]}})
+    with pytest.raises(GenerationError):
+        look(start("novita", {"task_id": "n1"}, TEXT_TO_VIDEO), {"task": {"status": f"TASK_STATUS_{state}"}, "videos": [{"video_url": "https://cdn/x.mp4"}]})
+
+
+def test_some_of_several_files_are_waited_for() -> None:
+    """With fewer files than were asked for, a job that is not done goes on; one that is done has no more."""
+    asked = Work(task=TEXT_TO_IMAGE, entry=work().entry, prompt="x", count=2)
+    provider = PROVIDERS["replicate"]
+    for state, is_over in (("processing", False), ("succeeded", True)):
+        data = {"id": "p1", "status": state, "output": ["https://cdn/x.png"]}
+        assert isinstance(provider.decode(asked, routed("replicate"), answer(data)), Outcome) is is_over
 
 
 def test_novita_job() -> None:

@@ -29,6 +29,7 @@ from hfclient.inference.tasks import (
     task_named,
 )
 from hfclient.inference.tasks.pipelines import File, check_inputs, json_request, pipeline_body, pipeline_request
+from hfclient.inference.tasks.transcripts import link_in, transcript, transcript_of
 
 PNG = b"\x89PNG\r\n\x1a\n...."
 PNG64 = base64.b64encode(PNG).decode()
@@ -277,14 +278,86 @@ def test_texts(data: Any) -> None:
 def test_transcripts(data: Any) -> None:
     """Every provider's form of a transcript is one value."""
     chunks = (TranscriptChunk("hi", 0.0, 1.0), TranscriptChunk(" there", 1.0))
-    assert decoders.transcript(data) == Transcript("hi there", chunks)
+    assert transcript(data) == Transcript("hi there", chunks)
 
 
 @pytest.mark.parametrize("data", [{"output": ["hi", " there"]}, ["hi", " there"], "hi there", [{"text": "hi there"}]])
 def test_bare_transcripts(data: Any) -> None:
     """Pieces are joined; a bare text is a transcript, and an empty one is silence."""
-    assert str(decoders.transcript(data)) == "hi there"
-    assert decoders.transcript({"text": ""}) == Transcript("")
+    assert str(transcript(data)) == "hi there"
+    assert transcript({"text": ""}) == Transcript("")
+
+
+SRT = "\ufeff1\r\n00:00:00,000 --> 00:00:01,500\r\nHello there.\r\n\r\n2\r\n00:00:01,500 --> 01:00:02,000\r\nSecond\r\nline.\r\n"
+VTT = "WEBVTT - x\n\nNOTE no words\n\nSTYLE\n::cue {}\n\n00:00.000 --> 00:01.500 align:start\n<v Ann>Hello there.</v>\n\nid\n00:00:01.500 --> 01:00:02.000\nSecond\nline."
+
+
+@pytest.mark.parametrize("form", [SRT, VTT])
+@pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/x-subrip", "text/vtt", "application/json", ""])
+@pytest.mark.parametrize("wrap", [str.encode, lambda text: json.dumps(text).encode(), lambda text: json.dumps({"text": text}).encode()])
+def test_subtitles(form: str, kind: str, wrap: Any) -> None:
+    """Subtitles are words with times, whatever they are called, bare or in JSON; as they came they are in ``raw``."""
+    said = transcript_of(Answer(wrap(form), kind.partition(";")[0]))
+    assert said.text == "Hello there. Second line."
+    assert [(chunk.text, chunk.start, chunk.end) for chunk in said.chunks] == [
+        ("Hello there.", 0.0, 1.5),
+        ("Second line.", 1.5, 3602.0),
+    ]
+    assert said.raw["text"].lstrip("\ufeff").strip() == form.lstrip("\ufeff").strip()
+
+
+@pytest.mark.parametrize("text", ["Hello there.\n", "[Music] Hello.", "42", "<unk> Hello.", "true", "null", "1\nHello", "{x", ""])
+def test_plain_texts(text: str) -> None:
+    """A plain text is what was said, whatever it looks like; an empty one is silence."""
+    assert transcript_of(Answer(text.encode(), "text/plain")) == Transcript(text)
+
+
+SHAPES: list[Any] = [
+    {"translation": "hola amigo"},
+    {"transcription": None, "translation": "hola amigo", "segments": [], "srt_file": None},
+    {"segments": [{"text": " hola", "start": 0}, {"text": " amigo", "start": 1}], "detected_language": "es"},
+    {"segments": [{"text": "hola", "speaker": "A"}, {"text": "amigo", "speaker": "B"}]},
+    {"text": ["hola", " amigo"]},
+    {"transcript": {"text": "hola amigo"}},
+    [{"text": "hola"}, {"text": "amigo"}],
+    [{"text": "hola", "start": 0, "end": 1}, {"text": "amigo", "start": "1.0", "end": "2.0"}],
+    ["hola", " amigo"],
+    [["hola amigo"]],
+    {"results": {"channels": [{"alternatives": [{"transcript": "hola amigo"}]}]}},
+    {"data": {"text": "hola amigo"}},
+    {"result": "hola amigo"},
+    {"chunks": [{"text": " hola", "timestamp": [0, 1]}, {"text": " amigo", "timestamp": [1, None]}]},
+    {"utterances": [{"transcript": "hola"}, {"transcript": "amigo"}]},
+    {"words": [{"punctuated_word": "hola"}, {"punctuated_word": "amigo"}]},
+]
+
+
+@pytest.mark.parametrize("around", [lambda data: data, lambda data: {"status": "succeeded", "output": data}, lambda data: [data]])
+@pytest.mark.parametrize("data", SHAPES, ids=range(len(SHAPES)))
+def test_transcripts_of_other_shapes(data: Any, around: Any) -> None:
+    """The models at replicate, and other services, have each their own names for it; what came is kept."""
+    said = transcript(around(data))
+    assert said.text == "hola amigo"
+    assert json.loads(json.dumps(said.raw)) == (around(data) if isinstance(around(data), dict) else {"text": around(data)})
+    if "detected_language" in data:
+        assert said.language == "es"
+
+
+def test_transcripts_that_lie_elsewhere() -> None:
+    """A model may answer with the URL of a file; a text that has one in it is a text."""
+    url = "https://replicate.delivery/x/out.srt?sig=1"
+    for data in (url, {"output": url}, {"output": [url]}, {"srt_file": url, "text": None}, {"output": {"txt_file": url}}):
+        assert link_in(transcript(data)) == url
+    assert link_in(transcript(f"See {url}.")) is None
+    assert link_in(transcript({"text": "hi", "srt_file": url})) is None
+    assert link_in(transcript("hi")) is None
+
+
+@pytest.mark.parametrize("data", [None, 5, {"x": "y"}, {"output": None}, [5], {"text": {"x": 1}}, [[[[[[[[[["deep"]]]]]]]]]]])
+def test_what_is_no_transcript(data: Any) -> None:
+    """What holds no words is an error, which has all that came."""
+    with pytest.raises(ProtocolError, match="transcript"):
+        transcript(data)
 
 
 def test_rankings() -> None:

@@ -34,6 +34,7 @@ from hfclient.inference.providers import (
 )
 from hfclient.inference.providers.parameters import MAX_SEED, checked
 from hfclient.inference.providers.places import call_headers
+from hfclient.inference.providers.results import bodied
 from hfclient.inference.rounds import RoundClock
 from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes
 from hfclient.inference.routing.failover import try_each
@@ -264,7 +265,8 @@ class MediaCalls:
             request = self._refining(maker.build(work, candidate.target), candidate.entry.model)
             try:
                 answer, request_id = line.submit(request, patient=is_last)
-                return maker.decode(work, candidate.target, answer), request_id
+                with bodied(answer):
+                    return maker.decode(work, candidate.target, answer), request_id
             except HFClientError as error:
                 line.name(error)
                 raise

@@ -20,9 +20,9 @@ from attrs import field, frozen
 
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
 from hfclient.events import FallOver
-from hfclient.files.magic import SUFFIXES, dimensions, sniff
+from hfclient.files.magic import SUFFIXES, dimensions, media_type, sniff
 from hfclient.frames import excerpt
-from hfclient.inference.providers.results import Output
+from hfclient.inference.providers.results import Output, with_body
 from hfclient.saving import free_path, safe_name, write_file
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Image", "Media", "Video", "media_from"]
 
 _M = TypeVar("_M", bound="Media")
+_MOVING = ("image/gif", "image/webp")  # pictures that move are videos, too, if one was asked for
 _LONGEST_NAME = 60  # characters of a prompt that become a file's name
 _SHOWN = 50 * 1024 * 1024  # bytes of a video that a notebook gets; a larger one would be kept in the notebook's file
 
@@ -227,14 +228,17 @@ def media_from(cls: type[_M], content: bytes, output: Output, **facts: Any) -> _
         facts: The fields of *cls* that are known to the caller; a seed gives way to the provider's own.
 
     Raises:
-        ProtocolError: The bytes are none of that kind: a page that says why not, or nothing.
+        ProtocolError: The bytes are none of that kind: a page that says why not, or nothing. Whatever file it is, ``made``
+            on the error has it, ``body`` the text.
     """
-    mime = sniff(content) or _claimed(content, output.mime, cls)
-    if mime is None or not mime.startswith(cls.__name__.lower() + "/"):
-        what = mime or ("a page" if content.lstrip()[:1] == b"<" else "something else" if content else "nothing")
-        raise ProtocolError(f"the provider's {cls.__name__.lower()} is {what}", frame=excerpt(content))
+    kind = cls.__name__.lower()
+    mime = media_type(content, claimed=output.mime or "") if sniff(content) else _claimed(content, output.mime, cls)
+    if kind == "audio" and mime is not None:
+        mime = mime.replace("video/", "audio/", 1)  # what was to be a sound is one, in a container for both
     if output.seed is not None:
         facts["seed"] = output.seed
+    if mime is None or not (mime.startswith(kind + "/") or (kind == "video" and mime in _MOVING)):
+        raise _of_another_kind(cls, content, mime, output, facts)
     if issubclass(cls, Image):
         found = dimensions(content)
         facts["width"], facts["height"] = found or (output.width, output.height)
@@ -246,6 +250,30 @@ def media_from(cls: type[_M], content: bytes, output: Output, **facts: Any) -> _
         rewritten_prompt=output.prompt,
         **facts,
     )
+
+
+def _of_another_kind(cls: type[Media], content: bytes, mime: str | None, output: Output, facts: dict[str, Any]) -> ProtocolError:
+    """Return the error for what is no *cls*, with all that came: it may have been paid for."""
+    start = content[:64].lstrip()[:1]
+    is_text = start in (b"<", b"{", b"[", b"") or (mime is None and _is_text(content))
+    what = mime or ("a page" if start == b"<" else "something else" if content else "nothing")
+    error = ProtocolError(f"the provider's {cls.__name__.lower()} is {what}", frame=excerpt(content))
+    if is_text:
+        with_body(error, content)
+    else:
+        family = (mime or "").partition("/")[0]
+        like = Image if family == "image" else Video if family == "video" else cls
+        error.made = (like(content=content, mime=mime or "application/octet-stream", url=output.url, **facts),)
+    if output.url is not None:
+        error.links = (*error.links, output.url)
+    return error
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        return b"\0" not in content and bool(content.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _claimed(content: bytes, mime: str | None, cls: type[Media]) -> str | None:

@@ -36,7 +36,7 @@ from hfclient.forks import renew_in_children
 from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers.base import Provider, Ticket
 from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Answer, Outcome, Output
+from hfclient.inference.providers.results import Answer, Outcome, Output, bodied
 from hfclient.transport import Cancellation, Request, Response, Session, Timeouts
 
 __all__ = ["GOODBYE", "Job", "Line", "kind_for", "ticket_from"]
@@ -165,8 +165,16 @@ class Line:
 
         Raises:
             ProtocolError: It is no link, or longer than ``Limits.file``.
-            APIStatusError, TransportError: It could not be fetched.
+            APIStatusError, TransportError: It could not be fetched. The error has the link in ``links``: what lies there may
+                have been paid for.
         """
+        try:
+            return self._fetched(url, base, limit)
+        except HFClientError as error:
+            error.links = (*error.links, url)
+            raise
+
+    def _fetched(self, url: str, base: str | None, limit: int | None) -> tuple[bytes, str]:
         try:
             url = urljoin(base, url) if base else url  # servers of one's own may leave themselves out
             url.encode()  # JSON may hold half of a surrogate pair
@@ -323,7 +331,7 @@ class Job(Generic[_M]):
                     try:
                         made.append(self._collect(output))
                     except HFClientError as error:
-                        error.made = tuple(made)
+                        error.made = (*made, *error.made)
                         raise
                 self._made = made
             return list(self._made)
@@ -384,7 +392,8 @@ class Job(Generic[_M]):
             self._bear(ticket, error)
             return
         self._misses = 0
-        self._at = self._maker.follow(ticket, self._target, answer)
+        with bodied(answer):
+            self._at = self._maker.follow(ticket, self._target, answer)
 
     def _bear(self, ticket: Ticket, error: APIStatusError | TransportError) -> None:
         """Let a failed look pass if the next one may do better; otherwise raise."""
@@ -419,11 +428,11 @@ class Job(Generic[_M]):
 
     def _collect(self, output: Output) -> _M:
         content, mime = output.content, output.mime
-        if content is None and output.url is not None:
-            content, claimed = self._line.fetch(output.url, self._target.own_site)
-            mime = mime or claimed
-        kind: Any = kind_for(self.task)
         try:
+            if content is None and output.url is not None:
+                content, claimed = self._line.fetch(output.url, self._target.own_site)
+                mime = mime or claimed
+            kind: Any = kind_for(self.task)
             made: _M = media_from(kind, content or b"", evolve(output, mime=mime), **self._facts)
         except HFClientError as error:
             error.request_id = self._facts.get("request_id")

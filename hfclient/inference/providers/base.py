@@ -12,7 +12,7 @@ Reference: docs/protocol/inference ("images and video", "queued jobs").
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import quote
 
@@ -26,7 +26,7 @@ from hfclient.inference.failures import generation_error
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.parameters import TAKES, refuse_ignored, size_for
 from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Answer, Outcome, outcome_of
+from hfclient.inference.providers.results import Answer, Outcome, found_in, outcome_in, outcome_of
 from hfclient.transport import Request
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Ticket",
     "Work",
     "child",
+    "has_failed",
     "id_path",
     "pruned",
     "size_text",
@@ -41,6 +42,9 @@ __all__ = [
 ]
 
 _JOB_ID = re.compile(r"(?!\.+$)[\w.:~-]+", re.ASCII)
+
+
+_FAILED = re.compile(r"fail|error|cancel|abort|reject|expired|time_?d?_?out", re.IGNORECASE)
 
 
 @frozen(kw_only=True)
@@ -81,6 +85,7 @@ class Ticket:
         every: Shortest wait between two looks, in seconds.
         result_url: Where the result will be, if that is another place than *url*.
         cancel: Method and URL of the request that cancels it, or None.
+        wanted: How many files were asked for: with fewer, a job that is not done goes on.
     """
 
     provider: str
@@ -93,6 +98,7 @@ class Ticket:
     every: float = 0.5
     result_url: str | None = None
     cancel: tuple[str, str] | None = None
+    wanted: int = 1
 
     @property
     def is_done(self) -> bool:
@@ -194,6 +200,33 @@ class Provider:
             raise ProtocolError(f"{self.name} gave no id for the job", frame=str(found)[:200])
         return found
 
+    def found(
+        self, data: Any, state: str | None, *, done: Container[str | None], waiting: Container[str | None], why: Any = None
+    ) -> Outcome | None:
+        """Return the files in a look at a job, whatever *state* says, unless it says that the job failed; None: look again.
+
+        A status may lag behind: replicate answers with all files as soon as they are there, and still says "processing".
+
+        Args:
+            data: Where the files are.
+            state: The provider's word for the job's state, or None if it says none.
+            done: Words for a job that is done.
+            waiting: Words for one that is not.
+            why: What the provider says of a failure.
+
+        Raises:
+            GenerationError: The job failed, is done without a file, or is in a state that nobody knows.
+        """
+        if not has_failed(state):
+            result = found_in(data)
+            if result is not None:
+                return result
+        if state in done:
+            return outcome_in(data)
+        if state not in waiting:
+            self.failed(why, f"the job is {state!r}")
+        return None
+
     def failed(self, data: Any, fallback: str) -> NoReturn:
         """Raise the `GenerationError` that *data* describes, or one that says *fallback*."""
         if not data:
@@ -213,6 +246,11 @@ def id_path(name: str) -> str:
     if any(part in ("", ".", "..") for part in name.split("/")):
         raise InvalidInputError(f"this is no name of a model: {name!r}")
     return quote(name, safe="/:@")
+
+
+def has_failed(state: str | None) -> bool:
+    """Return whether a provider's word for the state of a job says that it failed or was cancelled."""
+    return _FAILED.search(state or "") is not None
 
 
 def word(data: Mapping[str, Any], key: str) -> str | None:

@@ -14,12 +14,12 @@ from hfclient.inference.providers.base import (
 )
 from hfclient.inference.providers.parameters import IMAGE_SEGMENTATION, IMAGE_TO_IMAGE
 from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Answer, Outcome, outcome_in
+from hfclient.inference.providers.results import Answer, Outcome, found_in, outcome_in
 from hfclient.transport import Request
 
 __all__ = ["FalAI"]
 
-_STATES = {"IN_QUEUE": "queued", "IN_PROGRESS": "running"}
+_STATES: dict[str | None, str] = {"IN_QUEUE": "queued", "IN_PROGRESS": "running"}
 _SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
 
 
@@ -54,7 +54,9 @@ class FalAI(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        if "response_url" not in data:  # done at once
+        if (found := found_in(data)) is not None:  # done at once
+            return found
+        if "response_url" not in data:
             return outcome_in(data)
         # The path of the link, not of the model: what comes after the app's name is left out there.
         result = target.follow(data.get("response_url"), queue=True)
@@ -70,18 +72,19 @@ class FalAI(Provider):
     def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
         if ticket.is_done:
-            if "detail" in data and "images" not in data:
+            if (found := found_in(data)) is None and "detail" in data:
                 self.failed({"detail": data["detail"]}, "the job failed")
-            return outcome_in(data)
+            return found or outcome_in(data)
         state = word(data, "status")
         if state == "COMPLETED":
-            return ticket.fetch()
-        if state not in _STATES:
-            self.failed(data.get("detail"), f"the job is {state!r}")
+            return found_in(data) or ticket.fetch()
+        found = self.found(data, state, done=(), waiting=_STATES, why=data.get("detail"))
+        if found is not None:
+            return found
         logs = data.get("logs")
         last = logs[-1] if isinstance(logs, list) and logs else None
         message = last.get("message") if isinstance(last, dict) else None
-        return ticket.waiting(_STATES[state], position=data.get("queue_position"), message=message)
+        return ticket.waiting(_STATES.get(state, "running"), position=data.get("queue_position"), message=message)
 
 
 def _queued(url: str, target: Target) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 
 from hfclient.inference.providers.base import Provider, Ticket, Work, child, id_path, word
 from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Answer, Outcome, outcome_in
+from hfclient.inference.providers.results import Answer, Outcome, found_in
 from hfclient.transport import Request
 
 __all__ = ["Novita"]
 
-_STATES = {"TASK_STATUS_QUEUED": "queued", "TASK_STATUS_PROCESSING": "running"}
+_STATES: dict[str | None, str] = {"TASK_STATUS_QUEUED": "queued", "TASK_STATUS_PROCESSING": "running"}
 
 
 class Novita(Provider):
@@ -30,8 +30,8 @@ class Novita(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        if "task_id" not in data and ("video" in data or "videos" in data):
-            return outcome_in(data)
+        if (found := found_in(data)) is not None:
+            return found
         job = self.job_id(data, "task_id")
         return Ticket(provider=self.name, id=job, url=target.url("/v3/async/task-result") + f"?task_id={job}")
 
@@ -39,10 +39,9 @@ class Novita(Provider):
         data = answer.json()
         job = child(data, "task")
         state = word(job, "status")
-        if state == "TASK_STATUS_SUCCEED":
-            return outcome_in(data)
-        if state not in _STATES:
-            self.failed(job.get("reason"), f"the job is {state!r}")
+        found = self.found(data, state, done=("TASK_STATUS_SUCCEED",), waiting=_STATES, why=job.get("reason"))
+        if found is not None:
+            return found
         percent = job.get("progress_percent")
         progress = percent / 100 if isinstance(percent, (int, float)) and 0 <= percent <= 100 else None
-        return ticket.waiting(_STATES[state], progress=progress)
+        return ticket.waiting(_STATES.get(state, "running"), progress=progress)

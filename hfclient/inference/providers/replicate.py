@@ -19,7 +19,7 @@ from hfclient.transport import Request
 
 __all__ = ["Replicate"]
 
-_STATES = {"starting": "queued", "processing": "running"}
+_STATES: dict[str | None, str] = {"starting": "queued", "processing": "running"}
 
 
 class Replicate(Provider):
@@ -56,14 +56,15 @@ class Replicate(Provider):
             id=job,
             url=target.follow(links.get("get") or path),
             cancel=("POST", target.follow(links.get("cancel") or f"{path}/cancel")),
+            wanted=work.count,
         )
         return self.follow(ticket, target, answer)
 
     def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
         state = word(data, "status")
-        if state == "succeeded" or (state is None and data.get("output")):
-            return outcome_in(data)
-        if state not in _STATES:
-            self.failed(data.get("detail"), f"the prediction is {state!r}")
-        return ticket.waiting(_STATES[state])
+        files = {"output": data.get("output")}
+        found = self.found(files, state, done=("succeeded",), waiting=_STATES, why=data.get("detail"))
+        if found is not None and not (state in _STATES and len(found.outputs) < ticket.wanted):
+            return found
+        return ticket.waiting(_STATES.get(state, "running"))

@@ -5,20 +5,70 @@ Reference: docs/protocol/inference ("images and video").
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from hfclient.errors import GenerationError, ProtocolError
+from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.files.dataurls import data_url_content, unpack_base64
+from hfclient.files.magic import sniff
 from hfclient.frames import excerpt
 from hfclient.inference.failures import generation_error
 from hfclient.lenient import loads
-from hfclient.transport.failures import message_in
+from hfclient.transport.failures import message_in, safe_url
 
-__all__ = ["Answer", "Outcome", "Output", "outcome_in", "outcome_of"]
+__all__ = ["Answer", "Outcome", "Output", "bodied", "found_in", "outcome_in", "outcome_of", "with_body"]
 
-_LISTS = ("data", "images", "videos", "image_result", "video_result", "output", "outputs")
+_E = TypeVar("_E", bound=HFClientError)
+
+# Where files are: under these keys there is one, or a list, or an object that has others of these keys.
+_PLACES = (
+    "data",
+    "images",
+    "videos",
+    "image_result",
+    "video_result",
+    "output",
+    "outputs",
+    "image",
+    "video",
+    "audio",
+    "audio_file",
+    "result",
+    "results",
+    "response",
+    "prediction",
+    "predictions",
+    "generations",
+    "artifacts",
+    "files",
+    "file",
+    "image_url",
+    "video_url",
+    "audio_url",
+    "choices",
+    "message",
+    "candidates",
+    "content",
+    "parts",
+    "inlineData",
+    "inline_data",
+)
+_OF_ANY_NAME = ("output", "outputs", "result", "results")
+# What a file has itself: where it lies, or its bytes in base64.
+_LINKS = ("url", "video_url", "image_url", "audio_url", "sample", "uri", "download_url", "file_url")
+_PACKED = ("b64_json", "base64", "b64", "blob", "image_base64", "audio_base64", "video_base64")
+_PERHAPS_PACKED = ("image", "audio", "video", "data")  # or a word about it
+_URL = re.compile(r"https?://|data:", re.IGNORECASE)
+_ANY_URL = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
+_DEEPEST = 8
+_A_WORD = 256  # bytes; what is longer and base64 is no word, though its first bytes say nothing
+_MOST = 256  # entries of a list: no provider makes more of one request
+_KEPT = 64 * 1024  # characters of an answer that go along with an error
+_MOST_LINKS = 20
 _BINARY = ("application/octet-stream", "binary/octet-stream", "")
 
 
@@ -37,9 +87,11 @@ class Answer:
     @property
     def is_media(self) -> bool:
         """Whether the body is the result itself."""
+        if self.content_type.startswith(("image/", "video/", "audio/")):
+            return True
         if self.content_type in _BINARY:
             return self.body[:64].lstrip()[:1] not in (b"{", b"[", b"")
-        return self.content_type.startswith(("image/", "video/", "audio/"))
+        return (sniff(self.body) or "image/svg+xml") != "image/svg+xml"  # whatever it is called
 
     def json(self) -> dict[str, Any]:
         """Return the body as the JSON object that it should be.
@@ -48,18 +100,34 @@ class Answer:
             ProtocolError: It is not.
             GenerationError: It is, and it reports an error.
         """
+        data = self.value()
+        if not isinstance(data, dict):
+            raise ProtocolError(f"the provider's answer should be a JSON object but is {self._kind}", frame=excerpt(self.body))
+        return data
+
+    def value(self) -> Any:
+        """Return the body as JSON of any shape, or as a text if it is none and no page.
+
+        Raises:
+            ProtocolError: It is neither.
+            GenerationError: It reports an error.
+        """
         try:
             data = loads(self.body)
         except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            what = "an HTML page" if self.body.lstrip()[:1] == b"<" else self.content_type or "something"
-            raise ProtocolError(
-                f"the provider's answer should be a JSON object but is {what}", frame=excerpt(self.body)
-            )
-        if data.get("error"):
+            text = self.body.decode("utf-8", "replace").strip()
+            if not text or text[0] in "<{[":
+                raise ProtocolError(
+                    f"the provider's answer should be JSON but is {self._kind}", frame=excerpt(self.body)
+                ) from None
+            return text
+        if isinstance(data, dict) and data.get("error"):
             raise generation_error(data)
         return data
+
+    @property
+    def _kind(self) -> str:
+        return "an HTML page" if self.body.lstrip()[:1] == b"<" else self.content_type or "something"
 
 
 @frozen(kw_only=True)
@@ -102,77 +170,151 @@ def outcome_of(answer: Answer) -> Outcome:
 
     Raises:
         GenerationError: It reports an error, or holds no file.
-        ProtocolError: It is nothing that is known.
+        ProtocolError: It is nothing that is known. The error has the answer in ``body``, and in ``links`` what it points to.
     """
     if answer.is_media:
         return Outcome((Output(content=answer.body, mime=answer.content_type or None),))
-    return outcome_in(answer.json())
+    with bodied(answer):
+        return outcome_in(answer.value())
 
 
-def outcome_in(data: dict[str, Any]) -> Outcome:
-    """Return the files that a JSON object holds, bytes or links."""
-    items = _items(data)
-    if items is None and message_in(data):
-        raise generation_error(data)
-    if items is None:
-        raise ProtocolError(f"the provider's answer holds no result, only {', '.join(sorted(data)[:10]) or 'nothing'}")
-    flags = _list(data.get("has_nsfw_concepts")) or _list(data.get("has_nsfw_contents"))
-    outputs = []
-    for number, item in enumerate(items):
-        if (output := _output(item, data, flags[number] if number < len(flags) else None)) is not None:
-            outputs.append(output)
-    if not outputs:
+def outcome_in(data: Any) -> Outcome:
+    """Return the files that a JSON value holds, bytes or links.
+
+    Raises:
+        GenerationError: It reports an error, or has a place for files and none in it.
+        ProtocolError: It is nothing that is known.
+    """
+    found = found_in(data)
+    if found is not None:
+        return found
+    fields = data if isinstance(data, dict) else {}
+    if any(isinstance(fields.get(key), (list, str, dict)) for key in _PLACES):
         raise GenerationError("the provider says that it is done but gives no file")
-    return Outcome(tuple(outputs))
+    if message_in(fields):
+        raise generation_error(data)
+    shown = ", ".join(sorted(map(str, fields))[:10]) if fields else type(data).__name__
+    raise ProtocolError(f"the provider's answer holds no result, only {shown}")
 
 
-def _items(data: dict[str, Any]) -> list[Any] | None:
-    """Return the entries that may be files; None if there is no place for them."""
-    inner = data.get("data")
-    if isinstance(inner, dict) and "outputs" in inner:  # wavespeed
-        return _list(inner["outputs"])
-    lists = [data[key] for key in _LISTS if isinstance(data.get(key), (list, str))]
-    if full := next((found for found in lists if found), None):  # novita sends all of its lists, most of them empty
-        return _list(full)
-    for key in ("image", "video", "audio", "audio_file", "outputs", "result", "output"):
-        if isinstance(data.get(key), (dict, str)):
-            return [data[key]]
-    return [] if lists else None
+def found_in(data: Any) -> Outcome | None:
+    """Return the files that a JSON value holds, wherever they are in it; None if it holds none.
+
+    Raises:
+        ProtocolError: A file in it is no readable base64.
+    """
+    around = data if isinstance(data, dict) else {}
+    outputs = _outputs(data, around, _DEEPEST)
+    return Outcome(tuple(outputs)) if outputs else None
 
 
-def _list(value: Any) -> list[Any]:
+def with_body(error: _E, answer: Answer | bytes) -> _E:
+    """Return *error* with the answer that it is about, so that nothing of a result which was paid for is lost.
+
+    The links in the answer are complete in ``links``; the message shows one of them without its query.
+    """
+    body = answer.body if isinstance(answer, Answer) else answer
+    if error.body is None:
+        error.body = excerpt(body, _KEPT) or None
+        text = body[: 4 * _KEPT].decode("utf-8", "replace").replace("\\/", "/").replace("\\u0026", "&")
+        error.links = tuple(dict.fromkeys(_ANY_URL.findall(text)))[:_MOST_LINKS]
+        if error.links and isinstance(error, ProtocolError):
+            error.message += f" (it names {safe_url(error.links[0])}; all its links are in .links of this error)"
+            error.args = (error.message, *error.args[1:])
+    return error
+
+
+@contextlib.contextmanager
+def bodied(answer: Answer) -> Iterator[None]:
+    """Let the errors of reading *answer* carry it: see :func:`with_body`."""
+    try:
+        yield
+    except (GenerationError, ProtocolError) as error:
+        with_body(error, answer)
+        raise
+
+
+def _outputs(value: Any, around: dict[str, Any], depth: int) -> list[Output]:
+    """Return the files in a value that stands where files are."""
+    if depth <= 0:
+        return []
+    if isinstance(value, str):
+        single = _output_of_text(value)
+        return [] if single is None else [single]
     if isinstance(value, list):
-        return value
-    return [] if value is None else [value]
+        if value and isinstance(value[0], (int, float)):  # numbers are no files, and there may be millions
+            return []
+        flags = _flags(around)
+        outputs = []
+        for number, item in enumerate(value[:_MOST]):
+            for output in _outputs(item, around, depth - 1):
+                flag = flags[number] if number < len(flags) else None
+                outputs.append(evolve(output, nsfw=flag) if isinstance(flag, bool) else output)
+        return outputs
+    if not isinstance(value, dict):
+        return []
+    if (own := _output(value, around)) is not None:
+        return [own]
+    for key in _PLACES:  # novita sends all of its lists, most of them empty
+        if value.get(key) and (outputs := _outputs(value[key], {**around, **value}, depth - 1)):
+            return outputs
+    for key in _OF_ANY_NAME:  # models at replicate name their files as they like
+        if isinstance(value.get(key), dict):
+            texts = [text for text in value[key].values() if isinstance(text, str) and _URL.match(text)]
+            return list(filter(None, map(_output_of_text, texts)))
+    return []
 
 
-def _output(item: Any, around: dict[str, Any], flag: Any) -> Output | None:
-    if isinstance(item, str):
-        item = {"url" if item.startswith(("http://", "https://", "data:")) else "b64_json": item}
-    if not isinstance(item, dict):
-        return None
-    url = next((item[key] for key in ("url", "video_url", "image_url", "sample") if _is_text(item.get(key))), None)
-    packed = next((item[key] for key in ("b64_json", "image", "base64") if _is_text(item.get(key))), None)
-    content = None
-    if packed is not None:
-        content = data_url_content(packed) if packed.startswith("data:") else unpack_base64(packed)
-    elif url is not None and url.startswith("data:"):
-        content, url = data_url_content(url), None
-    if content is None and url is None:
-        if packed is not None or _is_text(item.get("url")):
-            raise ProtocolError("the provider's result is no readable base64", frame=str(packed or item["url"])[:200])
-        return None
+def _flags(around: dict[str, Any]) -> list[Any]:
+    for key in ("has_nsfw_concepts", "has_nsfw_contents"):
+        flags = around.get(key)
+        if flags is not None:
+            return flags if isinstance(flags, list) else [flags]
+    return []
+
+
+def _output_of_text(text: str) -> Output | None:
+    """Return the file that a text is: a link, or base64 of what is known by its first bytes."""
+    text = text.strip()
+    if _URL.match(text):
+        return Output(content=_unpacked(text)) if _is_data(text) else Output(url=text)
+    content = unpack_base64(text)
+    return Output(content=content) if content and (sniff(content) or len(content) > _A_WORD) else None
+
+
+def _output(item: dict[str, Any], around: dict[str, Any]) -> Output | None:
+    """Return the file that an object is, or None if it is none itself."""
+    packed = next((item[key] for key in _PACKED if _is_text(item.get(key))), None)
+    url = next((item[key] for key in _LINKS if _is_text(item.get(key))), None)
+    given = packed or url
+    content = _unpacked(given) if given and (given is packed or _is_data(given)) else None
+    if given is None:
+        inner = (_output_of_text(item[key]) for key in _PERHAPS_PACKED if _is_text(item.get(key)))
+        found = next(filter(None, inner), None)
+        if found is None:
+            return None
+        content, url = found.content, found.url
     seed = item.get("seed", around.get("seed"))
     return Output(
         content=content,
         url=url if content is None else None,
-        mime=_text(item.get("content_type")) or _text(item.get("mime_type")),
+        mime=next((kind for key in ("content_type", "mime_type", "mimeType", "content-type") if (kind := _text(item.get(key)))), None),
         width=_number(item.get("width")),
         height=_number(item.get("height")),
         seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
-        nsfw=flag if isinstance(flag, bool) else None,
         prompt=_text(item.get("revised_prompt")),
     )
+
+
+def _unpacked(packed: str) -> bytes:
+    content = data_url_content(packed) if _is_data(packed) else unpack_base64(packed)
+    if not content:
+        raise ProtocolError("the provider's result is no readable base64", frame=packed[:200])
+    return content
+
+
+def _is_data(text: str) -> bool:
+    return text[:5].lower() == "data:"
 
 
 def _is_text(value: Any) -> bool:

@@ -13,14 +13,14 @@ from hfclient.inference.providers.base import (
 )
 from hfclient.inference.providers.parameters import IMAGE_TO_IMAGE, TEXT_TO_IMAGE
 from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Answer, Outcome, outcome_in, outcome_of
+from hfclient.inference.providers.results import Answer, Outcome, found_in, outcome_of
 from hfclient.transport import Request
 
 __all__ = ["Together"]
 
 _IMAGES, _VIDEOS = "/v1/images/generations", "/v2/videos"
 _LARGEST_FRAME = 60 * 1024  # bytes of a picture that a video may begin with; larger ones must be hosted somewhere
-_STATES = {None: "queued", "queued": "queued", "in_progress": "running"}
+_STATES: dict[str | None, str] = {None: "queued", "queued": "queued", "in_progress": "running"}
 
 
 class Together(Provider):
@@ -48,9 +48,11 @@ class Together(Provider):
         return self.post(target.url(_VIDEOS), {**body, **settings, **work.extra})
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
-        if work.task in (TEXT_TO_IMAGE, IMAGE_TO_IMAGE):
+        if work.task in (TEXT_TO_IMAGE, IMAGE_TO_IMAGE) or answer.is_media:
             return outcome_of(answer)
         data = answer.json()
+        if "id" not in data and (found := found_in(data)) is not None:
+            return found
         job = self.job_id(data, "id")
         ticket = Ticket(provider=self.name, id=job, url=target.url(f"{_VIDEOS}/{job}"), every=2.0)
         return self.follow(ticket, target, answer)
@@ -58,11 +60,8 @@ class Together(Provider):
     def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
         state = word(data, "status")
-        if state == "completed":
-            return outcome_in(data)
-        if state not in _STATES:
-            self.failed(data.get("error"), f"the video is {state!r}")
-        return ticket.waiting(_STATES[state])
+        found = self.found(data, state, done=("completed",), waiting=_STATES, why=data.get("error"))
+        return found or ticket.waiting(_STATES.get(state, "running"))
 
 
 def _pictures(work: Work) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from hfclient.inference.providers.base import (
     word,
 )
 from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Answer, Outcome, outcome_in
+from hfclient.inference.providers.results import Answer, Outcome, found_in
 from hfclient.transport import Request
 
 __all__ = ["Wavespeed"]
 
-_STATES = {"created": "queued", "queued": "queued", "processing": "running"}
+_STATES: dict[str | None, str] = {"created": "queued", "queued": "queued", "processing": "running"}
 
 
 class Wavespeed(Provider):
@@ -45,6 +45,8 @@ class Wavespeed(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         job = self._job(answer)
+        if "id" not in job and (found := found_in(job)) is not None:
+            return found
         name = self.job_id(job, "id")
         url = target.follow(child(job, "urls").get("get") or f"/api/v3/predictions/{name}/result")
         return self.follow(Ticket(provider=self.name, id=name, url=url), target, answer)
@@ -52,11 +54,8 @@ class Wavespeed(Provider):
     def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
         job = self._job(answer)
         state = word(job, "status")
-        if state == "completed":
-            return outcome_in({"data": {"outputs": None, **job}, "has_nsfw_contents": job.get("has_nsfw_contents")})
-        if state not in _STATES:
-            self.failed(job.get("error"), f"the job is {state!r}")
-        return ticket.waiting(_STATES[state])
+        found = self.found({"outputs": [], **job}, state, done=("completed",), waiting=_STATES, why=job.get("error"))
+        return found or ticket.waiting(_STATES.get(state, "running"))
 
     def _job(self, answer: Answer) -> dict[str, Any]:
         data = answer.json()

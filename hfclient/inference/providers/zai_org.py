@@ -6,7 +6,7 @@ from typing import Any
 
 from hfclient.inference.providers.base import Provider, Ticket, Work, size_text, word
 from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Answer, Outcome, outcome_in
+from hfclient.inference.providers.results import Answer, Outcome, found_in
 from hfclient.transport import Request
 
 __all__ = ["ZaiOrg"]
@@ -32,6 +32,8 @@ class ZaiOrg(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
+        if (found := found_in(data)) is not None:
+            return found
         job = self.job_id(data, "id")
         ticket = Ticket(provider=self.name, id=job, url=target.url(f"{_ROOT}/async-result/{job}"), every=5.0)
         return self.follow(ticket, target, answer)
@@ -39,8 +41,6 @@ class ZaiOrg(Provider):
     def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
         state = word(data, "task_status")
-        if state == "SUCCESS":
-            return outcome_in(data)
-        if state != "PROCESSING":
-            self.failed(data.get("message") or data.get("msg"), f"the job is {state!r}")
-        return ticket.waiting("running")
+        why = data.get("message") or data.get("msg")
+        found = self.found(data, state, done=("SUCCESS",), waiting=("PROCESSING",), why=why)
+        return found or ticket.waiting("running")

@@ -13,15 +13,15 @@ from typing import Any, TypeAlias
 
 from attrs import Factory, field, frozen
 
-from hfclient.errors import GenerationError, InvalidInputError, ProtocolError
+from hfclient.errors import InvalidInputError, ProtocolError
 from hfclient.files.dataurls import data_url_content
-from hfclient.files.magic import SUFFIXES, media_type, sniff
+from hfclient.files.magic import SUFFIXES, media_type
 from hfclient.files.sources import FileLike, is_url, open_source
 from hfclient.frames import excerpt
 from hfclient.inference.failures import generation_error
 from hfclient.inference.media.images import Media, media_from
 from hfclient.inference.providers import Answer, Output
-from hfclient.inference.providers.results import outcome_of
+from hfclient.inference.providers.results import outcome_of, with_body
 from hfclient.lenient import loads
 
 __all__ = [
@@ -150,13 +150,6 @@ def audio_output(answer: Answer) -> Output:
         GenerationError: It reports an error, or holds no file.
         ProtocolError: It is nothing that is known.
     """
-    if answer.is_media or (sniff(answer.body) or "").startswith("audio/"):
-        return Output(content=answer.body, mime=answer.content_type or None)
-    if answer.body.lstrip()[:1] == b"[":
-        tracks = audio_tracks(answer)
-        if not tracks:
-            raise GenerationError("the provider says that it is done but gives no sound")
-        return tracks[0][1]
     return outcome_of(answer).outputs[0]
 
 
@@ -179,7 +172,7 @@ def audio_tracks(answer: Answer) -> list[tuple[str, Output]]:
         blob, mime = track.get("blob"), track.get("content-type")
         content = data_url_content(f"data:;base64,{blob}") if isinstance(blob, str) else None
         if content is None:
-            raise ProtocolError("the answer is not a list of sounds", frame=excerpt(answer.body))
+            raise with_body(ProtocolError("the answer is not a list of sounds", frame=excerpt(answer.body)), answer)
         output = Output(content=content, mime=mime if isinstance(mime, str) else None)
         tracks.append((str(track.get("label", "")), output))
     return tracks

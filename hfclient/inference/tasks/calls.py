@@ -17,6 +17,7 @@ from hfclient.inference.content.pictures import MAX_PICTURE, Picture, PictureLik
 from hfclient.inference.media.jobs import Job, Line
 from hfclient.inference.providers import IMAGE_SEGMENTATION, Answer
 from hfclient.inference.providers.base import id_path
+from hfclient.inference.providers.results import bodied
 from hfclient.inference.routing.candidates import Candidate, ProviderLike
 from hfclient.inference.tasks import Classification, Segment, Task, Transcript, task_named
 from hfclient.inference.tasks.audio import (
@@ -29,11 +30,12 @@ from hfclient.inference.tasks.audio import (
     checked_sound,
     load_sound,
 )
-from hfclient.inference.tasks.decoders import json_of, transcript
+from hfclient.inference.tasks.decoders import json_of
 from hfclient.inference.tasks.errand import ask, errand, settled
 from hfclient.inference.tasks.pipelines import File, check_inputs, json_request, pipeline_request, without_none
 from hfclient.inference.tasks.speech import SPEAKERS, TRANSCRIBERS, speech_request, transcription_request
 from hfclient.inference.tasks.table import PICTURE, QUESTION, SOUND
+from hfclient.inference.tasks.transcripts import link_in, transcript_of
 from hfclient.inference.tasks.wing import HF, TEI, Wing
 from hfclient.transport import Timeouts
 
@@ -104,7 +106,7 @@ class TaskCalls(Wing):
             request = transcription_request(candidate.entry, candidate.target, sound, settings, extra_body or {})
             repeatable = candidate.provider in (HF, "openai-compatible")
             answer, request_id = ask(line, candidate, request, patient=is_last, repeatable=repeatable)
-            said = transcript(json_of(settled(line, candidate, answer)))
+            said = self._transcript(line, candidate, settled(line, candidate, answer))
             return evolve(said, provider=candidate.provider, request_id=request_id)
 
         said, _, fell_over = self._each(line, candidates, self._or_pipelines(ask_one), billed=True)
@@ -161,6 +163,18 @@ class TaskCalls(Wing):
         found, _, fell_over = self._each(line, candidates, self._or_pipelines(ask_one), billed=True)
         answer, request_id, candidate = found
         return self._audio(line, candidate, answer, prompt=text, request_id=request_id, fell_over=fell_over)
+
+    @staticmethod
+    def _transcript(line: Line, candidate: Candidate, answer: Answer) -> Transcript:
+        """Return what was said; if the answer only says where that lies, from there."""
+        with bodied(answer):
+            said = transcript_of(answer)
+            link = link_in(said)
+            if link is None:
+                return said
+            file = Answer(*line.fetch(link, candidate.target.own_site))
+        with bodied(file):
+            return transcript_of(file)
 
     # Pictures and texts
 
@@ -283,10 +297,11 @@ class TaskCalls(Wing):
                 audio_from(output.content or b"", output, label=label, prompt=label, **facts)
                 for label, output in audio_tracks(answer)
             ]
-        result = spec.decode(json_of(answer))
-        return (
-            evolve(result, provider=place.provider, request_id=request_id) if isinstance(result, Transcript) else result
-        )
+        if name == "automatic-speech-recognition":
+            said = self._transcript(line, place, answer)
+            return evolve(said, provider=place.provider, request_id=request_id)
+        with bodied(answer):
+            return spec.decode(json_of(answer))
 
     def _is_for_fal(self, model: str | None, provider: str | None, settings: _Body) -> bool:
         """Tell whether a picture is to be taken apart by fal-ai, which does it besides hf-inference, without settings."""

@@ -27,8 +27,6 @@ from hfclient.inference.tasks.values import (
     Segment,
     Span,
     TableAnswer,
-    Transcript,
-    TranscriptChunk,
 )
 from hfclient.lenient import loads
 
@@ -47,7 +45,6 @@ __all__ = [
     "spans",
     "table_answer",
     "text_under",
-    "transcript",
 ]
 
 
@@ -247,46 +244,6 @@ def rankings(data: Any) -> list[Ranking]:
     return sorted(found, key=lambda one: -one.score)
 
 
-def transcript(data: Any) -> Transcript:
-    """Return what was said, from any of the shapes that providers have for it."""
-    what = "a transcript"
-    if isinstance(data, dict) and not isinstance(data.get("text"), str) and data.get("output") is not None:
-        inner = data["output"]
-        data = {**data, **inner} if isinstance(inner, dict) else {**data, "text": inner}
-    if isinstance(data, list):
-        data = data[0] if len(data) == 1 and isinstance(data[0], dict) else {"text": data}
-    if isinstance(data, str):
-        data = {"text": data}
-    if not isinstance(data, dict):
-        raise broken(data, what)
-    text = next((data[key] for key in ("text", "transcription", "generated_text") if data.get(key) is not None), None)
-    if isinstance(text, list) and all(isinstance(part, str) for part in text):
-        text = "".join(text)
-    if not isinstance(text, str):
-        raise broken(data, what)
-    parts: list[Any] = next(
-        (data[key] for key in ("chunks", "segments", "words") if isinstance(data.get(key), list)), []
-    )
-    chunks = [_chunk(part) for part in parts if isinstance(part, dict)]
-    language = data.get("language")
-    return Transcript(
-        text,
-        tuple(chunk for chunk in chunks if chunk is not None),
-        language if isinstance(language, str) else None,
-        raw=data,
-    )
-
-
-def _chunk(part: dict[str, Any]) -> TranscriptChunk | None:
-    text = part.get("text", part.get("word"))
-    times = part.get("timestamp")
-    if not isinstance(times, list) or len(times) != 2:
-        times = [part.get("start"), part.get("end")]
-    if not isinstance(text, str):
-        return None
-    return TranscriptChunk(text, _seconds(times[0]), _seconds(times[1]), raw=part)
-
-
 def _text(entry: dict[str, Any], key: str, what: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str):
@@ -303,7 +260,3 @@ def _number(entry: dict[str, Any], key: str, what: str) -> float:
 
 def _place(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

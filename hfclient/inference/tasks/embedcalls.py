@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, overload
 
-from hfclient.errors import InvalidInputError, RequestTooLargeError, Unsupported
+from hfclient.errors import HFClientError, InvalidInputError, RequestTooLargeError, Unsupported
 from hfclient.inference.endpoints import refuse_url, root_url
 from hfclient.inference.media.jobs import Line
 from hfclient.inference.models.mapping import ProviderEntry
-from hfclient.inference.providers import Target
+from hfclient.inference.providers import Answer, Target
 from hfclient.inference.providers.base import id_path
+from hfclient.inference.providers.results import bodied
 from hfclient.inference.routing.candidates import Candidate, ProviderLike
 from hfclient.inference.tasks import Ranking
 from hfclient.inference.tasks.decoders import json_of, rankings
@@ -124,7 +125,8 @@ class EmbedCalls(Wing):
             MissingDependencyError: *as_numpy* without numpy; nothing was sent.
             Unsupported: The provider would ignore a setting, or the model gives a vector for each token.
             ModelNotFound: Nobody serves the model.
-            ProtocolError: There came back more or fewer vectors than texts.
+            ProtocolError: There came back more or fewer vectors than texts. ``made`` on whatever is raised holds the vectors
+                of the texts before, which may have been paid for.
             APIStatusError, TransportError: The provider refused, or did not answer.
 
         Reference: POST {base}/v1/embeddings, POST {base}/models/{model}/pipeline/feature-extraction, POST {base}/embed
@@ -146,7 +148,11 @@ class EmbedCalls(Wing):
             line = errand(self._session, timeouts)
             candidates = self._serving("feature-extraction", model, provider, EMBEDDERS)
             for batch in batches(found, batch_size):
-                part, used = self._embedded(line, candidates, batch, settings, extra_body)
+                try:
+                    part, used = self._embedded(line, candidates, batch, settings, extra_body)
+                except HFClientError as error:
+                    error.made = (*vectors, *error.made)
+                    raise
                 candidates = [used]  # vectors of two providers do not belong into one list
                 vectors += normalised(part) if normalize and _dialect(used) == "openai" else part
         return to_numpy(vectors) if as_numpy else vectors
@@ -197,7 +203,11 @@ class EmbedCalls(Wing):
                 raise
             middle = len(texts) // 2
             left, used = self._embedded(line, candidates, texts[:middle], settings, extra)
-            right, used = self._embedded(line, [used], texts[middle:], settings, extra)
+            try:
+                right, used = self._embedded(line, [used], texts[middle:], settings, extra)
+            except HFClientError as error:
+                error.made = (*left, *error.made)
+                raise
             return left + right, used
         return vectors, used
 
@@ -242,12 +252,16 @@ class EmbedCalls(Wing):
         def as_tei() -> list[Ranking]:
             place = self._tei(model or "")
             body = without_none({"query": query, "texts": found, **extra})
-            return rankings(json_of(ask(line, place, json_request(place.target.url("/rerank"), body))[0]))
+            return ranked(ask(line, place, json_request(place.target.url("/rerank"), body))[0])
+
+        def ranked(answer: Answer) -> list[Ranking]:
+            with bodied(answer):
+                return rankings(json_of(answer))
 
         def usual() -> list[Ranking]:
             place = Candidate(ProviderEntry("openai-compatible", model or ""), Target(root_url(self.base_url)))
             body = without_none({"model": model, "query": query, "documents": found, **extra})
-            return rankings(json_of(ask(line, place, json_request(place.target.url("/rerank"), body))[0]))
+            return ranked(ask(line, place, json_request(place.target.url("/rerank"), body))[0])
 
         return as_tei() if provider == TEI else through(usual, as_tei)
 

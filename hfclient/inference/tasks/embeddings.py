@@ -21,6 +21,7 @@ from hfclient.files.dataurls import unpack_base64
 from hfclient.frames import excerpt
 from hfclient.inference.providers import Answer
 from hfclient.inference.providers.base import pruned
+from hfclient.inference.providers.results import bodied
 from hfclient.inference.tasks.decoders import json_of
 
 __all__ = ["MAX_CHARACTERS", "batches", "check_texts", "embedding_body", "need_numpy", "normalised", "parse_vectors", "to_numpy"]
@@ -28,6 +29,12 @@ __all__ = ["MAX_CHARACTERS", "batches", "check_texts", "embedding_body", "need_n
 MAX_CHARACTERS = 200_000
 """Most characters of one request; servers refuse bodies of a few megabytes, and a text alone may be longer."""
 
+_DEEPEST = 8
+# Where vectors are, in the answers of gateways, old servers and other APIs.
+_PLACES = (
+    *("data", "embeddings", "embedding", "vectors", "vector", "values", "float", "floats", "dense", "dense_embedding"),
+    *("dense_vecs", "sentence_embedding", "base64", "output", "outputs", "result", "results", "response", "predictions"),
+)
 _OPENAI, _TEI = "openai", "tei"
 # What each dialect knows. OpenAI's knows neither a prompt's name nor how to cut, and would ignore both in silence.
 _TAKES = {
@@ -115,12 +122,11 @@ def parse_vectors(answer: Answer, count: int) -> list[list[float]]:
         Unsupported: The model gives a vector for each token.
         GenerationError: The answer reports an error.
     """
-    try:
-        vectors = msgspec.json.decode(
-            answer.body, type=list[list[float]]
-        )  # straight into floats: this may be megabytes
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        vectors = _other_shapes(answer, count)
+    with bodied(answer):
+        return _checked(_vectors(answer, count), count)
+
+
+def _checked(vectors: list[list[float]], count: int) -> list[list[float]]:
     if len(vectors) != count:
         raise ProtocolError(f"{count} texts were sent, but {len(vectors)} vectors came back")
     if not all(vectors) or len({len(vector) for vector in vectors}) > 1:
@@ -128,7 +134,11 @@ def parse_vectors(answer: Answer, count: int) -> list[list[float]]:
     return vectors
 
 
-def _other_shapes(answer: Answer, count: int) -> list[list[float]]:
+def _vectors(answer: Answer, count: int) -> list[list[float]]:
+    try:
+        return msgspec.json.decode(answer.body, type=list[list[float]])  # straight into floats: this may be megabytes
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
     try:
         items = msgspec.json.decode(answer.body, type=_Items).data
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -138,25 +148,53 @@ def _other_shapes(answer: Answer, count: int) -> list[list[float]]:
             items.sort(key=lambda item: item.index or 0)
         return [_unpacked(item.embedding) for item in items]
     data = json_of(answer)
-    if isinstance(data, dict):  # old llama.cpp and a few gateways
-        data = data.get("embeddings", data.get("embedding"))
-    depth, inner = 0, data
-    while isinstance(inner, list) and inner:
-        depth, inner = depth + 1, inner[0]
-    if depth == 3:
-        if all(isinstance(entry, list) and len(entry) == 1 for entry in data):
-            data = [entry[0] for entry in data]
-        else:
+    vectors = _found_in(data, count, _DEEPEST)
+    if vectors is None:
+        raise ProtocolError("the answer holds no embeddings", frame=excerpt(answer.body))
+    return vectors
+
+
+def _found_in(value: Any, count: int, depth: int) -> list[list[float]] | None:
+    """Return the vectors in a value of any of the other shapes: objects around them or each in one, packed, or wrapped."""
+    if depth <= 0:
+        return None
+    if isinstance(value, str):
+        return [_unpacked(value)]
+    if isinstance(value, dict):
+        if value and all(str(key).isdigit() for key in value):  # {"0": [...], "1": [...]}
+            return _of_each([value[key] for key in sorted(value, key=int)], count, depth)
+        return next((found for key in _PLACES if value.get(key) and (found := _found_in(value[key], count, depth - 1))), None)
+    if not isinstance(value, list) or not value:
+        return None
+    if isinstance(value[0], (int, float)) and not isinstance(value[0], bool):
+        return [_converted(value)]
+    indexes = {item.get("index") for item in value if isinstance(item, dict) and isinstance(item.get("index"), int)}
+    if indexes == set(range(len(value))):
+        value = sorted(value, key=lambda item: int(item["index"]))
+    return _of_each(value, count, depth)
+
+
+def _of_each(values: list[Any], count: int, depth: int) -> list[list[float]] | None:
+    vectors: list[list[float]] = []
+    wanted = count if len(values) == 1 else 1
+    for value in values:
+        found = _found_in(value, wanted, depth - 1)
+        if found is None:
+            return None
+        if len(found) > wanted == 1:
             raise Unsupported(
                 "this model gives one vector for each token, not one for each text; task('feature-extraction', ...) returns "
                 "them as they are"
             )
-    if depth == 1 and count == 1:
-        data = [data]
+        vectors += found
+    return vectors
+
+
+def _converted(value: Any) -> list[float]:
     try:
-        return msgspec.convert(data, list[list[float]])
+        return msgspec.convert(value, list[float])
     except msgspec.ValidationError:
-        raise ProtocolError("the answer holds no embeddings", frame=excerpt(answer.body)) from None
+        raise ProtocolError("an embedding is no list of numbers", frame=str(value[:10])[:200]) from None
 
 
 def _unpacked(value: list[float] | str) -> list[float]:

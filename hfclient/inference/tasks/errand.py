@@ -24,7 +24,7 @@ from hfclient.errors import (
 from hfclient.inference.failures import generation_error, refined
 from hfclient.inference.media.jobs import GOODBYE, Line
 from hfclient.inference.providers import Answer
-from hfclient.inference.providers.base import child, id_path
+from hfclient.inference.providers.base import child, has_failed, id_path, word
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import impatient
 from hfclient.transport import Request, Session, Timeouts
@@ -123,9 +123,10 @@ def settled(line: Line, candidate: Candidate, answer: Answer) -> Answer:
 
 
 def _is_done(answer: Answer) -> bool:
-    data: dict[str, Any] = answer.json()
-    state = data.get("status")
-    if state == "succeeded" or (state is None and data.get("output")):
+    """Tell whether the result is there; the status may lag behind it."""
+    data = answer.json()
+    state = word(data, "status")
+    if state == "succeeded" or (data.get("output") not in (None, "", [], {}) and not has_failed(state)):
         return True
     if state in ("starting", "processing"):
         return False

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from hfclient.errors import InvalidInputError, Unsupported
 from hfclient.inference.tasks import decoders
+from hfclient.inference.tasks.transcripts import transcript
 
 __all__ = ["TASKS", "Task", "task_named"]
 
@@ -71,7 +72,7 @@ _CANDIDATES = ("candidate_labels", "hypothesis_template")
 _ALL = (
     Task("audio-classification", SOUND, decoders.classifications, _LABELS),
     Task("audio-to-audio", SOUND, decoders.plain_list),
-    Task("automatic-speech-recognition", SOUND, decoders.transcript, ("return_timestamps", "generation_parameters")),
+    Task("automatic-speech-recognition", SOUND, transcript, ("return_timestamps", "generation_parameters")),
     Task(
         "document-question-answering",
         QUESTION,

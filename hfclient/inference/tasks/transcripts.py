@@ -1,0 +1,169 @@
+"""Transcripts in every form that servers give them: JSON of a dozen shapes, plain text, SRT and WebVTT. Pure functions.
+
+Reference: docs/protocol/inference ("Speech"); OpenAI's ``response_format`` (json, text, srt, verbose_json, vtt); the models for
+speech at replicate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from hfclient.files.sources import is_url
+from hfclient.inference.providers import Answer
+from hfclient.inference.tasks.decoders import broken
+from hfclient.inference.tasks.values import Transcript, TranscriptChunk
+from hfclient.lenient import loads
+
+__all__ = ["link_in", "transcript", "transcript_of"]
+
+_TEXTS = ("text", "transcription", "transcript", "generated_text", "transcribed_text", "full_text", "translation")
+_PARTS = ("chunks", "segments", "utterances", "sentences", "words")
+_WORDS = ("text", "word", "punctuated_word", "transcript", "sentence")
+_AROUND = ("output", "result", "results", "data", "response", "prediction", "predictions", "channels", "alternatives")
+_FILES = ("txt_file", "text_file", "srt_file", "vtt_file", "json_file", "file", "url", "preview")
+_LANGUAGES = ("language", "detected_language", "language_code", "lang")
+_DEEPEST = 8
+_TIMES = re.compile(
+    r"\s*(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})\s*-->\s*(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+)
+_TAG = re.compile(r"<[^<>]{0,200}>")  # WebVTT's <v Ann>, <i>, <00:00:01.000>
+
+
+def transcript_of(answer: Answer) -> Transcript:
+    """Return what was said, from a whole answer: JSON, or a text in one of the formats for subtitles.
+
+    Raises:
+        GenerationError: It reports an error.
+        ProtocolError: It is a page, or nothing that is known.
+    """
+    if answer.content_type.startswith("text/") and answer.content_type != "text/html":
+        text = answer.body.decode("utf-8-sig", "replace")
+        if text.lstrip()[:1] not in ("{", "[", '"'):
+            return transcript(text)
+        try:
+            loads(answer.body)
+        except ValueError:  # "[Music] Hello."
+            return transcript(text)
+    return transcript(answer.value())
+
+
+def transcript(data: Any) -> Transcript:
+    """Return what was said, from any of the shapes that providers have for it.
+
+    Raises:
+        ProtocolError: It is none of them.
+    """
+    found = _said(data, _DEEPEST)
+    if found is None:
+        raise broken(data, "a transcript")
+    text, chunks, language = found
+    return Transcript(text, tuple(chunks), language, raw=data if isinstance(data, dict) else {"text": data})
+
+
+def link_in(said: Transcript) -> str | None:
+    """Return the URL of the file that holds the transcript, if that is all that was said."""
+    text = said.text.strip()
+    return text if is_url(text) and not said.chunks and not re.search(r"\s", text) else None
+
+
+_Said = tuple[str, list[TranscriptChunk], "str | None"]
+
+
+def _said(value: Any, depth: int) -> _Said | None:
+    if depth <= 0:
+        return None
+    if isinstance(value, str):
+        cues = _cues(value)
+        if cues is None:
+            return value, [], None
+        return " ".join(cue.text for cue in cues), cues, None
+    if isinstance(value, list):
+        return _of_list(value, depth)
+    return _of_object(value, depth) if isinstance(value, dict) else None
+
+
+def _of_list(value: list[Any], depth: int) -> _Said | None:
+    if len(value) == 1:
+        return _said(value[0], depth - 1)
+    if value and all(isinstance(part, str) for part in value):
+        return "".join(value), [], None
+    chunks = _chunks(value)
+    return (_joined(chunks), chunks, None) if value and len(chunks) == len(value) else None
+
+
+def _of_object(value: dict[str, Any], depth: int) -> _Said | None:
+    language = next((value[key] for key in _LANGUAGES if isinstance(value.get(key), str)), None)
+    chunks: list[TranscriptChunk] = []
+    for key in _PARTS:
+        if isinstance(value.get(key), list) and (chunks := _chunks(value[key])):
+            break
+    for key in _TEXTS:
+        if value.get(key) is not None and (inner := _said(value[key], depth - 1)) is not None:
+            return inner[0], chunks or inner[1], language or inner[2]
+    for key in (*_AROUND, *_FILES):
+        if value.get(key) is not None and (inner := _said(value[key], depth - 1)) is not None:
+            if key in _FILES and (chunks or not is_url(inner[0])):
+                continue
+            return inner[0], chunks or inner[1], language or inner[2]
+    if chunks:
+        return _joined(chunks), chunks, language
+    if any(value.get(key) == [] for key in _PARTS):  # nothing was said
+        return "", [], language
+    return None
+
+
+def _chunks(parts: Iterable[Any]) -> list[TranscriptChunk]:
+    return [chunk for part in parts if isinstance(part, dict) and (chunk := _chunk(part)) is not None]
+
+
+def _chunk(part: dict[str, Any]) -> TranscriptChunk | None:
+    text = next((part[key] for key in _WORDS if isinstance(part.get(key), str)), None)
+    times = part.get("timestamp", part.get("timestamps"))
+    if not isinstance(times, list) or len(times) != 2:
+        times = [part.get("start", part.get("start_time")), part.get("end", part.get("end_time"))]
+    return None if text is None else TranscriptChunk(text, _seconds(times[0]), _seconds(times[1]), raw=part)
+
+
+def _joined(chunks: list[TranscriptChunk]) -> str:
+    """Return the text of all parts: Whisper's begin with the space that parts them, others' do not."""
+    between = "" if any(chunk.text[:1].isspace() for chunk in chunks) else " "
+    return between.join(chunk.text for chunk in chunks).strip()
+
+
+def _cues(text: str) -> list[TranscriptChunk] | None:
+    """Return the cues of SRT or WebVTT; None if the text is neither."""
+    lines = text.lstrip("\ufeff").replace("\r\n", "\n").split("\n")
+    start = next((number for number, line in enumerate(lines) if line.strip()), None)
+    if start is None:
+        return None
+    is_vtt = lines[start].startswith("WEBVTT")
+    if not is_vtt and not any(_TIMES.match(line) for line in lines[start : start + 2]):
+        return None
+    cues: list[TranscriptChunk] = []
+    times: tuple[float, float] | None = None
+    words: list[str] = []
+    for line in [*lines[start:], ""]:
+        if found := _TIMES.match(line):
+            times, words = (_clock(*found.groups()[:4]), _clock(*found.groups()[4:])), []
+        elif line.strip() and times is not None:
+            words.append(_TAG.sub("", line).strip() if is_vtt else line.strip())
+        elif not line.strip():
+            if times is not None:
+                cues.append(TranscriptChunk(" ".join(words), *times))
+            times = None
+    return cues
+
+
+def _clock(hours: str | None, minutes: str, seconds: str, fraction: str) -> float:
+    return int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds) + int(fraction.ljust(3, "0")) / 1000
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -325,12 +325,13 @@ class Stream:
                 self._pulling = False
                 if events is None:
                     break
-                deadline = self._response.deadline
                 if transcript.add(events) or (not self._waiting and any(type(event) in _PROGRESS for event in events)):
                     self._waiting = False
-                    deadline.content_came(question=bool(transcript.questions))
+                    self._response.deadline.content_came()
+                    if transcript.questions:
+                        self._response.deadline.hold()
                 else:
-                    deadline.pause()  # while the caller looks at what is no content
+                    self._response.deadline.pause()  # while the caller looks at what is no content
                 yield from self._hand_out(events)
                 if self._state == "closed":
                     break

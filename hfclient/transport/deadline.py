@@ -61,7 +61,6 @@ class Deadline:
         "_counts_bytes",
         "_has_content",
         "_idle",
-        "_question",
         "_stream",
         "_total",
         "_total_at",
@@ -83,22 +82,20 @@ class Deadline:
         self._content_at = time.monotonic() + first_token if self._stream and first_token is not None else None
         self._counts_bytes = not self._stream
         self._has_content = False
-        self._question = False
         self._away_at: float | None = None
 
     def count_bytes(self) -> None:
         """From now on ``idle`` bounds every silence: the server sends keep-alives, or what comes is no stream."""
         self._counts_bytes = True
 
-    def content_came(self, *, question: bool = False) -> None:
-        """Content is there: ``next_token`` begins with the next read.
-
-        Args:
-            question: What came is a question, and more comes only once it was answered: until then nothing is counted.
-        """
+    def content_came(self) -> None:
+        """Content is there: ``next_token`` begins with the next read."""
+        self._content_at = None
         self._has_content = self._counts_bytes = True
-        self._content_at = self._away_at = None
-        self._question = question
+
+    def hold(self) -> None:
+        """What came is a question: more comes only once it was answered. Until then content is not waited for."""
+        self._content_at = time.monotonic() + _LONGEST
 
     def pause(self) -> None:
         """The reader does something else: until its next read the wait for content is not counted."""
@@ -123,12 +120,12 @@ class Deadline:
         Raises:
             TransportTimeout: A deadline has passed already.
         """
-        if self._away_at is not None and self._content_at is not None:
+        if self._content_at is None:
+            if self._has_content and self._stream and (next_token := self.timeouts.next_token) is not None:
+                self._content_at, self._away_at = time.monotonic() + next_token, None
+        elif self._away_at is not None:
             self._content_at += time.monotonic() - self._away_at
             self._away_at = None
-        elif self._has_content and self._content_at is None and self._stream and not self._question:
-            next_token = self.timeouts.next_token
-            self._content_at = None if next_token is None else time.monotonic() + next_token
         return self._least("idle", self._idle if self._counts_bytes else None)
 
     def remaining(self) -> float | None:

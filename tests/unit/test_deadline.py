@@ -97,7 +97,8 @@ def test_the_earlier_of_both(clock: Clock) -> None:
 def test_a_question_is_waited_for(clock: Clock) -> None:
     """While a tool waits for an answer, no content can come: only ``idle`` counts, until content comes again."""
     deadline = Deadline(Timeouts(idle=30, next_token=5), stream=True)
-    deadline.content_came(question=True)
+    deadline.content_came()
+    deadline.hold()
     assert deadline.read_wait() == 30
     clock.advance(3000)
     assert deadline.read_wait() == 30

@@ -39,6 +39,7 @@ from hfclient.events import (
     WebSearch,
 )
 from hfclient.forks import renew_in_children
+from hfclient.latch import Latch
 from hfclient.thinking import split_thinking
 from hfclient.transport import Response
 from hfclient.types import Reply
@@ -64,44 +65,74 @@ class Decoder(Protocol):
         """Raise what the end of the body means if it is not a good one: `GenerationError`, `StreamInterrupted`."""
 
 
+class _Text:
+    """Text that comes in pieces, which are joined into pages now and then: a token of four characters takes 60 bytes.
+
+    It may be asked for by another thread than the reader's, or by a signal handler in the middle of anything here: *pieces*
+    only changes in single steps that leave the text as it is, and while one joins, others do without.
+    """
+
+    __slots__ = ("_joining", "_paged", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self._paged = 0  # how many of them are pages
+        self._joining = threading.Lock()
+
+    def turn(self) -> None:
+        """Make a page of what came since the last one, if it is enough for one."""
+        if len(self.pieces) - self._paged > _PAGE:
+            self._join(self._paged)
+
+    def whole(self) -> str:
+        """Return all of it; asking again and again does not cost more and more."""
+        self._join(0)
+        return "".join(self.pieces)
+
+    def _join(self, start: int) -> None:
+        if self._joining.acquire(blocking=False):
+            try:
+                count = len(self.pieces)  # the reader may add to them meanwhile
+                if count > start:
+                    self.pieces[start:count] = ["".join(self.pieces[start:count])]
+                    self._paged = start + 1
+            finally:
+                self._joining.release()
+
+
 class Transcript:
     """What has come of one answer, put together.
 
-    Grows by the block: per event it costs one comparison and one append. Pieces are joined into pages as they come: a
-    token of four characters alone takes 60 bytes.
+    Grows by the block: per event it costs one comparison and one append.
     """
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._pages: list[str] = []  # what came before them
-        self._thoughts: list[str] = []
-        self._thought_pages: list[str] = []
+        self._text = _Text()
+        self._reasoning = _Text()
         self._fields: dict[str, Any] = {}
         self._lists: dict[str, list[Any]] = {}
         self.final: FinalAnswer | None = None
         self.questions: set[str] = set()  # of tools, that wait for an answer
-        self._renew()
-        renew_in_children(self)
 
-    def _renew(self) -> None:
-        self._joining = threading.Lock()  # who looks at what has come so far need not be the reader
+    @property
+    def title(self) -> str | None:
+        """The conversation's title, if it came."""
+        return self._fields.get("title")
 
     def add(self, events: list[AnyEvent]) -> bool:
         """Take over *events*; True if there is content among them (text, reasoning, tools, files)."""
-        texts = self._texts
-        before = len(texts) + len(self._thoughts) + len(self._lists)
+        texts, thoughts = self._text.pieces, self._reasoning.pieces
+        before = len(texts) + len(thoughts) + len(self._lists)
         for event in events:
             if type(event) is Token:
                 texts.append(event.text)
             elif type(event) is Reasoning:
-                self._thoughts.append(event.text)
+                thoughts.append(event.text)
             else:
                 self._add_rare(event)
-        has_content = self.final is not None or before != len(texts) + len(self._thoughts) + len(self._lists)
-        if len(texts) > _PAGE:
-            self._turn(texts, self._pages)
-        if len(self._thoughts) > _PAGE:
-            self._turn(self._thoughts, self._thought_pages)
+        has_content = self.final is not None or before != len(texts) + len(thoughts) + len(self._lists)
+        self._text.turn()
+        self._reasoning.turn()
         return has_content
 
     def _add_rare(self, event: AnyEvent) -> None:
@@ -143,25 +174,11 @@ class Transcript:
 
     def text(self) -> str:
         """Return the text of all tokens so far."""
-        return self._whole(self._texts, self._pages)
+        return self._text.whole()
 
     def thoughts(self) -> str:
         """Return the reasoning so far."""
-        return self._whole(self._thoughts, self._thought_pages)
-
-    def _turn(self, pieces: list[str], pages: list[str]) -> None:
-        with self._joining:
-            count = len(pieces)  # the reader may add to them meanwhile
-            if count:
-                pages.append("".join(pieces[:count]))
-                del pieces[:count]
-
-    def _whole(self, pieces: list[str], pages: list[str]) -> str:
-        self._turn(pieces, pages)
-        with self._joining:
-            if len(pages) > 1:  # joined in place, so that asking again and again does not cost more and more
-                pages[:] = ["".join(pages)]
-            return pages[0] if pages else ""
+        return self._reasoning.whole()
 
     def reply(self, **fields: Any) -> Reply:
         """Return the answer as it stands, with *fields* added.
@@ -229,11 +246,11 @@ class Stream:
         self._closed_by: int | None = None  # the thread that did
         self._reader: int | None = None  # the thread that reads, or was the last to
         self._pulling = False  # it is in the middle of that
-        self._renew()
+        self._settled = Latch()  # how the stream ends is decided: by its reader or by close(), whoever comes first
+        self._released = Latch()  # its connection is given up
         renew_in_children(self)
 
     def _renew(self) -> None:
-        self._closing = threading.Lock()
         if self._reader != threading.get_ident():  # in a forked child: that thread is not there
             self._pulling = False
 
@@ -320,7 +337,9 @@ class Stream:
         try:
             while True:
                 self._reader = threading.get_ident()  # not always the same: a web server may take turns
-                self._pulling = True
+                self._pulling = True  # before the look at the state; see _begin_closing
+                if self._state == "closed":
+                    break
                 events = next(blocks, None)
                 self._pulling = False
                 if events is None:
@@ -335,7 +354,7 @@ class Stream:
                 yield from self._hand_out(events)
                 if self._state == "closed":
                     break
-            if self._state == "closed":
+            if not self._settled.set():
                 if self._closed_by != threading.get_ident():
                     raise Cancelled("the stream was closed while it was being read")
                 return  # by its own loop, which then ends
@@ -350,7 +369,7 @@ class Stream:
             if self._state == "reading":  # a break, a GeneratorExit, Ctrl-C, or an exception of the consumer's
                 self.close()
             else:
-                self._release()
+                self._free()
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
         """Yield the events of the answer by the block, and raise what ended it if that was no good end."""
@@ -379,6 +398,7 @@ class Stream:
             yield event
 
     def _fail(self, error: HFClientError) -> None:
+        self._settled.set()
         self._state = "failed"
         self._error = error
         if error.partial is None:
@@ -392,27 +412,44 @@ class Stream:
     # Ending
 
     def close(self) -> None:
-        """Stop reading and free the connection at once; idempotent. From another thread it does what :meth:`cancel` does."""
+        """Stop reading and free the connection at once; idempotent. From another thread it does what :meth:`cancel` does.
+
+        May be called at any moment, also by a signal handler that interrupts the reader.
+        """
         if self._begin_closing():
-            self._release()
+            self._free()
 
     def _begin_closing(self) -> bool:
-        """Mark the stream as closed; False if there is nothing left to do."""
-        if self._pulling and self._reader != threading.get_ident():
-            self.cancel()
+        """Mark the stream as closed; True if the caller is to end it, False if nothing is left to do.
+
+        The reader may be in another thread, or below: this may be a signal handler, or a callback. Then it is woken up and
+        ends the stream itself, because nobody else can touch a connection that is being read. It says that it pulls and
+        then looks at the state; here the state is set first, so that one of the two notices the other. No lock: the
+        thread that holds it may be the one that was interrupted.
+        """
+        if not self._settled.set():
             return False
-        with self._closing:
-            if self._state in ("done", "failed", "closed"):
-                return False
-            self._state = "closed"
-            self._closed_by = threading.get_ident()
+        self._closed_by = threading.get_ident()
+        self._state = "closed"
+        if self._pulling:
+            self._interrupt()
+            return False
         return True
 
     def cancel(self) -> None:
         """Stop the reader, from any thread: its loop raises `Cancelled`. Returns at once."""
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Wake up whatever the reader waits for; it raises `Cancelled`."""
         self._response.abort()
 
+    def _free(self) -> None:
+        if self._released.set():
+            self._release()
+
     def _release(self) -> None:
+        """Free the connection, and whatever else the stream holds: called once."""
         self._response.close()
 
     def __enter__(self: _S) -> _S:

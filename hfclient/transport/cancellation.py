@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,46 +20,49 @@ class Cancellation:
     """
 
     def __init__(self) -> None:
-        self._asked_for = threading.Event()
+        self._requested = False
         self._wake: Callable[[], object] | None = None
         self._renew()
         renew_in_children(self)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
-        if not self._asked_for.is_set():  # it has a lock, too
-            self._asked_for = threading.Event()
+        # Free once it is requested. Not an Event: that has a lock inside, and a signal handler that cancels may have
+        # interrupted the thread that holds it. All that is done here are single steps in an order that leaves no gap.
+        self._gate = threading.Lock()
+        if not self._requested:
+            self._gate.acquire()
 
     @property
     def requested(self) -> bool:
         """Whether :meth:`cancel` has been called."""
-        return self._asked_for.is_set()
+        return self._requested
 
     def cancel(self) -> None:
-        """Wake up the thread that waits; it raises `Cancelled`. Returns at once; idempotent."""
-        with self._lock:
-            self._asked_for.set()
-            if self._wake is not None:
-                self._wake()
+        """Wake up the thread that waits; it raises `Cancelled`. Returns at once; idempotent. May be called at any moment."""
+        self._requested = True
+        with contextlib.suppress(RuntimeError):  # it is free already
+            self._gate.release()
+        if (wake := self._wake) is not None:
+            wake()
 
     def check(self) -> None:
         """Raise `Cancelled` if :meth:`cancel` has been called."""
-        if self._asked_for.is_set():
+        if self._requested:
             raise Cancelled("the call was cancelled")
 
     def pause(self, seconds: float) -> None:
         """Wait for *seconds*, unless it is cancelled meanwhile: then raise `Cancelled`."""
-        if self._asked_for.wait(seconds):
-            self.check()
+        if not self._requested and self._gate.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX)):
+            with contextlib.suppress(RuntimeError):
+                self._gate.release()  # for others that wait
+        self.check()
 
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:
-        """While this lasts, :meth:`cancel` calls *wake*, which must return at once."""
-        with self._lock:
-            self._wake = wake
+        """While this lasts, :meth:`cancel` calls *wake*, which must return at once; perhaps also a moment longer."""
+        self._wake = wake  # before the check: a cancel that comes between the two finds it
         try:
             self.check()
             yield
         finally:
-            with self._lock:
-                self._wake = None
+            self._wake = None

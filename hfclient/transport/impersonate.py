@@ -47,7 +47,7 @@ def _load() -> Any:
     package: Any = curl_cffi  # its private parts have no types
     if trouble := misfit(package):
         raise MissingDependencyError(
-            f"hfclient cannot work with curl_cffi {package.__version__}: {trouble}; versions 0.15 to 0.17 are known to "
+            f"curl_cffi {package.__version__} does not do what hfclient needs: {trouble}; versions 0.15 to 0.17 are known to "
             'work: pip install "hfclient[impersonate]"'
         )
     return package

@@ -84,25 +84,24 @@ _REASONS = {
 class Multi:
     """A multi handle and the connection in it. One request at a time owns it."""
 
-    __slots__ = ("era", "handle", "origin", "pid", "socket")
+    __slots__ = ("era", "handle", "lib", "origin", "pid", "socket")
 
     def __init__(self, curl_cffi: Any, origin: str, era: int) -> None:
+        self.lib = curl_cffi.lib
         self.origin = origin
         self.era = era
-        self.pid = pid = os.getpid()
+        self.pid = os.getpid()
         self.socket: int | None = None  # of the connection that is kept for the next request
-        lib, getpid = curl_cffi.lib, os.getpid
+        self.handle = self.lib.curl_multi_init()
+        self.lib.curl_multi_setopt(self.handle, curl_cffi.CurlMOpt.MAXCONNECTS, curl_cffi.ffi.new("long*", 1))
 
-        def cleanup(handle: Any) -> None:
-            # In a forked child the connection is the parent's: bytes that close it would be read as the parent's.
-            if pid == getpid():
-                lib.curl_multi_cleanup(handle)
-
-        # Not by __del__ or weakref.finalize: the garbage collector calls those before it knows what survives, and a
-        # handle that another finalizer of the same collection hands on would be freed already. This runs when the
-        # memory goes. Whoever holds this object may therefore call into libcurl with its handle.
-        self.handle = curl_cffi.ffi.gc(lib.curl_multi_init(), cleanup)
-        lib.curl_multi_setopt(self.handle, curl_cffi.CurlMOpt.MAXCONNECTS, curl_cffi.ffi.new("long*", 1))
+    def __del__(self) -> None:
+        # The garbage collector calls the finalizers of a cycle in any order, this one perhaps before one that hands this
+        # object on: so that shows. (cffi's own ffi.gc and weakref.finalize are called then, too.)
+        handle, self.handle = self.handle, None
+        # In a forked child the connection is the parent's: bytes that close it would be read as the parent's.
+        if handle is not None and self.pid == os.getpid():
+            self.lib.curl_multi_cleanup(handle)
 
     def is_quiet(self) -> bool:
         """Whether the kept connection can carry a request: between two answers its server has nothing to say.
@@ -110,7 +109,7 @@ class Multi:
         What can be read now is its end, a TLS alert, a late answer, or news of HTTP/2. libcurl looks itself, but some
         versions (8.23) not within a second after the last use, and what a POST has sent cannot be sent again.
         """
-        return self.socket is not None and not _is_readable(self.socket)
+        return self.handle is not None and self.socket is not None and not _is_readable(self.socket)
 
 
 def _is_readable(descriptor: int) -> bool:
@@ -353,9 +352,9 @@ class Transfer:
         """Take the easy handle out of the multi handle and return the latter; None if that was done before."""
         multi, self._multi = self._multi, None
         if multi is not None and multi.pid == os.getpid():
-            if self._curl._curl is not None:  # the garbage collector may have ended it first
+            if multi.handle is not None and self._curl._curl is not None:  # as long as no finalizer has ended either
                 self._lib.curl_multi_remove_handle(multi.handle, self._curl._curl)
-                self._curl.close()
+            self._curl.close()
             self._upload = None  # and with it the file that may still be open
         return multi
 
@@ -388,8 +387,8 @@ class Transfer:
         self._free()
 
     def abort(self) -> None:
-        # Without a lock: this may be a signal handler, in the middle of anything. The reference keeps the handle alive,
-        # and one that serves another request by now wakes up for nothing.
+        # Without a lock: this may be a signal handler, in the middle of anything. As long as there is a reference the handle
+        # lives, and one that serves another request by now wakes up for nothing.
         self._aborted = True
         if (multi := self._multi) is not None and multi.pid == os.getpid():
             self._lib.curl_multi_wakeup(multi.handle)

@@ -25,6 +25,7 @@ from hfclient.transport.trust import HINT
 __all__ = ["translated"]
 
 _NEVER_SENT = (
+    urllib3.exceptions.ClosedPoolError,  # the transport was closed meanwhile
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
     urllib3.exceptions.ProxyError,

@@ -388,8 +388,7 @@ def test_looking_again_and_again() -> None:
         transcript.add([Token(str(number % 10))])
         assert transcript.text() == transcript.text()
     assert len(transcript.text()) == 1000
-    assert len(transcript._pages) == 1
-    assert not transcript._texts
+    assert len(transcript._text.pieces) == 1
 
 
 def test_a_long_answer_is_kept_as_text_not_as_pieces() -> None:
@@ -398,6 +397,6 @@ def test_a_long_answer_is_kept_as_text_not_as_pieces() -> None:
     for number in range(200):
         assert transcript.add([Token(f"{number}.{piece} ") for piece in range(100)])
         assert transcript.add([Reasoning(f"{number}:{piece} ") for piece in range(100)])
-    assert len(transcript._texts) + len(transcript._thoughts) < 10_000
+    assert len(transcript._text.pieces) + len(transcript._reasoning.pieces) < 10_000
     assert transcript.text() == "".join(f"{number}.{piece} " for number in range(200) for piece in range(100))
     assert transcript.thoughts() == "".join(f"{number}:{piece} " for number in range(200) for piece in range(100))

@@ -272,7 +272,7 @@ def test_no_body_whatever_the_headers_say(transport: Transport, server: Server, 
 
 def test_a_server_that_goes_on_and_is_gone() -> None:
     """Bytes behind the last chunk are dropped, also where the connection has ended before it could be given up."""
-    from hfclient.transport.plain import _HTTPResponse
+    from hfclient.transport.connections import HTTPResponse
 
     class Gone(socket.socket):
         def shutdown(self, how: int) -> None:  # as macOS answers, and Linux after a reset
@@ -281,6 +281,6 @@ def test_a_server_that_goes_on_and_is_gone() -> None:
     ours, theirs = socket.socketpair()
     with theirs, Gone(fileno=ours.detach()) as sock:
         theirs.sendall(head(200, "Transfer-Encoding: chunked") + chunk(b"all") + LAST_CHUNK + b"junk")
-        with _HTTPResponse(sock) as response:
+        with HTTPResponse(sock) as response:
             response.begin()
             assert (response.read1(100), response.read1(100)) == (b"all", b"")

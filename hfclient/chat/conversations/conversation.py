@@ -13,11 +13,13 @@ from typing import Any, Literal
 from hfclient.chat.conversations.prompts import Prompt, PromptLike, parse_prompt
 from hfclient.chat.conversations.record import ConversationRecord
 from hfclient.chat.conversations.sending import SendOptions
+from hfclient.chat.conversations.stopping import in_background
 from hfclient.chat.conversations.stream import ChatStream, OnClose
 from hfclient.chat.files.uploads import FileLike, listed_files, stored_part, upload_parts
 from hfclient.chat.servers.generations import switch_fields
 from hfclient.chat.wire.tools import Answer, McpLike, OnElicitation, mcp_fields
 from hfclient.chat.wire.turn import Turn, new_generation_id
+from hfclient.collecting import by_collector
 from hfclient.errors import (
     HFClientError,
     InvalidInputError,
@@ -326,10 +328,15 @@ class Conversation(ConversationRecord):
         return stream
 
     def _ended(self, stream: ChatStream) -> None:
-        self.title = stream.partial.title or self.title
+        self.title = stream._transcript.title or self.title
+        if not self.temporary:
+            self._sender.ended(stream)
+        elif (tidying := in_background(self._tidy, stream)) is not None and not by_collector():
+            tidying.join(_TIDYING.total)
+
+    def _tidy(self, stream: ChatStream) -> None:
         try:
-            if self.temporary:
-                self._delete(_TIDYING)
+            self._delete(_TIDYING)
         except HFClientError as error:  # the answer is what was asked for; it must not be lost over this
             _log.warning("the temporary conversation %s could not be deleted: %s", self.id, error.message)
         finally:

@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 import weakref
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from hfclient.chat.servers.service import ChatService
 from hfclient.errors import HFClientError
 from hfclient.transport import Timeouts
 
-__all__ = ["STOP_BUDGET", "leave_at_exit", "send_stop", "stop_in_background", "try_stop"]
+__all__ = ["STOP_BUDGET", "in_background", "leave_at_exit", "send_stop", "stop_in_background", "try_stop"]
 
 STOP_BUDGET = 2.0
 """Seconds that a stop may take in all."""
@@ -75,17 +76,25 @@ def stop_in_background(
     service: ChatService, conversation_id: str, generation_id: str | None, seen: int
 ) -> threading.Thread | None:
     """Do that in the returned thread; what fails is logged. None if no thread can be waited for any more."""
+    return in_background(try_stop, service, conversation_id, generation_id, seen)
+
+
+def in_background(call: Callable[..., object], *args: Any) -> threading.Thread | None:
+    """Call it in the returned thread, which the end of the process waits for; here and now if none can begin any more.
+
+    A finalizer or a signal handler may have interrupted a thread that holds a lock which a request needs, so neither of
+    them may send one itself.
+    """
     if sys.is_finalizing():  # a stream that only now is found to be garbage; a thread would never begin
         return None
-    what = (service, conversation_id, generation_id, seen)
-    told = threading.Thread(target=try_stop, args=what, name="hfclient-stop", daemon=True)
+    thread = threading.Thread(target=call, args=args, name="hfclient-stop", daemon=True)
     try:
-        told.start()
+        thread.start()
     except RuntimeError:  # since Python 3.12, once the main thread has ended
-        try_stop(*what)
+        call(*args)
         return None
-    _on_their_way.add(told)
-    return told
+    _on_their_way.add(thread)
+    return thread
 
 
 def try_stop(

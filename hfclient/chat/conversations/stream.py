@@ -21,6 +21,7 @@ from hfclient.chat.conversations.stopping import STOP_BUDGET, leave_at_exit, sen
 from hfclient.chat.wire.tools import Answer, OnElicitation
 from hfclient.chat.wire.turn import Turn
 from hfclient.chat.wire.updates import UpdateDecoder
+from hfclient.collecting import by_collector
 from hfclient.errors import (
     Cancelled,
     ConflictError,
@@ -32,6 +33,7 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent, Elicitation, ElicitationResolved, Reasoning, Token
+from hfclient.latch import Latch
 from hfclient.stream import Stream
 from hfclient.surrogates import utf16_length
 from hfclient.transport import Cancellation, Response
@@ -90,8 +92,8 @@ class ChatStream(Stream):
         self._options = options
         self._live = live
         self._cancellation = Cancellation()
-        self._released = False
         self._stopped = False
+        self._told = Latch()  # the server knows that nobody reads the run to its end
         self._told_its_end = False
         self._process = os.getpid()
         leave_at_exit(self)
@@ -128,7 +130,7 @@ class ChatStream(Stream):
         self._turn, data = self._sender.parked_turn(conversation_id, question.elicitation_id, cancellation)
         data.update(self._options.tools)
         response, self._live = self._sender.post(self._turn, data, (), self._options, cancellation)
-        self._waiting, self._told_its_end = True, False
+        self._waiting, self._told_its_end, self._told = True, False, Latch()
         self._sender.last = self._turn
         self.generation_id = self._turn.generation_id
         self._fields["generation_id"] = self.generation_id
@@ -243,7 +245,7 @@ class ChatStream(Stream):
             error.conversation_id = self._turn.conversation_id
             error.generation_id = self._turn.generation_id
         # After a deadline, say, nobody waits for the rest. An answer that was interrupted may be picked up again.
-        stops = not isinstance(error, (GenerationError, StreamInterrupted, Cancelled)) and self._may_stop()
+        stops = not isinstance(error, (GenerationError, StreamInterrupted)) and self._may_stop()
         self._stopped = self._stopped or stops
         super()._fail(error)
         if stops:
@@ -268,7 +270,8 @@ class ChatStream(Stream):
         """Leave the stream now: stop the generation (or detach from it) and free the connection; idempotent.
 
         A server that still speaks is given up to two seconds to say how the answer ended; a silent one is left in less
-        than half a second. Never raises over an error that is already on its way.
+        than half a second. Never raises over an error that is already on its way. May be called at any moment, also by a
+        signal handler that interrupts the reader.
         """
         if not self._begin_closing():
             return
@@ -276,20 +279,24 @@ class ChatStream(Stream):
             if self._may_stop():
                 self._stop_and_wait()
         finally:
-            self._release()
+            self._free()
 
     def cancel(self) -> None:
         """Stop the reader, from any thread: its loop raises `Cancelled`, and the generation is stopped like by `close`."""
-        pulling = self._pulling  # before it is woken up: it may be through with failing when we look again
-        stops = pulling and self._may_stop()
-        self._stopped = self._stopped or stops
+        if self._pulling:
+            self._interrupt()
+            return
         self._cancellation.cancel()
         self._response.abort()
-        if stops:
+        self.close()
+        self._closed_by = None  # also a loop of this thread's is told
+
+    def _interrupt(self) -> None:
+        if self._may_stop():
+            self._stopped = True
             self._stop_in_background()
-        elif not pulling:
-            self.close()
-            self._closed_by = None  # also a loop of this thread's is told
+        self._cancellation.cancel()
+        self._response.abort()
 
     def _may_stop(self) -> bool:
         """Whether leaving stops the run: not one that has ended, nor a parent process's, of which this is a copy."""
@@ -299,6 +306,8 @@ class ChatStream(Stream):
         self._stopped = True
         started = time.monotonic()
         told = self._stop_in_background()
+        if by_collector():  # whatever thread that is has other things to do than to wait
+            return
         self._response.deadline.wind_down(idle=_SILENCE, total=STOP_BUDGET)
         try:
             # Another thread's loop may be about to go on: a body has one reader.
@@ -325,10 +334,13 @@ class ChatStream(Stream):
             service, conversation_id = self.conversation.service, self._turn.conversation_id
             try_stop(service, conversation_id, self.generation_id, self._seen_units(), budget)
         if not read_on:
-            self._release()
+            self._free()
         self.conversation.service.session.close()  # what this took, Python would otherwise warn of
 
     def _stop_in_background(self) -> threading.Thread | None:
+        """Tell the server, unless it was told; see `stop_in_background`."""
+        if not self._told.set():
+            return None
         service, conversation_id = self.conversation.service, self._turn.conversation_id
         return stop_in_background(service, conversation_id, self.generation_id, self._seen_units())
 
@@ -349,9 +361,7 @@ class ChatStream(Stream):
 
     def _release(self) -> None:
         super()._release()
-        with self._closing:
-            first, self._released = not self._released, True
-        if first and self._process == os.getpid():  # of a child's copy the conversation learns nothing: it is the parent's answer
+        if self._process == os.getpid():  # of a child's copy the conversation learns nothing: it is the parent's answer
             self._ended_with(self)
 
     @property

@@ -55,11 +55,10 @@ class CompletionStream(Stream):
         response, (decoder, fields) = attempts.start()
         return cls(response, decoder, attempts=attempts, on_event=on_event, fields=fields)
 
-    def cancel(self) -> None:
-        """Stop the reader, from any thread: its loop raises `Cancelled`. Returns at once."""
+    def _interrupt(self) -> None:
         if self._attempts is not None:
             self._attempts.cancellation.cancel()
-        super().cancel()
+        super()._interrupt()
 
     @property
     def partial(self) -> Reply:

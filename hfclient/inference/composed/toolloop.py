@@ -148,7 +148,7 @@ class ToolStream(Stream):
         self._rounds = 0
         self._usages: list[Usage] = []
         self._used = {call["id"] for message in run.messages for call in _calls_in(message)}
-        self._cancelled = threading.Event()
+        self._cancelled = False
         self._outcomes: queue.SimpleQueue[_Outcome | None] = queue.SimpleQueue()
 
     @property
@@ -177,7 +177,10 @@ class ToolStream(Stream):
 
         Functions in threads of their own are left to themselves; one in the reader's thread is waited for.
         """
-        self._cancelled.set()
+        super().cancel()
+
+    def _interrupt(self) -> None:
+        self._cancelled = True
         self._run.clock.cancellation.cancel()
         self._inner.cancel()
         self._outcomes.put(None)
@@ -215,7 +218,7 @@ class ToolStream(Stream):
             inner = run.begin_round(self._rounds)
             self._round, self._inner, self._response = Transcript(), inner, inner._response
             self._waiting = True
-            if self._cancelled.is_set():  # meanwhile: that reached the answer before this one
+            if self._cancelled:  # meanwhile: that reached the answer before this one
                 inner.close()
                 self._check_cancelled()
 
@@ -251,7 +254,7 @@ class ToolStream(Stream):
                 self._run.messages.append({"role": "tool", "tool_call_id": call.uuid, "content": outcome.text})
 
     def _check_cancelled(self) -> None:
-        if self._cancelled.is_set():
+        if self._cancelled:
             raise Cancelled(_CANCELLED)
 
     # The calls of a round
@@ -323,7 +326,7 @@ class ToolStream(Stream):
 
     def _serve(self, waiting: queue.SimpleQueue[_Job], over: threading.Event) -> None:
         with contextlib.suppress(queue.Empty):
-            while not over.is_set() and not self._cancelled.is_set():
+            while not over.is_set() and not self._cancelled:
                 self._outcomes.put(_run_job(waiting.get_nowait()))
 
 

@@ -1,0 +1,166 @@
+"""What the garbage collector ends: in the middle of other calls, in no particular order, in whatever thread that is."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hfclient import Client
+from hfclient.collecting import by_collector
+from hfclient.transport import Response, Timeouts
+from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
+from tests.conftest import make_transport
+from tests.inference.answers import CHAT, says
+from tests.server import LAST_CHUNK, Server, chunk, head, plain
+from tests.wire.helpers import send
+
+# Python's own finalizer of a socket may come first, and says so.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+PATIENT = Timeouts(connect=10, first_token=10, idle=10, total=20)
+TEXT = "one two three"
+
+
+class Knot:
+    """An object that knows itself, and so is ended by the garbage collector only."""
+
+    def __init__(self, **held: Any) -> None:
+        self.__dict__.update(held, me=self)
+
+
+@pytest.fixture(autouse=True)
+def _by_hand() -> Iterator[None]:
+    """The collector runs when the test says so."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+    gc.collect()
+
+
+@pytest.fixture(params=["chat", "completion"])
+def ask(request: pytest.FixtureRequest, transport_name: str) -> Iterator[Callable[[], Any]]:
+    """Begins an answer that has come to its last byte, of each kind and over each transport."""
+    with ChatUI() as ui, Server() as server:
+        updates = [STARTED, *(token(word) for word in ("one ", "two ", "three")), final(TEXT), FINISHED]
+        ui.says(lines(STARTED), [head(200, JSONL, "Transfer-Encoding: chunked"), *(chunk(lines(u)) for u in updates), LAST_CHUNK])
+        server.on(CHAT, says("one ", "two ", "three"))
+        client = Client(
+            ui.url, inference_url=f"{server.url}/v1", token="", transport=make_transport(transport_name), timeouts=PATIENT
+        )
+        yield (lambda: client.chat("Hi")) if request.param == "chat" else (lambda: client.inference.chat("Hi", model="m"))
+        client.close()
+        wait_until(lambda: not any(thread.name == "hfclient-stop" for thread in threading.enumerate()))
+
+
+@pytest.mark.parametrize("before", [(), (0,), (1,), (0, 0), (0, 1)], ids=str)
+@pytest.mark.parametrize("read", [0, 1, 2])
+def test_calls_beside_a_dropped_stream(ask: Callable[[], Any], before: tuple[int, ...], read: int) -> None:
+    """A stream in a cycle, read a little or not at all, is ended in any order of its parts; every other call works."""
+    for after in (0, 1, 2):
+        knot = Knot(stream=ask())
+        for _ in range(read):
+            next(knot.stream)
+        assert ask().text == TEXT
+        for generation in before:
+            gc.collect(generation)
+        del knot
+        gc.collect(after)
+        assert ask().text == TEXT
+
+
+def test_a_loop_in_a_cycle(ask: Callable[[], Any]) -> None:
+    """The same for the generator of a loop, which an exception keeps with its traceback."""
+
+    def fail() -> Knot:
+        iterator = iter(ask())
+        next(iterator)
+        knot = Knot(iterator=iterator)
+        try:
+            raise ValueError(iterator)
+        except ValueError as error:
+            knot.error = error
+        return knot
+
+    for _ in range(5):
+        del_me = [fail()]
+        del_me.clear()
+        gc.collect()
+        assert ask().text == TEXT
+
+
+def test_the_collector_waits_for_nothing(ask: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends a stream without reading a byte more, and no connection that it had in hand is used again."""
+    reads: list[bool] = []
+    chunks = Response.chunks
+
+    def watched(self: Response, within: Any = None) -> Iterator[bytes]:
+        reads.append(by_collector())
+        return chunks(self, within)
+
+    stream = ask()
+    knot = Knot(stream=stream)
+    next(stream)
+    monkeypatch.setattr(Response, "chunks", watched)
+    del knot, stream
+    gc.collect()
+    assert not any(reads)
+    assert ask().text == TEXT
+
+
+def test_whether_the_collector_calls() -> None:
+    """It is known in its own thread, while it runs, and only there."""
+    seen: list[bool] = []
+    other: list[bool] = []
+
+    class Watching:
+        def __del__(self) -> None:
+            seen.append(by_collector())
+            thread = threading.Thread(target=lambda: other.append(by_collector()))
+            thread.start()
+            thread.join()
+
+    Watching()
+    Knot(watching=Watching())
+    assert seen == [False]
+    gc.collect()
+    assert (seen, other) == ([False, True], [False, False])
+    assert not by_collector()
+
+
+def test_a_handle_that_a_finalizer_gives_away() -> None:
+    """Libcurl's handle that was freed can be told from one that was not: whoever gets it does not use it."""
+    import curl_cffi
+
+    from hfclient.transport.impersonate import ImpersonateTransport
+    from hfclient.transport.multi import Multi
+
+    opened = ImpersonateTransport()
+    with Server() as server:
+        server.on("/s", plain(b"ok"))
+        origin = f"http://127.0.0.1:{server.port}"
+        saved = Multi(curl_cffi, origin, 0)
+        saved.socket = 0
+        saved.__del__()
+        saved.__del__()
+        opened._give_back(saved)
+        assert send(opened, f"{server.url}/s").read() == b"ok"
+    opened.close()
+
+
+def test_a_temporary_conversation_that_is_dropped(transport_name: str) -> None:
+    """It is deleted all the same, by a thread of its own: the collector's may hold the locks that a request needs."""
+    with ChatUI() as ui:
+        ui.says(lines(STARTED, token("one "), final("one "), FINISHED))
+        client = Client(ui.url, token="", transport=make_transport(transport_name), timeouts=PATIENT)
+        knot = Knot(stream=client.chat("Hi", temporary=True))
+        next(knot.stream)
+        with client._session.credentials._lock:
+            del knot
+            gc.collect()
+        wait_until(lambda: ui.count("delete") == 1)
+        client.close()

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from hfclient.inference import rounds
+from hfclient.inference.media import jobs
+from hfclient.inference.routing import failover
 from hfclient.transport import Transport, deadline
 from tests.clock import Clock
 from tests.server import Server
@@ -77,9 +80,10 @@ def other_server() -> Iterator[Server]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of deadlines; it stands still until the test moves it."""
+    """The clock of deadlines and of what shares them out; it stands still until the test moves it."""
     fake = Clock()
-    monkeypatch.setattr(deadline, "time", fake)
+    for module in (deadline, rounds, failover, jobs):
+        monkeypatch.setattr(module, "time", fake)
     return fake
 
 

@@ -31,9 +31,23 @@ from hfclient.events import FallOver, Finish, Route, Token, ToolResult
 from hfclient.inference import InferenceClient
 from hfclient.inference.providers.places import PLACES
 from hfclient.transport import Retry, Session, Timeouts, Transport
+from tests.clock import Clock
 from tests.conftest import TRANSPORTS
 from tests.inference.answers import CHAT, DONE, SSE, STREAM, begun, call, calls, data, delta, says
-from tests.server import CLOSE, PATIENCE, RST, UNTIL_GONE, Script, Server, chunk, chunked, head, json_answer, plain
+from tests.server import (
+    CLOSE,
+    PATIENCE,
+    RST,
+    SOON,
+    UNTIL_GONE,
+    Script,
+    Server,
+    chunk,
+    chunked,
+    head,
+    json_answer,
+    plain,
+)
 
 MODEL = "acme/talker"
 MAPPING = f"/api/models/{MODEL}"
@@ -62,7 +76,7 @@ def make(server: Server, other_server: Server, transport: Transport, monkeypatch
     monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
 
     def make(**options: Any) -> InferenceClient:
-        policy: dict[str, Any] = {"timeouts": Timeouts(idle=5.0), "retry": Retry(backoff=0.01)}
+        policy: dict[str, Any] = {"timeouts": Timeouts(idle=PATIENCE), "retry": Retry(backoff=0.01)}
         policy.update({key: options.pop(key) for key in ("timeouts", "retry") if key in options})
         credentials = Credentials(
             token=Secret("hf_secret"), explicit=True, token_urls=[server.url], chat_url="http://chat.invalid"
@@ -150,7 +164,8 @@ def test_the_next_provider(name: str, server: Server, make: Make) -> None:
     script, status = OWN[name]
     server.on(CHAT, script, HELLO)
     seen: list[Any] = []
-    inference = make(timeouts=Timeouts(first_token=0.3), on_event=seen.append)
+    silent = name in ("silence", "keep-alive")
+    inference = make(timeouts=Timeouts(first_token=1 if silent else PATIENCE), on_event=seen.append)
     stream = inference.chat("hi", model=MODEL, provider=TWO)
     first, *rest = list(stream)
     assert isinstance(first, FallOver)
@@ -182,7 +197,7 @@ def test_a_model_that_is_being_loaded(server: Server, make: Make) -> None:
     assert asked(server)[5:] == TWO
     server.on(CHAT, json_answer({"error": "loading", "estimated_time": 20.0}, 503))
     with pytest.raises(ServerError, match="loading"):
-        inference.chat("hi", model=MODEL, provider="novita", timeouts=Timeouts(total=1.0))
+        inference.chat("hi", model=MODEL, provider="novita", timeouts=Timeouts(total=SOON))
 
 
 MISTAKES = [
@@ -271,26 +286,24 @@ def test_the_failed_answer_is_closed(server: Server, make: Make) -> None:
         gone.set()
 
     server.on(CHAT, [STREAM, UNTIL_GONE], [asked_second, *HELLO])
-    assert make(timeouts=Timeouts(first_token=0.2)).chat("hi", model=MODEL, provider=TWO).text == "Hello"
+    assert make(timeouts=Timeouts(first_token=1)).chat("hi", model=MODEL, provider=TWO).text == "Hello"
     assert gone.is_set()
 
 
 def test_each_has_its_first_token(server: Server, make: Make) -> None:
     """Each one has the whole time for its first token."""
-    server.on(CHAT, [STREAM, UNTIL_GONE], [STREAM, 0.3, *HELLO[1:]])
-    assert make(timeouts=Timeouts(first_token=0.5)).chat("hi", model=MODEL, provider=TWO).text == "Hello"
+    server.on(CHAT, [STREAM, UNTIL_GONE], [STREAM, 0.5, *HELLO[1:]])
+    assert make(timeouts=Timeouts(first_token=2)).chat("hi", model=MODEL, provider=TWO).text == "Hello"
 
 
 @both_transports
-def test_all_share_the_total(server: Server, make: Make) -> None:
+def test_all_share_the_total(server: Server, make: Make, clock: Clock) -> None:
     """The deadline for the whole call is for all together, and the error speaks of it as it was set."""
-    server.on(CHAT, [STREAM, UNTIL_GONE])
-    started = time.monotonic()
+    server.on(CHAT, [STREAM, lambda _: clock.advance(1), UNTIL_GONE])
     with pytest.raises(TransportTimeout) as caught:
-        make(timeouts=Timeouts(first_token=0.3, total=0.5)).chat("hi", model=MODEL, provider=[*TWO, "nscale"]).result()
-    assert time.monotonic() - started < 2
-    assert (caught.value.deadline, caught.value.seconds) == ("total", 0.5)
-    assert caught.value.message.startswith("no complete answer within 0.5 s")
+        make(timeouts=Timeouts(first_token=1, total=1.5)).chat("hi", model=MODEL, provider=[*TWO, "nscale"]).result()
+    assert (caught.value.deadline, caught.value.seconds) == ("total", 1.5)
+    assert caught.value.message.startswith("no complete answer within 1.5 s")
     assert asked(server) == TWO
 
 
@@ -314,7 +327,7 @@ def test_cancelled_in_the_second_attempt(place: str, server: Server, make: Make)
     with pytest.raises(Cancelled) as caught:
         stream.result()
     thread.join()
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < SOON
     assert caught.value.partial is not None
     assert len(server.requests) == (1 if place == "pause" else 2)
 
@@ -384,8 +397,9 @@ def test_errors_know_their_request(script: Any, server: Server, make: Make) -> N
     """A cut, silence and nonsense name the request whose answer they were."""
     first = head(200, "Transfer-Encoding: chunked", SSE, "X-Request-Id: r-9")
     server.on(CHAT, [first, *script[1:]])
+    silent = script[-1] is UNTIL_GONE
     with pytest.raises((StreamInterrupted, TransportTimeout, ProtocolError)) as caught:
-        make(timeouts=Timeouts(first_token=0.2), retry=Retry(attempts=1)).chat("hi", model=MODEL).result()
+        make(timeouts=Timeouts(first_token=1 if silent else PATIENCE), retry=Retry(attempts=1)).chat("hi", model=MODEL).result()
     assert caught.value.request_id == "r-9"
     assert type(caught.value)().request_id is None
 

@@ -38,7 +38,8 @@ from hfclient.inference.media import jobs
 from hfclient.inference.media.images import Image, Video
 from hfclient.inference.routing import candidates
 from hfclient.transport import Limits, Retry, Session, Timeouts, Transport
-from tests.server import CLOSE, PATIENCE, RST, UNTIL_GONE, Script, Server, delimited, head, json_answer, plain
+from tests.clock import Clock
+from tests.server import CLOSE, PATIENCE, RST, SOON, UNTIL_GONE, Script, Server, delimited, head, json_answer, plain
 
 MODEL = "acme/painter"
 MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0" + bytes(100)
@@ -75,7 +76,7 @@ def make(server: Server, transport: Transport) -> Any:
     """Makes clients whose router and Hub are the server, over each transport in turn."""
 
     def make(**options: Any) -> InferenceClient:
-        policy: dict[str, Any] = {"timeouts": Timeouts(idle=5.0, total=9.0), "retry": Retry(backoff=0.01)}
+        policy: dict[str, Any] = {"timeouts": Timeouts(idle=PATIENCE, total=2 * PATIENCE), "retry": Retry(backoff=0.01)}
         policy.update({key: options.pop(key) for key in ("timeouts", "retry") if key in options})
         token = options.pop("token", "hf_secret")
         credentials = Credentials(
@@ -175,13 +176,12 @@ def test_fewer_than_asked_for(server: Server, make: Make) -> None:
     assert [r.json().get("n") for r in server.requests[1:]] == [3, None]
 
 
-def test_several_pictures_share_a_deadline(server: Server, make: Make) -> None:
+def test_several_pictures_share_a_deadline(server: Server, make: Make, clock: Clock) -> None:
     """The deadline for a whole call holds for all of its requests together."""
-    server.on("/hf-inference/models/acme/painter", [0.2, PICTURE])
-    started = time.monotonic()
+    server.on("/hf-inference/models/acme/painter", [lambda _: clock.advance(0.4 * PATIENCE), PICTURE])
     with pytest.raises(TransportTimeout):
-        make().images("a fox", 50, model=MODEL, provider="hf-inference", timeouts=Timeouts(total=0.5))
-    assert time.monotonic() - started < 3
+        make().images("a fox", 50, model=MODEL, provider="hf-inference", timeouts=Timeouts(total=PATIENCE))
+    assert len(server.requests) == 3
 
 
 def test_a_large_picture(server: Server, make: Make) -> None:
@@ -524,7 +524,7 @@ def test_loading_models_are_waited_for(server: Server, make: Make) -> None:
     assert len(server.requests) == 6
     server.on("/hf-inference/models/acme/painter", json_answer({"error": "loading", "estimated_time": 20.0}, 503))
     with pytest.raises(ServerError, match="loading"):
-        make(timeouts=Timeouts(total=1)).image("a fox", model=MODEL, provider="hf-inference")
+        make(timeouts=Timeouts(total=SOON)).image("a fox", model=MODEL, provider="hf-inference")
     assert len(server.requests) == 7
 
 
@@ -575,7 +575,7 @@ def test_no_fall_over_while_it_may_cost(server: Server, make: Make) -> None:
         server.on("/together/v1/images/generations", PACKED)
         server.requests.clear()
         with pytest.raises((ServerError, ConnectError, TransportTimeout)):
-            make(timeouts=Timeouts(first_token=0.2)).image("a fox", model=MODEL)
+            make(timeouts=Timeouts(first_token=1 if script == [UNTIL_GONE] else PATIENCE)).image("a fox", model=MODEL)
         assert calls(server) == ["POST /nscale/v1/images/generations"]
 
 
@@ -686,14 +686,12 @@ def test_a_video_of_a_picture(server: Server, make: Make) -> None:
     assert sent == {"image_url": f"data:image/png;base64,{B64}"}
 
 
-def test_a_job_that_never_ends(server: Server, make: Make) -> None:
+def test_a_job_that_never_ends(server: Server, make: Make, clock: Clock) -> None:
     """A provider that never finishes: the deadline ends it, the job is cancelled, the error names it."""
-    fal(server, state("IN_PROGRESS"))
-    started = time.monotonic()
-    with pytest.raises(TransportTimeout, match=r"within 0\.5 s.*job 764c at fal-ai was running, it was cancelled") as caught:
-        make().image("a fox", model=MODEL, timeouts=Timeouts(total=0.5))
-    assert time.monotonic() - started < 4
-    assert (caught.value.deadline, caught.value.seconds) == ("total", 0.5)
+    fal(server, state("IN_PROGRESS"), [lambda _: clock.advance(0.6 * PATIENCE), state("IN_PROGRESS")])
+    with pytest.raises(TransportTimeout, match=r"within 30 s.*job 764c at fal-ai was running, it was cancelled") as caught:
+        make().image("a fox", model=MODEL, timeouts=Timeouts(total=PATIENCE))
+    assert (caught.value.deadline, caught.value.seconds) == ("total", PATIENCE)
     assert server.last.method == "PUT"
     assert server.last.target == f"{JOB}/cancel?_subdomain=queue"
     assert [r.method for r in server.requests].count("PUT") == 1, "it is told once"
@@ -726,7 +724,7 @@ def test_cancelling(server: Server, make: Make) -> None:
     with pytest.raises(Cancelled):
         job.result()
     timer.join()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < SOON
     assert agreed == [True]
     assert job.state == "cancelled"
     assert f"PUT {JOB}/cancel?_subdomain=queue" in calls(server)
@@ -777,11 +775,15 @@ def test_a_real_ctrl_c(server: Server, make: Make, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(jobs, "_PACE", 1000.0)
     fal(server, state("IN_PROGRESS"))
     job = make().image_job("a fox", model=MODEL)
-    timer = threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
-    timer.start()
+    pause = job._line.pause
+
+    def interrupted(seconds: float) -> None:
+        threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        pause(seconds)
+
+    monkeypatch.setattr(job._line, "pause", interrupted)
     with pytest.raises(KeyboardInterrupt):
         job.result()
-    timer.join()
     assert server.last.target == f"{JOB}/cancel?_subdomain=queue"
 
 
@@ -815,15 +817,15 @@ def test_leaving(server: Server, make: Make) -> None:
     assert job.state == "cancelled"
 
 
-def test_providers_that_cannot_be_stopped(server: Server, make: Make) -> None:
+def test_providers_that_cannot_be_stopped(server: Server, make: Make, clock: Clock) -> None:
     """A provider without a way to cancel says so: cancel gives False, a deadline's error speaks of the cost."""
     mapping(server, "wavespeed")
     created = {"code": 200, "data": {"id": "t1", "status": "processing", "urls": {"get": "https://x/api/v3/predictions/t1"}}}
     server.on("/wavespeed/api/v3/wavespeed/paint", json_answer(created))
-    server.on("/wavespeed/api/v3/predictions/t1", json_answer(created))
+    server.on("/wavespeed/api/v3/predictions/t1", [lambda _: clock.advance(0.6 * PATIENCE), json_answer(created)])
     assert make().image_job("a fox", model=MODEL).cancel() is False
     with pytest.raises(TransportTimeout, match="may still be charged for"):
-        make().image("a fox", model=MODEL, timeouts=Timeouts(total=0.3))
+        make().image("a fox", model=MODEL, timeouts=Timeouts(total=PATIENCE))
 
 
 def test_looks_that_fail(server: Server, make: Make) -> None:

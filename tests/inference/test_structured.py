@@ -31,7 +31,7 @@ from hfclient.inference.providers.places import PLACES
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
 from tests.inference.answers import CHAT, begun, call, calls, data, delta, says
-from tests.server import CLOSE, PATIENCE, UNTIL_GONE, Script, Server, chunk, json_answer, plain
+from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, chunk, json_answer, plain
 
 
 @define
@@ -89,7 +89,7 @@ SCHEMA = {
 @pytest.fixture
 def client(server: Server) -> Iterator[InferenceClient]:
     transport = PlainTransport()
-    session = Session(transport, Credentials(), timeouts=Timeouts(idle=5.0), retry=Retry(attempts=1))
+    session = Session(transport, Credentials(), timeouts=Timeouts(idle=PATIENCE), retry=Retry(attempts=1))
     yield InferenceClient(session, base_url=server.url)
     transport.close()
 
@@ -505,7 +505,7 @@ def test_cancel(server: Server, ask: Ask, how: str) -> None:
         with pytest.raises(Cancelled):  # noqa: PT012
             for _ in stream:
                 threading.Timer(0.05, getattr(stream, how)).start()
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < SOON
 
 
 @pytest.mark.parametrize("how", ["cancel", "close"])

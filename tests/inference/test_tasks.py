@@ -34,7 +34,8 @@ from hfclient.inference import InferenceClient
 from hfclient.inference.tasks import BoxedObject, Classification, Segment, Transcript, TranscriptChunk
 from hfclient.inference.tasks.audio import Audio
 from hfclient.transport import Retry, Session, Timeouts, Transport
-from tests.server import RST, Recorded, Server, json_answer, plain
+from tests.clock import Clock
+from tests.server import PATIENCE, RST, Recorded, Server, json_answer, plain
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(28)
 MP3 = b"ID3\x04" + bytes(30)
@@ -51,7 +52,7 @@ def make(server: Server, transport: Transport) -> Make:
 
     def make(*, own: bool = False, token: str = "hf_secret", **options: Any) -> InferenceClient:
         credentials = Credentials(token=Secret(token) if token else None, explicit=True, token_urls=[server.url])
-        timeouts = options.pop("timeouts", Timeouts(idle=5.0, total=10.0))
+        timeouts = options.pop("timeouts", Timeouts(idle=PATIENCE, total=2 * PATIENCE))
         session = Session(transport, credentials, timeouts=timeouts, retry=Retry(attempts=2, backoff=0.01))
         places = {} if own else {"router_url": server.url}
         return InferenceClient(session, base_url=f"{server.url}/v1", hub_url=server.url, **places, **options)  # type: ignore[arg-type]
@@ -178,7 +179,7 @@ def test_a_model_that_is_being_loaded(server: Server, make: Make) -> None:
     assert make().embed(["a"], model=MODEL, provider="hf-inference") == [[1.0, 1.0]]
     server.on(PIPELINE, json_answer({"error": "loading", "estimated_time": 60}, 503))
     with pytest.raises(APIStatusError, match="loading"):
-        make().embed(["a"], model=MODEL, provider="hf-inference", timeouts=Timeouts(total=1.0))
+        make().embed(["a"], model=MODEL, provider="hf-inference", timeouts=Timeouts(total=PATIENCE))
 
 
 def test_too_few_vectors(server: Server, make: Make) -> None:
@@ -188,13 +189,13 @@ def test_too_few_vectors(server: Server, make: Make) -> None:
         make().embed(["a", "b"], model=MODEL, provider="hf-inference")
 
 
-def test_one_deadline_for_all_batches(server: Server, make: Make) -> None:
+def test_one_deadline_for_all_batches(server: Server, make: Make, clock: Clock) -> None:
     """The total deadline is for the whole call, not for each batch."""
-    server.on(PIPELINE, [0.2, lengths])
+    server.on(PIPELINE, [lambda _: clock.advance(0.4 * PATIENCE), lengths])
     with pytest.raises(TransportTimeout) as caught:
-        make().embed(["a"] * 20, model=MODEL, provider="hf-inference", batch_size=1, timeouts=Timeouts(total=0.5))
+        make().embed(["a"] * 20, model=MODEL, provider="hf-inference", batch_size=1, timeouts=Timeouts(total=PATIENCE))
     assert caught.value.deadline == "total"
-    assert len(server.requests) < 6
+    assert len(server.requests) == 3
 
 
 def test_the_model_that_the_hub_shows(server: Server, make: Make) -> None:
@@ -509,16 +510,17 @@ def test_types_that_pipelines_let_in(server: Server, make: Make, tmp_path: Path,
     assert server.last.headers["content-type"] == "image/x-image"
 
 
-def test_a_prediction_that_never_ends(server: Server, make: Make) -> None:
+def test_a_prediction_that_never_ends(server: Server, make: Make, clock: Clock) -> None:
     """The deadline ends the wait for a transcript, and the prediction is cancelled: nobody will fetch it."""
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
     links = {name: f"https://api.replicate.com/v1/predictions/p1/{name}" for name in ("get", "cancel")}
     started = {"id": "p1", "status": "starting", "urls": links}
     server.on("/replicate/v1/models/openai/whisper/predictions", json_answer(started, 201))
-    server.on("/replicate/v1/predictions/p1/get", json_answer({"id": "p1", "status": "processing"}))
+    look = json_answer({**started, "status": "processing"})
+    server.on("/replicate/v1/predictions/p1/get", look, [lambda _: clock.advance(PATIENCE), look])
     server.on("/replicate/v1/predictions/p1/cancel", json_answer({"id": "p1", "status": "canceled"}))
     with pytest.raises(TransportTimeout, match="total"):
-        make().transcribe(WAV, model=MODEL, timeouts=Timeouts(total=0.2))
+        make().transcribe(WAV, model=MODEL, timeouts=Timeouts(total=PATIENCE))
     assert (server.last.method, server.last.path) == ("POST", "/replicate/v1/predictions/p1/cancel")
     assert server.last.headers["authorization"] == "Bearer hf_secret"
 

@@ -25,6 +25,7 @@ from hfclient.events import FinalAnswer, Finish, Token, Usage
 from hfclient.inference import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
+from tests.clock import Clock
 from tests.inference.answers import DONE, SSE, data
 from tests.server import CLOSE, PATIENCE, RST, UNTIL_GONE, Server, chunked, delimited, json_answer, plain
 
@@ -384,12 +385,12 @@ def test_leaving_early(tgi: Server, make: Callable[..., InferenceClient]) -> Non
     assert stream.partial.text == "a"
 
 
-def test_stalled(tgi: Server, make: Callable[..., InferenceClient]) -> None:
+def test_stalled(tgi: Server, make: Callable[..., InferenceClient], clock: Clock) -> None:
     """Keep-alives do not hide a model that says nothing; then the first_token deadline passes."""
-    pings: list[Any] = [step for _ in range(40) for step in (b": ping\n\n", 0.05)]
+    pings: list[Any] = [b": ping\n\n", 0.02, lambda _: clock.advance(PATIENCE)] * 1000
     tgi.on(NATIVE, delimited(*pings, headers=[SSE]))
     with pytest.raises(TransportTimeout) as caught:
-        make(tgi).text("x", timeouts=Timeouts(first_token=0.3)).result()
+        make(tgi).text("x", timeouts=Timeouts(first_token=2 * PATIENCE, idle=2 * PATIENCE)).result()
     assert caught.value.deadline == "first_token"
 
 
@@ -401,7 +402,7 @@ def test_waits_for_a_model(tgi: Server, make: Callable[..., InferenceClient]) ->
     assert len(tgi.requests) == 6
     tgi.on(NATIVE, loading)
     with pytest.raises(ServerError, match="currently loading"):
-        make(tgi).text("x", timeouts=Timeouts(total=0.5))
+        make(tgi).text("x", timeouts=Timeouts(total=5))
 
 
 def test_plain_transformers(tgi: Server, make: Callable[..., InferenceClient]) -> None:

@@ -30,8 +30,9 @@ from hfclient.inference.composed.toolloop import ToolStream
 from hfclient.inference.schemas.functions import Tool
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
+from tests.clock import Clock
 from tests.inference.answers import CHAT, begun, call, calls, data, delta, says
-from tests.server import CLOSE, PATIENCE, UNTIL_GONE, Script, Server, chunk, json_answer
+from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, chunk, json_answer
 
 Run = Callable[..., ToolStream]
 
@@ -63,7 +64,7 @@ def boom() -> None:
 @pytest.fixture
 def client(server: Server) -> Iterator[InferenceClient]:
     transport = PlainTransport()
-    session = Session(transport, Credentials(), timeouts=Timeouts(idle=5.0), retry=Retry(attempts=1))
+    session = Session(transport, Credentials(), timeouts=Timeouts(idle=PATIENCE), retry=Retry(attempts=1))
     yield InferenceClient(session, base_url=server.url)
     transport.close()
 
@@ -607,7 +608,7 @@ def test_cancel_while_the_model_is_silent(server: Server, run: Run, how: str) ->
         for event in stream:
             if event == Token("Half"):
                 threading.Timer(0.05, getattr(stream, how)).start()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < SOON
     assert server.client_gone.wait(PATIENCE)
     assert caught.value.partial is not None
     assert caught.value.partial.text == "Half"
@@ -630,7 +631,7 @@ def test_cancel_while_tools_run(run: Run) -> None:
         for event in stream:
             if isinstance(event, Finish):
                 timer.start()
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < SOON
     release.set()
     for thread in threading.enumerate():
         if thread.name == "hfclient-tool":
@@ -706,42 +707,45 @@ def test_interrupt_in_a_tool(run: Run, count: int) -> None:
         list(stream)
 
 
-def test_total_covers_all_rounds(server: Server, run: Run) -> None:
+def test_total_covers_all_rounds(server: Server, run: Run, clock: Clock) -> None:
     """Timeouts.total is for the run: the tools' time counts, and the second request gets what is left."""
-    stream = run(
-        calls(call("nap")), [0.5, *says("Late.")], tools=[lambda_nap(0.4)], timeouts=Timeouts(total=0.7, idle=5.0)
-    )
-    started = time.monotonic()
+    total = Timeouts(total=PATIENCE, idle=2 * PATIENCE)
+    words = [chunk(delta(content="more ")), 0.02]
+    late = [*begun(delta(content="La")), *words, lambda _: clock.advance(0.6 * PATIENCE), *words * 1000]
+    stream = run(calls(call("nap")), late, tools=[nap_of(clock, 0.6 * PATIENCE)], timeouts=total)
     with pytest.raises(TransportTimeout) as caught:
         list(stream)
     assert caught.value.deadline == "total"
-    assert time.monotonic() - started < 4
-    stream = run(calls(call("nap"), call("nap")), tools=[lambda_nap(3)], timeouts=Timeouts(total=0.3))
+    assert len(server.requests) == 2
+    stream = run(calls(call("nap"), call("nap")), tools=[nap_of(clock, 0.6 * PATIENCE)], timeouts=total)
     with pytest.raises(TransportTimeout) as caught:
         list(stream)
-    assert time.monotonic() - started < 8
+    assert len(server.requests) == 3
 
 
-def lambda_nap(seconds: float) -> Tool:
+def nap_of(clock: Clock, seconds: float) -> Tool:
     def nap() -> str:
-        time.sleep(seconds)
+        clock.advance(seconds)
         return "rested"
 
     return Tool.of(nap)
 
 
-def test_each_round_may_wait_for_its_first_token(run: Run) -> None:
+def test_each_round_may_wait_for_its_first_token(run: Run, clock: Clock) -> None:
     """The other deadlines are each request's own: a slow second round is no late first token."""
-    stream = run(
-        calls(call("nap")), [0.8, *says("Fine.")], tools=[lambda_nap(0.8)], timeouts=Timeouts(first_token=1.5, idle=5.0)
-    )
-    assert stream.text == "Fine."
-    slow = [*begun(delta(content="Fi")), 1.3, chunk(delta("stop", content="ne.")), CLOSE]
-    stream = run(calls(call("nap")), slow, tools=[lambda_nap(0)], timeouts=Timeouts(first_token=1.0, idle=5.0))
-    assert stream.text == "Fine."
-    stream = run(
-        calls(call("nap")), [*begun(), UNTIL_GONE], tools=[lambda_nap(0)], timeouts=Timeouts(first_token=0.5, idle=5.0)
-    )
+    most = 0.8 * PATIENCE
+    timeouts = Timeouts(first_token=PATIENCE, idle=2 * PATIENCE)
+    slow = [lambda _: clock.advance(most), *says("Fine.")]
+    assert run(calls(call("nap")), slow, tools=[nap_of(clock, most)], timeouts=timeouts).text == "Fine."
+    go = threading.Event()
+    slow = [*begun(delta(content="Fi")), go, lambda _: clock.advance(2 * most), chunk(delta("stop", content="ne.")), CLOSE]
+    stream = run(calls(call("nap")), slow, tools=[nap_of(clock, 0)], timeouts=timeouts)
+    for event in stream:
+        if event == Token("Fi"):
+            go.set()
+    assert stream.result().text == "Fine."
+    timeouts = Timeouts(first_token=1, idle=2 * PATIENCE)
+    stream = run(calls(call("nap")), [*begun(), UNTIL_GONE], tools=[nap_of(clock, 0)], timeouts=timeouts)
     with pytest.raises(TransportTimeout) as caught:
         list(stream)
     assert caught.value.deadline == "first_token"
@@ -752,7 +756,7 @@ def test_a_long_argument_is_content(run: Run) -> None:
     first = {"index": 0, "id": "a", "function": {"name": "get_weather", "arguments": '{"city": '}}
     rest = {"index": 0, "function": {"arguments": '"Paris"}'}}
     pieces = [chunk(delta(tool_calls=[first])), 1.3, chunk(delta(tool_calls=[rest])), chunk(delta("tool_calls")), CLOSE]
-    stream = run([*begun(), *pieces], says("18."), timeouts=Timeouts(first_token=1.0, idle=5.0))
+    stream = run([*begun(), *pieces], says("18."), timeouts=Timeouts(first_token=1.0, idle=PATIENCE))
     assert stream.text == "18."
 
 

@@ -16,7 +16,6 @@ from hfclient.errors import (
     ProtocolError,
 )
 from hfclient.events import AnyEvent, FallOver, Route
-from hfclient.frames import excerpt
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.completions.messages import Prompt, build_messages, normalised
 from hfclient.inference.completions.options import ChatOptions, chat_options
@@ -39,6 +38,7 @@ from hfclient.inference.schemas.functions import ToolLike, wire_tools
 from hfclient.inference.tasks.calls import TaskCalls
 from hfclient.inference.tasks.embedcalls import EmbedCalls
 from hfclient.inference.text.calls import TextCalls
+from hfclient.pages import instead, what_came
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.transport.failures import safe_url
 
@@ -326,9 +326,11 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             response = session.send(attempts.bounded(self._request(body, to)))
         if response.content_type in ("text/html", "application/xhtml+xml"):
             page = response.read_start(4096)
-            failure = ProtocolError(
-                f"{response.url} answered with an HTML page instead of a chat completion; is the URL right?",
-                frame=excerpt(page),
+            failure = instead(
+                f"{response.url} answered with {what_came(page)} instead of a chat completion; is the URL right?",
+                page,
+                method=response.method,
+                url=response.url,
             )
             failure.request_id = response.request_id
             raise failure

@@ -11,6 +11,7 @@ from typing import Any
 
 from hfclient.errors import APIStatusError, GenerationError, HFClientError, ModelNotFound
 from hfclient.lenient import scrub
+from hfclient.pages import what_came
 from hfclient.surrogates import mend_surrogates
 from hfclient.transport.failures import message_in, restated
 
@@ -120,7 +121,12 @@ def _code(places: list[dict[str, Any]]) -> str | None:
 
 
 def refined(error: APIStatusError, model: str | None) -> HFClientError:
-    """Return the error for a model that nobody serves, if *error* means that."""
+    """Return the error for a model that nobody serves, if *error* means that, or for a URL that is no API's."""
+    if error.status in (404, 405) and (error.body or "").lstrip().startswith("<"):
+        page = what_came((error.body or "").encode())
+        return restated(
+            type(error), error, f"there is no API at this URL, {page} came instead; is inference_url (or the provider's URL) right?"
+        )
     unknown = error.code in ("model_not_supported", "model_not_found")
     if error.status not in (400, 404) or not (unknown or error.message.startswith("Model not supported")):
         return error

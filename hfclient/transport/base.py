@@ -13,10 +13,11 @@ from typing import Any, Literal, Protocol
 import msgspec
 from attrs import evolve, field, frozen
 
-from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, ProtocolError
+from hfclient.errors import APIStatusError, HFClientError, InvalidInputError
 from hfclient.frames import excerpt
 from hfclient.lenient import loads_mended
 from hfclient.masking import said
+from hfclient.pages import instead, what_came
 from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.limits import Limits
@@ -294,9 +295,11 @@ class Response:
         try:
             return loads_mended(body)
         except ValueError:
-            what = "an HTML page" if body.lstrip()[:1] == b"<" else self.content_type or "something"
-            raise ProtocolError(
-                f"{self.method} {self.url} should give JSON but gave {what}; is the URL right?", frame=excerpt(body)
+            raise instead(
+                f"{self.method} {self.url} should give JSON but gave {what_came(body, self.content_type)}; is the URL right?",
+                body,
+                method=self.method,
+                url=self.url,
             ) from None
 
     def close(self) -> None:

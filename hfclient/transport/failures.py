@@ -28,19 +28,17 @@ from hfclient.errors import (
     ServerError,
 )
 from hfclient.masking import masked
+from hfclient.pages import BOT_CHECK, is_challenge_page, title_in
 from hfclient.transport.base import Headers, Response
 from hfclient.transport.retry_after import retry_after
 
 __all__ = [
-    "BOT_CHECK",
     "error_for",
     "is_bot_check",
-    "is_challenge_page",
     "leads_to_login",
     "message_in",
     "restated",
     "safe_url",
-    "title_in",
 ]
 
 _E = TypeVar("_E", bound=APIStatusError)
@@ -57,11 +55,6 @@ _CLASSES: dict[int, type[APIStatusError]] = {
     422: BadRequestError,
     429: RateLimitError,
 }
-BOT_CHECK = (
-    'a bot check answered instead of the service: Client(impersonate="chrome") passes most of them '
-    '(pip install "hfclient[impersonate]"); one that wants to see a person is passed in a browser on this machine, '
-    "whose cookies then go along as Client(cookies=...)"
-)
 _READ = 64 * 1024
 _LOGIN = re.compile(
     r"log[-_]?[io]n(?![a-z])|sign[-_]?in(?![a-z])|(?<![a-z])sso(?![a-z])|oauth|openid|saml|authori[sz]e|authenticat|"
@@ -76,8 +69,6 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SCHEME = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?!\s*=)(?:\s|$)")
 _LONGEST_CHALLENGE = 4096
 _OTHER_PASSWORDS = ("digest", "negotiate", "ntlm", "kerberos", "scram-sha-1", "scram-sha-256")
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_CHALLENGE = re.compile(r"challenge-platform|cf-chl|cf_chl|Just a moment\.\.\.|Attention Required! \| Cloudflare")
 
 
 def safe_url(url: str) -> str:
@@ -276,21 +267,6 @@ def _text_message(text: str, headers: Headers) -> str | None:
         return title
     text = text.strip()
     return None if text in ("", "null") or text.startswith(("<", "{", "[")) else text[:300]
-
-
-def title_in(page: str) -> str | None:
-    """Return the title of a page of HTML, or None."""
-    found = _TITLE.search(page)
-    if found is None:
-        return None
-    from html import unescape  # a table of two thousand names, for pages of error
-
-    return unescape(" ".join(found[1].split()))
-
-
-def is_challenge_page(page: str) -> bool:
-    """Whether a page, of which the start will do, is Cloudflare's bot check."""
-    return "<" in page[:200] and bool(_CHALLENGE.search(page))
 
 
 def is_bot_check(headers: Headers) -> bool:

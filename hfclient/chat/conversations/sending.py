@@ -257,8 +257,7 @@ class Sender:
                 if last_try:
                     raise self._unknown_fate(turn, error) from error
         if response.content_type == "text/html":
-            response.close()
-            raise not_a_chat_server(request.url)
+            raise not_a_chat_server(request.url, response.read_start(4096).decode("utf-8", "replace"))
         return response, True
 
     def _look_for(

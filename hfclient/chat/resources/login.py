@@ -6,8 +6,9 @@ import logging
 import time
 
 from hfclient.chat.servers.service import ChatService
-from hfclient.credentials import LoginStore, SavedLogin
-from hfclient.errors import APIStatusError, CredentialsError, HFClientError
+from hfclient.credentials import LoginStore, SavedLogin, origin_of
+from hfclient.errors import APIStatusError, AuthenticationError, CredentialsError, HFClientError
+from hfclient.transport import Response
 from hfclient.types import User
 
 __all__ = ["Login"]
@@ -105,14 +106,31 @@ class Login:
 
     def _tell(self) -> bool:
         try:
-            self._service.session.send(self._service.endpoints.logout()).close()
+            response = self._service.session.send(self._service.endpoints.logout())
         except APIStatusError as error:
-            if 300 <= error.status < 400:  # to the start page: that is how a chat-ui says that it is done
+            if self._leads_to_start(error):
                 return True
             problem: HFClientError = error
         except HFClientError as error:
             problem = error
         else:
-            return True
+            return self._is_done(response)
         _log.info("the server could not be told of the logout: %s", problem.message)
         return False
+
+    def _leads_to_start(self, error: APIStatusError) -> bool:
+        """Whether this is the redirect to the start page, by which a chat-ui says that it is done, and no other one."""
+        base = self._service.endpoints.base
+        there = error.location
+        if there is None or isinstance(error, AuthenticationError):
+            return False
+        return origin_of(there) == origin_of(base) and not there.endswith("/logout")
+
+    @staticmethod
+    def _is_done(response: Response) -> bool:
+        """Whether an answer with status 200 is an older server's, and no page and no other API's error."""
+        try:
+            data = response.read()
+        except HFClientError:
+            return False
+        return not data.lstrip().startswith((b"<", b'{"error"', b'{"detail"'))

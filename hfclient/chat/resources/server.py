@@ -67,8 +67,8 @@ class Server:
         started = time.monotonic()
         response = self._service.session.send(self._service.endpoints.health())
         body = response.read()
-        if body.lstrip().startswith(b"<"):  # a page: some other site has one for every path
-            raise not_a_chat_server(response.url, excerpt(body))
+        if body.lstrip().startswith((b"<", b"{")):  # some other site has a page for every path, some APIs a reason
+            raise not_a_chat_server(response.url, body[:2000].decode("utf-8", "replace"))
         return time.monotonic() - started
 
     def features(self) -> dict[str, Any]:
@@ -90,11 +90,15 @@ class Server:
 
         Reference: GET {base}/api/mcp/servers
         """
+        request = self._service.endpoints.mcp_servers()
         try:
-            data = self._service.session.send(self._service.endpoints.mcp_servers()).json()
+            data = self._service.identity.send(request).json()
         except ProtocolError:  # a server of before June 2025 answers with its page to whatever it does not know
+            self._service.generation()  # is it a chat-ui at all?
             raise NotFoundError("the server has no MCP servers (it is older than November 2025)", status=404) from None
-        return [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+        if not isinstance(data, list):
+            raise not_a_chat_server(request.url, str(data))
+        return [item for item in data if isinstance(item, dict)]
 
     def transcribe(self, audio: FileLike, *, content_type: str | None = None) -> str:
         """Return what is said in a recording; empty for silence.

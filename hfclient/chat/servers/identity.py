@@ -10,6 +10,7 @@ Reference: docs/protocol/huggingchat ("base url, headers, cookies", "errors").
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import threading
@@ -113,7 +114,7 @@ class Identity:
                     raise NotAChatServer(f"{error.message}; {hint}", frame=error.frame) from None
                 raise
             except APIStatusError as error:
-                if not renewed and self._has_new_session(before, error):
+                if not renewed and (self._has_new_session(before, error) or self._is_visitor(request, error)):
                     continue
                 if not self._has_expired(request, error):
                     raise self._explained(request, error) from None
@@ -136,6 +137,20 @@ class Identity:
             return False
         credentials.use_session(begin=True)  # it may have ended the old one without setting another
         return credentials.cookies() != before
+
+    def _is_visitor(self, request: Request, error: APIStatusError) -> bool:
+        """Whether the token is for a gate alone: the chat-ui behind it has no login, and fails at a token that it sees.
+
+        It looks at none next to a session cookie, so from now on there is one.
+        """
+        if is_hugging_face(self._endpoints.base) or not self._is_about_token(request, error):
+            return False
+        self._session.credentials.use_session()
+        with contextlib.suppress(HFClientError):
+            if not self.login_enabled():
+                return True
+        self._session.credentials.end_anonymous_session()
+        return False
 
     def _carry(self, request: Request) -> Response:
         """Send *request*; a form that is refused for its Origin once more, with the name that the server gives itself.
@@ -236,6 +251,10 @@ class Identity:
     def login_enabled(self) -> bool:
         """Return whether the server has a login at all; False where it does not say.
 
+        Raises:
+            NotAChatServer: What answered is no chat-ui.
+            PasswordRequired: Something in front of the server wants a user name and a password.
+
         Reference: GET {base}/api/v2/feature-flags
         """
         if self._login_enabled is None:
@@ -246,6 +265,8 @@ class Identity:
                 raise
             except AuthenticationError:  # one that lets nobody see anything before a login
                 self._login_enabled = True
+            except NotAChatServer:
+                raise
             except (NotFoundError, ProtocolError):
                 self._login_enabled = False
         return self._login_enabled
@@ -318,7 +339,7 @@ class Identity:
                 error,
                 f"this server wants a login; a token alone reads and lists but cannot chat: {HOW_TO_LOG_IN}",
             )
-        if _is_generic(error) and self._shows_token(request) and self._is_bad_token(request):
+        if self._is_about_token(request, error):
             return restated(
                 AuthenticationError,
                 error,
@@ -331,13 +352,14 @@ class Identity:
         hint = self._gate_hint()
         return error if hint is None else restated(type(error), error, f"{error.message}; {hint}")
 
-    def _shows_token(self, request: Request) -> bool:
-        """Whether the server looks at the token of *request*, which it does where there is no cookie."""
-        sent = self._session.credentials.headers_for(request.url)
-        return "Cookie" not in sent and sent.get("Authorization", "").startswith("Bearer ")
+    def _is_about_token(self, request: Request, error: APIStatusError) -> bool:
+        """Whether it is the token that makes the server fail, and not this request.
 
-    def _is_bad_token(self, request: Request) -> bool:
-        """Whether it is the token that makes the server fail, and not this request."""
+        It looks at a token where there is no cookie.
+        """
+        sent = self._session.credentials.headers_for(request.url)
+        if not _is_generic(error) or "Cookie" in sent or not sent.get("Authorization", "").startswith("Bearer "):
+            return False
         question = evolve(self._endpoints.user(), timeouts=_ASKING, retryable=False)
         if request.url == question.url:
             return True

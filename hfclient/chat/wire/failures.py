@@ -6,6 +6,7 @@ Reference: docs/protocol/huggingchat ("errors"); the texts are the server's own,
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -26,7 +27,8 @@ from hfclient.errors import (
     RequestTooLargeError,
     ServerError,
 )
-from hfclient.transport.failures import BOT_CHECK, is_challenge_page, restated, title_in
+from hfclient.pages import BOT_CHECK, is_challenge_page, what_came
+from hfclient.transport.failures import restated
 
 __all__ = ["HOW_TO_LOG_IN", "is_foreign_origin", "is_missing_route", "not_a_chat_server", "refine"]
 
@@ -57,8 +59,8 @@ def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServ
     """Return the error for something that answers, but not as a chat-ui does; *frame* is the start of its answer."""
     if frame is not None and is_challenge_page(frame):
         return CloudflareChallenge(BOT_CHECK, status=200, url=url, method="GET")
-    title = title_in(frame or "")
-    page = f" with a page titled {title[:80]!r}" if title else ""
+    start = (frame or "").encode("utf-8", "replace")
+    page = f" with {what_came(start)}" if start.lstrip()[:1] == b"<" else ""
     return NotAChatServer(
         f"{url} answers{page}, but not as a chat-ui does; is the base URL right? HuggingChat is "
         "https://huggingface.co/chat, a self-hosted server usually http://host:3000, and an OpenAI-compatible server goes "
@@ -117,7 +119,9 @@ def _moved(error: APIStatusError, base: str) -> APIStatusError | None:
     if not base or asked == error.url or not there.endswith(asked) or not asked.strip("/"):
         return None
     new = there.removesuffix(asked)
-    why = "the server wants https" if new == base.replace("http://", "https://", 1) else "the server has moved"
+    old_parts, new_parts = urlsplit(base), urlsplit(new)
+    wants_tls = (old_parts.scheme, new_parts.scheme) == ("http", "https") and old_parts.hostname == new_parts.hostname
+    why = "the server wants https" if wants_tls else "the server has moved"
     return restated(APIStatusError, error, f"{why}: {base} redirects to {new}; use {new} as the base URL")
 
 

@@ -19,6 +19,7 @@ from hfclient.frames import LineFramer, SSEParser, excerpt
 from hfclient.inference.completions.deltas import ChunkReader
 from hfclient.inference.completions.toolcalls import new_call_id
 from hfclient.lenient import loads
+from hfclient.pages import instead, what_came
 from hfclient.transport import Limits
 
 __all__ = ["ChunkDecoder"]
@@ -170,7 +171,8 @@ class ChunkDecoder:
             self._mode = self._feed_document
         elif data[:1] == b"<":
             noun = self._reader.noun
-            self._fail(f"the server answered with an HTML page instead of a {noun}; is the URL right?", data, out)
+            message = f"the server answered with {what_came(data)} instead of a {noun}; is the URL right?"
+            self._reader.fail(instead(message, data), out)
             return
         else:
             # An empty line tells the parser that the time of byte order marks is over; it has no other meaning.

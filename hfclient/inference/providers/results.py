@@ -18,6 +18,7 @@ from hfclient.files.magic import sniff
 from hfclient.frames import excerpt
 from hfclient.inference.failures import generation_error
 from hfclient.lenient import loads
+from hfclient.pages import instead, what_came
 from hfclient.transport.failures import message_in, safe_url
 
 __all__ = ["Answer", "Outcome", "Output", "bodied", "found_in", "outcome_in", "outcome_of", "with_body"]
@@ -102,7 +103,8 @@ class Answer:
         """
         data = self.value()
         if not isinstance(data, dict):
-            raise ProtocolError(f"the provider's answer should be a JSON object but is {self._kind}", frame=excerpt(self.body))
+            what = what_came(self.body, self.content_type)
+            raise instead(f"the provider's answer should be a JSON object but is {what}", self.body)
         return data
 
     def value(self) -> Any:
@@ -117,17 +119,12 @@ class Answer:
         except ValueError:
             text = self.body.decode("utf-8", "replace").strip()
             if not text or text[0] in "<{[":
-                raise ProtocolError(
-                    f"the provider's answer should be JSON but is {self._kind}", frame=excerpt(self.body)
-                ) from None
+                what = what_came(self.body, self.content_type)
+                raise instead(f"the provider's answer should be JSON but is {what}", self.body) from None
             return text
         if isinstance(data, dict) and data.get("error"):
             raise generation_error(data)
         return data
-
-    @property
-    def _kind(self) -> str:
-        return "an HTML page" if self.body.lstrip()[:1] == b"<" else self.content_type or "something"
 
 
 @frozen(kw_only=True)

@@ -29,6 +29,7 @@ from hfclient.inference.tasks.values import (
     TableAnswer,
 )
 from hfclient.lenient import loads
+from hfclient.pages import instead, what_came
 
 __all__ = [
     "answers",
@@ -58,8 +59,8 @@ def json_of(answer: Answer) -> Any:
     try:
         data = loads(answer.body)
     except ValueError:
-        what = "an HTML page" if answer.body.lstrip()[:1] == b"<" else answer.content_type or "something"
-        raise ProtocolError(f"the answer should be JSON but is {what}", frame=excerpt(answer.body)) from None
+        what = what_came(answer.body, answer.content_type)
+        raise instead(f"the answer should be JSON but is {what}", answer.body) from None
     if isinstance(data, dict) and data.get("error"):
         raise generation_error(data)
     return data

@@ -178,6 +178,8 @@ class Client:
             is_user = not {"cookies", "session"} & set(options)
             options = {"token": "", "cookies": "", "inference_url": server.upstream_url, **options}
             client = cls(server.url, **options)
+            if client.inference_url == (server.upstream_url or "").rstrip("/"):
+                client._inference_options["embedded"] = "model" if upstream is None else "upstream"
             if server.upstream_url and server.upstream_key:
                 keys = {server.upstream_url: Secret(f"Bearer {server.upstream_key.reveal()}")}
                 client._session.credentials = client._session.credentials.with_keys(keys)

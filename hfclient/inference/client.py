@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -16,6 +17,7 @@ from hfclient.errors import (
     ProtocolError,
 )
 from hfclient.events import AnyEvent, FallOver, Route
+from hfclient.inference.abilities import TEXT_TASKS, explain_missing_route
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.completions.messages import Prompt, build_messages, normalised
 from hfclient.inference.completions.options import ChatOptions, chat_options
@@ -63,6 +65,8 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         router_url: Root of a router below which every provider has a path; None takes Hugging Face's, if *base_url* is there.
         provider_keys: Keys of your own for single providers, by their ids; those are then asked on their own sites. A
             provider's key goes there and nowhere else, and the token does not.
+        embedded: *base_url* is of ``Client.local()``: its small ``"model"``, which writes texts and does nothing else, or
+            its ``"upstream"``.
 
     Raises:
         InvalidInputError: A URL is no http(s) URL, or a key is for nobody, or is a Hub token.
@@ -79,9 +83,12 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         hub_url: str = HUB_URL,
         router_url: str | None = None,
         provider_keys: Mapping[str, str] | None = None,
+        embedded: Literal["model", "upstream"] | None = None,
     ) -> None:
         if provider_keys:
             session = session.with_credentials(add_keys(session.credentials, provider_keys))
+        explain = partial(explain_missing_route, base_url=base_url, embedded=embedded is not None)
+        session = session.with_refining(None if is_router(base_url) else explain)
         self.base_url = base_url
         self.chat_url = chat_url(base_url)
         self.models_url = models_url(base_url)
@@ -95,6 +102,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             hub=self._hub,
             keys=provider_keys or (),
             router_url=router_url,
+            only=TEXT_TASKS if embedded == "model" else None,
         )
         # Learnt from the server. Two threads may learn the same thing at once; that does no harm.
         self._served: list[ServedModel] | None = None

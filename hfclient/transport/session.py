@@ -12,7 +12,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
@@ -114,6 +114,7 @@ class Session:
         self.timeouts = _of(Timeouts, "timeouts", timeouts)
         self.retry = _of(Retry, "retry", retry)
         self.limits = _of(Limits, "limits", limits)
+        self.refine: Callable[[APIStatusError], HFClientError] | None = None
         own = {"Accept": "*/*"}
         # A transport that looks like a browser has a User-Agent that fits its handshake: ours would give it away.
         if not getattr(transport, "has_browser_headers", False):
@@ -126,6 +127,12 @@ class Session:
         other.credentials = credentials
         return other
 
+    def with_refining(self, refine: Callable[[APIStatusError], HFClientError] | None) -> Session:
+        """Return a session whose status errors go through *refine*, before the request's own ``refine`` sees them."""
+        other = copy.copy(self)
+        other.refine = refine
+        return other
+
     def with_retry(self, retry: Retry) -> Session:
         """Return a session with another policy over the same transport and with the same credentials."""
         other = copy.copy(self)
@@ -135,6 +142,7 @@ class Session:
     def bare(self) -> Session:
         """Return a session for places that are none of the caller's: without credentials and without the caller's headers."""
         other = self.with_credentials(Credentials())
+        other.refine = None
         other.headers = {name: value for name, value in self.headers.items() if name.lower() in _HARMLESS}
         return other
 
@@ -167,8 +175,9 @@ class Session:
                 wait = self.retry.wait_before(attempt + 1, error) if may_repeat else None
                 left = deadline.remaining()
                 if wait is None or (left is not None and wait >= left):
-                    if isinstance(error, APIStatusError) and request.refine is not None:
-                        raise request.refine(error) from None
+                    refined = self._refined(request, error)
+                    if refined is not error:
+                        raise refined from None
                     raise
                 _log.info("%s %s: %s; again in %.2f s", request.method, safe_url(request.url), error.message, wait)
             if request.cancellation is None:
@@ -177,6 +186,15 @@ class Session:
                 request.cancellation.pause(wait)
             attempt += 1
             deadline.begin_attempt()
+
+    def _refined(self, request: Request, error: TransportError | APIStatusError) -> HFClientError:
+        for refine in (self.refine, request.refine):
+            if refine is not None and isinstance(error, APIStatusError):
+                refined = refine(error)
+                if not isinstance(refined, APIStatusError):
+                    return refined
+                error = refined
+        return error
 
     def _attempt(self, request: Request, deadline: Deadline) -> Response:
         home = origin_of(request.url)

@@ -25,6 +25,7 @@ from hfclient.errors import (
     NotFoundError,
     Unsupported,
 )
+from hfclient.inference.abilities import unable
 from hfclient.inference.endpoints import (
     ROUTER_URL,
     bare_url,
@@ -113,6 +114,7 @@ class Routes:
         keys: The providers that the caller has a key of.
         router_url: Root of the router, below which each provider has a path; None takes Hugging Face's, if *base_url* is
             there.
+        only: The tasks that the server at *base_url* does, if that is known.
     """
 
     def __init__(
@@ -123,12 +125,19 @@ class Routes:
         hub: Hub,
         keys: Iterable[str] = (),
         router_url: str | None = None,
+        only: Container[str] | None = None,
     ) -> None:
+        self._only = only
         self._credentials = credentials
         self._base_url = base_url
         self._hub = hub
         self._keys = frozenset(keys)
         self.router_url = (router_url or (origin_of(ROUTER_URL) if is_router(base_url) else "")).rstrip("/") or None
+
+    def check_able(self, task: str) -> None:
+        """Raise `Unsupported` if it is known that the server at the base URL does not do *task*."""
+        if self._only is not None and task not in self._only:
+            raise unable(task)
 
     @property
     def own_server(self) -> bool:
@@ -194,7 +203,7 @@ class Routes:
         Raises:
             InvalidInputError: No model was named, or it does something else.
             ModelNotFound: Nobody serves it.
-            Unsupported: Nobody who serves it is known here, or takes all *settings*.
+            Unsupported: The embedded server does not do it; nobody who serves it is known here, or takes all *settings*.
             CredentialsError: Whoever serves it needs credentials that are not there.
             APIStatusError, TransportError: The Hub could not be asked.
         """
@@ -203,6 +212,7 @@ class Routes:
         able = providers_for(task) if able is None else able
         model, names = _named(model, provider, self.own_server)
         if not names and self.own_server:
+            self.check_able(task)
             if not knows_ways and _OWN_SERVER not in able:
                 raise Unsupported(f"a server of your own cannot be asked for {task}; name a provider: {', '.join(providers_for(task))}")
             refuse_ignored(_OWN_SERVER, task, wanted)

@@ -242,6 +242,7 @@ class EmbedCalls(Wing):
         refuse_url(model)
         if not self._routes.own_server:
             raise Unsupported("the router does not rank texts; point Client(inference_url=...) at a server that does")
+        self._routes.check_able("text-ranking")
         if not isinstance(query, str) or not query.strip():
             raise InvalidInputError("the query is empty")
         found = check_texts(texts)

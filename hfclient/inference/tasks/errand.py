@@ -90,7 +90,8 @@ def ask(
 def _refined(error: APIStatusError, candidate: Candidate) -> HFClientError:
     model = candidate.entry.model or candidate.entry.provider_id
     better = refined(error, model)
-    if better is not error or candidate.provider != "hf-inference" or not isinstance(error, NotFoundError) or not model:
+    is_hf = candidate.provider == "hf-inference" and candidate.target.routed
+    if better is not error or not is_hf or not isinstance(error, NotFoundError) or not model:
         return better
     missing = restated(ModelNotFound, error, f"hf-inference does not serve {model}: {error.message}")
     missing.model = model

@@ -43,6 +43,8 @@ class Wing:
 
     def _serving(self, task: str, model: str | None, provider: ProviderLike, able: Iterable[str]) -> list[Candidate]:
         """Return who may be asked, best first."""
+        if provider in (TEI, HF, [HF]):
+            self._routes.check_able(task)
         if provider == TEI:
             return [self._tei(model or "")]
         own = self._routes.own_server

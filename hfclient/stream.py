@@ -150,8 +150,7 @@ class Transcript:
             case FallOver():
                 # No content yet; and who was to answer, or counted along, is not the one that will.
                 self._fields["fell_over"] = (*self._fields.get("fell_over", ()), event)
-                self._fields.pop("route", None)
-                self._fields.pop("usage", None)
+                self.begin_anew()
             case Sources(sources):
                 self._lists.setdefault("sources", []).extend(sources)
             case ToolCall():
@@ -172,6 +171,12 @@ class Transcript:
             case _:
                 pass
 
+    def begin_anew(self) -> None:
+        """Forget what came of an answer that had not begun: another one comes in its place."""
+        for fields in (self._fields, self._lists):
+            for name in ("route", "usage", "sources"):
+                fields.pop(name, None)
+
     def text(self) -> str:
         """Return the text of all tokens so far."""
         return self._text.whole()
@@ -188,6 +193,8 @@ class Transcript:
         """
         text, reasoning = self.text(), self.thoughts()
         if self.final is not None:
+            if self.final.extra:
+                fields["extra"] = {**(fields.get("extra") or {}), **self.final.extra}
             fields["interrupted"] = self.final.interrupted
             answer, thoughts = split_thinking(self.final.text)
             if "tool_calls" not in self._lists or self.final.interrupted:
@@ -322,7 +329,11 @@ class Stream:
     @property
     def partial(self) -> Reply:
         """What has come so far, as a `Reply`. Never reads, never raises."""
-        return self._transcript.reply(**self._fields)
+        return self._transcript.reply(**self._known())
+
+    def _known(self) -> dict[str, Any]:
+        """Return the fields of the reply that no event tells of."""
+        return self._fields
 
     def _consumed(self) -> StreamConsumed:
         return StreamConsumed(

@@ -83,6 +83,11 @@ class Reply(_Value):
         generation_id: Of the run on the server (HuggingChat).
         request_id: The server's id for the request, if it gave one.
         fell_over: Which providers failed before this one was asked.
+        refusal: The words in which the model declined, which are its *text*, too; None for an answer.
+        attached: What the server attached to its answer and wants back, such as ``reasoning_details`` or a
+            ``thought_signature``: it goes along when the reply stands in a list of messages.
+        extra: Everything else that the server sent, by its names: ``id``, ``system_fingerprint``, ``citations``, results
+            of filters, ``logprobs``, other ``choices``, ...
     """
 
     text: str = ""
@@ -103,6 +108,9 @@ class Reply(_Value):
     generation_id: str | None = None
     request_id: str | None = None
     fell_over: tuple[FallOver, ...] = ()
+    refusal: str | None = None
+    attached: dict[str, Any] | None = None
+    extra: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         return self.text

@@ -332,7 +332,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             self._strict_urls.add(url)
             body = {key: value for key, value in body.items() if key != "stream_options"}
             response = session.send(attempts.bounded(self._request(body, to)))
-        if response.content_type in ("text/html", "application/xhtml+xml"):
+        if response.is_page():
             page = response.read_start(4096)
             failure = instead(
                 f"{response.url} answered with {what_came(page)} instead of a chat completion; is the URL right?",

@@ -26,6 +26,8 @@ from hfclient.transport.multipart import Multipart
 __all__ = ["Body", "Headers", "Request", "Response", "Transport", "check_headers"]
 
 _LIMITS = Limits()
+_BOM = b"\xef\xbb\xbf"
+_LOOK = 4096  # bytes of white space after which a body is taken as it is
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 _HEADER_VALUE = re.compile(r"[^\r\n\0]*")
 REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-trace-id", "x-amz-cf-id", "cf-ray")
@@ -177,6 +179,35 @@ class _Held:
         """Do nothing: nobody waits."""
 
 
+class _Begun:
+    """A body of which the first bytes were looked at.
+
+    Args:
+        start: Those bytes.
+        rest: What follows them.
+        error: What came instead of more of it.
+    """
+
+    def __init__(self, start: bytes, rest: Body, error: HFClientError | None) -> None:
+        self._start = start
+        self._rest = rest
+        self._error = error
+
+    def read_some(self) -> bytes:
+        start, self._start = self._start, b""
+        if start:
+            return start
+        if self._error is not None:
+            raise self._error
+        return self._rest.read_some()
+
+    def close(self) -> None:
+        self._rest.close()
+
+    def abort(self) -> None:
+        self._rest.abort()
+
+
 class Response:
     """One answer: its status and headers have come, its body is read on demand.
 
@@ -212,6 +243,23 @@ class Response:
     def content_type(self) -> str:
         """The media type without parameters, lower case; empty if there is none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def is_page(self) -> bool:
+        """Tell whether the body is a page of HTML: it is labelled as one and begins like one.
+
+        The label alone says little: PHP and several gateways put it on whatever the application did not label. Waits for the
+        first bytes of a body so labelled; they stay to be read, as does an error that comes instead.
+        """
+        if self.content_type not in ("text/html", "application/xhtml+xml"):
+            return False
+        start, error = b"", None
+        try:
+            while len(start) < _LOOK and not start.removeprefix(_BOM).strip() and (data := self._body.read_some()):
+                start += data
+        except HFClientError as caught:
+            error = caught
+        self._body = _Begun(start, self._body, error)
+        return start.removeprefix(_BOM).lstrip()[:1] == b"<"
 
     def chunks(self, within: Literal["stream", "body", "file"] | None = None) -> Iterator[bytes]:
         """Yield the body's bytes as they arrive; see :meth:`Body.read_some` for what else it raises.

@@ -45,7 +45,7 @@ def calls(
     *entries: dict[str, Any],
     text: str = "",
     thought: str = "",
-    reason: str = "tool_calls",
+    reason: str | None = "tool_calls",
     counts: tuple[int, int] | None = None,
 ) -> list[Step]:
     """An answer that calls tools, several of them at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import enum
 import json
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,9 +31,10 @@ from hfclient.inference.composed.toolloop import ToolStream
 from hfclient.inference.schemas.functions import Tool
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
+from hfclient.types import Reply
 from tests.clock import Clock
-from tests.inference.answers import CHAT, begun, call, calls, data, delta, says
-from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, chunk, json_answer
+from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says
+from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, chunk, chunked, json_answer
 
 Run = Callable[..., ToolStream]
 
@@ -156,7 +158,7 @@ def test_bodies(server: Server, run: Run) -> None:
         "model": "m",
         "messages": [
             *said,
-            {"role": "assistant", "tool_calls": [made]},
+            {"role": "assistant", "content": "", "tool_calls": [made]},
             {"role": "tool", "tool_call_id": "abcdefghi", "content": result},
         ],
         "tool_choice": "auto",  # asked to call once, not for ever
@@ -259,20 +261,94 @@ def test_tgi_calls_end_with_stop(run: Run) -> None:
     assert stream.rounds == 1
 
 
-def test_cut_call_is_not_run(server: Server, run: Run) -> None:
-    """Of an answer that was cut off at its greatest length the last call is not run: its arguments may never have come."""
+@pytest.mark.parametrize("arguments", ["", '{"fol', '{"folder": "/tmp", "x": {"a": 1}', "{}"])
+@pytest.mark.parametrize("reason", ["length", "content_filter", "sensitive", "SAFETY", "a_new_word", "error", "abort", None])
+def test_unfinished_call_is_not_run(run: Run, arguments: str, reason: str | None) -> None:
+    """A call that the answer's end broke off is an error, and nothing is run: arguments that never came are not none."""
     got: list[str] = []
 
     def wipe(folder: str = "/") -> None:
         got.append(folder)
 
     stream = run(
-        calls(call("wipe", {"folder": "/tmp/x"}, "a"), call("wipe", "", "b"), reason="length"), says("Oh."), tools=[wipe]
+        calls(call("wipe", {"folder": "/tmp/x"}, "a"), call("wipe", arguments, "b"), text="Hm.", reason=reason),
+        says("Oh."),
+        tools=[wipe],
     )
-    stream.result()
-    assert got == ["/tmp/x"]
-    assert [error.uuid for error in stream.result().tool_errors] == ["b"]
-    assert "cut off" in server.last.json()["messages"][-1]["content"]
+    with pytest.raises(GenerationError) as caught:
+        stream.result()
+    assert not got
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "Hm."
+
+
+@pytest.mark.parametrize("reason", ["tool_calls", "stop", "tool_use", "end_turn", "TOOL_CALL", "eos", "function_call"])
+@pytest.mark.parametrize("arguments", ["", "null", "{}", "[]", '""', '{"folder": "/"}'])
+def test_good_ends(run: Run, arguments: str, reason: str) -> None:
+    """After a good end, in any spelling, a call without arguments is one, however a server writes that."""
+    got: list[str] = []
+
+    def wipe(folder: str = "/") -> None:
+        got.append(folder)
+
+    assert run(calls(call("wipe", arguments, "a"), reason=reason), says("Done."), tools=[wipe]).text == "Done."
+    assert got == ["/"]
+
+
+def test_a_whole_call_with_an_unknown_end(run: Run) -> None:
+    """A finish_reason that nobody knows is kept; arguments that show their own end came whole."""
+    stream = run(calls(call("get_weather", {"city": "Paris"}, "a"), reason="a_new_word"), says("18."))
+    assert Finish("a_new_word") in list(stream)
+    assert stream.result().text == "18."
+
+
+def test_a_call_without_a_name(server: Server, run: Run) -> None:
+    """A call of a tool without a name is told to the model; what goes back has a name, which strict servers want."""
+    search = {"type": "web_search"}  # a tool of the server's own has no name
+    stream = run(calls(call("", {"city": "Paris"}, "a")), says("Sorry."), tools=[get_weather, search])
+    assert stream.text == "Sorry."
+    sent = server.last.json()["messages"]
+    assert "there is no tool ''" in sent[-1]["content"]
+    assert sent[-2]["tool_calls"][0]["function"]["name"]
+
+
+DETAILS = [{"type": "reasoning.text", "text": "2 and 2", "signature": None, "index": 0}]
+
+
+@pytest.mark.parametrize("document", [False, True])
+def test_what_a_server_attached_goes_back(server: Server, run: Run, document: bool) -> None:
+    """Fields of a call, of its function and of reasoning go back unchanged with the next request, and in a reply."""
+    made = call("get_weather", {"city": "Paris"}, "abcdefghi")
+    made["extra_content"] = {"google": {"thought_signature": "abc=", "n": None}}
+    made["function"]["thought_signature"] = "def="
+    fields = {"content": None, "tool_calls": [made], "reasoning_details": DETAILS, "vendor_signature": "s", "mood": "good"}
+    if document:
+        choice = {"index": 0, "message": {"role": "assistant", **fields}, "finish_reason": "tool_calls"}
+        first: Script = json_answer({"choices": [choice]})
+    else:
+        first = chunked(delta(**fields), delta("tool_calls"), DONE, headers=[SSE])
+    stream = run(first, says("18."))
+    events = list(stream)
+    wanted = {
+        "role": "assistant",
+        "content": "",
+        "reasoning_details": DETAILS,
+        "vendor_signature": "s",
+        "tool_calls": [{key: value for key, value in made.items() if key != "index"}],
+    }
+    assert server.last.json()["messages"][1] == wanted
+    found = next(event for event in events if isinstance(event, ToolCall))
+    assert found.extra == {"extra_content": made["extra_content"], "function": {"thought_signature": "def="}}
+    # By hand: the reply in a list of messages, after a round trip through JSON.
+    server.on(CHAT, first, says("18."))
+    reply = stream._run.ask("Warm?", model="m").result()
+    assert reply.extra is not None
+    assert reply.extra["mood"] == "good"
+    again = Reply.from_dict(json.loads(json.dumps(reply.to_dict())))
+    assert again == reply == pickle.loads(pickle.dumps(reply))
+    results = {"role": "tool", "tool_call_id": "abcdefghi", "content": "18"}
+    stream._run.ask([{"role": "user", "content": "Warm?"}, again, results], model="m").result()
+    assert server.last.json()["messages"][1] == wanted
 
 
 def test_rounds_are_bounded(server: Server, run: Run) -> None:

@@ -26,6 +26,7 @@ from hfclient.transport import Limits
 SAMPLES = Path(__file__).parent.parent / "fixtures" / "inference"
 
 STOP = Finish("stop")
+TGI = {"system_fingerprint": "3.3.6-native"}
 
 
 def read(pieces: Iterable[bytes], cut: HFClientError | None = None) -> tuple[list[AnyEvent], tuple[str, ...] | None]:
@@ -61,21 +62,37 @@ EXPECTED: dict[str, tuple[list[AnyEvent], tuple[str, ...] | None]] = {
         [Token("Hel"), Token("lo"), Token(" — «wörld» \U0001f600"), STOP, Usage(9, 4, 13, 3, 0)],
         None,
     ),
-    "llama_cpp.sse": ([Token("Hel"), Token("lo"), Finish("length"), Usage(9, 2, 11)], None),
-    "tgi.sse": ([Token("Hel"), Token("lo"), STOP, Usage(9, 3, 12)], None),
+    "llama_cpp.sse": (
+        [
+            Token("Hel", extra={"system_fingerprint": "b6916"}),
+            Token("lo"),
+            Finish("length"),
+            Usage(9, 2, 11, extra={"timings": {"prompt_n": 9, "predicted_ms": 12.5}}),
+        ],
+        None,
+    ),
+    "tgi.sse": ([Token("Hel", extra=TGI), Token("lo"), STOP, Usage(9, 3, 12)], None),
     "tgi_tool.sse": (
         [
             ToolCall("made-up-1", "get_weather", {"city": "Paris"}, '{"city":"Paris"}', "0"),
-            Finish("tool_calls"),
+            Finish("tool_calls", extra=TGI),
         ],
         None,
     ),
     "groq.sse": ([Token("Hello"), STOP, Usage(9, 1, 10, extra={"queue_time": 0.25})], None),
     "groq_error.sse": ([Token("Hel")], failed("over capacity")),
-    "together.sse": ([Token("Hel"), Token("lo"), Token("!"), STOP, Usage(9, 3, 12)], None),
-    "cerebras.sse": ([Token("Hello"), STOP, Usage(9, 1, 10)], None),
+    "together.sse": ([Token("Hel"), Token("lo"), Token("!", extra={"seed": 17}), STOP, Usage(9, 3, 12)], None),
+    "cerebras.sse": ([Token("Hello"), Finish("stop", extra={"time_info": {"total_time": 0.1}}), Usage(9, 1, 10)], None),
     "vllm_reasoning.sse": ([Reasoning("2 and"), Reasoning(" 2"), Token("4"), STOP], None),
-    "reasoning_names.sse": ([*map(Reasoning, "abcdef"), Token("4"), STOP], None),
+    "reasoning_names.sse": (
+        [
+            *map(Reasoning, "abc"),
+            Reasoning("d", extra={"reasoning_details": [{"type": "reasoning.text", "text": "d"}]}),
+            Reasoning("e", extra={"reasoning_details": [{"type": "reasoning.summary", "summary": "e"}]}),
+            *(Reasoning("f"), Token("4"), STOP),
+        ],
+        None,
+    ),
     "mistral_parts.sse": (
         [
             Reasoning("2 and 2"),
@@ -183,7 +200,7 @@ EXPECTED: dict[str, tuple[list[AnyEvent], tuple[str, ...] | None]] = {
     "error_f_llama_cpp.sse": ([Token("Hel")], failed("slot failed", 500, "500")),
     "error_g_vllm.sse": ([Token("Hel")], failed("no such thing", 400, "400")),
     "error_root.sse": ([Token("Hel")], failed("Requests rate limit exceeded", 429, "request_quota_exceeded")),
-    "error_choice.sse": ([Token("Hel")], failed("the server reported an error without saying which")),
+    "error_choice.sse": ([Token("Hel")], failed("the server ended the answer with finish_reason 'error'", code="error")),
     "error_null.sse": ([Token("Hi"), STOP], None),
     "answer.json": (
         [
@@ -321,10 +338,10 @@ def test_a_new_id_with_every_delta() -> None:
     assert events[:-1] == [ToolCall("x1", "f", {}, "{}", "x1")]
 
 
-def test_a_call_without_a_name_is_unknown() -> None:
-    """What cannot be called is kept as an unknown event."""
+def test_a_call_without_a_name() -> None:
+    """A call of a tool without a name is a call, of which the model can be told; what is no object is kept as it came."""
     events, _ = read([event_of(tool_calls=[{"index": 0, "id": "a", "function": {"arguments": "{}"}}, 5]), END])
-    assert events[:-1] == [Unknown("tool_call", {"id": "a", "arguments": "{}"}), Unknown("tool_call", {"tool_call": 5})]
+    assert events == [ToolCall("a", "", {}, "{}", "a"), Unknown("tool_call", {"tool_call": 5}), Finish("tool_calls")]
 
 
 def test_half_characters_in_arguments() -> None:

@@ -300,6 +300,7 @@ def test_messages() -> None:
         {"role": "user", "content": [{"type": "text", "text": "hi"}]},
         {
             "role": "assistant",
+            "content": "",
             "tool_calls": [{**call, "function": {"name": "f", "arguments": '{"a":1}'}}],
         },
         {"role": "tool", "tool_call_id": "call_1", "content": "2"},
@@ -316,10 +317,16 @@ def test_calls_and_results_in_any_form() -> None:
         (ToolCall("a", "f", {"x": 1}, '{"x":1}'), wire),
         ({"id": "a", "function": {"name": "f", "arguments": {"x": 1}}, "index": None}, wire),
         ([{"id": "a", "function": {"name": "f"}}], bare),
-        ([{"id": "a", "function": {"name": "f", "arguments": None}}], bare),
+        *[([{"id": "a", "function": {"name": "f", "arguments": none}}], bare) for none in (None, "", "null", {}, "{}")],
     ]:
         given = [{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": calls}]
-        assert build_messages(given)[1] == {"role": "assistant", "tool_calls": [expected]}
+        assert build_messages(given)[1] == {"role": "assistant", "content": "", "tool_calls": [expected]}
+    old = {"role": "assistant", "content": None, "tool_calls": [], "function_call": {"name": "f", "arguments": "null"}}
+    assert build_messages([{"role": "user", "content": "q"}, old])[1] == {
+        "role": "assistant",
+        "content": "",
+        "function_call": {"name": "f", "arguments": "{}"},
+    }
     for content, expected in [({"t": [18]}, '{"t":[18]}'), (5, "5"), ([1], "[1]"), ("x", "x"), ([], "[]")]:
         given = [{"role": "tool", "tool_call_id": "a", "content": content}]
         assert build_messages(given)[0]["content"] == expected
@@ -340,6 +347,20 @@ def test_nothing_in_a_message_is_null() -> None:
         {"role": "assistant", "content": ""},
         {"role": "user", "content": "x"},
     ]
+
+
+def test_what_a_server_attached_goes_back_as_it_came() -> None:
+    """Signatures and encrypted reasoning go out unchanged, nulls in them too; the text of reasoning does not."""
+    details = [{"type": "reasoning.encrypted", "data": "x", "id": None, "index": 0}]
+    made = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": null}', "thought_signature": "s"}}
+    made["extra_content"] = {"google": {"thought_signature": "t", "more": None}}
+    message = {"role": "assistant", "reasoning": "hm", "thinking": "hm", "reasoning_details": details, "tool_calls": [made]}
+    assert build_messages([{"role": "user", "content": "q"}, message])[1] == {
+        "role": "assistant",
+        "content": "",
+        "reasoning_details": details,
+        "tool_calls": [made],
+    }
 
 
 def test_a_system_message_of_parts() -> None:

@@ -256,7 +256,7 @@ class Sender:
                     raise
                 if last_try:
                     raise self._unknown_fate(turn, error) from error
-        if response.content_type == "text/html":
+        if response.is_page():
             raise not_a_chat_server(request.url, response.read_start(4096).decode("utf-8", "replace"))
         return response, True
 

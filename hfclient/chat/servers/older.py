@@ -162,7 +162,7 @@ class OlderServer:
         if not empty:
             return response.json()
         body = response.read()
-        if response.content_type == "text/html":  # a page, with status 200: nothing has happened
+        if response.content_type == "text/html" and body.lstrip()[:1] == b"<":  # a page: nothing has happened
             raise self._missing(request, "this server is too old to know that", body)
         return None
 

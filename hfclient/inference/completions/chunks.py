@@ -84,6 +84,10 @@ class ChunkDecoder:
         """How many pieces of tool calls came; a call comes out as an event only when it is whole."""
         return self._reader.call_pieces
 
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a `Reply` that no event tells of."""
+        return self._reader.fields()
+
     def feed(self, data: bytes) -> list[AnyEvent]:
         """Return the events that *data* completes."""
         out: list[AnyEvent] = []
@@ -289,7 +293,7 @@ class ChunkDecoder:
         reader.message(body, out)
         if reader.is_answer(document):
             if reader.error is None:
-                reader.end(out)
+                reader.end(out, whole=True)
         elif reader.error is None:
             del out[before:]
             self._fail(f"the server's answer is JSON, but no {reader.noun}", body, out)

@@ -1,8 +1,7 @@
 """What one object of a chat completion means, in any of the dialects that servers speak.
 
-Nearly every chunk has one shape: one choice with a piece of text in it and nothing else. Those are decoded by msgspec into
-the private structs below, whose types say "null or absent" wherever anything else would mean more than text. What does not
-fit is taken apart as a dict, and nothing in it that is not known gets lost.
+Nearly every chunk has one shape: one choice with a piece of text in it and nothing else (`plain`). What does not fit is
+taken apart as a dict, and nothing in it that is not known gets lost (`kept`).
 
 Reference: docs/protocol/inference ("stream chunks"); the names of servers in comments say who was seen doing it.
 """
@@ -10,81 +9,35 @@ Reference: docs/protocol/inference ("stream chunks"); the names of servers in co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Unknown, Usage
 from hfclient.frames import excerpt
+from hfclient.inference.completions.endings import STOPS, has_failed, normal_reason
+from hfclient.inference.completions.fields import holds
+from hfclient.inference.completions.kept import KeptFields, add_extra
+from hfclient.inference.completions.plain import MISFITS, REPEATED, Shape, has_thoughts, plain_decoder, shape_of
 from hfclient.inference.completions.toolcalls import ToolCallMerger, new_call_id
 from hfclient.inference.failures import error_in, generation_error
 from hfclient.lenient import loads, scrub
 from hfclient.surrogates import SurrogateJoiner, mend_surrogates
 from hfclient.thinking import ThinkSplitter
 
-__all__ = ["MISFITS", "ChunkReader", "usage_of"]
+__all__ = ["ChunkReader", "failure_for", "usage_of"]
 
-_REASONS = {
-    "eos": "stop",
-    "eos_token": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "function_call": "tool_calls",
-}
 _REASONING_KEYS = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
-# Fields of a chunk that need no event of their own; a chunk with nothing but these says nothing.
-_CHUNK_KEYS = {
-    *("id", "object", "created", "model", "choices", "usage", "error", "x_groq", "x-router-metadata"),
-    *("system_fingerprint", "service_tier", "timings", "time_info", "prompt", "provider"),
-}
-_DELTA_KEYS = {
-    *("role", "name", "content", "refusal", "tool_calls", "function_call", "token_id"),
-    *("reasoning_details", *_REASONING_KEYS),
-}
+# Fields that are read one by one; all others are kept as they come. "obfuscation" is padding of OpenAI's.
+_CHUNK_KEYS = {"choices", "usage", "error", "x-router-metadata", "obfuscation"}
+# A chunk with nothing but these says nothing by itself.
+_COMMON_KEYS = {*_CHUNK_KEYS, *REPEATED, "x_groq", "timings", "time_info", "prompt"}
+_CHOICE_KEYS = {"index", "delta", "message", "text", "finish_reason", "usage", "error", "logprobs"}
+_DELTA_KEYS = {"role", "name", "content", "refusal", "tool_calls", "function_call", "token_id", *_REASONING_KEYS}
 _USAGE_KEYS = {
     *("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens"),
     *("prompt_tokens_details", "completion_tokens_details"),
 }
 _PINGS = {"ping", "heartbeat", "keepalive", "keep-alive"}
-
-MISFITS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises where data is not of the type that it is wanted as."""
-
-
-class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    content: str | None = None
-    role: str | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-    reasoning_text: str | None = None
-    token_id: int | None = None  # together
-    tool_calls: None = None
-    function_call: None = None
-    refusal: None = None
-    audio: None = None
-    reasoning_details: None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    delta: _Delta
-    index: Literal[0] = 0
-    finish_reason: None = None
-    logprobs: None = None
-    usage: None = None
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    choices: tuple[_Choice]
-    usage: None = None
-    error: None = None
-    x_groq: None = None
-    route: None = msgspec.field(name="x-router-metadata", default=None)
-
-
-_decode = msgspec.json.Decoder(_Chunk).decode
-
 
 class ChunkReader:
     """Turns the objects of one answer into events.
@@ -97,9 +50,11 @@ class ChunkReader:
         done: ``[DONE]`` came, or all of an answer that is no stream: nothing follows.
         error: What went wrong inside the answer: to be raised once everything else was handed out.
         noun: What an answer is called in errors.
+        known: Fields of an object's root that are read.
     """
 
     noun = "chat completion"
+    known = frozenset(_CHUNK_KEYS)
 
     def __init__(self, *, new_id: Callable[[], str] = new_call_id) -> None:
         self.finished = False
@@ -112,11 +67,24 @@ class ChunkReader:
         self.call_pieces = 0
         self._reason: str | None = None
         self._usage: Usage | None = None
+        # What a plain text is; None while the start of something waits for the rest.
+        self._plain: type[Token] | type[Reasoning] | None = Token
+        self._shape: Shape = frozenset()
+        self._decode = plain_decoder(self._shape)
+        self._thinks = False  # chunks of this shape have reasoning
+        self._kept = KeptFields()
+        self._refusal: list[str] = []
+        self._unfinished: GenerationError | None = None
 
     @property
     def over(self) -> bool:
         """Nothing more can come."""
         return self.done or self.error is not None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a `Reply` that no event tells of: ``extra``, ``attached`` and ``refusal``."""
+        refusal = mend_surrogates("".join(self._refusal))
+        return {**self._kept.fields(), **({"refusal": refusal} if refusal else {})}
 
     @staticmethod
     def is_answer(document: Any) -> bool:
@@ -132,18 +100,15 @@ class ChunkReader:
             parts: The data of events without a name; an iterator stands behind what is returned.
             out: Gets the events: those that :meth:`message` would have given.
         """
-        splitter = self._splitter
-        kind = Reasoning if splitter.inside else Token
-        is_open = splitter.held or self._texts.held or self._thoughts.held
+        kind, decode, thinks = self._plain, self._decode, self._thinks
         for part in parts:
-            if is_open:
+            if kind is None:
                 return part
             try:
-                delta = _decode(part).choices[0].delta
+                delta = decode(part).choices[0].delta
             except MISFITS:
                 return part
-            thought = delta.reasoning or delta.reasoning_content or delta.reasoning_text
-            if thought:
+            if thinks and (thought := delta.reasoning or delta.reasoning_content or delta.reasoning_text):
                 out.append(Reasoning(thought))  # msgspec gives no half characters
             text = delta.content
             if not text:
@@ -152,7 +117,7 @@ class ChunkReader:
                 out.append(kind(text))
             else:
                 self.text(text, out)
-                kind, is_open = Reasoning if splitter.inside else Token, splitter.held
+                kind = self._plain
         return None
 
     def message(self, data: bytes, out: list[AnyEvent], *, name: str = "message", last: bool = False) -> None:
@@ -200,12 +165,15 @@ class ChunkReader:
 
     def chunk(self, chunk: dict[str, Any], out: list[AnyEvent], *, name: str = "message") -> None:
         """Read one object."""
+        start = len(out)
         known = False
         route = chunk.get("x-router-metadata")
         if isinstance(route, dict):
             known = True
             out.append(_route(route))
         error = error_in(chunk)
+        if error is None:
+            self._kept.keep(chunk, self.known)
         choices = chunk.get("choices")
         if isinstance(choices, dict):
             choices = [choices]
@@ -216,23 +184,33 @@ class ChunkReader:
                     failure = self._choice(choice, out)
                     error = error or failure
                 else:
-                    self._unknown(out, "choice", choice if isinstance(choice, dict) else {"choice": choice})
+                    raw = choice if isinstance(choice, dict) else {"choice": choice}
+                    self._kept.keep_choice(raw)
+                    self._unknown(out, "choice", raw)
         groq = chunk.get("x_groq")
         for place in (chunk, groq if isinstance(groq, dict) else {}):
             if isinstance(place.get("usage"), dict):
                 known = True
                 self._usage = usage_of(place["usage"])
-        if error is not None:
-            self.fail(error, out)
-        elif not known:
-            new = any(_holds(value) for key, value in chunk.items() if key not in _CHUNK_KEYS)
+        if error is None and not known:
+            new = any(holds(value) for key, value in chunk.items() if key not in _COMMON_KEYS)
             if new or not isinstance(choices, list):
                 kind = chunk.get("object") or chunk.get("type") or ("" if name == "message" else name)
                 self._unknown(out, kind if isinstance(kind, str) else "", chunk)
+                self._kept.was_handed_out(chunk)
+        self._kept.attach(out, start)
+        if error is not None:
+            self.fail(error, out)
+        if not self._shape.issuperset(shape := shape_of(chunk)):
+            self._shape |= shape
+            self._decode = plain_decoder(self._shape)
+            self._thinks = has_thoughts(self._shape)
+        self._look_at_held()
 
     def _choice(self, choice: dict[str, Any], out: list[AnyEvent]) -> GenerationError | None:
         """Read one choice; return the error that it ended with, if it did."""
         start = len(out)
+        self._kept.keep(choice, _CHOICE_KEYS)
         delta, whole = choice.get("delta"), False
         if not isinstance(delta, dict):
             delta, whole = choice.get("message"), True
@@ -242,13 +220,16 @@ class ChunkReader:
             self.text(choice["text"], out)
         if choice.get("logprobs"):
             _add_logprobs(choice["logprobs"], out, start)
+            self._kept.keep_probabilities(choice["logprobs"])
         if isinstance(choice.get("usage"), dict):  # moonshot
             self._usage = usage_of(choice["usage"])
         reason = choice.get("finish_reason")
-        if reason == "error":
-            return generation_error(choice if choice.get("error") else None)
-        if reason is not None and reason != "":  # TGI's /v1/completions sends "" until the end
-            self._finish(mend_surrogates(reason) if isinstance(reason, str) else str(reason), out)
+        if reason is None or reason in ("", "null"):  # TGI's /v1/completions sends "" until the end, DashScope "null"
+            return generation_error(choice) if choice.get("error") else None
+        reason = mend_surrogates(reason) if isinstance(reason, str) else _reason_in(reason)
+        if has_failed(reason):
+            return generation_error(choice) if choice.get("error") else failure_for(reason)
+        self._finish(reason, out)
         return None
 
     def _delta(self, delta: dict[str, Any], out: list[AnyEvent], whole: bool) -> None:
@@ -264,26 +245,37 @@ class ChunkReader:
                 self._part(part, out)
         refusal = delta.get("refusal")
         if refusal and isinstance(refusal, str):
+            self._refusal.append(refusal)
             out.append(Token(mend_surrogates(refusal), extra={"refusal": True}))
         calls = delta.get("tool_calls") or delta.get("function_call")
         if calls:
-            self.call_pieces += 1
             self._calls.add(calls, whole=whole)
-        unknown = {key: value for key, value in delta.items() if key not in _DELTA_KEYS and _holds(value)}
-        if unknown:
-            _add_extra(unknown, out, start)
+            self.call_pieces += self._calls.has_begun
+        unknown = {
+            key: value
+            for key, value in delta.items()
+            if holds(value) and (key not in _DELTA_KEYS or (key in _REASONING_KEYS and not isinstance(value, str)))
+        }
+        self._kept.keep_delta(unknown, out, start)
 
     def _part(self, part: Any, out: list[AnyEvent]) -> None:
         if isinstance(part, str):
             self.text(part, out)
             return
+        start = len(out)
         kind = part.get("type") if isinstance(part, dict) else None
         if kind in ("text", "output_text") and isinstance(part.get("text"), str):
             self.text(part["text"], out)
         elif kind in ("thinking", "reasoning"):
             self._reasoning(part.get(kind), out)
         else:
-            self._unknown(out, kind if isinstance(kind, str) else "", part if isinstance(part, dict) else {"part": part})
+            raw = part if isinstance(part, dict) else {"part": part}
+            self._kept.keep_part(raw, kind)
+            self._unknown(out, kind if isinstance(kind, str) else "", raw)
+            return
+        if unknown := {key: value for key, value in part.items() if key not in ("type", "text", kind) and holds(value)}:
+            self._kept.keep_part({"type": kind, **unknown}, kind)
+            add_extra(unknown, out, start)
 
     def _reasoning(self, value: Any, out: list[AnyEvent]) -> bool:
         """Take reasoning in any form: a text, an object with one, or a list of those; False if there is none in it."""
@@ -302,6 +294,7 @@ class ChunkReader:
             text = self._texts.feed(text)
         if text:
             self._split(self._splitter.feed(text), out)
+        self._look_at_held()
 
     def thought(self, text: str, out: list[AnyEvent]) -> None:
         """Take a piece of reasoning."""
@@ -309,6 +302,11 @@ class ChunkReader:
             text = self._thoughts.feed(text)
         if text:
             out.append(Reasoning(text))
+        self._look_at_held()
+
+    def _look_at_held(self) -> None:
+        is_open = self._splitter.held or self._texts.held or self._thoughts.held or self._kept.are_waiting
+        self._plain = None if is_open else Reasoning if self._splitter.inside else Token
 
     @staticmethod
     def _split(pieces: list[tuple[bool, str]], out: list[AnyEvent]) -> None:
@@ -324,20 +322,39 @@ class ChunkReader:
     def _finish(self, reason: str, out: list[AnyEvent]) -> None:
         self.finished = True
         self._flush(out)
-        out.extend(self._calls.finish())
-        reason = _REASONS.get(reason, reason)
+        reason = normal_reason(reason)
+        self._take_calls(out, reason, good=reason in STOPS)
         if reason == "stop" and self.call_pieces:
             reason = "tool_calls"  # TGI ends a tool call with "stop"
         if reason != self._reason:  # some servers repeat it on the usage chunk
             self._reason = reason
             out.append(Finish(reason))
 
-    def end(self, out: list[AnyEvent]) -> None:
-        """Nothing follows: ``[DONE]`` came, or the end of the body after a finish_reason."""
+    def _take_calls(self, out: list[AnyEvent], reason: str | None, *, good: bool) -> None:
+        events, broken = self._calls.finish(good=good)
+        out.extend(events)
+        if broken and self._unfinished is None:
+            ended = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
+            hint = "; raise max_tokens" if reason == "length" else ""
+            names = ", ".join(map(repr, broken))
+            self._unfinished = GenerationError(
+                f"the answer ended {ended} in the middle of a call of the tool {names}, which is incomplete{hint}",
+                code=reason,
+            )
+
+    def end(self, out: list[AnyEvent], *, whole: bool = False) -> None:
+        """Nothing follows: ``[DONE]`` came, or the end of the body after a finish_reason.
+
+        Args:
+            out: Gets the events.
+            whole: The answer was one document, of which nothing can be missing.
+        """
         self.done = True
         self._flush(out)
-        out.extend(self._calls.finish())
+        self._take_calls(out, self._reason, good=self._reason in STOPS or (whole and self._reason is None))
         self._report_usage(out)
+        self._kept.attach(out, len(out), last=True)
+        self.error = self.error or self._unfinished
 
     def fail(self, error: HFClientError, out: list[AnyEvent]) -> None:
         """Remember *error* unless there is one already; nothing that follows counts."""
@@ -356,11 +373,13 @@ class ChunkReader:
         if rest := self._texts.finish():
             self._split(self._splitter.feed(rest), out)
         self._split(self._splitter.finish(), out)
+        self._look_at_held()
 
     def _report_usage(self, out: list[AnyEvent]) -> None:
         # Only now: servers that count along send one with every chunk, and the last is the one that counts.
         if self._usage is not None:
             out.append(self._usage)
+            self._kept.attach(out, len(out) - 1)
             self._usage = None
 
 
@@ -369,7 +388,7 @@ def usage_of(usage: dict[str, Any]) -> Usage:
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     total = _count(usage.get("total_tokens"))
     reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-    extra = {key: value for key, value in usage.items() if key not in _USAGE_KEYS and _holds(value)}
+    extra = {key: value for key, value in usage.items() if key not in _USAGE_KEYS and holds(value)}
     return Usage(
         prompt_tokens=prompt or 0,
         completion_tokens=completion or 0,
@@ -394,28 +413,27 @@ def _route(data: dict[str, Any]) -> Route:
         value = data.get(key)
         return mend_surrogates(value) if isinstance(value, str) else ""
 
-    extra = {key: value for key, value in data.items() if key not in ("route", "model", "provider") and _holds(value)}
+    extra = {key: value for key, value in data.items() if key not in ("route", "model", "provider") and holds(value)}
     return Route(text("route"), text("model"), text("provider") or None, extra=scrub(extra) or None)
 
 
-def _holds(value: Any) -> bool:
-    """Tell whether a field says anything."""
-    return value is not None and value != "" and value != [] and value != {}
+def _reason_in(reason: Any) -> str:
+    """Return a finish_reason that is no text as one: SGLang's own objects have a type."""
+    kind = reason.get("type") if isinstance(reason, dict) else None
+    return mend_surrogates(kind) if isinstance(kind, str) and kind else str(scrub(reason))
 
 
-def _add_extra(extra: dict[str, Any], out: list[AnyEvent], start: int) -> None:
-    """Keep fields without a name here on the first event of their delta, or as an event of their own."""
-    extra = scrub(extra)
-    if len(out) > start:
-        out[start].extra = {**(out[start].extra or {}), **extra}
-    else:
-        out.append(Unknown("delta", extra))
+def failure_for(reason: str) -> GenerationError:
+    """Return the error for an answer that ended with *reason*, of which the server says no more."""
+    error = generation_error({"type": reason, "message": f"the server ended the answer with finish_reason {reason!r}"})
+    error.code = reason
+    return error
 
 
 def _add_logprobs(logprobs: Any, out: list[AnyEvent], start: int) -> None:
     """Give the chunk's probabilities to its token: the number if there is one, all details as ``extra["logprobs"]``."""
     entries = logprobs.get("content") if isinstance(logprobs, dict) else None
-    if isinstance(logprobs, dict) and not any(_holds(value) for value in logprobs.values()):
+    if isinstance(logprobs, dict) and not any(holds(value) for value in logprobs.values()):
         return
     token = next((event for event in out[start:] if type(event) is Token), None)
     if token is not None and isinstance(entries, list) and len(entries) == 1 and isinstance(entries[0], dict):

@@ -28,7 +28,8 @@ _TOOL_KEYS = ("role", "content", "tool_call_id", "name", "cache_control", "is_er
 # What a server says, field by field, goes back as it came; so an answer's message may have keys that are not known here.
 _ANSWER_KEYS = ("role", "content", "tool_calls", "name")
 _OTHERWISE = "; a field of the server's own goes into extra_body: {...} of the message"
-_REASONING = ("reasoning", "reasoning_content", "reasoning_text", "reasoning_details")
+_REASONING = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
+_NO_ARGUMENTS = ("", "null")
 
 
 def build_messages(
@@ -36,8 +37,8 @@ def build_messages(
 ) -> list[dict[str, Any]]:
     """Return the ``messages`` of a request.
 
-    In a list of messages the reasoning of earlier answers is left out unless *keep_reasoning* (several servers refuse it,
-    some want it back), ``developer`` becomes ``system`` (few templates know it), the arguments of tool calls become the
+    In a list of messages the text of earlier reasoning is left out unless *keep_reasoning* (several servers refuse it, some
+    want it back; what is signed or encrypted goes out in any case), ``developer`` becomes ``system`` (few templates know it), the arguments of tool calls become the
     text that the protocol wants, as do the results of tools, and an empty system message or a last empty answer is dropped.
 
         >>> build_messages("hi", "Be terse.")
@@ -83,13 +84,15 @@ def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
     if role == "developer":
         fields["role"] = "system"
     if role == "assistant":
-        fields = {key: value for key, value in fields.items() if keep_reasoning or key not in _REASONING}
+        if not keep_reasoning:
+            fields = {key: value for key, value in fields.items() if key not in _REASONING or not isinstance(value, str)}
         if isinstance(fields.get("content"), (list, tuple)):
             fields["content"] = parts_of(fields["content"], where)
-        if "tool_calls" in fields:
-            fields["tool_calls"] = _calls(fields["tool_calls"], number)
-        else:
-            fields.setdefault("content", "")  # hardly any server takes a message with neither
+        if calls := _calls(fields.pop("tool_calls", ()), number):  # an empty list means nothing, and is refused by some
+            fields["tool_calls"] = calls
+        if isinstance(fields.get("function_call"), Mapping):
+            fields["function_call"] = _call({"function": fields["function_call"]})["function"]
+        fields.setdefault("content", "")  # hardly any server takes a message without, and some want it next to calls
     elif "content" not in fields and not files:
         raise InvalidInputError(f"{where} ({role}) has no content")
     elif role in ("user", "system", "developer"):
@@ -129,17 +132,25 @@ def _is_servers(value: Any) -> bool:
     return isinstance(value, Mapping) or (isinstance(value, list) and all(isinstance(item, Mapping) for item in value))
 
 
-def _without_nulls(value: Any) -> Any:
-    """Return *value* without what is None in its dicts: it means nothing, and several servers refuse it."""
+def _without_nulls(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message without what is None in it and its parts: it means nothing, and several servers refuse it.
+
+    In fields that are not known here null may mean something; those go back as they came.
+    """
+    kept = {key: value for key, value in message.items() if value is not None}
+    if "content" in kept:
+        kept["content"] = _parts_without_nulls(kept["content"])
+    return kept
+
+
+def _parts_without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
+        return {key: _parts_without_nulls(item) for key, item in value.items() if item is not None}
+    return [_parts_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _is_empty(message: dict[str, Any]) -> bool:
-    return not message.get("content") and not message.get("tool_calls")
+    return not any(message.get(key) for key in ("content", "tool_calls", "function_call"))
 
 
 def _calls(calls: Any, number: int) -> list[dict[str, Any]]:
@@ -155,10 +166,14 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call.get("function")
     if not isinstance(function, Mapping):
         return dict(call)  # of some other type
-    arguments = function.get("arguments", {})
+    arguments = function.get("arguments")
     if not isinstance(arguments, str):
-        arguments = msgspec.json.encode(arguments).decode()
-    return {"type": "function", **call, "function": {**function, "arguments": arguments}}
+        arguments = "{}" if arguments is None else msgspec.json.encode(arguments).decode()
+    elif arguments.strip() in _NO_ARGUMENTS:
+        arguments = "{}"
+    kept = {key: value for key, value in call.items() if value is not None}
+    named = {key: value for key, value in function.items() if value is not None}
+    return {"type": "function", **kept, "function": {**named, "arguments": arguments}}
 
 
 def _result(content: Any) -> Any:

@@ -9,9 +9,20 @@ import msgspec
 from attrs import define, field
 
 from hfclient.events import ToolCall
+from hfclient.inference.completions.toolcalls import object_in
 from hfclient.types import Message, Reply
 
-__all__ = ["AssistantMessage", "SystemMessage", "ToolMessage", "UserMessage", "as_mapping", "wire_call"]
+__all__ = [
+    "AssistantMessage",
+    "SystemMessage",
+    "ToolMessage",
+    "UserMessage",
+    "arguments_of",
+    "as_mapping",
+    "wire_call",
+]
+
+_NAMELESS = "unnamed"
 
 
 @define
@@ -57,18 +68,19 @@ class AssistantMessage:
         content: Its text.
         tool_calls: The calls that it made; each needs a `ToolMessage` after this message.
         reasoning: Its reasoning; sent only with ``keep_reasoning=True``.
+        attached: Further fields of the message, which go out as they are (`Reply.attached`).
     """
 
     role: ClassVar[str] = "assistant"
     content: str = ""
     tool_calls: Sequence[ToolCall] = field(factory=tuple)
     reasoning: str = ""
+    attached: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the message as a request has it."""
-        shown: dict[str, Any] = {"role": self.role}
-        if self.content or not self.tool_calls:
-            shown["content"] = self.content
+        # Next to calls, too: many servers insist on a content, and some of them take no null.
+        shown: dict[str, Any] = {"role": self.role, "content": self.content, **(self.attached or {})}
         if self.reasoning:
             shown["reasoning_content"] = self.reasoning
         if self.tool_calls:
@@ -95,9 +107,28 @@ class ToolMessage:
 
 
 def wire_call(call: ToolCall) -> dict[str, Any]:
-    """Return a call as a message repeats it."""
-    arguments = msgspec.json.encode(call.parameters).decode() if call.arguments is None else call.arguments
-    return {"id": call.uuid, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+    """Return a call as a message repeats it, with all that the server attached to it.
+
+    Servers parse the arguments once more, to fill the model's template: what is no JSON object would fail the whole request,
+    and so would an empty name.
+    """
+    arguments = call.arguments
+    try:
+        if arguments is None or not isinstance(msgspec.json.decode(arguments), dict):
+            arguments = None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        arguments = None
+    if arguments is None:
+        arguments = msgspec.json.encode(arguments_of(call) or {}).decode()
+    attached = call.extra or {}
+    inner = attached.get("function")
+    function = {**(inner if isinstance(inner, dict) else {}), "name": call.name or _NAMELESS, "arguments": arguments}
+    return {"type": "function", **attached, "id": call.uuid, "function": function}
+
+
+def arguments_of(call: ToolCall) -> dict[str, Any] | None:
+    """Return the arguments of a call, or None if they are no object."""
+    return call.parameters if call.parameters or call.arguments is None else object_in(call.arguments)
 
 
 def as_mapping(message: Any) -> Any:
@@ -113,7 +144,7 @@ def as_mapping(message: Any) -> Any:
     if isinstance(message, Reply):
         answered = {result.uuid for result in message.tool_results} | {error.uuid for error in message.tool_errors}
         calls = [call for call in message.tool_calls if call.uuid not in answered]
-        return AssistantMessage(message.text, calls, message.reasoning).to_dict()
+        return AssistantMessage(message.text, calls, message.reasoning, message.attached).to_dict()
     if isinstance(message, Message):
         return {"role": message.role, "content": message.content}
     dump = getattr(message, "model_dump", None)

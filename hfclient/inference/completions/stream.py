@@ -69,6 +69,9 @@ class CompletionStream(Stream):
         """
         return without_thoughts(super().partial)
 
+    def _known(self) -> dict[str, Any]:
+        return {**self._fields, **self._chunks.fields()}
+
     def _blocks(self) -> Iterator[list[AnyEvent]]:
         while True:
             try:
@@ -141,6 +144,7 @@ class CompletionStream(Stream):
         self._response = response
         self._chunks, fields = attempts.begin(response)
         self._decoder = self._chunks
+        self._transcript.begin_anew()
         self._fields = {**self._fields, "request_id": response.request_id, **fields}
         attempts.cancellation.check()  # whoever cancelled meanwhile reached the answer before this one
 

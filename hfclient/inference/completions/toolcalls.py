@@ -13,15 +13,36 @@ from typing import Any
 from attrs import define, field
 
 from hfclient.events import AnyEvent, ToolCall, Unknown
+from hfclient.inference.completions.fields import FieldMerger, holds
 from hfclient.lenient import loads, scrub
 from hfclient.surrogates import mend_surrogates
 
-__all__ = ["ToolCallMerger", "new_call_id"]
+__all__ = ["ToolCallMerger", "new_call_id", "object_in"]
+
+_NOTHING = ("", "null", "{}", "[]", '""')  # spellings of "no arguments": null of Cohere's, an empty array of PHP's
 
 
 def new_call_id() -> str:
     """Return a fresh id for a call: nine letters and digits, the only form that Mistral's templates take."""
     return uuid.uuid4().hex[:9]
+
+
+def object_in(arguments: str) -> dict[str, Any] | None:
+    """Return the arguments of a call as an object, or None if they are none; JSON that was written twice is read twice.
+
+    >>> object_in('{"a": 1}'), object_in("null"), object_in('"{}"'), object_in("[1]")
+    ({'a': 1}, {}, {}, None)
+    """
+    arguments = arguments.strip()
+    if arguments in _NOTHING:
+        return {}
+    try:
+        value = loads(arguments.encode("utf-8", "replace"))
+        if isinstance(value, str):
+            value = loads(value.encode("utf-8", "replace"))
+    except ValueError:
+        return None
+    return scrub(value) if isinstance(value, dict) else None
 
 
 @define
@@ -30,10 +51,21 @@ class _Call:
     id: str = ""
     name: str = ""
     arguments: list[str] = field(factory=list)
+    extra: FieldMerger = field(factory=FieldMerger)
+
+    def text(self) -> str:
+        """Return the arguments so far."""
+        return "".join(self.arguments).strip()
 
     def is_whole(self) -> bool:
-        """Tell whether the arguments are complete as they stand."""
-        return _is_object("".join(self.arguments))
+        """Tell whether the arguments are complete as they stand: an object that is not empty has an end of its own."""
+        last = self.arguments[-1].rstrip() if self.arguments else ""
+        return last.endswith("}") and self.text() != "{}" and _is_object(self.text())
+
+    @property
+    def says_nothing(self) -> bool:
+        """It is no call: some servers put an empty one into every answer."""
+        return not self.id and not self.name and self.text() in _NOTHING
 
 
 class ToolCallMerger:
@@ -50,8 +82,10 @@ class ToolCallMerger:
         self._used: set[str] = set()
         self._odd: list[AnyEvent] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._calls or self._odd)
+    @property
+    def has_begun(self) -> bool:
+        """There is a call, whole or not."""
+        return any(not call.says_nothing for call in self._calls)
 
     def add(self, deltas: Any, *, whole: bool = False) -> None:
         """Take over the ``tool_calls`` of one chunk.
@@ -68,45 +102,65 @@ class ToolCallMerger:
 
     def _add(self, delta: dict[str, Any], whole: bool) -> None:
         function = delta.get("function")
-        if not isinstance(function, dict):
-            function = delta  # the flat form of the "responses" style
-        call_id, name = _string(delta.get("id")), _string(function.get("name"))
-        call = self._find(delta.get("index"), call_id, name, whole)
-        # Set once, never joined: some servers repeat both on every delta, others send "" or null.
-        call.id = call.id or call_id
-        call.name = call.name or name
-        arguments = function.get("arguments")
-        if isinstance(arguments, str):
-            call.arguments.append(arguments)
-        elif arguments is not None:
-            call.arguments.append(json.dumps(scrub(arguments), ensure_ascii=False))
+        is_flat = not isinstance(function, dict)  # the form of the "responses" style
+        inner: dict[str, Any] = delta if not isinstance(function, dict) else function
+        custom = delta.get("custom")  # OpenAI's calls with a text instead of arguments
+        piece = _Piece(
+            index=_index(delta.get("index")),
+            id=_string(delta.get("id")),
+            name=_string(inner.get("name")) or _string(custom.get("name") if isinstance(custom, dict) else None),
+            arguments=_written(inner.get("arguments")),
+            begins=any(delta.get(key) is not None for key in ("id", "type")),
+        )
+        call = self._find(piece, whole)
+        call.id = call.id or piece.id  # set once, never joined: some servers repeat it on every delta, others send ""
+        call.name = _joined_name(call, piece)
+        if piece.arguments is not None:
+            call.arguments.append(piece.arguments)
+        call.extra.add(_unknown(delta, ("index", "id", "type", "function", *(("name", "arguments") if is_flat else ()))))
+        if delta.get("type") not in (None, "", "function"):
+            call.extra.add({"type": delta["type"]})
+        if not is_flat and (unknown := _unknown(inner, ("name", "arguments", "index"))):
+            call.extra.add({"function": unknown})
 
-    def _find(self, wire_index: Any, call_id: str, name: str, whole: bool) -> _Call:
-        index = wire_index if isinstance(wire_index, int) and not isinstance(wire_index, bool) else None
-        if index is None and not whole:
-            same_id = [call for call in self._calls if call_id and call.id == call_id]
-            found = same_id[-1] if same_id else self._calls[-1] if self._calls else None
-        else:
-            same_index = [call for call in self._calls if call.index == index]
-            found = same_index[-1] if same_index else None
-        if found is None or whole or _is_another(found, call_id, name, indexed=index is not None):
-            found = _Call(len(self._calls) if index is None else index)
+    def _find(self, piece: _Piece, whole: bool) -> _Call:
+        near = [call for call in self._calls if piece.index is None or call.index == piece.index]
+        found = next((call for call in reversed(near) if piece.id and call.id == piece.id), None)
+        if found is None and near:
+            found = near[-1]
+        if found is None or whole or piece.begins_another(found):
+            found = _Call(len(self._calls) if piece.index is None else piece.index)
             self._calls.append(found)
         return found
 
-    def finish(self) -> list[AnyEvent]:
-        """Return the calls, complete now, and forget them."""
-        events = [self._event(call) for call in self._calls] + self._odd
+    def finish(self, *, good: bool) -> tuple[list[AnyEvent], list[str]]:
+        """Return the calls, complete now, and the names of those that are not; and forget them.
+
+        Args:
+            good: The answer came to a good end, so that nothing of the last call is missing. Else its arguments have to
+                show by themselves that they are whole: none at all are no call without arguments.
+        """
+        calls = [call for call in self._calls if not call.says_nothing]
+        events: list[AnyEvent] = []
+        broken: list[str] = []
+        for call in calls:
+            if good or call.is_whole() or (call is not calls[-1] and object_in(call.text()) is not None):
+                events.append(self._event(call))
+            else:
+                function = {"name": call.name, "arguments": call.text()}
+                raw = {**call.extra.value(), "id": call.id, "function": function}
+                events.append(Unknown("unfinished_tool_call", scrub(raw)))
+                broken.append(mend_surrogates(call.name))
+        events += self._odd
         self._calls, self._odd = [], []
-        return events
+        return events, broken
 
     def _event(self, call: _Call) -> AnyEvent:
-        arguments = mend_surrogates("".join(call.arguments)).strip() or "{}"
-        if len(call.arguments) > 1 and not _is_object(arguments):
+        text = mend_surrogates(call.text())
+        arguments = text if text not in _NOTHING else "{}"
+        if not _is_object(arguments):
             arguments = _last_object(arguments)
-        own_id, name = mend_surrogates(call.id), mend_surrogates(call.name)
-        if not name:
-            return Unknown("tool_call", {"id": own_id, "arguments": arguments})
+        own_id = mend_surrogates(call.id)
         usable = own_id and own_id not in self._used and not own_id.isdigit()
         call_uuid = own_id if usable else self._new_id()
         self._used.add(call_uuid)
@@ -116,11 +170,76 @@ class ToolCallMerger:
             parameters = None
         return ToolCall(
             uuid=call_uuid,
-            name=name,
+            name=mend_surrogates(call.name),
             parameters=parameters if isinstance(parameters, dict) else {},
             arguments=arguments,
             call_id=own_id or None,
+            extra=call.extra.value() or None,
         )
+
+
+@define
+class _Piece:
+    """One delta: what it says of a call, and whether it looks like the first one of it."""
+
+    index: int | None
+    id: str
+    name: str
+    arguments: str | None
+    begins: bool
+
+    def begins_another(self, call: _Call) -> bool:
+        """Tell whether this piece, which leads to *call*, begins another call.
+
+        Some servers give every call the index 0, or none, and no ids; but a new id alone proves nothing, as others make
+        up one for every delta, and neither does a name, which others repeat.
+        """
+        if self.id and call.id:
+            if self.id == call.id:  # one id for all calls: only another name tells them apart
+                return bool(self.name) and self.name != call.name and call.is_whole()
+            if self.name and self._goes_on_with(call):
+                return False
+            return bool(self.name) or self.index is None
+        if not self.name or not call.name:
+            return False
+        if call.is_whole():  # nothing can be added to that
+            arguments = (self.arguments or "").strip()
+            return self.name != call.name or self.index is None or arguments not in ("", call.text())
+        if self.name == call.name:
+            return False
+        return not self._goes_on_with(call) if call.text() else self.begins and not call.id
+
+    def _goes_on_with(self, call: _Call) -> bool:
+        """Tell whether the arguments of *call* have begun, and these cannot be the beginning of others."""
+        if not self.arguments or self.arguments.lstrip().startswith("{"):
+            return False
+        return call.text() not in ("", "{}") and not call.is_whole()
+
+
+def _joined_name(call: _Call, piece: _Piece) -> str:
+    """Return the name of a call after one more piece: whole with the first one, repeated, or in pieces itself."""
+    if not call.name or not piece.name or piece.name == call.name:
+        return call.name or piece.name
+    if call.text():
+        return call.name
+    return piece.name if piece.name.startswith(call.name) else call.name + piece.name
+
+
+def _unknown(fields: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in known and holds(value)}
+
+
+def _index(value: Any) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 9:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _written(arguments: Any) -> str | None:
+    """Return arguments as text: some servers send an object."""
+    if arguments is None or isinstance(arguments, str):
+        return arguments
+    return json.dumps(scrub(arguments), ensure_ascii=False)
 
 
 def _is_object(text: str) -> bool:
@@ -147,16 +266,3 @@ def _last_object(text: str) -> str:
 
 def _string(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _is_another(call: _Call, call_id: str, name: str, *, indexed: bool) -> bool:
-    """Tell whether a delta that leads to *call* begins another one.
-
-    Some servers give every call the index 0, or none; but a new id alone proves nothing, as others make up one for
-    every delta.
-    """
-    if call_id and call.id and call_id != call.id:
-        return bool(name) or not indexed
-    if not indexed and name and call.name and not (call_id and call_id == call.id):
-        return name != call.name or call.is_whole()
-    return False

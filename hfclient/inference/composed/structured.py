@@ -7,22 +7,23 @@ bounded number of times.
 
 from __future__ import annotations
 
-import json
-import re
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
-import msgspec
-from attrs import frozen
+from attrs import field, frozen
 
 from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ParseError, StreamConsumed
 from hfclient.events import Token
 from hfclient.frames import excerpt
+from hfclient.inference.completions.endings import is_cut
 from hfclient.inference.completions.messages import Prompt, build_messages
+from hfclient.inference.completions.roles import AssistantMessage
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.rounds import Ask, RoundClock
 from hfclient.inference.schemas.dialects import DIALECTS, SchemaFormat, in_words, instruction_for
+from hfclient.inference.schemas.found import values_in
+from hfclient.inference.schemas.keys import check_keys
 from hfclient.inference.schemas.partial_json import NOTHING, PartialJSON
 from hfclient.inference.schemas.schema import Schema, standalone_schema, strict_schema
 from hfclient.inference.schemas.shapes import Misfit, convert, schema_of
@@ -35,9 +36,10 @@ __all__ = ["ParseStream", "Shape", "parse_stream"]
 T = TypeVar("T")
 
 _WRAP = "value"  # the root has to be an object: anything else is put into one under this key
-_FENCED = re.compile(r"```[A-Za-z0-9_+-]*[ \t]*\n(.*?)```", re.DOTALL)
-_BRACKET = re.compile(r"[\[{]")
-_MOST_CANDIDATES = 50  # brackets in prose that are looked at
+_CUT = {
+    "length": "the answer was cut off at its greatest length (max_tokens)",
+    "content_filter": "the answer was cut off by a content filter",
+}
 _STEP = 64  # of a long answer, snapshots are taken for each 64th part that comes
 
 
@@ -50,12 +52,16 @@ class Shape:
         schema: Its JSON schema, complete in itself, an object at its root.
         name: What the type is called.
         wrapped: The value stands under the key ``value`` of that object.
+        bare: The schema of the type itself, without what strict mode adds.
+        strict: Keys that the schema does not know are none of an answer's.
     """
 
     into: Any
     schema: Schema
     name: str
     wrapped: bool
+    bare: Schema = field(factory=dict, repr=False)
+    strict: bool = True
 
     @classmethod
     def of(cls, into: Any, *, strict: bool = True) -> Shape:
@@ -65,68 +71,52 @@ class Shape:
             InvalidInputError: *into* has no JSON schema.
         """
         raw = schema_of(into)
-        schema = standalone_schema(raw)
+        schema = bare = standalone_schema(raw)
         wrapped = schema.get("type") != "object" or "properties" not in schema
         if wrapped:
             inner = {key: value for key, value in raw.items() if key != "$defs"}
             raw = {"type": "object", "properties": {_WRAP: inner}, "required": [_WRAP], "$defs": raw.get("$defs", {})}
             schema = standalone_schema(raw)
         name = into.__name__ if isinstance(into, type) and not typing.get_args(into) else str(into)
-        return cls(into, strict_schema(schema) if strict else schema, name, wrapped)
+        return cls(into, strict_schema(schema) if strict else schema, name, wrapped, bare, strict)
 
     def read(self, text: str) -> Any:
         """Return the object that *text* holds, which may stand in a code block or in prose.
 
         Raises:
-            Misfit: There is no JSON in it, or none that fits.
+            Misfit: There is no JSON in it, none that fits, or several that do and are not the same.
         """
         trouble: Misfit | None = None
-        for candidate in _candidates(text):
+        fitting: list[tuple[Any, Any]] = []
+        for value in values_in(text):
             try:
-                return self._convert(candidate)
+                fitting.append((value, self._convert(value)))
             except Misfit as misfit:
                 trouble = trouble or misfit
-        if trouble is None:
-            raise Misfit("there is no JSON in the answer" if text.strip() else "the answer is empty")
-        raise trouble
+        if not fitting:
+            raise trouble or Misfit("there is no JSON in the answer" if text.strip() else "the answer is empty")
+        if any(value != fitting[0][0] for value, _ in fitting):
+            raise Misfit("there are several of them in the answer")
+        return fitting[0][1]
 
     def _convert(self, value: Any) -> Any:
-        if not self.wrapped:
-            return convert(value, self.into)
-        if isinstance(value, dict) and value.keys() == {_WRAP}:
+        if self.wrapped and isinstance(value, dict) and value.keys() == {_WRAP}:
             try:
-                return convert(value[_WRAP], self.into)
+                return self._checked(value[_WRAP])
             except Misfit as misfit:
                 raise Misfit(misfit.reason, f"$.{_WRAP}{misfit.path[1:]}") from misfit
-        return convert(value, self.into)  # a server that ignored the schema, and a model that guessed right
+        return self._checked(value)  # without the wrap: a server that ignored the schema, and a model that guessed right
+
+    def _checked(self, value: Any) -> Any:
+        made = convert(value, self.into)
+        check_keys(value, self.bare, strict=self.strict)
+        return made
 
     def unwrapped(self, value: Any) -> Any:
         """Return what is there of the object in an answer that is still coming."""
         if self.wrapped and isinstance(value, dict):
             return value.get(_WRAP, NOTHING)
         return value
-
-
-def _candidates(text: str) -> Iterator[Any]:
-    """Yield the JSON values in *text*, the likeliest first: all of it, code blocks, whatever a bracket begins."""
-    texts = [text, *(match[1] for match in _FENCED.finditer(text))]
-    for part in texts:
-        try:
-            yield msgspec.json.decode(part.strip().encode("utf-8", "replace"))
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            continue
-        if part is text:
-            return
-    decoder = json.JSONDecoder(strict=False)
-    place, looked_at = 0, 0
-    while looked_at < _MOST_CANDIDATES and (found := _BRACKET.search(text, place)):
-        looked_at += 1
-        try:
-            value, place = decoder.raw_decode(text, found.start())
-        except (ValueError, RecursionError):
-            place = found.start() + 1
-        else:
-            yield value
 
 
 class ParseStream(Generic[T]):
@@ -240,10 +230,11 @@ class ParseStream(Generic[T]):
                     return  # by the loop that reads it
                 reply = self._inner.result()
                 try:
-                    self._value = self._shape.read(reply.text)
+                    self._value = self._read_reply(reply)
                     break
                 except Misfit as misfit:
-                    if self._attempts > self._repair or reply.finish_reason in ("length", "content_filter"):
+                    # What was cut off would be cut off again, and what was refused refused.
+                    if self._attempts > self._repair or is_cut(reply.finish_reason) or reply.refusal:
                         raise self._parse_error(reply, misfit) from misfit
                     self._ask_again(reply, misfit)
             self._state = "done"
@@ -254,6 +245,13 @@ class ParseStream(Generic[T]):
         finally:
             if self._state == "reading":  # left early
                 self.close()
+
+    def _read_reply(self, reply: Reply) -> Any:
+        if is_cut(reply.finish_reason):  # whatever can be read of it
+            raise Misfit(_CUT.get(reply.finish_reason or "", f"the answer was cut off ({reply.finish_reason})"))
+        if reply.refusal:
+            raise Misfit(f"the model refused: {reply.refusal}")
+        return self._shape.read(reply.text)
 
     def _drafts_of(self, stream: Stream) -> Iterator[Any]:
         partial = PartialJSON("{[" if self._shape.wrapped else "{")
@@ -274,7 +272,7 @@ class ParseStream(Generic[T]):
 
     def _ask_again(self, reply: Reply, misfit: Misfit) -> None:
         if reply.text.strip():
-            self._messages.append({"role": "assistant", "content": reply.text})
+            self._messages.append(AssistantMessage(reply.text, attached=reply.attached).to_dict())
         self._messages.append({
             "role": "user",
             "content": f"That does not fit: {misfit}. Answer again, with nothing but JSON that fits this schema: "
@@ -287,10 +285,7 @@ class ParseStream(Generic[T]):
             raise Cancelled("the call was cancelled", partial=reply)
 
     def _parse_error(self, reply: Reply, misfit: Misfit) -> ParseError:
-        reason = {
-            "length": "the answer was cut off at its greatest length (max_tokens)",
-            "content_filter": "the answer was cut off by a content filter",
-        }.get(reply.finish_reason or "", misfit.reason)
+        reason = misfit.reason
         if reply.tool_calls and not reply.text.strip():
             reason = f"the model called the tool {reply.tool_calls[0].name!r} instead"
         times = "" if self._attempts == 1 else f" ({self._attempts} answers)"

@@ -18,20 +18,19 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-import msgspec
 from attrs import evolve, field, frozen
 
 from hfclient.errors import Cancelled, InvalidInputError, TooManyRounds, Unsupported
 from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
 from hfclient.frames import excerpt
 from hfclient.inference.completions.messages import Prompt, build_messages
+from hfclient.inference.completions.roles import AssistantMessage, arguments_of
 from hfclient.inference.completions.stream import without_thoughts
 from hfclient.inference.completions.toolcalls import new_call_id
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.rounds import Ask, RoundClock
 from hfclient.inference.schemas.functions import Tool, ToolLike, as_tools, is_async, text_of
 from hfclient.inference.schemas.shapes import Misfit
-from hfclient.lenient import loads, scrub
 from hfclient.stream import Stream, Transcript
 from hfclient.surrogates import mend_surrogates
 from hfclient.transport import Timeouts
@@ -168,7 +167,7 @@ class ToolStream(Stream):
     @property
     def partial(self) -> Reply:
         """What has come so far, as a `Reply`. Never reads, never raises."""
-        whole = self._transcript.reply(**self._inner._fields)
+        whole = self._transcript.reply(**self._inner._known())
         last = evolve(whole, text=self._round.text(), reasoning=self._round.thoughts())
         return evolve(without_thoughts(last), usage=_sum(self._usages) or whole.usage)
 
@@ -239,16 +238,13 @@ class ToolStream(Stream):
 
     def _remember(self, calls: list[ToolCall], outcomes: Mapping[int, _Outcome] | None = None) -> None:
         """Add the round to the messages."""
-        answer: dict[str, Any] = {"role": "assistant"}
         text = self._round.text()
-        if text.strip() or not calls:
-            answer["content"] = text
-        if self._run.keep_reasoning and (thoughts := self._round.thoughts()):
-            answer["reasoning_content"] = thoughts
         if calls:
-            answer["tool_calls"] = [_wire_call(call) for call in calls]
+            text = text if text.strip() else ""
+        thoughts = self._round.thoughts() if self._run.keep_reasoning else ""
         if calls or text:
-            self._run.messages.append(answer)
+            attached = self._inner._known().get("attached")
+            self._run.messages.append(AssistantMessage(text, calls, thoughts, attached).to_dict())
         for number, call in enumerate(calls):
             if outcome := (outcomes or {}).get(number):
                 self._run.messages.append({"role": "tool", "tool_call_id": call.uuid, "content": outcome.text})
@@ -261,11 +257,10 @@ class ToolStream(Stream):
 
     def _work(self, calls: list[ToolCall], outcomes: dict[int, _Outcome]) -> Iterator[list[AnyEvent]]:
         """Run the calls, yield what comes of each as it comes, and gather it in *outcomes* by place."""
-        cut = self._round.reply().finish_reason == "length"
         jobs: list[_Job] = []
         for place, call in enumerate(calls):
             self._check_cancelled()
-            found = self._prepare(place, call, is_cut=cut and place == len(calls) - 1)
+            found = self._prepare(place, call)
             if isinstance(found, _Job):
                 jobs.append(found)
             elif found is not None:
@@ -278,19 +273,16 @@ class ToolStream(Stream):
             outcomes[outcome.place] = outcome
             yield [outcome.event] if outcome.event else []
 
-    def _prepare(self, place: int, call: ToolCall, *, is_cut: bool) -> _Job | _Outcome | None:
+    def _prepare(self, place: int, call: ToolCall) -> _Job | _Outcome | None:
         """Return a call that can be run, what is wrong with it, or None if the caller shall run it."""
         tools = self._run.tools
         tool = tools.get(call.name)
-        if tool is None:
+        if tool is None or not call.name:  # tools of a server's own may have no name
             names = ", ".join(filter(None, tools))
             return _failed(place, call, f"there is no tool {call.name!r}; known are: {names or 'none'}")
-        if is_cut:
-            # Arguments that never came look like a call without any.
-            return _failed(place, call, "the call was not run: the answer was cut off at its greatest length")
         if tool.function is None:
             return None
-        arguments = _arguments(call)
+        arguments = arguments_of(call)
         if arguments is None:
             text = excerpt((call.arguments or "").encode("utf-8", "replace"))
             return _failed(place, call, f"the arguments are no JSON object: {text}")
@@ -350,39 +342,10 @@ def _failed(place: int, call: ToolCall, message: str) -> _Outcome:
     return _Outcome(place, ToolError(call.uuid, message), f"Error: {message}")
 
 
-def _arguments(call: ToolCall) -> dict[str, Any] | None:
-    """Return the arguments of a call, or None if they are no object."""
-    if call.parameters or call.arguments is None:
-        return call.parameters
-    try:
-        value = loads(call.arguments.encode("utf-8", "replace"))
-        if isinstance(value, str):  # an object, written as JSON twice
-            value = loads(value.encode("utf-8", "replace"))
-    except ValueError:
-        return None
-    return scrub(value) if isinstance(value, dict) else None
-
-
 def _calls_in(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     calls = message.get("tool_calls")
     found = calls if isinstance(calls, list) else []
     return [call for call in found if isinstance(call, Mapping) and isinstance(call.get("id"), str)]
-
-
-def _wire_call(call: ToolCall) -> dict[str, Any]:
-    """Return the call as the next request repeats it.
-
-    Servers parse the arguments once more, to fill the model's template; what is no JSON would fail the whole request.
-    """
-    arguments = call.arguments
-    try:
-        if arguments is None or not isinstance(msgspec.json.decode(arguments), dict):
-            arguments = None
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        arguments = None
-    if arguments is None:
-        arguments = msgspec.json.encode(_arguments(call) or {}).decode()
-    return {"id": call.uuid, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _sum(usages: list[Usage]) -> Usage | None:

@@ -17,7 +17,9 @@ from attrs import evolve
 from hfclient.errors import GenerationError
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Token, Usage
 from hfclient.inference.completions.chunks import ChunkDecoder
-from hfclient.inference.completions.deltas import MISFITS, ChunkReader
+from hfclient.inference.completions.deltas import ChunkReader, failure_for
+from hfclient.inference.completions.endings import has_failed
+from hfclient.inference.completions.plain import MISFITS
 from hfclient.inference.completions.stream import CompletionStream
 from hfclient.inference.failures import generation_error
 from hfclient.lenient import loads, scrub
@@ -51,14 +53,14 @@ def status_of(error_type: str) -> int | None:
     return 500 if error_type.startswith(_INCOMPLETE) else _STATUSES.get(error_type)
 
 
-class _Token(msgspec.Struct, gc=False):
+class _Token(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     text: str
     id: int | None = None
     logprob: float | None = None
     special: bool = False
 
 
-class _Choice(msgspec.Struct, gc=False):
+class _Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     text: str
     index: Literal[0] = 0
     finish_reason: Literal[""] | None = None
@@ -66,9 +68,14 @@ class _Choice(msgspec.Struct, gc=False):
     delta: None = None
     message: None = None
     usage: None = None
+    seed: int | None = None
+    stop_reason: None = None
+    prompt_logprobs: None = None
+    token_ids: None = None
+    prompt_token_ids: None = None
 
 
-class _Step(msgspec.Struct, gc=False):
+class _Step(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """An object with a piece of text in it and nothing else: text-generation-inference's, or one of ``/v1/completions``."""
 
     token: _Token | None = None
@@ -78,11 +85,16 @@ class _Step(msgspec.Struct, gc=False):
     top_tokens: None = None
     usage: None = None
     error: None = None
-    x_groq: None = None
-    route: None = msgspec.field(name="x-router-metadata", default=None)
+    index: int | None = None
+    id: Any = None  # this one and the four below are repeated by the last object, which is read in full
+    object: Any = None
+    created: Any = None
+    model: Any = None
+    system_fingerprint: Any = None
 
 
 _decode = msgspec.json.Decoder(_Step).decode
+_STEP_KEYS = {"index", "token", "generated_text", "details", "top_tokens"}
 
 
 class GenerationReader(ChunkReader):
@@ -97,6 +109,7 @@ class GenerationReader(ChunkReader):
     """
 
     noun = "text"
+    known = ChunkReader.known | {"token"}
 
     def __init__(self, *, splits_thoughts: bool = False, strips: bool = False) -> None:
         super().__init__()
@@ -185,7 +198,9 @@ class GenerationReader(ChunkReader):
 
     def _step(self, step: dict[str, Any], out: list[AnyEvent]) -> None:
         start = len(out)
+        self._kept.keep(step, _STEP_KEYS)
         self._any_token(step.get("token"), out)
+        self._kept.attach(out, start)
         if step.get("top_tokens") and len(out) > start:
             out[start].extra = {**(out[start].extra or {}), "top_tokens": scrub(step["top_tokens"])}
         text = step.get("generated_text")
@@ -200,10 +215,14 @@ class GenerationReader(ChunkReader):
         reason = details.get("finish_reason")
         if not isinstance(reason, str) or not reason:
             reason = "stop" if self._last_special or "token" not in step else "length"
+        if has_failed(reason):
+            self.fail(failure_for(mend_surrogates(reason)), out)
+            return
         self._finish(mend_surrogates(reason), out)
         rest = {key: value for key, value in details.items() if key not in ("finish_reason", "tokens") and value}
         if rest:
-            out[-1].extra = {"details": scrub(rest)}
+            self._kept.note({"details": rest})
+            out[-1].extra = {**(out[-1].extra or {}), "details": scrub(rest)}
         self._usage = _usage_of(details)
         self.end(out)
 

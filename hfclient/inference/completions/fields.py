@@ -1,0 +1,165 @@
+"""Fields that this release has no name for: put together from the pieces of a stream, so that none is lost.
+
+What one field means is not known here, only how servers send things in pieces: texts grow, or are repeated whole; entries
+of a list have an ``index``, or the list is repeated; an object comes in parts.
+
+Reference: docs/protocol/inference ("unknown fields").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from hfclient.lenient import scrub
+
+__all__ = ["FieldMerger", "holds", "is_attached"]
+
+# Names of texts that grow with each piece, even if the next piece is the same as all before it.
+_GROWING = frozenset({
+    *("text", "content", "summary", "data", "transcript", "thinking", "reasoning", "reasoning_content", "arguments"),
+    *("partial_json", "input", "refusal"),
+})
+# Names of texts that are whole at once: one that comes later takes the place of the one before.
+_WHOLE = frozenset({
+    *("id", "type", "object", "role", "name", "format", "status", "model", "provider", "index", "url", "title", "uri"),
+    *("finish_reason", "native_finish_reason", "system_fingerprint", "service_tier", "mime_type", "channel"),
+})
+# Fields of a message that belong to its reasoning, or that exist only to be sent back: signatures, encrypted thoughts.
+# "reasoning_details" (OpenRouter), "thought_signature" and "extra_content" (Gemini), "signature" (Anthropic),
+# "thinking_blocks" and "provider_specific_fields" (LiteLLM), "reasoning_opaque" (Copilot), "encrypted_content" (OpenAI, xAI).
+_ATTACHED = re.compile(
+    r"reasoning|thought|thinking|signature|encrypted|opaque|extra_content|provider_(specific|metadata|data|options|fields)",
+    re.IGNORECASE,
+)
+
+_DEEPEST = 100  # levels of nesting that are kept
+_RECENT = 200  # entries of a list with which a new one is compared: no server may make that cost without end
+
+
+def holds(value: Any) -> bool:
+    """Tell whether a field says anything."""
+    return value is not None and value != "" and value != [] and value != {}
+
+
+def is_attached(name: Any, value: Any) -> bool:
+    """Tell whether a field of an answer goes back with it when the conversation goes on.
+
+    The text of a model's reasoning is none: most servers refuse that, and `keep_reasoning` sends it.
+
+        >>> is_attached("reasoning_details", [{"type": "reasoning.encrypted"}]), is_attached("reasoning", "2 and 2")
+        (True, False)
+    """
+    if not isinstance(name, str) or not _ATTACHED.search(name) or not holds(value):
+        return False
+    return not (isinstance(value, str) and name in ("reasoning", "reasoning_content", "reasoning_text", "thinking"))
+
+
+class _Text:
+    """A text that grows. Kept in pieces: a long one in small pieces would be copied for each of them."""
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = list(pieces)
+
+    def whole(self) -> str:
+        return "".join(self.pieces)  # and leaves them as they are: another thread may look while one reads
+
+
+class FieldMerger:
+    """Puts the fields of many pieces together.
+
+        >>> merger = FieldMerger()
+        >>> merger.add({"details": [{"index": 0, "type": "t", "text": "a"}]})
+        >>> merger.add({"details": [{"index": 0, "type": "t", "text": "b", "signature": "s"}]})
+        >>> merger.value()
+        {'details': [{'index': 0, 'type': 't', 'text': 'ab', 'signature': 's'}]}
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self) -> None:
+        self._fields: dict[str, Any] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._fields)
+
+    def add(self, fields: Mapping[str, Any]) -> None:
+        """Take over the *fields* of one piece: JSON values, which may hold halves of characters."""
+        _add_fields(self._fields, fields, _DEEPEST)
+
+    def value(self) -> dict[str, Any]:
+        """Return everything so far, fit to be encoded; a fresh dict."""
+        found: dict[str, Any] = scrub(_plain(self._fields))
+        return found
+
+
+def _add_fields(old: dict[str, Any], fields: Mapping[str, Any], depth: int) -> None:
+    for name, value in fields.items():
+        if name not in old or not holds(old[name]):
+            if holds(value) or name not in old:
+                old[name] = _kept(name, value, depth - 1)
+        elif holds(value):
+            old[name] = _merged(name, old[name], value, depth - 1)
+
+
+def _kept(name: str, value: Any, depth: int) -> Any:
+    """Return a value as it is kept here, apart from what it came in."""
+    if isinstance(value, str):
+        return value if name in _WHOLE else _Text(value)
+    if not isinstance(value, (dict, list)):
+        return value
+    if depth < 0:
+        return "…"
+    if isinstance(value, dict):
+        return {key: _kept(key, item, depth - 1) for key, item in value.items()}
+    return [_kept(name, item, depth - 1) for item in value]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Text):
+        return value.whole()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in list(value.items())}  # a copy made at once: see _Text.whole
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _merged(name: str, old: Any, new: Any, depth: int) -> Any:
+    if isinstance(old, _Text) and isinstance(new, str):
+        if name not in _GROWING:
+            text = old.whole()
+            old.pieces = [text]
+            if new == text:
+                return old  # repeated
+            if new.startswith(text):
+                return _Text(new)  # whole each time, as far as it has come
+        old.pieces.append(new)
+        return old
+    if isinstance(old, dict) and isinstance(new, dict) and depth > 0:
+        _add_fields(old, new, depth)
+        return old
+    if isinstance(old, list) and isinstance(new, list) and depth > 0:
+        for item in new:
+            _add_item(name, old, item, depth)
+        return old
+    return _kept(name, new, depth)
+
+
+def _add_item(name: str, items: list[Any], item: Any, depth: int) -> None:
+    """Add an entry to a list: to the one that it goes on with, or as a new one, unless it is there already."""
+    recent = items[-_RECENT:]
+    if isinstance(item, dict) and isinstance(item.get("index"), int):
+        for old in reversed(recent):
+            if isinstance(old, dict) and old.get("index") == item["index"] and _may_be_one(old, item):
+                _add_fields(old, item, depth - 1)
+                return
+    elif isinstance(item, (dict, str)) and any(_plain(old) == item for old in recent):
+        return
+    items.append(_kept(name, item, depth - 1))
+
+
+def _may_be_one(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Tell whether two entries with one index are parts of one: neither their type nor their id differs."""
+    return all(not old.get(key) or not new.get(key) or old[key] == new[key] for key in ("type", "id"))

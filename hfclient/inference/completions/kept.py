@@ -1,0 +1,135 @@
+"""What an answer holds beside its text, reasoning and calls: nothing that a server sends is lost.
+
+Each field comes out three times: on an event as it came, in the `Reply` put together from all pieces, and, if it belongs
+to the model's reasoning, in the next request (`Reply.attached`). Pages are `Sources`, too.
+
+Reference: docs/protocol/inference ("unknown fields").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from hfclient.events import AnyEvent, Source, Sources, ToolCall, Unknown
+from hfclient.inference.completions.fields import FieldMerger, holds, is_attached
+from hfclient.inference.completions.pages import pages_in
+from hfclient.lenient import scrub
+
+__all__ = ["KeptFields", "add_extra"]
+
+# What every chunk repeats. Of these the reply tells, and no event: else each answer would have an event more.
+_QUIET = frozenset({"id", "object", "created", "model", "x_groq", "prompt"})
+
+
+class KeptFields:
+    """The fields of one answer that have no event of their own."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, Any] = {}  # fields of roots and choices, as they came last
+        self._waiting: dict[str, Any] = {}  # those that were on no event yet
+        self._extra = FieldMerger()
+        self._attached = FieldMerger()
+        self._probabilities: dict[str, list[Any]] = {}
+        self._links: set[str] = set()
+        self._pages: list[Source] = []
+
+    @property
+    def are_waiting(self) -> bool:
+        """Something was on no event yet."""
+        return bool(self._waiting)
+
+    def fields(self) -> dict[str, Any]:
+        """Return ``extra`` and ``attached`` of the `Reply`; what is empty is left out."""
+        extra = self._extra.value()
+        if self._probabilities:
+            extra["logprobs"] = scrub({key: list(items) for key, items in list(self._probabilities.items())})
+        found = {"extra": extra, "attached": self._attached.value()}
+        return {name: value for name, value in found.items() if value}
+
+    def keep(self, fields: Mapping[str, Any], known: Collection[str]) -> None:
+        """Keep the fields of a chunk's root, or of a choice, that are not *known*.
+
+        One that only repeats what came before is not kept again; of the others the next event has them.
+        """
+        found = {
+            key: value
+            for key, value in fields.items()
+            if key not in known and holds(value) and (self._last.get(key) != value or _may_repeat(value))
+        }
+        if found:
+            self._last.update(found)
+            self._extra.add(found)
+            self._waiting.update((key, value) for key, value in found.items() if key not in _QUIET)
+            self.find_pages(found)
+
+    def keep_delta(self, fields: dict[str, Any], out: list[AnyEvent], start: int) -> None:
+        """Keep unknown fields of a message: they go on the first event since *start*, or become an event of their own."""
+        if fields:
+            attached = {key: value for key, value in fields.items() if is_attached(key, value)}
+            self._attached.add(attached)
+            self._extra.add({key: value for key, value in fields.items() if key not in attached})
+            self.find_pages(fields)
+            add_extra(fields, out, start)
+
+    def note(self, fields: Mapping[str, Any]) -> None:
+        """Keep fields that an event has already."""
+        self._extra.add(fields)
+        self.find_pages(fields)
+
+    def keep_part(self, part: dict[str, Any], kind: Any) -> None:
+        """Keep a part of the content that is no text, or that has more than text."""
+        self._extra.add({"parts": [part]})
+        is_page = isinstance(kind, str) and "reference" in kind
+        self.find_pages({"references": part} if is_page else part)
+
+    def keep_choice(self, choice: dict[str, Any]) -> None:
+        """Keep a piece of another choice than the first."""
+        self._extra.add({"choices": [choice]})
+
+    def keep_probabilities(self, logprobs: Any) -> None:
+        """Keep the probabilities of a piece: lists that go on with each of them."""
+        for key, items in logprobs.items() if isinstance(logprobs, dict) else [("content", logprobs)]:
+            if isinstance(items, list) and items:
+                self._probabilities.setdefault(key, []).extend(items)
+
+    def find_pages(self, fields: Mapping[str, Any]) -> None:
+        """Look for pages that have not come yet."""
+        for page in pages_in(fields):
+            if page.link not in self._links:
+                self._links.add(page.link)
+                self._pages.append(page)
+
+    def attach(self, out: list[AnyEvent], start: int, *, last: bool = False) -> None:
+        """Give what waits to the first event since *start*; at the *last* chance it becomes an event, if there is none.
+
+        Never to a call: its fields are those that go back with it.
+        """
+        if self._waiting and (first := next((event for event in out[start:] if type(event) is not ToolCall), None)):
+            first.extra = {**(first.extra or {}), **scrub(self._waiting)}
+            self._waiting = {}
+        elif self._waiting and last:
+            out.append(Unknown("chunk", scrub(self._waiting)))
+            self._waiting = {}
+        if self._pages:
+            out.append(Sources(tuple(self._pages)))
+            self._pages = []
+
+    def was_handed_out(self, chunk: Mapping[str, Any]) -> None:
+        """Say that the whole *chunk* came out as an event."""
+        for key in chunk:
+            self._waiting.pop(key, None)
+
+
+def add_extra(extra: dict[str, Any], out: list[AnyEvent], start: int) -> None:
+    """Put fields on the first event since *start*, or on an event of their own."""
+    extra = scrub(extra)
+    if len(out) > start:
+        out[start].extra = {**(out[start].extra or {}), **extra}
+    else:
+        out.append(Unknown("delta", extra))
+
+
+def _may_repeat(value: Any) -> bool:
+    """Tell whether a value says something each time that it comes: numbers of tokens, for instance."""
+    return isinstance(value, list) and any(isinstance(item, (int, float)) for item in value)

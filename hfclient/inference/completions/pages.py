@@ -1,0 +1,65 @@
+"""The pages that an answer rests on, wherever servers put them.
+
+Seen: ``citations`` and ``search_results`` at the root of each chunk (Perplexity), ``citations`` of the last one (xAI),
+``annotations`` of a delta or a message (OpenAI, OpenRouter), ``executed_tools`` (Groq), ``web_search`` (Z.AI), ``search_info``
+(DashScope), parts of the content of type ``tool_reference`` (Mistral).
+
+Reference: docs/protocol/inference ("sources").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hfclient.events import Source
+from hfclient.surrogates import mend_surrogates
+
+__all__ = ["PAGE_KEYS", "pages_in"]
+
+PAGE_KEYS = (
+    *("search_results", "citations", "annotations", "web_search", "search_info", "executed_tools", "references", "sources"),
+)
+"""Fields that hold pages; those that say most about a page come first."""
+
+_LINKS = ("url", "link", "uri")
+_TITLES = ("title", "name")
+_HOSTS = ("hostname", "site_name", "media", "domain")
+_TEXTS = ("snippet", "content", "description", "text", "summary")
+_DEEPEST = 6  # levels of nesting in which pages are looked for
+
+
+def pages_in(fields: Mapping[str, Any]) -> Iterator[Source]:
+    """Yield the pages in the fields of an object, which may repeat one.
+
+    >>> list(pages_in({"citations": ["https://e.org/a"]}))
+    [Source(link='https://e.org/a', title=None, hostname=None, text=None)]
+    """
+    for key in PAGE_KEYS:
+        if fields.get(key):
+            yield from _pages(fields[key], _DEEPEST)
+
+
+def _pages(value: Any, depth: int) -> Iterator[Source]:
+    if isinstance(value, str):
+        if _is_link(value):
+            yield Source(mend_surrogates(value))
+    elif isinstance(value, list) and depth:
+        for item in value:
+            yield from _pages(item, depth - 1)
+    elif isinstance(value, dict) and depth:
+        link = next((value[key] for key in _LINKS if _is_link(value.get(key))), None)
+        if link is not None:
+            yield Source(mend_surrogates(link), _text(value, _TITLES), _text(value, _HOSTS), _text(value, _TEXTS))
+        else:
+            for item in value.values():
+                if isinstance(item, (dict, list)):
+                    yield from _pages(item, depth - 1)
+
+
+def _is_link(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("https://", "http://"))
+
+
+def _text(page: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
+    return next((mend_surrogates(page[key]) for key in keys if isinstance(page.get(key), str) and page[key]), None)

@@ -1,0 +1,105 @@
+"""The plain chunk: one choice with a piece of text in it, and nothing that was not there before. Decoded by msgspec.
+
+Each server writes chunks of one shape. Its names are learnt from those that were read in full (:func:`shape_of`), and the
+decoder for it takes no other: a chunk with a new field is not plain, so that nothing in it gets lost. Where a value would
+mean more than text, only null is taken.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+__all__ = ["MISFITS", "REPEATED", "Shape", "has_thoughts", "plain_decoder", "shape_of"]
+
+MISFITS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises where data is not of the type that it is wanted as."""
+
+REPEATED = frozenset({"id", "object", "created", "model", "system_fingerprint", "service_tier", "provider"})
+"""Fields of the root that every chunk repeats."""
+
+Shape: TypeAlias = "frozenset[tuple[str, str]]"
+"""Names of fields, each with where it stands; a field that is repeated stands under "null" while it has no value."""
+
+_TYPES: Mapping[str, Mapping[str, Any]] = {
+    "null": dict.fromkeys(REPEATED),
+    "root": {
+        **dict.fromkeys(REPEATED, Any),
+        **dict.fromkeys(("usage", "error", "x_groq", "timings")),
+        "prompt": Any,  # together: what was asked
+        "obfuscation": str | None,  # openai: padding that hides the length of a token
+    },
+    "choice": {
+        **dict.fromkeys(("finish_reason", "logprobs", "usage", "stop_reason", "token_ids", "matched_stop")),
+        **dict.fromkeys(("native_finish_reason", "content_filter_results")),
+        "text": str | None,  # together: the content once more
+        "seed": int | None,
+    },
+    "delta": {
+        **dict.fromkeys(("tool_calls", "function_call", "refusal", "audio", "annotations", "name", "reasoning_details")),
+        "role": str | None,
+        "token_id": int | None,  # together
+    },
+    "thoughts": dict.fromkeys(("reasoning", "reasoning_content", "reasoning_text"), str | None),
+}
+
+
+class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    content: str | None = None
+
+
+class _ThinkingDelta(_Delta, gc=False, forbid_unknown_fields=True):
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    reasoning_text: str | None = None
+
+
+class _Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    delta: _Delta
+    index: Literal[0] = 0
+
+
+class _Chunk(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    choices: tuple[_Choice]
+
+
+def shape_of(chunk: Mapping[str, Any]) -> Shape:
+    """Return the shape of a chunk, as far as other chunks of it may be plain."""
+    return frozenset(_names_in(chunk))
+
+
+def _names_in(chunk: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in chunk.items():
+        if name in _TYPES["root"]:
+            yield ("null" if value is None and name in REPEATED else "root"), name
+    choices = chunk.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    delta = choice.get("delta")
+    delta = delta if isinstance(delta, dict) else {}
+    for place, fields in (("choice", choice), ("delta", delta), ("thoughts", delta)):
+        for name in fields:
+            if name in _TYPES[place]:
+                yield place, name
+
+
+def has_thoughts(shape: Shape) -> bool:
+    """Tell whether deltas of this shape have reasoning beside the content."""
+    return any(place == "thoughts" for place, _ in shape)
+
+
+@functools.lru_cache(maxsize=128)
+def plain_decoder(shape: Shape) -> Callable[[bytes], Any]:
+    """Return what decodes a plain chunk of this shape, and raises one of `MISFITS` for any other."""
+
+    def struct(base: type[msgspec.Struct], *places: str, **inner: Any) -> Any:
+        types = {name: _TYPES[place][name] for wanted in places for place, name in sorted(shape) if place == wanted}
+        fields: list[Any] = [*inner.items(), *((name, kind, None) for name, kind in types.items())]
+        return msgspec.defstruct(base.__name__, fields, bases=(base,), gc=False, forbid_unknown_fields=True)
+
+    choice: Any = struct(_Choice, "choice", delta=struct(_ThinkingDelta if has_thoughts(shape) else _Delta, "delta"))
+    chunk = struct(_Chunk, "null", "root", choices=tuple.__class_getitem__(choice))
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(chunk)
+    return decoder.decode

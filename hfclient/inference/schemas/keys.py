@@ -1,0 +1,103 @@
+"""Whether an object has the keys that were asked for. Types and required keys are `shapes`' business."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from hfclient.inference.schemas.schema import Schema
+from hfclient.inference.schemas.shapes import Misfit
+
+__all__ = ["check_keys"]
+
+_DEFS = "#/$defs/"
+_KINDS: Mapping[type, tuple[str, ...]] = {
+    dict: ("object",),
+    list: ("array",),
+    str: ("string",),
+    bool: ("boolean",),
+    int: ("integer", "number"),
+    float: ("number",),
+    type(None): ("null",),
+}
+
+
+def check_keys(value: Any, schema: Schema, *, strict: bool) -> None:
+    """Check the objects in a JSON value, which is of the right type.
+
+    Args:
+        value: What a JSON decoder gave.
+        schema: The schema of its type, as `standalone_schema` gives it, before `strict_schema`.
+        strict: Refuse keys that the schema does not know, unless it says that there may be others.
+
+    Raises:
+        Misfit: An object has none of the keys that were asked for, even if each of them has a default; or, if *strict*, one
+            that was not asked for.
+    """
+    if value == {} and _known(schema, schema.get("$defs", {})):
+        raise Misfit("the object is empty")
+    try:
+        _check(value, schema, schema.get("$defs", {}), strict, "$")
+    except RecursionError:
+        raise Misfit("it is nested too deeply") from None
+
+
+def _known(schema: Schema, defs: Schema) -> Schema:
+    found: Schema = _resolved(schema, defs).get("properties") or {}
+    return found
+
+
+def _resolved(schema: Any, defs: Schema) -> Schema:
+    if not isinstance(schema, dict):
+        return {}
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith(_DEFS):
+        target = defs.get(reference.removeprefix(_DEFS))
+        return target if isinstance(target, dict) else {}
+    return schema
+
+
+def _check(value: Any, schema: Any, defs: Schema, strict: bool, path: str) -> None:
+    if not isinstance(value, (dict, list)):
+        return
+    schema = _resolved(schema, defs)
+    for key in ("anyOf", "oneOf"):
+        if isinstance(schema.get(key), list):
+            _check_any(value, schema[key], defs, strict, path)
+    if isinstance(value, list):
+        firsts = schema.get("prefixItems") or []
+        for number, item in enumerate(value):
+            inner = firsts[number] if number < len(firsts) else schema.get("items")
+            _check(item, inner, defs, strict, f"{path}[{number}]")
+        return
+    known = schema.get("properties") or {}
+    patterns = schema.get("patternProperties") or {}
+    others = schema.get("additionalProperties")
+    if known and value and known.keys().isdisjoint(value):
+        raise Misfit(f"the object has none of the keys that were asked for: {', '.join(known)}", path)
+    for key, item in value.items():
+        inner = known.get(key)
+        if inner is None:
+            inner = next((found for pattern, found in patterns.items() if re.search(pattern, key)), others)
+        if known and strict and not inner and key not in known:
+            raise Misfit(f"there is no key {key!r}; known are: {', '.join(known)}", path)
+        _check(item, inner, defs, strict, f"{path}.{key}")
+
+
+def _check_any(value: Any, schemas: list[Any], defs: Schema, strict: bool, path: str) -> None:
+    """Check a value that may be of several types: it has to pass for one of those that it can be of."""
+    trouble: Misfit | None = None
+    for schema in schemas:
+        kind = _resolved(schema, defs).get("type")
+        kinds = kind if isinstance(kind, list) else [kind]
+        if kind is not None and not any(name in kinds for name in _KINDS.get(type(value), ())):
+            continue
+        try:
+            _check(value, schema, defs, strict, path)
+        except Misfit as misfit:
+            trouble = trouble or misfit
+        else:
+            return
+    if trouble is not None:
+        raise trouble

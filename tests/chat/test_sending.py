@@ -500,6 +500,17 @@ REFUSALS = [
 ]
 
 
+@pytest.mark.parametrize("label", ["text/html; charset=UTF-8", "text/plain", "application/octet-stream", "application/json"])
+def test_an_answer_under_another_label(ui: ChatUI, any_client: Client, label: str) -> None:
+    """An answer is told by its bytes: what a gateway labels otherwise is read, and not asked for again."""
+    stream = lines(token("Hi"), final("Hi"), {"type": "status", "status": "finished"})
+    ui.says(stream, lambda stream: [plain(stream, 200, f"Content-Type: {label}")])
+    conversation = any_client.conversation()
+    conversation.ask("zero")
+    assert conversation.ask("one").text == "Hi"
+    assert ui.count("send") == 2
+
+
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal[9:12].decode() + str(len(refusal)))
 def test_after_a_refusal(ui: ChatUI, any_client: Client, refusal: bytes) -> None:
     """A refused send raises at the call, sends nothing again, and leaves the conversation as it was."""

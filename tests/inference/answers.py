@@ -35,7 +35,7 @@ def call(name: str, arguments: Any = None, id: str | None = None, index: int = 0
     return {"index": index, **named, "type": "function", "function": {"name": name, "arguments": written}}
 
 
-def says(*pieces: str, reason: str = "stop", counts: tuple[int, int] | None = None) -> list[Step]:
+def says(*pieces: str, reason: str | None = "stop", counts: tuple[int, int] | None = None) -> list[Step]:
     """An answer in words."""
     chunks = [delta(content=piece) for piece in pieces]
     return chunked(*chunks, delta(reason), *([usage(*counts)] if counts else []), DONE, headers=[SSE])

@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import attrs
 import msgspec
 import pytest
-from attrs import define
+from attrs import define, field
 
 from hfclient.credentials import Credentials, Secret
 from hfclient.errors import (
@@ -30,8 +31,8 @@ from hfclient.inference.composed.structured import ParseStream
 from hfclient.inference.providers.places import PLACES
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.plain import PlainTransport
-from tests.inference.answers import CHAT, begun, call, calls, data, delta, says
-from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, chunk, json_answer, plain
+from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says
+from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, chunk, chunked, json_answer, plain
 
 
 @define
@@ -537,3 +538,148 @@ def test_total_covers_repairs(ask: Ask) -> None:
         ask([0.3, *says("no")], repair=50, timeouts=Timeouts(total=0.7)).result()
     assert caught.value.deadline == "total"
     assert time.monotonic() - began < 4
+
+
+# Whole answers only
+
+
+@define
+class Node:
+    name: str
+    children: list[Node] = field(factory=list)
+
+
+@define
+class Defaults:
+    title: str = ""
+    tags: list[str] = field(factory=list)
+    city: City | None = None
+
+
+@dataclass
+class DataDefaults:
+    title: str = ""
+    tags: list[str] = dataclass_field(default_factory=list)
+
+
+class DictDefaults(TypedDict, total=False):
+    title: str
+    tags: list[str]
+
+
+class StructDefaults(msgspec.Struct):
+    title: str = ""
+    tags: list[str] = []
+
+
+TREE = '{"name": "root", "children": [{"name": "left", "children": []}, '
+
+
+@pytest.mark.parametrize(
+    ("into", "text"),
+    [
+        (Node, TREE + '{"name": "ri'),
+        (Node, TREE + '{"name": "right"}'),
+        (Node, TREE + '{"name": "right"} {"name": "x"}]}'),
+        (Node, "Sure:\n```json\n" + TREE + "\n```"),
+        (Node, "Sure: {'name': 'root', 'children': [{\"name\": \"left\"}]}"),
+        (Node, '{name: "root", children: [{"name": "left"}'),
+        (Node, '{/* a tree */ "name": "root", "children": [{"name": "left"}'),
+        (Node, '{{"name": "root"}}'),
+        (Node, '[{"name": "a"}, {"name": '),
+        (Node, '{"name": "left", "children": []}]}'),
+        (Node, '{"name": "one"} or {"name": "two"}'),
+        (list[Node], '{"value": [{"name": "a", "children": [{"name": "b", "children": []}]}, {"na'),
+        (list[Node], '[{"name": "a", "children": [{"name": "b", "children": []}]}, {"na'),
+        (list[int], '{"value": [1, [2, 3'),
+        (dict[str, int], '{"a": {"b": 1}, "c'),
+    ],
+)
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "a_new_word", None])
+def test_never_a_piece(ask: Ask, into: Any, text: str, reason: str | None) -> None:
+    """What stands inside a value that is broken, cut off, or without its beginning is never the answer."""
+    with pytest.raises(ParseError) as caught:
+        ask(says(text, reason=reason), into=into, repair=0).result()
+    assert caught.value.raw == text
+
+
+@pytest.mark.parametrize("into", [Defaults, DataDefaults, DictDefaults, StructDefaults, Defaults | None, list[Defaults]])
+@pytest.mark.parametrize("text", ['{"error": "I cannot read this."}', "{}", '{"a": {"title": "x"}}'])
+@pytest.mark.parametrize("strict", [True, False])
+def test_an_object_of_something_else(ask: Ask, into: Any, text: str, strict: bool) -> None:
+    """An object with none of the keys that were asked for is no answer, although each of them has a default."""
+    text = f'{{"value": [{text}]}}' if into == list[Defaults] and text != "{}" else text
+    with pytest.raises(ParseError):
+        ask(text, into=into, repair=0, strict=strict).result()
+
+
+@pytest.mark.parametrize("into", [Defaults, DataDefaults, DictDefaults, StructDefaults])
+def test_keys_that_were_not_asked_for(ask: Ask, into: Any) -> None:
+    """With strict=True a key that the class does not have is a misfit; without, it is left out. A default may fill up."""
+    text = '{"title": "x", "note": "y"}'
+    with pytest.raises(ParseError, match="there is no key 'note'; known are: t"):
+        ask(text, into=into, repair=0).result()
+    made = ask(text, into=into, repair=0, strict=False).result()
+    assert made == ask('{"title": "x"}', into=into, repair=0).result()
+
+
+def test_keys_inside(ask: Ask) -> None:
+    """The keys of objects inside count as well, and the error names the place."""
+    with pytest.raises(ParseError) as caught:
+        ask('{"title": "x", "city": {"name": "Paris", "mayor": "y"}}', into=Defaults, repair=0).result()
+    assert caught.value.path == "$.city"
+    with pytest.raises(ParseError) as caught:
+        ask('{"value": [{"name": "a"}, {"name": "b", "x": 1}]}', into=list[Node], repair=0).result()
+    assert caught.value.path == "$.value[1]"
+    free = '{"value": {"a": {"b": 1}}}'
+    assert ask(free, into=dict[str, dict[str, int]], repair=0).result() == {"a": {"b": 1}}
+
+
+def test_keys_of_pydantic_models(ask: Ask) -> None:
+    """A pydantic model's keys count like those of any class, by their aliases, and one that allows others has them."""
+    pydantic = pytest.importorskip("pydantic")
+
+    class Strict(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+        title: str = pydantic.Field("", alias="theTitle")
+
+    class Open(Strict):
+        model_config = pydantic.ConfigDict(extra="allow")
+
+    assert ask('{"theTitle": "x"}', into=Strict, repair=0).result().title == "x"
+    for text in ('{"theTitle": "x", "note": 1}', '{"error": "no"}', "{}"):
+        with pytest.raises(ParseError):
+            ask(text, into=Strict, repair=0).result()
+    assert ask('{"theTitle": "x", "note": 1}', into=Open, repair=0).result().note == 1
+
+
+@pytest.mark.parametrize("text", ['{"name": "cut \\ud83d", "inhabitants": 1}', 'Here: {"name": "cut \\ud83d"}'])
+def test_half_characters(ask: Ask, text: str) -> None:
+    """Half of a character in the model's JSON becomes U+FFFD, in values and keys, drafts and objects."""
+    stream = ask(text, repair=0)
+    assert all(json.dumps(draft, ensure_ascii=False).encode() for draft in stream)
+    assert stream.result().name == "cut \ufffd"
+    made = ask('{"value": {"\\ud83d": "\\ude00", "b": "\\ud83d\\ude00"}}', into=dict[str, str], repair=0).result()
+    assert made == {"\ufffd": "\ufffd", "b": "\U0001f600"}
+    with pytest.raises(ParseError) as caught:
+        ask('{"nam\\ud83d": "x"}', repair=0).result()
+    assert str(caught.value).encode()
+
+
+def test_a_refusal_is_no_answer(server: Server, ask: Ask) -> None:
+    """A refusal is an error with its words, and is not argued with; even one whose words are JSON."""
+    for words in ("I cannot help with that.", PARIS):
+        server.requests.clear()
+        with pytest.raises(ParseError, match="the model refused") as caught:
+            ask(chunked(delta(refusal=words), delta("stop"), DONE, headers=[SSE])).result()
+        assert len(server.requests) == 1
+        assert caught.value.partial is not None
+        assert caught.value.partial.refusal == words
+
+
+@pytest.mark.parametrize("reason", ["network_error", "error", "abort"])
+def test_an_answer_that_failed(ask: Ask, reason: str) -> None:
+    """An answer that the server gave up is its error, even if an object could be read."""
+    with pytest.raises(GenerationError) as caught:
+        ask(says(PARIS, reason=reason)).result()
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == PARIS

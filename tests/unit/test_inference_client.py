@@ -146,6 +146,41 @@ def test_html_with_200(server: Server, ask: Callable[..., Any]) -> None:
     assert server.url in str(caught.value)
 
 
+LABELS = ["text/html; charset=UTF-8", "application/xhtml+xml", "text/plain", "application/octet-stream", "application/json", ""]
+
+
+@pytest.mark.parametrize("label", [*LABELS, "text/event-stream", "application/x-ndjson"])
+@pytest.mark.parametrize("start", [b"", b"\n\n  ", b"\xef\xbb\xbf"], ids=["", "blank", "mark"])
+@pytest.mark.parametrize("form", ["stream", "document", "lines", "comment"])
+def test_an_answer_is_told_by_its_bytes(ask: Callable[..., Any], label: str, start: bytes, form: str) -> None:
+    """A stream, a document and JSON Lines are read under any label, and whatever is in front of them."""
+    document = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
+    body = {
+        "stream": says("Hello") + STOP + DONE,
+        "document": json.dumps(document).encode(),
+        "lines": says("Hello")[6:-1] + STOP[6:-1],
+        "comment": b": alive\n\n" + says("Hello") + STOP + DONE,
+    }[form]
+    headers = [f"Content-Type: {label}"] if label else []
+    assert ask(plain(start + body, 200, *headers)).text == "Hello"
+    pieces = [(start + body)[at : at + 1] for at in range(12)] + [(start + body)[12:]]
+    assert ask(chunked(*pieces, headers=headers)).text == "Hello"
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("page", [b"<!doctype html><title>x</title>", b"\n <html>", b"\xef\xbb\xbf<?xml version='1.0'?>"])
+def test_a_page_is_no_answer(ask: Callable[..., Any], label: str, page: bytes) -> None:
+    """A page of HTML is an error under any label."""
+    with pytest.raises(ProtocolError, match="instead of a chat completion"):
+        ask(plain(page, 200, *([f"Content-Type: {label}"] if label else []))).result()
+
+
+def test_a_label_of_html_and_a_cut(ask: Callable[..., Any]) -> None:
+    """What breaks before the first byte of an answer labelled as a page breaks as it does anywhere else."""
+    with pytest.raises(StreamInterrupted):
+        ask([head(200, "Content-Type: text/html", "Content-Length: 9"), CLOSE], retry=Retry(attempts=1)).result()
+
+
 def test_an_empty_answer(ask: Callable[..., Any]) -> None:
     """An answer without a byte is an interrupted one."""
     with pytest.raises(StreamInterrupted):

@@ -38,8 +38,9 @@ def build_messages(
     """Return the ``messages`` of a request.
 
     In a list of messages the text of earlier reasoning is left out unless *keep_reasoning* (several servers refuse it, some
-    want it back; what is signed or encrypted goes out in any case), ``developer`` becomes ``system`` (few templates know it), the arguments of tool calls become the
-    text that the protocol wants, as do the results of tools, and an empty system message or a last empty answer is dropped.
+    want it back; what is signed or encrypted goes out in any case), ``developer`` becomes ``system`` (few templates know
+    it), the arguments of tool calls become the text that the protocol wants, as do the results of tools, an answer has a
+    content even if that is empty, and an empty system message or a last empty answer is dropped.
 
         >>> build_messages("hi", "Be terse.")
         [{'role': 'system', 'content': 'Be terse.'}, {'role': 'user', 'content': 'hi'}]

@@ -35,17 +35,10 @@ def check_keys(value: Any, schema: Schema, *, strict: bool) -> None:
         Misfit: An object has none of the keys that were asked for, even if each of them has a default; or, if *strict*, one
             that was not asked for.
     """
-    if value == {} and _known(schema, schema.get("$defs", {})):
-        raise Misfit("the object is empty")
     try:
         _check(value, schema, schema.get("$defs", {}), strict, "$")
     except RecursionError:
         raise Misfit("it is nested too deeply") from None
-
-
-def _known(schema: Schema, defs: Schema) -> Schema:
-    found: Schema = _resolved(schema, defs).get("properties") or {}
-    return found
 
 
 def _resolved(schema: Any, defs: Schema) -> Schema:
@@ -74,7 +67,7 @@ def _check(value: Any, schema: Any, defs: Schema, strict: bool, path: str) -> No
     known = schema.get("properties") or {}
     patterns = schema.get("patternProperties") or {}
     others = schema.get("additionalProperties")
-    if known and value and known.keys().isdisjoint(value):
+    if known and (value or path == "$") and known.keys().isdisjoint(value):  # inside, an empty object may mean the defaults
         raise Misfit(f"the object has none of the keys that were asked for: {', '.join(known)}", path)
     for key, item in value.items():
         inner = known.get(key)

@@ -1,0 +1,413 @@
+"""Nothing that a server sends is lost: fields without a name of ours, pages, other choices, calls in odd pieces, ends."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from hfclient.errors import GenerationError, HFClientError
+from hfclient.events import AnyEvent, Finish, Reasoning, Source, Sources, Token, ToolCall, Unknown, Usage, to_dict
+from hfclient.inference.completions.chunks import ChunkDecoder
+from hfclient.inference.completions.endings import has_failed, is_cut, normal_reason
+from hfclient.inference.completions.fields import FieldMerger
+from hfclient.inference.completions.pages import pages_in
+
+Answer = tuple[list[AnyEvent], dict[str, Any], HFClientError | None]
+
+STOP = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+
+
+def chunk(content: str | None = None, finish: str | None = None, root: Any = None, choice: Any = None, **delta: Any) -> Any:
+    """One chunk as servers write it: with an envelope, and fields of its own at the root, in the choice and the delta."""
+    fields = {**({} if content is None else {"content": content}), **delta}
+    entry = {"index": 0, "delta": fields, "finish_reason": finish, **(choice or {})}
+    return {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [entry], **(root or {})}
+
+
+def read(*chunks: Any, done: bool = True, whole: bool = False) -> Answer:
+    """Return the events of an answer, the fields of its reply, and its error."""
+    numbers = itertools.count(1)
+    decoder = ChunkDecoder(new_id=lambda: f"made-up-{next(numbers)}")
+    pieces = [b"data: " + json.dumps(value).encode() + b"\n\n" for value in chunks] + [b"data: [DONE]\n\n"] * done
+    events: list[AnyEvent] = []
+    for piece in [json.dumps(chunks[0]).encode()] if whole else pieces:
+        events += decoder.feed(piece)
+    events += decoder.finish()
+    try:
+        decoder.check_end()
+    except HFClientError as error:
+        return events, decoder.fields(), error
+    return events, decoder.fields(), None
+
+
+def calls_in(events: list[AnyEvent]) -> list[tuple[str, dict[str, Any]]]:
+    return [(event.name, event.parameters) for event in events if isinstance(event, ToolCall)]
+
+
+# Fields
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"moderation": {"flagged": True}},
+        {"service_tier": "flex"},
+        {"provider": "DeepInfra"},
+        {"system_fingerprint": "fp"},
+        {"prompt_filter_results": [{"hate": {"filtered": False}}]},
+        {"a_new_one": [1, 2.5, None, "x"]},
+    ],
+)
+@pytest.mark.parametrize("place", ["root", "choice", "delta"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_unknown_fields_are_on_an_event_and_in_the_reply(field: dict[str, Any], place: str, number: int) -> None:
+    """A field at the root, in a choice or in a delta, of the first, a middle or the last chunk, is on an event and kept."""
+    chunks = [chunk("a"), chunk("b"), chunk("c", "stop")]
+    entry = chunks[number]["choices"][0]
+    {"root": chunks[number], "choice": entry, "delta": entry["delta"]}[place].update(field)
+    events, fields, error = read(*chunks)
+    assert error is None
+    assert "".join(event.text for event in events if isinstance(event, Token)) == "abc"
+    assert field.items() <= fields["extra"].items()
+    (name,) = field
+    assert [event.extra[name] for event in events if event.extra and name in event.extra] == [field[name]]
+
+
+def test_the_envelope_is_in_the_reply() -> None:
+    """What every chunk repeats is no event's, but the reply has it: the server's id of the answer, and its model."""
+    events, fields, _ = read(chunk("a"), chunk("b"), chunk(finish="stop"))
+    assert events == [Token("a"), Token("b"), Finish("stop")]
+    assert fields == {"extra": {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}}
+
+
+def test_what_is_repeated_is_told_once() -> None:
+    """A field that all chunks repeat is on one event; one that changes is on one for each change."""
+    same = {"system_fingerprint": "fp", "a_list": ["x"]}
+    events, fields, _ = read(chunk(role="assistant", root=same), *[chunk(text, root=same) for text in "ab"], STOP)
+    assert events == [Token("a", extra=same), Token("b"), Finish("stop")]
+    assert same.items() <= fields["extra"].items()
+    changing = [chunk(text, choice={"content_filter_results": {"safe": text}}) for text in "aab"]
+    events, fields, _ = read(*changing, STOP)
+    assert [event.extra for event in events[:3]] == [
+        {"content_filter_results": {"safe": "a"}},
+        None,
+        {"content_filter_results": {"safe": "b"}},
+    ]
+
+
+def test_fields_without_an_event() -> None:
+    """Fields that come with nothing else wait for the next event; at the end they are one of their own."""
+    events, _, _ = read({"choices": [], "timings": {"ms": 1}}, chunk("a", "stop"))
+    assert events[0] == Token("a", extra={"timings": {"ms": 1}})
+    events, _, _ = read(chunk("a", "stop"), {"choices": [], "timings": {"ms": 1}})
+    assert events[-1] == Unknown("chunk", {"timings": {"ms": 1}})
+    events, _, _ = read(chunk("a", "stop"), {"choices": [], "usage": {"prompt_tokens": 1}, "timings": {"ms": 1}})
+    assert events[-1] == Usage(1, 0, 1, extra={"timings": {"ms": 1}})
+
+
+def test_probabilities_of_all_pieces() -> None:
+    """The probabilities of all tokens are in the reply, equal ones too."""
+    entry = {"token": "a", "logprob": -0.5}
+    _, fields, _ = read(*[chunk("a", choice={"logprobs": {"content": [entry]}}) for _ in range(3)], STOP)
+    assert fields["extra"]["logprobs"] == {"content": [entry] * 3}
+
+
+def test_other_choices() -> None:
+    """Of several choices the first is the answer; the others come as they are, and put together in the reply."""
+    other = [{"index": 1, "delta": {"content": text}, "finish_reason": None} for text in ("B", "B", "C")]
+    last = {"index": 1, "delta": {}, "finish_reason": "stop"}
+    chunks = [{"choices": [{"index": 0, "delta": {"content": "A"}}, choice]} for choice in other]
+    events, fields, _ = read(*chunks, {"choices": [last]}, STOP)
+    assert [event.text for event in events if isinstance(event, Token)] == ["A"] * 3
+    assert events[1] == Unknown("choice", other[0])
+    assert fields["extra"]["choices"] == [{"index": 1, "delta": {"content": "BBC"}, "finish_reason": "stop"}]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "whole"),
+    [
+        ([{"text": "a"}, {"text": "a"}], {"text": "aa"}),
+        ([{"signature": "abc"}, {"signature": "abc"}], {"signature": "abc"}),
+        ([{"signature": "ab"}, {"signature": "abc"}], {"signature": "abc"}),
+        ([{"signature": "ab"}, {"signature": "cd"}], {"signature": "abcd"}),
+        ([{"id": "a"}, {"id": ""}, {"id": None}, {"id": "b"}], {"id": "b"}),
+        ([{"n": 1}, {"n": 2}], {"n": 2}),
+        ([{"a": {"b": 1}}, {"a": {"c": 2}}], {"a": {"b": 1, "c": 2}}),
+        ([{"urls": ["a"]}, {"urls": ["a", "b"]}], {"urls": ["a", "b"]}),
+        ([{"token_ids": [1]}, {"token_ids": [1]}], {"token_ids": [1, 1]}),
+        (
+            [{"l": [{"index": 0, "text": "a"}]}, {"l": [{"index": 1, "text": "b"}, {"index": 0, "text": "c"}]}],
+            {"l": [{"index": 0, "text": "ac"}, {"index": 1, "text": "b"}]},
+        ),
+        (
+            [{"l": [{"index": 0, "type": "s", "summary": "a"}]}, {"l": [{"index": 0, "type": "e", "data": "b"}]}],
+            {"l": [{"index": 0, "type": "s", "summary": "a"}, {"index": 0, "type": "e", "data": "b"}]},
+        ),
+        ([{"audio": {"id": "x", "data": "QQ"}}, {"audio": {"data": "QQ"}}], {"audio": {"id": "x", "data": "QQQQ"}}),
+        ([{"x": "a"}, {"x": 5}, {"x": ["b"]}], {"x": ["b"]}),
+        ([{"t": "x\ud83d", "text": "\ud83d"}, {"text": "\ude00"}], {"t": "x\ufffd", "text": "\U0001f600"}),
+        ([{"\ud83d": 1}], {"\ufffd": 1}),
+    ],
+)
+def test_merging(pieces: list[dict[str, Any]], whole: dict[str, Any]) -> None:
+    """Texts grow, repeated values stay, entries of lists go by their index, and halves of characters are joined."""
+    merger = FieldMerger()
+    for piece in pieces:
+        merger.add(piece)
+    assert merger.value() == whole
+    json.dumps(merger.value(), ensure_ascii=False).encode()
+
+
+def test_merging_has_bounds() -> None:
+    """What is nested without end is cut off, and a list with many entries costs no more for each of them."""
+    deep: Any = "x"
+    for _ in range(900):
+        deep = {"a": deep}
+    merger = FieldMerger()
+    for _ in range(3):
+        merger.add({"deep": deep})
+    assert "…" in json.dumps(merger.value(), ensure_ascii=False)
+    for number in range(20_000):
+        merger.add({"l": [{"index": number}], "m": [f"{number}"]})
+    assert len(merger.value()["l"]) == len(merger.value()["m"]) == 20_000
+
+
+# Reasoning
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_details_of_reasoning(whole: bool) -> None:
+    """Details of reasoning are on its events and put together in the reply, whatever becomes of the text."""
+    first = {"type": "reasoning.text", "text": "2 and", "index": 0, "id": None}
+    second = {"type": "reasoning.text", "text": " 2", "signature": "s", "index": 0}
+    joined = {"type": "reasoning.text", "text": "2 and 2", "index": 0, "id": None, "signature": "s"}
+    if whole:
+        message = {"content": "4", "reasoning": "2 and 2", "reasoning_details": [joined]}
+        events, fields, _ = read({"choices": [{"message": message, "finish_reason": "stop"}]}, whole=True)
+    else:
+        deltas = [chunk(reasoning=item["text"], reasoning_details=[item]) for item in (first, second)]
+        events, fields, _ = read(*deltas, chunk("4", "stop"))
+        assert [to_dict(event)["extra"] for event in events[:2]] == [{"reasoning_details": [item]} for item in (first, second)]
+    assert "".join(event.text for event in events if isinstance(event, Reasoning)) == "2 and 2"
+    assert fields["attached"] == {"reasoning_details": [joined]}
+
+
+@pytest.mark.parametrize("name", ["thought_signature", "extra_content", "signature", "reasoning_opaque", "thinking_blocks"])
+def test_what_belongs_to_the_reasoning_is_attached(name: str) -> None:
+    """Signatures and the like are what a server wants back, with an event beside them or without."""
+    for delta in (chunk(**{name: "x"}), chunk("a", **{name: "x"})):
+        events, fields, _ = read(delta, STOP)
+        assert fields["attached"] == {name: "x"}
+        assert {name: "x"} in [event.raw if isinstance(event, Unknown) else event.extra for event in events]
+
+
+def test_signed_parts_of_the_content() -> None:
+    """A part of the content that has more than its text keeps that on its event."""
+    part = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "signature": "s"}
+    events, fields, _ = read(chunk(content=[part, {"type": "text", "text": "4"}]), STOP)
+    assert events == [Reasoning("hm", extra={"signature": "s"}), Token("4"), Finish("stop")]
+    assert fields["extra"]["parts"] == [{"type": "thinking", "signature": "s"}]
+
+
+# Pages and refusals
+
+PAGE = "https://e.org/a"
+
+
+@pytest.mark.parametrize(
+    ("fields", "source"),
+    [
+        ({"citations": [PAGE]}, Source(PAGE)),
+        ({"citations": [PAGE], "search_results": [{"title": "A", "url": PAGE, "snippet": "s"}]}, Source(PAGE, "A", None, "s")),
+        ({"annotations": [{"type": "url_citation", "url_citation": {"url": PAGE, "title": "A"}}]}, Source(PAGE, "A")),
+        ({"annotations": [{"type": "url_citation", "url": PAGE, "title": "A"}]}, Source(PAGE, "A")),
+        ({"web_search": [{"link": PAGE, "media": "E"}]}, Source(PAGE, None, "E")),
+        ({"search_info": {"search_results": [{"url": PAGE, "site_name": "E"}]}}, Source(PAGE, None, "E")),
+        ({"executed_tools": [{"search_results": {"results": [{"url": PAGE, "content": "s"}]}}]}, Source(PAGE, None, None, "s")),
+        ({"citations": [{"sources": [{"document": {"url": PAGE, "title": "A"}}]}]}, Source(PAGE, "A")),
+    ],
+)
+@pytest.mark.parametrize("place", ["root", "choice", "delta", "message"])
+def test_pages(fields: dict[str, Any], source: Source, place: str) -> None:
+    """Pages are sources wherever a server puts them, each of them once, and the fields are kept as they are."""
+    if place == "message":
+        events, kept, _ = read({"choices": [{"message": {"content": "a", **fields}, "finish_reason": "stop"}]}, whole=True)
+    else:
+        where = fields if place == "delta" else {place: fields}
+        events, kept, _ = read(chunk("a", **where), chunk("b", **where), STOP)
+    assert [event for event in events if isinstance(event, Sources)] == [Sources((source,))]
+    assert fields.items() <= kept["extra"].items()
+
+
+def test_a_reference_in_the_content() -> None:
+    """A part of the content that names a page is a source; a picture's address is none."""
+    reference = {"type": "tool_reference", "tool": "web_search", "title": "A", "url": PAGE}
+    picture = {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}}
+    events, _, _ = read(chunk(content=[{"type": "text", "text": "a"}, reference, picture]), STOP)
+    assert Sources((Source(PAGE, "A"),)) in events
+    assert Unknown("tool_reference", reference) in events
+    assert len([event for event in events if isinstance(event, Sources)]) == 1
+
+
+@pytest.mark.parametrize("link", ["javascript:alert(1)", "file:///etc/passwd", "", "e.org", 5, None, {"a": PAGE}])
+def test_what_is_no_page(link: Any) -> None:
+    """Only addresses of pages become sources."""
+    assert [page.link for page in pages_in({"citations": [link], "annotations": [{"url": link}]})] in ([], [PAGE])
+
+
+def test_refusal() -> None:
+    """A refusal says in the reply that it is one; an answer with the same words does not."""
+    events, refused, _ = read(chunk(refusal="I can"), chunk(refusal="not."), STOP)
+    assert "".join(event.text for event in events if isinstance(event, Token)) == "I cannot."
+    assert refused["refusal"] == "I cannot."
+    assert "refusal" not in read(chunk("I cannot."), chunk(refusal=None), chunk(refusal=""), STOP)[1]
+
+
+# Calls
+
+
+def call(name: str | None, arguments: Any, id: Any = None, index: Any = 0, **more: Any) -> Any:
+    """One entry of ``tool_calls``; an id or an index of None is left out."""
+    found = {"index": index, "id": id, **more, "function": {"name": name, "arguments": arguments}}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+ONE, TWO = '{"q": 1}', '{"q": 2}'
+
+
+@pytest.mark.parametrize(
+    ("deltas", "expected"),
+    [
+        ([call("f", ONE, ""), call("f", TWO, "")], [("f", 1), ("f", 2)]),
+        ([call("f", ONE), call("f", TWO)], [("f", 1), ("f", 2)]),
+        ([call("f", ONE, "a"), call("f", TWO, "b")], [("f", 1), ("f", 2)]),
+        ([call("f", ONE, "a"), call("g", TWO, "a")], [("f", 1), ("g", 2)]),
+        ([call("f", "", "", type="function"), call("g", TWO, "", type="function")], [("f", None), ("g", 2)]),
+        ([call("f", '{"q"', "a"), call("f", '{"q"', "b"), call(None, ": 1}", "a"), call(None, ": 2}", "b")], [("f", 1), ("f", 2)]),
+        ([call("f", ONE, index="0"), call("f", TWO, index="1")], [("f", 1), ("f", 2)]),
+        ([call("f", ONE, index=None), call("f", TWO, index=None)], [("f", 1), ("f", 2)]),
+        # One call all the same.
+        ([call("f", '{"q"', "a"), call(None, ": 1}")], [("f", 1)]),
+        ([call("f", '{"q"', "a"), call("f", ": 1}", "a")], [("f", 1)]),
+        ([call("f", '{"q"', "a"), call("f", ": 1}", "")], [("f", 1)]),
+        ([call("f", '{"q"', ""), call("f", ": 1}", "")], [("f", 1)]),
+        ([call("f", '{"q"', "a"), call("f", ": 1}", "b")], [("f", 1)]),
+        ([call("f", '{"q"', "a", index=None), call(None, ": 1}", index=None)], [("f", 1)]),
+        ([call("f", ONE, ""), call("f", "", "")], [("f", 1)]),
+        ([call("f", ONE, ""), call("f", ONE, "")], [("f", 1)]),
+        ([call("f", "{}", ""), call("f", ONE, "")], [("f", 1)]),
+        # A name in pieces.
+        ([call("get_", "", "a"), call("f", None), call(None, ONE)], [("get_f", 1)]),
+        ([call("get_", "", "a"), call("f", ONE, "a")], [("get_f", 1)]),
+        ([call("get_", None, "a"), call("get_f", None, "a"), call("get_f", ONE, "a")], [("get_f", 1)]),
+    ],
+)
+@pytest.mark.parametrize("together", [False, True])
+def test_calls_in_pieces(deltas: list[Any], expected: list[Any], together: bool) -> None:
+    """Several calls under one index are several, and one in pieces is one, whatever each piece repeats or leaves out."""
+    chunks = [chunk(tool_calls=deltas)] if together else [chunk(tool_calls=[delta]) for delta in deltas]
+    events, _, error = read(*chunks, chunk(finish="tool_calls"))
+    assert error is None
+    assert [(name, parameters.get("q")) for name, parameters in calls_in(events)] == expected
+    ids = [event.uuid for event in events if isinstance(event, ToolCall)]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"function_call": {"name": "", "arguments": ""}, "tool_calls": None},
+        {"function_call": {"name": None, "arguments": None}},
+        {"function_call": {}, "tool_calls": []},
+        {"tool_calls": [{}]},
+        {"tool_calls": [None]},
+        {"tool_calls": [{"id": "", "type": "function", "function": {"name": "", "arguments": "{}"}}]},
+    ],
+)
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_empty_call_is_none(fields: dict[str, Any], whole: bool) -> None:
+    """Fields of calls with nothing in them mean nothing: no event, and the end stays what it is."""
+    choice = {"index": 0, "message" if whole else "delta": {"content": "4", **fields}, "finish_reason": "stop"}
+    events, _, error = read({"choices": [choice]}, whole=whole)
+    assert (events, error) == ([Token("4"), Finish("stop")], None)
+
+
+def test_fields_of_a_call() -> None:
+    """What a server attaches to a call, or to its function, is put together over its pieces; the root's fields are not."""
+    first = call("f", '{"q"', "a", extra_content={"google": {"thought_signature": "ab"}}, type="builtin_function")
+    second = call(None, ": 1}", extra_content={"google": {"thought_signature": "ab"}})
+    second["function"]["signature"] = "s"
+    events, _, _ = read(chunk(tool_calls=[first]), chunk(tool_calls=[second]), chunk(finish="stop", root={"moderation": 1}))
+    assert events[0].extra == {
+        "extra_content": {"google": {"thought_signature": "ab"}},
+        "type": "builtin_function",
+        "function": {"signature": "s"},
+    }
+    assert events[1] == Finish("tool_calls", extra={"moderation": 1})
+
+
+# Ends
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *("network_error", "error", "abort", "cancelled", "canceled", "timeout", "insufficient_system_resource", "failed"),
+        *("ERROR", "ERROR_TOXIC", "ERROR_LIMIT", "USER_CANCEL", "TIMEOUT", "MALFORMED_FUNCTION_CALL", "malformed_tool_use"),
+        *("internal_server_error", "time_limit", "UNEXPECTED_TOOL_CALL", "overloaded"),
+    ],
+)
+def test_an_end_that_is_a_failure(reason: str) -> None:
+    """An answer that the server's own trouble ended is an error with what the server called it, and with what came."""
+    assert has_failed(reason)
+    events, _, error = read(chunk("Half"), chunk(finish=reason))
+    assert events == [Token("Half")]
+    assert isinstance(error, GenerationError)
+    assert (error.code, reason in error.message) == (reason, True)
+    detail = {"error": {"message": "gone", "code": 502}}
+    assert getattr(read(chunk("Half", reason, choice=detail))[2], "message", "") == "gone"
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter", "sensitive", "a_new_word", "refusal"])
+def test_an_end_that_is_none(reason: str) -> None:
+    """All other ends are kept as they are, unknown ones too."""
+    events, _, error = read(chunk("Hi"), chunk(finish=reason))
+    assert (events, error) == ([Token("Hi"), Finish(reason)], None)
+
+
+def test_ends_in_other_spellings() -> None:
+    """Capitals and the words of other APIs mean the same; what is cut is known in any spelling."""
+    for word in ("STOP", "END_TURN", "COMPLETE", "eos_token"):
+        assert normal_reason(word) == "stop"
+    assert [normal_reason(word) for word in ("tool_use", "TOOL_CALL", "MAX_TOKENS")] == ["tool_calls", "tool_calls", "length"]
+    for word in ("length", "content_filter", "SAFETY", "model_context_window_exceeded", "guardrail_intervened", "refusal"):
+        assert is_cut(word)
+    assert not is_cut("a_new_word")
+    assert read(chunk("a", choice={"finish_reason": "null"}), STOP)[0] == [Token("a"), Finish("stop")]
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "a_new_word", None])
+@pytest.mark.parametrize("arguments", ["", '{"q"', "{}"])
+def test_an_unfinished_call(reason: str | None, arguments: str) -> None:
+    """A call that the end broke off is no call but an error; what came of it, whole calls and the counts are handed out."""
+    usage = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+    made = [call("f", ONE, "a"), call("g", arguments, "b", index=1)]
+    events, _, error = read(chunk("Hm.", tool_calls=made), chunk(finish=reason), usage)
+    assert isinstance(error, GenerationError)
+    assert "'g'" in error.message
+    assert error.code == reason
+    assert calls_in(events) == [("f", {"q": 1})]
+    broken = {"id": "b", "function": {"name": "g", "arguments": arguments}}
+    finish = [Finish(reason)] if reason else []
+    rest = [event for event in events if not isinstance(event, ToolCall)]
+    assert rest == [Token("Hm."), Unknown("unfinished_tool_call", broken), *finish, Usage(1, 2, 3)]
+
+
+def test_a_whole_document_is_whole() -> None:
+    """Of a document that gives no reason nothing can be missing; with a reason of length a call without arguments can."""
+    message = {"content": None, "tool_calls": [call("f", "", "a")]}
+    assert calls_in(read({"choices": [{"message": message}]}, whole=True)[0]) == [("f", {})]
+    assert read({"choices": [{"message": message, "finish_reason": "length"}]}, whole=True)[2] is not None

@@ -36,6 +36,7 @@ _HUGGING_FACE = ("huggingface.co", "hf.co")
 _DEPLOYMENTS = ("huggingface.cloud",)
 _SPACES = ("hf.space",)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_ASCII_NAME = re.compile(r"[a-z0-9._-]+")
 _NUMERIC = re.compile(r"(?:(?:0x)?[0-9a-f]*\.){0,3}(?:0x[0-9a-f]*|[0-9]+)")
 _NOT_IN_URLS = re.compile(r"[\\\x00-\x20\x7f]")
 _NOT_IN_HOSTS = re.compile(r"[%^`{|}<>\"']")  # one library decodes, refuses or passes on what another one takes literally
@@ -88,14 +89,18 @@ def _ascii_host(host: str) -> str:
             with contextlib.suppress(OSError):
                 return socket.inet_ntoa(socket.inet_aton(host))  # 127.1, as libcurl and browsers read it
         return host
+    found = ""
     try:
-        try:
-            import idna  # what requests takes; the codec of the standard library reads an older version of the rules
-        except ImportError:
-            return host.encode("idna").decode()
-        return idna.encode(host, uts46=True).decode()
-    except UnicodeError:
-        raise InvalidInputError("not a usable URL: its host is no internationalized name") from None
+        import idna  # requests needs it
+
+        found = idna.encode(host, uts46=True).decode()
+    except (ImportError, UnicodeError):
+        # Symbols, which browsers take and today's rules (IDNA 2008) do not, are names by the rules of 2003.
+        with contextlib.suppress(UnicodeError):
+            found = host.encode("idna").decode().lower()
+    if not _ASCII_NAME.fullmatch(found):
+        raise InvalidInputError("not a usable URL: its host is no internationalized name")
+    return found
 
 
 def one_spelling(url: str) -> str:

@@ -8,14 +8,18 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from hfclient import Client, HFClientError, Timeouts, __version__
+from hfclient.cli.completion import answer_shell, browser_names, completion, model_names
 from hfclient.cli.login import login, logout, whoami
 from hfclient.cli.output import AnswerPrinter, JSONPrinter, Screen, as_json, model_table
+from hfclient.cli.prompt import read_prompt
 from hfclient.errors import InvalidInputError, MissingDependencyError
+from hfclient.printable import one_line
 
 __all__ = ["app", "run"]
 
@@ -28,12 +32,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What follows the command's name; None takes the process's own.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A locale without Unicode, or half a surrogate pair in an answer, must not end the answer.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
         with _signals():
+            if (code := answer_shell(app)) is not None:
+                sys.stdout.flush()
+                return code
             # Not app.main(): it prints errors in several lines, and swallows Ctrl-C and a closed pipe in ways of its own.
             with app.make_context("hfclient", list(sys.argv[1:] if arguments is None else arguments)) as context:
                 app.invoke(context)
@@ -59,9 +67,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
+def _open_closed_streams() -> None:
+    """Put the null device in the place of a stream that was closed by the caller (``>&-``): Python has None there."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (for as long as the process)
+
+
 def _failed(message: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"hfclient: {Screen.clean(' '.join(message.split()))}\n")
+        sys.stderr.write(f"hfclient: {one_line(message)}\n")
     return code
 
 
@@ -105,7 +120,7 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (login, logout, whoami):
+for _command in (completion, login, logout, whoami):
     app.add_command(_command)
 
 
@@ -116,7 +131,10 @@ def _server_options(command: _F) -> _F:
             click.option("--url", metavar="URL", help="Base URL of a chat-ui; HuggingChat if it is left out."),
             click.option("--local", is_flag=True, help="A small model on this machine (extra: local)."),
             click.option(
-                "--impersonate", metavar="BROWSER", help='Pose as a browser such as "chrome" (extra: impersonate).'
+                "--impersonate",
+                metavar="BROWSER",
+                help='Pose as a browser such as "chrome" (extra: impersonate).',
+                shell_complete=browser_names("chrome", "edge", "firefox", "safari"),
             ),
             click.option("--timeout", type=float, metavar="SECONDS", help="Longest time for the whole call."),
         ]
@@ -141,7 +159,12 @@ def _open_client(url: str | None, local: bool, impersonate: str | None, timeout:
 @app.command()
 @click.argument("prompt", nargs=-1)
 @_server_options
-@click.option("--model", metavar="NAME", help="Which model answers; the server's default if it is left out.")
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Which model answers; the server's default if it is left out.",
+    shell_complete=model_names,
+)
 @click.option("--system", metavar="TEXT", help="System prompt.")
 @click.option("--file", "files", multiple=True, type=click.Path(), help="Attach a file; may be repeated.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is complete.")
@@ -159,27 +182,20 @@ def chat(
 ) -> None:
     """Ask PROMPT and print the answer as it comes.
 
-    "-" reads the prompt from standard input, and so does no prompt at all in a pipe. Ctrl-C stops the generation.
+    What is piped in is part of the prompt: it follows the words after a blank line, as in
+    git diff | hfclient chat "Summarise this:". Without words, or with "-" for them, it is the whole prompt. Ctrl-C stops the
+    generation.
     """
-    text = _prompt_text(prompt)
+    text = read_prompt(prompt)
     with _open_client(**server) as client, client.chat(text, model=model, system_prompt=system, files=files) as stream:
         if no_stream:
             reply = stream.result()
-            click.echo(as_json(reply.to_dict()) if as_lines else reply.text)
+            Screen().write(f"{as_json(reply.to_dict()) if as_lines else reply.text}\n")
             return
         printer = JSONPrinter() if as_lines else AnswerPrinter(Screen())
         with printer:
             for event in stream:
                 printer.show(event)
-
-
-def _prompt_text(words: tuple[str, ...]) -> str:
-    if words and words != ("-",):
-        # Bytes that are no UTF-8 arrive from a shell as lone surrogates, which no JSON can carry.
-        return " ".join(words).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if not words and sys.stdin.isatty():
-        raise click.UsageError('there is no prompt: hfclient chat "Why is the sky blue?"')
-    return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
 @app.command()

@@ -11,16 +11,21 @@ from typing import Any
 import click
 
 from hfclient import Client
-from hfclient.cli.output import Screen, as_json
+from hfclient.cli.completion import browser_names
+from hfclient.cli.output import as_json
 from hfclient.credentials import HUGGING_CHAT, AnonymousSession, LoginStore, SavedLogin, is_hugging_face, place_of
 from hfclient.errors import CredentialsError
+from hfclient.printable import stripped
 from hfclient.types import User
 
 __all__ = ["login", "logout", "whoami"]
 
 _url = click.option("--url", metavar="URL", help="Base URL of a chat-ui; HuggingChat if it is left out.")
 _impersonate = click.option(
-    "--impersonate", metavar="BROWSER", help='Pose as a browser such as "chrome" (extra: impersonate).'
+    "--impersonate",
+    metavar="BROWSER",
+    help='Pose as a browser such as "chrome" (extra: impersonate).',
+    shell_complete=browser_names("chrome", "edge", "firefox", "safari"),
 )
 
 
@@ -28,7 +33,14 @@ _impersonate = click.option(
 @_url
 @_impersonate
 @click.option("--no-browser", is_flag=True, help="Do not open the login page.")
-@click.option("--from-browser", metavar="NAME", help='Take the cookies of a browser such as "firefox" (extra: browser).')
+@click.option(
+    "--from-browser",
+    metavar="NAME",
+    help='Take the cookies of a browser such as "firefox" (extra: browser).',
+    shell_complete=browser_names(
+        "brave", "chrome", "chromium", "edge", "firefox", "opera", "safari", "vivaldi", "whale"
+    ),
+)
 def login(url: str | None, impersonate: str | None, no_browser: bool, from_browser: str | None) -> None:
     """Save a browser's login, so that hfclient can chat as you.
 
@@ -43,6 +55,8 @@ def login(url: str | None, impersonate: str | None, no_browser: bool, from_brows
             return
     if from_browser:
         given: Any = f"browser:{from_browser}"
+    elif sys.stdin is None:  # it was closed
+        given = ""
     elif sys.stdin.isatty():
         _explain(base, page, open_page=not no_browser)
         given = _ask(base)
@@ -122,13 +136,15 @@ def _saved(base: str) -> SavedLogin | None:
 
 
 def _name(user: User) -> str:
-    return Screen.clean(user.username or user.email or user.id)
+    return stripped(" ".join((user.username or user.email or user.id).split()))
 
 
 def _explain(base: str, page: str, *, open_page: bool) -> None:
     opened = open_page and _has_display() and webbrowser.open(page)
     click.echo(f"{'Your browser opens' if opened else 'Open'} {page} ; log in there.")
-    cookies = "the cookies hf-chat and token" if is_hugging_face(base) else "the cookie hf-chat (or what the server calls it)"
+    cookies = (
+        "the cookies hf-chat and token" if is_hugging_face(base) else "the cookie hf-chat (or what the server calls it)"
+    )
     click.echo(
         f"Then look at {cookies}: developer tools (F12), Application or Storage, Cookies. Paste one of these:\n"
         '  the text of a Cookie header, as in "hf-chat=...; token=..."\n'

@@ -11,21 +11,30 @@ from typing import Any
 import click
 
 from hfclient import events
+from hfclient.errors import ProtocolError
+from hfclient.printable import one_line, stripped
 from hfclient.types import Model
 
 __all__ = ["AnswerPrinter", "JSONPrinter", "Screen", "as_json", "model_table"]
 
-# An answer may hold escape sequences that retitle the window, move the cursor or worse. Line ends and tabs may stay.
-_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
-
 
 def as_json(value: Any) -> str:
-    """Return *value* as one line of JSON in ASCII: readable in any locale, whatever characters an answer holds."""
-    return json.dumps(value, separators=(",", ":"))
+    """Return *value* as one line of JSON in printable ASCII: readable in any locale, whatever an answer holds.
+
+    Raises:
+        ProtocolError: What the server sent nests too deeply.
+    """
+    try:
+        return json.dumps(value, separators=(",", ":")).replace("\x7f", "\\u007f")
+    except RecursionError:
+        raise ProtocolError("what the server sent nests too deeply to be written out") from None
 
 
 class Screen:
     """Standard output and what it can take.
+
+    An answer may hold escape sequences that retitle the window, fill the clipboard or move the cursor, and characters that
+    turn the reading direction: a terminal gets none of them. In a pipe the answer's text goes out as it came.
 
     Attributes:
         is_terminal: Somebody is watching; otherwise the answer's text goes out bare.
@@ -38,21 +47,19 @@ class Screen:
         self.has_notes = self.is_terminal and _is_same_terminal()
         self.has_colour = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") != "dumb"
 
-    @staticmethod
-    def clean(text: str) -> str:
-        """Return *text* without the control characters that a terminal would obey."""
-        return text.translate(_CONTROLS)
-
     def write(self, text: str, *, dim: bool = False) -> None:
         """Write *text* to standard output at once."""
         if self.is_terminal:
-            text = self.clean(text)
-        click.echo(click.style(text, dim=True) if dim and self.has_colour else text, nl=False)
+            text = stripped(text)
+            click.echo(click.style(text, dim=True) if dim and self.has_colour else text, nl=False)
+        else:  # click.echo would take out what looks like an escape sequence
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Write a line about the answer to standard error, if somebody is watching."""
         if self.has_notes:
-            text = self.clean(" ".join(text.split()))
+            text = stripped(" ".join(text.split()))
             click.echo(click.style(text, dim=True) if self.has_colour else text, err=True)
 
 
@@ -154,6 +161,6 @@ def model_table(models: Sequence[Model]) -> str:
             "reasoning": model.supports_reasoning,
         }
         can = ",".join(name for name, able in abilities.items() if able) or "-"
-        rows.append((model.id, can, " ".join(model.description.split())[:60]))
+        rows.append((one_line(model.id), can, stripped(" ".join(model.description.split()))[:60]))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    return "\n".join(Screen.clean(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}".rstrip()) for a, b, c in rows)
+    return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}".rstrip() for a, b, c in rows)

@@ -102,7 +102,7 @@ class Terminal:
         self._master, slave = pty.openpty()
         self.process = start(
             *arguments,
-            env=environment(TERM="xterm", **env),
+            env=environment(**{"TERM": "xterm", **env}),
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -1,0 +1,216 @@
+"""What is piped in, and what goes out: to a terminal, into a pipe, to nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import CONVERSATION, answer, environment, line, says, start, token
+from tests.server import PATIENCE, Server, json_answer, plain
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes and terminals")
+EVIL = "A\x1b]0;pwned\x07B\x1b[2J\x1b]52;c;cm0=\x07\x9b31m\u202eC\u2066\bD\x7f\u200b\r"
+
+
+def _asked(chat_ui: Server, *arguments: str, piped: bytes = b"", **options: Any) -> tuple[int, str, str]:
+    """Run the command with *piped* on its standard input; return exit code, the prompt that was sent, and errors."""
+    before = len(chat_ui.requests)
+    given = {"stdin": subprocess.PIPE, **options}
+    with start("chat", "--url", chat_ui.url, *arguments, **given) as process:
+        _, err = process.communicate(piped if given["stdin"] == subprocess.PIPE else None, PATIENCE * 2)
+    sent = [request for request in chat_ui.requests[before:] if request.path == f"/conversation/{CONVERSATION}"]
+    prompt = sent[0].body.partition(b'name="data"')[2].partition(b"\r\n\r\n")[2] if sent else b""
+    return process.returncode, json.loads(prompt.partition(b"\r\n--")[0])["inputs"] if prompt else "", err.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "piped", "prompt"),
+    [
+        (["Summarise", "this:"], b"THE TEXT\n", "Summarise this:\n\nTHE TEXT\n"),
+        (["--no-stream", "Summarise:"], b"THE TEXT", "Summarise:\n\nTHE TEXT"),
+        (["--json", "Summarise:"], "\ufeffé".encode(), "Summarise:\n\né"),
+        (["only words"], b"", "only words"),
+        (["only words"], b" \n\n", "only words"),
+        (["-"], b"THE TEXT", "THE TEXT"),
+        ([], b"THE TEXT", "THE TEXT"),
+        ([" "], b"THE TEXT", "THE TEXT"),
+        (["what is", "-", "?"], b"x", "what is - ?\n\nx"),
+        (["a"], "text of PowerShell: é\r\n".encode("utf-16"), "a\n\ntext of PowerShell: é\r\n"),
+        (["a"], b"\xff\xfe-less \xe9", None),
+        (["a"], b"caf\xe9", "a\n\ncaf\ufffd"),
+    ],
+)
+def test_words_and_a_pipe(chat_ui: Server, words: list[str], piped: bytes, prompt: str | None) -> None:
+    """Words and what is piped in are one prompt with a blank line between them; one alone is the prompt."""
+    code, sent, err = _asked(chat_ui, *words, piped=piped)
+    if prompt is not None:
+        assert (code, sent, err) == (0, prompt, "")
+    else:
+        assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "piped", "told"),
+    [
+        (["a"], b"\x7fELF\0\0\1", "--file"),
+        (["-"], b"\0" * 100, "--file"),
+        ([], b"x" * (10 * 1024 * 1024 + 1), "10,485,760"),
+        ([], b"", "empty"),
+        (["-"], b" \n", "empty"),
+        ([""], b"", "empty"),
+    ],
+)
+def test_what_is_no_prompt(chat_ui: Server, words: list[str], piped: bytes, told: str) -> None:
+    """Bytes that are no text, too many of them, and none at all are told in one line, and nothing is sent."""
+    code, sent, err = _asked(chat_ui, *words, piped=piped)
+    assert (code, sent) == (2, "")
+    assert told in err
+    assert err.count("\n") == 1
+    assert chat_ui.requests == []
+
+
+@posix
+def test_inputs_that_are_none(chat_ui: Server, tmp_path: Path) -> None:
+    """A closed standard input and /dev/null change nothing; a file and a socket are read like a pipe."""
+    with Path(os.devnull).open("rb") as null:
+        assert _asked(chat_ui, "words", stdin=null)[:2] == (0, "words")
+    code = "import os, subprocess, sys; os.close(0); sys.exit(subprocess.call(sys.argv[1:], close_fds=True))"
+    arguments = [sys.executable, "-m", "hfclient", "chat", "--url", chat_ui.url]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "words"], capture_output=True, check=True, env=environment()
+    )
+    assert done.stdout == b"Hello, world!\n"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False, env=environment())
+    assert done.returncode == 2
+    assert b"empty" in done.stderr
+    path = tmp_path / "a.txt"
+    path.write_text("from a file")
+    with path.open("rb") as file:
+        assert _asked(chat_ui, "words", stdin=file)[1] == "words\n\nfrom a file"
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"from a socket")
+        ours.shutdown(socket.SHUT_WR)
+        assert _asked(chat_ui, "words", stdin=theirs)[1] == "words\n\nfrom a socket"
+
+
+@posix
+def test_a_pipe_that_stays_open(chat_ui: Server) -> None:
+    """A command that waits for a pipe that nobody writes to says so."""
+    with start("chat", "--url", chat_ui.url, "words", stdin=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert process.stdin is not None
+        assert b"waiting for standard input" in process.stderr.readline()
+        process.stdin.write(b"late")
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+        assert process.stdout is not None
+        assert process.stdout.read() == b"Hello, world!\n"
+    assert b"words\\n\\nlate" in chat_ui.last.body
+
+
+@posix
+@pytest.mark.parametrize("options", [[], ["--no-stream"], ["--json"], ["--no-stream", "--json"]], ids=" ".join)
+def test_terminals(chat_ui: Server, terminal: Any, options: list[str]) -> None:
+    """No option lets an answer, its reasoning, tools, sources, files or title steer a terminal."""
+    says(
+        chat_ui,
+        answer(
+            line(type="reasoning", subtype="stream", token=EVIL),
+            line(type="tool", subtype="call", uuid="u", call={"name": EVIL, "parameters": {}}),
+            line(type="tool", subtype="error", uuid="u", message=EVIL),
+            line(type="webSearch", messageType="update", message=EVIL, args=[EVIL]),
+            line(type="webSearch", messageType="sources", message="", sources=[{"link": EVIL, "title": EVIL}]),
+            line(type="file", name=EVIL, sha="ab" * 32, mime=EVIL),
+            line(type="title", title=EVIL),
+            *map(token, EVIL),
+            text=EVIL,
+        ),
+    )
+    code, shown = terminal("chat", "--url", chat_ui.url, *options, "Hi", NO_COLOR="1").finish()
+    assert code == 0
+    assert "A" in shown
+    assert "D" in shown
+    assert _unseen(shown) == set()
+
+
+def _unseen(text: str) -> set[str]:
+    return {ch for ch in text if unicodedata.category(ch) in ("Cc", "Cf") and ch not in "\n\t"}
+
+
+@posix
+def test_other_commands(chat_ui: Server, terminal: Any) -> None:
+    """Nor do models, users and errors."""
+    entry = {"id": f"m{EVIL}", "name": EVIL, "displayName": EVIL, "description": f"{EVIL}\n{EVIL}"}
+    chat_ui.on("/api/v2/models", json_answer({"json": [entry]}))
+    user = {"id": "u", "username": f"ann{EVIL}\nLogged in as root"}
+    chat_ui.on("/api/v2/user", json_answer({"json": user}))
+    for arguments in (["models"], ["models", "--json"], ["whoami"], ["whoami", "--json"]):
+        _, shown = terminal(*arguments, "--url", chat_ui.url).finish()
+        assert "A" in shown
+        assert "\nLogged in" not in shown
+        assert _unseen(shown) == set()
+    chat_ui.on("/api/v2/user", json_answer({"message": f"no\n{EVIL}"}, 400))
+    chat_ui.on("*", plain(f"<title>{EVIL}</title>", 502))
+    chat_ui.on("/api/v2/models", json_answer({"message": f"no\n{EVIL}"}, 400))
+    for command in ("models", "whoami", "login"):
+        code, shown = terminal(command, "--url", chat_ui.url).finish()
+        assert code == 1
+        assert _unseen(shown) == set()
+        assert shown.count("\n") == 1
+
+
+def test_pipes_get_it_as_it_came(chat_ui: Server, command: Any) -> None:
+    """Into a pipe the text of an answer goes out unchanged, escape sequences included."""
+    evil = EVIL.replace("\r", "")
+    says(chat_ui, answer(*map(token, evil), text=evil))
+    for options in ([], ["--no-stream"]):
+        assert command("chat", "--url", chat_ui.url, *options, "Hi")[:2] == (0, f"{evil}\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("options", [[], ["--no-stream"], ["--json"]], ids=" ".join)
+def test_locales(chat_ui: Server, encoding: str, options: list[str]) -> None:
+    """An answer that the locale cannot write ends no command; what it can write is there."""
+    says(chat_ui, answer(token("a é 日 \U0001f600"), text="a é 日 \U0001f600"))
+    with start("chat", "--url", chat_ui.url, *options, "Hi", env=environment(PYTHONIOENCODING=encoding)) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (0, b"")
+    if options != ["--json"]:
+        assert out.decode(encoding).rstrip() == "a é 日 \U0001f600".encode(encoding, "replace").decode(encoding)
+
+
+@posix
+def test_closed_outputs(chat_ui: Server) -> None:
+    """A program that has closed the output, or the errors, of the command gets its exit code all the same."""
+    for closed, code in ((1, 0), (2, 0)):
+        script = f"import os, subprocess, sys; os.close({closed}); sys.exit(subprocess.call(sys.argv[1:]))"
+        arguments = [sys.executable, "-m", "hfclient", "chat", "--url", chat_ui.url, "Hi"]
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            env=environment(),
+        )
+        assert done.returncode == code
+        assert b"Traceback" not in done.stdout + done.stderr
+
+
+@posix
+def test_no_colour(chat_ui: Server, terminal: Any) -> None:
+    """Reasoning is dimmed on a terminal, unless NO_COLOR or a dumb terminal forbids it."""
+    says(chat_ui, answer(token("<think>hm"), token("</think>Hello"), text="<think>hm</think>Hello"))
+    _, shown = terminal("chat", "--url", chat_ui.url, "Hi").finish()
+    assert "\x1b[2mhm" in shown
+    for more in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        _, shown = terminal("chat", "--url", chat_ui.url, "Hi", **more).finish()
+        assert "\x1b" not in shown

@@ -442,6 +442,27 @@ def test_calls_that_cannot_work(server: Server, make: Make) -> None:
     assert server.requests == []
 
 
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(("kind", "task"), [("image", "image-text-to-image"), ("video", "image-text-to-video")])
+def test_models_that_take_a_picture_or_none(server: Server, make: Make, kind: str, task: str, named: bool) -> None:
+    """A model for a picture and a text is asked with the text alone, at its own route; with a picture too."""
+    entry = {"status": "live", "providerId": "fal-ai/flux-2/edit", "task": task}
+    server.on(f"/api/models/{MODEL}", json_answer({"id": MODEL, "inferenceProviderMapping": {"fal-ai": entry}}))
+    made = {kind: {"url": f"{server.url}/cdn"}}
+    server.on("/fal-ai/fal-ai/flux-2/edit", json_answer(made))
+    server.on("/cdn", PICTURE if kind == "image" else plain(MP4, 200, "Content-Type: video/mp4"))
+    inference = make()
+    options: dict[str, Any] = {"model": MODEL, "provider": "fal-ai" if named else None}
+    call = inference.image if kind == "image" else inference.video
+    assert call("a bee", **options).prompt == "a bee"
+    assert [request.json() for request in server.requests if request.method == "POST"][-1] == {"prompt": "a bee"}
+    if kind == "image":
+        inference.image_to_image(PNG, "a bee", **options)
+    else:
+        inference.video("a bee", image=PNG, **options)
+    assert "image_url" in [request.json() for request in server.requests if request.method == "POST"][-1]
+
+
 def test_settings_choose_the_provider(server: Server, make: Make) -> None:
     """With a choice, providers that would ignore a setting are passed over; a named one says who would not."""
     mapping(server, "nscale", "together")

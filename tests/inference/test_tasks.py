@@ -661,6 +661,48 @@ def test_tasks_by_name(server: Server, make: Make) -> None:
     assert client.task("automatic-speech-recognition", WAV, model=MODEL).provider == "hf-inference"
 
 
+def test_tasks_without_a_reader(server: Server, make: Make, tmp_path: Path) -> None:
+    """A task that is not known is asked with what there is, and its answer comes as it is: JSON, a text, a file, bytes."""
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    client = make(own=True)
+    depths = {"predicted_depth": [[1.5, 2.5]], "depth": "iVBORw0K"}
+    server.on("/", json_answer(depths))
+    for source in (path, str(path), PNG, ("a.png", PNG)):
+        assert client.task("depth-estimation", source) == depths
+        assert (server.last.body, server.last.headers["content-type"]) == (PNG, "image/png")
+    client.task("zero-shot-object-detection", path, candidate_labels=["cat"])
+    packed = base64.b64encode(PNG).decode()
+    assert server.last.json() == {"inputs": packed, "parameters": {"candidate_labels": ["cat"]}}
+    client.task("image-to-something", str(path), strength=1)
+    assert server.last.json() == {"inputs": packed, "parameters": {"strength": 1}}
+    client.task("any-to-any", {"image": str(path), "text": str(path), "more": [1, 2]})
+    assert server.last.json() == {"inputs": {"image": packed, "text": str(path), "more": [1, 2]}, "parameters": {}}
+    client.task("text2text-generation", "hi")
+    assert server.last.json() == {"inputs": "hi", "parameters": {}}
+    for answer, expected in (
+        (plain("words", 200, "Content-Type: text/plain"), "words"),
+        (plain(PNG, 200, "Content-Type: image/png"), PNG),
+        (plain(WAV, 200, "Content-Type: audio/wav"), WAV),
+        (plain(b"glTF\0\1\2", 200, "Content-Type: application/octet-stream"), b"glTF\0\1\2"),
+        (json_answer([1, 2]), [1, 2]),
+    ):
+        server.on("/", answer)
+        found = client.task("text-to-3d", "a fox")
+        assert getattr(found, "content", found) == expected
+    server.on("/", json_answer({"error": "out of memory"}))
+    with pytest.raises(GenerationError, match="out of memory"):
+        client.task("text-to-3d", "a fox")
+    with pytest.raises(InvalidInputError, match="takes a text, a file or a dict"):
+        client.task("text-to-3d", "")
+
+
+def test_a_task_without_a_reader_of_a_model_of_the_hub(server: Server, make: Make) -> None:
+    """With a model's name the router is asked, as for every other task."""
+    server.on(HF, json_answer({"masks": []}))
+    assert make().task("mask-generation", PNG, model=MODEL) == {"masks": []}
+
+
 def test_segments_at_fal(server: Server, make: Make) -> None:
     """A picture is taken apart by whom the Hub names, hf-inference or fal-ai, whose mask has no label; settings need the first."""
     mask = base64.b64encode(PNG).decode()

@@ -174,6 +174,27 @@ def test_settings_that_are_none() -> None:
         TASKS["zero-shot-classification"].check({"multi_label": True})
 
 
+def test_names_that_are_not_known() -> None:
+    """The Hub has more tasks than this release has readers: they take anything, and any setting."""
+    for name in ("depth-estimation", "mask-generation", "zero-shot-object-detection", "text2text-generation", "video-to-video", "new-task"):
+        task = task_named(name)
+        assert (task.name, task.decode) == (name, None)
+        task.check({"whatever": 1})
+    for name in ("text-clasification", "nonsense", "", "Depth Estimation", 5):
+        with pytest.raises(InvalidInputError, match="no task is called"):
+            task_named(name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("settings", [{"src_lang": "en_XX"}, {"tgt_lang": "de_DE"}])
+def test_settings_that_need_each_other(settings: dict[str, Any]) -> None:
+    """One language of a translation is of no use without the other, and servers do not say so."""
+    task = task_named("translation")
+    with pytest.raises(InvalidInputError, match=next(name for name in ("src_lang", "tgt_lang") if name not in settings)):
+        task.check(settings)
+    task.check({})
+    task.check({"src_lang": "en_XX", "tgt_lang": "de_DE"})
+
+
 def test_names_of_tasks() -> None:
     """A typing error finds its task, and what has a method of its own is told."""
     with pytest.raises(InvalidInputError, match="text-classification"):

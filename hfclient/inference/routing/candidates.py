@@ -50,12 +50,15 @@ ProviderLike: TypeAlias = "str | Sequence[str] | None"
 _OWN_SERVER = "openai-compatible"
 _CHAT_ONLY = ("fastest", "cheapest")
 _VERSION = re.compile(r"[0-9a-f]{64}")  # of a model at replicate, behind a colon
-# The Hub's mapping names one task of a model that does two: sentence encoders embed, editors take a picture and a text.
+# The Hub's mapping names one task of a model that does several: sentence encoders embed; editors take a picture and a text,
+# or, where that is what their task is called, a text alone.
 _ALSO = {
     "feature-extraction": ("sentence-similarity",),
     "sentence-similarity": ("feature-extraction",),
     "image-to-image": ("image-text-to-image",),
     "image-to-video": ("image-text-to-video",),
+    "text-to-image": ("image-text-to-image",),
+    "text-to-video": ("image-text-to-video",),
 }
 _MOST_STAND_INS = 3
 
@@ -344,7 +347,8 @@ class Routes:
                     raise
         entries = []
         for name in names:
-            mapped = next((entry for entry in _for_task(found, task) if entry.provider == name), None)
+            offers = [entry for entry in _for_task(found, task) if entry.provider == name]
+            mapped = min(offers, key=lambda entry: entry.task != task, default=None)  # its very task first
             if mapped is None and not PLACES[name].hub_ids and name not in self._keys:
                 if len(names) > 1:
                     continue  # somebody else of those named may serve it
@@ -437,7 +441,8 @@ def _unknown(provider: str) -> Unsupported:
 
 
 def _for_task(entries: Iterable[ProviderEntry], task: str) -> list[ProviderEntry]:
-    return [entry for entry in entries if entry.task in (task, "", *_ALSO.get(task, ()))]
+    names = (task, "", *_ALSO.get(task, ()))
+    return [entry for entry in entries if entry.task in names]
 
 
 def _who(entries: list[ProviderEntry]) -> str:

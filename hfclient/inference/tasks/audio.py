@@ -19,9 +19,9 @@ from hfclient.files.magic import SUFFIXES, media_type
 from hfclient.files.sources import FileLike, is_url, open_source
 from hfclient.frames import excerpt
 from hfclient.inference.failures import generation_error
-from hfclient.inference.media.images import Media, media_from
+from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers import Answer, Output
-from hfclient.inference.providers.results import outcome_of, with_body
+from hfclient.inference.providers.results import bodied, outcome_of, with_body
 from hfclient.lenient import loads
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Audio",
     "Sound",
     "SoundLike",
+    "as_it_comes",
     "audio_from",
     "audio_output",
     "audio_tracks",
@@ -151,6 +152,22 @@ def audio_output(answer: Answer) -> Output:
         ProtocolError: It is nothing that is known.
     """
     return outcome_of(answer).outputs[0]
+
+
+def as_it_comes(answer: Answer, **facts: Any) -> Any:
+    """Return the answer of a task that has no reader: JSON, a text, a picture, a video or a sound, or else its bytes.
+
+    Raises:
+        GenerationError: It reports an error.
+        ProtocolError: It is a page.
+    """
+    if not answer.is_media:
+        with bodied(answer):
+            return answer.value()
+    claimed = answer.content_type
+    family = (media_type(answer.body, claimed=claimed) or claimed).partition("/")[0]
+    cls = {"image": Image, "video": Video, "audio": Audio}.get(family)
+    return answer.body if cls is None else media_from(cls, answer.body, Output(mime=claimed), **facts)
 
 
 def audio_tracks(answer: Answer) -> list[tuple[str, Output]]:

@@ -12,7 +12,7 @@ from attrs import evolve
 from hfclient.errors import InvalidInputError, ModelNotFound, Unsupported
 from hfclient.files.magic import media_type
 from hfclient.files.pillow import is_picture
-from hfclient.files.sources import is_data_url, open_source
+from hfclient.files.sources import is_data_url, is_one, is_url, open_source
 from hfclient.inference.content.pictures import MAX_PICTURE, Picture, PictureLike, load_picture
 from hfclient.inference.media.jobs import Job, Line
 from hfclient.inference.providers import IMAGE_SEGMENTATION, Answer
@@ -25,6 +25,7 @@ from hfclient.inference.tasks.audio import (
     Audio,
     Sound,
     SoundLike,
+    as_it_comes,
     audio_from,
     audio_tracks,
     checked_sound,
@@ -34,7 +35,7 @@ from hfclient.inference.tasks.decoders import json_of
 from hfclient.inference.tasks.errand import ask, errand, settled
 from hfclient.inference.tasks.pipelines import File, check_inputs, json_request, pipeline_request, without_none
 from hfclient.inference.tasks.speech import SPEAKERS, TRANSCRIBERS, speech_request, transcription_request
-from hfclient.inference.tasks.table import PICTURE, QUESTION, SOUND
+from hfclient.inference.tasks.table import ANY, PICTURE, QUESTION, SOUND
 from hfclient.inference.tasks.transcripts import link_in, transcript_of
 from hfclient.inference.tasks.wing import HF, TEI, Wing
 from hfclient.transport import Timeouts
@@ -42,6 +43,7 @@ from hfclient.transport import Timeouts
 __all__ = ["TaskCalls"]
 
 _Body = Mapping[str, Any]
+_FILES = ("image", "video", "audio")  # a string under such a name, or for a task that begins with it, is a path or a URL
 
 # Routes of text-embeddings-inference for what it does besides.
 _TEI_ROUTES = {"feature-extraction": "/embed", "sentence-similarity": "/similarity", "text-classification": "/predict"}
@@ -239,9 +241,12 @@ class TaskCalls(Wing):
             inference.task("translation", "Guten Tag", model="Helsinki-NLP/opus-mt-de-en")
 
         Args:
-            name: As on the Hub; `hfclient.inference.tasks.TASKS` has them all.
+            name: As on the Hub; `hfclient.inference.tasks.TASKS` has those whose answers become values. Any other one is
+                asked for as well, such as ``"depth-estimation"``, and its answer comes as it is.
             inputs: A text; a file (path, bytes, open binary file, URL); a dict for tasks with several inputs: ``question``
                 and ``context``, ``question`` and ``image``, ``query`` and ``table``, ``source_sentence`` and ``sentences``.
+                For a task whose name is not known an object is a file, a string a text, or a path if the name begins with
+                ``image-``, ``video-`` or ``audio-``; under ``image``, ``video`` and ``audio`` of a dict, too.
             model: Hub id; None takes what the Hub shows for the task, or what a server of your own has.
             provider: ``"hf-inference"``, ``"auto"`` or None; ``"tei"`` for a text-embeddings-inference server of your own;
                 ``"fal-ai"`` for ``image-segmentation``. Other providers are reached by `embed`, `transcribe` and `speak`.
@@ -252,10 +257,11 @@ class TaskCalls(Wing):
         Returns:
             Values by the task: a list of `Classification`, `Span`, `ExtractedAnswer`, `BoxedObject`, `Segment` or `MaskFill`
             (a list of such lists for several gaps), a `TableAnswer`, a `Transcript`, an `Audio` or a list of them, a list
-            of numbers, or a string.
+            of numbers, or a string. For other tasks the answer's JSON, a text, an `Image`, `Video` or `Audio`, or bytes.
 
         Raises:
-            InvalidInputError: No task has that name, or *inputs* are not what it takes.
+            InvalidInputError: The name is a known one misspelt, *inputs* are not what the task takes, or one setting needs
+                another.
             Unsupported: The task has no such setting, or a method of its own.
             ModelNotFound: hf-inference does not serve the model.
             ProtocolError: The answer is not what the task gives.
@@ -289,6 +295,9 @@ class TaskCalls(Wing):
             request = pipeline_request(spec, place.target.url(path), inputs, settings, extra_body)
         line.headers = self._headers(place)
         answer, request_id = ask(line, place, request)
+        if spec.settings is None:
+            facts = {"model": place.entry.model, "provider": place.provider, "request_id": request_id}
+            return as_it_comes(answer, **facts)
         if spec.decode is None:
             return self._audio(line, place, answer, prompt=inputs, request_id=request_id)
         if name == "audio-to-audio":
@@ -324,6 +333,10 @@ class TaskCalls(Wing):
             return File(sound.content, sound.mime)
         if spec.takes == PICTURE:
             return _seen(line, inputs)
+        if spec.takes == ANY:
+            if isinstance(inputs, Mapping):
+                return {key: _any_file(line, value, key in _FILES) for key, value in inputs.items()}
+            return _any_file(line, inputs, spec.name.partition("-")[0] in _FILES)
         return {**inputs, "image": _seen(line, inputs["image"])} if spec.takes == QUESTION else inputs
 
     @staticmethod
@@ -341,6 +354,20 @@ def _seen(line: Line, source: PictureLike) -> File:
     if picture.content is None:
         picture = load_picture(line.fetch(picture.url or "", limit=MAX_PICTURE + 1)[0])
     return File(picture.content or b"", picture.mime)
+
+
+def _any_file(line: Line, value: Any, is_file: bool) -> Any:
+    """Return what names a file as its bytes; a string does if *is_file*. Whatever else JSON has stays as it is."""
+    if isinstance(value, str) and not is_data_url(value) and not is_file:
+        return value
+    if not is_one(value):
+        return value
+    claimed = ""
+    if is_url(value):
+        value, claimed = line.fetch(value, limit=MAX_SOUND + 1)
+    file = open_source(value, MAX_SOUND)
+    content = file.read()
+    return File(content, media_type(content, file.name, file.claimed or claimed) or "application/octet-stream")
 
 
 def _classified(inputs: Any) -> tuple[str, Any]:

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from hfclient.errors import InvalidInputError
 from hfclient.inference.providers.hf_inference import accepted_type
-from hfclient.inference.tasks.table import OBJECT, PICTURE, QUESTION, ROOT, SOUND, TEXT, Task
+from hfclient.inference.tasks.table import ANY, OBJECT, QUESTION, ROOT, SOUND, TEXT, Task
 from hfclient.transport import Request
 
 __all__ = ["File", "check_inputs", "json_request", "pipeline_body", "pipeline_request", "without_none"]
@@ -46,6 +46,9 @@ def check_inputs(task: Task, inputs: Any) -> Any:
     if task.takes == TEXT:
         if not isinstance(inputs, str) or not inputs.strip():
             raise InvalidInputError(f"{task.name} takes one text that is not empty, not {_kind(inputs)}")
+    elif task.takes == ANY:
+        if inputs is None or inputs == "":
+            raise InvalidInputError(f"{task.name} takes a text, a file or a dict, not {_kind(inputs)}")
     elif task.takes in (OBJECT, QUESTION):
         if not isinstance(inputs, Mapping) or any(inputs.get(key) in (None, "") for key in task.keys):
             raise InvalidInputError(f"{task.name} takes a dict with {' and '.join(task.keys)}, not {_kind(inputs)}")
@@ -82,17 +85,17 @@ def pipeline_body(
     """
     given: dict[str, Any] = without_none(settings)
     more = dict(extra or {})
-    if task.takes in (PICTURE, SOUND):
+    if isinstance(inputs, File):
         if not given and not more:
-            content: bytes = inputs.content
-            return content
+            return inputs.content
         body = {"inputs": inputs.as_base64(), "parameters": given}
     elif task.name.startswith("tabular-"):
         body = {"inputs": {"data": inputs}, "parameters": given}
     elif task.takes == ROOT:
         body = {"inputs": inputs, **given}  # here the settings stand at the root
-    elif task.takes == QUESTION:
-        body = {"inputs": {**inputs, "image": inputs["image"].as_base64()}, "parameters": given}
+    elif isinstance(inputs, Mapping):
+        packed = {key: value.as_base64() if isinstance(value, File) else value for key, value in inputs.items()}
+        body = {"inputs": packed, "parameters": given}
     else:
         body = {"inputs": inputs, "parameters": given}
     whole: dict[str, Any] = without_none({**body, **more})
@@ -107,7 +110,7 @@ def pipeline_request(
     Raises:
         InvalidInputError: Something in it cannot be written as JSON.
     """
-    accept = {"Accept": "audio/*, application/json;q=0.5"} if task.decode is None else {"Accept": "application/json"}
+    accept = {"Accept": "*/*" if task.settings is None else "application/json" if task.decode else "audio/*, application/json;q=0.5"}
     body = pipeline_body(task, inputs, settings, extra)
     if isinstance(body, bytes):
         headers = {**accept, "Content-Type": accepted_type(inputs.mime, task.takes == SOUND)}

@@ -8,6 +8,7 @@ Reference: docs/protocol/inference ("Other tasks").
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from hfclient.inference.tasks.transcripts import transcript
 
 __all__ = ["TASKS", "Task", "task_named"]
 
-TEXT, OBJECT, PICTURE, SOUND, QUESTION, ROOT = "text", "object", "picture", "sound", "question", "root"
+TEXT, OBJECT, PICTURE, SOUND, QUESTION, ROOT, ANY = "text", "object", "picture", "sound", "question", "root", "any"
 
 
 @frozen
@@ -29,21 +30,23 @@ class Task:
     Attributes:
         name: As on the Hub.
         takes: What its inputs are: ``"text"``; an ``"object"`` with *keys*; a ``"picture"`` or a ``"sound"`` (a file); a
-            ``"question"`` about a picture; or ``"root"``: an object of its own beside the settings.
+            ``"question"`` about a picture; ``"root"``: an object of its own beside the settings; or ``"any"`` of these.
         decode: Reads the JSON of its answer; None if the answer is a file.
-        settings: The names of the settings that go into ``parameters``.
+        settings: The names of the settings that go into ``parameters``; None for any.
         keys: What an object must have.
         path: Behind the model's own path.
         needs: Settings that must be there.
+        together: Settings of which all or none must be there.
     """
 
     name: str
     takes: str
     decode: Callable[[Any], Any] | None
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...] | None = ()
     keys: tuple[str, ...] = ()
     path: str = ""
     needs: tuple[str, ...] = field(default=(), kw_only=True)
+    together: tuple[str, ...] = field(default=(), kw_only=True)
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Refuse settings that the task does not have.
@@ -53,7 +56,7 @@ class Task:
             InvalidInputError: One is missing.
         """
         for name in settings:
-            if name not in self.settings:
+            if self.settings is not None and name not in self.settings:
                 known = ", ".join(self.settings) or "none"
                 raise Unsupported(
                     f"{self.name} has no setting {name!r}; it has: {known}. A server's own ones go into extra_body"
@@ -61,6 +64,10 @@ class Task:
         for name in self.needs:
             if not settings.get(name):
                 raise InvalidInputError(f"{self.name} needs {name}=")
+        if missing := [name for name in self.together if settings.get(name) is None]:
+            given = [name for name in self.together if name not in missing]
+            if given:
+                raise InvalidInputError(f"{self.name} needs {' and '.join(missing)}= together with {' and '.join(given)}=")
 
 
 _LABELS = ("top_k", "function_to_apply")
@@ -125,6 +132,7 @@ _ALL = (
         TEXT,
         decoders.text_under("translation_text", "generated_text"),
         ("src_lang", "tgt_lang", *_GENERATION),
+        together=("src_lang", "tgt_lang"),
     ),
     Task("visual-question-answering", QUESTION, decoders.answers, ("top_k",), ("question", "image")),
     Task(
@@ -143,11 +151,33 @@ _ALL = (
     ),
 )
 TASKS: Mapping[str, Task] = {task.name: task for task in _ALL}
-"""Every task of hf-inference besides chat, text generation, pictures and videos, by its name on the Hub."""
+"""Every task of hf-inference whose answers become values, besides chat, text generation, pictures and videos."""
+
+# Other tasks on the Hub (https://huggingface.co/tasks, 2026-11-28), of which the name does not say what they take, or is
+# like another's. Any other name is asked for as well.
+_OTHERS = {
+    **dict.fromkeys(
+        (
+            "depth-estimation",
+            "image-feature-extraction",
+            "image-to-3d",
+            "keypoint-detection",
+            "mask-generation",
+            "zero-shot-object-detection",
+        ),
+        PICTURE,
+    ),
+    **dict.fromkeys(("audio-text-to-text", "text-to-3d", "text2text-generation", "video-classification"), ANY),
+    "voice-activity-detection": SOUND,
+}
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+_A_SLIP = 0.85  # likeness from which a name is a known one misspelt
 
 _ELSEWHERE = {
     "conversational": "chat()",
+    "image-text-to-image": "image_to_image()",
     "image-text-to-text": "chat()",
+    "image-text-to-video": "video()",
     "image-to-image": "image_to_image()",
     "image-to-video": "video()",
     "text-generation": "text()",
@@ -158,16 +188,22 @@ _ELSEWHERE = {
 
 
 def task_named(name: str) -> Task:
-    """Return the task of that name.
+    """Return the task of that name; one that is not known takes anything, and its answer stays as it comes.
 
     Raises:
-        InvalidInputError: There is none; the message has similar names.
+        InvalidInputError: It is no name of a task, or one that is known is misspelt; the message has similar names.
         Unsupported: It has a method of its own, which the message names.
     """
     if name in TASKS:
         return TASKS[name]
     if name in _ELSEWHERE:
         raise Unsupported(f"{name} has a method of its own: {_ELSEWHERE[name]}")
-    near = difflib.get_close_matches(str(name), [*TASKS, *_ELSEWHERE], n=3, cutoff=0.5)
+    if name in _OTHERS:
+        return Task(name, _OTHERS[name], None, None)
+    is_name = isinstance(name, str) and _NAME.fullmatch(name)
+    known = [*TASKS, *_ELSEWHERE, *_OTHERS]
+    if is_name and not difflib.get_close_matches(name, known, n=1, cutoff=_A_SLIP):
+        return Task(name, ANY, None, None)
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(TASKS)}"
     raise InvalidInputError(f"no task is called {name!r}{hint}")

@@ -58,7 +58,7 @@ class Client:
         impersonate: A browser such as ``"chrome"`` for sites behind a bot check; selects curl_cffi (extra: impersonate).
         timeouts: Deadlines for every call that has none of its own.
         retry: How often what may be repeated is repeated.
-        proxy: URL of a proxy; None follows the environment.
+        proxy: URL of a proxy for everything; ``""`` uses none; None follows the environment, except for this machine's own servers.
         headers: Sent with every request. Credentials do not belong here: these headers go to every host.
         inference_url: Base URL of the inference service: the Hugging Face router, or any OpenAI-compatible server.
         hub_url: Base URL of the Hub; None takes ``HF_ENDPOINT``, or huggingface.co.

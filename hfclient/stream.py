@@ -42,6 +42,7 @@ from hfclient.forks import renew_in_children
 from hfclient.latch import Latch
 from hfclient.thinking import split_thinking
 from hfclient.transport import Response
+from hfclient.transport.base import add_address
 from hfclient.types import Reply
 
 __all__ = ["Decoder", "Stream", "Transcript"]
@@ -411,6 +412,8 @@ class Stream:
     def _fail(self, error: HFClientError) -> None:
         self._settled.set()
         self._state = "failed"
+        if isinstance(error, StreamInterrupted):
+            add_address(error, self._response.deadline.address)
         self._error = error
         if error.partial is None:
             error.partial = self.partial

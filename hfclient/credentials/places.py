@@ -198,14 +198,29 @@ def _is_below(url: str, sites: tuple[str, ...]) -> bool:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether *host* is the loopback interface by name or address."""
+    """Whether *host* is the loopback interface by name or address, 127.0.0.0/8 and ``::1``, however it is written."""
+    host = host.lower().rstrip(".").strip("[]")
     if host == "localhost" or host.endswith(".localhost"):
         return True
     import ipaddress  # not needed by those who talk to Hugging Face alone
 
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
+        return _is_short_loopback(host)
+    mapped = getattr(address, "ipv4_mapped", None)  # ::ffff:127.0.0.1
+    return address.is_loopback or (mapped is not None and mapped.is_loopback)
+
+
+def _is_short_loopback(host: str) -> bool:
+    """Whether *host* is such an address as the system reads it, too: ``127.1``, ``0x7f000001``."""
+    if not host[:1].isdigit():
+        return False
+    import socket
+
+    try:
+        return socket.inet_aton(host)[0] == 127
+    except (OSError, ValueError):
         return False
 
 

@@ -13,7 +13,13 @@ from typing import Any, Literal, Protocol
 import msgspec
 from attrs import evolve, field, frozen
 
-from hfclient.errors import APIStatusError, HFClientError, InvalidInputError
+from hfclient.errors import (
+    APIStatusError,
+    ConnectError,
+    HFClientError,
+    InvalidInputError,
+    TransportError,
+)
 from hfclient.frames import excerpt
 from hfclient.lenient import loads_mended
 from hfclient.masking import said
@@ -23,7 +29,7 @@ from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.limits import Limits
 from hfclient.transport.multipart import Multipart
 
-__all__ = ["Body", "Headers", "Request", "Response", "Transport", "check_headers"]
+__all__ = ["Body", "Headers", "Request", "Response", "Transport", "add_address", "check_headers"]
 
 _LIMITS = Limits()
 _BOM = b"\xef\xbb\xbf"
@@ -208,6 +214,13 @@ class _Begun:
         self._rest.abort()
 
 
+def add_address(error: TransportError, address: str) -> None:
+    """Let *error* say what was asked, unless it does."""
+    if address and address not in error.message:
+        error.message = f"{error.message} ({address})"
+        error.args = (error.message,)
+
+
 class Response:
     """One answer: its status and headers have come, its body is read on demand.
 
@@ -271,22 +284,23 @@ class Response:
             ProtocolError: There are more; before anything is read if the server says so beforehand.
         """
         read_some = self._body.read_some
-        if within is None:
+        try:
+            if within is None:
+                while data := read_some():
+                    yield data
+                return
+            left: int = getattr(self.limits, within)
+            promised = self.headers.get("content-length", "")
+            if promised.isdecimal() and len(promised) < 20 and int(promised) > left:
+                raise self.limits.too_much(within, self.url, promised=int(promised))
             while data := read_some():
+                left -= len(data)
+                if left < 0:
+                    raise self.limits.too_much(within, self.url, frame=excerpt(data))
                 yield data
-            return
-        left: int = getattr(self.limits, within)
-        promised = self.headers.get("content-length", "")
-        if promised.isdecimal() and len(promised) < 20 and int(promised) > left:
-            raise self.limits.too_much(within, self.url, promised=int(promised))
-        is_stream = within == "stream"
-        while data := read_some():
-            if not is_stream and not data.isspace():  # of a whole answer every byte is content, but for blank keep-alives
-                self.deadline.content_came()
-            left -= len(data)
-            if left < 0:
-                raise self.limits.too_much(within, self.url, frame=excerpt(data))
-            yield data
+        except ConnectError as error:
+            add_address(error, self.deadline.address)
+            raise
 
     def read(self, within: Literal["body", "file"] = "body") -> bytes:
         """Return the whole body and free the connection.

@@ -64,11 +64,13 @@ class Deadline:
         "_stream",
         "_total",
         "_total_at",
+        "address",
         "timeouts",
     )
 
     def __init__(self, timeouts: Timeouts, *, stream: bool = False) -> None:
         self.timeouts = timeouts
+        self.address = ""  # what is asked, for messages: host and port; a transport sets it
         self._stream = stream
         self._idle = timeouts.idle
         self._total = timeouts.total
@@ -160,6 +162,7 @@ class Deadline:
             "idle": "no byte",
             "total": "no complete answer",
         }[self._cause]
+        where = f" ({self.address})" if self.address else ""
         return TransportTimeout(
-            f"{what} within {seconds:g} s (Timeouts.{self._cause})", deadline=self._cause, seconds=seconds
+            f"{what} within {seconds:g} s (Timeouts.{self._cause}){where}", deadline=self._cause, seconds=seconds
         )

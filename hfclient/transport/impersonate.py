@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import sys
-import urllib.request
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,13 +17,14 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from hfclient.credentials import Secret, origin_of
-from hfclient.errors import InvalidInputError, MissingDependencyError, Unsupported
-from hfclient.transport.base import Request, Response, check_headers
+from hfclient.errors import ConnectError, InvalidInputError, MissingDependencyError, Unsupported
+from hfclient.transport.base import Request, Response, add_address, check_headers
 from hfclient.transport.curlcheck import misfit
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
 from hfclient.transport.multi import Multi, Sink, Transfer, Upload
 from hfclient.transport.packed import unpacked
+from hfclient.transport.proxies import address_for, proxy_for
 from hfclient.transport.trust import certificates
 
 __all__ = ["ImpersonateTransport"]
@@ -62,7 +62,7 @@ class ImpersonateTransport:
     Args:
         impersonate: The browser: a family such as ``"chrome"``, ``"firefox"``, ``"safari"`` (its newest release that
             the installed curl_cffi knows), or one release such as ``"chrome131"``.
-        proxy: URL of a proxy for all requests; None follows the usual environment variables.
+        proxy: URL of a proxy for all requests; ``""`` uses none, None follows the environment (`proxies.py`).
 
     Raises:
         MissingDependencyError: curl_cffi is not installed, or is a version without the functions that are needed.
@@ -76,7 +76,7 @@ class ImpersonateTransport:
         self._curl_cffi = _load()
         self._impersonate = impersonate
         self._target = _browser(self._curl_cffi, impersonate)
-        self._proxy = Secret(proxy) if proxy else None
+        self._proxy = None if proxy is None else Secret(proxy)
         self._idle: list[Multi] = []
         self._era = 0  # connections from before a close() are not kept after it
         _live.add(self)
@@ -95,7 +95,8 @@ class ImpersonateTransport:
         _refuse_green_threads()
         url = _full_url(request)
         check_headers(headers)
-        proxy = Secret(self._proxy or _environment_proxy(url) or "")
+        proxy = proxy_for(url, self._proxy)
+        deadline.address = address_for(request.url, proxy)
         transfer = Transfer(
             self._curl_cffi,
             self._take(origin_of(url)),
@@ -108,8 +109,10 @@ class ImpersonateTransport:
                 if request.cancellation is not None:
                     stack.enter_context(request.cancellation.waking(transfer.abort))
                 status, fields = transfer.send(lambda *sinks: self._prepare(request, url, proxy, headers, *sinks))
-        except BaseException:
+        except BaseException as error:
             transfer.close()
+            if isinstance(error, ConnectError):
+                add_address(error, deadline.address)
             raise
         body = unpacked(transfer, fields) if _wants_it_plain(headers) else transfer
         return Response(status, fields, body, method=request.method, url=safe_url(request.url), deadline=deadline)
@@ -251,15 +254,6 @@ def _certificates() -> str:
     import certifi
 
     return certificates() or certifi.where()
-
-
-def _environment_proxy(url: str) -> str | None:
-    parts = urlsplit(url)
-    with contextlib.suppress(OSError):  # asking the system's settings for exceptions may look up names
-        if urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
-            return None
-    proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 def _refuse_green_threads() -> None:

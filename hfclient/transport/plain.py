@@ -11,11 +11,9 @@ import http.cookiejar
 import os
 import queue
 import threading
-import time
 import weakref
 from collections.abc import Mapping
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -23,24 +21,18 @@ from requests.adapters import HTTPAdapter
 from hfclient.collecting import by_collector
 from hfclient.credentials import Secret
 from hfclient.errors import Cancelled, ConnectError
-from hfclient.transport.base import Headers, Request, Response, check_headers
+from hfclient.transport.base import Headers, Request, Response, add_address, check_headers
 from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.connections import CALL, POOLS, READ_SIZE, Wire
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
 from hfclient.transport.packed import is_ours, unpacked
+from hfclient.transport.proxies import address_for, proxy_for
 from hfclient.transport.translation import translated
-from hfclient.transport.trust import VARIABLES, certificates
+from hfclient.transport.trust import certificates
 
 __all__ = ["PlainTransport"]
 
-_ENVIRONMENT = tuple(
-    case(name)
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", *VARIABLES)
-    for case in (str.lower, str.upper)
-)
-_MOST_SETTINGS = 256
-_SETTINGS_LAST = 30.0  # seconds: systems with settings of their own for proxies do not tell when they change
 _POOL_SIZE = 64  # connections kept per host: at least as many as a web worker has threads
 
 
@@ -104,11 +96,11 @@ class PlainTransport:
     with connections of its own.
 
     Args:
-        proxy: URL of a proxy for all requests; None follows the usual environment variables.
+        proxy: URL of a proxy for all requests; ``""`` uses none, None follows the environment (`proxies.py`).
     """
 
     def __init__(self, *, proxy: str | None = None) -> None:
-        self._proxies = {"http": Secret(proxy), "https": Secret(proxy)} if proxy else {}
+        self._proxy = None if proxy is None else Secret(proxy)
         self._session: requests.Session | None = None
         self._lock = threading.RLock()  # a signal handler may close it
         _live.add(self)
@@ -117,11 +109,10 @@ class PlainTransport:
         return "PlainTransport()"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_proxies": self._proxies}
+        return {"proxy": self._proxy}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()  # type: ignore[misc]
-        self.__dict__.update(state)
+        self.__init__(**state)  # type: ignore[misc]
 
     def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
         """Send *request*; see `Transport.open`."""
@@ -134,6 +125,8 @@ class PlainTransport:
             prepared = requests.Request(
                 request.method, request.url, headers=dict(headers), params=query, data=request.body
             ).prepare()
+            proxy = proxy_for(str(prepared.url), self._proxy)
+            deadline.address = address_for(request.url, proxy)
             # Only the connect timeout counts here: sending and reading look at the deadline themselves.
             timeout = (deadline.connect_wait(), None)
             with _waking(request.cancellation, wire):
@@ -141,8 +134,10 @@ class PlainTransport:
                     prepared,
                     timeout=timeout,
                     allow_redirects=False,
-                    # Not kept in a variable: proxies' passwords are in it.
-                    **session.merge_environment_settings(prepared.url, self._revealed_proxies(), True, None, None),
+                    stream=True,
+                    verify=certificates() or True,
+                    cert=None,
+                    proxies=_Proxies(dict.fromkeys(("http", "https"), proxy.reveal()) if proxy else {}),
                 )
         except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
             failure: Exception | None = translated(exc, deadline, sent=wire.sent)
@@ -153,6 +148,8 @@ class PlainTransport:
         if failure is not None:
             if request.cancellation is not None:  # a wire that was cut, for one, looks like a connection that broke
                 request.cancellation.check()
+            if isinstance(failure, ConnectError):
+                add_address(failure, deadline.address)
             _raise(failure)
         fields = Headers(list(answer.raw.headers.items()))
         return Response(
@@ -163,9 +160,6 @@ class PlainTransport:
             url=safe_url(request.url),
             deadline=deadline,
         )
-
-    def _revealed_proxies(self) -> dict[str, str]:
-        return {scheme: proxy.reveal() for scheme, proxy in self._proxies.items()}
 
     def close(self) -> None:
         """Close idle connections; the next request opens new ones."""
@@ -201,39 +195,15 @@ def _waking(cancellation: Cancellation | None, wire: Wire) -> contextlib.Abstrac
     return contextlib.nullcontext() if cancellation is None else cancellation.waking(wire.shut_down)
 
 
-class _Settings(dict[str, Any]):
-    """Proxies and certificates; not for showing."""
+class _Proxies(dict[str, str]):
+    """Proxies as requests wants them, with their passwords; not for showing."""
 
     def __repr__(self) -> str:
-        return "<settings>"
+        return "<proxies>"
 
 
 class _Session(requests.Session):
-    """requests' session, without what it does for each request that need not be done again.
-
-    And without its own idea of redirects: it would read them whole and work out where they lead.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._settings: dict[int, tuple[float, Any]] = {}
-
-    def merge_environment_settings(self, url: Any, *args: Any) -> Any:
-        # Proxies and certificates: to find them requests reads the whole environment twice, a third of what a short
-        # request costs. A hash is what they are remembered by, because proxies' passwords are among them.
-        key = hash((*urlsplit(url)[:2], *map(os.environ.get, _ENVIRONMENT)))
-        now = time.monotonic()
-        until, settings = self._settings.get(key, (now, None))
-        if until <= now:
-            proxies, stream, verify, cert = args
-            if urlsplit(url).scheme == "https":
-                verify = certificates()
-            settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
-            list(map(Secret, filter(None, settings["proxies"].values())))  # from now on their passwords are masked
-            if len(self._settings) >= _MOST_SETTINGS:
-                self._settings.clear()
-            self._settings[key] = now + _SETTINGS_LAST, _Settings(settings)
-        return dict(settings)
+    """requests' session, without its own idea of redirects: it would read them whole and work out where they lead."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import pickle
 import socket
 import threading
 import time
 
 import pytest
 
-from hfclient.errors import ConnectError
+from hfclient import Client
+from hfclient.errors import ConnectError, HFClientError
 from hfclient.transport import Request, Retry, Transport
+from hfclient.transport.proxies import proxy_for
 from tests.conftest import make_transport
-from tests.server import CERTIFICATE, CLOSE, PATIENCE, SOON, Recorded, Server, chunked, plain
+from tests.server import CERTIFICATE, CLOSE, PATIENCE, SOON, Recorded, Server, chunked, json_answer, plain
 from tests.wire.helpers import PATIENT, send, session_for
 
 
@@ -291,11 +294,101 @@ def test_a_proxy_without_an_address(transport_name: str, proxy: str) -> None:
 
 def test_a_proxy_that_is_set_later(transport: Transport, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment counts as it is when a request leaves, whatever was found there for the ones before."""
+    server.on("*", plain(b"through one"))
+    with Server() as other:
+        other.on("*", plain(b"through the other"))
+        for proxy, expected in [(server, b"through one"), (other, b"through the other"), (server, b"through one")]:
+            monkeypatch.setenv("http_proxy", proxy.url)
+            assert send(transport, "http://chat.example/x").read() == expected
+
+
+LOOPBACK = [
+    "127.0.0.1",
+    "127.4.5.6",
+    "127.1",
+    "0x7f000001",
+    "localhost",
+    "LOCALHOST.",
+    "chat.localhost",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "0.0.0.0",
+]
+ELSEWHERE = ["chat.example", "localhost.example", "notlocalhost", "10.0.0.1", "128.0.0.1", "[fe80::1]", "[::ffff:10.0.0.1]", "127.0.0.1.nip.io"]
+
+
+@pytest.mark.parametrize("host", [*LOOPBACK, *ELSEWHERE])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_this_machine_is_asked_directly(monkeypatch: pytest.MonkeyPatch, scheme: str, host: str) -> None:
+    """The environment's proxy is for other machines; one that was passed is for all, and "" is none."""
+    for name in ("http_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://u:p-secret@proxy.example:3128")
+    url = f"{scheme}://{host}:8080/x"
+    assert bool(proxy_for(url, None)) is (host in ELSEWHERE)
+    assert proxy_for(url, "http://given.example") == "http://given.example"
+    assert not proxy_for(url, "")
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "host", "is_direct"),
+    [
+        ("example.com", "example.com", True),
+        (".example.com", "a.example.com", True),
+        ("example.com", "a.example.com", True),
+        ("example.com", "badexample.com", False),
+        ("example.com:8080", "example.com", True),
+        ("example.com:81", "example.com", False),
+        ("*", "any.example", True),
+        ("10.0.0.0/8", "10.1.2.3", True),
+        ("10.0.0.0/8", "11.1.2.3", False),
+        ("10.1.2.3", "10.1.2.3", True),
+        ("fd00::/8", "[fd12::1]", True),
+        ("a.example, 10.0.0.0/8", "10.9.9.9", True),
+        ("", "any.example", False),
+    ],
+)
+def test_exceptions_from_the_proxy(monkeypatch: pytest.MonkeyPatch, no_proxy: str, host: str, is_direct: bool) -> None:
+    """NO_PROXY holds names with all below them, addresses and networks; the same on both transports."""
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    assert bool(proxy_for(f"http://{host}:8080/x", None)) is not is_direct
+
+
+def test_loopback_and_no_proxy_over_the_wire(transport_name: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request to this machine meets no proxy, unless one was passed; with "" none does."""
     server.on("*", plain(b"direct"))
     with Server() as proxy:
         proxy.on("*", plain(b"through the proxy"))
-        for variables, expected in [({}, b"direct"), ({"http_proxy": proxy.url}, b"through the proxy"), ({}, b"direct")]:
-            with monkeypatch.context() as environment:
-                for name, value in {"no_proxy": "", "NO_PROXY": "", **variables}.items():
-                    environment.setenv(name, value)
-                assert send(transport, f"{server.url}/x").read() == expected
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        for given, expected in ((None, b"direct"), ("", b"direct"), (proxy.url, b"through the proxy")):
+            opened = make_transport(transport_name, proxy=given)
+            copied = pickle.loads(pickle.dumps(opened))
+            for one in (opened, copied):
+                assert send(one, f"{server.url}/x").read() == expected
+                assert send(one, f"http://localhost:{server.port}/x").read() == expected
+                one.close()
+        assert len(proxy.requests) == 4
+
+
+def test_clients_of_this_machine(transport_name: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chat server, an inference server and a login at loopback, and what they link to, are asked without the environment's proxy."""
+    name = {"plain": "requests", "impersonate": "curl_cffi"}[transport_name]
+    server.on("/v1/models", json_answer({"object": "list", "data": [{"id": "m", "object": "model"}]}))
+    server.on("*", json_answer({"error": "no such page"}, 404))
+    with Server() as proxy:
+        proxy.on("*", plain(b"Blocked", 403))
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with Client(server.url, inference_url=f"{server.url}/v1", token="", transport=name) as client:
+            assert [model.id for model in client.inference.models()] == ["m"]
+            with contextlib.suppress(HFClientError):
+                client.chat("Hi")
+            link = f"{server.url}/file"
+            with contextlib.suppress(HFClientError):
+                client._session.bare().send(Request.file(link))
+        with Client(server.url, inference_url=f"{server.url}/v1", token="", transport=name, proxy=proxy.url) as client:
+            blocked = pytest.raises(HFClientError, match="Blocked")
+            with blocked:
+                client.inference.models()
+        assert [request.target for request in proxy.requests] == [f"{server.url}/v1/models"]

@@ -1,0 +1,106 @@
+"""Which proxy a request goes through: the same on both transports.
+
+One that was passed is used for everything. Otherwise the environment's is, as with any other program, but never for this
+machine: a proxy somewhere in the network knows neither its servers nor who asks.
+
+Reference: https://everything.curl.dev/usingcurl/proxies/env.html; Go's net/http, ProxyFromEnvironment (loopback).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import time
+import urllib.request
+from urllib.parse import urlsplit
+
+from hfclient.credentials import Secret, is_this_machine
+from hfclient.errors import InvalidInputError
+
+__all__ = ["address_for", "proxy_for"]
+
+_VARIABLES = tuple(
+    case(name) for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for case in (str.lower, str.upper)
+)
+_LASTS = 30.0  # seconds: systems with settings of their own for proxies do not tell when they change
+_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (what a server of this machine was told to listen on)
+_known: tuple[int, float, dict[str, Secret]] = (0, 0.0, {})
+
+
+def proxy_for(url: str, given: str | None) -> Secret:
+    """Return the URL of the proxy for *url*, password and all; empty if it is asked directly.
+
+    Args:
+        url: What is asked.
+        given: The caller's proxy; ``""`` for none, None for what the environment says.
+
+    Raises:
+        InvalidInputError: The proxy's URL cannot be used.
+    """
+    if given is not None:
+        return _checked(given)
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_this_machine(host) or host in _ANY_ADDRESS:
+        return Secret()
+    proxies = _environment()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return _checked(proxy) if proxy and not _is_excepted(host, parts.port) else Secret()
+
+
+def _checked(proxy: str) -> Secret:
+    text = "".join(proxy)  # a secret shows itself by that alone
+    if text and "://" not in text:  # "host:3128", as in many an environment
+        text = f"http://{text}"
+    if text and (_host_and_port(text) is None or urlsplit(text).scheme not in _PORTS):
+        _, _, host = text.rpartition("@")
+        raise InvalidInputError(
+            f"the proxy {host.partition('://')[2] or host!r} cannot be used: its URL is like http://host:3128, and begins "
+            f"with {', '.join(_PORTS)}"
+        )
+    return Secret(text)
+
+
+def address_for(url: str, proxy: str) -> str:
+    """Return what is asked, and through which proxy, for messages: hosts and ports, and nothing else of either URL."""
+    asked = _host_and_port(url) or ""
+    return f"{asked} through the proxy {_host_and_port(''.join(proxy))}" if proxy else asked
+
+
+def _host_and_port(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    return f"{f'[{host}]' if ':' in host else host}:{port}" if host else None
+
+
+def _environment() -> dict[str, Secret]:
+    """Return the proxies of the environment, or of the system, by scheme. To look there costs as much as a short request."""
+    global _known  # noqa: PLW0603 (a cache)
+    # A hash is what the variables are remembered by, because proxies' passwords are among them.
+    key, now = hash(tuple(map(os.environ.get, _VARIABLES))), time.monotonic()
+    known = _known
+    if known[0] != key or now >= known[1]:
+        proxies = {scheme: Secret(proxy) for scheme, proxy in urllib.request.getproxies().items()}
+        _known = known = key, now + _LASTS, proxies
+    return known[2]
+
+
+def _is_excepted(host: str, port: int | None) -> bool:
+    """Whether NO_PROXY, or the system's settings, say that *host* is asked directly."""
+    with contextlib.suppress(OSError):  # asking the system's settings may look up names
+        if urllib.request.proxy_bypass(host if port is None else f"{host}:{port}"):
+            return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    for entry in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").replace(" ", "").split(","):
+        with contextlib.suppress(ValueError):  # the name of a host
+            if address in ipaddress.ip_network(entry.strip("[]"), strict=False):  # an address, or 10.0.0.0/8
+                return True
+    return False

@@ -151,7 +151,8 @@ class Transcript:
             case FallOver():
                 # No content yet; and who was to answer, or counted along, is not the one that will.
                 self._fields["fell_over"] = (*self._fields.get("fell_over", ()), event)
-                self.begin_anew()
+                self._fields.pop("route", None)
+                self._fields.pop("usage", None)
             case Sources(sources):
                 self._lists.setdefault("sources", []).extend(sources)
             case ToolCall():
@@ -171,12 +172,6 @@ class Transcript:
                 self.questions.discard(event.elicitation_id)
             case _:
                 pass
-
-    def begin_anew(self) -> None:
-        """Forget what came of an answer that had not begun: another one comes in its place."""
-        for fields in (self._fields, self._lists):
-            for name in ("route", "usage", "sources"):
-                fields.pop(name, None)
 
     def text(self) -> str:
         """Return the text of all tokens so far."""

@@ -144,6 +144,8 @@ class ToolCall(Event):
         arguments: The complete arguments as JSON text, or None if the server does not say.
         call_id: The model's own id of the call.
         reasoning, content: Reasoning and text of the round, on its first call only (chat-ui).
+        extra: What the server attached to the call (``extra_content``, a ``thought_signature``), in ``function`` what it
+            attached to that; it goes back unchanged with the call.
     """
 
     uuid: str

@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-import msgspec
-
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -27,6 +25,7 @@ from hfclient.errors import (
     RequestTooLargeError,
     ServerError,
 )
+from hfclient.lenient import loads_mended
 from hfclient.masking import masked
 from hfclient.pages import BOT_CHECK, is_challenge_page, title_in
 from hfclient.transport.base import Headers, Response
@@ -219,8 +218,8 @@ def _schemes(challenges: Iterable[str]) -> list[str]:
 
 def _json(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return loads_mended(body)
+    except ValueError:
         return None
 
 

@@ -149,6 +149,12 @@ OWN: dict[str, tuple[Script, int | None]] = {
     ),
     "unknown": (fails(), None),
     "no such model": (fails(code="model_not_found"), 404),
+    "gave up": (chunked(delta(role="assistant"), delta("network_error"), DONE, headers=[SSE]), None),
+    "aborted": (json_answer({"choices": [{"message": {"content": ""}, "finish_reason": "abort"}]}), None),
+    "sources only": (
+        chunked(data({"choices": [{"delta": {}}], "citations": ["https://e.org"]}), delta("error"), DONE, headers=[SSE]),
+        None,
+    ),
     "page": (plain("<html><title>Sorry</title></html>", 200, "Content-Type: text/html"), None),
     "page in a stream": (plain("<html>", 200, SSE), None),
     "not JSON": (chunked(b"data: what?\n\n", headers=[SSE]), None),

@@ -281,6 +281,27 @@ def test_completions_with_a_token(server: Server, make: Callable[..., InferenceC
     assert stream.text == " there"
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_an_end_that_is_a_failure(server: Server, make: Callable[..., InferenceClient], native: bool) -> None:
+    """A text that the server gave up is an error with what came, on both wires; the fields of the wire are in the reply."""
+    server.on("/info", json_answer({"max_total_tokens": 9}) if native else plain("", 404))
+    server.on("/v1/models", MODELS)
+    for reason in ("abort", "stop_sequence"):
+        server.on(NATIVE, delimited(step(" Once", version="3"), last("", " Once", reason), headers=[SSE]))
+        server.on(COMPLETIONS, chunked(piece(" Once", stop_reason=None, mood="good"), piece("", reason), DONE, headers=[SSE]))
+        stream = make(server).text("Hi")
+        if reason == "abort":
+            with pytest.raises(GenerationError) as caught:
+                stream.result()
+            assert (caught.value.code, caught.value.partial and caught.value.partial.text) == ("abort", " Once")
+            continue
+        first = next(stream)
+        assert first.extra == ({"version": "3"} if native else {"mood": "good"})
+        extra = stream.result().extra or {}
+        assert extra.get("version" if native else "mood") in ("3", "good")
+        assert native == ("details" in extra)
+
+
 def test_completions_refuse_what_they_would_ignore(server: Server, make: Callable[..., InferenceClient]) -> None:
     """What ``/v1/completions`` would ignore in silence is refused, unless the caller says what it is called there."""
     server.on("/info", plain("", 404))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -159,6 +160,26 @@ def test_merging(pieces: list[dict[str, Any]], whole: dict[str, Any]) -> None:
         merger.add(piece)
     assert merger.value() == whole
     json.dumps(merger.value(), ensure_ascii=False).encode()
+
+
+def test_equal_entries() -> None:
+    """Entries that are equal within one piece are all kept; a list that is sent again is not there twice."""
+    merger = FieldMerger()
+    for _ in range(3):
+        merger.add({"l": [{"a": 1}, {"a": 1}], "m": ["x", "x"]})
+    assert merger.value() == {"l": [{"a": 1}, {"a": 1}], "m": ["x", "x"]}
+    blocks = [{"type": "redacted", "data": "x", "index": 0}] * 2
+    message = {"content": "4", "thinking_blocks": blocks}
+    _, fields, _ = read({"choices": [{"message": message, "finish_reason": "stop"}]}, whole=True)
+    assert fields["attached"] == {"thinking_blocks": blocks}
+
+
+def test_details_of_counts() -> None:
+    """Counts that have no name here are kept."""
+    details = {"cached_tokens": 1, "audio_tokens": 2, "nothing": 0}
+    usage = {"prompt_tokens": 3, "prompt_tokens_details": details, "cost": 0.5}
+    events, _, _ = read(chunk("a", "stop"), {"choices": [], "usage": usage})
+    assert events[-1] == Usage(3, 0, 3, 1, extra={"cost": 0.5, "prompt_tokens_details": {"audio_tokens": 2}})
 
 
 def test_merging_has_bounds() -> None:
@@ -347,6 +368,26 @@ def test_fields_of_a_call() -> None:
         "function": {"signature": "s"},
     }
     assert events[1] == Finish("tool_calls", extra={"moderation": 1})
+
+
+def test_another_thread_may_look() -> None:
+    """What has come so far can be asked for at any time, from any thread, and grows only."""
+    decoder, sizes = ChunkDecoder(), [0]
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            sizes.append(len(decoder.fields().get("extra", {})))
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    for number in range(2000):
+        value = chunk("a", root={f"field_{number}": {"a": [number, {"b": "c"}]}})
+        decoder.feed(b"data: " + json.dumps(value).encode() + b"\n\n")
+    over.set()
+    looker.join()
+    assert sizes == sorted(sizes)
+    assert len(decoder.fields()["extra"]) == 2004
 
 
 # Ends

@@ -37,6 +37,7 @@ _USAGE_KEYS = {
     *("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens"),
     *("prompt_tokens_details", "completion_tokens_details"),
 }
+_USAGE_GROUPS = {"prompt_tokens_details": "cached_tokens", "completion_tokens_details": "reasoning_tokens"}
 _PINGS = {"ping", "heartbeat", "keepalive", "keep-alive"}
 
 class ChunkReader:
@@ -256,7 +257,7 @@ class ChunkReader:
             for key, value in delta.items()
             if holds(value) and (key not in _DELTA_KEYS or (key in _REASONING_KEYS and not isinstance(value, str)))
         }
-        self._kept.keep_delta(unknown, out, start)
+        self._kept.keep_delta(unknown, out, start, whole=whole)
 
     def _part(self, part: Any, out: list[AnyEvent]) -> None:
         if isinstance(part, str):
@@ -389,6 +390,10 @@ def usage_of(usage: dict[str, Any]) -> Usage:
     total = _count(usage.get("total_tokens"))
     reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
     extra = {key: value for key, value in usage.items() if key not in _USAGE_KEYS and holds(value)}
+    for group, read in _USAGE_GROUPS.items():
+        details = usage.get(group)
+        if isinstance(details, dict) and (rest := {key: value for key, value in details.items() if key != read and value}):
+            extra[group] = rest
     return Usage(
         prompt_tokens=prompt or 0,
         completion_tokens=completion or 0,

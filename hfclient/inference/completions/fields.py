@@ -35,7 +35,6 @@ _ATTACHED = re.compile(
 )
 
 _DEEPEST = 100  # levels of nesting that are kept
-_RECENT = 200  # entries of a list with which a new one is compared: no server may make that cost without end
 
 
 def holds(value: Any) -> bool:
@@ -68,6 +67,46 @@ class _Text:
         return "".join(self.pieces)  # and leaves them as they are: another thread may look while one reads
 
 
+class _Items:
+    """A list that comes in pieces, or again and again; what it costs to add an entry does not grow with it."""
+
+    __slots__ = ("_places", "_seen", "items")
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self._seen: set[int] = set()  # of entries without an index
+        self._places: dict[tuple[int, Any], dict[str, Any]] = {}  # the newest entry by index, and by index and type
+
+    def extend(self, name: str, items: list[Any], depth: int) -> None:
+        """Add the entries of one piece: to those that they go on with, or as new ones, unless an earlier piece had them."""
+        marks: set[int] = set()
+        for item in items:
+            if not self._add(name, item, depth) and isinstance(item, (dict, str)):
+                mark = hash(repr(item))
+                if mark in self._seen:
+                    continue
+                marks.add(mark)
+                self.items.append(_kept(name, item, depth - 1))
+        self._seen |= marks
+
+    def _add(self, name: str, item: Any, depth: int) -> bool:
+        """Add an entry that has a place of its own; False for others."""
+        index = item.get("index") if isinstance(item, dict) else None
+        if isinstance(item, dict) and isinstance(index, int):
+            kind = item.get("type") if isinstance(item.get("type"), str) else None
+            entry = next((old for key in (kind, None) if (old := self._places.get((index, key))) and _may_be_one(old, item)), None)
+            if entry is None:
+                entry = {}
+                self.items.append(entry)
+            _add_fields(entry, item, depth - 1)
+            self._places[index, kind] = self._places[index, None] = entry
+            return True
+        if isinstance(item, (dict, str)):
+            return False
+        self.items.append(_kept(name, item, depth - 1))
+        return True
+
+
 class FieldMerger:
     """Puts the fields of many pieces together.
 
@@ -89,6 +128,10 @@ class FieldMerger:
     def add(self, fields: Mapping[str, Any]) -> None:
         """Take over the *fields* of one piece: JSON values, which may hold halves of characters."""
         _add_fields(self._fields, fields, _DEEPEST)
+
+    def put(self, fields: Mapping[str, Any]) -> None:
+        """Take over *fields* that are whole."""
+        self._fields.update(fields)
 
     def value(self) -> dict[str, Any]:
         """Return everything so far, fit to be encoded; a fresh dict."""
@@ -115,7 +158,9 @@ def _kept(name: str, value: Any, depth: int) -> Any:
         return "…"
     if isinstance(value, dict):
         return {key: _kept(key, item, depth - 1) for key, item in value.items()}
-    return [_kept(name, item, depth - 1) for item in value]
+    items = _Items()
+    items.extend(name, value, depth)
+    return items
 
 
 def _plain(value: Any) -> Any:
@@ -123,7 +168,7 @@ def _plain(value: Any) -> Any:
         return value.whole()
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in list(value.items())}  # a copy made at once: see _Text.whole
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+    return [_plain(item) for item in value.items] if isinstance(value, _Items) else value
 
 
 def _merged(name: str, old: Any, new: Any, depth: int) -> Any:
@@ -140,24 +185,10 @@ def _merged(name: str, old: Any, new: Any, depth: int) -> Any:
     if isinstance(old, dict) and isinstance(new, dict) and depth > 0:
         _add_fields(old, new, depth)
         return old
-    if isinstance(old, list) and isinstance(new, list) and depth > 0:
-        for item in new:
-            _add_item(name, old, item, depth)
+    if isinstance(old, _Items) and isinstance(new, list) and depth > 0:
+        old.extend(name, new, depth)
         return old
     return _kept(name, new, depth)
-
-
-def _add_item(name: str, items: list[Any], item: Any, depth: int) -> None:
-    """Add an entry to a list: to the one that it goes on with, or as a new one, unless it is there already."""
-    recent = items[-_RECENT:]
-    if isinstance(item, dict) and isinstance(item.get("index"), int):
-        for old in reversed(recent):
-            if isinstance(old, dict) and old.get("index") == item["index"] and _may_be_one(old, item):
-                _add_fields(old, item, depth - 1)
-                return
-    elif isinstance(item, (dict, str)) and any(_plain(old) == item for old in recent):
-        return
-    items.append(_kept(name, item, depth - 1))
 
 
 def _may_be_one(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -37,7 +37,7 @@ class KeptFields:
     @property
     def are_waiting(self) -> bool:
         """Something was on no event yet."""
-        return bool(self._waiting)
+        return bool(self._waiting or self._pages)
 
     def fields(self) -> dict[str, Any]:
         """Return ``extra`` and ``attached`` of the `Reply`; what is empty is left out."""
@@ -63,12 +63,20 @@ class KeptFields:
             self._waiting.update((key, value) for key, value in found.items() if key not in _QUIET)
             self.find_pages(found)
 
-    def keep_delta(self, fields: dict[str, Any], out: list[AnyEvent], start: int) -> None:
-        """Keep unknown fields of a message: they go on the first event since *start*, or become an event of their own."""
+    def keep_delta(self, fields: dict[str, Any], out: list[AnyEvent], start: int, *, whole: bool) -> None:
+        """Keep unknown fields of a message: they go on the first event since *start*, or become an event of their own.
+
+        Args:
+            fields: Of a delta, or, if *whole*, of all the message.
+            out: The events.
+            start: Where those of the message begin.
+            whole: Nothing is to be put together.
+        """
         if fields:
             attached = {key: value for key, value in fields.items() if is_attached(key, value)}
-            self._attached.add(attached)
-            self._extra.add({key: value for key, value in fields.items() if key not in attached})
+            others = {key: value for key, value in fields.items() if key not in attached}
+            for merger, found in ((self._attached, attached), (self._extra, others)):
+                (merger.put if whole else merger.add)(found)
             self.find_pages(fields)
             add_extra(fields, out, start)
 
@@ -103,15 +111,17 @@ class KeptFields:
     def attach(self, out: list[AnyEvent], start: int, *, last: bool = False) -> None:
         """Give what waits to the first event since *start*; at the *last* chance it becomes an event, if there is none.
 
-        Never to a call: its fields are those that go back with it.
+        Never to a call: its fields are those that go back with it. Pages wait for an event, too: while nothing of an answer
+        has come, another provider may be asked for it.
         """
+        is_due = last or len(out) > start
         if self._waiting and (first := next((event for event in out[start:] if type(event) is not ToolCall), None)):
             first.extra = {**(first.extra or {}), **scrub(self._waiting)}
             self._waiting = {}
         elif self._waiting and last:
             out.append(Unknown("chunk", scrub(self._waiting)))
             self._waiting = {}
-        if self._pages:
+        if self._pages and is_due:
             out.append(Sources(tuple(self._pages)))
             self._pages = []
 

@@ -122,7 +122,7 @@ def wire_call(call: ToolCall) -> dict[str, Any]:
         arguments = msgspec.json.encode(arguments_of(call) or {}).decode()
     attached = call.extra or {}
     inner = attached.get("function")
-    function = {**(inner if isinstance(inner, dict) else {}), "name": call.name or _NAMELESS, "arguments": arguments}
+    function = {**(inner if isinstance(inner, dict) else {}), "name": call.name.strip() or _NAMELESS, "arguments": arguments}
     return {"type": "function", **attached, "id": call.uuid, "function": function}
 
 

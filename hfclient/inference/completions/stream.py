@@ -144,7 +144,6 @@ class CompletionStream(Stream):
         self._response = response
         self._chunks, fields = attempts.begin(response)
         self._decoder = self._chunks
-        self._transcript.begin_anew()
         self._fields = {**self._fields, "request_id": response.request_id, **fields}
         attempts.cancellation.check()  # whoever cancelled meanwhile reached the answer before this one
 

@@ -118,7 +118,7 @@ class ToolCallMerger:
         if piece.arguments is not None:
             call.arguments.append(piece.arguments)
         call.extra.add(_unknown(delta, ("index", "id", "type", "function", *(("name", "arguments") if is_flat else ()))))
-        if delta.get("type") not in (None, "", "function"):
+        if delta.get("type") not in (None, "", "function", "function_call"):
             call.extra.add({"type": delta["type"]})
         if not is_flat and (unknown := _unknown(inner, ("name", "arguments", "index"))):
             call.extra.add({"function": unknown})

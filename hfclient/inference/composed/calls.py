@@ -65,7 +65,8 @@ class ComposedCalls:
                 a string tells the model why.
             parallel: Run several calls that come at once in threads, up to 8; False runs them one after the other in the
                 reader's thread, as a single one always is.
-            keep_reasoning: Send the model's reasoning back with its calls (some models want it: DeepSeek, Kimi).
+            keep_reasoning: Send the text of the model's reasoning back with its calls (some models want it: DeepSeek, Kimi).
+                What a server signed or encrypted goes back in any case.
             timeouts: Deadlines; ``total`` is for all rounds together, tools included.
             options: Everything else that `chat` takes. A ``tool_choice`` that demands a call holds for the first round.
 
@@ -77,6 +78,8 @@ class ComposedCalls:
             InvalidInputError: A function cannot be a tool (asynchronous, ``*args``, types without a JSON schema).
             TooManyRounds: The model goes on calling tools; raised by the iterator, as are the two below.
             Unsupported: *tool_choice* demanded a call and none came: the server ignores tools.
+            GenerationError: An answer broke off in the middle of a call (max_tokens, a filter, a failure of the server's); what
+                it called is not run.
             HFClientError: As `chat` does, in any round; ``partial`` holds what had come.
 
         Reference: POST {base}/v1/chat/completions
@@ -140,7 +143,9 @@ class ComposedCalls:
                 ``Literal[...]``, an enum, ``int``, ... Unions of several dataclasses or attrs classes do not work; tagged
                 Structs and pydantic models do.
             repair: How many times an answer that does not fit goes back to the model with what is wrong.
-            strict: Require every field and allow no others, as OpenAI's strict mode does; False sends the schema as it is.
+            strict: Require every field and allow no others, as OpenAI's strict mode does. An answer with a key that the class
+                does not have is none then; one without a field takes its default. False sends the schema as it is, and leaves
+                out other keys. In both cases an object with none of the keys is no answer.
             dialect: How the schema is asked for (see `hfclient.inference.schemas.dialects.DIALECTS`); None goes by the server's
                 address, ``"detect"`` asks the server whether it is text-generation-inference, ``"prompt"`` tells the
                 model in words.
@@ -148,7 +153,8 @@ class ComposedCalls:
             options: Everything else that `chat` takes.
 
         Raises:
-            ParseError: No answer fitted; ``raw`` has its text, ``path`` and ``reason`` say what was wrong.
+            ParseError: No answer fitted, it was cut off (whatever can be read of it), or the model refused; ``raw`` has its
+                text, ``path`` and ``reason`` say what was wrong.
             InvalidInputError: *into* has no JSON schema.
             HFClientError: As `chat` does.
 

@@ -3,7 +3,7 @@
 Servers have many words for the same end. Those below are from the API pages and sources of OpenAI, Anthropic, Bedrock,
 Cohere, DeepSeek, Fireworks, Gemini, Mistral, OpenRouter, Z.AI, llama.cpp, SGLang, text-generation-inference and vLLM.
 
-Reference: docs/protocol/inference ("finish_reason").
+Reference: docs/protocol/inference ("stream chunks").
 """
 
 from __future__ import annotations

@@ -449,7 +449,7 @@ def test_a_transcript_that_lies_elsewhere(server: Server, other_server: Server, 
     """A file is fetched, without credentials; one that cannot be is named on the error."""
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
     url = f"{other_server.url}/out.srt?sig=1"
-    server.on("/replicate/v1/models/openai/whisper/predictions", json_answer({"id": "p1", "status": "succeeded", "output": url}))
+    server.on("/replicate/v1/models/openai/whisper/predictions", json_answer({"id": "p1", "status": "succeeded", "output": {"srt_file": url}}))
     other_server.on("/out.srt", plain("1\n00:00:00,000 --> 00:00:01,000\nHello there.\n"))
     assert make().transcribe(WAV, model=MODEL).text == "Hello there."
     assert "authorization" not in other_server.last.headers

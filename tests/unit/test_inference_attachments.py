@@ -264,6 +264,18 @@ def test_urls_of_other_kinds_pass() -> None:
         assert build_messages([{"role": "user", "content": [image(url)]}])[0]["content"] == [image(url)]
 
 
+def test_objects_under_keys() -> None:
+    """An object under a key is a part of the protocol, with its type or without."""
+    packed = {"data": "UklGRg==", "format": "wav"}
+    for key, value, part in (
+        ("audio", packed, {"type": "input_audio", "input_audio": packed}),
+        ("image", {"url": "https://h/a.png", "detail": "low"}, image("https://h/a.png", detail="low")),
+        ("video", {"url": "https://h/a.mp4"}, {"type": "video_url", "video_url": {"url": "https://h/a.mp4"}}),
+        ("file", {"file_id": "f1"}, {"type": "file", "file": {"file_id": "f1"}}),
+    ):
+        assert build_messages([{"role": "user", "content": "?", key: value}])[0]["content"][1:] == [part]
+
+
 def test_objects_in_parts(tmp_path: Path) -> None:
     """A file may stand where a part of the protocol has its URL or its base64."""
     wav = b"RIFF\0\0\0\0WAVEfmt "

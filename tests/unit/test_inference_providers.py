@@ -535,6 +535,7 @@ def test_several_results() -> None:
         (b"", "application/json", ProtocolError),
         (b"{}", "application/json", ProtocolError),
         (b'{"data":[]}', "application/json", GenerationError),
+        (b'{"choices":[{"message":{"content":"https://h/x.png"}}]}', "application/json", GenerationError),
         (b'{"data":[{}]}', "application/json", GenerationError),
         (b'{"data":[{"b64_json":""}]}', "application/json", GenerationError),
         (b'{"data":[{"b64_json":"\xc3\xa4"}]}', "application/json", ProtocolError),

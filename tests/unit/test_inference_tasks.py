@@ -365,13 +365,14 @@ def test_transcripts_of_other_shapes(data: Any, around: Any) -> None:
 
 
 def test_transcripts_that_lie_elsewhere() -> None:
-    """A model may answer with the URL of a file; a text that has one in it is a text."""
+    """A model may answer with the URL of a file; whoever is heard cannot have a URL fetched by saying it."""
     url = "https://replicate.delivery/x/out.srt?sig=1"
-    for data in (url, {"output": url}, {"output": [url]}, {"srt_file": url, "text": None}, {"output": {"txt_file": url}}):
-        assert link_in(transcript(data)) == url
-    assert link_in(transcript(f"See {url}.")) is None
-    assert link_in(transcript({"text": "hi", "srt_file": url})) is None
-    assert link_in(transcript("hi")) is None
+    for data in ({"output": url}, {"output": [url]}, {"srt_file": url, "text": None}, [{"output": {"txt_file": "https://h/x"}}]):
+        assert link_in(Answer(json.dumps(data).encode())) in (url, "https://h/x")
+    said = "https://replicate.delivery.evil.example/"
+    for data in (url, {"text": url}, {"output": said}, {"output": f"See {url}."}, {"text": "hi", "srt_file": url}, {"output": "hi"}):
+        assert link_in(Answer(json.dumps(data).encode())) is None
+    assert link_in(Answer(url.encode(), "text/plain")) is None
 
 
 @pytest.mark.parametrize("data", [None, 5, {"x": "y"}, {"output": None}, [5], {"text": {"x": 1}}, [[[[[[[[[["deep"]]]]]]]]]]])

@@ -13,6 +13,7 @@ import msgspec
 from hfclient.errors import InvalidInputError
 from hfclient.events import ToolCall
 from hfclient.files.messages import FILE_KEYS, check_key, check_role, meant_key
+from hfclient.files.sources import is_data_url, is_url
 from hfclient.inference.completions.options import checked, stops_of
 from hfclient.inference.completions.roles import as_mapping, wire_call
 from hfclient.inference.content.attachments import attached_parts, parts_of
@@ -129,8 +130,10 @@ def _check_keys(fields: Mapping[str, Any], where: str) -> None:
 
 
 def _is_servers(value: Any) -> bool:
-    """Return whether a value is what a server put under a key of files: an object, or a list of objects."""
-    return isinstance(value, Mapping) or (isinstance(value, list) and all(isinstance(item, Mapping) for item in value))
+    """Return whether a value is what a server put under a key of files: an object, a URL, or a list of them."""
+    if isinstance(value, str):
+        return is_data_url(value) or is_url(value)
+    return isinstance(value, Mapping) or (isinstance(value, list) and all(map(_is_servers, value)))
 
 
 def _without_nulls(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def attached_parts(message: Mapping[str, Any], where: str) -> list[dict[str, Any
     for key in FILE_KEYS:
         for value in values_of(message.get(key), key, where):
             if isinstance(value, Mapping):
-                parts.append(_part(value, where))
+                parts.append(_part(_typed(value, key), where))
             else:
                 parts.append(picture_part(value) if key.startswith("image") else file_part(value))
     return parts
@@ -153,6 +153,18 @@ def file_part(source: FileLike) -> dict[str, Any]:
     if len(content) > MAX_TEXT:
         raise InvalidInputError(f"the text {name} is larger than {MAX_TEXT / 1e6:.0f} MB, more than any model reads")
     return {"type": "text", "text": f"{name}:\n\n{text}" if name else text}
+
+
+def _typed(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return an object under a key of a message as a part: as one if it says so, else by its key, as in ``{"url": ...}``."""
+    if value.get("type") is not None or any(kind in value for kind in _KINDS):
+        return value
+    if "data" in value and key.startswith("audio"):
+        return {"type": "input_audio", "input_audio": value}
+    if "url" in value:
+        kind = "image_url" if key.startswith(("image", "file")) else f"{key.rstrip('s')}_url"
+        return {"type": kind, kind: value}
+    return {"type": "file", "file": value} if "file_data" in value or "file_id" in value else value
 
 
 def _is_named(content: tuple[Any, ...]) -> bool:

@@ -58,6 +58,7 @@ _PLACES = (
     "inlineData",
     "inline_data",
 )
+_OF_A_CHAT = ("content", "message", "response")
 _OF_ANY_NAME = ("output", "outputs", "result", "results")
 # What a file has itself: where it lies, or its bytes in base64.
 _LINKS = ("url", "video_url", "image_url", "audio_url", "sample", "uri", "download_url", "file_url")
@@ -253,6 +254,8 @@ def _outputs(value: Any, around: dict[str, Any], depth: int) -> list[Output]:
     if (own := _output(value, around)) is not None:
         return [own]
     for key in _PLACES:  # novita sends all of its lists, most of them empty
+        if key in _OF_A_CHAT and isinstance(value.get(key), str):
+            continue  # a model's words: a link in them is none that the provider gives
         if value.get(key) and (outputs := _outputs(value[key], {**around, **value}, depth - 1)):
             return outputs
     for key in _OF_ANY_NAME:  # models at replicate name their files as they like

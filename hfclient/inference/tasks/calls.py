@@ -169,14 +169,11 @@ class TaskCalls(Wing):
     @staticmethod
     def _transcript(line: Line, candidate: Candidate, answer: Answer) -> Transcript:
         """Return what was said; if the answer only says where that lies, from there."""
+        link = link_in(answer)
+        if link is not None:
+            answer = Answer(*line.fetch(link, candidate.target.own_site))
         with bodied(answer):
-            said = transcript_of(answer)
-            link = link_in(said)
-            if link is None:
-                return said
-            file = Answer(*line.fetch(link, candidate.target.own_site))
-        with bodied(file):
-            return transcript_of(file)
+            return transcript_of(answer)
 
     # Pictures and texts
 

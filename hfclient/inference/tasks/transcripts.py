@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 from hfclient.files.sources import is_url
 from hfclient.inference.providers import Answer
@@ -22,7 +23,8 @@ _TEXTS = ("text", "transcription", "transcript", "generated_text", "transcribed_
 _PARTS = ("chunks", "segments", "utterances", "sentences", "words")
 _WORDS = ("text", "word", "punctuated_word", "transcript", "sentence")
 _AROUND = ("output", "result", "results", "data", "response", "prediction", "predictions", "channels", "alternatives")
-_FILES = ("txt_file", "text_file", "srt_file", "vtt_file", "json_file", "file", "url", "preview")
+_FILES = ("txt_file", "text_file", "srt_file", "vtt_file", "json_file")
+_DELIVERY = "replicate.delivery"  # where replicate's models leave files; a model may answer with nothing but such a link
 _LANGUAGES = ("language", "detected_language", "language_code", "lang")
 _DEEPEST = 8
 _TIMES = re.compile(
@@ -49,6 +51,47 @@ def transcript_of(answer: Answer) -> Transcript:
     return transcript(answer.value())
 
 
+def link_in(answer: Answer) -> str | None:
+    """Return the URL of the file that holds the transcript, if the answer has none but says where it is.
+
+    A URL that was only said is none: whoever speaks must not be able to have a place of their choice asked from here.
+    """
+    try:
+        return _link(loads(answer.body), _DEEPEST)
+    except ValueError:
+        return None
+
+
+def _link(value: Any, depth: int) -> str | None:
+    if depth <= 0 or isinstance(value, str):
+        return None
+    if isinstance(value, list):
+        return _link(value[0], depth - 1) if len(value) == 1 else None
+    if not isinstance(value, dict) or any(value.get(key) for key in (*_TEXTS, *_PARTS)):
+        return None
+    for key in _FILES:
+        if is_url(value.get(key)):
+            return str(value[key])
+    for key in _AROUND:
+        inner = value.get(key)
+        only = inner[0] if isinstance(inner, list) and len(inner) == 1 else inner
+        if isinstance(only, str) and _is_delivered(only):
+            return only
+        if found := _link(inner, depth - 1):
+            return found
+    return None
+
+
+def _is_delivered(text: str) -> bool:
+    if not is_url(text) or re.search(r"\s", text):
+        return False
+    try:
+        host = urlsplit(text).hostname or ""
+    except ValueError:
+        return False
+    return host == _DELIVERY or host.endswith("." + _DELIVERY)
+
+
 def transcript(data: Any) -> Transcript:
     """Return what was said, from any of the shapes that providers have for it.
 
@@ -60,12 +103,6 @@ def transcript(data: Any) -> Transcript:
         raise broken(data, "a transcript")
     text, chunks, language = found
     return Transcript(text, tuple(chunks), language, raw=data if isinstance(data, dict) else {"text": data})
-
-
-def link_in(said: Transcript) -> str | None:
-    """Return the URL of the file that holds the transcript, if that is all that was said."""
-    text = said.text.strip()
-    return text if is_url(text) and not said.chunks and not re.search(r"\s", text) else None
 
 
 _Said = tuple[str, list[TranscriptChunk], "str | None"]
@@ -102,10 +139,8 @@ def _of_object(value: dict[str, Any], depth: int) -> _Said | None:
     for key in _TEXTS:
         if value.get(key) is not None and (inner := _said(value[key], depth - 1)) is not None:
             return inner[0], chunks or inner[1], language or inner[2]
-    for key in (*_AROUND, *_FILES):
+    for key in _AROUND:
         if value.get(key) is not None and (inner := _said(value[key], depth - 1)) is not None:
-            if key in _FILES and (chunks or not is_url(inner[0])):
-                continue
             return inner[0], chunks or inner[1], language or inner[2]
     if chunks:
         return _joined(chunks), chunks, language

@@ -7,7 +7,6 @@ open file) can only come from the program itself.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection
 from typing import Any
@@ -81,8 +80,13 @@ def meant_key(key: Any, known: Collection[str]) -> str | None:
         return name
     if _MEANT.get(name) in known:
         return _MEANT[name]
-    close = difflib.get_close_matches(name, list(known), 1, 0.75)
-    return close[0] if close else None
+    return _closest(name, known)
+
+
+def _closest(name: str, known: Collection[str]) -> str | None:
+    import difflib  # only for those who mistyped
+
+    return next(iter(difflib.get_close_matches(name, list(known), 1, 0.75)), None)
 
 
 def check_role(role: Any, where: str, others: Collection[str] = ()) -> str:
@@ -95,8 +99,8 @@ def check_role(role: Any, where: str, others: Collection[str] = ()) -> str:
         raise InvalidInputError(f"{where} has no role")
     if role not in _ROLES and role not in others:
         name = role.strip().lower()
-        close = [name] if name in _ROLES else difflib.get_close_matches(name, _ROLES, 1, 0.75)
-        if meant := _ROLES_MEANT.get(name) or next(iter(close), None):
+        meant = _ROLES_MEANT.get(name) or (name if name in _ROLES else _closest(name, _ROLES))
+        if meant is not None:
             raise InvalidInputError(f"{where} has the role {role[:_SHOWN]!r}; did you mean {meant!r}?")
     return role
 

@@ -17,7 +17,8 @@ from typing import IO, Any, TypeAlias
 from attrs import field, frozen
 
 from hfclient.errors import HFClientError, InvalidInputError
-from hfclient.files.dataurls import data_url_content, data_url_type
+from hfclient.files.dataurls import data_url_content, data_url_type, unpack_base64
+from hfclient.files.magic import sniff
 from hfclient.files.pillow import encoded_picture, is_picture
 
 __all__ = ["FileLike", "SourceFile", "is_data_url", "is_one", "is_url", "listed", "open_source"]
@@ -33,6 +34,7 @@ _URL = re.compile(r"\s*https?:", re.IGNORECASE)
 _DATA = re.compile(r"\s*data:", re.IGNORECASE)
 _OTHER_URL = re.compile(r"\s*([a-z][a-z0-9+.-]+)://?", re.IGNORECASE)  # two letters at least: C:\ is a drive
 _PIECE = 1 << 20
+_LONGEST_PATH = 64  # characters, a multiple of 4; a shorter text in base64 is no file
 _SHOWN = 200  # characters of a path in an error: it may be a whole file in base64
 
 
@@ -186,6 +188,8 @@ def _no_file(text: str, path: Path, what: str) -> str:
         return f"{shown} is a folder: pass the files in it"
     if path.exists():
         return f"{shown} is no regular file: open it and pass the open file"
+    if len(text) > _LONGEST_PATH and sniff(unpack_base64(text[:_LONGEST_PATH]) or b""):
+        return f"the {what} is base64 without a head: put data:;base64, in front, or decode it"
     if text.startswith("~"):
         return f"no such file: {shown}; ~ is not expanded: Path({text[:20]!r}).expanduser()"
     return f"no such file: {shown}"

@@ -127,6 +127,7 @@ def _refused(tmp_path: Path) -> list[tuple[Any, str]]:
         ("~/no such picture.png", "expanduser"),
         ("file:///etc/hostname", "pass the path itself"),
         ("s3://bucket/x.png", "is a URL and no path"),
+        (base64.b64encode(PNG * 3).decode(), "base64 without a head"),
         ("x" * 10_000, "no such file|cannot read"),
         ("data:image/png;base64,???", "empty|cannot be read"),
         (b"x" * 101, "larger than"),

@@ -164,6 +164,7 @@ def test_messages_open_nothing(build: Any, source: str) -> None:
         ({"role": "User", "content": "hi"}, "'User'.*'user'"),
         ({"role": "user", "content": "hi", "attachments": []}, "'attachments'.*'files'"),
         ({"role": "user", "content": "hi", "custom": 1}, "'custom'"),
+        ({"role": "user", "image": PNG}, "needs a text"),
         ({"role": "system", "content": "hi", "image": PNG}, "message of the user's"),
         ({"role": "user", "content": "hi", "files": [{"name": "a", "mime": "", "sha": "b"}]}, "neither text nor picture"),
     ],

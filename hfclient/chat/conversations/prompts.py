@@ -82,6 +82,8 @@ def parse_prompt(prompt: PromptLike) -> Prompt:
     role, text = turns.pop()
     if role != "user":
         raise InvalidInputError("the last message of a prompt must be the user's")
+    if files and not text.strip():
+        raise InvalidInputError("a message with files needs a text, too")
     told = "\n\n".join(filter(None, system)) or None
     return Prompt(_not_empty(text), told, tuple(turns), tuple(files), tuple(before))
 

@@ -17,6 +17,7 @@ from hfclient.credentials.places import (
     belongs_to_path,
     is_deployment,
     is_hugging_face,
+    is_space,
     origin_of,
     without_user_info,
 )
@@ -316,16 +317,19 @@ class Credentials:
     @property
     def token_reaches_chat(self) -> bool:
         """Whether there is a token that goes to the chat server."""
-        return self.token is not None and self._chat_origin is not None and self.withheld is None
+        origin = self._chat_origin
+        return self.token is not None and origin is not None and origin not in self._logins and self._token_may_go(origin)
 
-    @property
-    def withheld(self) -> str | None:
-        """Why there is a token that does not go to the chat server, in words; None if it goes, or there is none."""
-        if self.token is None or self._chat_origin is None:
+    def withheld_from(self, url: str) -> str | None:
+        """Say in words why no token went to *url*, which refused a request; None if one went, or none was to be expected."""
+        origin = origin_of(url)
+        if self.token is None:
+            return "a private Space answers so to requests without a token: pass token=" if is_space(url) else None
+        if origin in self._keys or (origin != self._chat_origin and origin not in self._token_origins):
             return None
-        if self._chat_origin in self._logins:
+        if origin in self._logins:
             return "the token did not go along: the user name and the password of the URL take its place"
-        if not self._token_may_go(self._chat_origin):
+        if not self._token_may_go(origin):
             return (
                 "the token that was found in the environment goes to Hugging Face's own sites only and did not go along; "
                 "pass token= if this server should get it"

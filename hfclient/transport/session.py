@@ -14,14 +14,23 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from attrs import Attribute, evolve, field, frozen
 
 from hfclient._version import __version__
-from hfclient.credentials import Credentials, Secret, host_origin, one_spelling, origin_of, without_user_info
+from hfclient.credentials import (
+    Credentials,
+    Secret,
+    host_origin,
+    is_space,
+    one_spelling,
+    origin_of,
+    without_user_info,
+)
 from hfclient.errors import (
     APIStatusError,
+    AuthenticationError,
     ConnectError,
     HFClientError,
     InvalidInputError,
@@ -175,7 +184,7 @@ class Session:
                 wait = self.retry.wait_before(attempt + 1, error) if may_repeat else None
                 left = deadline.remaining()
                 if wait is None or (left is not None and wait >= left):
-                    refined = self._refined(request, error)
+                    refined = self._hinted(request, error, self._refined(request, error))
                     if refined is not error:
                         raise refined from None
                     raise
@@ -195,6 +204,17 @@ class Session:
                     return refined
                 error = refined
         return error
+
+    def _hinted(self, request: Request, error: HFClientError, refined: HFClientError) -> HFClientError:
+        """Return *refined* with why the token did not go along, if that may be the reason."""
+        if not isinstance(error, APIStatusError):
+            return refined
+        is_gate = isinstance(refined, AuthenticationError) or 300 <= error.status < 400
+        is_page = error.status in (403, 404) and ((error.body or "").lstrip().startswith("<") or is_space(request.url))
+        if (is_gate or is_page) and (hint := self.credentials.withheld_from(request.url)):
+            refined.message = f"{refined.message}; {hint}"
+            refined.args = (refined.message,)
+        return refined
 
     def _attempt(self, request: Request, deadline: Deadline) -> Response:
         home = origin_of(request.url)
@@ -253,8 +273,10 @@ class Session:
             same_origin = origin_of(target) == origin_of(request.url)
         except (ValueError, InvalidInputError):
             return None
-        if request.follow_redirects and request.method == "GET":
-            return target
+        if request.method == "GET":
+            here, there = urlsplit(request.url).path.rstrip("/"), urlsplit(target).path.rstrip("/")
+            if request.follow_redirects or (same_origin and here == there and target != request.url):  # but for a slash
+                return target
         return target if same_origin and response.status in (307, 308) else None
 
     def close(self) -> None:

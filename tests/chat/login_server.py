@@ -85,6 +85,8 @@ class LoginServer:
     def _answer(self, request: Recorded) -> bytes:
         with self._lock:
             path = request.path.removeprefix(self.base)
+            if path == "/healthcheck":
+                return plain("OK")
             try:
                 user = self._user(request, path)
             except LookupError:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client, Retry, errors
+from hfclient.chat.wire.failures import refine
 from tests.chat.conftest import PATIENT
 from tests.chat.front import FrontedUI, Gate, always, moved, page, refusal
 from tests.conftest import make_transport
@@ -152,6 +153,52 @@ def test_a_redirect_to_somewhere(front: FrontedUI, make: Make, location: str) ->
         error = _refused(CALLS[name], make(**COOKIES))
         assert type(error) is errors.APIStatusError
         assert location.partition("?")[0] in error.message
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_slash_more(front: FrontedUI, make: Make, status: int) -> None:
+    """A redirect of a read on the same origin that adds or takes away a slash is followed, with the cookies."""
+
+    def slashed(request: Recorded) -> bytes | None:
+        if request.path == "/api/v2/models":
+            return plain("", status, "Location: /api/v2/models/")
+        return refusal({"json": [{"id": "org/one"}]}, 200) if request.path == "/api/v2/models/" else None
+
+    front.gate = slashed
+    assert [model.id for model in make(**COOKIES).models.list()] == ["org/one"]
+    assert front.cookies() == ["hf-chat=good-cookie"] * 2
+
+
+def test_a_redirect_to_itself(front: FrontedUI, make: Make) -> None:
+    """What sets a cookie and redirects to the same address has not moved."""
+    front.gate = lambda request: plain("", 302, f"Location: {request.target}", "Set-Cookie: seen=1")
+    error = _refused(CALLS["models"], make(**COOKIES))
+    assert "redirects to itself" in error.message
+    assert "as the base URL" not in error.message
+
+
+def test_a_redirect_that_leaves_tls() -> None:
+    """A server behind a proxy that ends TLS names itself with http: nobody is told to use that."""
+    given = errors.APIStatusError(
+        "x",
+        status=301,
+        method="GET",
+        url="https://chat.example/api/v2/user",
+        location="http://chat.example/api/v2/user",
+    )
+    told = refine(given, "https://chat.example")
+    assert isinstance(told, errors.APIStatusError)
+    assert "X-Forwarded-Proto" in told.message
+    assert "as the base URL" not in told.message
+
+
+@pytest.mark.parametrize("answer", ["redirect", "401"])
+def test_whoami_behind_a_gate(front: FrontedUI, make: Make, answer: str) -> None:
+    """A gate's login says nothing about the chat-ui behind it, so whoami() raises; the server's own login means nobody."""
+    front.gate = always(CLOSED[answer])
+    assert isinstance(_refused(CALLS["whoami"], make(**COOKIES)), errors.AuthenticationError)
+    front.gate = lambda request: None if request.path == "/healthcheck" else CLOSED[answer]  # AUTOMATIC_LOGIN
+    assert make(**COOKIES).whoami() is None
 
 
 def test_a_logout_that_leads_elsewhere(front: FrontedUI, make: Make) -> None:
@@ -301,8 +348,8 @@ def test_a_gate_and_a_token_that_was_found(front: FrontedUI, make: Make, monkeyp
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     for kind in ("404 page", "401", "redirect"):
         front.gate = _closed(CLOSED[kind])
-        error = _refused(CALLS["models"], make(token=None))
-        assert "pass token=" in error.message
+        for name in ("models", "chat", "completion", "embedding"):
+            assert "pass token=" in _refused(CALLS[name], make(token=None)).message
     assert not any("authorization" in request.headers for request in front.requests)
 
 

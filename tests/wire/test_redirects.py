@@ -26,6 +26,15 @@ def test_same_origin(transport: Transport, server: Server, status: int) -> None:
     assert server.last.headers["x-mine"] == "1"
 
 
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_the_same_origin_for_a_write(transport: Transport, server: Server, status: int) -> None:
+    """A write that would become a read on its way is not followed, not even for a slash."""
+    server.on("/old", _to("/old/", status))
+    with pytest.raises(APIStatusError, match="/old/"):
+        session_for(transport).send(Request(method="POST", url=f"{server.url}/old", body=b"body"))
+    assert len(server.requests) == 1
+
+
 def test_query_of_the_target(transport: Transport, server: Server) -> None:
     """The target's own query is what is asked for, not the first one's."""
     server.on("/old", _to("new?b=2"))

@@ -29,7 +29,6 @@ from hfclient.credentials import (
     Secret,
     host_origin,
     is_hugging_face,
-    is_space,
     place_of,
 )
 from hfclient.errors import (
@@ -109,10 +108,6 @@ class Identity:
             before = credentials.cookies()
             try:
                 response = self._carry(request)
-            except NotAChatServer as error:
-                if hint := self._gate_hint():
-                    raise NotAChatServer(f"{error.message}; {hint}", frame=error.frame) from None
-                raise
             except APIStatusError as error:
                 if not renewed and (self._has_new_session(before, error) or self._is_visitor(request, error)):
                     continue
@@ -210,15 +205,6 @@ class Identity:
         """Whether the caller's headers say what the server's name is."""
         return any(name.lower() in ("origin", "host") for name in self._session.headers)
 
-    def _gate_hint(self) -> str | None:
-        """Say what of the credentials did not reach a server that may have a gate in front, or None."""
-        credentials = self._session.credentials
-        if credentials.withheld is not None:
-            return credentials.withheld
-        if credentials.token is None and is_space(self._endpoints.base):
-            return "a private Space answers so to requests without a token: pass token="
-        return None
-
     # Who we are
 
     def user(self) -> User | None:
@@ -241,12 +227,24 @@ class Identity:
         try:
             request = evolve(self._endpoints.user(), timeouts=timeouts, retryable=timeouts is None)
             return parse_user(self._read(request))
-        except PasswordRequired:
-            raise
         except AuthenticationError as error:
-            if error.status >= 500:  # a token that is no good, which is worth knowing
+            # A token that is no good, or something in front of the server: it was not the server that said "nobody".
+            if error.status >= 500 or isinstance(error, PasswordRequired) or self._is_behind_gate():
                 raise
             return None
+
+    def _is_behind_gate(self) -> bool:
+        """Whether a missing login is that of something in front of the server: a chat-ui says to everybody how it is.
+
+        Reference: GET {base}/healthcheck; chat-ui's src/lib/server/hooks/handle.ts exempts it from its own login
+        """
+        try:
+            self._session.send(evolve(self._endpoints.health(), timeouts=_ASKING, retryable=False)).close()
+        except AuthenticationError:
+            return True
+        except HFClientError:
+            pass
+        return False
 
     def login_enabled(self) -> bool:
         """Return whether the server has a login at all; False where it does not say.
@@ -329,11 +327,11 @@ class Identity:
     def _explained(self, request: Request, error: APIStatusError) -> APIStatusError:
         credentials = self._session.credentials
         if isinstance(error, PasswordRequired):
-            return self._with_hint(error)
+            return error
         if isinstance(error, AuthenticationError) and credentials.has_session:
             credentials.end_anonymous_session()  # next to a cookie a token would count for nothing from now on
             if not credentials.token_reaches_chat:
-                return self._with_hint(error)
+                return error
             return restated(
                 AuthenticationError,
                 error,
@@ -346,11 +344,7 @@ class Identity:
                 "the server does not accept the token: it is not valid, or its user has never logged in to this server "
                 'with a browser, or the Hub could not be asked. Client(token="") goes without one',
             )
-        return self._with_hint(error) if isinstance(error, AuthenticationError) else error
-
-    def _with_hint(self, error: AuthenticationError) -> AuthenticationError:
-        hint = self._gate_hint()
-        return error if hint is None else restated(type(error), error, f"{error.message}; {hint}")
+        return error
 
     def _is_about_token(self, request: Request, error: APIStatusError) -> bool:
         """Whether it is the token that makes the server fail, and not this request.

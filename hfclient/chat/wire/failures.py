@@ -119,8 +119,17 @@ def _moved(error: APIStatusError, base: str) -> APIStatusError | None:
     if not base or asked == error.url or not there.endswith(asked) or not asked.strip("/"):
         return None
     new = there.removesuffix(asked)
+    if new == base:
+        message = f"{base} redirects to itself, as what sets a cookie first does, or what does not know that https is used"
+        return restated(APIStatusError, error, message)
     old_parts, new_parts = urlsplit(base), urlsplit(new)
     wants_tls = (old_parts.scheme, new_parts.scheme) == ("http", "https") and old_parts.hostname == new_parts.hostname
+    if (old_parts.scheme, new_parts.scheme) == ("https", "http"):
+        message = (
+            f"{base} redirects to {new}, which is not encrypted: the server may not know that https is used (the proxy in "
+            "front of it should say so in X-Forwarded-Proto)"
+        )
+        return restated(APIStatusError, error, message)
     why = "the server wants https" if wants_tls else "the server has moved"
     return restated(APIStatusError, error, f"{why}: {base} redirects to {new}; use {new} as the base URL")
 

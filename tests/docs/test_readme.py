@@ -94,14 +94,14 @@ def test_flask_example_streams() -> None:
         "    os.environ['HFCLIENT_BASE_URL'] = Client.local().base_url\n"
         "    import flask_sse\n"
         "    test = flask_sse.app.test_client()\n"
-        "    good = test.get('/ask?prompt=And+of+Italy%3F')\n"
+        "    good = test.post('/ask', data={'prompt': 'And of Italy?'})\n"
         "    assert good.mimetype == 'text/event-stream'\n"
         "    print(good.get_data(as_text=True))\n"
-        "    bad = test.get('/ask')\n"
-        "    print(bad.status_code, bad.json['error'])\n"
+        "    bad = test.post('/ask')\n"
+        "    print(bad.status_code, bad.json['message'])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
     )
-    assert 'data: {"event": "Token", "text": "Rome."}' in done.stdout
-    assert "400 InvalidInputError" in done.stdout
+    assert 'data: {"text": "Rome."}' in done.stdout
+    assert "400 This prompt cannot be answered." in done.stdout

@@ -242,7 +242,7 @@ class Routes:
             CredentialsError: The router needs a token and there is none, or the router does not lead to the provider, and
                 there is no key of its own.
         """
-        names: list[str | None] = [None] if provider is None else [*listed(provider)]
+        names: list[str | None] = [None] if provider is None else [*_listed(provider)]
         plain, suffix = model, ""
         if not self.own_server and names == [None]:
             left, colon, last = model.rpartition(":")
@@ -396,7 +396,7 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
                 model, suffix = name, last
             elif not provider and not _VERSION.fullmatch(last):  # else the Hub's first provider would do it, for money
                 raise _unknown(last)
-    names = listed(provider)
+    names = _listed(provider)
     if suffix and names and names != [suffix]:
         raise InvalidInputError(f"the model names the provider {suffix!r}, provider={provider!r} another one")
     names = [name for name in names or [suffix] if name not in ("", "auto", "preferred")]
@@ -410,7 +410,7 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
 
 def named_providers(provider: ProviderLike) -> list[str]:
     """Return the providers that *provider* names, without the words for a choice that the router makes."""
-    return [name for name in listed(provider) if name not in (*_CHAT_ONLY, "preferred", "auto")]
+    return [name for name in _listed(provider) if name not in (*_CHAT_ONLY, "preferred", "auto")]
 
 
 def check_name(model: object) -> None:
@@ -425,7 +425,7 @@ def check_name(model: object) -> None:
         raise InvalidInputError("the model's name is empty")
 
 
-def listed(provider: ProviderLike) -> list[str]:
+def _listed(provider: ProviderLike) -> list[str]:
     """Return the providers that were named, in order.
 
     Raises:

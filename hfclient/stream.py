@@ -209,7 +209,11 @@ def _merged(old: Route | None, new: Route) -> Route:
     if old is None:
         return new
     return evolve(
-        old, route=new.route or old.route, model=new.model or old.model, provider=new.provider or old.provider
+        old,
+        route=new.route or old.route,
+        model=new.model or old.model,
+        provider=new.provider or old.provider,
+        extra={**(old.extra or {}), **(new.extra or {})} or None,
     )
 
 

@@ -635,6 +635,21 @@ def test_keys_inside(ask: Ask) -> None:
     assert ask(free, into=dict[str, dict[str, int]], repair=0).result() == {"a": {"b": 1}}
 
 
+class Cat(msgspec.Struct, tag="cat"):
+    lives: int = 9
+
+
+class Dog(msgspec.Struct, tag="dog"):
+    barks: bool = True
+
+
+def test_keys_of_one_of_several_classes(ask: Ask) -> None:
+    """Of several classes the keys of that one count which the object is, and the error speaks of it."""
+    assert ask('{"type": "dog", "barks": false}', into=Cat | Dog, repair=0).result() == Dog(barks=False)
+    with pytest.raises(ParseError, match="there is no key 'name'; known are: type, barks"):
+        ask('{"value": {"type": "dog", "barks": false, "name": "x"}}', into=Cat | Dog, repair=0).result()
+
+
 def test_keys_of_pydantic_models(ask: Ask) -> None:
     """A pydantic model's keys count like those of any class, by their aliases, and one that allows others has them."""
     pydantic = pytest.importorskip("pydantic")

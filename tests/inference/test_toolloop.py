@@ -19,6 +19,7 @@ from hfclient.errors import (
     Cancelled,
     GenerationError,
     InvalidInputError,
+    ProtocolError,
     ServerError,
     StreamConsumed,
     TooManyRounds,
@@ -310,6 +311,16 @@ def test_a_call_without_a_name(server: Server, run: Run) -> None:
     sent = server.last.json()["messages"]
     assert "there is no tool ''" in sent[-1]["content"]
     assert sent[-2]["tool_calls"][0]["function"]["name"]
+
+
+@pytest.mark.parametrize("made", [[], [{}], [call("", "{}")], [call("", "", "")]])
+def test_calls_that_never_came(run: Run, made: list[Any]) -> None:
+    """An answer that ends with calls of which none came is an error; with words it is an answer."""
+    for fields in ({"tool_calls": made}, {"function_call": {"name": "", "arguments": ""}}):
+        answer = chunked(delta(**fields), delta("tool_calls"), DONE, headers=[SSE])
+        with pytest.raises(ProtocolError, match="no call of a tool came"):
+            run(answer).result()
+    assert run(says("Hi.", reason="tool_calls")).text == "Hi."
 
 
 DETAILS = [{"type": "reasoning.text", "text": "2 and 2", "signature": None, "index": 0}]

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from hfclient.errors import Cancelled, InvalidInputError, TooManyRounds, Unsupported
+from hfclient.errors import Cancelled, InvalidInputError, ProtocolError, TooManyRounds, Unsupported
 from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
 from hfclient.frames import excerpt
 from hfclient.inference.completions.messages import Prompt, build_messages
@@ -200,6 +200,8 @@ class ToolStream(Stream):
                     raise Unsupported(
                         "the model had to call a tool but did not: this server, or the model's template, ignores tools"
                     )
+                if self._round.reply().finish_reason == "tool_calls" and not self._round.text().strip():
+                    raise ProtocolError("the answer ended with finish_reason 'tool_calls', but no call of a tool came")
                 self._remember([])
                 return
             if self._rounds >= run.max_rounds:

@@ -81,7 +81,7 @@ def _check(value: Any, schema: Any, defs: Schema, strict: bool, path: str) -> No
 def _check_any(value: Any, schemas: list[Any], defs: Schema, strict: bool, path: str) -> None:
     """Check a value that may be of several types: it has to pass for one of those that it can be of."""
     trouble: Misfit | None = None
-    for schema in schemas:
+    for schema in sorted(schemas, key=lambda schema: _overlap(value, _resolved(schema, defs)), reverse=True):
         kind = _resolved(schema, defs).get("type")
         kinds = kind if isinstance(kind, list) else [kind]
         if kind is not None and not any(name in kinds for name in _KINDS.get(type(value), ())):
@@ -94,3 +94,9 @@ def _check_any(value: Any, schemas: list[Any], defs: Schema, strict: bool, path:
             return
     if trouble is not None:
         raise trouble
+
+
+def _overlap(value: Any, schema: Schema) -> int:
+    """Return how many keys of an object a schema knows: what is said about it is said of the likeliest type."""
+    known = schema.get("properties")
+    return len(known.keys() & value.keys()) if isinstance(value, dict) and isinstance(known, dict) else 0

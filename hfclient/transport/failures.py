@@ -101,7 +101,7 @@ def error_for(response: Response, *, with_password: bool = False) -> APIStatusEr
     if _is_challenge(status, headers, text):
         cls = CloudflareChallenge
         message = BOT_CHECK
-    elif status in (401, 407) and (asked := _asked_for(headers, status, with_password)):
+    elif status in (401, 407) and (asked := _asked_for(headers, status, with_password, response.deadline.address)):
         cls, message = asked
     return cls(
         message,
@@ -182,13 +182,16 @@ def _is_same_path(here: str, there: str) -> bool:
     return here.rstrip("/").rpartition("/")[2] == there.rstrip("/").rpartition("/")[2]
 
 
-def _asked_for(headers: Headers, status: int, with_password: bool) -> tuple[type[APIStatusError], str] | None:
-    """Return what to say of a challenge for a user name and a password; None if it is for something else."""
+def _asked_for(headers: Headers, status: int, with_password: bool, where: str) -> tuple[type[APIStatusError], str] | None:
+    """Return what to say of a challenge for a user name and a password; None if it is for something else.
+
+    *where* names host, port and proxy.
+    """
     schemes = _schemes(headers.all("proxy-authenticate" if status == 407 else "www-authenticate"))
     if status == 407:
         return APIStatusError, (
-            f"the proxy wants a user name and a password ({', '.join(schemes) or 'it does not say how'}): put them in its "
-            "URL, proxy=\"http://user:password@host:port\""
+            f"the proxy wants a user name and a password ({', '.join([where, *schemes])}): put them in its URL, "
+            "proxy=\"http://user:password@host:port\""
         )
     if "basic" in (scheme.lower() for scheme in schemes):
         if with_password:

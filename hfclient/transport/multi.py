@@ -32,6 +32,7 @@ from hfclient.errors import (
 )
 from hfclient.transport.base import Headers
 from hfclient.transport.deadline import Deadline
+from hfclient.transport.proxies import refused_tunnel
 from hfclient.transport.trust import HINT
 
 __all__ = ["NEEDED", "Multi", "Pieces", "Sink", "Transfer", "Upload"]
@@ -340,7 +341,7 @@ class Transfer:
         reason = os.strerror(errno) if errno and code == _NO_CONNECTION else _REASONS.get(code, f"curl error {code}")
         tunnel = self._curl.getinfo(self._info.HTTP_CONNECTCODE)
         if tunnel and tunnel // 100 != 2:
-            return ConnectError(f"the proxy failed: it answered with status {tunnel}")
+            return ConnectError(f"the proxy failed: {refused_tunnel(tunnel)}")
         if code in _PROXY_CODES or (code == _NO_CONNECTION and self._via_proxy):
             return ConnectError(f"the proxy failed: {reason}")
         if code in _TLS_CODES:

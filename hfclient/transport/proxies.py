@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from hfclient.credentials import Secret, is_this_machine
 from hfclient.errors import InvalidInputError
 
-__all__ = ["address_for", "proxy_for"]
+__all__ = ["address_for", "proxy_for", "refused_tunnel"]
 
 _VARIABLES = tuple(
     case(name) for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for case in (str.lower, str.upper)
@@ -67,6 +67,13 @@ def address_for(url: str, proxy: str) -> str:
     """Return what is asked, and through which proxy, for messages: hosts and ports, and nothing else of either URL."""
     asked = _host_and_port(url) or ""
     return f"{asked} through the proxy {_host_and_port(''.join(proxy))}" if proxy else asked
+
+
+def refused_tunnel(status: int) -> str:
+    """Return in words that a proxy answered CONNECT, which asks for a tunnel, with *status*."""
+    if status == 407:
+        return 'it wants a user name and a password (status 407): put them in its URL, proxy="http://user:password@host:port"'
+    return f"it answered with status {status}"
 
 
 def _host_and_port(url: str) -> str | None:

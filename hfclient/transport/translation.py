@@ -6,6 +6,7 @@ Reference: https://urllib3.readthedocs.io (exceptions)
 from __future__ import annotations
 
 import http.client
+import re
 import ssl
 from typing import Any
 
@@ -20,6 +21,7 @@ from hfclient.errors import (
     ProtocolError,
 )
 from hfclient.transport.deadline import Deadline
+from hfclient.transport.proxies import refused_tunnel
 from hfclient.transport.trust import HINT
 
 __all__ = ["translated"]
@@ -34,6 +36,7 @@ _NEVER_SENT = (
 )
 
 
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})(?!\d)")  # what http.client says
 _BROKEN = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
@@ -128,6 +131,8 @@ def _reason(chain: list[BaseException]) -> str:
     for cause in reversed(chain):
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
+        if type(cause) is OSError and (refused := _TUNNEL.match(str(cause))):
+            return refused_tunnel(int(refused[1]))
         if isinstance(cause, http.client.IncompleteRead):
             return "the answer ended before it was complete"
         if isinstance(cause, http.client.RemoteDisconnected):

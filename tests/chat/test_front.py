@@ -304,7 +304,7 @@ def test_a_password_of_the_proxy(front: FrontedUI, make: Make) -> None:
     for name in ("models", "chat", "whoami", "completion"):
         error = _refused(CALLS[name], make(**COOKIES))
         assert not isinstance(error, errors.AuthenticationError)
-        assert "proxy wants a user name and a password" in error.message
+        assert f"proxy wants a user name and a password (127.0.0.1:{front.port}, Basic)" in error.message
 
 
 # Gates that want the token

@@ -221,6 +221,9 @@ class Server:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
+                if self._closing.is_set():  # nobody would end this one any more
+                    sock.close()
+                    return
                 self.connections += 1
                 self._open.add(sock)
             self._start(self._serve, sock, self.connections)

@@ -300,7 +300,7 @@ def test_two_processes(chat: LoginServer) -> None:
     for process in started:
         process.start()
     for process in started:
-        process.join(PATIENCE)
+        process.join(2 * PATIENCE)
     assert [process.exitcode for process in started] == [0, 0]
     assert chat.created == ["ann"] * 16
     saved = _saved(chat)

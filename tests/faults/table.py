@@ -117,7 +117,7 @@ _FOR_CONTENT: dict[str, str | None] = dict.fromkeys(("turn", "alone", "stream", 
 SILENT = [
     row("silence before the head", f.played(SILENCE), _IDLE, timeouts=_SHORT, **{**_FOR_CONTENT, **_HEADLESS}),
     row("silence after the head", f.after_head(SILENCE), _IDLE, timeouts=_SHORT, **_FOR_CONTENT),
-    row("silence in mid-line", f.in_body(SILENCE), _IDLE, timeouts={"idle": 0.3}, late=True, **_HEADLESS),
+    row("silence in mid-line", f.in_body(SILENCE), _IDLE, timeouts={"idle": 1.0}, late=True, **_HEADLESS),
     row(
         "keep-alives only",
         f.alive,
@@ -271,7 +271,7 @@ STATUSES = [
         f.status(503, {"error": "loading", "estimated_time": 0.2}),
         "ServerError",
         again=_LIMITED,
-        timeouts={"total": 0.7},
+        timeouts={"total": 2.0},
     ),
     row("504", f.status(504), "ServerError", again=READS),
 ]

@@ -27,12 +27,10 @@ from tests.faults.faults import Place, refused
 from tests.faults.operations import OPERATIONS, Operation
 from tests.faults.server import FaultServer
 from tests.faults.table import ROWS, Row
-from tests.server import CERTIFICATE, PATIENCE, RST, Server
+from tests.server import CERTIFICATE, PATIENCE, RST, SOON, Server
 
 PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=2 * PATIENCE)
 """Deadlines that no cell is meant to meet, except those that its row names."""
-
-SLACK = 3.0  # seconds that a busy machine may take for what takes milliseconds
 
 _MIB = 1024 * 1024
 _LIMITS = Limits(line=_MIB, stream=8 * _MIB, body=2 * _MIB, file=4 * _MIB)  # less than usual, to be quick
@@ -77,7 +75,7 @@ def nothing_left_open() -> Iterator[None]:
     yield
     for thread in threading.enumerate():
         if thread.name.startswith("hfclient"):  # a stop on its way out
-            thread.join(SLACK)
+            thread.join(PATIENCE)
     assert descriptors() <= before
 
 
@@ -155,7 +153,7 @@ def test_a_cell(
             assert not row.late or not operation.good.streams or text.startswith("Hello, ")
         if isinstance(error, errors.TransportTimeout):
             assert error.seconds == row.timeouts[str(error.deadline)]
-        assert took < max(row.timeouts.values(), default=0.0) + SLACK
+        assert took < max(row.timeouts.values(), default=0.0) + SOON
         if row.fault is refused:
             assert isinstance(error, errors.ConnectError)
             asked = error.attempts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import requests
 
 from hfclient.chat.wire import superjson
+from tests.server import PATIENCE
 
 
 class Caller:
@@ -36,7 +36,7 @@ class Caller:
         self.close()
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
-        options.setdefault("timeout", 15)
+        options.setdefault("timeout", PATIENCE)
         options.setdefault("allow_redirects", False)
         response = self.http.request(method, self.url + path, **options)
         self._responses.append(response)
@@ -93,18 +93,12 @@ class Caller:
 
 def events(response: requests.Response) -> Iterator[dict[str, Any]]:
     """Yield the events of a live stream as they come."""
-    for _, event in timed_events(response):
-        yield event
-
-
-def timed_events(response: requests.Response) -> Iterator[tuple[float, dict[str, Any]]]:
-    """Yield each event with the time at which its bytes came."""
     rest = b""
     while data := response.raw.read1(65536):
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             if line.strip():
-                yield time.monotonic(), json.loads(line)
+                yield json.loads(line)
     assert not rest.strip(), "the last line has no end"
 
 

@@ -18,7 +18,7 @@ from hfclient.credentials import Secret
 from hfclient.local import LocalServer
 from hfclient.local.upstream import OpenAIUpstream
 from tests.local.upstream import CUT, Fail, ScriptedUpstream, Think
-from tests.server import Server, json_answer
+from tests.server import PATIENCE, Server, json_answer
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_a_user_who_has_something_stays(upstream: ScriptedUpstream, tmp_path: Pa
 
 def _settled(conversation: Conversation):
     """Return the last message once it is no longer written."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         message = conversation.messages()[-1]
         if message.finished:

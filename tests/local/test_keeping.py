@@ -19,6 +19,7 @@ from hfclient.local import LocalServer
 from hfclient.local.store import Store, default_path
 from tests.local.caller import Caller, events, kinds, text_of
 from tests.local.upstream import ScriptedUpstream
+from tests.server import PATIENCE
 
 SERVE = """
 import sys
@@ -99,7 +100,7 @@ def _ready(process: subprocess.Popen[str]) -> str:
 
 def _gone(process: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
     process.send_signal(number)
-    output, errors = process.communicate(timeout=15)
+    output, errors = process.communicate(timeout=PATIENCE)
     return process.returncode, output, errors
 
 

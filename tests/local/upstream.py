@@ -40,7 +40,6 @@ class ScriptedUpstream:
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.models: Any = {"object": "list", "data": [{"id": "test/model"}, {"id": "test/other"}]}
-        self.sent_at: list[float] = []
 
     def say(self, prompt: str, script: list[Any]) -> None:
         self.scripts[prompt] = script
@@ -112,7 +111,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self._chunk(step)
             else:
                 key, text = ("reasoning", step.text) if isinstance(step, Think) else ("content", step)
-                self.script.sent_at.append(time.monotonic())
                 self._chunk({"choices": [{"index": 0, "delta": {key: text}, "finish_reason": None}]})
         return True
 

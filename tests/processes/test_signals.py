@@ -147,9 +147,9 @@ def test_sigterm(stage: Stage, browser: str | None, handler: str) -> None:
 ENDS = {
     "module": "stream = client.chat('endless one', temporary=True); next(stream); next(stream)",
     "cycle": "stream = client.chat('endless one'); next(stream); held = [stream]; held.append(held); del stream",
-    "daemon": "import threading\n"
-    "threading.Thread(target=lambda: client.chat('endless one').text, daemon=True).start()\n"
-    "import time; time.sleep(0.4)",
+    "daemon": "import threading\nbegun = threading.Event()\n"
+    "def work():\n    for event in client.chat('endless one'): begun.set()\n"
+    "threading.Thread(target=work, daemon=True).start()\nbegun.wait(30)",
     "thread left": "import threading\n"
     "def work():\n    for event in client.chat('endless one'):\n        if type(event).__name__ == 'Token': return\n"
     "threading.Thread(target=work).start()",

@@ -295,7 +295,7 @@ def test_processes_lose_nothing(store: LoginStore, method: str) -> None:
     for process in started:
         process.start()
     for process in started:
-        process.join(PATIENCE)
+        process.join(2 * PATIENCE)
     assert [process.exitcode for process in started] == [0, 0, 0]
     for number in range(3):
         for turn in range(15):
@@ -359,7 +359,7 @@ def test_the_lock_excludes(tmp_path: Path, kernel: bool, monkeypatch: pytest.Mon
     order: list[str] = []
 
     def wait() -> None:
-        with file_lock(path, 10.0):
+        with file_lock(path, PATIENCE):
             order.append("second")
 
     with file_lock(path, 1.0):
@@ -426,8 +426,8 @@ def test_the_owner_is_killed(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError), file_lock(tmp_path / "lock", 0.05):
         raise AssertionError("it is held")
     process.kill()
-    process.join(PATIENCE)
-    with file_lock(tmp_path / "lock", 5.0):
+    process.join(2 * PATIENCE)
+    with file_lock(tmp_path / "lock", PATIENCE):
         pass
 
 
@@ -569,7 +569,7 @@ def test_two_processes_rotate(store: LoginStore) -> None:
     for process in started:
         process.start()
     for process in started:
-        process.join(PATIENCE)
+        process.join(2 * PATIENCE)
     assert [process.exitcode for process in started] == [0, 0]
     assert store.get(HF) in (_login("1.24", token="t1"), _login("2.24", token="t1"))
     assert store.get(OWN) == _login("own")
@@ -584,7 +584,7 @@ def test_fork_while_locked(store: LoginStore) -> None:
     with made._lock:
         process = context.Process(target=made.headers_for, args=(f"{HF}/x",))
         process.start()
-    process.join(PATIENCE)
+    process.join(2 * PATIENCE)
     try:
         assert process.exitcode == 0
     finally:

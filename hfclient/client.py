@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from hfclient.arguments import checks_arguments
 from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
 from hfclient.chat.conversations.prompts import PromptLike
 from hfclient.chat.conversations.stream import OnClose
@@ -34,6 +35,7 @@ ROUTER = "https://router.huggingface.co/v1"
 TransportLike: TypeAlias = "Transport | str | None"
 
 
+@checks_arguments
 class Client:
     """A session with HuggingChat (or any chat-ui) and with Hugging Face inference.
 
@@ -124,7 +126,7 @@ class Client:
                 headers=_checked(headers or {}),
                 limits=limits,
             )
-            if not isinstance(provider_keys, Mapping | None):
+            if provider_keys is not None and not _holds_texts(provider_keys):
                 raise InvalidInputError("provider_keys are a mapping of providers' names to keys")
             keys = {name: None if key is None else Secret(key) for name, key in dict(provider_keys or {}).items()}
             failure: HFClientError | None = None
@@ -214,7 +216,7 @@ class Client:
         timeouts: Timeouts | None = None,
         on_close: OnClose = "stop",
         web_search: bool = False,
-        tools: Iterable[str] = (),
+        tools: str | Iterable[str] = (),
     ) -> ChatStream:
         """Ask in a fresh conversation and return the stream of the answer; ``stream.conversation`` goes on from there.
 
@@ -346,12 +348,16 @@ def _refuse_others(**texts: object) -> None:
         raise InvalidInputError("; ".join(wrong))
 
 
+def _holds_texts(value: object) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, (*value, *value.values())))
+
+
 def _is_text(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
-    if not isinstance(headers, Mapping) or not all(map(_is_text, (*headers, *headers.values()))):
+    if not _holds_texts(headers):
         raise InvalidInputError("headers are a mapping of names to values, both of them texts")
     for name in headers:
         if name.lower() in ("authorization", "cookie"):

@@ -73,6 +73,8 @@ def write_file(path: Path, content: Iterable[bytes], *, overwrite: bool = False,
         handle = os.open(temporary, flags, 0o666 if mode is None else mode)
     except OSError as exc:
         raise InvalidInputError(f"cannot write {path}: {exc.strerror}") from exc
+    except ValueError:  # half a character, or a NUL
+        raise InvalidInputError(f"no file can be called {str(path)!r}") from None
     try:
         with os.fdopen(handle, "wb") as file:
             for piece in content:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from hfclient.arguments import checks_arguments
 from hfclient.errors import (
     APIStatusError,
     BadRequestError,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["InferenceClient"]
 
 
+@checks_arguments
 class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls, TextCalls):
     """Asks LLMs over the chat-completions protocol, and models of pictures and videos through any provider.
 

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, NoneType, TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -80,6 +80,17 @@ class LocalServer:
         base_path: str = "",
         allowed_hosts: Iterable[str] = (),
     ) -> None:
+        for name, value, kinds in (
+            *(("host", host, str), ("port", port, int), ("base_path", base_path, str)),
+            *(("model", model, (str, NoneType)), ("api_key", api_key, (str, NoneType))),
+            ("database", database, (str, os.PathLike, NoneType)),
+        ):
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise InvalidInputError(f"{name} cannot be of type {type(value).__name__}")
+        if not (upstream is None or isinstance(upstream, str) or hasattr(upstream, "answer")):
+            raise InvalidInputError(f"upstream is a URL, or an object that answers, not {type(upstream).__name__}")
+        if isinstance(allowed_hosts, str) or not isinstance(allowed_hosts, Iterable):
+            raise InvalidInputError("allowed_hosts are several names, such as [\"chat.example\"]")
         self._host = host
         self._port = port
         self._given_upstream = upstream

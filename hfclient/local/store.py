@@ -96,7 +96,7 @@ class Store:
                 place = os.fspath(Path(place).expanduser())
             self._db = sqlite3.connect(place, timeout=0.2, isolation_level=None, check_same_thread=False)
             self._open(self._db)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: half a character, or a NUL, in the name
             self.close()
             why = "another server is using it" if "locked" in str(error) else str(error)
             raise LocalServerError(

@@ -12,7 +12,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -55,8 +55,15 @@ _SECRET_NAME = re.compile(r"auth|cookie|credential|key|pass|secret|session|signa
 
 
 def _not_negative(instance: object, attribute: Attribute[Any], value: Any) -> None:
-    if not (isinstance(value, (int, float)) and value >= 0):
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) and value >= 0):
         raise InvalidInputError(f"Retry.{attribute.name} must not be negative: {value!r}")
+
+
+def _statuses(value: Iterable[int]) -> frozenset[int]:
+    found = frozenset(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else None
+    if found is None or not all(isinstance(status, int) for status in found):
+        raise InvalidInputError(f"Retry.statuses are several HTTP status codes, such as {{429, 503}}, not {value!r}")
+    return found
 
 
 @frozen(kw_only=True)
@@ -76,7 +83,7 @@ class Retry:
     attempts: int = field(default=3, validator=_not_negative)
     backoff: float = field(default=0.5, validator=_not_negative)
     longest: float = field(default=30.0, validator=_not_negative)
-    statuses: frozenset[int] = field(default=frozenset({408, 429, 502, 503, 504}), converter=frozenset)
+    statuses: frozenset[int] = field(default=frozenset({408, 429, 502, 503, 504}), converter=_statuses)
 
     def wait_before(self, attempt: int, error: HFClientError) -> float | None:
         """Return the seconds to wait before try number *attempt* (2 is the first repeat); None to give up."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from hfclient.arguments import checks_arguments
 from hfclient.chat.conversations.prompts import Prompt, PromptLike, parse_prompt
 from hfclient.chat.conversations.record import ConversationRecord
 from hfclient.chat.conversations.sending import SendOptions
@@ -36,6 +37,7 @@ _log = logging.getLogger("hfclient")
 _TIDYING = Timeouts(connect=2.0, idle=3.0, total=4.0)  # leaving a stream must not take long
 
 
+@checks_arguments
 class Conversation(ConversationRecord):
     """A conversation on a chat-ui. `Client.conversation` makes one; nothing is sent before the first call.
 
@@ -69,7 +71,7 @@ class Conversation(ConversationRecord):
         on_close: OnClose = "stop",
         wait: float = 60.0,
         web_search: bool = False,
-        tools: Iterable[str] = (),
+        tools: str | Iterable[str] = (),
     ) -> ChatStream:
         """Send a message and return the stream of its answer. The request has gone out when this returns.
 
@@ -130,7 +132,7 @@ class Conversation(ConversationRecord):
         timeouts: Timeouts | None = None,
         wait: float = 60.0,
         web_search: bool = False,
-        tools: Iterable[str] = (),
+        tools: str | Iterable[str] = (),
     ) -> Reply:
         """Send a message and return the whole answer; arguments and errors as for :meth:`send`.
 
@@ -160,7 +162,7 @@ class Conversation(ConversationRecord):
         on_close: OnClose = "stop",
         wait: float = 60.0,
         web_search: bool = False,
-        tools: Iterable[str] = (),
+        tools: str | Iterable[str] = (),
     ) -> ChatStream:
         """Return the stream of another answer to the same prompt; it becomes a branch beside the first one.
 
@@ -199,7 +201,7 @@ class Conversation(ConversationRecord):
         on_close: OnClose = "stop",
         wait: float = 60.0,
         web_search: bool = False,
-        tools: Iterable[str] = (),
+        tools: str | Iterable[str] = (),
     ) -> ChatStream:
         """Ask the same again in other words: a new branch beside the user message that is edited.
 
@@ -300,6 +302,8 @@ class Conversation(ConversationRecord):
 
         Reference: POST {base}/conversation/{id}/elicitation
         """
+        if not isinstance(question, Elicitation):
+            raise InvalidInputError(f"a question is the Elicitation event that asked it, not {type(question).__name__}")
         options = self._options(timeouts, on_close, on_elicitation, mcp)
         turn = Turn(self._existing_id(), None)
         if not self._sender.answer(turn, question.elicitation_id, Answer.of(content)):
@@ -370,7 +374,7 @@ class Conversation(ConversationRecord):
         on_elicitation: OnElicitation | None,
         mcp: Iterable[McpLike] | Literal["all"] = (),
         web_search: bool = False,
-        tools: Iterable[str] = (),
+        tools: str | Iterable[str] = (),
     ) -> SendOptions:
         fields, switches = mcp_fields(mcp), switch_fields(web_search, tools)
         wants_mcp = fields != mcp_fields(())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import evolve
 
+from hfclient.arguments import checks_arguments
 from hfclient.chat.conversations.sending import Sender
 from hfclient.chat.files.downloads import Downloadable, fetch_file, save_file
 from hfclient.chat.servers.service import ChatService
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["ConversationRecord"]
 
 
+@checks_arguments
 class ConversationRecord:
     """What can be done with a conversation without saying anything in it."""
 
@@ -203,6 +205,7 @@ class ConversationRecord:
 
         Reference: GET {base}/conversation/{id}/output/{sha}
         """
+        timeouts = None if timeouts is None else self.service.session.deadlines(timeouts)
         if path is None:
             with fetch_file(self.service, self._existing_id(), file, timeouts, keep=True) as pieces:
                 return b"".join(pieces)

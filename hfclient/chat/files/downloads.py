@@ -34,6 +34,8 @@ def is_file_id(text: str) -> bool:
 
 
 def _sha(file: Downloadable) -> str:
+    if not isinstance(file, Downloadable):
+        raise InvalidInputError(f"a file is a File event, a file of a message, or its id, not {type(file).__name__}")
     sha = file if isinstance(file, str) else file.sha
     if not is_file_id(sha):
         raise InvalidInputError("this file has no id on the server")

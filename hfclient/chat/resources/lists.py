@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfclient.arguments import checked_limit
+from hfclient.arguments import checked_limit, checks_arguments
 from hfclient.chat.conversations.conversation import Conversation
 from hfclient.chat.resources.server import LiveGeneration, LiveUpdate, live_updates
 from hfclient.chat.servers.service import ChatService
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Conversations", "Models"]
 
 
+@checks_arguments
 class Conversations:
     """The caller's conversations on the server: iterate over all of them, newest first.
 
@@ -164,6 +165,7 @@ class Conversations:
         return self._service.endpoints
 
 
+@checks_arguments
 class Models:
     """The LLMs that the server offers, its default first; the list is kept for a minute.
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
+from hfclient.arguments import checks_arguments
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.entries import read_entries
 from hfclient.chat.wire.failures import not_a_chat_server
@@ -46,6 +47,7 @@ class LiveUpdate:
     ended: tuple[LiveGeneration, ...]
 
 
+@checks_arguments
 class Server:
     """``client.server``: the chat server itself."""
 

@@ -119,6 +119,8 @@ class SettingsResource:
             msgspec.convert(changes, Settings)
         except msgspec.ValidationError as exc:
             raise InvalidInputError(f"a setting has the wrong type: {exc}") from None
+        except UnicodeEncodeError:
+            raise InvalidInputError("a setting holds half of a character (a lone surrogate)") from None
         raw = self.get().raw
         data = {**raw, **{_camel(name): self._with_ids(name, value, raw) for name, value in changes.items()}}
         data.pop("welcomeModalSeenAt", None)  # the server's own stamp

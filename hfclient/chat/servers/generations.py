@@ -106,7 +106,7 @@ _NAMES: dict[Era, str] = {
 }
 
 
-def switch_fields(web_search: bool, tools: Iterable[str]) -> dict[str, Any]:
+def switch_fields(web_search: bool, tools: str | Iterable[str]) -> dict[str, Any]:
     """Return the fields of a send that only servers of before September 2025 know.
 
         >>> switch_fields(True, ["00000000000000000000000c"])

@@ -257,7 +257,7 @@ def _segment(name: str) -> str:
     """Return *name* as it may stand between two slashes of a path."""
     if name in ("", ".", ".."):
         raise InvalidInputError(f"{name!r} is no id")
-    return quote(name, safe="")
+    return quote(name, safe="", errors="replace")
 
 
 def _own_id(conversation_id: str) -> str:

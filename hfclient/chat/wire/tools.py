@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from attrs import Factory, field, frozen
 
-from hfclient.credentials import Secret
+from hfclient.credentials import Secret, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.events import Elicitation
 
@@ -25,8 +25,29 @@ def _name_of(url: str) -> str:
     return urlsplit(url).hostname or url
 
 
+def _checked_url(url: str) -> str:
+    if not isinstance(url, str):
+        raise InvalidInputError(f"an MCP server's url is a text, not {type(url).__name__}")
+    origin_of(url)
+    return url
+
+
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidInputError("an MCP server's name is a text, and not an empty one")
+    return name
+
+
 def _secrets(headers: Mapping[str, str]) -> dict[str, Secret]:
+    given: object = headers
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        raise InvalidInputError(
+            f"an MCP server's headers are a mapping of names to values, not {kind}: McpServer(url, headers, name=...)"
+        )
     for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InvalidInputError("the names and values of an MCP server's headers are texts")
         if not _HEADER_NAME.fullmatch(name) or "\r" in value or "\n" in value:
             raise InvalidInputError(f"the header {name!r} of an MCP server cannot be sent")
     return {name: Secret(value.reveal() if isinstance(value, Secret) else value) for name, value in headers.items()}
@@ -36,15 +57,18 @@ def _secrets(headers: Mapping[str, str]) -> dict[str, Secret]:
 class McpServer:
     """An MCP server that the chat server shall use for a message.
 
+    Raises:
+        InvalidInputError: *url* is no http(s) URL, a header cannot be sent, or an argument has another type.
+
     Attributes:
         url: Its address; a chat server takes public ``https`` ones only, unless it was configured otherwise.
         headers: Sent to it with every call, such as its own token; they do not show in a repr.
         name: What it is called; its host name by default.
     """
 
-    url: str
+    url: str = field(converter=_checked_url)
     headers: dict[str, Secret] = field(factory=dict, converter=_secrets, repr=lambda headers: repr(sorted(headers)))
-    name: str = Factory(lambda self: _name_of(self.url), takes_self=True)
+    name: str = field(default=Factory(lambda self: _name_of(self.url), takes_self=True), converter=_checked_name)
 
 
 McpLike: TypeAlias = "str | McpServer"
@@ -66,6 +90,8 @@ def mcp_fields(mcp: Iterable[McpLike] | Literal["all"]) -> dict[str, Any]:
         mcp = [mcp]
     if isinstance(mcp, McpServer):
         mcp = [mcp]
+    if not isinstance(mcp, Iterable):
+        raise InvalidInputError(f"mcp is a list of MCP servers, or \"all\", not {type(mcp).__name__}")
     names: list[str] = []
     servers: list[dict[str, Any]] = []
     for item in mcp:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hfclient.arguments import checks_arguments
 from hfclient.chat.wire.messages import ConversationState, newest_leaf, path_to
 from hfclient.printable import escaped, stripped
 from hfclient.types import Message
@@ -15,6 +16,7 @@ from hfclient.types import Message
 __all__ = ["MessageTree"]
 
 
+@checks_arguments
 class MessageTree:
     """All messages of a conversation as they stood when they were read. Iterating gives them in order of creation.
 

@@ -5,6 +5,7 @@ Reference: docs/protocol/inference ("request fields").
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
@@ -57,7 +58,7 @@ def composed_options(call: str, options: Iterable[str], own: Iterable[str], chat
 
 def _names_of(chat: Callable[..., Any]) -> list[str]:
     """Return the names of all options of *chat*; none if it does not tell, because it is somebody's wrapper."""
-    own = getattr(chat, "__kwdefaults__", None)
+    own = getattr(inspect.unwrap(chat), "__kwdefaults__", None)
     return [*own, *ChatOptions.__annotations__] if isinstance(own, dict) else []
 
 

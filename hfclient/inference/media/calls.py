@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from attrs import evolve
 
+from hfclient.arguments import checks_arguments
 from hfclient.credentials import origin_of
 from hfclient.errors import HFClientError, InvalidInputError, ModelNotFound
 from hfclient.events import AnyEvent
@@ -79,6 +80,7 @@ class VideoOptions(_Options, total=False):
     num_frames: int | None
 
 
+@checks_arguments
 class MediaCalls:
     """Pictures and videos; the base of `InferenceClient` that makes them."""
 

@@ -165,7 +165,7 @@ class Hub:
         sort: str | None = None,
         limit: int | None = None,
         author: str | None = None,
-        tags: Iterable[str] = (),
+        tags: str | Iterable[str] = (),
         warm: bool = False,
     ) -> Iterator[HubModel]:
         """Return an iterator over the Hub's models; nothing is sent before its first step, and no page too many.
@@ -189,6 +189,8 @@ class Hub:
         """
         checked_limit(limit)
         providers = [provider] if isinstance(provider, str) else list(provider or ())
+        if not all(isinstance(name, str) for name in providers):
+            raise InvalidInputError("each provider is given by its id, a text")
         query: list[tuple[str, str]] = []
         if warm:
             query.append(("inference", "warm"))
@@ -204,7 +206,7 @@ class Hub:
             query.append(("sort", SORTS.get(sort, sort)))
         page = _PAGE if limit is None else max(1, min(limit, _LARGEST_PAGE))
         query += [("limit", str(page)), *(("expand[]", key) for key in _EXPAND)]
-        return self._walk(f"{self.url}/api/models?{urlencode(query)}", limit)
+        return self._walk(f"{self.url}/api/models?{urlencode(query, errors='replace')}", limit)
 
     def model(self, id: str) -> HubModel:
         """Return one model with who serves it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypedDict, overload
 
+from hfclient.arguments import checks_arguments
 from hfclient.inference.misspelt import refuse_unknown
 from hfclient.inference.models.catalogue import ServedModel, parse_models
 from hfclient.inference.models.hub import DefaultModels, Hub, HubModel
@@ -25,10 +26,11 @@ class HubFilters(TypedDict, total=False):
     sort: str | None
     limit: int | None
     author: str | None
-    tags: Iterable[str]
+    tags: str | Iterable[str]
     warm: bool
 
 
+@checks_arguments
 class HubCalls:
     """Questions about models; the base of `InferenceClient` that asks them."""
 

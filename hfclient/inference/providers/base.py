@@ -245,7 +245,7 @@ def id_path(name: str) -> str:
     """
     if any(part in ("", ".", "..") for part in name.split("/")):
         raise InvalidInputError(f"this is no name of a model: {name!r}")
-    return quote(name, safe="/:@")
+    return quote(name, safe="/:@", errors="replace")
 
 
 def has_failed(state: str | None) -> bool:

@@ -433,7 +433,10 @@ def _listed(provider: ProviderLike) -> list[str]:
     """
     if not isinstance(provider, (str, Sequence, type(None))):
         raise InvalidInputError(f"a provider is given by its id, a text, or several in a list, not by {type(provider).__name__}")
-    return [provider] if isinstance(provider, str) else list(provider or ())
+    found = [provider] if isinstance(provider, str) else list(provider or ())
+    if not all(isinstance(name, str) for name in found):
+        raise InvalidInputError("each provider is given by its id, a text")
+    return found
 
 
 def _unknown(provider: str) -> Unsupported:

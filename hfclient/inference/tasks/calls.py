@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
+from hfclient.arguments import checks_arguments
 from hfclient.errors import InvalidInputError, ModelNotFound, Unsupported
 from hfclient.files.magic import media_type
 from hfclient.files.pillow import is_picture
@@ -49,6 +50,7 @@ _FILES = ("image", "video", "audio")  # a string under such a name, or for a tas
 _TEI_ROUTES = {"feature-extraction": "/embed", "sentence-similarity": "/similarity", "text-classification": "/predict"}
 
 
+@checks_arguments
 class TaskCalls(Wing):
     """The small tasks; the base of `InferenceClient` that does them."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, overload
 
+from hfclient.arguments import checks_arguments
 from hfclient.errors import HFClientError, InvalidInputError, RequestTooLargeError, Unsupported
 from hfclient.inference.endpoints import refuse_url, root_url
 from hfclient.inference.media.jobs import Line
@@ -39,6 +40,7 @@ EMBEDDERS = ("deepinfra", "hf-inference", "openai", "openai-compatible", "scalew
 """Who makes vectors."""
 
 
+@checks_arguments
 class EmbedCalls(Wing):
     """Vectors and rankings; the base of `InferenceClient` that asks for them."""
 

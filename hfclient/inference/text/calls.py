@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from attrs import evolve
 
+from hfclient.arguments import checks_arguments
 from hfclient.errors import (
     APIStatusError,
     BadRequestError,
@@ -84,6 +85,7 @@ class TextOptions(TypedDict, total=False):
     top_n_tokens: int | None
 
 
+@checks_arguments
 class TextCalls:
     """Generated text; the base of `InferenceClient` that asks for it."""
 

@@ -1,0 +1,200 @@
+"""Arguments of a wrong type, in the wrong order or the wrong place: an error of ours that names them, in every public call."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hfclient import Client, HFClientError, InvalidInputError, Limits, McpServer, Retry, Timeouts
+from hfclient.arguments import _alternatives, _checks_of
+from hfclient.chat.wire.tools import Answer
+from hfclient.credentials import parse_cookies
+from hfclient.inference.completions.options import ChatOptions
+from hfclient.inference.media.calls import ImageOptions, VideoOptions
+from hfclient.inference.models.hubcalls import HubFilters
+from hfclient.inference.text.calls import TextOptions
+from tests.chat.recordings import recording
+from tests.chat.replay import ChatUI
+from tests.server import Recorded, Server, json_answer
+
+WRONG: list[Any] = [5, 1.5, b"x", "text", ["a"], [5], {"a": 1}, {5: 5}, object(), True, ("a", 5), -1, "\ud800", {"a"}]
+PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 50
+CHAT = {
+    "id": "x",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": '{"a": 1}'}, "finish_reason": "stop"}],
+}
+
+
+def _answer(request: Recorded) -> bytes:
+    if request.path.endswith("/chat/completions"):
+        return json_answer(CHAT)
+    if request.path.endswith("/models"):
+        return json_answer({"data": [{"id": "m"}]})
+    if "images" in request.path:
+        return json_answer({"data": [{"b64_json": "iVBORw0KGgo="}]})
+    if request.path.endswith("/embeddings"):
+        return json_answer({"data": [{"index": 0, "embedding": [1.0]}]})
+    return json_answer([])
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    """A client of a chat-ui and of an inference server that answer whatever is asked."""
+    server.on("*", [_answer])
+    with ChatUI() as ui:
+        ui.says(recording("plain"))
+        timeouts = Timeouts(connect=4, first_token=4, idle=4, total=8)
+        urls = {"inference_url": server.url, "hub_url": server.url}
+        with Client(ui.url, token="", cookies="", timeouts=timeouts, retry=Retry(attempts=1), **urls) as made:
+            yield made
+
+
+def _double(number: int) -> int:
+    return 2 * number
+
+
+CALLS: dict[str, tuple[Callable[[Client], Callable[..., Any]], dict[str, Any]]] = {
+    "chat": (lambda client: client.chat, {"prompt": "hi"}),
+    "conversation": (lambda client: client.conversation, {}),
+    "restore": (lambda client: client.restore, {"state": {}}),
+    "conversations.list": (lambda client: client.conversations.list, {}),
+    "conversations.get": (lambda client: client.conversations.get, {"id": "0" * 24}),
+    "conversations.delete": (lambda client: client.conversations.delete, {"id": "0" * 24}),
+    "conversations.import_share": (lambda client: client.conversations.import_share, {"share": "abcdefg"}),
+    "models.get": (lambda client: client.models.get, {"name": "org/first"}),
+    "models.list": (lambda client: client.models.list, {}),
+    "server.transcribe": (lambda client: client.server.transcribe, {"audio": b"abc"}),
+    **{
+        f"conversation.{name}": (lambda client, name=name: getattr(client.conversation().create(), name), good)
+        for name, good in {
+            "send": {"prompt": "x"},
+            "ask": {"prompt": "x"},
+            "retry": {},
+            "edit": {"prompt": "x"},
+            "attach": {},
+            "answer": {"question": None},
+            "choose_branch": {"message_id": "x"},
+            "file_url": {"sha": "0" * 64},
+            "download": {"file": "0" * 64},
+            "rename": {"title": "t"},
+            "set_model": {"name": "org/first"},
+            "delete_message": {"message_id": "x"},
+        }.items()
+    },
+    **{
+        f"tree.{name}": (lambda client, name=name: getattr(client.conversation().create().tree(), name), {})
+        for name in ("children", "path", "newest_leaf")
+    },
+    **{
+        f"inference.{name}": (lambda client, name=name: getattr(client.inference, name), good)
+        for name, good in {
+            "at": {"url": "http://localhost"},
+            "caption": {"image": PNG, "model": "m"},
+            "chat": {"prompt": "hi", "model": "m"},
+            "classify": {"inputs": "hi", "model": "m"},
+            "embed": {"texts": ["a"], "model": "m"},
+            "image": {"prompt": "fox", "model": "m"},
+            "image_to_image": {"image": PNG, "prompt": "x", "model": "m"},
+            "images": {"prompt": "fox", "n": 1, "model": "m"},
+            "model": {"id": "a/b"},
+            "models": {"search": "x"},
+            "parse": {"prompt": "hi", "into": dict[str, int], "model": "m"},
+            "parse_stream": {"prompt": "hi", "into": dict[str, int], "model": "m"},
+            "rerank": {"query": "q", "texts": ["a"], "model": "m"},
+            "restore_job": {"state": {}},
+            "run_tools": {"prompt": "hi", "tools": [_double], "model": "m"},
+            "speak": {"text": "hi", "model": "m"},
+            "task": {"name": "summarization", "inputs": "hi", "model": "m"},
+            "text": {"prompt": "hi", "model": "m"},
+            "transcribe": {"audio": b"RIFF0000WAVEfmt ", "model": "m"},
+            "video": {"prompt": "x", "model": "m"},
+        }.items()
+    },
+    "Client": (lambda client: Client, {"base_url": "http://localhost", "token": "", "cookies": ""}),
+    "McpServer": (lambda client: McpServer, {"url": "https://tools.example/mcp"}),
+    "Answer.of": (lambda client: Answer.of, {}),
+    "Timeouts": (lambda client: Timeouts, {}),
+    "Retry": (lambda client: Retry, {}),
+    "Limits": (lambda client: Limits, {}),
+    "parse_cookies": (lambda client: parse_cookies, {"cookies": "hf-chat=a", "chat_url": "http://localhost"}),
+}
+OPTIONS = {
+    "inference.chat": ChatOptions,
+    "inference.image": ImageOptions,
+    "inference.images": ImageOptions,
+    "inference.models": HubFilters,
+    "inference.text": TextOptions,
+    "inference.video": VideoOptions,
+}
+
+
+def _parameters(name: str, function: Callable[..., Any]) -> list[str]:
+    known = inspect.signature(function).parameters.values()
+    own = [one.name for one in known if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+    return [*own, *(OPTIONS[name].__annotations__ if name in OPTIONS else ())]
+
+
+def _finish(result: Any) -> None:
+    if hasattr(result, "result") and hasattr(result, "close"):
+        with result:
+            result.result()
+    elif inspect.isgenerator(result):
+        list(itertools.islice(result, 3))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_wrong_types(client: Client, name: str) -> None:
+    """Whatever stands in the place of an argument, it works, or an error of ours comes out."""
+    get, good = CALLS[name]
+    function = get(client)
+    for parameter in _parameters(name, function):
+        for wrong in WRONG:
+            try:
+                _finish(function(**{**good, parameter: wrong}))
+            except HFClientError:
+                pass
+            except Exception as error:
+                pytest.fail(f"{name}({parameter}={wrong!r}): {type(error).__name__}: {error}")
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if "." in name or name in ("chat", "conversation")])
+def test_plain_types_are_told_by_name(client: Client, server: Server, name: str) -> None:
+    """A value of another type than a plain one that is wanted is told by the argument's name; nothing is sent."""
+    get, good = CALLS[name]
+    function = get(client)
+    before = len(server.requests)
+    for parameter in _checks_of(inspect.unwrap(getattr(function, "__func__", function))):
+        with pytest.raises(InvalidInputError, match=parameter):
+            function(**{**good, parameter: object()})
+    assert len(server.requests) == before
+
+
+def test_arguments_in_the_wrong_order(client: Client) -> None:
+    """Two that were exchanged are noticed, where their types differ."""
+    url = "https://tools.example/mcp"
+    calls: list[Callable[[], Any]] = [
+        lambda: McpServer(url, "tools"),  # type: ignore[arg-type]
+        lambda: McpServer("tools", url),  # type: ignore[arg-type]
+        lambda: client.inference.image_to_image("a fox", PNG),  # type: ignore[arg-type]
+        lambda: client.inference.rerank(["a"], "query"),  # type: ignore[arg-type]
+        lambda: client.inference.images(2, "a fox"),  # type: ignore[arg-type]
+        lambda: client.inference.run_tools([_double], "hi"),  # type: ignore[arg-type, list-item]
+        lambda: client.models.get(client.models.list()[0]),  # type: ignore[arg-type]
+        lambda: client.conversations.list("5"),  # type: ignore[arg-type]
+        lambda: Client.local(upstream=5),  # type: ignore[arg-type]
+        lambda: Client.local(database=5),  # type: ignore[arg-type]
+    ]
+    for call in calls:
+        with pytest.raises(InvalidInputError):
+            call()
+    assert McpServer(url, name="tools").name == "tools"
+
+
+def test_types_of_a_union() -> None:
+    """Bars inside of brackets belong to what is in the brackets."""
+    assert _alternatives("str | Mapping[str, int | None] | None") == ["str", "Mapping[str, int | None]", "None"]
+    assert _alternatives(inspect.Parameter.empty) == []

@@ -48,7 +48,7 @@ def login(url: str | None, impersonate: str | None, no_browser: bool, from_brows
     the path of an export (cookies.txt or JSON). What is pasted is not shown. In a pipe it is read from standard input.
     """
     base = _base(url)
-    with _client(base, "", impersonate) as stranger:
+    with _client(url, "", impersonate) as stranger:
         page = stranger.login.page
         if not stranger.login.enabled:
             click.echo(f"{base} has no login: everybody may chat there, nothing is to be saved.")
@@ -64,7 +64,7 @@ def login(url: str | None, impersonate: str | None, no_browser: bool, from_brows
         given = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
     if not given:
         raise CredentialsError("nothing was pasted; nothing was saved")
-    with _client(base, given, impersonate) as client:
+    with _client(url, given, impersonate) as client:
         user = client.login.save()
     click.echo(f"Logged in to {base} as {_name(user)}; saved in {_store().path}.")
 
@@ -82,7 +82,7 @@ def logout(url: str | None, impersonate: str | None) -> None:
         else:
             click.echo(f"There is no saved login for {base}.")
         return
-    with _client(base, saved.cookies, impersonate) as client:
+    with _client(url, saved.cookies, impersonate) as client:
         told = client.login.end()
     click.echo(f"Logged out of {base}.")
     if not told:
@@ -97,7 +97,7 @@ def logout(url: str | None, impersonate: str | None) -> None:
 def whoami(context: click.Context, url: str | None, impersonate: str | None, as_line: bool) -> None:
     """Say who you are to the server; the exit code is 1 for nobody, where there is a login."""
     base = _base(url)
-    with _client(base, None, impersonate) as client:
+    with _client(url, None, impersonate) as client:
         user = client.whoami()
         if user is not None:
             click.echo(as_json(user.to_dict()) if as_line else _name(user))
@@ -113,14 +113,19 @@ def whoami(context: click.Context, url: str | None, impersonate: str | None, as_
         context.exit(1)
 
 
+def _address(url: str | None) -> str:
+    return url or os.environ.get("HFCLIENT_BASE_URL") or HUGGING_CHAT
+
+
 def _base(url: str | None) -> str:
-    return place_of(url or os.environ.get("HFCLIENT_BASE_URL") or HUGGING_CHAT)
+    """Return the base URL without a user name and a password: what is shown, and under which a login is kept."""
+    return place_of(_address(url))
 
 
-def _client(base: str, cookies: Any, impersonate: str | None) -> Client:
+def _client(url: str | None, cookies: Any, impersonate: str | None) -> Client:
     options: dict[str, Any] = {"impersonate": impersonate} if impersonate else {}
     # A login is somebody's cookies; whom a token belongs to is only of interest where there is nothing else.
-    return Client(base, cookies=cookies, token="" if cookies is not None else None, **options)
+    return Client(_address(url), cookies=cookies, token="" if cookies is not None else None, **options)
 
 
 def _store() -> LoginStore:

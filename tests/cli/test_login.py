@@ -13,7 +13,7 @@ import pytest
 from hfclient.credentials import AnonymousSession, LoginStore, SavedLogin, Secret
 from tests.chat.login_server import ANN, LoginServer
 from tests.cli.conftest import start
-from tests.server import PATIENCE, RST, Server, json_answer, plain
+from tests.server import PATIENCE, RST, Recorded, Server, json_answer, plain
 
 HEADER = "Cookie: hf-chat=s1; token=t1; _ga=GA1.2"
 EXPORT = [
@@ -57,6 +57,28 @@ def test_login_in_a_pipe(chat: LoginServer) -> None:
     assert out == f"Logged in to {chat.url} as ann; saved in {_store().path}.\n"
     assert _saved(chat) == {"hf-chat": "s1", "token": "t1", "_ga": "GA1.2"}
     assert chat.paths() == ["GET /api/v2/feature-flags", "GET /api/v2/user"]
+
+
+def test_login_behind_a_password(chat: LoginServer, server: Server) -> None:
+    """The user name and the password of the URL open what stands in front of the server, and are neither shown nor saved."""
+
+    def gate(request: Recorded) -> bytes:
+        if request.headers.get("authorization") != "Basic YW5uOnBhc3Mtd29yZA==":  # ann:pass-word
+            return plain("", 401, "WWW-Authenticate: Basic")
+        return chat._answer(request)
+
+    server.on("*", [gate])
+    url = chat.url.replace("//", "//ann:pass-word@")
+    code, out, _ = _piped(HEADER + "\n", "login", "--url", url)
+    assert code == 0
+    assert "pass-word" not in out + _store().path.read_text()
+    assert _saved(chat) is not None
+    assert _piped("", "whoami", "--url", url)[:2] == (0, "ann\n")
+    assert _piped("", "logout", "--url", url)[0] == 0
+    assert chat.sessions.keys() == {("s2", "t2")}
+    code, _, err = _piped("", "whoami", "--url", chat.url)
+    assert code != 0
+    assert "user name and a password" in err
 
 
 def test_login_with_exports(chat: LoginServer, tmp_path: Path) -> None:

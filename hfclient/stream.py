@@ -363,8 +363,6 @@ class Stream:
                 else:
                     self._response.deadline.pause()  # while the caller looks at what is no content
                 yield from self._hand_out(events)
-                if self._state == "closed":
-                    break
             if not self._settled.set():
                 if self._closed_by != threading.get_ident():
                     raise Cancelled("the stream was closed while it was being read")

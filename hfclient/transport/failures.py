@@ -64,7 +64,7 @@ _RETURN = re.compile(
     r"(?:^|&)(?:next|rd|return_?(?:to|ur[il]|path)|redirect_ur[il]|callback_?url|service|goto|client_id|samlrequest)=",
     re.IGNORECASE,
 )
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)  # to the end if it is not closed, or each quote looks for one
 _SCHEME = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?!\s*=)(?:\s|$)")
 _LONGEST_CHALLENGE = 4096
 _OTHER_PASSWORDS = ("digest", "negotiate", "ntlm", "kerberos", "scram-sha-1", "scram-sha-256")

@@ -400,3 +400,60 @@ def test_a_long_answer_is_kept_as_text_not_as_pieces() -> None:
     assert len(transcript._text.pieces) + len(transcript._reasoning.pieces) < 10_000
     assert transcript.text() == "".join(f"{number}.{piece} " for number in range(200) for piece in range(100))
     assert transcript.thoughts() == "".join(f"{number}:{piece} " for number in range(200) for piece in range(100))
+
+
+# What a reader that was closed must not do
+
+
+def test_closing_in_the_loop_reads_no_more() -> None:
+    """The rest of the block is handed out, then the loop ends: not a byte more is asked for."""
+    asked: list[int] = []
+
+    def more() -> bytes:
+        asked.append(1)
+        return b"c !"
+
+    found, body = stream(b"a b", more)
+    events = []
+    for event in found:
+        events.append(event)
+        if event == Token("a"):
+            found.close()
+            body.closed = 0  # as if it could still be read
+    assert events == [Token("a"), Token("b")]
+    assert not asked
+    assert found.partial.text == "ab"
+
+
+def test_closing_from_elsewhere_reads_no_more() -> None:
+    """The reader learns of it with its next step, before it asks for anything."""
+    asked: list[int] = []
+
+    def more() -> bytes:
+        asked.append(1)
+        return b"c !"
+
+    found, body = stream(b"a", more)
+    assert next(found) == Token("a")
+    thread = threading.Thread(target=found.close)
+    thread.start()
+    thread.join(PATIENCE)
+    body.closed = 0
+    with pytest.raises(Cancelled, match="closed while") as caught:
+        next(found)
+    assert not asked
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == "a"
+
+
+@pytest.mark.parametrize(
+    ("limit", "content", "unread"), [(1, b"a", 2), (3, b"abc", 2), (5, b"abcde", 1), (6, b"abcdef", 1), (7, b"abcdefg", 0), (99, b"abcdefghi", 0)]
+)
+def test_read_at_most(limit: int, content: bytes, unread: int) -> None:
+    """As many bytes as were asked for, of however many pieces; those behind them are not read."""
+    body = Body(b"abc", b"def", b"ghi")
+    deadline = Deadline(Timeouts())
+    response = Response(200, Headers([]), body, method="GET", url="https://x", deadline=deadline)
+    assert response.read_at_most(limit) == content
+    assert len(body.pieces) == unread
+    assert body.closed

@@ -50,8 +50,8 @@ _PAGE = 100
 _LARGEST_PAGE = 500
 _MOST_IDLE = 10  # pages in a row without a model that was not there before
 _MOST_PAGES = 32  # kept of all lists together
-_LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')
-_NEXT = re.compile(r';\s*rel\s*=\s*"?(?:[^"]*\s)?next(?:\s[^"]*)?"?\s*(?:;|$)', re.IGNORECASE)
+_LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')
+_REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]+))', re.IGNORECASE)
 _NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 _EXPAND = (
     "author",
@@ -340,7 +340,7 @@ def next_page(links: Iterable[str], url: str) -> str | None:
     """
     for header in links:
         for found in _LINK.finditer(header):
-            if not _NEXT.search(found[2]):
+            if not any("next" in f"{quoted} {bare}".lower().split() for quoted, bare in _REL.findall(found[2])):
                 continue
             try:
                 link = str(urljoin(url, found[1]))

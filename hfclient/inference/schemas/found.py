@@ -19,9 +19,9 @@ __all__ = ["values_in"]
 _PLACE = re.compile(r"(?P<fence>```[A-Za-z0-9_+-]*[ \t]*\n(?P<block>.*?)```)|[\[{]", re.DOTALL)
 # A bracket with this behind it begins a value, or what was meant as one: {"a": 1, {'a': 1, {a: 1, {/* a */, [{, [1, 2
 _BEGUN = re.compile(
-    r"\{\s*(?:[\"'/{\[]|[\w$-]+\s*[\"']?\s*:)|\[\s*(?:[\"'\[{/]|-?[0-9][0-9.eE+-]*\s*,|(?:true|false|null|None|True|False)\s*,)"
+    r"\{\s*(?:[\"'/{\[]|[\w$-]+\s*(?:[\"']\s*)?:)|\[\s*(?:[\"'\[{/]|-?[0-9][0-9.eE+-]*\s*,|(?:true|false|null|None|True|False)\s*,)"
 )
-_STEP = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_STEP = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)  # to the end if it is not closed, or each quote looks for one
 _MOST_PLACES = 50  # brackets in prose that are looked at
 _BROKEN = "the JSON in the answer is broken, or breaks off"
 

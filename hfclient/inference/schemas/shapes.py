@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import pathlib
-import re
 import sys
 import typing
 from typing import Any
@@ -30,7 +29,6 @@ _TELL_APART = (
     ". Make them pydantic models, or msgspec Structs with tag=True (the object then says which one it is), or one class "
     "with a field for each, of which all but one are None"
 )
-_AT = re.compile(r"(.*) - at `(.*)`", re.DOTALL)
 
 
 class Misfit(ValueError):
@@ -180,8 +178,8 @@ def convert(value: Any, annotation: Any, *, lax: bool = False) -> Any:
 
 
 def _misfit(error: msgspec.ValidationError) -> Misfit:
-    found = _AT.fullmatch(str(error))
-    reason, path = (found[1], found[2]) if found else (str(error), "$")
+    reason, at, path = str(error).rpartition(" - at `")
+    reason, path = (reason, path[:-1]) if at and path.endswith("`") else (str(error), "$")
     inner = error.__cause__  # of a class of pydantic's inside one of ours
     if isinstance(inner, Misfit):
         return Misfit(inner.reason, path + inner.path[1:])

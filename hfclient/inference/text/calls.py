@@ -56,7 +56,7 @@ TEXT_GENERATION = "text-generation"
 _CHAT = "conversational"
 
 _ABLE = frozenset({"hf-inference", *COMPLETION_ROUTES})
-_UNUSED = re.compile(r"`?model_kwargs`? are not used by the model: \[([^\]]*)\]")
+_UNUSED = re.compile(r"`?model_kwargs`? are not used by the model: \[([^\[\]]*)\]")
 _MOST_REFUSALS = 5
 _ESSENTIAL = {"adapter_id", "best_of", "grammar"}
 

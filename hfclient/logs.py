@@ -17,6 +17,9 @@ from hfclient.printable import escaped
 __all__ = ["guard_logger"]
 
 
+_LONGEST = 8000  # characters of one value
+
+
 class _OneLine(logging.Filter):
     """Escapes control characters in a record's message and values, masks secrets, and marks the lines of a traceback.
 
@@ -37,7 +40,10 @@ class _OneLine(logging.Filter):
 
 
 def _line(value: Any) -> Any:
-    return value if value is None or isinstance(value, (int, float)) else escaped(masked(str(value)))
+    if value is None or isinstance(value, (int, float)):
+        return value
+    text = str(value)
+    return escaped(masked(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"))
 
 
 _ONE_LINE = _OneLine()

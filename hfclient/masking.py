@@ -23,6 +23,8 @@ __all__ = ["masked", "remember", "said"]
 _MASK = "***"
 _MOST = 1000
 _SHORTEST = 6  # characters; anything shorter would be found in the midst of ordinary text
+_LONGEST_SAID = 8000  # characters of a message: a server may send a line of megabytes
+_LOOKED_AT = 64 * 1024  # characters of a text in which secrets are looked for
 _PROSE = 12  # characters; a shorter secret is masked where it stands alone, and a plain word is none
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?:([^/?#]*)@)?", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][\w.-]*)[ ]+(\S.*)", re.DOTALL)
@@ -78,9 +80,14 @@ def remember(secret: str) -> None:
 def said(text: str) -> str:
     r"""Return what a server says as the text of an error: one line, secrets masked, control characters escaped.
 
+    Of more than 8,000 characters the rest is left out.
+
     >>> said("no:\n\x1b[2J")
     'no: \\x1b[2J'
     """
+    if len(text) > _LONGEST_SAID:
+        text = masked(text[: _LONGEST_SAID + _LOOKED_AT])[:_LONGEST_SAID] + "…"
+        return one_line(text)
     return one_line(masked(text))
 
 
@@ -88,14 +95,15 @@ def masked(text: str) -> str:
     """Return *text* with stars in place of the secrets in it.
 
     A secret that the end of *text* cuts off is masked, too. One of less than 12 characters is masked where no letter or digit
-    touches it, one of less than 6 not at all; nor is one that looks like a word, unless it is a password.
+    touches it, one of less than 6 not at all, nor one that looks like a word, unless it is a password. Of a text of more than
+    65,536 characters the rest stays as it is.
     """
     index = _memory.forms()
     if not index:
         return text
     pieces: list[str] = []
     kept = place = 0
-    last = len(text) - _SHORTEST
+    last = min(len(text), _LOOKED_AT) - _SHORTEST
     while place <= last:
         end = None
         if (forms := index.get(text[place : place + _SHORTEST])) is not None:

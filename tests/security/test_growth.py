@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 from hfclient import Client, HFClientError, Retry, types
 from hfclient.chat.wire import devalue, superjson
 from hfclient.errors import ProtocolError
+from hfclient.inference.completions.toolcalls import ToolCallMerger
 from tests.server import Server, json_answer
 
 ID, SHA = "65a000000000000000000001", "ab" * 32
@@ -161,3 +163,20 @@ def test_no_decoder_of_ours_counts_on_lengths() -> None:
         decoder.feed(b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode() + b"\n\n")
         decoder.feed(b'data: {"choices":[{"index":1000000000,"delta":{"content":"x"}}]}\n\n')
         decoder.finish()
+
+
+def test_a_message_of_megabytes() -> None:
+    """Of an endless message an error, and a line of the log, hold the beginning."""
+    assert len(HFClientError("x" * 50_000_000).message) == 8001
+    record = logging.LogRecord("hfclient", logging.INFO, "", 0, "a %s", ("y" * 50_000_000,), None)
+    assert logging.getLogger("hfclient").filter(record)
+    assert len(record.getMessage()) == 8003
+
+
+def test_thousands_of_calls() -> None:
+    """Each of many calls of tools in one answer is found without a look at all the others."""
+    merger = ToolCallMerger()
+    for number in range(30_000):
+        merger.add({"index": number % 7, "id": f"call-{number}", "function": {"name": "f", "arguments": "{}"}})
+    events, broken = merger.finish(good=True)
+    assert (len(events), broken) == (30_000, [])

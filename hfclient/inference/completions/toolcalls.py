@@ -55,6 +55,8 @@ class _Call:
 
     def text(self) -> str:
         """Return the arguments so far."""
+        if len(self.arguments) > 1:
+            self.arguments = ["".join(self.arguments)]
         return "".join(self.arguments).strip()
 
     def is_whole(self) -> bool:
@@ -78,6 +80,7 @@ class ToolCallMerger:
 
     def __init__(self, new_id: Callable[[], str] = new_call_id) -> None:
         self._calls: list[_Call] = []
+        self._newest: dict[tuple[int | None, str], _Call] = {}
         self._new_id = new_id
         self._used: set[str] = set()
         self._odd: list[AnyEvent] = []
@@ -113,7 +116,9 @@ class ToolCallMerger:
             begins=any(delta.get(key) is not None for key in ("id", "type")),
         )
         call = self._find(piece, whole)
-        call.id = call.id or piece.id  # set once, never joined: some servers repeat it on every delta, others send ""
+        if piece.id and not call.id:  # set once, never joined: some servers repeat it on every delta, others send ""
+            call.id = piece.id
+            self._note(call, piece.id)
         call.name = _joined_name(call, piece)
         if piece.arguments is not None:
             call.arguments.append(piece.arguments)
@@ -124,14 +129,16 @@ class ToolCallMerger:
             call.extra.add({"function": unknown})
 
     def _find(self, piece: _Piece, whole: bool) -> _Call:
-        near = [call for call in self._calls if piece.index is None or call.index == piece.index]
-        found = next((call for call in reversed(near) if piece.id and call.id == piece.id), None)
-        if found is None and near:
-            found = near[-1]
+        found = self._newest.get((piece.index, piece.id)) or self._newest.get((piece.index, ""))
         if found is None or whole or piece.begins_another(found):
             found = _Call(len(self._calls) if piece.index is None else piece.index)
             self._calls.append(found)
+            self._note(found, "")
         return found
+
+    def _note(self, call: _Call, call_id: str) -> None:
+        """Find *call* from now on by its index, or none, and *call_id*: by dict, as there may be thousands of calls."""
+        self._newest[call.index, call_id] = self._newest[None, call_id] = call
 
     def finish(self, *, good: bool) -> tuple[list[AnyEvent], list[str]]:
         """Return the calls, complete now, and the names of those that are not; and forget them.
@@ -152,7 +159,7 @@ class ToolCallMerger:
                 events.append(Unknown("unfinished_tool_call", scrub(raw)))
                 broken.append(mend_surrogates(call.name))
         events += self._odd
-        self._calls, self._odd = [], []
+        self._calls, self._newest, self._odd = [], {}, []
         return events, broken
 
     def _event(self, call: _Call) -> AnyEvent:

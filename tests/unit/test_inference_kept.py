@@ -225,6 +225,22 @@ def test_what_belongs_to_the_reasoning_is_attached(name: str) -> None:
         assert {name: "x"} in [event.raw if isinstance(event, Unknown) else event.extra for event in events]
 
 
+def test_sounds_are_named_by_their_id() -> None:
+    """An answer that was spoken goes back by its id; the sound itself is in the reply."""
+    pieces = [chunk(audio={"id": "audio_1", "data": "QQ=="}), chunk(audio={"data": "Qg==", "transcript": "Hi"})]
+    _, fields, _ = read(*pieces, STOP)
+    assert fields["attached"] == {"audio": {"id": "audio_1"}}
+    assert fields["extra"]["audio"] == {"id": "audio_1", "data": "QQ==Qg==", "transcript": "Hi"}
+
+
+@pytest.mark.parametrize("name", ["obfuscation", "p"])
+def test_padding(name: str) -> None:
+    """Padding that hides the length of tokens says nothing."""
+    events, fields, _ = read(*[chunk(text, root={name: "abc"[:number]}) for number, text in enumerate("abc")], STOP)
+    assert events == [Token("a"), Token("b"), Token("c"), Finish("stop")]
+    assert name not in fields["extra"]
+
+
 def test_signed_parts_of_the_content() -> None:
     """A part of the content that has more than its text keeps that on its event."""
     part = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "signature": "s"}
@@ -398,7 +414,7 @@ def test_another_thread_may_look() -> None:
     [
         *("network_error", "error", "abort", "cancelled", "canceled", "timeout", "insufficient_system_resource", "failed"),
         *("ERROR", "ERROR_TOXIC", "ERROR_LIMIT", "USER_CANCEL", "TIMEOUT", "MALFORMED_FUNCTION_CALL", "malformed_tool_use"),
-        *("internal_server_error", "time_limit", "UNEXPECTED_TOOL_CALL", "overloaded"),
+        *("resource-exhausted", "rate_limit_exceeded", "internal_server_error", "time_limit", "UNEXPECTED_TOOL_CALL", "overloaded"),
     ],
 )
 def test_an_end_that_is_a_failure(reason: str) -> None:

@@ -17,7 +17,15 @@ from hfclient.frames import excerpt
 from hfclient.inference.completions.endings import STOPS, has_failed, normal_reason
 from hfclient.inference.completions.fields import holds
 from hfclient.inference.completions.kept import KeptFields, add_extra
-from hfclient.inference.completions.plain import MISFITS, REPEATED, Shape, has_thoughts, plain_decoder, shape_of
+from hfclient.inference.completions.plain import (
+    MISFITS,
+    PADDING,
+    REPEATED,
+    Shape,
+    has_thoughts,
+    plain_decoder,
+    shape_of,
+)
 from hfclient.inference.completions.toolcalls import ToolCallMerger, new_call_id
 from hfclient.inference.failures import error_in, generation_error
 from hfclient.lenient import loads, scrub
@@ -27,8 +35,8 @@ from hfclient.thinking import ThinkSplitter
 __all__ = ["ChunkReader", "failure_for", "usage_of"]
 
 _REASONING_KEYS = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
-# Fields that are read one by one; all others are kept as they come. "obfuscation" is padding of OpenAI's.
-_CHUNK_KEYS = {"choices", "usage", "error", "x-router-metadata", "obfuscation"}
+# Fields that are read one by one; all others are kept as they come.
+_CHUNK_KEYS = {"choices", "usage", "error", "x-router-metadata", *PADDING}
 # A chunk with nothing but these says nothing by itself.
 _COMMON_KEYS = {*_CHUNK_KEYS, *REPEATED, "x_groq", "timings", "time_info", "prompt"}
 _CHOICE_KEYS = {"index", "delta", "message", "text", "finish_reason", "usage", "error", "logprobs"}

@@ -39,7 +39,7 @@ _CUTS = re.compile(
 # "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL" (Gemini), "malformed_model_output" (Bedrock), "time_limit" (watsonx).
 _FAILURES = re.compile(
     r"error|fail|abort|cancel|time_?d?_?out|time_limit|insufficient|malformed|network|interrupt|preempt|overload|"
-    r"unavailable|disconnect|unexpected_tool_call|too_many_tool_calls|missing_thought_signature",
+    r"unavailable|disconnect|exhausted|rate_?limit|unexpected_tool_call|too_many_tool_calls|missing_thought_signature",
     re.IGNORECASE,
 )
 

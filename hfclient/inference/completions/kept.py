@@ -44,7 +44,11 @@ class KeptFields:
         extra = self._extra.value()
         if self._probabilities:
             extra["logprobs"] = scrub({key: list(items) for key, items in list(self._probabilities.items())})
-        found = {"extra": extra, "attached": self._attached.value()}
+        attached = self._attached.value()
+        audio = extra.get("audio")
+        if isinstance(audio, dict) and isinstance(audio.get("id"), str):
+            attached["audio"] = {"id": audio["id"]}  # OpenAI has what was spoken, and wants its id alone
+        found = {"extra": extra, "attached": attached}
         return {name: value for name, value in found.items() if value}
 
     def keep(self, fields: Mapping[str, Any], known: Collection[str]) -> None:

@@ -13,13 +13,16 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-__all__ = ["MISFITS", "REPEATED", "Shape", "has_thoughts", "plain_decoder", "shape_of"]
+__all__ = ["MISFITS", "PADDING", "REPEATED", "Shape", "has_thoughts", "plain_decoder", "shape_of"]
 
 MISFITS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises where data is not of the type that it is wanted as."""
 
 REPEATED = frozenset({"id", "object", "created", "model", "system_fingerprint", "service_tier", "provider"})
 """Fields of the root that every chunk repeats."""
+
+PADDING = ("obfuscation", "p")
+"""Fields of the root that hide the length of a token: OpenAI's; Mistral's and Cloudflare's. They say nothing."""
 
 Shape: TypeAlias = "frozenset[tuple[str, str]]"
 """Names of fields, each with where it stands; a field that is repeated stands under "null" while it has no value."""
@@ -28,13 +31,13 @@ _TYPES: Mapping[str, Mapping[str, Any]] = {
     "null": dict.fromkeys(REPEATED),
     "root": {
         **dict.fromkeys(REPEATED, Any),
-        **dict.fromkeys(("usage", "error", "x_groq", "timings")),
+        **dict.fromkeys(("usage", "error", "x_groq", "timings", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")),
         "prompt": Any,  # together: what was asked
-        "obfuscation": str | None,  # openai: padding that hides the length of a token
+        **dict.fromkeys(PADDING, str | None),
     },
     "choice": {
         **dict.fromkeys(("finish_reason", "logprobs", "usage", "stop_reason", "token_ids", "matched_stop")),
-        **dict.fromkeys(("native_finish_reason", "content_filter_results")),
+        **dict.fromkeys(("native_finish_reason", "content_filter_results", "hidden_states", "routed_experts")),
         "text": str | None,  # together: the content once more
         "seed": int | None,
     },

@@ -35,7 +35,8 @@ class Wire:
 
     def __init__(self) -> None:
         self.sock: Any = None
-        self.sent = False  # bytes of the request itself, not only of what asks a proxy for a tunnel
+        self.begun = False  # with the request itself, not only with what asks a proxy for a tunnel
+        self.sent = False  # the whole request, so that the server can have acted on it
         self._is_down = False
         self._is_unwanted = False
         self._lock = threading.RLock()  # what shuts it down may be a signal handler, in the middle of the other two
@@ -200,6 +201,8 @@ class _Connection:
         if last is not None and last.let_go() and self.proxy is None:
             self.close()  # type: ignore[attr-defined]
         super().request(*args, **kwargs)  # type: ignore[misc]
+        if self._wire is not None:
+            self._wire.sent = True
 
     def send(self, data: Any) -> None:
         call = CALL.get()
@@ -212,7 +215,7 @@ class _Connection:
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
         wire.use(self.sock)  # from here on the wait for the answer can be cut short
-        wire.sent = wire.sent or self._wire is wire
+        wire.begun = wire.begun or self._wire is wire
         while rest:
             self.sock.settimeout(deadline.read_wait())
             try:

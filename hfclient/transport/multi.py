@@ -141,6 +141,7 @@ class Upload:
     def __init__(self, body: bytes | Pieces) -> None:
         self.size = len(body)
         self.error: BaseException | None = None
+        self.left = self.size  # bytes that libcurl has not taken yet
         self._pieces: Iterator[bytes] = iter((body,) if isinstance(body, bytes) else body)
         self._piece = memoryview(b"")
 
@@ -155,6 +156,7 @@ class Upload:
             self.error = exc
             return _READ_ABORT
         data, self._piece = self._piece[:limit], self._piece[limit:]
+        self.left -= len(data)
         return bytes(data)
 
 
@@ -230,7 +232,7 @@ class Transfer:
     def send(self, prepare: Callable[[Any, Sink, Sink], Upload | None]) -> tuple[int, Headers]:
         """Send what *prepare* puts into the easy handle; return status and headers of the answer."""
         assert self._multi is not None
-        self._upload = prepare(self._curl, self._head, self._body)
+        upload = self._upload = prepare(self._curl, self._head, self._body)
         if self._lib.curl_multi_add_handle(self._multi.handle, self._curl._curl):
             raise ConnectError("the connection failed: libcurl does not take the request")
         until = _from_now(self._deadline.connect_wait())
@@ -245,7 +247,7 @@ class Transfer:
                 self._turn()
                 self._check_wanted()
         except TransportError as error:
-            error.sent = self._sent
+            error.sent = self._sent and not (upload is not None and upload.left)
             raise
         return found
 

@@ -140,7 +140,7 @@ class PlainTransport:
                     proxies=_Proxies(dict.fromkeys(("http", "https"), proxy.reveal()) if proxy else {}),
                 )
         except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
-            failure: Exception | None = translated(exc, deadline, sent=wire.sent)
+            failure: Exception | None = translated(exc, deadline, begun=wire.begun, sent=wire.sent)
         else:
             failure = None
         finally:

@@ -19,22 +19,13 @@ from hfclient.errors import (
     InvalidInputError,
     MissingDependencyError,
     ProtocolError,
+    TransportError,
 )
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import refused_tunnel
 from hfclient.transport.trust import HINT
 
 __all__ = ["translated"]
-
-_NEVER_SENT = (
-    urllib3.exceptions.ClosedPoolError,  # the transport was closed meanwhile
-    urllib3.exceptions.NewConnectionError,
-    urllib3.exceptions.ConnectTimeoutError,
-    urllib3.exceptions.ProxyError,
-    requests.exceptions.ConnectTimeout,
-    ssl.SSLCertVerificationError,
-)
-
 
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})(?!\d)")  # what http.client says
 _BROKEN = (
@@ -47,7 +38,9 @@ _BROKEN = (
 )
 
 
-def translated(exc: Exception, deadline: Deadline, *, sending: bool = True, sent: bool = False) -> Exception:
+def translated(
+    exc: Exception, deadline: Deadline, *, sending: bool = True, begun: bool = False, sent: bool = True
+) -> Exception:
     """Return our own exception for one of requests', urllib3's or the socket's; *exc* itself if it is none of those.
 
     To be raised where *exc* is no longer being handled: it would be kept as the context, and its texts hold the URL,
@@ -58,15 +51,18 @@ def translated(exc: Exception, deadline: Deadline, *, sending: bool = True, sent
         exc: What was raised.
         deadline: Of the call.
         sending: Before the answer's head was there.
-        sent: Some of the request is out for certain, whatever *exc* looks like: urllib3 blames the proxy for every
+        begun: Some of the request is out for certain, whatever *exc* looks like: urllib3 blames the proxy for every
             connection that ends without an answer, because http.client closes it first and it looks never made then.
+        sent: All of it is.
     """
     chain = _chain(exc)
     for cause in chain:
         if isinstance(cause, HFClientError):
             cause.__cause__ = cause.__context__ = None
+            if isinstance(cause, TransportError):
+                cause.sent = sent
             return cause.with_traceback(None)
-    found = _translated(exc, chain, deadline, sending=sending, sent=sent)
+    found = _translated(exc, chain, deadline, sending=sending, begun=begun, sent=sent)
     if found is not exc and not isinstance(found, InvalidInputError):
         root = chain[-1]
         if type(root).__module__.partition(".")[0] not in ("requests", "urllib3"):
@@ -76,17 +72,16 @@ def translated(exc: Exception, deadline: Deadline, *, sending: bool = True, sent
 
 
 def _translated(
-    exc: Exception, chain: list[BaseException], deadline: Deadline, *, sending: bool, sent: bool
+    exc: Exception, chain: list[BaseException], deadline: Deadline, *, sending: bool, begun: bool, sent: bool
 ) -> Exception:
     if isinstance(exc, requests.exceptions.InvalidSchema) and "SOCKS" in str(exc):
         return MissingDependencyError('a SOCKS proxy needs the package PySocks: pip install "requests[socks]"')
     if sending and isinstance(exc, ValueError) and not isinstance(exc, (ssl.SSLError, urllib3.exceptions.ProtocolError)):
         # URLs, headers and proxies that cannot work; the text of these holds what was given.
         return InvalidInputError(f"the request cannot be sent: {type(exc).__name__}")
-    by_proxy = not sent and any(
+    by_proxy = not begun and any(
         isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain
     )
-    sent = sent or not any(isinstance(cause, _NEVER_SENT) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
         timeout = deadline.expired()
         timeout.sent = sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 
 import pytest
@@ -204,3 +205,25 @@ def test_nothing_is_sent_twice(transport: Transport, server: Server, body: bytes
         session.send(Request(method="POST", url=f"{server.url}/turn", body=body))
     assert caught.value.sent
     assert [request.path for request in server.requests] == ["/warm", "/warm", "/turn"]
+
+
+@pytest.mark.parametrize("read", [0, 1000, 200_000, None])
+def test_a_body_that_breaks_off(transport: Transport, read: int | None) -> None:
+    """A request whose body could not leave whole cannot have been acted on; one of which all was read may have been."""
+    size = 10 if read is None else 30_000_000
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def reset() -> None:
+            peer, _ = listener.accept()
+            seen = b""
+            while b"x" * size not in seen if read is None else len(seen) < read:
+                seen += peer.recv(65536)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+
+        thread = threading.Thread(target=reset)
+        thread.start()
+        with pytest.raises(ConnectError) as caught:
+            send(transport, f"http://127.0.0.1:{listener.getsockname()[1]}/", method="POST", body=b"x" * size)
+        thread.join()
+    assert caught.value.sent is (read is None)

@@ -114,6 +114,7 @@ class Transcript:
         self._lists: dict[str, list[Any]] = {}
         self.final: FinalAnswer | None = None
         self.questions: set[str] = set()  # of tools, that wait for an answer
+        self._taken: tuple[int, int] | None = None  # how much of text and reasoning the reader had when it left
 
     @property
     def title(self) -> str | None:
@@ -181,11 +182,18 @@ class Transcript:
         """Return the reasoning so far."""
         return self._reasoning.whole()
 
+    def left(self, undelivered: list[AnyEvent]) -> None:
+        """Note that the reader has gone and will not get *undelivered*, nor what comes from now on."""
+        texts = sum(len(event.text) for event in undelivered if isinstance(event, Token))
+        thoughts = sum(len(event.text) for event in undelivered if isinstance(event, Reasoning))
+        self._taken = len(self.text()) - texts, len(self.thoughts()) - thoughts
+
     def reply(self, **fields: Any) -> Reply:
         """Return the answer as it stands, with *fields* added.
 
         The server's final answer is authoritative. Without tools it replaces the tokens, which may hold a failed first
-        attempt; with tools it covers the last round only and is merged as the server itself merges it.
+        attempt; with tools it covers the last round only and is merged as the server itself merges it. But one that was
+        interrupted is only what the server had kept by then: it takes nothing away that the reader has had.
         """
         text, reasoning = self.text(), self.thoughts()
         if self.final is not None:
@@ -193,7 +201,11 @@ class Transcript:
                 fields["extra"] = {**(fields.get("extra") or {}), **self.final.extra}
             fields["interrupted"] = self.final.interrupted
             answer, thoughts = split_thinking(self.final.text)
-            if "tool_calls" not in self._lists or self.final.interrupted:
+            if self.final.interrupted:
+                had_text, had_thoughts = self._taken or (len(text), len(reasoning))
+                text = answer if len(answer) >= had_text else text
+                reasoning = thoughts if len(thoughts) >= max(1, had_thoughts) else reasoning
+            elif "tool_calls" not in self._lists:
                 text = answer
                 reasoning = thoughts or reasoning
             elif answer.startswith(text):

@@ -327,6 +327,23 @@ def add(*events: AnyEvent) -> Reply:
     return transcript.reply()
 
 
+@pytest.mark.parametrize("kept", ["<think>h", "<think>hm</think>a", ""])
+def test_what_was_received_is_not_taken_away(kept: str) -> None:
+    """A final answer that was interrupted holds what the server had kept; what came besides stays, reasoning too."""
+    reply = add(Reasoning("hmm"), Token("abc"), File("f", "n", "m"), FinalAnswer(kept, interrupted=True))
+    assert (reply.text, reply.reasoning, len(reply.files), reply.interrupted) == ("abc", "hmm", 1, True)
+
+
+def test_what_a_reader_that_left_has_had() -> None:
+    """What came and was not handed out may be cut back to what the server kept, no further."""
+    for kept, text in (("one ", "one "), ("one two", "one two"), ("on", "one two three")):
+        transcript = Transcript()
+        transcript.add([Token("one "), Token("two "), Token("three")])
+        transcript.left([Token("two "), Token("three")])
+        transcript.add([FinalAnswer(kept, interrupted=True)])
+        assert transcript.reply().text == text
+
+
 CALL = ToolCall("u", "echo")
 
 
@@ -338,13 +355,15 @@ CALL = ToolCall("u", "echo")
         ([Token("one two "), Token("one two three"), FinalAnswer("one two three")], "one two three"),
         ([FinalAnswer("a")], "a"),
         ([Token("a"), FinalAnswer("")], ""),
-        ([Token("abc"), FinalAnswer("ab", interrupted=True)], "ab"),
+        ([Token("abc"), FinalAnswer("ab", interrupted=True)], "abc"),
+        ([Token("ab"), FinalAnswer("abc", interrupted=True)], "abc"),
+        ([Token("ab"), FinalAnswer("", interrupted=True)], "ab"),
         ([Token("Let me check. "), CALL, Token("Done."), FinalAnswer("Done.")], "Let me check. Done."),
         ([CALL, FinalAnswer("Done.")], "Done."),
         ([Token("Do"), CALL, FinalAnswer("Done.")], "Done."),
         ([Token("First."), CALL, FinalAnswer("Second.")], "First.\n\nSecond."),
         ([Token("First.\n\n"), CALL, FinalAnswer("Second.")], "First.\n\nSecond."),
-        ([Token("First."), CALL, Token("Sec"), FinalAnswer("First.Se", interrupted=True)], "First.Se"),
+        ([Token("First."), CALL, Token("Sec"), FinalAnswer("First.Se", interrupted=True)], "First.Sec"),
     ],
 )
 def test_text_of_an_answer(events: list[AnyEvent], text: str) -> None:

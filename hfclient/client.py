@@ -222,6 +222,8 @@ class Client:
 
             print(client.chat("Why is the sky blue?").text)
 
+        If the message is refused, the conversation is deleted again; one that may have arrived stays, and the error names it.
+
         Args:
             prompt: The text, or a list of role/content messages.
             model: LLM to ask; None takes the server's default.
@@ -240,16 +242,20 @@ class Client:
         """
         conversation = self.conversation(model=model, system_prompt=system_prompt)
         conversation.temporary = temporary
-        return conversation.send(
-            prompt,
-            files=files,
-            mcp=mcp,
-            on_elicitation=on_elicitation,
-            timeouts=timeouts,
-            on_close=on_close,
-            web_search=web_search,
-            tools=tools,
-        )
+        try:
+            return conversation.send(
+                prompt,
+                files=files,
+                mcp=mcp,
+                on_elicitation=on_elicitation,
+                timeouts=timeouts,
+                on_close=on_close,
+                web_search=web_search,
+                tools=tools,
+            )
+        except BaseException:  # Ctrl-C, too
+            conversation.discard_unused()
+            raise
 
     def conversation(
         self,

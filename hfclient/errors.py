@@ -5,7 +5,7 @@
       CredentialsError             nothing usable was found; raised before anything is sent
       MissingDependencyError       an optional package (an extra) is not installed
       Unsupported                  this server would silently ignore what was asked for
-      ConversationBusy             the conversation's previous answer is still being read
+      ConversationBusy             the conversation's previous answer is still being written or read
       StreamConsumed               a stream is read once
       Cancelled                    ``cancel()`` was called from somewhere else
       LocalServerError             the embedded server could not start
@@ -177,9 +177,10 @@ class Unsupported(HFClientError):
 
 
 class ConversationBusy(HFClientError):
-    """Another answer of the same conversation is still being generated or read.
+    """Another answer of the same conversation is still being generated or read. Nothing was sent.
 
-    chat-ui rewrites the whole conversation when it saves, so two sends at once would lose one of them.
+    chat-ui saves the whole conversation when an answer's run ends, as it was when that run began: a message sent in between
+    would be answered and then lost.
     """
 
 
@@ -244,8 +245,14 @@ class TransportError(HFClientError):
         method: HTTP method of the request.
         url: Its URL without query values, user names or passwords.
         attempts: How many times it was tried.
-        sent: False if nothing can have reached the server, so that even a chat turn may be repeated.
+        sent: False if the server cannot have the whole request (no connection, or the body broke off on its way), so that
+            even a chat turn may be repeated.
+        conversation_id, generation_id: Where ``Conversation.attach`` finds the answer if a chat's message did arrive; None
+            for everything else.
     """
+
+    conversation_id: str | None = None
+    generation_id: str | None = None
 
     def __init__(
         self,

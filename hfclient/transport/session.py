@@ -55,6 +55,8 @@ _SECRET_NAME = re.compile(r"auth|cookie|credential|key|pass|secret|session|signa
 
 
 def _not_negative(instance: object, attribute: Attribute[Any], value: Any) -> None:
+    if value is None and attribute.name == "resume":
+        return
     if isinstance(value, bool) or not (isinstance(value, (int, float)) and value >= 0):
         raise InvalidInputError(f"Retry.{attribute.name} must not be negative: {value!r}")
 
@@ -78,12 +80,16 @@ class Retry:
         backoff: Seconds before the second try; doubled for each further one, with jitter of half its size.
         longest: Most seconds of one wait. A server that asks for more is not waited for: its error is raised.
         statuses: Answers worth another try, besides connections that fail.
+        resume: Seconds without anything new after which a chat gives up: on going on with an answer whose connection
+            broke, and on finding out what became of a message whose connection broke while it was being sent. At least
+            two looks are taken. None never gives up; ``Timeouts.total`` ends it earlier.
     """
 
     attempts: int = field(default=3, validator=_not_negative)
     backoff: float = field(default=0.5, validator=_not_negative)
     longest: float = field(default=30.0, validator=_not_negative)
     statuses: frozenset[int] = field(default=frozenset({408, 429, 502, 503, 504}), converter=_statuses)
+    resume: float | None = field(default=20.0, validator=_not_negative)
 
     def wait_before(self, attempt: int, error: HFClientError) -> float | None:
         """Return the seconds to wait before try number *attempt* (2 is the first repeat); None to give up."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.chat.conversations import resume, sending
+from hfclient.chat.conversations import posting, resume, runs, sending
 from hfclient.chat.conversations import stream as chat_stream
 from hfclient.transport import Retry, Timeouts
 from tests.chat.replay import ChatUI
@@ -23,7 +23,10 @@ PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, "_POLL", 0.01)
     monkeypatch.setattr(resume, "_LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(sending, "_LOOKS", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(posting, "_FIRST_LOOK", 0.01)
+    monkeypatch.setattr(runs, "_POLL", 0.01)
+    monkeypatch.setattr(runs, "_PAUSE", 0.01)
+    monkeypatch.setattr(runs, "_APART", 0.01)
     monkeypatch.setattr(sending, "_STOP_MARK", 0.0)
     monkeypatch.setattr(chat_stream, "_SILENCE", 0.1)
 
@@ -44,7 +47,7 @@ def make_client(ui: ChatUI) -> Iterator[MakeClient]:
     made: list[Client] = []
 
     def make(transport_name: str = "plain", **options: Any) -> Client:
-        options = {"token": "", "timeouts": PATIENT, "retry": Retry(attempts=2, backoff=0.01), **options}
+        options = {"token": "", "timeouts": PATIENT, "retry": Retry(attempts=2, backoff=0.01, resume=0.3), **options}
         url = options.pop("base_url", ui.url)
         made.append(Client(url, transport=make_transport(transport_name), **options))
         return made[-1]

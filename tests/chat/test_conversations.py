@@ -291,7 +291,54 @@ def test_what_is_handed_to_another_process(ui: ChatUI, client: Client) -> None:
     assert len(ui.chat.messages[3]["ancestors"]) == 3
 
 
-@pytest.mark.parametrize("state", [{}, {"version": 2, "id": "x"}, None, "x", [1]])
+def test_saved_before_its_first_message(ui: ChatUI, client: Client) -> None:
+    """What a conversation is to be made with is kept, however often it is saved: no server has it yet."""
+    conversation = client.conversation(model="org/second", system_prompt="Answer in French.")
+    conversation.temporary = True
+    state = conversation.to_dict()
+    for _ in range(2):
+        state = client.restore(json.loads(json.dumps(state))).to_dict()
+    assert state == conversation.to_dict()
+    again = client.restore(state)
+    assert again.temporary
+    stream = again.send("Hi")
+    assert (ui.chat.model, ui.chat.preprompt) == ("org/second", "Answer in French.")
+    stream.result()
+    assert ui.chats == {}
+    assistant = client.restore(client.conversation(assistant="6b01306c2708438b898c6e81").to_dict())
+    assert assistant.assistant == "6b01306c2708438b898c6e81"
+
+
+@pytest.mark.parametrize("way", ["send", "retry"])
+@pytest.mark.parametrize("has_log", [True, False])
+def test_the_last_turn_is_saved(ui: ChatUI, client: Client, has_log: bool, way: str) -> None:
+    """What finds the answer of the last turn is kept, for each kind of turn and on servers without ids of runs, too."""
+    ui.has_log = has_log
+    conversation = client.conversation()
+    conversation.ask("one")
+    (conversation.send("two") if way == "send" else conversation.retry()).result()
+    other = ui._add(ui.chat, ui.chat.messages[0], {"from": "user", "content": "from elsewhere"})
+    ui._add(ui.chat, other, {"from": "assistant", "content": "x", "interrupted": False})
+    again = client.restore(json.loads(json.dumps(conversation.to_dict())))
+    assert again.to_dict() == conversation.to_dict()
+    assert again.fetch_message_id() == conversation.fetch_message_id() == ui.chat.messages[-3]["id"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"version": 2, "id": "x"},
+        {"version": 1, "id": 5},
+        {"version": 1, "temporary": "yes"},
+        {"version": 1, "known": "abc"},
+        {"version": 1, "known": [1]},
+        {"version": 1, "system_prompt": ["x"]},
+        None,
+        "x",
+        [1],
+    ],
+)
 def test_states_that_are_none(client: Client, state: Any) -> None:
     """What no release wrote is refused."""
     with pytest.raises(InvalidInputError):

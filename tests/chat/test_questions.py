@@ -11,7 +11,14 @@ import pytest
 from hfclient import Answer, Client, McpServer
 from hfclient.chat.conversations import sending
 from hfclient.chat.wire.tools import mcp_fields
-from hfclient.errors import BadRequestError, Cancelled, ConflictError, InvalidInputError, TransportTimeout
+from hfclient.errors import (
+    BadRequestError,
+    Cancelled,
+    ConflictError,
+    InvalidInputError,
+    StreamInterrupted,
+    TransportTimeout,
+)
 from hfclient.events import Elicitation, ElicitationResolved, Token
 from hfclient.transport import Timeouts
 from tests.chat.replay import (
@@ -29,7 +36,7 @@ from tests.chat.replay import (
     wait_until,
 )
 from tests.clock import Clock
-from tests.server import LAST_CHUNK, PATIENCE, RST, SOON, UNTIL_GONE, Recorded, chunk, head, json_answer
+from tests.server import LAST_CHUNK, PATIENCE, RST, SOON, UNTIL_GONE, Recorded, chunk, head, json_answer, plain
 
 ID = "6cff0873-9b03-4a86-9147-c142d6aabb6f"
 FIELDS = [{"kind": "number", "name": "seats", "required": True, "integer": True}]
@@ -258,9 +265,46 @@ def test_going_on_that_is_lost_on_the_way(ui: ChatUI, any_client: Client, stored
     parked(ui)
     stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: {"seats": 2})
     ui.fault("send", *([[ui.store, RST]] if stored else [[RST]]))
-    assert stream.result().text == "Booked."
-    assert ui.count("send") == (2 if stored else 3)
+    if stored:
+        assert stream.result().text == "Booked."
+    else:
+        with pytest.raises(StreamInterrupted, match="not known") as caught:
+            stream.result()
+        assert caught.value.generation_id == form_data(ui.of("send")[1])["generationId"]
+        assert caught.value.partial is not None
+        assert caught.value.partial.elicitations
+    assert ui.count("send") == 2
     assert len(ui.chat.users) == 1
+
+
+LOST_ANSWERS: dict[str, Any] = {
+    "rst": RST,
+    "504": plain(b"<html>", 504, "Content-Type: text/html"),
+    "524": plain(b"error code: 524", 524),
+}
+
+
+@pytest.mark.parametrize("arrived", [True, False], ids=["arrived", "lost"])
+@pytest.mark.parametrize("parks", [True, False], ids=["parked", "blocking"])
+@pytest.mark.parametrize("how", LOST_ANSWERS)
+def test_an_answer_that_is_lost_on_the_way(
+    ui: ChatUI, any_client: Client, how: str, parks: bool, arrived: bool
+) -> None:
+    """An answer of unknown fate is given again; the server refuses the second one, and the run goes on where it was parked."""
+    if parks:
+        parked(ui)
+    else:
+        ui.says(lines(STARTED), waits_for_the_answer(ui))
+    lost = LOST_ANSWERS[how]
+    if arrived:
+        ui.fault("answer", [lambda request: ui.answered.append(request.json()), lost])
+        ui.fault("answer", json_answer({"message": "Already answered."}, 409))
+    else:
+        ui.fault("answer", [lost], [lost])
+    stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: {"seats": 2})
+    assert stream.result().text == "Booked."
+    assert ui.count("answer") == (2 if arrived else 3)
+    assert ui.count("send") == (2 if parks else 1)
 
 
 def test_going_on_has_its_own_first_token(ui: ChatUI, any_client: Client, clock: Clock) -> None:

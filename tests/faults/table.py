@@ -92,6 +92,7 @@ _ALL = frozenset(COLUMNS)
 _LIMITED = READS | {"image"}  # a limit of requests says that nothing was done, so that even what costs is asked for again
 _FETCHED = frozenset({"read", "served", "file", "call", "result"})  # also when their answer breaks off
 _HEADLESS: dict[str, str | None] = {"turn": "answer", "alone": _CUT}
+_LOST: dict[str, str | None] = {"turn": _CUT, "alone": _CUT}  # whether the message arrived is not known, and it did not
 _BROKEN: dict[str, str | None] = {**_HEADLESS, "stream": _CUT}
 _ALL_CAME: dict[str, str | None] = {"turn": "answer", "alone": "answer", "stream": "answer"}
 _NO_JSON: dict[str, str | None] = {"create": "NotAChatServer", "read": "NotAChatServer"}
@@ -115,7 +116,7 @@ _SHORT = {"first_token": 0.3, "idle": 0.3}
 _FOR_CONTENT: dict[str, str | None] = dict.fromkeys(("turn", "alone", "stream", "call", "image"), _FIRST)
 
 SILENT = [
-    row("silence before the head", f.played(SILENCE), _IDLE, timeouts=_SHORT, **{**_FOR_CONTENT, **_HEADLESS}),
+    row("silence before the head", f.played(SILENCE), _IDLE, timeouts=_SHORT, **{**_FOR_CONTENT, "turn": "answer"}),
     row("silence after the head", f.after_head(SILENCE), _IDLE, timeouts=_SHORT, **_FOR_CONTENT),
     row("silence in mid-line", f.in_body(SILENCE), _IDLE, timeouts={"idle": 1.0}, late=True, **_HEADLESS),
     row(
@@ -219,7 +220,7 @@ BYTES = [
         "HTML instead",
         f.body(lambda good: PAGE, "Content-Type: text/html"),
         "ProtocolError",
-        turn="NotAChatServer",
+        turn="answer",
         alone="NotAChatServer",
         file="as sent",
         **_NO_JSON,
@@ -253,7 +254,7 @@ STATUSES = [
     row("403 with a challenge page", f.page(403, f.CHALLENGE), "CloudflareChallenge"),
     row("404", f.status(404), "NotFoundError", read="NotAChatServer"),
     row("405", f.status(405), "APIStatusError"),
-    row("408", f.status(408), "APIStatusError", again=READS),
+    row("408", f.status(408), "APIStatusError", again=READS, **_LOST),
     row("409", f.status(409), "ConflictError"),
     row("410", f.status(410), "ModelGone"),
     row("413", f.status(413), "RequestTooLargeError"),
@@ -264,7 +265,7 @@ STATUSES = [
     row("429, Retry-After: a date", f.status(429, None, "Retry-After: {date}"), "RateLimitError"),
     row("429, Retry-After: nonsense", f.status(429, None, "Retry-After: soon"), "RateLimitError", again=_LIMITED),
     row("500", f.status(500), "ServerError"),
-    row("502", f.status(502), "ServerError", again=READS),
+    row("502", f.status(502), "ServerError", again=READS, **_LOST),
     row("503", f.status(503), "ServerError", again=READS),
     row(
         "503 with estimated_time",
@@ -273,7 +274,7 @@ STATUSES = [
         again=_LIMITED,
         timeouts={"total": 2.0},
     ),
-    row("504", f.status(504), "ServerError", again=READS),
+    row("504", f.status(504), "ServerError", again=READS, **_LOST),
 ]
 
 REDIRECTS = [

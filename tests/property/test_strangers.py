@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hfclient import Client, errors, events
-from hfclient.chat.conversations import resume, sending
+from hfclient.chat.conversations import posting, resume, runs
 from hfclient.chat.conversations import stream as chat_stream
 from hfclient.credentials.exports import read_export
 from hfclient.credentials.store import LoginStore
@@ -175,7 +175,9 @@ def _no_pauses() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resume, "_POLL", 0.0)
         patch.setattr(resume, "_LONGEST_PAUSE", 0.0)
-        patch.setattr(sending, "_LOOKS", (0.0,))
+        patch.setattr(posting, "_FIRST_LOOK", 0.001)
+        patch.setattr(runs, "_POLL", 0.001)
+        patch.setattr(runs, "_PAUSE", 0.001)
         patch.setattr(chat_stream, "_SILENCE", 0.0)
         yield
 
@@ -192,7 +194,7 @@ def test_any_answer(name: str, status: int, headers: list[tuple[str, str]], body
     """Any status with any headers and any body, cut anywhere, is a result or an error of ours, and comes to an end."""
     transport = Canned(status, headers, body, cuts)
     urls = {"inference_url": "http://i.invalid", "hub_url": "http://h.invalid"}
-    client = Client("http://c.invalid", token="hf_x", transport=transport, timeouts=QUICK, retry=Retry(attempts=1), **urls)
+    client = Client("http://c.invalid", token="hf_x", transport=transport, timeouts=QUICK, retry=Retry(attempts=1, resume=0), **urls)
     with contextlib.suppress(errors.HFClientError):
         CALLS[name](client)
 

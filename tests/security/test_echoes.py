@@ -42,7 +42,7 @@ def _client(server: Server, transport_name: str = "plain", **options: Any) -> Cl
             "token": TOKEN,
             "cookies": {"hf-chat": COOKIE},
             "headers": {"X-Api-Key": HEADER},
-            "retry": Retry(attempts=1),
+            "retry": Retry(attempts=1, resume=0),
             **options,
         },
     )
@@ -199,7 +199,7 @@ def test_proxies(server: Server, monkeypatch: pytest.MonkeyPatch, transport_name
     transport: Any = {"plain": "requests", "impersonate": "curl_cffi"}[transport_name]
     for options in ({"proxy": proxy}, {}):
         client = Client(
-            "http://chat.example", token="", cookies="", transport=transport, retry=Retry(attempts=1), **options
+            "http://chat.example", token="", cookies="", transport=transport, retry=Retry(attempts=1, resume=0), **options
         )
         with pytest.raises(HFClientError) as caught:
             client.models.list()

@@ -45,7 +45,7 @@ def _client(server: Server, name: str, **options: Any) -> Client:
         hub_url=url,
         headers={"X-Key": HEADER},
         provider_keys={"together": KEY},
-        **{"timeouts": PATIENT, "retry": Retry(attempts=1), **options},
+        **{"timeouts": PATIENT, "retry": Retry(attempts=1, resume=0), **options},
     )
 
 
@@ -156,7 +156,7 @@ def test_nobody_there(transport_name: str, caplog: pytest.LogCaptureFixture, pro
         transport={"plain": "requests", "impersonate": "curl_cffi"}[transport_name],
         proxy=proxy,
         headers={"X-Key": HEADER},
-        retry=Retry(attempts=1),
+        retry=Retry(attempts=1, resume=0),
     )
     with caplog.at_level(logging.DEBUG), pytest.raises(HFClientError) as caught:
         client.whoami()

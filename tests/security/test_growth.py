@@ -124,7 +124,7 @@ def test_circles(server: Server, tmp_path: Path) -> None:
     server.on(
         f"/api/v2/conversations/{ID}", json_answer({"json": state, "meta": {"referentialEqualities": same, "v": 1}})
     )
-    client = Client(server.url, cookies="hf-chat=me", token="", retry=Retry(attempts=1))
+    client = Client(server.url, cookies="hf-chat=me", token="", retry=Retry(attempts=1, resume=0))
     talk = client.conversation(ID)
     assert json.loads(json.dumps(client.models.list()[0].to_dict()))["raw"]["self"] is None
     assert json.loads(json.dumps(talk.messages()[0].to_dict()))["content"] == "hi"
@@ -137,7 +137,7 @@ def test_the_growth_of_a_page(server: Server) -> None:
     document = _chain(40)
     document["json"] = {"id": ID, "messages": [], "title": None, **document["json"]}
     server.on("*", json_answer(document))
-    client = Client(server.url, cookies="hf-chat=me", token="", retry=Retry(attempts=1))
+    client = Client(server.url, cookies="hf-chat=me", token="", retry=Retry(attempts=1, resume=0))
     for call in (client.models.list, client.conversation(ID).messages, client.conversations.list):
         with pytest.raises(HFClientError) as caught:
             call()

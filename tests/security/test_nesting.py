@@ -105,7 +105,7 @@ def test_on_the_wire(server: Server, kind: str) -> None:
         server.url,
         token="hf_x",
         cookies={"hf-chat": "c"},
-        retry=Retry(attempts=1),
+        retry=Retry(attempts=1, resume=0),
         inference_url=f"{server.url}/v1",
         hub_url=server.url,
     )

@@ -52,7 +52,7 @@ def test_errors(server: Server, transport_name: str) -> None:
     """The text of an error is one clean line, wherever the server wrote it; the body is kept as it came."""
     evil = EVIL.encode("utf-8", "replace").decode()
     transport = {"plain": "requests", "impersonate": "curl_cffi"}[transport_name]
-    client = Client(server.url, cookies="", token="", transport=transport, retry=Retry(attempts=1))
+    client = Client(server.url, cookies="", token="", transport=transport, retry=Retry(attempts=1, resume=0))
     for answer in (
         json_answer({"message": evil, "code": evil}, 500),
         json_answer({"error": {"message": evil}}, 429),
@@ -118,7 +118,7 @@ def test_logs(log: io.StringIO, name: str) -> None:
 def test_logs_of_real_calls(log: io.StringIO, server: Server) -> None:
     """A failure that is repeated, and a question that a tool asks and nobody answers, are told in one line each."""
     server.on("*", json_answer({"message": EVIL.encode("utf-8", "replace").decode()}, 503))
-    client = Client(server.url, cookies="", token="", retry=Retry(attempts=2, backoff=0.01))
+    client = Client(server.url, cookies="", token="", retry=Retry(attempts=2, backoff=0.01, resume=0))
     with pytest.raises(HFClientError):
         client.models.list()
     assert "again in" in log.getvalue()

@@ -11,20 +11,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from hfclient.arguments import checks_arguments
+from hfclient.chat.conversations.posting import may_have_arrived
 from hfclient.chat.conversations.prompts import Prompt, PromptLike, parse_prompt
-from hfclient.chat.conversations.record import ConversationRecord
+from hfclient.chat.conversations.record import TIDYING, ConversationRecord
+from hfclient.chat.conversations.runs import WAIT, checked_wait
 from hfclient.chat.conversations.sending import SendOptions
 from hfclient.chat.conversations.stopping import in_background
 from hfclient.chat.conversations.stream import ChatStream, OnClose
 from hfclient.chat.files.uploads import FileLike, listed_files, stored_part, upload_parts
 from hfclient.chat.servers.generations import switch_fields
 from hfclient.chat.wire.tools import Answer, McpLike, OnElicitation, mcp_fields
+from hfclient.chat.wire.tree import MessageTree
 from hfclient.chat.wire.turn import Turn, new_generation_id
 from hfclient.collecting import by_collector
 from hfclient.errors import (
     HFClientError,
     InvalidInputError,
-    TransportError,
     Unsupported,
 )
 from hfclient.events import Elicitation
@@ -34,7 +36,6 @@ from hfclient.types import Reply
 __all__ = ["Conversation"]
 
 _log = logging.getLogger("hfclient")
-_TIDYING = Timeouts(connect=2.0, idle=3.0, total=4.0)  # leaving a stream must not take long
 
 
 @checks_arguments
@@ -69,14 +70,14 @@ class Conversation(ConversationRecord):
         on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
         on_close: OnClose = "stop",
-        wait: float = 60.0,
+        wait: float | None = WAIT,
         web_search: bool = False,
         tools: str | Iterable[str] = (),
     ) -> ChatStream:
         """Send a message and return the stream of its answer. The request has gone out when this returns.
 
-        The message is never sent twice: it carries a fresh id, and when a connection breaks so that nobody knows whether
-        it arrived, the conversation is asked for that id before anything is repeated.
+        The message is never sent twice: it carries a fresh id, and where it is not known whether it arrived (a connection
+        that broke, a gateway's 504) the conversation is asked for that id, for as long as ``Retry.resume`` says.
 
         Args:
             prompt: The text, or a list of role/content messages. In a new conversation system messages become the
@@ -90,14 +91,19 @@ class Conversation(ConversationRecord):
                 Without it, the reader of the events answers with :meth:`answer`.
             timeouts: Deadlines of this turn; None takes the client's.
             on_close: What leaving the stream early does: ``"stop"`` the generation, or ``"detach"`` and let it run.
-            wait: Seconds to wait for another thread's answer in this conversation.
+            wait: Seconds to wait for the answers before this message: one that another thread reads, one that was left and
+                goes on (its title may be pending), one that another object, process or browser began. chat-ui saves the
+                whole conversation when such a run ends, so a message that is sent meanwhile would be lost. None waits
+                without end.
             web_search: Search the web first, on servers of before September 2025; today *mcp* does that.
             tools: Ids (24 hex digits) of tools that the answer may use, on servers of the same age.
 
         Raises:
             Unsupported: The server would leave out *mcp*, *web_search* or *tools* in silence; nothing was sent.
             InvalidInputError: The prompt is empty, or a file is missing or too large; nothing was sent.
-            ConversationBusy: The previous answer is still being read.
+            ConversationBusy: An earlier answer is still being written or read after *wait* seconds; nothing was sent.
+            StreamInterrupted: It is not known whether the message arrived. ``conversation_id`` and ``generation_id`` on the
+                error are what :meth:`attach` takes.
             CredentialsError, AuthenticationError: The server wants a login.
             RateLimitError, ModelGone, APIStatusError: The server refused.
             TransportError: It could not be reached.
@@ -109,15 +115,17 @@ class Conversation(ConversationRecord):
         attached = (*(parsed.earlier_files if is_new else ()), *parsed.files, *listed_files(files))
         parts = upload_parts(attached, fetch=self.service.fetch, is_new=is_new)
         options = self._options(timeouts, on_close, on_elicitation, mcp, web_search, tools)
-        self._sender.begin(wait)
+        until = self._sender.begin(checked_wait(wait))
         try:
             text = self._text_for(parsed)
             self._check_sees(parts)
+            is_new = self.id is None
             self.create()
-            parent_id = self._leaf or self.fetch_message_id()
-            turn = Turn(self._existing_id(), new_generation_id(), parent_id=parent_id, text=text)
-            data = {"inputs": text, "id": parent_id, "is_retry": False}
-            return self._send(turn, data, parts, options)
+            with self._sender.runs.alone(self._existing_id(), until):
+                parent_id = (self._leaf if is_new else None) or self._next_parent(until)
+                turn = Turn(self._existing_id(), new_generation_id(), parent_id=parent_id, text=text)
+                data = {"inputs": text, "id": parent_id, "is_retry": False}
+                return self._send(turn, data, parts, options)
         except BaseException:
             self._sender.end()
             raise
@@ -130,7 +138,7 @@ class Conversation(ConversationRecord):
         mcp: Iterable[McpLike] | Literal["all"] = (),
         on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
-        wait: float = 60.0,
+        wait: float | None = WAIT,
         web_search: bool = False,
         tools: str | Iterable[str] = (),
     ) -> Reply:
@@ -160,7 +168,7 @@ class Conversation(ConversationRecord):
         on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
         on_close: OnClose = "stop",
-        wait: float = 60.0,
+        wait: float | None = WAIT,
         web_search: bool = False,
         tools: str | Iterable[str] = (),
     ) -> ChatStream:
@@ -177,14 +185,15 @@ class Conversation(ConversationRecord):
         Reference: POST {base}/conversation/{id} with ``is_retry``
         """
         options = self._options(timeouts, on_close, on_elicitation, mcp, web_search, tools)
-        self._sender.begin(wait)
+        until = self._sender.begin(checked_wait(wait))
         try:
-            tree = self.tree()
-            answer = self._message_for(tree, message_id, "assistant")
-            user_id = answer.parent_id
-            siblings = tuple(message.id for message in tree.children(user_id))
-            turn = Turn(self._existing_id(), new_generation_id(), user_id=user_id, known=siblings)
-            return self._send(turn, {"id": answer.id, "is_retry": True}, (), options)
+            with self._sender.runs.alone(self._existing_id(), until):
+                tree = self._settled_tree(until)
+                answer = self._message_for(tree, message_id, "assistant")
+                user_id = answer.parent_id
+                siblings = tuple(message.id for message in tree.children(user_id))
+                turn = Turn(self._existing_id(), new_generation_id(), user_id=user_id, known=siblings)
+                return self._send(turn, {"id": answer.id, "is_retry": True}, (), options)
         except BaseException:
             self._sender.end()
             raise
@@ -199,7 +208,7 @@ class Conversation(ConversationRecord):
         on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
         on_close: OnClose = "stop",
-        wait: float = 60.0,
+        wait: float | None = WAIT,
         web_search: bool = False,
         tools: str | Iterable[str] = (),
     ) -> ChatStream:
@@ -223,15 +232,16 @@ class Conversation(ConversationRecord):
             files = (*parsed.files, *listed_files(files))
         parts = None if files is None else upload_parts(files, fetch=self.service.fetch)
         options = self._options(timeouts, on_close, on_elicitation, mcp, web_search, tools)
-        self._sender.begin(wait)
+        until = self._sender.begin(checked_wait(wait))
         try:
-            message = self._message_for(self.tree(), message_id, "user")
-            if parts is None:  # an edit does not inherit attachments, whatever the server's page makes one believe
-                parts = tuple(stored_part(file) for file in message.files)
-            self._check_sees(parts)
-            turn = Turn(self._existing_id(), new_generation_id(), parent_id=message.parent_id, text=text)
-            data = {"inputs": text, "id": message.id, "is_retry": True}
-            return self._send(turn, data, parts, options)
+            with self._sender.runs.alone(self._existing_id(), until):
+                message = self._message_for(self._settled_tree(until), message_id, "user")
+                if parts is None:  # an edit does not inherit attachments, whatever the server's page makes one believe
+                    parts = tuple(stored_part(file) for file in message.files)
+                self._check_sees(parts)
+                turn = Turn(self._existing_id(), new_generation_id(), parent_id=message.parent_id, text=text)
+                data = {"inputs": text, "id": message.id, "is_retry": True}
+                return self._send(turn, data, parts, options)
         except BaseException:
             self._sender.end()
             raise
@@ -283,6 +293,7 @@ class Conversation(ConversationRecord):
         on_elicitation: OnElicitation | None = None,
         timeouts: Timeouts | None = None,
         on_close: OnClose = "stop",
+        wait: float | None = WAIT,
     ) -> ChatStream | None:
         """Answer what a tool asks.
 
@@ -291,6 +302,7 @@ class Conversation(ConversationRecord):
             content: The values by field name, an `Answer`, True to accept a URL question, False to decline.
             mcp: The same tools as in the send that led to the question; needed for a parked one.
             on_elicitation, timeouts, on_close: Of the stream that is returned.
+            wait: As for :meth:`send`; for the run that asked to end, if the question is a parked one.
 
         Returns:
             None if the run waited for the answer: its stream goes on by itself. For a parked question, whose run had
@@ -304,28 +316,38 @@ class Conversation(ConversationRecord):
         """
         if not isinstance(question, Elicitation):
             raise InvalidInputError(f"a question is the Elicitation event that asked it, not {type(question).__name__}")
+        wait = checked_wait(wait)
         options = self._options(timeouts, on_close, on_elicitation, mcp)
         turn = Turn(self._existing_id(), None)
-        if not self._sender.answer(turn, question.elicitation_id, Answer.of(content)):
+        if not self._sender.answer(turn, question, Answer.of(content)):
             return None
-        self._sender.begin(0.0)
+        until = self._sender.begin(wait)
         try:
-            turn, data = self._sender.parked_turn(turn.conversation_id, question.elicitation_id)
-            return self._send(turn, data, (), options)
+            with self._sender.runs.alone(turn.conversation_id, until):
+                state = self._sender.settle(turn.conversation_id, until)
+                turn, data = self._sender.parked_turn(state, question.elicitation_id)
+                return self._send(turn, data, (), options)
         except BaseException:
             self._sender.end()
             raise
 
     # Inside
 
+    def _next_parent(self, until: float) -> str:
+        """Return the id of the message that the next one hangs from, once nothing writes into the conversation."""
+        self._leaf = self._parent_in(self._settled_tree(until), self._leaf)
+        return self._leaf
+
+    def _settled_tree(self, until: float) -> MessageTree:
+        return self._taken(self._sender.settle(self._existing_id(), until))
+
     def _send(self, turn: Turn, data: dict[str, Any], parts: tuple[Part, ...], options: SendOptions) -> ChatStream:
         data = {**data, "generationId": turn.generation_id, **options.tools}
         try:
             stream = self._sender.send(self, turn, data, parts, options, self._ended)
         except BaseException as error:
-            if isinstance(error, TransportError) or not isinstance(error, Exception):  # Ctrl-C, say
-                # It may have arrived: the next message looks for its answer first.
-                self._leaf_before, self._leaf, self._sender.last = self._leaf, None, turn
+            if may_have_arrived(error):  # the next message looks for its answer first
+                self._leaf_before, self._leaf = self._leaf, None
             raise
         # The stream carries no ids: what comes next hangs from the answer, which is found when it is needed.
         self._leaf = self._leaf_before = None
@@ -336,11 +358,11 @@ class Conversation(ConversationRecord):
         if not self.temporary:
             self._sender.ended(stream)
         elif (tidying := in_background(self._tidy, stream)) is not None and not by_collector():
-            tidying.join(_TIDYING.total)
+            tidying.join(TIDYING.total)
 
     def _tidy(self, stream: ChatStream) -> None:
         try:
-            self._delete(_TIDYING)
+            self._delete(TIDYING)
         except HFClientError as error:  # the answer is what was asked for; it must not be lost over this
             _log.warning("the temporary conversation %s could not be deleted: %s", self.id, error.message)
         finally:

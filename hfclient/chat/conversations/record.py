@@ -5,24 +5,34 @@ How one talks in it is `conversation.py`.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import evolve
 
 from hfclient.arguments import checks_arguments
+from hfclient.chat.conversations.runs import WAIT
 from hfclient.chat.conversations.sending import Sender
 from hfclient.chat.files.downloads import Downloadable, fetch_file, save_file
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire import superjson
 from hfclient.chat.wire.failures import not_a_chat_server
-from hfclient.chat.wire.messages import find_answer, newest_leaf, parse_conversation, parse_share
+from hfclient.chat.wire.messages import (
+    ConversationState,
+    find_answer,
+    newest_leaf,
+    parse_conversation,
+    parse_share,
+)
 from hfclient.chat.wire.tree import MessageTree
 from hfclient.chat.wire.turn import Turn
 from hfclient.errors import (
     BadRequestError,
+    HFClientError,
     InvalidInputError,
     ProtocolError,
 )
@@ -36,6 +46,13 @@ if TYPE_CHECKING:
     from hfclient.chat.files.export import Format
 
 __all__ = ["ConversationRecord"]
+
+
+_log = logging.getLogger("hfclient")
+TIDYING = Timeouts(connect=2.0, idle=3.0, total=4.0)
+"""For what is tidied up at the end of a call: that must not take long."""
+_SAVED = ("id", "model", "assistant")
+_SAVED_OF_TURN = ("generation_id", "parent_id", "user_id", "message_id")
 
 
 @checks_arguments
@@ -132,12 +149,8 @@ class ConversationRecord:
         Reference: GET {base}/api/v2/conversations/{id}
         """
         self.create()
-        tree = self.tree()
-        leaf = self._leaf_in(tree, None)
-        if leaf is None:
-            raise ProtocolError(f"conversation {self.id} holds no message to go on from")
-        self._leaf = leaf
-        return leaf
+        self._leaf = self._parent_in(self.tree(), None)
+        return self._leaf
 
     def messages(self) -> list[Message]:
         """Return the messages of the active branch, system message first.
@@ -154,10 +167,7 @@ class ConversationRecord:
 
         Reference: GET {base}/api/v2/conversations/{id}
         """
-        state = self.service.read_state(self._existing_id())
-        self.title = state.title or self.title
-        self.model = state.model or self.model
-        return MessageTree(state)
+        return self._taken(self.service.read_state(self._existing_id()))
 
     def choose_branch(self, message_id: str) -> list[Message]:
         """Make the branch through *message_id* the active one; the next message hangs from its end.
@@ -259,10 +269,17 @@ class ConversationRecord:
     def rename(self, title: str) -> None:
         """Give the conversation another title, of 1 to 100 characters.
 
+        Waits for an answer that this object has left while it was being written: its save would bring the old title back.
+
+        Raises:
+            ConversationBusy: It is still being written after a minute.
+
         Reference: PATCH {base}/api/v2/conversations/{id}
         """
         if not 1 <= len(title.strip()) <= 100:
             raise InvalidInputError("a title has 1 to 100 characters")
+        if self._sender.runs.may_live:
+            self._sender.settle(self._existing_id(), time.monotonic() + WAIT)
         self.service.read(self.service.endpoints.rename(self._existing_id(), title))
         self.title = title
 
@@ -290,7 +307,7 @@ class ConversationRecord:
         if self.id is not None:
             self.service.read(evolve(self.service.endpoints.delete(self.id), timeouts=timeouts))
             self.id = self.title = self._leaf = self._leaf_before = None
-            self._sender.last = None
+            self._forget_turns()
 
     def delete_message(self, message_id: str) -> None:
         """Delete a message and everything below it.
@@ -298,27 +315,53 @@ class ConversationRecord:
         Raises:
             InvalidInputError: It is the root, without which the conversation would be lost.
             NotFoundError: There is no such message.
+            ConversationBusy: An answer is still being written after a minute.
+
+        Waits for an answer that is still being written, whose save would bring the message back.
 
         Reference: DELETE {base}/api/v2/conversations/{id}/message/{message_id}
         """
-        root = self.tree().root
+        root = self._taken(self._sender.settle(self._existing_id(), time.monotonic() + WAIT)).root
         if root is not None and root.id == message_id:
             raise InvalidInputError("the root cannot be deleted by itself; use delete() for the whole conversation")
         self.service.read(self.service.endpoints.delete_message(self._existing_id(), message_id))
-        self._leaf = self._sender.last = None  # either may be gone now
+        self._leaf = None  # it may be gone now, and so may the last answer
+        self._forget_turns()
+
+    def discard_unused(self) -> None:
+        """Delete the conversation from the server if nothing can have arrived in it; whatever fails is logged.
+
+        For a call that made it, was refused afterwards, and leaves nobody who has it.
+        """
+        if self.id is None or self._sender.last is not None:
+            return
+        try:
+            self._delete(TIDYING)
+        except HFClientError as error:
+            _log.warning("the conversation %s, in which nothing was said, could not be deleted: %s", self.id, error.message)
+
+    def _forget_turns(self) -> None:
+        self._sender.last = None
+        self._sender.runs.forget()
 
     # As a value
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what another process needs to go on, `Client.restore` takes it: ids only, no text and no secrets."""
+        """Return what another process needs to go on, as plain JSON: `Client.restore` takes it.
+
+        It holds ids and options, neither texts nor secrets; only of a conversation that was not created yet the system
+        prompt, which no server has.
+        """
         turn = self._sender.last
         return {
             "version": 1,
-            "id": self.id,
-            "model": self.model,
+            **{name: getattr(self, name) for name in _SAVED},
+            "system_prompt": self.system_prompt if self.id is None else None,
+            "temporary": self.temporary,
             "leaf": self._leaf,
-            "generation_id": turn.generation_id if turn is not None else None,
-            "parent_id": turn.parent_id if turn is not None else None,
+            "leaf_before": self._leaf_before,
+            **{name: getattr(turn, name, None) for name in _SAVED_OF_TURN},
+            "known": list(turn.known) if turn is not None else [],
         }
 
     @classmethod
@@ -328,15 +371,15 @@ class ConversationRecord:
         Raises:
             InvalidInputError: *state* is of a later version, or no such state.
         """
-        names = ("id", "model", "leaf", "generation_id", "parent_id")
-        is_state = isinstance(state, dict) and state.get("version") == 1
-        if not is_state or not all(isinstance(state.get(name), (str, type(None))) for name in names):
+        if not _is_saved_state(state):
             raise InvalidInputError("this is no state that Conversation.to_dict() of this release wrote")
-        conversation = cls(service, state.get("id"), model=state.get("model"))
-        conversation._leaf = state.get("leaf")
+        made_with = {name: state.get(name) for name in ("model", "system_prompt", "assistant")}
+        conversation = cls(service, state.get("id"), **made_with)
+        conversation.temporary = state.get("temporary", False)
+        conversation._leaf, conversation._leaf_before = state.get("leaf"), state.get("leaf_before")
         if conversation.id is not None and state.get("generation_id"):
-            turn = Turn(conversation.id, state["generation_id"], parent_id=state.get("parent_id"))
-            conversation._sender.last = turn
+            ids = {name: state.get(name) for name in _SAVED_OF_TURN}
+            conversation._sender.last = Turn(conversation.id, **ids, known=tuple(state.get("known", ())))
         return conversation
 
     # Inside
@@ -350,6 +393,17 @@ class ConversationRecord:
         if self.model:
             return self.service.model(self.model).id
         return own if isinstance(own, str) else None
+
+    def _taken(self, state: ConversationState) -> MessageTree:
+        self.title = state.title or self.title
+        self.model = state.model or self.model
+        return MessageTree(state)
+
+    def _parent_in(self, tree: MessageTree, leaf: str | None) -> str:
+        found = self._leaf_in(tree, leaf)
+        if found is None:
+            raise ProtocolError(f"conversation {self.id} holds no message to go on from")
+        return found
 
     def _leaf_in(self, tree: MessageTree, leaf: str | None) -> str | None:
         """Return *leaf* if it is there, else the answer of the last send, else the end of the newest branch."""
@@ -376,3 +430,16 @@ class ConversationRecord:
                 "this conversation was never created on the server; send something or call create()"
             )
         return self.id
+
+
+def _is_saved_state(state: object) -> bool:
+    if not isinstance(state, dict) or state.get("version") != 1:
+        return False
+    texts = (*_SAVED, *_SAVED_OF_TURN, "system_prompt", "leaf", "leaf_before")
+    known = state.get("known", [])
+    return (
+        all(isinstance(state.get(name), (str, type(None))) for name in texts)
+        and isinstance(state.get("temporary", False), bool)
+        and isinstance(known, list)
+        and all(isinstance(item, str) for item in known)
+    )

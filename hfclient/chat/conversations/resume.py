@@ -11,6 +11,7 @@ Reference: docs/protocol/huggingchat ("resume"); chat-ui src/routes/conversation
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -38,11 +39,12 @@ from hfclient.transport import Cancellation, Deadline, Response, Timeouts
 from hfclient.transport.base import Headers
 from hfclient.types import Message
 
-__all__ = ["LogReader"]
+__all__ = ["NO_LOG", "LogReader", "end_of"]
 
 _log = logging.getLogger("hfclient")
-_FAILURES = 6  # reconnections in a row that bring nothing new; with their pauses some 12 s
 _LONGEST_PAUSE = 4.0
+NO_LOG = ("gone", "unknown")
+"""How the log ends of a run that the server does not know, or not any more (see `end_of`)."""
 _POLL = 1.0  # seconds between looks at the conversation of a server without the log
 _LAST_WORD = 5.0  # seconds in which a server that ends an answer with its connection stores what it had of it
 
@@ -83,6 +85,8 @@ class LogReader:
         self._skip_thoughts = 0
         self._skip_others = 0
         self._ended = False
+        self.run_is_over = False
+        """The log said so: the run has ended, and the server saved what it brought."""
         self._body_ended = False
         self._is_over = False
 
@@ -144,7 +148,7 @@ class LogReader:
         decoder.check_end()
 
     def _follow(self, response: Response | None) -> Iterator[list[AnyEvent]]:
-        failures = 0
+        patience = _Patience(self._service.session.retry.resume)
         while not self._ended:
             before = self._last
             try:
@@ -159,10 +163,11 @@ class LogReader:
                 trouble = error
             response = None
             if not self._ended:
-                failures = 0 if self._last > before else failures + 1
-                if failures >= _FAILURES:
+                if self._last > before:
+                    patience.renew()
+                elif patience.is_over():
                     raise trouble
-                self._pause(min(_LONGEST_PAUSE, 0.25 * 2**failures))
+                self._pause(min(_LONGEST_PAUSE, 0.25 * 2 ** min(patience.failures, 8)))
 
     def _read(self, response: Response) -> Iterator[list[AnyEvent]]:
         parser = SSEParser(response.limits.line)
@@ -175,6 +180,7 @@ class LogReader:
                     for frame in parser.feed(data):
                         if frame.event == "end":
                             self._ended = True
+                            self.run_is_over = end_of(frame.data) not in NO_LOG
                         elif frame.event == "update":
                             self._take(frame.id, decode_update(frame.data), events)
                 except ProtocolError as error:
@@ -230,14 +236,13 @@ class LogReader:
         patience = self._timeouts.first_token
         seen: str | None = None
         changed = time.monotonic()
-        failures = 0
+        trying = _Patience(self._service.session.retry.resume)
         while True:
             try:
                 message = self._find()
-                failures = 0
+                trying.renew()
             except (ConnectError, ServerError) as error:
-                failures += 1
-                if failures >= _FAILURES:
+                if trying.is_over():
                     raise
                 _log.info("conversation %s cannot be read: %s", self._turn.conversation_id, error.message)
             else:
@@ -305,6 +310,28 @@ class LogReader:
         return message
 
 
+class _Patience:
+    """How long to try what brings nothing new.
+
+    Args:
+        seconds: ``Retry.resume``; None never ends.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = math.inf if seconds is None else seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Something new came: begin again."""
+        self.failures = 0
+        self._since = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Count a failure; True if it was not the first and the time is up."""
+        self.failures += 1
+        return self.failures > 1 and time.monotonic() - self._since >= self._seconds
+
+
 class _NoBody:
     """The body of an answer that has none."""
 
@@ -315,6 +342,12 @@ class _NoBody:
         """Do nothing: there is no connection."""
 
     abort = close
+
+
+def end_of(data: bytes) -> str:
+    """Return how a run ended, from the last frame of its log: ``completed``, ``interrupted``, ``error``, `NO_LOG`."""
+    update = decode_update(data)
+    return str(update.get("status") or "") if isinstance(update, dict) else ""
 
 
 def _is_end(update: dict[str, Any]) -> bool:

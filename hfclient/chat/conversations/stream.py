@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from attrs import evolve
 
 from hfclient.chat.conversations.resume import LogReader
+from hfclient.chat.conversations.runs import WAIT
 from hfclient.chat.conversations.stopping import STOP_BUDGET, leave_at_exit, send_stop, stop_in_background, try_stop
 from hfclient.chat.wire.tools import Answer, OnElicitation
 from hfclient.chat.wire.turn import Turn
@@ -95,6 +96,7 @@ class ChatStream(Stream):
         self._stopped = False
         self._told = Latch()  # the server knows that nobody reads the run to its end
         self._told_its_end = False
+        self._run_is_over = False
         self._process = os.getpid()
         leave_at_exit(self)
 
@@ -118,7 +120,7 @@ class ChatStream(Stream):
     def _answer(self, question: Elicitation, on_elicitation: OnElicitation) -> bool:
         answer = Answer.of(on_elicitation(question))
         try:
-            return self._sender.answer(self._turn, question.elicitation_id, answer, self._cancellation)
+            return self._sender.answer(self._turn, question, answer, self._cancellation)
         except (ConflictError, NotFoundError) as error:  # somebody was quicker, or the log tells of one long settled
             _log.info("the question %s needs no answer: %s", question.elicitation_id, error.message)
             return False
@@ -126,11 +128,14 @@ class ChatStream(Stream):
     def _go_on(self, question: Elicitation) -> None:
         """Start the run that goes on after the answer to a question that had ended the one before."""
         self._response.close()
-        conversation_id, cancellation = self._turn.conversation_id, self._cancellation
-        self._turn, data = self._sender.parked_turn(conversation_id, question.elicitation_id, cancellation)
-        data.update(self._options.tools)
-        response, self._live = self._sender.post(self._turn, data, (), self._options, cancellation)
-        self._waiting, self._told_its_end, self._told = True, False, Latch()
+        conversation_id, cancellation, until = self._turn.conversation_id, self._cancellation, time.monotonic() + WAIT
+        self._sender.runs.note(self._turn, over=self._run_is_over)
+        with self._sender.runs.alone(conversation_id, until):
+            state = self._sender.settle(conversation_id, until, cancellation=cancellation, use=self._use)
+            self._turn, data = self._sender.parked_turn(state, question.elicitation_id)
+            data.update(self._options.tools)
+            response, self._live = self._sender.post(self._turn, data, (), self._options, cancellation)
+        self._waiting, self._told_its_end, self._run_is_over, self._told = True, False, False, Latch()
         self._sender.last = self._turn
         self.generation_id = self._turn.generation_id
         self._fields["generation_id"] = self.generation_id
@@ -156,6 +161,8 @@ class ChatStream(Stream):
                 raise
             except HFClientError as error:
                 raise self._interrupted(f"the answer's log cannot be read: {error.message}") from error
+            finally:
+                self._run_is_over = log.run_is_over
             return
         try:
             for data in self._response.chunks("stream"):
@@ -171,6 +178,8 @@ class ChatStream(Stream):
                 yield events
             if self._updates.complete or self._stopped:  # servers up to 0.10 end a stopped answer without a word
                 self._told_its_end = True
+                # The server saves before it ends the body, whose end is certain if it says so itself.
+                self._run_is_over = self._is_framed()
                 yield from self._finish()
                 return
             body_ended = not self._updates.is_cut
@@ -186,9 +195,11 @@ class ChatStream(Stream):
         if self._updates.finished or title_is_late:  # nothing comes after that
             yield from self._finish()
             return
-        framed = "transfer-encoding" in self._response.headers or "content-length" in self._response.headers
-        log.start_after(self._updates, body_ended=body_ended, is_over=body_ended and framed)
+        log.start_after(self._updates, body_ended=body_ended, is_over=body_ended and self._is_framed())
         yield from self._mend(trouble, log)
+
+    def _is_framed(self) -> bool:
+        return "transfer-encoding" in self._response.headers or "content-length" in self._response.headers
 
     def _finish(self) -> Iterator[list[AnyEvent]]:
         if events := self._updates.finish():
@@ -216,6 +227,8 @@ class ChatStream(Stream):
                 raise
             what = f"{trouble.message}; it could not be picked up again ({error.message})"
             raise self._interrupted(what) from trouble
+        finally:
+            self._run_is_over = log.run_is_over
 
     def _interrupted(self, what: str) -> StreamInterrupted:
         return StreamInterrupted(
@@ -308,6 +321,7 @@ class ChatStream(Stream):
         told = self._stop_in_background()
         if by_collector():  # whatever thread that is has other things to do than to wait
             return
+        self._transcript.left(self._undelivered())
         self._response.deadline.wind_down(idle=_SILENCE, total=STOP_BUDGET)
         try:
             # Another thread's loop may be about to go on: a body has one reader.
@@ -318,6 +332,7 @@ class ChatStream(Stream):
                         break
                 else:
                     self._told_its_end = True
+                    self._run_is_over = self._is_framed()
         except Exception as error:  # noqa: BLE001 (interrupted in mid-read, the response may be in any state)
             _log.debug("reading on after a stop: %s", type(error).__name__)
         if told is not None:
@@ -363,6 +378,16 @@ class ChatStream(Stream):
         super()._release()
         if self._process == os.getpid():  # of a child's copy the conversation learns nothing: it is the parent's answer
             self._ended_with(self)
+
+    @property
+    def turn(self) -> Turn:
+        """What was sent."""
+        return self._turn
+
+    @property
+    def run_is_over(self) -> bool:
+        """Whether the run is known to have ended on the server: the end of its body or of its log has been read."""
+        return self._run_is_over
 
     @property
     def stop_unconfirmed(self) -> bool:

@@ -15,10 +15,10 @@ from tests.chat.recordings import recording
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
 from tests.chat.test_questions import BLOCKS, CALL, RESOLVED, RESULT
 from tests.chat.test_resume import KEEP_ALIVE
-from tests.server import LAST_CHUNK, UNTIL_GONE, Recorded, Script, Step, chunk, head
+from tests.server import LAST_CHUNK, PATIENCE, UNTIL_GONE, Recorded, Script, Step, chunk, head
 
 SHORT = 0.3
-PATIENT: dict[str, float] = {"connect": 4, "first_token": 8, "next_token": 8, "idle": 8}
+PATIENT: dict[str, float] = dict.fromkeys(("connect", "first_token", "next_token", "idle"), PATIENCE)
 PROGRESS = {"type": "tool", "subtype": "progress", "uuid": "t", "progress": 1}
 
 
@@ -84,9 +84,9 @@ def test_a_title_that_is_late(ui: ChatUI, any_client: Client) -> None:
 def test_silence_before_content(ui: ChatUI, any_client: Client, start: list[dict[str, Any]]) -> None:
     """Without keep-alives no clock but ``first_token`` ends the wait for content, whatever came that is none."""
     rest = lines(token("a"), final("a"), FINISHED)
-    body: list[Step] = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(*start)), 1.0, chunk(rest), LAST_CHUNK]
+    body: list[Step] = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(*start)), 2.0, chunk(rest), LAST_CHUNK]
     ui.says(lines(*start) + rest, body)
-    assert any_client.chat("Hi", timeouts=timeouts(idle=SHORT)).text == "a"
+    assert any_client.chat("Hi", timeouts=timeouts(idle=1)).text == "a"
     assert ui.count("log") == 0
 
 
@@ -94,7 +94,7 @@ def test_keep_alives_that_stop(ui: ChatUI, any_client: Client) -> None:
     """When keep-alives came and stop before any content, the connection is dead: the answer goes on through the log."""
     body: list[Step] = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, KEEP_ALIVE)), UNTIL_GONE]
     ui.says(recording("plain"), body)
-    assert any_client.chat("Hi", timeouts=timeouts(idle=SHORT)).text == "Hello, world!"
+    assert any_client.chat("Hi", timeouts=timeouts(idle=1)).text == "Hello, world!"
     assert ui.count("log") == 1
 
 

@@ -20,7 +20,7 @@ from hfclient.errors import (
 )
 from tests.chat.recordings import recording
 from tests.chat.replay import PAGE, SSE, ChatUI
-from tests.server import LAST_CHUNK, RST, Recorded, chunk, head, json_answer, plain
+from tests.server import LAST_CHUNK, RST, SOON, Recorded, chunk, head, json_answer, plain
 
 ID = f"{1:024x}"
 SETTINGS = {
@@ -202,7 +202,7 @@ def test_facts(ui: ChatUI, client: Client) -> None:
 def test_ping(ui: ChatUI, any_client: Client) -> None:
     """Seconds, or what is wrong: nobody there, or somebody else."""
     ui.on("/healthcheck", plain(b"OK"), plain(b"<!doctype html>", 200), PAGE, [RST], [RST], plain(b"", 503))
-    assert 0 < any_client.ping() < 5
+    assert 0 < any_client.ping() < SOON
     for error in (NotAChatServer, NotAChatServer, HFClientError, ServerError):
         with pytest.raises(error):
             any_client.ping()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -13,8 +12,9 @@ from hfclient.credentials import Credentials
 from hfclient.errors import TransportTimeout
 from hfclient.inference.client import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts, Transport
+from tests.clock import Clock
 from tests.inference.answers import CHAT, DONE, SSE, call, delta, says, usage
-from tests.server import LAST_CHUNK, Script, Server, Step, chunk, head, json_answer
+from tests.server import LAST_CHUNK, PATIENCE, Script, Server, Step, chunk, head, json_answer
 
 SHORT = 0.3
 PING = b": ping\n\n"
@@ -27,7 +27,7 @@ def make(server: Server, transport: Transport) -> Make:
     """Make clients of the server with deadlines of their own, over each transport in turn."""
 
     def make(**changed: float) -> InferenceClient:
-        clocks: dict[str, Any] = {"connect": 4, "first_token": 8, "next_token": 8, "idle": 8, **changed}
+        clocks = dict.fromkeys(("connect", "first_token", "next_token", "idle"), PATIENCE) | changed
         session = Session(transport, Credentials(), timeouts=Timeouts(**clocks), retry=Retry(attempts=1))
         return InferenceClient(session, base_url=server.url)
 
@@ -63,7 +63,7 @@ def test_keep_alives_before_content(server: Server, make: Make, keep_alive: byte
     """Neither do they count as the first content: ``first_token`` ends that wait."""
     server.on(CHAT, stalls(delta(role="assistant"), keep_alive=keep_alive))
     with pytest.raises(TransportTimeout) as caught:
-        make(first_token=SHORT, next_token=4).chat("hi", model="m").result()
+        make(first_token=SHORT, next_token=PATIENCE).chat("hi", model="m").result()
     assert caught.value.deadline == "first_token"
 
 
@@ -86,7 +86,7 @@ def test_silence_before_content(server: Server, make: Make, start: list[bytes]) 
 
 def test_silence_after_content(server: Server, make: Make) -> None:
     """After content, silence without a byte is a matter of ``idle``, as ever."""
-    server.on(CHAT, pausing(30, delta(content="H")))
+    server.on(CHAT, pausing(2 * PATIENCE, delta(content="H")))
     with pytest.raises(TransportTimeout) as caught:
         make(idle=SHORT).chat("hi", model="m").result()
     assert caught.value.deadline == "idle"
@@ -112,20 +112,29 @@ def test_a_call_that_stalls(server: Server, make: Make) -> None:
     assert (caught.value.partial.text, caught.value.partial.tool_calls) == ("a", ())
 
 
-def test_every_round_has_its_clock(server: Server, make: Make) -> None:
-    """A function of the caller's may run for longer than ``next_token``; a stall in a later round still ends it."""
+def test_a_function_takes_its_time(server: Server, make: Make, clock: Clock) -> None:
+    """A function of the caller's may run for longer than ``next_token``."""
 
     def slow() -> str:
         """Take longer than the clock."""
-        time.sleep(SHORT * 2)
+        clock.advance(2 * PATIENCE)
         return "done"
 
-    calls = pausing(0, delta(tool_calls=[call("slow", {}, id="c")]), delta("tool_calls") + DONE)
-    server.on(CHAT, calls, says("ok"))
-    assert make(next_token=SHORT).run_tools("hi", [slow], model="m").result().text == "ok"
+    server.on(CHAT, pausing(0, delta(tool_calls=[call("slow", {}, id="c")]), delta("tool_calls") + DONE), says("ok"))
+    assert make(next_token=PATIENCE).run_tools("hi", [slow], model="m").result().text == "ok"
+
+
+def test_every_round_has_its_clock(server: Server, make: Make) -> None:
+    """A stall in a later round ends it."""
+
+    def quick() -> str:
+        """Take no time."""
+        return "done"
+
+    calls = pausing(0, delta(tool_calls=[call("quick", {}, id="c")]), delta("tool_calls") + DONE)
     server.on(CHAT, calls, stalls(delta(content="half")))
     with pytest.raises(TransportTimeout) as caught:
-        make(next_token=SHORT).run_tools("hi", [slow], model="m").result()
+        make(next_token=1).run_tools("hi", [quick], model="m").result()
     assert caught.value.deadline == "next_token"
     assert caught.value.partial is not None
     assert caught.value.partial.text == "half"

@@ -276,7 +276,7 @@ def test_long_answers_are_drafted_less_often(ask: Ask) -> None:
     stream = ask(says('{"name": "', *words, '", "inhabitants": 1}'))
     began = time.monotonic()
     drafts = list(stream)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < SOON
     assert 50 < len(drafts) < 1500
     assert stream.result().name == "".join(words)
 
@@ -537,7 +537,7 @@ def test_total_covers_repairs(ask: Ask) -> None:
     with pytest.raises(TransportTimeout) as caught:
         ask([0.3, *says("no")], repair=50, timeouts=Timeouts(total=0.7)).result()
     assert caught.value.deadline == "total"
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < SOON
 
 
 # Whole answers only

@@ -25,7 +25,7 @@ from hfclient.transport.connections import Wire
 from tests.chat.replay import FINISHED, STARTED, ChatUI, final, lines, token, wait_until
 from tests.conftest import make_transport
 from tests.inference.answers import CHAT, call, calls, says
-from tests.server import Recorded, Server
+from tests.server import PATIENCE, Recorded, Server
 
 PACKAGE = str(Path(hfclient.__file__).parent)
 PATIENT = Timeouts(connect=10, first_token=10, idle=10, total=20)
@@ -203,5 +203,5 @@ def test_a_cancellation_wakes_all_that_wait() -> None:
     cancellation.cancel()
     wait()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert woken == ["cancelled"] * 4

@@ -12,7 +12,7 @@ import pytest
 from hfclient.errors import ConnectError, MissingDependencyError
 from hfclient.transport import Transport
 from tests.conftest import make_transport
-from tests.server import CERTIFICATE, HALF_CLOSE, RST, Server, Step, chunked, plain
+from tests.server import CERTIFICATE, HALF_CLOSE, PATIENCE, RST, Server, Step, chunked, plain
 from tests.wire.helpers import send
 
 TIMED_OUT = plain(b"too late", 408, "Connection: close")
@@ -44,7 +44,7 @@ def test_a_connection_that_has_ended(
     first, ended = ends_after(chunked(b"one"), *last_words)
     either.on("/s", first, plain(b"two"))
     assert send(transport, f"{either.url}/s").read() == b"one"
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE)
     assert send(transport, f"{either.url}/s", method=method, body=body).read() == b"two"
     assert [request.connection for request in either.requests] == [1, 2]
 
@@ -55,7 +55,7 @@ def test_a_proxy_that_has_ended_its_connection(transport_name: str, server: Serv
     server.on("*", first, plain(b"two"))
     opened = make_transport(transport_name, proxy=server.url)
     assert send(opened, "http://chat.example/s", method="POST", body=b"1").read() == b"one"
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE)
     assert send(opened, "http://chat.example/s", method="POST", body=b"2").read() == b"two"
     assert [request.body for request in server.requests] == [b"1", b"2"]
     opened.close()
@@ -85,7 +85,7 @@ def test_bytes_without_a_request(transport: Transport, either: Server) -> None:
     first, sent = ends_after(chunked(b"one"), TIMED_OUT)
     either.on("/s", first, plain(b"two"))
     assert send(transport, f"{either.url}/s").read() == b"one"
-    assert sent.wait(5)
+    assert sent.wait(PATIENCE)
     assert send(transport, f"{either.url}/s", method="POST", body=b"x").read() == b"two"
     assert [request.body for request in either.requests] == [b"", b"x"]
 

@@ -365,12 +365,13 @@ class Credentials:
         # With the lock held.
         cookie, problem = parse_set_cookie(line, self._chat_url or "")
         if cookie is None:
-            name = line.partition("=")[0].strip()
-            if problem and name not in self._refused and len(self._refused) < _MOST:
+            return
+        name, value = cookie.name, cookie.value
+        if problem and self._cookies.get(name) != value:  # the same once more is no news, on whatever terms
+            if name not in self._refused and len(self._refused) < _MOST:
                 self._refused.add(name)
                 _log.warning("a cookie that the server set is left out: %s (%s)", shown_name(name), problem)
             return
-        name, value = cookie.name, cookie.value
         is_new = len(self._cookies) + len(self._narrow) < _MOST
         if cookie.path != "/":
             if not value:

@@ -215,7 +215,7 @@ def _is_secure_name(name: str) -> bool:
 
 
 def parse_set_cookie(line: str, chat_url: str) -> tuple[Cookie | None, str]:
-    """Return the cookie in a Set-Cookie header, or None and what keeps a browser from sending it to the chat server.
+    """Return the cookie in a Set-Cookie header, and in words what keeps a browser from keeping it; None for another path.
 
     One that has expired, which is how a server takes a cookie back, comes without a value.
 
@@ -244,9 +244,7 @@ def parse_set_cookie(line: str, chat_url: str) -> tuple[Cookie | None, str]:
         problem = "it goes out over https only"
     elif _is_secure_name(name) and not (secure and (name[:7].lower() != "__host-" or (path == "/" and not given.get("domain")))):
         problem = "its prefix promises what its attributes do not keep"
-    if problem is not None:
-        return None, problem
-    return Cookie(name, Secret("" if ended else value), path=path if path.startswith(below) and path != below else "/"), ""
+    return Cookie(name, Secret("" if ended else value), path=path if path.startswith(below) and path != below else "/"), problem or ""
 
 
 def _has_expired(attributes: Mapping[str, str]) -> bool:

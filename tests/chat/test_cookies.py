@@ -351,6 +351,15 @@ def test_set_cookies_that_a_browser_refuses(caplog: pytest.LogCaptureFixture, li
     assert len(caplog.records) == 1
 
 
+def test_what_we_have_is_set_once_more(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that renews the session cookie for https only, as a chat-ui does by default, is no news over plain http."""
+    assert _kept("hf-chat=mine; Path=/; Secure; HttpOnly") == {"hf-chat": "mine"}
+    assert caplog.text == ""
+    assert _kept("hf-chat=theirs; Path=/; Secure; HttpOnly") == {"hf-chat": "mine"}
+    assert "'hf-chat' (it goes out over https only)" in caplog.text
+    assert "theirs" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("line", "is_kept"),
     [

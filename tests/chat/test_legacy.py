@@ -10,6 +10,7 @@ import pytest
 
 from hfclient import Client, events
 from hfclient.errors import (
+    APIStatusError,
     AuthenticationError,
     BadRequestError,
     GenerationError,
@@ -219,6 +220,16 @@ def test_a_login_page_instead_of_page_data(server: Server, client: Client) -> No
     old.hooks[f"GET /conversation/{CONVERSATION}/__data.json"] = json_answer({"type": "redirect", "location": "/login"})
     with pytest.raises(AuthenticationError, match="login"):
         client.conversation(CONVERSATION).messages()
+
+
+@pytest.mark.parametrize("location", ["/", "https://www.elsewhere.example/conversation/x", "/maintenance"])
+def test_a_redirect_inside_page_data(server: Server, client: Client, location: str) -> None:
+    """One to somewhere else is named, and is no login."""
+    old = LegacyServer(server, "0.9.5")
+    old.hooks[f"GET /conversation/{CONVERSATION}/__data.json"] = json_answer({"type": "redirect", "location": location})
+    with pytest.raises(APIStatusError, match=f"redirects to .*{location}") as caught:
+        client.conversation(CONVERSATION).messages()
+    assert not isinstance(caught.value, AuthenticationError)
 
 
 def test_a_server_that_was_renewed(server: Server, client: Client) -> None:

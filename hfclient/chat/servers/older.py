@@ -9,10 +9,11 @@ Reference: docs/protocol/huggingchat ("older servers"); chat-ui 0.9.5 and 0.10, 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import msgspec
 from attrs import evolve
@@ -31,6 +32,7 @@ from hfclient.errors import (
     ServerError,
 )
 from hfclient.transport import Request
+from hfclient.transport.failures import leads_to_login, safe_url
 
 __all__ = ["OlderServer"]
 
@@ -172,9 +174,7 @@ class OlderServer:
     def _node(self, request: Request, index: int) -> dict[str, Any]:
         page = parse_page(self._identity.send(request).read())
         if page.redirect is not None:
-            raise AuthenticationError(
-                f"this server wants a login: {HOW_TO_LOG_IN}", status=302, method=request.method, url=request.url
-            )
+            raise self._redirected(request, page.redirect.location)
         node = page.node(index)
         if isinstance(node, NodeError):
             fields: dict[str, Any] = {"status": node.status or 500, "method": request.method, "url": request.url}
@@ -183,6 +183,17 @@ class OlderServer:
         if node is None:
             raise ProtocolError(f"the data of the page at {request.url} are empty")
         return node
+
+    def _redirected(self, request: Request, location: str) -> APIStatusError:
+        with contextlib.suppress(ValueError):
+            target = urljoin(request.url, location)
+            if location and not leads_to_login(request.url, target):
+                shown = safe_url(target)
+                message = f"the server redirects to {shown} instead of answering"
+                return APIStatusError(message, status=302, method=request.method, url=request.url, location=shown)
+        return AuthenticationError(
+            f"this server wants a login: {HOW_TO_LOG_IN}", status=302, method=request.method, url=request.url
+        )
 
     def _missing(self, request: Request, message: str, body: bytes = b"") -> NotFoundError:
         return NotFoundError(

@@ -14,11 +14,11 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from hfclient.printable import one_line
 
-__all__ = ["masked", "remember", "said"]
+__all__ = ["masked", "may_be_secret", "remember", "remember_url", "said"]
 
 _MASK = "***"
 _MOST = 1000
@@ -26,8 +26,11 @@ _SHORTEST = 6  # characters; anything shorter would be found in the midst of ord
 _LONGEST_SAID = 8000  # characters of a message: a server may send a line of megabytes
 _LOOKED_AT = 64 * 1024  # characters of a text in which secrets are looked for
 _PROSE = 12  # characters; a shorter secret is masked where it stands alone, and a plain word is none
+_RANDOM = 16  # characters
+_TELLING = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?:([^/?#]*)@)?", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][\w.-]*)[ ]+(\S.*)", re.DOTALL)
+_GO_JSON = {ord(ch): f"\\u{ord(ch):04x}" for ch in "&<>"}
 _ESCAPES = re.compile("%[0-9A-F]{2}")
 
 
@@ -75,6 +78,25 @@ def remember(secret: str) -> None:
             URL with a password in it.
     """
     _memory.add(secret)
+
+
+def remember_url(url: str) -> None:
+    """Mask the password of a URL, and those values of its query whose names or looks say that they are secret."""
+    remember(url)
+    for name, value in parse_qsl(url.partition("?")[2].partition("#")[0]):
+        if may_be_secret(name, value):
+            remember(value)
+
+
+def may_be_secret(name: str, value: str) -> bool:
+    """Tell whether a header, or a value of a query, is a secret rather than a word, by its name or by how random it looks.
+
+    >>> may_be_secret("X-Api-Key", "abc"), may_be_secret("X-Tenant", "production"), may_be_secret("X-Id", "5f2b9c1d7e8a4b6c")
+    (True, False, True)
+    """
+    if _TELLING.search(name):
+        return True
+    return len(value) >= _RANDOM and " " not in value and not value.isalpha() and not value.isdigit()
 
 
 def said(text: str) -> str:
@@ -175,11 +197,13 @@ def _forms(part: str) -> set[str]:
     """Return the ways to write a secret that servers have."""
     forms = {part, unquote(part)}
     for plain in tuple(forms):
-        forms |= {quote(plain, safe=""), quote(plain), quote_plus(plain)}
+        forms |= {quote(plain, safe=""), quote(plain), quote_plus(plain), quote(quote(plain, safe=""), safe="")}
         in_json = plain.replace("\\", "\\\\").replace('"', '\\"')
         in_html = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
-        forms |= {in_json, in_json.replace("/", "\\/"), in_html, in_html.replace("'", "&#x27;")}
-        forms.add(in_html.replace("'", "&#39;"))
+        forms |= {in_json, in_json.replace("/", "\\/"), in_json.replace("\\", "\\\\").replace('"', '\\"')}
+        forms.add(in_json.translate(_GO_JSON))
+        forms |= {in_html, in_html.replace("'", "&#x27;"), in_html.replace("'", "&#39;")}
+        forms.add(in_html.replace("&quot;", "&#34;").replace("'", "&#39;").replace("+", "&#43;"))
         forms.add(plain.rstrip("="))
         if not plain.isascii():
             forms.add(plain.encode("utf-8", "replace").decode("latin-1"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import logging
 import random
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -37,7 +36,7 @@ from hfclient.errors import (
     TransportError,
     TransportTimeout,
 )
-from hfclient.masking import said
+from hfclient.masking import may_be_secret, said
 from hfclient.transport.base import Request, Response, Transport
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.failures import error_for, is_bot_check, safe_url
@@ -51,7 +50,6 @@ _REDIRECTS = 5
 _P = TypeVar("_P", Timeouts, "Retry", Limits)
 _HARMLESS = {"accept", "accept-encoding", "accept-language", "range", "user-agent"}
 _NAMES = {"host", "origin", "referer"}  # of places, which errors tell
-_SECRET_NAME = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
 
 
 def _not_negative(instance: object, attribute: Attribute[Any], value: Any) -> None:
@@ -307,9 +305,7 @@ def _of(kind: type[_P], name: str, given: object) -> _P:
 
 def _hidden(name: str, value: str) -> Secret:
     """Return a header of the caller's: no log shows it, and it is masked where it may be a secret rather than a word."""
-    looks_random = len(value) >= 16 and " " not in value and not value.isalpha() and not value.isdigit()
-    is_secret = _SECRET_NAME.search(name) or (looks_random and name.lower() not in _HARMLESS | _NAMES)
-    return Secret(value, mask=bool(is_secret))
+    return Secret(value, mask=name.lower() not in _HARMLESS | _NAMES and may_be_secret(name, value))
 
 
 def _held(response: Response, request: Request) -> Response:

@@ -16,6 +16,7 @@ import pytest
 
 from hfclient import Client, HFClientError, McpServer, Retry, events
 from hfclient.chat.wire.readers import parse_update
+from hfclient.chat.wire.tools import mcp_fields
 from hfclient.credentials import Credentials, Secret
 from hfclient.frames import excerpt
 from hfclient.masking import masked
@@ -58,6 +59,13 @@ WRITTEN: dict[str, Callable[[str], bytes]] = {
     "in small percent escapes": lambda s: plain(
         "".join(f"%{ord(ch):02x}" if not ch.isalnum() and ch not in "_.-~" else ch for ch in s), 400
     ),
+    "as Go writes JSON": lambda s: plain(
+        json.dumps({"message": f"bad: {s}"}).replace("&", "\\u0026").replace("<", "\\u003c"), 400, "Content-Type: text/plain"
+    ),
+    "as Go writes pages": lambda s: plain(
+        f"<title>{html.escape(s).replace('&quot;', '&#34;').replace('&#x27;', '&#39;').replace('+', '&#43;')}</title>", 502
+    ),
+    "percent-encoded twice": lambda s: json_answer({"detail": quote(quote(s, safe=""), safe="")}, 403),
     "in text": lambda s: plain(f"no: {s}", 400),
     "in a page": lambda s: plain(
         f"<title>{html.escape(s)}</title><p>{s}</p>{html.escape(s)}", 502, "Content-Type: text/html"
@@ -164,6 +172,14 @@ def test_inside_of_streams(server: Server, transport_name: str) -> None:
     _holds_none(caught.value, TOKEN)
 
 
+def test_the_address_of_a_tool() -> None:
+    """A token in the address of an MCP server is masked like one in its headers."""
+    mcp_fields([McpServer("https://us:s3same-open@tool.example/mcp?api_key=k3y-of-the-tool&mode=fast#x")])
+    assert masked("https://tool.example?api_key=k3y-of-the-tool&mode=fast s3same-open") == (
+        "https://tool.example?api_key=***&mode=fast ***"
+    )
+
+
 def test_a_tools_error() -> None:
     """What a tool's error says is masked, the result of a tool is content."""
     Secret(f"Bearer {TOOL}")
@@ -212,3 +228,27 @@ def test_excerpts() -> None:
     """The start of an answer that is shown is masked before it is cut."""
     Secret("tok_" + "q1w2" * 20)
     assert "q1w2" not in excerpt(b"x" * 190 + b"tok_" + b"q1w2" * 20)
+
+
+@pytest.mark.parametrize("moment", ["models", "begin", "middle"])
+def test_an_upstream_of_the_embedded_server(server: Server, moment: str) -> None:
+    """What the embedded server passes on of its upstream's errors does not hold the upstream's key."""
+    pytest.importorskip("waitress", reason="the embedded server needs the extra: local")
+    from hfclient.local import LocalServer
+
+    echo = json_answer({"error": {"message": f"Received API Key = {KEY}"}}, 401)
+    piece = json.dumps({"choices": [{"index": 0, "delta": {"content": "half"}}]})
+    failure = json.dumps({"error": {"message": f"Received API Key = {KEY}", "code": 500}})
+    server.on("/v1/models", echo if moment == "models" else json_answer({"data": [{"id": "m"}]}))
+    server.on(
+        "/v1/chat/completions",
+        echo
+        if moment == "begin"
+        else chunked(f"data: {piece}\n\ndata: {failure}\n\n".encode(), headers=["Content-Type: text/event-stream"]),
+    )
+    with LocalServer(upstream=server.url, api_key=KEY) as local:
+        client = Client(local.url, cookies="hf-chat=a-stranger", token="", retry=Retry(attempts=1))
+        with pytest.raises(HFClientError) as caught:
+            client.chat("hi").result()
+        _holds_none(caught.value, KEY)
+        assert "***" in str(caught.value)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import hfclient
 from hfclient import Client, HFClientError, Retry, errors
 from hfclient.chat.wire.messages import parse_conversation
 from hfclient.chat.wire.tree import MessageTree
@@ -144,3 +147,12 @@ def test_a_drawn_tree() -> None:
     message = {"id": "\x1b[2Jid", "from": "user\x1b", "content": EVIL, "children": []}
     state = parse_conversation({"id": ID, "title": EVIL, "model": "m", "messages": [message], "rootMessageId": None})
     _is_clean(str(MessageTree(state)))
+
+
+def test_no_other_logger() -> None:
+    """The package writes to the loggers that have the filter, and to no other: a filter does not hold for children."""
+    root = Path(hfclient.__file__).parent
+    names = {name for path in root.rglob("*.py") for name in re.findall(r"getLogger\(([^)]*)\)", path.read_text("utf-8"))}
+    assert names == {'"hfclient"', '"hfclient.local"', '"waitress"', "name"}
+    for name in ("hfclient", "hfclient.local"):
+        assert len(logging.getLogger(name).filters) == 1

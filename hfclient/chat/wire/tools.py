@@ -15,6 +15,7 @@ from attrs import Factory, field, frozen
 from hfclient.credentials import Secret, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.events import Elicitation
+from hfclient.masking import remember_url
 
 __all__ = ["Answer", "McpLike", "McpServer", "OnElicitation", "mcp_fields"]
 
@@ -98,6 +99,7 @@ def mcp_fields(mcp: Iterable[McpLike] | Literal["all"]) -> dict[str, Any]:
         server = McpServer(item) if isinstance(item, str) and item.startswith(("https://", "http://")) else item
         if isinstance(server, McpServer):
             headers = [{"key": key, "value": value} for key, value in server.headers.items()]
+            remember_url(server.url)  # some take their token in the query
             servers.append({"name": server.name, "url": server.url, "headers": headers})
             names.append(server.name)
         elif isinstance(server, str) and server.strip():

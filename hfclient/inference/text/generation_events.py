@@ -23,6 +23,7 @@ from hfclient.inference.completions.plain import MISFITS
 from hfclient.inference.completions.stream import CompletionStream
 from hfclient.inference.failures import generation_error
 from hfclient.lenient import loads, scrub
+from hfclient.masking import said
 from hfclient.surrogates import mend_surrogates
 from hfclient.transport import Response
 from hfclient.types import Reply
@@ -288,7 +289,7 @@ def _add_details(token: Token, probabilities: dict[str, Any]) -> None:
 
 def _typed_error(chunk: dict[str, Any], kind: str) -> GenerationError:
     error = generation_error(chunk)
-    error.code = mend_surrogates(kind)
+    error.code = said(mend_surrogates(kind))
     error.status_code = status_of(kind) or error.status_code
     return error
 

@@ -76,6 +76,8 @@ _AS_AUDIO = {
     "video/x-matroska": "audio/x-matroska",
 }
 
+_EITHER = ("video/webm", "video/3gpp", "application/octet-stream")  # names under which recordings go, too
+
 _STARTS = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -111,11 +113,11 @@ _MOST_MARKERS = 10_000  # a picture has a few dozens; megabytes of fill bytes ar
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-def media_type(data: bytes, name: str = "", claimed: str = "") -> str | None:
+def media_type(data: bytes, name: str = "", claimed: str = "", *, is_sound: bool = False) -> str | None:
     """Return the media type of a picture, a video or a sound; None if nothing says.
 
     The content counts most. Where it says nothing, or does not say whether an MP4 or a WebM holds pictures besides sound,
-    *claimed* does, and then the ending of *name*.
+    *claimed* does, and then the ending of *name*. Where those do not say it either, *is_sound* does: the file is given as one.
 
         >>> media_type(b"....ftypisom", "memo.m4a"), media_type(b"....ftypisom", "clip.mp4")
         ('audio/mp4', 'video/mp4')
@@ -129,7 +131,9 @@ def media_type(data: bytes, name: str = "", claimed: str = "") -> str | None:
     hints = [_SPELLINGS.get(given, given), _by_name(name)]
     if found is None:
         return next((hint for hint in hints if hint.startswith(("audio/", "video/", "image/"))), None)
-    return _AS_AUDIO[found] if next(filter(None, hints), "").startswith("audio/") else found
+    hint = next(filter(None, hints), "")
+    is_audio = hint.startswith("audio/") or (is_sound and hint in ("", *_EITHER))
+    return _AS_AUDIO[found] if is_audio else found
 
 
 def _by_name(name: str) -> str:

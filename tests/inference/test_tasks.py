@@ -543,6 +543,27 @@ def test_what_is_no_sound(audio: Any, server: Server, make: Make) -> None:
     assert server.requests == []
 
 
+def test_tracks_of_every_shape(server: Server, other_server: Server, make: Make) -> None:
+    """Sounds made of a sound come in a list with labels, alone, as links, or as the body itself."""
+    packed = base64.b64encode(WAV).decode()
+    other_server.on("/a.wav", plain(WAV))
+    link = f"{other_server.url}/a.wav"
+    for answer, labels in (
+        (json_answer([{"label": "a", "blob": packed, "content-type": "audio/wav"}, {"label": "b", "blob": packed}]), ["a", "b"]),
+        (json_answer({"blob": packed}), [""]),
+        (json_answer({"audio": {"url": link}}), [""]),
+        (json_answer([link]), [""]),
+        (plain(WAV, 200, "Content-Type: audio/wav"), [""]),
+    ):
+        server.on(HF, answer)
+        found = make().task("audio-to-audio", WAV, model=MODEL)
+        assert [(track.content, track.label) for track in found] == [(WAV, label) for label in labels]
+    server.on(HF, json_answer([{"label": "a", "sound": 5}]))
+    with pytest.raises(ProtocolError) as caught:
+        make().task("audio-to-audio", WAV, model=MODEL)
+    assert caught.value.body == '[{"label": "a", "sound": 5}]'
+
+
 def test_speech_at_hf_inference(server: Server, make: Make, tmp_path: Path) -> None:
     """The answer's bytes are the sound; it saves itself with the right ending."""
     server.on(HF, plain(b"fLaC....", 200, "Content-Type: audio/flac", "x-request-id: r1"))

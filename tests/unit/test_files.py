@@ -264,6 +264,29 @@ def test_types_by_name_and_claim(content: bytes, name: str, claimed: str, mime: 
     assert media_type(content, name, claimed) == mime
 
 
+@pytest.mark.parametrize(
+    ("content", "name", "claimed", "mime", "file"),
+    [
+        (_webm(b"webm"), "rec.webm", "", "audio/webm", "audio.webm"),
+        (_webm(b"webm"), "", "video/webm", "audio/webm", "audio.webm"),
+        (_webm(b"webm", b"V_VP8"), "rec.webm", "", "video/webm", "audio.webm"),
+        (_mp4(b"isom"), "", "", "audio/mp4", "audio.m4a"),
+        (_mp4(b"isom"), "memo.m4a", "", "audio/mp4", "audio.m4a"),
+        (_mp4(b"isom"), "book.M4B", "", "audio/mp4", "audio.M4B"),
+        (_mp4(b"isom"), "talk.mp4", "", "video/mp4", "audio.mp4"),
+        (_mp4(b"3gp4"), "call.3gp", "", "audio/3gpp", "audio.3gp"),
+        (b"OggS\0\2", "voice.opus", "", "audio/ogg", "audio.opus"),
+        (b"\xff\xf1\x50", "", "", "audio/aac", "audio.aac"),
+        (WAV, "x.mp3", "audio/mpeg", "audio/wav", "audio.wav"),
+    ],
+)
+def test_recordings(content: bytes, name: str, claimed: str, mime: str, file: str) -> None:
+    """What is given as a recording is a sound if nothing says that it is a video, in forms and data URLs alike."""
+    sound = load_sound((name, content, claimed))
+    assert (sound.mime, sound.filename) == (mime, file)
+    assert sound.as_url().startswith(f"data:{mime};base64,")
+
+
 def test_a_container_of_nothing_but_boxes_is_soon_told() -> None:
     """A file that consists of what is looked for does not cost time."""
     assert sniff(_mp4(b"isom") + b"hdlr" * 1_000_000) == "video/mp4"

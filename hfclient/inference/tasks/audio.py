@@ -14,15 +14,12 @@ from typing import Any, TypeAlias
 from attrs import Factory, field, frozen
 
 from hfclient.errors import InvalidInputError, ProtocolError
-from hfclient.files.dataurls import data_url_content
 from hfclient.files.magic import SUFFIXES, media_type
 from hfclient.files.sources import FileLike, is_url, open_source
 from hfclient.frames import excerpt
-from hfclient.inference.failures import generation_error
 from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers import Answer, Output
-from hfclient.inference.providers.results import bodied, outcome_of, with_body
-from hfclient.lenient import loads
+from hfclient.inference.providers.results import bodied, found_in, outcome_of
 
 __all__ = [
     "MAX_SOUND",
@@ -90,7 +87,8 @@ class Sound:
     name: str = field(default="", repr=False)
     claimed: str = field(default="", repr=False)
     mime: str = Factory(
-        lambda self: media_type(self.content, self.name, self.claimed) or "application/octet-stream", takes_self=True
+        lambda self: media_type(self.content, self.name, self.claimed, is_sound=True) or "application/octet-stream",
+        takes_self=True,
     )
 
     @property
@@ -171,28 +169,24 @@ def as_it_comes(answer: Answer, **facts: Any) -> Any:
 
 
 def audio_tracks(answer: Answer) -> list[tuple[str, Output]]:
-    """Return the labelled sounds of ``audio-to-audio``: base64 under ``blob``.
+    """Return the labelled sounds of ``audio-to-audio``: base64 under ``blob``, in other forms, or the one sound itself.
 
     Raises:
         GenerationError: It reports an error.
-        ProtocolError: It is no such list.
+        ProtocolError: It holds no sounds.
     """
-    try:
-        data = loads(answer.body)
-    except ValueError:
-        data = None
-    if isinstance(data, dict) and data.get("error"):
-        raise generation_error(data)
-    tracks = []
-    for entry in data if isinstance(data, list) else [None]:
-        track = entry if isinstance(entry, dict) else {}
-        blob, mime = track.get("blob"), track.get("content-type")
-        content = data_url_content(f"data:;base64,{blob}") if isinstance(blob, str) else None
-        if content is None:
-            raise with_body(ProtocolError("the answer is not a list of sounds", frame=excerpt(answer.body)), answer)
-        output = Output(content=content, mime=mime if isinstance(mime, str) else None)
-        tracks.append((str(track.get("label", "")), output))
-    return tracks
+    if answer.is_media:
+        return [("", Output(content=answer.body, mime=answer.content_type or None))]
+    with bodied(answer):
+        data = answer.value()
+        tracks = []
+        for entry in data if isinstance(data, list) else [data]:
+            found = found_in(entry)
+            if found is None:
+                raise ProtocolError("the answer is not a list of sounds", frame=excerpt(answer.body))
+            label = entry.get("label") if isinstance(entry, dict) else None
+            tracks += [(label if isinstance(label, str) else "", output) for output in found.outputs]
+        return tracks
 
 
 def audio_from(content: bytes, output: Output, **facts: Any) -> Audio:

@@ -27,7 +27,6 @@ from hfclient.inference.tasks.audio import (
     Sound,
     SoundLike,
     as_it_comes,
-    audio_from,
     audio_tracks,
     checked_sound,
     load_sound,
@@ -302,8 +301,7 @@ class TaskCalls(Wing):
         if name == "audio-to-audio":
             facts = {"model": place.entry.model, "provider": place.provider, "request_id": request_id}
             return [
-                audio_from(output.content or b"", output, label=label, prompt=label, **facts)
-                for label, output in audio_tracks(answer)
+                self._fetched(line, place, output, label=label, prompt=label, **facts) for label, output in audio_tracks(answer)
             ]
         if name == "automatic-speech-recognition":
             said = self._transcript(line, place, answer)

@@ -14,7 +14,7 @@ from hfclient.inference.endpoints import bare_url, refuse_url
 from hfclient.inference.media.jobs import Line
 from hfclient.inference.models.hub import Hub
 from hfclient.inference.models.mapping import ProviderEntry
-from hfclient.inference.providers import Answer, Target
+from hfclient.inference.providers import Answer, Output, Target
 from hfclient.inference.providers.places import call_headers
 from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes
 from hfclient.inference.routing.failover import try_each
@@ -101,10 +101,13 @@ class Wing:
         return call_headers(candidate.provider, self._bill_to if candidate.billed else None)
 
     def _audio(self, line: Line, candidate: Candidate, answer: Answer, **facts: Any) -> Audio:
-        output = audio_output(answer)
+        model = candidate.entry.model or candidate.entry.provider_id
+        return self._fetched(line, candidate, audio_output(answer), model=model, provider=candidate.provider, **facts)
+
+    @staticmethod
+    def _fetched(line: Line, candidate: Candidate, output: Output, **facts: Any) -> Audio:
         content = output.content
         if content is None:
             content, claimed = line.fetch(output.url or "", candidate.target.own_site)
             output = evolve(output, mime=output.mime or claimed)
-        model = candidate.entry.model or candidate.entry.provider_id
-        return audio_from(content, output, model=model, provider=candidate.provider, **facts)
+        return audio_from(content, output, **facts)

@@ -61,7 +61,7 @@ def encoded_picture(picture: Any) -> tuple[bytes, str]:
 def _encoded(picture: Image) -> tuple[bytes, str]:
     if 0 in picture.size:
         raise InvalidInputError(f"the picture has no pixels: it is {picture.width} x {picture.height}")
-    picture.load()  # what is broken shows here; a format may be known only afterwards
+    picture.load()  # what is broken shows here
     source = picture.format or ""
     buffer = io.BytesIO()
     if source in ("GIF", "PNG", "WEBP") and getattr(picture, "n_frames", 1) > 1 and picture.tell() == 0:
@@ -69,7 +69,8 @@ def _encoded(picture: Image) -> tuple[bytes, str]:
         picture.save(buffer, source, save_all=True, **options)
         picture.seek(0)
         return buffer.getvalue(), _name(picture, source)
-    shown = _upright(_plain(picture))
+    # Pillow turns a TIFF itself, and older releases leave the tag that said so.
+    shown = _plain(picture) if source == "TIFF" else _upright(_plain(picture))
     target = "JPEG" if source in _PHOTOS else source if source in _MODES else "PNG"
     if shown.mode not in _MODES[target]:
         target = "PNG"

@@ -14,7 +14,9 @@ from hfclient.events import AnyEvent, Finish, Reasoning, Source, Sources, Token,
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.completions.endings import has_failed, is_cut, normal_reason
 from hfclient.inference.completions.fields import FieldMerger
+from hfclient.inference.completions.messages import build_messages
 from hfclient.inference.completions.pages import pages_in
+from hfclient.types import Reply
 
 Answer = tuple[list[AnyEvent], dict[str, Any], HFClientError | None]
 
@@ -247,6 +249,27 @@ def test_signed_parts_of_the_content() -> None:
     events, fields, _ = read(chunk(content=[part, {"type": "text", "text": "4"}]), STOP)
     assert events == [Reasoning("hm", extra={"signature": "s"}), Token("4"), Finish("stop")]
     assert fields["extra"]["parts"] == [{"type": "thinking", "signature": "s"}]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_signed_parts_go_back(whole: bool) -> None:
+    """Reasoning inside the content that is signed or encrypted goes back in front of the text; other reasoning does not."""
+    parts = [
+        {"type": "thinking", "thinking": "hm", "signature": "s", "n": None},
+        {"type": "redacted_thinking", "data": "x"},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "so", "signature": "t"}]},
+    ]
+    if whole:
+        message = {"content": [*parts, {"type": "text", "text": "4"}]}
+        events, fields, _ = read({"choices": [{"message": message, "finish_reason": "stop"}]}, whole=True)
+    else:
+        events, fields, _ = read(*[chunk(content=[part]) for part in parts], chunk("4"), STOP)
+    assert "".join(event.text for event in events if isinstance(event, Reasoning)) == "hmso"
+    assert fields["attached"] == {"content": parts}
+    message = build_messages([{"role": "user", "content": "q"}, Reply("4", attached=fields["attached"])])[1]
+    assert message == {"role": "assistant", "content": [*parts, {"type": "text", "text": "4"}]}
+    pieces = [chunk(content=[{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]) for text in "ab"]
+    assert "attached" not in read(*pieces, chunk("4"), STOP)[1]
 
 
 # Pages and refusals

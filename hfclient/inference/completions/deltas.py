@@ -273,16 +273,18 @@ class ChunkReader:
             return
         start = len(out)
         kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(kind, str) and ("thinking" in kind or "reasoning" in kind):
+            self._kept.keep_thought(part, kind)
         if kind in ("text", "output_text") and isinstance(part.get("text"), str):
             self.text(part["text"], out)
         elif kind in ("thinking", "reasoning"):
-            self._reasoning(part.get(kind), out)
+            any(self._reasoning(part.get(key), out) for key in (kind, "summary", "text"))
         else:
             raw = part if isinstance(part, dict) else {"part": part}
             self._kept.keep_part(raw, kind)
             self._unknown(out, kind if isinstance(kind, str) else "", raw)
             return
-        if unknown := {key: value for key, value in part.items() if key not in ("type", "text", kind) and holds(value)}:
+        if unknown := {key: value for key, value in part.items() if key not in ("type", "text", "summary", kind) and holds(value)}:
             self._kept.keep_part({"type": kind, **unknown}, kind)
             add_extra(unknown, out, start)
 

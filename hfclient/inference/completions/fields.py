@@ -14,7 +14,7 @@ from typing import Any
 
 from hfclient.lenient import scrub
 
-__all__ = ["FieldMerger", "holds", "is_attached"]
+__all__ = ["FieldMerger", "holds", "is_attached", "is_signed"]
 
 # Names of texts that grow with each piece, even if the next piece is the same as all before it.
 _GROWING = frozenset({
@@ -34,6 +34,8 @@ _ATTACHED = re.compile(
     re.IGNORECASE,
 )
 
+_THOUGHTS = re.compile(r"reasoning|thought|thinking", re.IGNORECASE)
+_SIGNATURES = re.compile(r"signature|encrypted|opaque", re.IGNORECASE)
 _DEEPEST = 100  # levels of nesting that are kept
 
 
@@ -53,6 +55,26 @@ def is_attached(name: Any, value: Any) -> bool:
     if not isinstance(name, str) or not _ATTACHED.search(name) or not holds(value):
         return False
     return not (isinstance(value, str) and name in ("reasoning", "reasoning_content", "reasoning_text", "thinking"))
+
+
+def is_signed(part: Mapping[str, Any]) -> bool:
+    """Tell whether a part of the content is reasoning that its server can check, and so wants back.
+
+    >>> is_signed({"type": "thinking", "thinking": "hm", "signature": "x"}), is_signed({"type": "thinking", "thinking": "hm"})
+    (True, False)
+    """
+    kind = part.get("type")
+    return isinstance(kind, str) and bool(_THOUGHTS.search(kind)) and ("redacted" in kind or _has_signature(part, _DEEPEST))
+
+
+def _has_signature(value: Any, depth: int) -> bool:
+    if isinstance(value, list) and depth:
+        return any(_has_signature(item, depth - 1) for item in value)
+    if not isinstance(value, dict) or not depth:
+        return False
+    return any(
+        (_SIGNATURES.search(key) is not None and holds(item)) or _has_signature(item, depth - 1) for key, item in value.items()
+    )
 
 
 class _Text:

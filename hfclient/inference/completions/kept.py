@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from hfclient.events import AnyEvent, Source, Sources, ToolCall, Unknown
-from hfclient.inference.completions.fields import FieldMerger, holds, is_attached
+from hfclient.inference.completions.fields import FieldMerger, holds, is_attached, is_signed
 from hfclient.inference.completions.pages import pages_in
 from hfclient.lenient import scrub
 
@@ -30,6 +30,7 @@ class KeptFields:
         self._waiting: dict[str, Any] = {}  # those that were on no event yet
         self._extra = FieldMerger()
         self._attached = FieldMerger()
+        self._thoughts: list[tuple[str, FieldMerger]] = []  # parts of the content that are reasoning, by type
         self._probabilities: dict[str, list[Any]] = {}
         self._links: set[str] = set()
         self._pages: list[Source] = []
@@ -48,6 +49,8 @@ class KeptFields:
         audio = extra.get("audio")
         if isinstance(audio, dict) and isinstance(audio.get("id"), str):
             attached["audio"] = {"id": audio["id"]}  # OpenAI has what was spoken, and wants its id alone
+        if signed := [part for _, merger in list(self._thoughts) if is_signed(part := merger.value())]:
+            attached["content"] = signed
         found = {"extra": extra, "attached": attached}
         return {name: value for name, value in found.items() if value}
 
@@ -94,6 +97,12 @@ class KeptFields:
         self._extra.add({"parts": [part]})
         is_page = isinstance(kind, str) and "reference" in kind
         self.find_pages({"references": part} if is_page else part)
+
+    def keep_thought(self, part: dict[str, Any], kind: str) -> None:
+        """Keep a part of the content that is reasoning: what is signed goes back in front of the text."""
+        if not self._thoughts or self._thoughts[-1][0] != kind:
+            self._thoughts.append((kind, FieldMerger()))
+        self._thoughts[-1][1].add(part)
 
     def keep_choice(self, choice: dict[str, Any]) -> None:
         """Keep a piece of another choice than the first."""

@@ -142,7 +142,7 @@ def _without_nulls(message: Mapping[str, Any]) -> dict[str, Any]:
     In fields that are not known here null may mean something; those go back as they came.
     """
     kept = {key: value for key, value in message.items() if value is not None}
-    if "content" in kept:
+    if "content" in kept and kept.get("role") != "assistant":
         kept["content"] = _parts_without_nulls(kept["content"])
     return kept
 

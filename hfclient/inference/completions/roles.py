@@ -81,6 +81,8 @@ class AssistantMessage:
         """Return the message as a request has it."""
         # Next to calls, too: many servers insist on a content, and some of them take no null.
         shown: dict[str, Any] = {"role": self.role, "content": self.content, **(self.attached or {})}
+        if isinstance(shown["content"], list) and self.content:  # reasoning that is a part of the content
+            shown["content"] = [*shown["content"], {"type": "text", "text": self.content}]
         if self.reasoning:
             shown["reasoning_content"] = self.reasoning
         if self.tool_calls:

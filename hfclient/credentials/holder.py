@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from hfclient.credentials.cookies import CookiesLike, find_all_cookies
@@ -73,6 +74,7 @@ class Credentials:
         self._session = session or AnonymousSession()
         self._invented = False  # the cookies are the anonymous session's
         self._begun = False  # and it is kept
+        self._has_written = False  # and the server has taken it, or given another one
         self._is_confirmed = False  # the server has set the session cookie by its usual name
         self._before: dict[str, Secret] = {}
         self._store = store
@@ -205,6 +207,21 @@ class Credentials:
                     self._cookies.update(news)
                     self._begun = True
 
+    @contextlib.contextmanager
+    def first_write(self) -> Iterator[None]:
+        """Let one process at a time send the first write of an anonymous session.
+
+        A server may answer to a session that it does not know with another one. Processes that start at once would be given
+        one each; so the second waits for what the first is given, and takes that.
+        """
+        if not self._begun or self._has_written:
+            yield
+            return
+        with self._session.alone():
+            self.follow_session()
+            yield
+            self._has_written = True
+
     def end_anonymous_session(self) -> None:
         """Drop the anonymous session, so that a token counts again; other cookies stay.
 
@@ -234,7 +251,7 @@ class Credentials:
     def _drop_session(self) -> None:
         # With the lock held.
         self._cookies.clear()
-        self._invented = self._begun = False
+        self._invented = self._begun = self._has_written = False
 
     def _forget(self, cookies: Mapping[str, Secret]) -> None:
         try:

@@ -8,15 +8,17 @@ the file cannot be used the session lives in the memory of this process.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hfclient.credentials.files import DamagedFile, SecretsFile, settings_folder
+from hfclient.credentials.locks import file_lock
 from hfclient.credentials.matching import COOKIE_NAME, SESSION_COOKIE
 from hfclient.credentials.places import place_of
 from hfclient.credentials.secret import Secret
@@ -139,6 +141,15 @@ class AnonymousSession:
         self._stamp = stamp
         found = self._read()
         return None if found is None else _secrets(found)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes and threads out that call this for a session of the same file; for a while at most."""
+        with contextlib.ExitStack() as held:
+            if self._file is not None:
+                with contextlib.suppress(OSError):  # it took too long, or nothing can be written here
+                    held.enter_context(file_lock(self._file.path.with_name(f"{_FILE}.first"), _PATIENCE))
+            yield
 
     def renew(self, before: Mapping[str, Secret], after: Mapping[str, Secret]) -> dict[str, Secret] | None:
         """Keep what the server set; if another process has renewed the session meanwhile, return what that has kept.

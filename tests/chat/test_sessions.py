@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -34,6 +35,7 @@ class NoLogin:
         owners: Whose each conversation is, by id.
         sets: What the next writes set as their cookie; None is what came.
         ends: Sessions that are refused with 401 and this Set-Cookie.
+        gives: The server takes no session that it has not given itself; in a cookie of this name.
     """
 
     def __init__(self, server: Server, base: str = "") -> None:
@@ -41,12 +43,17 @@ class NoLogin:
         self.owners: dict[str, str] = {}
         self.sets: list[str | None] = []
         self.ends: dict[str, str] = {}
+        self.gives = ""
+        self.given: set[str] = set()
         self._lock = threading.Lock()
         server.on("*", [self._answer])
 
     def _answer(self, request: Recorded) -> bytes:
-        cookie = SimpleCookie(request.headers.get("cookie", "")).get("hf-chat")
+        cookie = SimpleCookie(request.headers.get("cookie", "")).get(self.gives or "hf-chat")
         owner = cookie.value if cookie is not None else ""
+        if self.gives and owner not in self.given:
+            owner = uuid.uuid4().hex
+            self.given |= {owner} if request.method == "POST" else set()
         if owner in self.ends:
             return json_answer({"message": "unknown session"}, 401, f"Set-Cookie: {self.ends[owner]}")
         if request.path.endswith("/api/v2/models"):
@@ -61,7 +68,7 @@ class NoLogin:
         with self._lock:
             key = f"{len(self.owners) + 1:024x}"
             self.owners[key] = owner
-            value = (self.sets.pop(0) if self.sets else None) or f"hf-chat={owner}; Path=/; Max-Age=1209600"
+            value = (self.sets.pop(0) if self.sets else None) or f"{self.gives or 'hf-chat'}={owner}; Path=/; Max-Age=1209600"
         return json_answer({"conversationId": key}, 200, f"Set-Cookie: {value}")
 
 
@@ -126,11 +133,14 @@ def _work(url: str, barrier: Any) -> None:
     client = Client(url, token="")
     client.models.list()
     barrier.wait(PATIENCE)
-    _write(client)
+    made = _write(client)
+    assert made in _mine(client)
 
 
-def test_processes_that_start_at_once(chat: NoLogin):
-    """Processes that need their first session at the same moment are one user."""
+@pytest.mark.parametrize("gives", ["", "hf-chat", "their-chat"])
+def test_processes_that_start_at_once(chat: NoLogin, gives: str):
+    """Processes that need their first session at the same moment are one user, also where the server gives the session."""
+    chat.gives = gives
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(3)
     workers = [context.Process(target=_work, args=(chat.url, barrier)) for _ in range(3)]
@@ -140,10 +150,13 @@ def test_processes_that_start_at_once(chat: NoLogin):
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert (len(chat.owners), len(set(chat.owners.values()))) == (3, 1)
+    assert len(_mine(Client(chat.url, token=""))) == 3
 
 
-def test_threads_that_start_at_once(chat: NoLogin):
+@pytest.mark.parametrize("gives", ["", "hf-chat", "their-chat"])
+def test_threads_that_start_at_once(chat: NoLogin, gives: str):
     """So are threads, with one client or with one each."""
+    chat.gives = gives
     shared = Client(chat.url, token="")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: _write(shared if number % 2 else Client(chat.url, token="")), range(8)))

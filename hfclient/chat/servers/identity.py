@@ -107,7 +107,8 @@ class Identity:
         for renewed in (False, True):
             before = credentials.cookies()
             try:
-                response = self._carry(request)
+                with contextlib.nullcontext() if request.method == "GET" else credentials.first_write():
+                    response = self._carry(request)
             except APIStatusError as error:
                 if not renewed and (self._has_new_session(before, error) or self._is_visitor(request, error)):
                     continue

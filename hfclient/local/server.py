@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from hfclient.credentials import SESSION_COOKIE, AnonymousSession, Secret, is_this_machine
-from hfclient.errors import InvalidInputError, LocalServerError, MissingDependencyError
+from hfclient.errors import Cancelled, InvalidInputError, LocalServerError, MissingDependencyError
 from hfclient.logs import guard_logger
+from hfclient.transport import Cancellation
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -436,8 +437,8 @@ def serve(
         base_path=base_path,
         allowed_hosts=allowed_hosts,
     )
-    enough = threading.Event()
-    with _on_signals(enough.set), server:
+    enough = Cancellation()  # an Event has a lock, which the thread may hold that the signal interrupts
+    with _on_signals(enough.cancel), server:
         for url in {server.url, server.url.replace("//127.0.0.1:", "//localhost:")}:
             # As this user's clients will send it: then they find their conversations on whatever port it is served next.
             cookies, _ = AnonymousSession.find(url).begin()
@@ -445,8 +446,10 @@ def serve(
                 server.adopt(cookies[SESSION_COOKIE])
         sys.stderr.write(f"hfclient serves chat-ui's protocol at {server.open_to or server.url} (Ctrl-C ends it)\n")
         sys.stderr.flush()
-        while not enough.wait(0.5):  # Windows delivers no signal to a thread that waits for ever
-            if server.wait(0):
+        while not enough.requested:
+            with contextlib.suppress(Cancelled):
+                enough.pause(0.5)  # Windows delivers no signal to a thread that waits for ever
+            if not enough.requested and server.wait(0):
                 raise LocalServerError("the server's thread has died; its log says why")
 
 

@@ -855,6 +855,17 @@ def test_looks_that_fail(server: Server, make: Make) -> None:
     assert make().image("a fox", model=MODEL).content == PNG
 
 
+def test_looks_that_are_pages(server: Server, make: Make) -> None:
+    """A look that is answered with a page, or with half a document, passes like one that failed: the job was paid for."""
+    page = plain("<html>wait</html>", 200, "Content-Type: text/html")
+    fal(server, page, plain('{"stat', 200), json_answer([]), state("COMPLETED"))
+    assert make().image("a fox", model=MODEL).content == PNG
+    fal(server, page)
+    with pytest.raises(ProtocolError) as caught:
+        make().image("a fox", model=MODEL)
+    assert caught.value.body == "<html>wait</html>"
+
+
 def test_looks_that_always_fail(server: Server, make: Make) -> None:
     """But not for ever, and not when the answer will stay the same."""
     fal(server, plain("", 502))

@@ -31,7 +31,7 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.inference import InferenceClient
-from hfclient.inference.tasks import BoxedObject, Classification, Segment, Transcript, TranscriptChunk
+from hfclient.inference.tasks import BoxedObject, Classification, Segment, Transcript, TranscriptChunk, errand
 from hfclient.inference.tasks.audio import Audio
 from hfclient.transport import Retry, Session, Timeouts, Transport
 from tests.clock import Clock
@@ -432,6 +432,21 @@ def test_a_transcript_before_the_status(server: Server, make: Make) -> None:
     server.on(route, json_answer({"id": "p1", "status": "canceled", "output": {"text": "h"}}, 201))
     with pytest.raises(GenerationError, match="canceled"):
         make().transcribe(WAV, model=MODEL)
+
+
+def test_a_look_at_a_prediction_that_is_a_page(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is passed over: the prediction goes on, and was paid for."""
+    monkeypatch.setattr(errand, "_LOOKS", 0.01)
+    monkeypatch.setattr(errand, "_MISSES", 2)
+    serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
+    server.on("/replicate/v1/models/openai/whisper/predictions", json_answer({"id": "p1", "status": "starting"}, 201))
+    page = plain("<html>wait</html>", 200, "Content-Type: text/html")
+    server.on("/replicate/v1/predictions/p1", page, json_answer({"id": "p1", "status": "succeeded", "output": "hi"}))
+    assert make().transcribe(WAV, model=MODEL).text == "hi"
+    server.on("/replicate/v1/predictions/p1", page)
+    with pytest.raises(ProtocolError) as caught:
+        make().transcribe(WAV, model=MODEL)
+    assert caught.value.body == "<html>wait</html>"
 
 
 def test_transcripts_as_text(server: Server, make: Make) -> None:

@@ -391,11 +391,17 @@ class Job(Generic[_M]):
         except (APIStatusError, TransportError) as error:
             self._bear(ticket, error)
             return
+        try:
+            with bodied(answer):
+                self._at = self._maker.follow(ticket, self._target, answer)
+        except ProtocolError as error:
+            if ticket.is_done and answer.is_json:  # the result: it will be the same the next time
+                raise
+            self._bear(ticket, error)  # the page of a proxy, say: the job goes on
+            return
         self._misses = 0
-        with bodied(answer):
-            self._at = self._maker.follow(ticket, self._target, answer)
 
-    def _bear(self, ticket: Ticket, error: APIStatusError | TransportError) -> None:
+    def _bear(self, ticket: Ticket, error: APIStatusError | TransportError | ProtocolError) -> None:
         """Let a failed look pass if the next one may do better; otherwise raise."""
         self._misses += 1
         if isinstance(error, APIStatusError):

@@ -127,6 +127,15 @@ class Answer:
             raise generation_error(data)
         return data
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the body is JSON."""
+        try:
+            loads(self.body)
+        except ValueError:
+            return False
+        return True
+
 
 @frozen(kw_only=True)
 class Output:

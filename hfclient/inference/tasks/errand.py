@@ -17,6 +17,7 @@ from hfclient.errors import (
     HFClientError,
     ModelNotFound,
     NotFoundError,
+    ProtocolError,
     ServerError,
     TransportTimeout,
     Unsupported,
@@ -25,6 +26,7 @@ from hfclient.inference.failures import generation_error, refined
 from hfclient.inference.media.jobs import GOODBYE, Line
 from hfclient.inference.providers import Answer
 from hfclient.inference.providers.base import child, has_failed, id_path, word
+from hfclient.inference.providers.results import bodied
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import impatient
 from hfclient.transport import Request, Session, Timeouts
@@ -39,6 +41,7 @@ TOTAL = 300.0
 
 _LOOKS = 0.5  # seconds before the second look at a prediction, and then more
 _SLOWEST = 5.0
+_MISSES = 5  # looks that may be none
 _NO_ROUTE = frozenset({404, 405, 501})
 
 
@@ -108,19 +111,31 @@ def settled(line: Line, candidate: Candidate, answer: Answer) -> Answer:
     if candidate.provider != "replicate":
         return answer
     wait = _LOOKS
-    while not _is_done(answer):
-        data: dict[str, Any] = answer.json()
+    with bodied(answer):
+        if _is_done(answer):
+            return answer
+        data = answer.json()
+    misses = 0
+    while True:
         links, path = child(data, "urls"), f"/v1/predictions/{id_path(str(data.get('id')))}"
         try:
             line.pause(wait)
             wait = min(wait * 1.3, _SLOWEST)
             answer, _ = line.ask(Request.read(candidate.target.follow(_link(links, "get") or path)))
+            try:
+                with bodied(answer):
+                    if _is_done(answer):
+                        return answer
+                    data = answer.json()
+            except ProtocolError:  # the page of a proxy, say: the prediction goes on
+                misses += 1
+                if misses > _MISSES:
+                    raise
         except (TransportTimeout, KeyboardInterrupt, SystemExit):
             with contextlib.suppress(HFClientError):  # nobody waits for it any more; it need not cost more
                 url = candidate.target.follow(_link(links, "cancel") or f"{path}/cancel")
                 line.notify(Request(method="POST", url=url, timeouts=GOODBYE))
             raise
-    return answer
 
 
 def _is_done(answer: Answer) -> bool:

@@ -297,7 +297,7 @@ def test_good_ends(run: Run, arguments: str, reason: str) -> None:
 
 
 def test_a_whole_call_with_an_unknown_end(run: Run) -> None:
-    """A finish_reason that nobody knows is kept; arguments that show their own end came whole."""
+    """An unknown finish_reason is kept; arguments that show their own end came whole."""
     stream = run(calls(call("get_weather", {"city": "Paris"}, "a"), reason="a_new_word"), says("18."))
     assert Finish("a_new_word") in list(stream)
     assert stream.result().text == "18."

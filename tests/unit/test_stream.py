@@ -476,3 +476,13 @@ def test_read_at_most(limit: int, content: bytes, unread: int) -> None:
     assert response.read_at_most(limit) == content
     assert len(body.pieces) == unread
     assert body.closed
+
+
+def test_fields_that_are_not_known_reach_the_reply() -> None:
+    """What a server adds to its final answer, or to the word on who answers, is in the reply."""
+    transcript = Transcript()
+    transcript.add([Route("a", extra={"x": 1}), Route(model="m", extra={"y": 2}), FinalAnswer("Hi", extra={"z": [3]})])
+    reply = transcript.reply(extra={"id": "c1"})
+    assert reply.route == Route("a", "m", extra={"x": 1, "y": 2})
+    assert reply.extra == {"id": "c1", "z": [3]}
+    assert type(reply).from_dict(reply.to_dict()) == reply

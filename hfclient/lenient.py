@@ -8,8 +8,9 @@ import msgspec
 
 from hfclient.surrogates import mend_all, mend_surrogates
 
-__all__ = ["loads", "loads_mended", "scrub"]
+__all__ = ["is_deep", "loads", "loads_mended", "scrub"]
 
+_DEEPEST_DOCUMENT = 200  # levels; pickle and copy fail at some 300, json at some 900, wherever the caller is
 _DEEPEST = 100  # levels of nesting kept of an object that nobody here understands
 
 
@@ -47,13 +48,34 @@ def loads_mended(data: bytes) -> Any:
         ValueError: It is no JSON, or nested too deeply.
     """
     try:
-        return msgspec.json.decode(data)  # gives no half characters, so there is nothing to mend
+        value = msgspec.json.decode(data)  # gives no half characters, so there is nothing to mend
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        return mend_all(loads(data))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+        try:
+            value = mend_all(loads(data))
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+    if data.count(b"{") + data.count(b"[") > _DEEPEST_DOCUMENT and is_deep(value, _DEEPEST_DOCUMENT):
+        raise ValueError("nested too deeply")
+    return value
+
+
+def is_deep(value: Any, levels: int) -> bool:
+    """Tell whether a JSON value nests in more than so many *levels*.
+
+    >>> is_deep([[1]], 2), is_deep([[1]], 1)
+    (False, True)
+    """
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(levels):
+        if not level:
+            return False
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, (dict, list))
+        ]
+    return bool(level)
 
 
 def scrub(value: Any, depth: int = _DEEPEST) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from hfclient import Client, HFClientError, Retry, types
 from hfclient.chat.wire import devalue, superjson
 from hfclient.errors import ProtocolError
 from hfclient.inference.completions.toolcalls import ToolCallMerger
-from tests.server import Server, json_answer
+from tests.server import Server, json_answer, plain
 
 ID, SHA = "65a000000000000000000001", "ab" * 32
 MIB = 1024 * 1024
@@ -180,3 +182,21 @@ def test_thousands_of_calls() -> None:
         merger.add({"index": number % 7, "id": f"call-{number}", "function": {"name": "f", "arguments": "{}"}})
     events, broken = merger.finish(good=True)
     assert (len(events), broken) == (30_000, [])
+
+
+@pytest.mark.parametrize("depth", [150, 500, 900])
+def test_nesting_that_pickles_fail_at(server: Server, depth: int) -> None:
+    """A document that a program could not pickle, copy or write out is refused, whatever it is; one that it could is taken."""
+    deep = "[" * depth + "]" * depth
+    models = json.dumps([{"id": "m", "x": 1}]).replace("1", deep)
+    server.on("/api/v2/models", plain(f'{{"json":{models}}}', 200, "Content-Type: application/json"))
+    server.on("/v1/models", plain(f'{{"data":{models}}}', 200, "Content-Type: application/json"))
+    client = Client(server.url, cookies="hf-chat=me", token="", retry=Retry(attempts=1), inference_url=f"{server.url}/v1")
+    for call in (client.models.list, lambda: list(client.inference.models())):
+        if depth > 200:
+            with pytest.raises(HFClientError):
+                call()
+        else:
+            (model,) = call()
+            assert copy.deepcopy(pickle.loads(pickle.dumps(model))).id == "m"
+            assert json.dumps(model.raw)

@@ -20,6 +20,7 @@ from hfclient.chat.wire.readers import parse_update, web_sources
 from hfclient.errors import GenerationError, ProtocolError, StreamInterrupted
 from hfclient.events import AnyEvent, Elicitation, FinalAnswer, Reasoning, Status, Token
 from hfclient.frames import MAX_LINE, LineFramer, excerpt
+from hfclient.lenient import is_deep
 from hfclient.surrogates import SurrogateJoiner, mend_all, utf16_length
 from hfclient.thinking import ThinkSplitter
 
@@ -259,16 +260,6 @@ def kind_of(update: Any) -> str:
     return "/".join(str(update.get(name) or "") for name in ("type", "subtype", "status", "uuid"))
 
 
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(_DEEPEST):
-        inner = [item for item in level if isinstance(item, (dict, list))]
-        if not inner:
-            return False
-        level = [child for item in inner for child in (item.values() if isinstance(item, dict) else item)]
-    return True
-
-
 def decode_update(line: bytes) -> Any:
     """Return what one line (or one frame of the resume log) holds.
 
@@ -277,7 +268,7 @@ def decode_update(line: bytes) -> Any:
     """
     try:
         update = _decode_line(line)
-        if line.count(b"{") + line.count(b"[") > _DEEPEST and _is_deep(update):
+        if line.count(b"{") + line.count(b"[") > _DEEPEST and is_deep(update, _DEEPEST):
             raise ProtocolError("the server sent a line that nests too deeply", frame=excerpt(line))
         return update
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

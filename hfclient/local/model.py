@@ -23,6 +23,9 @@ __all__ = ["MODEL_ID", "SYSTEM_PROMPT", "LlamaUpstream", "find_weights"]
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SYSTEM_PROMPT = "You answer questions truthfully and briefly."
 _TEMPERATURE = 0.2
+# The small model repeats itself: of ten prompts answered twice, 20 % of all runs of four words had been there before, of a
+# limerick 95 %; with this 4 %, and what it knows (capitals, colours of the sky) is as right as before.
+_REPEAT = 1.1
 _SLOTS = 2  # answers that are written at the same time; more would wait for each other anyway on a small machine
 _CONTEXT = 4096  # tokens of prompt and answer together, for each slot
 _ANSWER = 512  # tokens: what it says beyond that is seldom worth the wait
@@ -67,7 +70,7 @@ class LlamaUpstream(OpenAIUpstream):
             raise LocalServerError(f"there is no file {path} to load a model from")
         name = MODEL_ID if weights is None else path.stem
         key = os.urandom(16).hex()
-        self._server: Any = _load(xllamacpp, path, name, key)
+        self._server: Any = _load(xllamacpp, path, name, key, _REPEAT if weights is None else None)
         url = f"{self._server.listening_address}/v1"
         super().__init__(url, api_key=key, model=name, adapt=_small if weights is None else _any_gguf)
 
@@ -78,7 +81,7 @@ class LlamaUpstream(OpenAIUpstream):
         gc.collect()  # the server ends when its last reference goes
 
 
-def _load(xllamacpp: Any, path: Path, name: str, key: str) -> Any:
+def _load(xllamacpp: Any, path: Path, name: str, key: str, penalty: float | None) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.model_alias = {name}
@@ -93,6 +96,8 @@ def _load(xllamacpp: Any, path: Path, name: str, key: str) -> Any:
     # llama.cpp's threads wait for each other in a busy loop after every layer: one that has to share its core stops all
     # of them. Seen on two busy cores: 0.8 tokens a second with two threads, 60 with one.
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = max(1, _cores() - 1)
+    if penalty is not None:
+        params.sampling.penalty_repeat = penalty
     try:
         return xllamacpp.Server(params)
     except Exception as error:

@@ -330,6 +330,8 @@ def test_keys_that_are_meant() -> None:
     asked = {"role": "user", "content": "hi", "name": "Ann", "cache_control": {"type": "ephemeral"}}
     assert build_messages([asked, said, asked]) == [asked, said, asked]
     assert build_messages([{**asked, "extra_body": {"weight": 0}}]) == [{**asked, "weight": 0}]
+    dumped = {**asked, "tool_calls": [], "refusal": "", "annotations": [], "function_call": {}}
+    assert build_messages([dumped]) == [dumped]
     assert build_messages([{"role": "critic", "content": "hi"}, asked])[0]["role"] == "critic"
 
 

@@ -178,5 +178,5 @@ def test_keys_that_no_message_has(message: dict[str, Any], words: str) -> None:
 def test_messages_of_conversations_and_answers() -> None:
     """What answers and stored messages bring along is passed over."""
     stored = Message("1", "user", "Hi", created_at=datetime.datetime.now(datetime.timezone.utc)).to_dict()
-    said = {"role": "assistant", "content": "Hello", "reasoning_content": "hm", "refusal": None, "audio": {"id": "x"}, "annotations": []}
+    said = {"role": "assistant", "content": "Hello", "reasoning_content": "hm", "refusal": None, "audio": {"id": "x"}, "annotations": [], "tool_calls": []}
     assert parse_prompt([stored, said, user("Bye")]).earlier == (("user", "Hi"), ("assistant", "Hello"))

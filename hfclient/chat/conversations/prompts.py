@@ -19,7 +19,11 @@ _ROLES = ("system", "developer", "user", "assistant")
 _KEYS = ("role", "content", "name", *FILE_KEYS)
 # What answers bring along, here and in chat completions; a chat has no place for it, and needs none.
 _BROUGHT = frozenset(
-    ["annotations", "audio", "children", "created_at", "finish_reason", "finished", "function_call", "generation_id", "id", "interrupted", "metadata", "model", "parent_id", "raw", "reasoning", "reasoning_content", "reasoning_details", "refusal", "updated_at", "usage"]
+    (
+        *("id", "parent_id", "children", "created_at", "updated_at", "interrupted", "generation_id", "finished", "raw"),
+        *("annotations", "audio", "cache_control", "finish_reason", "function_call", "metadata", "model", "reasoning"),
+        *("reasoning_content", "reasoning_details", "refusal", "usage"),
+    )
 )
 _NAMES = {"user": "User", "assistant": "Assistant"}
 
@@ -110,8 +114,8 @@ def _read(message: Any, where: str) -> tuple[str, str, list[Any]]:
         raise InvalidInputError(f"{where} is no mapping with 'role' and 'content'")
     fields = {key: value for key, value in message.items() if value is not None}
     is_answer = fields.get("role") == "assistant"
-    for key in fields:
-        if key not in _BROUGHT or (key in FILE_KEYS and not is_answer):
+    for key, value in fields.items():
+        if (key not in _BROUGHT and not (key == "tool_calls" and not value)) or (key in FILE_KEYS and not is_answer):
             check_key(key, _KEYS, where)
     role = fields.get("role")
     if role not in _ROLES:

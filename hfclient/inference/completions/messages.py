@@ -28,6 +28,10 @@ _KEYS = ("role", "content", "name", "cache_control", *FILE_KEYS)
 _TOOL_KEYS = ("role", "content", "tool_call_id", "name", "cache_control", "is_error")
 # What a server says, field by field, goes back as it came; so an answer's message may have keys that are not known here.
 _ANSWER_KEYS = ("role", "content", "tool_calls", "name")
+# The protocol has these in messages of some roles; in others a server ignores them, or says what is wrong.
+_PROTOCOL = frozenset(
+    ("tool_calls", "tool_call_id", "function_call", "refusal", "annotations", "reasoning", "reasoning_content", "prefix")
+)
 _OTHERWISE = "; a field of the server's own goes into extra_body: {...} of the message"
 _REASONING = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
 _NO_ARGUMENTS = ("", "null")
@@ -126,7 +130,8 @@ def _check_keys(fields: Mapping[str, Any], where: str) -> None:
         return
     known = _TOOL_KEYS if role in ("tool", "function") else _KEYS
     for key in fields:
-        check_key(key, known, where, _OTHERWISE)
+        if key not in _PROTOCOL:
+            check_key(key, known, where, _OTHERWISE)
 
 
 def _is_servers(value: Any) -> bool:

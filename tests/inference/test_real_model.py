@@ -16,7 +16,6 @@ from hfclient import (
     Client,
     HFClientError,
     InferenceClient,
-    ServerError,
     ToolMessage,
     Unsupported,
     UserMessage,
@@ -176,8 +175,8 @@ def test_embeddings(able: InferenceClient) -> None:
 
 
 def test_embeddings_are_not_switched_on(client: Client) -> None:
-    """A route that the server does not serve is an error with the server's own words."""
-    with pytest.raises(ServerError, match="embeddings"):
+    """What the small model does not do is said before anything is sent."""
+    with pytest.raises(Unsupported, match="embeddings"):
         client.inference.embed(["a", "b"])
 
 

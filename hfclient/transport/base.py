@@ -289,6 +289,7 @@ class Response:
                 while data := read_some():
                     yield data
                 return
+            is_stream = within == "stream"
             left: int = getattr(self.limits, within)
             promised = self.headers.get("content-length", "")
             if promised.isdecimal() and len(promised) < 20 and int(promised) > left:
@@ -297,6 +298,8 @@ class Response:
                 left -= len(data)
                 if left < 0:
                     raise self.limits.too_much(within, self.url, frame=excerpt(data))
+                if not is_stream and not data.isspace():  # of a whole answer every byte is content, but for blank keep-alives
+                    self.deadline.content_came()
                 yield data
         except ConnectError as error:
             add_address(error, self.deadline.address)

@@ -84,11 +84,14 @@ def _ascii_host(host: str) -> str:
     Raises:
         InvalidInputError: It is no name of a host.
     """
-    if host.isascii():
-        if _NUMERIC.fullmatch(host):
-            with contextlib.suppress(OSError):
-                return socket.inet_ntoa(socket.inet_aton(host))  # 127.1, as libcurl and browsers read it
-        return host
+    found = host if host.isascii() else _idna(host)
+    if _NUMERIC.fullmatch(found):
+        with contextlib.suppress(OSError):
+            return socket.inet_ntoa(socket.inet_aton(found))  # 127.1, as libcurl and browsers read it
+    return found
+
+
+def _idna(host: str) -> str:
     found = ""
     try:
         import idna  # requests needs it

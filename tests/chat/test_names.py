@@ -60,6 +60,8 @@ def make(front: FrontedUI, transport_name: str) -> Iterator[Make]:
         ("http://\u2615.example:3000", "http://xn--53h.example:3000", "http://xn--53h.example:3000"),
         ("http://127.1:3000", "http://127.0.0.1:3000", "http://127.0.0.1:3000"),
         ("http://0x7f000001/", "http://127.0.0.1", "http://127.0.0.1"),
+        ("http://\uff11\uff12\uff17.1", "http://127.0.0.1", "http://127.0.0.1"),
+        ("http://127\u200d.1", "http://127.0.0.1", "http://127.0.0.1"),
         ("http://[::1]:3000/", "http://[::1]:3000", "http://[::1]:3000"),
         ("http://[FE80::1]/", "http://[fe80::1]", "http://[fe80::1]"),
     ],

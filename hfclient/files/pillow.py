@@ -27,6 +27,7 @@ _MODES = {
     "WEBP": ("L", "RGB", "RGBA"),
     "GIF": ("1", "L", "P"),
 }
+_WITHOUT: dict[str, Any] = {"comment": b"", "xmp": b""}  # which would be taken over from the picture's own file
 _QUALITY = 90  # where the picture does not say with which it was made
 
 
@@ -40,7 +41,7 @@ def encoded_picture(picture: Any) -> tuple[bytes, str]:
 
     JPEG stays JPEG with the tables that it was made with, so about its own size; WebP, GIF and PNG stay, with all their
     frames if the first one is shown. All other pictures become PNG, photos of other formats JPEG. The orientation in
-    EXIF is applied, other EXIF (places, cameras) does not go out.
+    EXIF is applied; other EXIF, XMP and comments (places, cameras, names) do not go out.
 
     Raises:
         InvalidInputError: Pillow cannot read the picture (it is cut off, or its file is closed), or cannot write it.
@@ -65,8 +66,8 @@ def _encoded(picture: Image) -> tuple[bytes, str]:
     source = picture.format or ""
     buffer = io.BytesIO()
     if source in ("GIF", "PNG", "WEBP") and getattr(picture, "n_frames", 1) > 1 and picture.tell() == 0:
-        options = {"quality": _QUALITY} if source == "WEBP" else {}
-        picture.save(buffer, source, save_all=True, **options)
+        quality = {"quality": _QUALITY} if source == "WEBP" else {}
+        picture.save(buffer, source, save_all=True, **_WITHOUT, **quality)
         picture.seek(0)
         return buffer.getvalue(), _name(picture, source)
     # Pillow turns a TIFF itself, and older releases leave the tag that said so.
@@ -138,7 +139,7 @@ def _from_lab(picture: Image) -> Image:
 
 def _options(picture: Image, shown: Image, target: str) -> dict[str, Any]:
     profile = shown.info.get("icc_profile")
-    options: dict[str, Any] = {"icc_profile": profile if shown.mode == picture.mode else None}
+    options: dict[str, Any] = {**_WITHOUT, "icc_profile": profile if shown.mode == picture.mode else None}
     if target == "WEBP":
         options["quality"] = _QUALITY
     elif target == "JPEG":

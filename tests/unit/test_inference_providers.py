@@ -770,6 +770,22 @@ def test_a_result_that_is_there_is_taken(name: str, first: Any, second: Any, tas
     assert (found if second is None else look(found, second)) == expected
 
 
+def test_links_of_a_job_are_no_result() -> None:
+    """A job that is not done may show the picture that it was given, or a page about itself."""
+    own = {"image_url": "https://h/given.png", "url": "https://h/job", "image": B64, "outputs": []}
+    started = [
+        start("fal-ai", {**FAL, **own}),
+        start("wavespeed", {"data": {"id": "w1", "status": "processing", **own}}),
+        start("zai-org", {"id": "z1", "task_status": "PROCESSING", **own}),
+        start("novita", {"task_id": "n1", **own}, TEXT_TO_VIDEO),
+        start("together", {"id": "t1", "status": "queued", **own}, TEXT_TO_VIDEO),
+        start("replicate", {"id": "p1", "status": "processing", "input": own, **own}),
+    ]
+    assert all(isinstance(found, Ticket) for found in started)
+    assert isinstance(look(started[0], {"status": "IN_PROGRESS", **own}), Ticket)
+    assert isinstance(look(started[0], {"status": "COMPLETED", **own}), Ticket)
+
+
 @pytest.mark.parametrize("state", ["failed", "canceled", "cancelled", "aborted", "FAILED", "error", "timed_out"])
 def test_a_job_that_failed_has_no_result(state: str) -> None:
     """What lies in the answer of a job that failed is no result."""

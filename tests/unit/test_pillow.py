@@ -117,6 +117,19 @@ def test_photos_of_formats_that_servers_do_not_read() -> None:
     assert opened(encoded_picture(noise())[0]).format == "PNG"
 
 
+@pytest.mark.parametrize(("kind", "key"), [("JPEG", "comment"), ("GIF", "comment"), ("JPEG", "xmp"), ("WEBP", "xmp"), ("PNG", "pnginfo")])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_what_is_said_in_a_picture_stays_at_home(kind: str, key: str, frames: int) -> None:
+    """Comments and other data about a picture do not go out with it."""
+    value: Any = b"secret place"
+    if key == "pnginfo":
+        value = pytest.importorskip("PIL.PngImagePlugin").PngInfo()
+        value.add_text("Author", "secret place")
+    several = {"save_all": True, "append_images": [noise()]} if frames > 1 and kind != "JPEG" else {}
+    content = saved(noise(), kind, **several, **{key: value})
+    assert b"secret place" not in encoded_picture(opened(content))[0]
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_animations(kind: str) -> None:
     """All frames go out; if another frame than the first is shown, that one does. The picture stays where it was."""

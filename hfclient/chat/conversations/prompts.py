@@ -9,7 +9,7 @@ from attrs import frozen
 
 from hfclient.errors import InvalidInputError
 from hfclient.files.messages import FILE_KEYS, check_key, check_role, no_path, values_of
-from hfclient.files.sources import is_url
+from hfclient.files.sources import is_one, is_url
 
 __all__ = ["Prompt", "PromptLike", "parse_prompt"]
 
@@ -126,7 +126,7 @@ def _read(message: Any, where: str) -> tuple[str, str, list[Any]]:
     content = fields.get("content", [] if any(key in fields for key in FILE_KEYS) else None)
     if content is None:
         raise InvalidInputError(f"{where} has no content")
-    for part in content if isinstance(content, (list, tuple)) else [content]:
+    for part in content if isinstance(content, (list, tuple)) and not is_one(content) else [content]:
         if isinstance(part, str):
             texts.append(part)
         else:

@@ -218,7 +218,7 @@ class Provider:
             GenerationError: The job failed, is done without a file, or is in a state that nobody knows.
         """
         if not has_failed(state):
-            result = found_in(data)
+            result = found_in(data, is_job=state in waiting)
             if result is not None:
                 return result
         if state in done:

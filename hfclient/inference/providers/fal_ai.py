@@ -54,9 +54,10 @@ class FalAI(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        if (found := found_in(data)) is not None:  # done at once
+        is_job = "response_url" in data
+        if (found := found_in(data, is_job=is_job)) is not None:  # done at once
             return found
-        if "response_url" not in data:
+        if not is_job:
             return outcome_in(data)
         # The path of the link, not of the model: what comes after the app's name is left out there.
         result = target.follow(data.get("response_url"), queue=True)
@@ -77,7 +78,7 @@ class FalAI(Provider):
             return found or outcome_in(data)
         state = word(data, "status")
         if state == "COMPLETED":
-            return found_in(data) or ticket.fetch()
+            return found_in(data, is_job=True) or ticket.fetch()
         found = self.found(data, state, done=(), waiting=_STATES, why=data.get("detail"))
         if found is not None:
             return found

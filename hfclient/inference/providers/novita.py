@@ -30,7 +30,7 @@ class Novita(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        if (found := found_in(data)) is not None:
+        if (found := found_in(data, is_job="task_id" in data)) is not None:
             return found
         job = self.job_id(data, "task_id")
         return Ticket(provider=self.name, id=job, url=target.url("/v3/async/task-result") + f"?task_id={job}")

@@ -204,14 +204,23 @@ def outcome_in(data: Any) -> Outcome:
     raise ProtocolError(f"the provider's answer holds no result, only {shown}")
 
 
-def found_in(data: Any) -> Outcome | None:
+def found_in(data: Any, *, is_job: bool = False) -> Outcome | None:
     """Return the files that a JSON value holds, wherever they are in it; None if it holds none.
+
+    Args:
+        data: The value.
+        is_job: It describes a job: a link of its own may lead to what was sent, or to the job.
 
     Raises:
         ProtocolError: A file in it is no readable base64.
     """
     around = data if isinstance(data, dict) else {}
-    outputs = _outputs(data, around, _DEEPEST)
+    if is_job:
+        own = (*_LINKS, *_PERHAPS_PACKED)
+        around = {key: value for key, value in around.items() if not (key in own and isinstance(value, str))}
+        outputs = _inside(around, around, _DEEPEST)
+    else:
+        outputs = _outputs(data, around, _DEEPEST)
     return Outcome(tuple(outputs)) if outputs else None
 
 
@@ -260,8 +269,12 @@ def _outputs(value: Any, around: dict[str, Any], depth: int) -> list[Output]:
         return outputs
     if not isinstance(value, dict):
         return []
-    if (own := _output(value, around)) is not None:
-        return [own]
+    own = _output(value, around)
+    return _inside(value, around, depth) if own is None else [own]
+
+
+def _inside(value: dict[str, Any], around: dict[str, Any], depth: int) -> list[Output]:
+    """Return the files in the fields of an object that is none itself."""
     for key in _PLACES:  # novita sends all of its lists, most of them empty
         if key in _OF_A_CHAT and isinstance(value.get(key), str):
             continue  # a model's words: a link in them is none that the provider gives

@@ -32,7 +32,7 @@ class ZaiOrg(Provider):
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
         data = answer.json()
-        if (found := found_in(data)) is not None:
+        if (found := found_in(data, is_job="task_status" in data)) is not None:
             return found
         job = self.job_id(data, "id")
         ticket = Ticket(provider=self.name, id=job, url=target.url(f"{_ROOT}/async-result/{job}"), every=5.0)

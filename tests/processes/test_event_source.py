@@ -9,6 +9,7 @@ Reference: https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import http.client
+import importlib
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from hfclient import errors
 from tests.chat.replay import wait_until
 from tests.cli.conftest import CONVERSATION, STOP, answer, chat_ui, line, says, token, unending
 from tests.processes.helpers import ROOT, environment
@@ -240,3 +242,28 @@ def test_a_browser_that_leaves(site: Site, chat_ui: Server) -> None:
 def _is_public(body: str, chat_ui: Server) -> None:
     for word in (f":{chat_ui.port}", "127.0.0.1", "internals", "hfclient", "HFCLIENT", "Traceback", "provider at"):
         assert word not in body
+
+
+@pytest.mark.parametrize("name", ["flask", "django"])
+def test_statuses_of_other_errors(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no answer of the chat server has a status, too: deadlines, connections, a login page, an odd answer."""
+    pytest.importorskip(name)
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    refusal = importlib.import_module(f"{name}_sse").refusal
+    for error, expected in (
+        (errors.TransportTimeout("x", deadline="total", seconds=1), 504),
+        (errors.ConnectError("x"), 503),
+        (errors.StreamInterrupted("x"), 503),
+        (errors.CredentialsError("x"), 503),
+        (errors.ConversationBusy("x"), 409),
+        (errors.AuthenticationError("x", status=302), 401),
+        (errors.SessionExpired("x"), 401),
+        (errors.ProtocolError("x"), 502),
+        (errors.CloudflareChallenge("x", status=503), 503),
+        (errors.GenerationError("x", status_code=504), 504),
+        (errors.HFClientError("x"), 502),
+    ):
+        status, body, headers = refusal(error)
+        assert (status, body["status"], headers) == (expected, expected, {}), error
+    limit = errors.RateLimitError("x", status=429, retry_after=0.2)
+    assert refusal(limit) == (429, {"status": 429, "message": "Too many requests. Please wait a moment."}, {"Retry-After": "1"})

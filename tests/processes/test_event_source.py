@@ -25,7 +25,7 @@ from hfclient import errors
 from tests.chat.replay import wait_until
 from tests.cli.conftest import CONVERSATION, STOP, answer, chat_ui, line, says, token, unending
 from tests.processes.helpers import ROOT, environment
-from tests.server import CLOSE, PATIENCE, Server, chunked, json_answer, plain
+from tests.server import PATIENCE, Server, chunked, json_answer, plain
 
 __all__ = ["chat_ui"]
 
@@ -153,7 +153,7 @@ def test_an_event_source(site: Site, chat_ui: Server) -> None:
 ENDINGS: dict[str, Any] = {
     "whole": answer(token("Hello")),
     "failed": chunked(token("Hel"), line(type="status", status="error", message="the model broke", statusCode=500)),
-    "broken": [*chunked(token("Hel"))[:-1], CLOSE],
+    "nonsense": chunked(token("Hel"), b"<html>\n"),
 }
 
 

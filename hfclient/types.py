@@ -7,7 +7,7 @@ attrs classes, frozen: a value that came from a server stays as it came. All tur
 from __future__ import annotations
 
 import datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from attrs import field, frozen
@@ -27,6 +27,7 @@ from hfclient.events import (
 
 __all__ = [
     "ConversationInfo",
+    "Entries",
     "Message",
     "Model",
     "ModelProvider",
@@ -38,6 +39,21 @@ __all__ = [
 ]
 
 _T = TypeVar("_T", bound="_Value")
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+_E = TypeVar("_E", bound=_HasId)
+
+
+class Entries(list[_E]):
+    """A list of values that have an id: ``id in entries`` finds one by it, and ``value in entries`` the value itself."""
+
+    def __contains__(self, item: object) -> bool:
+        return any(entry.id == item for entry in self) if isinstance(item, str) else super().__contains__(item)
 
 
 @frozen

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from hfclient.credentials.anonymous import AnonymousUse
 from hfclient.credentials.cookies import CookiesLike, find_all_cookies
 from hfclient.credentials.matching import SESSION_COOKIE, Cookie, parse_set_cookie, shown_name
 from hfclient.credentials.places import (
@@ -36,7 +36,7 @@ _DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)  # libraries resol
 _IDENTITY = (SESSION_COOKIE, "token")
 
 
-class Credentials:
+class Credentials(AnonymousUse):
     """One caller's token and cookies, each bound to the places where it may go.
 
     Args:
@@ -172,92 +172,6 @@ class Credentials:
         """Return the cookies as they are now: the server may have rotated them since."""
         with self._lock:
             return dict(self._cookies)
-
-    @property
-    def has_begun_session(self) -> bool:
-        """Whether there is an anonymous session that something was written with, here or in another process."""
-        return self._begun or self._session.exists()
-
-    def use_session(self, *, begin: bool = False) -> None:
-        """Take the anonymous session if there is no cookie: to chat-ui any value is a session of its own.
-
-        Args:
-            begin: Something is written with it: from now on it is kept.
-        """
-        with self._lock:
-            if self._cookies and (not self._invented or self._begun or not begin):
-                return
-            self._cookies, self._begun = self._session.begin() if begin else self._session.look()
-            self._invented, self._is_confirmed = True, False
-
-    def set_session(self, value: Secret) -> None:
-        """Be the anonymous session with this value, which is kept elsewhere."""
-        with self._lock:
-            self._cookies = {SESSION_COOKIE: value}
-            self._invented = self._begun = True
-
-    def follow_session(self) -> None:
-        """Take over what another process has kept of the same anonymous session since, if that is what we have."""
-        if not self._invented:
-            return
-        news = self._session.news()
-        if news is not None:
-            with self._lock:
-                if self._invented:
-                    self._cookies.update(news)
-                    self._begun = True
-
-    @contextlib.contextmanager
-    def first_write(self) -> Iterator[None]:
-        """Let one process at a time send the first write of an anonymous session.
-
-        A server may answer to a session that it does not know with another one. Processes that start at once would be given
-        one each; so the second waits for what the first is given, and takes that.
-        """
-        if not self._begun or self._has_written:
-            yield
-            return
-        with self._session.alone():
-            self.follow_session()
-            yield
-            self._has_written = True
-
-    def end_anonymous_session(self) -> None:
-        """Drop the anonymous session, so that a token counts again; other cookies stay.
-
-        One that the server has never accepted is not kept any longer.
-        """
-        with self._lock:
-            if not self._invented:
-                return
-            cookies = dict(self._cookies)
-            is_new = self._begun and not self._is_confirmed
-            self._drop_session()
-        if is_new:
-            self._forget(cookies)
-
-    def forget_session(self) -> bool:
-        """Drop the anonymous session here, and for all programs to come; False if there was none.
-
-        Raises:
-            CredentialsError: The file that keeps it cannot be changed.
-        """
-        with self._lock:
-            was_here = self._begun
-            if self._invented:
-                self._drop_session()
-        return self._session.forget() or was_here
-
-    def _drop_session(self) -> None:
-        # With the lock held.
-        self._cookies.clear()
-        self._invented = self._begun = self._has_written = False
-
-    def _forget(self, cookies: Mapping[str, Secret]) -> None:
-        try:
-            self._session.forget(cookies)
-        except CredentialsError as error:
-            _log.info("%s", error.message)
 
     # Where they go
 
@@ -410,23 +324,6 @@ class Credentials:
                 del self._before[name]
         if is_new or name in self._cookies:
             self._cookies[name] = value
-
-    def _keep_session(self, before: Mapping[str, Secret], after: dict[str, Secret]) -> None:
-        if SESSION_COOKIE in before and SESSION_COOKIE not in after:
-            with self._lock:
-                self._drop_session()
-            self._forget(self._who(before))
-            return
-        who = self._who(after)
-        if who != self._who(before):
-            theirs = self._session.renew(before, who)
-            if theirs is not None:
-                with self._lock:
-                    self._cookies.update(theirs)
-
-    def _who(self, cookies: Mapping[str, Secret]) -> dict[str, Secret]:
-        """Return the cookies that tell users apart; all of them as long as the server has not set the one that we know."""
-        return {name: value for name, value in cookies.items() if name == SESSION_COOKIE or not self._is_confirmed}
 
     def _says_who(self, name: str) -> bool:
         if self._invented or name not in self._cookies:

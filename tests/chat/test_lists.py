@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import Any
 
 import pytest
@@ -200,6 +201,23 @@ def test_conversations_as_a_collection(server: Server):
     assert listed.asked == [0]
     listed.count = 0
     assert bool(client.conversations) is False
+
+
+def test_lists_know_ids(named: ChatUI, client: Client, server: Server):
+    """So do the lists that are handed out: of models, of conversations, and of an inference server."""
+    assert "org/second" in client.models.list()
+    assert client.models.get("second") in client.models.list()
+    assert "org/third" not in client.models.list()
+    Pages(server, 2)
+    listed = Client(server.url, token="", cookies="hf-chat=me").conversations.list()
+    assert f"{1:024x}" in listed
+    assert f"{2:024x}" not in listed
+    assert pickle.loads(pickle.dumps(listed)) == listed == list(listed)
+    server.on("*", [json_answer({"data": [{"id": "a/b"}]})])
+    served = Client(server.url, token="", inference_url=server.url).inference.models()
+    assert "a/b" in served
+    assert served[0] in served
+    assert "b" not in served
 
 
 def test_a_tree_as_a_collection(named: ChatUI, client: Client):

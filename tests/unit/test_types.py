@@ -17,7 +17,7 @@ from hfclient.types import Message, Model, PromptExample, Reply, StoredFile
 CLASSES = [
     cls
     for _, cls in inspect.getmembers(types, inspect.isclass)
-    if cls.__module__ == "hfclient.types" and not cls.__name__.startswith("_")
+    if cls.__module__ == "hfclient.types" and not cls.__name__.startswith("_") and attrs.has(cls)
 ]
 WHEN = datetime.datetime(2026, 11, 21, 4, 38, 1, 500000, tzinfo=datetime.timezone.utc)
 SAMPLES: dict[str, Any] = {

@@ -16,7 +16,7 @@ from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.messages import parse_model, share_id_in
 from hfclient.errors import ProtocolError
-from hfclient.types import ConversationInfo, Model
+from hfclient.types import ConversationInfo, Entries, Model
 
 if TYPE_CHECKING:
     from hfclient.chat.files.export import Format, Progress
@@ -74,7 +74,7 @@ class Conversations:
         Raises:
             InvalidInputError: *limit* is no whole number, or a negative one.
         """
-        return list(itertools.islice(self, checked_limit(limit)))
+        return Entries(itertools.islice(self, checked_limit(limit)))
 
     def get(self, id: str) -> Conversation:
         """Return the conversation with this id, its title and model read from the server.

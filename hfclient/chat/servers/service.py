@@ -30,7 +30,7 @@ from hfclient.errors import (
 )
 from hfclient.events import AnyEvent
 from hfclient.transport import Cancellation, Request, Response, Session, Timeouts
-from hfclient.types import ConversationInfo, Model
+from hfclient.types import ConversationInfo, Entries, Model
 
 __all__ = ["ChatService", "shorter"]
 
@@ -196,7 +196,7 @@ class ChatService:
             if not isinstance(data, list):
                 raise not_a_chat_server(self.endpoints.models().url, str(data)[:200])
             self._models = (now, read_entries(data, parse_model, "models"))
-        return list(self._models[1])
+        return Entries(self._models[1])
 
     def default_model(self) -> Model:
         """Return the LLM that the server would choose."""

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from hfclient.errors import ProtocolError
+from hfclient.types import Entries
 
 __all__ = ["Offer", "ServedModel", "default_among", "name_to_ask", "parse_models"]
 
@@ -131,7 +132,7 @@ def parse_models(data: Any) -> list[ServedModel]:
         entries = data["data"] if isinstance(data.get("data"), list) else data.get("models")
     if not isinstance(entries, list):
         raise ProtocolError("the server's list of models is no list")
-    return [model for entry in entries if (model := _model(entry)) is not None]
+    return Entries(model for entry in entries if (model := _model(entry)) is not None)
 
 
 def _model(entry: Any) -> ServedModel | None:

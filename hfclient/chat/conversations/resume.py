@@ -84,6 +84,7 @@ class LogReader:
         self._skip_units = 0
         self._skip_thoughts = 0
         self._skip_others = 0
+        self._trying = _Patience(service.session.retry.resume)
         self._ended = False
         self.run_is_over = False
         """The log said so: the run has ended, and the server saved what it brought."""
@@ -148,7 +149,7 @@ class LogReader:
         decoder.check_end()
 
     def _follow(self, response: Response | None) -> Iterator[list[AnyEvent]]:
-        patience = _Patience(self._service.session.retry.resume)
+        patience = self._trying
         while not self._ended:
             before = self._last
             try:
@@ -236,7 +237,8 @@ class LogReader:
         patience = self._timeouts.first_token
         seen: str | None = None
         changed = time.monotonic()
-        trying = _Patience(self._service.session.retry.resume)
+        trying = self._trying  # goes on from the log's, but for two looks of its own
+        trying.failures = 0
         while True:
             try:
                 message = self._find()
@@ -324,12 +326,15 @@ class _Patience:
     def renew(self) -> None:
         """Something new came: begin again."""
         self.failures = 0
-        self._since = time.monotonic()
+        self._since: float | None = None
 
     def is_over(self) -> bool:
         """Count a failure; True if it was not the first and the time is up."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
         self.failures += 1
-        return self.failures > 1 and time.monotonic() - self._since >= self._seconds
+        return self.failures > 1 and now - self._since >= self._seconds
 
 
 class _NoBody:

@@ -46,7 +46,7 @@ from hfclient.frames import SSEParser
 from hfclient.transport import Cancellation, Response
 from hfclient.types import Message
 
-__all__ = ["WAIT", "Runs", "checked_wait"]
+__all__ = ["WAIT", "Runs", "checked_wait", "lock_wait"]
 
 WAIT = 60.0
 """Seconds that a message waits for the answers before it, unless the caller says otherwise."""

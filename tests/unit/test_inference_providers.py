@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from hfclient.credentials import Secret
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError, Unsupported, from_dict
 from hfclient.inference.content.pictures import Picture
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
@@ -510,6 +511,18 @@ def test_an_answer_that_is_not_understood_is_not_lost() -> None:
     assert "https://cdn/x.glb" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert from_dict(caught.value.to_dict()).links == (link,)
+
+
+def test_secrets_in_an_answer_that_is_not_understood() -> None:
+    """A secret that a server repeats in such an answer is masked in all that the error has, and control characters do not show."""
+    token = Secret("hf_aVeryLongTokenOfMine")
+    link = f"https://evil/x?t={token.reveal()}"
+    with pytest.raises(ProtocolError) as caught:
+        outcome_of(answer({"mesh": {"here": link, "there": "https://evil/\x1b[2J"}}))
+    shown = json.dumps(caught.value.to_dict())
+    assert "hf_aVery" not in shown + str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert len(caught.value.links) == 2
 
 
 def test_json_without_a_type() -> None:

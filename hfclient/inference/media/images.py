@@ -23,6 +23,7 @@ from hfclient.events import FallOver
 from hfclient.files.magic import SUFFIXES, dimensions, media_type, sniff
 from hfclient.frames import excerpt
 from hfclient.inference.providers.results import Output, with_body
+from hfclient.masking import masked
 from hfclient.saving import free_path, safe_name, write_file
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def _of_another_kind(cls: type[Media], content: bytes, mime: str | None, output:
         like = Image if family == "image" else Video if family == "video" else cls
         error.made = (like(content=content, mime=mime or "application/octet-stream", url=output.url, **facts),)
     if output.url is not None:
-        error.links = (*error.links, output.url)
+        error.links = (*error.links, masked(output.url))
     return error
 
 

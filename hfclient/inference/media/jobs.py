@@ -37,6 +37,7 @@ from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers.base import Provider, Ticket
 from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, Output, bodied
+from hfclient.masking import masked
 from hfclient.transport import Cancellation, Request, Response, Session, Timeouts
 
 __all__ = ["GOODBYE", "Job", "Line", "kind_for", "ticket_from"]
@@ -171,7 +172,7 @@ class Line:
         try:
             return self._fetched(url, base, limit)
         except HFClientError as error:
-            error.links = (*error.links, url)
+            error.links = (*error.links, masked(url))
             raise
 
     def _fetched(self, url: str, base: str | None, limit: int | None) -> tuple[bytes, str]:

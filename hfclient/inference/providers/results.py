@@ -18,6 +18,7 @@ from hfclient.files.magic import sniff
 from hfclient.frames import excerpt
 from hfclient.inference.failures import generation_error
 from hfclient.lenient import loads
+from hfclient.masking import masked, said
 from hfclient.pages import instead, what_came
 from hfclient.transport.failures import message_in, safe_url
 
@@ -232,10 +233,11 @@ def with_body(error: _E, answer: Answer | bytes) -> _E:
     body = answer.body if isinstance(answer, Answer) else answer
     if error.body is None:
         error.body = excerpt(body, _KEPT) or None
-        text = body[: 4 * _KEPT].decode("utf-8", "replace").replace("\\/", "/").replace("\\u0026", "&")
+        text = masked(body[: 4 * _KEPT].decode("utf-8", "replace").replace("\\/", "/").replace("\\u0026", "&"))
         error.links = tuple(dict.fromkeys(_ANY_URL.findall(text)))[:_MOST_LINKS]
         if error.links and isinstance(error, ProtocolError):
-            error.message += f" (it names {safe_url(error.links[0])}; all its links are in .links of this error)"
+            where = safe_url(error.links[0])
+            error.message = said(f"{error.message} (it names {where}; all its links are in .links of this error)")
             error.args = (error.message, *error.args[1:])
     return error
 

@@ -173,14 +173,15 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
 
         Args:
             prompt: A question, or a list of messages: dicts with ``role`` and ``content``, `UserMessage` and the like, or
-                a `Reply`.
+                a `Reply`. A user's message may have files under ``images``, ``files``, ``audio`` or ``video``, where a string
+                is a URL or base64, never a path; a server's own fields go into its ``extra_body``. Other keys are refused.
             model: Hub id such as ``"Qwen/Qwen3-8B"``, with a provider's suffix or without. None takes the first model that
                 the server lists: of the router's, one that *provider* serves, and that sees pictures or takes tools if there
                 are any.
             system_prompt: Put in front as a system message.
             images: Pictures for the last message of the user's: paths, bytes, open binary files, `Image` objects, PIL
-                images, data URLs, or http(s) URLs, which the server fetches. Such objects may also stand in a message's
-                ``content``, next to its texts.
+                images, data URLs, ``(name, content)``, or http(s) URLs, which the server fetches. Such objects may also stand
+                in a message's ``content``, next to its texts.
             files: Files for it: texts, sounds, PDFs, videos and pictures, as far as the model takes them.
             provider: Who shall serve the model: a provider's id, ``"fastest"``, ``"cheapest"``, ``"preferred"`` (your own
                 order) or ``"auto"``; or several of them, in the order to try: when one fails before its first token, the next

@@ -62,7 +62,7 @@ class _Memory:
         if forms is None:  # made when an error needs it, not for each secret
             secrets = list(self._known)
             forms = _by_start(form for secret in secrets for part in _parts(secret) for form in _forms(part))
-            if len(secrets) == len(self._known):
+            if self._known.keys() == set(secrets):  # else another thread has added one meanwhile
                 self._forms = forms
         return forms
 

@@ -156,3 +156,14 @@ def test_no_other_logger() -> None:
     assert names == {'"hfclient"', '"hfclient.local"', '"waitress"', "name"}
     for name in ("hfclient", "hfclient.local"):
         assert len(logging.getLogger(name).filters) == 1
+
+
+def test_reprs() -> None:
+    """What a shell shows of an object holds no control character of a server's."""
+    from hfclient import Image
+
+    client = Client("http://127.0.0.1:9", cookies="", token="")
+    conversation = client.conversation(ID)
+    conversation.id, conversation.title = f"\x1b[2J{ID}", EVIL
+    for value in (conversation, Image(content=b"x", mime="image/\x1b[2J", prompt=EVIL)):
+        _is_clean(repr(value))

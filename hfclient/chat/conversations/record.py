@@ -37,6 +37,7 @@ from hfclient.errors import (
     ProtocolError,
 )
 from hfclient.forks import renew_in_children
+from hfclient.printable import escaped
 from hfclient.transport import Timeouts
 from hfclient.types import Message, Share
 
@@ -91,7 +92,7 @@ class ConversationRecord:
         )
 
     def __repr__(self) -> str:
-        return f"<Conversation {self.id or 'not created yet'}{f' {self.title!r}' if self.title else ''}>"
+        return f"<Conversation {escaped(self.id or 'not created yet')}{f' {self.title!r}' if self.title else ''}>"
 
     # Making and reading
 

@@ -24,6 +24,7 @@ from hfclient.files.magic import SUFFIXES, dimensions, media_type, sniff
 from hfclient.frames import excerpt
 from hfclient.inference.providers.results import Output, with_body
 from hfclient.masking import masked
+from hfclient.printable import escaped
 from hfclient.saving import free_path, safe_name, write_file
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Media:
         return f"<{type(self).__name__} {self._described()}>"
 
     def _described(self) -> str:
-        words = [self.mime.partition("/")[2], _readable(len(self.content))]
+        words = [escaped(self.mime.partition("/")[2]), _readable(len(self.content))]
         if self.prompt:
             words.append(repr(self.prompt if len(self.prompt) <= 40 else self.prompt[:39] + "…"))
         return ", ".join(words)

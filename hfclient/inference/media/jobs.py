@@ -37,7 +37,8 @@ from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers.base import Provider, Ticket
 from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, Output, bodied
-from hfclient.masking import masked
+from hfclient.masking import masked, said
+from hfclient.printable import escaped
 from hfclient.transport import Cancellation, Request, Response, Session, Timeouts
 
 __all__ = ["GOODBYE", "Job", "Line", "kind_for", "ticket_from"]
@@ -270,7 +271,7 @@ class Job(Generic[_M]):
         raise TypeError("a job cannot be copied or pickled: it holds the way to its provider; to_dict() can be stored")
 
     def __repr__(self) -> str:
-        return f"<Job {self.task} at {self.provider}, {self.state}>"
+        return f"<Job {self.task} at {self.provider}, {escaped(self.state)}>"
 
     @property
     def state(self) -> str:
@@ -449,7 +450,7 @@ class Job(Generic[_M]):
     def _given_up(self, error: TransportTimeout) -> TransportTimeout:
         stopped = self._say_goodbye()
         fate = "it was cancelled" if stopped else "it could not be cancelled and may still be charged for"
-        error.message = f"{error.message}; job {self.id} at {self.provider} was {self.state}, {fate}"
+        error.message = said(f"{error.message}; job {self.id} at {self.provider} was {self.state}, {fate}")
         error.args = (error.message,)
         return error
 

@@ -529,4 +529,8 @@ def test_a_turn_that_was_overwritten_is_told(
     assert users(ui) == ["zero", "two"]
     caplog.clear()
     conversation.ask("three")
+    conversation.delete()
+    conversation.temporary = True
+    for text in ("four", "five"):
+        conversation.ask(text)
     assert not caplog.records

@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 
-from hfclient import Client, Conversation, GenerationError, ModelNotFound, PermissionDeniedError, events
+from hfclient import (
+    Client,
+    Conversation,
+    ConversationBusy,
+    GenerationError,
+    ModelNotFound,
+    PermissionDeniedError,
+    events,
+)
 from hfclient.credentials import Secret
 from hfclient.local import LocalServer
 from hfclient.local.upstream import OpenAIUpstream
@@ -52,6 +60,35 @@ def test_a_conversation_goes_on(client: Client, upstream: ScriptedUpstream):
     conversation.ask("two")
     assert [m["content"] for m in upstream.last_messages()] == ["Be terse.", "one", "Hello, world!", "two"]
     assert [m.role for m in conversation.messages()] == ["system", "user", "assistant", "user", "assistant"]
+
+
+def test_an_answer_that_goes_on_is_waited_for(client: Client, upstream: ScriptedUpstream):
+    """The next message, of another object too, is not sent before an answer that was left has ended; the model sees all of it."""
+    gate = threading.Event()
+    upstream.say("one", ["a", gate, "b"])
+    conversation = client.conversation()
+    for event in conversation.send("one", on_close="detach"):
+        if isinstance(event, events.Token):
+            break
+    other = client.conversation(conversation.id)
+    with pytest.raises(ConversationBusy):
+        other.ask("two", wait=0)
+    assert len(upstream.requests) == 1
+    gate.set()
+    assert other.ask("two").text == "Hello, world!"
+    assert [m["content"] for m in upstream.last_messages()] == ["one", "ab", "two"]
+
+
+def test_a_refused_chat_leaves_nothing(client: Client, monkeypatch: pytest.MonkeyPatch):
+    """A conversation that was made for a message that did not leave is deleted again."""
+
+    def refuse(*args: Any) -> Any:
+        raise GenerationError("refused")
+
+    monkeypatch.setattr("hfclient.chat.conversations.posting.Poster.post", refuse)
+    with pytest.raises(GenerationError):
+        client.chat("Hi")
+    assert client.conversations.list() == []
 
 
 def test_files(client: Client, upstream: ScriptedUpstream, tmp_path: Path):

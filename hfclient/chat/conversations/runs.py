@@ -173,7 +173,7 @@ class Runs:
         unknown: Counter[_Key] = Counter()  # looks for a log that is not there
         while True:
             state = self._service.read_state(conversation_id, cancellation)
-            self._recognise(state)
+            self._recognise(conversation_id, state)
             message, look = self._first_live(state)
             if message is None:
                 return state
@@ -197,20 +197,20 @@ class Runs:
                 return message, look
         return None, "over"
 
-    def _recognise(self, state: ConversationState) -> None:
+    def _recognise(self, conversation_id: str, state: ConversationState) -> None:
         """Find the answers of the caller's own turns among the messages."""
-        for turn, over in self._own:
+        own, self._own = self._own, []
+        for turn, over in own:
             answer = find_answer(state, turn)
             if answer is not None:
                 (self._over if over else self._left).add(_key(answer))
-            elif over:
+            elif over and turn.conversation_id == conversation_id:  # none that was deleted and made anew
                 _log.warning(
                     "conversation %s does not hold the answer of run %s any more: it was deleted, or a run that had begun "
                     "before it has overwritten it",
-                    state.id,
+                    conversation_id,
                     turn.generation_id,
                 )
-        self._own.clear()
         here = {_key(message) for message in state.messages}
         self._over &= here
         self._left &= here

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import struct
 import sys
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -556,6 +558,22 @@ def test_what_is_no_sound(audio: Any, server: Server, make: Make) -> None:
     with pytest.raises(InvalidInputError):
         make().transcribe(audio, model=MODEL)
     assert server.requests == []
+
+
+@pytest.mark.parametrize("wrap", [lambda numbers: numbers, lambda numbers: [numbers], lambda numbers: [[numbers]]])
+def test_speech_as_numbers(server: Server, make: Make, wrap: Any) -> None:
+    """A pipeline that answers with its numbers gives a sound, too; numbers that are none are an error that has them."""
+    numbers = [0.0, 0.5, -1.0, 2.0]
+    server.on(HF, json_answer({"audio": wrap(numbers), "sampling_rate": 16000}))
+    said = make().speak("hi", model=MODEL, provider="hf-inference")
+    with wave.open(io.BytesIO(said.content)) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16000, 1, 2)
+        assert struct.unpack("<4h", file.readframes(9)) == (0, 16384, -32767, 32767)
+    for audio, rate in ((numbers, 0), (numbers, "x"), (["a"], 8000), ([], 8000), ([[1.0], [2.0]], 8000), (None, 8000)):
+        server.on(HF, json_answer({"audio": audio, "sampling_rate": rate}))
+        with pytest.raises((ProtocolError, GenerationError)) as caught:
+            make().speak("hi", model=MODEL, provider="hf-inference")
+        assert "sampling_rate" in (caught.value.body or "")
 
 
 def test_tracks_of_every_shape(server: Server, other_server: Server, make: Make) -> None:

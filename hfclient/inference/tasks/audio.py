@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import re
+import struct
+import sys
+import wave
+from array import array
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
+import msgspec
 from attrs import Factory, field, frozen
 
 from hfclient.errors import InvalidInputError, ProtocolError
@@ -20,6 +26,7 @@ from hfclient.frames import excerpt
 from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers import Answer, Output
 from hfclient.inference.providers.results import bodied, found_in, outcome_of
+from hfclient.lenient import loads
 
 __all__ = [
     "MAX_SOUND",
@@ -143,13 +150,38 @@ def fal_mime(sound: Sound) -> str:
 
 
 def audio_output(answer: Answer) -> Output:
-    """Return the sound in a provider's answer: the answer itself, a link, or base64.
+    """Return the sound in a provider's answer: the answer itself, a link, base64, or the pipeline's own numbers.
 
     Raises:
         GenerationError: It reports an error, or holds no file.
         ProtocolError: It is nothing that is known.
     """
-    return outcome_of(answer).outputs[0]
+    return _of_numbers(answer) or outcome_of(answer).outputs[0]
+
+
+def _of_numbers(answer: Answer) -> Output | None:
+    """Return the sound in ``{"audio": [...], "sampling_rate": ...}``, numbers from -1 to 1, as WAV; None if there is none."""
+    if b'"sampling_rate"' not in answer.body or answer.is_media:
+        return None
+    try:
+        data = loads(answer.body)
+        data = data[0] if isinstance(data, list) and len(data) == 1 else data
+        numbers, rate = data["audio"], data["sampling_rate"]
+        while isinstance(numbers, list) and len(numbers) == 1 and isinstance(numbers[0], list):
+            numbers = numbers[0]
+        loud = (max(-1.0, min(1.0, number)) * 32767 for number in msgspec.convert(numbers, list[float]))
+        samples = array("h", map(round, loud))
+        if sys.byteorder == "big":
+            samples.byteswap()
+        buffer = io.BytesIO()
+        with wave.open(buffer, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(samples.tobytes())
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error, wave.Error):
+        return None  # it is something else, or broken: the usual way says what
+    return Output(content=buffer.getvalue(), mime="audio/wav") if samples else None
 
 
 def as_it_comes(answer: Answer, **facts: Any) -> Any:

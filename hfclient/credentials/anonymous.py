@@ -32,6 +32,11 @@ class AnonymousUse:
     _is_confirmed: bool  # the server has set the session cookie by its usual name
 
     @property
+    def is_anonymous(self) -> bool:
+        """Whether the cookies are the anonymous session's."""
+        return self._invented
+
+    @property
     def has_begun_session(self) -> bool:
         """Whether there is an anonymous session that something was written with, here or in another process."""
         return self._begun or self._session.exists()

@@ -152,7 +152,7 @@ def test_the_list_of_conversations(client: Client, chat: LocalServer):
     assert [entry.title for entry in client.conversations] == ["two", "one"]
     with Client(chat.url, session="") as stranger:
         assert list(stranger.conversations) == []
-        with pytest.raises(PermissionDeniedError):
+        with pytest.raises(PermissionDeniedError, match=r"another session than this client's; Client\(session=\.\.\.\)"):
             stranger.conversation(first.id).ask("Hi")
 
 

@@ -345,6 +345,10 @@ class Identity:
                 "the server does not accept the token: it is not valid, or its user has never logged in to this server "
                 'with a browser, or the Hub could not be asked. Client(token="") goes without one',
             )
+        is_foreign = type(error) is PermissionDeniedError and "access to this conversation" in error.message
+        if is_foreign and credentials.is_anonymous:
+            hint = "it belongs to another session than this client's; Client(session=...) says which one to be"
+            return restated(PermissionDeniedError, error, f"{error.message} ({hint})")
         return error
 
     def _is_about_token(self, request: Request, error: APIStatusError) -> bool:

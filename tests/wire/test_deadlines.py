@@ -231,6 +231,15 @@ def test_total_spans_retries(transport: Transport, server: Server, clock: Clock)
     assert SHORT * 0.9 <= time.monotonic() - started < SOON
 
 
+def test_each_try_has_its_first_token(transport: Transport, server: Server, clock: Clock) -> None:
+    """``first_token`` counts from the try, not from the call: the one before it may have taken most of that time."""
+    late: Step = lambda _: clock.advance(0.8 * PATIENCE)  # noqa: E731
+    server.on("/s", [late, plain(b"", 503)], [late, plain(b"ok")])
+    timeouts = Timeouts(first_token=PATIENCE, idle=PATIENCE)
+    session = session_for(transport, timeouts=timeouts, retry=Retry(attempts=2, backoff=0.001))
+    assert session.send(Request(method="GET", url=f"{server.url}/s", stream=True, retryable=True)).read() == b"ok"
+
+
 def test_after_a_wait_that_timed_out(transport: Transport, server: Server) -> None:
     """A wait that has timed out leaves the response in order: it can be closed, and the transport goes on."""
     go = threading.Event()

@@ -22,6 +22,7 @@ from hfclient.chat.conversations.stream import ChatStream
 from hfclient.errors import ConnectError, ConversationBusy, HFClientError, InvalidInputError, StreamInterrupted
 from hfclient.events import Elicitation, FinalAnswer, Token
 from hfclient.forks import _after_fork
+from hfclient.transport import Timeouts
 from tests.chat.conftest import MakeClient
 from tests.chat.recordings import recording
 from tests.chat.replay import (
@@ -282,6 +283,16 @@ def test_how_long_it_waits(ui: LongRuns, client: Client, wait: float) -> None:
     ui.runs[0].end()
     assert conversation.ask("two", wait=wait).text == HELLO
     assert users(ui) == ["one", "two"]
+
+
+def test_the_total_deadline_ends_the_wait(ui: LongRuns, client: Client) -> None:
+    """A call that may take so many seconds waits no longer than that, whatever *wait* says."""
+    conversation = client.conversation()
+    leave_at_the_final_answer(conversation.send("one"))
+    for wait in (60.0, None):
+        with pytest.raises(ConversationBusy):
+            conversation.send("two", wait=wait, timeouts=Timeouts(total=0.1))
+    assert ui.count("send") == 1
 
 
 @pytest.mark.parametrize("wait", [None, float("inf"), 1e10, 10**400], ids=["None", "inf", "1e10", "10**400"])

@@ -94,7 +94,7 @@ class Conversation(ConversationRecord):
             wait: Seconds to wait for the answers before this message: one that another thread reads, one that was left and
                 goes on (its title may be pending), one that another object, process or browser began. chat-ui saves the
                 whole conversation when such a run ends, so a message that is sent meanwhile would be lost. None waits
-                without end.
+                without end; ``Timeouts.total`` ends this wait, too.
             web_search: Search the web first, on servers of before September 2025; today *mcp* does that.
             tools: Ids (24 hex digits) of tools that the answer may use, on servers of the same age.
 
@@ -115,7 +115,7 @@ class Conversation(ConversationRecord):
         attached = (*(parsed.earlier_files if is_new else ()), *parsed.files, *listed_files(files))
         parts = upload_parts(attached, fetch=self.service.fetch, is_new=is_new)
         options = self._options(timeouts, on_close, on_elicitation, mcp, web_search, tools)
-        until = self._sender.begin(checked_wait(wait))
+        until = self._sender.begin(checked_wait(wait, options.timeouts.total))
         try:
             text = self._text_for(parsed)
             self._check_sees(parts)
@@ -185,7 +185,7 @@ class Conversation(ConversationRecord):
         Reference: POST {base}/conversation/{id} with ``is_retry``
         """
         options = self._options(timeouts, on_close, on_elicitation, mcp, web_search, tools)
-        until = self._sender.begin(checked_wait(wait))
+        until = self._sender.begin(checked_wait(wait, options.timeouts.total))
         try:
             with self._sender.runs.alone(self._existing_id(), until):
                 tree = self._settled_tree(until)
@@ -232,7 +232,7 @@ class Conversation(ConversationRecord):
             files = (*parsed.files, *listed_files(files))
         parts = None if files is None else upload_parts(files, fetch=self.service.fetch)
         options = self._options(timeouts, on_close, on_elicitation, mcp, web_search, tools)
-        until = self._sender.begin(checked_wait(wait))
+        until = self._sender.begin(checked_wait(wait, options.timeouts.total))
         try:
             with self._sender.runs.alone(self._existing_id(), until):
                 message = self._message_for(self._settled_tree(until), message_id, "user")
@@ -316,8 +316,8 @@ class Conversation(ConversationRecord):
         """
         if not isinstance(question, Elicitation):
             raise InvalidInputError(f"a question is the Elicitation event that asked it, not {type(question).__name__}")
-        wait = checked_wait(wait)
         options = self._options(timeouts, on_close, on_elicitation, mcp)
+        wait = checked_wait(wait, options.timeouts.total)
         turn = Turn(self._existing_id(), None)
         if not self._sender.answer(turn, question, Answer.of(content)):
             return None

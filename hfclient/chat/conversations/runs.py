@@ -65,23 +65,27 @@ _Key: TypeAlias = "tuple[str, str | None]"  # a message and the run that writes 
 _Look: TypeAlias = Literal["over", "log", "poll"]
 
 
-def checked_wait(wait: float | None) -> float:
-    """Return *wait* in seconds, infinite for None.
+def checked_wait(wait: float | None, total: float | None = None) -> float:
+    """Return *wait* in seconds, infinite for None, and no more than *total*, the call's own deadline.
 
     Raises:
         InvalidInputError: It is negative or no number.
     """
-    if wait is None:
-        return math.inf
-    try:
-        seconds = math.nan if isinstance(wait, (bool, str)) else float(wait)  # of numpy, too
-    except OverflowError:  # larger than any
-        seconds = math.inf if wait > 0 else -math.inf
-    except (TypeError, ValueError):
-        seconds = math.nan
+    seconds = math.inf if wait is None else _seconds(wait)
     if not seconds >= 0:
         raise InvalidInputError(f"wait is a number of seconds, or None to wait without end, not {wait!r}")
-    return math.inf if seconds > threading.TIMEOUT_MAX else seconds
+    seconds = math.inf if seconds > threading.TIMEOUT_MAX else seconds
+    return seconds if total is None else min(seconds, total)
+
+
+def _seconds(wait: Any) -> float:
+    """Return a number, numpy's too, as a float; NaN for what is none."""
+    try:
+        return math.nan if isinstance(wait, (bool, str)) else float(wait)
+    except OverflowError:  # larger than any
+        return math.inf if wait > 0 else -math.inf
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def lock_wait(seconds: float) -> float:

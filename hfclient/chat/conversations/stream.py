@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from attrs import evolve
 
 from hfclient.chat.conversations.resume import LogReader
-from hfclient.chat.conversations.runs import WAIT
+from hfclient.chat.conversations.runs import WAIT, checked_wait
 from hfclient.chat.conversations.stopping import STOP_BUDGET, leave_at_exit, send_stop, stop_in_background, try_stop
 from hfclient.chat.wire.tools import Answer, OnElicitation
 from hfclient.chat.wire.turn import Turn
@@ -128,7 +128,8 @@ class ChatStream(Stream):
     def _go_on(self, question: Elicitation) -> None:
         """Start the run that goes on after the answer to a question that had ended the one before."""
         self._response.close()
-        conversation_id, cancellation, until = self._turn.conversation_id, self._cancellation, time.monotonic() + WAIT
+        conversation_id, cancellation = self._turn.conversation_id, self._cancellation
+        until = time.monotonic() + checked_wait(WAIT, self._response.deadline.remaining())
         self._sender.runs.note(self._turn, over=self._run_is_over)
         with self._sender.runs.alone(conversation_id, until):
             state = self._sender.settle(conversation_id, until, cancellation=cancellation, use=self._use)

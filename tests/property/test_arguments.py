@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,8 +43,9 @@ def _answer(request: Recorded) -> bytes:
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[Client]:
+def client(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A client of a chat-ui and of an inference server that answer whatever is asked."""
+    monkeypatch.chdir(tmp_path)  # some of the values are taken for paths
     server.on("*", [_answer])
     with ChatUI() as ui:
         ui.says(recording("plain"))

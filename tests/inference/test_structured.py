@@ -588,6 +588,9 @@ TREE = '{"name": "root", "children": [{"name": "left", "children": []}, '
         (Node, '{{"name": "root"}}'),
         (Node, '[{"name": "a"}, {"name": '),
         (Node, '{"name": "left", "children": []}]}'),
+        (Node, '"name": "root", "left": {"name": "left"}, "size": 2}'),
+        (Node, '{\n # a tree\n "name": "root", "left": {"name": "left"}'),
+        (Node, "{\u201cname\u201d: \u201croot\u201d, \u201cleft\u201d: {\"name\": \"left\"}"),
         (Node, '{"name": "one"} or {"name": "two"}'),
         (list[Node], '{"value": [{"name": "a", "children": [{"name": "b", "children": []}]}, {"na'),
         (list[Node], '[{"name": "a", "children": [{"name": "b", "children": []}]}, {"na'),
@@ -648,6 +651,8 @@ def test_keys_of_one_of_several_classes(ask: Ask) -> None:
     assert ask('{"type": "dog", "barks": false}', into=Cat | Dog, repair=0).result() == Dog(barks=False)
     with pytest.raises(ParseError, match="there is no key 'name'; known are: type, barks"):
         ask('{"value": {"type": "dog", "barks": false, "name": "x"}}', into=Cat | Dog, repair=0).result()
+    with pytest.raises(ParseError, match="there is no key 'lives'; known are: type, barks"):  # it is a key of the other one
+        ask('{"type": "dog", "lives": 9}', into=Cat | Dog, repair=0).result()
 
 
 def test_keys_of_pydantic_models(ask: Ask) -> None:

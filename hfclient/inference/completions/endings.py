@@ -31,7 +31,7 @@ _NORMAL = {
 # What ended before its end through no fault of the server: a limit, a filter. Other words of this kind stay as they are.
 _CUTS = re.compile(
     r"length|max_?tokens|token_?limit|context_?window|filter|sensitive|safety|refus|guardrail|prohibited|blocklist|"
-    r"recitation|spii",
+    r"recitation|spii|incomplete|truncat",
     re.IGNORECASE,
 )
 # The server, or what it asked, gave up. "error" (OpenRouter, Mistral, Fireworks), "network_error" (Z.AI), "abort" (vLLM,

@@ -86,6 +86,8 @@ def _check_any(value: Any, schemas: list[Any], defs: Schema, strict: bool, path:
         kinds = kind if isinstance(kind, list) else [kind]
         if kind is not None and not any(name in kinds for name in _KINDS.get(type(value), ())):
             continue
+        if _says_otherwise(value, _resolved(schema, defs)):
+            continue
         try:
             _check(value, schema, defs, strict, path)
         except Misfit as misfit:
@@ -94,6 +96,18 @@ def _check_any(value: Any, schemas: list[Any], defs: Schema, strict: bool, path:
             return
     if trouble is not None:
         raise trouble
+
+
+def _says_otherwise(value: Any, schema: Schema) -> bool:
+    """Tell whether a field of an object, such as a tag, says that it is of another type than *schema*'s."""
+    known = schema.get("properties")
+    if not isinstance(value, dict) or not isinstance(known, dict):
+        return False
+    fields = [(value[key], inner) for key, inner in known.items() if key in value and isinstance(inner, dict)]
+    return any(
+        ("const" in inner and inner["const"] != item) or (isinstance(inner.get("enum"), list) and item not in inner["enum"])
+        for item, inner in fields
+    )
 
 
 def _overlap(value: Any, schema: Schema) -> int:

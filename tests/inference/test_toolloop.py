@@ -284,7 +284,7 @@ def test_unfinished_call_is_not_run(run: Run, arguments: str, reason: str | None
 
 
 @pytest.mark.parametrize("reason", ["tool_calls", "stop", "tool_use", "end_turn", "TOOL_CALL", "eos", "function_call"])
-@pytest.mark.parametrize("arguments", ["", "null", "{}", "[]", '""', '{"folder": "/"}'])
+@pytest.mark.parametrize("arguments", ["", "null", "{}", "[]", '""', '"null"', '"{}"', "None", '{"folder": "/"}'])
 def test_good_ends(run: Run, arguments: str, reason: str) -> None:
     """After a good end, in any spelling, a call without arguments is one, however a server writes that."""
     got: list[str] = []

@@ -149,6 +149,14 @@ def test_other_choices() -> None:
             [{"l": [{"index": 0, "type": "s", "summary": "a"}]}, {"l": [{"index": 0, "type": "e", "data": "b"}]}],
             {"l": [{"index": 0, "type": "s", "summary": "a"}, {"index": 0, "type": "e", "data": "b"}]},
         ),
+        (
+            [{"b": [{"type": "thinking", "thinking": "a"}]}] * 2 + [{"b": [{"type": "thinking", "thinking": "", "signature": "s"}]}] * 2,
+            {"b": [{"type": "thinking", "thinking": "aa", "signature": "s"}, {"type": "thinking", "thinking": "", "signature": "s"}]},
+        ),
+        (
+            [{"b": [{"type": "thinking", "thinking": "a"}, {"type": "redacted_thinking", "data": "x"}]}, {"b": [{"type": "thinking"}]}],
+            {"b": [{"type": "thinking", "thinking": "a"}, {"type": "redacted_thinking", "data": "x"}, {"type": "thinking"}]},
+        ),
         ([{"audio": {"id": "x", "data": "QQ"}}, {"audio": {"data": "QQ"}}], {"audio": {"id": "x", "data": "QQQQ"}}),
         ([{"x": "a"}, {"x": 5}, {"x": ["b"]}], {"x": ["b"]}),
         ([{"t": "x\ud83d", "text": "\ud83d"}, {"text": "\ude00"}], {"t": "x\ufffd", "text": "\U0001f600"}),
@@ -287,6 +295,10 @@ PAGE = "https://e.org/a"
         ({"web_search": [{"link": PAGE, "media": "E"}]}, Source(PAGE, None, "E")),
         ({"search_info": {"search_results": [{"url": PAGE, "site_name": "E"}]}}, Source(PAGE, None, "E")),
         ({"executed_tools": [{"search_results": {"results": [{"url": PAGE, "content": "s"}]}}]}, Source(PAGE, None, None, "s")),
+        ({"groundingMetadata": {"groundingChunks": [{"web": {"uri": PAGE, "title": "A"}}]}}, Source(PAGE, "A")),
+        ({"inline_citations": [{"web_citation": {"url": PAGE}}]}, Source(PAGE)),
+        ({"web_search_results": [{"url": PAGE, "title": "A"}], "references": [PAGE]}, Source(PAGE, "A")),
+        ({"citation": {"url": PAGE}}, Source(PAGE)),
         ({"citations": [{"sources": [{"document": {"url": PAGE, "title": "A"}}]}]}, Source(PAGE, "A")),
     ],
 )
@@ -323,6 +335,9 @@ def test_refusal() -> None:
     events, refused, _ = read(chunk(refusal="I can"), chunk(refusal="not."), STOP)
     assert "".join(event.text for event in events if isinstance(event, Token)) == "I cannot."
     assert refused["refusal"] == "I cannot."
+    part = {"type": "refusal", "refusal": "I cannot."}
+    events, refused, _ = read(chunk(content=[part]), STOP)
+    assert (events[0], refused["refusal"]) == (Token("I cannot.", extra={"refusal": True}), "I cannot.")
     assert "refusal" not in read(chunk("I cannot."), chunk(refusal=None), chunk(refusal=""), STOP)[1]
 
 
@@ -464,6 +479,8 @@ def test_ends_in_other_spellings() -> None:
         assert normal_reason(word) == "stop"
     assert [normal_reason(word) for word in ("tool_use", "TOOL_CALL", "MAX_TOKENS")] == ["tool_calls", "tool_calls", "length"]
     for word in ("length", "content_filter", "SAFETY", "model_context_window_exceeded", "guardrail_intervened", "refusal"):
+        assert is_cut(word)
+    for word in ("incomplete", "truncated"):
         assert is_cut(word)
     assert not is_cut("a_new_word")
     assert read(chunk("a", choice={"finish_reason": "null"}), STOP)[0] == [Token("a"), Finish("stop")]

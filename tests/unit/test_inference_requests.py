@@ -317,7 +317,7 @@ def test_calls_and_results_in_any_form() -> None:
         (ToolCall("a", "f", {"x": 1}, '{"x":1}'), wire),
         ({"id": "a", "function": {"name": "f", "arguments": {"x": 1}}, "index": None}, wire),
         ([{"id": "a", "function": {"name": "f"}}], bare),
-        *[([{"id": "a", "function": {"name": "f", "arguments": none}}], bare) for none in (None, "", "null", {}, "{}")],
+        *[([{"id": "a", "function": {"name": "f", "arguments": none}}], bare) for none in (None, "", "null", {}, "{}", "[]", "None")],
     ]:
         given = [{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": calls}]
         assert build_messages(given)[1] == {"role": "assistant", "content": "", "tool_calls": [expected]}

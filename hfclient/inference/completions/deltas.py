@@ -252,10 +252,7 @@ class ChunkReader:
         elif content is not None:  # Mistral sends lists
             for part in content if isinstance(content, list) else [content]:
                 self._part(part, out)
-        refusal = delta.get("refusal")
-        if refusal and isinstance(refusal, str):
-            self._refusal.append(refusal)
-            out.append(Token(mend_surrogates(refusal), extra={"refusal": True}))
+        self._refused(delta.get("refusal"), out)
         calls = delta.get("tool_calls") or delta.get("function_call")
         if calls:
             self._calls.add(calls, whole=whole)
@@ -267,6 +264,12 @@ class ChunkReader:
         }
         self._kept.keep_delta(unknown, out, start, whole=whole)
 
+    def _refused(self, text: Any, out: list[AnyEvent]) -> None:
+        """Take a piece of a refusal, which stands in a field of its own or in a part of the content."""
+        if text and isinstance(text, str):
+            self._refusal.append(text)
+            out.append(Token(mend_surrogates(text), extra={"refusal": True}))
+
     def _part(self, part: Any, out: list[AnyEvent]) -> None:
         if isinstance(part, str):
             self.text(part, out)
@@ -277,6 +280,8 @@ class ChunkReader:
             self._kept.keep_thought(part, kind)
         if kind in ("text", "output_text") and isinstance(part.get("text"), str):
             self.text(part["text"], out)
+        elif kind == "refusal" and isinstance(part.get("refusal"), str):
+            self._refused(part["refusal"], out)
         elif kind in ("thinking", "reasoning"):
             any(self._reasoning(part.get(key), out) for key in (kind, "summary", "text"))
         else:

@@ -102,8 +102,12 @@ class _Items:
     def extend(self, name: str, items: list[Any], depth: int) -> None:
         """Add the entries of one piece: to those that they go on with, or as new ones, unless an earlier piece had them."""
         marks: set[int] = set()
+        before = len(self.items)
         for item in items:
             if not self._add(name, item, depth) and isinstance(item, (dict, str)):
+                if before and _goes_on(self.items[before - 1], item):
+                    _add_fields(self.items[before - 1], item, depth - 1)
+                    continue
                 mark = hash(repr(item))
                 if mark in self._seen:
                     continue
@@ -211,6 +215,16 @@ def _merged(name: str, old: Any, new: Any, depth: int) -> Any:
         old.extend(name, new, depth)
         return old
     return _kept(name, new, depth)
+
+
+def _goes_on(old: Any, new: Any) -> bool:
+    """Tell whether an entry without an index is the next piece of the last one: thoughts, up to their signature (LiteLLM)."""
+    kind = new.get("type") if isinstance(new, dict) else None
+    if not isinstance(kind, str) or not isinstance(old, dict) or not _may_be_one(old, new):
+        return False
+    if not _THOUGHTS.search(kind) or _SIGNATURES.search(kind) or "redacted" in kind:
+        return False
+    return not any(_SIGNATURES.search(key) and holds(_plain(value)) for key, value in old.items())
 
 
 def _may_be_one(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from hfclient.files.messages import FILE_KEYS, check_key, check_role, meant_key
 from hfclient.files.sources import is_data_url, is_url
 from hfclient.inference.completions.options import checked, stops_of
 from hfclient.inference.completions.roles import as_mapping, wire_call
+from hfclient.inference.completions.toolcalls import object_in
 from hfclient.inference.content.attachments import attached_parts, parts_of
 from hfclient.inference.schemas.functions import Tool
 
@@ -34,7 +35,6 @@ _PROTOCOL = frozenset(
 )
 _OTHERWISE = "; a field of the server's own goes into extra_body: {...} of the message"
 _REASONING = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
-_NO_ARGUMENTS = ("", "null")
 
 
 def build_messages(
@@ -178,7 +178,7 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     arguments = function.get("arguments")
     if not isinstance(arguments, str):
         arguments = "{}" if arguments is None else msgspec.json.encode(arguments).decode()
-    elif arguments.strip() in _NO_ARGUMENTS:
+    elif object_in(arguments) == {}:  # in another spelling, of which servers that parse it know few
         arguments = "{}"
     kept = {key: value for key, value in call.items() if value is not None}
     named = {key: value for key, value in function.items() if value is not None}

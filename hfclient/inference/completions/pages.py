@@ -2,26 +2,27 @@
 
 Seen: ``citations`` and ``search_results`` at the root of each chunk (Perplexity), ``citations`` of the last one (xAI),
 ``annotations`` of a delta or a message (OpenAI, OpenRouter), ``executed_tools`` (Groq), ``web_search`` (Z.AI), ``search_info``
-(DashScope), parts of the content of type ``tool_reference`` (Mistral).
+(DashScope), ``groundingMetadata`` (Gemini), parts of the content of type ``tool_reference`` (Mistral).
 
 Reference: docs/protocol/inference ("sources").
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hfclient.events import Source
 from hfclient.surrogates import mend_surrogates
 
-__all__ = ["PAGE_KEYS", "pages_in"]
+__all__ = ["pages_in"]
 
-PAGE_KEYS = (
-    *("search_results", "citations", "annotations", "web_search", "search_info", "executed_tools", "references", "sources"),
+# Names of fields that hold pages. Of those the first say most about a page.
+_KEYS = re.compile(
+    r"(search_?results?)|citation|annotation|web_?(?:search|results?)|search_?info|executed_tools|references|sources|grounding",
+    re.IGNORECASE,
 )
-"""Fields that hold pages; those that say most about a page come first."""
-
 _LINKS = ("url", "link", "uri")
 _TITLES = ("title", "name")
 _HOSTS = ("hostname", "site_name", "media", "domain")
@@ -35,9 +36,9 @@ def pages_in(fields: Mapping[str, Any]) -> Iterator[Source]:
     >>> list(pages_in({"citations": ["https://e.org/a"]}))
     [Source(link='https://e.org/a', title=None, hostname=None, text=None)]
     """
-    for key in PAGE_KEYS:
-        if fields.get(key):
-            yield from _pages(fields[key], _DEEPEST)
+    found = [(match, value) for key, value in fields.items() if value and (match := _KEYS.search(key))]
+    for _, value in sorted(found, key=lambda pair: pair[0][1] is None):
+        yield from _pages(value, _DEEPEST)
 
 
 def _pages(value: Any, depth: int) -> Iterator[Source]:

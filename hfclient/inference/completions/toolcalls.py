@@ -19,7 +19,8 @@ from hfclient.surrogates import mend_surrogates
 
 __all__ = ["ToolCallMerger", "new_call_id", "object_in"]
 
-_NOTHING = ("", "null", "{}", "[]", '""')  # spellings of "no arguments": null of Cohere's, an empty array of PHP's
+# Spellings of "no arguments": null of Cohere's, an empty array of PHP's, None of Python's; some write JSON into a string.
+_NOTHING = ("", "null", "{}", "[]", '""', '"null"', '"{}"', "None")
 
 
 def new_call_id() -> str:

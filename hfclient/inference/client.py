@@ -139,8 +139,8 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         *,
         model: str | None = None,
         system_prompt: str | None = None,
-        images: Iterable[PictureLike] | None = None,
-        files: Iterable[FileLike] | None = None,
+        images: Iterable[PictureLike] | PictureLike | None = None,
+        files: Iterable[FileLike] | FileLike | None = None,
         provider: ProviderLike = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
@@ -179,7 +179,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
                 the server lists: of the router's, one that *provider* serves, and that sees pictures or takes tools if there
                 are any.
             system_prompt: Put in front as a system message.
-            images: Pictures for the last message of the user's: paths, bytes, open binary files, `Image` objects, PIL
+            images: Pictures for the last message of the user's, one or several: paths, bytes, open binary files, `Image` objects, PIL
                 images, data URLs, ``(name, content)``, or http(s) URLs, which the server fetches. Such objects may also stand
                 in a message's ``content``, next to its texts.
             files: Files for it: texts, sounds, PDFs, videos and pictures, as far as the model takes them.

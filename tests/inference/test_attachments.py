@@ -40,6 +40,19 @@ def test_picture_of_20_mb(server: Server, client: InferenceClient, tmp_path: Pat
     assert base64.b64decode(data) == content
 
 
+@pytest.mark.parametrize("name", ["images", "files"])
+def test_one_alone(server: Server, client: InferenceClient, tmp_path: Path, name: str) -> None:
+    """One picture or file needs no list, whatever it is: a path, bytes, a data URL."""
+    content = b"GIF89a" + b"\0" * 20
+    path = tmp_path / "a.gif"
+    path.write_bytes(content)
+    url = "data:image/gif;base64," + base64.b64encode(content).decode()
+    server.on(CHAT, says("Noise."))
+    for source in (path, str(path), content, url, ("a.gif", content)):
+        assert client.chat("x", model="m", **{name: source}).text == "Noise."
+        assert server.last.json()["messages"][0]["content"][1]["image_url"]["url"] == url
+
+
 def test_nothing_is_sent(server: Server, client: InferenceClient) -> None:
     """What cannot be sent is refused before the server hears of it."""
     with pytest.raises(InvalidInputError):

@@ -247,6 +247,8 @@ PATHS = ["/etc/passwd", "file:///etc/passwd", "FILE:/etc/passwd", "C:\\a.png", "
         lambda path: {"content": [{"type": "video", "video": path}]},
         lambda path: {"content": [{"type": "video", "video": [path]}]},
         lambda path: {"content": [{"type": "file", "file": path}]},
+        lambda path: {"content": [{"type": "image_url", "url": path}]},
+        *[lambda path, kind=kind, key=key: {"content": [{"type": kind, key: path}]} for kind in ("audio", "video", "file") for key in ("path", "url")],
         lambda path: {"images": [image(path)]},
         lambda path: {"role": "assistant", "content": [image(path)]},
         lambda path: {"role": "assistant", "content": "x", "image": path},
@@ -290,6 +292,13 @@ def test_objects_in_parts(tmp_path: Path) -> None:
     packed = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": AS_URL.partition(",")[2]}}
     assert parts_of([packed]) == [PART]
     assert parts_of([{"text": "hi"}]) == [{"type": "text", "text": "hi"}]
+    assert parts_of([{"type": "audio", "path": path}]) == [heard]
+    assert parts_of([{"type": "image_url", "url": "https://h/a.png", "detail": "low"}]) == [image("https://h/a.png", detail="low")]
+    remote = {"type": "audio", "url": "https://h/a.wav"}
+    assert parts_of([remote]) == [remote]
+    for part in ({"type": "image_url"}, {"type": "image_url", "image_url": {"uri": "https://h/a.png"}}):
+        with pytest.raises(InvalidInputError, match="has no url"):
+            parts_of([part])
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ class _Items:
         before = len(self.items)
         for item in items:
             if not self._add(name, item, depth) and isinstance(item, (dict, str)):
-                if before and _goes_on(self.items[before - 1], item):
+                if isinstance(item, dict) and before and _goes_on(self.items[before - 1], item):
                     _add_fields(self.items[before - 1], item, depth - 1)
                     continue
                 mark = hash(repr(item))
@@ -217,9 +217,9 @@ def _merged(name: str, old: Any, new: Any, depth: int) -> Any:
     return _kept(name, new, depth)
 
 
-def _goes_on(old: Any, new: Any) -> bool:
+def _goes_on(old: Any, new: Mapping[str, Any]) -> bool:
     """Tell whether an entry without an index is the next piece of the last one: thoughts, up to their signature (LiteLLM)."""
-    kind = new.get("type") if isinstance(new, dict) else None
+    kind = new.get("type")
     if not isinstance(kind, str) or not isinstance(old, dict) or not _may_be_one(old, new):
         return False
     if not _THOUGHTS.search(kind) or _SIGNATURES.search(kind) or "redacted" in kind:

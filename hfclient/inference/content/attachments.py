@@ -50,8 +50,8 @@ _BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-s
 
 def with_attachments(
     messages: list[dict[str, Any]],
-    images: Iterable[PictureLike] | None = None,
-    files: Iterable[FileLike] | None = None,
+    images: Iterable[PictureLike] | PictureLike | None = None,
+    files: Iterable[FileLike] | FileLike | None = None,
 ) -> list[dict[str, Any]]:
     """Return *messages* with *images* and *files* in the last one of the user's, behind its text.
 
@@ -209,7 +209,10 @@ def _picture_of(part: Mapping[str, Any], where: str) -> Any:
 
 def _pointing(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
     """Return a part with a URL under *key*: an object becomes a data URL, a string is one that a server can fetch."""
-    value = part[key]
+    value = part.get(key)
+    if value is None and key == "image_url":  # written flat
+        value = {name: part[name] for name in ("url", "detail") if name in part}
+        part = {**{name: item for name, item in part.items() if name not in value}, key: value}
     if value is None:
         return part
     inner = value if isinstance(value, Mapping) else {"url": value}
@@ -218,6 +221,8 @@ def _pointing(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any
         remote_url(url, where)
         return part if isinstance(value, Mapping) or key != "image_url" else {**part, key: inner}
     if url is None:
+        if key == "image_url":
+            raise InvalidInputError(f"the image_url of a part of {where} has no url; it has {', '.join(map(str, inner)) or 'nothing'}")
         return part
     if key == "image_url":
         return {**part, key: {**inner, **picture_part(url)["image_url"]}}
@@ -229,6 +234,8 @@ def _pointing(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any
 def _holding(part: Mapping[str, Any], kind: str, where: str) -> Any:
     """Return a part with a file in it: the protocol's own, or one whose file is an object."""
     value = part.get(kind)
+    if value is None:  # as transformers' templates have it
+        value = next((part[key] for key in ("path", "url") if part.get(key) is not None and not is_url(part[key])), None)
     if value is None:
         return part
     if not isinstance(value, Mapping):

@@ -28,6 +28,7 @@ from hfclient.inference.tasks import (
     decoders,
     task_named,
 )
+from hfclient.inference.tasks.decoders import json_of
 from hfclient.inference.tasks.pipelines import File, check_inputs, json_request, pipeline_body, pipeline_request
 from hfclient.inference.tasks.transcripts import link_in, transcript, transcript_of
 
@@ -346,6 +347,7 @@ SHAPES: list[Any] = [
     [["hola amigo"]],
     {"results": {"channels": [{"alternatives": [{"transcript": "hola amigo"}]}]}},
     {"data": {"text": "hola amigo"}},
+    {"vtt": "WEBVTT\n\n00:00.000 --> 00:01.000\nhola\n\n00:01.000 --> 00:02.000\namigo\n"},
     {"result": "hola amigo"},
     {"chunks": [{"text": " hola", "timestamp": [0, 1]}, {"text": " amigo", "timestamp": [1, None]}]},
     {"utterances": [{"transcript": "hola"}, {"transcript": "amigo"}]},
@@ -364,10 +366,26 @@ def test_transcripts_of_other_shapes(data: Any, around: Any) -> None:
         assert said.language == "es"
 
 
+@pytest.mark.parametrize("page", ["<!DOCTYPE html><p>Wait", "\n<html><body>Wait", "<HTML>"])
+def test_a_page_is_no_transcript(page: str) -> None:
+    """What comes as a text but is a page is told as one."""
+    with pytest.raises(ProtocolError, match="an HTML page"):
+        transcript_of(Answer(page.encode(), "text/plain"))
+
+
+def test_half_characters_in_answers_of_tasks() -> None:
+    """Half of a character in any answer, in keys too, becomes U+FFFD: what is handed out can be written down."""
+    said = transcript_of(Answer(rb'{"text": "a\ud83d", "language": "\ude00", "segments": [{"text": "\ud83d", "start": 0, "end": 1}]}'))
+    assert (said.text, said.language, said.chunks[0].text) == ("a\ufffd", "\ufffd", "\ufffd")
+    assert json.dumps(said.raw, ensure_ascii=False).encode()
+    for answer in (Answer(rb'{"\ud83d": ["\ude00"]}'), Answer(rb'{"\ud83d": ["\ude00"], "x": NaN}')):
+        assert answer.value()["\ufffd"] == json_of(answer)["\ufffd"] == ["\ufffd"]
+
+
 def test_transcripts_that_lie_elsewhere() -> None:
     """A model may answer with the URL of a file; whoever is heard cannot have a URL fetched by saying it."""
     url = "https://replicate.delivery/x/out.srt?sig=1"
-    for data in ({"output": url}, {"output": [url]}, {"srt_file": url, "text": None}, [{"output": {"txt_file": "https://h/x"}}]):
+    for data in ({"output": url}, {"output": [url]}, {"srt_file": url, "text": None}, {"subtitles": url}, [{"output": {"txt_file": "https://h/x"}}]):
         assert link_in(Answer(json.dumps(data).encode())) in (url, "https://h/x")
     said = "https://replicate.delivery.evil.example/"
     for data in (url, {"text": url}, {"output": said}, {"output": f"See {url}."}, {"text": "hi", "srt_file": url}, {"output": "hi"}):

@@ -17,7 +17,7 @@ from hfclient.files.dataurls import data_url_content, unpack_base64
 from hfclient.files.magic import sniff
 from hfclient.frames import excerpt
 from hfclient.inference.failures import generation_error
-from hfclient.lenient import loads
+from hfclient.lenient import loads_mended
 from hfclient.masking import masked, said
 from hfclient.pages import instead, what_came
 from hfclient.transport.failures import message_in, safe_url
@@ -117,7 +117,7 @@ class Answer:
             GenerationError: It reports an error.
         """
         try:
-            data = loads(self.body)
+            data = loads_mended(self.body)
         except ValueError:
             text = self.body.decode("utf-8", "replace").strip()
             if not text or text[0] in "<{[":
@@ -132,7 +132,7 @@ class Answer:
     def is_json(self) -> bool:
         """Whether the body is JSON."""
         try:
-            loads(self.body)
+            loads_mended(self.body)
         except ValueError:
             return False
         return True

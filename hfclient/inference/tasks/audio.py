@@ -26,7 +26,7 @@ from hfclient.frames import excerpt
 from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers import Answer, Output
 from hfclient.inference.providers.results import bodied, found_in, outcome_of
-from hfclient.lenient import loads
+from hfclient.lenient import loads_mended
 
 __all__ = [
     "MAX_SOUND",
@@ -164,7 +164,7 @@ def _of_numbers(answer: Answer) -> Output | None:
     if b'"sampling_rate"' not in answer.body or answer.is_media:
         return None
     try:
-        data = loads(answer.body)
+        data = loads_mended(answer.body)
         data = data[0] if isinstance(data, list) and len(data) == 1 else data
         numbers, rate = data["audio"], data["sampling_rate"]
         while isinstance(numbers, list) and len(numbers) == 1 and isinstance(numbers[0], list):

@@ -28,7 +28,7 @@ from hfclient.inference.tasks.values import (
     Span,
     TableAnswer,
 )
-from hfclient.lenient import loads
+from hfclient.lenient import loads_mended
 from hfclient.pages import instead, what_came
 
 __all__ = [
@@ -57,7 +57,7 @@ def json_of(answer: Answer) -> Any:
         GenerationError: It reports an error.
     """
     try:
-        data = loads(answer.body)
+        data = loads_mended(answer.body)
     except ValueError:
         what = what_came(answer.body, answer.content_type)
         raise instead(f"the answer should be JSON but is {what}", answer.body) from None

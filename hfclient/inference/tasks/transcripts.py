@@ -15,21 +15,22 @@ from hfclient.files.sources import is_url
 from hfclient.inference.providers import Answer
 from hfclient.inference.tasks.decoders import broken
 from hfclient.inference.tasks.values import Transcript, TranscriptChunk
-from hfclient.lenient import loads
+from hfclient.lenient import loads_mended
 
 __all__ = ["link_in", "transcript", "transcript_of"]
 
-_TEXTS = ("text", "transcription", "transcript", "generated_text", "transcribed_text", "full_text", "translation")
+_TEXTS = ("text", "transcription", "transcript", "generated_text", "transcribed_text", "full_text", "translation", "srt", "vtt")
 _PARTS = ("chunks", "segments", "utterances", "sentences", "words")
 _WORDS = ("text", "word", "punctuated_word", "transcript", "sentence")
 _AROUND = ("output", "result", "results", "data", "response", "prediction", "predictions", "channels", "alternatives")
-_FILES = ("txt_file", "text_file", "srt_file", "vtt_file", "json_file")
+_FILES = ("txt_file", "text_file", "srt_file", "vtt_file", "json_file", "subtitles")
 _DELIVERY = "replicate.delivery"  # where replicate's models leave files; a model may answer with nothing but such a link
 _LANGUAGES = ("language", "detected_language", "language_code", "lang")
 _DEEPEST = 8
 _TIMES = re.compile(
     r"\s*(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})\s*-->\s*(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 )
+_PAGE = re.compile(r"\s*<(?:!doctype|html|head|body|title)\b", re.IGNORECASE)  # "<laughs> Hello." is none
 _TAG = re.compile(r"<[^<>]{0,200}>")  # WebVTT's <v Ann>, <i>, <00:00:01.000>
 
 
@@ -42,10 +43,12 @@ def transcript_of(answer: Answer) -> Transcript:
     """
     if answer.content_type.startswith("text/") and answer.content_type != "text/html":
         text = answer.body.decode("utf-8-sig", "replace")
+        if _PAGE.match(text):
+            return transcript(answer.value())
         if text.lstrip()[:1] not in ("{", "[", '"'):
             return transcript(text)
         try:
-            loads(answer.body)
+            loads_mended(answer.body)
         except ValueError:  # "[Music] Hello."
             return transcript(text)
     return transcript(answer.value())
@@ -57,7 +60,7 @@ def link_in(answer: Answer) -> str | None:
     A URL that was only said is none: whoever speaks must not be able to have a place of their choice asked from here.
     """
     try:
-        return _link(loads(answer.body), _DEEPEST)
+        return _link(loads_mended(answer.body), _DEEPEST)
     except ValueError:
         return None
 

@@ -2,7 +2,7 @@
 
 Every `hfclient.credentials.Secret` of this process is remembered here, the newest thousand of them, and masked in what others
 sent wherever it becomes the text of an error or a line of a log (`hfclient.errors`, `hfclient.logs`): as it was sent,
-percent-encoded, escaped for JSON or HTML, in base64, and cut off at the end of the text. What a server sends as the content
+percent-encoded, escaped for JSON or HTML, in base64 (alone or within more), and cut off. What a server sends as the content
 of an answer is handed out as it is.
 
 Nothing happens per event or per byte: the text of an error is looked through once, in time that depends on its own length and
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right, insort
+from collections.abc import Iterator
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from hfclient.printable import one_line
@@ -27,22 +28,71 @@ _LONGEST_SAID = 8000  # characters of a message: a server may send a line of meg
 _LOOKED_AT = 64 * 1024  # characters of a text in which secrets are looked for
 _PROSE = 12  # characters; a shorter secret is masked where it stands alone, and a plain word is none
 _RANDOM = 16  # characters
+_RANDOM_LOOK = re.compile(r"[A-Za-z0-9]{12,}")  # the names of models and versions are of shorter pieces
+_LONGEST_FORM = 8192  # characters of a secret that are compared
 _TELLING = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?:([^/?#]*)@)?", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][\w.-]*)[ ]+(\S.*)", re.DOTALL)
 _GO_JSON = {ord(ch): f"\\u{ord(ch):04x}" for ch in "&<>"}
+_NET_JSON = {ord(ch): f"\\u{ord(ch):04X}" for ch in "\"&'+<>`"}
+_MUSTACHE = {ord(ch): f"&#x{ord(ch):X};" for ch in "/=`"}
 _ESCAPES = re.compile("%[0-9A-F]{2}")
 
 
-class _Memory:
-    """The secrets, oldest first, and their forms by their first characters.
+class _Index:
+    """The forms of secrets: by their first characters, in order, and all of them.
 
-    No lock: a fork or a signal handler may come at any moment, and each step on these is atomic.
+    Attributes:
+        fresh: The secrets whose forms are not in it yet.
+    """
+
+    def __init__(self, fresh: dict[str, None]) -> None:
+        self.fresh = fresh
+        self.groups: dict[str, list[str]] = {}
+        self._forms: set[str] = set()
+
+    def add_fresh(self) -> None:
+        for secret in list(self.fresh):
+            for part in _parts(secret):
+                for form in _forms(part):
+                    if len(form) >= _SHORTEST and form not in self._forms:
+                        insort(self.groups.setdefault(form[:_SHORTEST], []), form)
+                        self._forms.add(form)
+            self.fresh.pop(secret, None)
+
+    def end_of_secret(self, text: str, start: int, group: list[str]) -> int | None:
+        """Return where the secret that begins at *start* ends; None if none does.
+
+        Of the forms in *group*, the two beside the text in order have the most in common with it. A form that is all there is
+        as long as that, or shorter.
+        """
+        rest = text[start : start + _LONGEST_FORM]
+        place = bisect_right(group, rest)
+        longest = found = 0
+        for form in group[max(place - 1, 0) : place + 1]:
+            same = _alike(form, rest)
+            longest = max(longest, same)
+            if same >= (_PROSE if start + same == len(text) else max(_RANDOM, min(len(form), _LONGEST_FORM) // 2)):
+                found = max(found, same)  # cut off
+        for length in range(longest, max(found, _SHORTEST - 1), -1):
+            if rest[:length] in self._forms and (length >= _PROSE or _is_alone(text, start, start + length)):
+                return start + length
+        return start + found if found else None
+
+
+class _Memory:
+    """The secrets, oldest first, and the index of their forms.
+
+    A secret enters the index when the next error needs it, so that a process that meets new secrets all the time (a web
+    server with a token for each user) pays for the new ones alone. One that is forgotten stays in the index until as many are.
+
+    No lock: a fork or a signal handler may come at any moment, and each step on these is atomic and may be done twice.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, None] = {}
-        self._forms: dict[str, tuple[str, ...]] | None = {}
+        self._forgotten = 0
+        self._index = _Index({})
 
     def add(self, secret: str) -> None:
         if secret in self._known:
@@ -53,18 +103,22 @@ class _Memory:
         if len(secret) < _SHORTEST:
             return
         self._known[secret] = None
+        self._index.fresh[secret] = None
         while len(self._known) > _MOST:
-            self._known.pop(next(iter(self._known), ""), None)
-        self._forms = None
+            for oldest in list(self._known)[:1]:  # not by an iterator: another thread may add one
+                self._known.pop(oldest, None)
+                self._index.fresh.pop(oldest, None)
+                self._forgotten += 1
 
-    def forms(self) -> dict[str, tuple[str, ...]]:
-        forms = self._forms
-        if forms is None:  # made when an error needs it, not for each secret
-            secrets = list(self._known)
-            forms = _by_start(form for secret in secrets for part in _parts(secret) for form in _forms(part))
-            if self._known.keys() == set(secrets):  # else another thread has added one meanwhile
-                self._forms = forms
-        return forms
+    def index(self) -> _Index:
+        if self._forgotten >= _MOST:
+            self._forgotten = 0
+            self._index = _Index(dict(self._known))
+            self._index.fresh.update(self._known)  # what another thread has added to the old one meanwhile
+        index = self._index
+        if index.fresh:
+            index.add_fresh()
+        return index
 
 
 _memory = _Memory()
@@ -96,7 +150,7 @@ def may_be_secret(name: str, value: str) -> bool:
     """
     if _TELLING.search(name):
         return True
-    return len(value) >= _RANDOM and " " not in value and not value.isalpha() and not value.isdigit()
+    return any(not piece.isalpha() and not piece.isdigit() for piece in _RANDOM_LOOK.findall(value))
 
 
 def said(text: str) -> str:
@@ -116,20 +170,21 @@ def said(text: str) -> str:
 def masked(text: str) -> str:
     """Return *text* with stars in place of the secrets in it.
 
-    A secret that the end of *text* cuts off is masked, too. One of less than 12 characters is masked where no letter or digit
+    The beginning of a secret is masked, too: 12 characters at the end of *text*; elsewhere half of it, and 16 characters. One of less than 12 characters is masked where no letter or digit
     touches it, one of less than 6 not at all, nor one that looks like a word, unless it is a password. Of a text of more than
     65,536 characters the rest stays as it is.
     """
-    index = _memory.forms()
-    if not index:
+    index = _memory.index()
+    groups = index.groups
+    if not groups:
         return text
     pieces: list[str] = []
     kept = place = 0
     last = min(len(text), _LOOKED_AT) - _SHORTEST
     while place <= last:
         end = None
-        if (forms := index.get(text[place : place + _SHORTEST])) is not None:
-            end = _end_of_secret(text, place, forms)
+        if (group := groups.get(text[place : place + _SHORTEST])) is not None:
+            end = index.end_of_secret(text, place, group)
         if end is None:
             place += 1
         else:
@@ -138,23 +193,14 @@ def masked(text: str) -> str:
     return "".join(pieces) + text[kept:] if pieces else text
 
 
-def _end_of_secret(text: str, start: int, forms: tuple[str, ...]) -> int | None:
-    for form in forms:
-        end = start + len(form)
-        if text.startswith(form, start):
-            if len(form) >= _PROSE or not (text[start - 1 : start].isalnum() or text[end : end + 1].isalnum()):
-                return end
-        elif end > len(text) and len(text) - start >= _PROSE and form.startswith(text[start:]):
-            return len(text)
-    return None
+def _alike(one: str, other: str) -> int:
+    """Return how many characters two texts have in common from their starts on."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _by_start(forms: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, set[str]] = {}
-    for form in forms:
-        if len(form) >= _SHORTEST:
-            found.setdefault(form[:_SHORTEST], set()).add(form)
-    return {start: tuple(sorted(group, key=len, reverse=True)) for start, group in found.items()}
+def _is_alone(text: str, start: int, end: int) -> bool:
+    return not (text[start - 1 : start].isalnum() or text[end : end + 1].isalnum())
 
 
 def _parts(secret: str) -> Iterator[str]:
@@ -201,12 +247,24 @@ def _forms(part: str) -> set[str]:
         in_json = plain.replace("\\", "\\\\").replace('"', '\\"')
         in_html = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
         forms |= {in_json, in_json.replace("/", "\\/"), in_json.replace("\\", "\\\\").replace('"', '\\"')}
-        forms.add(in_json.translate(_GO_JSON))
+        forms |= {in_json.translate(_GO_JSON), plain.replace("\\", "\\\\").translate(_NET_JSON)}
         forms |= {in_html, in_html.replace("'", "&#x27;"), in_html.replace("'", "&#39;")}
+        forms.add(in_html.replace("'", "&#39;").translate(_MUSTACHE))
         forms.add(in_html.replace("&quot;", "&#34;").replace("'", "&#39;").replace("+", "&#43;"))
         forms.add(plain.rstrip("="))
         if not plain.isascii():
             forms.add(plain.encode("utf-8", "replace").decode("latin-1"))
         if len(plain) >= _SHORTEST:
-            forms.add(binascii.b2a_base64(plain.encode("utf-8", "replace"), newline=False).decode().rstrip("="))
+            forms |= _in_base64(plain.encode("utf-8", "replace"))
     return forms | {_ESCAPES.sub(lambda found: found[0].lower(), form) for form in forms}
+
+
+def _in_base64(secret: bytes) -> set[str]:
+    """Return what base64 makes of *secret* wherever it stands in a longer text: each character holds six bits of three bytes."""
+    forms = {binascii.b2a_base64(secret, newline=False).decode().rstrip("=")}
+    for before in range(3):
+        whole = binascii.b2a_base64(bytes(before) + secret, newline=False).decode()
+        inner = whole[(0, 2, 3)[before] : (before + len(secret)) * 8 // 6]
+        if len(inner) >= _PROSE:
+            forms.add(inner)
+    return forms | {form.replace("+", "-").replace("/", "_") for form in forms}

@@ -37,7 +37,7 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.masking import may_be_secret, said
-from hfclient.transport.base import Request, Response, Transport
+from hfclient.transport.base import REQUEST_ID_HEADERS, Request, Response, Transport
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.failures import error_for, is_bot_check, safe_url
 from hfclient.transport.limits import Limits
@@ -49,7 +49,8 @@ _PYTHON = ".".join(map(str, sys.version_info[:3]))
 _REDIRECTS = 5
 _P = TypeVar("_P", Timeouts, "Retry", Limits)
 _HARMLESS = {"accept", "accept-encoding", "accept-language", "range", "user-agent"}
-_NAMES = {"host", "origin", "referer"}  # of places, which errors tell
+_NAMES = {"host", "origin", "referer", "openai-organization", "openai-project", "x-correlation-id", *REQUEST_ID_HEADERS}
+"""Headers of the caller's that name a place, a customer or a request, which errors tell."""
 
 
 def _not_negative(instance: object, attribute: Attribute[Any], value: Any) -> None:

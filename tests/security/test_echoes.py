@@ -19,7 +19,7 @@ from hfclient.chat.wire.readers import parse_update
 from hfclient.chat.wire.tools import mcp_fields
 from hfclient.credentials import Credentials, Secret
 from hfclient.frames import excerpt
-from hfclient.masking import masked
+from hfclient.masking import _Memory, masked
 from tests.server import Server, chunked, head, json_answer, plain
 
 ID = "65a000000000000000000001"
@@ -49,6 +49,8 @@ def _client(server: Server, transport_name: str = "plain", **options: Any) -> Cl
     )
 
 
+NET = {ch: f"\\u{ord(ch):04X}" for ch in "\"&'+<>`"}
+MUSTACHE = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "/": "&#x2F;", "`": "&#x60;", "=": "&#x3D;"}
 WRITTEN: dict[str, Callable[[str], bytes]] = {
     "in JSON": lambda s: json_answer({"error": {"message": f"bad key: {s}", "code": s, "param": s}}, 401),
     "in JSON with slashes escaped": lambda s: plain(
@@ -65,6 +67,13 @@ WRITTEN: dict[str, Callable[[str], bytes]] = {
     "as Go writes pages": lambda s: plain(
         f"<title>{html.escape(s).replace('&quot;', '&#34;').replace('&#x27;', '&#39;').replace('+', '&#43;')}</title>", 502
     ),
+    "as .NET writes JSON": lambda s: plain("bad: " + "".join(NET.get(ch, ch) for ch in s), 400),
+    "as Mustache writes pages": lambda s: plain(
+        "<title>" + "".join(MUSTACHE.get(ch, ch) for ch in s) + "</title>", 502
+    ),
+    "base64 of a line": lambda s: json_answer({"error": base64.b64encode(f"X-Key:  {s}\r\n".encode()).decode()}, 422),
+    "base64 of a name and it": lambda s: json_answer({"error": base64.urlsafe_b64encode(f"user:{s}".encode()).decode()}, 422),
+    "without its end": lambda s: json_answer({"error": {"message": f"key '{s[:-4]}...' is unknown"}}, 401),
     "percent-encoded twice": lambda s: json_answer({"detail": quote(quote(s, safe=""), safe="")}, 403),
     "in text": lambda s: plain(f"no: {s}", 400),
     "in a page": lambda s: plain(
@@ -196,13 +205,45 @@ def test_short_secrets_and_words() -> None:
     assert masked("with s3cret, Bearer x") == "with ***, ***"
 
 
+NAMES = {
+    "X-Model": "meta-llama/Llama-3.3-70B-Instruct",
+    "Api-Version": "2024-08-01-preview",
+    "X-Request-Id": "1b4e28ba-2fa1-11d2-883f-0016d3cca427",
+    "OpenAI-Organization": "org-abc123def456ghij",
+}
+
+
 def test_headers_that_are_no_secret(server: Server) -> None:
     """Of the caller's own headers those with a telling name, or with a value that looks random, are secrets."""
-    server.on("*", json_answer({"message": "acme-eu: acme-eu-0123456789 production en-US 0123abcd"}, 500))
+    server.on("*", json_answer({"message": f"acme-eu: acme-eu-0a1b2c3d4e5f production en-US 0123abcd {' '.join(NAMES.values())}"}, 500))
     headers = {"X-Tenant": "production", "Accept-Language": "en-US", "X-Zone": "acme-eu", "X-Pass": "0123abcd"}
     with pytest.raises(HFClientError) as caught:
-        _client(server, headers={**headers, "X-Account": "acme-eu-0123456789"}).models.list()
-    assert caught.value.message == "acme-eu: *** production en-US ***"
+        _client(server, headers={**headers, "X-Account": "acme-eu-0a1b2c3d4e5f", **NAMES}).models.list()
+    assert caught.value.message == f"acme-eu: *** production en-US *** {' '.join(NAMES.values())}"
+
+
+def test_secrets_in_any_number() -> None:
+    """The newest thousand secrets are masked, each time with the work of the new ones alone; of long ones the beginning, too."""
+    mine = _Memory()
+    indexes = []
+    for number in range(5000):
+        mine.add(f"Bearer shared-start-{number:08}")
+        index = mine.index()
+        if index not in indexes[-1:]:
+            indexes.append(index)
+        if number % 500 == 0:
+            for known in range(max(0, number - 900), number + 1, 97):
+                text = f"Bearer shared-start-{known:08}!"
+                assert index.end_of_secret(text, 0, index.groups["Bearer"]) == len(text) - 1
+    assert len(indexes) == 5
+    assert max(sum(map(len, index.groups.values())) for index in indexes) < 100_000
+
+
+def test_secrets_that_begin_alike() -> None:
+    """The longest secret counts that is there; one beside it in the alphabet does not hide it."""
+    for value in ("Zq7-begins", "Zq7-begins-and-goes-on-0123456789", "Zq7-begins-and-goes-up", "Zq7-beginsX"):
+        Secret(value)
+    assert masked("(Zq7-begins-zzz) Zq7-begins-and-goes-up. Zq7-begins-and-goes-on-01234-other") == "(***-zzz) ***. ***-other"
 
 
 def test_proxies(server: Server, monkeypatch: pytest.MonkeyPatch, transport_name: str) -> None:

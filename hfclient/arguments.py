@@ -1,7 +1,7 @@
 """What callers pass, looked at before it is used: a wrong argument is told at the call and by its name.
 
-`checks_arguments` reads the annotations of a class's public methods once, when the class is made, and refuses a value of
-another type with `InvalidInputError`. It knows plain types only: what a parameter with a type of its own takes (a prompt, a
+`checks_arguments` reads the annotations of a public method when it is called first, so that an import does not pay for it, and
+refuses a value of another type with `InvalidInputError`. It knows plain types only: what a parameter with a type of its own takes (a prompt, a
 file) is looked at by the function that reads it.
 """
 
@@ -66,9 +66,7 @@ def checks_arguments(cls: _C) -> _C:
     """Have the public methods of *cls* refuse arguments of another type than they are annotated with."""
     for name, member in list(vars(cls).items()):
         if inspect.isfunction(member) and not name.startswith("_"):
-            checks = _checks_of(member)
-            if checks:
-                setattr(cls, name, _checking(member, checks))
+            setattr(cls, name, _checking(member))
     return cls
 
 
@@ -106,11 +104,16 @@ def _alternatives(annotation: Any) -> list[str]:
     return found
 
 
-def _checking(function: Callable[..., Any], checks: dict[str, tuple[list[_Check], str]]) -> Callable[..., Any]:
-    names = list(inspect.signature(function).parameters)
+def _checking(function: Callable[..., Any]) -> Callable[..., Any]:
+    names: list[str] = []
+    checks: dict[str, tuple[list[_Check], str]] = {}
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal names, checks
+        if not names:
+            checks = _checks_of(function)
+            names = list(inspect.signature(function).parameters)
         for given in (zip(names, args, strict=False), kwargs.items()):
             for name, value in given:
                 found = checks.get(name)

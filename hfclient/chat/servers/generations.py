@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from hfclient.chat.wire.devalue import NodeError, parse_page
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import is_missing_route, not_a_chat_server
 from hfclient.errors import (
@@ -183,6 +182,8 @@ def _list_from(session: Session, request: Request) -> list[Any] | None:
 
 def layout_of(session: Session, endpoints: Endpoints) -> dict[str, Any] | None:
     """Return what every page of a server without a v2 API holds; None if it holds nothing, or nobody knows."""
+    from hfclient.chat.wire.devalue import NodeError, parse_page  # for servers of before the v2 API only
+
     try:
         page = parse_page(session.send(endpoints.layout_data()).read())
     except (APIStatusError, ProtocolError):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from attrs import evolve
 
 from hfclient.chat.servers.generations import Generation, detect
 from hfclient.chat.servers.identity import Identity
-from hfclient.chat.servers.older import OlderServer
 from hfclient.chat.wire import superjson
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.entries import read_entries
@@ -31,6 +31,9 @@ from hfclient.errors import (
 from hfclient.events import AnyEvent
 from hfclient.transport import Cancellation, Request, Response, Session, Timeouts
 from hfclient.types import ConversationInfo, Entries, Model
+
+if TYPE_CHECKING:
+    from hfclient.chat.servers.older import OlderServer
 
 __all__ = ["ChatService", "shorter"]
 
@@ -58,7 +61,12 @@ class ChatService:
         self.on_event = on_event
         self._models: tuple[float, list[Model]] | None = None
         self._generation: Generation | None = None
-        self._older = OlderServer(self.identity, self.endpoints)
+
+    @functools.cached_property
+    def _older(self) -> OlderServer:
+        from hfclient.chat.servers.older import OlderServer  # loads what today's servers do not need
+
+        return OlderServer(self.identity, self.endpoints)
 
     def generation(self) -> Generation:
         """Return how old the server is; asked once, and only when it matters.

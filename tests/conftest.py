@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -25,9 +27,14 @@ _CERTIFICATES = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_C
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep logins and sessions of whoever runs the suite out of what runs outside of `_clean_environment`, and the reverse."""
-    home = tempfile.TemporaryDirectory(prefix="hfclient-tests-")
-    config.add_cleanup(home.cleanup)
-    os.environ["HFCLIENT_HOME"] = home.name
+    home = tempfile.mkdtemp(prefix="hfclient-tests-")
+    atexit.register(_remove, home, os.getpid())  # workers of xdist do not come to their cleanups
+    os.environ["HFCLIENT_HOME"] = home
+
+
+def _remove(folder: str, process: int) -> None:
+    if os.getpid() == process:  # a child by fork leaves it to its parent
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

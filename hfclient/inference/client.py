@@ -350,7 +350,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
     def _request(self, body: dict[str, Any], to: Candidate) -> Request:
         # No compression: packed answers tend to wait in somebody's buffer.
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
-        headers.update(call_headers(to.provider, self._bill_to if to.billed else None))
+        headers.update(call_headers(to.provider, self._bill_to if to.billed else None, to.target.base))
         model = body.get("model")
 
         def refine(error: APIStatusError) -> HFClientError:

@@ -32,7 +32,10 @@ HUB_URL = "https://huggingface.co"
 """The Hub: it knows the models and who serves them."""
 
 _CHAT = "/chat/completions"
-_ROUTES = ("/completions", "/embeddings", "/models", "/responses", "/images/generations", "/audio/transcriptions")
+_ROUTES = (
+    *("/completions", "/embeddings", "/models", "/responses", "/images/generations", "/images/edits"),
+    *("/audio/transcriptions", "/audio/translations", "/audio/speech"),
+)
 # /v1, /v1beta, /api/paas/v4, /v1/gateway/name/compat, /v1beta/openai, /openai/deployments/name
 _VERSIONED = re.compile(r"/v\d+(?:\.\d+)?(?:(?:alpha|beta|preview)\d*)?(?:/|$)|/openai$|/deployments/[^/]+$")
 _SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -32,6 +32,7 @@ from hfclient.inference.providers import (
 )
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.parameters import checked, ignored_by, refuse_ignored, size_for
+from hfclient.inference.providers.places import call_headers
 from hfclient.inference.providers.results import bodied, outcome_of
 from hfclient.inference.tasks.embedcalls import EMBEDDERS
 from hfclient.inference.tasks.speech import SPEAKERS, TRANSCRIBERS
@@ -967,3 +968,19 @@ def test_hf_inference_knows_the_hubs_names() -> None:
     entry = {"provider": "hf-inference", "providerId": "other", "status": "live", "task": "text-to-image"}
     assert parse_mapping([entry], "org/m")[0].provider_id == "org/m"
     assert parse_mapping([{**entry, "provider": "together"}], "org/m")[0].provider_id == "other"
+
+
+@pytest.mark.parametrize(
+    ("provider", "base"),
+    [
+        ("zai-org", "https://router.huggingface.co/v1/chat/completions"),
+        ("openai-compatible", "https://api.z.ai/api/paas/v4"),
+        ("openai-compatible", "https://api.z.ai/api/paas/v4/chat/completions"),
+        ("openai-compatible", "https://router.huggingface.co/zai-org/api/paas/v4"),
+    ],
+)
+def test_headers_of_a_provider(provider: str, base: str) -> None:
+    """A provider's own headers go along however it is reached: by its name, its site as the server, its part of the router."""
+    assert call_headers(provider, None, base)["Accept-Language"] == "en-US,en"
+    for other in ("https://api.groq.com/openai/v1", "https://router.huggingface.co/v1", "http://localhost:8080", "https://x.api.z.ai"):
+        assert call_headers("openai-compatible", "org", other) == {"X-HF-Bill-To": "org"}

@@ -84,6 +84,7 @@ def sent(prompt: Any = "hi", *, client: dict[str, Any] | None = None, **options:
         ("http://h/v1/?a=b", "http://h/v1/chat/completions?a=b", "http://h/v1/models?a=b"),
         ("http://h/custom/", "http://h/custom/v1/chat/completions", "http://h/custom/v1/models"),
         ("https://h/api/paas/v4/", "https://h/api/paas/v4/chat/completions", "https://h/api/paas/v4/models"),
+        ("https://h/v1/audio/speech", "https://h/v1/chat/completions", "https://h/v1/models"),
         ("https://h/api/v3", "https://h/api/v3/chat/completions", "https://h/api/v3/models"),
         ("https://h/v1beta/openai/", "https://h/v1beta/openai/chat/completions", "https://h/v1beta/openai/models"),
         ("https://h/v1/openai", "https://h/v1/openai/chat/completions", "https://h/v1/openai/models"),

@@ -254,7 +254,7 @@ class MediaCalls:
 
         def attempt(candidate: Candidate, is_last: bool) -> tuple[Outcome | Ticket, str | None]:
             maker = PROVIDERS[candidate.provider]
-            line.headers = call_headers(candidate.provider, self._bill_to if candidate.billed else None)
+            line.headers = call_headers(candidate.provider, self._bill_to if candidate.billed else None, candidate.target.base)
             work = Work(
                 task=task,
                 entry=candidate.entry,

@@ -18,6 +18,7 @@ from hfclient.errors import ProtocolError
 
 __all__ = ["PLACES", "Place", "Target", "call_headers"]
 
+_ROUTER = "router.huggingface.co"
 _PATH = re.compile(r"/[!-~]*")  # ASCII that can be seen: what a URL may hold
 
 
@@ -47,6 +48,11 @@ class Place:
     def sites(self) -> tuple[str, ...]:
         """Every base URL that the provider's own key may go to."""
         return tuple(url for url in (self.direct, self.queue) if url)
+
+    @property
+    def hosts(self) -> tuple[str | None, ...]:
+        """The hosts of those."""
+        return tuple(urlsplit(url).hostname for url in self.sites)
 
 
 PLACES: Mapping[str, Place] = {
@@ -78,15 +84,25 @@ PLACES: Mapping[str, Place] = {
 """Every provider that this release knows how to reach."""
 
 
-def call_headers(provider: str, bill_to: str | None) -> dict[str, str]:
-    """Return the headers that every request to *provider* has besides credentials.
+def call_headers(provider: str, bill_to: str | None, base: str = "") -> dict[str, str]:
+    """Return the headers that every request to *provider*, or to the provider at *base*, has besides credentials.
 
     >>> call_headers("groq", "my-org")
     {'X-HF-Bill-To': 'my-org'}
+    >>> call_headers("openai-compatible", None, "https://api.z.ai/api/paas/v4")["Accept-Language"]
+    'en-US,en'
     """
-    place = PLACES.get(provider)
+    place = PLACES.get(provider) or _place_at(base)
     own = dict(place.headers) if place is not None else {}
     return {**own, "X-HF-Bill-To": bill_to} if bill_to else own
+
+
+def _place_at(base: str) -> Place | None:
+    """Return the provider whose own site, or whose part of the router, a base URL is in."""
+    parts = urlsplit(base)
+    if parts.hostname == _ROUTER:
+        return PLACES.get(parts.path.strip("/").partition("/")[0])
+    return next((place for place in PLACES.values() if parts.hostname in place.hosts), None)
 
 
 @frozen

@@ -98,7 +98,7 @@ class Wing:
         return try_each(candidates, billing, billed=billed, tell=tell)
 
     def _headers(self, candidate: Candidate) -> dict[str, str]:
-        return call_headers(candidate.provider, self._bill_to if candidate.billed else None)
+        return call_headers(candidate.provider, self._bill_to if candidate.billed else None, candidate.target.base)
 
     def _audio(self, line: Line, candidate: Candidate, answer: Answer, **facts: Any) -> Audio:
         model = candidate.entry.model or candidate.entry.provider_id

@@ -317,7 +317,7 @@ class TextCalls:
 
     def _post(self, url: str, body: dict[str, Any], candidate: Candidate) -> Request:
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
-        headers.update(call_headers(candidate.provider, self._bill_to if candidate.billed else None))
+        headers.update(call_headers(candidate.provider, self._bill_to if candidate.billed else None, candidate.target.base))
         model = candidate.entry.model
 
         def refine(error: APIStatusError) -> HFClientError:

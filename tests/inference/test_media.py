@@ -327,7 +327,7 @@ def test_links_without_a_host(server: Server, make: Make, link: str) -> None:
         make().image("a fox", model=MODEL)
 
 
-@pytest.mark.parametrize("link", ["http://[", "http://h:99999/x", "ftp://h/x", "https:///x", "http://a b/", "http://h/\r\nx: y", "http://h/\ud800"])
+@pytest.mark.parametrize("link", ["http://[", "http://h:99999/x", "ftp://h/x", "https:///x", "http://a b/", "http://h/\r\nx: y"])
 def test_links_that_are_none(server: Server, make: Make, link: str) -> None:
     """Whatever a provider writes instead of a link is our own error."""
     mapping(server, "together")

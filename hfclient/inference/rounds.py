@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from attrs import evolve
 
-from hfclient.errors import TransportTimeout
+from hfclient.errors import HFClientError, TransportTimeout
 from hfclient.stream import Stream
 from hfclient.transport import Cancellation, Timeouts
 
@@ -78,6 +78,15 @@ class RoundClock:
     def expired(self) -> TransportTimeout:
         """Return the error for a call that took too long."""
         seconds = self._timeouts.total or 0.0
-        return TransportTimeout(
-            f"no complete answer within {seconds:g} s (Timeouts.total)", deadline="total", seconds=seconds
-        )
+        return TransportTimeout(_no_answer(seconds), deadline="total", seconds=seconds)
+
+    def restate(self, error: HFClientError) -> None:
+        """Let the error of one request, which had what was left of the call's ``total``, speak of all of it."""
+        if isinstance(error, TransportTimeout) and error.deadline == "total":
+            seconds = self._timeouts.total or 0.0
+            error.message = error.message.replace(_no_answer(error.seconds), _no_answer(seconds))
+            error.seconds, error.args = seconds, (error.message,)
+
+
+def _no_answer(seconds: float | None) -> str:
+    return f"no complete answer within {seconds or 0.0:g} s (Timeouts.total)"  # as `Deadline.expired` says it

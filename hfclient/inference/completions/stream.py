@@ -154,8 +154,8 @@ class CompletionStream(Stream):
             error.request_id = response.request_id
         if isinstance(error, TransportError):
             error.method, error.url = response.method, response.url
-        if isinstance(error, TransportTimeout) and error.deadline == "total" and self._attempts is not None:
-            self._attempts.whole(error)
+        if self._attempts is not None:
+            self._attempts.restate(error)
 
     def _drain(self, linger: float) -> None:
         """Read on to the end of the body, so that the connection can be used again; but not if the server dawdles."""

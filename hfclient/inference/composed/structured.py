@@ -239,6 +239,7 @@ class ParseStream(Generic[T]):
                     self._ask_again(reply, misfit)
             self._state = "done"
         except HFClientError as error:
+            self._clock.restate(error)
             self._error = error
             self._state = "failed"
             raise

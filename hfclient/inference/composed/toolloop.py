@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from hfclient.errors import Cancelled, InvalidInputError, ProtocolError, TooManyRounds, Unsupported
+from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ProtocolError, TooManyRounds, Unsupported
 from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
 from hfclient.frames import excerpt
 from hfclient.inference.completions.messages import Prompt, build_messages
@@ -183,6 +183,10 @@ class ToolStream(Stream):
         self._run.clock.cancellation.cancel()
         self._inner.cancel()
         self._outcomes.put(None)
+
+    def _fail(self, error: HFClientError) -> None:
+        self._run.clock.restate(error)
+        super()._fail(error)
 
     def _release(self) -> None:
         self._inner.close()

@@ -269,8 +269,7 @@ class Attempts(Generic[_D]):
             HFClientError: *error* itself: nobody can be asked.
             Cancelled: It was cancelled meanwhile.
         """
-        if isinstance(error, TransportTimeout) and error.deadline == "total":
-            self.whole(error)
+        self.restate(error)
         if isinstance(error, (APIStatusError, TransportError)):
             error.attempts = self._tries
         wait = self._wait_after(error)
@@ -291,10 +290,9 @@ class Attempts(Generic[_D]):
         self._tries = 0
         return step
 
-    def whole(self, error: TransportTimeout) -> None:
-        """Let the error of one request, which had what was left of the call's deadline, speak of the whole deadline."""
-        expired = self._clock.expired()
-        error.message, error.seconds, error.args = expired.message, expired.seconds, expired.args
+    def restate(self, error: HFClientError) -> None:
+        """Let the error of one request, which had what was left of the call's ``total``, speak of all of it."""
+        self._clock.restate(error)
 
     def _wait_after(self, error: HFClientError) -> float | None:
         """Return how long to wait before the same one is asked again; None if it is not."""

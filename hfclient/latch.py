@@ -10,7 +10,7 @@ __all__ = ["Latch"]
 class Latch:
     """A switch that any number of threads may set, and one of them does.
 
-    Unlike a lock it makes nobody wait, so that signal handlers and finalizers, which may interrupt the very thread that
+    Unlike a lock it never waits, so that signal handlers and finalizers, which may interrupt the very thread that
     sets it, can use it, too. After a fork it is as it was.
     """
 

@@ -265,7 +265,7 @@ class Stream:
         self._closed_by: int | None = None  # the thread that did
         self._reader: int | None = None  # the thread that reads, or was the last to
         self._pulling = False  # it is in the middle of that
-        self._settled = Latch()  # how the stream ends is decided: by its reader or by close(), whoever comes first
+        self._settled = Latch()  # how the stream ends is decided: by its reader or by close(), whichever comes first
         self._released = Latch()  # its connection is given up
         renew_in_children(self)
 
@@ -446,7 +446,7 @@ class Stream:
         """Mark the stream as closed; True if the caller is to end it, False if nothing is left to do.
 
         The reader may be in another thread, or below: this may be a signal handler, or a callback. Then it is woken up and
-        ends the stream itself, because nobody else can touch a connection that is being read. It says that it pulls and
+        ends the stream itself, because no other thread can touch a connection that is being read. It says that it pulls and
         then looks at the state; here the state is set first, so that one of the two notices the other. No lock: the
         thread that holds it may be the one that was interrupted.
         """

@@ -63,7 +63,7 @@ def _is_piped() -> bool:
 
 
 def _tell_of_a_wait() -> None:
-    """Say what the command waits for if nothing comes: a pipe that nobody writes to or closes would be waited for in silence."""
+    """Say what the command waits for if nothing comes: a pipe without a writer that stays open would be waited for in silence."""
     if sys.platform == "win32":  # select() takes sockets only there
         return
     import select

@@ -89,7 +89,7 @@ class SecretsFile:
             OSError: The file cannot be written, or the lock was not free in time (``TimeoutError``).
             DamagedFile: It holds something else; it is left as it is.
         """
-        path = Path(os.path.realpath(self.path))  # a link that somebody's dotfiles made stays one
+        path = Path(os.path.realpath(self.path))  # a link, such as one into a folder of dotfiles, stays one
         # Only what is made here gets its mode here: HFCLIENT_HOME may be a folder with another life.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with file_lock(path.with_name(path.name + ".lock"), patience):

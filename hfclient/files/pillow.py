@@ -1,6 +1,6 @@
 """Pictures of Pillow become files: in their own format where servers read that, upright, and of a mode that it can hold.
 
-Pillow is not imported to find out whether something is a picture of its own: whoever has one has imported it.
+Pillow is not imported to find out whether something is a picture of its own: where there is one it has been imported.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _code(places: list[dict[str, Any]]) -> str | None:
 
 
 def refined(error: APIStatusError, model: str | None) -> HFClientError:
-    """Return the error for a model that nobody serves, if *error* means that, or for a URL that is no API's."""
+    """Return the error for a model that no provider serves, if *error* means that, or for a URL that is no API's."""
     if error.status in (404, 405) and (error.body or "").lstrip().startswith("<"):
         page = what_came((error.body or "").encode())
         return restated(

@@ -122,7 +122,7 @@ class LocalServer:
             self._running = self._start()
         if self.open_to is not None:
             _log.warning(
-                "the server at %s has neither login nor encryption: whoever can reach this machine can use it; on this "
+                "the server at %s has neither login nor encryption: everyone who can reach this machine can use it; on this "
                 "machine its address is %s; host 127.0.0.1 (the default) keeps others out",
                 self.open_to,
                 self.url,

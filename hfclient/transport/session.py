@@ -240,7 +240,7 @@ class Session:
             elif login is not None:
                 credentials["Authorization"] = login
             response = self._open(request, _merged(headers, credentials), deadline)
-            # A 401 ends an anonymous session, or renews it; to a login it means that we are taken for somebody else.
+            # A 401 ends an anonymous session, or renews it; to a login it means that the server takes this session for another user.
             counts = _is_success(response) or (response.status == 401 and not self.credentials.claims_login)
             if counts and "Cookie" in credentials:
                 self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))

@@ -1,4 +1,4 @@
-"""Posting a turn exactly once, also where nobody says whether it arrived.
+"""Posting a turn exactly once, also where it is unknown whether it arrived.
 
 chat-ui stores a message before it answers, and the connection may break, or a gateway give up, in between. Each turn
 therefore carries an id of its own. It is sent again only if the transport knows that it cannot have arrived whole;
@@ -126,7 +126,7 @@ class Poster:
     def _find_now(
         self, turn: Turn, timeouts: Timeouts, deadline: Deadline, cancellation: Cancellation
     ) -> Response | None:
-        """Return the log of a run whose message hardly arrived; None if it did not, or nobody says."""
+        """Return the log of a run whose message hardly arrived; None if it did not, or that is unknown."""
         try:
             return self._look(turn, timeouts, deadline, cancellation)
         except Cancelled:

@@ -332,7 +332,7 @@ class ConversationRecord:
     def discard_unused(self) -> None:
         """Delete the conversation from the server if nothing can have arrived in it; whatever fails is logged.
 
-        For a call that made it, was refused afterwards, and leaves nobody who has it.
+        For a call that made it, was refused afterwards, and hands it to no caller.
         """
         if self.id is None or self._sender.last is not None:
             return

@@ -1,8 +1,8 @@
 """Which answers of a conversation are still being written, and the wait until none is.
 
 chat-ui saves all messages of a conversation when a run ends, as they were when that run began, and a run ends only after
-its title. A message that is sent meanwhile is answered, and then the older run's save wipes out both. So whoever sends
-looks first, and waits.
+its title. A message that is sent meanwhile is answered, and then the older run's save wipes out both. So a send looks
+first, and waits.
 
 What tells that a run is over: its event log, which ends after the save (since July 2026); ``finished`` or an error among
 the stored updates, which are written last (since February 2026); before that a final answer, once the title has come,

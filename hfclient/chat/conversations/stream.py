@@ -94,7 +94,7 @@ class ChatStream(Stream):
         self._live = live
         self._cancellation = Cancellation()
         self._stopped = False
-        self._told = Latch()  # the server knows that nobody reads the run to its end
+        self._told = Latch()  # the server knows that the run is not read to its end
         self._told_its_end = False
         self._run_is_over = False
         self._process = os.getpid()

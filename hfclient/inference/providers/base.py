@@ -153,7 +153,7 @@ class Provider:
         """Return what a look at a job shows.
 
         Raises:
-            GenerationError: The job failed or was cancelled, or is in a state that nobody knows.
+            GenerationError: The job failed or was cancelled, or is in an unknown state.
             ProtocolError: The answer is no look at a job.
         """
         raise ProtocolError(f"{self.name} has no queued jobs", frame=excerpt(answer.body))
@@ -215,7 +215,7 @@ class Provider:
             why: What the provider says of a failure.
 
         Raises:
-            GenerationError: The job failed, is done without a file, or is in a state that nobody knows.
+            GenerationError: The job failed, is done without a file, or is in an unknown state.
         """
         if not has_failed(state):
             result = found_in(data, is_job=state in waiting)

@@ -57,7 +57,7 @@ def transcript_of(answer: Answer) -> Transcript:
 def link_in(answer: Answer) -> str | None:
     """Return the URL of the file that holds the transcript, if the answer has none but says where it is.
 
-    A URL that was only said is none: whoever speaks must not be able to have a place of their choice asked from here.
+    A URL that was only said is none: a speaker must not be able to have a server of their choice asked from here.
     """
     try:
         return _link(loads_mended(answer.body), _DEEPEST)

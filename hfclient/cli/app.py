@@ -60,11 +60,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error), 1)
     except (KeyboardInterrupt, click.Abort):
         return 130
-    except BrokenPipeError:
-        # Nobody reads on, as in `hfclient chat ... | head -1`. The interpreter would complain while it flushes at exit.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader left, as in `hfclient chat ... | head -1`
+        _drop_output()
         return 141
+    except OSError as error:  # a full disk, a terminal that is gone
+        _drop_output()
+        return _failed(f"the output cannot be written: {error.strerror or error}", 1)
+
+
+def _drop_output() -> None:
+    """Let what is left of standard output go nowhere: the interpreter would complain while it flushes at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_closed_streams() -> None:

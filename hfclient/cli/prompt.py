@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import stat
 import sys
@@ -44,7 +45,12 @@ def _standard_input() -> str:
     if sys.stdin is None:  # it was closed
         return ""
     _tell_of_a_wait()
-    data = sys.stdin.buffer.read(_MOST + 1)
+    try:
+        data = sys.stdin.buffer.read(_MOST + 1)
+    except OSError as error:
+        if error.errno == errno.EBADF:  # open for writing alone, as some give it for none
+            return ""
+        raise click.UsageError(f"standard input cannot be read: {error.strerror or error}") from None
     if len(data) > _MOST:
         raise click.UsageError(f"standard input holds more than {_MOST:,} bytes; attach a file with --file PATH")
     return _text(data)

@@ -43,7 +43,7 @@ _HAS_POLL = hasattr(select, "poll")  # select() fails in a process with many ope
 _LIMIT = (
     64 * 1024 * 1024
 )  # bytes of a request that are read at all; from 15 MiB on the answer is a 413 in chat-ui's words
-_ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (compared with, not bound to)
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (compared with, not bound to)
 
 
 class LocalServer:
@@ -92,7 +92,8 @@ class LocalServer:
             raise InvalidInputError(f"upstream is a URL, or an object that answers, not {type(upstream).__name__}")
         if isinstance(allowed_hosts, str) or not isinstance(allowed_hosts, Iterable):
             raise InvalidInputError("allowed_hosts are several names, such as [\"chat.example\"]")
-        self._host = host
+        self._host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # as IPv6 stands in a URL
+        self._bound = ""
         self._port = port
         self._given_upstream = upstream
         self._model = model
@@ -143,14 +144,14 @@ class LocalServer:
         from hfclient.local.store import Store
 
         with contextlib.ExitStack() as undo:
-            listener = _listen(self._host, self._port)
+            listener, self._bound = _listen(self._host, self._port)
             undo.callback(listener.close)
             store = Store(self._database)
             undo.callback(store.close)
             upstream = self._open_upstream()
             undo.callback(upstream.close)
             runs = Runs(store)
-            hosts = {self._host, *self._allowed_hosts} - set(_ANY_ADDRESS)
+            hosts = {self._host, *self._allowed_hosts} - {"", *_ANY_ADDRESS}
             app = create_app(Parts(store, runs, upstream), base_path=self._base_path, hosts=hosts, sessions=self._sessions)
             running = _Running(app, listener, store, runs, upstream)
             undo.pop_all()
@@ -178,16 +179,15 @@ class LocalServer:
         return f"http://{self._address(self._need_running().port)}{self._base_path}"
 
     def _address(self, port: int) -> str:
-        host = _ANY_ADDRESS.get(self._host, self._host)
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return _in_url(_ANY_ADDRESS.get(self._bound, self._host), port)
 
     @property
     def open_to(self) -> str | None:
         """The address on which other machines reach the server, such as ``"http://0.0.0.0:3000"``; None if none can."""
-        if self._host and is_this_machine(self._host):
+        if is_this_machine(self._bound):  # a name may stand for any address: what was bound to tells
             return None
-        host = f"[{self._host}]" if ":" in self._host else self._host or "0.0.0.0"  # noqa: S104 (shown, not bound to)
-        return f"http://{host}:{self._need_running().port}{self._base_path}"
+        host = self._bound if self._bound in _ANY_ADDRESS else self._host
+        return f"http://{_in_url(host, self._need_running().port)}{self._base_path}"
 
     @property
     def session(self) -> Secret:
@@ -364,8 +364,12 @@ class _Answer:
             close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; being the first thing done, it also tells that the port is ours."""
+def _in_url(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _listen(host: str, port: int) -> tuple[socket.socket, str]:
+    """Return a socket that listens, and on which address; being the first thing done, it also tells that the port is ours."""
     try:
         if not 0 <= port <= 65535:  # getaddrinfo would take it modulo 65536
             raise OverflowError("a port is a number from 0 to 65535")
@@ -386,7 +390,7 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen on port {port} of {host or 'this machine'}: {error.strerror or error}; choose another port, or 0 "
             "for any that is free"
         ) from error
-    return listener
+    return listener, str(address[0])
 
 
 def _hash(cookie: Secret) -> str:

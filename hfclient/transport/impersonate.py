@@ -24,7 +24,7 @@ from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
 from hfclient.transport.multi import Multi, Sink, Transfer, Upload
 from hfclient.transport.packed import unpacked
-from hfclient.transport.proxies import address_for, proxy_for
+from hfclient.transport.proxies import address_for, as_url, proxy_for
 from hfclient.transport.trust import certificates
 
 __all__ = ["ImpersonateTransport"]
@@ -76,7 +76,7 @@ class ImpersonateTransport:
         self._curl_cffi = _load()
         self._impersonate = impersonate
         self._target = _browser(self._curl_cffi, impersonate)
-        self._proxy = None if proxy is None else Secret(proxy)
+        self._proxy = None if proxy is None else as_url(proxy)
         self._idle: list[Multi] = []
         self._era = 0  # connections from before a close() are not kept after it
         _live.add(self)

@@ -19,7 +19,6 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from hfclient.collecting import by_collector
-from hfclient.credentials import Secret
 from hfclient.errors import Cancelled, ConnectError
 from hfclient.transport.base import Headers, Request, Response, add_address, check_headers
 from hfclient.transport.cancellation import Cancellation
@@ -27,7 +26,7 @@ from hfclient.transport.connections import CALL, POOLS, READ_SIZE, Wire
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.failures import safe_url
 from hfclient.transport.packed import is_ours, unpacked
-from hfclient.transport.proxies import address_for, proxy_for
+from hfclient.transport.proxies import address_for, as_url, proxy_for
 from hfclient.transport.translation import translated
 from hfclient.transport.trust import certificates
 
@@ -100,7 +99,7 @@ class PlainTransport:
     """
 
     def __init__(self, *, proxy: str | None = None) -> None:
-        self._proxy = None if proxy is None else Secret(proxy)
+        self._proxy = None if proxy is None else as_url(proxy)
         self._session: requests.Session | None = None
         self._lock = threading.RLock()  # a signal handler may close it
         _live.add(self)

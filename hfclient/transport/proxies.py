@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from hfclient.credentials import Secret, is_this_machine
 from hfclient.errors import InvalidInputError
 
-__all__ = ["address_for", "proxy_for", "refused_tunnel"]
+__all__ = ["address_for", "as_url", "proxy_for", "refused_tunnel"]
 
 _VARIABLES = tuple(
     case(name) for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for case in (str.lower, str.upper)
@@ -51,9 +51,7 @@ def proxy_for(url: str, given: str | None) -> Secret:
 
 
 def _checked(proxy: str) -> Secret:
-    text = "".join(proxy)  # a secret shows itself by that alone
-    if text and "://" not in text:  # "host:3128", as in many an environment
-        text = f"http://{text}"
+    text = as_url(proxy).reveal()
     if text and (_host_and_port(text) is None or urlsplit(text).scheme not in _PORTS):
         _, _, host = text.rpartition("@")
         raise InvalidInputError(
@@ -61,6 +59,12 @@ def _checked(proxy: str) -> Secret:
             f"with {', '.join(_PORTS)}"
         )
     return Secret(text)
+
+
+def as_url(proxy: str) -> Secret:
+    """Return a proxy as a URL: many an environment has only ``host:3128``, which by itself would be masked like a password."""
+    text = "".join(proxy)  # a secret shows itself by that alone
+    return Secret(f"http://{text}" if text and "://" not in text else text)
 
 
 def address_for(url: str, proxy: str) -> str:
@@ -92,7 +96,8 @@ def _environment() -> dict[str, Secret]:
     key, now = hash(tuple(map(os.environ.get, _VARIABLES))), time.monotonic()
     known = _known
     if known[0] != key or now >= known[1]:
-        proxies = {scheme: Secret(proxy) for scheme, proxy in urllib.request.getproxies().items()}
+        found = urllib.request.getproxies()
+        proxies = {scheme: as_url(proxy) for scheme, proxy in found.items() if scheme != "no"}  # NO_PROXY: names of hosts
         _known = known = key, now + _LASTS, proxies
     return known[2]
 

@@ -95,6 +95,9 @@ def test_inputs_that_are_none(chat_ui: Server, tmp_path: Path) -> None:
     path.write_text("from a file")
     with path.open("rb") as file:
         assert _asked(chat_ui, "words", stdin=file)[1] == "words\n\nfrom a file"
+    with path.open("ab") as file:  # not to be read
+        assert _asked(chat_ui, "words", stdin=file)[:2] == (0, "words")
+        assert "the prompt is empty" in _asked(chat_ui, stdin=file)[2]
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.sendall(b"from a socket")
@@ -203,6 +206,18 @@ def test_closed_outputs(chat_ui: Server) -> None:
         )
         assert done.returncode == code
         assert b"Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["completion", "bash"], ["models"], ["chat", "Hi"]])
+def test_a_full_disk(chat_ui: Server, words: list[str]) -> None:
+    """An output that cannot be written is one line on standard error, and the exit code 1."""
+    with Path("/dev/full").open("wb") as full:
+        options = ["--url", chat_ui.url] if words[0] in ("models", "chat") else []
+        with start(*words, *options, stdout=full) as process:
+            _, err = process.communicate(timeout=PATIENCE * 2)
+    assert process.returncode == 1
+    assert err == b"hfclient: the output cannot be written: No space left on device\n"
 
 
 @posix

@@ -78,22 +78,31 @@ def test_an_address_that_cannot_be(options):
 
 @pytest.mark.parametrize(
     ("host", "shown"),
-    [("127.0.0.1", None), ("localhost", None), ("0.0.0.0", "http://0.0.0.0:"), ("::", "http://[::]:"), ("", "http://0.0.0.0:")],
+    [
+        *((host, None) for host in ("127.0.0.1", "localhost", "::1", "[::1]", "127.1", "a-name-of-loopback.example")),
+        *((host, "http://0.0.0.0:") for host in ("0.0.0.0", "", "0", "*")),
+        *((host, "http://[::]:") for host in ("::", "[::]")),
+        ("a-name.example", "http://a-name.example:"),
+    ],
 )
 def test_a_server_that_others_can_reach_says_so(monkeypatch, caplog, capsys, host, shown):
     """Other hosts than loopback are named as they are, and warned of: there is no login. (Nothing is opened here.)"""
-    monkeypatch.setattr("hfclient.local.server._listen", lambda host, port: _listen("127.0.0.1", port))
+    known = {"a-name-of-loopback.example": "127.0.1.1", "a-name.example": "192.0.2.1", "localhost": "127.0.0.1", "127.1": "127.0.0.1"}
+    bound = {**known, **dict.fromkeys(("", "0", "*"), "0.0.0.0")}
+    monkeypatch.setattr("hfclient.local.server._listen", lambda host, port: (_listen("127.0.0.1", port)[0], bound.get(host, host)))
     with caplog.at_level("WARNING", "hfclient.local"), LocalServer(host, upstream=Parrot()) as server:
         assert (server.open_to or "").startswith(shown or "")
         assert (server.open_to is None) is (shown is None)
-        assert server.url.startswith(("http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
+        bare = host.strip("[]")
+        here = {"http://0.0.0.0:": "127.0.0.1", "http://[::]:": "[::1]"}.get(shown, f"[{bare}]" if ":" in bare else bare)
+        assert server.url.startswith(f"http://{here}:")
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == (shown is not None)
     assert all(shown in line and "neither login nor encryption" in line for line in said)
     monkeypatch.setattr("hfclient.local.server._on_signals", lambda call: contextlib.nullcontext(call()))  # ends at once
     serve(host, 0, upstream=Parrot(), database=":memory:")
     line = capsys.readouterr().err.splitlines()[0]
-    assert line.startswith(f"hfclient serves chat-ui's protocol at {shown or f'http://{host}:'}")
+    assert line.startswith(f"hfclient serves chat-ui's protocol at {shown or f'http://{here}:'}")
 
 
 @pytest.mark.parametrize("path", ["/a b", "?x", "/ü", "/%2f", "/a#b"])

@@ -265,6 +265,21 @@ def test_proxies(server: Server, monkeypatch: pytest.MonkeyPatch, transport_name
             assert text not in str(caught.value) + str(caught.value.to_dict())
 
 
+def test_names_of_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch, transport_name: str) -> None:
+    """Neither a host of NO_PROXY nor a proxy without a scheme is a secret: errors name them."""
+    proxy = server.url.partition("//")[2]
+    server.on("*", json_answer({"error": f"no way from the proxy {proxy} to chat.example, nor to other-host.example"}, 403))
+    for name, value in (("HTTP_PROXY", proxy), ("NO_PROXY", "other-host.example")):
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name.lower(), value)
+    transport: Any = {"plain": "requests", "impersonate": "curl_cffi"}[transport_name]
+    for options in ({"proxy": proxy}, {}):
+        client = Client("http://chat.example", token="", cookies="", transport=transport, retry=Retry(attempts=1), **options)
+        with pytest.raises(HFClientError) as caught:
+            client.models.list()
+        assert "***" not in str(caught.value)
+
+
 def test_excerpts() -> None:
     """The start of an answer that is shown is masked before it is cut."""
     Secret("tok_" + "q1w2" * 20)

@@ -292,7 +292,7 @@ def _end_of(response: Response, until: float) -> str | None:
         for data in response.chunks("stream"):
             for frame in parser.feed(data):
                 if frame.event == "end":
-                        return end_of(frame.data)
+                    return end_of(frame.data)
             if time.monotonic() >= until:
                 return None
         return None

@@ -320,8 +320,9 @@ def test_calls_and_results_in_any_form() -> None:
         ([{"id": "a", "function": {"name": "f"}}], bare),
         *[([{"id": "a", "function": {"name": "f", "arguments": none}}], bare) for none in (None, "", "null", {}, "{}", "[]", "None")],
     ]:
-        given = [{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": calls}]
-        assert build_messages(given)[1] == {"role": "assistant", "content": "", "tool_calls": [expected]}
+        for empty in ({}, {"content": None}, {"content": []}, {"content": ""}):
+            given = [{"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": calls, **empty}]
+            assert build_messages(given)[1] == {"role": "assistant", "content": "", "tool_calls": [expected]}
     old = {"role": "assistant", "content": None, "tool_calls": [], "function_call": {"name": "f", "arguments": "null"}}
     assert build_messages([{"role": "user", "content": "q"}, old])[1] == {
         "role": "assistant",

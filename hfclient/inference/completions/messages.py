@@ -98,7 +98,8 @@ def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
             fields["tool_calls"] = calls
         if isinstance(fields.get("function_call"), Mapping):
             fields["function_call"] = _call({"function": fields["function_call"]})["function"]
-        fields.setdefault("content", "")  # hardly any server takes a message without, and some want it next to calls
+        if not fields.get("content"):  # hardly any server takes a message without, or an empty list, and some want it next to calls
+            fields["content"] = ""
     elif "content" not in fields and not files:
         raise InvalidInputError(f"{where} ({role}) has no content")
     elif role in ("user", "system", "developer"):

@@ -28,6 +28,7 @@ from hfclient.inference.tasks import (
     decoders,
     task_named,
 )
+from hfclient.inference.tasks.audio import as_it_comes
 from hfclient.inference.tasks.decoders import json_of
 from hfclient.inference.tasks.pipelines import File, check_inputs, json_request, pipeline_body, pipeline_request
 from hfclient.inference.tasks.transcripts import link_in, transcript, transcript_of
@@ -371,6 +372,8 @@ def test_a_page_is_no_transcript(page: str) -> None:
     """What comes as a text but is a page is told as one."""
     with pytest.raises(ProtocolError, match="an HTML page"):
         transcript_of(Answer(page.encode(), "text/plain"))
+    with pytest.raises(ProtocolError, match="an HTML page"):
+        as_it_comes(Answer(page.encode(), "application/octet-stream"))
 
 
 def test_half_characters_in_answers_of_tasks() -> None:

@@ -72,6 +72,7 @@ _A_WORD = 256  # bytes; what is longer and base64 is no word, though its first b
 _MOST = 256  # entries of a list: no provider makes more of one request
 _KEPT = 64 * 1024  # characters of an answer that go along with an error
 _MOST_LINKS = 20
+_PAGE = re.compile(rb"\s*<(?:!doctype html|html|head|body|title)\b", re.IGNORECASE)  # "<laughs> Hello.", a transcript, is none
 _BINARY = ("application/octet-stream", "binary/octet-stream", "")
 
 
@@ -93,8 +94,13 @@ class Answer:
         if self.content_type.startswith(("image/", "video/", "audio/")):
             return True
         if self.content_type in _BINARY:
-            return self.body[:64].lstrip()[:1] not in (b"{", b"[", b"")
+            return self.body[:64].lstrip()[:1] not in (b"{", b"[", b"") and not self.is_page
         return (sniff(self.body) or "image/svg+xml") != "image/svg+xml"  # whatever it is called
+
+    @property
+    def is_page(self) -> bool:
+        """Whether the body is a page of HTML, whatever it is called."""
+        return _PAGE.match(self.body) is not None
 
     def json(self) -> dict[str, Any]:
         """Return the body as the JSON object that it should be.

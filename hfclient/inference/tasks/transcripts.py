@@ -30,7 +30,6 @@ _DEEPEST = 8
 _TIMES = re.compile(
     r"\s*(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})\s*-->\s*(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 )
-_PAGE = re.compile(r"\s*<(?:!doctype|html|head|body|title)\b", re.IGNORECASE)  # "<laughs> Hello." is none
 _TAG = re.compile(r"<[^<>]{0,200}>")  # WebVTT's <v Ann>, <i>, <00:00:01.000>
 
 
@@ -41,10 +40,8 @@ def transcript_of(answer: Answer) -> Transcript:
         GenerationError: It reports an error.
         ProtocolError: It is a page, or nothing that is known.
     """
-    if answer.content_type.startswith("text/") and answer.content_type != "text/html":
+    if answer.content_type.startswith("text/") and answer.content_type != "text/html" and not answer.is_page:
         text = answer.body.decode("utf-8-sig", "replace")
-        if _PAGE.match(text):
-            return transcript(answer.value())
         if text.lstrip()[:1] not in ("{", "[", '"'):
             return transcript(text)
         try:

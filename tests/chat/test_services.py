@@ -218,7 +218,8 @@ def test_transcribing(ui: ChatUI, client: Client) -> None:
     )
     assert client.server.transcribe(b"RIFF", content_type="audio/wav") == "hello"
     assert (ui.requests[-1].body, ui.requests[-1].headers["content-type"]) == (b"RIFF", "audio/wav")
-    assert client.server.transcribe(b"RIFF") == ""
+    assert client.server.transcribe(b"....ftypisom") == ""
+    assert ui.requests[-1].headers["content-type"] == "audio/mp4"
     with pytest.raises(ServerError, match="not configured"):
         client.server.transcribe(b"RIFF")
     before = len(ui.requests)

@@ -225,6 +225,17 @@ def test_sounds_under_keys_of_a_message() -> None:
     assert message["content"][1]["video_url"]["url"].startswith("data:video/mp4;base64,")
 
 
+@pytest.mark.parametrize("sound", [b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01B\x82\x84webm", b"\0\0\0\x18ftypisom\0\0\0\0"])
+def test_what_is_given_as_a_sound(sound: bytes) -> None:
+    """A file that may be a sound or a video is what its key, or the type of its part, says."""
+    data = base64.b64encode(sound).decode()
+    for message in ({"content": "?", "audio": sound}, {"content": [{"type": "audio", "audio": sound}]}, {"content": [{"type": "input_audio", "input_audio": {"data": sound}}]}):
+        assert build_messages([{"role": "user", **message}])[0]["content"][-1]["input_audio"]["data"] == data
+    (part,) = parts_of([{"type": "audio_url", "audio_url": {"url": sound}}])
+    assert part["audio_url"]["url"].startswith("data:audio/")
+    assert file_part(sound)["type"] == "video_url"
+
+
 PATHS = ["/etc/passwd", "file:///etc/passwd", "FILE:/etc/passwd", "C:\\a.png", "C:/a.png", "~/a.png", "./a.png", "a.png", "no/such.jpg", "\\\\host\\a"]
 
 

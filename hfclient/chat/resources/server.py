@@ -120,7 +120,7 @@ class Server:
         file = open_source(audio, _MAX_AUDIO, "recording")
         content = file.read()
         if content_type is None:
-            found = media_type(content, file.name, file.claimed) or "audio/wav"
+            found = media_type(content, file.name, file.claimed, is_sound=True) or "audio/wav"
             content_type = "audio/webm" if found == "video/webm" else found
         data = self._service.send(self._service.endpoints.transcribe(content, content_type)).json()
         return str(data.get("text") or "") if isinstance(data, dict) else ""

@@ -100,7 +100,7 @@ def attached_parts(message: Mapping[str, Any], where: str) -> list[dict[str, Any
             if isinstance(value, Mapping):
                 parts.append(_part(_typed(value, key), where))
             else:
-                parts.append(picture_part(value) if key.startswith("image") else file_part(value))
+                parts.append(picture_part(value) if key.startswith("image") else file_part(value, is_sound=key.startswith("audio")))
     return parts
 
 
@@ -124,8 +124,12 @@ def picture_part(source: PictureLike, *, detail: str | None = None) -> dict[str,
     return {"type": "image_url", "image_url": url}
 
 
-def file_part(source: FileLike) -> dict[str, Any]:
+def file_part(source: FileLike, *, is_sound: bool = False) -> dict[str, Any]:
     """Return a file as a part of a message, by what it holds.
+
+    Args:
+        source: The file.
+        is_sound: It is given as a sound, if it does not say itself that it is a video.
 
     Raises:
         InvalidInputError: It is empty, too large, missing, or of a type that no message carries.
@@ -136,7 +140,7 @@ def file_part(source: FileLike) -> dict[str, Any]:
         )
     file = open_source(source, MAX_FILE)
     name, content = file.name, file.read()
-    mime = media_type(content, name, file.claimed) or ""
+    mime = media_type(content, name, file.claimed, is_sound=is_sound) or ""
     if mime.startswith("image/") and mime != "image/svg+xml":  # that is a text, too
         return picture_part(content)
     if mime in _SOUNDS:
@@ -228,7 +232,8 @@ def _pointing(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any
         return {**part, key: {**inner, **picture_part(url)["image_url"]}}
     file = open_source(url, MAX_FILE)
     content = file.read()
-    return {**part, key: {**inner, "url": _data_url(media_type(content, file.name, file.claimed) or "application/octet-stream", content)}}
+    mime = media_type(content, file.name, file.claimed, is_sound=key == "audio_url") or "application/octet-stream"
+    return {**part, key: {**inner, "url": _data_url(mime, content)}}
 
 
 def _holding(part: Mapping[str, Any], kind: str, where: str) -> Any:
@@ -245,7 +250,7 @@ def _holding(part: Mapping[str, Any], kind: str, where: str) -> Any:
             return part
         if kind == "video" and is_url(value):
             return part
-        return file_part(no_path(value, where))
+        return file_part(no_path(value, where), is_sound="audio" in kind)
     key = "data" if kind == "input_audio" else "file_data"
     data = value.get(key)
     if data is None or isinstance(data, str):
@@ -253,7 +258,7 @@ def _holding(part: Mapping[str, Any], kind: str, where: str) -> Any:
             raise InvalidInputError(f"{data[:200]!r} in {where} is no base64; a file of yours is a pathlib.Path there, or goes into files=")
         return part
     name = value.get("filename")
-    return file_part((name, data) if isinstance(name, str) else data)
+    return file_part((name, data) if isinstance(name, str) else data, is_sound="audio" in kind)
 
 
 def _decoded(content: bytes) -> str | None:

@@ -37,6 +37,11 @@ class AnonymousUse:
         return self._invented
 
     @property
+    def token_reaches_chat(self) -> bool:
+        """Whether there is a token that goes to the chat server."""
+        raise NotImplementedError
+
+    @property
     def has_begun_session(self) -> bool:
         """Whether there is an anonymous session that something was written with, here or in another process."""
         return self._begun or self._session.exists()
@@ -86,17 +91,18 @@ class AnonymousUse:
             self._has_written = True
 
     def end_anonymous_session(self) -> None:
-        """Drop the anonymous session, so that a token counts again; other cookies stay.
+        """Drop the anonymous session that was refused, so that a token counts again; other cookies stay.
 
-        One that the server has never accepted is not kept any longer.
+        One with which the server has taken something of this client stays: what was made with it must be found. One that it
+        has never accepted is not kept any longer, unless it was kept before and there is no token to take its place.
         """
         with self._lock:
-            if not self._invented:
+            if not self._invented or self._has_written:
                 return
             cookies = dict(self._cookies)
-            is_new = self._begun and not self._is_confirmed
+            is_useless = self._begun and not self._is_confirmed and (self._session.is_new or self.token_reaches_chat)
             self._drop_session()
-        if is_new:
+        if is_useless:
             self._forget(cookies)
 
     def forget_session(self) -> bool:

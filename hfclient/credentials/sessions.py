@@ -56,6 +56,8 @@ class AnonymousSession:
         # Made now, so that children that are forked before the first request agree about it.
         self._new = {SESSION_COOKIE: _new_value()}
         self._stamp: tuple[int, int, int] | None = None
+        self.is_new = True
+        """No program has used it before."""
 
     @classmethod
     def find(
@@ -107,6 +109,7 @@ class AnonymousSession:
         if self._file is not None and self._entry not in _in_memory:
             self._stamp = self._file.stamp()
             found = self._read()
+            self.is_new = self.is_new and found is None
             if found is not None and time.time() - found["used_at"] < _DAY:
                 return _secrets(found), True
             try:

@@ -22,6 +22,7 @@ import pytest
 
 from hfclient import Client, errors
 from hfclient.credentials import AnonymousSession, LoginStore, SavedLogin, Secret, sessions
+from tests.chat.replay import ChatUI
 from tests.conftest import make_transport
 from tests.server import PATIENCE, Recorded, Server, json_answer
 
@@ -342,6 +343,33 @@ def test_a_session_that_was_never_accepted(server: Server, file: Path):
     assert json.loads(file.read_text())["sessions"] == {}
     _mine(Client(server.url, token="hf_given"))
     assert server.last.headers["authorization"] == "Bearer hf_given"
+
+
+def test_a_session_that_is_refused_once(chat: NoLogin, server: Server, file: Path):
+    """A 401 in a later program, of a gate that is out of order, costs no conversation; with a token that takes over it does."""
+    made = _write(Client(chat.url, token=""))
+    kept = file.read_bytes()
+    server.on("/conversation", [json_answer({"error": "no"}, 401)])
+    for _ in range(2):
+        client = Client(chat.url, token="")
+        with pytest.raises(errors.AuthenticationError):
+            _write(client)
+        assert file.read_bytes() == kept
+        assert _mine(client) == [made]
+    with pytest.raises(errors.AuthenticationError):
+        _write(Client(chat.url, token="hf_given"))
+    assert json.loads(file.read_text())["sessions"] == {}
+
+
+def test_a_message_that_is_refused_with_401_leaves_nothing(ui: ChatUI):
+    """The conversation is deleted as the user that made it; the session is used on."""
+    ui.always("send", json_answer({"message": "Unauthorized"}, 401))
+    client = Client(ui.url, token="")
+    for _ in range(2):
+        with pytest.raises(errors.AuthenticationError):
+            client.chat("Hi")
+    assert ui.chats == {}
+    assert len({request.headers["cookie"] for kind, request in ui.seen if kind in ("create", "send", "delete")}) == 1
 
 
 def test_a_token_beside_a_session(chat: NoLogin):

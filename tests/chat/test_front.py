@@ -22,6 +22,7 @@ COOKIES: dict[str, Any] = {"cookies": {"hf-chat": "good-cookie"}}
 CALLS: dict[str, Callable[[Client], Any]] = {
     "models": lambda client: client.models.list(),
     "chat": lambda client: client.chat("hi").text,
+    "chat of a model": lambda client: client.chat("hi", model="m").text,
     "whoami": lambda client: client.whoami(),
     "conversation": lambda client: client.conversation(ID).ask("hi"),
     "list": lambda client: client.conversations.list(),
@@ -395,7 +396,7 @@ OTHERS = {
 def test_another_server(front: FrontedUI, make: Make, other: str, base: str) -> None:
     """A server that is no chat-ui is told by what it says, and the error names where an inference server goes."""
     front.gate = always(OTHERS[other])
-    for name in ("models", "chat", "ping", "whoami", "login", "features"):
+    for name in ("models", "chat", "chat of a model", "ping", "whoami", "login", "features"):
         error = _refused(CALLS[name], make(front.url + base))
         assert isinstance(error, errors.NotAChatServer), name
         assert "inference_url=" in error.message

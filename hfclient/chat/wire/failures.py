@@ -39,7 +39,7 @@ HOW_TO_LOG_IN = (
 )
 
 _PLAIN = (APIStatusError, AuthenticationError, PermissionDeniedError, NotFoundError, ServerError)  # no subclasses
-_EVERYWHERE = re.compile(r"/api/v2/(models|user|user/settings|feature-flags|public-config|conversations)|/healthcheck")
+_EVERYWHERE = re.compile(r"/api/v2/(models|user|user/settings|feature-flags|public-config|conversations)|/healthcheck|/conversation")
 
 # Before February 2026 the v2 API answers 500 to whatever is wrong, and only its plain text says what.
 _TEXTS: tuple[tuple[re.Pattern[str], type[APIStatusError]], ...] = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from hfclient.transport.base import Headers
@@ -34,24 +35,17 @@ def retry_after(headers: Headers, data: Any = None, *, status: int = 429) -> flo
         data: Its body as JSON, with ``estimated_time`` of a model that is being loaded.
         status: With another one than 429 and 503, ``RateLimit`` headers say nothing about this request.
     """
-    try:
-        if "retry-after-ms" in headers:
-            milliseconds = float(headers["retry-after-ms"])
-            return _bounded(milliseconds / 1000) if milliseconds >= 0 else None
-        if "retry-after" in headers:
-            value = headers["retry-after"].strip()
-            if value.replace(".", "", 1).isdigit():
-                return _bounded(float(value))
-            from email.utils import parsedate_to_datetime  # nearly all servers say seconds
-
-            return _bounded(parsedate_to_datetime(value).timestamp() - time.time())
-        if isinstance(data, dict) and isinstance(data.get("estimated_time"), (int, float)):
-            return _bounded(float(data["estimated_time"]))
-        if status in _LIMITED:
-            return max(_resets(headers), default=None)
-    except (ValueError, TypeError, OverflowError):
-        pass
-    return None
+    if (milliseconds := _number(headers.get("retry-after-ms", ""))) is not None:
+        return _bounded(milliseconds / 1000)
+    said = headers.get("retry-after", "")
+    if (seconds := _number(said)) is not None:
+        return _bounded(seconds)
+    if (date := _date(said)) is not None:
+        return _bounded(date - time.time())
+    estimated = data.get("estimated_time") if isinstance(data, dict) else None
+    if isinstance(estimated, (int, float)):
+        return _bounded(float(estimated))
+    return max(_resets(headers), default=None) if status in _LIMITED else None
 
 
 def _resets(headers: Headers) -> Iterator[float]:
@@ -62,24 +56,41 @@ def _resets(headers: Headers) -> Iterator[float]:
         if reset is not None and int(fields.get("r") or fields.get("remaining") or 0) == 0:
             yield from _wait(reset)
     for family in _FAMILIES:
-        remaining = headers.get(family.format("remaining"), "0").strip()
-        if remaining.replace(".", "", 1).isdigit() and float(remaining) == 0:
+        if _number(headers.get(family.format("remaining"), "0")) == 0:
             yield from _wait(headers.get(family.format("reset"), "").strip())
 
 
 def _wait(value: str) -> Iterator[float]:
-    if value.replace(".", "", 1).isdigit():
-        seconds = float(value)
+    if (seconds := _number(value)) is not None:
         if seconds >= _EPOCH_MS:
             seconds /= 1000
         found = _bounded(seconds - time.time() if seconds >= _EPOCH else seconds)
+    elif value and (parts := _DURATION.fullmatch(value)) is not None:
+        found = _bounded(sum(float(part) * unit for part, unit in zip(parts.groups(), _UNITS, strict=True) if part))
     else:
-        parts = _DURATION.fullmatch(value) if value else None
-        found = None
-        if parts is not None:
-            found = _bounded(sum(float(part) * unit for part, unit in zip(parts.groups(), _UNITS, strict=True) if part))
+        date = _date(value)
+        found = None if date is None else _bounded(date - time.time())
     if found is not None:
         yield found
+
+
+def _number(value: str) -> float | None:
+    value = value.strip()
+    return float(value) if value.isascii() and value.replace(".", "", 1).isdigit() else None
+
+
+def _date(value: str) -> float | None:
+    """Return the time of a date, as HTTP or RFC 3339 write it; None if it is none."""
+    if not value:
+        return None
+    from email.utils import parsedate_to_datetime  # nearly all servers say seconds
+
+    for read in (parsedate_to_datetime, lambda text: datetime.fromisoformat(text.replace("Z", "+00:00"))):
+        try:
+            return read(value.strip()).timestamp()
+        except (ValueError, TypeError, OverflowError, OSError):
+            continue
+    return None
 
 
 def _bounded(seconds: float) -> float | None:

@@ -39,6 +39,10 @@ NAMES = ["retry-after", "retry-after-ms", "ratelimit", "ratelimit-reset", "ratel
         ({"RateLimit": '"r=0;t=5"'}, None),
         ({"RateLimit": '"api";r=0;t=soon'}, None),
         ({"X-RateLimit-Reset": "later"}, None),
+        ({"Retry-After": "soon", "RateLimit": '"api";r=0;t=5'}, 5),
+        ({"Retry-After": "-1", "RateLimit": '"api";r=0;t=5'}, 5),
+        ({"X-RateLimit-Reset": "2000-01-01T00:00:00Z"}, 0),
+        ({"X-RateLimit-Reset": "Sat, 01 Jan 2000 00:00:00 GMT"}, 0),
         ({}, None),
     ],
 )

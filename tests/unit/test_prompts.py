@@ -124,10 +124,13 @@ def test_parts_of_chat_completions() -> None:
         {"type": "image_url", "image_url": AS_URL},
         {"type": "image", "image": AS_URL},
         {"type": "image", "base64": AS_URL.partition(",")[2]},
+        {"type": "image", "source": {"type": "base64", "data": AS_URL.partition(",")[2]}},
         {"type": "file", "file": {"filename": "a.png", "file_data": AS_URL}},
+        {"type": "file", "file": {"filename": "a.png", "file_data": PNG}},
     ):
         (file,) = parse_prompt([user(["Hi", part])]).files
         assert open_source(file, 100).read() == PNG
+        assert open_source(file, 100).name == ("a.png" if part["type"] == "file" else "")
 
 
 def test_files_of_earlier_turns() -> None:
@@ -147,6 +150,8 @@ def test_files_of_earlier_turns() -> None:
         lambda source: {"content": ["x", {"type": "image_url", "image_url": {"url": source}}]},
         lambda source: {"content": ["x", {"type": "image", "path": source}]},
         lambda source: {"content": ["x", {"type": "file", "file": source}]},
+        lambda source: {"content": ["x", {"type": "file", "file": {"filename": "a", "file_data": source}}]},
+        lambda source: {"content": ["x", {"type": "image", "source": {"type": "url", "url": source}}]},
         lambda source: {"images": [{"type": "image_url", "image_url": source}]},
     ],
 )

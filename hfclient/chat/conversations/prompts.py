@@ -9,7 +9,7 @@ from attrs import frozen
 
 from hfclient.errors import InvalidInputError
 from hfclient.files.messages import FILE_KEYS, check_key, check_role, no_path, values_of
-from hfclient.files.sources import is_one, is_url
+from hfclient.files.sources import is_data_url, is_one, is_url
 
 __all__ = ["Prompt", "PromptLike", "parse_prompt"]
 
@@ -155,14 +155,19 @@ def _of_mapping(value: Any, where: str) -> Any:
     """Return the file in a part as chat completions have it, or *value* if it is no dict."""
     if not isinstance(value, Mapping):
         return value
+    source = value.get("source")  # Anthropic's
+    given = {**value, **source} if isinstance(source, Mapping) else value
     for key in ("image_url", "image", "url", "path", "file"):
-        inner = value.get(key)
+        inner = given.get(key)
+        name = inner.get("filename") if isinstance(inner, Mapping) else None
         if isinstance(inner, Mapping):
             inner = inner.get("url", inner.get("file_data"))
         if inner is not None:
-            return no_path(inner, where)
-    if isinstance(value.get("base64"), str):
-        return no_path(f"data:;base64,{value['base64']}", where)
+            file = no_path(inner, where)
+            return (name, _local(file, where)) if isinstance(name, str) and isinstance(file, (str, bytes)) else file
+    packed = given.get("base64") or given.get("data")
+    if isinstance(packed, str):
+        return no_path(packed if is_data_url(packed) else f"data:;base64,{packed}", where)
     raise InvalidInputError(
         f"{where} holds a part that is neither text nor picture; pass pictures and other files as files=[...]"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.chat.recordings import recording
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
 from tests.chat.test_questions import BLOCKS, CALL, RESOLVED, RESULT
 from tests.chat.test_resume import KEEP_ALIVE
+from tests.clock import Clock
 from tests.server import LAST_CHUNK, PATIENCE, UNTIL_GONE, Recorded, Script, Step, chunk, head
 
 SHORT = 0.3
@@ -116,16 +116,16 @@ def test_a_question_takes_its_time(ui: ChatUI, any_client: Client) -> None:
     assert any_client.chat("Hi", mcp=["booking"], timeouts=timeouts(next_token=SHORT)).text == "a"
 
 
-@pytest.mark.parametrize("clock", ["first_token", "next_token"])
-def test_a_reader_that_is_away(ui: ChatUI, any_client: Client, clock: str) -> None:
+@pytest.mark.parametrize("which", ["first_token", "next_token"])
+def test_a_reader_that_is_away(ui: ChatUI, any_client: Client, clock: Clock, which: str) -> None:
     """Time in which the caller does something else is not counted, before the first event and between two of them."""
     updates = [STARTED, token("a"), {"type": "title", "title": "T"}, token("b"), final("ab"), FINISHED]
     ui.says(lines(*updates))
-    stream = any_client.chat("Hi", timeouts=timeouts(**{clock: 1.0}))
-    time.sleep(1.2)
+    stream = any_client.chat("Hi", timeouts=timeouts(**{which: PATIENCE}))
+    clock.advance(2 * PATIENCE)
     texts = []
     for event in stream:
         if isinstance(event, (events.Token, events.Title)):
             texts.append(getattr(event, "text", ""))
-            time.sleep(1.2)
+            clock.advance(2 * PATIENCE)
     assert "".join(texts) == "ab"

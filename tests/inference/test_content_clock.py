@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -150,15 +149,15 @@ def test_raw_text_stalls(server: Server, make: Make) -> None:
     assert caught.value.deadline == "next_token"
 
 
-@pytest.mark.parametrize("clock", ["first_token", "next_token"])
-def test_a_reader_that_is_away(server: Server, make: Make, clock: str) -> None:
+@pytest.mark.parametrize("which", ["first_token", "next_token"])
+def test_a_reader_that_is_away(server: Server, make: Make, clock: Clock, which: str) -> None:
     """Time in which the caller does something else is not counted."""
     server.on(CHAT, says("a", "b"))
-    stream = make(**{clock: 1.0}).chat("hi", model="m")
-    time.sleep(1.2)
+    stream = make(**{which: PATIENCE}).chat("hi", model="m")
+    clock.advance(2 * PATIENCE)
     texts = []
     for event in stream:
         if isinstance(event, events.Token):
             texts.append(event.text)
-            time.sleep(1.2)
+            clock.advance(2 * PATIENCE)
     assert "".join(texts) == "ab"

@@ -27,7 +27,7 @@ def checked_limit(limit: int | None) -> int | None:
     Raises:
         InvalidInputError: It is something else.
     """
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+    if limit is not None and (not _is_whole(limit) or limit < 0):
         raise InvalidInputError(f"a limit is a whole number, 0 or more, not {limit!r}")
     return limit
 
@@ -40,6 +40,10 @@ def _is_whole(value: Any) -> bool:  # numpy's numbers are no int
     return hasattr(type(value), "__index__") and not isinstance(value, bool)
 
 
+def _is_truth(value: Any) -> bool:  # 1 and 0 are equal to them; numpy's are no bool
+    return type(value).__name__ in ("bool", "bool_") or (isinstance(value, int) and value in (0, 1))
+
+
 def _has_text_keys(value: Mapping[Any, Any]) -> bool:
     return all(isinstance(key, str) for key in value)
 
@@ -47,7 +51,7 @@ def _has_text_keys(value: Mapping[Any, Any]) -> bool:
 _KNOWN: dict[str, tuple[_Check, str]] = {
     "None": (lambda value: value is None, "None"),
     "str": (lambda value: isinstance(value, str), "a text"),
-    "bool": (lambda value: type(value).__name__ in ("bool", "bool_"), "True or False"),
+    "bool": (_is_truth, "True or False"),
     "int": (_is_whole, "a whole number"),
     "float": (_is_number, "a number"),
     "os.PathLike[str]": (lambda value: isinstance(value, os.PathLike), "a path"),

@@ -363,7 +363,7 @@ def _is_text(value: object) -> bool:
 
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
-    if not _holds_texts(headers):
+    if not _holds_texts(headers) or None in headers.values():
         raise InvalidInputError("headers are a mapping of names to values, both of them texts")
     for name in headers:
         if name.lower() in ("authorization", "cookie"):

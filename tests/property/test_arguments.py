@@ -22,7 +22,7 @@ from tests.chat.recordings import recording
 from tests.chat.replay import ChatUI
 from tests.server import Recorded, Server, json_answer
 
-WRONG: list[Any] = [5, 1.5, b"x", "text", ["a"], [5], {"a": 1}, {5: 5}, object(), True, ("a", 5), -1, "\ud800", {"a"}]
+WRONG: list[Any] = [5, 1.5, b"x", "text", ["a"], [5], {"a": 1}, {"a": None}, {5: 5}, object(), True, ("a", 5), -1, "\ud800", {"a"}]
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 50
 CHAT = {
     "id": "x",
@@ -194,6 +194,46 @@ def test_arguments_in_the_wrong_order(client: Client) -> None:
         with pytest.raises(InvalidInputError):
             call()
     assert McpServer(url, name="tools").name == "tools"
+
+
+class _Truth:
+    """A truth value as numpy's."""
+
+    def __init__(self, value: bool) -> None:
+        self._value = value
+
+    def __bool__(self) -> bool:
+        return self._value
+
+
+_Truth.__name__ = "bool_"
+
+
+class _Whole:
+    """A whole number as numpy's."""
+
+    def __index__(self) -> int:
+        return 2
+
+    def __lt__(self, other: int) -> bool:
+        return other > 2
+
+
+def test_what_counts_as_a_plain_type(client: Client) -> None:
+    """1 and 0 are truth values, as are numpy's; its whole numbers are limits; messages may stand in an edit."""
+    for yes in (True, 1, _Truth(True)):
+        client.chat("hi", temporary=yes).result()  # type: ignore[arg-type]
+    assert client.conversations.list() == []
+    conversation = client.conversation()
+    for no in (False, 0, _Truth(False)):
+        client.chat("hi", temporary=no).result()  # type: ignore[arg-type]
+        conversation.ask("hi")
+    assert len(client.conversations.list(_Whole())) == 2  # type: ignore[arg-type]
+    conversation.edit([{"role": "user", "content": "old"}, {"role": "user", "content": "new"}]).result()
+    assert conversation.messages()[-2].content == "new"
+    for other in (2, "yes", 1.0):
+        with pytest.raises(InvalidInputError, match="temporary is True or False"):
+            client.chat("hi", temporary=other)  # type: ignore[arg-type]
 
 
 def test_types_of_a_union() -> None:

@@ -200,7 +200,7 @@ class Conversation(ConversationRecord):
 
     def edit(
         self,
-        prompt: str,
+        prompt: PromptLike,
         message_id: str | None = None,
         *,
         files: Iterable[FileLike] | FileLike | None = None,
@@ -215,7 +215,7 @@ class Conversation(ConversationRecord):
         """Ask the same again in other words: a new branch beside the user message that is edited.
 
         Args:
-            prompt: The new text.
+            prompt: The new text, or a list of role/content messages, of which the last user message counts.
             message_id: The user message to edit; None takes the last one of the active branch.
             files: New attachments; None sends the old message's attachments along again, ``[]`` none.
             mcp, on_elicitation, timeouts, on_close, wait, web_search, tools: As for :meth:`send`.

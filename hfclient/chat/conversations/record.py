@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from attrs import evolve
 
@@ -189,6 +189,21 @@ class ConversationRecord:
     def file_url(self, sha: str) -> str:
         """Return where a file of this conversation can be fetched, with this client's credentials."""
         return self.service.endpoints.file_url(self._existing_id(), sha)
+
+    @overload
+    def download(
+        self, file: Downloadable, path: None = ..., *, overwrite: bool = ..., timeouts: Timeouts | None = ...
+    ) -> bytes: ...
+
+    @overload
+    def download(
+        self,
+        file: Downloadable,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = ...,
+        timeouts: Timeouts | None = ...,
+    ) -> Path: ...
 
     def download(
         self,

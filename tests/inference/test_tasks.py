@@ -462,6 +462,19 @@ def test_transcripts_as_text(server: Server, make: Make) -> None:
         assert len(said.chunks) == (form != "text")
 
 
+def test_a_result_without_its_prediction(server: Server, make: Make) -> None:
+    """What replicate answers is taken for the result itself if it is no prediction; an error is told."""
+    serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
+    route = "/replicate/v1/models/openai/whisper/predictions"
+    for answer in (json_answer({"text": "hi"}), json_answer("hi"), plain("hi", 200, "Content-Type: text/plain")):
+        server.on(route, answer)
+        assert make().transcribe(WAV, model=MODEL).text == "hi"
+    for answer in (json_answer({"detail": "hi"}), json_answer({"error": "hi"})):
+        server.on(route, answer)
+        with pytest.raises(GenerationError, match="hi"):
+            make().transcribe(WAV, model=MODEL)
+
+
 def test_a_transcript_that_lies_elsewhere(server: Server, other_server: Server, make: Make) -> None:
     """A file is fetched, without credentials; one that cannot be is named on the error."""
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")

@@ -348,6 +348,7 @@ SHAPES: list[Any] = [
     [["hola amigo"]],
     {"results": {"channels": [{"alternatives": [{"transcript": "hola amigo"}]}]}},
     {"data": {"text": "hola amigo"}},
+    {"transcripts": [{"text": "hola amigo"}]},
     {"vtt": "WEBVTT\n\n00:00.000 --> 00:01.000\nhola\n\n00:01.000 --> 00:02.000\namigo\n"},
     {"result": "hola amigo"},
     {"chunks": [{"text": " hola", "timestamp": [0, 1]}, {"text": " amigo", "timestamp": [1, None]}]},

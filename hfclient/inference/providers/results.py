@@ -66,7 +66,7 @@ _OF_A_CHAT = ("content", "message", "response")
 _OF_ANY_NAME = ("output", "outputs", "result", "results")
 # What a file has itself: where it lies, or its bytes in base64.
 _LINKS = ("url", "video_url", "image_url", "audio_url", "sample", "uri", "download_url", "file_url", "imageURL", "videoURL", "audioURL")
-_PACKED = ("b64_json", "base64", "b64", "blob", "image_base64", "audio_base64", "video_base64", "bytesBase64Encoded")
+_PACKED = ("b64_json", "base64", "b64", "blob", "image_base64", "audio_base64", "video_base64", "bytesBase64Encoded", "audioContent")
 _PERHAPS_PACKED = ("image", "audio", "video", "data")  # or a word about it
 _URL = re.compile(r"https?://|data:", re.IGNORECASE)
 _ANY_URL = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)

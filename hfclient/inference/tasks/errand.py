@@ -112,7 +112,7 @@ def settled(line: Line, candidate: Candidate, answer: Answer) -> Answer:
         return answer
     wait = _LOOKS
     with bodied(answer):
-        if _is_done(answer):
+        if _is_result(answer) or _is_done(answer):
             return answer
         data = answer.json()
     misses = 0
@@ -136,6 +136,14 @@ def settled(line: Line, candidate: Candidate, answer: Answer) -> Answer:
                 url = candidate.target.follow(_link(links, "cancel") or f"{path}/cancel")
                 line.notify(Request(method="POST", url=url, timeouts=GOODBYE))
             raise
+
+
+def _is_result(answer: Answer) -> bool:
+    """Tell whether an answer is no prediction, but already what it would hold."""
+    if answer.is_media:
+        return True
+    data = answer.value()
+    return not isinstance(data, dict) or not any(key in data for key in ("id", "status", "output", "detail", "urls"))
 
 
 def _is_done(answer: Answer) -> bool:

@@ -35,7 +35,7 @@ class Timeouts:
     Attributes:
         connect: For a connection, TLS included.
         first_token: For the first content of a stream, counted from the request. Until then no other clock ends the wait,
-            unless the server sends keep-alives: when those stop, the connection is dead, and ``idle`` tells.
+            unless it is chat-ui, which sends keep-alives: when those stop, the connection is dead, and ``idle`` tells.
         next_token: For more content of a stream once some came, however many keep-alives come. Time in which the caller
             does not read does not count, nor does time in which a tool waits for the answer to its question. A tool that
             runs on the server without any progress counts as silence.

@@ -361,6 +361,19 @@ def test_a_session_that_is_refused_once(chat: NoLogin, server: Server, file: Pat
     assert json.loads(file.read_text())["sessions"] == {}
 
 
+def test_a_token_that_a_gate_refuses(chat: NoLogin, server: Server, file: Path, transport_name: str):
+    """A wrong token for a gate in front of the server costs no conversation, and the error is about the token."""
+    made = _write(Client(chat.url, token="hf_given"))
+    kept = file.read_bytes()
+    server.on("/healthcheck", [json_answer({"error": "Invalid token"}, 401)])
+    server.on("/conversation", [json_answer({"error": "Invalid token"}, 401)])
+    client = Client(chat.url, token="hf_wrong", transport=make_transport(transport_name))
+    with pytest.raises(errors.AuthenticationError, match="in front of the server does not accept the token"):
+        _write(client)
+    assert file.read_bytes() == kept
+    assert _mine(Client(chat.url, token="hf_given")) == [made]
+
+
 def test_a_message_that_is_refused_with_401_leaves_nothing(ui: ChatUI):
     """The conversation is deleted as the user that made it; the session is used on."""
     ui.always("send", json_answer({"message": "Unauthorized"}, 401))

@@ -330,6 +330,12 @@ class Identity:
         if isinstance(error, PasswordRequired):
             return error
         if isinstance(error, AuthenticationError) and credentials.has_session:
+            if credentials.is_anonymous and credentials.token_reaches_chat and self._is_behind_gate():
+                return restated(
+                    AuthenticationError,
+                    error,
+                    "what stands in front of the server does not accept the token; is it valid, and may its user come here?",
+                )
             credentials.end_anonymous_session()  # next to a cookie a token would count for nothing from now on
             if not credentials.token_reaches_chat:
                 return error

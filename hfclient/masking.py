@@ -30,6 +30,11 @@ _PROSE = 12  # characters; a shorter secret is masked where it stands alone, and
 _RANDOM = 16  # characters
 _RANDOM_LOOK = re.compile(r"[A-Za-z0-9]{12,}")  # the names of models and versions are of shorter pieces
 _LONGEST_FORM = 8192  # characters of a secret that are compared
+_PLAIN = re.compile(
+    "accept(-[a-z]+)?|content-type|host|origin|range|referer|user-agent|openai-(organization|project)"
+    "|(x-)?(request|correlation|trace|amzn-trace|amz-cf)-id|cf-ray"
+)
+"""Names of what says who asks, for what and from where: errors tell that."""
 _TELLING = re.compile(r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?:([^/?#]*)@)?", re.IGNORECASE)
 _SCHEME = re.compile(r"([A-Za-z][\w.-]*)[ ]+(\S.*)", re.DOTALL)
@@ -150,6 +155,8 @@ def may_be_secret(name: str, value: str) -> bool:
     """
     if _TELLING.search(name):
         return True
+    if _PLAIN.fullmatch(name.lower()):
+        return False
     return any(not piece.isalpha() and not piece.isdigit() for piece in _RANDOM_LOOK.findall(value))
 
 

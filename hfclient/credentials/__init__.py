@@ -24,7 +24,7 @@ from hfclient.credentials.places import (
     place_of,
     without_user_info,
 )
-from hfclient.credentials.secret import Secret
+from hfclient.credentials.secret import Secret, hidden_header
 from hfclient.credentials.sessions import AnonymousSession
 from hfclient.credentials.store import LoginStore, SavedLogin
 from hfclient.credentials.tokens import find_token
@@ -40,6 +40,7 @@ __all__ = [
     "Secret",
     "find_cookies",
     "find_token",
+    "hidden_header",
     "host_origin",
     "is_deployment",
     "is_hugging_face",

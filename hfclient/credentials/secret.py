@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from hfclient.masking import remember
+from hfclient.masking import may_be_secret, remember
 
-__all__ = ["Secret"]
+__all__ = ["Secret", "hidden_header"]
 
 
 class Secret(str):
@@ -16,7 +16,6 @@ class Secret(str):
 
     Args:
         value: The secret.
-        mask: False for a value that is not to be shown, but that may well be an ordinary word.
 
     >>> Secret("hf_abc")
     Secret('***')
@@ -25,10 +24,11 @@ class Secret(str):
     """
 
     __slots__ = ()
+    _is_masked: ClassVar[bool] = True
 
-    def __new__(cls, value: str = "", *, mask: bool = True) -> Secret:
+    def __new__(cls, value: str = "") -> Secret:
         plain = "".join(value)  # str() of another one would be stars
-        if mask:
+        if cls._is_masked:
             remember(plain)
         return super().__new__(cls, plain)
 
@@ -42,8 +42,20 @@ class Secret(str):
         return format("***", spec)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[type[Secret], tuple[str]]:
-        return Secret, (self.reveal(),)  # some of the ways that str has go through __str__
+        return type(self), (self.reveal(),)  # some of the ways that str has go through __str__
 
     def reveal(self) -> str:
         """Return the value as a plain string."""
         return "".join(self)
+
+
+class _Hidden(Secret):
+    """A string that does not show itself, but may well be an ordinary word that others say for reasons of their own."""
+
+    __slots__ = ()
+    _is_masked = False
+
+
+def hidden_header(name: str, value: str) -> Secret:
+    """Return a header of the caller's: no log shows it, and it is masked where it may be a secret rather than a word."""
+    return Secret(value) if may_be_secret(name, "".join(value)) else _Hidden(value)

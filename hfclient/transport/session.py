@@ -20,7 +20,7 @@ from attrs import Attribute, evolve, field, frozen
 from hfclient._version import __version__
 from hfclient.credentials import (
     Credentials,
-    Secret,
+    hidden_header,
     host_origin,
     is_space,
     one_spelling,
@@ -36,8 +36,8 @@ from hfclient.errors import (
     TransportError,
     TransportTimeout,
 )
-from hfclient.masking import may_be_secret, said
-from hfclient.transport.base import REQUEST_ID_HEADERS, Request, Response, Transport
+from hfclient.masking import said
+from hfclient.transport.base import Request, Response, Transport
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.failures import error_for, is_bot_check, safe_url
 from hfclient.transport.limits import Limits
@@ -49,8 +49,6 @@ _PYTHON = ".".join(map(str, sys.version_info[:3]))
 _REDIRECTS = 5
 _P = TypeVar("_P", Timeouts, "Retry", Limits)
 _HARMLESS = {"accept", "accept-encoding", "accept-language", "range", "user-agent"}
-_NAMES = {"host", "origin", "referer", "openai-organization", "openai-project", "x-correlation-id", *REQUEST_ID_HEADERS}
-"""Headers of the caller's that name a place, a customer or a request, which errors tell."""
 
 
 def _not_negative(instance: object, attribute: Attribute[Any], value: Any) -> None:
@@ -140,7 +138,7 @@ class Session:
         # A transport that looks like a browser has a User-Agent that fits its handshake: ours would give it away.
         if not getattr(transport, "has_browser_headers", False):
             own["User-Agent"] = f"hfclient/{__version__}; python/{_PYTHON}"
-        self.headers = _merged(own, {name: _hidden(name, value) for name, value in (headers or {}).items()})
+        self.headers = _merged(own, {name: hidden_header(name, value) for name, value in (headers or {}).items()})
 
     def with_credentials(self, credentials: Credentials) -> Session:
         """Return a session with other credentials over the same transport and with the same policy."""
@@ -302,11 +300,6 @@ def _of(kind: type[_P], name: str, given: object) -> _P:
         example = {Timeouts: "total=30", Retry: "attempts=1"}.get(kind, "...")
         raise InvalidInputError(f"{name} is {kind.__name__}({example}), not {given!r}")
     return given
-
-
-def _hidden(name: str, value: str) -> Secret:
-    """Return a header of the caller's: no log shows it, and it is masked where it may be a secret rather than a word."""
-    return Secret(value, mask=name.lower() not in _HARMLESS | _NAMES and may_be_secret(name, value))
 
 
 def _held(response: Response, request: Request) -> Response:

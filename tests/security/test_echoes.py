@@ -189,6 +189,16 @@ def test_the_address_of_a_tool() -> None:
     )
 
 
+def test_headers_of_a_tool_that_are_no_secret() -> None:
+    """Of the headers of an MCP server, too, types, models and names stay readable, also in a process that unpickles them."""
+    headers = {"Accept": "application/json, text/event-stream", "X-Model": "org/Llama-3.3-70B-Instruct", "X-Key": "t00l-k3y"}
+    tool = pickle.loads(pickle.dumps(McpServer("https://tool.example/mcp", headers)))
+    mcp_fields([tool])
+    assert "application" not in repr(tool)
+    text = "application/json, text/event-stream of org/Llama-3.3-70B-Instruct"
+    assert masked(f"{text}: t00l-k3y") == f"{text}: ***"
+
+
 def test_a_tools_error() -> None:
     """What a tool's error says is masked, the result of a tool is content."""
     Secret(f"Bearer {TOOL}")

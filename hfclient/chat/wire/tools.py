@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from attrs import Factory, field, frozen
 
-from hfclient.credentials import Secret, origin_of
+from hfclient.credentials import Secret, hidden_header, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.events import Elicitation
 from hfclient.masking import remember_url
@@ -51,7 +51,7 @@ def _secrets(headers: Mapping[str, str]) -> dict[str, Secret]:
             raise InvalidInputError("the names and values of an MCP server's headers are texts")
         if not _HEADER_NAME.fullmatch(name) or "\r" in value or "\n" in value:
             raise InvalidInputError(f"the header {name!r} of an MCP server cannot be sent")
-    return {name: Secret(value.reveal() if isinstance(value, Secret) else value) for name, value in headers.items()}
+    return {name: hidden_header(name, value) for name, value in headers.items()}
 
 
 @frozen

@@ -171,6 +171,8 @@ def test_types(server: Server, ask: Ask, into: Any, text: str, expected: Any) ->
         f"Sure! Here you are:\n```\n{PARIS}\n```\nAnything else?",
         f"Of course [1]: {PARIS} - that is it.",
         f"{{not this}} but {PARIS}",
+        f'The "city": {PARIS}',
+        f"`city`: {PARIS}",
         f'First {{"a": 1}}, then {PARIS}',
         f"\n\n  {PARIS}\n",
         f"<think>{{\"name\": 5}}</think>{PARIS}",

@@ -22,10 +22,10 @@ _BEGUN = re.compile(
     r"\{\s*(?:[\"'/{\[]|[\w$-]+\s*(?:[\"']\s*)?:)|\[\s*(?:[\"'\[{/]|-?[0-9][0-9.eE+-]*\s*,|(?:true|false|null|None|True|False)\s*,)"
 )
 # Behind this stands what belongs to a key: a piece of an object whose own bracket is missing, or is not seen as one.
-_KEYED = re.compile(r"[\"'`\u2018\u2019\u201c\u201d]\s*:\s*\Z")
+_KEYED = re.compile(r"(?:\A|[,{\[\n])\s*[\"'\u2018\u201c][^\"'\n\u2018-\u201d]*[\"'\u2019\u201d]\s*:\s*\Z")
 _STEP = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)  # to the end if it is not closed, or each quote looks for one
 _MOST_PLACES = 50  # brackets in prose that are looked at
-_MOST_BLANKS = 100  # characters in front of a value that are looked at
+_LONGEST_KEY = 120  # characters in front of a value that are looked at
 _BROKEN = "the JSON in the answer is broken, or breaks off"
 
 
@@ -71,7 +71,7 @@ def values_in(text: str) -> Iterator[Any]:
             broken = broken or _BEGUN.match(text, start) is not None
             place = start + 1 if end is None else end  # a bracket in the prose, or several around each other
             continue
-        if text[place:].lstrip()[:1] in ("}", "]") or _KEYED.search(text, max(0, start - _MOST_BLANKS), start):
+        if text[place:].lstrip()[:1] in ("}", "]") or _KEYED.search(text, max(0, start - _LONGEST_KEY), start):
             raise Misfit(_BROKEN)  # something is around it, whose beginning or end is missing
         yield value
     if broken:

@@ -40,6 +40,8 @@ HOW_TO_LOG_IN = (
 
 _PLAIN = (APIStatusError, AuthenticationError, PermissionDeniedError, NotFoundError, ServerError)  # no subclasses
 _EVERYWHERE = re.compile(r"/api/v2/(models|user|user/settings|feature-flags|public-config|conversations)|/healthcheck|/conversation")
+_MISSING = re.compile(r"(Assistant|Conversation|Model|Share) not found", re.IGNORECASE)
+"""What a chat-ui says of a share that POST /conversation was to continue, and that is gone."""
 
 # Before February 2026 the v2 API answers 500 to whatever is wrong, and only its plain text says what.
 _TEXTS: tuple[tuple[re.Pattern[str], type[APIStatusError]], ...] = (
@@ -152,7 +154,9 @@ def _is_other_api(error: APIStatusError, base: str) -> bool:
         return False
     if "detail" in data or "statusCode" in data:
         return True
-    return error.status == 404 and _EVERYWHERE.fullmatch((error.url or "").removeprefix(base)) is not None
+    if error.status != 404 or _MISSING.match(error.message):
+        return False
+    return _EVERYWHERE.fullmatch((error.url or "").removeprefix(base)) is not None
 
 
 def is_missing_route(error: HFClientError) -> bool:

@@ -133,7 +133,7 @@ def test_no_model_at_all(server: Server, make: Make) -> None:
 # Keys of a provider's own
 
 
-@pytest.mark.parametrize("options", [{"provider": "openai"}, {"provider": ["openai"]}])
+@pytest.mark.parametrize("options", [{"provider": "openai"}, {"provider": ["openai"]}, {"provider": "OpenAI"}])
 @pytest.mark.parametrize("call", ["chat", "run_tools", "parse", "text", "embed", "image"])
 def test_a_key_that_is_missing(server: Server, make: Make, call: str, options: dict[str, Any]) -> None:
     """A provider that only a key of its own leads to is an error that names the key; nothing is sent."""
@@ -147,6 +147,8 @@ def test_a_key_that_is_missing_in_the_suffix(server: Server, make: Make) -> None
     """The suffix of a model's name is the same choice."""
     with pytest.raises(CredentialsError, match="openai"):
         make().chat("hi", model="openai/gpt-oss-20b:openai")
+    with pytest.raises(CredentialsError, match="openai"):
+        make().chat("hi", model="openai/gpt-oss-20b:OpenAI")
     assert server.requests == []
 
 

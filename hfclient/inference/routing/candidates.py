@@ -286,9 +286,9 @@ class Routes:
         return evolve(candidate, target=Target(candidate.target.url(route)))
 
     def _need_way(self, provider: str) -> None:
-        place = PLACES.get(provider)
+        place = PLACES.get(provider.lower())
         if place is not None and not place.routed:
-            self.target(provider)  # says which key is missing
+            self.target(provider.lower())  # says which key is missing
         self.need_token()
 
     def need_token(self) -> None:
@@ -426,7 +426,7 @@ def check_name(model: object) -> None:
 
 
 def _listed(provider: ProviderLike) -> list[str]:
-    """Return the providers that were named, in order.
+    """Return the providers that were named, in order; those that are known in their own spelling.
 
     Raises:
         InvalidInputError: It is neither a text nor a list.
@@ -436,7 +436,7 @@ def _listed(provider: ProviderLike) -> list[str]:
     found = [provider] if isinstance(provider, str) else list(provider or ())
     if not all(isinstance(name, str) for name in found):
         raise InvalidInputError("each provider is given by its id, a text")
-    return found
+    return [name.lower() if name.lower() in PLACES else name for name in found]
 
 
 def _unknown(provider: str) -> Unsupported:

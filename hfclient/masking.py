@@ -1,6 +1,6 @@
 """Secrets that come back: a server that repeats the token it was sent, in a message, a page, a header or a log.
 
-Every `hfclient.credentials.Secret` of this process is remembered here, the newest thousand of them, and masked in what others
+Every `hfclient.credentials.Secret` of this process is remembered here, the thousand that were used last, and masked in what others
 sent wherever it becomes the text of an error or a line of a log (`hfclient.errors`, `hfclient.logs`): as it was sent,
 percent-encoded, escaped for JSON or HTML, in base64 (alone or within more), and cut off. What a server sends as the content
 of an answer is handed out as it is.

@@ -44,6 +44,11 @@ class Secret(str):
     def __reduce_ex__(self, protocol: Any) -> tuple[type[Secret], tuple[str]]:
         return type(self), (self.reveal(),)  # some of the ways that str has go through __str__
 
+    def note_use(self) -> None:
+        """Count it among the newest secrets, which are masked: a server that gets it may repeat it."""
+        if self._is_masked:
+            remember(self.reveal())
+
     def reveal(self) -> str:
         """Return the value as a plain string."""
         return "".join(self)

@@ -20,6 +20,7 @@ from attrs import Attribute, evolve, field, frozen
 from hfclient._version import __version__
 from hfclient.credentials import (
     Credentials,
+    Secret,
     hidden_header,
     host_origin,
     is_space,
@@ -264,6 +265,9 @@ class Session:
         if (named := host_origin(origin)) != origin:  # libcurl would leave the dot at its end, requests would not
             headers = _merged({"Host": named.partition("://")[2]}, headers)
         headers = _merged(headers, own)
+        for value in headers.values():
+            if isinstance(value, Secret):
+                value.note_use()
         started = time.monotonic()
         if request.cancellation is not None:
             request.cancellation.check()

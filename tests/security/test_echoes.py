@@ -249,6 +249,24 @@ def test_secrets_in_any_number() -> None:
     assert max(sum(map(len, index.groups.values())) for index in indexes) < 100_000
 
 
+def test_clients_that_live_long(server: Server, transport_name: str) -> None:
+    """What a client sends is masked however many other secrets the process has met since the client was made."""
+    value = "long-l1ved-s3cret-0123456789"
+    server.on("*", json_answer({"message": f"no: {value}, {PASSWORD}"}, 403))
+    tool = McpServer("https://tool.example/mcp", {"X-Key": value + "-t00l"})
+    ways: list[dict[str, Any]] = [{"cookies": {"hf-chat": value}}, {"headers": {"X-Api-Key": value}}]
+    clients = [_client(server, transport_name, **{"token": "", "cookies": "", "headers": {}, **way}) for way in ways]
+    for client in clients:
+        for number in range(1200):
+            Secret(f"Bearer another-{number:08}")
+        with pytest.raises(HFClientError, match=r"no: \*\*\*, \*\*\*") as caught:
+            client.models.list()
+        _holds_none(caught.value, value)
+        _holds_none(caught.value, PASSWORD)
+    mcp_fields([tool])
+    assert masked(f"{value}-t00l") == "***"
+
+
 def test_secrets_that_begin_alike() -> None:
     """The longest secret counts that is there; one beside it in the alphabet does not hide it."""
     for value in ("Zq7-begins", "Zq7-begins-and-goes-on-0123456789", "Zq7-begins-and-goes-up", "Zq7-beginsX"):

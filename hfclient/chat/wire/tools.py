@@ -100,6 +100,8 @@ def mcp_fields(mcp: Iterable[McpLike] | Literal["all"]) -> dict[str, Any]:
         if isinstance(server, McpServer):
             headers = [{"key": key, "value": value} for key, value in server.headers.items()]
             remember_url(server.url)  # some take their token in the query
+            for value in server.headers.values():
+                value.note_use()
             servers.append({"name": server.name, "url": server.url, "headers": headers})
             names.append(server.name)
         elif isinstance(server, str) and server.strip():

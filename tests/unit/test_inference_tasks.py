@@ -187,11 +187,11 @@ def test_names_that_are_not_known() -> None:
             task_named(name)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("settings", [{"src_lang": "en_XX"}, {"tgt_lang": "de_DE"}])
+@pytest.mark.parametrize("settings", [{"src_lang": "en_XX"}, {"tgt_lang": "de_DE"}, {"src_lang": "", "tgt_lang": "de_DE"}])
 def test_settings_that_need_each_other(settings: dict[str, Any]) -> None:
     """One language of a translation is of no use without the other, and servers do not say so."""
     task = task_named("translation")
-    with pytest.raises(InvalidInputError, match=next(name for name in ("src_lang", "tgt_lang") if name not in settings)):
+    with pytest.raises(InvalidInputError, match=next(name for name in ("src_lang", "tgt_lang") if not settings.get(name))):
         task.check(settings)
     task.check({})
     task.check({"src_lang": "en_XX", "tgt_lang": "de_DE"})

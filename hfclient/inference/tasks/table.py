@@ -64,7 +64,7 @@ class Task:
         for name in self.needs:
             if not settings.get(name):
                 raise InvalidInputError(f"{self.name} needs {name}=")
-        if missing := [name for name in self.together if settings.get(name) is None]:
+        if missing := [name for name in self.together if not settings.get(name)]:
             given = [name for name in self.together if name not in missing]
             if given:
                 raise InvalidInputError(f"{self.name} needs {' and '.join(missing)}= together with {' and '.join(given)}=")

@@ -30,6 +30,7 @@ from hfclient.transport.trust import certificates
 __all__ = ["ImpersonateTransport"]
 
 _IDLE_HANDLES = 64  # as many connections are kept as by the plain transport
+_SILENCE = 0.005  # seconds after an answer in which a kept connection may end, before what must not be repeated goes over it
 _NO_CONNECT_LIMIT_MS = 2_000_000_000  # libcurl's own limit of 300 s must not come before ours
 _BUFFER = 64 * 1024
 _ENCODINGS = "gzip, deflate, br, zstd"
@@ -99,7 +100,7 @@ class ImpersonateTransport:
         deadline.address = address_for(request.url, proxy)
         transfer = Transfer(
             self._curl_cffi,
-            self._take(origin_of(url)),
+            self._take(origin_of(url), 0.0 if request.retryable or request.body is None else _SILENCE),
             deadline,
             give_back=self._give_back,
             via_proxy=bool(proxy),
@@ -170,15 +171,20 @@ class ImpersonateTransport:
     # Both by single steps that no other thread can get between, and without a lock: a stream may be closed by a signal
     # handler, in the middle of either.
 
-    def _take(self, origin: str) -> Multi:
-        """Return a kept connection to *origin*, or a new one if none of them can be relied on."""
+    def _take(self, origin: str, silence: float) -> Multi:
+        """Return a kept connection to *origin*, or a new one if none of them can be relied on.
+
+        Args:
+            origin: Where to.
+            silence: Seconds for which it must have been silent.
+        """
         for multi in reversed(self._idle.copy()):  # the one used last is the likeliest to be open still
             if multi.origin == origin:
                 try:
                     self._idle.remove(multi)
                 except ValueError:  # another thread was quicker
                     continue
-                if multi.era == self._era and multi.is_quiet():
+                if multi.era == self._era and multi.is_quiet(silence):
                     return multi
         return Multi(self._curl_cffi, origin, self._era)
 

@@ -85,7 +85,7 @@ _REASONS = {
 class Multi:
     """A multi handle and the connection in it. One request at a time owns it."""
 
-    __slots__ = ("era", "handle", "lib", "origin", "pid", "socket")
+    __slots__ = ("era", "handle", "lib", "origin", "pid", "quiet_since", "socket")
 
     def __init__(self, curl_cffi: Any, origin: str, era: int) -> None:
         self.lib = curl_cffi.lib
@@ -93,6 +93,7 @@ class Multi:
         self.era = era
         self.pid = os.getpid()
         self.socket: int | None = None  # of the connection that is kept for the next request
+        self.quiet_since = 0.0  # when its last answer had ended
         self.handle = self.lib.curl_multi_init()
         self.lib.curl_multi_setopt(self.handle, curl_cffi.CurlMOpt.MAXCONNECTS, curl_cffi.ffi.new("long*", 1))
 
@@ -104,21 +105,26 @@ class Multi:
         if handle is not None and self.pid == os.getpid():
             self.lib.curl_multi_cleanup(handle)
 
-    def is_quiet(self) -> bool:
+    def is_quiet(self, least: float = 0.0) -> bool:
         """Whether the kept connection can carry a request: between two answers its server has nothing to say.
 
         What can be read now is its end, a TLS alert, a late answer, or news of HTTP/2. libcurl looks itself, but some
         versions (8.23) not within a second after the last use, and what a POST has sent cannot be sent again.
+
+        Args:
+            least: Seconds of silence after its last answer: a server that ends the connection then does so at once.
         """
-        return self.handle is not None and self.socket is not None and not _is_readable(self.socket)
+        if self.handle is None or self.socket is None:
+            return False
+        return not _is_readable(self.socket, max(0.0, self.quiet_since + least - time.monotonic()))
 
 
-def _is_readable(descriptor: int) -> bool:
+def _is_readable(descriptor: int, wait: float) -> bool:
     if hasattr(select, "poll"):  # Windows has none, and select() takes no numbers above 1023 elsewhere
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([descriptor], [], [], 0)[0])
+        return bool(poll.poll(math.ceil(wait * 1000)))
+    return bool(select.select([descriptor], [], [], wait)[0])
 
 
 class Pieces(Protocol):
@@ -314,7 +320,7 @@ class Transfer:
         kept: int = self._curl.getinfo(self._info.ACTIVESOCKET)
         multi = self._free()
         if multi is not None and self._error is None and 0 <= kept < _NO_SOCKET and not by_collector():
-            multi.socket = kept
+            multi.socket, multi.quiet_since = kept, time.monotonic()
             self._give_back(multi)
 
     def _raised_below(self) -> BaseException | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from hfclient.errors import ConnectError, MissingDependencyError
 from hfclient.transport import Transport
+from hfclient.transport.multi import Multi
 from tests.conftest import make_transport
 from tests.server import CERTIFICATE, HALF_CLOSE, PATIENCE, RST, Server, Step, chunked, plain
 from tests.wire.helpers import send
@@ -47,6 +50,20 @@ def test_a_connection_that_has_ended(
     assert ended.wait(PATIENCE)
     assert send(transport, f"{either.url}/s", method=method, body=body).read() == b"two"
     assert [request.connection for request in either.requests] == [1, 2]
+
+
+def test_a_connection_that_ends_right_behind_its_answer() -> None:
+    """What must not be repeated goes over a kept connection once its server had a moment to end it; other requests do not wait."""
+    curl_cffi = pytest.importorskip("curl_cffi")
+    here, there = socket.socketpair()
+    with here:
+        multi = Multi(curl_cffi, "http://a.example", 0)
+        multi.socket, multi.quiet_since = here.fileno(), time.monotonic()
+        assert multi.is_quiet()
+        ending = threading.Thread(target=there.close)
+        ending.start()
+        assert not multi.is_quiet(PATIENCE)
+        ending.join()
 
 
 def test_a_proxy_that_has_ended_its_connection(transport_name: str, server: Server) -> None:

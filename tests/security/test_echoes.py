@@ -249,6 +249,17 @@ def test_secrets_in_any_number() -> None:
     assert max(sum(map(len, index.groups.values())) for index in indexes) < 100_000
 
 
+def test_a_document_that_is_no_answer(server: Server) -> None:
+    """JSON that is no chat completion stands on the error as text, with the secrets in it masked, and in no partial answer."""
+    server.on("*", json_answer({"note": f"you sent {TOKEN}", "result": ["what was paid for"]}))
+    client = _client(server)
+    for call in (client.inference.chat, client.inference.text):
+        with pytest.raises(HFClientError) as caught:
+            call("hi", model="m").result()
+        _holds_none(caught.value, TOKEN)
+        assert "what was paid for" in str(caught.value.body)
+
+
 def test_clients_that_live_long(server: Server, transport_name: str) -> None:
     """What a client sends is masked however many other secrets the process has met since the client was made."""
     value = "long-l1ved-s3cret-0123456789"

@@ -26,6 +26,7 @@ __all__ = ["ChunkDecoder"]
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
+_KEPT = 64 * 1024  # characters of a document that is no answer, on its error
 _HELD = 2048  # an event without its end is kept here up to this size; a longer one waits in the parser
 
 
@@ -296,7 +297,10 @@ class ChunkDecoder:
                 reader.end(out, whole=True)
         elif reader.error is None:
             del out[before:]
-            self._fail(f"the server's answer is JSON, but no {reader.noun}", body, out)
+            reader.forget()
+            error = ProtocolError(f"the server's answer is JSON, but no {reader.noun}", frame=excerpt(body))
+            error.body = excerpt(body, _KEPT)
+            reader.fail(error, out)
 
 
 def _is_piece(value: dict[str, Any]) -> bool:

@@ -95,6 +95,10 @@ class ChunkReader:
         refusal = mend_surrogates("".join(self._refusal))
         return {**self._kept.fields(), **({"refusal": refusal} if refusal else {})}
 
+    def forget(self) -> None:
+        """Drop the fields that were kept: they came in something that is no answer."""
+        self._kept = KeptFields()
+
     @staticmethod
     def is_answer(document: Any) -> bool:
         """Tell whether a JSON document, sent instead of a stream, is a whole answer."""

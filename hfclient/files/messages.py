@@ -8,7 +8,7 @@ open file) can only come from the program itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hfclient.errors import InvalidInputError
@@ -16,11 +16,12 @@ from hfclient.files.dataurls import unpack_base64
 from hfclient.files.magic import sniff
 from hfclient.files.sources import is_data_url, is_one, is_url
 
-__all__ = ["FILE_KEYS", "check_key", "check_role", "meant_key", "no_path", "remote_url", "values_of"]
+__all__ = ["FILE_KEYS", "check_key", "check_role", "meant_key", "no_path", "remote_url", "values_of", "without_nothing"]
 
 FILE_KEYS = ("image", "images", "file", "files", "audio", "audios", "video", "videos")
 """Keys of a user's message that hold files: one, or a list."""
 
+_OF_GRADIO = ("metadata", "options")
 _SCHEME = re.compile(r"\s*([a-z][a-z0-9+.-]+)://", re.IGNORECASE)  # two letters at least: C:// is a drive
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 _SHOWN = 200
@@ -53,6 +54,23 @@ _MEANT = {
 }
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _ROLES_MEANT = {"ai": "assistant", "bot": "assistant", "human": "user", "model": "assistant"}
+
+
+def without_nothing(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message without what is None in it, and without what Gradio's histories have besides where that says nothing.
+
+    >>> without_nothing({"role": "user", "content": "hi", "name": None, "metadata": {"title": None}, "options": []})
+    {'role': 'user', 'content': 'hi'}
+    """
+    return {
+        key: value for key, value in message.items() if value is not None and not (key in _OF_GRADIO and _says_nothing(value))
+    }
+
+
+def _says_nothing(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_says_nothing, value.values()))
+    return value is None or (isinstance(value, (str, list, tuple)) and not value)
 
 
 def check_key(key: Any, known: Collection[str], where: str, otherwise: str = "") -> None:

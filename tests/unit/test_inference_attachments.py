@@ -344,6 +344,15 @@ def test_keys_that_no_message_has(message: dict[Any, Any], words: str) -> None:
         build_messages([message])
 
 
+def test_a_history_of_gradio() -> None:
+    """What Gradio keeps beside each message is left out where it says nothing."""
+    beside = {"metadata": {"title": None, "id": ""}, "options": []}
+    history = [{"role": role, "content": "a", **beside} for role in ("user", "assistant", "user")]
+    assert build_messages(history) == [{"role": role, "content": "a"} for role in ("user", "assistant", "user")]
+    with pytest.raises(InvalidInputError, match="options"):
+        build_messages([{"role": "user", "content": "a", "options": [{"value": "yes"}]}])
+
+
 def test_keys_that_are_meant() -> None:
     """The protocol's own keys pass, what a server put into its answer too, and what stands in ``extra_body``."""
     said = {"role": "assistant", "content": "hi", "refusal": "no", "annotations": [], "audio": {"id": "a"}, "images": [{"x": 1}], "custom_id": 5}

@@ -105,6 +105,13 @@ PNG = b"\x89PNG\r\n\x1a\n"
 AS_URL = "data:image/png;base64,iVBORw0KGgo="
 
 
+def test_a_history_of_gradio() -> None:
+    """What Gradio keeps beside each message is left out where it says nothing."""
+    beside = {"metadata": {"title": None}, "options": []}
+    history = [{"role": role, "content": role, **beside} for role in ("user", "assistant", "user")]
+    assert parse_prompt(history) == parse_prompt([{"role": one["role"], "content": one["content"]} for one in history])
+
+
 @pytest.mark.parametrize("key", ["image", "images", "file", "files", "audio"])
 def test_files_under_keys(key: str) -> None:
     """A message may hold its files under keys of their own, or as parts: objects, data URLs and plain base64."""

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from hfclient.errors import InvalidInputError
-from hfclient.files.messages import FILE_KEYS, check_key, check_role, no_path, values_of
+from hfclient.files.messages import FILE_KEYS, check_key, check_role, no_path, values_of, without_nothing
 from hfclient.files.sources import is_data_url, is_one, is_url
 
 __all__ = ["Prompt", "PromptLike", "parse_prompt"]
@@ -112,7 +112,7 @@ def _read(message: Any, where: str) -> tuple[str, str, list[Any]]:
     """Return the role, the text and the files of a message."""
     if not isinstance(message, Mapping):
         raise InvalidInputError(f"{where} is no mapping with 'role' and 'content'")
-    fields = {key: value for key, value in message.items() if value is not None}
+    fields = without_nothing(message)
     is_answer = fields.get("role") == "assistant"
     for key, value in fields.items():
         if (key not in _BROUGHT and not (key == "tool_calls" and not value)) or (key in FILE_KEYS and not is_answer):

@@ -12,7 +12,7 @@ import msgspec
 
 from hfclient.errors import InvalidInputError
 from hfclient.events import ToolCall
-from hfclient.files.messages import FILE_KEYS, check_key, check_role, meant_key
+from hfclient.files.messages import FILE_KEYS, check_key, check_role, meant_key, without_nothing
 from hfclient.files.sources import is_data_url, is_url
 from hfclient.inference.completions.options import checked, stops_of
 from hfclient.inference.completions.roles import as_mapping, wire_call
@@ -147,7 +147,7 @@ def _without_nulls(message: Mapping[str, Any]) -> dict[str, Any]:
 
     In fields that are not known here null may mean something; those go back as they came.
     """
-    kept = {key: value for key, value in message.items() if value is not None}
+    kept = without_nothing(message)
     if "content" in kept and kept.get("role") != "assistant":
         kept["content"] = _parts_without_nulls(kept["content"])
     return kept

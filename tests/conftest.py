@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hfclient import masking
 from hfclient.inference import rounds
 from hfclient.inference.media import jobs
 from hfclient.inference.routing import failover
@@ -46,6 +47,12 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("HOME", "USERPROFILE", "HF_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no-such-token"))
+
+
+@pytest.fixture(autouse=True)
+def _no_known_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has for a secret, an ordinary word perhaps, is not masked in the errors of the next."""
+    monkeypatch.setattr(masking, "_memory", masking._Memory())
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -252,7 +252,7 @@ STATUSES = [
     row("402", f.status(402), "CreditsExhausted"),
     row("403", f.status(403), "PermissionDeniedError"),
     row("403 with a challenge page", f.page(403, f.CHALLENGE), "CloudflareChallenge"),
-    row("404", f.status(404), "NotFoundError", read="NotAChatServer"),
+    row("404", f.status(404), "NotFoundError", create="NotAChatServer", read="NotAChatServer"),
     row("405", f.status(405), "APIStatusError"),
     row("408", f.status(408), "APIStatusError", again=READS, **_LOST),
     row("409", f.status(409), "ConflictError"),

@@ -11,6 +11,7 @@ from hfclient import Client
 from hfclient.chat.conversations import posting, resume, runs, sending
 from hfclient.chat.conversations import stream as chat_stream
 from hfclient.transport import Retry, Timeouts
+from tests.chat.front import FrontedUI
 from tests.chat.replay import ChatUI
 from tests.conftest import make_transport
 from tests.server import PATIENCE
@@ -35,6 +36,13 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def ui() -> Iterator[ChatUI]:
     """A `ChatUI` of the test's own."""
     with ChatUI() as running:
+        yield running
+
+
+@pytest.fixture
+def front() -> Iterator[FrontedUI]:
+    """A chat-ui with something in front of it, of the test's own."""
+    with FrontedUI() as running:
         yield running
 
 

@@ -41,12 +41,6 @@ NO_JSON = ("delete", "download")
 CHAT_CALLS = {name: call for name, call in CALLS.items() if name not in ("completion", "embedding")}
 
 
-@pytest.fixture
-def front() -> Iterator[FrontedUI]:
-    with FrontedUI() as running:
-        yield running
-
-
 Make = Callable[..., Client]
 
 

@@ -22,12 +22,6 @@ NAME = "http://chat.example:3000"
 
 
 @pytest.fixture
-def front() -> Iterator[FrontedUI]:
-    with FrontedUI() as running:
-        yield running
-
-
-@pytest.fixture
 def make(front: FrontedUI, transport_name: str) -> Iterator[Make]:
     """Make clients of `front` over each transport in turn."""
     made: list[Client] = []

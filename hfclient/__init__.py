@@ -51,7 +51,7 @@ from hfclient.errors import (
     TransportTimeout,
     Unsupported,
 )
-from hfclient.logs import guard_logger
+from hfclient.redaction.logs import guard_logger
 from hfclient.stream import Stream
 from hfclient.transport import Limits, Retry, Timeouts
 from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User

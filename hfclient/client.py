@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from hfclient.arguments import checks_arguments
+from hfclient.arguments.argument_types import checks_arguments
 from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
 from hfclient.chat.conversations.prompts import PromptLike
 from hfclient.chat.conversations.stream import OnClose
@@ -383,9 +383,13 @@ def _transport(given: TransportLike, impersonate: str | None, proxy: str | None)
     if given == "requests" and impersonate:
         raise InvalidInputError('impersonation needs transport="curl_cffi"')
     if given == "curl_cffi" or impersonate:
-        from hfclient.transport.impersonate import ImpersonateTransport  # costs 100 ms that a plain client need not pay
+        from hfclient.transport.curl_transport import (
+            ImpersonateTransport,  # costs 100 ms that a plain client need not pay
+        )
 
         return ImpersonateTransport(impersonate or "chrome", proxy=proxy)
-    from hfclient.transport.plain import PlainTransport  # requests is half of what this package takes to import
+    from hfclient.transport.requests_transport import (
+        PlainTransport,  # requests is half of what this package takes to import
+    )
 
     return PlainTransport(proxy=proxy)

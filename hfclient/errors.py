@@ -46,7 +46,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hfclient.masking import masked, said
+from hfclient.redaction.masking import masked, said
 
 if TYPE_CHECKING:
     from hfclient.types import Reply

@@ -15,12 +15,13 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from attrs import evolve
 
+from hfclient.decoding.think_tags import split_thinking
 from hfclient.errors import Cancelled, ConnectError, HFClientError, StreamConsumed, StreamInterrupted
 from hfclient.events import (
     AnyEvent,
     Elicitation,
     ElicitationResolved,
-    FallOver,
+    Failover,
     File,
     FinalAnswer,
     Finish,
@@ -38,9 +39,8 @@ from hfclient.events import (
     Usage,
     WebSearch,
 )
-from hfclient.forks import renew_in_children
-from hfclient.latch import Latch
-from hfclient.thinking import split_thinking
+from hfclient.process.forks import renew_in_children
+from hfclient.process.latch import Latch
 from hfclient.transport import Response
 from hfclient.transport.base import add_address
 from hfclient.types import Reply
@@ -149,9 +149,9 @@ class Transcript:
                 self._fields["usage"] = event
             case Route():
                 self._fields["route"] = _merged(self._fields.get("route"), event)
-            case FallOver():
+            case Failover():
                 # No content yet; and who was to answer, or counted along, is not the one that will.
-                self._fields["fell_over"] = (*self._fields.get("fell_over", ()), event)
+                self._fields["failovers"] = (*self._fields.get("failovers", ()), event)
                 self._fields.pop("route", None)
                 self._fields.pop("usage", None)
             case Sources(sources):

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from hfclient.errors import ProtocolError
 from hfclient.events import (
     Elicitation,
-    FallOver,
+    Failover,
     File,
     Route,
     Source,
@@ -98,7 +98,7 @@ class Reply(_Value):
         conversation_id: Of the conversation it belongs to (HuggingChat).
         generation_id: Of the run on the server (HuggingChat).
         request_id: The server's id for the request, if it gave one.
-        fell_over: Which providers failed before this one was asked.
+        failovers: Which providers failed before this one was asked.
         refusal: The words in which the model declined, which are its *text*, too; None for an answer.
         attached: What the server attached to its answer and wants back, such as ``reasoning_details`` or a
             ``thought_signature``: it goes along when the reply stands in a list of messages.
@@ -123,7 +123,7 @@ class Reply(_Value):
     conversation_id: str | None = None
     generation_id: str | None = None
     request_id: str | None = None
-    fell_over: tuple[FallOver, ...] = ()
+    failovers: tuple[Failover, ...] = ()
     refusal: str | None = None
     attached: dict[str, Any] | None = None
     extra: dict[str, Any] | None = None

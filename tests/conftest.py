@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from hfclient import masking
 from hfclient.inference import rounds
 from hfclient.inference.media import jobs
 from hfclient.inference.routing import failover
+from hfclient.redaction import masking
 from hfclient.transport import Transport, deadline
 from tests.clock import Clock
 from tests.server import Server
@@ -107,10 +107,10 @@ TRANSPORTS = ("plain", "impersonate")
 def make_transport(name: str, **options: Any) -> Transport:
     """Return a new transport of that name."""
     if name == "plain":
-        from hfclient.transport.plain import PlainTransport
+        from hfclient.transport.requests_transport import PlainTransport
 
         return PlainTransport(**options)
-    from hfclient.transport.impersonate import ImpersonateTransport
+    from hfclient.transport.curl_transport import ImpersonateTransport
 
     return ImpersonateTransport(**options)
 

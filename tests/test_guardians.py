@@ -174,13 +174,13 @@ def test_the_versions_of_curl_cffi_are_said_alike() -> None:
     """The range in setup.cfg is the one that the error for another version names."""
     (requirement,) = _requirements()["impersonate"]
     assert str(requirement.specifier) == "<0.18,>=0.15"
-    source = (ROOT / "hfclient" / "transport" / "impersonate.py").read_text("utf-8")
+    source = (ROOT / "hfclient" / "transport" / "curl_transport.py").read_text("utf-8")
     assert "versions 0.15 to 0.17 are known to" in source
 
 
 def test_the_suite_leaves_the_users_files_alone(tmp_path: Path) -> None:
     """Tests find and keep logins and sessions in a folder of their own."""
-    from hfclient.credentials.files import settings_folder
+    from hfclient.credentials.secret_files import settings_folder
 
     folder = settings_folder()
     assert folder is not None

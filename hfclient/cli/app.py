@@ -19,7 +19,7 @@ from hfclient.cli.login import login, logout, whoami
 from hfclient.cli.output import AnswerPrinter, JSONPrinter, Screen, as_json, model_table
 from hfclient.cli.prompt import read_prompt
 from hfclient.errors import InvalidInputError, MissingDependencyError
-from hfclient.printable import one_line
+from hfclient.redaction.control_characters import one_line
 
 __all__ = ["app", "run"]
 

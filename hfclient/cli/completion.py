@@ -25,7 +25,7 @@ from click.shell_completion import (
 )
 
 from hfclient import Client, HFClientError, Retry, Timeouts
-from hfclient.printable import one_line
+from hfclient.redaction.control_characters import one_line
 
 __all__ = ["VARIABLE", "answer_shell", "browser_names", "completion", "model_names"]
 

@@ -15,7 +15,7 @@ from hfclient.cli.completion import browser_names
 from hfclient.cli.output import as_json
 from hfclient.credentials import HUGGING_CHAT, AnonymousSession, LoginStore, SavedLogin, is_hugging_face, place_of
 from hfclient.errors import CredentialsError
-from hfclient.printable import stripped
+from hfclient.redaction.control_characters import stripped
 from hfclient.types import User
 
 __all__ = ["login", "logout", "whoami"]

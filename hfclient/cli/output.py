@@ -12,7 +12,7 @@ import click
 
 from hfclient import events
 from hfclient.errors import ProtocolError
-from hfclient.printable import one_line, stripped
+from hfclient.redaction.control_characters import one_line, stripped
 from hfclient.types import Model
 
 __all__ = ["AnswerPrinter", "JSONPrinter", "Screen", "as_json", "model_table"]

@@ -9,10 +9,10 @@ Sources in order: the argument, the environment (``HF_TOKEN``, ``HUGGING_FACE_HU
 login (cookies only), and huggingface_hub's own token file (``$HF_TOKEN_PATH``, else ``$HF_HOME/token``).
 """
 
+from hfclient.credentials.cookie_matching import SESSION_COOKIE
 from hfclient.credentials.cookies import CookiesLike, find_cookies, parse_cookies
-from hfclient.credentials.holder import Credentials
-from hfclient.credentials.matching import SESSION_COOKIE
-from hfclient.credentials.places import (
+from hfclient.credentials.credentials import Credentials
+from hfclient.credentials.origins import (
     HUGGING_CHAT,
     host_origin,
     is_deployment,
@@ -24,9 +24,9 @@ from hfclient.credentials.places import (
     place_of,
     without_user_info,
 )
+from hfclient.credentials.saved_logins import LoginStore, SavedLogin
 from hfclient.credentials.secret import Secret, hidden_header
-from hfclient.credentials.sessions import AnonymousSession
-from hfclient.credentials.store import LoginStore, SavedLogin
+from hfclient.credentials.session_store import AnonymousSession
 from hfclient.credentials.tokens import find_token
 
 __all__ = [

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from hfclient.credentials.browsers import browser_cookies
-from hfclient.credentials.exports import looks_like_export, read_export, records
-from hfclient.credentials.matching import COOKIE_NAME, SESSION_COOKIE, Cookie, cookies_for, from_jar, sendable
-from hfclient.credentials.places import HUGGING_CHAT, is_hugging_face, is_this_machine, place_of
+from hfclient.credentials.browser_cookies import browser_cookies
+from hfclient.credentials.cookie_files import looks_like_export, read_export, records
+from hfclient.credentials.cookie_matching import COOKIE_NAME, SESSION_COOKIE, Cookie, cookies_for, from_jar, sendable
+from hfclient.credentials.origins import HUGGING_CHAT, is_hugging_face, is_this_machine, place_of
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError, InvalidInputError
 
@@ -48,7 +48,7 @@ def parse_cookies(cookies: CookiesLike, chat_url: str | None = None) -> dict[str
         cookies: A mapping of names and values; the text of a ``Cookie`` header; the bare value of the session cookie; a
             path of, or the text of, a ``cookies.txt`` or of the JSON that browser extensions export; a list of such
             JSON's objects; a cookie jar of the standard library, requests, httpx or curl_cffi; ``"browser:firefox"``
-            (and other browsers, see `hfclient.credentials.browsers`).
+            (and other browsers, see `hfclient.credentials.browser_cookies`).
         chat_url: The chat server's base URL; only a mapping, a header or a value can do without.
 
     Raises:

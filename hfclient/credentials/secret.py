@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from hfclient.masking import may_be_secret, remember
+from hfclient.redaction.masking import may_be_secret, remember
 
 __all__ = ["Secret", "hidden_header"]
 
@@ -12,7 +12,7 @@ __all__ = ["Secret", "hidden_header"]
 class Secret(str):
     """A string that does not show itself: ``repr`` and ``format`` give stars; :meth:`reveal` gives the value.
 
-    Where others repeat it in the text of an error or of a log, it is masked too (`hfclient.masking`).
+    Where others repeat it in the text of an error or of a log, it is masked too (`hfclient.redaction.masking`).
 
     Args:
         value: The secret.

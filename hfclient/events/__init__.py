@@ -20,14 +20,14 @@ from attrs import define, field
 
 from hfclient.errors import ProtocolError
 from hfclient.events.base import Event
-from hfclient.events.jobs import FallOver, JobProgress
+from hfclient.events.jobs import Failover, JobProgress
 
 __all__ = [
     "AnyEvent",
     "Elicitation",
     "ElicitationResolved",
     "Event",
-    "FallOver",
+    "Failover",
     "File",
     "FinalAnswer",
     "Finish",
@@ -442,7 +442,7 @@ AnyEvent: TypeAlias = (
     | FinalAnswer
     | Finish
     | JobProgress
-    | FallOver
+    | Failover
     | Unknown
 )
 

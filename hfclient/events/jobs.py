@@ -6,7 +6,7 @@ from attrs import define
 
 from hfclient.events.base import Event
 
-__all__ = ["FallOver", "JobProgress"]
+__all__ = ["Failover", "JobProgress"]
 
 
 @define
@@ -36,7 +36,7 @@ class JobProgress(Event):
 
 
 @define
-class FallOver(Event):
+class Failover(Event):
     """A provider failed before anything had come from it, and the next one is asked.
 
     Wire: none; hfclient's own doing, with several providers to choose from.

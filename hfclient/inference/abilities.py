@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from hfclient.credentials import origin_of
 from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, Unsupported
-from hfclient.transport.failures import restated
+from hfclient.transport.status_errors import restated
 
 __all__ = ["TEXT_TASKS", "explain_missing_route", "unable"]
 

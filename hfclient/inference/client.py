@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from hfclient.arguments import checks_arguments
+from hfclient.arguments.argument_types import checks_arguments
+from hfclient.decoding.html_pages import instead, what_came
 from hfclient.errors import (
     APIStatusError,
     BadRequestError,
@@ -17,7 +18,7 @@ from hfclient.errors import (
     NotFoundError,
     ProtocolError,
 )
-from hfclient.events import AnyEvent, FallOver, Route
+from hfclient.events import AnyEvent, Failover, Route
 from hfclient.inference.abilities import TEXT_TASKS, explain_missing_route
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.completions.messages import Prompt, build_messages, normalised
@@ -41,9 +42,8 @@ from hfclient.inference.schemas.functions import ToolLike, wire_tools
 from hfclient.inference.tasks.calls import TaskCalls
 from hfclient.inference.tasks.embedcalls import EmbedCalls
 from hfclient.inference.text.calls import TextCalls
-from hfclient.pages import instead, what_came
 from hfclient.transport import Request, Response, Session, Timeouts
-from hfclient.transport.failures import safe_url
+from hfclient.transport.status_errors import safe_url
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -185,7 +185,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
             files: Files for it: texts, sounds, PDFs, videos and pictures, as far as the model takes them.
             provider: Who shall serve the model: a provider's id, ``"fastest"``, ``"cheapest"``, ``"preferred"`` (your own
                 order) or ``"auto"``; or several of them, in the order to try: when one fails before its first token, the next
-                is asked, and a `FallOver` says so. With ``"auto"`` or None the router chooses, and when its choice fails
+                is asked, and a `Failover` says so. With ``"auto"`` or None the router chooses, and when its choice fails
                 others that the Hub names are asked. Router only, save for providers in *provider_keys*.
             max_tokens: Longest answer, in tokens.
             temperature: 0 or more; 0 takes the likeliest token each time.
@@ -274,7 +274,7 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
                 data.update((name, value) for name, value in form.items() if name not in (extra_body or {}))
             return self._send(data, candidate, attempts)
 
-        def begin(response: Response, candidate: Candidate, steps: Sequence[FallOver]) -> Begun[ChunkDecoder]:
+        def begin(response: Response, candidate: Candidate, steps: Sequence[Failover]) -> Begun[ChunkDecoder]:
             decoder = ChunkDecoder(first=[*steps, *_route(response, candidate)], limits=response.limits)
             return decoder, {"model": asked(candidate).get("model")}
 

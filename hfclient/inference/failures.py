@@ -9,11 +9,11 @@ import json
 import re
 from typing import Any
 
+from hfclient.decoding.html_pages import what_came
+from hfclient.decoding.json_repair import scrub
+from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.errors import APIStatusError, GenerationError, HFClientError, ModelNotFound
-from hfclient.lenient import scrub
-from hfclient.pages import what_came
-from hfclient.surrogates import mend_surrogates
-from hfclient.transport.failures import message_in, restated
+from hfclient.transport.status_errors import message_in, restated
 
 __all__ = ["error_in", "generation_error", "refined"]
 

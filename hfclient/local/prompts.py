@@ -6,9 +6,9 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
+from hfclient.decoding.think_tags import split_thinking
 from hfclient.local.records import Message, StoredFile
 from hfclient.local.upstream import UpstreamModel
-from hfclient.thinking import split_thinking
 
 __all__ = ["build", "estimate_tokens", "first_title"]
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from hfclient.credentials import SESSION_COOKIE, AnonymousSession, Secret, is_this_machine
 from hfclient.errors import Cancelled, InvalidInputError, LocalServerError, MissingDependencyError
-from hfclient.logs import guard_logger
+from hfclient.redaction.logs import guard_logger
 from hfclient.transport import Cancellation
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import Any
 
 from attrs import field, frozen
 
+from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.local.records import Conversation, Message, StoredFile, now
 from hfclient.local.refusals import Refused, broken
-from hfclient.surrogates import mend_surrogates
 
 __all__ = ["Turn", "Upload", "clean", "parse_turn", "parse_upload", "plan"]
 

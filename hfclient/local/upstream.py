@@ -19,7 +19,7 @@ from hfclient.errors import HFClientError
 from hfclient.events import AnyEvent
 from hfclient.inference import InferenceClient, ServedModel
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.plain import PlainTransport
+from hfclient.transport.requests_transport import PlainTransport
 
 __all__ = ["Answer", "OpenAIUpstream", "Upstream", "UpstreamModel"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from hfclient.surrogates import utf16_length
+from hfclient.decoding.utf16 import utf16_length
 
 __all__ = [
     "HEARTBEAT",

@@ -13,6 +13,9 @@ from typing import Any, Literal, Protocol
 import msgspec
 from attrs import evolve, field, frozen
 
+from hfclient.decoding.frames import excerpt
+from hfclient.decoding.html_pages import instead, what_came
+from hfclient.decoding.json_repair import loads_mended
 from hfclient.errors import (
     APIStatusError,
     ConnectError,
@@ -20,10 +23,7 @@ from hfclient.errors import (
     InvalidInputError,
     TransportError,
 )
-from hfclient.frames import excerpt
-from hfclient.lenient import loads_mended
-from hfclient.masking import said
-from hfclient.pages import instead, what_came
+from hfclient.redaction.masking import said
 from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.limits import Limits

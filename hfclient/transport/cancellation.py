@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hfclient.errors import Cancelled
-from hfclient.forks import renew_in_children
+from hfclient.process.forks import renew_in_children
 
 __all__ = ["Cancellation"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from attrs import Attribute, field, frozen
 
+from hfclient.decoding.frames import MAX_LINE
 from hfclient.errors import InvalidInputError, ProtocolError
-from hfclient.frames import MAX_LINE
 
 __all__ = ["Limits"]
 

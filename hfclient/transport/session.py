@@ -37,11 +37,11 @@ from hfclient.errors import (
     TransportError,
     TransportTimeout,
 )
-from hfclient.masking import said
+from hfclient.redaction.masking import said
 from hfclient.transport.base import Request, Response, Transport
 from hfclient.transport.deadline import Deadline, Timeouts
-from hfclient.transport.failures import error_for, is_bot_check, safe_url
 from hfclient.transport.limits import Limits
+from hfclient.transport.status_errors import error_for, is_bot_check, safe_url
 
 __all__ = ["Retry", "Session"]
 

@@ -21,7 +21,7 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import File
-from hfclient.saving import free_path, safe_name, write_file
+from hfclient.files.saving import free_path, safe_name, write_file
 from hfclient.transport import Timeouts
 from hfclient.types import StoredFile
 from tests.chat.recordings import recording

@@ -21,7 +21,7 @@ from hfclient.chat.conversations import runs
 from hfclient.chat.conversations.stream import ChatStream
 from hfclient.errors import ConnectError, ConversationBusy, HFClientError, InvalidInputError, StreamInterrupted
 from hfclient.events import Elicitation, FinalAnswer, Token
-from hfclient.forks import _after_fork
+from hfclient.process.forks import _after_fork
 from hfclient.transport import Timeouts
 from tests.chat.conftest import MakeClient
 from tests.chat.recordings import recording

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 from hfclient import Client, errors
-from hfclient.credentials import AnonymousSession, LoginStore, SavedLogin, Secret, sessions
+from hfclient.credentials import AnonymousSession, LoginStore, SavedLogin, Secret
+from hfclient.credentials import session_store as sessions
 from tests.chat.replay import ChatUI
 from tests.conftest import make_transport
 from tests.server import PATIENCE, Recorded, Server, json_answer
@@ -440,7 +441,7 @@ def unusable(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
             raise PermissionError(13, "Permission denied")
 
         target = "read_private" if request.param == "not ours" else "file_lock"
-        monkeypatch.setattr(f"hfclient.credentials.files.{target}", failing)
+        monkeypatch.setattr(f"hfclient.credentials.secret_files.{target}", failing)
         if request.param == "read-only":
             return "read-only"
         file.parent.mkdir(parents=True)

@@ -140,7 +140,7 @@ def test_login_without_a_login(chat: LoginServer, command: Any) -> None:
 def test_login_from_a_browser(chat: LoginServer, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A browser's cookies are taken without a word from the user."""
     from hfclient.credentials import cookies
-    from hfclient.credentials.matching import Cookie
+    from hfclient.credentials.cookie_matching import Cookie
 
     found = [Cookie(str(item["name"]), Secret(str(item["value"])), str(item["domain"])) for item in EXPORT]
     monkeypatch.setattr(cookies, "browser_cookies", lambda name: found if name == "firefox:work" else [])

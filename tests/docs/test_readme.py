@@ -69,13 +69,13 @@ def test_links_of_readme_lead_somewhere() -> None:
         assert (ROOT / target).exists(), target
 
 
-def test_map_names_every_room() -> None:
-    """Every module and package at the top of hfclient stands in the README's map of the house."""
-    house = README.partition("## A map of the house")[2]
+def test_map_names_every_module() -> None:
+    """Every module and package at the top of hfclient stands in the README's map."""
+    table = README.partition("## Map")[2]
     for entry in (ROOT / "hfclient").iterdir():
         if entry.name.startswith(("_", ".")) or entry.suffix == ".typed":
             continue
-        assert f"`{entry.name}{'/' if entry.is_dir() else ''}`" in house, entry.name
+        assert f"`{entry.name}{'/' if entry.is_dir() else ''}`" in table, entry.name
 
 
 def test_examples_compile() -> None:

@@ -27,7 +27,7 @@ from hfclient.errors import (
     StreamInterrupted,
     TransportTimeout,
 )
-from hfclient.events import FallOver, Finish, Route, Token, ToolResult
+from hfclient.events import Failover, Finish, Route, Token, ToolResult
 from hfclient.inference import InferenceClient
 from hfclient.inference.providers.places import PLACES
 from hfclient.transport import Retry, Session, Timeouts, Transport
@@ -136,7 +136,7 @@ def test_asked_again(name: str, server: Server, make: Make) -> None:
     server.on(CHAT, PASSING[name], HELLO)
     stream = make().chat("hi", model=MODEL, provider="novita")
     assert list(stream) == [Token("Hello"), Finish("stop")]
-    assert stream.result().fell_over == ()
+    assert stream.result().failovers == ()
     assert asked(server) == ["novita", "novita"]
 
 
@@ -174,12 +174,12 @@ def test_the_next_provider(name: str, server: Server, make: Make) -> None:
     inference = make(timeouts=Timeouts(first_token=1 if silent else PATIENCE), on_event=seen.append)
     stream = inference.chat("hi", model=MODEL, provider=TWO)
     first, *rest = list(stream)
-    assert isinstance(first, FallOver)
+    assert isinstance(first, Failover)
     assert (first.provider, first.to, first.status) == ("cerebras", "novita", status)
     assert rest == [Token("Hello"), Finish("stop")]
     assert seen == [first, *rest]
     assert asked(server) == TWO
-    assert (stream.result().fell_over, stream.result().model) == ((first,), f"{MODEL}:novita")
+    assert (stream.result().failovers, stream.result().model) == ((first,), f"{MODEL}:novita")
 
 
 def test_again_and_then_the_next(server: Server, make: Make) -> None:
@@ -188,7 +188,7 @@ def test_again_and_then_the_next(server: Server, make: Make) -> None:
     stream = make(retry=Retry(attempts=3, backoff=0.01)).chat("hi", model=MODEL, provider=TWO)
     assert stream.text == "Hello"
     assert asked(server) == ["cerebras"] * 3 + ["novita"] * 2
-    assert len(stream.result().fell_over) == 1
+    assert len(stream.result().failovers) == 1
 
 
 def test_a_model_that_is_being_loaded(server: Server, make: Make) -> None:
@@ -248,7 +248,7 @@ def test_nothing_again_after_content(beginning: bytes, end: list[Any], server: S
         stream.result()
     reply = stream.partial
     assert (reply.text, reply.reasoning) == ("Hel" if b"Hel" in beginning else "", "Hmm" if b"Hmm" in beginning else "")
-    assert reply.fell_over == ()
+    assert reply.failovers == ()
     assert asked(server) == ["cerebras"]
 
 
@@ -270,15 +270,15 @@ def test_one_stream_over_the_switch(server: Server, make: Make) -> None:
         events = []
         for event in stream:
             events.append(event)
-            if isinstance(event, FallOver):
-                assert stream.partial.fell_over == (event,)
+            if isinstance(event, Failover):
+                assert stream.partial.failovers == (event,)
                 assert (stream.partial.text, stream.partial.route) == ("", None)
-    assert [type(event).__name__ for event in events] == ["Route", "Route", "Usage", "FallOver", "Token", "Finish"]
+    assert [type(event).__name__ for event in events] == ["Route", "Route", "Usage", "Failover", "Token", "Finish"]
     step = events[3]
-    assert step == FallOver("one", "novita", "broken", 500)
+    assert step == Failover("one", "novita", "broken", 500)
     reply = stream.result()
     assert (reply.text, reply.request_id, reply.model) == ("Hi", "r-2", f"{MODEL}:novita")
-    assert (reply.route, reply.usage, reply.fell_over) == (None, None, (step,))
+    assert (reply.route, reply.usage, reply.failovers) == (None, None, (step,))
     assert type(reply).from_dict(json.loads(json.dumps(reply.to_dict()))) == reply
 
 
@@ -345,7 +345,7 @@ def test_cancelled_by_a_listener(server: Server, make: Make) -> None:
     streams: list[Any] = []
 
     def listen(event: Any) -> None:
-        if isinstance(event, FallOver):
+        if isinstance(event, Failover):
             streams[0].cancel()
 
     streams.append(make(on_event=listen).chat("hi", model=MODEL, provider=TWO))
@@ -359,7 +359,7 @@ def test_left_at_the_step(server: Server, make: Make) -> None:
     """A loop that is left at the step asks nobody else."""
     server.on(CHAT, fails(code=500), HELLO)
     for event in make().chat("hi", model=MODEL, provider=TWO):
-        assert isinstance(event, FallOver)
+        assert isinstance(event, Failover)
         break
     assert asked(server) == ["cerebras"]
 
@@ -381,7 +381,7 @@ def test_all_failures_are_named(server: Server, make: Make) -> None:
     )
     assert (error.request_id, error.status_code) == ("r-3", 500)
     assert error.partial is not None
-    assert [(step.provider, step.to) for step in error.partial.fell_over] == [("cerebras", "novita"), ("novita", "nscale")]
+    assert [(step.provider, step.to) for step in error.partial.failovers] == [("cerebras", "novita"), ("novita", "nscale")]
     assert isinstance(error.__cause__, GenerationError)
     assert isinstance(error.__cause__.__cause__, ServerError)
     assert "hf_secret" not in f"{error} {error!r} {error.to_dict()} {vars(error)}"
@@ -427,7 +427,7 @@ def test_one_purse(script: Script, server: Server, other_server: Server, make: M
     inference = make(provider_keys={"groq": "gsk_1"})
     stream = inference.chat("hi", model=MODEL, provider=["cerebras", "novita", "groq"])
     assert stream.text == "Hello"
-    (step,) = stream.result().fell_over
+    (step,) = stream.result().failovers
     assert (step.provider, step.to, step.status) == ("cerebras", "groq", 402)
     other_server.on(DIRECT, script)
     server.on(CHAT, HELLO)
@@ -473,7 +473,7 @@ def test_stand_ins(server: Server, make: Make) -> None:
     stream = make(retry=Retry(attempts=2, backoff=0.01)).chat("hi", model=MODEL)
     assert stream.text == "Hello"
     assert asked(server) == ["", "", "novita", "nscale"]
-    steps = stream.result().fell_over
+    steps = stream.result().failovers
     assert [(step.provider, step.to) for step in steps] == [("cerebras", "novita"), ("novita", "nscale")]
 
 
@@ -531,10 +531,10 @@ def test_tools_over_the_switch(server: Server, make: Make) -> None:
     server.on(CHAT, fails(code=500), first, fails(code=503), says("It is sunny."))
     stream = make().run_tools("Weather?", [get_weather], model=MODEL, provider=TWO)
     kinds = [type(event) for event in stream]
-    assert kinds.count(FallOver) == 1
+    assert kinds.count(Failover) == 1
     assert kinds.count(ToolResult) == 1
     reply = stream.result()
-    assert (reply.text, len(reply.fell_over)) == ("It is sunny.", 1)
+    assert (reply.text, len(reply.failovers)) == ("It is sunny.", 1)
     assert asked(server) == [*TWO, "cerebras", "cerebras"]
 
 
@@ -553,7 +553,7 @@ def test_a_run_is_cancelled_at_the_switch(server: Server, make: Make) -> None:
         stream.result()
     thread.join()
     assert caught.value.partial is not None
-    assert len(caught.value.partial.fell_over) == 1
+    assert len(caught.value.partial.failovers) == 1
 
 
 def test_objects_over_the_switch(server: Server, make: Make) -> None:
@@ -575,7 +575,7 @@ def test_text_over_the_switch(server: Server, make: Make) -> None:
     server.on(featherless, good)
     stream = make(router_url=server.url).text("x", model=MODEL)
     assert stream.text == "ok"
-    assert [(step.provider, step.status) for step in stream.result().fell_over] == [("together", 500)]
+    assert [(step.provider, step.status) for step in stream.result().failovers] == [("together", 500)]
     assert stream.result().route == Route("", MODEL, "featherless-ai")
     paths = [request.path for request in server.requests if request.method == "POST"]
     assert paths == [together, together, featherless]

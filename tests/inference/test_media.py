@@ -32,7 +32,7 @@ from hfclient.errors import (
     TransportTimeout,
     Unsupported,
 )
-from hfclient.events import AnyEvent, FallOver, JobProgress
+from hfclient.events import AnyEvent, Failover, JobProgress
 from hfclient.inference import InferenceClient
 from hfclient.inference.media import jobs
 from hfclient.inference.media.images import Image, Video
@@ -116,7 +116,7 @@ def test_a_picture(server: Server, make: Make) -> None:
     image = make(bill_to="acme").image("a red fox", model=MODEL, seed=7, size="16x8")
     assert (image.content, image.mime, image.width, image.height) == (PNG, "image/png", 16, 8)
     assert (image.prompt, image.model, image.provider, image.seed) == ("a red fox", MODEL, "hf-inference", 7)
-    assert (image.request_id, image.fell_over) == ("r1", ())
+    assert (image.request_id, image.failovers) == ("r1", ())
     assert server.last.headers["authorization"] == "Bearer hf_secret"
     assert server.last.headers["x-hf-bill-to"] == "acme"
     assert server.last.headers["accept"] == "image/png"
@@ -562,7 +562,7 @@ def test_loading_models_are_waited_for(server: Server, make: Make) -> None:
         (json_answer({"error": "Model not supported by provider nscale"}, 400), 400),
     ],
 )
-def test_fall_over(server: Server, make: Make, script: bytes, status: int) -> None:
+def test_failover(server: Server, make: Make, script: bytes, status: int) -> None:
     """When a provider fails the next one is asked at once; events and the result say so."""
     mapping(server, "nscale", "together")
     server.on("/nscale/v1/images/generations", script)
@@ -571,23 +571,23 @@ def test_fall_over(server: Server, make: Make, script: bytes, status: int) -> No
     heard: list[AnyEvent] = []
     image = make(on_event=seen.append).image("a fox", model=MODEL, on_progress=heard.append)
     assert image.provider == "together"
-    (step,) = image.fell_over
+    (step,) = image.failovers
     assert (step.provider, step.to, step.status) == ("nscale", "together", status)
     assert seen == heard == [step]
     assert len(calls(server)) == 2
 
 
-def test_fall_over_in_a_given_order(server: Server, make: Make) -> None:
+def test_failover_in_a_given_order(server: Server, make: Make) -> None:
     """Several providers can be named; one that does not serve the model is passed over."""
     mapping(server, "nscale", "together", "replicate")
     server.on("/replicate/v1/models/replicate/paint/predictions", json_answer({"detail": "down"}, 500))
     server.on("/nscale/v1/images/generations", PACKED)
     image = make().image("a fox", model=MODEL, provider=["replicate", "fal-ai", "nscale"])
     assert image.provider == "nscale"
-    assert [(step.provider, step.reason) for step in image.fell_over] == [("replicate", "down")]
+    assert [(step.provider, step.reason) for step in image.failovers] == [("replicate", "down")]
 
 
-def test_no_fall_over_while_it_may_cost(server: Server, make: Make) -> None:
+def test_no_failover_while_it_may_cost(server: Server, make: Make) -> None:
     """Nobody else is asked while the first one may be at it still: a gateway that gave up, silence, a cut."""
     bad, slow = json_answer({"error": "bad gateway"}, 502), json_answer({"error": "gateway timeout"}, 504)
     for script in (bad, slow, [CLOSE], [UNTIL_GONE]):
@@ -600,7 +600,7 @@ def test_no_fall_over_while_it_may_cost(server: Server, make: Make) -> None:
         assert calls(server) == ["POST /nscale/v1/images/generations"]
 
 
-def test_no_fall_over_for_mistakes(server: Server, make: Make) -> None:
+def test_no_failover_for_mistakes(server: Server, make: Make) -> None:
     """What is wrong with the call itself, or with the prompt, does not get better elsewhere."""
     for script in (
         json_answer({"error": "bad size"}, 422),
@@ -1055,7 +1055,7 @@ def test_events_reach_the_client(server: Server, make: Make) -> None:
     seen: list[AnyEvent] = []
     make(on_event=seen.append).image("a fox", model=MODEL)
     assert {type(event) for event in seen} == {JobProgress}
-    assert FallOver("a", "b", "c").reason == "c"
+    assert Failover("a", "b", "c").reason == "c"
 
 
 def test_threads(server: Server, make: Make) -> None:

@@ -25,15 +25,15 @@ from hfclient.errors import (
     TransportTimeout,
     Unsupported,
 )
-from hfclient.events import FallOver, Finish, Route, Token
+from hfclient.events import Failover, Finish, Route, Token
 from hfclient.inference import InferenceClient
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.places import PLACES
 from hfclient.inference.providers.places import Target as Where
 from hfclient.inference.routing.candidates import Candidate
-from hfclient.inference.routing.failover import may_fall_over, try_each
+from hfclient.inference.routing.failover import may_fail_over, try_each
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.plain import PlainTransport
+from hfclient.transport.requests_transport import PlainTransport
 from tests.clock import Clock
 from tests.inference.answers import CHAT, says
 from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, json_answer
@@ -101,7 +101,7 @@ def test_the_next_provider(server: Server, make: Make, script: Script, status: i
     inference = make(timeouts=Timeouts(first_token=1 if script == [UNTIL_GONE] else PATIENCE), retry=Retry(attempts=1))
     stream = inference.chat("hi", model=MODEL, provider=["cerebras", "novita"])
     first, *rest = list(stream)
-    assert isinstance(first, FallOver)
+    assert isinstance(first, Failover)
     assert (first.provider, first.to, first.status) == ("cerebras", "novita", status)
     assert rest == [Token("Hello"), Finish("stop")]
     assert asked(server) == [f"{MODEL}:cerebras", f"{MODEL}:novita"]
@@ -151,7 +151,7 @@ def test_events_of_a_step_reach_the_client(server: Server, make: Make) -> None:
     seen: list[Any] = []
     stream = make(on_event=seen.append).chat("hi", model=MODEL, provider=["cerebras", "novita"])
     assert list(stream) == seen
-    assert [type(event) for event in seen] == [FallOver, Token, Finish]
+    assert [type(event) for event in seen] == [Failover, Token, Finish]
 
 
 def test_own_key(server: Server, other_server: Server, make: Make) -> None:
@@ -238,10 +238,10 @@ def failure(cls: Any, **fields: Any) -> Any:
         (InvalidInputError("x"), False, False),
     ],
 )
-def test_when_to_fall_over(error: Any, text: bool, paid: bool) -> None:
+def test_when_to_failover(error: Any, text: bool, paid: bool) -> None:
     """What may be repeated elsewhere depends on whether the first one may still be at work, and for money."""
-    assert may_fall_over(error, billed=False) is text
-    assert may_fall_over(error, billed=True) is paid
+    assert may_fail_over(error, billed=False) is text
+    assert may_fail_over(error, billed=True) is paid
 
 
 def test_each_in_turn() -> None:
@@ -249,7 +249,7 @@ def test_each_in_turn() -> None:
     names = ["a", "b", "c"]
     candidates = [Candidate(ProviderEntry(name, "m"), Where("http://h")) for name in names]
     tried: list[tuple[str, bool]] = []
-    told: list[FallOver] = []
+    told: list[Failover] = []
 
     def attempt(candidate: Candidate, is_last: bool) -> str:
         tried.append((candidate.provider, is_last))

@@ -30,7 +30,7 @@ from hfclient.inference import InferenceClient
 from hfclient.inference.composed.structured import ParseStream
 from hfclient.inference.providers.places import PLACES
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.plain import PlainTransport
+from hfclient.transport.requests_transport import PlainTransport
 from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says
 from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, chunk, chunked, json_answer, plain
 

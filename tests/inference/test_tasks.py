@@ -112,14 +112,14 @@ def test_embeddings_by_the_mapping(server: Server, make: Make) -> None:
     assert server.last.json() == {"model": "bge-at-deepinfra", "input": ["aaaa", "bb"], "encoding_format": "float"}
 
 
-def test_embeddings_fall_over(server: Server, make: Make) -> None:
+def test_embeddings_failover(server: Server, make: Make) -> None:
     """When one provider fails the next one is asked, which is told; all later batches stay with it."""
     serve_mapping(server, "feature-extraction", together="t", hf_inference=MODEL)
     server.on("/together/v1/embeddings", plain("busy", 503))
     server.on(PIPELINE, [lengths])
     told: list[Any] = []
     assert make(on_event=told.append).embed(["a", "bb"], model=MODEL, batch_size=1) == [[1.0, 1.0], [2.0, 1.0]]
-    assert [(event.provider, event.to) for event in told if isinstance(event, events.FallOver)] == [
+    assert [(event.provider, event.to) for event in told if isinstance(event, events.Failover)] == [
         ("together", "hf-inference")
     ]
     paths = [request.path for request in server.requests if request.method == "POST"]

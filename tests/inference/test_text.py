@@ -24,7 +24,7 @@ from hfclient.errors import (
 from hfclient.events import FinalAnswer, Finish, Token, Usage
 from hfclient.inference import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.plain import PlainTransport
+from hfclient.transport.requests_transport import PlainTransport
 from tests.clock import Clock
 from tests.inference.answers import DONE, SSE, data
 from tests.server import CLOSE, PATIENCE, RST, UNTIL_GONE, Server, chunked, delimited, json_answer, plain
@@ -371,7 +371,7 @@ def test_next_provider(server: Server, make: Callable[..., InferenceClient]) -> 
     client = make(server, base_url="https://router.huggingface.co/v1", router_url=server.url, bill_to="acme")
     stream = client.text("x", model="org/m")
     first, *_ = stream
-    assert first == events.FallOver("together", "featherless-ai", "busy", 503)
+    assert first == events.Failover("together", "featherless-ai", "busy", 503)
     assert stream.result().text == "ok"
     assert server.last.json()["model"] == "featherless-ai-id"
     assert server.last.headers["x-hf-bill-to"] == "acme"

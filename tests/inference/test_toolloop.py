@@ -31,7 +31,7 @@ from hfclient.inference import Image, InferenceClient
 from hfclient.inference.composed.toolloop import ToolStream
 from hfclient.inference.schemas.functions import Tool
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.plain import PlainTransport
+from hfclient.transport.requests_transport import PlainTransport
 from hfclient.types import Reply
 from tests.clock import Clock
 from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hfclient.decoding.utf16 import utf16_length
 from hfclient.local import prompts, wire
 from hfclient.local.records import Message, StoredFile, new_id
 from hfclient.local.refusals import Refused, prefers_html
 from hfclient.local.turns import parse_turn, parse_upload
 from hfclient.local.upstream import UpstreamModel
-from hfclient.surrogates import utf16_length
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.collecting import by_collector
+from hfclient.process.garbage_collection import by_collector
 from hfclient.transport import Response, Timeouts
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
 from tests.conftest import make_transport
@@ -136,8 +136,8 @@ def test_a_handle_that_a_finalizer_gives_away() -> None:
     """Libcurl's handle that was freed can be told from one that was not: whoever gets it does not use it."""
     import curl_cffi
 
-    from hfclient.transport.impersonate import ImpersonateTransport
-    from hfclient.transport.multi import Multi
+    from hfclient.transport.curl_multi import Multi
+    from hfclient.transport.curl_transport import ImpersonateTransport
 
     opened = ImpersonateTransport()
     with Server() as server:

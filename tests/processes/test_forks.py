@@ -16,8 +16,8 @@ from hfclient import Client
 from hfclient.chat.conversations.stream import ChatStream
 from hfclient.errors import ConversationBusy
 from hfclient.events import Token
-from hfclient.forks import renew_in_children
 from hfclient.inference.media.jobs import Job
+from hfclient.process.forks import renew_in_children
 from hfclient.transport import Cancellation
 from hfclient.transport.connections import Wire
 from tests.chat.replay import FINISHED, STARTED, final, log_of, token

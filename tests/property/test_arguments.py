@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client, HFClientError, InvalidInputError, Limits, McpServer, Retry, Timeouts
-from hfclient.arguments import _alternatives, _checks_of
+from hfclient.arguments.argument_types import _alternatives, _checks_of
 from hfclient.chat.wire.tools import Answer
 from hfclient.credentials import parse_cookies
 from hfclient.inference.completions.options import ChatOptions

@@ -9,9 +9,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hfclient.decoding.frames import LineFramer, ServerSentEvent, SSEParser
+from hfclient.decoding.think_tags import ThinkSplitter, split_thinking
 from hfclient.errors import ProtocolError
-from hfclient.frames import LineFramer, ServerSentEvent, SSEParser
-from hfclient.thinking import ThinkSplitter, split_thinking
 
 SOME = [
     b"data:",

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hfclient.decoding.frames import SSEParser
 from hfclient.events import AnyEvent, to_dict
-from hfclient.frames import SSEParser
 from hfclient.inference.completions.deltas import ChunkReader
 from tests.property.framing import cut, pieces, places, written
 from tests.unit.test_inference_chunks import EXPECTED, SAMPLES, read

@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from hfclient import Client, errors, events
 from hfclient.chat.conversations import posting, resume, runs
 from hfclient.chat.conversations import stream as chat_stream
-from hfclient.credentials.exports import read_export
-from hfclient.credentials.store import LoginStore
+from hfclient.credentials.cookie_files import read_export
+from hfclient.credentials.saved_logins import LoginStore
 from hfclient.credentials.tokens import find_token
 from hfclient.transport import Deadline, Request, Response, Retry, Timeouts
 from hfclient.transport.base import Headers
-from hfclient.transport.packed import unpacked
+from hfclient.transport.content_encoding import unpacked
 from hfclient.types import Reply
 
 ID = f"{1:024x}"

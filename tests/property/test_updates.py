@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from hfclient.chat.wire.readers import parse_update
 from hfclient.chat.wire.updates import UpdateDecoder
+from hfclient.decoding.think_tags import split_thinking
+from hfclient.decoding.utf16 import mend_surrogates, utf16_length
 from hfclient.events import AnyEvent, Reasoning, Token, from_dict, to_dict
-from hfclient.surrogates import mend_surrogates, utf16_length
-from hfclient.thinking import split_thinking
 from tests.chat.recordings import RECORDINGS
 from tests.unit.test_updates import UPDATES, read
 

@@ -18,8 +18,8 @@ from hfclient import Client, HFClientError, McpServer, Retry, events
 from hfclient.chat.wire.readers import parse_update
 from hfclient.chat.wire.tools import mcp_fields
 from hfclient.credentials import Credentials, Secret
-from hfclient.frames import excerpt
-from hfclient.masking import _Memory, masked
+from hfclient.decoding.frames import excerpt
+from hfclient.redaction.masking import _Memory, masked
 from tests.server import Server, chunked, head, json_answer, plain
 
 ID = "65a000000000000000000001"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hfclient import Client, Image, StoredFile
 from hfclient.credentials import LoginStore, SavedLogin, Secret
 from hfclient.errors import CredentialsError, InvalidInputError
-from hfclient.saving import free_path, safe_name, write_file
+from hfclient.files.saving import free_path, safe_name, write_file
 from tests.server import CLOSE, Server, head, json_answer, plain
 
 ID = "65a000000000000000000001"

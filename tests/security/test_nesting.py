@@ -23,7 +23,7 @@ from hfclient.inference.models.hub import parse_hub_model
 from hfclient.inference.providers.results import Answer, outcome_of
 from hfclient.inference.schemas.partial_json import PartialJSON
 from hfclient.inference.text.generation_events import GenerationReader
-from hfclient.transport.failures import message_in
+from hfclient.transport.status_errors import message_in
 from tests.server import Server, plain
 
 DEEP = 20_000

@@ -173,7 +173,7 @@ def _cases() -> dict[str, tuple[re.Pattern[Any], set[str]]]:
 
 OURS = {
     "hfclient.inference.schemas.docstrings",  # of the caller's own functions
-    "hfclient.transport.impersonate",  # names of browsers
+    "hfclient.transport.curl_transport",  # names of browsers
 }
 CASES = _cases()
 

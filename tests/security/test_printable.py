@@ -16,7 +16,7 @@ import hfclient
 from hfclient import Client, HFClientError, Retry, errors
 from hfclient.chat.wire.messages import parse_conversation
 from hfclient.chat.wire.tree import MessageTree
-from hfclient.printable import escaped, one_line, stripped
+from hfclient.redaction.control_characters import escaped, one_line, stripped
 from tests.server import Server, chunked, json_answer, plain
 
 FORGED = "2026-11-28 CRITICAL root logged in"

@@ -200,7 +200,7 @@ def every_event(event: events.AnyEvent) -> str:
             return str(total)
         case events.Finish(reason):
             return reason
-        case events.JobProgress(provider) | events.FallOver(provider):
+        case events.JobProgress(provider) | events.Failover(provider):
             return provider
         case events.Unknown(kind):
             return kind

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hfclient.errors import APIStatusError
 from hfclient.transport import Deadline, Response, Timeouts
 from hfclient.transport.base import Headers
-from hfclient.transport.failures import error_for, message_in, retry_after, safe_url
+from hfclient.transport.status_errors import error_for, message_in, retry_after, safe_url
 
 
 @pytest.mark.parametrize(

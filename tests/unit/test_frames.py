@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from hfclient.decoding.frames import LineFramer, ServerSentEvent, SSEParser, excerpt
 from hfclient.errors import ProtocolError
-from hfclient.frames import LineFramer, ServerSentEvent, SSEParser, excerpt
 
 
 def _lines(data: bytes, size: int | None = None, **options: int) -> list[bytes]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hfclient.decoding.frames import MAX_LINE
 from hfclient.errors import (
     ConnectError,
     GenerationError,
@@ -18,7 +19,6 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, ToolCall, Unknown, Usage, from_dict, to_dict
-from hfclient.frames import MAX_LINE
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.completions.toolcalls import new_call_id
 from hfclient.transport import Limits

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
-from hfclient.events import FallOver
+from hfclient.events import Failover
 from hfclient.files.dataurls import data_url_content, unpack_base64
 from hfclient.files.magic import SUFFIXES, dimensions, sniff
 from hfclient.inference.content.pictures import Picture, load_picture
@@ -318,7 +318,7 @@ def test_pil_and_broken_pictures() -> None:
 
 def test_values() -> None:
     """Pictures compare by value, pickle, and turn into JSON and back."""
-    made = media_from(Image, PNG, Output(nsfw=False), prompt="x", seed=3, fell_over=(FallOver("a", "b", "down", 500),))
+    made = media_from(Image, PNG, Output(nsfw=False), prompt="x", seed=3, failovers=(Failover("a", "b", "down", 500),))
     assert pickle.loads(pickle.dumps(made)) == made
     written = json.dumps(made.to_dict())
     assert Image.from_dict(json.loads(written)) == made

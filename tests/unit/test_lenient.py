@@ -9,10 +9,10 @@ import pytest
 from hfclient.chat.wire.devalue import parse_page
 from hfclient.chat.wire.superjson import loads as load_superjson
 from hfclient.credentials import Credentials
+from hfclient.decoding.json_repair import loads, loads_mended
 from hfclient.errors import ProtocolError
-from hfclient.lenient import loads, loads_mended
 from hfclient.transport import Request, Session
-from hfclient.transport.plain import PlainTransport
+from hfclient.transport.requests_transport import PlainTransport
 from tests.server import Server, plain
 
 HALF = rb'{"title": "smile \ud83d", "\ude00": ["\ud83d\ude00"]}'

@@ -9,7 +9,7 @@ import pytest
 
 from hfclient.errors import ConnectError
 from hfclient.transport.base import Headers
-from hfclient.transport.packed import unpacked
+from hfclient.transport.content_encoding import unpacked
 
 
 class _Pieces:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfclient.surrogates import SurrogateJoiner, mend_all, mend_surrogates, skip_utf16, utf16_length
+from hfclient.decoding.utf16 import SurrogateJoiner, mend_all, mend_surrogates, skip_utf16, utf16_length
 
 any_text = st.text(st.one_of(st.characters(), st.sampled_from("\ud83d\ude00\ud800\udfff")), max_size=12)
 

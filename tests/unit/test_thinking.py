@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hfclient.thinking import ThinkSplitter, split_thinking
+from hfclient.decoding.think_tags import ThinkSplitter, split_thinking
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ SAMPLES: dict[str, Any] = {
     "tuple[ToolResult": (events.ToolResult("u", "success", [{"text": "x"}]),),
     "tuple[ToolError": (events.ToolError("u", "m"),),
     "tuple[Elicitation": (events.Elicitation("e", "s", "form", "m"),),
-    "tuple[FallOver": (events.FallOver("a", "b", "down", 503),),
+    "tuple[Failover": (events.Failover("a", "b", "down", 503),),
     "tuple[StoredFile": (StoredFile("n", "image/png", "s"),),
     "tuple[PromptExample": (PromptExample("t", "p"),),
     "tuple[ModelProvider": (types.ModelProvider("p", True, 8192),),

@@ -10,6 +10,9 @@ import pytest
 
 from hfclient.chat.wire.readers import parse_update
 from hfclient.chat.wire.updates import UpdateDecoder
+from hfclient.decoding.frames import MAX_LINE
+from hfclient.decoding.think_tags import split_thinking
+from hfclient.decoding.utf16 import utf16_length
 from hfclient.errors import GenerationError, HFClientError, ProtocolError, StreamInterrupted
 from hfclient.events import (
     AnyEvent,
@@ -35,10 +38,7 @@ from hfclient.events import (
     from_dict,
     to_dict,
 )
-from hfclient.frames import MAX_LINE
 from hfclient.stream import Transcript
-from hfclient.surrogates import utf16_length
-from hfclient.thinking import split_thinking
 from tests.chat.recordings import RECORDINGS, Recording, joined, recording
 
 FINAL = b'{"type":"finalAnswer","text":"","interrupted":false}\n'

@@ -13,7 +13,7 @@ import pytest
 
 from hfclient.errors import ConnectError, MissingDependencyError
 from hfclient.transport import Transport
-from hfclient.transport.multi import Multi
+from hfclient.transport.curl_multi import Multi
 from tests.conftest import make_transport
 from tests.server import CERTIFICATE, HALF_CLOSE, PATIENCE, RST, Server, Step, chunked, plain
 from tests.wire.helpers import send

@@ -24,8 +24,8 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.transport import Deadline, Timeouts
-from hfclient.transport.multi import Multi, Transfer
-from hfclient.transport.translation import translated
+from hfclient.transport.curl_multi import Multi, Transfer
+from hfclient.transport.requests_errors import translated
 
 SECRET = "hunter2"
 LEAK = f"http://user:{SECRET}@proxy.example:3128/path?token={SECRET}"

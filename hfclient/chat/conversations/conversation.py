@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from hfclient.arguments import checks_arguments
+from hfclient.arguments.argument_types import checks_arguments
 from hfclient.chat.conversations.posting import may_have_arrived
 from hfclient.chat.conversations.prompts import Prompt, PromptLike, parse_prompt
 from hfclient.chat.conversations.record import TIDYING, ConversationRecord
@@ -23,13 +23,13 @@ from hfclient.chat.servers.generations import switch_fields
 from hfclient.chat.wire.tools import Answer, McpLike, OnElicitation, mcp_fields
 from hfclient.chat.wire.tree import MessageTree
 from hfclient.chat.wire.turn import Turn, new_generation_id
-from hfclient.collecting import by_collector
 from hfclient.errors import (
     HFClientError,
     InvalidInputError,
     Unsupported,
 )
 from hfclient.events import Elicitation
+from hfclient.process.garbage_collection import by_collector
 from hfclient.transport import Part, Timeouts
 from hfclient.types import Reply
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from attrs import evolve
 
-from hfclient.arguments import checks_arguments
+from hfclient.arguments.argument_types import checks_arguments
 from hfclient.chat.conversations.runs import WAIT
 from hfclient.chat.conversations.sending import Sender
 from hfclient.chat.files.downloads import Downloadable, fetch_file, save_file
@@ -36,8 +36,8 @@ from hfclient.errors import (
     InvalidInputError,
     ProtocolError,
 )
-from hfclient.forks import renew_in_children
-from hfclient.printable import escaped
+from hfclient.process.forks import renew_in_children
+from hfclient.redaction.control_characters import escaped
 from hfclient.transport import Timeouts
 from hfclient.types import Message, Share
 

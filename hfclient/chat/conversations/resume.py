@@ -22,6 +22,8 @@ from hfclient.chat.servers.service import ChatService, shorter
 from hfclient.chat.wire.messages import find_answer
 from hfclient.chat.wire.turn import Turn
 from hfclient.chat.wire.updates import UpdateDecoder, decode_update, kind_of
+from hfclient.decoding.frames import SSEParser
+from hfclient.decoding.utf16 import skip_utf16, utf16_length
 from hfclient.errors import (
     ConnectError,
     HFClientError,
@@ -33,8 +35,6 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent
-from hfclient.frames import SSEParser
-from hfclient.surrogates import skip_utf16, utf16_length
 from hfclient.transport import Cancellation, Deadline, Response, Timeouts
 from hfclient.transport.base import Headers
 from hfclient.types import Message

@@ -31,6 +31,7 @@ from hfclient.chat.conversations.resume import NO_LOG, end_of
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.messages import ConversationState, find_answer
 from hfclient.chat.wire.turn import Turn
+from hfclient.decoding.frames import SSEParser
 from hfclient.errors import (
     APIStatusError,
     ConnectError,
@@ -41,8 +42,7 @@ from hfclient.errors import (
     ProtocolError,
     TransportTimeout,
 )
-from hfclient.forks import renew_in_children
-from hfclient.frames import SSEParser
+from hfclient.process.forks import renew_in_children
 from hfclient.transport import Cancellation, Response
 from hfclient.types import Message
 

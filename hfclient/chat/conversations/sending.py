@@ -36,7 +36,7 @@ from hfclient.errors import (
     TransportError,
 )
 from hfclient.events import Elicitation
-from hfclient.forks import renew_in_children
+from hfclient.process.forks import renew_in_children
 from hfclient.transport import Cancellation, Part, Response, Timeouts
 
 if TYPE_CHECKING:

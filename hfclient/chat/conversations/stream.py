@@ -22,7 +22,7 @@ from hfclient.chat.conversations.stopping import STOP_BUDGET, leave_at_exit, sen
 from hfclient.chat.wire.tools import Answer, OnElicitation
 from hfclient.chat.wire.turn import Turn
 from hfclient.chat.wire.updates import UpdateDecoder
-from hfclient.collecting import by_collector
+from hfclient.decoding.utf16 import utf16_length
 from hfclient.errors import (
     Cancelled,
     ConflictError,
@@ -34,9 +34,9 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent, Elicitation, ElicitationResolved, Reasoning, Token
-from hfclient.latch import Latch
+from hfclient.process.garbage_collection import by_collector
+from hfclient.process.latch import Latch
 from hfclient.stream import Stream
-from hfclient.surrogates import utf16_length
 from hfclient.transport import Cancellation, Response
 from hfclient.types import Reply
 

@@ -16,7 +16,7 @@ from hfclient.chat.servers.service import ChatService, shorter
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.errors import ConnectError, InvalidInputError, ProtocolError
 from hfclient.events import File
-from hfclient.saving import free_path, safe_name, write_file
+from hfclient.files.saving import free_path, safe_name, write_file
 from hfclient.transport import Request, Response, Timeouts
 from hfclient.types import StoredFile
 

@@ -18,7 +18,7 @@ from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.messages import ConversationState
 from hfclient.chat.wire.tree import MessageTree
 from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, ProtocolError
-from hfclient.saving import safe_name, write_file
+from hfclient.files.saving import safe_name, write_file
 from hfclient.types import ConversationInfo, Message, StoredFile
 
 __all__ = ["Format", "Progress", "export_all", "export_one"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfclient.arguments import checked_limit, checks_arguments
+from hfclient.arguments.argument_types import checked_limit, checks_arguments
 from hfclient.chat.conversations.conversation import Conversation
 from hfclient.chat.resources.server import LiveGeneration, LiveUpdate, live_updates
 from hfclient.chat.servers.service import ChatService

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from hfclient.arguments import checks_arguments
+from hfclient.arguments.argument_types import checks_arguments
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.entries import read_entries
 from hfclient.chat.wire.failures import not_a_chat_server
+from hfclient.decoding.frames import SSEParser, excerpt
 from hfclient.errors import NotFoundError, ProtocolError, StreamInterrupted
 from hfclient.files.magic import media_type
 from hfclient.files.sources import FileLike, open_source
-from hfclient.frames import SSEParser, excerpt
 from hfclient.transport import Response
 
 __all__ = ["LiveGeneration", "LiveUpdate", "Server", "live_updates"]

@@ -43,9 +43,9 @@ from hfclient.errors import (
     ServerError,
     SessionExpired,
 )
-from hfclient.forks import renew_in_children
+from hfclient.process.forks import renew_in_children
 from hfclient.transport import Request, Response, Session, Timeouts
-from hfclient.transport.failures import restated, safe_url
+from hfclient.transport.status_errors import restated, safe_url
 from hfclient.types import User
 
 __all__ = ["Identity"]

@@ -32,7 +32,7 @@ from hfclient.errors import (
     ServerError,
 )
 from hfclient.transport import Request
-from hfclient.transport.failures import leads_to_login, safe_url
+from hfclient.transport.status_errors import leads_to_login, safe_url
 
 __all__ = ["OlderServer"]
 

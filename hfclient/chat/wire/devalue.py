@@ -27,9 +27,9 @@ from typing import Any
 from attrs import field, frozen
 
 from hfclient.chat.wire.growth import Budget, settled
+from hfclient.decoding.frames import excerpt
+from hfclient.decoding.json_repair import loads_mended
 from hfclient.errors import ProtocolError
-from hfclient.frames import excerpt
-from hfclient.lenient import loads_mended
 
 __all__ = ["ChunkError", "NodeError", "PageData", "Redirected", "parse_page", "unflatten"]
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from hfclient.decoding.html_pages import BOT_CHECK, is_challenge_page, what_came
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -27,8 +28,7 @@ from hfclient.errors import (
     RequestTooLargeError,
     ServerError,
 )
-from hfclient.pages import BOT_CHECK, is_challenge_page, what_came
-from hfclient.transport.failures import restated
+from hfclient.transport.status_errors import restated
 
 __all__ = ["HOW_TO_LOG_IN", "is_foreign_origin", "is_missing_route", "not_a_chat_server", "refine"]
 

@@ -12,8 +12,8 @@ from typing import Any
 from attrs import frozen
 
 from hfclient.chat.wire.turn import Turn
+from hfclient.decoding.think_tags import split_thinking
 from hfclient.errors import ProtocolError
-from hfclient.thinking import split_thinking
 from hfclient.types import ConversationInfo, Message, Model, ModelProvider, PromptExample, Share, StoredFile, User
 
 __all__ = [

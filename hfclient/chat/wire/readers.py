@@ -30,7 +30,7 @@ from hfclient.events import (
     Unknown,
     WebSearch,
 )
-from hfclient.masking import masked
+from hfclient.redaction.masking import masked
 
 __all__ = ["parse_update", "web_sources"]
 

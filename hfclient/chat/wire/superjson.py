@@ -25,9 +25,9 @@ from collections.abc import Callable
 from typing import Any
 
 from hfclient.chat.wire.growth import Budget, settled
+from hfclient.decoding.frames import excerpt
+from hfclient.decoding.json_repair import loads_mended
 from hfclient.errors import ProtocolError
-from hfclient.frames import excerpt
-from hfclient.lenient import loads_mended
 
 __all__ = ["UNDEFINED", "ObjectId", "Undefined", "decode", "encode", "loads"]
 

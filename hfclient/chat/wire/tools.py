@@ -15,7 +15,7 @@ from attrs import Factory, field, frozen
 from hfclient.credentials import Secret, hidden_header, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.events import Elicitation
-from hfclient.masking import remember_url
+from hfclient.redaction.masking import remember_url
 
 __all__ = ["Answer", "McpLike", "McpServer", "OnElicitation", "mcp_fields"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfclient.arguments import checks_arguments
+from hfclient.arguments.argument_types import checks_arguments
 from hfclient.chat.wire.messages import ConversationState, newest_leaf, path_to
-from hfclient.printable import escaped, stripped
+from hfclient.redaction.control_characters import escaped, stripped
 from hfclient.types import Message
 
 __all__ = ["MessageTree"]

@@ -17,12 +17,12 @@ from typing import Any
 import msgspec
 
 from hfclient.chat.wire.readers import parse_update, web_sources
+from hfclient.decoding.frames import MAX_LINE, LineFramer, excerpt
+from hfclient.decoding.json_repair import is_deep
+from hfclient.decoding.think_tags import ThinkSplitter
+from hfclient.decoding.utf16 import SurrogateJoiner, mend_all, utf16_length
 from hfclient.errors import GenerationError, ProtocolError, StreamInterrupted
 from hfclient.events import AnyEvent, Elicitation, FinalAnswer, Reasoning, Status, Token
-from hfclient.frames import MAX_LINE, LineFramer, excerpt
-from hfclient.lenient import is_deep
-from hfclient.surrogates import SurrogateJoiner, mend_all, utf16_length
-from hfclient.thinking import ThinkSplitter
 
 __all__ = ["UpdateDecoder", "decode_update", "kind_of"]
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from hfclient.decoding.frames import LineFramer, SSEParser, excerpt
+from hfclient.decoding.html_pages import instead, what_came
+from hfclient.decoding.json_repair import loads
 from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, TransportError, TransportTimeout
 from hfclient.events import AnyEvent
-from hfclient.frames import LineFramer, SSEParser, excerpt
 from hfclient.inference.completions.deltas import ChunkReader
 from hfclient.inference.completions.toolcalls import new_call_id
-from hfclient.lenient import loads
-from hfclient.pages import instead, what_came
 from hfclient.transport import Limits
 
 __all__ = ["ChunkDecoder"]

@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from hfclient.decoding.frames import excerpt
+from hfclient.decoding.json_repair import loads, scrub
+from hfclient.decoding.think_tags import ThinkSplitter
+from hfclient.decoding.utf16 import SurrogateJoiner, mend_surrogates
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Unknown, Usage
-from hfclient.frames import excerpt
 from hfclient.inference.completions.endings import STOPS, has_failed, normal_reason
 from hfclient.inference.completions.fields import holds
 from hfclient.inference.completions.kept import KeptFields, add_extra
@@ -28,9 +31,6 @@ from hfclient.inference.completions.plain import (
 )
 from hfclient.inference.completions.toolcalls import ToolCallMerger, new_call_id
 from hfclient.inference.failures import error_in, generation_error
-from hfclient.lenient import loads, scrub
-from hfclient.surrogates import SurrogateJoiner, mend_surrogates
-from hfclient.thinking import ThinkSplitter
 
 __all__ = ["ChunkReader", "failure_for", "usage_of"]
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hfclient.lenient import scrub
+from hfclient.decoding.json_repair import scrub
 
 __all__ = ["FieldMerger", "holds", "is_attached", "is_signed"]
 

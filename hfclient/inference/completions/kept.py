@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from hfclient.decoding.json_repair import scrub
 from hfclient.events import AnyEvent, Source, Sources, ToolCall, Unknown
 from hfclient.inference.completions.fields import FieldMerger, holds, is_attached, is_signed
 from hfclient.inference.completions.pages import pages_in
-from hfclient.lenient import scrub
 
 __all__ = ["KeptFields", "add_extra"]
 

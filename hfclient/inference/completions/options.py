@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
+from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.errors import InvalidInputError
-from hfclient.inference.misspelt import refuse_unknown
 
 __all__ = ["ChatOptions", "chat_options", "checked", "composed_options", "stops_of"]
 

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.events import Source
-from hfclient.surrogates import mend_surrogates
 
 __all__ = ["pages_in"]
 

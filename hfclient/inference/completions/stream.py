@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
+from hfclient.decoding.think_tags import split_unopened
 from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, TransportError, TransportTimeout
 from hfclient.events import AnyEvent, FinalAnswer, Finish, Reasoning, Token, ToolCall
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.routing.failover import Attempts
 from hfclient.stream import Stream
-from hfclient.thinking import split_unopened
 from hfclient.transport import Response
 from hfclient.types import Reply
 
@@ -31,7 +31,7 @@ class CompletionStream(Stream):
     It ends with ``[DONE]``, whatever the connection does afterwards. A connection that breaks earlier raises
     `StreamInterrupted` after everything that had come was handed out, and is no matter once a finish_reason was there.
 
-    What fails before an answer has begun is asked for again, or somebody else is asked, as `Attempts` says; a `FallOver`
+    What fails before an answer has begun is asked for again, or somebody else is asked, as `Attempts` says; a `Failover`
     tells of the latter.
     """
 

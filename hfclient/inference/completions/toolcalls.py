@@ -12,10 +12,10 @@ from typing import Any
 
 from attrs import define, field
 
+from hfclient.decoding.json_repair import loads, scrub
+from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.events import AnyEvent, ToolCall, Unknown
 from hfclient.inference.completions.fields import FieldMerger, holds
-from hfclient.lenient import loads, scrub
-from hfclient.surrogates import mend_surrogates
 
 __all__ = ["ToolCallMerger", "new_call_id", "object_in"]
 

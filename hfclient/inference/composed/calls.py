@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
-from hfclient.arguments import checks_arguments
+from hfclient.arguments.argument_types import checks_arguments
 from hfclient.inference.completions.messages import Prompt
 from hfclient.inference.completions.options import composed_options
 from hfclient.inference.composed.structured import ParseStream, parse_stream

@@ -13,9 +13,9 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from attrs import field, frozen
 
+from hfclient.decoding.frames import excerpt
 from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ParseError, StreamConsumed
 from hfclient.events import Token
-from hfclient.frames import excerpt
 from hfclient.inference.completions.endings import is_cut
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage

@@ -20,9 +20,10 @@ from typing import Any, TypeAlias
 
 from attrs import evolve, field, frozen
 
+from hfclient.decoding.frames import excerpt
+from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ProtocolError, TooManyRounds, Unsupported
 from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
-from hfclient.frames import excerpt
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage, arguments_of
 from hfclient.inference.completions.stream import without_thoughts
@@ -32,7 +33,6 @@ from hfclient.inference.rounds import Ask, RoundClock
 from hfclient.inference.schemas.functions import Tool, ToolLike, as_tools, is_async, text_of
 from hfclient.inference.schemas.shapes import Misfit
 from hfclient.stream import Stream, Transcript
-from hfclient.surrogates import mend_surrogates
 from hfclient.transport import Timeouts
 from hfclient.types import Reply
 
@@ -230,7 +230,7 @@ class ToolStream(Stream):
     def _answer(self, calls: list[ToolCall]) -> Iterator[list[AnyEvent]]:
         """Yield the blocks of one answer, and gather the calls in it, with ids that no other call has."""
         for events in self._inner._blocks():
-            self._response = self._inner._response  # another one after a fall-over
+            self._response = self._inner._response  # another one after a failover
             for number, event in enumerate(events):
                 if type(event) is ToolCall:
                     if event.uuid in self._used:  # such as servers that count from "call_0" in every answer

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from attrs import evolve
 
-from hfclient.arguments import checks_arguments
+from hfclient.arguments.argument_types import checks_arguments
+from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.credentials import origin_of
 from hfclient.errors import HFClientError, InvalidInputError, ModelNotFound
 from hfclient.events import AnyEvent
@@ -20,7 +21,6 @@ from hfclient.inference.content.pictures import MAX_PICTURE, Picture, PictureLik
 from hfclient.inference.failures import refined
 from hfclient.inference.media.images import Image, Media, Video
 from hfclient.inference.media.jobs import Job, Line, ticket_from
-from hfclient.inference.misspelt import refuse_unknown
 from hfclient.inference.models.defaults import DEFAULT_IMAGE_MODEL
 from hfclient.inference.providers import (
     IMAGE_TO_IMAGE,
@@ -116,7 +116,7 @@ class MediaCalls:
             lora_scale: Strength of a LoRA adapter.
             extra_body: Fields of the provider's own, over all others; None removes one.
             timeouts: Deadlines of this call; ``total`` is 300 s where it is None.
-            on_progress: Called with `JobProgress` while it waits in a queue, and with `FallOver`.
+            on_progress: Called with `JobProgress` while it waits in a queue, and with `Failover`.
 
         Raises:
             InvalidInputError: A setting cannot work, or the model makes no pictures.
@@ -273,14 +273,14 @@ class MediaCalls:
                 line.name(error)
                 raise
 
-        (state, request_id), candidate, fell_over = try_each(candidates, attempt, billed=True, tell=tell)
+        (state, request_id), candidate, failovers = try_each(candidates, attempt, billed=True, tell=tell)
         facts = {
             "prompt": prompt,
             "model": candidate.entry.model or candidate.entry.provider_id,
             "provider": candidate.provider,
             "seed": settings.get("seed"),
             "request_id": request_id or (state.id if isinstance(state, Ticket) else None),
-            "fell_over": fell_over,
+            "failovers": failovers,
         }
         maker = PROVIDERS[candidate.provider]
         return Job(line, maker, candidate.target, state, task=task, facts=facts, on_event=tell)

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from attrs import field, frozen
 
+from hfclient.decoding.frames import excerpt
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
-from hfclient.events import FallOver
+from hfclient.events import Failover
 from hfclient.files.magic import SUFFIXES, dimensions, media_type, sniff
-from hfclient.frames import excerpt
+from hfclient.files.saving import free_path, safe_name, write_file
 from hfclient.inference.providers.results import Output, with_body
-from hfclient.masking import masked
-from hfclient.printable import escaped
-from hfclient.saving import free_path, safe_name, write_file
+from hfclient.redaction.control_characters import escaped
+from hfclient.redaction.masking import masked
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -53,7 +53,7 @@ class Media:
         url: Where the provider keeps it for a while, or None. Whoever has this link has the file.
         nsfw: Whether the provider takes it for unfit for work; None if it does not say.
         rewritten_prompt: The prompt as the provider rewrote it, or None.
-        fell_over: Which providers failed before this one.
+        failovers: Which providers failed before this one.
     """
 
     content: bytes = field(repr=False)
@@ -66,7 +66,7 @@ class Media:
     url: str | None = field(default=None, repr=False)
     nsfw: bool | None = None
     rewritten_prompt: str | None = None
-    fell_over: tuple[FallOver, ...] = ()
+    failovers: tuple[Failover, ...] = ()
 
     def __bytes__(self) -> bytes:
         return self.content

@@ -32,13 +32,13 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent, JobProgress
-from hfclient.forks import renew_in_children
 from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers.base import Provider, Ticket
 from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, Output, bodied
-from hfclient.masking import masked, said
-from hfclient.printable import escaped
+from hfclient.process.forks import renew_in_children
+from hfclient.redaction.control_characters import escaped
+from hfclient.redaction.masking import masked, said
 from hfclient.transport import Cancellation, Request, Response, Session, Timeouts
 
 __all__ = ["GOODBYE", "Job", "Line", "kind_for", "ticket_from"]

@@ -14,8 +14,9 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 
 from attrs import field, frozen
 
-from hfclient.arguments import checked_limit
+from hfclient.arguments.argument_types import checked_limit
 from hfclient.credentials import origin_of
+from hfclient.decoding.frames import excerpt
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -27,13 +28,12 @@ from hfclient.errors import (
     ProtocolError,
     TransportError,
 )
-from hfclient.frames import excerpt
 from hfclient.inference.endpoints import refuse_url
 from hfclient.inference.models.defaults import IMAGE_MODELS, TEXT_MODELS, VISION_MODELS, merged, nearest, resolve
 from hfclient.inference.models.expiring import Expiring
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.transport import Request, Session
-from hfclient.transport.failures import restated
+from hfclient.transport.status_errors import restated
 
 __all__ = ["SORTS", "DefaultModels", "Hub", "HubModel", "next_page", "parse_hub_model"]
 

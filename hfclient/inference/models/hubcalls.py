@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypedDict, overload
 
-from hfclient.arguments import checks_arguments
-from hfclient.inference.misspelt import refuse_unknown
+from hfclient.arguments.argument_types import checks_arguments
+from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.inference.models.catalogue import ServedModel, parse_models
 from hfclient.inference.models.hub import DefaultModels, Hub, HubModel
 from hfclient.transport import Request, Session

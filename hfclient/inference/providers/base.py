@@ -19,8 +19,8 @@ from urllib.parse import quote
 import msgspec
 from attrs import evolve, field, frozen
 
+from hfclient.decoding.frames import excerpt
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError
-from hfclient.frames import excerpt
 from hfclient.inference.content.pictures import Picture
 from hfclient.inference.failures import generation_error
 from hfclient.inference.models.mapping import ProviderEntry

@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 
 from attrs import evolve, field, frozen
 
+from hfclient.decoding.frames import excerpt
+from hfclient.decoding.html_pages import instead, what_came
+from hfclient.decoding.json_repair import loads_mended
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.files.dataurls import data_url_content, unpack_base64
 from hfclient.files.magic import sniff
-from hfclient.frames import excerpt
 from hfclient.inference.failures import generation_error
-from hfclient.lenient import loads_mended
-from hfclient.masking import masked, said
-from hfclient.pages import instead, what_came
-from hfclient.transport.failures import message_in, safe_url
+from hfclient.redaction.masking import masked, said
+from hfclient.transport.status_errors import message_in, safe_url
 
 __all__ = ["Answer", "Outcome", "Output", "bodied", "found_in", "outcome_in", "outcome_of", "with_body"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hfclient.decoding.frames import excerpt
 from hfclient.errors import ProtocolError
-from hfclient.frames import excerpt
 from hfclient.inference.providers.base import (
     Provider,
     Ticket,

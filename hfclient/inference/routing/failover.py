@@ -42,13 +42,13 @@ from hfclient.errors import (
     TransportError,
     TransportTimeout,
 )
-from hfclient.events import FallOver
+from hfclient.events import Failover
 from hfclient.inference.rounds import RoundClock
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.stream import Decoder
 from hfclient.transport import Request, Response, Retry, Timeouts
 
-__all__ = ["ONCE", "Attempts", "Begin", "Begun", "impatient", "may_fall_over", "try_each"]
+__all__ = ["ONCE", "Attempts", "Begin", "Begun", "impatient", "may_fail_over", "try_each"]
 
 _T = TypeVar("_T")
 
@@ -67,7 +67,7 @@ _PATIENCE = 600.0  # seconds for a model that is being loaded, if nothing else b
 _REASON = 300  # characters of what each one said
 
 
-def may_fall_over(error: HFClientError, *, billed: bool) -> bool:
+def may_fail_over(error: HFClientError, *, billed: bool) -> bool:
     """Tell whether another provider may be asked after *error*, before anything of an answer has come.
 
     Args:
@@ -103,22 +103,22 @@ def try_each(
     attempt: Callable[[Candidate, bool], _T],
     *,
     billed: bool,
-    tell: Callable[[FallOver], object],
-) -> tuple[_T, Candidate, tuple[FallOver, ...]]:
+    tell: Callable[[Failover], object],
+) -> tuple[_T, Candidate, tuple[Failover, ...]]:
     """Return the first result of *attempt*, from whom it came, and who failed before.
 
     Args:
         candidates: Whom to ask, in order.
         attempt: Asks one of them, and again if that makes sense; the flag says that it is the last, for which it pays to
             be patient.
-        billed: See :func:`may_fall_over`.
+        billed: See :func:`may_fail_over`.
         tell: Called with each step to the next one.
 
     Raises:
         HFClientError: What the last one failed with, or the first one after which nobody else may be asked; its message
             says what the others failed with.
     """
-    steps: list[FallOver] = []
+    steps: list[Failover] = []
     left = list(candidates)
     previous: HFClientError | None = None
     while left:
@@ -139,7 +139,7 @@ def try_each(
 
 def _others(error: HFClientError, failed: Candidate, left: list[Candidate], *, billed: bool) -> list[Candidate]:
     """Return those of *left* that may be asked after *error*."""
-    if not may_fall_over(error, billed=billed):
+    if not may_fail_over(error, billed=billed):
         return []
     if isinstance(error, CreditsExhausted) or getattr(error, "status_code", None) == 402:
         return [one for one in left if _purse(one) != _purse(failed)]
@@ -151,9 +151,9 @@ def _purse(candidate: Candidate) -> str:
     return origin_of(candidate.target.base) if candidate.billed else candidate.provider
 
 
-def _step(error: HFClientError, provider: str, to: str) -> FallOver:
+def _step(error: HFClientError, provider: str, to: str) -> Failover:
     status = getattr(error, "status", None) or getattr(error, "status_code", None)
-    step = FallOver(provider, to, error.message[:_REASON], status)
+    step = Failover(provider, to, error.message[:_REASON], status)
     _log.info("%s failed (%s); asking %s", step.provider, step.reason, step.to)
     return step
 
@@ -163,7 +163,7 @@ def _chain(error: HFClientError, previous: HFClientError | None) -> None:
         error.__cause__ = previous
 
 
-def _tell_all(error: HFClientError, provider: str, steps: Iterable[FallOver]) -> None:
+def _tell_all(error: HFClientError, provider: str, steps: Iterable[Failover]) -> None:
     """Let the last error say what all the others were."""
     if before := "; ".join(f"{step.provider}: {step.reason}" for step in steps):
         error.message = f"{error.message} ({provider} was asked last; before it failed {before})"
@@ -177,7 +177,7 @@ _D = TypeVar("_D", bound=Decoder)
 Begun: TypeAlias = "tuple[_D, dict[str, Any]]"
 """What a stream needs to read an answer: a decoder, and the fields of the reply that are known already."""
 
-Begin: TypeAlias = "Callable[[Response, Candidate, Sequence[FallOver]], Begun[_D]]"
+Begin: TypeAlias = "Callable[[Response, Candidate, Sequence[Failover]], Begun[_D]]"
 
 
 class Attempts(Generic[_D]):
@@ -218,7 +218,7 @@ class Attempts(Generic[_D]):
         self._patient_until = time.monotonic() + (_PATIENCE if patience is None else patience)
         self._tries = 0
         self._served_by: str | None = None
-        self._steps: list[FallOver] = []
+        self._steps: list[Failover] = []
         self._previous: HFClientError | None = None
         self.cancellation = self._clock.cancellation
 
@@ -232,7 +232,7 @@ class Attempts(Generic[_D]):
         Raises:
             HFClientError: There is none.
         """
-        steps: list[FallOver] = []
+        steps: list[Failover] = []
         while True:
             try:
                 response = self.open()
@@ -259,7 +259,7 @@ class Attempts(Generic[_D]):
         """An answer has begun: nothing is asked again, and the request, with pictures in it perhaps, need not be kept."""
         del self._send, self._begin
 
-    def after(self, error: HFClientError) -> FallOver | None:
+    def after(self, error: HFClientError) -> Failover | None:
         """Decide who is asked after *error*, and wait if that is the same one.
 
         Returns:
@@ -313,7 +313,7 @@ class Attempts(Generic[_D]):
         find, self._stand_ins = self._stand_ins, None
         status = getattr(error, "status", None) or getattr(error, "status_code", None)
         # The router knows all who serve a model: if it finds none, or no money, there is none.
-        if find is None or isinstance(error, NotFoundError) or status == 402 or not may_fall_over(error, billed=False):
+        if find is None or isinstance(error, NotFoundError) or status == 402 or not may_fail_over(error, billed=False):
             return []
         try:
             return find(failed)

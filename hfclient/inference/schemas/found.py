@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.utf16 import mend_all
 from hfclient.inference.schemas.shapes import Misfit
-from hfclient.lenient import loads_mended
-from hfclient.surrogates import mend_all
 
 __all__ = ["values_in"]
 

@@ -13,12 +13,12 @@ from typing import Any, TypeAlias
 import msgspec
 from attrs import field, frozen
 
+from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.errors import InvalidInputError
 from hfclient.files.magic import sniff
 from hfclient.inference.schemas.docstrings import Docstring, parse_docstring
 from hfclient.inference.schemas.schema import Schema, standalone_schema
 from hfclient.inference.schemas.shapes import Misfit, convert, note_of, schema_of
-from hfclient.surrogates import mend_surrogates
 
 __all__ = ["Tool", "ToolLike", "as_tools", "is_async", "text_of", "wire_tools"]
 

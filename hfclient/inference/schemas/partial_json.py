@@ -6,7 +6,7 @@ import contextlib
 import re
 from typing import Any
 
-from hfclient.lenient import loads, scrub
+from hfclient.decoding.json_repair import loads, scrub
 
 __all__ = ["NOTHING", "PartialJSON"]
 

@@ -19,14 +19,14 @@ from typing import Any, TypeAlias
 import msgspec
 from attrs import Factory, field, frozen
 
+from hfclient.decoding.frames import excerpt
+from hfclient.decoding.json_repair import loads_mended
 from hfclient.errors import InvalidInputError, ProtocolError
 from hfclient.files.magic import SUFFIXES, media_type
 from hfclient.files.sources import FileLike, is_url, open_source
-from hfclient.frames import excerpt
 from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers import Answer, Output
 from hfclient.inference.providers.results import bodied, found_in, outcome_of
-from hfclient.lenient import loads_mended
 
 __all__ = [
     "MAX_SOUND",

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from hfclient.arguments import checks_arguments
+from hfclient.arguments.argument_types import checks_arguments
 from hfclient.errors import InvalidInputError, ModelNotFound, Unsupported
 from hfclient.files.magic import media_type
 from hfclient.files.pillow import is_picture
@@ -112,8 +112,8 @@ class TaskCalls(Wing):
             said = self._transcript(line, candidate, settled(line, candidate, answer))
             return evolve(said, provider=candidate.provider, request_id=request_id)
 
-        said, _, fell_over = self._each(line, candidates, self._or_pipelines(ask_one), billed=True)
-        return evolve(said, fell_over=fell_over)
+        said, _, failovers = self._each(line, candidates, self._or_pipelines(ask_one), billed=True)
+        return evolve(said, failovers=failovers)
 
     def speak(
         self,
@@ -163,9 +163,9 @@ class TaskCalls(Wing):
             answer, request_id = ask(line, candidate, request, patient=is_last, repeatable=candidate.provider == HF)
             return settled(line, candidate, answer), request_id, candidate
 
-        found, _, fell_over = self._each(line, candidates, self._or_pipelines(ask_one), billed=True)
+        found, _, failovers = self._each(line, candidates, self._or_pipelines(ask_one), billed=True)
         answer, request_id, candidate = found
-        return self._audio(line, candidate, answer, prompt=text, request_id=request_id, fell_over=fell_over)
+        return self._audio(line, candidate, answer, prompt=text, request_id=request_id, failovers=failovers)
 
     @staticmethod
     def _transcript(line: Line, candidate: Candidate, answer: Answer) -> Transcript:

@@ -12,9 +12,11 @@ from typing import Any
 
 import msgspec
 
+from hfclient.decoding.frames import excerpt
+from hfclient.decoding.html_pages import instead, what_came
+from hfclient.decoding.json_repair import loads_mended
 from hfclient.errors import ProtocolError
 from hfclient.files.dataurls import data_url_content, unpack_base64
-from hfclient.frames import excerpt
 from hfclient.inference.failures import generation_error
 from hfclient.inference.providers import Answer
 from hfclient.inference.tasks.values import (
@@ -28,8 +30,6 @@ from hfclient.inference.tasks.values import (
     Span,
     TableAnswer,
 )
-from hfclient.lenient import loads_mended
-from hfclient.pages import instead, what_came
 
 __all__ = [
     "answers",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, overload
 
-from hfclient.arguments import checks_arguments
+from hfclient.arguments.argument_types import checks_arguments
 from hfclient.errors import HFClientError, InvalidInputError, RequestTooLargeError, Unsupported
 from hfclient.inference.endpoints import refuse_url, root_url
 from hfclient.inference.media.jobs import Line

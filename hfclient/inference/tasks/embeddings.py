@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
+from hfclient.decoding.frames import excerpt
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
 from hfclient.files.dataurls import unpack_base64
-from hfclient.frames import excerpt
 from hfclient.inference.providers import Answer
 from hfclient.inference.providers.base import pruned
 from hfclient.inference.providers.results import bodied

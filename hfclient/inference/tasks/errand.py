@@ -30,7 +30,7 @@ from hfclient.inference.providers.results import bodied
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import impatient
 from hfclient.transport import Request, Session, Timeouts
-from hfclient.transport.failures import restated
+from hfclient.transport.status_errors import restated
 
 __all__ = ["TOTAL", "ask", "errand", "settled", "through"]
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from hfclient.decoding.json_repair import loads_mended
 from hfclient.files.sources import is_url
 from hfclient.inference.providers import Answer
 from hfclient.inference.tasks.decoders import broken
 from hfclient.inference.tasks.values import Transcript, TranscriptChunk
-from hfclient.lenient import loads_mended
 
 __all__ = ["link_in", "transcript", "transcript_of"]
 

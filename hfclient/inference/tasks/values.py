@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from attrs import field, frozen
 
-from hfclient.events import FallOver
+from hfclient.events import Failover
 
 __all__ = [
     "Box",
@@ -196,7 +196,7 @@ class Transcript(Finding):
         language: What the server takes its language for, or None.
         provider: Who wrote it down.
         request_id: The provider's id for the request, if it gave one.
-        fell_over: Which providers failed before this one.
+        failovers: Which providers failed before this one.
     """
 
     text: str
@@ -204,7 +204,7 @@ class Transcript(Finding):
     language: str | None = None
     provider: str = ""
     request_id: str | None = None
-    fell_over: tuple[FallOver, ...] = ()
+    failovers: tuple[Failover, ...] = ()
 
     def __str__(self) -> str:
         return self.text

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from attrs import evolve
 
-from hfclient.arguments import checks_arguments
+from hfclient.arguments.argument_types import checks_arguments
 from hfclient.errors import (
     APIStatusError,
     BadRequestError,
@@ -26,7 +26,7 @@ from hfclient.errors import (
     ServerError,
     Unsupported,
 )
-from hfclient.events import AnyEvent, FallOver, Route
+from hfclient.events import AnyEvent, Failover, Route
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.endpoints import root_url
@@ -188,7 +188,7 @@ class TextCalls:
         def send(candidate: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
             return self._ask(candidate, _Call(text, wanted, extra, attempts))
 
-        def begin(response: Response, candidate: Candidate, steps: Sequence[FallOver]) -> Begun[ChunkDecoder]:
+        def begin(response: Response, candidate: Candidate, steps: Sequence[Failover]) -> Begun[ChunkDecoder]:
             return (
                 decoder_for(
                     response,
@@ -348,7 +348,7 @@ class _Call:
         self.attempts = attempts
 
 
-def _first(response: Response, candidate: Candidate, steps: Sequence[FallOver]) -> list[AnyEvent]:
+def _first(response: Response, candidate: Candidate, steps: Sequence[Failover]) -> list[AnyEvent]:
     """Return what is known before the text comes: who failed, and who answers."""
     provider = response.headers.get("x-inference-provider")
     if provider is None and candidate.billed and candidate.target.routed:

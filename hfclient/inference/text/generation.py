@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 from attrs import Attribute, field, fields, frozen
 
+from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.errors import InvalidInputError, Unsupported
 from hfclient.inference.completions.options import stops_of
-from hfclient.inference.misspelt import refuse_unknown
 
 __all__ = ["COMPLETION_ROUTES", "Generation", "completions_body", "generation_of", "native_body"]
 

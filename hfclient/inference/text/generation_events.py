@@ -14,6 +14,8 @@ from typing import Any, Literal
 import msgspec
 from attrs import evolve
 
+from hfclient.decoding.json_repair import loads, scrub
+from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.errors import GenerationError
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Token, Usage
 from hfclient.inference.completions.chunks import ChunkDecoder
@@ -22,9 +24,7 @@ from hfclient.inference.completions.endings import has_failed
 from hfclient.inference.completions.plain import MISFITS
 from hfclient.inference.completions.stream import CompletionStream
 from hfclient.inference.failures import generation_error
-from hfclient.lenient import loads, scrub
-from hfclient.masking import said
-from hfclient.surrogates import mend_surrogates
+from hfclient.redaction.masking import said
 from hfclient.transport import Response
 from hfclient.types import Reply
 

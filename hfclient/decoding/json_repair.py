@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from hfclient.surrogates import mend_all, mend_surrogates
+from hfclient.decoding.utf16 import mend_all, mend_surrogates
 
 __all__ = ["is_deep", "loads", "loads_mended", "scrub"]
 

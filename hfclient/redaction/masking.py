@@ -1,7 +1,7 @@
 """Secrets that come back: a server that repeats the token it was sent, in a message, a page, a header or a log.
 
 Every `hfclient.credentials.Secret` of this process is remembered here, the thousand that were used last, and masked in what others
-sent wherever it becomes the text of an error or a line of a log (`hfclient.errors`, `hfclient.logs`): as it was sent,
+sent wherever it becomes the text of an error or a line of a log (`hfclient.errors`, `hfclient.redaction.logs`): as it was sent,
 percent-encoded, escaped for JSON or HTML, in base64 (alone or within more), and cut off. What a server sends as the content
 of an answer is handed out as it is.
 
@@ -17,7 +17,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
-from hfclient.printable import one_line
+from hfclient.redaction.control_characters import one_line
 
 __all__ = ["masked", "may_be_secret", "remember", "remember_url", "said"]
 

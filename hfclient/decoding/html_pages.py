@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from hfclient.decoding.frames import excerpt
 from hfclient.errors import CloudflareChallenge, ProtocolError
-from hfclient.frames import excerpt
 
 __all__ = ["BOT_CHECK", "instead", "is_challenge_page", "title_in", "what_came"]
 

@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from hfclient.masking import masked
-from hfclient.printable import escaped
+from hfclient.redaction.control_characters import escaped
+from hfclient.redaction.masking import masked
 
 __all__ = ["guard_logger"]
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
-from hfclient.credentials.places import (
+from hfclient.credentials.origins import (
     base_path,
     belongs_to_host,
     belongs_to_path,

@@ -21,7 +21,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from hfclient.collecting import by_collector
 from hfclient.errors import (
     Cancelled,
     ConnectError,
@@ -30,10 +29,11 @@ from hfclient.errors import (
     ProtocolError,
     TransportError,
 )
+from hfclient.process.garbage_collection import by_collector
 from hfclient.transport.base import Headers
+from hfclient.transport.ca_bundle import HINT
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import refused_tunnel
-from hfclient.transport.trust import HINT
 
 __all__ = ["NEEDED", "Multi", "Pieces", "Sink", "Transfer", "Upload"]
 

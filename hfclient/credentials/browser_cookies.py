@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from hfclient.credentials.matching import Cookie, from_jar
+from hfclient.credentials.cookie_matching import Cookie, from_jar
 from hfclient.errors import CredentialsError, MissingDependencyError
 
 __all__ = ["browser_cookies"]

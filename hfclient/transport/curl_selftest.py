@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from hfclient.errors import HFClientError
+from hfclient.transport.curl_multi import NEEDED, Multi, Sink, Transfer, Upload
 from hfclient.transport.deadline import Deadline, Timeouts
-from hfclient.transport.multi import NEEDED, Multi, Sink, Transfer, Upload
 
 __all__ = ["misfit"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from hfclient.credentials.exports import read_private
+from hfclient.credentials.cookie_files import read_private
 from hfclient.credentials.locks import file_lock
 
 __all__ = ["DamagedFile", "SecretsFile", "settings_folder"]

@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hfclient.credentials.files import DamagedFile, SecretsFile, settings_folder
+from hfclient.credentials.cookie_matching import COOKIE_NAME, SESSION_COOKIE
 from hfclient.credentials.locks import file_lock
-from hfclient.credentials.matching import COOKIE_NAME, SESSION_COOKIE
-from hfclient.credentials.places import place_of
+from hfclient.credentials.origins import place_of
 from hfclient.credentials.secret import Secret
+from hfclient.credentials.secret_files import DamagedFile, SecretsFile, settings_folder
 from hfclient.errors import CredentialsError, InvalidInputError
 
 __all__ = ["PRIVATE", "AnonymousSession"]

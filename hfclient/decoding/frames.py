@@ -12,7 +12,7 @@ import re
 from attrs import frozen
 
 from hfclient.errors import ProtocolError
-from hfclient.masking import masked
+from hfclient.redaction.masking import masked
 
 __all__ = ["MAX_LINE", "LineFramer", "SSEParser", "ServerSentEvent", "excerpt"]
 

@@ -10,9 +10,9 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 
-from hfclient.credentials.matching import SESSION_COOKIE
+from hfclient.credentials.cookie_matching import SESSION_COOKIE
 from hfclient.credentials.secret import Secret
-from hfclient.credentials.sessions import AnonymousSession
+from hfclient.credentials.session_store import AnonymousSession
 from hfclient.errors import CredentialsError
 
 __all__ = ["AnonymousUse"]

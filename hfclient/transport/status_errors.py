@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+from hfclient.decoding.html_pages import BOT_CHECK, is_challenge_page, title_in
+from hfclient.decoding.json_repair import loads_mended
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -25,9 +27,7 @@ from hfclient.errors import (
     RequestTooLargeError,
     ServerError,
 )
-from hfclient.lenient import loads_mended
-from hfclient.masking import masked
-from hfclient.pages import BOT_CHECK, is_challenge_page, title_in
+from hfclient.redaction.masking import masked
 from hfclient.transport.base import Headers, Response
 from hfclient.transport.retry_after import retry_after
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from hfclient.credentials.files import DamagedFile, SecretsFile, settings_folder
-from hfclient.credentials.matching import sendable
-from hfclient.credentials.places import place_of
+from hfclient.credentials.cookie_matching import sendable
+from hfclient.credentials.origins import place_of
 from hfclient.credentials.secret import Secret
+from hfclient.credentials.secret_files import DamagedFile, SecretsFile, settings_folder
 from hfclient.errors import CredentialsError
 
 __all__ = ["LoginStore", "SavedLogin"]

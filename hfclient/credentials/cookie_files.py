@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from hfclient.credentials.matching import Cookie
+from hfclient.credentials.cookie_matching import Cookie
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError
 

@@ -10,10 +10,10 @@ import weakref
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from hfclient.credentials.anonymous import AnonymousUse
+from hfclient.credentials.anonymous_session import AnonymousUse
+from hfclient.credentials.cookie_matching import SESSION_COOKIE, Cookie, parse_set_cookie, shown_name
 from hfclient.credentials.cookies import CookiesLike, find_all_cookies
-from hfclient.credentials.matching import SESSION_COOKIE, Cookie, parse_set_cookie, shown_name
-from hfclient.credentials.places import (
+from hfclient.credentials.origins import (
     base_path,
     belongs_to_path,
     is_deployment,
@@ -22,9 +22,9 @@ from hfclient.credentials.places import (
     origin_of,
     without_user_info,
 )
+from hfclient.credentials.saved_logins import LoginStore
 from hfclient.credentials.secret import Secret
-from hfclient.credentials.sessions import AnonymousSession
-from hfclient.credentials.store import LoginStore
+from hfclient.credentials.session_store import AnonymousSession
 from hfclient.credentials.tokens import find_token
 from hfclient.errors import CredentialsError, InvalidInputError
 

@@ -21,9 +21,9 @@ from hfclient.errors import (
     ProtocolError,
     TransportError,
 )
+from hfclient.transport.ca_bundle import HINT
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import refused_tunnel
-from hfclient.transport.trust import HINT
 
 __all__ = ["translated"]
 

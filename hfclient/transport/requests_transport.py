@@ -18,17 +18,17 @@ from typing import Any, NoReturn
 import requests
 from requests.adapters import HTTPAdapter
 
-from hfclient.collecting import by_collector
 from hfclient.errors import Cancelled, ConnectError
+from hfclient.process.garbage_collection import by_collector
 from hfclient.transport.base import Headers, Request, Response, add_address, check_headers
+from hfclient.transport.ca_bundle import certificates
 from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.connections import CALL, POOLS, READ_SIZE, Wire
+from hfclient.transport.content_encoding import is_ours, unpacked
 from hfclient.transport.deadline import Deadline
-from hfclient.transport.failures import safe_url
-from hfclient.transport.packed import is_ours, unpacked
 from hfclient.transport.proxies import address_for, as_url, proxy_for
-from hfclient.transport.translation import translated
-from hfclient.transport.trust import certificates
+from hfclient.transport.requests_errors import translated
+from hfclient.transport.status_errors import safe_url
 
 __all__ = ["PlainTransport"]
 

@@ -1,0 +1,1 @@
+"""Arguments of public calls: their types, and hints for misspelt options."""

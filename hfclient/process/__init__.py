@@ -1,0 +1,1 @@
+"""What forks, signals and the garbage collector mean for objects that hold locks and sockets."""

@@ -1,0 +1,1 @@
+"""Secrets and control characters are kept out of errors and logs."""

@@ -1,8 +1,7 @@
-"""What callers pass, looked at before it is used: a wrong argument is told at the call and by its name.
+"""Type checks of arguments: a wrong one raises at the call and by its name, not somewhere below it.
 
-`checks_arguments` reads the annotations of a public method when it is called first, so that an import does not pay for it, and
-refuses a value of another type with `InvalidInputError`. It knows plain types only: what a parameter with a type of its own takes (a prompt, a
-file) is looked at by the function that reads it.
+The annotations of public methods are the source. Only plain types are checked here. A parameter with a type of its own
+(a prompt, a file) is checked by the function that reads it.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.errors import InvalidInputError
 
-__all__ = ["checked_limit", "checks_arguments"]
+__all__ = ["check_arguments", "checked_limit", "checks_arguments"]
 
 _C = TypeVar("_C", bound=type)
 _Check = Callable[[Any], bool]
@@ -66,22 +66,54 @@ _KNOWN["SchemaFormat"] = (lambda value: type(value).__name__ == "SchemaFormat", 
 _KNOWN["OnElicitation"] = _KNOWN["Approve"] = _KNOWN["Callable"]
 
 
+def check_arguments(function: Callable[..., object], given: Mapping[str, Any]) -> None:
+    """Check the arguments that *function* was called with; its first line calls this with ``locals()``.
+
+        def rename(self, title: str, **options: Unpack[RenameOptions]) -> None:
+            check_arguments(Conversation.rename, locals())
+
+    Args:
+        function: The function as its class has it. Its annotations are read at its first call, not at import.
+        given: Arguments by their names. If *function* has ``**options: Unpack[SomeTypedDict]``, they stand under the name
+            ``options``, and are checked against that `TypedDict`.
+
+    Raises:
+        TypeError: An option does not exist. The message says which one may have been meant.
+        InvalidInputError: A value has another type than the annotation; the message names the argument.
+    """
+    parameters = _parameters_of(function)
+    options = given.get(parameters.options_name)
+    if options:
+        refuse_unknown(function.__name__, options, parameters.names)
+        _check_types(parameters.checks, options)
+    _check_types(parameters.checks, given)
+
+
 def checks_arguments(cls: _C) -> _C:
-    """Have the public methods of *cls* refuse arguments of another type than they are annotated with."""
+    """Call `check_arguments` before those public methods of *cls* that do not do so themselves."""
     for name, member in list(vars(cls).items()):
-        if inspect.isfunction(member) and not name.startswith("_"):
+        if inspect.isfunction(member) and not name.startswith("_") and check_arguments.__name__ not in member.__code__.co_names:
             setattr(cls, name, _checking(member))
     return cls
 
 
-def _checks_of(function: Callable[..., Any]) -> dict[str, tuple[list[_Check], str]]:
+class _Parameters(NamedTuple):
+    checks: dict[str, tuple[list[_Check], str]]  # by the name of the argument: any of these accepts it; what they want
+    names: list[str]  # all that can be passed by name
+    options_name: str  # of the parameter with two stars
+
+
+@functools.cache
+def _parameters_of(function: Callable[..., object]) -> _Parameters:
     annotations: dict[str, Any] = {}
+    options_name = ""
     for name, parameter in inspect.signature(function).parameters.items():
-        text = str(parameter.annotation)
-        if parameter.kind is parameter.VAR_KEYWORD and text.startswith("Unpack["):  # options that a TypedDict lists
-            options = function.__globals__[text.removeprefix("Unpack[").removesuffix("]")].__annotations__
-            annotations.update((option, getattr(known, "__forward_arg__", known)) for option, known in options.items())
-        elif parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+        if parameter.kind is parameter.VAR_KEYWORD:
+            options_name, text = name, str(parameter.annotation)
+            if text.startswith("Unpack["):
+                options = inspect.unwrap(function).__globals__[text.removeprefix("Unpack[").removesuffix("]")].__annotations__
+                annotations.update((option, getattr(known, "__forward_arg__", known)) for option, known in options.items())
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
             annotations[name] = parameter.annotation
     checks = {}
     for name, annotation in annotations.items():
@@ -89,7 +121,14 @@ def _checks_of(function: Callable[..., Any]) -> dict[str, tuple[list[_Check], st
         if parts and None not in parts:
             known = [part for part in parts if part is not None]
             checks[name] = [check for check, _ in known], " or ".join(words for _, words in known)
-    return checks
+    return _Parameters(checks, [name for name in annotations if name != "self"], options_name)
+
+
+def _check_types(checks: Mapping[str, tuple[list[_Check], str]], given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        found = checks.get(name)
+        if found is not None and not any(check(value) for check in found[0]):
+            raise InvalidInputError(f"{name} is {found[1]}, not {_kind(value)}")
 
 
 def _alternatives(annotation: Any) -> list[str]:
@@ -109,20 +148,11 @@ def _alternatives(annotation: Any) -> list[str]:
 
 
 def _checking(function: Callable[..., Any]) -> Callable[..., Any]:
-    names: list[str] = []
-    checks: dict[str, tuple[list[_Check], str]] = {}
-
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        nonlocal names, checks
-        if not names:
-            checks = _checks_of(function)
-            names = list(inspect.signature(function).parameters)
-        for given in (zip(names, args, strict=False), kwargs.items()):
-            for name, value in given:
-                found = checks.get(name)
-                if found is not None and not any(check(value) for check in found[0]):
-                    raise InvalidInputError(f"{name} is {found[1]}, not {_kind(value)}")
+        checks = _parameters_of(function).checks
+        _check_types(checks, dict(zip(inspect.signature(function).parameters, args, strict=False)))
+        _check_types(checks, kwargs)
         return function(*args, **kwargs)
 
     return call

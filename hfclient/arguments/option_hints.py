@@ -1,12 +1,12 @@
-"""An option that a call does not have: what it may have been meant for."""
+"""Hints for options that a call does not have: the name that may have been meant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 __all__ = ["refuse_unknown"]
 
-# What the same thing is called elsewhere. The first of these that a call has is the one.
+# Names of the same option in other libraries. The first of the values that a call has is the hint.
 _ELSEWHERE = {
     "functions": ("tools",),
     "guidance_scale": ("guidance",),
@@ -20,7 +20,7 @@ _ELSEWHERE = {
     "system": ("system_prompt",),
     "timeout": ("timeouts",),
 }
-# What needs no option where text is the answer.
+# Options that calls with a text as answer do not need.
 _NEEDLESS = {
     "inputs": "the prompt is the first argument",
     "messages": "the messages are the prompt, the first argument",
@@ -30,24 +30,24 @@ _NEEDLESS = {
 }
 
 
-def refuse_unknown(call: str, given: Iterable[str], known: Iterable[str], otherwise: str) -> None:
-    """Raise if one of the names *given* is none of those *known*; the error says what it may have been meant for.
+def refuse_unknown(call: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Check that all names in *given* are in *known*.
 
     Raises:
-        TypeError: As for any function that gets an argument which it does not have.
+        TypeError: One is not, as for any function with an unexpected argument. The message says which one may have been meant.
     """
-    known = list(known)
     for name in given:
         if name not in known:
-            raise TypeError(f"{call}() has no option {name!r}; {_hint(name, known) or otherwise}")
+            raise TypeError(f"{call}() has no option {name!r}; {_hint(name, known)}")
 
 
-def _hint(name: str, known: list[str]) -> str | None:
+def _hint(name: str, known: Collection[str]) -> str:
     if meant := [other for other in _ELSEWHERE.get(name, ()) if other in known]:
         return f"did you mean {meant[0]}{'=Timeouts(...)' if meant[0] == 'timeouts' else ''}?"
     if name in _NEEDLESS and "stop" in known:
         return _NEEDLESS[name]
-    import difflib  # only for those who mistyped
+    import difflib  # imported late: most calls have no mistakes
 
-    close = difflib.get_close_matches(name, known, 1, 0.75)
-    return f"did you mean {close[0]}?" if close else None
+    if close := difflib.get_close_matches(name, known, 1, 0.75):
+        return f"did you mean {close[0]}?"
+    return "a field of the server's own goes into extra_body=" if "extra_body" in known else f"it has {', '.join(known)}"

@@ -313,7 +313,7 @@ def test_completions_refuse_what_they_would_ignore(server: Server, make: Callabl
     with pytest.raises(Unsupported, match="top_n_tokens, return_full_text"):
         client.text("x", return_full_text=True, top_n_tokens=2)
     assert (
-        client.text("x", repetition_penalty=1.1, extra={"repetition_penalty": 1.1, "stream_options": None}).text == "a"
+        client.text("x", repetition_penalty=1.1, extra_body={"repetition_penalty": 1.1, "stream_options": None}).text == "a"
     )
     assert server.last.json() == {"model": "local", "prompt": "x", "stream": True, "repetition_penalty": 1.1}
 

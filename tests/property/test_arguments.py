@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client, HFClientError, InvalidInputError, Limits, McpServer, Retry, Timeouts
-from hfclient.arguments.argument_types import _alternatives, _checks_of
+from hfclient.arguments.argument_types import _alternatives, _parameters_of
 from hfclient.chat.wire.tools import Answer
 from hfclient.credentials import parse_cookies
 from hfclient.inference.completions.options import ChatOptions
@@ -169,7 +169,7 @@ def test_plain_types_are_told_by_name(client: Client, server: Server, name: str)
     get, good = CALLS[name]
     function = get(client)
     before = len(server.requests)
-    for parameter in _checks_of(inspect.unwrap(getattr(function, "__func__", function))):
+    for parameter in _parameters_of(inspect.unwrap(getattr(function, "__func__", function))).checks:
         with pytest.raises(InvalidInputError, match=parameter):
             function(**{**good, parameter: object()})
     assert len(server.requests) == before

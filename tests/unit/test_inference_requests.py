@@ -267,7 +267,7 @@ def test_values_that_no_server_takes(given: dict[str, Any]) -> None:
         ("parse", "repairs", "did you mean repair?"),
         ("text", "max_tokens", "did you mean max_new_tokens?"),
         ("text", "stop_sequences", "did you mean stop?"),
-        ("text", "min_p", "extra="),
+        ("text", "min_p", "extra_body="),
     ],
 )
 def test_misspelt_options(call: str, name: str, hint: str) -> None:

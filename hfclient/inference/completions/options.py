@@ -15,7 +15,6 @@ from hfclient.errors import InvalidInputError
 
 __all__ = ["ChatOptions", "chat_options", "checked", "composed_options", "stops_of"]
 
-_ELSE = "a field of the server's own goes into extra_body="
 _MOST_SEED = 2**63 - 1
 
 
@@ -42,7 +41,7 @@ def chat_options(options: Mapping[str, Any], chat: Callable[..., Any]) -> dict[s
     Raises:
         TypeError: One has a name that nobody knows.
     """
-    refuse_unknown("chat", options, _names_of(chat), _ELSE)
+    refuse_unknown("chat", options, _names_of(chat))
     return dict(options)
 
 
@@ -53,7 +52,7 @@ def composed_options(call: str, options: Iterable[str], own: Iterable[str], chat
         TypeError: One has a name that nobody knows.
     """
     if known := _names_of(chat):
-        refuse_unknown(call, options, [*own, *known], _ELSE)
+        refuse_unknown(call, options, [*own, *known])
 
 
 def _names_of(chat: Callable[..., Any]) -> list[str]:

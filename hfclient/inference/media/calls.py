@@ -333,5 +333,4 @@ def _fetched(picture: Picture | None, provider: str, line: Line) -> Picture | No
 def _refuse_unknown(options: Mapping[str, Any], task: str) -> None:
     is_video = task in (TEXT_TO_VIDEO, IMAGE_TO_VIDEO)
     known = VideoOptions if is_video else ImageOptions
-    otherwise = "a field of the provider's own goes into extra_body="
-    refuse_unknown("video" if is_video else "image", options, sorted(known.__optional_keys__), otherwise)
+    refuse_unknown("video" if is_video else "image", options, sorted(known.__optional_keys__))

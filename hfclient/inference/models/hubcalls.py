@@ -72,7 +72,7 @@ class HubCalls:
         """
         if not filters:
             return self._served_models()
-        refuse_unknown("models", filters, sorted(HubFilters.__optional_keys__), "search= looks for a part of the name")
+        refuse_unknown("models", filters, sorted(HubFilters.__optional_keys__))
         return self._hub.models(**filters)
 
     def model(self, id: str) -> HubModel:

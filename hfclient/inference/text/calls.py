@@ -111,7 +111,7 @@ class TextCalls:
         action: str | None = None,
         layout: str | None = None,
         longest: int | None = 4096,
-        extra: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
         timeouts: Timeouts | None = None,
         **options: Unpack[TextOptions],
     ) -> TextStream:
@@ -137,7 +137,7 @@ class TextCalls:
             action: ``"continue"`` goes on with the last message, which is the assistant's. Messages only.
             layout: One of `hfclient.inference.text.layouts.LAYOUTS` instead of the Hub's word. Messages only.
             longest: A longer prompt, in characters, is shortened once; None never does. Messages only.
-            extra: Further parameters, over all others; None removes one.
+            extra_body: Further parameters, over all others; None removes one.
             timeouts: Deadlines of this call.
             max_new_tokens: Longest text, in tokens; for messages 1024 if it is None.
             temperature: 0 takes the likeliest token each time.
@@ -186,7 +186,7 @@ class TextCalls:
         text = str(prompt)
 
         def send(candidate: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
-            return self._ask(candidate, _Call(text, wanted, extra, attempts))
+            return self._ask(candidate, _Call(text, wanted, extra_body, attempts))
 
         def begin(response: Response, candidate: Candidate, steps: Sequence[Failover]) -> Begun[ChunkDecoder]:
             return (

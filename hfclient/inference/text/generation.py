@@ -121,8 +121,8 @@ class Generation:
 
 def generation_of(options: Mapping[str, Any]) -> Generation:
     """Return *options* as a `Generation`; a name that none of its fields has is a ``TypeError``."""
-    known = (found.name for found in fields(Generation))
-    refuse_unknown("text", options, known, "a field of the server's own goes into extra=")
+    known = [*(found.name for found in fields(Generation)), "extra_body"]
+    refuse_unknown("text", options, known)
     return Generation(**options)
 
 
@@ -152,7 +152,7 @@ def native_body(
     """
     if len(wanted.stop) > _MOST_STOPS and "stop" not in (extra or {}):
         raise InvalidInputError(
-            f"text-generation-inference stops at {_MOST_STOPS} texts at most; extra= goes unchecked"
+            f"text-generation-inference stops at {_MOST_STOPS} texts at most; extra_body= goes unchecked"
         )
     greedy = wanted.temperature == 0
     parameters = {
@@ -202,7 +202,7 @@ def completions_body(
     if ignored := [name for name in wanted.native_only() if name not in (extra or {})]:
         raise Unsupported(
             f"/v1/completions knows no {', '.join(ignored)}: that takes text-generation-inference or hf-inference; what this "
-            f"server has instead goes into extra="
+            f"server has instead goes into extra_body="
         )
     temperature = 0 if wanted.do_sample is False and wanted.temperature is None else wanted.temperature
     body = {

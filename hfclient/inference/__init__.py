@@ -3,14 +3,13 @@
 from hfclient.inference.client import InferenceClient
 from hfclient.inference.completions.roles import AssistantMessage, SystemMessage, ToolMessage, UserMessage
 from hfclient.inference.completions.stream import CompletionStream
-from hfclient.inference.composed.structured import ParseStream
-from hfclient.inference.composed.toolloop import ToolStream
 from hfclient.inference.media.images import Image, Video
 from hfclient.inference.media.jobs import Job
 from hfclient.inference.models.catalogue import Offer, ServedModel
 from hfclient.inference.models.hub import DefaultModels, HubModel
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.schemas.functions import Tool
+from hfclient.inference.structured_output import ParseStream
 from hfclient.inference.tasks import (
     Box,
     BoxedObject,
@@ -26,6 +25,7 @@ from hfclient.inference.tasks import (
 )
 from hfclient.inference.tasks.audio import Audio
 from hfclient.inference.text.generation_events import TextStream
+from hfclient.inference.tool_loop import ToolStream
 
 __all__ = [
     "AssistantMessage",

@@ -29,7 +29,7 @@ from hfclient.inference.content.attachments import FileLike, with_attachments
 from hfclient.inference.content.pictures import PictureLike
 from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, models_url, refuse_url
 from hfclient.inference.failures import refined
-from hfclient.inference.media.calls import MediaCalls
+from hfclient.inference.media.generation import MediaCalls
 from hfclient.inference.models.catalogue import ServedModel, default_among, name_to_ask
 from hfclient.inference.models.defaults import resolve
 from hfclient.inference.models.hub import Hub
@@ -39,9 +39,9 @@ from hfclient.inference.routing.candidates import Candidate, ProviderLike, Route
 from hfclient.inference.routing.failover import ONCE, Attempts, Begun
 from hfclient.inference.schemas.dialects import SchemaFormat, format_fields
 from hfclient.inference.schemas.functions import ToolLike, wire_tools
-from hfclient.inference.tasks.calls import TaskCalls
-from hfclient.inference.tasks.embedcalls import EmbedCalls
-from hfclient.inference.text.calls import TextCalls
+from hfclient.inference.tasks.embeddings import EmbedCalls
+from hfclient.inference.tasks.pipelines import TaskCalls
+from hfclient.inference.text.text_generation import TextCalls
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.transport.status_errors import safe_url
 

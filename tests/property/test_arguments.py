@@ -15,9 +15,9 @@ from hfclient.arguments.argument_types import _alternatives, _parameters_of
 from hfclient.chat.wire.tools import Answer
 from hfclient.credentials import parse_cookies
 from hfclient.inference.completions.options import ChatOptions
-from hfclient.inference.media.calls import ImageOptions, VideoOptions
+from hfclient.inference.media.generation import ImageOptions, VideoOptions
 from hfclient.inference.models.hubcalls import HubFilters
-from hfclient.inference.text.calls import TextOptions
+from hfclient.inference.text.text_generation import TextOptions
 from tests.chat.recordings import recording
 from tests.chat.replay import ChatUI
 from tests.server import Recorded, Server, json_answer

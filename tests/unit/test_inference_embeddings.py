@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hfclient.errors import GenerationError, InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
 from hfclient.inference.providers import Answer
-from hfclient.inference.tasks.embeddings import (
+from hfclient.inference.tasks.vectors import (
     MAX_CHARACTERS,
     batches,
     check_texts,

@@ -34,9 +34,9 @@ from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.parameters import checked, ignored_by, refuse_ignored, size_for
 from hfclient.inference.providers.places import call_headers
 from hfclient.inference.providers.results import bodied, outcome_of
-from hfclient.inference.tasks.embedcalls import EMBEDDERS
-from hfclient.inference.tasks.speech import SPEAKERS, TRANSCRIBERS
-from hfclient.inference.text.generation import COMPLETION_ROUTES
+from hfclient.inference.tasks.embeddings import EMBEDDERS
+from hfclient.inference.tasks.speech_requests import SPEAKERS, TRANSCRIBERS
+from hfclient.inference.text.parameters import COMPLETION_ROUTES
 from hfclient.transport import Multipart, Request
 
 FLUX = "black-forest-labs/FLUX.1-schnell"

@@ -30,7 +30,7 @@ from hfclient.inference.tasks import (
 )
 from hfclient.inference.tasks.audio import as_it_comes
 from hfclient.inference.tasks.decoders import json_of
-from hfclient.inference.tasks.pipelines import File, check_inputs, json_request, pipeline_body, pipeline_request
+from hfclient.inference.tasks.pipeline_requests import File, check_inputs, json_request, pipeline_body, pipeline_request
 from hfclient.inference.tasks.transcripts import link_in, transcript, transcript_of
 
 PNG = b"\x89PNG\r\n\x1a\n...."

@@ -8,10 +8,10 @@ from typing import Any, TypeVar, overload
 from hfclient.arguments.argument_types import checks_arguments
 from hfclient.inference.completions.messages import Prompt
 from hfclient.inference.completions.options import composed_options
-from hfclient.inference.composed.structured import ParseStream, parse_stream
-from hfclient.inference.composed.toolloop import Approve, ToolStream, run_tools
 from hfclient.inference.schemas.dialects import detect_dialect
 from hfclient.inference.schemas.functions import ToolLike
+from hfclient.inference.structured_output import ParseStream, parse_stream
+from hfclient.inference.tool_loop import Approve, ToolStream, run_tools
 from hfclient.stream import Stream
 from hfclient.transport import Session, Timeouts
 

@@ -1,242 +1,273 @@
-"""Embeddings: texts in, vectors out, in the same order; long lists in several requests.
-
-Three dialects, each a builder and one decoder for all: hf-inference's ``feature-extraction``, OpenAI's ``/embeddings``,
-and text-embeddings-inference's ``/embed``. Pure functions; `hfclient.inference.tasks.embedcalls` sends.
-
-Reference: docs/protocol/inference ("Embeddings").
-"""
+"""Embeddings and rankings: one wing of `InferenceClient`."""
 
 from __future__ import annotations
 
-import importlib
-import math
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, overload
 
-import msgspec
-
-from hfclient.decoding.frames import excerpt
-from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
-from hfclient.files.dataurls import unpack_base64
-from hfclient.inference.providers import Answer
-from hfclient.inference.providers.base import pruned
+from hfclient.arguments.argument_types import checks_arguments
+from hfclient.errors import HFClientError, InvalidInputError, RequestTooLargeError, Unsupported
+from hfclient.inference.endpoints import refuse_url, root_url
+from hfclient.inference.media.jobs import Line
+from hfclient.inference.models.mapping import ProviderEntry
+from hfclient.inference.providers import Answer, Target
+from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.results import bodied
-from hfclient.inference.tasks.decoders import json_of
-
-__all__ = ["MAX_CHARACTERS", "batches", "check_texts", "embedding_body", "need_numpy", "normalised", "parse_vectors", "to_numpy"]
-
-MAX_CHARACTERS = 200_000
-"""Most characters of one request; servers refuse bodies of a few megabytes, and a text alone may be longer."""
-
-_DEEPEST = 8
-# Where vectors are, in the answers of gateways, old servers and other APIs.
-_PLACES = (
-    *("data", "embeddings", "embedding", "vectors", "vector", "values", "float", "floats", "dense", "dense_embedding"),
-    *("dense_vecs", "sentence_embedding", "base64", "output", "outputs", "result", "results", "response", "predictions"),
+from hfclient.inference.routing.candidates import Candidate, ProviderLike
+from hfclient.inference.tasks import Ranking
+from hfclient.inference.tasks.decoders import json_of, rankings
+from hfclient.inference.tasks.errand import ask, errand, through
+from hfclient.inference.tasks.pipeline_requests import json_request, without_none
+from hfclient.inference.tasks.provider_calls import HF, TEI, Wing
+from hfclient.inference.tasks.speech_requests import OPENAI_ROOTS
+from hfclient.inference.tasks.vectors import (
+    batches,
+    check_texts,
+    embedding_body,
+    need_numpy,
+    normalised,
+    parse_vectors,
+    to_numpy,
 )
-_OPENAI, _TEI = "openai", "tei"
-# What each dialect knows. OpenAI's knows neither a prompt's name nor how to cut, and would ignore both in silence.
-_TAKES = {
-    _OPENAI: ("dimensions",),
-    _TEI: ("normalize", "truncate", "truncation_direction", "prompt_name", "dimensions"),
-    "hf-inference": ("normalize", "truncate", "truncation_direction", "prompt_name", "dimensions"),
-}
+from hfclient.transport import Request, Timeouts
+
+__all__ = ["EMBEDDERS", "EmbedCalls"]
+
+_Body = Mapping[str, Any]
+
+EMBEDDERS = ("deepinfra", "hf-inference", "openai", "openai-compatible", "scaleway", "together")
+"""Who makes vectors."""
 
 
-class _Item(msgspec.Struct):
-    embedding: list[float] | str
-    index: int | None = None
+@checks_arguments
+class EmbedCalls(Wing):
+    """Vectors and rankings; the base of `InferenceClient` that asks for them."""
+
+    _embeds_as: str | None = None  # learnt from the server: the provider whose language it speaks
+
+    @overload
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        model: str | None = None,
+        provider: ProviderLike = None,
+        normalize: bool | None = None,
+        truncate: bool | None = None,
+        truncation_direction: str | None = None,
+        prompt_name: str | None = None,
+        dimensions: int | None = None,
+        batch_size: int = 32,
+        as_numpy: Literal[False] = False,
+        extra_body: _Body | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> list[list[float]]: ...
+
+    @overload
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        model: str | None = None,
+        provider: ProviderLike = None,
+        normalize: bool | None = None,
+        truncate: bool | None = None,
+        truncation_direction: str | None = None,
+        prompt_name: str | None = None,
+        dimensions: int | None = None,
+        batch_size: int = 32,
+        as_numpy: bool,
+        extra_body: _Body | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> Any: ...
+
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        model: str | None = None,
+        provider: ProviderLike = None,
+        normalize: bool | None = None,
+        truncate: bool | None = None,
+        truncation_direction: str | None = None,
+        prompt_name: str | None = None,
+        dimensions: int | None = None,
+        batch_size: int = 32,
+        as_numpy: bool = False,
+        extra_body: _Body | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> Any:
+        """Return one vector per text, in the order given.
+
+            query, *documents = inference.embed(["a cat?", "on cats", "on dogs"], model="BAAI/bge-m3")
+
+        Long lists go in several requests, one after the other; one that the server finds too large is cut in halves.
+
+        Args:
+            texts: N strings, or one, which gives one vector; with N = 0 nothing is sent and the result is empty.
+            model: Hub id of an embedding model; None takes what the Hub shows for the task, or what a server of your own has.
+            provider: Who shall do it; ``"tei"`` for a text-embeddings-inference server of your own, which is also tried where
+                a server has no ``/v1/embeddings``.
+            normalize: Vectors of length 1.
+            truncate: Cut texts that are too long; None leaves it to the server, which may refuse them.
+            truncation_direction: ``"left"`` or ``"right"``: the side that is cut.
+            prompt_name: Which of the model's own prompts to put in front, such as ``"query"``.
+            dimensions: Length of the vectors, for models that can choose.
+            batch_size: Most texts of one request.
+            as_numpy: Return an array of shape (N, D) and type float32 (needs numpy).
+            extra_body: Fields of the server's own, over all others; None removes one.
+            timeouts: Deadlines; ``total`` is for all requests together, 300 s where it is None.
+
+        Returns:
+            N lists of D floats.
+
+        Raises:
+            InvalidInputError: One of *texts* is no string, or no model is known.
+            MissingDependencyError: *as_numpy* without numpy; nothing was sent.
+            Unsupported: The provider would ignore a setting, or the model gives a vector for each token.
+            ModelNotFound: Nobody serves the model.
+            ProtocolError: There came back more or fewer vectors than texts. ``made`` on whatever is raised holds the vectors
+                of the texts before, which may have been paid for.
+            APIStatusError, TransportError: The provider refused, or did not answer.
+
+        Reference: POST {base}/v1/embeddings, POST {base}/models/{model}/pipeline/feature-extraction, POST {base}/embed
+        """
+        found = check_texts(texts)
+        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+            raise InvalidInputError(f"batch_size is a whole number above 0, not {batch_size!r}")
+        if as_numpy:
+            need_numpy()  # before anything is paid for
+        settings = {
+            "normalize": normalize,
+            "truncate": truncate,
+            "truncation_direction": truncation_direction,
+            "prompt_name": prompt_name,
+            "dimensions": dimensions,
+        }
+        vectors: list[list[float]] = []
+        if found:
+            line = errand(self._session, timeouts)
+            candidates = self._serving("feature-extraction", model, provider, EMBEDDERS)
+            for batch in batches(found, batch_size):
+                try:
+                    part, used = self._embedded(line, candidates, batch, settings, extra_body)
+                except HFClientError as error:
+                    error.made = (*vectors, *error.made)
+                    raise
+                candidates = [used]  # vectors of two providers do not belong into one list
+                vectors += normalised(part) if normalize and _dialect(used) == "openai" else part
+        return to_numpy(vectors) if as_numpy else vectors
+
+    def _embedded(
+        self,
+        line: Line,
+        candidates: Sequence[Candidate],
+        texts: Sequence[str],
+        settings: Mapping[str, Any],
+        extra: _Body | None,
+    ) -> tuple[list[list[float]], Candidate]:
+        def request(candidate: Candidate) -> Request:
+            dialect, model = _dialect(candidate), candidate.entry.provider_id
+            if dialect == "openai":
+                path = f"{OPENAI_ROOTS[candidate.provider]}/embeddings"
+            elif dialect == TEI:
+                path = "/embed"
+            else:
+                path = f"/models/{id_path(model)}/pipeline/feature-extraction" if model else ""
+            return json_request(candidate.target.url(path), embedding_body(dialect, model, texts, settings, extra))
+
+        def attempt(candidate: Candidate, is_last: bool) -> tuple[list[list[float]], Candidate]:
+            built = request(candidate)
+
+            def send() -> tuple[list[list[float]], Candidate]:
+                return parse_vectors(ask(line, candidate, built, patient=is_last)[0], len(texts)), candidate
+
+            if candidate.provider != "openai-compatible":
+                return send()
+
+            def as_other(other: Candidate) -> tuple[list[list[float]], Candidate]:
+                answer, _ = ask(line, other, request(other))
+                self._embeds_as = other.provider
+                return parse_vectors(answer, len(texts)), other
+
+            # Servers have one of these three; a deployment of a single model has the last one, without a path.
+            model = candidate.entry.model
+            others = [self._tei(model)] if model else [self._tei(""), self._pipelines("")]
+            if learnt := [one for one in others if one.provider == self._embeds_as]:
+                return as_other(learnt[0])
+            return through(send, *(partial(as_other, one) for one in others))
+
+        try:
+            (vectors, used), _, _ = self._each(line, candidates, attempt, billed=False)
+        except RequestTooLargeError:
+            if len(texts) == 1:
+                raise
+            middle = len(texts) // 2
+            left, used = self._embedded(line, candidates, texts[:middle], settings, extra)
+            try:
+                right, used = self._embedded(line, [used], texts[middle:], settings, extra)
+            except HFClientError as error:
+                error.made = (*left, *error.made)
+                raise
+            return left + right, used
+        return vectors, used
+
+    def rerank(
+        self,
+        query: str,
+        texts: Sequence[str],
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        extra_body: _Body | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> list[Ranking]:
+        """Return how well each of *texts* fits *query*, best first. For a server of your own.
+
+            best = inference.rerank("a cat?", ["on dogs", "on cats"])[0].index
+
+        Args:
+            query: What is looked for.
+            texts: N strings; with N = 0 nothing is sent.
+            model: What the server calls it, if it has several.
+            provider: ``"tei"`` for text-embeddings-inference, which is also tried where a server has no ``/v1/rerank``.
+            extra_body: Fields of the server's own.
+            timeouts: Deadlines; ``total`` is 300 s where it is None.
+
+        Raises:
+            Unsupported: The router does not rank texts.
+            APIStatusError, TransportError: The server refused, or did not answer.
+
+        Reference: POST {base}/v1/rerank (llama.cpp, vLLM), POST {base}/rerank (text-embeddings-inference)
+        """
+        refuse_url(model)
+        if not self._routes.own_server:
+            raise Unsupported("the router does not rank texts; point Client(inference_url=...) at a server that does")
+        self._routes.check_able("text-ranking")
+        if not isinstance(query, str) or not query.strip():
+            raise InvalidInputError("the query is empty")
+        found = check_texts(texts)
+        if not found:
+            return []
+        line, extra = errand(self._session, timeouts), dict(extra_body or {})
+
+        def as_tei() -> list[Ranking]:
+            place = self._tei(model or "")
+            body = without_none({"query": query, "texts": found, **extra})
+            return ranked(ask(line, place, json_request(place.target.url("/rerank"), body))[0])
+
+        def ranked(answer: Answer) -> list[Ranking]:
+            with bodied(answer):
+                return rankings(json_of(answer))
+
+        def usual() -> list[Ranking]:
+            place = Candidate(ProviderEntry("openai-compatible", model or ""), Target(root_url(self.base_url)))
+            body = without_none({"model": model, "query": query, "documents": found, **extra})
+            return ranked(ask(line, place, json_request(place.target.url("/rerank"), body))[0])
+
+        return as_tei() if provider == TEI else through(usual, as_tei)
 
 
-class _Items(msgspec.Struct):
-    data: list[_Item]
-
-
-def check_texts(texts: str | Iterable[str]) -> list[str]:
-    """Return the texts as a list; one text is a list of one.
-
-    Raises:
-        InvalidInputError: One of them is no string, or they are no list of anything.
-    """
-    if not isinstance(texts, Iterable) or isinstance(texts, (bytes, bytearray, Mapping)):
-        raise InvalidInputError(f"texts are strings in a list, or one string, not {type(texts).__name__}")
-    found = [texts] if isinstance(texts, str) else list(texts)
-    for number, text in enumerate(found):
-        if not isinstance(text, str):
-            raise InvalidInputError(f"text {number} is no string, but {type(text).__name__}")
-    return found
-
-
-def batches(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:
-    """Cut *texts* into runs of at most *most* texts and `MAX_CHARACTERS` characters, in order.
-
-    >>> [list(batch) for batch in batches(["a", "b", "c"], 2)]
-    [['a', 'b'], ['c']]
-    """
-    start = size = 0
-    for number, text in enumerate(texts):
-        if number > start and (number - start >= most or size + len(text) > MAX_CHARACTERS):
-            yield texts[start:number]
-            start, size = number, 0
-        size += len(text)
-    if start < len(texts):
-        yield texts[start:]
-
-
-def embedding_body(
-    dialect: str, model: str, texts: Sequence[str], settings: Mapping[str, Any], extra: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the body of one request; what the dialect would ignore is refused.
-
-    Args:
-        dialect: ``"openai"``, ``"tei"`` or ``"hf-inference"``.
-        model: What the model is called there; empty for a server with one model.
-        texts: The texts.
-        settings: ``normalize``, ``truncate``, ``truncation_direction``, ``prompt_name``, ``dimensions``.
-        extra: Fields over all others; None removes one.
-
-    Raises:
-        Unsupported: *settings* has something that the dialect does not know.
-    """
-    given = pruned(settings)
-    if dialect == _OPENAI and given.get("normalize") is True:
-        del given["normalize"]  # done with what comes back
-    if ignored := [name for name in given if name not in _TAKES[dialect]]:
-        raise Unsupported(
-            f"{', '.join(ignored)} would be ignored by an OpenAI-compatible server; provider='hf-inference' (and 'tei', for a "
-            "server of your own) takes it, and a server's own fields go into extra_body"
-        )
-    if dialect == _OPENAI:
-        return pruned(
-            {"model": model or None, "input": list(texts), "encoding_format": "float", **given, **(extra or {})}
-        )
-    return pruned({"inputs": list(texts), **given, **(extra or {})})
-
-
-def parse_vectors(answer: Answer, count: int) -> list[list[float]]:
-    """Return the vectors of *count* texts, from any of the dialects.
-
-    Raises:
-        ProtocolError: There are more or fewer of them, they differ in length, or they are none.
-        Unsupported: The model gives a vector for each token.
-        GenerationError: The answer reports an error.
-    """
-    with bodied(answer):
-        return _checked(_vectors(answer, count), count)
-
-
-def _checked(vectors: list[list[float]], count: int) -> list[list[float]]:
-    if len(vectors) != count:
-        raise ProtocolError(f"{count} texts were sent, but {len(vectors)} vectors came back")
-    if not all(vectors) or len({len(vector) for vector in vectors}) > 1:
-        raise ProtocolError("the vectors that came back are not of one length")
-    return vectors
-
-
-def _vectors(answer: Answer, count: int) -> list[list[float]]:
-    try:
-        return msgspec.json.decode(answer.body, type=list[list[float]])  # straight into floats: this may be megabytes
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        items = msgspec.json.decode(answer.body, type=_Items).data
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    else:
-        if {item.index for item in items} == set(range(len(items))):  # else the indexes are useless
-            items.sort(key=lambda item: item.index or 0)
-        return [_unpacked(item.embedding) for item in items]
-    data = json_of(answer)
-    vectors = _found_in(data, count, _DEEPEST)
-    if vectors is None:
-        raise ProtocolError("the answer holds no embeddings", frame=excerpt(answer.body))
-    return vectors
-
-
-def _found_in(value: Any, count: int, depth: int) -> list[list[float]] | None:
-    """Return the vectors in a value of any of the other shapes: objects around them or each in one, packed, or wrapped."""
-    if depth <= 0:
-        return None
-    if isinstance(value, str):
-        return [_unpacked(value)]
-    if isinstance(value, dict):
-        if value and all(str(key).isdigit() for key in value):  # {"0": [...], "1": [...]}
-            return _of_each([value[key] for key in sorted(value, key=int)], count, depth)
-        return next((found for key in _PLACES if value.get(key) and (found := _found_in(value[key], count, depth - 1))), None)
-    if not isinstance(value, list) or not value:
-        return None
-    if isinstance(value[0], (int, float)) and not isinstance(value[0], bool):
-        return [_converted(value)]
-    indexes = {item.get("index") for item in value if isinstance(item, dict) and isinstance(item.get("index"), int)}
-    if indexes == set(range(len(value))):
-        value = sorted(value, key=lambda item: int(item["index"]))
-    return _of_each(value, count, depth)
-
-
-def _of_each(values: list[Any], count: int, depth: int) -> list[list[float]] | None:
-    vectors: list[list[float]] = []
-    wanted = count if len(values) == 1 else 1
-    for value in values:
-        found = _found_in(value, wanted, depth - 1)
-        if found is None:
-            return None
-        if len(found) > wanted == 1:
-            raise Unsupported(
-                "this model gives one vector for each token, not one for each text; task('feature-extraction', ...) returns "
-                "them as they are"
-            )
-        vectors += found
-    return vectors
-
-
-def _converted(value: Any) -> list[float]:
-    try:
-        return msgspec.convert(value, list[float])
-    except msgspec.ValidationError:
-        raise ProtocolError("an embedding is no list of numbers", frame=str(value[:10])[:200]) from None
-
-
-def _unpacked(value: list[float] | str) -> list[float]:
-    """Return a vector that may be packed: base64 of 32-bit floats, little-endian."""
-    if not isinstance(value, str):
-        return value
-    content = unpack_base64(value)
-    if not content or len(content) % 4:
-        raise ProtocolError("an embedding is no readable base64", frame=value[:200])
-    return list(struct.unpack(f"<{len(content) // 4}f", content))
-
-
-def normalised(vectors: list[list[float]]) -> list[list[float]]:
-    """Return the vectors with a length of 1; one of zeros stays.
-
-    >>> normalised([[3.0, 4.0]])
-    [[0.6, 0.8]]
-    """
-    found = []
-    for vector in vectors:
-        length = math.sqrt(math.fsum(value * value for value in vector))
-        found.append([value / length for value in vector] if length else vector)
-    return found
-
-
-def need_numpy() -> Any:
-    """Return numpy.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
-    try:
-        return importlib.import_module("numpy")  # late: a plain call must not need it
-    except ImportError as exc:
-        raise MissingDependencyError("as_numpy=True needs numpy: pip install numpy") from exc
-
-
-def to_numpy(vectors: list[list[float]]) -> Any:
-    """Return the vectors as an array of shape (N, D) and type float32.
-
-    Raises:
-        MissingDependencyError: numpy is not installed.
-    """
-    np = need_numpy()
-    return np.asarray(vectors, dtype=np.float32).reshape(len(vectors), len(vectors[0]) if vectors else 0)
+def _dialect(candidate: Candidate) -> str:
+    return candidate.provider if candidate.provider in (HF, TEI) else "openai"

@@ -28,8 +28,8 @@ from hfclient.errors import (
 )
 from hfclient.events import Finish, Reasoning, Token, ToolCall, ToolError, ToolResult, Usage
 from hfclient.inference import Image, InferenceClient
-from hfclient.inference.composed.toolloop import ToolStream
 from hfclient.inference.schemas.functions import Tool
+from hfclient.inference.tool_loop import ToolStream
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.requests_transport import PlainTransport
 from hfclient.types import Reply

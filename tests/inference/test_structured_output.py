@@ -27,8 +27,8 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.inference import InferenceClient
-from hfclient.inference.composed.structured import ParseStream
 from hfclient.inference.providers.places import PLACES
+from hfclient.inference.structured_output import ParseStream
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.requests_transport import PlainTransport
 from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says

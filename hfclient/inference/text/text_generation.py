@@ -36,15 +36,15 @@ from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.places import call_headers
 from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes, named_providers
 from hfclient.inference.routing.failover import ONCE, Attempts, Begun
-from hfclient.inference.text.generation import (
+from hfclient.inference.text.generation_events import TextStream, decoder_for
+from hfclient.inference.text.layouts import LAYOUTS, layout_for, most_tokens, prompt_for, turns_of
+from hfclient.inference.text.parameters import (
     COMPLETION_ROUTES,
     Generation,
     completions_body,
     generation_of,
     native_body,
 )
-from hfclient.inference.text.generation_events import TextStream, decoder_for
-from hfclient.inference.text.layouts import LAYOUTS, layout_for, most_tokens, prompt_for, turns_of
 from hfclient.transport import Request, Response, Session, Timeouts
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.base import id_path, pruned
 from hfclient.inference.providers.places import Target
 from hfclient.inference.tasks.audio import Sound, fal_mime
-from hfclient.inference.tasks.pipelines import File, json_request, pipeline_request
+from hfclient.inference.tasks.pipeline_requests import File, json_request, pipeline_request
 from hfclient.inference.tasks.table import TASKS
 from hfclient.transport import Multipart, Part, Request
 

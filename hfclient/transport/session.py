@@ -38,6 +38,7 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.redaction.masking import said
+from hfclient.transport.auth import Auth
 from hfclient.transport.base import Request, Response, Transport
 from hfclient.transport.deadline import Deadline, Timeouts
 from hfclient.transport.limits import Limits
@@ -135,6 +136,7 @@ class Session:
         self.retry = _of(Retry, "retry", retry)
         self.limits = _of(Limits, "limits", limits)
         self.refine: Callable[[APIStatusError], HFClientError] | None = None
+        self.auth: Auth | None = None
         own = {"Accept": "*/*"}
         # A transport that looks like a browser has a User-Agent that fits its handshake: ours would give it away.
         if not getattr(transport, "has_browser_headers", False):
@@ -145,6 +147,12 @@ class Session:
         """Return a session with other credentials over the same transport and with the same policy."""
         other = copy.copy(self)
         other.credentials = credentials
+        return other
+
+    def with_auth(self, auth: Auth | None) -> Session:
+        """Return a session that asks *auth* about each request and its answer, with all else as it is; None asks nothing."""
+        other = copy.copy(self)
+        other.auth = auth
         return other
 
     def with_refining(self, refine: Callable[[APIStatusError], HFClientError] | None) -> Session:
@@ -162,7 +170,7 @@ class Session:
     def bare(self) -> Session:
         """Return a session for places that are none of the caller's: without credentials and without the caller's headers."""
         other = self.with_credentials(Credentials())
-        other.refine = None
+        other.refine = other.auth = None
         other.headers = {name: value for name, value in self.headers.items() if name.lower() in _HARMLESS}
         return other
 
@@ -183,29 +191,56 @@ class Session:
             Cancelled: The request's cancellation said so.
         """
         deadline = Deadline(request.timeouts or self.timeouts, stream=request.stream)
-        attempt = 1
-        while True:
-            try:
-                return self._attempt(request, deadline)
-            except (TransportError, APIStatusError) as error:
-                error.attempts = attempt
-                if isinstance(error, TransportError):
-                    error.method, error.url = request.method, said(safe_url(request.url))
-                may_repeat = request.retryable or (isinstance(error, TransportError) and not error.sent)
-                wait = self.retry.wait_before(attempt + 1, error) if may_repeat else None
-                left = deadline.remaining()
-                if wait is None or (left is not None and wait >= left):
-                    refined = self._hinted(request, error, self._refined(request, error))
-                    if refined is not error:
-                        raise refined from None
-                    raise
-                _log.info("%s %s: %s; again in %.2f s", request.method, safe_url(request.url), error.message, wait)
-            if request.cancellation is None:
-                time.sleep(wait)
-            else:
-                request.cancellation.pause(wait)
-            attempt += 1
-            deadline.begin_attempt()
+        flow = self.auth.auth_flow(request, self) if self.auth is not None else None
+        try:
+            if flow is not None:
+                request = next(flow)
+            attempt = 1
+            while True:
+                try:
+                    response = self._attempt(request, deadline)
+                except (TransportError, APIStatusError) as error:
+                    error.attempts = attempt
+                    wait = self._wait_before(attempt + 1, request, error, deadline)
+                    if wait is not None:
+                        attempt += 1
+                    else:
+                        refined = self._hinted(request, error, self._refined(request, error))
+                        if flow is not None and isinstance(refined, APIStatusError):
+                            request, attempt, wait = flow.throw(refined), 1, 0.0
+                        elif refined is not error:
+                            raise refined from None
+                        else:
+                            raise
+                else:
+                    if flow is None:
+                        return response
+                    try:
+                        request, attempt, wait = flow.send(response), 1, 0.0
+                    except StopIteration:
+                        return response
+                if request.cancellation is not None:
+                    request.cancellation.pause(wait)
+                elif wait:
+                    time.sleep(wait)
+                deadline.begin_attempt()
+        finally:
+            if flow is not None:
+                flow.close()
+
+    def _wait_before(
+        self, attempt: int, request: Request, error: TransportError | APIStatusError, deadline: Deadline
+    ) -> float | None:
+        """Return the seconds to wait before try number *attempt* of *request*, or None if there is to be no further try."""
+        if isinstance(error, TransportError):
+            error.method, error.url = request.method, said(safe_url(request.url))
+        may_repeat = request.retryable or (isinstance(error, TransportError) and not error.sent)
+        wait = self.retry.wait_before(attempt, error) if may_repeat else None
+        left = deadline.remaining()
+        if wait is None or (left is not None and wait >= left):
+            return None
+        _log.info("%s %s: %s; again in %.2f s", request.method, safe_url(request.url), error.message, wait)
+        return wait
 
     def _refined(self, request: Request, error: TransportError | APIStatusError) -> HFClientError:
         for refine in (self.refine, request.refine):
@@ -228,17 +263,24 @@ class Session:
         return refined
 
     def _attempt(self, request: Request, deadline: Deadline) -> Response:
+        """Send *request* once, follow redirects, and return the answer if it is a success."""
         home = origin_of(request.url)
         url, login = without_user_info(request.url)
         request = evolve(request, url=one_spelling(url))
         for _ in range(_REDIRECTS):
-            headers = _merged(self.headers, request.headers)
+            is_home = origin_of(request.url) == home
             credentials = self.credentials.headers_for(request.url)
-            if origin_of(request.url) != home:  # a header was meant for the first place
-                headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
-            elif login is not None:
+            if is_home and login is not None:
                 credentials["Authorization"] = login
-            response = self._open(request, _merged(headers, credentials), deadline)
+            headers = self._headers(request, credentials, is_home=is_home)
+            started = time.monotonic()
+            if request.cancellation is not None:
+                request.cancellation.check()
+            response = self.transport.open(request, headers, deadline)
+            response.limits = self.limits
+            if _log.isEnabledFor(logging.DEBUG):
+                took = time.monotonic() - started
+                _log.debug("%s %s: %d in %.3f s", request.method, safe_url(request.url), response.status, took)
             # A 401 ends an anonymous session, or renews it; to a login it means that the server takes this session for another user.
             counts = _is_success(response) or (response.status == 401 and not self.credentials.claims_login)
             if counts and "Cookie" in credentials:
@@ -257,26 +299,23 @@ class Session:
             url=safe_url(request.url),
         )
 
-    def _open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
+    def _headers(self, request: Request, credentials: Mapping[str, Secret], *, is_home: bool) -> dict[str, str]:
+        """Return all headers of *request*. Those of the caller go to the first place only, not along with a redirect."""
+        headers = _merged(self.headers, request.headers)
+        if not is_home:
+            headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
         own = {}
-        if request.body is not None and not isinstance(request.body, bytes):
-            own["Content-Type"] = request.body.content_type
         origin = origin_of(request.url)
         if (named := host_origin(origin)) != origin:  # libcurl would leave the dot at its end, requests would not
-            headers = _merged({"Host": named.partition("://")[2]}, headers)
-        headers = _merged(headers, own)
+            own["Host"] = named.partition("://")[2]
+        content = {}
+        if request.body is not None and not isinstance(request.body, bytes):
+            content["Content-Type"] = request.body.content_type
+        headers = _merged(own, headers, credentials, content)
         for value in headers.values():
             if isinstance(value, Secret):
                 value.note_use()
-        started = time.monotonic()
-        if request.cancellation is not None:
-            request.cancellation.check()
-        response = self.transport.open(request, headers, deadline)
-        response.limits = self.limits
-        if _log.isEnabledFor(logging.DEBUG):
-            took = time.monotonic() - started
-            _log.debug("%s %s: %d in %.3f s", request.method, safe_url(request.url), response.status, took)
-        return response
+        return headers
 
     def _redirect_target(self, request: Request, response: Response) -> str | None:
         location = response.headers.get("location")

@@ -184,7 +184,8 @@ class Client:
                 client._inference_options["embedded"] = "model" if upstream is None else "upstream"
             if server.upstream_url and server.upstream_key:
                 keys = {server.upstream_url: Secret(f"Bearer {server.upstream_key.reveal()}")}
-                client._session.credentials = client._session.credentials.with_keys(keys)
+                credentials = client._session.credentials.with_keys(keys)
+                client._session.credentials = client._chat.session.credentials = credentials
             if is_user:
                 client._session.credentials.set_session(server.session)
         except BaseException:
@@ -312,7 +313,7 @@ class Client:
 
         Reference: GET {base}/api/v2/user
         """
-        return self._chat.identity.user()
+        return self._chat.auth.user(self._chat.session)
 
     @property
     def login(self) -> Login:

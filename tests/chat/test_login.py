@@ -228,7 +228,7 @@ def test_when_it_cannot_be_asked(chat: LoginServer, make: Any, broken: bytes) ->
     assert client.conversation().create().id == CONVERSATION
     assert _saved(chat) == GOOD
     chat.identity = None
-    client._chat.identity._not_before = 0.0  # a minute later
+    client._chat.auth._not_before = 0.0  # a minute later
     client.conversation().create()
     assert _saved(chat) == {"hf-chat": "s1-next", "token": "t1"}
 
@@ -610,7 +610,7 @@ def test_secrets_do_not_show(chat: LoginServer, make: Any, name: str, caplog: py
             with pytest.raises(SessionExpired) as caught:
                 call()
             failures.append(caught.value)
-    shown = [client, client._session, client._session.credentials, client.login, client._chat.identity, conversation]
+    shown = [client, client._session, client._session.credentials, client.login, client._chat.auth, conversation]
     texts = [repr(shown), str(conversation.to_dict()), caplog.text]
     for error in failures:
         texts += [f"{error!r} {error} {error.to_dict()} {vars(error)}", str(pickle.dumps(error))]

@@ -235,7 +235,7 @@ def test_a_message_on_its_way_out(server: FaultServer, proxy: Proxy, client: Cli
 @pytest.mark.parametrize("how", [*WAYS[:2], "stall"])
 def test_other_requests_on_their_way_out(server: FaultServer, proxy: Proxy, client: Client, how: str) -> None:
     """What may be done twice is asked for again; a conversation is created again only if it cannot have been created."""
-    client._session.timeouts = Timeouts(connect=4, first_token=0.2, idle=0.2) if how == "stall" else PATIENT
+    client._chat.session.timeouts = Timeouts(connect=4, first_token=0.2, idle=0.2) if how == "stall" else PATIENT
     made = 0
     for at in (1, 50, 200):
         proxy.cut(b"POST ", at=at, how=how, of_request=True)
@@ -259,7 +259,7 @@ def test_a_stall_in_mid_answer(server: FaultServer, proxy: Proxy, client: Client
     """A stalled connection is given up after the silence that was agreed, wherever it stalled."""
     wire = says(server, recording("plain"))
     events = joined(ask(client)[0])
-    client._session.timeouts = Timeouts(connect=4, first_token=6, idle=0.3, total=10)
+    client._chat.session.timeouts = Timeouts(connect=4, first_token=6, idle=0.3, total=10)
     for at in (len(wire) // 2, len(wire) - 20):
         server.begin_anew()
         proxy.cut(b"POST ", at=at, how="stall")

@@ -137,7 +137,7 @@ def test_a_cell(
                 no_reads = lambda request: server.always("read", [RST])  # noqa: E731 (from the message on)
                 script = [no_reads, *([script] if isinstance(script, bytes) else script)]
             server.always(operation.kind, script)
-        client._session.timeouts = evolve(PATIENT, **row.timeouts)
+        client._chat.session.timeouts = evolve(PATIENT, **row.timeouts)
         before, started = server.count(operation.kind), time.monotonic()
         answer, error, text = outcome(operation, prepared)
         took, asked = time.monotonic() - started, server.count(operation.kind) - before
@@ -164,7 +164,7 @@ def test_a_cell(
         assert (asked > 1) == row.asks_again(operation.column, transport), asked
         assert not list(tmp_path.glob(".*"))
 
-        client._session.timeouts = PATIENT
+        client._chat.session.timeouts = PATIENT
         if row.fault is refused:
             server.listen()
         server.well()

@@ -72,7 +72,7 @@ class Poster:
         request = self._service.endpoints.send(turn.conversation_id, data, parts, timeouts)
         deadline = Deadline(timeouts)
         try:
-            response = self._service.send(evolve(request, cancellation=cancellation))
+            response = self._service.session.send(evolve(request, cancellation=cancellation))
         except TransportError as error:
             if not error.sent:
                 raise

@@ -121,11 +121,11 @@ class ConversationRecord:
         asked = model or self.service.default_model().id
         request = self.service.endpoints.create(asked, self.system_prompt, self.assistant)
         try:
-            response = self.service.send(request)
+            response = self.service.session.send(request)
         except BadRequestError as error:  # a short name, perhaps; ids, which most callers give, cost no further request
             asked = self.service.model_meant(asked, error)
             request = self.service.endpoints.create(asked, self.system_prompt, self.assistant)
-            response = self.service.send(request)
+            response = self.service.session.send(request)
         response.hold()
         try:
             data = response.json()
@@ -276,7 +276,7 @@ class ConversationRecord:
 
         Reference: POST {base}/conversation/{id}/share
         """
-        data = self.service.send(self.service.endpoints.share(self._existing_id())).json()
+        data = self.service.session.send(self.service.endpoints.share(self._existing_id())).json()
         share = parse_share(data, self.service.endpoints.base)
         if share is None:
             raise ProtocolError("the server shared the conversation without saying where", frame=str(data)[:200])

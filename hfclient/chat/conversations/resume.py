@@ -112,7 +112,6 @@ class LogReader:
             self._last,
             shorter(self._timeouts, self._deadline.remaining()),
         )
-        self._service.use_session()  # attach() may be the first thing that a client does
         response = self._service.session.send(evolve(request, cancellation=self._cancellation))
         if response.content_type != "text/event-stream":  # an old server's page for an unknown path
             response.close()

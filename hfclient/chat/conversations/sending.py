@@ -171,7 +171,7 @@ class Sender:
         for pause in itertools.chain((0.0,), pauses(self._service.session.retry.resume)):
             cancellation.pause(pause)
             try:
-                data = self._service.send(request).json()
+                data = self._service.session.send(request).json()
             except ConflictError:
                 if pause == 0.0:
                     raise

@@ -67,9 +67,9 @@ def _members(known: weakref.WeakSet[_T]) -> list[_T]:
 def send_stop(
     service: ChatService, conversation_id: str, generation_id: str | None, seen: int, budget: float = STOP_BUDGET
 ) -> None:
-    """Stop a run whose reader has had *seen* UTF-16 units of its text; raises what `ChatService.send` does."""
+    """Stop a run whose reader has had *seen* UTF-16 units of its text; raises what `Session.send` does."""
     timeouts = Timeouts(connect=budget / 2, idle=budget, total=budget)
-    service.send(service.endpoints.stop(conversation_id, generation_id or "", seen, timeouts)).close()
+    service.session.send(service.endpoints.stop(conversation_id, generation_id or "", seen, timeouts)).close()
 
 
 def stop_in_background(

@@ -63,8 +63,7 @@ def fetch_file(
     """
     endpoints: Endpoints = service.endpoints
     request = Request.file(endpoints.file_url(conversation_id, _sha(file)), timeouts=timeouts, refine=endpoints.refine)
-    service.use_session()
-    response = service.identity.send(request)
+    response = service.session.send(request)
     pieces = _pieces(service, request, response, "file" if keep else None)
     try:
         yield pieces
@@ -99,7 +98,7 @@ def _pieces(
             response.close()
         time.sleep(wait)
         timeouts = shorter(request.timeouts or service.session.timeouts, first.remaining())
-        response = service.identity.send(evolve(request, timeouts=timeouts))
+        response = service.session.send(evolve(request, timeouts=timeouts))
 
 
 def save_file(

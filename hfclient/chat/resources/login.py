@@ -35,7 +35,7 @@ class Login:
 
         Reference: GET {base}/api/v2/feature-flags
         """
-        return self._service.identity.login_enabled()
+        return self._service.auth.login_enabled(self._service.session)
 
     @property
     def page(self) -> str:
@@ -60,11 +60,11 @@ class Login:
         credentials = self._service.session.credentials
         if not credentials.claims_login:
             raise CredentialsError("there is no login to save: pass Client(cookies=...) first")
-        user = self._service.identity.user()
+        user = self._service.auth.user(self._service.session)
         if user is None and not self.enabled:
             raise CredentialsError("this server has no login: everybody may chat there, and there is nothing to save")
         if user is None:
-            raise self._service.identity.expired()
+            raise self._service.auth.expired(credentials)
         store = LoginStore.find()
         if store is None:
             raise CredentialsError("this user has no home folder to save a login in; set HFCLIENT_HOME to a folder")
@@ -106,7 +106,7 @@ class Login:
 
     def _tell(self) -> bool:
         try:
-            response = self._service.session.send(self._service.endpoints.logout())
+            response = self._service.session.with_auth(None).send(self._service.endpoints.logout())
         except APIStatusError as error:
             if self._leads_to_start(error):
                 return True

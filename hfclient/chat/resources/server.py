@@ -67,7 +67,7 @@ class Server:
         Reference: GET {base}/healthcheck
         """
         started = time.monotonic()
-        response = self._service.session.send(self._service.endpoints.health())
+        response = self._service.session.with_auth(None).send(self._service.endpoints.health())
         body = response.read()
         if body.lstrip().startswith((b"<", b"{")):  # some other site has a page for every path, some APIs a reason
             raise not_a_chat_server(response.url, body[:2000].decode("utf-8", "replace"))
@@ -94,7 +94,7 @@ class Server:
         """
         request = self._service.endpoints.mcp_servers()
         try:
-            data = self._service.identity.send(request).json()
+            data = self._service.session.send(request).json()
         except ProtocolError:  # a server of before June 2025 answers with its page to whatever it does not know
             self._service.generation()  # is it a chat-ui at all?
             raise NotFoundError("the server has no MCP servers (it is older than November 2025)", status=404) from None
@@ -122,7 +122,7 @@ class Server:
         if content_type is None:
             found = media_type(content, file.name, file.claimed, is_sound=True) or "audio/wav"
             content_type = "audio/webm" if found == "video/webm" else found
-        data = self._service.send(self._service.endpoints.transcribe(content, content_type)).json()
+        data = self._service.session.send(self._service.endpoints.transcribe(content, content_type)).json()
         return str(data.get("text") or "") if isinstance(data, dict) else ""
 
     @staticmethod
@@ -135,7 +135,6 @@ def live_updates(service: ChatService) -> Iterator[LiveUpdate]:
 
     Reference: GET {base}/api/v2/generations/live
     """
-    service.use_session()
     while True:
         response = service.session.send(service.endpoints.live())
         if response.content_type != "text/event-stream":

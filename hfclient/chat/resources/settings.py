@@ -125,7 +125,6 @@ class SettingsResource:
         data = {**raw, **{_camel(name): self._with_ids(name, value, raw) for name, value in changes.items()}}
         data.pop("welcomeModalSeenAt", None)  # the server's own stamp
         # Unset values are left out: the server answers 500 to a null.
-        self._service.need_session()
         self._service.read(
             self._service.endpoints.write_settings({key: value for key, value in data.items() if value is not None})
         )

@@ -1,9 +1,9 @@
-"""Whom the server takes a client for, and what to say when that is nobody.
+"""Logins at a chat-ui: the authentication hook of the chat's session.
 
-A chat-ui seldom says that a login has expired. Reads go on to succeed, with a stranger's empty lists; only what writes is
-refused, with 401 or with a redirect to a login page. And an answer to a stranger may set a stranger's cookie, so what the
-server rotates is looked into before it counts. The one question that is always answered is ``GET /api/v2/user``; it is
-asked here, and only where something is in doubt.
+A chat-ui seldom says that a login has expired. Reads still succeed, with an anonymous user's empty lists; only writes are
+refused, with 401 or with a redirect to a login page. The answer to an anonymous request may also set an anonymous session
+cookie, so a rotated cookie is checked before it counts. ``GET /api/v2/user`` always says who is logged in; the hook sends it
+only when an answer leaves that in doubt.
 
 Reference: docs/protocol/huggingchat ("base url, headers, cookies", "errors").
 """
@@ -15,25 +15,29 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Generator, Mapping
+from urllib.parse import urlsplit
 
 from attrs import evolve
 
+from hfclient.chat.servers.api import ServerApi
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_foreign_origin, is_missing_route
 from hfclient.chat.wire.messages import parse_user
 from hfclient.credentials import (
     HUGGING_CHAT,
     SESSION_COOKIE,
+    Credentials,
     Secret,
     host_origin,
     is_hugging_face,
+    origin_of,
     place_of,
 )
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
+    CredentialsError,
     HFClientError,
     NotAChatServer,
     NotFoundError,
@@ -45,12 +49,14 @@ from hfclient.errors import (
 )
 from hfclient.process.forks import renew_in_children
 from hfclient.transport import Request, Response, Session, Timeouts
+from hfclient.transport.auth import AuthFlow
 from hfclient.transport.status_errors import restated, safe_url
 from hfclient.types import User
 
-__all__ = ["Identity"]
+__all__ = ["ChatAuth"]
 
 _log = logging.getLogger("hfclient")
+_LOGIN_HOSTS = ("huggingface.co", "hf.co")
 _ASKING = Timeouts(connect=5.0, first_token=10.0, idle=10.0, total=10.0)
 _PAUSE = 60.0  # seconds before a doubt that could not be settled, or was settled badly, is asked about again
 _PAGE = 64 * 1024  # bytes of the server's page, in which its name is looked for
@@ -58,22 +64,20 @@ _OG_URL = re.compile(rb'<meta property="og:url" content="([^"<>]{1,300})"')
 _GENERIC = "An error occurred"
 
 
-class Identity:
-    """Carries one client's requests to its chat server, and notices when they are no longer taken for its user's.
+class ChatAuth:
+    """The authentication hook of one chat server; a `hfclient.transport.auth.Auth`. Threads may share it.
 
-    Threads may share it.
+    It chooses the session cookie of a request, sends a request again when an expired login was renewed, explains refusals, and
+    checks rotated cookies.
 
     Args:
-        session: The way to the network.
         endpoints: The server's paths.
-        read: Returns what the server answers to a request, decoded; it knows how servers of every age are asked, and
-            comes back here to send.
+        api: Reads the user, the feature flags and the public configuration, from servers of every version.
     """
 
-    def __init__(self, session: Session, endpoints: Endpoints, read: Callable[[Request], Any]) -> None:
-        self._session = session
+    def __init__(self, endpoints: Endpoints, api: ServerApi) -> None:
         self._endpoints = endpoints
-        self._read = read
+        self._api = api
         self._login_enabled: bool | None = True if is_hugging_face(endpoints.base) else None
         self._not_before = 0.0
         self._refused = False
@@ -91,81 +95,126 @@ class Identity:
         self._renew()
         renew_in_children(self)
 
-    def send(self, request: Request) -> Response:
-        """Send *request* with the client's credentials.
+    def auth_flow(self, request: Request, session: Session) -> AuthFlow:
+        """Yield *request* with a session cookie chosen for it, and once more if its login was renewed meanwhile.
 
-        Where a saved login has expired that another process has renewed, the renewed one is taken and the request sent
-        again: it was refused at the door, so nothing happens twice.
+        A refused request has not been processed, so nothing happens twice.
 
         Raises:
-            SessionExpired: Cookies were given, and the server takes their bearer for nobody.
+            CredentialsError: The server wants a login and there is no cookie. Nothing was sent.
+            SessionExpired: Cookies were given, and the server does not take them for a login.
             AuthenticationError: The server wants a login, or refuses the token.
-            APIStatusError, TransportError: As `Session.send` does.
+            APIStatusError: Any other status.
         """
-        credentials = self._session.credentials
+        if origin_of(request.url) != self._endpoints.origin:
+            yield request
+            return
+        credentials, asking = session.credentials, session.with_auth(None)
+        if request.method == "GET":
+            self._use_session(credentials)
+        elif request.url.startswith(self._endpoints.api_conversations):  # these writes accept a token alone
+            self._use_session(credentials, begin=True)
+        else:
+            self.need_session(credentials)
         credentials.follow_session()
         for renewed in (False, True):
             before = credentials.cookies()
             try:
                 with contextlib.nullcontext() if request.method == "GET" else credentials.first_write():
-                    response = self._carry(request)
+                    response = yield from self._with_origin(request, asking)
             except APIStatusError as error:
-                if not renewed and (self._has_new_session(before, error) or self._is_visitor(request, error)):
+                if not renewed and (
+                    self._has_new_session(before, error, credentials) or self._is_visitor(request, error, asking)
+                ):
                     continue
-                if not self._has_expired(request, error):
-                    raise self._explained(request, error) from None
+                if not self._has_expired(request, error, asking):
+                    raise self._explained(request, error, asking) from None
                 if renewed or not credentials.reload():
-                    raise self.expired(error) from None
+                    raise self.expired(credentials, error) from None
             else:
                 break
         if credentials.rotated:
             try:
-                self._settle()
+                self._settle(asking)
             except BaseException:  # Ctrl-C
                 response.close()
                 raise
-        return response
 
-    def _has_new_session(self, before: Mapping[str, Secret], error: APIStatusError) -> bool:
+    # The session cookie
+
+    @property
+    def _wants_login(self) -> bool:
+        """Whether this server is known to require a login for chats."""
+        return urlsplit(self._endpoints.origin).hostname in _LOGIN_HOSTS
+
+    def need_session(self, credentials: Credentials) -> None:
+        """Make sure that there is a session cookie to write with, an anonymous one if that will do.
+
+        Raises:
+            CredentialsError: This server wants a login and there is no cookie. Nothing was sent.
+        """
+        if not self._wants_login:
+            credentials.use_session(begin=True)
+        elif not credentials.has_session:
+            have = "a token alone reads and lists but cannot chat; " if credentials.token else ""
+            raise CredentialsError(f"HuggingChat needs a login: {have}{HOW_TO_LOG_IN}")
+
+    def _use_session(self, credentials: Credentials, *, begin: bool = False) -> None:
+        """Take the anonymous session unless a token reads as its user, so that reads and writes have one user.
+
+        A token reads as its user until something was written at the server without it.
+
+        Args:
+            begin: Something is written: the session is kept from now on.
+        """
+        if self._wants_login:
+            return
+        if credentials.has_session or not credentials.token_reaches_chat or credentials.has_begun_session:
+            credentials.use_session(begin=begin)
+
+    def _has_new_session(
+        self, before: Mapping[str, Secret], error: APIStatusError, credentials: Credentials
+    ) -> bool:
         """Whether the server has refused an anonymous session and set another one with the same answer."""
-        credentials = self._session.credentials
         if error.status != 401 or isinstance(error, PasswordRequired) or credentials.claims_login or not before:
             return False
         credentials.use_session(begin=True)  # it may have ended the old one without setting another
         return credentials.cookies() != before
 
-    def _is_visitor(self, request: Request, error: APIStatusError) -> bool:
-        """Whether the token is for a gate alone: the chat-ui behind it has no login, and fails at a token that it sees.
+    def _is_visitor(self, request: Request, error: APIStatusError, session: Session) -> bool:
+        """Whether the token is for a gateway alone: the chat-ui behind it has no login, and fails at a token.
 
-        It looks at none next to a session cookie, so from now on there is one.
+        It ignores a token next to a session cookie, so from now on there is one.
         """
-        if is_hugging_face(self._endpoints.base) or not self._is_about_token(request, error):
+        if is_hugging_face(self._endpoints.base) or not self._is_about_token(request, error, session):
             return False
-        self._session.credentials.use_session()
+        session.credentials.use_session()
         with contextlib.suppress(HFClientError):
-            if not self.login_enabled():
+            if not self.login_enabled(session):
                 return True
-        self._session.credentials.end_anonymous_session()
+        session.credentials.end_anonymous_session()
         return False
 
-    def _carry(self, request: Request) -> Response:
-        """Send *request*; a form that is refused for its Origin once more, with the name that the server gives itself.
+    # The Origin header
 
-        It is refused before anything is looked at, so nothing happens twice.
+    def _with_origin(self, request: Request, session: Session) -> Generator[Request, Response, Response]:
+        """Yield *request*, and one that is refused for its Origin again with the origin that the server gives itself.
+
+        The server checks the Origin before it processes anything, so nothing happens twice.
 
         Reference: chat-ui's src/lib/server/hooks/handle.ts ("CSRF protection"), seen 2026-11-28
         """
         try:
-            return self._session.send(request)
+            return (yield request)
         except PermissionDeniedError as error:
             if not is_foreign_origin(error):
                 raise
             refused: PermissionDeniedError = error
         sent = request.headers.get("Origin", "")
-        own = self._public_origin()
-        if own is not None and own != sent and not self._is_named_by_caller:
+        own = self._public_origin(session)
+        if own is not None and own != sent and not _sets_origin(session):
             try:
-                response = self._session.send(evolve(request, headers={**request.headers, "Origin": own}))
+                response = yield evolve(request, headers={**request.headers, "Origin": own})
             except PermissionDeniedError as error:
                 if not is_foreign_origin(error):
                     raise
@@ -182,87 +231,83 @@ class Identity:
             "PUBLIC_ORIGIN or ORIGIN to the address that is used",
         )
 
-    def _public_origin(self) -> str | None:
-        """Return the name that the server gives itself, or None.
+    def _public_origin(self, session: Session) -> str | None:
+        """Return the origin that the server gives itself, or None.
 
-        Its page names it, too, and says what the setting ORIGIN is where there is no PUBLIC_ORIGIN.
+        Its page holds it, too, and says what the setting ORIGIN is where there is no PUBLIC_ORIGIN.
 
         Reference: GET {base}/api/v2/public-config; ``og:url`` in chat-ui's src/routes/+layout.svelte, seen 2026-11-28
         """
         try:
-            config = self._read(evolve(self._endpoints.public_config(), timeouts=_ASKING, retryable=False))
+            config = self._api.read(evolve(self._endpoints.public_config(), timeouts=_ASKING, retryable=False), session)
             return host_origin(config["PUBLIC_ORIGIN"])
         except (HFClientError, TypeError, KeyError, AttributeError):
             pass
         try:
-            page = self._session.send(evolve(self._endpoints.page(), timeouts=_ASKING)).read_start(_PAGE)
+            page = session.send(evolve(self._endpoints.page(), timeouts=_ASKING)).read_start(_PAGE)
             named = _OG_URL.search(page)
             return host_origin(named[1].decode("ascii")) if named else None
         except (HFClientError, UnicodeDecodeError):
             return None
 
-    @property
-    def _is_named_by_caller(self) -> bool:
-        """Whether the caller's headers say what the server's name is."""
-        return any(name.lower() in ("origin", "host") for name in self._session.headers)
+    # The user
 
-    # Who we are
-
-    def user(self) -> User | None:
-        """Return whom the server takes the client for; None for nobody.
+    def user(self, session: Session) -> User | None:
+        """Return the user that the server takes the client for; None for an anonymous one.
 
         Reference: GET {base}/api/v2/user
         """
-        credentials = self._session.credentials
+        credentials = session.credentials
         cookies = credentials.cookies()
-        user = self._ask()
+        user = self._ask(session)
         if user is None and credentials.reload():
             cookies = credentials.cookies()
-            user = self._ask()
+            user = self._ask(session)
         if user is not None and credentials.claims_login and credentials.user_id in (None, user.id):
             credentials.confirm(cookies, user.id)
         return user
 
-    def _ask(self, timeouts: Timeouts | None = None) -> User | None:
-        """Ask; with *timeouts* once and no more, because a call of somebody else waits for it."""
+    def _ask(self, session: Session, timeouts: Timeouts | None = None) -> User | None:
+        """Ask for the user; with *timeouts* without a retry, because another call waits for the answer."""
         try:
             request = evolve(self._endpoints.user(), timeouts=timeouts, retryable=timeouts is None)
-            return parse_user(self._read(request))
+            return parse_user(self._api.read(request, session))
         except AuthenticationError as error:
-            # A token that is no good, or something in front of the server: it was not the server that said "nobody".
-            if error.status >= 500 or isinstance(error, PasswordRequired) or self._is_behind_gate():
+            # An invalid token, or a gateway: the answer is not the server's own "not logged in".
+            if error.status >= 500 or isinstance(error, PasswordRequired) or self._is_behind_gate(session):
                 raise
             return None
 
-    def _is_behind_gate(self) -> bool:
-        """Whether a missing login is that of something in front of the server: a chat-ui says to everybody how it is.
+    def _is_behind_gate(self, session: Session) -> bool:
+        """Whether a gateway asks for the missing login: a chat-ui itself answers its health check without one.
 
         Reference: GET {base}/healthcheck; chat-ui's src/lib/server/hooks/handle.ts exempts it from its own login
         """
         try:
-            self._session.send(evolve(self._endpoints.health(), timeouts=_ASKING, retryable=False)).close()
+            health = evolve(self._endpoints.health(), timeouts=_ASKING, retryable=False)
+            session.with_auth(None).send(health).close()
         except AuthenticationError:
             return True
         except HFClientError:
             pass
         return False
 
-    def login_enabled(self) -> bool:
+    def login_enabled(self, session: Session) -> bool:
         """Return whether the server has a login at all; False where it does not say.
 
         Raises:
             NotAChatServer: What answered is no chat-ui.
-            PasswordRequired: Something in front of the server wants a user name and a password.
+            PasswordRequired: A gateway in front of the server wants a user name and a password.
 
         Reference: GET {base}/api/v2/feature-flags
         """
         if self._login_enabled is None:
             try:
-                flags = self._read(self._endpoints.features())
+                flags = self._api.read(self._endpoints.features(), session)
                 self._login_enabled = isinstance(flags, Mapping) and flags.get("loginEnabled") is True
             except PasswordRequired:
                 raise
-            except AuthenticationError:  # one that lets nobody see anything before a login
+            except AuthenticationError:  # one that shows nothing before a login
                 self._login_enabled = True
             except NotAChatServer:
                 raise
@@ -270,27 +315,26 @@ class Identity:
                 self._login_enabled = False
         return self._login_enabled
 
-    def check_empty_list(self) -> bool:
-        """Find out whether an empty list is the user's or a stranger's; True if another look is worth it.
+    def check_empty_list(self, session: Session) -> bool:
+        """Find out whether an empty list is the user's own; True if the login was renewed and the list is worth another look.
 
         Raises:
-            SessionExpired: It is a stranger's.
+            SessionExpired: It is an anonymous user's.
         """
-        credentials = self._session.credentials
-        if not credentials.claims_login or not self.login_enabled():
+        credentials = session.credentials
+        if not credentials.claims_login or not self.login_enabled(session):
             return False
         before = credentials.cookies()
-        if self.user() is None:
-            raise self.expired()
+        if self.user(session) is None:
+            raise self.expired(credentials)
         return credentials.cookies() != before
 
-    # What went wrong
+    # Errors
 
-    def expired(self, error: APIStatusError | None = None) -> SessionExpired:
-        """Return the error for a login that is none any more, with how to renew it; *error* is what showed it."""
+    def expired(self, credentials: Credentials, error: APIStatusError | None = None) -> SessionExpired:
+        """Return the error for an expired login, with how to renew it; *error* is the answer that showed it."""
         if error is None:  # an answer that was a success, and held nothing
             error = SessionExpired(status=200, method="GET", url=safe_url(self._endpoints.user().url))
-        credentials = self._session.credentials
         missing = ""
         if is_hugging_face(self._endpoints.base):
             names = [name for name in (SESSION_COOKIE, "token") if name not in credentials.cookies()]
@@ -310,31 +354,35 @@ class Identity:
         place = place_of(self._endpoints.base)
         return "hfclient login" if place == HUGGING_CHAT else f"hfclient login --url {place}"
 
-    def _has_expired(self, request: Request, error: APIStatusError) -> bool:
-        if not self._session.credentials.claims_login:
+    def _has_expired(self, request: Request, error: APIStatusError, session: Session) -> bool:
+        credentials = session.credentials
+        if not credentials.claims_login:
             return False
         if isinstance(error, AuthenticationError):
             return error.status < 500 and not isinstance(error, PasswordRequired)
-        # To a stranger who reads, a conversation of ours is somebody else's, or not there; to write is a 401 or a 302.
+        # An anonymous read of a user's conversation is a 403 or a 404; a write is a 401 or a 302.
         if request.method != "GET" or type(error) not in (PermissionDeniedError, NotFoundError) or is_missing_route(error):
             return False
         if request.url in (self._endpoints.user().url, self._endpoints.features().url):
             return False
         try:
-            return self.login_enabled() and self._ask(_ASKING) is None
+            if not self.login_enabled(session) or self._ask(session, _ASKING) is not None:
+                return False
         except HFClientError:
             return False
+        credentials.restore(credentials.cookies())  # the answer to an anonymous request may set an anonymous session
+        return True
 
-    def _explained(self, request: Request, error: APIStatusError) -> APIStatusError:
-        credentials = self._session.credentials
+    def _explained(self, request: Request, error: APIStatusError, session: Session) -> APIStatusError:
+        credentials = session.credentials
         if isinstance(error, PasswordRequired):
             return error
         if isinstance(error, AuthenticationError) and credentials.has_session:
-            if credentials.is_anonymous and credentials.token_reaches_chat and self._is_behind_gate():
+            if credentials.is_anonymous and credentials.token_reaches_chat and self._is_behind_gate(session):
                 return restated(
                     AuthenticationError,
                     error,
-                    "what stands in front of the server does not accept the token; is it valid, and may its user come here?",
+                    "the gateway in front of the server does not accept the token; is it valid, and may its user come here?",
                 )
             credentials.end_anonymous_session()  # next to a cookie a token would count for nothing from now on
             if not credentials.token_reaches_chat:
@@ -344,7 +392,7 @@ class Identity:
                 error,
                 f"this server wants a login; a token alone reads and lists but cannot chat: {HOW_TO_LOG_IN}",
             )
-        if self._is_about_token(request, error):
+        if self._is_about_token(request, error, session):
             return restated(
                 AuthenticationError,
                 error,
@@ -357,28 +405,28 @@ class Identity:
             return restated(PermissionDeniedError, error, f"{error.message} ({hint})")
         return error
 
-    def _is_about_token(self, request: Request, error: APIStatusError) -> bool:
-        """Whether it is the token that makes the server fail, and not this request.
+    def _is_about_token(self, request: Request, error: APIStatusError, session: Session) -> bool:
+        """Whether the server fails because of the token, and not because of this request.
 
-        It looks at a token where there is no cookie.
+        It reads a token only if there is no cookie.
         """
-        sent = self._session.credentials.headers_for(request.url)
+        sent = session.credentials.headers_for(request.url)
         if not _is_generic(error) or "Cookie" in sent or not sent.get("Authorization", "").startswith("Bearer "):
             return False
         question = evolve(self._endpoints.user(), timeouts=_ASKING, retryable=False)
         if request.url == question.url:
             return True
         try:
-            self._session.send(question).close()
+            session.send(question).close()
         except HFClientError as error:
             return _is_generic(error)
         return False
 
-    # What the server rotates
+    # Rotated cookies
 
-    def _settle(self) -> None:
+    def _settle(self, session: Session) -> None:
         """Find out whether new cookies are the same user's; go back to the old ones if not."""
-        credentials = self._session.credentials
+        credentials = session.credentials
         if not self._settling.acquire(blocking=False):
             return
         try:
@@ -388,9 +436,9 @@ class Identity:
                     credentials.restore(cookies)
                 return
             try:
-                user = self._ask(_ASKING)
+                user = self._ask(session, _ASKING)
             except HFClientError as error:
-                _log.info("whose the renewed cookies are could not be asked: %s", error.message)
+                _log.info("the owner of the renewed cookies could not be asked for: %s", error.message)
                 self._not_before, self._refused = time.monotonic() + _PAUSE, False
                 return
             if user is not None and credentials.user_id in (None, user.id):
@@ -399,9 +447,14 @@ class Identity:
             credentials.restore(cookies)
             self._not_before, self._refused = time.monotonic() + _PAUSE, True
             if self._login_enabled is not False:
-                _log.warning("the server set a cookie of somebody else; the login may have expired")
+                _log.warning("the server set the cookie of another user; the login may have expired")
         finally:
             self._settling.release()
+
+
+def _sets_origin(session: Session) -> bool:
+    """Whether the caller's headers say what the server's origin is."""
+    return any(name.lower() in ("origin", "host") for name in session.headers)
 
 
 def _is_generic(error: HFClientError) -> bool:

@@ -1,6 +1,6 @@
 """What the v2 API would say, asked of a chat-ui that has none of it, or not all of it yet.
 
-`ChatService.read` speaks of today's API only. Where a server is too old for that, the same request is answered here from
+`ServerApi.read` speaks of today's API only. Where a server is too old for that, the same request is answered here from
 what the server does have: the data behind its pages, its first API, and the paths that its own page wrote to. So nobody
 above has to know, and a request that has no older way is a `NotFoundError`.
 
@@ -18,7 +18,6 @@ from urllib.parse import unquote, urljoin, urlsplit
 import msgspec
 from attrs import evolve
 
-from hfclient.chat.servers.identity import Identity
 from hfclient.chat.wire.devalue import NodeError, parse_page
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route
@@ -31,7 +30,7 @@ from hfclient.errors import (
     ProtocolError,
     ServerError,
 )
-from hfclient.transport import Request
+from hfclient.transport import Request, Session
 from hfclient.transport.status_errors import leads_to_login, safe_url
 
 __all__ = ["OlderServer"]
@@ -51,12 +50,12 @@ class OlderServer:
     """Answers requests of the v2 API by other means.
 
     Args:
-        identity: The way to the server.
+        session: Sends the requests.
         endpoints: The server's paths.
     """
 
-    def __init__(self, identity: Identity, endpoints: Endpoints) -> None:
-        self._identity = identity
+    def __init__(self, session: Session, endpoints: Endpoints) -> None:
+        self._session = session
         self._endpoints = endpoints
 
     def read(self, request: Request) -> Any:
@@ -160,7 +159,7 @@ class OlderServer:
     # Inside
 
     def _send(self, request: Request, *, empty: bool = False) -> Any:
-        response = self._identity.send(request)
+        response = self._session.send(request)
         if not empty:
             return response.json()
         body = response.read()
@@ -172,7 +171,7 @@ class OlderServer:
         return self._node(self._endpoints.layout_data(), 0)
 
     def _node(self, request: Request, index: int) -> dict[str, Any]:
-        page = parse_page(self._identity.send(request).read())
+        page = parse_page(self._session.send(request).read())
         if page.redirect is not None:
             raise self._redirected(request, page.redirect.location)
         node = page.node(index)

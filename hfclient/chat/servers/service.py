@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 from attrs import evolve
 
-from hfclient.chat.servers.generations import Generation, detect
-from hfclient.chat.servers.identity import Identity
-from hfclient.chat.wire import superjson
+from hfclient.chat.servers.api import ServerApi
+from hfclient.chat.servers.auth import ChatAuth
+from hfclient.chat.servers.generations import Generation
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.entries import read_entries
-from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route, not_a_chat_server
+from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
 from hfclient.errors import (
     BadRequestError,
-    CredentialsError,
-    HFClientError,
     ModelNotFound,
-    NotAChatServer,
-    NotFoundError,
-    PermissionDeniedError,
-    ProtocolError,
     Unsupported,
 )
 from hfclient.events import AnyEvent
-from hfclient.transport import Cancellation, Request, Response, Session, Timeouts
+from hfclient.transport import Cancellation, Request, Session, Timeouts
 from hfclient.types import ConversationInfo, Entries, Model
-
-if TYPE_CHECKING:
-    from hfclient.chat.servers.older import OlderServer
 
 __all__ = ["ChatService", "shorter"]
 
-_LOGIN_HOSTS = ("huggingface.co", "hf.co")
 _PAGE = 30  # entries on a full page of conversations
 _MODELS_FRESH = 60.0  # seconds: what the server's own Cache-Control says
 
@@ -54,19 +42,13 @@ class ChatService:
     def __init__(
         self, session: Session, base_url: str, *, on_event: Callable[[AnyEvent], object] | None = None
     ) -> None:
-        self.session = session
         self.endpoints = Endpoints(base_url)
         self.endpoints.form_origin = _form_origin(session, self.endpoints.form_origin)
-        self.identity = Identity(session, self.endpoints, self.read)
+        self.api = ServerApi(self.endpoints)
+        self.auth = ChatAuth(self.endpoints, self.api)
+        self.session = session.with_auth(self.auth)
         self.on_event = on_event
         self._models: tuple[float, list[Model]] | None = None
-        self._generation: Generation | None = None
-
-    @functools.cached_property
-    def _older(self) -> OlderServer:
-        from hfclient.chat.servers.older import OlderServer  # loads what today's servers do not need
-
-        return OlderServer(self.identity, self.endpoints)
 
     def generation(self) -> Generation:
         """Return how old the server is; asked once, and only when it matters.
@@ -74,19 +56,7 @@ class ChatService:
         Raises:
             NotAChatServer: It is no chat-ui of any age.
         """
-        if self._generation is None:  # two threads that ask at once get the same answer
-            self._generation = detect(self.session, self.endpoints)
-        return self._generation
-
-    @property
-    def wants_login(self) -> bool:
-        """Whether this server is known to let nobody chat without a login."""
-        return urlsplit(self.endpoints.origin).hostname in _LOGIN_HOSTS
-
-    def send(self, request: Request) -> Response:
-        """Send *request* with a session cookie; see :meth:`need_session`."""
-        self.need_session()
-        return self.identity.send(request)
+        return self.api.generation(self.session)
 
     def need_session(self) -> None:
         """Make sure that there is a session cookie to write with, an anonymous one if that will do.
@@ -94,85 +64,33 @@ class ChatService:
         Raises:
             CredentialsError: This server wants a login and there is no cookie. Nothing was sent.
         """
-        credentials = self.session.credentials
-        if not self.wants_login:
-            credentials.use_session(begin=True)
-        elif not credentials.has_session:
-            have = "a token alone reads and lists but cannot chat; " if credentials.token else ""
-            raise CredentialsError(f"HuggingChat needs a login: {have}{HOW_TO_LOG_IN}")
-
-    def use_session(self, *, begin: bool = False) -> None:
-        """Take the anonymous session, if it is ours to have one, so that what is read is what the same user writes.
-
-        A token reads as its user, unless this user of the machine has written something at the server without it.
-
-        Args:
-            begin: Something is written: the session is kept from now on.
-        """
-        credentials = self.session.credentials
-        if self.wants_login:
-            return
-        if credentials.has_session or not credentials.token_reaches_chat or credentials.has_begun_session:
-            credentials.use_session(begin=begin)
+        self.auth.need_session(self.session.credentials)
 
     def read(self, request: Request) -> Any:
         """Return what the server's v2 API answers, decoded; a server that is too old for it is asked in its own way.
 
-        Reading works without a cookie: with a token as its user, else as nobody.
+        Reading works without a cookie: with a token as its user, else as an anonymous one.
 
         Raises:
             NotAChatServer: What answered is no chat-ui.
         """
-        self.use_session(begin=request.method != "GET")
-        if self._generation is not None and not self._generation.has_v2:
-            return self._read_older(request)
-        try:
-            return self._read_v2(request)
-        except (NotAChatServer, NotFoundError, PermissionDeniedError) as error:
-            if is_missing_route(error) and self._is_without_v2(error):
-                return self._read_older(request)
-            if isinstance(error, NotFoundError) and not _is_json(error.body) and self._older.can_replace(request):
-                return self._older.read(request)
-            raise
-
-    def _read_v2(self, request: Request) -> Any:
-        response = self.identity.send(request)
-        body = response.read()
-        if not body and request.method != "GET":  # settings are written without a word
-            return None
-        try:
-            return superjson.loads(body)
-        except ProtocolError as error:
-            frame = body[:2000].decode("utf-8", "replace") if body.lstrip()[:1] == b"<" else error.frame
-            raise not_a_chat_server(response.url, frame) from None
-
-    def _read_older(self, request: Request) -> Any:
-        try:
-            return self._older.read(request)
-        except ProtocolError:
-            self._generation = None  # it may have been renewed meanwhile
-            raise
-
-    def _is_without_v2(self, error: HFClientError) -> bool:
-        try:
-            return not self.generation().has_v2
-        except NotAChatServer:
-            raise error from None
+        return self.api.read(request, self.session)
 
     def read_state(
         self, conversation_id: str, cancellation: Cancellation | None = None, timeouts: Timeouts | None = None
     ) -> ConversationState:
         """Return a conversation (or a share) as it stands on the server."""
         request = self.endpoints.conversation(conversation_id)
-        return parse_conversation(self.read(evolve(request, cancellation=cancellation, timeouts=timeouts)))
+        request = evolve(request, cancellation=cancellation, timeouts=timeouts)
+        return parse_conversation(self.api.read(request, self.session))
 
     def list_page(self, page: int) -> tuple[list[ConversationInfo], bool]:
         """Return one page of the list of conversations, and whether there are more."""
         request = self.endpoints.conversations(page)
-        data = self.read(request)
+        data = self.api.read(request, self.session)
         if not isinstance(data, dict) or not isinstance(data.get("conversations"), list):
             raise not_a_chat_server(request.url, str(data)[:200])
-        if not data["conversations"] and page == 0 and self.identity.check_empty_list():
+        if not data["conversations"] and page == 0 and self.auth.check_empty_list(self.session):
             return self.list_page(page)
         entries = read_entries(data["conversations"], parse_conversation_info, "conversations of a page")
         # Servers of June to November 2025 say how many there are instead of whether there are more.
@@ -188,7 +106,6 @@ class ChatService:
         Reference: GET {base}/api/assistant/{id}
         """
         request = self.endpoints.assistant(assistant_id)
-        self.use_session()
         data = self.session.send(request).json()
         if not isinstance(data, dict):
             raise not_a_chat_server(request.url, str(data)[:200])
@@ -200,7 +117,7 @@ class ChatService:
         """Return the LLMs that the server offers, its default first; asked for at most once a minute."""
         now = time.monotonic()
         if fresh or self._models is None or now - self._models[0] > _MODELS_FRESH:
-            data = self.read(self.endpoints.models())
+            data = self.api.read(self.endpoints.models(), self.session)
             if not isinstance(data, list):
                 raise not_a_chat_server(self.endpoints.models().url, str(data)[:200])
             self._models = (now, read_entries(data, parse_model, "models"))
@@ -274,10 +191,6 @@ def _form_origin(session: Session, origin: str) -> str:
     if "host" in given:
         origin = f"{origin.partition('://')[0]}://{given['host']}"
     return given.get("origin", origin)
-
-
-def _is_json(body: str | None) -> bool:
-    return (body or "").lstrip().startswith("{")
 
 
 def _named(name: str, models: list[Model]) -> Model | None:

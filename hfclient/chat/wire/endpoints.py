@@ -43,6 +43,7 @@ class Endpoints:
         if "?" in base_url or "#" in base_url:
             raise InvalidInputError("a base URL has no query and no fragment")
         self.base = base_url.rstrip("/")
+        self.api_conversations = f"{self.base}/api/v2/conversations"
         # What the header Origin of a form says: a chat-ui takes forms from the names that it knows itself by.
         self.form_origin = host_origin(base_url)
         self.refine = functools.partial(refine, base=safe_url(one_spelling(self.base)))

@@ -1,0 +1,91 @@
+"""A chat-ui's v2 API; a server without one, or with an earlier one, is asked through `hfclient.chat.servers.older`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hfclient.chat.servers.generations import Generation, detect
+from hfclient.chat.wire import superjson
+from hfclient.chat.wire.endpoints import Endpoints
+from hfclient.chat.wire.failures import is_missing_route, not_a_chat_server
+from hfclient.errors import HFClientError, NotAChatServer, NotFoundError, PermissionDeniedError, ProtocolError
+from hfclient.transport import Request, Response, Session
+
+if TYPE_CHECKING:
+    from hfclient.chat.servers.older import OlderServer
+
+__all__ = ["ServerApi"]
+
+
+class ServerApi:
+    """Reads one chat-ui's API. Threads may share it.
+
+    Args:
+        endpoints: The server's paths.
+    """
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        self._generation: Generation | None = None
+
+    def generation(self, session: Session) -> Generation:
+        """Return the server's version; asked once, and only when it matters.
+
+        Raises:
+            NotAChatServer: It is not a chat-ui of any version.
+        """
+        if self._generation is None:  # two threads that ask at once get the same answer
+            self._generation = detect(session.with_auth(None), self._endpoints)
+        return self._generation
+
+    def read(self, request: Request, session: Session) -> Any:
+        """Return the v2 API's answer to *request*, decoded.
+
+        Raises:
+            NotAChatServer: The answer is not a chat-ui's.
+        """
+        if self._generation is not None and not self._generation.has_v2:
+            return self._read_older(request, session)
+        try:
+            return _decoded(session.send(request), request)
+        except (NotAChatServer, NotFoundError, PermissionDeniedError) as error:
+            if is_missing_route(error) and self._is_without_v2(session, error):
+                return self._read_older(request, session)
+            if isinstance(error, NotFoundError) and not _is_json(error.body):
+                older = self._older(session)
+                if older.can_replace(request):
+                    return older.read(request)
+            raise
+
+    def _older(self, session: Session) -> OlderServer:
+        from hfclient.chat.servers.older import OlderServer  # loads what today's servers do not need
+
+        return OlderServer(session, self._endpoints)
+
+    def _read_older(self, request: Request, session: Session) -> Any:
+        try:
+            return self._older(session).read(request)
+        except ProtocolError:
+            self._generation = None  # the server may have been upgraded meanwhile
+            raise
+
+    def _is_without_v2(self, session: Session, error: HFClientError) -> bool:
+        try:
+            return not self.generation(session).has_v2
+        except NotAChatServer:
+            raise error from None
+
+
+def _decoded(response: Response, request: Request) -> Any:
+    body = response.read()
+    if not body and request.method != "GET":  # the answer to a change of settings is empty
+        return None
+    try:
+        return superjson.loads(body)
+    except ProtocolError as error:
+        frame = body[:2000].decode("utf-8", "replace") if body.lstrip()[:1] == b"<" else error.frame
+        raise not_a_chat_server(response.url, frame) from None
+
+
+def _is_json(body: str | None) -> bool:
+    return (body or "").lstrip().startswith("{")

@@ -16,10 +16,13 @@ import pytest
 from packaging.requirements import Requirement
 
 import hfclient
+from tests.chat.recordings import recording
+from tests.chat.replay import ChatUI
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "hfclient").rglob("*.py"))
 HEAVY = ("curl_cffi", "PIL", "click", "flask", "waitress", "xllamacpp", "numpy", "sqlite3", "asyncio")
+FEATURES = ("filelock", "yt_dlp", "pydantic")
 
 
 def _modules() -> list[str]:
@@ -31,6 +34,20 @@ def test_import_is_light() -> None:
     """Importing hfclient loads nothing that a plain call does not use."""
     code = f"import hfclient, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_plain_chat_loads_no_optional_package() -> None:
+    """A chat with a session cookie imports none of the packages that only some calls need."""
+    code = (
+        "import sys, hfclient\n"
+        "with hfclient.Client(sys.argv[1], token='', cookies={'hf-chat': 'c'}) as client: assert client.chat('hi').result().text\n"
+        f"print([name for name in {(*HEAVY, *FEATURES)!r} if name in sys.modules])"
+    )
+    with ChatUI() as ui:
+        ui.says(recording("plain"))
+        command = [sys.executable, "-c", code, ui.url]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 
 

@@ -1,4 +1,8 @@
-"""Cookies in files: the ``cookies.txt`` of Netscape, and the JSON that browser extensions and test drivers write."""
+"""Cookies in files: Netscape's ``cookies.txt``, and the JSON that browser extensions and test drivers write.
+
+Not http.cookiejar for ``cookies.txt``: it prints a traceback for a line with spaces instead of tabs, and the error for a malformed
+line holds the line, and so the cookie.
+"""
 
 from __future__ import annotations
 

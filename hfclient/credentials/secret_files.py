@@ -125,6 +125,7 @@ class SecretsFile:
 
 def settings_folder(environ: Mapping[str, str] | None = None) -> Path | None:
     """Return the folder where this user's files are, whether or not it exists; None for a user without a home."""
+    # Not platformdirs (4.14): on Linux it gives the same folder, and every client needs the folder, so every chat would load it.
     env = os.environ if environ is None else environ
     try:
         if home := env.get("HFCLIENT_HOME"):

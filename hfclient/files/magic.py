@@ -1,4 +1,7 @@
-"""What a file is, by its first bytes: a server's word or a name's ending is worth less.
+"""The media type of a file by its first bytes, which count more than a server's header or the suffix of a name.
+
+Not filetype (1.2) or puremagic (1.30): both call an MP4 or a WebM that holds only audio a video, an Ogg video audio (or neither),
+and FLAC behind an ID3 tag MP3; filetype also lacks SVG, AVIF, 3GP, AIFF and AMR-WB.
 
 Reference: the signatures are those of the formats' own specifications (PNG, JFIF, GIF89a, RIFF, ISO 14496-12, EBML).
 """

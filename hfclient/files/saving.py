@@ -1,4 +1,8 @@
-"""Saving what a server sent: its names become safe ones, and a file is written whole or not at all."""
+"""Saving what a server sent: its file names are made safe, and a file is written completely or not at all.
+
+Not pathvalidate (3.3) for the names: it keeps ``..``, a leading dot, ``nul .txt`` and direction characters (U+202E), raises
+UnicodeEncodeError for a lone surrogate, and cuts the suffix off a long name.
+"""
 
 from __future__ import annotations
 

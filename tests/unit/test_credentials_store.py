@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hfclient.credentials import Credentials, LoginStore, SavedLogin, Secret, locks
+from hfclient.credentials import Credentials, LoginStore, SavedLogin, Secret
 from hfclient.credentials.locks import file_lock
 from hfclient.errors import CredentialsError
 from tests.server import PATIENCE
@@ -307,11 +308,9 @@ def test_processes_lose_nothing(store: LoginStore, method: str) -> None:
     assert login.cookies == {"hf-chat": "c1", "rotated-0": "14", "rotated-1": "14", "rotated-2": "14"}
 
 
-@pytest.mark.parametrize("kernel", [True, False])
-def test_threads_lose_nothing(store: LoginStore, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads do not either, with the kernel's lock and where there is none."""
-    if not kernel:
-        monkeypatch.setattr(locks, "fcntl", None)
+@pytest.mark.usefixtures("lock_kind")
+def test_threads_lose_nothing(store: LoginStore) -> None:
+    """Threads that save and renew at once keep all of each other's entries and values."""
     store.put(HF, _login())
     threads = [threading.Thread(target=_save, args=(str(store.path), number, 10)) for number in range(4)]
     for thread in threads:
@@ -346,11 +345,22 @@ def test_readers_see_whole_files(store: LoginStore) -> None:
 # The lock
 
 
-@pytest.mark.parametrize("kernel", [True, False])
-def test_the_lock_excludes(tmp_path: Path, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits gets it when it is free, and gives up when it is not."""
-    if not kernel:
-        monkeypatch.setattr(locks, "fcntl", None)
+def _no_flock(descriptor: int, operation: int) -> None:
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+@pytest.fixture(params=["flock", "lock file"])
+def lock_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Locks of the operating system, and the lock files that replace them on file systems without any."""
+    kind = str(request.param)
+    if kind == "lock file":
+        monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", _no_flock)
+    return kind
+
+
+@pytest.mark.usefixtures("lock_kind")
+def test_the_lock_excludes(tmp_path: Path) -> None:
+    """A second caller gets the lock when it is free, and a TimeoutError when it stays taken."""
     path = tmp_path / "lock"
     with file_lock(path, 1.0), pytest.raises(TimeoutError), file_lock(path, 0.05):
         raise AssertionError("two hold it")
@@ -371,56 +381,43 @@ def test_the_lock_excludes(tmp_path: Path, kernel: bool, monkeypatch: pytest.Mon
     assert order == ["first", "second"]
 
 
-@pytest.mark.parametrize("kernel", [True, False])
-def test_the_lock_is_given_back(tmp_path: Path, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error inside frees it."""
-    if not kernel:
-        monkeypatch.setattr(locks, "fcntl", None)
+@pytest.mark.usefixtures("lock_kind")
+def test_an_error_frees_the_lock(tmp_path: Path) -> None:
+    """An error in the block frees the lock."""
     with pytest.raises(ZeroDivisionError), file_lock(tmp_path / "lock", 1.0):
         _ = 1 / 0
     with file_lock(tmp_path / "lock", 0.0):
         pass
 
 
-def test_a_dead_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the kernel's help, a lock whose owner seems to have died is taken over; a fresh one is not."""
-    monkeypatch.setattr(locks, "fcntl", None)
-    held = tmp_path / "lock.held"
-    held.touch()
-    with pytest.raises(TimeoutError), file_lock(tmp_path / "lock", 0.05):
-        raise AssertionError("it is held")
-    os.utime(held, (time.time() - 60, time.time() - 60))
-    with file_lock(tmp_path / "lock", 0.5):
-        assert held.exists()
-    assert not held.exists()
-
-
-def test_disks_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network disk that knows no locks falls back on files."""
-    fcntl = pytest.importorskip("fcntl")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_systems_without_locks(tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a network file system without locks, a lock file takes their place."""
 
     def flock(descriptor: int, operation: int) -> None:
-        raise OSError(37, "No locks available")
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fcntl, "flock", flock)
-    monkeypatch.setattr(locks, "_UNSUPPORTED", {37})
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
     with file_lock(tmp_path / "lock", 1.0):
         assert (tmp_path / "lock.held").exists()
     assert not (tmp_path / "lock.held").exists()
 
 
-def _hold(path: str, ready: Any, go_on: Any) -> None:
+def _hold(path: str, kind: str, ready: Any, go_on: Any) -> None:
+    if kind == "lock file":
+        import fcntl
+
+        fcntl.flock = _no_flock  # type: ignore[assignment]
     with file_lock(Path(path), 1.0):
         ready.set()
         go_on.wait(PATIENCE)
 
 
-def test_the_owner_is_killed(tmp_path: Path) -> None:
-    """The kernel's lock ends with its process."""
-    pytest.importorskip("fcntl")
+def test_the_owner_is_killed(tmp_path: Path, lock_kind: str) -> None:
+    """The lock of a process that was killed is free."""
     context = multiprocessing.get_context("spawn")
     ready, go_on = context.Event(), context.Event()
-    process = context.Process(target=_hold, args=(str(tmp_path / "lock"), ready, go_on))
+    process = context.Process(target=_hold, args=(str(tmp_path / "lock"), lock_kind, ready, go_on))
     process.start()
     assert ready.wait(PATIENCE)
     with pytest.raises(TimeoutError), file_lock(tmp_path / "lock", 0.05):

@@ -1,4 +1,8 @@
-"""JSON that is still being written: what is certain of it so far."""
+"""JSON that is still being written: what is certain of it so far.
+
+Not jiter (0.19): its partial mode takes a number that may go on for a whole one, loses all that came before a mistake, raises
+for an escape that is cut (``\\ud83d\\ude``), and does not say where the value ends.
+"""
 
 from __future__ import annotations
 

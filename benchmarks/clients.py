@@ -1,21 +1,20 @@
 """The clients that are compared, each used as its own documentation shows.
 
-A client answers two questions: `drain` reads an answer to its end and counts, `delays` reads a paced one and looks at
-the clock. Most only say how to get at the pieces of text; those for which a generator around them would show in the figures
-have a loop of their own.
+A client does two things: `drain` reads an answer to its end and counts, `paced` reads an answer that comes an event every
+5 ms and looks at the clocks. Most only say how to get at the pieces of text; those for which a generator around them would
+show in the figures have a loop of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.floors import Floor
+from benchmarks.floors import Floor, Pace
 
 __all__ = ["CLIENTS", "IMPORTS", "make"]
 
@@ -58,9 +57,13 @@ class _Texts:
                 size += len(text)
         return count, size
 
-    def delays(self, wire: str, url: str) -> list[int]:
-        """Return for each event of a paced answer how long it took to come here, in ns."""
-        return [time.monotonic_ns() - int(text.rstrip("\0")) for text in self.texts(wire, url) if text]
+    def paced(self, wire: str, url: str) -> Pace:
+        """Read one answer whose events come one by one."""
+        pace = Pace()
+        for text in self.texts(wire, url):
+            if text:
+                pace.note(text)
+        return pace
 
 
 class HFClient(_Texts):
@@ -320,10 +323,10 @@ class G4F(_Texts):
         self._read(url, pieces.append)
         return len(pieces), sum(map(len, pieces))
 
-    def delays(self, wire: str, url: str) -> list[int]:
-        found: list[int] = []
-        self._read(url, lambda text: found.append(time.monotonic_ns() - int(text)))
-        return found
+    def paced(self, wire: str, url: str) -> Pace:
+        pace = Pace()
+        self._read(url, pace.note)
+        return pace
 
 
 CLIENTS: dict[str, tuple[type, dict[str, Any]]] = {

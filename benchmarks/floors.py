@@ -17,7 +17,7 @@ import attrs
 import httptools
 import msgspec
 
-__all__ = ["Floor"]
+__all__ = ["Floor", "Pace"]
 
 _PATHS = {"chat": "/conversation/0123456789abcdef01234567", "sse": "/v1/chat/completions", "tgi": "/generate_stream"}
 
@@ -63,6 +63,28 @@ class _Event:
     id: int | None = None
     logprob: float | None = None
     special: bool | None = None
+
+
+class Pace:
+    """What the events of a paced answer cost; each one's text is the time at which it was written.
+
+    Attributes:
+        delays: How long each event took to come here, in ns.
+        cpu: This process's CPU time from the first event to the last, in seconds: without the request.
+    """
+
+    def __init__(self) -> None:
+        self.delays: list[int] = []
+        self.cpu = 0.0
+        self._cpu_before = 0.0
+
+    def note(self, text: str) -> None:
+        """Take the text of the next event."""
+        self.delays.append(time.monotonic_ns() - int(text.rstrip("\0")))
+        cpu = time.process_time()
+        if len(self.delays) == 1:
+            self._cpu_before = cpu
+        self.cpu = cpu - self._cpu_before
 
 
 class _Body:
@@ -140,15 +162,15 @@ class Floor:
                     size += len(event.text)
         return count, size
 
-    def delays(self, wire: str, url: str) -> list[int]:
-        """Return for each event of a paced answer how long it took to come here, in ns."""
-        found = []
+    def paced(self, wire: str, url: str) -> Pace:
+        """Read one answer whose events come one by one."""
+        pace = Pace()
         for lines in self._blocks(wire, url):
             for line in lines:
                 text = line.token if wire == "chat" else line.choices[0].delta.content if line.choices else ""
                 if text:
-                    found.append(time.monotonic_ns() - int(text.rstrip("\0")))
-        return found
+                    pace.note(_Event(text).text if self._objects else text)
+        return pace
 
     def download(self, url: str, target: Path) -> None:
         """Save what is at *url*."""

@@ -13,14 +13,14 @@ _PANELS = (
     ("an event of chat-ui's lines, µs of CPU", "events_chat", "framed"),
     ("an event of chat completions, µs of CPU", "events_sse", "framed"),
     ("a whole answer of 10 tokens (SSE), ms of CPU", "small", "sse"),
-    ("delay of an event (SSE), median, µs", "delay", "sse p50"),
+    ("an event of chat completions every 5 ms, µs of CPU", "paced", "sse"),
 )
 
 # Under which name the page includes them, and what they are made of.
 _PARTS = {
     "events": ("events_chat", "events_sse", "events_tgi"),
     "growth": ("growth_chat", "growth_sse"),
-    "delay": ("delay",),
+    "paced": ("paced", "delay"),
     "small": ("small",),
     "threads": ("threads", "threads_cpu"),
     "imports": ("imports",),

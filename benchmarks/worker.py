@@ -64,8 +64,12 @@ def _drain(client: Any, job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _delays(client: Any, job: dict[str, Any]) -> dict[str, Any]:
-    return {"delays": client.delays(job["wire"], job["url"])}
+def _paced(client: Any, job: dict[str, Any]) -> dict[str, Any]:
+    if job["wire"] == "chat":
+        client.prepare(job["url"], 1, "known")
+    gc.collect()
+    pace = client.paced(job["wire"], job["url"])
+    return {"delays": pace.delays, "cpu": pace.cpu}
 
 
 def _threads(client: Any, job: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +171,7 @@ def _module(path: str) -> str:
 
 _JOBS: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
     "drain": _drain,
-    "delays": _delays,
+    "paced": _paced,
     "threads": _threads,
     "memory": _memory,
     "upload": _upload,

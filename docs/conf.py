@@ -1,6 +1,7 @@
 """How Sphinx builds the documentation. `tox -e docs` runs it, with warnings as errors, and then the examples."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,16 +9,25 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # for the examples' model
 
 from hfclient import __version__
 
+ROOT = Path(__file__).parent.parent
+
 project = "hfclient"
 author = "the hfclient developers"
 project_copyright = "the hfclient developers"
 release = version = __version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.napoleon"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
-html_theme = "alabaster"
-html_theme_options = {"description": "Blocking Python client for HuggingChat and Hugging Face inference"}
-html_sidebars = {"**": ["about.html", "navigation.html", "searchbox.html"]}
+html_theme = "furo"
+html_title = f"hfclient {release}"
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
+html_copy_source = False
+html_show_sphinx = False
+
+# The button copies the code of an example, without prompts and output. What sphinx.ext.doctest has run looks like a session, too.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -28,8 +38,8 @@ napoleon_use_ivar = True
 
 # The examples of every page talk to a real server of ours whose model is scripted: no network, the same answer always.
 doctest_global_setup = """
-from tests.docs.scripted import Bent
-examples = Bent().__enter__()
+from tests.docs.scripted import LocalScripted
+examples = LocalScripted().__enter__()
 """
 doctest_global_cleanup = """
 examples.__exit__()
@@ -56,5 +66,29 @@ def _show_examples(app, what, name, obj, options, lines):
     lines[:] = shown
 
 
+def _unreleased():
+    """Return the next section of the changes, put together from changelog.d; nothing if there are no fragments."""
+    folder = ROOT / "changelog.d"
+    if not list(folder.glob("*.md")):
+        return ""
+    command = [sys.executable, "-m", "towncrier", "build", "--draft", "--config", folder / "towncrier.toml", "--dir", ROOT]
+    done = subprocess.run([*command, "--version", "Not released", "--date", "yet"], capture_output=True, text=True, check=True)
+    return done.stdout.replace(" (yet)", "")
+
+
+def _show_changes(app, docname, source):
+    """Put the fragments and CHANGELOG.md, which use a few forms of Markdown, on the page of changes."""
+    if docname != "changelog":
+        return
+    before, _, after = (ROOT / "CHANGELOG.md").read_text("utf-8").partition("<!-- towncrier release notes start -->\n")
+    text = before.partition("\n")[2] + _unreleased() + after
+    text = re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", text)
+    text = re.sub(r"\[([^\]]+)\]\((https?:[^)]+)\)", r"`\1 <\2>`__", text)
+    for mark, line in ("###", "~"), ("##", "-"):
+        text = re.sub(rf"^{mark} (.+)$", lambda match, line=line: f"{match[1]}\n{line * len(match[1])}", text, flags=re.MULTILINE)
+    source[0] += text
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", _show_examples, priority=1)  # before napoleon
+    app.connect("source-read", _show_changes)

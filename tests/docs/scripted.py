@@ -1,6 +1,6 @@
-"""A scripted model for the examples of the documentation: an OpenAI-compatible server that always says the same.
+"""A scripted model for the examples of the documentation: an OpenAI-compatible server with fixed answers.
 
-`start` puts it behind ``Client.local()``, so that an example can be run exactly as it stands on its page.
+`LocalScripted` puts it behind ``Client.local()``, so that an example runs exactly as it is on its page.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ ANSWERS = {
     "And of nowhere?": "I know of no such place.",
     "What is in the picture?": "A field of grey.",
 }
-# How the model goes on with a text.
+# How the model continues a text.
 COMPLETIONS = {
     "One, two, three,": [" four", ","],
     "<|im_start|>user\nWhat is the capital of France?\n<|im_end|>\n<|im_start|>assistant\nIt is": [" Paris", "."],
 }
-# What the model calls when it has tools, and what it says once it has the results.
+# Which tools the model calls; with their results it answers "The tools say: ...".
 CALLS = {
     "Is it warm in Paris and in Rome?": [
         ("get_weather", {"city": "Paris"}),
@@ -44,7 +44,7 @@ PICTURE = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAICAIAAAB/FOjAAAAAEUlEQVR4nGNoIBEwjGqgh
 
 
 def _text(content: Any) -> str:
-    """The words of a message, which may have pictures behind them."""
+    """The text of a message, which may have images after it."""
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
@@ -73,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._complete(asked["prompt"], asked.get("logprobs"))
             return
         users = [_text(said["content"]) for said in asked["messages"] if said["role"] == "user"]
-        # Not what the client says about an answer that was no object: the same is said again.
+        # The last prompt that does not complain about an answer: a repair gets the same answer again.
         prompt = next((text for text in reversed(users) if "That does not fit" not in text), "")
         results = [said["content"] for said in asked["messages"] if said["role"] == "tool"]
         if asked.get("tools") and prompt in CALLS and not results:
@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class ScriptedModel:
-    """The server, and ``Client.local`` bent to it while it runs."""
+    """The server, as a context manager."""
 
     def __enter__(self) -> ScriptedModel:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -153,10 +153,10 @@ class ScriptedModel:
         self._server.server_close()
 
 
-class Bent(ScriptedModel):
-    """The same, and ``Client.local()`` is answered by it; clients that were made are closed at the end."""
+class LocalScripted(ScriptedModel):
+    """The server, answering ``Client.local()`` while it runs; at the end the clients are closed."""
 
-    def __enter__(self) -> Bent:
+    def __enter__(self) -> LocalScripted:
         super().__enter__()
         from hfclient import Client
 

@@ -1,6 +1,6 @@
-"""The WSGI application: routes, the front door, and the path that all of it hangs below.
+"""The WSGI application: routes, request hooks, and the base path.
 
-Reference: docs/protocol/huggingchat; chat-ui 0.20 of August 2026 is what it behaves like.
+Reference: docs/protocol/huggingchat; it behaves like chat-ui 0.20 of August 2026.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
+from hfclient.local.backend import Backend
 from hfclient.local.conversation_routes import conversation_routes
-from hfclient.local.front import guard
-from hfclient.local.parts import Parts
+from hfclient.local.message_routes import message_routes
+from hfclient.local.request_hooks import add_request_hooks
 from hfclient.local.server_routes import server_routes
-from hfclient.local.turn_routes import turn_routes
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -22,33 +22,34 @@ if TYPE_CHECKING:
 __all__ = ["MAX_BODY", "create_app"]
 
 MAX_BODY = 15_728_640
-"""Most bytes of a request, as chat-ui has it by default."""
+"""Maximum bytes of a request body; chat-ui's default."""
 
 
-def create_app(parts: Parts, *, base_path: str = "", hosts: Iterable[str] = (), sessions: Collection[str] = ()) -> Flask:
+def create_app(
+    backend: Backend, *, base_path: str = "", hosts: Iterable[str] = (), user_sessions: Collection[str] = ()
+) -> Flask:
     """Return the application.
 
     Args:
-        parts: Store, runs and upstream.
-        base_path: Path that everything lives below, such as ``"/chat"``; empty for none.
-        hosts: Names by which the server may be addressed, besides ``localhost``, the machine's own name and IP addresses.
-        sessions: Of the user who runs the server; see `guard`.
+        backend: Store, running generations and upstream.
+        base_path: Path prefix of all routes, such as ``"/chat"``; empty for none.
+        hosts, user_sessions: See `add_request_hooks`.
     """
     app = Flask("hfclient.local", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY  # Flask's own limit for a field is half a megabyte
+    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY  # Flask's default for one field is 500 kB
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
-    guard(app, hosts, sessions)
-    for routes in (server_routes(parts), conversation_routes(parts), turn_routes(parts)):
+    add_request_hooks(app, hosts, user_sessions)
+    for routes in (server_routes(backend), conversation_routes(backend), message_routes(backend)):
         app.register_blueprint(routes)
     if base_path:
-        app.wsgi_app = _below(base_path, app.wsgi_app)  # type: ignore[method-assign, assignment]
+        app.wsgi_app = _under_base_path(base_path, app.wsgi_app)  # type: ignore[method-assign, assignment]
     return app
 
 
-def _below(base: str, inner: WSGIApplication) -> Callable[[WSGIEnvironment, StartResponse], Any]:
-    """Return *inner*, moved below the path *base*; all else is "Not found"."""
+def _under_base_path(base: str, inner: WSGIApplication) -> Callable[[WSGIEnvironment, StartResponse], Any]:
+    """Return *inner* under the path prefix *base*; other paths are 404."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Any:
         path = environ.get("PATH_INFO", "")

@@ -1,4 +1,4 @@
-"""What the model is shown: the path from the root to the new message, as an OpenAI-compatible API wants it."""
+"""The messages sent to the model: the path from the root to the new prompt, in the format of OpenAI-compatible APIs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from hfclient.decoding.think_tags import split_thinking
-from hfclient.local.records import Message, StoredFile
+from hfclient.local.records import StoredFile, StoredMessage
 from hfclient.local.upstream import UpstreamModel
 
-__all__ = ["build", "estimate_tokens", "first_title"]
+__all__ = ["build_messages", "estimate_tokens", "title_of"]
 
 CLIPBOARD = "application/vnd.chatui.clipboard"
 _TEXT = ("application/json", "application/xml", "application/csv")
@@ -19,16 +19,16 @@ ReadFile = Callable[[str], "bytes | None"]
 """Returns the content of a stored file by its hash."""
 
 
-def build(path: list[Message], model: UpstreamModel, read: ReadFile) -> list[dict[str, Any]]:
-    """Return the messages for *model*, cut to what fits into it, the oldest turns first to go.
+def build_messages(path: list[StoredMessage], model: UpstreamModel, read: ReadFile) -> list[dict[str, Any]]:
+    """Return the messages for *model*, without the oldest ones if all together exceed its context.
 
-    Reasoning of earlier answers is left out, and so are answers that never came. The system prompt and the last message
-    always stay: one that is too long for the model is for the model's server to refuse.
+    Reasoning of earlier answers is left out, and empty answers are. The system prompt and the last message are always kept:
+    if they are too long, the model's server answers with an error.
 
     Args:
         path: Messages from the root to the new user message.
-        model: Who is asked.
-        read: Where files come from.
+        model: The model that answers.
+        read: Reads a file by its hash.
     """
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
@@ -44,15 +44,15 @@ def build(path: list[Message], model: UpstreamModel, read: ReadFile) -> list[dic
     if not system and model.default_prompt:
         system.append({"role": "system", "content": model.default_prompt})
     if model.prompt_tokens is not None:
-        room = model.prompt_tokens - sum(map(_tokens, system))
-        while len(turns) > 1 and sum(map(_tokens, turns)) > room:
+        available = model.prompt_tokens - sum(map(_tokens, system))
+        while len(turns) > 1 and sum(map(_tokens, turns)) > available:
             turns.pop(0)
-        while len(turns) > 1 and turns[0]["role"] == "assistant":  # an answer without its question
+        while len(turns) > 1 and turns[0]["role"] == "assistant":  # an answer without its prompt
             turns.pop(0)
     return system + turns
 
 
-def _user_content(message: Message, model: UpstreamModel, read: ReadFile) -> Any:
+def _user_content(message: StoredMessage, model: UpstreamModel, read: ReadFile) -> Any:
     text = message.content
     images: list[dict[str, Any]] = []
     documents: list[str] = []
@@ -76,14 +76,14 @@ def _tokens(message: dict[str, Any]) -> int:
     content = message["content"]
     if not isinstance(content, str):
         content = "".join(part.get("text", "") for part in content)
-    return estimate_tokens(content) + 8  # the template's own marks around each message
+    return estimate_tokens(content) + 8  # the chat template's tokens around each message
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens *text* takes, rather too many than too few.
+    """Return an upper estimate of the number of tokens in *text*.
 
-    English prose has four and more characters a token, code and numbers down to two; writing systems that a small
-    vocabulary does not know take up to a token a byte.
+    English prose has four or more characters per token, code and numbers about two; scripts outside a small vocabulary take
+    up to one token per byte.
 
         >>> estimate_tokens("Why is the sky blue?")
         7
@@ -92,10 +92,10 @@ def estimate_tokens(text: str) -> int:
     return (ascii_count + 2) // 3 + len(text.encode("utf-8", "replace")) - ascii_count
 
 
-def first_title(prompt: str) -> str:
+def title_of(prompt: str) -> str:
     """Return a conversation's title: the first five words of its first prompt, at most 100 characters.
 
-    >>> first_title("Why is the sky so very blue?")
+    >>> title_of("Why is the sky so very blue?")
     'Why is the sky so'
     """
     return " ".join(prompt.split()[:5])[:100].strip() or "New Chat"

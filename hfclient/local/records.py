@@ -1,4 +1,4 @@
-"""What the server stores, as values: conversations, their trees of messages, runs."""
+"""Values that the server stores: conversations, trees of messages, files, generations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-__all__ = ["Conversation", "Message", "Run", "StoredFile", "new_id", "now"]
+__all__ = ["StoredConversation", "StoredFile", "StoredGeneration", "StoredMessage", "new_id", "now"]
 
 
 def now() -> int:
@@ -17,13 +17,13 @@ def now() -> int:
 
 
 def new_id() -> str:
-    """Return a fresh id of a conversation: 24 hex digits, the time in seconds first, as databases make them."""
+    """Return a new id of a conversation in the form of MongoDB's ObjectId: 24 hex digits, the first 8 the seconds since 1970."""
     return f"{int(time.time()):08x}{secrets.token_hex(8)}"
 
 
 @frozen(kw_only=True)
 class StoredFile:
-    """A file of a message: its name as the client said it, its type, and the hash that it is kept under."""
+    """A file of a message: the name that the client gave, its media type, and the hash under which it is stored."""
 
     name: str
     mime: str
@@ -31,8 +31,8 @@ class StoredFile:
 
 
 @define(kw_only=True)
-class Message:
-    """A message as it is stored. Times are milliseconds since 1970; ``interrupted`` is None until a run has ended well."""
+class StoredMessage:
+    """A message. Times are milliseconds since 1970; ``interrupted`` is None while the answer is generated and after an error."""
 
     id: str
     role: str
@@ -48,8 +48,8 @@ class Message:
 
 
 @define(kw_only=True)
-class Conversation:
-    """A conversation; ``messages`` are all of its tree in order of creation, each after its parent."""
+class StoredConversation:
+    """A conversation; ``messages`` holds its whole tree in order of creation, so each parent comes before its children."""
 
     id: str
     title: str
@@ -58,16 +58,16 @@ class Conversation:
     root_id: str
     updated_at: int = 0
     from_share: str | None = None
-    messages: list[Message] = field(factory=list)
+    messages: list[StoredMessage] = field(factory=list)
 
-    def message(self, message_id: str) -> Message | None:
+    def message(self, message_id: str) -> StoredMessage | None:
         """Return the message with that id, or None."""
         return next((message for message in self.messages if message.id == message_id), None)
 
-    def path_to(self, message_id: str) -> list[Message]:
+    def path_to(self, message_id: str) -> list[StoredMessage]:
         """Return the messages from the root to *message_id*, root first."""
         by_id = {message.id: message for message in self.messages}
-        path: list[Message] = []
+        path: list[StoredMessage] = []
         step: str | None = message_id
         while step is not None and step in by_id and len(path) <= len(by_id):
             path.append(by_id[step])
@@ -76,11 +76,8 @@ class Conversation:
 
 
 @frozen(kw_only=True)
-class Run:
-    """One generation that was recorded: ``status`` is running, completed, interrupted or error."""
+class StoredGeneration:
+    """A generation in the store; ``status`` is running, completed, interrupted or error."""
 
     number: int
-    conversation_id: str
-    generation_id: str
-    message_id: str
     status: str

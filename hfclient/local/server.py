@@ -1,9 +1,4 @@
-"""The embedded server: started in threads of this process, or served until a signal comes.
-
-waitress serves: it hands each piece of an answer to the socket in the thread that made it (measured: under a
-millisecond from event to client, however small the piece), and its threads are daemons. A stream keeps one of them for
-as long as it lasts, so their number grows with the streams.
-"""
+"""The embedded server: `LocalServer` runs in threads of this process, `serve` until a signal."""
 
 from __future__ import annotations
 
@@ -11,7 +6,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import select
 import signal
 import socket
 import sys
@@ -19,31 +13,27 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType, NoneType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from attrs import frozen
 
 from hfclient.credentials import SESSION_COOKIE, AnonymousSession, Secret, is_this_machine
 from hfclient.errors import Cancelled, InvalidInputError, LocalServerError, MissingDependencyError
-from hfclient.redaction.logs import guard_logger
 from hfclient.transport import Cancellation
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from hfclient.local.generation import Runs
-    from hfclient.local.store import Store
+    from hfclient.local.backend import Backend
     from hfclient.local.upstream import Upstream
+    from hfclient.local.waitress_server import WaitressServer
 
 __all__ = ["LocalServer", "serve"]
 
 _log = logging.getLogger("hfclient.local")
 
-_FIRST_THREADS, _SPARE_THREADS, _MOST_THREADS = 8, 4, 512
-_HAS_POLL = hasattr(select, "poll")  # select() fails in a process with many open files
-_LIMIT = (
-    64 * 1024 * 1024
-)  # bytes of a request that are read at all; from 15 MiB on the answer is a 413 in chat-ui's words
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (compared with, not bound to)
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (only compared)
 
 
 class LocalServer:
@@ -52,21 +42,21 @@ class LocalServer:
         with LocalServer() as server:
             client = Client(server.url)
 
-    Answers come from a small model on this machine, or from any OpenAI-compatible API. Conversations are kept in SQLite,
-    each bound to the session cookie that it was created with; there is no login.
+    A small model on this machine generates the answers, or any OpenAI-compatible API. Conversations are stored in SQLite;
+    each belongs to the session cookie that created it. The server has no login.
 
     Args:
-        host: Address to listen on. All who can reach it can use the server; for any but loopback that is said in the log.
+        host: Address to listen on. Every client that can reach it can use the server; an address other than loopback logs a
+            warning.
         port: Port to listen on; 0 takes a free one.
-        upstream: Base URL of an OpenAI-compatible API (or an object that answers, see `hfclient.local.upstream`); None
-            runs the small model.
-        model: With *upstream* the model to offer first; without it the path of a GGUF file to run instead of the small
+        upstream: Base URL of an OpenAI-compatible API (or an object, see `hfclient.local.upstream`); None runs the small
             model.
-        database: SQLite file that keeps the conversations; None keeps them in memory.
-        api_key: The upstream's key.
-        base_path: Path below which everything lives, such as ``"/chat"``.
-        allowed_hosts: Further names by which the server may be addressed, if it stands behind a proxy. IP addresses,
-            ``localhost`` and this machine's name always may.
+        model: With *upstream* the default model; without it the path of a GGUF file to run instead of the small model.
+        database: SQLite file for the conversations; None stores them in memory.
+        api_key: API key of the upstream.
+        base_path: Path prefix of all URLs, such as ``"/chat"``.
+        allowed_hosts: Further host names to accept, for a server behind a proxy. IP addresses, ``localhost`` and this
+            machine's name are always accepted.
     """
 
     def __init__(
@@ -89,10 +79,10 @@ class LocalServer:
             if not isinstance(value, kinds) or isinstance(value, bool):
                 raise InvalidInputError(f"{name} cannot be of type {type(value).__name__}")
         if not (upstream is None or isinstance(upstream, str) or hasattr(upstream, "answer")):
-            raise InvalidInputError(f"upstream is a URL, or an object that answers, not {type(upstream).__name__}")
+            raise InvalidInputError(f"upstream is a URL or an object with a method answer(), not {type(upstream).__name__}")
         if isinstance(allowed_hosts, str) or not isinstance(allowed_hosts, Iterable):
-            raise InvalidInputError("allowed_hosts are several names, such as [\"chat.example\"]")
-        self._host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # as IPv6 stands in a URL
+            raise InvalidInputError("allowed_hosts is a list of names, such as [\"chat.example\"]")
+        self._host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # IPv6 as in a URL
         self._bound = ""
         self._port = port
         self._given_upstream = upstream
@@ -102,7 +92,7 @@ class LocalServer:
         self._base_path = _checked_base(base_path)
         self._allowed_hosts = tuple(allowed_hosts)
         self._session = Secret(os.urandom(16).hex())
-        self._sessions = {_hash(self._session)}
+        self._user_sessions = {_hash(self._session)}
         self._lock = threading.Lock()
         self._running: _Running | None = None
 
@@ -110,12 +100,12 @@ class LocalServer:
         return f"<LocalServer {self.url if self._running else 'not running'}>"
 
     def start(self) -> Self:
-        """Start listening and return; at once if it runs already. It can be started again after `close`.
+        """Start listening and return; does nothing if it is running. It can be started again after `close`.
 
         Raises:
             MissingDependencyError: flask, waitress or xllamacpp is not installed.
-            LocalServerError: The port is taken, the weights are missing, or the database cannot be used. Checked in the
-                order that costs least: the model is loaded last.
+            LocalServerError: The port is in use, the weights are missing, or the database cannot be used. The model is loaded
+                last, after the other checks.
         """
         with self._lock:
             if self._running is not None:
@@ -123,8 +113,8 @@ class LocalServer:
             self._running = self._start()
         if self.open_to is not None:
             _log.warning(
-                "the server at %s has neither login nor encryption: everyone who can reach this machine can use it; on this "
-                "machine its address is %s; host 127.0.0.1 (the default) keeps others out",
+                "the server at %s has neither login nor encryption: every machine that can reach it can use it; on this "
+                "machine its address is %s; to accept only local connections, use host 127.0.0.1 (the default)",
                 self.open_to,
                 self.url,
             )
@@ -139,9 +129,10 @@ class LocalServer:
                 f'the embedded server needs the package {missing.name}: pip install "hfclient[local]"'
             ) from None
         from hfclient.local.app import create_app
-        from hfclient.local.generation import Runs
-        from hfclient.local.parts import Parts
-        from hfclient.local.store import Store
+        from hfclient.local.backend import Backend
+        from hfclient.local.generations import Generations
+        from hfclient.local.sqlite_store import Store
+        from hfclient.local.waitress_server import WaitressServer
 
         with contextlib.ExitStack() as undo:
             listener, self._bound = _listen(self._host, self._port)
@@ -150,17 +141,17 @@ class LocalServer:
             undo.callback(store.close)
             upstream = self._open_upstream()
             undo.callback(upstream.close)
-            runs = Runs(store)
+            backend = Backend(store, Generations(), upstream)
             hosts = {self._host, *self._allowed_hosts} - {"", *_ANY_ADDRESS}
-            app = create_app(Parts(store, runs, upstream), base_path=self._base_path, hosts=hosts, sessions=self._sessions)
-            running = _Running(app, listener, store, runs, upstream)
+            app = create_app(backend, base_path=self._base_path, hosts=hosts, user_sessions=self._user_sessions)
+            running = _Running(WaitressServer(app, listener), backend, os.getpid())
             undo.pop_all()
             return running
 
     def _open_upstream(self) -> Upstream:
         given = self._given_upstream
         if given is None:
-            from hfclient.local.model import LlamaUpstream
+            from hfclient.local.llama_cpp import LlamaUpstream
 
             return LlamaUpstream(Path(self._model).expanduser() if self._model else None)
         if isinstance(given, str):
@@ -174,62 +165,62 @@ class LocalServer:
         """The base URL for a client, such as ``"http://127.0.0.1:53219"``.
 
         Raises:
-            LocalServerError: It is not running.
+            LocalServerError: The server is not running.
         """
-        return f"http://{self._address(self._need_running().port)}{self._base_path}"
+        return f"http://{self._address(self._need_running().http.port)}{self._base_path}"
 
     def _address(self, port: int) -> str:
         return _in_url(_ANY_ADDRESS.get(self._bound, self._host), port)
 
     @property
     def open_to(self) -> str | None:
-        """The address on which other machines reach the server, such as ``"http://0.0.0.0:3000"``; None if none can."""
-        if is_this_machine(self._bound):  # a name may stand for any address: what was bound to tells
+        """The URL for other machines, such as ``"http://0.0.0.0:3000"``; None if only this machine can reach the server."""
+        if is_this_machine(self._bound):  # the bound address counts: a name may resolve to any address
             return None
         host = self._bound if self._bound in _ANY_ADDRESS else self._host
-        return f"http://{_in_url(host, self._need_running().port)}{self._base_path}"
+        return f"http://{_in_url(host, self._need_running().http.port)}{self._base_path}"
 
     @property
     def session(self) -> Secret:
-        """The session cookie of the user who runs the server: it finds what other runs with the same database kept."""
+        """The session cookie of the user who runs the server; it has access to that user's conversations in the database."""
         return self._session
 
     def adopt(self, session: Secret) -> None:
-        """Let another session cookie be the same user, unless it has conversations of its own in the database.
+        """Give another session cookie access to that user's conversations, unless it has conversations of its own.
 
         Raises:
-            LocalServerError: It is not running.
+            LocalServerError: The server is not running.
         """
         owner = _hash(session)
-        if not self._need_running().store.knows(owner):
-            self._sessions.add(owner)
+        if not self._need_running().backend.store.knows(owner):
+            self._user_sessions.add(owner)
 
     @property
     def upstream_url(self) -> str | None:
-        """Base URL of the OpenAI-compatible API that answers; None if it is no URL that answers.
+        """Base URL of the OpenAI-compatible API that answers; None if *upstream* is an object without a URL.
 
         Raises:
-            LocalServerError: It is not running.
+            LocalServerError: The server is not running.
         """
-        return self._need_running().upstream.url
+        return self._need_running().backend.upstream.url
 
     @property
     def upstream_key(self) -> Secret | None:
-        """What `upstream_url` wants as a bearer token; None for nothing.
+        """API key (bearer token) of `upstream_url`, or None.
 
         Raises:
-            LocalServerError: It is not running.
+            LocalServerError: The server is not running.
         """
-        key: Secret | None = getattr(self._need_running().upstream, "key", None)
+        key: Secret | None = getattr(self._need_running().backend.upstream, "key", None)
         return key
 
     def _need_running(self) -> _Running:
         if self._running is None:
-            raise LocalServerError("the server is not running; start() it, or use it in a with statement")
+            raise LocalServerError("the server is not running; call start(), or use a with statement")
         return self._running
 
     def close(self) -> None:
-        """Stop: answers that are being written are kept as interrupted, their readers cut off; idempotent."""
+        """Stop; answers in progress are stored as interrupted and their responses cut off. Idempotent."""
         with self._lock:
             running, self._running = self._running, None
         if running is not None:
@@ -244,124 +235,29 @@ class LocalServer:
         self.close()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Block until the server has stopped, or for *seconds*; tell whether it has stopped."""
+        """Block until the server has stopped, or for *seconds*; return whether it has stopped."""
         running = self._running
         if running is None:
             return True
-        running.thread.join(seconds)
-        return not running.thread.is_alive()
+        running.http.thread.join(seconds)
+        return not running.http.thread.is_alive()
 
 
+@frozen
 class _Running:
-    """What a server that runs holds."""
+    """The parts of a running server."""
 
-    def __init__(self, app: Any, listener: socket.socket, store: Store, runs: Runs, upstream: Upstream) -> None:
-        import waitress
-
-        self.port: int = listener.getsockname()[1]
-        self.upstream = upstream
-        self.store = store
-        self._runs = runs
-        self._pid = os.getpid()
-        self._map: dict[int, Any] = {}
-        waitress_log = logging.getLogger("waitress")
-        if not waitress_log.handlers:  # it warns of what is usual here; whoever configures logging still gets it
-            waitress_log.addHandler(logging.NullHandler())
-        for name in ("waitress", "waitress.queue"):  # they tell the paths that callers asked for
-            guard_logger(name)
-        pool = _Pool(app)
-        self._server = waitress.create_server(
-            pool,
-            map=self._map,
-            sockets=[listener],
-            threads=_FIRST_THREADS,
-            connection_limit=2 * _MOST_THREADS,
-            max_request_body_size=_LIMIT,
-            asyncore_use_poll=_HAS_POLL,
-            ident=None,
-            clear_untrusted_proxy_headers=True,
-        )
-        pool.grow = self._server.task_dispatcher.set_thread_count
-        self._stopping = False
-        self.thread = threading.Thread(target=self._loop, name="hfclient-server", daemon=True)
-        self.thread.start()
-
-    def _loop(self) -> None:
-        from waitress import wasyncore
-
-        while not self._stopping:
-            wasyncore.loop(timeout=1.0, map=self._map, use_poll=_HAS_POLL, count=1)
+    http: WaitressServer
+    backend: Backend
+    pid: int
 
     def close(self) -> None:
-        if os.getpid() != self._pid:
-            return  # a forked child has neither the threads nor a right to the parent's sockets and files
-        self._runs.close()
-        self._stopping = True
-        self._server.pull_trigger()
-        self.thread.join(5.0)
-        # Only now, with no loop beside us: connections first, so that no thread of the pool pulls the trigger again,
-        # whose descriptor may by then be somebody else's.
-        for channel in list(self._server.active_channels.values()):
-            channel.handle_close()
-        self._server.task_dispatcher.shutdown(timeout=5)
-        self._server.close()
-        self.upstream.close()
-        self.store.close()
-
-
-class _Pool:
-    """The application as waitress calls it, with as many threads as there are answers in the making, and some to spare.
-
-    An answer that breaks off (the server goes down) ends without its last chunk, so that its reader knows.
-    """
-
-    def __init__(self, app: Callable[[Any, Any], Iterable[bytes]]) -> None:
-        self._app = app
-        self._lock = threading.Lock()
-        self._busy = 0
-        self._threads = _FIRST_THREADS
-        self.grow: Callable[[int], object] = lambda count: None
-
-    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
-        with self._lock:
-            self._busy += 1
-            if self._busy + _SPARE_THREADS > self._threads and self._threads < _MOST_THREADS:
-                self._threads *= 2
-                self.grow(self._threads)
-        try:
-            return _Answer(self._app(environ, start_response), self._done)
-        except BaseException:
-            self._done()
-            raise
-
-    def _done(self) -> None:
-        with self._lock:
-            self._busy -= 1
-
-
-class _Answer:
-    """The pieces of one answer."""
-
-    def __init__(self, pieces: Iterable[bytes], done: Callable[[], None]) -> None:
-        self._whole = pieces
-        self._pieces = iter(pieces)
-        self._done = done
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return next(self._pieces)
-        except ConnectionAbortedError:
-            from waitress.channel import ClientDisconnected
-
-            raise ClientDisconnected from None  # which waitress takes for a reader that left, and says nothing
-
-    def close(self) -> None:
-        self._done()
-        if close := getattr(self._whole, "close", None):
-            close()
+        if os.getpid() != self.pid:
+            return  # a forked child has no threads, and the sockets and files belong to the parent
+        self.backend.generations.close()
+        self.http.close()
+        self.backend.upstream.close()
+        self.backend.store.close()
 
 
 def _in_url(host: str, port: int) -> str:
@@ -369,7 +265,7 @@ def _in_url(host: str, port: int) -> str:
 
 
 def _listen(host: str, port: int) -> tuple[socket.socket, str]:
-    """Return a socket that listens, and on which address; being the first thing done, it also tells that the port is ours."""
+    """Return a listening socket and its address."""
     try:
         if not 0 <= port <= 65535:  # getaddrinfo would take it modulo 65536
             raise OverflowError("a port is a number from 0 to 65535")
@@ -380,7 +276,7 @@ def _listen(host: str, port: int) -> tuple[socket.socket, str]:
         raise LocalServerError(f"cannot listen on port {port} of {host!r}: {error}") from error
     listener = socket.socket(family, kind, protocol)
     try:
-        if os.name == "posix":  # elsewhere it would let two servers share a port
+        if os.name == "posix":  # on Windows it would let two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)
@@ -388,7 +284,7 @@ def _listen(host: str, port: int) -> tuple[socket.socket, str]:
         listener.close()
         raise LocalServerError(
             f"cannot listen on port {port} of {host or 'this machine'}: {error.strerror or error}; choose another port, or 0 "
-            "for any that is free"
+            "for a free one"
         ) from error
     return listener, str(address[0])
 
@@ -416,19 +312,19 @@ def serve(
     base_path: str = "",
     allowed_hosts: Iterable[str] = (),
 ) -> None:
-    """Serve until SIGINT or SIGTERM comes, then return; says on stderr where it listens.
+    """Serve until SIGINT or SIGTERM, then return; prints its URL on stderr.
 
     Args:
         host, port, upstream, model, api_key, base_path, allowed_hosts: As for `LocalServer`.
-        database: SQLite file that keeps the conversations, ``":memory:"`` for none; None takes
+        database: SQLite file for the conversations, or ``":memory:"``; None takes
             ``$XDG_DATA_HOME/hfclient/chats.sqlite3`` (or ``~/.local/share/...``), readable by its owner only.
 
     Raises:
         MissingDependencyError: A package is not installed.
-        LocalServerError: The port is taken, the weights are missing, or the database cannot be used.
+        LocalServerError: The port is in use, the weights are missing, or the database cannot be used.
     """
     if database is None:
-        from hfclient.local.store import default_path
+        from hfclient.local.sqlite_store import default_path
 
         database = default_path()
     server = LocalServer(
@@ -441,25 +337,25 @@ def serve(
         base_path=base_path,
         allowed_hosts=allowed_hosts,
     )
-    enough = Cancellation()  # an Event has a lock, which the thread may hold that the signal interrupts
-    with _on_signals(enough.cancel), server:
+    stop = Cancellation()  # not an Event: the interrupted thread may hold its lock
+    with _on_signals(stop.cancel), server:
         for url in {server.url, server.url.replace("//127.0.0.1:", "//localhost:")}:
-            # As this user's clients will send it: then they find their conversations on whatever port it is served next.
+            # The stored session of this user's clients, so that they find their conversations again on another port.
             cookies, _ = AnonymousSession.find(url).begin()
             if SESSION_COOKIE in cookies:
                 server.adopt(cookies[SESSION_COOKIE])
-        sys.stderr.write(f"hfclient serves chat-ui's protocol at {server.open_to or server.url} (Ctrl-C ends it)\n")
+        sys.stderr.write(f"hfclient serves chat-ui's protocol at {server.open_to or server.url} (press Ctrl-C to stop)\n")
         sys.stderr.flush()
-        while not enough.requested:
+        while not stop.requested:
             with contextlib.suppress(Cancelled):
-                enough.pause(0.5)  # Windows delivers no signal to a thread that waits for ever
-            if not enough.requested and server.wait(0):
-                raise LocalServerError("the server's thread has died; its log says why")
+                stop.pause(0.5)  # on Windows a wait without a limit is not interrupted by signals
+            if not stop.requested and server.wait(0):
+                raise LocalServerError("the server's thread has died; see the log")
 
 
 @contextlib.contextmanager
 def _on_signals(call: Callable[[], None]) -> Iterator[None]:
-    """Call *call* for SIGINT and SIGTERM while the block runs; only the main thread can have that."""
+    """Call *call* for SIGINT and SIGTERM during the block; does nothing outside the main thread, as Python requires."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

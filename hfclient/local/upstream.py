@@ -1,8 +1,7 @@
-"""Where the answers come from: the seam between the chat server and whoever writes.
+"""The upstream: the inference service that generates the answers of the embedded server.
 
-An `Upstream` is small on purpose, so that a test can be one: it lists models and answers messages with a stream of
-events. `OpenAIUpstream` is the one that is used, over any OpenAI-compatible API; the small model on this machine is
-just another one of those (`hfclient.local.model`).
+The `Upstream` protocol is small, so that a test can implement it: it lists models and answers messages with a stream of events.
+`OpenAIUpstream` is a client of any OpenAI-compatible API; the local model is one of those (`hfclient.local.llama_cpp`).
 """
 
 from __future__ import annotations
@@ -21,30 +20,30 @@ from hfclient.inference import InferenceClient, ServedModel
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.requests_transport import PlainTransport
 
-__all__ = ["Answer", "OpenAIUpstream", "Upstream", "UpstreamModel"]
+__all__ = ["EventStream", "OpenAIUpstream", "Upstream", "UpstreamModel"]
 
-_FRESH = 60.0  # seconds that a list of models is good for
-_QUICK = Timeouts(idle=10.0)
-# A model on a small machine may think about a long prompt for minutes before it says a word.
-_PATIENT = Timeouts(first_token=600.0, idle=120.0)
+_MODELS_MAX_AGE = 60.0  # seconds to cache the list of models
+_MODELS_TIMEOUTS = Timeouts(idle=10.0)
+# On a small machine a model may process a long prompt for minutes before its first token.
+_CHAT_TIMEOUTS = Timeouts(first_token=600.0, idle=120.0)
 
-Message = dict[str, Any]
-"""A chat message as OpenAI-compatible APIs take it: ``role`` and ``content``."""
+ChatMessage = dict[str, Any]
+"""A chat message of an OpenAI-compatible API: ``role`` and ``content``."""
 
 
 @frozen(kw_only=True)
 class UpstreamModel:
-    """An LLM that can be asked.
+    """An LLM of the upstream.
 
     Attributes:
-        id: What clients pass as ``model``.
-        description: A sentence about it, or None.
-        multimodal: It takes images.
-        providers: Who serves it, as the upstream says.
-        default_prompt: System prompt for conversations that have none, or None.
-        temperature: What to ask with; None leaves it to the upstream.
-        max_tokens: Longest answer; None leaves it to the upstream.
-        prompt_tokens: Most tokens of a prompt; None if unknown.
+        id: The value of ``model`` in requests.
+        description: One sentence, or None.
+        multimodal: Whether it accepts images.
+        providers: Its providers, as the upstream lists them.
+        default_prompt: System prompt for conversations without one, or None.
+        temperature: Sampling temperature; None takes the upstream's default.
+        max_tokens: Maximum length of an answer; None takes the upstream's default.
+        prompt_tokens: Maximum length of a prompt; None if unknown.
     """
 
     id: str
@@ -57,33 +56,33 @@ class UpstreamModel:
     prompt_tokens: int | None = None
 
 
-class Answer(Protocol):
-    """A stream of events, such as `hfclient.stream.Stream`."""
+class EventStream(Protocol):
+    """The events of one answer, such as a `hfclient.stream.Stream`."""
 
     def __iter__(self) -> Iterator[AnyEvent]:
-        """Return the events; an `HFClientError` says why it failed."""
+        """Return the events; raises an `HFClientError` if the answer fails."""
 
     def cancel(self) -> None:
-        """Stop the reader, from any thread; returns at once."""
+        """Wake and stop the reader, from any thread; returns at once."""
 
     def close(self) -> None:
-        """Free the connection; idempotent."""
+        """Close the connection; idempotent."""
 
 
 class Upstream(Protocol):
-    """Whoever writes the answers. Threads share it."""
+    """Generates the answers; shared by threads."""
 
     url: str | None
     """Base URL of its OpenAI-compatible API, or None if it has none."""
 
     def models(self) -> Sequence[UpstreamModel]:
-        """Return what can be asked, the default first; an `HFClientError` says that it cannot be told now."""
+        """Return the models, the default first; raises an `HFClientError` if they cannot be listed."""
 
-    def answer(self, messages: list[Message], model: UpstreamModel) -> Answer:
-        """Return the answer to *messages*; an `HFClientError` says that there will be none."""
+    def answer(self, messages: list[ChatMessage], model: UpstreamModel) -> EventStream:
+        """Return the answer to *messages*; raises an `HFClientError` if the request fails."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Close connections and free resources."""
 
 
 class OpenAIUpstream:
@@ -91,13 +90,13 @@ class OpenAIUpstream:
 
     Args:
         url: Its base URL, with or without ``/v1``.
-        api_key: Its key, if it needs one; sent nowhere else.
-        model: The model to offer first; the only one if the server does not list any.
-        adapt: Completes what is known of each model.
+        api_key: Its API key, if it needs one; sent to no other host.
+        model: The default model; the only one if the server does not list its models.
+        adapt: Called for each model of the list, to set further attributes.
 
     Raises:
-        InvalidInputError: *url* is no http(s) URL.
-        CredentialsError: *api_key* holds characters that no header can carry.
+        InvalidInputError: *url* is not an http(s) URL.
+        CredentialsError: *api_key* has characters that are not allowed in a header.
     """
 
     def __init__(
@@ -110,40 +109,40 @@ class OpenAIUpstream:
     ) -> None:
         self.url: str | None = url
         self.key = Secret(api_key) if api_key else None
-        # An empty token means "none": the environment's belongs to Hugging Face.
+        # Never the token of the environment: that one belongs to Hugging Face.
         credentials = Credentials(token=self.key, explicit=True, token_urls=[url])
-        self._session = Session(PlainTransport(), credentials, timeouts=_QUICK, retry=Retry(attempts=2))
+        self._session = Session(PlainTransport(), credentials, timeouts=_MODELS_TIMEOUTS, retry=Retry(attempts=2))
         self._client = InferenceClient(self._session, base_url=url)
-        self._wanted = model
+        self._default = model
         self._adapt = adapt
         self._lock = threading.Lock()
-        self._known: tuple[float, list[UpstreamModel]] | None = None
+        self._cached: tuple[float, list[UpstreamModel]] | None = None
 
     def models(self) -> list[UpstreamModel]:
-        """Return the server's models, asked for at most once a minute; the last ones known if it does not answer now."""
+        """Return the server's models, cached for a minute; the cached list if the server does not answer."""
         with self._lock:
-            known = self._known
-            if known is not None and time.monotonic() - known[0] < _FRESH:
-                return known[1]
+            cached = self._cached
+            if cached is not None and time.monotonic() - cached[0] < _MODELS_MAX_AGE:
+                return cached[1]
             try:
-                models = self._put_first([self._adapt(_parse(served)) for served in self._client.models()])
+                models = self._default_first([self._adapt(_parse(served)) for served in self._client.models()])
             except HFClientError:
-                if known is None and self._wanted is None:
+                if cached is None and self._default is None:
                     raise
-                models = known[1] if known is not None else self._put_first([])
-            self._known = (time.monotonic(), models)
+                models = cached[1] if cached is not None else self._default_first([])
+            self._cached = (time.monotonic(), models)
             return models
 
-    def _put_first(self, models: list[UpstreamModel]) -> list[UpstreamModel]:
-        if self._wanted is None:
+    def _default_first(self, models: list[UpstreamModel]) -> list[UpstreamModel]:
+        if self._default is None:
             return models
-        wanted = _named(self._wanted, models) or self._adapt(UpstreamModel(id=self._wanted))
-        return [wanted, *(model for model in models if model.id != wanted.id)]
+        default = _find_model(self._default, models) or self._adapt(UpstreamModel(id=self._default))
+        return [default, *(model for model in models if model.id != default.id)]
 
-    def answer(self, messages: list[Message], model: UpstreamModel) -> Answer:
-        """Return the stream of the answer; the request has been sent when this returns."""
+    def answer(self, messages: list[ChatMessage], model: UpstreamModel) -> EventStream:
+        """Send the request and return the stream of the answer."""
         return self._client.chat(
-            messages, model=model.id, temperature=model.temperature, max_tokens=model.max_tokens, timeouts=_PATIENT
+            messages, model=model.id, temperature=model.temperature, max_tokens=model.max_tokens, timeouts=_CHAT_TIMEOUTS
         )
 
     def close(self) -> None:
@@ -151,8 +150,8 @@ class OpenAIUpstream:
         self._session.close()
 
 
-def _named(name: str, models: list[UpstreamModel]) -> UpstreamModel | None:
-    """Return the model with that id, or else the only one whose id is it in any case, or ends in it after a slash."""
+def _find_model(name: str, models: list[UpstreamModel]) -> UpstreamModel | None:
+    """Return the model with that id; else the only one whose id matches case-insensitively, or whose part after the slash does."""
     wanted = name.lower()
     for name_of in (str, str.lower, lambda known: known.lower().rpartition("/")[2]):
         found = [model for model in models if name_of(model.id) in (name, wanted)]
@@ -162,7 +161,7 @@ def _named(name: str, models: list[UpstreamModel]) -> UpstreamModel | None:
 
 
 def _parse(served: ServedModel) -> UpstreamModel:
-    """Return what a list of models says about one; routers say more than others."""
+    """Return a model of the list; routers give more fields than other servers."""
     raw = served.raw
     architecture = raw.get("architecture")
     modalities = architecture.get("input_modalities") if isinstance(architecture, dict) else None

@@ -22,7 +22,7 @@ from hfclient import (
     events,
 )
 from hfclient.events import ToolCall
-from hfclient.local.model import find_weights
+from hfclient.local.llama_cpp import find_weights
 
 pytestmark = [
     pytest.mark.real_model,

@@ -1,4 +1,4 @@
-"""A client of the embedded server that knows nothing: plain requests, and the protocol's own words."""
+"""A client of the embedded server without hfclient: plain requests, and the field names of the protocol."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Caller:
         return self.messages(conversation)[-1]["id"]
 
     def send(self, conversation: str, inputs: str | None = None, *, files: Any = (), **data: Any) -> requests.Response:
-        """Send a turn below the newest message unless ``id`` is given; the answer's body is not read yet."""
+        """Send a message below the newest one unless ``id`` is given; the body of the response is not read yet."""
         if "id" not in data:
             data["id"] = self.leaf(conversation)
         if inputs is not None:
@@ -81,7 +81,7 @@ class Caller:
         return self.post(f"/conversation/{conversation}", files=parts, headers=headers, stream=True)
 
     def turn(self, conversation: str, inputs: str | None = None, **options: Any) -> list[dict[str, Any]]:
-        """Send a turn and return its events, keep-alives left out."""
+        """Send a message and return its events without keep-alives."""
         response = self.send(conversation, inputs, **options)
         assert response.status_code == 200, response.text
         return [event for event in events(response) if event.get("status") != "keepAlive"]
@@ -92,7 +92,7 @@ class Caller:
 
 
 def events(response: requests.Response) -> Iterator[dict[str, Any]]:
-    """Yield the events of a live stream as they come."""
+    """Yield the events of a live stream as they arrive."""
     rest = b""
     while data := response.raw.read1(65536):
         *lines, rest = (rest + data).split(b"\n")
@@ -118,5 +118,5 @@ def text_of(received: list[dict[str, Any]]) -> str:
 
 
 def kinds(received: list[dict[str, Any]]) -> list[str]:
-    """Return what came, one word each."""
+    """Return the types of events, or the status of status events."""
     return [event["type"] if event["type"] != "status" else event["status"] for event in received]

@@ -1,4 +1,4 @@
-"""The embedded server over a scripted upstream, and callers of it."""
+"""Fixtures: the embedded server over a scripted upstream, and its callers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.local.upstream import ScriptedUpstream
 
 @pytest.fixture
 def upstream() -> Iterator[ScriptedUpstream]:
-    """An upstream that says "Hello, world!" until it is told otherwise."""
+    """An upstream that answers "Hello, world!" without a script."""
     with ScriptedUpstream() as running:
         yield running
 
@@ -30,7 +30,7 @@ def chat(upstream: ScriptedUpstream) -> Iterator[LocalServer]:
 
 @pytest.fixture
 def new_caller(chat: LocalServer) -> Iterator[Callable[[], Caller]]:
-    """Makes callers, each a stranger to the others."""
+    """Make callers, each with a session of its own."""
     made: list[Caller] = []
 
     def make() -> Caller:

@@ -1,4 +1,4 @@
-"""The whole way: hfclient's own client against the embedded server."""
+"""End to end: hfclient's client against the embedded server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def client(chat: LocalServer):
 
 
 def test_chat(client: Client):
-    """One line: ask and get the text; the events in between are those of every chat-ui."""
+    """One line sends a prompt and returns the text; the events are those of every chat-ui server."""
     with client.chat("Hi") as stream:
         received = list(stream)
     assert [event.text for event in received if isinstance(event, events.Token)] == ["Hello", ", ", "world", "!"]
@@ -46,15 +46,15 @@ def test_chat(client: Client):
     assert (reply.text, reply.title, reply.interrupted) == ("Hello, world!", "Hi", False)
 
 
-def test_reasoning_is_apart(client: Client, upstream: ScriptedUpstream):
-    """What the model thought is reasoning to the client, whatever the wire calls it."""
+def test_reasoning(client: Client, upstream: ScriptedUpstream):
+    """Reasoning is separate from the text, although the protocol sends it inline."""
     upstream.say("why", [Think("hm, "), Think("so"), "42"])
     reply = client.chat("why").result()
     assert (reply.text, reply.reasoning) == ("42", "hm, so")
 
 
-def test_a_conversation_goes_on(client: Client, upstream: ScriptedUpstream):
-    """Turns hang from each other, the system prompt is sent, and the messages can be read."""
+def test_a_conversation(client: Client, upstream: ScriptedUpstream):
+    """Messages follow each other, the system prompt is sent, and the messages can be read."""
     conversation = client.conversation(model="test/model", system_prompt="Be terse.")
     conversation.ask("one")
     conversation.ask("two")
@@ -62,8 +62,8 @@ def test_a_conversation_goes_on(client: Client, upstream: ScriptedUpstream):
     assert [m.role for m in conversation.messages()] == ["system", "user", "assistant", "user", "assistant"]
 
 
-def test_an_answer_that_goes_on_is_waited_for(client: Client, upstream: ScriptedUpstream):
-    """The next message, of another object too, is not sent before an answer that was left has ended; the model sees all of it."""
+def test_send_waits_for_an_unfinished_answer(client: Client, upstream: ScriptedUpstream):
+    """The next message, also of another object, waits until an unfinished answer has ended; the model gets all of it."""
     gate = threading.Event()
     upstream.say("one", ["a", gate, "b"])
     conversation = client.conversation()
@@ -79,8 +79,8 @@ def test_an_answer_that_goes_on_is_waited_for(client: Client, upstream: Scripted
     assert [m["content"] for m in upstream.last_messages()] == ["one", "ab", "two"]
 
 
-def test_a_refused_chat_leaves_nothing(client: Client, monkeypatch: pytest.MonkeyPatch):
-    """A conversation that was made for a message that did not leave is deleted again."""
+def test_a_failed_chat_deletes_its_conversation(client: Client, monkeypatch: pytest.MonkeyPatch):
+    """The new conversation of a message that was not sent is deleted again."""
 
     def refuse(*args: Any) -> Any:
         raise GenerationError("refused")
@@ -92,15 +92,15 @@ def test_a_refused_chat_leaves_nothing(client: Client, monkeypatch: pytest.Monke
 
 
 def test_files(client: Client, upstream: ScriptedUpstream, tmp_path: Path):
-    """A file goes up with a message and is shown to the model."""
+    """A file is uploaded with a message and is part of the prompt."""
     notes = tmp_path / "notes.txt"
     notes.write_text("buy milk")
     client.chat("Read", files=[notes]).result()
     assert "buy milk" in upstream.last_messages()[-1]["content"]
 
 
-def test_errors_behind_the_server(client: Client, upstream: ScriptedUpstream):
-    """An upstream's failure is a GenerationError with its status and what had come."""
+def test_upstream_errors(client: Client, upstream: ScriptedUpstream):
+    """A failure of the upstream is a GenerationError with its status and the text so far."""
     upstream.say("pay", [Fail(402, "pay up")])
     with pytest.raises(GenerationError) as caught:
         client.chat("pay").result()
@@ -113,15 +113,15 @@ def test_errors_behind_the_server(client: Client, upstream: ScriptedUpstream):
 
 
 def test_models(client: Client):
-    """The models are listed, and a name that is nearly right gets a hint."""
+    """The models are listed, and a misspelt name gets a suggestion."""
     assert [model.id for model in client.models] == ["test/model", "test/other"]
     with pytest.raises(ModelNotFound) as caught:
         client.conversation(model="test/modle").ask("Hi")
     assert caught.value.suggestions[0] == "test/model"
 
 
-def test_leaving_early_stops_the_run(client: Client, upstream: ScriptedUpstream):
-    """Leaving the with block ends the generation on the server, at what was seen."""
+def test_leaving_early_stops_the_generation(client: Client, upstream: ScriptedUpstream):
+    """Leaving the with block ends the generation on the server, at the text that was read."""
     gate = threading.Event()
     upstream.say("long", ["one ", gate, "two"])
     with client.chat("long") as stream:
@@ -133,8 +133,8 @@ def test_leaving_early_stops_the_run(client: Client, upstream: ScriptedUpstream)
     gate.set()
 
 
-def test_a_detached_run_goes_on_and_is_picked_up(client: Client, upstream: ScriptedUpstream):
-    """A stream left with "detach" is followed again through the log, from its start to its end."""
+def test_attach_to_a_detached_generation(client: Client, upstream: ScriptedUpstream):
+    """After a stream was left with "detach", attach() reads the log from its start to its end."""
     gate = threading.Event()
     upstream.say("long", ["one ", gate, "two"])
     with client.chat("long", on_close="detach") as stream:
@@ -145,25 +145,25 @@ def test_a_detached_run_goes_on_and_is_picked_up(client: Client, upstream: Scrip
 
 
 def test_the_list_of_conversations(client: Client, chat: LocalServer):
-    """Each shows up in its own client's list, newest first, and in nobody else's."""
+    """Conversations are in their own client's list, newest first, and in no other client's list."""
     first, second = client.conversation(), client.conversation()
     first.ask("one")
     second.ask("two")
     assert [entry.title for entry in client.conversations] == ["two", "one"]
-    with Client(chat.url, session="") as stranger:
-        assert list(stranger.conversations) == []
+    with Client(chat.url, session="") as other:
+        assert list(other.conversations) == []
         with pytest.raises(PermissionDeniedError, match=r"another session than this client's; Client\(session=\.\.\.\)"):
-            stranger.conversation(first.id).ask("Hi")
+            other.conversation(first.id).ask("Hi")
 
 
-def test_a_temporary_chat_leaves_nothing(client: Client):
-    """Once it is read, its conversation is gone."""
+def test_a_temporary_chat(client: Client):
+    """Its conversation is deleted after the answer was read."""
     assert client.chat("Hi", temporary=True).text == "Hello, world!"
     assert list(client.conversations) == []
 
 
 def test_client_local(upstream: ScriptedUpstream, tmp_path: Path):
-    """Client.local() starts a server of its own and ends it; its inference goes to the same upstream."""
+    """Client.local() starts a server and closes it; its inference uses the same upstream."""
     with Client.local(upstream=upstream.url, database=str(tmp_path / "c.sqlite3")) as client:
         assert client.chat("Hi").text == "Hello, world!"
         assert client.inference.chat("Hi").text == "Hello, world!"
@@ -171,7 +171,7 @@ def test_client_local(upstream: ScriptedUpstream, tmp_path: Path):
 
 
 def test_the_upstreams_key_goes_to_the_upstream(upstream: ScriptedUpstream, other_server: Server):
-    """client.inference of Client.local() has the key that its upstream wants, for that origin and no other."""
+    """client.inference of Client.local() sends the upstream's key to that origin and to no other."""
     other_server.on("*", [json_answer([])])
     keyed: Any = OpenAIUpstream(upstream.url, api_key="local-key")
     with Client.local(upstream=keyed, hub_url=other_server.url) as client:
@@ -185,8 +185,8 @@ def test_the_upstreams_key_goes_to_the_upstream(upstream: ScriptedUpstream, othe
         assert upstream.keys[-1] == "Bearer local-key"
 
 
-def test_client_local_again(upstream: ScriptedUpstream, tmp_path: Path):
-    """The next client of the same database finds the conversations of the one before, and can go on with them."""
+def test_client_local_with_the_same_database(upstream: ScriptedUpstream, tmp_path: Path):
+    """The next client with the same database finds the conversations, and can continue them."""
     options: Any = {"upstream": upstream.url, "database": str(tmp_path / "c.sqlite3")}
     with Client.local(**options) as client:
         stream = client.chat("Hi")
@@ -195,13 +195,13 @@ def test_client_local_again(upstream: ScriptedUpstream, tmp_path: Path):
     with Client.local(**options) as client:
         assert [info.id for info in client.conversations] == [state["id"]]
         assert client.restore(state).ask("More").text == "Hello, world!"
-        with Client(client.base_url, session="") as stranger:
-            assert stranger.conversations.list() == []
+        with Client(client.base_url, session="") as other:
+            assert other.conversations.list() == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
-def test_hfclient_serve_again(upstream: ScriptedUpstream, tmp_path: Path):
-    """Clients in other programs find their conversations after a restart too, on another port and by the other name."""
+def test_hfclient_serve_with_the_same_database(upstream: ScriptedUpstream, tmp_path: Path):
+    """Clients in other programs find their conversations after a restart too, on another port and under the other host name."""
     database = str(tmp_path / "c.sqlite3")
     for turn in range(2):
         code = f"from hfclient.local import serve; serve(port=0, upstream={upstream.url!r}, database={database!r})"
@@ -215,8 +215,8 @@ def test_hfclient_serve_again(upstream: ScriptedUpstream, tmp_path: Path):
                     client.chat("Hi").result()
                     found = len(client.conversations.list())
             assert found == 2 * (turn + 1)
-            with Client(url, token="", session="") as stranger:
-                assert stranger.conversations.list() == []
+            with Client(url, token="", session="") as other:
+                assert other.conversations.list() == []
         finally:
             process.terminate()
             process.communicate(timeout=30)
@@ -224,8 +224,8 @@ def test_hfclient_serve_again(upstream: ScriptedUpstream, tmp_path: Path):
         assert len(client.conversations.list()) == 4
 
 
-def test_a_user_who_has_something_stays(upstream: ScriptedUpstream, tmp_path: Path):
-    """A session that has conversations of its own in the database is not made the user who runs the server."""
+def test_a_session_with_conversations_is_not_adopted(upstream: ScriptedUpstream, tmp_path: Path):
+    """A session that has conversations of its own in the database does not become the user who runs the server."""
     database = tmp_path / "c.sqlite3"
     with LocalServer(upstream=upstream.url, database=database) as server, Client(server.url, cookies="hf-chat=a") as client:
         made = client.conversation().create().id
@@ -240,7 +240,7 @@ def test_a_user_who_has_something_stays(upstream: ScriptedUpstream, tmp_path: Pa
 
 
 def _settled(conversation: Conversation):
-    """Return the last message once it is no longer written."""
+    """Return the last message after its generation has ended."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         message = conversation.messages()[-1]

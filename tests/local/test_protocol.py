@@ -1,4 +1,4 @@
-"""Everything around a turn: exact bodies, statuses and error texts, as a real chat-ui 0.20 gives them."""
+"""The HTTP API around messages: bodies, statuses and error texts, exactly as chat-ui 0.20 gives them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ JSON = {"Content-Type": "application/json"}
 
 
 def refused(answer: requests.Response) -> tuple[int, str]:
-    """Return status and message of a handler's refusal."""
+    """Return status and message of an error response."""
     assert answer.headers["Content-Type"] == "application/json"
     return answer.status_code, answer.json()["message"]
 
 
-# The server about itself
+# The server
 
 
-def test_health_needs_nothing(caller: Caller):
-    """Probes get OK as text."""
+def test_health_needs_no_session(caller: Caller):
+    """A probe gets OK as text."""
     answer = caller.get("/healthcheck")
     assert (answer.status_code, answer.text) == (200, "OK")
 
@@ -53,8 +53,8 @@ def test_models(caller: Caller, upstream: ScriptedUpstream):
     assert caller.value("/api/v2/models/old") == []
 
 
-def test_everybody_is_anonymous(caller: Caller):
-    """There is no login: no user, and flags that say so."""
+def test_all_sessions_are_anonymous(caller: Caller):
+    """No login: the user is null, and the flags say so."""
     assert caller.get("/api/v2/user").text == '{"json":null}'
     assert refused(caller.get("/api/user")) == (401, "Must be signed in")
     assert caller.get("/api/v2/feature-flags").json()["json"] == {
@@ -69,8 +69,8 @@ def test_everybody_is_anonymous(caller: Caller):
 
 
 def test_settings_are_replaced_whole(new_caller):
-    """A POST resets what it does not name, each session has its own, and wrong types are 500."""
-    caller, stranger = new_caller(), new_caller()
+    """A POST resets the settings that it does not name, each session has its own, and wrong types are 500."""
+    caller, other = new_caller(), new_caller()
     before = caller.value("/api/v2/user/settings")
     assert before["activeModel"] == "test/model"
     assert before["shareConversationsWithModelAuthors"] is True
@@ -84,7 +84,7 @@ def test_settings_are_replaced_whole(new_caller):
     last = caller.value("/api/v2/user/settings")
     assert last["directPaste"] is False
     assert last["customPrompts"] == {"test/model": "P"}
-    assert stranger.value("/api/v2/user/settings") == before
+    assert other.value("/api/v2/user/settings") == before
     for wrong in ({"directPaste": 1}, {"customPrompts": []}, {"streamingMode": "?"}, {"activeModel": 1}, []):
         assert caller.post("/api/v2/user/settings", json=wrong).status_code == 500
 
@@ -93,7 +93,7 @@ def test_settings_are_replaced_whole(new_caller):
 
 
 def test_create_returns_the_conversation(caller: Caller):
-    """The answer holds the id and, as a superjson string, what a read would give: one system message."""
+    """The response holds the id and, as a superjson string, the conversation as a read returns it: one system message."""
     answer = caller.post("/conversation", json={"model": "test/model", "preprompt": "P", "assistantId": "x"})
     body = answer.json()
     assert re.fullmatch("[0-9a-f]{24}", body["conversationId"])
@@ -118,20 +118,20 @@ def test_create_returns_the_conversation(caller: Caller):
     ],
 )
 def test_create_refuses(caller: Caller, body, status, message):
-    """A model that is not in the list and wrong types are 400."""
+    """An unknown model and wrong types are 400."""
     assert refused(caller.post("/conversation", json=body)) == (status, message)
 
 
-def test_bodies_that_are_no_json(caller: Caller):
-    """Broken JSON, and a body without a content type, are unexpected: 500 with an errorId."""
+def test_bodies_that_are_not_json(caller: Caller):
+    """Invalid JSON, and a body without a content type, are 500 with an errorId."""
     for options in ({"data": "x", "headers": JSON}, {"data": b'{"model":"test/model"}'}, {}):
         answer = caller.post("/conversation", **options)
         assert refused(answer) == (500, "An error occurred")
         assert re.fullmatch("[0-9a-f-]{36}", answer.json()["errorId"])
 
 
-def test_the_list_is_paged(caller: Caller):
-    """Thirty a page, newest first, hasMore until the last; odd page numbers count as the first."""
+def test_the_list_has_pages(caller: Caller):
+    """30 conversations per page, newest first, hasMore until the last page; an invalid page number is the first page."""
     made = [caller.create() for _ in range(32)]
     first, second = caller.value("/api/v2/conversations?p=0"), caller.value("/api/v2/conversations?p=1")
     assert (len(first["conversations"]), first["hasMore"]) == (30, True)
@@ -146,8 +146,8 @@ def test_the_list_is_paged(caller: Caller):
     assert caller.value("/api/v2/conversations")["conversations"][0]["id"] == made[0]
 
 
-def test_reading_what_is_not_there(caller: Caller):
-    """Malformed, missing and shared ids each have their own text."""
+def test_reading_a_missing_conversation(caller: Caller):
+    """Malformed, missing and shared ids each have their own error text."""
     assert refused(caller.get("/api/v2/conversations/zz")) == (400, "Invalid conversation ID format")
     assert refused(caller.get(f"/api/v2/conversations/{MISSING}")) == (404, "Conversation not found.")
     assert refused(caller.get("/api/v2/conversations/share12")) == (404, "Conversation not found")
@@ -163,7 +163,7 @@ def test_reading_what_is_not_there(caller: Caller):
     assert refused(caller.post(f"/conversation/{MISSING}", **form)) == (404, "Conversation not found")
 
 
-def test_reading_the_old_way(caller: Caller):
+def test_reading_with_the_first_api(caller: Caller):
     """The first API gives plain JSON with dates as text, and no tree."""
     conversation = caller.create()
     caller.turn(conversation, "Hi")
@@ -175,7 +175,7 @@ def test_reading_the_old_way(caller: Caller):
 
 
 def test_rename_and_switch_model(caller: Caller):
-    """Titles are trimmed and lose their tags; what cannot be is 400, on the older path 500."""
+    """Titles are trimmed and lose their tags; an invalid title is 400, on the older path 500."""
     conversation = caller.create()
     url, old_url = f"/api/v2/conversations/{conversation}", f"/conversation/{conversation}"
     assert caller.ask("PATCH", url, json={"title": " a <think>b</think> "}).text == '{"json":{"success":true}}'
@@ -193,7 +193,7 @@ def test_rename_and_switch_model(caller: Caller):
 
 
 def test_delete(caller: Caller):
-    """One, all, and the older paths; a second time there is nothing."""
+    """One, all, and on the older paths; deleting again is 404."""
     one, two, *_ = (caller.create() for _ in range(5))
     assert caller.ask("DELETE", f"/api/v2/conversations/{one}").text == '{"json":{"success":true}}'
     assert refused(caller.ask("DELETE", f"/api/v2/conversations/{one}")) == (404, "Conversation not found")
@@ -205,70 +205,70 @@ def test_delete(caller: Caller):
 
 
 def test_sharing(new_caller):
-    """A share is a frozen copy that anybody reads; importing it gives a conversation of one's own, once."""
-    caller, stranger = new_caller(), new_caller()
+    """A share is an immutable copy that every session can read; an import makes one conversation per session from it."""
+    caller, other = new_caller(), new_caller()
     conversation = caller.create()
     caller.turn(conversation, "Hi", files=[("base64;a.txt", b"aGk=", "text/plain")])
     share = caller.post(f"/conversation/{conversation}/share").json()["shareId"]
     assert re.fullmatch("[A-Za-z0-9_-]{7}", share)
     assert caller.post(f"/conversation/{conversation}/share").json()["shareId"] == share
-    shared = stranger.read(share)
+    shared = other.read(share)
     assert (shared["id"], shared["shared"], shared["title"]) == (share, True, "Hi")
     sha = shared["messages"][1]["files"][0]["value"]
-    assert stranger.get(f"/conversation/{share}/output/{sha}").content == b"hi"
-    imported = stranger.post("/api/v2/conversations/import-share", json={"shareId": share}).json()["json"]
-    again = stranger.post("/api/v2/conversations/import-share", json={"shareId": share}).json()["json"]
+    assert other.get(f"/conversation/{share}/output/{sha}").content == b"hi"
+    imported = other.post("/api/v2/conversations/import-share", json={"shareId": share}).json()["json"]
+    again = other.post("/api/v2/conversations/import-share", json={"shareId": share}).json()["json"]
     assert imported == again
     own = imported["conversationId"]
-    assert stranger.value(f"/api/v2/conversations/{own}?fromShare={share}")["shared"] is True
-    assert stranger.get(f"/conversation/{own}/output/{sha}").content == b"hi"
-    assert kinds(stranger.turn(own, "More"))[-1] == "finished"
+    assert other.value(f"/api/v2/conversations/{own}?fromShare={share}")["shared"] is True
+    assert other.get(f"/conversation/{own}/output/{sha}").content == b"hi"
+    assert kinds(other.turn(own, "More"))[-1] == "finished"
     caller.turn(conversation, "Later")
     assert caller.post(f"/conversation/{conversation}/share").json()["shareId"] != share
-    assert len(stranger.read(share)["messages"]) == 3
-    copied = stranger.post("/conversation", json={"model": "test/model", "fromShare": share}).json()["conversationId"]
-    assert stranger.get(f"/conversation/{copied}/output/{sha}").status_code == 404
-    assert refused(stranger.post("/api/v2/conversations/import-share", json={})) == (400, "shareId is required")
-    missing = stranger.post("/api/v2/conversations/import-share", json={"shareId": "missing"})
+    assert len(other.read(share)["messages"]) == 3
+    copied = other.post("/conversation", json={"model": "test/model", "fromShare": share}).json()["conversationId"]
+    assert other.get(f"/conversation/{copied}/output/{sha}").status_code == 404
+    assert refused(other.post("/api/v2/conversations/import-share", json={})) == (400, "shareId is required")
+    missing = other.post("/api/v2/conversations/import-share", json={"shareId": "missing"})
     assert missing.status_code == 404
 
 
 # Sessions
 
 
-def test_a_stranger_sees_nothing(new_caller, chat: LocalServer):
-    """Another cookie is another person: 403 or 404 everywhere, and an empty list."""
-    owner, stranger = new_caller(), new_caller()
+def test_sessions_are_isolated(new_caller, chat: LocalServer):
+    """Another session cookie gets 403 or 404 everywhere, and an empty list."""
+    owner, other = new_caller(), new_caller()
     conversation = owner.create()
     owner.turn(conversation, "secret", files=[("base64;a.txt", b"aGk=", "text/plain")])
     sha = owner.messages(conversation)[1]["files"][0]["value"]
-    status, text = refused(stranger.get(f"/api/v2/conversations/{conversation}"))
+    status, text = refused(other.get(f"/api/v2/conversations/{conversation}"))
     assert status == 403
     assert text.startswith("You don't have access to this conversation. If someone gave you this link")
-    assert stranger.value("/api/v2/conversations") == {"conversations": [], "hasMore": False}
+    assert other.value("/api/v2/conversations") == {"conversations": [], "hasMore": False}
     form = {"files": {"data": (None, "{}")}, "headers": {"Origin": chat.url}}
     message = owner.leaf(conversation)
     for answer in (
-        stranger.get(f"/api/conversation/{conversation}"),
-        stranger.get(f"/conversation/{conversation}/stream"),
-        stranger.get(f"/conversation/{conversation}/output/{sha}"),
-        stranger.post(f"/conversation/{conversation}", **form),
-        stranger.post(f"/conversation/{conversation}/stop-generating"),
-        stranger.post(f"/conversation/{conversation}/share"),
-        stranger.post(f"/conversation/{conversation}/elicitation", json={"action": "cancel"}),
-        stranger.ask("PATCH", f"/api/v2/conversations/{conversation}", json={"title": "mine"}),
-        stranger.ask("DELETE", f"/api/v2/conversations/{conversation}"),
-        stranger.ask("DELETE", f"/conversation/{conversation}"),
-        stranger.ask("DELETE", f"/api/v2/conversations/{conversation}/message/{message}"),
-        stranger.ask("DELETE", f"/api/conversation/{conversation}/message/{message}"),
+        other.get(f"/api/conversation/{conversation}"),
+        other.get(f"/conversation/{conversation}/stream"),
+        other.get(f"/conversation/{conversation}/output/{sha}"),
+        other.post(f"/conversation/{conversation}", **form),
+        other.post(f"/conversation/{conversation}/stop-generating"),
+        other.post(f"/conversation/{conversation}/share"),
+        other.post(f"/conversation/{conversation}/elicitation", json={"action": "cancel"}),
+        other.ask("PATCH", f"/api/v2/conversations/{conversation}", json={"title": "mine"}),
+        other.ask("DELETE", f"/api/v2/conversations/{conversation}"),
+        other.ask("DELETE", f"/conversation/{conversation}"),
+        other.ask("DELETE", f"/api/v2/conversations/{conversation}/message/{message}"),
+        other.ask("DELETE", f"/api/conversation/{conversation}/message/{message}"),
     ):
         assert refused(answer) == (404, "Conversation not found")
-    stranger.ask("DELETE", "/api/v2/conversations")
+    other.ask("DELETE", "/api/v2/conversations")
     assert owner.read(conversation)["title"] == "secret"
 
 
 def test_the_session_cookie(caller: Caller, chat: LocalServer):
-    """A POST gives the caller's own cookie back for another 14 days, or a new one to who has none; a GET never."""
+    """A POST sets the caller's cookie for another 14 days, or a new one for a caller without one; a GET never sets it."""
     answer = caller.post("/conversation", json={"model": "test/model"})
     assert re.fullmatch(
         rf"hf-chat={caller.cookie}; Path=/; Expires=\w{{3}}, .* GMT; HttpOnly; SameSite=Lax",
@@ -283,19 +283,19 @@ def test_the_session_cookie(caller: Caller, chat: LocalServer):
         assert fresh.get(f"{chat.url}/api/v2/conversations/{made}").status_code == 403
 
 
-def test_an_odd_cookie_is_never_given_back_changed(chat: LocalServer):
-    """A value that no cookie may have still is a session, and is not answered with another one."""
+def test_an_invalid_cookie_is_not_replaced(chat: LocalServer):
+    """A value with characters that a cookie must not have is still a session, and no other cookie is set."""
     with Caller(chat.url, cookie='"a b"') as caller:
         answer = caller.post("/conversation", json={"model": "test/model"})
         assert "Set-Cookie" not in answer.headers
         assert caller.read(answer.json()["conversationId"])["title"] == "New Chat"
 
 
-# The front door
+# Request hooks
 
 
 def test_forms_need_an_origin_of_their_own(caller: Caller, chat: LocalServer):
-    """The CSRF rule for forms, in both shapes; other bodies need no Origin."""
+    """The CSRF check of forms, in both forms of its error; other bodies need no Origin."""
     url = f"/conversation/{caller.create()}"
     form = {"files": {"data": (None, "{}")}}
     answer = caller.post(url, **form)
@@ -307,7 +307,7 @@ def test_forms_need_an_origin_of_their_own(caller: Caller, chat: LocalServer):
     for origin in ("null", "example.com:3000", chat.url + "00"):
         assert caller.post(url, headers={"Origin": origin}, **form).status_code == 500
     own = chat.url.replace("http:", "https:") + "/some/path"
-    assert caller.post(url, headers={"Origin": own}, **form).status_code == 500  # past the door: {} is no turn here
+    assert caller.post(url, headers={"Origin": own}, **form).status_code == 500  # past the CSRF check: {} is not a valid form
     assert caller.post("/conversation", data="x", headers={"Content-Type": "text/plain"}).status_code == 403
 
 
@@ -326,7 +326,7 @@ def test_forms_need_an_origin_of_their_own(caller: Caller, chat: LocalServer):
     ],
 )
 def test_errors_follow_accept(caller: Caller, accept, is_json):
-    """A refusal is JSON where JSON wins, and else a page whose title is the message."""
+    """An error is JSON if the Accept header prefers JSON, else a page with the message as title."""
     answer = caller.get("/api/v2/conversations/zz", headers={"Accept": accept})
     assert answer.status_code == 400
     if is_json:
@@ -336,7 +336,7 @@ def test_errors_follow_accept(caller: Caller, accept, is_json):
 
 
 def test_unknown_routes_and_wrong_methods(caller: Caller):
-    """404 is a page whatever is accepted; 405 is text with Allow; a slash too many is taken away."""
+    """404 is a page for every Accept header; 405 is text with Allow; a trailing slash is removed by a redirect."""
     answer = caller.get("/no/such?x=<b>", headers={"Accept": "application/json"})
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
     assert "<b>" not in answer.text
@@ -364,7 +364,7 @@ ODD_PATHS = (
 @pytest.mark.parametrize("base", ["", "/chat"])
 @pytest.mark.parametrize("path", ODD_PATHS)
 def test_redirects_stay_here(upstream: ScriptedUpstream, base: str, path: str):
-    """No path leads a browser to another site: it leaves out tabs and line ends, and takes a backslash for a slash."""
+    """No path redirects to another site: browsers drop tabs and line ends, and read a backslash as a slash."""
     with LocalServer(upstream=upstream.url, base_path=base) as server:
         link = http.client.HTTPConnection(server.url.removesuffix(base).removeprefix("http://"), timeout=15)
         link.request("GET", base + path)
@@ -378,8 +378,8 @@ def test_redirects_stay_here(upstream: ScriptedUpstream, base: str, path: str):
             assert urljoin(server.url + "/", seen).startswith(server.url.removesuffix(base) + "/")
 
 
-def test_a_browsers_accept_does_not_reach_the_endpoint(caller: Caller):
-    """POST to a conversation as a browser would asks for the page, which takes no POST."""
+def test_a_browsers_accept_header_gets_the_page(caller: Caller):
+    """A POST to a conversation with a browser's Accept header is routed to the page, which does not accept POST."""
     headers = {"Origin": caller.url, "Accept": "text/html,*/*;q=0.8"}
     answer = caller.post(f"/conversation/{caller.create()}", files={"data": (None, "{}")}, headers=headers)
     assert answer.status_code == 405
@@ -398,20 +398,20 @@ def test_a_browsers_accept_does_not_reach_the_endpoint(caller: Caller):
         ("[::1", False),
     ],
 )
-def test_the_server_answers_to_its_own_names_only(caller: Caller, host, known):
-    """A name that somebody else controls may point here by tomorrow; an address may not."""
+def test_unknown_host_names_are_rejected(caller: Caller, host, known):
+    """An attacker can change where a host name resolves to (DNS rebinding); an IP address is safe."""
     assert (caller.get("/healthcheck", headers={"Host": host}).status_code == 200) is known
 
 
 def test_no_other_site_may_read(caller: Caller):
-    """No answer carries a CORS header."""
+    """No response has a CORS header."""
     for path in ("/api/v2/models", "/api/v2/conversations"):
         headers = caller.get(path, headers={"Origin": "http://evil.example"}).headers
         assert not [name for name in headers if name.lower().startswith("access-control")]
 
 
 def test_a_base_path(upstream: ScriptedUpstream):
-    """Everything lives below the path; outside of it there is nothing, and a name that is allowed is known."""
+    """All routes are under the base path; other paths are 404, and a host name in allowed_hosts is accepted."""
     with (
         LocalServer(upstream=upstream.url, base_path="/chat/", allowed_hosts=["huggingface.co"]) as server,
         Caller(server.url) as caller,
@@ -428,8 +428,8 @@ def test_a_base_path(upstream: ScriptedUpstream):
             assert (answer.status_code, answer.text) == (404, "Not found")
 
 
-def test_questions_of_tools_are_unknown(caller: Caller):
-    """There are no tools here, so there is nothing to answer."""
+def test_elicitations_are_unknown(caller: Caller):
+    """The server has no tools, so every elicitation is unknown."""
     url = f"/conversation/{caller.create()}/elicitation"
     assert refused(caller.post(url, json={"action": "accept"})) == (404, "Unknown elicitation.")
     assert refused(caller.post(url, json={})) == (400, "Invalid elicitation response")

@@ -1,4 +1,4 @@
-"""The real weights, end to end: SmolLM2-135M-Instruct through llama.cpp."""
+"""End to end with the real weights: SmolLM2-135M-Instruct in llama.cpp."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ pytestmark = [
 
 
 def test_the_small_model_answers(capfd):
-    """It speaks of what it was asked, goes on talking, and puts not a word of its own on the terminal."""
+    """The answer is about the prompt, the conversation continues, and nothing is printed on the terminal."""
     with Client.local() as client:
         assert [model.id for model in client.models] == ["HuggingFaceTB/SmolLM2-135M-Instruct"]
         with client.chat("What is the capital of France?") as stream:
             tokens = [event for event in stream if isinstance(event, events.Token)]
         assert len(tokens) > 2
-        assert "France" in stream.result().text or "Paris" in stream.result().text  # it is small, and tokens are drawn
+        assert "France" in stream.result().text or "Paris" in stream.result().text  # the model is small, and tokens are sampled
         assert stream.conversation.ask("And of Italy?").text
         assert len(stream.conversation.messages()) == 5
         assert client.inference.chat("Say hello.", max_tokens=20).text
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_model_answers_nobody_else():
-    """llama.cpp's own port, which any web page and any user of this machine can reach, wants a key."""
+def test_the_model_server_needs_a_key():
+    """llama.cpp's own port is open to web pages and to other users of this machine, so it needs a key."""
     with LocalServer() as server:
         assert server.upstream_url is not None
         assert server.upstream_key is not None
@@ -53,7 +53,7 @@ def test_the_model_answers_nobody_else():
 
 @pytest.mark.parametrize("close", ["client.close()", "pass", "stream.close()"])
 def test_the_process_ends_cleanly(close):
-    """In the middle of an answer, closed or not, the interpreter leaves at once with code 0 and without a word."""
+    """In the middle of an answer, closed or not, the interpreter exits at once with code 0 and without output."""
     code = (
         "from hfclient import Client\n"
         "client = Client.local()\n"

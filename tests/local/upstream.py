@@ -1,10 +1,10 @@
-"""A scripted OpenAI-compatible server over real HTTP, for the embedded server to ask.
+"""A scripted OpenAI-compatible server over HTTP, as the upstream of the embedded server.
 
-    upstream.say("Hi", ["Hel", "lo"])                          # what comes when the last message is "Hi"
+    upstream.say("Hi", ["Hel", "lo"])                          # the answer when the last message is "Hi"
     upstream.say("slow", ["one", gate, "two", CUT])            # waits for an Event, then drops the connection
 
 A script is a list of steps: a text is a piece of content, a `Think` a piece of reasoning, a number waits so many seconds,
-an Event until it is set, a dict is a raw chunk, CUT drops the connection; a `Fail` alone answers with a status.
+an Event waits until it is set, a dict is a raw chunk, CUT drops the connection; a single `Fail` answers with a status.
 """
 
 from __future__ import annotations

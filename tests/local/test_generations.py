@@ -1,4 +1,4 @@
-"""Runs that are watched, left, picked up and stopped."""
+"""Generations: stop, detach, resume, the event log and the live feed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.server import PATIENCE, SOON
 
 
 def wait_for(condition, seconds: float = PATIENCE):
-    """Return what *condition* gives once it is true."""
+    """Return the result of *condition* as soon as it is true."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if found := condition():
@@ -36,7 +36,7 @@ def read_until(stream, text: str) -> list[dict]:
 
 @pytest.fixture
 def gate():
-    """What the model waits for; set at the end, whatever happens."""
+    """The model waits for this event; set at the end of every test."""
     event = threading.Event()
     yield event
     event.set()
@@ -49,8 +49,8 @@ def stop(caller: Caller, conversation: str, **body) -> requests.Response:
     return caller.post(f"/conversation/{conversation}/stop-generating", **({"json": body} if body else {}))
 
 
-def test_a_stop_keeps_what_there_is(caller: Caller, upstream: ScriptedUpstream, gate):
-    """The stream ends at once with an interrupted final answer, which is stored; the model is not waited for."""
+def test_a_stop_keeps_the_text_so_far(caller: Caller, upstream: ScriptedUpstream, gate):
+    """The stream ends at once with an interrupted final answer, which is stored; the stop does not wait for the model."""
     upstream.say("long", ["w0 ", "w1 ", gate, "w2"])
     conversation = caller.create()
     stream = events(caller.send(conversation, "long"))
@@ -71,7 +71,7 @@ def test_a_stop_keeps_what_there_is(caller: Caller, upstream: ScriptedUpstream, 
     ("seen", "kept"), [(0, ""), (2, "a"), (3, "a😀"), (4, "a😀b"), (999, "a😀b c"), (None, "a😀b c"), (-1, "a😀b c")]
 )
 def test_a_stop_point_counts_utf16_units(caller: Caller, upstream: ScriptedUpstream, gate, seen, kept):
-    """What is stored is cut back to what the reader had seen, never in the middle of a character."""
+    """The stored text is cut to what the reader had seen, never in the middle of a character."""
     upstream.say("long", ["a😀", "b c", gate])
     conversation, generation = caller.create(), str(uuid.uuid4())
     stream = events(caller.send(conversation, "long", generationId=generation))
@@ -81,8 +81,8 @@ def test_a_stop_point_counts_utf16_units(caller: Caller, upstream: ScriptedUpstr
     assert caller.messages(conversation)[-1]["content"] == kept
 
 
-def test_a_stop_of_another_run_keeps_everything(caller: Caller, upstream: ScriptedUpstream, gate):
-    """A stop is for the conversation: another id stops it all the same, without its stop point."""
+def test_a_stop_with_another_generation_id(caller: Caller, upstream: ScriptedUpstream, gate):
+    """A stop is for the conversation: with another id it also stops, but ignores the stop point."""
     upstream.say("long", ["one two", gate])
     conversation = caller.create()
     stream = events(caller.send(conversation, "long"))
@@ -91,8 +91,8 @@ def test_a_stop_of_another_run_keeps_everything(caller: Caller, upstream: Script
     assert [event["text"] for event in stream if event["type"] == "finalAnswer"] == ["one two"]
 
 
-def test_a_stop_before_the_first_word(caller: Caller, upstream: ScriptedUpstream, gate):
-    """A model that has not said anything yet leaves an empty interrupted answer, and no error."""
+def test_a_stop_before_the_first_token(caller: Caller, upstream: ScriptedUpstream, gate):
+    """If the model has not sent a token yet, the interrupted answer is empty, and not an error."""
     upstream.say("long", [gate, "late"])
     conversation = caller.create()
     stream = events(caller.send(conversation, "long"))
@@ -102,8 +102,8 @@ def test_a_stop_before_the_first_word(caller: Caller, upstream: ScriptedUpstream
     assert caller.messages(conversation)[-1]["content"] == ""
 
 
-def test_a_stop_with_nothing_running(caller: Caller):
-    """It is 200 too, whatever its body, and the next turn is none the worse."""
+def test_a_stop_without_a_generation(caller: Caller):
+    """It is 200 too, with any body, and the next message works."""
     conversation = caller.create()
     url = f"/conversation/{conversation}/stop-generating"
     for options in ({}, {"json": []}, {"data": "x", "headers": {"Content-Type": "application/json"}}):
@@ -112,7 +112,7 @@ def test_a_stop_with_nothing_running(caller: Caller):
 
 
 def test_two_stops_at_once(caller: Caller, upstream: ScriptedUpstream, gate):
-    """Racing stops end a run once: one final answer."""
+    """Concurrent stops end a generation once, with one final answer."""
     upstream.say("long", ["x", gate])
     conversation = caller.create()
     stream = events(caller.send(conversation, "long"))
@@ -130,10 +130,10 @@ def test_two_stops_at_once(caller: Caller, upstream: ScriptedUpstream, gate):
         thread.join()
 
 
-# Leaving and coming back
+# Detach and resume
 
 
-def test_a_run_goes_on_without_its_reader(caller: Caller, upstream: ScriptedUpstream, gate):
+def test_a_generation_continues_without_its_reader(caller: Caller, upstream: ScriptedUpstream, gate):
     """Closing the connection stops nothing: the whole answer is stored."""
     upstream.say("long", ["one ", gate, "two"])
     conversation = caller.create()
@@ -146,7 +146,7 @@ def test_a_run_goes_on_without_its_reader(caller: Caller, upstream: ScriptedUpst
 
 
 def test_a_running_answer_can_be_read(caller: Caller, upstream: ScriptedUpstream, gate):
-    """While it is written, the message holds the text so far and the log's number to go on from."""
+    """While it is generated, the message holds the text so far and the number from which to follow the log."""
     upstream.say("long", ["one ", "two ", gate, "three"])
     conversation = caller.create()
     stream = events(caller.send(conversation, "long"))
@@ -160,8 +160,8 @@ def test_a_running_answer_can_be_read(caller: Caller, upstream: ScriptedUpstream
     assert "".join(data["token"] for _, _, data in rest if data.get("type") == "stream") == "three"
 
 
-def test_the_log_of_a_finished_run(caller: Caller, upstream: ScriptedUpstream):
-    """Numbered from 1, tokens merged and unpadded, the same text; from any number on, by query or by header."""
+def test_the_log_of_a_finished_generation(caller: Caller, upstream: ScriptedUpstream):
+    """Numbered from 1, tokens merged and unpadded, the same text; it starts after any number, by query or by header."""
     conversation, generation = caller.create(), str(uuid.uuid4())
     caller.turn(conversation, "Hi", generationId=generation)
     response = caller.get(f"/conversation/{conversation}/stream?generationId={generation}")
@@ -186,8 +186,8 @@ def test_the_log_of_a_finished_run(caller: Caller, upstream: ScriptedUpstream):
     assert caller.log(conversation, f"?generationId={uuid.uuid4()}") == [(None, "end", {"status": "gone"})]
 
 
-def test_the_log_follows_a_run(caller: Caller, upstream: ScriptedUpstream, gate):
-    """A second reader gets what was, then what comes, with heartbeats in between, up to the end frame."""
+def test_the_log_of_a_running_generation(caller: Caller, upstream: ScriptedUpstream, gate):
+    """A second reader gets the entries so far, then new ones as they arrive, with heartbeats in between, up to the end frame."""
     upstream.say("long", ["one ", gate, "two"])
     conversation, generation = caller.create(), str(uuid.uuid4())
     live = events(caller.send(conversation, "long", generationId=generation))
@@ -206,8 +206,8 @@ def test_the_log_follows_a_run(caller: Caller, upstream: ScriptedUpstream, gate)
     assert caller.log(conversation) == followed
 
 
-def test_the_log_of_a_failed_run(caller: Caller, upstream: ScriptedUpstream):
-    """An error is an entry like any other, and the end says so."""
+def test_the_log_of_a_failed_generation(caller: Caller, upstream: ScriptedUpstream):
+    """An error is an entry of the log, and the end frame has the status."""
     upstream.say("fail", [Fail(500, "no")])
     conversation = caller.create()
     caller.turn(conversation, "fail")
@@ -221,7 +221,7 @@ def test_the_log_of_a_failed_run(caller: Caller, upstream: ScriptedUpstream):
 
 
 def test_a_generation_id_used_twice(caller: Caller):
-    """The later run takes over the log; both answers are stored."""
+    """The later generation replaces the log; both answers are stored."""
     conversation, generation = caller.create(), str(uuid.uuid4())
     caller.turn(conversation, "one", generationId=generation)
     caller.turn(conversation, "two", generationId=generation)
@@ -229,8 +229,8 @@ def test_a_generation_id_used_twice(caller: Caller):
     assert [m["content"] for m in caller.messages(conversation)[2::2]] == ["Hello, world!"] * 2
 
 
-def test_two_runs_in_one_conversation(caller: Caller, upstream: ScriptedUpstream, gate):
-    """Sends at the same time lose nothing: each becomes a branch."""
+def test_two_generations_in_one_conversation(caller: Caller, upstream: ScriptedUpstream, gate):
+    """Concurrent sends lose nothing: each becomes a branch."""
     upstream.say("slow", ["a", gate, "b"])
     conversation = caller.create()
     root = caller.leaf(conversation)
@@ -243,8 +243,8 @@ def test_two_runs_in_one_conversation(caller: Caller, upstream: ScriptedUpstream
     assert contents == ["slow", "ab", "Hi", "Hello, world!"]
 
 
-def test_deleting_a_conversation_while_it_runs(caller: Caller, upstream: ScriptedUpstream, gate):
-    """The stream finishes as if nothing had been, and the result is lost."""
+def test_deleting_a_conversation_during_a_generation(caller: Caller, upstream: ScriptedUpstream, gate):
+    """The stream finishes normally, and the result is not stored."""
     upstream.say("long", ["one ", gate, "two"])
     conversation = caller.create()
     stream = events(caller.send(conversation, "long"))
@@ -256,15 +256,15 @@ def test_deleting_a_conversation_while_it_runs(caller: Caller, upstream: Scripte
 
 
 def test_the_live_feed(caller: Caller, upstream: ScriptedUpstream, gate, monkeypatch):
-    """What runs, then what has ended, then idle after two silent ticks; a stranger's runs are not in it."""
-    monkeypatch.setattr("hfclient.local.turn_routes._TICK", 0.1)
+    """Running generations, then ended ones, then idle after two empty frames; generations of other sessions are not in it."""
+    monkeypatch.setattr("hfclient.local.message_routes._FEED_INTERVAL", 0.1)
     upstream.say("long", ["one ", gate])
     conversation = caller.create()
     stream = events(caller.send(conversation, "long"))
     read_until(stream, "one ")
     entry = {"conversationId": conversation, "title": "long"}
-    with Caller(caller.url) as stranger:
-        assert frames(stranger.get("/api/v2/generations/live").text) == [
+    with Caller(caller.url) as other:
+        assert frames(other.get("/api/v2/generations/live").text) == [
             *[(None, "sync", {"running": [], "ended": []})] * 2,
             (None, "idle", {}),
         ]
@@ -279,8 +279,8 @@ def test_the_live_feed(caller: Caller, upstream: ScriptedUpstream, gate, monkeyp
     assert feed[-1] == {}
 
 
-def test_closing_the_server_cuts_streams_off(upstream: ScriptedUpstream, gate):
-    """Readers of a server that goes down see a broken body, not an end; and close returns soon."""
+def test_closing_the_server_breaks_streams(upstream: ScriptedUpstream, gate):
+    """Readers get a broken body instead of an end, and close() returns soon."""
     upstream.say("long", ["one ", gate])
     with LocalServer(upstream=upstream.url) as server, Caller(server.url) as caller:
         conversation = caller.create()
@@ -295,8 +295,8 @@ def test_closing_the_server_cuts_streams_off(upstream: ScriptedUpstream, gate):
                 reading()
 
 
-def test_lines_are_whole_json(caller: Caller, upstream: ScriptedUpstream):
-    """Every line of a stream with keep-alives in it parses on its own."""
+def test_lines_are_complete_json(caller: Caller, upstream: ScriptedUpstream):
+    """Every line of a stream, keep-alives included, parses on its own."""
     upstream.say("slow", ["a\nb", 0.25, "c"])
     lines = caller.send(caller.create(), "slow").content.split(b"\n")
     assert lines[-1] == b""

@@ -1,4 +1,4 @@
-"""What survives: restarts, crashes in mid-answer, and who may read the file."""
+"""Persistence: restarts, killed servers, and the permissions of the database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from hfclient.errors import LocalServerError
 from hfclient.local import LocalServer
-from hfclient.local.store import Store, default_path
+from hfclient.local.sqlite_store import Store, default_path
 from tests.local.caller import Caller, events, kinds, text_of
 from tests.local.upstream import ScriptedUpstream
 from tests.server import PATIENCE
@@ -34,8 +34,8 @@ def database(tmp_path: Path) -> Path:
 
 
 def test_conversations_survive_a_restart(upstream: ScriptedUpstream, database: Path):
-    """Messages, files, shares, settings and logs are there again under the same ids, and the talk goes on."""
-    cookie = "somebody"
+    """Messages, files, shares, settings and logs are found under the same ids, and the conversation continues."""
+    cookie = "a-session"
     with LocalServer(upstream=upstream.url, database=database) as server, Caller(server.url, cookie) as caller:
         conversation = caller.create(preprompt="P")
         caller.turn(conversation, "Hi", files=[("base64;a.txt", b"aGk=", "text/plain")])
@@ -64,8 +64,8 @@ def test_one_server_can_be_started_again(upstream: ScriptedUpstream, database: P
         assert caller.read(conversation)["title"] == "New Chat"
 
 
-def test_closing_in_mid_answer_keeps_what_there_is(upstream: ScriptedUpstream, database: Path):
-    """The unfinished answer is there after a restart, marked as interrupted."""
+def test_closing_during_an_answer(upstream: ScriptedUpstream, database: Path):
+    """The unfinished answer is stored, marked as interrupted."""
     gate = threading.Event()
     upstream.say("long", ["one ", "two ", gate])
     with LocalServer(upstream=upstream.url, database=database) as server, Caller(server.url, "c") as caller:
@@ -91,24 +91,24 @@ def _serve(upstream: ScriptedUpstream, database: Path, port: int) -> subprocess.
 
 
 def _ready(process: subprocess.Popen[str]) -> str:
-    """Return the URL that the server says it listens on."""
+    """Return the URL that the server prints."""
     assert process.stderr is not None
     line = process.stderr.readline()
     assert "serves chat-ui's protocol at http://127.0.0.1:" in line, line + process.stderr.read()
     return next(word for word in line.split() if word.startswith("http://"))
 
 
-def _gone(process: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
+def _signal(process: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
     process.send_signal(number)
     output, errors = process.communicate(timeout=PATIENCE)
     return process.returncode, output, errors
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
-def test_a_server_killed_in_mid_answer(upstream: ScriptedUpstream, database: Path):
-    """After kill -9 all that the reader had is there, marked as interrupted, and the answer can be given again.
+def test_a_server_killed_during_an_answer(upstream: ScriptedUpstream, database: Path):
+    """After kill -9 everything that the reader got is stored, marked as interrupted, and the answer can be retried.
 
-    The model pauses after a burst: what was delivered does not hang on what comes next.
+    The model pauses after some tokens: the delivered ones are stored without waiting for the next.
     """
     gate = threading.Event()
     upstream.say("long", ["one ", "two ", "thr", "ee", gate])
@@ -120,7 +120,7 @@ def test_a_server_killed_in_mid_answer(upstream: ScriptedUpstream, database: Pat
             received = []
             while not text_of(received).endswith("three"):
                 received.append(next(stream))
-            assert _gone(process, signal.SIGKILL)[0] == -signal.SIGKILL
+            assert _signal(process, signal.SIGKILL)[0] == -signal.SIGKILL
     finally:
         process.kill()
         process.communicate()
@@ -141,12 +141,12 @@ def test_a_server_killed_in_mid_answer(upstream: ScriptedUpstream, database: Pat
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_ends_on_a_signal(upstream: ScriptedUpstream, database: Path, number):
-    """SIGINT and SIGTERM end it in good order: exit code 0, one line on stderr, nothing on stdout, no traceback."""
+    """SIGINT and SIGTERM end it cleanly: exit code 0, one line on stderr, nothing on stdout, no traceback."""
     process = _serve(upstream, database, 0)
     with Caller(_ready(process), "c") as caller:
         conversation = caller.create()
         assert kinds(caller.turn(conversation, "Hi"))[-1] == "finished"
-        assert _gone(process, number) == (0, "", "")
+        assert _signal(process, number) == (0, "", "")
     with LocalServer(upstream=upstream.url, database=database) as server, Caller(server.url, "c") as caller:
         assert len(caller.messages(conversation)) == 3
 
@@ -155,8 +155,8 @@ def test_serve_ends_on_a_signal(upstream: ScriptedUpstream, database: Path, numb
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
-def test_only_its_owner_reads_the_file(database: Path):
-    """Folder 0700, files 0600, those that SQLite puts beside it included, whatever the umask."""
+def test_only_the_owner_can_read_the_file(database: Path):
+    """The folder has mode 0700, the files 0600, with any umask, including those that SQLite creates beside it."""
     before = os.umask(0)
     try:
         store = Store(database)
@@ -167,8 +167,8 @@ def test_only_its_owner_reads_the_file(database: Path):
     store.close()
 
 
-def test_where_conversations_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """XDG_DATA_HOME if it is an absolute path, else the place that it stands for."""
+def test_the_default_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In XDG_DATA_HOME if that is an absolute path, else in its default, ~/.local/share."""
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_path({"XDG_DATA_HOME": str(tmp_path / "d")}) == tmp_path / "d" / "hfclient" / "chats.sqlite3"
     for env in ({}, {"XDG_DATA_HOME": ""}, {"XDG_DATA_HOME": "relative"}):
@@ -176,7 +176,7 @@ def test_where_conversations_are_kept(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_two_servers_do_not_share_a_file(upstream: ScriptedUpstream, database: Path):
-    """The second one is told so, in a sentence, and its port is free again."""
+    """The second one gets an error with the reason, and its port is free again."""
     first, second = (LocalServer(upstream=upstream.url, database=database) for _ in range(2))
     with first, pytest.raises(LocalServerError, match="another server is using it"):
         second.start()
@@ -184,8 +184,8 @@ def test_two_servers_do_not_share_a_file(upstream: ScriptedUpstream, database: P
         assert second.url
 
 
-def test_a_file_that_is_no_database(tmp_path: Path):
-    """Somebody else's file, a newer release's, and a place where nothing can be written are refused, not touched."""
+def test_a_file_that_is_not_a_database(tmp_path: Path):
+    """Another kind of file, a newer release's database and a path that cannot be written are errors, and stay unchanged."""
     other = tmp_path / "notes.txt"
     other.write_text("these are notes " * 100)
     newer = tmp_path / "newer.sqlite3"
@@ -194,25 +194,25 @@ def test_a_file_that_is_no_database(tmp_path: Path):
     db.close()
     (tmp_path / "file").touch()
     for path in (other, newer, tmp_path / "file" / "x.sqlite3", tmp_path):
-        with pytest.raises(LocalServerError, match="cannot be kept in"):
+        with pytest.raises(LocalServerError, match="cannot be stored in"):
             Store(path)
     assert other.read_text().startswith("these are notes")
 
 
-def test_old_logs_are_forgotten(database: Path, upstream: ScriptedUpstream, monkeypatch):
-    """After a day the log of a run is empty but for its end; after a week the run is gone. The message stays."""
+def test_old_logs_are_deleted(database: Path, upstream: ScriptedUpstream, monkeypatch):
+    """After a day the log of a generation has only its end; after a week the generation is deleted. The message stays."""
     with LocalServer(upstream=upstream.url, database=database) as server, Caller(server.url, "c") as caller:
         conversation = caller.create()
         caller.turn(conversation, "Hi")
     for days, left in ((1.5, "completed"), (8, "gone")):
-        monkeypatch.setattr("hfclient.local.store.now", lambda days=days: int((time.time() + days * 86400) * 1000))
+        monkeypatch.setattr("hfclient.local.sqlite_store.now", lambda days=days: int((time.time() + days * 86400) * 1000))
         with LocalServer(upstream=upstream.url, database=database) as server, Caller(server.url, "c") as caller:
             assert caller.log(conversation) == [(None, "end", {"status": left})]
             assert caller.messages(conversation)[-1]["content"] == "Hello, world!"
 
 
 def test_cookies_are_not_stored(database: Path, upstream: ScriptedUpstream):
-    """The file holds a hash of who owns a conversation: whoever reads it cannot become them."""
+    """The file holds a hash of the session cookie: a reader of the file cannot use the session."""
     with LocalServer(upstream=upstream.url, database=database) as server, Caller(server.url, "secret-cookie") as caller:
         caller.create()
     assert b"secret-cookie" not in database.read_bytes()

@@ -1,4 +1,4 @@
-"""What is stored, as the documents that clients read: for superjson (with dates) and for the older plain JSON.
+"""Serialization of stored values and models for the API: for superjson (with dates) and for the older plain JSON.
 
 Reference: docs/protocol/huggingchat ("endpoints", "messages and the tree").
 """
@@ -9,10 +9,10 @@ import datetime
 from typing import Any
 
 from hfclient.chat.wire.superjson import UNDEFINED, ObjectId
-from hfclient.local.records import Conversation, Message
+from hfclient.local.records import StoredConversation, StoredMessage
 from hfclient.local.upstream import UpstreamModel
 
-__all__ = ["conversation", "date", "legacy_conversation", "list_entry", "model", "model_detail", "old_model", "plain"]
+__all__ = ["conversation", "date", "legacy_conversation", "legacy_model", "list_entry", "model", "model_detail", "plain"]
 
 
 def date(milliseconds: int | None) -> datetime.datetime | None:
@@ -24,19 +24,19 @@ def _date(milliseconds: int) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(milliseconds / 1000, tz=datetime.timezone.utc)
 
 
-def _messages(conversation: Conversation) -> list[dict[str, Any]]:
+def _messages(conversation: StoredConversation) -> list[dict[str, Any]]:
     children: dict[str | None, list[str]] = {}
     ancestors: dict[str | None, list[str]] = {None: []}
     for message in conversation.messages:
         parent = message.parent_id
         children.setdefault(parent, []).append(message.id)
-        # Parents come first. One that was deleted leaves its children at the top.
+        # Parents come before children. The children of a deleted message have no ancestors.
         above = ancestors.get(parent)
         ancestors[message.id] = [] if parent is None or above is None else [*above, parent]
     return [_message(item, ancestors[item.id], children.get(item.id, [])) for item in conversation.messages]
 
 
-def _message(message: Message, ancestors: list[str], children: list[str]) -> dict[str, Any]:
+def _message(message: StoredMessage, ancestors: list[str], children: list[str]) -> dict[str, Any]:
     document: dict[str, Any] = {"id": message.id, "from": message.role, "content": message.content}
     if message.role == "user":
         document["files"] = [
@@ -57,8 +57,8 @@ def _message(message: Message, ancestors: list[str], children: list[str]) -> dic
     return document | {key: value for key, value in optional.items() if value is not None}
 
 
-def conversation(found: Conversation, *, shared: bool = False) -> dict[str, Any]:
-    """Return a conversation with all its messages."""
+def conversation(found: StoredConversation, *, shared: bool = False) -> dict[str, Any]:
+    """Return a conversation with its messages."""
     return {
         "messages": _messages(found),
         "title": found.title,
@@ -73,8 +73,8 @@ def conversation(found: Conversation, *, shared: bool = False) -> dict[str, Any]
     }
 
 
-def legacy_conversation(found: Conversation) -> dict[str, Any]:
-    """Return a conversation as the first version of the API has it, without the tree."""
+def legacy_conversation(found: StoredConversation) -> dict[str, Any]:
+    """Return a conversation in the first version of the API, without the tree."""
     keys = ("content", "from", "id", "createdAt", "updatedAt", "files", "updates")
     return {
         "id": found.id,
@@ -86,7 +86,7 @@ def legacy_conversation(found: Conversation) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as plain JSON has it: a date as text, an id as text, everything else as it is."""
+    """Return dates and ids as text, and other values unchanged, for plain JSON."""
     if isinstance(value, ObjectId):
         return "".join(value)
     if not isinstance(value, datetime.datetime):
@@ -94,8 +94,8 @@ def plain(value: Any) -> Any:
     return value.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
-def list_entry(found: Conversation) -> dict[str, Any]:
-    """Return a conversation as it stands in the list."""
+def list_entry(found: StoredConversation) -> dict[str, Any]:
+    """Return a conversation as an entry of the list."""
     key = ObjectId(found.id)
     return {
         "_id": key,
@@ -108,7 +108,7 @@ def list_entry(found: Conversation) -> dict[str, Any]:
 
 
 def model(known: UpstreamModel) -> dict[str, Any]:
-    """Return an LLM as it stands in the list."""
+    """Return an LLM as an entry of the list."""
     return {
         "id": known.id,
         "name": known.id,
@@ -120,7 +120,7 @@ def model(known: UpstreamModel) -> dict[str, Any]:
         "description": known.description or UNDEFINED,
         "logoUrl": UNDEFINED,
         "promptExamples": UNDEFINED,
-        "preprompt": known.default_prompt or "",  # never undefined: there are clients that send it back as null
+        "preprompt": known.default_prompt or "",  # never undefined: some clients send it back as null
         "multimodal": known.multimodal,
         "multimodalAcceptedMimetypes": ["image/*"] if known.multimodal else UNDEFINED,
         "supportsTools": False,
@@ -141,8 +141,8 @@ def model_detail(known: UpstreamModel) -> dict[str, Any]:
     }
 
 
-def old_model(known: UpstreamModel) -> dict[str, Any]:
-    """Return an LLM as the first version of the API has it: defaults instead of nulls, unset keys absent."""
+def legacy_model(known: UpstreamModel) -> dict[str, Any]:
+    """Return an LLM in the first version of the API: defaults instead of nulls, unset keys absent."""
     defaults = {
         "websiteUrl": "https://huggingface.co",
         "modelUrl": "https://huggingface.co",

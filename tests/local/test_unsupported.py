@@ -1,4 +1,4 @@
-"""What an inference server does not do: said in words, at once where it is known, and never as a wrong path."""
+"""Calls that an inference server does not support: a clear error, before the request where the server is known."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ REFUSALS = {
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("name", [*CALLS, *TEXTS])
 @pytest.mark.parametrize("local", [True, False])
-def test_a_route_that_is_missing(server: Server, name: str, refusal: str, local: bool):
-    """The error keeps its class and its address, and its text names the service instead of the path."""
+def test_a_missing_route(server: Server, name: str, refusal: str, local: bool):
+    """The error keeps its class and its URL, and its text names the capability instead of the path."""
     answer, kind = REFUSALS[refusal]
     server.on("*", [answer])
     server.on("/v1/models", [json_answer({"data": [{"id": "m"}]})])
@@ -68,7 +68,7 @@ def test_a_route_that_is_missing(server: Server, name: str, refusal: str, local:
         call(client.inference)
     assert server.url in str(caught.value)
     assert not isinstance(caught.value, ModelNotFound)
-    # Advice on how to start the server is for those who started it.
+    # Advice on how to start the server is useful only to users who started it.
     assert ("--it" in str(caught.value)) is (refusal == "llama.cpp, 501" and not local)
     if "llama" in refusal:
         assert "message" in (caught.value.body or "")
@@ -76,7 +76,7 @@ def test_a_route_that_is_missing(server: Server, name: str, refusal: str, local:
 
 @pytest.mark.parametrize("message", ["model 'm' not found, try pulling it first", "The model `m` does not exist.", "the reason"])
 def test_a_404_with_a_reason(server: Server, message: str):
-    """What a server says of a model that it lacks stays as it is."""
+    """The server's own message about a missing model is not changed."""
     server.on("*", [json_answer({"error": {"message": message}}, 404)])
     with Client("http://127.0.0.1:9", token="", inference_url=server.url) as client:
         for call, _ in (CALLS["embed"], CALLS["image"], TEXTS["chat"]):
@@ -85,8 +85,8 @@ def test_a_404_with_a_reason(server: Server, message: str):
             assert "this server" not in str(caught.value)
 
 
-def test_other_hosts_are_not_meant(server: Server, other_server: Server):
-    """A provider's 404 is the provider's: it is not taken for one of the caller's own server."""
+def test_other_hosts(server: Server, other_server: Server):
+    """A 404 of the Hub is not described as one of the caller's own inference server."""
     other_server.on("*", [json_answer({"detail": "Not Found"}, 404)])
     with Client("http://127.0.0.1:9", token="", inference_url=server.url, hub_url=other_server.url) as client:
         with pytest.raises(NotFoundError) as caught:
@@ -96,13 +96,13 @@ def test_other_hosts_are_not_meant(server: Server, other_server: Server):
 
 
 @pytest.mark.parametrize("name", [*CALLS, "video"])
-def test_the_small_model_says_it_at_once(monkeypatch: pytest.MonkeyPatch, server: Server, name: str):
-    """On Client.local() without an upstream nothing is sent for what the small model does not do."""
+def test_the_small_model(monkeypatch: pytest.MonkeyPatch, server: Server, name: str):
+    """On Client.local() without an upstream no request is sent for what the small model does not support."""
 
     class Small(Parrot):
         url = server.url
 
-    monkeypatch.setattr("hfclient.local.model.LlamaUpstream", lambda *_: Small())
+    monkeypatch.setattr("hfclient.local.llama_cpp.LlamaUpstream", lambda *_: Small())
     calls = {**CALLS, "video": (lambda ask: ask.video("a fox", model="m"), "videos")}
     call, words = calls[name]
     with Client.local() as client:

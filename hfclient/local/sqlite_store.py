@@ -1,8 +1,8 @@
-"""Everything that the server remembers, in one SQLite file: conversations, files, shares, settings, event logs.
+"""The SQLite store of the server: conversations, messages, files, shares, settings, event logs.
 
-One connection for all threads, behind one lock: the statements are short, and SQLite writes one at a time anyway. The
-file is locked for this process alone, because a second server would take this one's running answers for dead ones.
-Ids and file names that clients send are values in here and never paths.
+All threads share one connection behind one lock: the statements are short, and SQLite has one writer at a time. The process
+locks the file, because a second server would mark this one's running generations as interrupted. Ids and file names from
+clients are values in the database, never paths. A row of the table ``runs`` is a generation.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 import msgspec
 
 from hfclient.errors import LocalServerError
-from hfclient.local import wire
-from hfclient.local.records import Conversation, Message, Run, StoredFile, now
+from hfclient.local import event_encoding
+from hfclient.local.records import StoredConversation, StoredFile, StoredGeneration, StoredMessage, now
 
 __all__ = ["Store", "default_path"]
 
-PAGE = 30
-_KEEP_EVENTS = 24 * 3600 * 1000
-_KEEP_RUNS = 7 * 24 * 3600 * 1000
+_PAGE_SIZE = 30
+_EVENTS_MAX_AGE = 24 * 3600 * 1000  # milliseconds
+_GENERATIONS_MAX_AGE = 7 * 24 * 3600 * 1000
 
 _SCHEMA = """
 CREATE TABLE conversations (
@@ -61,46 +61,46 @@ PRAGMA user_version = 1;
 
 
 def default_path(environ: dict[str, str] | None = None) -> Path:
-    """Return where ``hfclient serve`` keeps its conversations: below ``XDG_DATA_HOME``, or else ``~/.local/share``."""
+    """Return the default database of ``hfclient serve``, in ``XDG_DATA_HOME`` or ``~/.local/share``."""
     env = os.environ if environ is None else environ
     base = env.get("XDG_DATA_HOME") or ""
     folder = Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "share"
     return folder / "hfclient" / "chats.sqlite3"
 
 
-def _prepare(path: Path) -> None:
-    """Make the folder and the file so that only their owner can read them."""
+def _create_private(path: Path) -> None:
+    """Create the folder and the file, readable by their owner only."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 class Store:
-    """The server's memory.
+    """Conversations and everything else that the server stores.
 
     Args:
-        path: The SQLite file, made if it does not exist; None keeps everything in memory.
+        path: The SQLite file, created if it does not exist; None stores everything in memory.
 
     Raises:
-        LocalServerError: The file cannot be used: no permission, no database, or another process has it.
+        LocalServerError: The file cannot be used: no permission, not a database, or locked by another process.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        place = ":memory:" if path is None else os.fspath(path)
+        target = ":memory:" if path is None else os.fspath(path)
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
-        self._lasting = True
+        self._durable = True
         try:
-            if place != ":memory:":
-                _prepare(Path(place).expanduser())
-                place = os.fspath(Path(place).expanduser())
-            self._db = sqlite3.connect(place, timeout=0.2, isolation_level=None, check_same_thread=False)
+            if target != ":memory:":
+                target = os.fspath(Path(target).expanduser())
+                _create_private(Path(target))
+            self._db = sqlite3.connect(target, timeout=0.2, isolation_level=None, check_same_thread=False)
             self._open(self._db)
-        except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: half a character, or a NUL, in the name
+        except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a lone surrogate or a NUL in the path
             self.close()
             why = "another server is using it" if "locked" in str(error) else str(error)
             raise LocalServerError(
-                f"the conversations cannot be kept in {place}: {why}; name another file with database= (--database)"
+                f"conversations cannot be stored in {target}: {why}; choose another file with database= (--database)"
             ) from error
 
     def _open(self, db: sqlite3.Connection) -> None:
@@ -110,31 +110,31 @@ class Store:
         db.execute("PRAGMA foreign_keys = ON")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > 1:
-            raise sqlite3.DatabaseError("a newer release of hfclient wrote it")
+            raise sqlite3.DatabaseError("it was written by a newer release of hfclient")
         if version == 0:
             db.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
-        with self._writing():
-            self._mend(db)
-            self._forget(db)
+        with self._transaction():
+            self._mark_interrupted(db)
+            self._delete_old(db)
 
     def close(self) -> None:
-        """Close the file; what is asked afterwards raises ``sqlite3.ProgrammingError``."""
+        """Close the file; calls after that raise ``sqlite3.ProgrammingError``."""
         with self._lock:
             if self._db is not None:
                 self._db.close()
 
     @contextlib.contextmanager
-    def _writing(self, *, lasting: bool = True) -> Iterator[sqlite3.Connection]:
-        """One transaction, alone.
+    def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """One write transaction.
 
         Args:
-            lasting: It outlives the machine's end, not the process's alone: that waits for the disk.
+            durable: Wait for the disk, so that it survives a power failure; False survives the end of the process only.
         """
         assert self._db is not None
         with self._lock:
-            if lasting is not self._lasting:
-                self._db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
-                self._lasting = lasting
+            if durable is not self._durable:
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -150,32 +150,32 @@ class Store:
 
     # After a restart
 
-    def _mend(self, db: sqlite3.Connection) -> None:
-        """Mark answers whose server died as interrupted; the log has what was generated until then."""
-        dead = db.execute("SELECT number, conversation_id, message_id FROM runs WHERE status = 'running'").fetchall()
-        for number, conversation_id, message_id in dead:
+    def _mark_interrupted(self, db: sqlite3.Connection) -> None:
+        """Mark the generations of a killed server as interrupted; their text so far comes from the log."""
+        running = db.execute("SELECT number, conversation_id, message_id FROM runs WHERE status = 'running'").fetchall()
+        for number, conversation_id, message_id in running:
             rows = db.execute("SELECT number, data FROM events WHERE run = ? ORDER BY number", (number,)).fetchall()
             events = [msgspec.json.decode(data) for _, data in rows]
             text = "".join(event["token"] for event in events if event["type"] == "stream")
             db.execute(
                 "UPDATE messages SET content = ?, updates = ?, interrupted = 1, materialized = ? "
                 "WHERE conversation_id = ? AND id = ?",
-                (text, _json([wire.marker(event) for event in events]), len(rows), conversation_id, message_id),
+                (text, _json([event_encoding.stored_update(event) for event in events]), len(rows), conversation_id, message_id),
             )
             db.execute("UPDATE runs SET status = 'interrupted', ended_at = ? WHERE number = ?", (now(), number))
 
-    def _forget(self, db: sqlite3.Connection) -> None:
-        """Drop logs that are too old; their messages stay."""
-        db.execute("DELETE FROM runs WHERE ended_at < ?", (now() - _KEEP_RUNS,))
+    def _delete_old(self, db: sqlite3.Connection) -> None:
+        """Delete old logs; their messages stay."""
+        db.execute("DELETE FROM runs WHERE ended_at < ?", (now() - _GENERATIONS_MAX_AGE,))
         db.execute(
-            "DELETE FROM events WHERE run IN (SELECT number FROM runs WHERE ended_at < ?)", (now() - _KEEP_EVENTS,)
+            "DELETE FROM events WHERE run IN (SELECT number FROM runs WHERE ended_at < ?)", (now() - _EVENTS_MAX_AGE,)
         )
 
     # Conversations
 
-    def create(self, owner: str, conversation: Conversation) -> None:
-        """Store a new conversation with all its messages."""
-        with self._writing() as db:
+    def create(self, owner: str, conversation: StoredConversation) -> None:
+        """Store a new conversation with its messages."""
+        with self._transaction() as db:
             db.execute(
                 "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -192,8 +192,8 @@ class Store:
             for message in conversation.messages:
                 _insert_message(db, conversation.id, message)
 
-    def conversation(self, conversation_id: str, owner: str) -> Conversation | None:
-        """Return *owner*'s conversation with its messages; None if there is none."""
+    def conversation(self, conversation_id: str, owner: str) -> StoredConversation | None:
+        """Return *owner*'s conversation with its messages, or None."""
         with self._lock:
             rows = self._all(
                 "SELECT id, title, model, preprompt, root_id, updated_at, from_share FROM conversations "
@@ -204,7 +204,7 @@ class Store:
             if not rows:
                 return None
             keys = ("id", "title", "model", "preprompt", "root_id", "updated_at", "from_share")
-            found = Conversation(**dict(zip(keys, rows[0], strict=True)))
+            found = StoredConversation(**dict(zip(keys, rows[0], strict=True)))
             found.messages = [
                 _message(row)
                 for row in self._all(
@@ -216,49 +216,49 @@ class Store:
             return found
 
     def exists(self, conversation_id: str) -> bool:
-        """Tell whether anybody has a conversation with that id."""
+        """Return whether any owner has a conversation with that id."""
         return bool(self._all("SELECT 1 FROM conversations WHERE id = ?", conversation_id))
 
     def owns(self, owner: str, conversation_id: str) -> bool:
-        """Tell whether the conversation is *owner*'s."""
+        """Return whether *owner* has the conversation."""
         return self.title(owner, conversation_id) is not None
 
     def title(self, owner: str, conversation_id: str) -> str | None:
-        """Return the title of *owner*'s conversation; None if there is none."""
+        """Return the title of *owner*'s conversation, or None."""
         rows = self._all("SELECT title FROM conversations WHERE id = ? AND owner = ?", conversation_id, owner)
         return rows[0][0] if rows else None
 
-    def page(self, owner: str, page: int) -> tuple[list[Conversation], bool]:
-        """Return up to 30 conversations without their messages, newest first, and whether more follow."""
+    def page(self, owner: str, page: int) -> tuple[list[StoredConversation], bool]:
+        """Return up to 30 conversations without their messages, newest first, and whether there are more."""
         rows = self._all(
             "SELECT id, title, model, updated_at FROM conversations WHERE owner = ? "
             "ORDER BY updated_at DESC, rowid DESC LIMIT ? OFFSET ?",
             owner,
-            PAGE + 1,
-            page * PAGE,
+            _PAGE_SIZE + 1,
+            page * _PAGE_SIZE,
         )
         found = [
-            Conversation(id=key, title=title, model=model, preprompt="", root_id="", updated_at=updated)
-            for key, title, model, updated in rows[:PAGE]
+            StoredConversation(id=key, title=title, model=model, preprompt="", root_id="", updated_at=updated)
+            for key, title, model, updated in rows[:_PAGE_SIZE]
         ]
-        return found, len(rows) > PAGE
+        return found, len(rows) > _PAGE_SIZE
 
     def imported(self, owner: str, share_id: str) -> str | None:
-        """Return the id of *owner*'s conversation that was imported from a share, if there is one."""
+        """Return the id of *owner*'s conversation that was imported from a share, or None."""
         rows = self._all("SELECT id FROM conversations WHERE owner = ? AND from_share = ?", owner, share_id)
         return rows[0][0] if rows else None
 
-    def change(self, conversation_id: str, *, title: str | None = None, model: str | None = None) -> None:
-        """Give a conversation another title or model, or both."""
-        with self._writing() as db:
+    def update(self, conversation_id: str, *, title: str | None = None, model: str | None = None) -> None:
+        """Set title, model or both of a conversation."""
+        with self._transaction() as db:
             db.execute(
                 "UPDATE conversations SET title = COALESCE(?, title), model = COALESCE(?, model) WHERE id = ?",
                 (title, model, conversation_id),
             )
 
     def delete(self, owner: str, conversation_id: str | None = None) -> int:
-        """Delete one conversation of *owner*, or all; return how many there were."""
-        with self._writing() as db:
+        """Delete one conversation of *owner*, or all; return the number of deleted ones."""
+        with self._transaction() as db:
             which, values = "owner = ?", [owner]
             if conversation_id is not None:
                 which, values = which + " AND id = ?", [owner, conversation_id]
@@ -267,16 +267,16 @@ class Store:
 
     # Messages
 
-    def add_turn(self, conversation_id: str, messages: Iterable[Message], generation_id: str) -> int:
-        """Store the messages of a new turn, the answer last, and begin its run; return the run's number."""
-        with self._writing() as db:
+    def add_messages(self, conversation_id: str, messages: Iterable[StoredMessage], generation_id: str) -> int:
+        """Store a new prompt and its answer (the last one), and start a generation; return its number."""
+        with self._transaction() as db:
             added = list(messages)
             for message in added:
                 _insert_message(db, conversation_id, message)
             started = added[-1].created_at
-            self._forget(db)
+            self._delete_old(db)
             db.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (started, conversation_id))
-            # A client that uses a generation's id twice loses the log of the first one.
+            # A client that uses a generation id twice loses the log of the first generation.
             db.execute(
                 "DELETE FROM runs WHERE conversation_id = ? AND generation_id = ?", (conversation_id, generation_id)
             )
@@ -289,32 +289,27 @@ class Store:
             return run.lastrowid
 
     def delete_message(self, conversation_id: str, message_id: str) -> bool:
-        """Delete a message and all below it; False if it does not exist."""
-        with self._writing() as db:
+        """Delete a message and its descendants; False if it does not exist."""
+        with self._transaction() as db:
             db.execute(
                 "WITH RECURSIVE below (id) AS (VALUES (?) UNION SELECT messages.id FROM messages, below "
                 "WHERE messages.conversation_id = ? AND messages.parent_id = below.id) "
                 "DELETE FROM messages WHERE conversation_id = ? AND id IN below",
                 (message_id, conversation_id, conversation_id),
             )
-            gone: int = db.execute("SELECT changes()").fetchone()[
-                0
-            ]  # rowcount knows no statement that begins with WITH
-            return gone > 0
+            # rowcount is -1 for a statement that begins with WITH
+            return bool(db.execute("SELECT changes()").fetchone()[0])
 
-    # Runs and their logs
+    # Generations and their logs
 
     def log(self, run: int, number: int, event: bytes) -> None:
-        """Write an event of the log of a run, in the place of an earlier state of it.
-
-        Dropped if its conversation was deleted meanwhile.
-        """
-        with contextlib.suppress(sqlite3.IntegrityError), self._writing(lasting=False) as db:
+        """Store entry *number* of the log of generation *run*, or replace it; ignored if the conversation was deleted."""
+        with contextlib.suppress(sqlite3.IntegrityError), self._transaction(durable=False) as db:
             db.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?)", (run, number, event))
 
-    def finish(self, run: int, message: Message, conversation_id: str, status: str) -> None:
-        """Store the answer as the run leaves it."""
-        with self._writing() as db:
+    def finish(self, run: int, message: StoredMessage, conversation_id: str, status: str) -> None:
+        """Store the answer of generation *run*, which has ended."""
+        with self._transaction() as db:
             db.execute(
                 "UPDATE messages SET content = ?, updates = ?, updated_at = ?, interrupted = ?, materialized = ? "
                 "WHERE conversation_id = ? AND id = ?",
@@ -331,38 +326,35 @@ class Store:
             db.execute("UPDATE runs SET status = ?, ended_at = ? WHERE number = ?", (status, now(), run))
             db.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (message.updated_at, conversation_id))
 
-    def run(self, conversation_id: str, generation_id: str | None) -> Run | None:
-        """Return a run of a conversation, the newest if *generation_id* is None; None if there is no such run."""
+    def generation(self, conversation_id: str, generation_id: str | None) -> StoredGeneration | None:
+        """Return a generation of a conversation, the newest if *generation_id* is None; None if it does not exist."""
         rows = self._all(
-            "SELECT number, conversation_id, generation_id, message_id, status FROM runs WHERE conversation_id = ? "
+            "SELECT number, status FROM runs WHERE conversation_id = ? "
             "AND generation_id = COALESCE(?, generation_id) ORDER BY number DESC LIMIT 1",
             conversation_id,
             generation_id,
         )
-        if not rows:
-            return None
-        keys = ("number", "conversation_id", "generation_id", "message_id", "status")
-        return Run(**dict(zip(keys, rows[0], strict=True)))
+        return StoredGeneration(number=rows[0][0], status=rows[0][1]) if rows else None
 
     def events(self, run: int, after: int) -> list[tuple[int, bytes]]:
-        """Return the numbered events of a run that come after number *after*."""
+        """Return the numbered log entries of generation *run* after number *after*."""
         return self._all("SELECT number, data FROM events WHERE run = ? AND number > ? ORDER BY number", run, after)
 
     # Files
 
     def add_file(self, holder: str, sha: str, mime: str, data: bytes) -> None:
-        """Keep a file for a conversation; the same content is kept once."""
-        with self._writing() as db:
+        """Store a file of a conversation; the same content is stored once."""
+        with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)", (holder, sha, mime, data))
 
     def file(self, holder: str, sha: str) -> tuple[str, bytes] | None:
-        """Return type and content of a file of a conversation or share; None if there is none."""
+        """Return media type and content of a file of a conversation or share, or None."""
         rows = self._all("SELECT mime, data FROM files WHERE holder = ? AND sha = ?", holder, sha)
         return rows[0] if rows else None
 
     def copy_files(self, source: str, target: str) -> None:
-        """Give *target* all files of *source*."""
-        with self._writing() as db:
+        """Copy all files of *source* to *target*."""
+        with self._transaction() as db:
             db.execute(
                 "INSERT OR IGNORE INTO files SELECT ?, sha, mime, data FROM files WHERE holder = ?", (target, source)
             )
@@ -370,8 +362,8 @@ class Store:
     # Shares and settings
 
     def share(self, fingerprint: str, document: str) -> tuple[str, bool]:
-        """Keep a snapshot; return its id, and whether it is a new one. The same fingerprint gives the same id."""
-        with self._writing() as db:
+        """Store a snapshot; return its id, and whether it is new. The same fingerprint gives the same id."""
+        with self._transaction() as db:
             known = db.execute("SELECT id FROM shares WHERE fingerprint = ?", (fingerprint,)).fetchone()
             if known:
                 return known[0], False
@@ -385,7 +377,7 @@ class Store:
         return rows[0][0] if rows else None
 
     def knows(self, owner: str) -> bool:
-        """Tell whether *owner* has conversations or settings here."""
+        """Return whether *owner* has conversations or settings."""
         return bool(
             self._all(
                 "SELECT 1 FROM conversations WHERE owner = ? UNION SELECT 1 FROM settings WHERE owner = ?", owner, owner
@@ -393,13 +385,13 @@ class Store:
         )
 
     def settings(self, owner: str) -> dict[str, Any]:
-        """Return what *owner* has set; empty if nothing."""
+        """Return the settings of *owner*; empty if there are none."""
         rows = self._all("SELECT document FROM settings WHERE owner = ?", owner)
         return msgspec.json.decode(rows[0][0]) if rows else {}
 
     def set_settings(self, owner: str, settings: dict[str, Any]) -> None:
         """Replace all settings of *owner*."""
-        with self._writing() as db:
+        with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (owner, _json(settings)))
 
 
@@ -407,7 +399,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _insert_message(db: sqlite3.Connection, conversation_id: str, message: Message) -> None:
+def _insert_message(db: sqlite3.Connection, conversation_id: str, message: StoredMessage) -> None:
     db.execute(
         "INSERT INTO messages (conversation_id, id, parent_id, role, content, files, updates, created_at, updated_at, "
         "interrupted, generation_id, materialized) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -428,9 +420,9 @@ def _insert_message(db: sqlite3.Connection, conversation_id: str, message: Messa
     )
 
 
-def _message(row: Any) -> Message:
+def _message(row: Any) -> StoredMessage:
     key, role, parent, content, files, updates, created, updated, interrupted, generation, materialized = row
-    return Message(
+    return StoredMessage(
         id=key,
         role=role,
         parent_id=parent,

@@ -1,4 +1,4 @@
-"""A turn: what streams, what is stored, how trees grow, and what the model is shown."""
+"""Sending a message: the stream, the stored messages, the tree, and the prompt for the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from hfclient.local import LocalServer, generation
+from hfclient.local import LocalServer, generations
 from tests.local.caller import Caller, events, kinds, text_of
 from tests.local.upstream import CUT, Fail, ScriptedUpstream, Think
 
@@ -22,8 +22,8 @@ def part(name, content, mime):
     return (f"base64;{name}", base64.b64encode(content), mime)
 
 
-def test_a_turn_streams_what_chat_ui_streams(caller: Caller, upstream: ScriptedUpstream):
-    """started, title, padded tokens, the final answer with its 4,096 spaces, finished: byte by byte as recorded."""
+def test_the_stream_is_chat_uis_stream(caller: Caller, upstream: ScriptedUpstream):
+    """started, title, padded tokens, the final answer with its 4,096 spaces, finished: the same bytes as in a recording."""
     conversation = caller.create()
     response = caller.send(conversation, "Hi there")
     assert response.headers["Content-Type"] == "application/jsonl"
@@ -41,8 +41,8 @@ def test_a_turn_streams_what_chat_ui_streams(caller: Caller, upstream: ScriptedU
     )
 
 
-def test_a_turn_is_stored_when_its_stream_ends(caller: Caller):
-    """Whoever reads the conversation after the stream finds both messages, with lengths in place of tokens."""
+def test_messages_are_stored_when_the_stream_ends(caller: Caller):
+    """A client that reads the conversation after the stream finds both messages, with lengths in place of tokens."""
     conversation, generation = caller.create(), str(uuid.uuid4())
     caller.turn(conversation, "Hi", generationId=generation)
     system, user, assistant = caller.messages(conversation)
@@ -66,7 +66,7 @@ def test_a_turn_is_stored_when_its_stream_ends(caller: Caller):
 
 
 def test_each_event_leaves_at_once(caller: Caller, upstream: ScriptedUpstream):
-    """Each piece is with the reader before the model sends the next one: none waits for a buffer to fill."""
+    """Each token reaches the reader before the model sends the next one: nothing is buffered."""
     gates = {piece: threading.Event() for piece in "abc"}
     upstream.say("slow", ["a", gates["a"], "b", gates["b"], "c", gates["c"], "d"])
     received = []
@@ -78,8 +78,8 @@ def test_each_event_leaves_at_once(caller: Caller, upstream: ScriptedUpstream):
     assert kinds(received).count("stream") == 4
 
 
-def test_keep_alives_fill_the_silence(caller: Caller, upstream: ScriptedUpstream):
-    """While the model thinks a line comes every 100 ms, and none once the answer is complete."""
+def test_keep_alives(caller: Caller, upstream: ScriptedUpstream):
+    """While the model is silent a keep-alive comes every 100 ms, and none once the answer is complete."""
     gate = threading.Event()
     upstream.say("slow", [gate, "x"])
     received = []
@@ -89,11 +89,11 @@ def test_keep_alives_fill_the_silence(caller: Caller, upstream: ScriptedUpstream
             gate.set()
     assert kinds(received).count("keepAlive") >= 4
     assert kinds(received)[-2:] == ["finalAnswer", "finished"]
-    assert generation._BEAT == 0.1
+    assert generations._KEEP_ALIVE_SECONDS == 0.1
 
 
 def test_two_clients_at_once(new_caller, upstream: ScriptedUpstream):
-    """Two sessions stream side by side: the second one's answer is complete while the first one's waits."""
+    """Two sessions stream at the same time: the second answer is complete while the first one waits."""
     gate = threading.Event()
     upstream.say("wait", ["first", gate, " done"])
     one, two = new_caller(), new_caller()
@@ -104,7 +104,7 @@ def test_two_clients_at_once(new_caller, upstream: ScriptedUpstream):
 
 
 def test_many_streams_do_not_starve_other_requests(new_caller, upstream: ScriptedUpstream):
-    """Forty answers in the making leave threads for everything else."""
+    """With forty answers in progress the server still has threads for other requests."""
     gate = threading.Event()
     upstream.say("wait", [gate, "x"])
     callers = [new_caller() for _ in range(40)]
@@ -114,8 +114,8 @@ def test_many_streams_do_not_starve_other_requests(new_caller, upstream: Scripte
     assert {text_of(list(events(response))) for response in waiting} == {"x"}
 
 
-def test_reasoning_comes_inline(caller: Caller, upstream: ScriptedUpstream):
-    """Reasoning deltas become a <think> span inside the tokens, as on chat-ui since September 2025."""
+def test_reasoning_is_inline(caller: Caller, upstream: ScriptedUpstream):
+    """Reasoning deltas become a <think> span inside the tokens, as in chat-ui since September 2025."""
     upstream.say("why", [Think("Let me "), Think("think."), "It is ", "42."])
     received = caller.turn(caller.create(), "why")
     tokens = [event["token"].rstrip("\0") for event in received if event["type"] == "stream"]
@@ -123,8 +123,8 @@ def test_reasoning_comes_inline(caller: Caller, upstream: ScriptedUpstream):
     assert received[-2]["text"] == "<think>Let me think.</think>It is 42."
 
 
-def test_reasoning_is_not_shown_to_the_model_again(caller: Caller, upstream: ScriptedUpstream):
-    """The next turn's prompt holds the answers without what was thought."""
+def test_reasoning_is_not_sent_to_the_model_again(caller: Caller, upstream: ScriptedUpstream):
+    """The next prompt holds the earlier answers without their reasoning."""
     upstream.say("why", [Think("hm"), "42."])
     conversation = caller.create()
     caller.turn(conversation, "why")
@@ -136,8 +136,8 @@ def test_reasoning_is_not_shown_to_the_model_again(caller: Caller, upstream: Scr
     ]
 
 
-def test_unicode_goes_through_unharmed(caller: Caller, upstream: ScriptedUpstream):
-    """Every script, raw line separators and characters outside the basic plane; padding counts UTF-16 units."""
+def test_unicode(caller: Caller, upstream: ScriptedUpstream):
+    """Every script, unescaped line separators and characters outside the basic plane; padding counts UTF-16 units."""
     pieces = ["Zażółć ", "你好 ", "🏳️‍🌈 ", "e\u0301 ", "a\u2028b\u0085c ", "\u202eabc", "😀" * 8, '"\\']
     upstream.say("ż😀", pieces)
     conversation = caller.create()
@@ -148,15 +148,15 @@ def test_unicode_goes_through_unharmed(caller: Caller, upstream: ScriptedUpstrea
     assert caller.read(conversation)["title"] == "ż😀"
 
 
-def test_half_a_character_in_a_prompt_is_stored_as_a_replacement(caller: Caller, upstream: ScriptedUpstream):
-    """JSON can carry half a surrogate pair, SQLite and UTF-8 cannot: the turn goes on with U+FFFD."""
+def test_lone_surrogates_are_replaced(caller: Caller, upstream: ScriptedUpstream):
+    """JSON can carry a lone surrogate, SQLite and UTF-8 cannot: it is stored as U+FFFD."""
     conversation = caller.create(preprompt="\ud83d")
     assert kinds(caller.turn(conversation, "a\ud83db"))[-1] == "finished"
     assert [message["content"] for message in caller.messages(conversation)[:2]] == ["\ufffd", "a\ufffdb"]
 
 
-def test_the_title_is_made_once(caller: Caller):
-    """The first five words become the title; a title that is there already stays."""
+def test_the_title_is_set_once(caller: Caller):
+    """The first five words become the title; an existing title stays."""
     conversation = caller.create()
     assert kinds(caller.turn(conversation, " one two\nthree four five six ")).count("title") == 1
     assert caller.read(conversation)["title"] == "one two three four five"
@@ -166,7 +166,7 @@ def test_the_title_is_made_once(caller: Caller):
     assert "title" not in kinds(caller.turn(named, "Hi"))
 
 
-# What goes wrong behind the server
+# Upstream failures
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_the_title_is_made_once(caller: Caller):
         (["  "], {"message": "No output was generated. Something went wrong."}, "  "),
     ],
 )
-def test_an_upstream_error_is_told_in_the_stream(caller: Caller, upstream: ScriptedUpstream, script, error, kept):
-    """The stream of a failed run is a 200 that ends with the error; what had come stays in the message."""
+def test_an_upstream_error_is_an_event(caller: Caller, upstream: ScriptedUpstream, script, error, kept):
+    """The stream of a failed generation is a 200 that ends with the error; the text so far stays in the message."""
     upstream.say("fail", script)
     conversation = caller.create()
     received = caller.turn(conversation, "fail")
@@ -193,8 +193,8 @@ def test_an_upstream_error_is_told_in_the_stream(caller: Caller, upstream: Scrip
     assert message["updates"][-1] == last
 
 
-def test_an_upstream_that_is_cut_off(caller: Caller, upstream: ScriptedUpstream):
-    """A connection that breaks in mid-answer ends the run with an error after the tokens that had come."""
+def test_an_upstream_that_disconnects(caller: Caller, upstream: ScriptedUpstream):
+    """A connection that breaks in the middle of an answer ends the generation with an error after the tokens so far."""
     upstream.say("cut", ["one ", "two ", CUT])
     received = caller.turn(caller.create(), "cut")
     assert text_of(received) == "one two "
@@ -203,9 +203,9 @@ def test_an_upstream_that_is_cut_off(caller: Caller, upstream: ScriptedUpstream)
 
 
 def test_an_upstream_that_is_down():
-    """With a model named, the server works while nobody answers behind it: a turn is answered with an in-band error."""
+    """With a model name the server works while its upstream is down: the stream of an answer ends with an error."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers there
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
         with LocalServer(upstream=url, model="test/model") as server, Caller(server.url) as caller:
             received = caller.turn(caller.create(), "Hi")
@@ -214,8 +214,8 @@ def test_an_upstream_that_is_down():
     assert "statusCode" not in received[-1]
 
 
-def test_an_upstream_that_lists_no_models(new_caller, upstream: ScriptedUpstream):
-    """Until the list of models can be had, what needs it is a 503 that says why."""
+def test_an_upstream_that_does_not_list_its_models(new_caller, upstream: ScriptedUpstream):
+    """Until the list of models is available, requests that need it are a 503 with the reason."""
     upstream.models = None
     answer = new_caller().get("/api/v2/models")
     assert answer.status_code == 503
@@ -224,11 +224,11 @@ def test_an_upstream_that_lists_no_models(new_caller, upstream: ScriptedUpstream
     assert new_caller().value("/api/v2/models")[0]["id"] == "only/this"
 
 
-def test_a_model_that_left_the_list(new_caller, upstream: ScriptedUpstream, chat, monkeypatch):
-    """410 for a conversation whose model is gone; another model cures it."""
+def test_a_model_that_was_removed(new_caller, upstream: ScriptedUpstream, chat, monkeypatch):
+    """410 for a conversation whose model was removed; with another model it works again."""
     caller = new_caller()
     conversation = caller.create()
-    monkeypatch.setattr("hfclient.local.upstream._FRESH", 0)
+    monkeypatch.setattr("hfclient.local.upstream._MODELS_MAX_AGE", 0)
     upstream.models = ["test/other"]
     answer = caller.send(conversation, "Hi")
     assert (answer.status_code, answer.json()) == (410, {"message": "Model not available anymore"})
@@ -240,8 +240,8 @@ def test_a_model_that_left_the_list(new_caller, upstream: ScriptedUpstream, chat
 # The tree
 
 
-def test_retry_and_edit_grow_branches(caller: Caller, upstream: ScriptedUpstream):
-    """A retry adds an answer beside the old one, an edit a question beside the old one; the model sees only its path."""
+def test_retry_and_edit_add_branches(caller: Caller, upstream: ScriptedUpstream):
+    """A retry adds a sibling of the answer, an edit a sibling of the question; the model gets only its own path."""
     conversation = caller.create(preprompt="P")
     caller.turn(conversation, "first")
     root, question, answer = caller.messages(conversation)
@@ -279,8 +279,8 @@ def test_retry_and_edit_grow_branches(caller: Caller, upstream: ScriptedUpstream
         ({"id": "ROOT", "inputs": "x", "selectedMcpServerNames": {}}, 500, "An error occurred"),
     ],
 )
-def test_a_send_that_cannot_be(caller: Caller, data, status, message):
-    """Each malformed turn is refused as chat-ui refuses it, and stores nothing."""
+def test_an_invalid_send(caller: Caller, data, status, message):
+    """Each malformed form is rejected as in chat-ui, and nothing is stored."""
     conversation = caller.create()
     caller.turn(conversation, "Hi")
     before = caller.messages(conversation)
@@ -292,7 +292,7 @@ def test_a_send_that_cannot_be(caller: Caller, data, status, message):
 
 
 def test_a_send_needs_the_parent(caller: Caller):
-    """Without an id there is nothing to hang a message from, except in a conversation without messages."""
+    """Without an id the parent is unknown, except in a conversation without messages."""
     conversation = caller.create()
     headers = {"Origin": caller.url}
     for data, status in (('{"inputs":"x"}', 500), ("no json", 500), ("[]", 500)):
@@ -308,8 +308,8 @@ def test_a_send_needs_the_parent(caller: Caller):
 
 
 @pytest.mark.parametrize("files", [{}, {"data": ("a.json", "{}")}, {"other": (None, "{}")}])
-def test_a_form_without_its_field(caller: Caller, files):
-    """No data field, or one that was sent as a file, is 400."""
+def test_a_form_without_data(caller: Caller, files):
+    """A missing data field, or one that was sent as a file, is 400."""
     answer = caller.post(
         f"/conversation/{caller.create()}", files=files or {"x": (None, "")}, headers={"Origin": caller.url}
     )
@@ -317,7 +317,7 @@ def test_a_form_without_its_field(caller: Caller, files):
 
 
 def test_deleting_a_message_deletes_its_branch(caller: Caller):
-    """The message goes with everything below it; the rest of the tree stays."""
+    """The message is deleted with its descendants; the rest of the tree stays."""
     conversation = caller.create()
     caller.turn(conversation, "one")
     _, _, answer = caller.messages(conversation)
@@ -335,8 +335,8 @@ def test_deleting_a_message_deletes_its_branch(caller: Caller):
 # Files
 
 
-def test_files_are_stored_and_come_back(caller: Caller, upstream: ScriptedUpstream):
-    """An upload is listed by its hash, comes back byte by byte, and can be sent again by that hash."""
+def test_files_are_stored(caller: Caller, upstream: ScriptedUpstream):
+    """An upload is listed by its hash, can be downloaded unchanged, and can be sent again by that hash."""
     conversation = caller.create()
     caller.turn(conversation, "Look", files=[part("a; b.png", PNG, "image/png"), part("empty", b"", "text/plain")])
     (file,) = caller.messages(conversation)[1]["files"]
@@ -355,8 +355,8 @@ def test_files_are_stored_and_come_back(caller: Caller, upstream: ScriptedUpstre
     assert caller.messages(conversation)[-2]["files"][0]["value"] == file["value"]
 
 
-def test_text_files_are_shown_to_the_model(caller: Caller, upstream: ScriptedUpstream):
-    """Text is put into the prompt, an image is not shown to a model that takes none."""
+def test_text_files_are_part_of_the_prompt(caller: Caller, upstream: ScriptedUpstream):
+    """Text is added to the prompt; an image is not sent to a model without vision."""
     conversation = caller.create()
     files = [part("notes.txt", "zażółć\n".encode(), "text/plain"), part("p.png", PNG, "image/png")]
     caller.turn(conversation, "Read", files=files)
@@ -366,25 +366,25 @@ def test_text_files_are_shown_to_the_model(caller: Caller, upstream: ScriptedUps
     assert content.endswith("Read")
 
 
-def test_images_are_shown_to_a_model_that_sees(new_caller, upstream: ScriptedUpstream):
+def test_images_are_sent_to_a_multimodal_model(new_caller, upstream: ScriptedUpstream):
     """A multimodal model gets an image as a data URL beside the text."""
-    upstream.models = [{"id": "test/eyes", "architecture": {"input_modalities": ["text", "image"]}}]
+    upstream.models = [{"id": "test/vision", "architecture": {"input_modalities": ["text", "image"]}}]
     caller = new_caller()
     assert caller.value("/api/v2/models")[0]["multimodalAcceptedMimetypes"] == ["image/*"]
-    caller.turn(caller.create("test/eyes"), "Look", files=[part("p.png", PNG, "image/png")])
+    caller.turn(caller.create("test/vision"), "Look", files=[part("p.png", PNG, "image/png")])
     text, image = upstream.last_messages()[-1]["content"]
     assert text == {"type": "text", "text": "Look"}
     assert image["image_url"]["url"] == "data:image/png;base64," + base64.b64encode(PNG).decode()
 
 
-def test_a_pasted_text_stands_before_the_prompt(caller: Caller, upstream: ScriptedUpstream):
-    """The clipboard's own type is not told as a file, but as text of the user."""
+def test_pasted_text_comes_before_the_prompt(caller: Caller, upstream: ScriptedUpstream):
+    """A file of the clipboard type is not described as a file; it is part of the user's text."""
     caller.turn(caller.create(), "this", files=[part("x", b"pasted", "application/vnd.chatui.clipboard")])
     assert upstream.last_messages()[-1]["content"] == "pasted\n\nthis"
 
 
-def test_files_that_are_refused(caller: Caller):
-    """Too large a file is 413, a name without its prefix 500; nothing is stored either way."""
+def test_invalid_files(caller: Caller):
+    """A file that is too large is 413, a name without a prefix 500; nothing is stored."""
     conversation = caller.create()
     large = caller.send(conversation, "x", files=[part("big", b"\0" * (10 * 1024 * 1024 + 1), "application/x")])
     assert (large.status_code, large.json()) == (413, {"message": "File too large, should be <10MB"})
@@ -406,7 +406,7 @@ def test_a_body_that_is_too_large(caller: Caller):
     assert set(answer.json()) == {"message", "errorId"}
 
 
-def test_a_hash_that_nobody_has(caller: Caller):
+def test_an_unknown_hash(caller: Caller):
     """An unknown hash is accepted with the form and fails in the stream, with a 404."""
     wrong = ("hash;gone.txt", "ab" * 32, "text/plain")
     received = caller.turn(caller.create(), "x", files=[wrong])
@@ -414,7 +414,7 @@ def test_a_hash_that_nobody_has(caller: Caller):
 
 
 def test_file_names_are_never_paths(caller: Caller):
-    """Dots, slashes and markup in names and types stay values: stored, listed, never used to find anything."""
+    """Dots, slashes and markup in names and types are values: stored, listed, never used as a path."""
     conversation = caller.create()
     caller.turn(conversation, "x", files=[part("../../etc/passwd", b"<script>", "text/html; x=y")])
     (file,) = caller.messages(conversation)[1]["files"]

@@ -1,7 +1,7 @@
-"""Requests that are refused, in chat-ui's own words and shapes.
+"""Error responses in the form that chat-ui gives them.
 
-A handler's refusal is ``{"message": ...}``, or a page of HTML where the caller's ``Accept`` prefers that (or is absent).
-Everything unexpected, which for chat-ui includes most malformed input, is a 500 with an ``errorId``.
+An error of a handler is ``{"message": ...}``, or an HTML page if the ``Accept`` header prefers HTML or is absent. Everything
+unexpected is a 500 with an ``errorId``; for chat-ui that includes most malformed input.
 
 Reference: docs/protocol/huggingchat ("errors", "Accept negotiation").
 """
@@ -13,16 +13,16 @@ import uuid
 
 import msgspec
 
-__all__ = ["Refused", "broken", "error_body", "page", "prefers_html"]
+__all__ = ["HTTPError", "error_body", "html_page", "internal_error", "prefers_html"]
 
 
-class Refused(Exception):
+class HTTPError(Exception):
     """Ends the handling of a request with an error status.
 
     Attributes:
         status: HTTP status.
-        message: The text for the caller.
-        error_id: A fresh id, for what chat-ui counts as unexpected.
+        message: Text of the response.
+        error_id: A new id, for errors that chat-ui counts as unexpected.
     """
 
     def __init__(self, status: int, message: str, *, error_id: str | None = None) -> None:
@@ -32,13 +32,15 @@ class Refused(Exception):
         self.error_id = error_id
 
 
-def broken(status: int = 500) -> Refused:
-    """Return the refusal of something malformed."""
-    return Refused(status, "An error occurred", error_id=str(uuid.uuid4()))
+def internal_error(status: int = 500) -> HTTPError:
+    """Return the error for malformed input."""
+    return HTTPError(status, "An error occurred", error_id=str(uuid.uuid4()))
 
 
 def prefers_html(accept: str | None) -> bool:
-    """Tell whether HTML wins over JSON for a caller with this ``Accept`` header.
+    """Return whether an ``Accept`` header prefers HTML to JSON.
+
+    The rule is SvelteKit's: werkzeug's ``best_match`` does not accept ``application/json; charset=utf-8`` for JSON.
 
     >>> prefers_html("*/*"), prefers_html(None), prefers_html("application/jsonl")
     (False, True, True)
@@ -48,7 +50,7 @@ def prefers_html(accept: str | None) -> bool:
 
 
 def _quality(accept: str, kind: str) -> tuple[float, int]:
-    """Return how welcome a media type is: its quality, and how precisely it was named."""
+    """Return the quality of a media type in an ``Accept`` header, and how specific its entry is."""
     best = (0.0, 0)
     for entry in accept.split(","):
         name, *parameters = (part.strip().lower() for part in entry.split(";"))
@@ -67,18 +69,18 @@ def _quality(accept: str, kind: str) -> tuple[float, int]:
     return best
 
 
-def error_body(refusal: Refused, accept: str | None) -> tuple[bytes, str]:
-    """Return body and content type of a refusal."""
+def error_body(error: HTTPError, accept: str | None) -> tuple[bytes, str]:
+    """Return body and content type of an error response."""
     if prefers_html(accept):
-        return page(refusal.status, refusal.message), "text/html; charset=utf-8"
-    fields = {"message": refusal.message}
-    if refusal.error_id is not None:
-        fields["errorId"] = refusal.error_id
+        return html_page(error.status, error.message), "text/html; charset=utf-8"
+    fields = {"message": error.message}
+    if error.error_id is not None:
+        fields["errorId"] = error.error_id
     return msgspec.json.encode(fields), "application/json"
 
 
-def page(status: int, message: str) -> bytes:
-    """Return a small HTML page whose title is the message."""
+def html_page(status: int, message: str) -> bytes:
+    """Return an HTML page with the message as its title."""
     text = html.escape(message)
     heading = f"{status}: {text}" if status >= 400 else text
     return f"<!doctype html>\n<html><head><title>{text}</title></head><body><h1>{heading}</h1></body></html>\n".encode()

@@ -1,8 +1,8 @@
-"""Events as chat-ui writes them: lines of the live stream, frames of the event log, and what a message keeps of them.
+"""Encoding of chat-ui's events: JSON lines of the live stream, server-sent events of the event log, stored updates.
 
-Pure functions. The odd things here are the protocol's: a token of the live stream is padded with NUL to 16 UTF-16 units
-(so that a reader of the encrypted connection cannot tell tokens by their length), the final answer is followed by 4,096
-spaces without a line's end (so that no proxy holds it back), and the log has neither.
+The padding is part of the protocol. A token of the live stream is padded with NUL to 16 UTF-16 units, so that the length of
+a TLS record does not reveal the token. The final answer is followed by 4,096 spaces without a line end, so that proxies do
+not buffer it. The event log has neither.
 
 Reference: docs/protocol/huggingchat ("the event stream", "resume").
 """
@@ -22,8 +22,8 @@ __all__ = [
     "clamp_utf16",
     "live_line",
     "log_frame",
-    "marker",
     "sse_frame",
+    "stored_update",
     "token",
 ]
 
@@ -34,7 +34,7 @@ HEARTBEAT = b": heartbeat\n\n"
 
 
 def token(text: str) -> dict[str, Any]:
-    """Return the event for a piece of text."""
+    """Return the event of a token."""
     return {"type": "stream", "token": text}
 
 
@@ -51,8 +51,8 @@ def live_line(event: dict[str, Any]) -> bytes:
     return msgspec.json.encode(event) + b"\n"
 
 
-def marker(event: dict[str, Any]) -> dict[str, Any]:
-    """Return what a stored message keeps of *event*: of a token its length in UTF-16 units, of all else everything."""
+def stored_update(event: dict[str, Any]) -> dict[str, Any]:
+    """Return the form of *event* in a stored message: a token is replaced by its length in UTF-16 units."""
     if event["type"] == "stream":
         return {"type": "stream", "token": "", "len": utf16_length(event["token"])}
     return event
@@ -69,7 +69,7 @@ def sse_frame(name: str, data: Any) -> bytes:
 
 
 def clamp_utf16(text: str, units: int) -> str:
-    """Return the start of *text* that has at most *units* UTF-16 units; a character is never cut in two.
+    """Return the start of *text* that has at most *units* UTF-16 units; a character is never split.
 
     >>> clamp_utf16("a😀b", 2)
     'a'

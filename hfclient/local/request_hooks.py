@@ -1,4 +1,4 @@
-"""What every request passes before its handler, and every answer after it: hosts, form origins, sessions, error shapes.
+"""Flask hooks for every request: checks of host and form origin, session cookie, error handlers; JSON bodies.
 
 Reference: docs/protocol/huggingchat ("base URL, headers, cookies", "errors").
 """
@@ -24,102 +24,102 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from hfclient.chat.wire import superjson
 from hfclient.credentials import SESSION_COOKIE
-from hfclient.local.refusals import Refused, broken, error_body, page
+from hfclient.local.error_responses import HTTPError, error_body, html_page, internal_error
 
-__all__ = ["as_json", "as_superjson", "guard", "json_body", "owner"]
+__all__ = ["add_request_hooks", "as_json", "as_superjson", "json_body", "owner"]
 
 _log = logging.getLogger("hfclient.local")
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded", "text/plain")
 _COOKIE = re.compile(r"[!#-+\--:<-\[\]-~]{1,1000}")  # RFC 6265, cookie-octet
-_COOKIE_LIFE = 14 * 24 * 3600
-THE_USER = "user"
-"""Owner of what the user who runs the server has, whatever cookie it is done with: cookies end, the database stays."""
+_COOKIE_SECONDS = 14 * 24 * 3600
+SERVER_USER = "user"
+"""Owner of the conversations of the user who runs the server. Session cookies expire; the database stays."""
 
 
 def owner() -> str:
-    """Return whose request this is: the hash of the session cookie, or the one owner whom `guard` was told of.
+    """Return the owner of this request's conversations: the hash of the session cookie, or `SERVER_USER`.
 
-    The cookie itself is stored nowhere.
+    The cookie itself is not stored.
     """
-    found = hashlib.sha256(g.cookie.encode("utf-8", "replace")).hexdigest()
-    return THE_USER if found in g.sessions else found
+    session = hashlib.sha256(g.cookie.encode("utf-8", "replace")).hexdigest()
+    return SERVER_USER if session in g.user_sessions else session
 
 
 def json_body() -> Any:
     """Return the request's JSON body.
 
     Raises:
-        Refused: 500 if it is no JSON, or has no content type, in which case chat-ui does not look at it.
+        HTTPError: 500 if it is not JSON, or has no content type: chat-ui does not read such a body.
     """
     if not request.content_type:
-        raise broken()
+        raise internal_error()
     try:
         return json.loads(request.get_data())
     except (ValueError, RecursionError):
-        raise broken() from None
+        raise internal_error() from None
 
 
 def as_json(data: Any) -> Response:
-    """Return an answer of plain JSON."""
+    """Return a response with plain JSON."""
     return Response(msgspec.json.encode(data), content_type="application/json")
 
 
 def as_superjson(data: Any) -> Response:
-    """Return an answer of superjson."""
+    """Return a response with superjson."""
     return as_json(superjson.encode(data))
 
 
-def guard(app: Flask, hosts: Iterable[str], sessions: Collection[str] = ()) -> None:
-    """Put the front door into *app*.
+def add_request_hooks(app: Flask, hosts: Iterable[str], user_sessions: Collection[str] = ()) -> None:
+    """Add the checks of every request and the error handlers to *app*.
 
     Args:
         app: The application.
-        hosts: Names under which the server may be addressed, besides ``localhost``, this machine's name and IP addresses.
-        sessions: SHA-256 of the session cookies of the user who runs the server; may grow.
+        hosts: Host names to accept, besides ``localhost``, this machine's name and IP addresses.
+        user_sessions: SHA-256 of the session cookies of the user who runs the server; may grow.
     """
     known = {"localhost", socket.gethostname().lower(), *(host.lower() for host in hosts)}
 
     @app.before_request
-    def enter() -> Response | None:
-        g.sessions = sessions
+    def check_request() -> Response | None:
+        g.user_sessions = user_sessions
         g.cookie = request.cookies.get(SESSION_COOKIE) or str(uuid.uuid4())
-        g.entered = False
+        g.reached_route = False
         if not _is_known_host(request.host, known):
-            # A page on the internet whose name was pointed at this machine must not read what is here.
-            return Response("This server does not go by that name", 403, content_type="text/plain")
-        if (refusal := _foreign_form()) is not None:
-            return refusal
+            # DNS rebinding: a page whose host name resolves to this machine must not read conversations.
+            return Response("Unknown host name: add it to allowed_hosts", 403, content_type="text/plain")
+        if (forbidden := _check_form_origin()) is not None:
+            return forbidden
         path = request.path
         if path.endswith("/") and path != "/":
             query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
-            # Encoded, because browsers leave out tabs and line ends and read a backslash as a slash: two slashes in front
-            # would name another host.
-            there = quote(path.strip("/"), safe="/:@!$&'()*+,;=~")
-            return redirect(f"{request.script_root}/{there}{query}", 308)  # type: ignore[return-value]
-        g.entered = request.url_rule is not None
+            # Encoded, because browsers drop tabs and line ends and read a backslash as a slash: a path that starts with
+            # two slashes would name another host.
+            target = quote(path.strip("/"), safe="/:@!$&'()*+,;=~")
+            return redirect(f"{request.script_root}/{target}{query}", 308)  # type: ignore[return-value]
+        g.reached_route = request.url_rule is not None
         return None
 
     @app.after_request
-    def leave(response: Response) -> Response:
-        # Never another value than the caller's own: it is who the caller is.
-        if request.method == "POST" and g.get("entered") and _COOKIE.fullmatch(g.cookie):
-            until = email.utils.formatdate(time.time() + _COOKIE_LIFE, usegmt=True)
+    def add_headers(response: Response) -> Response:
+        # Only the caller's own value: it identifies the caller.
+        if request.method == "POST" and g.get("reached_route") and _COOKIE.fullmatch(g.cookie):
+            until = email.utils.formatdate(time.time() + _COOKIE_SECONDS, usegmt=True)
             cookie = f"{SESSION_COOKIE}={g.cookie}; Path=/; Expires={until}; HttpOnly; SameSite=Lax"
             response.headers["Set-Cookie"] = cookie
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         return response
 
-    @app.errorhandler(Refused)
-    def refuse(refusal: Refused) -> Response:
-        body, content_type = error_body(refusal, request.headers.get("Accept"))
-        return Response(body, refusal.status, content_type=content_type)
+    @app.errorhandler(HTTPError)
+    def http_error(error: HTTPError) -> Response:
+        body, content_type = error_body(error, request.headers.get("Accept"))
+        return Response(body, error.status, content_type=content_type)
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(error: RequestEntityTooLarge) -> Response:
-        return refuse(broken(413))
+        return http_error(internal_error(413))
 
     @app.errorhandler(MethodNotAllowed)
-    def wrong_method(error: MethodNotAllowed) -> Response:
+    def method_not_allowed(error: MethodNotAllowed) -> Response:
         allowed = ", ".join(sorted(set(error.valid_methods or ()) - {"OPTIONS"}))
         return Response(
             f"{request.method} method not allowed", 405, headers={"Allow": allowed}, content_type="text/plain"
@@ -128,13 +128,13 @@ def guard(app: Flask, hosts: Iterable[str], sessions: Collection[str] = ()) -> N
     @app.errorhandler(HTTPException)
     def other(error: HTTPException) -> Response:
         if error.code == 404:
-            return Response(page(404, f"Page {request.path} not found"), 404, content_type="text/html; charset=utf-8")
-        return refuse(broken(500 if error.code in (None, 400) else error.code))
+            return Response(html_page(404, f"Page {request.path} not found"), 404, content_type="text/html; charset=utf-8")
+        return http_error(internal_error(500 if error.code in (None, 400) else error.code))
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         _log.error("%s %s failed", request.method, request.path, exc_info=error)
-        return refuse(broken())
+        return http_error(internal_error())
 
 
 def _is_known_host(host: str, known: set[str]) -> bool:
@@ -148,32 +148,32 @@ def _is_known_host(host: str, known: set[str]) -> bool:
         ipaddress.ip_address(name)
     except ValueError:
         return False
-    return True  # an address cannot be pointed elsewhere, as a name can
+    return True  # DNS rebinding needs a name
 
 
-def _foreign_form() -> Response | None:
-    """Refuse a form that another site's page may have sent: browsers send forms anywhere, with the user's cookies."""
+def _check_form_origin() -> Response | None:
+    """Return a 403 for a form from another site: browsers send forms to any host, with the user's cookies."""
     if request.method != "POST" or request.mimetype not in _FORMS:
         return None
     origin = request.headers.get("Origin")
     if origin is None:
-        return _front_door("Non-JSON form requests need to have an origin")
+        return _forbidden("Non-JSON form requests need to have an origin")
     try:
         parts = urlsplit(origin)
         port = {"http": 80, "https": 443}.get(parts.scheme) if parts.port is None else parts.port
     except ValueError:
-        raise broken() from None
+        raise internal_error() from None
     if not parts.scheme or not parts.hostname:
-        raise broken()
+        raise internal_error()
     here = urlsplit(f"//{request.host}")
     own_port = here.port or (80 if parts.scheme == "http" else 443)
     if (parts.hostname, port) != (here.hostname, own_port):
-        return _front_door("Invalid referer for POST request")
+        return _forbidden("Invalid referer for POST request")
     return None
 
 
-def _front_door(text: str) -> Response:
-    """Return a 403 in the shape of chat-ui's checks before any handler."""
+def _forbidden(text: str) -> Response:
+    """Return a 403 in the form that SvelteKit gives it before any handler."""
     if "application/json" in request.headers.get("Accept", "") or "application/json" in (request.content_type or ""):
         return Response(msgspec.json.encode({"error": text}), 403, content_type="application/json")
     return Response(text, 403, content_type="text/plain")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfclient import errors, events, types
 from hfclient._version import __version__
-from hfclient.chat import Answer, ChatStream, Conversation, McpServer, MessageTree, RemoteFile
+from hfclient.chat import ChatStream, Conversation, ElicitationAnswer, McpServer, MessageTree, RemoteFile
 from hfclient.client import Client
 from hfclient.errors import (
     APIStatusError,
@@ -79,7 +79,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APIStatusError",
-    "Answer",
     "AssistantMessage",
     "Audio",
     "AuthenticationError",
@@ -97,6 +96,7 @@ __all__ = [
     "ConversationLimit",
     "CredentialsError",
     "CreditsExhausted",
+    "ElicitationAnswer",
     "GenerationError",
     "HFClientError",
     "HubModel",

@@ -96,14 +96,14 @@ class HFClientError(Exception):
     Attributes:
         message: What happened and what to do, in one or two sentences, without secrets.
         partial: What had been received of an answer when the error came, or None.
-        made: What was there already, whole, when the error came: pictures of a call for several. Not in :meth:`to_dict`.
+        completed: Results that were complete before the error, such as images of a call for several. Not in :meth:`to_dict`.
         body: The start of an answer that could not be used, as text, or None: up to 64 kB where a result that was paid for
             may be in it, 2000 characters of a refusal.
         links: URLs in that answer, which may lead to the result. Such a link is all that is needed to get the file.
         request_id: The server's id for the request that failed, for its operators, if it got as far as an answer.
     """
 
-    made: tuple[Any, ...] = ()
+    completed: tuple[Any, ...] = ()
     body: str | None = None
     links: tuple[str, ...] = ()
     request_id: str | None = None

@@ -100,8 +100,8 @@ class Reply(_Value):
         request_id: The server's id for the request, if it gave one.
         failovers: Which providers failed before this one was asked.
         refusal: The words in which the model declined, which are its *text*, too; None for an answer.
-        attached: What the server attached to its answer and wants back, such as ``reasoning_details`` or a
-            ``thought_signature``: it goes along when the reply stands in a list of messages.
+        provider_fields: Fields that the provider wants back unchanged, such as ``reasoning_details`` or a
+            ``thought_signature``: they are sent when the reply stands in a list of messages.
         extra: Everything else that the server sent, by its names: ``id``, ``system_fingerprint``, ``citations``, results
             of filters, ``logprobs``, other ``choices``, ...
     """
@@ -125,7 +125,7 @@ class Reply(_Value):
     request_id: str | None = None
     failovers: tuple[Failover, ...] = ()
     refusal: str | None = None
-    attached: dict[str, Any] | None = None
+    provider_fields: dict[str, Any] | None = None
     extra: dict[str, Any] | None = None
 
     def __str__(self) -> str:

@@ -6,15 +6,15 @@ from hfclient.chat.files.uploads import RemoteFile
 from hfclient.chat.resources.lists import Conversations, Models
 from hfclient.chat.resources.login import Login
 from hfclient.chat.servers.service import ChatService
-from hfclient.chat.wire.tools import Answer, McpServer
+from hfclient.chat.wire.tools import ElicitationAnswer, McpServer
 from hfclient.chat.wire.tree import MessageTree
 
 __all__ = [
-    "Answer",
     "ChatService",
     "ChatStream",
     "Conversation",
     "Conversations",
+    "ElicitationAnswer",
     "Login",
     "McpServer",
     "MessageTree",

@@ -273,7 +273,7 @@ class ParseStream(Generic[T]):
 
     def _ask_again(self, reply: Reply, misfit: Misfit) -> None:
         if reply.text.strip():
-            self._messages.append(AssistantMessage(reply.text, attached=reply.attached).to_dict())
+            self._messages.append(AssistantMessage(reply.text, provider_fields=reply.provider_fields).to_dict())
         self._messages.append({
             "role": "user",
             "content": f"That does not fit: {misfit}. Answer again, with nothing but JSON that fits this schema: "

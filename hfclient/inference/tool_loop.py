@@ -249,7 +249,7 @@ class ToolStream(Stream):
             text = text if text.strip() else ""
         thoughts = self._round.thoughts() if self._run.keep_reasoning else ""
         if calls or text:
-            attached = self._inner._known().get("attached")
+            attached = self._inner._known().get("provider_fields")
             self._run.messages.append(AssistantMessage(text, calls, thoughts, attached).to_dict())
         for number, call in enumerate(calls):
             if outcome := (outcomes or {}).get(number):

@@ -77,7 +77,7 @@ class Retry:
     Attributes:
         attempts: At most so many tries in all; 1 never repeats.
         backoff: Seconds before the second try; doubled for each further one, with jitter of half its size.
-        longest: Most seconds of one wait. A server that asks for more is not waited for: its error is raised.
+        max_wait: Most seconds of one wait. A server that asks for more is not waited for: its error is raised.
         statuses: Answers worth another try, besides connections that fail.
         resume: Seconds without anything new after which a chat gives up: on going on with an answer whose connection
             broke, and on finding out what became of a message whose connection broke while it was being sent. At least
@@ -86,7 +86,7 @@ class Retry:
 
     attempts: int = field(default=3, validator=_not_negative)
     backoff: float = field(default=0.5, validator=_not_negative)
-    longest: float = field(default=30.0, validator=_not_negative)
+    max_wait: float = field(default=30.0, validator=_not_negative)
     statuses: frozenset[int] = field(default=frozenset({408, 429, 502, 503, 504}), converter=_statuses)
     resume: float | None = field(default=20.0, validator=_not_negative)
 
@@ -98,13 +98,13 @@ class Retry:
             if error.status not in self.statuses:
                 return None
             if error.retry_after is not None:
-                return error.retry_after if error.retry_after <= self.longest else None
+                return error.retry_after if error.retry_after <= self.max_wait else None
         elif isinstance(error, TransportTimeout):
             if error.deadline != "connect":
                 return None
         elif not isinstance(error, ConnectError):
             return None
-        wait = min(self.longest, self.backoff * 2.0 ** min(attempt - 2, 64))
+        wait = min(self.max_wait, self.backoff * 2.0 ** min(attempt - 2, 64))
         return wait * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hfclient import Answer, Client, McpServer
+from hfclient import Client, ElicitationAnswer, McpServer
 from hfclient.chat.conversations import sending
 from hfclient.chat.wire.tools import mcp_fields
 from hfclient.errors import (
@@ -117,8 +117,8 @@ def waits_for_the_answer(ui: ChatUI) -> Any:
 
 ANSWERS: list[tuple[Any, dict[str, Any]]] = [
     ({"seats": 2}, {"action": "accept", "content": {"seats": 2}}),
-    (Answer("accept", {"seats": 2}), {"action": "accept", "content": {"seats": 2}}),
-    (Answer("cancel"), {"action": "cancel"}),
+    (ElicitationAnswer("accept", {"seats": 2}), {"action": "accept", "content": {"seats": 2}}),
+    (ElicitationAnswer("cancel"), {"action": "cancel"}),
     (True, {"action": "accept"}),
     (False, {"action": "decline"}),
     (None, {"action": "decline"}),

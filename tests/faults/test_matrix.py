@@ -96,7 +96,7 @@ def new_client(server: FaultServer, transport: str) -> Client:
         token="",
         transport=make_transport(transport),
         timeouts=PATIENT,
-        retry=Retry(attempts=2, backoff=0.01, longest=0.3, resume=0.3),
+        retry=Retry(attempts=2, backoff=0.01, max_wait=0.3, resume=0.3),
         limits=_LIMITS,
     )
 

@@ -209,11 +209,11 @@ def test_the_router_translates_itself(server: Server, make: Make) -> None:
 
 
 def test_a_used_up_limit(server: Server, make: Make) -> None:
-    """``RateLimit`` says when to come back: the error has the seconds, and a wait beyond ``Retry.longest`` is not made."""
+    """``RateLimit`` says when to come back: the error has the seconds, and a wait beyond ``Retry.max_wait`` is not made."""
     limited = json_answer({"error": "slow down"}, 429, 'RateLimit: "api";r=0;t=99')
     server.on(CHAT, limited)
     with pytest.raises(RateLimitError) as caught:
-        make(retry=Retry(attempts=3, longest=5)).chat("hi", model="m")
+        make(retry=Retry(attempts=3, max_wait=5)).chat("hi", model="m")
     assert caught.value.retry_after == 99
     assert asked(server) == ["m"]
 

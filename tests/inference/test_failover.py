@@ -319,7 +319,7 @@ def test_cancelled_in_the_second_attempt(place: str, server: Server, make: Make)
     """cancel() ends the second attempt, too, wherever it is: in its pause, before its head, in its body."""
     second = [STREAM, UNTIL_GONE] if place == "body" else [UNTIL_GONE]
     server.on(CHAT, fails(code=429), second)
-    inference = make(retry=Retry(backoff=60.0 if place == "pause" else 0.01, longest=60.0))
+    inference = make(retry=Retry(backoff=60.0 if place == "pause" else 0.01, max_wait=60.0))
     stream = inference.chat("hi", model=MODEL, provider="novita")
 
     def cancel() -> None:
@@ -642,7 +642,7 @@ def test_pictures_that_were_made(server: Server, make: Make) -> None:
     with pytest.raises(RateLimitError) as caught:
         make().images("a fox", 4, model=MODEL, seed=7)
     error = caught.value
-    assert [(image.seed, image.request_id) for image in error.made] == [(7, "r-1"), (8, "r-1")]
+    assert [(image.seed, image.request_id) for image in error.completed] == [(7, "r-1"), (8, "r-1")]
     assert error.request_id == "r-3"
     assert "made" not in error.to_dict()
     json.dumps(error.to_dict())
@@ -656,9 +656,9 @@ def test_results_that_were_fetched(server: Server, other_server: Server, make: M
     other_server.on("/gone.png", json_answer({"error": "expired"}, 404))
     with pytest.raises(APIStatusError) as caught:
         make().images("a fox", 2, model=MODEL)
-    assert [image.mime for image in caught.value.made] == ["image/png"]
+    assert [image.mime for image in caught.value.completed] == ["image/png"]
     bad = {"data": [{"b64_json": base64.b64encode(b"<html>").decode()}]}
     server.on("/together/v1/images/generations", json_answer(bad, 200, "X-Request-Id: r-1"))
     with pytest.raises(ProtocolError) as odd:
         make().image("a fox", model=MODEL)
-    assert (odd.value.request_id, odd.value.made) == ("r-1", ())
+    assert (odd.value.request_id, odd.value.completed) == ("r-1", ())

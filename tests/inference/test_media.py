@@ -682,9 +682,9 @@ def test_a_job_that_is_asked_for_its_state(server: Server, make: Make) -> None:
     """A job need not be waited for: its state can be asked for now and then."""
     fal(server, state("IN_PROGRESS"), state("COMPLETED"))
     job = make().image_job("a fox", model=MODEL)
-    assert (job.id, job.provider, job.state, job.is_over) == ("764c", "fal-ai", "queued", False)
+    assert (job.id, job.provider, job.state, job.is_finished) == ("764c", "fal-ai", "queued", False)
     assert [job.refresh(), job.refresh(), job.refresh()] == ["running", "running", "done"]
-    assert job.is_over
+    assert job.is_finished
     (image,) = job.result()
     assert isinstance(image, Image)
     assert job.result() == [image], "it is fetched once"
@@ -1010,7 +1010,7 @@ def test_results_that_cannot_be_had_are_not_lost(server: Server, make: Make) -> 
     server.on(route, plain(MP4, 200, "Content-Type: image/png"))
     with pytest.raises(ProtocolError) as other:
         make().image("a fox", model=MODEL)
-    assert [made.content for made in other.value.made] == [MP4]
+    assert [made.content for made in other.value.completed] == [MP4]
 
 
 def test_other_queues(server: Server, make: Make) -> None:

@@ -503,7 +503,7 @@ def test_vectors_before_a_failure_are_not_lost(server: Server, make: Make) -> No
     server.on("/v1/embeddings", json_answer({"data": [{"embedding": [1.0]}]}), json_answer({"data": "?"}))
     with pytest.raises(ProtocolError) as caught:
         make(own=True).embed(["a", "b"], batch_size=1)
-    assert caught.value.made == ([1.0],)
+    assert caught.value.completed == ([1.0],)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def make() -> Iterator[Callable[..., InferenceClient]]:
         transport = PlainTransport()
         opened.append(transport)
         credentials = Credentials(token=Secret("hf_secret"), explicit=True, token_urls=[server.url])
-        policy = Retry(backoff=0.01, longest=0.1)
+        policy = Retry(backoff=0.01, max_wait=0.1)
         session = Session(transport, credentials, retry=options.pop("retry", policy))
         return InferenceClient(session, **{"base_url": server.url, "hub_url": server.url, **options})
 

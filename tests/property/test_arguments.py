@@ -12,7 +12,7 @@ import pytest
 
 from hfclient import Client, HFClientError, InvalidInputError, Limits, McpServer, Retry, Timeouts
 from hfclient.arguments.argument_types import _alternatives, _parameters_of
-from hfclient.chat.wire.tools import Answer
+from hfclient.chat.wire.tools import ElicitationAnswer
 from hfclient.credentials import parse_cookies
 from hfclient.inference.completions.options import ChatOptions
 from hfclient.inference.media.generation import ImageOptions, VideoOptions
@@ -118,7 +118,7 @@ CALLS: dict[str, tuple[Callable[[Client], Callable[..., Any]], dict[str, Any]]] 
     },
     "Client": (lambda client: Client, {"base_url": "http://localhost", "token": "", "cookies": ""}),
     "McpServer": (lambda client: McpServer, {"url": "https://tools.example/mcp"}),
-    "Answer.of": (lambda client: Answer.of, {}),
+    "ElicitationAnswer.of": (lambda client: ElicitationAnswer.of, {}),
     "Timeouts": (lambda client: Timeouts, {}),
     "Retry": (lambda client: Retry, {}),
     "Limits": (lambda client: Limits, {}),

@@ -115,7 +115,7 @@ def test_what_providers_say() -> None:
     said = Output(url="https://cdn/x", width=9, height=9, seed=5, nsfw=True, prompt="a fox, oil on canvas")
     made = media_from(Image, PNG, said, seed=4, request_id="r")
     assert (made.seed, made.nsfw, made.width, made.height) == (5, True, 16, 8)
-    assert (made.url, made.rewritten_prompt, made.request_id) == ("https://cdn/x", "a fox, oil on canvas", "r")
+    assert (made.url, made.revised_prompt, made.request_id) == ("https://cdn/x", "a fox, oil on canvas", "r")
     assert media_from(Image, b"BM" + bytes(50), said).width == 9
     assert media_from(Image, b"\xff\x4f\xff\x51", Output(mime="image/jp2")).mime == "image/jp2"
 
@@ -152,7 +152,7 @@ def test_a_file_of_another_kind_is_not_lost(cls: Any, content: bytes, mime: str 
     """A file that is none of what was asked for is an error that has it: it may have been paid for."""
     with pytest.raises(ProtocolError) as caught:
         media_from(cls, content, Output(mime=mime, url="https://cdn/x?sig=1"), prompt="a fox")
-    (made,) = caught.value.made
+    (made,) = caught.value.completed
     assert (made.content, made.mime, made.prompt) == (content, kept, "a fox")
     assert caught.value.links == ("https://cdn/x?sig=1",)
 

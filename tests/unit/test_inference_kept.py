@@ -181,7 +181,7 @@ def test_equal_entries() -> None:
     blocks = [{"type": "redacted", "data": "x", "index": 0}] * 2
     message = {"content": "4", "thinking_blocks": blocks}
     _, fields, _ = read({"choices": [{"message": message, "finish_reason": "stop"}]}, whole=True)
-    assert fields["attached"] == {"thinking_blocks": blocks}
+    assert fields["provider_fields"] == {"thinking_blocks": blocks}
 
 
 def test_details_of_counts() -> None:
@@ -223,7 +223,7 @@ def test_details_of_reasoning(whole: bool) -> None:
         events, fields, _ = read(*deltas, chunk("4", "stop"))
         assert [to_dict(event)["extra"] for event in events[:2]] == [{"reasoning_details": [item]} for item in (first, second)]
     assert "".join(event.text for event in events if isinstance(event, Reasoning)) == "2 and 2"
-    assert fields["attached"] == {"reasoning_details": [joined]}
+    assert fields["provider_fields"] == {"reasoning_details": [joined]}
 
 
 @pytest.mark.parametrize("name", ["thought_signature", "extra_content", "signature", "reasoning_opaque", "thinking_blocks"])
@@ -231,7 +231,7 @@ def test_what_belongs_to_the_reasoning_is_attached(name: str) -> None:
     """Signatures and the like are what a server wants back, with an event beside them or without."""
     for delta in (chunk(**{name: "x"}), chunk("a", **{name: "x"})):
         events, fields, _ = read(delta, STOP)
-        assert fields["attached"] == {name: "x"}
+        assert fields["provider_fields"] == {name: "x"}
         assert {name: "x"} in [event.raw if isinstance(event, Unknown) else event.extra for event in events]
 
 
@@ -239,7 +239,7 @@ def test_sounds_are_named_by_their_id() -> None:
     """An answer that was spoken goes back by its id; the sound itself is in the reply."""
     pieces = [chunk(audio={"id": "audio_1", "data": "QQ=="}), chunk(audio={"data": "Qg==", "transcript": "Hi"})]
     _, fields, _ = read(*pieces, STOP)
-    assert fields["attached"] == {"audio": {"id": "audio_1"}}
+    assert fields["provider_fields"] == {"audio": {"id": "audio_1"}}
     assert fields["extra"]["audio"] == {"id": "audio_1", "data": "QQ==Qg==", "transcript": "Hi"}
 
 
@@ -273,11 +273,11 @@ def test_signed_parts_go_back(whole: bool) -> None:
     else:
         events, fields, _ = read(*[chunk(content=[part]) for part in parts], chunk("4"), STOP)
     assert "".join(event.text for event in events if isinstance(event, Reasoning)) == "hmso"
-    assert fields["attached"] == {"content": parts}
-    message = build_messages([{"role": "user", "content": "q"}, Reply("4", attached=fields["attached"])])[1]
+    assert fields["provider_fields"] == {"content": parts}
+    message = build_messages([{"role": "user", "content": "q"}, Reply("4", provider_fields=fields["provider_fields"])])[1]
     assert message == {"role": "assistant", "content": [*parts, {"type": "text", "text": "4"}]}
     pieces = [chunk(content=[{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]) for text in "ab"]
-    assert "attached" not in read(*pieces, chunk("4"), STOP)[1]
+    assert "provider_fields" not in read(*pieces, chunk("4"), STOP)[1]
 
 
 # Pages and refusals

@@ -128,11 +128,11 @@ def test_long_prompts() -> None:
     turns = [("system", "S"), ("user", "x" * 4050), ("assistant", "A1"), ("user", "U2")]
     plain = LAYOUTS["plain"]
     exact = len(plain.render(turns))
-    assert prompt_for(turns, plain, longest=exact) == plain.render(turns)
-    assert prompt_for(turns, plain, longest=exact - 1) == "System: S\nUser: U2\nAssistant:"
+    assert prompt_for(turns, plain, max_prompt_length=exact) == plain.render(turns)
+    assert prompt_for(turns, plain, max_prompt_length=exact - 1) == "System: S\nUser: U2\nAssistant:"
     long = [("user", "y" * 5000)]
     assert prompt_for(long, plain) == "y" * 5000
-    assert len(prompt_for(turns * 20, plain, longest=None)) > 80_000
+    assert len(prompt_for(turns * 20, plain, max_prompt_length=None)) > 80_000
 
 
 def test_most_tokens() -> None:

@@ -62,7 +62,7 @@ def _session(transport: _Transport, **options: object) -> Session:
 # Retry
 
 
-@pytest.mark.parametrize("name", ["attempts", "backoff", "longest"])
+@pytest.mark.parametrize("name", ["attempts", "backoff", "max_wait"])
 @pytest.mark.parametrize("value", [-1, math.nan, "3", None])
 def test_useless_policies(name: str, value: object) -> None:
     """Only numbers from zero up are a policy."""
@@ -72,7 +72,7 @@ def test_useless_policies(name: str, value: object) -> None:
 
 def test_waits_grow_with_jitter() -> None:
     """Each wait doubles, up to the longest, and no two clients wait alike."""
-    retry = Retry(attempts=100, backoff=1, longest=10)
+    retry = Retry(attempts=100, backoff=1, max_wait=10)
     error = ConnectError("x")
     waits = [[retry.wait_before(attempt, error) or 0 for _ in range(50)] for attempt in range(2, 9)]
     for wait, most in zip(waits, (1, 2, 4, 8, 10, 10, 10), strict=True):

@@ -89,7 +89,7 @@ def test_too_long_a_wait_is_not_waited(transport: Transport, server: Server, nap
 def test_total_bounds_the_waits(transport: Transport, server: Server, naps: list[float]) -> None:
     """No wait begins that would outlast the whole call."""
     server.on("/s", plain(b"", 503, "Retry-After: 60"))
-    retry, timeouts = Retry(attempts=3, longest=90), Timeouts(total=50)
+    retry, timeouts = Retry(attempts=3, max_wait=90), Timeouts(total=50)
     with pytest.raises(ServerError):
         session_for(transport, retry=retry, timeouts=timeouts).send(Request.read(f"{server.url}/s"))
     assert (naps, len(server.requests)) == ([], 1)

@@ -20,7 +20,7 @@ from hfclient.chat.conversations.stopping import in_background
 from hfclient.chat.conversations.stream import ChatStream, OnClose
 from hfclient.chat.files.uploads import FileLike, listed_files, stored_part, upload_parts
 from hfclient.chat.servers.generations import switch_fields
-from hfclient.chat.wire.tools import Answer, McpLike, OnElicitation, mcp_fields
+from hfclient.chat.wire.tools import ElicitationAnswer, McpLike, OnElicitation, mcp_fields
 from hfclient.chat.wire.tree import MessageTree
 from hfclient.chat.wire.turn import Turn, new_generation_id
 from hfclient.errors import (
@@ -87,7 +87,7 @@ class Conversation(ConversationRecord):
                 ``images`` or ``files`` or among the parts of ``content``: there a string is never read as a path.
             mcp: Tools that the answer may use: names of MCP servers that the instance has configured, URLs or
                 `McpServer` objects of your own, or ``"all"`` that are configured. None of them by default.
-            on_elicitation: Called with each question of a tool; gives an `Answer`, the values, or False to decline.
+            on_elicitation: Called with each question of a tool; gives an `ElicitationAnswer`, the values, or False to decline.
                 Without it, the reader of the events answers with :meth:`answer`.
             timeouts: Deadlines of this turn; None takes the client's.
             on_close: What leaving the stream early does: ``"stop"`` the generation, or ``"detach"`` and let it run.
@@ -287,7 +287,7 @@ class Conversation(ConversationRecord):
     def answer(
         self,
         question: Elicitation,
-        content: Answer | Mapping[str, Any] | bool | None = True,
+        content: ElicitationAnswer | Mapping[str, Any] | bool | None = True,
         *,
         mcp: Iterable[McpLike] | Literal["all"] = (),
         on_elicitation: OnElicitation | None = None,
@@ -299,7 +299,7 @@ class Conversation(ConversationRecord):
 
         Args:
             question: The event that asked.
-            content: The values by field name, an `Answer`, True to accept a URL question, False to decline.
+            content: The values by field name, an `ElicitationAnswer`, True to accept a URL question, False to decline.
             mcp: The same tools as in the send that led to the question; needed for a parked one.
             on_elicitation, timeouts, on_close: Of the stream that is returned.
             wait: As for :meth:`send`; for the run that asked to end, if the question is a parked one.
@@ -319,7 +319,7 @@ class Conversation(ConversationRecord):
         options = self._options(timeouts, on_close, on_elicitation, mcp)
         wait = checked_wait(wait, options.timeouts.total)
         turn = Turn(self._existing_id(), None)
-        if not self._sender.answer(turn, question, Answer.of(content)):
+        if not self._sender.answer(turn, question, ElicitationAnswer.of(content)):
             return None
         until = self._sender.begin(wait)
         try:

@@ -21,7 +21,7 @@ from hfclient.chat.conversations.stopping import stop_in_background
 from hfclient.chat.conversations.stream import ChatStream, OnClose
 from hfclient.chat.servers.service import ChatService, shorter
 from hfclient.chat.wire.messages import ConversationState, find_answer
-from hfclient.chat.wire.tools import Answer, OnElicitation
+from hfclient.chat.wire.tools import ElicitationAnswer, OnElicitation
 from hfclient.chat.wire.turn import Turn, new_generation_id
 from hfclient.errors import (
     APIStatusError,
@@ -157,7 +157,7 @@ class Sender:
         return self.runs.settle(conversation_id, until, cancellation=cancellation, use=use)
 
     def answer(
-        self, turn: Turn, question: Elicitation, answer: Answer, cancellation: Cancellation | None = None
+        self, turn: Turn, question: Elicitation, answer: ElicitationAnswer, cancellation: Cancellation | None = None
     ) -> bool:
         """Tell the server the answer to a question; True if the run had ended and has to be gone on with.
 

@@ -19,7 +19,7 @@ from attrs import evolve
 from hfclient.chat.conversations.resume import LogReader
 from hfclient.chat.conversations.runs import WAIT, checked_wait
 from hfclient.chat.conversations.stopping import STOP_BUDGET, leave_at_exit, send_stop, stop_in_background, try_stop
-from hfclient.chat.wire.tools import Answer, OnElicitation
+from hfclient.chat.wire.tools import ElicitationAnswer, OnElicitation
 from hfclient.chat.wire.turn import Turn
 from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.decoding.utf16 import utf16_length
@@ -118,7 +118,7 @@ class ChatStream(Stream):
             self._go_on(parked)
 
     def _answer(self, question: Elicitation, on_elicitation: OnElicitation) -> bool:
-        answer = Answer.of(on_elicitation(question))
+        answer = ElicitationAnswer.of(on_elicitation(question))
         try:
             return self._sender.answer(self._turn, question, answer, self._cancellation)
         except (ConflictError, NotFoundError) as error:  # somebody was quicker, or the log tells of one long settled

@@ -17,7 +17,7 @@ from hfclient.errors import InvalidInputError
 from hfclient.events import Elicitation
 from hfclient.redaction.masking import remember_url
 
-__all__ = ["Answer", "McpLike", "McpServer", "OnElicitation", "mcp_fields"]
+__all__ = ["ElicitationAnswer", "McpLike", "McpServer", "OnElicitation", "mcp_fields"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -117,7 +117,7 @@ def mcp_fields(mcp: Iterable[McpLike] | Literal["all"]) -> dict[str, Any]:
 
 
 @frozen
-class Answer:
+class ElicitationAnswer:
     """The answer to a tool's question.
 
     Attributes:
@@ -130,14 +130,14 @@ class Answer:
     content: dict[str, Any] | None = None
 
     @classmethod
-    def of(cls, given: Answer | Mapping[str, Any] | bool | None) -> Answer:
-        """Return an answer for what a callback gave: an `Answer`, the values, True to accept, False or None to decline."""
-        if isinstance(given, Answer):
+    def of(cls, given: ElicitationAnswer | Mapping[str, Any] | bool | None) -> ElicitationAnswer:
+        """Return an answer for what a callback gave: an `ElicitationAnswer`, the values, True to accept, False or None to decline."""
+        if isinstance(given, ElicitationAnswer):
             return given
         if isinstance(given, Mapping):
             return cls("accept", dict(given))
         return cls("accept" if given else "decline")
 
 
-OnElicitation: TypeAlias = Callable[[Elicitation], "Answer | Mapping[str, Any] | bool | None"]
+OnElicitation: TypeAlias = Callable[[Elicitation], "ElicitationAnswer | Mapping[str, Any] | bool | None"]
 """Called with a tool's question; gives the answer."""

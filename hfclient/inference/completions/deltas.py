@@ -91,7 +91,7 @@ class ChunkReader:
         return self.done or self.error is not None
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields of a `Reply` that no event tells of: ``extra``, ``attached`` and ``refusal``."""
+        """Return the fields of a `Reply` that no event tells of: ``extra``, ``provider_fields`` and ``refusal``."""
         refusal = mend_surrogates("".join(self._refusal))
         return {**self._kept.fields(), **({"refusal": refusal} if refusal else {})}
 

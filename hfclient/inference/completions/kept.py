@@ -1,7 +1,7 @@
 """What an answer holds beside its text, reasoning and calls: nothing that a server sends is lost.
 
 Each field comes out three times: on an event as it came, in the `Reply` put together from all pieces, and, if it belongs
-to the model's reasoning, in the next request (`Reply.attached`). Pages are `Sources`, too.
+to the model's reasoning, in the next request (`Reply.provider_fields`). Pages are `Sources`, too.
 
 Reference: docs/protocol/inference ("unknown fields").
 """
@@ -41,7 +41,7 @@ class KeptFields:
         return bool(self._waiting or self._pages)
 
     def fields(self) -> dict[str, Any]:
-        """Return ``extra`` and ``attached`` of the `Reply`; what is empty is left out."""
+        """Return ``extra`` and ``provider_fields`` of the `Reply`; what is empty is left out."""
         extra = self._extra.value()
         if self._probabilities:
             extra["logprobs"] = scrub({key: list(items) for key, items in list(self._probabilities.items())})
@@ -51,7 +51,7 @@ class KeptFields:
             attached["audio"] = {"id": audio["id"]}  # OpenAI has what was spoken, and wants its id alone
         if signed := [part for _, merger in list(self._thoughts) if is_signed(part := merger.value())]:
             attached["content"] = signed
-        found = {"extra": extra, "attached": attached}
+        found = {"extra": extra, "provider_fields": attached}
         return {name: value for name, value in found.items() if value}
 
     def keep(self, fields: Mapping[str, Any], known: Collection[str]) -> None:

@@ -68,19 +68,19 @@ class AssistantMessage:
         content: Its text.
         tool_calls: The calls that it made; each needs a `ToolMessage` after this message.
         reasoning: Its reasoning; sent only with ``keep_reasoning=True``.
-        attached: Further fields of the message, which go out as they are (`Reply.attached`).
+        provider_fields: Further fields of the message, which go out as they are (`Reply.provider_fields`).
     """
 
     role: ClassVar[str] = "assistant"
     content: str = ""
     tool_calls: Sequence[ToolCall] = field(factory=tuple)
     reasoning: str = ""
-    attached: Mapping[str, Any] | None = None
+    provider_fields: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the message as a request has it."""
         # Next to calls, too: many servers insist on a content, and some of them take no null.
-        shown: dict[str, Any] = {"role": self.role, "content": self.content, **(self.attached or {})}
+        shown: dict[str, Any] = {"role": self.role, "content": self.content, **(self.provider_fields or {})}
         if isinstance(shown["content"], list) and self.content:  # reasoning that is a part of the content
             shown["content"] = [*shown["content"], {"type": "text", "text": self.content}]
         if self.reasoning:
@@ -146,7 +146,7 @@ def as_mapping(message: Any) -> Any:
     if isinstance(message, Reply):
         answered = {result.uuid for result in message.tool_results} | {error.uuid for error in message.tool_errors}
         calls = [call for call in message.tool_calls if call.uuid not in answered]
-        return AssistantMessage(message.text, calls, message.reasoning, message.attached).to_dict()
+        return AssistantMessage(message.text, calls, message.reasoning, message.provider_fields).to_dict()
     if isinstance(message, Message):
         return {"role": message.role, "content": message.content}
     dump = getattr(message, "model_dump", None)

@@ -136,7 +136,7 @@ class MediaCalls:
     def images(self, prompt: str, n: int, **options: Unpack[ImageOptions]) -> list[Image]:
         """Return *n* pictures of *prompt*: of one request where the provider can do that, else one after the other.
 
-        With a seed the second request has the next one, and so on. When one of them fails, ``made`` on the error holds the
+        With a seed the second request has the next one, and so on. When one of them fails, ``completed`` on the error holds the
         pictures that were there.
 
         Args:
@@ -159,7 +159,7 @@ class MediaCalls:
                     options["seed"] = (seed + len(made)) % (MAX_SEED + 1)
                 made += _waited(self.image_job(prompt, n=n - len(made), **options))[: n - len(made)]
         except HFClientError as error:
-            error.made = (*made, *error.made)
+            error.completed = (*made, *error.completed)
             raise
         return made
 

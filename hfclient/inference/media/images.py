@@ -52,7 +52,7 @@ class Media:
         request_id: The provider's id for the request or the job, if it gave one.
         url: Where the provider keeps it for a while, or None. Whoever has this link has the file.
         nsfw: Whether the provider takes it for unfit for work; None if it does not say.
-        rewritten_prompt: The prompt as the provider rewrote it, or None.
+        revised_prompt: The prompt as the provider rewrote it, or None.
         failovers: Which providers failed before this one.
     """
 
@@ -65,7 +65,7 @@ class Media:
     request_id: str | None = None
     url: str | None = field(default=None, repr=False)
     nsfw: bool | None = None
-    rewritten_prompt: str | None = None
+    revised_prompt: str | None = None
     failovers: tuple[Failover, ...] = ()
 
     def __bytes__(self) -> bytes:
@@ -230,7 +230,7 @@ def media_from(cls: type[_M], content: bytes, output: Output, **facts: Any) -> _
         facts: The fields of *cls* that are known to the caller; a seed gives way to the provider's own.
 
     Raises:
-        ProtocolError: The bytes are none of that kind: a page that says why not, or nothing. Whatever file it is, ``made``
+        ProtocolError: The bytes are none of that kind: a page that says why not, or nothing. Whatever file it is, ``completed``
             on the error has it, ``body`` the text.
     """
     kind = cls.__name__.lower()
@@ -249,7 +249,7 @@ def media_from(cls: type[_M], content: bytes, output: Output, **facts: Any) -> _
         mime=mime,
         url=output.url,
         nsfw=output.nsfw,
-        rewritten_prompt=output.prompt,
+        revised_prompt=output.prompt,
         **facts,
     )
 
@@ -265,7 +265,7 @@ def _of_another_kind(cls: type[Media], content: bytes, mime: str | None, output:
     else:
         family = (mime or "").partition("/")[0]
         like = Image if family == "image" else Video if family == "video" else cls
-        error.made = (like(content=content, mime=mime or "application/octet-stream", url=output.url, **facts),)
+        error.completed = (like(content=content, mime=mime or "application/octet-stream", url=output.url, **facts),)
     if output.url is not None:
         error.links = (*error.links, masked(output.url))
     return error

@@ -157,7 +157,7 @@ class Line:
     def _wait_after(self, error: APIStatusError, attempt: int) -> float | None:
         retry = self.session.retry
         if error.status == 503 and error.retry_after is not None:
-            return min(max(error.retry_after, 0.1), retry.longest)
+            return min(max(error.retry_after, 0.1), retry.max_wait)
         return retry.wait_before(attempt + 1, error) if error.status == 429 else None
 
     def fetch(self, url: str, base: str | None = None, *, limit: int | None = None) -> tuple[bytes, str]:
@@ -283,7 +283,7 @@ class Job(Generic[_M]):
         return "failed" if isinstance(self._failure, GenerationError) else self._at.state
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in ("done", "failed", "cancelled")
 
@@ -321,7 +321,7 @@ class Job(Generic[_M]):
             TransportTimeout: It was not done within ``Timeouts.total``; it has been cancelled, if the provider can do that.
             ProtocolError: The result is no picture or video.
             APIStatusError, TransportError: The provider could not be asked, or the result not be fetched. Of several results
-                ``made`` on the error holds those that are there.
+                ``completed`` on the error holds those that are there.
         """
         with self._lock:
             if self._made is None:
@@ -333,7 +333,7 @@ class Job(Generic[_M]):
                     try:
                         made.append(self._collect(output))
                     except HFClientError as error:
-                        error.made = (*made, *error.made)
+                        error.completed = (*made, *error.completed)
                         raise
                 self._made = made
             return list(self._made)
@@ -346,7 +346,7 @@ class Job(Generic[_M]):
         """
         with self._lock:
             ticket = self._at
-            if not isinstance(ticket, Ticket) or self.is_over:
+            if not isinstance(ticket, Ticket) or self.is_finished:
                 return self.state
             try:
                 self._look(ticket)
@@ -362,7 +362,7 @@ class Job(Generic[_M]):
         Returns:
             Whether the provider agreed. Those that cannot be asked go on, and may charge for it.
         """
-        if self.is_over:
+        if self.is_finished:
             return False
         self._line.cancel()
         return self._say_goodbye()
@@ -373,7 +373,7 @@ class Job(Generic[_M]):
         Raises:
             InvalidInputError: It is over: there is nothing to come back to.
         """
-        if not isinstance(self._at, Ticket) or self.is_over:
+        if not isinstance(self._at, Ticket) or self.is_finished:
             raise InvalidInputError(f"the job is {self.state}; save its result instead")
         facts = {name: value for name, value in self._facts.items() if isinstance(value, (str, int))}
         return {"task": self.task, "provider": self.provider, "facts": facts, "ticket": asdict(self._at)}
@@ -415,7 +415,7 @@ class Job(Generic[_M]):
         if not passes or self._misses > _MISSES:
             raise error
         hint = error.retry_after if isinstance(error, APIStatusError) else None
-        self._line.pause(min(self._line.session.retry.longest, hint or self._line.session.retry.backoff * self._misses))
+        self._line.pause(min(self._line.session.retry.max_wait, hint or self._line.session.retry.backoff * self._misses))
 
     def _progress(self, ticket: Ticket) -> JobProgress:
         return JobProgress(

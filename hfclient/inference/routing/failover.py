@@ -95,7 +95,7 @@ def _is_its_own(status: int) -> bool:
 
 def impatient(retry: Retry) -> Retry:
     """Return *retry* for one who need not be waited for long, because somebody else can be asked."""
-    return evolve(retry, longest=min(retry.longest, _SHORT))
+    return evolve(retry, max_wait=min(retry.max_wait, _SHORT))
 
 
 def try_each(
@@ -301,7 +301,7 @@ class Attempts(Generic[_D]):
             return None
         if not self._left and self._retry.attempts > 1 and _is_loading(error):
             # Loading a model takes longer than `Retry` has patience. It may be done sooner than it says.
-            wait = min(max(error.retry_after or 0.0, 0.1), max(self._retry.longest, 0.1))
+            wait = min(max(error.retry_after or 0.0, 0.1), max(self._retry.max_wait, 0.1))
             if time.monotonic() + wait < self._patient_until:
                 self._tries -= 1
                 return wait

@@ -127,7 +127,7 @@ class EmbedCalls(Wing):
             MissingDependencyError: *as_numpy* without numpy; nothing was sent.
             Unsupported: The provider would ignore a setting, or the model gives a vector for each token.
             ModelNotFound: Nobody serves the model.
-            ProtocolError: There came back more or fewer vectors than texts. ``made`` on whatever is raised holds the vectors
+            ProtocolError: There came back more or fewer vectors than texts. ``completed`` on whatever is raised holds the vectors
                 of the texts before, which may have been paid for.
             APIStatusError, TransportError: The provider refused, or did not answer.
 
@@ -153,7 +153,7 @@ class EmbedCalls(Wing):
                 try:
                     part, used = self._embedded(line, candidates, batch, settings, extra_body)
                 except HFClientError as error:
-                    error.made = (*vectors, *error.made)
+                    error.completed = (*vectors, *error.completed)
                     raise
                 candidates = [used]  # vectors of two providers do not belong into one list
                 vectors += normalised(part) if normalize and _dialect(used) == "openai" else part
@@ -208,7 +208,7 @@ class EmbedCalls(Wing):
             try:
                 right, used = self._embedded(line, [used], texts[middle:], settings, extra)
             except HFClientError as error:
-                error.made = (*left, *error.made)
+                error.completed = (*left, *error.completed)
                 raise
             return left + right, used
         return vectors, used

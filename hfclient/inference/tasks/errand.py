@@ -84,7 +84,7 @@ def ask(
             # Loading a model takes longer than a session's `Retry` has patience.
             if not patient or error.status != 503 or error.retry_after is None:
                 raise
-            wait = min(max(error.retry_after, 0.1), max(line.session.retry.longest, 0.1))
+            wait = min(max(error.retry_after, 0.1), max(line.session.retry.max_wait, 0.1))
             if wait >= line.remaining():
                 raise
         line.pause(wait)

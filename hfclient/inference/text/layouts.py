@@ -150,15 +150,15 @@ def most_tokens(model: Mapping[str, Any], asked: int | None = None) -> int:
 
 
 def prompt_for(
-    turns: Sequence[Turn], layout: Layout, *, action: str | None = None, longest: int | None = _LONGEST
+    turns: Sequence[Turn], layout: Layout, *, action: str | None = None, max_prompt_length: int | None = _LONGEST
 ) -> str:
-    """Return the prompt for *turns*, shortened once if it is longer than *longest* characters (None: never).
+    """Return the prompt for *turns*, shortened once if it is longer than *max_prompt_length* characters (None: never).
 
     Raises:
         InvalidInputError: See `Layout.render`.
     """
     prompt = layout.render(turns, action=action)
-    if longest is None or len(prompt) <= longest:
+    if max_prompt_length is None or len(prompt) <= max_prompt_length:
         return prompt
     return layout.render(shorten(turns), action=action)
 

@@ -110,7 +110,7 @@ class TextCalls:
         provider: ProviderLike = None,
         action: str | None = None,
         layout: str | None = None,
-        longest: int | None = 4096,
+        max_prompt_length: int | None = 4096,
         extra_body: Mapping[str, Any] | None = None,
         timeouts: Timeouts | None = None,
         **options: Unpack[TextOptions],
@@ -136,7 +136,7 @@ class TextCalls:
                 speaks its language.
             action: ``"continue"`` goes on with the last message, which is the assistant's. Messages only.
             layout: One of `hfclient.inference.text.layouts.LAYOUTS` instead of the Hub's word. Messages only.
-            longest: A longer prompt, in characters, is shortened once; None never does. Messages only.
+            max_prompt_length: A longer prompt, in characters, is shortened once; None never does. Messages only.
             extra_body: Further parameters, over all others; None removes one.
             timeouts: Deadlines of this call.
             max_new_tokens: Longest text, in tokens; for messages 1024 if it is None.
@@ -178,7 +178,7 @@ class TextCalls:
             model = self._default_model(named_providers(provider) or _ABLE)
         is_chat = not isinstance(prompt, str)
         if is_chat:
-            prompt, wanted = self._written(prompt, model, action, layout, longest, wanted)
+            prompt, wanted = self._written(prompt, model, action, layout, max_prompt_length, wanted)
         elif action is not None or layout is not None:
             raise InvalidInputError("action and layout are for lists of messages; a string goes out as it is")
         elif not prompt:
@@ -216,7 +216,7 @@ class TextCalls:
         model: str | None,
         action: str | None,
         layout: str | None,
-        longest: int | None,
+        max_prompt_length: int | None,
         wanted: Generation,
     ) -> tuple[str, Generation]:
         """Return the prompt for *messages*, and how long the answer may be."""
@@ -229,7 +229,7 @@ class TextCalls:
         elif layout not in LAYOUTS:
             raise InvalidInputError(f"no such layout: {layout!r}; there are {', '.join(LAYOUTS)}")
         chosen = LAYOUTS[layout] if layout is not None else layout_for(data)
-        prompt = prompt_for(turns, chosen, action=action, longest=longest)
+        prompt = prompt_for(turns, chosen, action=action, max_prompt_length=max_prompt_length)
         return prompt, evolve(wanted, max_new_tokens=most_tokens(data, wanted.max_new_tokens))
 
     def _candidates(self, model: str | None, provider: ProviderLike) -> list[Candidate]:

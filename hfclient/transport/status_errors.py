@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from hfclient.decoding.html_pages import BOT_CHECK, is_challenge_page, title_in
-from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_values import json_or_none
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -95,7 +95,7 @@ def error_for(response: Response, *, with_password: bool = False) -> APIStatusEr
         return _redirect(response)
     body = response.read_start(_READ)
     text = body.decode("utf-8", "replace")
-    data = _json(body)
+    data = json_or_none(body)
     message = message_in(data) or _text_message(text, headers) or f"HTTP status {status}"
     cls = _CLASSES.get(status) or (ServerError if status >= 500 else APIStatusError)
     if _is_challenge(status, headers, text):
@@ -217,13 +217,6 @@ def _schemes(challenges: Iterable[str]) -> list[str]:
             if name:
                 found.append(name[1])
     return list(dict.fromkeys(found))
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return loads_mended(body)
-    except ValueError:
-        return None
 
 
 def message_in(data: Any, *, _depth: int = 8) -> str | None:

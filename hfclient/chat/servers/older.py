@@ -15,12 +15,12 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-import msgspec
 from attrs import evolve
 
 from hfclient.chat.wire.devalue import NodeError, parse_page
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route
+from hfclient.decoding.json_values import json_or_none
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -130,7 +130,7 @@ class OlderServer:
 
     def import_share(self, request: Request, _: str) -> dict[str, Any]:
         """Copy a share by creating a conversation from it; its files stay behind."""
-        share_id = str(_get(_json(request.body), "shareId") or "")
+        share_id = str(_get(json_or_none(request.body if isinstance(request.body, bytes) else None), "shareId") or "")
         models = self.models(request, "")
         if not models:
             raise self._missing(request, "the server offers no models")
@@ -212,10 +212,6 @@ def _list_in(data: Any) -> list[Any]:
 
 def _get(item: Any, key: str) -> Any:
     return item.get(key) if isinstance(item, dict) else None
-
-
-def _json(body: object) -> Any:
-    return msgspec.json.decode(body) if isinstance(body, bytes) else None
 
 
 _IMPORT = "/api/v2/conversations/import-share"

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-import msgspec
-
 from hfclient.decoding.html_pages import BOT_CHECK, is_challenge_page, what_came
+from hfclient.decoding.json_values import json_or_none
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -142,10 +141,7 @@ def _is_other_api(error: APIStatusError, base: str) -> bool:
     A chat-ui says ``{"message": "..."}`` or ``{"error": "..."}``. OpenAI-compatible servers have an object in ``error`` (llama.cpp,
     vLLM, LiteLLM), or FastAPI's ``detail``; Nest and its like add ``statusCode``. Seen on 2026-11-28.
     """
-    try:
-        data = msgspec.json.decode(error.body or "")
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return False
+    data = json_or_none(error.body)
     if not isinstance(data, dict):
         return False
     if isinstance(data.get("error"), dict) or data.get("object") == "error":

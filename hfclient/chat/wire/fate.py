@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
-
+from hfclient.decoding.json_values import json_or_none
 from hfclient.errors import APIStatusError, ServerError
 
 __all__ = ["fate_after"]
@@ -31,8 +30,5 @@ def fate_after(error: APIStatusError) -> Literal["refused", "doubtful", "unknown
 
 def _is_the_servers_own(body: str | None) -> bool:
     """Whether a body is an error as chat-ui writes it, in JSON."""
-    try:
-        data = msgspec.json.decode(body or "")
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return False
+    data = json_or_none(body)
     return isinstance(data, dict) and any(isinstance(data.get(name), str) for name in ("message", "error"))

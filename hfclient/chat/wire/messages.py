@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from hfclient.chat.wire.turn import Turn
+from hfclient.decoding.json_values import date_or_none, int_or_none, list_or_empty, text_or_none
 from hfclient.decoding.think_tags import split_thinking
 from hfclient.errors import ProtocolError
 from hfclient.types import ConversationInfo, Message, Model, ModelProvider, PromptExample, Share, StoredFile, User
@@ -64,7 +65,7 @@ def parse_conversation(data: Any) -> ConversationState:
         model=str(data.get("model") or data.get("modelId") or ""),
         system_prompt=str(data.get("preprompt") or ""),
         messages=messages,
-        root_id=_text(data.get("rootMessageId")),
+        root_id=text_or_none(data.get("rootMessageId")),
     )
 
 
@@ -73,19 +74,19 @@ def _parse_message(item: Mapping[str, Any]) -> Message:
     role = str(item.get("from") or "")
     # A user's own text may quote the tags; only what a model wrote is split.
     answer, reasoning = split_thinking(content) if role == "assistant" else (content, "")
-    ancestors = _list(item.get("ancestors"))
+    ancestors = list_or_empty(item.get("ancestors"))
     return Message(
         id=str(item.get("id") or ""),
         role=role,
         content=answer,
         reasoning=str(item.get("reasoning") or "") or reasoning,
         parent_id=str(ancestors[-1]) if ancestors else None,
-        children=tuple(map(str, _list(item.get("children")))),
-        files=tuple(_parse_files(_list(item.get("files")))),
+        children=tuple(map(str, list_or_empty(item.get("children")))),
+        files=tuple(_parse_files(list_or_empty(item.get("files")))),
         created_at=_time(item.get("createdAt")),
         updated_at=_time(item.get("updatedAt")),
         interrupted=item.get("interrupted") is True,
-        generation_id=_text(item.get("generationId")),
+        generation_id=text_or_none(item.get("generationId")),
         finished=role != "assistant" or _is_finished(item),
         raw=dict(item),
     )
@@ -102,7 +103,7 @@ def _parse_files(files: Iterable[Any]) -> Iterable[StoredFile]:
 def _is_finished(item: Mapping[str, Any]) -> bool:
     if item.get("interrupted") is not None:  # true: stopped; false: finished; absent: running or failed
         return True
-    updates = [update for update in _list(item.get("updates")) if isinstance(update, Mapping)]
+    updates = [update for update in list_or_empty(item.get("updates")) if isinstance(update, Mapping)]
     return any(
         update.get("type") == "finalAnswer"
         or (update.get("type") == "status" and update.get("status") in ("error", "finished"))
@@ -110,24 +111,8 @@ def _is_finished(item: Mapping[str, Any]) -> bool:
     )
 
 
-def _list(value: Any) -> list[Any]:
-    """Return *value* if it is a list: what a stranger sends may be anything."""
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _time(value: Any) -> datetime.datetime | None:
-    if isinstance(value, datetime.datetime):
-        return value
-    if not isinstance(value, str):
-        return None
-    try:
-        return datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except ValueError:
-        return None
+    return value if isinstance(value, datetime.datetime) else date_or_none(value)
 
 
 def newest_leaf(state: ConversationState) -> str | None:
@@ -212,13 +197,13 @@ def parse_model(item: Any) -> Model:
     """
     if not isinstance(item, Mapping) or not item.get("id"):
         raise ProtocolError("the list of models holds an entry without an id", frame=str(item)[:200])
-    examples = [example for example in _list(item.get("promptExamples")) if isinstance(example, Mapping)]
+    examples = [example for example in list_or_empty(item.get("promptExamples")) if isinstance(example, Mapping)]
     return Model(
         id=str(item["id"]),
         display_name=str(item.get("displayName") or item["id"]),
         description=str(item.get("description") or ""),
         multimodal=bool(item.get("multimodal")),
-        accepted_mimetypes=tuple(map(str, _list(item.get("multimodalAcceptedMimetypes")))),
+        accepted_mimetypes=tuple(map(str, list_or_empty(item.get("multimodalAcceptedMimetypes")))),
         supports_tools=bool(item.get("supportsTools", item.get("tools"))),
         supports_reasoning=bool(item.get("supportsReasoning", item.get("reasoning"))),
         is_router=bool(item.get("isRouter")),
@@ -230,10 +215,10 @@ def parse_model(item: Any) -> Model:
             ModelProvider(
                 str(entry.get("provider") or ""),
                 entry["supports_tools"] if isinstance(entry.get("supports_tools"), bool) else None,
-                entry["context_length"] if isinstance(entry.get("context_length"), int) else None,
+                int_or_none(entry.get("context_length")),
                 dict(entry),
             )
-            for entry in _list(item.get("providers"))
+            for entry in list_or_empty(item.get("providers"))
             if isinstance(entry, Mapping)
         ),
         raw=dict(item),
@@ -262,7 +247,7 @@ def parse_user(item: Any) -> User | None:
         return None
     return User(
         id=str(item["id"]),
-        username=_text(item.get("username")) or _text(item.get("name")),
-        email=_text(item.get("email")),
-        avatar_url=_text(item.get("avatarUrl")),
+        username=text_or_none(item.get("username")) or text_or_none(item.get("name")),
+        email=text_or_none(item.get("email")),
+        avatar_url=text_or_none(item.get("avatarUrl")),
     )

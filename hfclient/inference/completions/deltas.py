@@ -13,6 +13,7 @@ from typing import Any
 
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.json_repair import loads, scrub
+from hfclient.decoding.json_values import is_int, number_or_none
 from hfclient.decoding.think_tags import ThinkSplitter
 from hfclient.decoding.utf16 import SurrogateJoiner, mend_surrogates
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
@@ -424,7 +425,7 @@ def usage_of(usage: dict[str, Any]) -> Usage:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if is_int(value) and value >= 0 else None
 
 
 def _detail(usage: dict[str, Any], group: str, key: str) -> int | None:
@@ -461,8 +462,8 @@ def _add_logprobs(logprobs: Any, out: list[AnyEvent], start: int) -> None:
         return
     token = next((event for event in out[start:] if type(event) is Token), None)
     if token is not None and isinstance(entries, list) and len(entries) == 1 and isinstance(entries[0], dict):
-        value = entries[0].get("logprob")
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = number_or_none(entries[0].get("logprob"))
+        if value is not None:
             token.logprob = float(value)
             if not entries[0].get("top_logprobs"):
                 return

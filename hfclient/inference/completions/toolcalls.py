@@ -13,6 +13,7 @@ from typing import Any
 from attrs import define, field
 
 from hfclient.decoding.json_repair import loads, scrub
+from hfclient.decoding.json_values import int_or_none
 from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.events import AnyEvent, ToolCall, Unknown
 from hfclient.inference.completions.fields import FieldMerger, holds
@@ -240,7 +241,7 @@ def _unknown(fields: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
 def _index(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 9:
         return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return int_or_none(value)
 
 
 def _written(arguments: Any) -> str | None:

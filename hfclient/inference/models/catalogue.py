@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from hfclient.decoding.json_values import number_or_none
 from hfclient.errors import ProtocolError
 from hfclient.types import Entries
 
@@ -165,18 +166,18 @@ def _offer(data: Any) -> Offer | None:
         return None
     pricing, status = data.get("pricing"), data.get("status")
     pricing = pricing if isinstance(pricing, dict) else {}
-    latency = _number(data.get("first_token_latency_ms"))
+    latency = _amount(data.get("first_token_latency_ms"))
     return Offer(
         provider=data["provider"],
         status=status if isinstance(status, str) else "live",
         context_length=_count(data.get("context_length")),
-        input_price=_number(pricing.get("input")),
-        output_price=_number(pricing.get("output")),
+        input_price=_amount(pricing.get("input")),
+        output_price=_amount(pricing.get("output")),
         is_free=_flag(data.get("is_free")),
         supports_tools=_flag(data.get("supports_tools")),
         supports_structured_output=_flag(data.get("supports_structured_output")),
         first_token=None if latency is None else latency / 1000,
-        throughput=_number(data.get("throughput")),
+        throughput=_amount(data.get("throughput")),
         is_model_author=data.get("is_model_author") is True,
     )
 
@@ -197,14 +198,13 @@ def _words(value: Any) -> tuple[str, ...]:
     return tuple(word for word in value if isinstance(word, str)) if isinstance(value, list) else ()
 
 
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return value if 0 <= value < 1e15 else None
+def _amount(value: Any) -> float | None:
+    number = number_or_none(value)
+    return number if number is not None and 0 <= number < 1e15 else None
 
 
 def _count(value: Any) -> int | None:
-    found = _number(value)
+    found = _amount(value)
     return int(found) if found else None
 
 

@@ -17,6 +17,7 @@ from attrs import field, frozen
 from hfclient.arguments.argument_types import checked_limit
 from hfclient.credentials import origin_of
 from hfclient.decoding.frames import excerpt
+from hfclient.decoding.json_values import list_or_empty, number_or_none, text_or_none
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -253,7 +254,7 @@ class Hub:
         page = tasks.get(task)
         if not isinstance(page, dict):
             return None
-        shown = [*_list(page.get("widgetModels")), *_list(page.get("models"))]
+        shown = [*list_or_empty(page.get("widgetModels")), *list_or_empty(page.get("models"))]
         names = (entry.get("id") if isinstance(entry, dict) else entry for entry in shown)
         return next((name for name in names if isinstance(name, str) and name), None)
 
@@ -360,25 +361,25 @@ def parse_hub_model(data: Any, name: str | None = None) -> HubModel | None:
     """Return the model that an entry of ``/api/models`` describes; None for a null, or for one without a name."""
     if not isinstance(data, dict):
         return None
-    found = _text(data.get("id")) or _text(data.get("modelId")) or name
+    found = text_or_none(data.get("id")) or text_or_none(data.get("modelId")) or name
     if found is None:
         return None
     gated = data.get("gated")
     return HubModel(
         id=found,
-        task=_text(data.get("pipeline_tag")),
+        task=text_or_none(data.get("pipeline_tag")),
         providers=tuple(parse_mapping(data.get("inferenceProviderMapping"), found)),
-        author=_text(data.get("author")) or (found.partition("/")[0] if "/" in found else None),
-        library=_text(data.get("library_name")),
-        tags=tuple(tag for tag in _list(data.get("tags")) if isinstance(tag, str)),
-        downloads=int(_number(data.get("downloads"))),
-        likes=int(_number(data.get("likes"))),
-        trending=_number(data.get("trendingScore")),
+        author=text_or_none(data.get("author")) or (found.partition("/")[0] if "/" in found else None),
+        library=text_or_none(data.get("library_name")),
+        tags=tuple(tag for tag in list_or_empty(data.get("tags")) if isinstance(tag, str)),
+        downloads=int(_count(data.get("downloads"))),
+        likes=int(_count(data.get("likes"))),
+        trending=_count(data.get("trendingScore")),
         gated=gated if isinstance(gated, str) else "auto" if gated is True else None,
         is_private=data.get("private") is True,
         is_warm=data.get("inference") == "warm",
-        created_at=_text(data.get("createdAt")),
-        modified_at=_text(data.get("lastModified")),
+        created_at=text_or_none(data.get("createdAt")),
+        modified_at=text_or_none(data.get("lastModified")),
         raw=data,
     )
 
@@ -418,14 +419,6 @@ def _refined(error: APIStatusError, name: str, has_token: bool) -> HFClientError
     return refined
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _number(value: Any) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and abs(value) < 1e15 else 0  # neither NaN nor infinity
+def _count(value: Any) -> float:
+    number = number_or_none(value) or 0
+    return number if abs(number) < 1e15 else 0  # neither NaN nor infinity

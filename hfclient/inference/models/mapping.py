@@ -9,6 +9,8 @@ from typing import Any
 
 from attrs import frozen
 
+from hfclient.decoding.json_values import text_or_none
+
 __all__ = ["ProviderEntry", "parse_mapping"]
 
 
@@ -57,20 +59,16 @@ def parse_mapping(value: Any, model: str) -> list[ProviderEntry]:
 def _entry(provider: Any, entry: Any, model: str) -> ProviderEntry | None:
     if not isinstance(provider, str) or not provider or not isinstance(entry, dict):
         return None
-    provider_id = _text(entry.get("providerId"))
+    provider_id = text_or_none(entry.get("providerId"))
     if provider_id is None:
         return None
-    name = _text(entry.get("hfModelId")) or model
+    name = text_or_none(entry.get("hfModelId")) or model
     return ProviderEntry(
         provider=provider,
         provider_id=name if provider == "hf-inference" else provider_id,  # its routes have the Hub's names in them
-        status=_text(entry.get("status")) or "live",
-        task=_text(entry.get("task")) or "",
+        status=text_or_none(entry.get("status")) or "live",
+        task=text_or_none(entry.get("task")) or "",
         model=name,
-        adapter=_text(entry.get("adapter")),
-        adapter_weights=_text(entry.get("adapterWeightsPath")),
+        adapter=text_or_none(entry.get("adapter")),
+        adapter_weights=text_or_none(entry.get("adapterWeightsPath")),
     )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -20,6 +20,7 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from hfclient.decoding.frames import excerpt
+from hfclient.decoding.json_values import int_or_none, text_or_none
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError
 from hfclient.inference.content.pictures import Picture
 from hfclient.inference.failures import generation_error
@@ -112,9 +113,9 @@ class Ticket:
         return evolve(
             self,
             state=state,
-            position=position if isinstance(position, int) and not isinstance(position, bool) else None,
+            position=int_or_none(position),
             progress=progress,
-            message=message if isinstance(message, str) and message else None,
+            message=text_or_none(message),
         )
 
     def fetch(self) -> Ticket:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hfclient.decoding.json_values import is_int, number_or_none
 from hfclient.errors import InvalidInputError, Unsupported
 
 __all__ = [
@@ -186,13 +187,13 @@ def checked(parameters: Mapping[str, Any]) -> dict[str, Any]:
     if "width" in found and "aspect_ratio" in found:
         raise InvalidInputError("give a size or an aspect ratio, not both")
     for name in ("width", "height", "steps", "num_frames"):
-        if name in found and (not _is_int(found[name]) or not 1 <= found[name] <= 16384):
+        if name in found and (not is_int(found[name]) or not 1 <= found[name] <= 16384):
             raise InvalidInputError(f"{name} is a whole number above 0, not {found[name]!r}")
-    if "seed" in found and (not _is_int(found["seed"]) or not 0 <= found["seed"] <= MAX_SEED):
+    if "seed" in found and (not is_int(found["seed"]) or not 0 <= found["seed"] <= MAX_SEED):
         raise InvalidInputError(f"a seed is a whole number from 0 to {MAX_SEED}, not {found['seed']!r}")
     for name in ("guidance", "strength", "lora_scale"):
         value = found.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value != value):
+        if value is not None and (number_or_none(value) is None or value != value):
             raise InvalidInputError(f"{name} is a number, not {value!r}")
     if "aspect_ratio" in found:
         size_for(found["aspect_ratio"])  # for its check
@@ -205,7 +206,3 @@ def _pair(size: Any) -> tuple[Any, Any]:
     if isinstance(size, (tuple, list)) and len(size) == 2:
         return size[0], size[1]
     raise InvalidInputError(f'a size is "768x512" or (768, 512), not {size!r}')
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

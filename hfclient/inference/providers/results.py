@@ -15,6 +15,7 @@ from attrs import evolve, field, frozen
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.html_pages import instead, what_came
 from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_values import int_or_none, is_int, text_or_none
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.files.dataurls import data_url_content, unpack_base64
 from hfclient.files.magic import sniff
@@ -317,12 +318,12 @@ def _output_of_text(text: str) -> Output | None:
 
 def _output(item: dict[str, Any], around: dict[str, Any]) -> Output | None:
     """Return the file that an object is, or None if it is none itself."""
-    packed = next((item[key] for key in _PACKED if _is_text(item.get(key))), None)
-    url = next((item[key] for key in _LINKS if _is_text(item.get(key))), None)
+    packed = next((item[key] for key in _PACKED if text_or_none(item.get(key))), None)
+    url = next((item[key] for key in _LINKS if text_or_none(item.get(key))), None)
     given = packed or url
     content = _unpacked(given) if given and (given is packed or _is_data(given)) else None
     if given is None:
-        inner = (_output_of_text(item[key]) for key in _PERHAPS_PACKED if _is_text(item.get(key)))
+        inner = (_output_of_text(item[key]) for key in _PERHAPS_PACKED if text_or_none(item.get(key)))
         found = next(filter(None, inner), None)
         if found is None:
             return None
@@ -331,11 +332,11 @@ def _output(item: dict[str, Any], around: dict[str, Any]) -> Output | None:
     return Output(
         content=content,
         url=url if content is None else None,
-        mime=next((kind for key in ("content_type", "mime_type", "mimeType", "content-type") if (kind := _text(item.get(key)))), None),
-        width=_number(item.get("width")),
-        height=_number(item.get("height")),
-        seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
-        prompt=_text(item.get("revised_prompt")),
+        mime=next((kind for key in ("content_type", "mime_type", "mimeType", "content-type") if (kind := text_or_none(item.get(key)))), None),
+        width=_positive(item.get("width")),
+        height=_positive(item.get("height")),
+        seed=int_or_none(seed),
+        prompt=text_or_none(item.get("revised_prompt")),
     )
 
 
@@ -350,13 +351,5 @@ def _is_data(text: str) -> bool:
     return text[:5].lower() == "data:"
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+def _positive(value: Any) -> int | None:
+    return value if is_int(value) and value > 0 else None

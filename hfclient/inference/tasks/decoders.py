@@ -15,6 +15,7 @@ import msgspec
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.html_pages import instead, what_came
 from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_values import int_or_none, number_or_none
 from hfclient.errors import ProtocolError
 from hfclient.files.dataurls import data_url_content, unpack_base64
 from hfclient.inference.failures import generation_error
@@ -107,8 +108,8 @@ def spans(data: Any) -> list[Span]:
             _text(entry, "entity_group" if isinstance(entry.get("entity_group"), str) else "entity", what),
             _text(entry, "word", what),
             _number(entry, "score", what),
-            _place(entry.get("start")),
-            _place(entry.get("end")),
+            int_or_none(entry.get("start")),
+            int_or_none(entry.get("end")),
             raw=entry,
         )
         for entry in objects(data, what)
@@ -122,8 +123,8 @@ def answers(data: Any) -> list[ExtractedAnswer]:
         ExtractedAnswer(
             _text(entry, "answer", what),
             None if entry.get("score") is None else _number(entry, "score", what),
-            _place(entry.get("start")),
-            _place(entry.get("end")),
+            int_or_none(entry.get("start")),
+            int_or_none(entry.get("end")),
             raw=entry,
         )
         for entry in objects(data, what)
@@ -145,7 +146,7 @@ def _fill(entry: dict[str, Any], what: str) -> MaskFill:
         _text(entry, "token_str", what),
         _number(entry, "score", what),
         sequence if isinstance(sequence, str) else "",
-        _place(entry.get("token")),
+        int_or_none(entry.get("token")),
         raw=entry,
     )
 
@@ -236,7 +237,7 @@ def rankings(data: Any) -> list[Ranking]:
         data = data["results"]
     found = []
     for entry in objects(data, what):
-        index = _place(entry.get("index"))
+        index = int_or_none(entry.get("index"))
         if index is None:
             raise broken(data, what)
         text = entry.get("text")
@@ -254,10 +255,6 @@ def _text(entry: dict[str, Any], key: str, what: str) -> str:
 
 def _number(entry: dict[str, Any], key: str, what: str) -> float:
     value = entry.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if (number := number_or_none(value)) is None:
         raise broken(entry, what)
-    return value
-
-
-def _place(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return number

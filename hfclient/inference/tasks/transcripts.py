@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_values import number_or_none
 from hfclient.files.sources import is_url
 from hfclient.inference.providers import Answer
 from hfclient.inference.tasks.decoders import broken
@@ -201,4 +202,4 @@ def _seconds(value: Any) -> float | None:
             value = float(value)
         except ValueError:
             return None
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return None if number_or_none(value) is None else float(value)

@@ -15,6 +15,7 @@ import msgspec
 from attrs import evolve
 
 from hfclient.decoding.json_repair import loads, scrub
+from hfclient.decoding.json_values import int_or_none, number_or_none
 from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.errors import GenerationError
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Token, Usage
@@ -230,11 +231,11 @@ class GenerationReader(ChunkReader):
     def _any_token(self, token: Any, out: list[AnyEvent]) -> None:
         if not isinstance(token, dict) or not isinstance(token.get("text"), str):
             return
-        number, logprob = token.get("id"), token.get("logprob")
+        logprob = number_or_none(token.get("logprob"))
         self._token(
             token["text"],
-            number if isinstance(number, int) and not isinstance(number, bool) else None,
-            float(logprob) if isinstance(logprob, (int, float)) and not isinstance(logprob, bool) else None,
+            int_or_none(token.get("id")),
+            None if logprob is None else float(logprob),
             token.get("special") is True,
             out,
         )
@@ -282,8 +283,8 @@ def _add_details(token: Token, probabilities: dict[str, Any]) -> None:
     if isinstance(values, list) and len(values) == 1 and isinstance(values[0], (int, float)):
         token.logprob = float(values[0])
     if isinstance(entries, list) and len(entries) == 1 and isinstance(entries[0], dict):
-        number = entries[0].get("id")
-        if isinstance(number, int) and not isinstance(number, bool):
+        number = int_or_none(entries[0].get("id"))
+        if number is not None:
             token.id = number
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from attrs import frozen
 
+from hfclient.decoding.json_values import object_or_empty
 from hfclient.errors import InvalidInputError
 
 __all__ = ["LAYOUTS", "Layout", "Turn", "layout_for", "most_tokens", "prompt_for", "shorten", "turns_of"]
@@ -128,9 +129,9 @@ def layout_for(model: Mapping[str, Any]) -> Layout:
     >>> layout_for({"config": {"tokenizer_config": {"eos_token": "<|im_end|>"}}}).name
     'chatml'
     """
-    config = _object(model.get("config"))
+    config = object_or_empty(model.get("config"))
     kind = config.get("model_type")
-    end = _object(config.get("tokenizer_config")).get("eos_token")
+    end = object_or_empty(config.get("tokenizer_config")).get("eos_token")
     if isinstance(end, dict):  # the older client looked into the object for deepseek only
         end = end.get("content")
     if kind in ("gpt2", "gpt_neo", "gemma", "gemma2"):
@@ -146,7 +147,7 @@ def layout_for(model: Mapping[str, Any]) -> Layout:
 def most_tokens(model: Mapping[str, Any], asked: int | None = None) -> int:
     """Return how long an answer of raw chat may be: 1024 tokens, and for GPT-2, whose window is no larger, 512."""
     asked = _MOST_TOKENS if asked is None else asked
-    return 512 if _object(model.get("config")).get("model_type") == "gpt2" and asked >= 1024 else asked
+    return 512 if object_or_empty(model.get("config")).get("model_type") == "gpt2" and asked >= 1024 else asked
 
 
 def prompt_for(
@@ -213,7 +214,3 @@ def _part(part: Any) -> str:
         if isinstance(url, str):
             return f"![]({url})"
     raise InvalidInputError(f"a raw prompt holds text and pictures only, no part of type {kind!r}")
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

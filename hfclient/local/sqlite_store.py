@@ -385,7 +385,7 @@ class Store:
         )
 
     def settings(self, owner: str) -> dict[str, Any]:
-        """Return the settings of *owner*; empty if there are none."""
+        """Return the settings of *owner*; empty if nothing was set."""
         rows = self._all("SELECT document FROM settings WHERE owner = ?", owner)
         return msgspec.json.decode(rows[0][0]) if rows else {}
 

@@ -43,7 +43,7 @@ from hfclient.inference.tasks.embeddings import EmbedCalls
 from hfclient.inference.tasks.pipelines import TaskCalls
 from hfclient.inference.text.text_generation import TextCalls
 from hfclient.transport import Request, Response, Session, Timeouts
-from hfclient.transport.status_errors import safe_url
+from hfclient.transport.base import safe_url
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

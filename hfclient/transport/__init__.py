@@ -6,21 +6,25 @@ they share.
 
 from hfclient.transport.base import Request, Response, Transport
 from hfclient.transport.cancellation import Cancellation
-from hfclient.transport.deadline import Deadline, Timeouts
+from hfclient.transport.deadline import Clock, Deadline, Timeouts
 from hfclient.transport.limits import Limits
 from hfclient.transport.multipart import Multipart, Part
-from hfclient.transport.session import Retry, Session
+from hfclient.transport.retry import Polling, Retry, retrying
+from hfclient.transport.session import Session
 
 __all__ = [
     "Cancellation",
+    "Clock",
     "Deadline",
     "Limits",
     "Multipart",
     "Part",
+    "Polling",
     "Request",
     "Response",
     "Retry",
     "Session",
     "Timeouts",
     "Transport",
+    "retrying",
 ]

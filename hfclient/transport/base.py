@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 from attrs import evolve, field, frozen
@@ -25,11 +26,11 @@ from hfclient.errors import (
 )
 from hfclient.redaction.masking import said
 from hfclient.transport.cancellation import Cancellation
-from hfclient.transport.deadline import Deadline, Timeouts
+from hfclient.transport.deadline import Clock, Deadline, Timeouts
 from hfclient.transport.limits import Limits
 from hfclient.transport.multipart import Multipart
 
-__all__ = ["Body", "Headers", "Request", "Response", "Transport", "add_address", "check_headers"]
+__all__ = ["Body", "Headers", "Request", "Response", "Transport", "add_address", "check_headers", "safe_url"]
 
 _LIMITS = Limits()
 _BOM = b"\xef\xbb\xbf"
@@ -81,6 +82,18 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise InvalidInputError(f"the request cannot be sent: the header {name} holds characters that HTTP forbids")
 
 
+def safe_url(url: str) -> str:
+    """Return *url* without user name, password, query and fragment: what may stand in a log or an exception."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(unreadable URL)"
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
 @frozen(kw_only=True)
 class Request:
     """One HTTP request as a value: it can be built and compared without a network.
@@ -97,8 +110,10 @@ class Request:
         whole: The answer is read to its end, within the limit of this name, before anybody gets it, so that one which
             breaks off is asked for again, too.
         follow_redirects: Follow a redirect anywhere (result files); otherwise only 307/308 to the same origin.
-        timeouts: Deadlines of this request; None takes the session's.
-        cancellation: Ends the wait for the answer's head from another thread, pauses between tries included.
+        clock: Of the call that it belongs to: what is left of ``Timeouts.total``, the other deadlines, and the call's
+            cancellation, which ends the wait for the answer's head and pauses between tries. None makes one of the
+            session's deadlines when it is sent.
+        timeouts, cancellation: The same in parts, for requests without a clock.
         refine: Turns a status error into the service's own, more precise one.
     """
 
@@ -111,9 +126,13 @@ class Request:
     retryable: bool = False
     whole: Literal["body", "file"] | None = None
     follow_redirects: bool = False
+    clock: Clock | None = field(default=None, eq=False, repr=False)
     timeouts: Timeouts | None = None
     cancellation: Cancellation | None = field(default=None, eq=False, repr=False)
     refine: Callable[[APIStatusError], HFClientError] | None = field(default=None, eq=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.method} {safe_url(self.url)}"
 
     @classmethod
     def read(cls, url: str, **fields: Any) -> Request:
@@ -143,6 +162,10 @@ class Request:
             headers={"Accept": "application/json", "Content-Type": "application/json", **(headers or {})},
             **fields,
         )
+
+    def may_repeat(self, error: HFClientError) -> bool:
+        """Tell whether it may be sent again after *error*: if it is `retryable`, or cannot have arrived."""
+        return self.retryable or (isinstance(error, TransportError) and not error.sent)
 
     def at(self, url: str) -> Request:
         """Return the same request for another URL, its query left behind."""

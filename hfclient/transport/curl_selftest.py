@@ -13,7 +13,7 @@ from typing import Any
 
 from hfclient.errors import HFClientError
 from hfclient.transport.curl_multi import NEEDED, Multi, Sink, Transfer, Upload
-from hfclient.transport.deadline import Deadline, Timeouts
+from hfclient.transport.deadline import Clock, Deadline, Timeouts
 
 __all__ = ["misfit"]
 
@@ -88,7 +88,7 @@ def _exchange(curl_cffi: Any, body: _Body, port: int) -> str | None:
             curl.setopt(option, value)
         return upload
 
-    transfer = Transfer(curl_cffi, Multi(curl_cffi, "", 0), Deadline(_TIMEOUTS), give_back=kept.append)
+    transfer = Transfer(curl_cffi, Multi(curl_cffi, "", 0), Deadline(Clock(_TIMEOUTS)), give_back=kept.append)
     try:
         status, headers = transfer.send(prepare)
         content = b"".join(iter(transfer.read_some, b""))

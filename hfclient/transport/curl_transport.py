@@ -18,14 +18,13 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from hfclient.credentials import Secret, origin_of
 from hfclient.errors import ConnectError, InvalidInputError, MissingDependencyError, Unsupported
-from hfclient.transport.base import Request, Response, add_address, check_headers
+from hfclient.transport.base import Request, Response, add_address, check_headers, safe_url
 from hfclient.transport.ca_bundle import certificates
 from hfclient.transport.content_encoding import unpacked
 from hfclient.transport.curl_multi import Multi, Sink, Transfer, Upload
 from hfclient.transport.curl_selftest import misfit
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import address_for, as_url, proxy_for
-from hfclient.transport.status_errors import safe_url
 
 __all__ = ["ImpersonateTransport"]
 
@@ -106,9 +105,7 @@ class ImpersonateTransport:
             via_proxy=bool(proxy),
         )
         try:
-            with contextlib.ExitStack() as stack:
-                if request.cancellation is not None:
-                    stack.enter_context(request.cancellation.waking(transfer.abort))
+            with deadline.clock.cancellation.waking(transfer.abort):
                 status, fields = transfer.send(lambda *sinks: self._prepare(request, url, proxy, headers, *sinks))
         except BaseException as error:
             transfer.close()

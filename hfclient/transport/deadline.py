@@ -1,10 +1,12 @@
 """Deadlines that mean the same on every transport.
 
-A socket timeout alone never sees a stalled model, because chat-ui writes a keep-alive line every 100 ms. So there are
-five clocks, and a `Deadline` tells a transport before each read how long it may wait.
+A `Clock` belongs to one call, however many requests that takes: it starts once, holds the call's `Timeouts` and its
+`Cancellation`, and knows how much of ``Timeouts.total`` is left. A `Deadline` belongs to one request of the call: it tells a
+transport before each read how long that read may take.
 
-Content is text, reasoning, a tool's call, progress and result, a file, a source. A chunk that only names the role is none,
-and neither are keep-alives.
+A socket timeout alone never notices a stalled model, because chat-ui writes a keep-alive line every 100 ms. So a deadline
+tells content from other bytes. Content is text, reasoning, a tool's call, progress and result, a file, a source. Keep-alives
+are not content, and neither is a chunk that only names the role.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from typing import Any
 from attrs import Attribute, field, frozen
 
 from hfclient.errors import InvalidInputError, TransportTimeout
+from hfclient.transport.cancellation import Cancellation
 
-__all__ = ["Deadline", "Timeouts"]
+__all__ = ["Clock", "Deadline", "Timeouts"]
 
 _LONGEST = 1e8  # three years; a socket takes no infinity
 
@@ -51,8 +54,79 @@ class Timeouts:
     total: float | None = field(default=None, validator=_positive)
 
 
+class Clock:
+    """The clock of one call: what all its requests and pauses share.
+
+        clock = session.clock(timeouts)                 # starts now
+        for attempt in retrying(session.retry, clock):  # see `retrying`
+            with attempt:
+                response = session.send(Request.read(url, clock=clock))
+        clock.pause(0.5)                                # ends early when the call is cancelled
+
+    Args:
+        timeouts: Of the whole call. ``total`` is for all of its requests together, the others are for each.
+        cancellation: Ends every wait of the call, from any thread; a new one if None.
+
+    Attributes:
+        total: Seconds that the call may take, None for no limit. Errors name this number.
+    """
+
+    __slots__ = ("_started", "cancellation", "end", "timeouts", "total")
+
+    def __init__(self, timeouts: Timeouts, cancellation: Cancellation | None = None) -> None:
+        self.timeouts = timeouts
+        self.cancellation = Cancellation() if cancellation is None else cancellation
+        self.total = timeouts.total
+        self._started = time.monotonic()
+        self.end = None if timeouts.total is None else self._started + timeouts.total
+
+    def part(self, timeouts: Timeouts) -> Clock:
+        """Return the clock of a part of the call: with deadlines of its own, but not beyond the end of the call."""
+        part = Clock(timeouts, self.cancellation)
+        if self.end is not None and (part.end is None or self.end < part.end):
+            part.end, part.total = self.end, self.total
+        return part
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def remaining(self) -> float | None:
+        """Return what is left of ``total``, never below zero; None if it is unlimited."""
+        return None if self.end is None else max(0.0, self.end - time.monotonic())
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the call was cancelled, `TransportTimeout` if ``total`` has passed."""
+        self.cancellation.check()
+        if self.end is not None and time.monotonic() >= self.end:
+            raise self.expired()
+
+    def pause(self, seconds: float) -> None:
+        """Wait for *seconds*, but not beyond the end of the call.
+
+        Raises:
+            Cancelled: The call was cancelled before or meanwhile.
+            TransportTimeout: ``total`` had passed, or passed meanwhile.
+        """
+        self.check()
+        left = self.remaining()
+        self.cancellation.pause(seconds if left is None else min(seconds, left))
+        self.check()
+
+    def expired(self) -> TransportTimeout:
+        """Return the error for a call that took longer than ``total``."""
+        seconds = self.total or 0.0
+        return TransportTimeout(f"no complete answer within {seconds:g} s (Timeouts.total)", deadline="total", seconds=seconds)
+
+
 class Deadline:
-    """The clocks of one call, started when it is made."""
+    """The deadlines of one request, started when it is made.
+
+    Args:
+        clock: Of the call that the request belongs to.
+        stream: Whether the answer is a stream of events.
+    """
 
     __slots__ = (
         "_away_at",
@@ -65,24 +139,21 @@ class Deadline:
         "_total",
         "_total_at",
         "address",
+        "clock",
         "timeouts",
     )
 
-    def __init__(self, timeouts: Timeouts, *, stream: bool = False) -> None:
-        self.timeouts = timeouts
+    def __init__(self, clock: Clock, *, stream: bool = False) -> None:
+        self.clock = clock
+        self.timeouts = timeouts = clock.timeouts
         self.address = ""  # what is asked, for messages: host and port; a transport sets it
         self._stream = stream
         self._idle = timeouts.idle
-        self._total = timeouts.total
-        self._total_at = None if timeouts.total is None else time.monotonic() + timeouts.total
+        self._total, self._total_at = clock.total, clock.end
         self._cause = "total"
-        self.begin_attempt()
-
-    def begin_attempt(self) -> None:
-        """Start all clocks again but the total one: another try, or a stream that goes on elsewhere."""
-        first_token = self.timeouts.first_token
-        self._content_at = time.monotonic() + first_token if self._stream and first_token is not None else None
-        self._counts_bytes = not self._stream
+        first_token = timeouts.first_token
+        self._content_at = time.monotonic() + first_token if stream and first_token is not None else None
+        self._counts_bytes = not stream
         self._has_content = False
         self._away_at: float | None = None
 

@@ -20,15 +20,13 @@ from requests.adapters import HTTPAdapter
 
 from hfclient.errors import Cancelled, ConnectError
 from hfclient.process.garbage_collection import by_collector
-from hfclient.transport.base import Headers, Request, Response, add_address, check_headers
+from hfclient.transport.base import Headers, Request, Response, add_address, check_headers, safe_url
 from hfclient.transport.ca_bundle import certificates
-from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.connections import CALL, POOLS, READ_SIZE, Wire
 from hfclient.transport.content_encoding import is_ours, unpacked
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import address_for, as_url, proxy_for
 from hfclient.transport.requests_errors import translated
-from hfclient.transport.status_errors import safe_url
 
 __all__ = ["PlainTransport"]
 
@@ -128,7 +126,7 @@ class PlainTransport:
             deadline.address = address_for(request.url, proxy)
             # Only the connect timeout counts here: sending and reading look at the deadline themselves.
             timeout = (deadline.connect_wait(), None)
-            with _waking(request.cancellation, wire):
+            with deadline.clock.cancellation.waking(wire.shut_down):
                 answer = session.send(
                     prepared,
                     timeout=timeout,
@@ -145,8 +143,7 @@ class PlainTransport:
         finally:
             CALL.reset(token)
         if failure is not None:
-            if request.cancellation is not None:  # a wire that was cut, for one, looks like a connection that broke
-                request.cancellation.check()
+            deadline.clock.cancellation.check()  # a wire that was cut, for one, looks like a connection that broke
             if isinstance(failure, ConnectError):
                 add_address(failure, deadline.address)
             _raise(failure)
@@ -188,10 +185,6 @@ def _raise(failure: Exception) -> NoReturn:
         raise failure
     finally:
         del failure  # it would hold its own traceback, and that all that the call had opened
-
-
-def _waking(cancellation: Cancellation | None, wire: Wire) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if cancellation is None else cancellation.waking(wire.shut_down)
 
 
 class _Proxies(dict[str, str]):

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import copy
 import logging
-import random
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from attrs import Attribute, evolve, field, frozen
+from attrs import evolve
 
 from hfclient._version import __version__
 from hfclient.credentials import (
@@ -31,81 +29,25 @@ from hfclient.credentials import (
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
-    ConnectError,
     HFClientError,
     InvalidInputError,
     TransportError,
-    TransportTimeout,
 )
 from hfclient.redaction.masking import said
 from hfclient.transport.auth import Auth
-from hfclient.transport.base import Request, Response, Transport
-from hfclient.transport.deadline import Deadline, Timeouts
+from hfclient.transport.base import Request, Response, Transport, safe_url
+from hfclient.transport.deadline import Clock, Deadline, Timeouts
 from hfclient.transport.limits import Limits
-from hfclient.transport.status_errors import error_for, is_bot_check, safe_url
+from hfclient.transport.retry import Retry, retrying
+from hfclient.transport.status_errors import error_for, is_bot_check
 
-__all__ = ["Retry", "Session"]
+__all__ = ["Session"]
 
 _log = logging.getLogger("hfclient")
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
 _REDIRECTS = 5
-_P = TypeVar("_P", Timeouts, "Retry", Limits)
+_P = TypeVar("_P", Timeouts, Retry, Limits)
 _HARMLESS = {"accept", "accept-encoding", "accept-language", "range", "user-agent"}
-
-
-def _not_negative(instance: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is None and attribute.name == "resume":
-        return
-    if isinstance(value, bool) or not (isinstance(value, (int, float)) and value >= 0):
-        raise InvalidInputError(f"Retry.{attribute.name} must not be negative: {value!r}")
-
-
-def _statuses(value: Iterable[int]) -> frozenset[int]:
-    found = frozenset(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else None
-    if found is None or not all(isinstance(status, int) for status in found):
-        raise InvalidInputError(f"Retry.statuses are several HTTP status codes, such as {{429, 503}}, not {value!r}")
-    return found
-
-
-@frozen(kw_only=True)
-class Retry:
-    """When and how often a request that may be repeated is repeated.
-
-    Reads may, and inference before its first token. Everything else, a chat turn above all, is repeated only while
-    nothing can have reached the server.
-
-    Attributes:
-        attempts: At most so many tries in all; 1 never repeats.
-        backoff: Seconds before the second try; doubled for each further one, with jitter of half its size.
-        max_wait: Most seconds of one wait. A server that asks for more is not waited for: its error is raised.
-        statuses: Answers worth another try, besides connections that fail.
-        resume: Seconds without anything new after which a chat gives up: on going on with an answer whose connection
-            broke, and on finding out what became of a message whose connection broke while it was being sent. At least
-            two looks are taken. None never gives up; ``Timeouts.total`` ends it earlier.
-    """
-
-    attempts: int = field(default=3, validator=_not_negative)
-    backoff: float = field(default=0.5, validator=_not_negative)
-    max_wait: float = field(default=30.0, validator=_not_negative)
-    statuses: frozenset[int] = field(default=frozenset({408, 429, 502, 503, 504}), converter=_statuses)
-    resume: float | None = field(default=20.0, validator=_not_negative)
-
-    def wait_before(self, attempt: int, error: HFClientError) -> float | None:
-        """Return the seconds to wait before try number *attempt* (2 is the first repeat); None to give up."""
-        if attempt > self.attempts:
-            return None
-        if isinstance(error, APIStatusError):
-            if error.status not in self.statuses:
-                return None
-            if error.retry_after is not None:
-                return error.retry_after if error.retry_after <= self.max_wait else None
-        elif isinstance(error, TransportTimeout):
-            if error.deadline != "connect":
-                return None
-        elif not isinstance(error, ConnectError):
-            return None
-        wait = min(self.max_wait, self.backoff * 2.0 ** min(attempt - 2, 64))
-        return wait * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
 
 
 class Session:
@@ -126,7 +68,7 @@ class Session:
         credentials: Credentials,
         *,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 (immutable)
-        retry: Retry = Retry(),
+        retry: Retry = Retry(),  # noqa: B008 (immutable)
         headers: Mapping[str, str] | None = None,
         limits: Limits = Limits(),  # noqa: B008 (immutable)
     ) -> None:
@@ -182,65 +124,72 @@ class Session:
         """
         return self.timeouts if given is None else _of(Timeouts, "timeouts", given)
 
+    def clock(self, timeouts: Timeouts | Clock | None) -> Clock:
+        """Return the clock of a call that was given *timeouts*, started now; one that runs already is taken as it is.
+
+        Raises:
+            InvalidInputError: It is something else, such as a number of seconds.
+        """
+        return timeouts if isinstance(timeouts, Clock) else Clock(self.deadlines(timeouts))
+
     def send(self, request: Request) -> Response:
-        """Return the answer to *request*, a 2xx.
+        """Return the answer to *request*, a 2xx; redirects that may be followed are.
 
         Raises:
             APIStatusError: Any other status, as the subclass that fits.
             TransportError: No answer came, or not in time.
-            Cancelled: The request's cancellation said so.
+            Cancelled: The call was cancelled.
         """
-        deadline = Deadline(request.timeouts or self.timeouts, stream=request.stream)
-        flow = self.auth.auth_flow(request, self) if self.auth is not None else None
+        clock = request.clock or Clock(request.timeouts or self.timeouts, request.cancellation)
+        flow = None if self.auth is None else self.auth.auth_flow(request, self)
         try:
             if flow is not None:
                 request = next(flow)
-            attempt = 1
             while True:
                 try:
-                    response = self._attempt(request, deadline)
+                    for attempt in retrying(self.retry, clock, on=request.may_repeat, what=request):
+                        with attempt:
+                            deadline = Deadline(clock, stream=request.stream)
+                            hop = evolve(request, url=one_spelling(without_user_info(request.url)[0]))
+                            for _ in range(_REDIRECTS):
+                                headers, credentials = self._headers(hop, request)
+                                clock.cancellation.check()
+                                response = self.transport.open(hop, headers, deadline)
+                                target = self._redirect(hop, response, credentials)
+                                if target is None:
+                                    break
+                                response.close()
+                                hop = hop.at(target)
+                            else:
+                                raise APIStatusError(
+                                    f"more than {_REDIRECTS} redirects",
+                                    status=response.status,
+                                    method=hop.method,
+                                    url=safe_url(hop.url),
+                                )
+                            if request.whole is not None:
+                                _hold(response, request.whole)
                 except (TransportError, APIStatusError) as error:
-                    error.attempts = attempt
-                    wait = self._wait_before(attempt + 1, request, error, deadline)
-                    if wait is not None:
-                        attempt += 1
+                    error.attempts = attempt.number
+                    if isinstance(error, TransportError):
+                        error.method, error.url = request.method, said(safe_url(request.url))
+                    refined = self._hinted(request, error, self._refined(request, error))
+                    if flow is not None and isinstance(refined, APIStatusError):
+                        request = flow.throw(refined)
+                    elif refined is not error:
+                        raise refined from None
                     else:
-                        refined = self._hinted(request, error, self._refined(request, error))
-                        if flow is not None and isinstance(refined, APIStatusError):
-                            request, attempt, wait = flow.throw(refined), 1, 0.0
-                        elif refined is not error:
-                            raise refined from None
-                        else:
-                            raise
+                        raise
                 else:
                     if flow is None:
                         return response
                     try:
-                        request, attempt, wait = flow.send(response), 1, 0.0
+                        request = flow.send(response)
                     except StopIteration:
                         return response
-                if request.cancellation is not None:
-                    request.cancellation.pause(wait)
-                elif wait:
-                    time.sleep(wait)
-                deadline.begin_attempt()
         finally:
             if flow is not None:
                 flow.close()
-
-    def _wait_before(
-        self, attempt: int, request: Request, error: TransportError | APIStatusError, deadline: Deadline
-    ) -> float | None:
-        """Return the seconds to wait before try number *attempt* of *request*, or None if there is to be no further try."""
-        if isinstance(error, TransportError):
-            error.method, error.url = request.method, said(safe_url(request.url))
-        may_repeat = request.retryable or (isinstance(error, TransportError) and not error.sent)
-        wait = self.retry.wait_before(attempt, error) if may_repeat else None
-        left = deadline.remaining()
-        if wait is None or (left is not None and wait >= left):
-            return None
-        _log.info("%s %s: %s; again in %.2f s", request.method, safe_url(request.url), error.message, wait)
-        return wait
 
     def _refined(self, request: Request, error: TransportError | APIStatusError) -> HFClientError:
         for refine in (self.refine, request.refine):
@@ -262,75 +211,48 @@ class Session:
             refined.args = (refined.message,)
         return refined
 
-    def _attempt(self, request: Request, deadline: Deadline) -> Response:
-        """Send *request* once, follow redirects, and return the answer if it is a success."""
-        home = origin_of(request.url)
-        url, login = without_user_info(request.url)
-        request = evolve(request, url=one_spelling(url))
-        for _ in range(_REDIRECTS):
-            is_home = origin_of(request.url) == home
-            credentials = self.credentials.headers_for(request.url)
-            if is_home and login is not None:
-                credentials["Authorization"] = login
-            headers = self._headers(request, credentials, is_home=is_home)
-            started = time.monotonic()
-            if request.cancellation is not None:
-                request.cancellation.check()
-            response = self.transport.open(request, headers, deadline)
-            response.limits = self.limits
-            if _log.isEnabledFor(logging.DEBUG):
-                took = time.monotonic() - started
-                _log.debug("%s %s: %d in %.3f s", request.method, safe_url(request.url), response.status, took)
-            # A 401 ends an anonymous session, or renews it; to a login it means that the server takes this session for another user.
-            counts = _is_success(response) or (response.status == 401 and not self.credentials.claims_login)
-            if counts and "Cookie" in credentials:
-                self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))
-            if _is_success(response):
-                return response if request.whole is None else _held(response, request)
-            target = self._redirect_target(request, response)
-            if target is None:
-                raise error_for(response, with_password=credentials.get("Authorization", "").startswith("Basic "))
-            response.close()
-            request = request.at(one_spelling(without_user_info(target)[0]))
-        raise APIStatusError(
-            f"more than {_REDIRECTS} redirects",
-            status=response.status,
-            method=request.method,
-            url=safe_url(request.url),
-        )
+    def _headers(self, hop: Request, first: Request) -> tuple[dict[str, str], Mapping[str, str]]:
+        """Return all headers of *hop*, credentials included, and the credentials alone.
 
-    def _headers(self, request: Request, credentials: Mapping[str, Secret], *, is_home: bool) -> dict[str, str]:
-        """Return all headers of *request*. Those of the caller go to the first place only, not along with a redirect."""
-        headers = _merged(self.headers, request.headers)
-        if not is_home:
+        Args:
+            hop: The caller's request, or the redirect of it that is followed.
+            first: The caller's request.
+        """
+        credentials = self.credentials.headers_for(hop.url)
+        headers = _merged(self.headers, hop.headers)
+        origin = origin_of(hop.url)
+        if origin != origin_of(first.url):  # the caller's own go to the first place only, not along with a redirect
             headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
-        own = {}
-        origin = origin_of(request.url)
+        elif (login := without_user_info(first.url)[1]) is not None:
+            credentials["Authorization"] = login
+        own, content = {}, {}
         if (named := host_origin(origin)) != origin:  # libcurl would leave the dot at its end, requests would not
             own["Host"] = named.partition("://")[2]
-        content = {}
-        if request.body is not None and not isinstance(request.body, bytes):
-            content["Content-Type"] = request.body.content_type
+        if hop.body is not None and not isinstance(hop.body, bytes):
+            content["Content-Type"] = hop.body.content_type
         headers = _merged(own, headers, credentials, content)
         for value in headers.values():
             if isinstance(value, Secret):
                 value.note_use()
-        return headers
+        return headers, credentials
 
-    def _redirect_target(self, request: Request, response: Response) -> str | None:
-        location = response.headers.get("location")
-        if not location or response.status not in (301, 302, 303, 307, 308):
-            return None
-        try:
-            target = urljoin(request.url, location)
-            same_origin = origin_of(target) == origin_of(request.url)
-        except (ValueError, InvalidInputError):
-            return None
-        if request.method == "GET":
-            here, there = urlsplit(request.url).path.rstrip("/"), urlsplit(target).path.rstrip("/")
-            if request.follow_redirects or (same_origin and here == there and target != request.url):  # but for a slash
-                return target
-        return target if same_origin and response.status in (307, 308) else None
+    def _redirect(self, request: Request, response: Response, credentials: Mapping[str, str]) -> str | None:
+        """Return the URL that an answer redirects to; None for a success, whose cookies are kept.
+
+        Raises:
+            APIStatusError: It is neither a success nor a redirect that may be followed.
+        """
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("%s: %d after %.3f s", request, response.status, response.deadline.clock.elapsed)
+        response.limits = self.limits
+        is_success = response.status < 300 and not is_bot_check(response.headers)
+        # A 401 ends an anonymous session, or renews it; to a login it means that the server takes this session for another user.
+        if "Cookie" in credentials and (is_success or (response.status == 401 and not self.credentials.claims_login)):
+            self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))
+        target = None if is_success else _redirect_target(request, response)
+        if target is None and not is_success:
+            raise error_for(response, with_password=credentials.get("Authorization", "").startswith("Basic "))
+        return None if target is None else one_spelling(without_user_info(target)[0])
 
     def close(self) -> None:
         """Close idle connections; the session opens new ones when it is used again."""
@@ -345,22 +267,31 @@ def _of(kind: type[_P], name: str, given: object) -> _P:
     return given
 
 
-def _held(response: Response, request: Request) -> Response:
-    assert request.whole is not None
+def _redirect_target(request: Request, response: Response) -> str | None:
+    """Return where an answer redirects to, if that may be followed."""
+    location = response.headers.get("location")
+    if not location or response.status not in (301, 302, 303, 307, 308):
+        return None
     try:
-        if request.cancellation is None:
-            response.hold(request.whole)
-        else:
-            with request.cancellation.waking(response.abort):
-                response.hold(request.whole)
+        target = urljoin(request.url, location)
+        same_origin = origin_of(target) == origin_of(request.url)
+    except (ValueError, InvalidInputError):
+        return None
+    if request.method == "GET":
+        here, there = urlsplit(request.url).path.rstrip("/"), urlsplit(target).path.rstrip("/")
+        if request.follow_redirects or (same_origin and here == there and target != request.url):  # but for a slash
+            return target
+    return target if same_origin and response.status in (307, 308) else None
+
+
+def _hold(response: Response, within: Literal["body", "file"]) -> None:
+    """Read the whole body, so that an answer which breaks off fails here, where it can be asked for again."""
+    try:
+        with response.deadline.clock.cancellation.waking(response.abort):
+            response.hold(within)
     except BaseException:
         response.close()
         raise
-    return response
-
-
-def _is_success(response: Response) -> bool:
-    return response.status < 300 and not is_bot_check(response.headers)
 
 
 def _merged(*layers: Mapping[str, str]) -> dict[str, str]:

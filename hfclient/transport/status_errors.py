@@ -28,7 +28,7 @@ from hfclient.errors import (
     ServerError,
 )
 from hfclient.redaction.masking import masked
-from hfclient.transport.base import Headers, Response
+from hfclient.transport.base import Headers, Response, safe_url
 from hfclient.transport.retry_after import retry_after
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "leads_to_login",
     "message_in",
     "restated",
-    "safe_url",
 ]
 
 _E = TypeVar("_E", bound=APIStatusError)
@@ -68,18 +67,6 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)  # to the end if
 _SCHEME = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?!\s*=)(?:\s|$)")
 _LONGEST_CHALLENGE = 4096
 _OTHER_PASSWORDS = ("digest", "negotiate", "ntlm", "kerberos", "scram-sha-1", "scram-sha-256")
-
-
-def safe_url(url: str) -> str:
-    """Return *url* without user name, password, query and fragment: what may stand in a log or an exception."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        host = f"[{host}]" if ":" in host else host
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "(unreadable URL)"
-    return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
 def error_for(response: Response, *, with_password: bool = False) -> APIStatusError:

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from hfclient.errors import InvalidInputError, TransportTimeout
-from hfclient.transport import Deadline, Timeouts
-from tests.clock import Clock
+from hfclient.errors import Cancelled, InvalidInputError, TransportTimeout
+from hfclient.transport import Clock, Deadline, Timeouts
+from tests.clock import Clock as FakeTime
 
 
 def _rings(deadline: Deadline, cause: str) -> None:
@@ -41,9 +41,9 @@ def test_timeouts_are_values() -> None:
     assert pickle.loads(pickle.dumps(Timeouts(total=3))) == Timeouts(total=3)
 
 
-def test_an_answer_that_is_no_stream(clock: Clock) -> None:
+def test_an_answer_that_is_no_stream(clock: FakeTime) -> None:
     """For it each byte has ``idle``, and ``first_token`` means nothing."""
-    deadline = Deadline(Timeouts(idle=30, first_token=1))
+    deadline = Deadline(Clock(Timeouts(idle=30, first_token=1)))
     clock.advance(100)
     assert deadline.read_wait() == 30
     deadline.content_came()
@@ -53,9 +53,9 @@ def test_an_answer_that_is_no_stream(clock: Clock) -> None:
     assert str(error) == "no byte within 30 s (Timeouts.idle)"
 
 
-def test_a_stream(clock: Clock) -> None:
+def test_a_stream(clock: FakeTime) -> None:
     """A stream has ``first_token`` for its first content, and then ``idle`` for each byte."""
-    deadline = Deadline(Timeouts(idle=30, first_token=120), stream=True)
+    deadline = Deadline(Clock(Timeouts(idle=30, first_token=120)), stream=True)
     assert deadline.read_wait() == 120
     clock.advance(20)
     assert deadline.read_wait() == 100
@@ -70,9 +70,9 @@ def test_a_stream(clock: Clock) -> None:
     assert deadline.read_wait() == 30
 
 
-def test_more_content(clock: Clock) -> None:
+def test_more_content(clock: FakeTime) -> None:
     """``next_token`` begins with the first read after content, and keep-alives do not move it."""
-    deadline = Deadline(Timeouts(idle=None, first_token=10, next_token=5), stream=True)
+    deadline = Deadline(Clock(Timeouts(idle=None, first_token=10, next_token=5)), stream=True)
     deadline.content_came()
     clock.advance(60)  # the caller works on what came
     assert deadline.read_wait() == 5
@@ -85,18 +85,18 @@ def test_more_content(clock: Clock) -> None:
     assert str(deadline.expired()) == "no more content within 5 s (Timeouts.next_token)"
 
 
-def test_the_earlier_of_both(clock: Clock) -> None:
+def test_the_earlier_of_both(clock: FakeTime) -> None:
     """After content, a server without keep-alives meets ``idle``, one with them ``next_token``."""
-    deadline = Deadline(Timeouts(idle=3, next_token=5), stream=True)
+    deadline = Deadline(Clock(Timeouts(idle=3, next_token=5)), stream=True)
     deadline.content_came()
     assert (deadline.read_wait(), deadline.expired().deadline) == (3, "idle")
     clock.advance(3)  # a keep-alive came just in time
     assert (deadline.read_wait(), deadline.expired().deadline) == (2, "next_token")
 
 
-def test_a_question_is_waited_for(clock: Clock) -> None:
+def test_a_question_is_waited_for(clock: FakeTime) -> None:
     """While a tool waits for an answer, no content can come: only ``idle`` counts, until content comes again."""
-    deadline = Deadline(Timeouts(idle=30, next_token=5), stream=True)
+    deadline = Deadline(Clock(Timeouts(idle=30, next_token=5)), stream=True)
     deadline.content_came()
     deadline.hold()
     assert deadline.read_wait() == 30
@@ -106,9 +106,9 @@ def test_a_question_is_waited_for(clock: Clock) -> None:
     assert deadline.read_wait() == 5
 
 
-def test_a_reader_that_is_away(clock: Clock) -> None:
+def test_a_reader_that_is_away(clock: FakeTime) -> None:
     """Time in which the caller does not read is not the server's: neither before the first content nor after."""
-    deadline = Deadline(Timeouts(first_token=10, next_token=10), stream=True)
+    deadline = Deadline(Clock(Timeouts(first_token=10, next_token=10)), stream=True)
     clock.advance(4)
     deadline.pause()
     clock.advance(100)
@@ -123,53 +123,85 @@ def test_a_reader_that_is_away(clock: Clock) -> None:
     assert deadline.read_wait() == 10
 
 
-def test_no_limit_between_content(clock: Clock) -> None:
+def test_no_limit_between_content(clock: FakeTime) -> None:
     """``next_token=None`` waits for content as long as bytes come."""
-    deadline = Deadline(Timeouts(next_token=None, idle=30), stream=True)
+    deadline = Deadline(Clock(Timeouts(next_token=None, idle=30)), stream=True)
     deadline.content_came()
     clock.advance(10_000)
     assert deadline.read_wait() == 30
 
 
-def test_total_is_over_all(clock: Clock) -> None:
-    """``total`` counts from the start, whatever else happens, and across attempts."""
-    deadline = Deadline(Timeouts(idle=30, first_token=120, total=50), stream=True)
-    assert deadline.remaining() == 50
+def test_total_is_over_all(clock: FakeTime) -> None:
+    """``total`` counts from the start, whatever else happens, and across requests."""
+    call = Clock(Timeouts(idle=30, first_token=120, total=50))
+    deadline = Deadline(call, stream=True)
+    assert (call.remaining(), call.elapsed) == (50, 0)
     clock.advance(45)
     deadline.content_came()
     assert deadline.read_wait() == 5
-    deadline.begin_attempt()
-    assert (deadline.read_wait(), deadline.connect_wait(), deadline.remaining()) == (5, 5, 5)
+    deadline = Deadline(call, stream=True)
+    assert (deadline.read_wait(), deadline.connect_wait(), call.remaining()) == (5, 5, 5)
     clock.advance(10)
     _rings(deadline, "total")
-    assert deadline.remaining() == 0
+    assert (call.remaining(), call.elapsed) == (0, 55)
     with pytest.raises(TransportTimeout):
         deadline.connect_wait()
 
 
-def test_a_new_attempt(clock: Clock) -> None:
-    """Another attempt has its own first token, and silence before its first byte again."""
-    deadline = Deadline(Timeouts(idle=1, first_token=10), stream=True)
-    deadline.count_bytes()
+def test_a_new_attempt(clock: FakeTime) -> None:
+    """Another request of a call has its own first token, and silence before its first byte again."""
+    call = Clock(Timeouts(idle=1, first_token=10))
+    Deadline(call, stream=True).count_bytes()
     clock.advance(9)
-    deadline.begin_attempt()
-    assert deadline.read_wait() == 10
+    assert Deadline(call, stream=True).read_wait() == 10
 
 
-def test_connecting(clock: Clock) -> None:
+def test_a_part_of_a_call(clock: FakeTime) -> None:
+    """It has deadlines of its own, ends with the call, and is cancelled with it; errors name the number that held."""
+    call = Clock(Timeouts(idle=30, total=50))
+    clock.advance(20)
+    for part, seconds in ((call.part(Timeouts(idle=2, total=10)), 10), (call.part(Timeouts(idle=2)), 50)):
+        assert part.timeouts.idle == 2
+        assert part.remaining() == min(seconds, 30)
+        error = part.expired()
+        assert (error.deadline, error.seconds) == ("total", seconds)
+        assert str(error) == f"no complete answer within {seconds} s (Timeouts.total)"
+    assert Clock(Timeouts()).part(Timeouts()).remaining() is None
+    part = call.part(Timeouts())
+    call.cancellation.cancel()
+    with pytest.raises(Cancelled):
+        part.pause(60)
+
+
+def test_pauses_end_with_the_call(clock: FakeTime) -> None:
+    """A pause is cut off at the end of the call, and none begins after it."""
+    call = Clock(Timeouts(total=50))
+    call.check()
+    clock.advance(49.99)
+    call.pause(0)
+    clock.advance(0.02)
+    with pytest.raises(TransportTimeout, match="within 50 s"):
+        call.pause(60)
+    with pytest.raises(TransportTimeout):
+        call.check()
+    with pytest.raises(TransportTimeout):
+        call.pause(60)
+
+
+def test_connecting(clock: FakeTime) -> None:
     """Connecting has its own limit, and never outlasts the others."""
-    assert Deadline(Timeouts(connect=5)).connect_wait() == 5
-    assert Deadline(Timeouts(connect=5, first_token=3), stream=True).connect_wait() == 3
-    deadline = Deadline(Timeouts(connect=5, total=2))
+    assert Deadline(Clock(Timeouts(connect=5))).connect_wait() == 5
+    assert Deadline(Clock(Timeouts(connect=5, first_token=3)), stream=True).connect_wait() == 3
+    deadline = Deadline(Clock(Timeouts(connect=5, total=2)))
     assert deadline.connect_wait() == 2
     assert deadline.expired().deadline == "total"
-    deadline = Deadline(Timeouts(connect=None, total=None, first_token=None, idle=None), stream=True)
+    deadline = Deadline(Clock(Timeouts(connect=None, total=None, first_token=None, idle=None)), stream=True)
     assert (deadline.connect_wait(), deadline.read_wait(), deadline.remaining()) == (None, None, None)
 
 
-def test_winding_down(clock: Clock) -> None:
+def test_winding_down(clock: FakeTime) -> None:
     """What is left after the last content gets little time, and never more than was left anyway."""
-    deadline = Deadline(Timeouts(idle=30, total=100), stream=True)
+    deadline = Deadline(Clock(Timeouts(idle=30, total=100)), stream=True)
     deadline.content_came()
     deadline.wind_down(idle=0.5, total=2)
     assert deadline.read_wait() == 0.5
@@ -178,12 +210,12 @@ def test_winding_down(clock: Clock) -> None:
     clock.advance(1)
     with pytest.raises(TransportTimeout):
         deadline.read_wait()
-    short = Deadline(Timeouts(total=1))
+    short = Deadline(Clock(Timeouts(total=1)))
     short.wind_down(idle=5, total=5)
     assert short.remaining() == 1
 
 
-def test_every_cause_has_words(clock: Clock) -> None:
+def test_every_cause_has_words(clock: FakeTime) -> None:
     """Whichever clock rings, the error says what did not come and which setting that is."""
     for timeouts, wait in (
         (Timeouts(connect=1), Deadline.connect_wait),
@@ -191,7 +223,7 @@ def test_every_cause_has_words(clock: Clock) -> None:
         (Timeouts(idle=1, first_token=None), Deadline.read_wait),
         (Timeouts(total=1), Deadline.read_wait),
     ):
-        deadline = Deadline(timeouts, stream=timeouts.first_token is not None)
+        deadline = Deadline(Clock(timeouts), stream=timeouts.first_token is not None)
         wait(deadline)
         error = deadline.expired()
         assert f"Timeouts.{error.deadline}" in str(error)
@@ -200,6 +232,6 @@ def test_every_cause_has_words(clock: Clock) -> None:
 
 def test_real_time() -> None:
     """And it runs on the real clock."""
-    deadline = Deadline(Timeouts(total=0.02))
+    deadline = Deadline(Clock(Timeouts(total=0.02)))
     time.sleep(0.03)
     _rings(deadline, "total")

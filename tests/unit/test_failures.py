@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfclient.errors import APIStatusError
-from hfclient.transport import Deadline, Response, Timeouts
+from hfclient.transport import Clock, Deadline, Response, Timeouts
 from hfclient.transport.base import Headers
 from hfclient.transport.status_errors import error_for, message_in, retry_after, safe_url
 
@@ -74,7 +74,7 @@ class _Body:
 def test_any_answer_becomes_an_error(status: int, body: bytes, headers: list[tuple[str, str]]) -> None:
     """Any status with any body and any headers is an `APIStatusError`, never a surprise."""
     response = Response(
-        status, Headers(headers), _Body(body), method="GET", url="http://a.b/c", deadline=Deadline(Timeouts())
+        status, Headers(headers), _Body(body), method="GET", url="http://a.b/c", deadline=Deadline(Clock(Timeouts()))
     )
     error = error_for(response)
     assert isinstance(error, APIStatusError)

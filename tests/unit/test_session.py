@@ -16,7 +16,7 @@ from hfclient.errors import (
     RateLimitError,
     TransportTimeout,
 )
-from hfclient.transport import Deadline, Multipart, Part, Request, Response, Retry, Session, Timeouts
+from hfclient.transport import Clock, Deadline, Multipart, Part, Request, Response, Retry, Session, Timeouts
 from hfclient.transport.base import Headers, check_headers
 
 
@@ -107,10 +107,10 @@ def test_what_is_worth_another_try(error: Exception, again: bool) -> None:
 
 
 def test_one_deadline_for_all_tries() -> None:
-    """Every try shares the call's deadline."""
+    """Every try shares the call's clock."""
     transport = _Transport(503, ConnectError("x"), 200)
     _session(transport).send(Request(method="GET", url="http://a.b/", retryable=True))
-    assert len({id(deadline) for _, _, deadline in transport.asked}) == 1
+    assert len({id(deadline.clock) for _, _, deadline in transport.asked}) == 1
 
 
 def test_answers_that_are_tried_again_are_closed() -> None:
@@ -217,7 +217,7 @@ def test_request_ids() -> None:
 
     def id_of(*items: tuple[str, str]) -> str | None:
         return Response(
-            200, Headers(list(items)), _Body(), method="GET", url="u", deadline=Deadline(Timeouts())
+            200, Headers(list(items)), _Body(), method="GET", url="u", deadline=Deadline(Clock(Timeouts()))
         ).request_id
 
     assert id_of() is None

@@ -38,7 +38,7 @@ from hfclient.events import (
     Usage,
 )
 from hfclient.stream import Stream, Transcript
-from hfclient.transport import Deadline, Response, Timeouts
+from hfclient.transport import Clock, Deadline, Response, Timeouts
 from hfclient.transport.base import Headers
 from hfclient.types import Reply
 from tests.server import PATIENCE
@@ -94,7 +94,7 @@ class Words:
 
 def stream(*pieces: Any, on_event: Any = None, timeouts: Timeouts = Timeouts(), **fields: Any) -> tuple[Stream, Body]:  # noqa: B008
     body = Body(*pieces)
-    deadline = Deadline(timeouts, stream=True)
+    deadline = Deadline(Clock(timeouts), stream=True)
     response = Response(200, Headers([("x-request-id", "r")]), body, method="POST", url="https://x", deadline=deadline)
     return Stream(response, Words(), on_event=on_event, fields=fields or None), body
 
@@ -471,7 +471,7 @@ def test_closing_from_elsewhere_reads_no_more() -> None:
 def test_read_at_most(limit: int, content: bytes, unread: int) -> None:
     """As many bytes as were asked for, of however many pieces; those behind them are not read."""
     body = Body(b"abc", b"def", b"ghi")
-    deadline = Deadline(Timeouts())
+    deadline = Deadline(Clock(Timeouts()))
     response = Response(200, Headers([]), body, method="GET", url="https://x", deadline=deadline)
     assert response.read_at_most(limit) == content
     assert len(body.pieces) == unread

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hfclient.credentials import Credentials
-from hfclient.transport import Deadline, Request, Response, Retry, Session, Timeouts, Transport
+from hfclient.transport import Cancellation, Clock, Deadline, Request, Response, Retry, Session, Timeouts, Transport
 from tests.server import PATIENCE
 
 PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=2 * PATIENCE)
@@ -21,11 +21,13 @@ def send(
     timeouts: Timeouts = PATIENT,
     stream: bool = False,
     headers: Mapping[str, str] | None = None,
+    cancellation: Cancellation | None = None,
     **fields: Any,
 ) -> Response:
     """Open one request on *transport* itself, without a session around it."""
     request = Request(method=method, url=url, stream=stream, **fields)
-    return transport.open(request, {"Accept": "*/*", **(headers or {})}, Deadline(timeouts, stream=stream))
+    deadline = Deadline(Clock(timeouts, cancellation), stream=stream)
+    return transport.open(request, {"Accept": "*/*", **(headers or {})}, deadline)
 
 
 def session_for(

@@ -23,7 +23,7 @@ from hfclient.errors import (
     TransportError,
     TransportTimeout,
 )
-from hfclient.transport import Deadline, Timeouts
+from hfclient.transport import Clock, Deadline, Timeouts
 from hfclient.transport.curl_multi import Multi, Transfer
 from hfclient.transport.requests_errors import translated
 
@@ -69,7 +69,7 @@ FOREIGN = sorted(
 @pytest.mark.parametrize("cls", FOREIGN, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
 def test_plain(cls: type[Exception]) -> None:
     """Whatever requests, urllib3, http.client, ssl or the socket raise becomes one of ours, without the URL it holds."""
-    deadline = Deadline(Timeouts(idle=3))
+    deadline = Deadline(Clock(Timeouts(idle=3)))
     deadline.read_wait()
     with pytest.raises(HFClientError) as caught:
         raise translated(_made(cls), deadline)
@@ -106,7 +106,7 @@ def test_plain(cls: type[Exception]) -> None:
 )
 def test_plain_classes(foreign: Exception, ours: type[HFClientError]) -> None:
     """And it becomes the one that says what to do."""
-    deadline = Deadline(Timeouts(idle=3))
+    deadline = Deadline(Clock(Timeouts(idle=3)))
     deadline.read_wait()
     with pytest.raises(HFClientError) as caught:
         raise translated(foreign, deadline)
@@ -118,7 +118,7 @@ def test_plain_keeps_ours() -> None:
     inner = Cancelled("mine")
     outer = requests.exceptions.ConnectionError(urllib3.exceptions.ProtocolError("Connection aborted.", inner))
     with pytest.raises(Cancelled) as caught:
-        raise translated(outer, Deadline(Timeouts()))
+        raise translated(outer, Deadline(Clock(Timeouts())))
     assert caught.value is inner
 
 
@@ -127,7 +127,7 @@ def test_plain_survives_circles() -> None:
     first, second = requests.exceptions.RequestException("a"), ValueError("b")
     first.__cause__, second.__context__ = second, first
     with pytest.raises(ConnectError):
-        raise translated(first, Deadline(Timeouts()))
+        raise translated(first, Deadline(Clock(Timeouts())))
 
 
 CODES = [code for code in curl_cffi.CurlECode if code]
@@ -136,7 +136,7 @@ CODES = [code for code in curl_cffi.CurlECode if code]
 @pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
 def test_curl(code: curl_cffi.CurlECode) -> None:
     """Every error code of libcurl becomes one of ours."""
-    deadline = Deadline(Timeouts(idle=3))
+    deadline = Deadline(Clock(Timeouts(idle=3)))
     deadline.read_wait()
     transfer = Transfer(curl_cffi, Multi(curl_cffi, "http://x", 0), deadline, give_back=lambda multi: None)
     error = transfer._error_for(int(code))

@@ -35,7 +35,7 @@ from hfclient.errors import (
     TransportError,
     TransportTimeout,
 )
-from hfclient.transport import Cancellation, Deadline, Part, Response, Timeouts
+from hfclient.transport import Cancellation, Clock, Deadline, Part, Response, Timeouts
 
 __all__ = ["Poster", "is_of_unknown_fate", "may_have_arrived", "pauses"]
 
@@ -70,7 +70,7 @@ class Poster:
             APIStatusError, TransportError: It did not arrive, or was refused.
         """
         request = self._service.endpoints.send(turn.conversation_id, data, parts, timeouts)
-        deadline = Deadline(timeouts)
+        deadline = Deadline(Clock(timeouts))
         try:
             response = self._service.session.send(evolve(request, cancellation=cancellation))
         except TransportError as error:
@@ -154,7 +154,7 @@ class Poster:
             turn,
             UpdateDecoder(limit=self._service.session.limits.line),
             timeouts=timeouts,
-            deadline=Deadline(timeouts, stream=True),
+            deadline=Deadline(Clock(timeouts), stream=True),
             use=lambda response: None,
             cancellation=cancellation,
         )

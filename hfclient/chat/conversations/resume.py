@@ -35,7 +35,7 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent
-from hfclient.transport import Cancellation, Deadline, Response, Timeouts
+from hfclient.transport import Cancellation, Clock, Deadline, Response, Timeouts
 from hfclient.transport.base import Headers
 from hfclient.types import Message
 
@@ -122,7 +122,7 @@ class LogReader:
     def nothing(self) -> Response:
         """Return what :meth:`open` would if the log broke off at once."""
         request = self._service.endpoints.resume(self._turn.conversation_id, self._turn.generation_id, 0, None)
-        return Response(200, Headers([]), _NoBody(), method="GET", url=request.url, deadline=Deadline(self._timeouts))
+        return Response(200, Headers([]), _NoBody(), method="GET", url=request.url, deadline=Deadline(Clock(self._timeouts)))
 
     def blocks(self, first: Response | None = None) -> Iterator[list[AnyEvent]]:
         """Yield the events that the decoder has not had, by the block, until the run is over.

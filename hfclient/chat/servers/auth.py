@@ -50,7 +50,8 @@ from hfclient.errors import (
 from hfclient.process.forks import renew_in_children
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.transport.auth import AuthFlow
-from hfclient.transport.status_errors import restated, safe_url
+from hfclient.transport.base import safe_url
+from hfclient.transport.status_errors import restated
 from hfclient.types import User
 
 __all__ = ["ChatAuth"]

@@ -31,7 +31,8 @@ from hfclient.errors import (
     ServerError,
 )
 from hfclient.transport import Request, Session
-from hfclient.transport.status_errors import leads_to_login, safe_url
+from hfclient.transport.base import safe_url
+from hfclient.transport.status_errors import leads_to_login
 
 __all__ = ["OlderServer"]
 

@@ -20,7 +20,7 @@ from hfclient.chat.wire.failures import refine
 from hfclient.credentials import Secret, host_origin, one_spelling, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.transport import Multipart, Part, Request, Timeouts
-from hfclient.transport.status_errors import safe_url
+from hfclient.transport.base import safe_url
 
 __all__ = ["Endpoints"]
 

@@ -21,7 +21,8 @@ from hfclient.files.dataurls import data_url_content, unpack_base64
 from hfclient.files.magic import sniff
 from hfclient.inference.failures import generation_error
 from hfclient.redaction.masking import masked, said
-from hfclient.transport.status_errors import message_in, safe_url
+from hfclient.transport.base import safe_url
+from hfclient.transport.status_errors import message_in
 
 __all__ = ["Answer", "Outcome", "Output", "bodied", "found_in", "outcome_in", "outcome_of", "with_body"]
 

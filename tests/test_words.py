@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CHECKED = ("hfclient/cli", "hfclient/local", "tests/cli", "tests/local")
+CHECKED = ("hfclient/local", "tests/local")
 """Folders and files that are checked."""
 SUFFIXES = {".py", ".rst", ".md", ".cfg", ".ini", ".toml"}
 

@@ -121,7 +121,7 @@ def _parameters_of(function: Callable[..., object]) -> _Parameters:
         if parts and None not in parts:
             known = [part for part in parts if part is not None]
             checks[name] = [check for check, _ in known], " or ".join(words for _, words in known)
-    return _Parameters(checks, [name for name in annotations if name != "self"], options_name)
+    return _Parameters(checks, [name for name in annotations if name not in ("self", "cls")], options_name)
 
 
 def _check_types(checks: Mapping[str, tuple[list[_Check], str]], given: Mapping[str, Any]) -> None:

@@ -20,13 +20,14 @@ _ELSEWHERE = {
     "system": ("system_prompt",),
     "timeout": ("timeouts",),
 }
-# Options that calls with a text as answer do not need.
+# Options that a call does not need, if it has the second one.
 _NEEDLESS = {
-    "inputs": "the prompt is the first argument",
-    "messages": "the messages are the prompt, the first argument",
-    "prompt": "the prompt is the first argument",
-    "schema": "parse(prompt, into=...) asks for an object",
-    "stream": "every answer is a stream; .text and result() read all of it",
+    "inputs": ("stop", "the prompt is the first argument"),
+    "messages": ("stop", "the messages are the prompt, the first argument"),
+    "prompt": ("stop", "the prompt is the first argument"),
+    "response_format": ("into", "the class says what the answer looks like"),
+    "schema": ("stop", "parse(prompt, into=...) asks for an object"),
+    "stream": ("stop", "every answer is a stream; .text and result() read all of it"),
 }
 
 
@@ -44,8 +45,8 @@ def refuse_unknown(call: str, given: Iterable[str], known: Collection[str]) -> N
 def _hint(name: str, known: Collection[str]) -> str:
     if meant := [other for other in _ELSEWHERE.get(name, ()) if other in known]:
         return f"did you mean {meant[0]}{'=Timeouts(...)' if meant[0] == 'timeouts' else ''}?"
-    if name in _NEEDLESS and "stop" in known:
-        return _NEEDLESS[name]
+    if name in _NEEDLESS and _NEEDLESS[name][0] in known:
+        return _NEEDLESS[name][1]
     import difflib  # imported late: most calls have no mistakes
 
     if close := difflib.get_close_matches(name, known, 1, 0.75):

@@ -1,77 +1,91 @@
-"""`InferenceClient`: Hugging Face's router, or any OpenAI-compatible server."""
+"""`InferenceClient`: every call of inference, with its documentation.
+
+The options of the calls are in `options.py`. Each call is carried out by the module that its method imports; that happens at
+the first call, because all of them together take as long to import as the rest of this package.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-import msgspec
-
-from hfclient.arguments.argument_types import checks_arguments
-from hfclient.decoding.html_pages import instead, what_came
-from hfclient.errors import (
-    APIStatusError,
-    BadRequestError,
-    HFClientError,
-    InvalidInputError,
-    NotFoundError,
-    ProtocolError,
+from hfclient.arguments.argument_types import check_arguments
+from hfclient.events import AnyEvent
+from hfclient.inference.options import (
+    ChatOptions,
+    EmbedOptions,
+    ImageOptions,
+    ModelFilters,
+    ParseOptions,
+    RerankOptions,
+    SpeakOptions,
+    TaskOptions,
+    TextOptions,
+    ToolOptions,
+    TranscribeOptions,
+    VideoOptions,
 )
-from hfclient.events import AnyEvent, Failover, Route
-from hfclient.inference.abilities import TEXT_TASKS, explain_missing_route
-from hfclient.inference.completions.chunks import ChunkDecoder
-from hfclient.inference.completions.messages import Prompt, build_messages, normalised
-from hfclient.inference.completions.options import ChatOptions, chat_options
-from hfclient.inference.completions.stream import CompletionStream
-from hfclient.inference.composed.calls import ComposedCalls
-from hfclient.inference.content.attachments import FileLike, with_attachments
-from hfclient.inference.content.pictures import PictureLike
-from hfclient.inference.endpoints import HUB_URL, ROUTER_URL, chat_url, is_router, models_url, refuse_url
-from hfclient.inference.failures import refined
-from hfclient.inference.media.generation import MediaCalls
-from hfclient.inference.models.catalogue import ServedModel, default_among, name_to_ask
-from hfclient.inference.models.defaults import resolve
-from hfclient.inference.models.hub import Hub
-from hfclient.inference.models.hubcalls import HubCalls
-from hfclient.inference.providers.places import call_headers
-from hfclient.inference.routing.candidates import Candidate, ProviderLike, Routes, add_keys, check_name, named_providers
-from hfclient.inference.routing.failover import ONCE, Attempts, Begun
-from hfclient.inference.schemas.dialects import SchemaFormat, format_fields
-from hfclient.inference.schemas.functions import ToolLike, wire_tools
-from hfclient.inference.tasks.embeddings import EmbedCalls
-from hfclient.inference.tasks.pipelines import TaskCalls
-from hfclient.inference.text.text_generation import TextCalls
-from hfclient.transport import Request, Response, Session, Timeouts
+from hfclient.inference.service import InferenceService
+from hfclient.transport import Session, Timeouts
 from hfclient.transport.base import safe_url
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from hfclient.inference.completions.chat import ChatCompletions
+    from hfclient.inference.completions.messages import Prompt
+    from hfclient.inference.completions.stream import CompletionStream
+    from hfclient.inference.content.pictures import PictureLike
+    from hfclient.inference.media.generation import MediaGeneration
+    from hfclient.inference.media.images import Image, Video
+    from hfclient.inference.media.jobs import Job
+    from hfclient.inference.models.catalogue import ServedModel
+    from hfclient.inference.models.hub import DefaultModels, HubModel
+    from hfclient.inference.schemas.functions import ToolLike
+    from hfclient.inference.structured_output import ParseStream
+    from hfclient.inference.tasks import Classification, Ranking, Transcript
+    from hfclient.inference.tasks.audio import Audio, SoundLike
+    from hfclient.inference.tasks.embeddings import Embeddings
+    from hfclient.inference.tasks.pipelines import Pipelines
+    from hfclient.inference.tasks.speech import Speech
+    from hfclient.inference.text.generation_events import TextStream
+    from hfclient.inference.text.text_generation import TextGeneration
+    from hfclient.inference.tool_loop import ToolStream
+
 __all__ = ["InferenceClient"]
 
+T = TypeVar("T")
 
-@checks_arguments
-class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls, TextCalls):
-    """Asks LLMs over the chat-completions protocol, and models of pictures and videos through any provider.
+ROUTER_URL = "https://router.huggingface.co/v1"
+HUB_URL = "https://huggingface.co"
 
-    Holds no connection of its own; threads may share it.
+
+class InferenceClient:
+    """A client of Hugging Face's router, or of any OpenAI-compatible server.
+
+    It holds no connection of its own; threads may share it.
 
     Args:
-        session: The way to the network; its credentials decide which token goes where.
+        session: Sends the requests; its credentials decide which token goes where.
         base_url: The router, or any OpenAI-compatible server: with or without ``/v1``, or the whole URL of its chat
             completions.
         bill_to: Organisation that pays, sent as ``X-HF-Bill-To`` with every request.
         on_event: Called with every event of every stream, before the stream's reader gets it.
-        hub_url: Base URL of the Hub, which knows who serves a model.
-        router_url: Root of a router below which every provider has a path; None takes Hugging Face's, if *base_url* is there.
-        provider_keys: Keys of your own for single providers, by their ids; those are then asked on their own sites. A
-            provider's key goes there and nowhere else, and the token does not.
-        embedded: *base_url* is of ``Client.local()``: its small ``"model"``, which writes texts and does nothing else, or
-            its ``"upstream"``.
+        hub_url: Base URL of the Hub, which lists the providers of a model.
+        router_url: Root of a router that has a path for every provider; None takes Hugging Face's, if *base_url* is there.
+        provider_keys: Your own keys of single providers, by provider id. These providers are then called on their own
+            sites. A key goes to its provider only, and the token does not go there.
+        embedded: *base_url* is that of ``Client.local()``: its small ``"model"``, which only generates text, or its
+            ``"upstream"``.
+
+    Attributes:
+        base_url: As given.
+        chat_url: URL of the chat completions.
+        models_url: URL of the list of models.
 
     Raises:
-        InvalidInputError: A URL is no http(s) URL, or a key is for nobody, or is a Hub token.
+        InvalidInputError: A URL is not an http(s) URL, or a key belongs to an unknown provider or is a Hub token.
         CredentialsError: A key is malformed.
     """
 
@@ -87,296 +101,586 @@ class InferenceClient(ComposedCalls, MediaCalls, EmbedCalls, TaskCalls, HubCalls
         provider_keys: Mapping[str, str] | None = None,
         embedded: Literal["model", "upstream"] | None = None,
     ) -> None:
-        if provider_keys:
-            session = session.with_credentials(add_keys(session.credentials, provider_keys))
-        explain = partial(explain_missing_route, base_url=base_url, embedded=embedded is not None)
-        session = session.with_refining(None if is_router(base_url) else explain)
-        self.base_url = base_url
-        self.chat_url = chat_url(base_url)
-        self.models_url = models_url(base_url)
-        self._session = session
-        self._bill_to = bill_to
-        self._on_event = on_event
-        self._hub = Hub(session, hub_url)
-        self._routes = Routes(
-            session.credentials,
+        self._service = InferenceService(
+            session,
             base_url=base_url,
-            hub=self._hub,
-            keys=provider_keys or (),
+            bill_to=bill_to,
+            on_event=on_event,
+            hub_url=hub_url,
             router_url=router_url,
-            only=TEXT_TASKS if embedded == "model" else None,
+            provider_keys=provider_keys,
+            embedded=embedded,
         )
-        # Learnt from the server. Two threads may learn the same thing at once; that does no harm.
-        self._served: list[ServedModel] | None = None
-        self._no_stream_options = False
-        self._strict_urls: set[str] = set()
+        self.base_url = base_url
+        self.chat_url = self._service.chat_url
+        self.models_url = self._service.models_url
 
     def __repr__(self) -> str:
         return f"<InferenceClient {safe_url(vars(self).get('base_url', ''))}>"
 
     def at(self, url: str) -> InferenceClient:
-        """Return a client for another server over the same connections, such as a dedicated endpoint.
+        """Return a client for another server over the same connections, such as an Inference Endpoint.
 
             inference.at("https://x1y2.us-east-1.aws.endpoints.huggingface.cloud").image("a red fox")
 
         The token goes there as it goes to an ``inference_url``: one that was passed as ``token=`` to any *url*, one that was
-        found to Hugging Face's own hosts and deployments only. So *url* must not come from somebody else.
+        found in the environment only to Hugging Face's own hosts and endpoints. So *url* must come from a trusted source.
 
         Args:
             url: Base URL of the server, in any form that ``inference_url`` takes.
 
         Raises:
-            InvalidInputError: It is no http(s) URL.
+            InvalidInputError: It is not an http(s) URL.
         """
-        if not isinstance(url, str):
-            raise InvalidInputError(f"a URL is a text, not {type(url).__name__}")
-        session = self._session.with_credentials(self._session.credentials.with_token_url(url))
-        return InferenceClient(session, base_url=url, on_event=self._on_event, hub_url=self._hub.url)
+        check_arguments(InferenceClient.at, locals())
+        service = self._service
+        session = service.session.with_credentials(service.session.credentials.with_token_url(url))
+        return InferenceClient(session, base_url=url, on_event=service.on_event, hub_url=service.hub.url)
 
-    def chat(
-        self,
-        prompt: Prompt,
-        *,
-        model: str | None = None,
-        system_prompt: str | None = None,
-        images: Iterable[PictureLike] | PictureLike | None = None,
-        files: Iterable[FileLike] | FileLike | None = None,
-        provider: ProviderLike = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        frequency_penalty: float | None = None,
-        presence_penalty: float | None = None,
-        logit_bias: Mapping[str, float] | None = None,
-        logprobs: bool | None = None,
-        top_logprobs: int | None = None,
-        seed: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        response_format: Mapping[str, Any] | SchemaFormat | None = None,
-        tools: Sequence[ToolLike] | None = None,
-        tool_choice: str | ToolLike | None = None,
-        parallel_tool_calls: bool | None = None,
-        reasoning_effort: str | None = None,
-        user: str | None = None,
-        keep_reasoning: bool = False,
-        extra_body: Mapping[str, Any] | None = None,
-        timeouts: Timeouts | None = None,
-        **options: Unpack[ChatOptions],
-    ) -> CompletionStream:
+    # Chat completions
+
+    def chat(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> CompletionStream:
         """Return the stream of one answer; the request has been sent when this returns.
 
             for event in inference.chat("hi", model="Qwen/Qwen3-8B"): ...
             inference.chat([{"role": "user", "content": "hi"}], model="Qwen/Qwen3-8B", max_tokens=20).text
 
         The request is repeated, as the session's `Retry` says, until an answer begins, and then sent to the next provider if
-        the choice is open; never after the first token. Fields that are None are not sent.
+        the choice is open; never after the first token.
 
         Args:
-            prompt: A question, or a list of messages: dicts with ``role`` and ``content``, `UserMessage` and the like, or
-                a `Reply`. A user's message may have files under ``images``, ``files``, ``audio`` or ``video``, where a string
+            prompt: A string, or a list of messages: dicts with ``role`` and ``content``, `UserMessage` and the like, or
+                a `Reply`. A user message may have files under ``images``, ``files``, ``audio`` or ``video``, where a string
                 is a URL or base64, never a path; a server's own fields go into its ``extra_body``. Other keys are refused.
-            model: Hub id such as ``"Qwen/Qwen3-8B"``, with a provider's suffix or without. None takes the first model that
-                the server lists: of the router's, one that *provider* serves, and that sees pictures or takes tools if there
-                are any.
-            system_prompt: Put in front as a system message.
-            images: Pictures for the last message of the user's, one or several: paths, bytes, open binary files, `Image` objects, PIL
-                images, data URLs, ``(name, content)``, or http(s) URLs, which the server fetches. Such objects may also stand
-                in a message's ``content``, next to its texts.
-            files: Files for it: texts, sounds, PDFs, videos and pictures, as far as the model takes them.
-            provider: Who shall serve the model: a provider's id, ``"fastest"``, ``"cheapest"``, ``"preferred"`` (your own
-                order) or ``"auto"``; or several of them, in the order to try: when one fails before its first token, the next
-                is asked, and a `Failover` says so. With ``"auto"`` or None the router chooses, and when its choice fails
-                others that the Hub names are asked. Router only, save for providers in *provider_keys*.
-            max_tokens: Longest answer, in tokens.
-            temperature: 0 or more; 0 takes the likeliest token each time.
-            top_p: Take tokens from the likeliest that make up this share, 0 to 1.
-            frequency_penalty: -2 to 2; above 0 discourages words that came often.
-            presence_penalty: -2 to 2; above 0 discourages words that came at all.
-            logit_bias: Token id to bias.
-            logprobs: Give ``Token.logprob``.
-            top_logprobs: Give so many alternatives for each token, in ``Token.extra["logprobs"]``.
-            seed: For answers that can be repeated, where the server can.
-            stop: Text, or up to four, at which the answer ends.
-            response_format: Shape of the answer, such as ``{"type": "json_schema", ...}``; `parse` makes one of a class.
-            tools: What the model may call: functions, `Tool` objects, or JSON schemas as dicts. Calls come out as
-                `ToolCall` events; `run_tools` runs them, too.
-            tool_choice: ``"auto"``, ``"none"``, ``"required"``, or the one to call: a function, a `Tool` or a name.
-            parallel_tool_calls: Whether several calls may come at once.
-            reasoning_effort: ``"none"``, ``"minimal"``, ``"low"``, ``"medium"``, ``"high"`` or ``"xhigh"``; models differ.
-            user: Your own name for the user behind the call.
-            keep_reasoning: Send the reasoning of earlier answers, which most servers refuse and a few want back.
-            extra_body: Further fields for the root of the request; these override all others, and None removes one.
-            timeouts: Deadlines of this call.
-            n: Make so many answers, where the server can. The first one is the answer; chunks of the others come as
-                ``Unknown("choice", ...)``.
-            max_completion_tokens: As *max_tokens*, for the models of OpenAI's that refuse that.
-            tool_prompt: Text in front of the tools (text-generation-inference).
-            metadata, store, service_tier, modalities, audio, prediction, verbosity, web_search_options, safety_identifier:
-                As OpenAI describes them; other servers refuse or ignore them.
+            options: See `ChatOptions`.
 
         Returns:
             A stream; ``.text`` and ``.result()`` read all of it.
 
         Raises:
-            InvalidInputError: The prompt is empty, something is no JSON, a number or the seed is out of range, or no model
-                was named and the server names none.
+            InvalidInputError: The prompt is empty, something cannot be written as JSON, a number or the seed is out of
+                range, or no model was named and the server lists none.
             TypeError: There is no option of that name.
             CredentialsError: The router needs a token and there is none. Nothing was sent.
             Unsupported: *provider* with a server that is not the router.
-            ModelNotFound: Nobody serves the model.
+            ModelNotFound: No provider serves the model.
             APIStatusError: The server refused: `AuthenticationError`, `CreditsExhausted`, `RateLimitError`, ...
             TransportError: No answer came.
 
         Reference: POST {base}/v1/chat/completions
         """
-        further = chat_options(options, InferenceClient.chat)
-        messages = build_messages(prompt, system_prompt, keep_reasoning=keep_reasoning)
-        messages = with_attachments(messages, images, files)
-        if model is None:
-            sees = any(part.get("type") == "image_url" for message in messages for part in _parts(message))
-            model = self._default_model(named_providers(provider), sees=sees, calls_tools=bool(tools))
-        candidates = self._routes.chat(self._named(model), provider)
-        fields = {
-            "model": candidates[0].entry.provider_id,
-            "messages": messages,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "top_p": top_p,
-            "frequency_penalty": frequency_penalty,
-            "presence_penalty": presence_penalty,
-            "logit_bias": logit_bias,
-            "logprobs": logprobs,
-            "top_logprobs": top_logprobs,
-            "seed": seed,
-            "stop": stop,
-            "response_format": None if isinstance(response_format, SchemaFormat) else response_format,  # for its checks
-            "tools": wire_tools(tools),
-            "tool_choice": tool_choice,
-            "parallel_tool_calls": parallel_tool_calls,
-            "reasoning_effort": reasoning_effort,
-            "user": user,
-            **further,
-        }
-        body = normalised(fields, extra_body)
+        check_arguments(InferenceClient.chat, locals())
+        return self._completions.start(prompt, options)
 
-        def asked(candidate: Candidate) -> dict[str, Any]:
-            named = {} if "model" in (extra_body or {}) else {"model": candidate.entry.provider_id}
-            return {**body, **named}
+    def run_tools(self, prompt: Prompt, tools: Iterable[ToolLike], **options: Unpack[ToolOptions]) -> ToolStream:
+        """Return the stream of an answer for which the model may call functions.
 
-        def send(candidate: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
-            data = asked(candidate)
-            if response_format is not None:
-                # The router translates, a provider's own site does not: each candidate is asked in the form it knows.
-                provider = None if candidate.billed else candidate.provider
-                form = format_fields(response_format, candidate.target.base, provider)
-                data.update((name, value) for name, value in form.items() if name not in (extra_body or {}))
-            return self._send(data, candidate, attempts)
+            def get_weather(city: str) -> str:
+                "The weather in a city."
 
-        def begin(response: Response, candidate: Candidate, steps: Sequence[Failover]) -> Begun[ChunkDecoder]:
-            decoder = ChunkDecoder(first=[*steps, *_route(response, candidate)], limits=response.limits)
-            return decoder, {"model": asked(candidate).get("model")}
+            for event in inference.run_tools("Is it warm in Paris?", [get_weather], model="Qwen/Qwen3-8B"):
+                match event:
+                    case events.ToolCall(name=name, parameters=parameters): ...
+                    case events.ToolResult(outputs=outputs): ...
+                    case events.Token(text): print(text, end="")
 
-        attempts = Attempts(
-            candidates,
-            send,
-            begin,
-            retry=self._session.retry,
-            timeouts=self._session.deadlines(timeouts),
-            stand_ins=self._stand_ins(candidates[0].entry.model) if provider in (None, "auto") else None,
-        )
-        return CompletionStream.of(attempts, on_event=self._on_event)
+        The model sees name, docstring and signature of each function (`Tool.of`). Its arguments arrive converted to the
+        annotated types. If a call fails, the model gets the reason and a `ToolError` event comes: the tool does not exist,
+        the arguments do not fit, the function raises. Ids of calls are unique over all rounds.
 
-    def _stand_ins(self, model: str) -> Callable[[str], list[Candidate]] | None:
-        """Return what finds others for a call in which the router was to choose; None if it was not."""
-        if not is_router(self.base_url) or ":" in model:
-            return None
-        return lambda failed: self._routes.stand_ins(model, failed)
+        Args:
+            prompt: A string or a list of messages, as for :meth:`chat`.
+            tools: Functions, methods, partials, `Tool` objects, or JSON schemas as dicts. A call of a tool without a
+                function ends the stream: it is in ``result().tool_calls``, and ``messages`` continue from there.
+            options: See `ToolOptions`.
 
-    def _named(self, model: str) -> str:
-        """Return the name that the server knows *model* by."""
-        check_name(model)
-        refuse_url(model)
-        # Elsewhere "llama-3" may be a model's own name.
-        return resolve(model) if is_router(self.base_url) else model
-
-    def _default_model(self, providers: Collection[str] = (), *, sees: bool = False, calls_tools: bool = False) -> str:
-        """Return the model to ask when none was named: the first that the server offers and that can do it.
+        Returns:
+            One stream over all rounds. ``result()`` has the last answer's text, all calls and results, and the sum of
+            the usage; ``messages`` the whole conversation.
 
         Raises:
-            InvalidInputError: The server names none.
+            InvalidInputError: A function cannot be a tool (asynchronous, ``*args``, types without a JSON schema).
+            TooManyRounds: The model keeps calling tools; raised by the iterator, as are the two below.
+            Unsupported: *tool_choice* required a call and none came: the server ignores tools.
+            GenerationError: An answer broke off in the middle of a call (max_tokens, a filter, a server error); the call is
+                not run.
+            HFClientError: As :meth:`chat`, in any round; ``partial`` holds what has come.
+
+        Reference: POST {base}/v1/chat/completions
         """
-        if self._served is None:
-            self._routes.need_token()
-            try:
-                self._served = self._served_models()
-            except (NotFoundError, ProtocolError) as error:
-                raise InvalidInputError(
-                    "name a model with model=: the server does not say which ones it has"
-                ) from error
-        found = default_among(self._served, providers, sees=sees, calls_tools=calls_tools)
-        if found is None:
-            raise InvalidInputError("name a model with model=: the server lists none")
-        return name_to_ask(found)
+        check_arguments(InferenceClient.run_tools, locals())
+        from hfclient.inference.tool_loop import run_tools
 
-    def _send(self, body: dict[str, Any], to: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
-        url = to.target.base
-        session = self._session.with_retry(ONCE)  # who is asked again, and when, is the business of *attempts*
-        if url in self._strict_urls:
-            body = {key: value for key, value in body.items() if key != "stream_options"}
-        try:
-            response = session.send(attempts.bounded(self._request(body, to)))
-        except BadRequestError as error:
-            told = "stream_options" in f"{error.message} {error.body}"
-            if not told or "stream_options" not in body:
-                raise
-            # Servers that are strict about fields they do not know: then there are no token counts.
-            self._strict_urls.add(url)
-            body = {key: value for key, value in body.items() if key != "stream_options"}
-            response = session.send(attempts.bounded(self._request(body, to)))
-        if response.is_page():
-            page = response.read_start(4096)
-            failure = instead(
-                f"{response.url} answered with {what_came(page)} instead of a chat completion; is the URL right?",
-                page,
-                method=response.method,
-                url=response.url,
-            )
-            failure.request_id = response.request_id
-            raise failure
-        return response
+        return run_tools(self._completions, prompt, tools, options)
 
-    def _request(self, body: dict[str, Any], to: Candidate) -> Request:
-        # No compression: packed answers tend to wait in somebody's buffer.
-        headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
-        headers.update(call_headers(to.provider, self._bill_to if to.billed else None, to.target.base))
-        model = body.get("model")
+    @overload
+    def parse(self, prompt: Prompt, into: type[T], **options: Unpack[ParseOptions]) -> T: ...
 
-        def refine(error: APIStatusError) -> HFClientError:
-            return refined(error, model if isinstance(model, str) else None)
+    @overload
+    def parse(self, prompt: Prompt, into: Any, **options: Unpack[ParseOptions]) -> Any: ...
 
-        try:
-            return Request.with_json(
-                "POST",
-                to.target.base,
-                body,
-                headers=headers,
-                stream=True,
-                refine=refine,
-            )
-        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-            raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
+    def parse(self, prompt: Prompt, into: Any, **options: Unpack[ParseOptions]) -> Any:
+        """Return the model's answer as a validated object of a class.
+
+            @attrs.define
+            class City:
+                name: str
+                inhabitants: int
+
+            inference.parse("The largest city of France?", into=City, model="Qwen/Qwen3-8B")
+            inference.parse("Three large cities?", into=list[City], model="Qwen/Qwen3-8B")
+
+        The class becomes a JSON schema that the server is asked to follow. Descriptions in the docstring's ``Attributes:``
+        (or in ``Annotated[int, "..."]``) are part of it; use them to explain the fields to the model.
+
+        Args:
+            prompt: A string or a list of messages, as for :meth:`chat`.
+            into: An attrs class, dataclass, TypedDict, NamedTuple, msgspec Struct or pydantic model; or ``list[Class]``,
+                ``Literal[...]``, an enum, ``int``, ... Unions of several dataclasses or attrs classes do not work; tagged
+                Structs and pydantic models do.
+            options: See `ParseOptions`.
+
+        Raises:
+            ParseError: No answer is valid, the answer was cut off (even if it can be read), or the model refused; ``raw``
+                is its text, ``path`` and ``reason`` the error.
+            InvalidInputError: *into* has no JSON schema.
+            HFClientError: As :meth:`chat`.
+
+        Reference: POST {base}/v1/chat/completions, ``response_format``
+        """
+        check_arguments(InferenceClient.parse, locals())
+        from hfclient.inference.structured_output import parse_stream
+
+        return parse_stream(self._completions, prompt, into, options).result()
+
+    @overload
+    def parse_stream(self, prompt: Prompt, into: type[T], **options: Unpack[ParseOptions]) -> ParseStream[T]: ...
+
+    @overload
+    def parse_stream(self, prompt: Prompt, into: Any, **options: Unpack[ParseOptions]) -> ParseStream[Any]: ...
+
+    def parse_stream(self, prompt: Prompt, into: Any, **options: Unpack[ParseOptions]) -> ParseStream[Any]:
+        """Return a stream of the object so far; ``result()`` is the object.
+
+        Arguments and errors are those of :meth:`parse`; the request has been sent when this returns.
+        """
+        check_arguments(InferenceClient.parse_stream, locals())
+        from hfclient.inference.structured_output import parse_stream
+
+        return parse_stream(self._completions, prompt, into, options)
+
+    # Text generation
+
+    def text(self, prompt: Prompt, **options: Unpack[TextOptions]) -> TextStream:
+        """Return the stream of a text that continues *prompt*; the request has been sent when this returns.
+
+            inference.text("Once upon a time", model="Qwen/Qwen3-8B-Base", provider="featherless-ai", max_new_tokens=40).text
+            for event in inference.text("1, 2, 3,", details=True): ...    # Token(text, id, logprob), Finish, Usage
+
+        A string is sent as it is, and the text comes as it is. A list of messages is formatted in the layout that the Hub's
+        data of the model suggest, for models without chat completions; then ``<think>`` spans are reasoning and white space
+        at the beginning is left out. If the server has chat completions, prefer :meth:`chat`.
+
+        The request is repeated, as the session's `Retry` says, until an answer begins. If a model is being loaded (503 with
+        an estimated time), the call waits until ``timeouts.total`` or else ``timeouts.first_token``.
+
+        Args:
+            prompt: A string, or a list of messages.
+            options: See `TextOptions`.
+
+        Returns:
+            A stream; ``.text`` reads all of it. A special token, such as the end of the text, comes as
+            ``Token("", id=2, special=True)``.
+
+        Raises:
+            InvalidInputError: A parameter is out of range, or the model has another task.
+            Unsupported: The server would ignore a parameter.
+            ModelNotFound: No provider serves the model.
+            GenerationError: The server failed inside its answer; ``code`` is its ``error_type``, such as
+                ``"validation"`` or ``"overloaded"``, ``status_code`` the status for it. Raised by the iterator.
+            APIStatusError, TransportError: The server refused, or did not answer.
+
+        Reference: POST {base}/generate_stream, POST {base}/v1/completions
+        """
+        check_arguments(InferenceClient.text, locals())
+        return self._text.start(prompt, options)
+
+    # Images and videos
+
+    def image(self, prompt: str, **options: Unpack[ImageOptions]) -> Image:
+        """Return an image of *prompt*.
+
+            image = inference.image("an astronaut riding a horse", model="black-forest-labs/FLUX.1-schnell", seed=7)
+            image.save("astronaut")
+
+        An option that the provider would ignore is refused; with a choice of providers, those that would ignore it are
+        skipped. Models of one provider differ, and a single model may still ignore an option.
+
+        Args:
+            prompt: What to show.
+            options: See `ImageOptions`.
+
+        Raises:
+            InvalidInputError: An option is out of range, or the model does not make images.
+            Unsupported: The provider would ignore an option; the message names the providers that take it.
+            CredentialsError: There is no token for the router, and no key of the provider.
+            ModelNotFound: No provider serves the model.
+            GenerationError: The provider failed to make it.
+            CreditsExhausted: The account's credits are used up.
+            TransportTimeout: It was not done in time. A job in a queue is then cancelled.
+            ProtocolError: The result is not an image.
+            APIStatusError, TransportError: The provider refused, or did not answer.
+
+        Reference: docs/protocol/inference ("images and video").
+        """
+        check_arguments(InferenceClient.image, locals())
+        from hfclient.inference.media.generation import result_of
+
+        job: Job[Image] = self._media.start("text-to-image", prompt, options)
+        return result_of(job)[0]
+
+    def images(self, prompt: str, n: int, **options: Unpack[ImageOptions]) -> list[Image]:
+        """Return *n* images of *prompt*: with one request if the provider can, else one after the other.
+
+        With a seed, each further request has the next seed. If one fails, ``completed`` on the error holds the images before it.
+
+        Args:
+            prompt: What to show.
+            n: Number of images, 1 to 64.
+            options: See `ImageOptions`; errors are those of :meth:`image`.
+        """
+        check_arguments(InferenceClient.images, locals())
+        return self._media.images(prompt, n, options)
+
+    def image_to_image(self, image: PictureLike, prompt: str = "", **options: Unpack[ImageOptions]) -> Image:
+        """Return *image* changed as *prompt* says.
+
+            inference.image_to_image("cat.png", "make it a tiger", model="black-forest-labs/FLUX.1-Kontext-dev")
+
+        Args:
+            image: A path, bytes, an open binary file, an `Image`, a PIL image, or a URL. A URL is passed on to the
+                provider, or fetched here without credentials if the provider does not take URLs.
+            prompt: What to change.
+            options: See `ImageOptions`; errors are those of :meth:`image`. *model* is required.
+        """
+        check_arguments(InferenceClient.image_to_image, locals())
+        from hfclient.inference.media.generation import result_of
+
+        job: Job[Image] = self._media.start("image-to-image", prompt, options, image=image)
+        return result_of(job)[0]
+
+    def video(self, prompt: str = "", *, image: PictureLike | None = None, **options: Unpack[VideoOptions]) -> Video:
+        """Return a video of *prompt*, of *image* as its first frame, or of both. It takes minutes.
+
+            inference.video("a fox runs through snow", model="Wan-AI/Wan2.2-T2V-A14B").save("fox")
+
+        Args:
+            prompt: What happens.
+            image: The first frame; as for :meth:`image_to_image`.
+            options: See `VideoOptions`; errors are those of :meth:`image`. *model* is required.
+        """
+        check_arguments(InferenceClient.video, locals())
+        from hfclient.inference.media.generation import result_of
+
+        job: Job[Video] = self._media.start(_video_task(image), prompt, options, image=image)
+        return result_of(job)[0]
+
+    def image_job(
+        self, prompt: str, *, image: PictureLike | None = None, n: int = 1, **options: Unpack[ImageOptions]
+    ) -> Job[Image]:
+        """Submit a request for images and return its job; see `Job`. Without a queue, it is done when this returns.
+
+        Args:
+            prompt: What to show.
+            image: The image to change; as for :meth:`image_to_image`.
+            n: Number of images; a provider that makes one image with one request makes one.
+            options: See `ImageOptions`; errors are those of :meth:`image`.
+        """
+        check_arguments(InferenceClient.image_job, locals())
+        task = "text-to-image" if image is None else "image-to-image"
+        return self._media.start(task, prompt, options, image=image, n=n)
+
+    def video_job(
+        self, prompt: str = "", *, image: PictureLike | None = None, **options: Unpack[VideoOptions]
+    ) -> Job[Video]:
+        """Submit a request for a video and return its job; see `Job`. Arguments are those of :meth:`video`."""
+        check_arguments(InferenceClient.video_job, locals())
+        return self._media.start(_video_task(image), prompt, options, image=image)
+
+    def restore_job(self, state: Mapping[str, Any], *, timeouts: Timeouts | None = None) -> Job[Any]:
+        """Return the job that ``Job.to_dict()`` described, in this or another process; its timeouts begin anew.
+
+        Args:
+            state: From ``Job.to_dict()``.
+            timeouts: Timeouts of the wait; if ``total`` is None, it is 300 s for images and 1200 s for videos.
+
+        Raises:
+            InvalidInputError: *state* does not describe a job, or names a host that this client does not know.
+            CredentialsError, Unsupported: This client cannot reach its provider.
+        """
+        check_arguments(InferenceClient.restore_job, locals())
+        return self._media.restore(state, timeouts)
+
+    # Embeddings
+
+    @overload
+    def embed(
+        self, texts: str | Iterable[str], *, as_numpy: Literal[False] = False, **options: Unpack[EmbedOptions]
+    ) -> list[list[float]]: ...
+
+    @overload
+    def embed(self, texts: str | Iterable[str], *, as_numpy: bool, **options: Unpack[EmbedOptions]) -> Any: ...
+
+    def embed(self, texts: str | Iterable[str], *, as_numpy: bool = False, **options: Unpack[EmbedOptions]) -> Any:
+        """Return one vector per text, in the order given.
+
+            query, *documents = inference.embed(["a cat?", "on cats", "on dogs"], model="BAAI/bge-m3")
+
+        A long list is sent in several requests, one after the other; one that the server finds too large is halved.
+
+        Args:
+            texts: N strings, or one string for one vector; with N = 0 nothing is sent and the result is empty.
+            as_numpy: Return an array of shape (N, D) and type float32 (needs numpy).
+            options: See `EmbedOptions`.
+
+        Returns:
+            N lists of D floats.
+
+        Raises:
+            InvalidInputError: One of *texts* is not a string, or there is no model.
+            MissingDependencyError: *as_numpy* without numpy; nothing was sent.
+            Unsupported: The provider would ignore an option, or the model returns a vector for each token.
+            ModelNotFound: No provider serves the model.
+            ProtocolError: The number of vectors is not the number of texts. ``completed`` on any error holds the vectors of the
+                earlier requests, which may have been billed.
+            APIStatusError, TransportError: The provider refused, or did not answer.
+
+        Reference: POST {base}/v1/embeddings, POST {base}/models/{model}/pipeline/feature-extraction, POST {base}/embed
+        """
+        check_arguments(InferenceClient.embed, locals())
+        return self._embeddings.embed(texts, options, as_numpy=as_numpy)
+
+    def rerank(self, query: str, texts: Sequence[str], **options: Unpack[RerankOptions]) -> list[Ranking]:
+        """Return how well each of *texts* fits *query*, best first. For a server of your own.
+
+            best = inference.rerank("a cat?", ["on dogs", "on cats"])[0].index
+
+        Args:
+            query: The query.
+            texts: N strings; with N = 0 nothing is sent.
+            options: See `RerankOptions`.
+
+        Raises:
+            Unsupported: The router does not rank texts.
+            APIStatusError, TransportError: The server refused, or did not answer.
+
+        Reference: POST {base}/v1/rerank (llama.cpp, vLLM), POST {base}/rerank (text-embeddings-inference)
+        """
+        check_arguments(InferenceClient.rerank, locals())
+        return self._embeddings.rerank(query, texts, options)
+
+    # Speech
+
+    def transcribe(self, audio: SoundLike, **options: Unpack[TranscribeOptions]) -> Transcript:
+        """Return the transcript of a recording.
+
+            inference.transcribe("meeting.mp3", model="openai/whisper-large-v3").text
+
+        Args:
+            audio: A path, bytes, an open binary file, an `Audio`, or a URL, which is fetched without credentials.
+            options: See `TranscribeOptions`.
+
+        Raises:
+            InvalidInputError: It is not audio, or cannot be read; or there is no model.
+            Unsupported: The provider would ignore an option.
+            ModelNotFound: No provider serves the model.
+            GenerationError: The provider failed.
+            APIStatusError, TransportError: It refused, or did not answer.
+
+        Reference: docs/protocol/inference ("Speech").
+        """
+        check_arguments(InferenceClient.transcribe, locals())
+        return self._speech.transcribe(audio, options)
+
+    def speak(self, text: str, **options: Unpack[SpeakOptions]) -> Audio:
+        """Return *text* as speech.
+
+            inference.speak("Good morning.", model="hexgrad/Kokoro-82M").save("morning")
+
+        Args:
+            text: What to say.
+            options: See `SpeakOptions`.
+
+        Raises:
+            InvalidInputError: The text is empty, or there is no model.
+            Unsupported: The provider would ignore an option.
+            ModelNotFound: No provider serves the model.
+            GenerationError: The provider failed.
+            ProtocolError: The result is not audio.
+            APIStatusError, TransportError: It refused, or did not answer.
+
+        Reference: docs/protocol/inference ("Speech").
+        """
+        check_arguments(InferenceClient.speak, locals())
+        return self._speech.speak(text, options)
+
+    # Pipelines
+
+    def caption(self, image: PictureLike, **options: Unpack[TaskOptions]) -> str:
+        """Return a description of an image.
+
+            inference.caption("cat.jpg", model="Salesforce/blip-image-captioning-large")
+
+        Args:
+            image: A path, bytes, an open binary file, an `Image`, a PIL image, or a URL, which is fetched without credentials.
+            options: See `TaskOptions`; errors are those of :meth:`task`.
+        """
+        check_arguments(InferenceClient.caption, locals())
+        text: str = self._pipelines.run("image-to-text", image, options)
+        return text
+
+    def classify(
+        self,
+        inputs: str | PictureLike | SoundLike,
+        labels: Iterable[str] | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> list[Classification]:
+        """Return labels for a text, an image or audio, best first.
+
+            inference.classify("I like it.", model="distilbert/distilbert-base-uncased-finetuned-sst-2-english")[0].label
+            inference.classify(Path("cat.jpg"), ["cat", "dog"], model="openai/clip-vit-large-patch14")
+
+        Args:
+            inputs: A string is a text; a path object, bytes, an open binary file, an `Image`, a PIL image or an `Audio` is an
+                image or audio, by its first bytes.
+            labels: The labels to choose from; None takes the model's own. (None for audio.)
+            options: See `TaskOptions`; errors are those of :meth:`task`.
+        """
+        check_arguments(InferenceClient.classify, locals())
+        return self._pipelines.classify(inputs, labels, options)
+
+    def task(self, name: str, inputs: Any, **options: Unpack[TaskOptions]) -> Any:
+        """Return the result of a pipeline: any task of hf-inference, or of an Inference Endpoint.
+
+            inference.task("question-answering", {"question": "Who?", "context": "It was Ada."})[0].answer
+            inference.task("object-detection", "street.jpg", threshold=0.8)[0].box
+            inference.task("translation", "Guten Tag", model="Helsinki-NLP/opus-mt-de-en")
+
+        Args:
+            name: As on the Hub; `hfclient.inference.tasks.TASKS` has those whose answers become values. Others, such as
+                ``"depth-estimation"``, are sent as well, and the answer comes as it is.
+            inputs: A text; a file (path, bytes, open binary file, URL); a dict for tasks with several inputs: ``question``
+                and ``context``, ``question`` and ``image``, ``query`` and ``table``, ``source_sentence`` and ``sentences``.
+                For a task that is not in `TASKS` an object is a file, a string a text, or a path if the name begins with
+                ``image-``, ``video-`` or ``audio-``; under ``image``, ``video`` and ``audio`` of a dict, too.
+            options: See `TaskOptions`.
+
+        Returns:
+            Values by the task: a list of `Classification`, `Span`, `ExtractedAnswer`, `BoxedObject`, `Segment` or `MaskFill`
+            (a list of such lists for several gaps), a `TableAnswer`, a `Transcript`, an `Audio` or a list of them, a list
+            of numbers, or a string. For other tasks the answer's JSON, a text, an `Image`, `Video` or `Audio`, or bytes.
+
+        Raises:
+            InvalidInputError: The name is a misspelt one, *inputs* are not those of the task, or one option needs another.
+            Unsupported: The task does not have an option, or has a method of its own.
+            ModelNotFound: hf-inference does not serve the model.
+            ProtocolError: The answer is not a result of the task.
+            APIStatusError, TransportError: The server refused, or did not answer.
+
+        Reference: POST {base}/models/{model}
+        """
+        check_arguments(InferenceClient.task, locals())
+        return self._pipelines.run(name, inputs, options)
+
+    # Models
+
+    @overload
+    def models(self) -> list[ServedModel]: ...
+
+    @overload
+    def models(self, **filters: Unpack[ModelFilters]) -> Iterator[HubModel]: ...
+
+    def models(self, **filters: Unpack[ModelFilters]) -> list[ServedModel] | Iterator[HubModel]:
+        """Return the models of the inference server; or, with any filter, those of the Hub.
+
+            for model in inference.models(task="text-to-image", provider="all", sort="trending", limit=10):
+                print(model.id, model.live_providers)
+
+        Without filters it is the server's list; the router's has prices and context lengths. With filters, even if they
+        are None, it is an iterator over the Hub's pages. A page is requested when its first entry is needed.
+
+        Args:
+            filters: See `ModelFilters`.
+
+        Raises:
+            InvalidInputError: A filter is invalid.
+            ProtocolError: The answer is not a list of models.
+            APIStatusError, TransportError: The server refused, or did not answer; raised by the iterator if there is one.
+
+        Reference: GET {base}/v1/models, GET {hub}/api/models
+        """
+        check_arguments(InferenceClient.models, locals())
+        return self._service.hub.models(**filters) if filters else self._service.served_models()
+
+    def model(self, id: str) -> HubModel:
+        """Return a model of the Hub with its providers.
+
+            inference.model("Qwen/Qwen3-8B").live_providers
+
+        Args:
+            id: Its name; a short one such as ``"llama-3.3-70b"`` works.
+
+        Raises:
+            ModelNotFound: It does not exist, or is private; ``suggestions`` has similar names.
+            APIStatusError, TransportError: The Hub refused, or did not answer.
+
+        Reference: GET {hub}/api/models/{id}
+        """
+        check_arguments(InferenceClient.model, locals())
+        return self._service.hub.model(id)
+
+    def default_models(self) -> DefaultModels:
+        """Return models to suggest to a user: current ones from the Hub, or built-in ones if it does not answer."""
+        return self._service.hub.default_models()
+
+    # The modules behind the calls
+
+    @cached_property
+    def _completions(self) -> ChatCompletions:
+        from hfclient.inference.completions.chat import ChatCompletions
+
+        return ChatCompletions(self._service)
+
+    @cached_property
+    def _text(self) -> TextGeneration:
+        from hfclient.inference.text.text_generation import TextGeneration
+
+        return TextGeneration(self._service)
+
+    @cached_property
+    def _media(self) -> MediaGeneration:
+        from hfclient.inference.media.generation import MediaGeneration
+
+        return MediaGeneration(self._service)
+
+    @cached_property
+    def _embeddings(self) -> Embeddings:
+        from hfclient.inference.tasks.embeddings import Embeddings
+
+        return Embeddings(self._service)
+
+    @cached_property
+    def _speech(self) -> Speech:
+        from hfclient.inference.tasks.speech import Speech
+
+        return Speech(self._service)
+
+    @cached_property
+    def _pipelines(self) -> Pipelines:
+        from hfclient.inference.tasks.pipelines import Pipelines
+
+        return Pipelines(self._service, self._media)
 
 
-def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    content = message.get("content")
-    return [part for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
-
-
-def _route(response: Response, used: Candidate) -> list[AnyEvent]:
-    """Return who answers, if the headers say so, or if it was asked on its own site."""
-    headers = response.headers
-    provider = headers.get("x-inference-provider") or (None if used.billed else used.provider)
-    route, model = headers.get("x-router-route", ""), headers.get("x-router-model", "")
-    return [Route(route, model, provider)] if provider or route or model else []
+def _video_task(image: object) -> str:
+    return "text-to-video" if image is None else "image-to-video"

@@ -8,7 +8,7 @@ bounded number of times.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
 from attrs import field, frozen
@@ -16,11 +16,12 @@ from attrs import field, frozen
 from hfclient.decoding.frames import excerpt
 from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ParseError, StreamConsumed
 from hfclient.events import Token
+from hfclient.inference.completions.chat import ChatCompletions
 from hfclient.inference.completions.endings import is_cut
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage
 from hfclient.inference.content.attachments import with_attachments
-from hfclient.inference.rounds import Ask, RoundClock
+from hfclient.inference.rounds import RoundClock
 from hfclient.inference.schemas.dialects import DIALECTS, SchemaFormat, in_words, instruction_for
 from hfclient.inference.schemas.found import values_in
 from hfclient.inference.schemas.keys import check_keys
@@ -129,7 +130,15 @@ class ParseStream(Generic[T]):
     keys once they have a value. It is not validated; :meth:`result` is. A repaired answer begins anew.
     """
 
-    def __init__(self, ask: Ask, shape: Shape, messages: list[dict[str, Any]], *, repair: int, clock: RoundClock) -> None:
+    def __init__(
+        self,
+        ask: Callable[[list[dict[str, Any]], Timeouts], Stream],
+        shape: Shape,
+        messages: list[dict[str, Any]],
+        *,
+        repair: int,
+        clock: RoundClock,
+    ) -> None:
         self._ask = ask
         self._shape = shape
         self._messages = messages
@@ -212,7 +221,7 @@ class ParseStream(Generic[T]):
         with self._clock.round() as timeouts:
             self._asking = True
             try:
-                return self._ask(self._messages, timeouts=timeouts)
+                return self._ask(self._messages, timeouts)
             finally:
                 self._asking = False
 
@@ -303,24 +312,18 @@ class ParseStream(Generic[T]):
 
 
 def parse_stream(
-    ask: Ask,
-    prompt: Prompt,
-    into: Any,
-    *,
-    repair: int,
-    strict: bool,
-    dialect: str | None,
-    timeouts: Timeouts,
-    options: Mapping[str, Any],
+    completions: ChatCompletions, prompt: Prompt, into: Any, options: Mapping[str, Any]
 ) -> ParseStream[Any]:
     """Send the first request and return the answer to come; see `InferenceClient.parse_stream`."""
+    options = dict(options)
+    repair, strict, dialect = options.pop("repair", 1), options.pop("strict", True), options.pop("dialect", None)
     if not isinstance(repair, int) or repair < 0:
         raise InvalidInputError(f"repair is a number of at least 0, not {repair!r}")
-    if "response_format" in options:
-        raise InvalidInputError("the class says what the answer looks like; leave response_format out")
+    if dialect == "detect":
+        dialect = completions.service.schema_dialect()
     if dialect is not None and dialect not in DIALECTS:
         raise InvalidInputError(f"no such dialect: {dialect!r}; there are {', '.join(DIALECTS)}, and 'detect'")
-    options = dict(options)
+    timeouts = completions.service.session.deadlines(options.pop("timeouts", None))
     shape = Shape.of(into, strict=strict)
     messages = build_messages(prompt, options.pop("system_prompt", None))
     messages = with_attachments(messages, options.pop("images", None), options.pop("files", None))
@@ -328,10 +331,10 @@ def parse_stream(
         _add_instruction(messages, instruction)
     options["response_format"] = SchemaFormat(shape.schema, shape.name, strict, dialect)
 
-    def ask_for(prompt: Any, **more: Any) -> Stream:
-        return ask(prompt, **options, **more)
+    def ask(messages: list[dict[str, Any]], timeouts: Timeouts) -> Stream:
+        return completions.start(messages, {**options, "timeouts": timeouts})
 
-    return ParseStream(ask_for, shape, messages, repair=repair, clock=RoundClock(timeouts))
+    return ParseStream(ask, shape, messages, repair=repair, clock=RoundClock(timeouts))
 
 
 def _add_instruction(messages: list[dict[str, Any]], instruction: str) -> None:

@@ -24,16 +24,16 @@ from hfclient.decoding.frames import excerpt
 from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ProtocolError, TooManyRounds, Unsupported
 from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
+from hfclient.inference.completions.chat import ChatCompletions
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage, arguments_of
 from hfclient.inference.completions.stream import without_thoughts
 from hfclient.inference.completions.toolcalls import new_call_id
 from hfclient.inference.content.attachments import with_attachments
-from hfclient.inference.rounds import Ask, RoundClock
+from hfclient.inference.rounds import RoundClock
 from hfclient.inference.schemas.functions import Tool, ToolLike, as_tools, is_async, text_of
 from hfclient.inference.schemas.shapes import Misfit
 from hfclient.stream import Stream, Transcript
-from hfclient.transport import Timeouts
 from hfclient.types import Reply
 
 __all__ = ["Approve", "ToolStream", "run_tools"]
@@ -47,18 +47,13 @@ Approve: TypeAlias = "Callable[[ToolCall], bool | str | None]"
 
 
 def run_tools(
-    ask: Ask,
-    prompt: Prompt,
-    tools: Iterable[ToolLike],
-    *,
-    max_rounds: int,
-    approve: Approve | None,
-    parallel: bool,
-    keep_reasoning: bool,
-    timeouts: Timeouts,
-    options: Mapping[str, Any],
+    completions: ChatCompletions, prompt: Prompt, tools: Iterable[ToolLike], options: Mapping[str, Any]
 ) -> ToolStream:
     """Send the first request and return the stream over all rounds; see `InferenceClient.run_tools`."""
+    options = dict(options)
+    max_rounds, approve = options.pop("max_rounds", 8), options.pop("approve", None)
+    parallel, keep_reasoning = options.pop("parallel", True), options.get("keep_reasoning", False)
+    timeouts = completions.service.session.deadlines(options.pop("timeouts", None))
     if not isinstance(max_rounds, int) or max_rounds < 0:
         raise InvalidInputError(f"max_rounds is a number of at least 0, not {max_rounds!r}")
     if approve is not None and not callable(approve):
@@ -66,14 +61,13 @@ def run_tools(
     if approve is not None and is_async(approve):
         raise InvalidInputError("approve is asynchronous; give a plain function that returns True, False or a reason")
     known = as_tools(tools)
-    options = dict(options)
     messages = build_messages(prompt, options.pop("system_prompt", None), keep_reasoning=keep_reasoning)
     messages = with_attachments(messages, options.pop("images", None), options.pop("files", None))
     run = _Run(
-        ask=ask,
+        completions=completions,
         tools={tool.name: tool for tool in known},
         messages=messages,
-        options={**options, "tools": [tool.to_dict() for tool in known] or None, "keep_reasoning": keep_reasoning},
+        options={**options, "tools": [tool.to_dict() for tool in known] or None},
         max_rounds=max_rounds,
         approve=approve,
         parallel=parallel,
@@ -87,7 +81,7 @@ def run_tools(
 class _Run:
     """What one run goes by, and the messages that it has gathered."""
 
-    ask: Ask
+    completions: ChatCompletions
     tools: Mapping[str, Tool]
     messages: list[dict[str, Any]]
     options: Mapping[str, Any]
@@ -103,7 +97,7 @@ class _Run:
         if number and options.get("tool_choice") not in (None, "auto", "none"):
             options["tool_choice"] = "auto"  # or it would call for ever
         with self.clock.round() as timeouts:
-            return self.ask(self.messages, timeouts=timeouts, **options)
+            return self.completions.start(self.messages, {**options, "timeouts": timeouts})
 
     @property
     def must_call(self) -> bool:

@@ -154,11 +154,19 @@ class Request:
     def with_json(
         cls, method: str, url: str, data: Any, *, headers: Mapping[str, str] | None = None, **fields: Any
     ) -> Request:
-        """Return a request with *data* as its JSON body."""
+        """Return a request with *data* as its JSON body.
+
+        Raises:
+            InvalidInputError: Something in *data* cannot be written as JSON.
+        """
+        try:
+            body = msgspec.json.encode(data)
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+            raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
         return cls(
             method=method,
             url=url,
-            body=msgspec.json.encode(data),
+            body=body,
             headers={"Accept": "application/json", "Content-Type": "application/json", **(headers or {})},
             **fields,
         )

@@ -281,7 +281,7 @@ def test_results_are_fetched_without_the_callers_headers(server: Server, other_s
     server.on("/together/v1/images/generations", json_answer({"data": [{"url": f"{other_server.url}/s"}]}))
     other_server.on("/s", PICTURE)
     inference = make()
-    inference._session.headers["X-Api-Key"] = "sesame"
+    inference._service.session.headers["X-Api-Key"] = "sesame"
     inference.image("a fox", model=MODEL)
     assert server.last.headers["x-api-key"] == "sesame"
     assert "x-api-key" not in other_server.last.headers
@@ -297,7 +297,7 @@ def test_result_links_do_not_collect_credentials(server: Server, other_server: S
     server.on("/together/v1/images/generations", json_answer({"data": [{"url": f"{other_server.url}/whoami"}]}))
     other_server.on("/whoami", PICTURE)
     inference = make()
-    credentials = inference._session.credentials
+    credentials = inference._service.session.credentials
     credentials._token_origins.add(other_server.url)
     assert credentials.headers_for(f"{other_server.url}/whoami")
     inference.image("a fox", model=MODEL)
@@ -360,9 +360,9 @@ def test_own_key(server: Server, other_server: Server, make: Make, monkeypatch: 
 def test_keys_are_hidden(make: Make) -> None:
     """No key shows in a repr, and a Hub token is taken for no provider's key."""
     inference = make(provider_keys={"together": "tk_1234"})
-    for thing in (inference, inference._routes, inference._session.credentials):
+    for thing in (inference, inference._service.routes, inference._service.session.credentials):
         assert "tk_1234" not in repr(thing)
-    assert "tk_1234" not in repr(vars(inference._session.credentials))
+    assert "tk_1234" not in repr(vars(inference._service.session.credentials))
     with pytest.raises(InvalidInputError, match="Hugging Face token"):
         make(provider_keys={"together": "hf_abc"})
     with pytest.raises(InvalidInputError, match="takes a key"):
@@ -926,7 +926,7 @@ def test_an_endless_result(server: Server, make: Make) -> None:
     fal(server, state("COMPLETED"))
     server.on("/cdn", delimited(png(padding=100_000), headers=["Content-Type: image/png"]))
     client = make()
-    client._session.limits = Limits(file=1000)
+    client._service.session.limits = Limits(file=1000)
     with pytest.raises(ProtocolError, match=r"longer than 1,000 bytes \(Limits.file\)"):
         client.image("a fox", model=MODEL)
 

@@ -436,11 +436,12 @@ def test_what_cannot_be_asked_for(server: Server, client: InferenceClient) -> No
         (City, {"repair": None}),
         ({"type": "object"}, {}),
         ("City", {}),
-        (City, {"response_format": {"type": "json_object"}}),
     ]
     for into, options in wrong:
         with pytest.raises(InvalidInputError):
             client.parse("hi", into, model="m", **options)
+    with pytest.raises(TypeError, match="the class says what the answer looks like"):
+        client.parse("hi", City, model="m", response_format={"type": "json_object"})  # type: ignore[call-overload]
     assert server.requests == []
 
 

@@ -352,13 +352,13 @@ def test_what_a_server_attached_goes_back(server: Server, run: Run, document: bo
     assert found.extra == {"extra_content": made["extra_content"], "function": {"thought_signature": "def="}}
     # By hand: the reply in a list of messages, after a round trip through JSON.
     server.on(CHAT, first, says("18."))
-    reply = stream._run.ask("Warm?", model="m").result()
+    reply = stream._run.completions.start("Warm?", {"model": "m"}).result()
     assert reply.extra is not None
     assert reply.extra["mood"] == "good"
     again = Reply.from_dict(json.loads(json.dumps(reply.to_dict())))
     assert again == reply == pickle.loads(pickle.dumps(reply))
     results = {"role": "tool", "tool_call_id": "abcdefghi", "content": "18"}
-    stream._run.ask([{"role": "user", "content": "Warm?"}, again, results], model="m").result()
+    stream._run.completions.start([{"role": "user", "content": "Warm?"}, again, results], {"model": "m"}).result()
     assert server.last.json()["messages"][1] == wanted
 
 

@@ -14,10 +14,6 @@ from hfclient import Client, HFClientError, InvalidInputError, Limits, McpServer
 from hfclient.arguments.argument_types import _alternatives, _parameters_of
 from hfclient.chat.wire.tools import ElicitationAnswer
 from hfclient.credentials import parse_cookies
-from hfclient.inference.completions.options import ChatOptions
-from hfclient.inference.media.generation import ImageOptions, VideoOptions
-from hfclient.inference.models.hubcalls import HubFilters
-from hfclient.inference.text.text_generation import TextOptions
 from tests.chat.recordings import recording
 from tests.chat.replay import ChatUI
 from tests.server import Recorded, Server, json_answer
@@ -124,20 +120,10 @@ CALLS: dict[str, tuple[Callable[[Client], Callable[..., Any]], dict[str, Any]]] 
     "Limits": (lambda client: Limits, {}),
     "parse_cookies": (lambda client: parse_cookies, {"cookies": "hf-chat=a", "chat_url": "http://localhost"}),
 }
-OPTIONS = {
-    "inference.chat": ChatOptions,
-    "inference.image": ImageOptions,
-    "inference.images": ImageOptions,
-    "inference.models": HubFilters,
-    "inference.text": TextOptions,
-    "inference.video": VideoOptions,
-}
 
 
-def _parameters(name: str, function: Callable[..., Any]) -> list[str]:
-    known = inspect.signature(function).parameters.values()
-    own = [one.name for one in known if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
-    return [*own, *(OPTIONS[name].__annotations__ if name in OPTIONS else ())]
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    return _parameters_of(inspect.unwrap(getattr(function, "__func__", function))).names
 
 
 def _finish(result: Any) -> None:
@@ -153,7 +139,7 @@ def test_wrong_types(client: Client, name: str) -> None:
     """Whatever stands in the place of an argument, it works, or an error of ours comes out."""
     get, good = CALLS[name]
     function = get(client)
-    for parameter in _parameters(name, function):
+    for parameter in _parameters(function):
         for wrong in WRONG:
             try:
                 _finish(function(**{**good, parameter: wrong}))

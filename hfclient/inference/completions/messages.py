@@ -14,7 +14,7 @@ from hfclient.errors import InvalidInputError
 from hfclient.events import ToolCall
 from hfclient.files.messages import FILE_KEYS, check_key, check_role, meant_key, without_nothing
 from hfclient.files.sources import is_data_url, is_url
-from hfclient.inference.completions.options import checked, stops_of
+from hfclient.inference.completions.field_checks import checked, stops_of
 from hfclient.inference.completions.roles import as_mapping, wire_call
 from hfclient.inference.completions.toolcalls import object_in
 from hfclient.inference.content.attachments import attached_parts, parts_of

@@ -10,11 +10,10 @@ from typing import Any, TypeAlias
 
 from attrs import Attribute, field, fields, frozen
 
-from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.errors import InvalidInputError, Unsupported
-from hfclient.inference.completions.options import stops_of
+from hfclient.inference.completions.field_checks import stops_of
 
-__all__ = ["COMPLETION_ROUTES", "Generation", "completions_body", "generation_of", "native_body"]
+__all__ = ["COMPLETION_ROUTES", "TextParameters", "completions_body", "native_body", "parameters_of"]
 
 COMPLETION_ROUTES: Mapping[str, str] = {
     "deepinfra": "/v1/openai/completions",
@@ -58,7 +57,7 @@ def _a_grammar(instance: object, attribute: Attribute[Any], value: Any) -> None:
 
 
 @frozen(kw_only=True)
-class Generation:
+class TextParameters:
     """What is wanted of a generated text; `InferenceClient.text` describes the fields.
 
     Raises:
@@ -119,16 +118,17 @@ class Generation:
         return wanted + (["best_of"] if (self.best_of or 1) > 1 else [])
 
 
-def generation_of(options: Mapping[str, Any]) -> Generation:
-    """Return *options* as a `Generation`; a name that none of its fields has is a ``TypeError``."""
-    known = [*(found.name for found in fields(Generation)), "extra_body"]
-    refuse_unknown("text", options, known)
-    return Generation(**options)
+_NAMES = tuple(attribute.name for attribute in fields(TextParameters))
+
+
+def parameters_of(options: Mapping[str, Any]) -> TextParameters:
+    """Return the parameters among the options of `InferenceClient.text`."""
+    return TextParameters(**{name: options[name] for name in _NAMES if name in options})
 
 
 def native_body(
     prompt: str,
-    wanted: Generation,
+    wanted: TextParameters,
     *,
     stream: bool | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -185,7 +185,7 @@ def native_body(
 
 
 def completions_body(
-    model: str, prompt: str, wanted: Generation, *, extra: Mapping[str, Any] | None = None, usage: bool = True
+    model: str, prompt: str, wanted: TextParameters, *, extra: Mapping[str, Any] | None = None, usage: bool = True
 ) -> dict[str, Any]:
     """Return the body for ``/v1/completions``.
 

@@ -1,0 +1,155 @@
+"""Chat completions: options become a request, and its answer a stream.
+
+Reference: docs/protocol/inference ("request fields").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from hfclient.decoding.html_pages import instead, what_came
+from hfclient.errors import BadRequestError
+from hfclient.events import AnyEvent, Failover, Route
+from hfclient.inference.completions.chunks import ChunkDecoder
+from hfclient.inference.completions.messages import Prompt, build_messages, normalised
+from hfclient.inference.completions.stream import CompletionStream
+from hfclient.inference.content.attachments import with_attachments
+from hfclient.inference.routing.candidates import Candidate, named_providers
+from hfclient.inference.routing.failover import ONCE, Attempts, Begun
+from hfclient.inference.schemas.dialects import SchemaFormat, format_fields
+from hfclient.inference.schemas.functions import wire_tools
+from hfclient.inference.service import InferenceService
+from hfclient.transport import Request, Response
+
+__all__ = ["ChatCompletions"]
+
+# Options that are not fields of the request, or become fields under another name.
+_NOT_FIELDS = frozenset(
+    ("model", "system_prompt", "images", "files", "provider", "keep_reasoning", "extra_body", "timeouts")
+)
+
+
+class ChatCompletions:
+    """The chat completions of one service.
+
+    Attributes:
+        service: The service.
+    """
+
+    def __init__(self, service: InferenceService) -> None:
+        self.service = service
+        self._strict_urls: set[str] = set()  # they refuse ``stream_options``
+
+    def start(self, prompt: Prompt, options: Mapping[str, Any]) -> CompletionStream:
+        """Send the request and return the stream of its answer; see `InferenceClient.chat`."""
+        service, given, provider = self.service, options.get, options.get("provider")
+        messages = build_messages(prompt, given("system_prompt"), keep_reasoning=bool(given("keep_reasoning")))
+        messages = with_attachments(messages, given("images"), given("files"))
+        model, tools, extra_body = given("model"), given("tools"), given("extra_body")
+        if model is None:
+            has_images = any(part.get("type") == "image_url" for message in messages for part in _parts(message))
+            model = service.default_model(named_providers(provider), accepts_images=has_images, calls_tools=bool(tools))
+        candidates = service.routes.chat(service.model_name(model), provider)
+        response_format = given("response_format")
+        fields = {
+            "model": candidates[0].entry.provider_id,
+            "messages": messages,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **{name: value for name, value in options.items() if name not in _NOT_FIELDS},
+            "tools": wire_tools(tools),
+            "response_format": None if isinstance(response_format, SchemaFormat) else response_format,
+        }
+        body = normalised(fields, extra_body)
+        call = _Call(service, body, response_format, frozenset(extra_body or ()), self._strict_urls)
+        attempts = Attempts(
+            candidates,
+            call.send,
+            call.begin,
+            retry=service.session.retry,
+            timeouts=service.session.deadlines(given("timeouts")),
+            stand_ins=self._stand_ins(candidates[0].entry.model) if provider in (None, "auto") else None,
+        )
+        response, (decoder, reply_fields) = attempts.start()
+        return CompletionStream(response, decoder, attempts=attempts, on_event=service.on_event, fields=reply_fields)
+
+    def _stand_ins(self, model: str) -> Callable[[str], list[Candidate]] | None:
+        """Return a function that finds other providers if the router's choice fails; None if the router does not choose."""
+        if not self.service.is_router or ":" in model:
+            return None
+        return lambda failed: self.service.routes.stand_ins(model, failed)
+
+
+@frozen
+class _Call:
+    """The request of one call, for each candidate."""
+
+    service: InferenceService
+    body: dict[str, Any]
+    response_format: Any
+    overridden: frozenset[str]  # the names in extra_body
+    strict_urls: set[str]
+
+    def send(self, candidate: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
+        """Send the request to *candidate* once; a server that refuses ``stream_options`` gets it without."""
+        url, session = candidate.target.base, self.service.session.with_retry(ONCE)  # *attempts* repeats it
+        body = self._body(candidate)
+        if url in self.strict_urls:
+            body.pop("stream_options", None)
+        try:
+            response = session.send(attempts.bounded(self._request(body, candidate)))
+        except BadRequestError as error:
+            if "stream_options" not in body or "stream_options" not in f"{error.message} {error.body}":
+                raise
+            self.strict_urls.add(url)  # strict about unknown fields; its answers have no token counts
+            del body["stream_options"]
+            response = session.send(attempts.bounded(self._request(body, candidate)))
+        if response.is_page():
+            page = response.read_start(4096)
+            failure = instead(
+                f"{response.url} answered with {what_came(page)} instead of a chat completion; is the URL right?",
+                page,
+                method=response.method,
+                url=response.url,
+            )
+            failure.request_id = response.request_id
+            raise failure
+        return response
+
+    def begin(self, response: Response, candidate: Candidate, steps: Sequence[Failover]) -> Begun[ChunkDecoder]:
+        """Return the decoder of an answer, and the fields of the `Reply` that are known already."""
+        decoder = ChunkDecoder(first=[*steps, *_route(response, candidate)], limits=response.limits)
+        model = self.body.get("model") if "model" in self.overridden else candidate.entry.provider_id
+        return decoder, {"model": model}
+
+    def _body(self, candidate: Candidate) -> dict[str, Any]:
+        fields: dict[str, Any] = {"model": candidate.entry.provider_id}
+        if self.response_format is not None:
+            # The router translates a schema; a provider's own site needs it in its own form.
+            provider = None if candidate.billed else candidate.provider
+            fields.update(format_fields(self.response_format, candidate.target.base, provider))
+        return {**self.body, **{name: value for name, value in fields.items() if name not in self.overridden}}
+
+    def _request(self, body: dict[str, Any], candidate: Candidate) -> Request:
+        # No compression: compressed answers tend to be held back in buffers.
+        headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
+        headers.update(self.service.headers(candidate))
+        model = body.get("model")
+        refine = self.service.refining(model if isinstance(model, str) else None)
+        return Request.with_json("POST", candidate.target.base, body, headers=headers, stream=True, refine=refine)
+
+
+def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    content = message.get("content")
+    return [part for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
+
+
+def _route(response: Response, candidate: Candidate) -> list[AnyEvent]:
+    """Return the provider that answers, if the headers name it or the request went to its own site."""
+    headers = response.headers
+    provider = headers.get("x-inference-provider") or (None if candidate.billed else candidate.provider)
+    route, model = headers.get("x-router-route", ""), headers.get("x-router-model", "")
+    return [Route(route, model, provider)] if provider or route or model else []

@@ -1,1 +1,0 @@
-"""Calls that are made of several chats: tools in a loop, answers as objects."""

@@ -1,0 +1,138 @@
+"""`InferenceService`: one inference server, and what all capabilities of `InferenceClient` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Literal
+
+from hfclient.errors import (
+    APIStatusError,
+    HFClientError,
+    InvalidInputError,
+    ModelNotFound,
+    NotFoundError,
+    ProtocolError,
+)
+from hfclient.events import AnyEvent
+from hfclient.inference.abilities import TEXT_TASKS, explain_missing_route
+from hfclient.inference.endpoints import chat_url, is_router, models_url, refuse_url
+from hfclient.inference.failures import refined
+from hfclient.inference.models.catalogue import ServedModel, default_among, name_to_ask, parse_models
+from hfclient.inference.models.defaults import resolve
+from hfclient.inference.models.hub import Hub
+from hfclient.inference.providers.places import call_headers
+from hfclient.inference.routing.candidates import Candidate, Routes, add_keys, check_name
+from hfclient.inference.schemas.dialects import detect_dialect
+from hfclient.transport import Request, Session
+
+__all__ = ["InferenceService"]
+
+
+class InferenceService:
+    """An inference server with its session and routes; `InferenceClient` describes the arguments.
+
+    Attributes:
+        session: Sends the requests.
+        base_url: Base URL of the server.
+        chat_url: URL of its chat completions.
+        models_url: URL of its list of models.
+        bill_to: Organisation that pays, or None.
+        on_event: Called with every event of every stream, or None.
+        hub: The Hub's models.
+        routes: The providers that can be reached.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        base_url: str,
+        bill_to: str | None,
+        on_event: Callable[[AnyEvent], object] | None,
+        hub_url: str,
+        router_url: str | None,
+        provider_keys: Mapping[str, str] | None,
+        embedded: Literal["model", "upstream"] | None,
+    ) -> None:
+        if provider_keys:
+            session = session.with_credentials(add_keys(session.credentials, provider_keys))
+        explain = partial(explain_missing_route, base_url=base_url, embedded=embedded is not None)
+        self.session = session.with_refining(None if is_router(base_url) else explain)
+        self.base_url = base_url
+        self.chat_url = chat_url(base_url)
+        self.models_url = models_url(base_url)
+        self.on_event = on_event
+        self.hub = Hub(self.session, hub_url)
+        self.routes = Routes(
+            self.session.credentials,
+            base_url=base_url,
+            hub=self.hub,
+            keys=provider_keys or (),
+            router_url=router_url,
+            only=TEXT_TASKS if embedded == "model" else None,
+        )
+        self.bill_to = bill_to
+        # Two threads may fetch these at once, which does no harm.
+        self._served: list[ServedModel] | None = None
+        self._dialect: str | None = None
+        self._is_dialect_known = False
+
+    @property
+    def is_router(self) -> bool:
+        """Whether the server is Hugging Face's router."""
+        return is_router(self.base_url)
+
+    def served_models(self) -> list[ServedModel]:
+        """Return the models that the server lists."""
+        return parse_models(self.session.send(Request.read(self.models_url)).json())
+
+    def default_model(
+        self, providers: Collection[str] = (), *, accepts_images: bool = False, calls_tools: bool = False
+    ) -> str:
+        """Return the model for a call without ``model=``: the first one that the server lists and that fits.
+
+        Raises:
+            InvalidInputError: The server lists none.
+        """
+        if self._served is None:
+            self.routes.need_token()
+            try:
+                self._served = self.served_models()
+            except (NotFoundError, ProtocolError) as error:
+                raise InvalidInputError("name a model with model=: the server does not list its models") from error
+        found = default_among(self._served, providers, sees=accepts_images, calls_tools=calls_tools)
+        if found is None:
+            raise InvalidInputError("name a model with model=: the server lists none")
+        return name_to_ask(found)
+
+    def schema_dialect(self) -> str | None:
+        """Return the server's dialect of JSON schemas, if it says that it is text-generation-inference; it is asked once."""
+        if not self._is_dialect_known:
+            self._dialect, self._is_dialect_known = detect_dialect(self.session, self.base_url), True
+        return self._dialect
+
+    def model_name(self, model: str) -> str:
+        """Return the server's name of *model*.
+
+        Raises:
+            InvalidInputError: It is a URL, or cannot be a name.
+        """
+        check_name(model)
+        refuse_url(model)
+        return resolve(model) if self.is_router else model  # on other servers "llama-3" may be a model's own name
+
+    def headers(self, candidate: Candidate) -> dict[str, str]:
+        """Return the headers of a request to *candidate*."""
+        return call_headers(candidate.provider, self.bill_to if candidate.billed else None, candidate.target.base)
+
+    def refining(self, model: str | None) -> Callable[[APIStatusError], HFClientError]:
+        """Return a function that makes an error about *model* more specific, for ``Request.refine``."""
+
+        def refine(error: APIStatusError) -> HFClientError:
+            better = refined(error, model)
+            if model and isinstance(better, ModelNotFound):  # the Hub's list of providers may be out of date
+                self.routes.forget(model)
+            return better
+
+        return refine

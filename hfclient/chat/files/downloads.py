@@ -5,19 +5,16 @@ from __future__ import annotations
 import contextlib
 import mimetypes
 import os
-import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Literal
 
-from attrs import evolve
-
-from hfclient.chat.servers.service import ChatService, shorter
+from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.errors import ConnectError, InvalidInputError, ProtocolError
+from hfclient.errors import InvalidInputError, ProtocolError
 from hfclient.events import File
 from hfclient.files.saving import free_path, safe_name, write_file
-from hfclient.transport import Request, Response, Timeouts
+from hfclient.transport import Clock, Request, Response, Retry, Session, Timeouts, retrying
 from hfclient.types import StoredFile
 
 __all__ = ["Downloadable", "fetch_file", "file_name", "is_file_id", "save_file"]
@@ -54,51 +51,46 @@ def file_name(file: Downloadable) -> str:
 def fetch_file(
     service: ChatService, conversation_id: str, file: Downloadable, timeouts: Timeouts | None, *, keep: bool = False
 ) -> Iterator[Iterator[bytes]]:
-    """Ask for a file and give its bytes as they arrive; leaving frees the connection, also if nobody began to read.
+    """Request a file and give its bytes as they arrive; leaving the ``with`` frees the connection.
 
-    ``Limits.file`` holds if they are kept. When the connection breaks, the file is asked for again, and what had come is
-    passed over: its id is a hash of its content, so it is the same file.
+    ``Limits.file`` holds if they are kept. When the connection breaks, the file is requested again, and the bytes that had
+    come are skipped: its id is a hash of its content, so it is the same file.
 
     Reference: GET {base}/conversation/{id}/output/{sha}
     """
     endpoints: Endpoints = service.endpoints
-    request = Request.file(endpoints.file_url(conversation_id, _sha(file)), timeouts=timeouts, refine=endpoints.refine)
+    clock = service.session.clock(timeouts)
+    request = Request.file(endpoints.file_url(conversation_id, _sha(file)), clock=clock, refine=endpoints.refine)
     response = service.session.send(request)
-    pieces = _pieces(service, request, response, "file" if keep else None)
+    pieces = _pieces(service.session, request, clock, response, "file" if keep else None)
     try:
         yield pieces
     finally:
         pieces.close()
-        response.close()  # of pieces that nobody began to read
+        response.close()  # if the generator was never started
 
 
 def _pieces(
-    service: ChatService, request: Request, response: Response, within: Literal["file"] | None
+    session: Session, request: Request, clock: Clock, response: Response, within: Literal["file"] | None
 ) -> Generator[bytes, None, None]:
-    first = response.deadline
-    had, tries = 0, 1
-    while True:
-        before, to_skip = had, had
-        try:
-            for data in response.chunks(within):
-                skipped = min(to_skip, len(data))
-                to_skip -= skipped
-                if skipped < len(data):
-                    had += len(data) - skipped
-                    yield data[skipped:] if skipped else data
-            if to_skip:
-                raise ProtocolError("the file was shorter when it was asked for again")
-            return
-        except ConnectError as error:
-            tries = 2 if had > before else tries + 1  # as long as something comes, it is worth while
-            wait, left = service.session.retry.wait_before(tries, error), first.remaining()
-            if wait is None or (left is not None and wait >= left):
-                raise
-        finally:
-            response.close()
-        time.sleep(wait)
-        timeouts = shorter(request.timeouts or service.session.timeouts, first.remaining())
-        response = service.session.send(evolve(request, timeouts=timeouts))
+    once = session.with_retry(Retry(attempts=1))  # this loop repeats
+    had, is_first = 0, True
+    for attempt in retrying(session.retry, clock, what=request):
+        with attempt:
+            response = response if is_first else once.send(request)
+            is_first, to_skip = False, had
+            try:
+                for data in response.chunks(within):
+                    skipped = min(to_skip, len(data))
+                    to_skip -= skipped
+                    if skipped < len(data):
+                        had += len(data) - skipped
+                        attempt.restart()  # as long as something new comes, another try is worth it
+                        yield data[skipped:] if skipped else data
+                if to_skip:
+                    raise ProtocolError("the file was shorter when it was requested again")
+            finally:
+                response.close()
 
 
 def save_file(

@@ -51,7 +51,7 @@ from hfclient.errors import (
     TransportTimeout,
     Unsupported,
 )
-from hfclient.redaction.logs import guard_logger
+from hfclient.redaction.logs import install_log_filter
 from hfclient.stream import Stream
 from hfclient.transport import Limits, Retry, Timeouts
 from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User
@@ -154,7 +154,7 @@ __all__ = [
 ]
 
 for _name in ("hfclient", "hfclient.local"):
-    guard_logger(_name)
+    install_log_filter(_name)
 
 _INFERENCE = {
     "AssistantMessage",

@@ -46,7 +46,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hfclient.redaction.masking import masked, said
+from hfclient.redaction.masking import masked, sanitized
 
 if TYPE_CHECKING:
     from hfclient.types import Reply
@@ -109,7 +109,7 @@ class HFClientError(Exception):
     request_id: str | None = None
 
     def __init__(self, message: str = "", *, partial: Reply | None = None) -> None:
-        message = said(message)
+        message = sanitized(message)
         super().__init__(message)
         self.message = message
         self.partial = partial
@@ -123,7 +123,7 @@ class HFClientError(Exception):
 
 
 def _said(text: str | None) -> str | None:
-    return said(text) if text else text
+    return sanitized(text) if text else text
 
 
 def _is_plain(value: object) -> bool:

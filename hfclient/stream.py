@@ -39,7 +39,7 @@ from hfclient.events import (
     Usage,
     WebSearch,
 )
-from hfclient.process.forks import renew_in_children
+from hfclient.process.forks import reset_after_fork
 from hfclient.process.latch import Latch
 from hfclient.transport import Response
 from hfclient.transport.base import add_address
@@ -267,9 +267,9 @@ class Stream:
         self._pulling = False  # it is in the middle of that
         self._settled = Latch()  # how the stream ends is decided: by its reader or by close(), whichever comes first
         self._released = Latch()  # its connection is given up
-        renew_in_children(self)
+        reset_after_fork(self)
 
-    def _renew(self) -> None:
+    def _reset_after_fork(self) -> None:
         if self._reader != threading.get_ident():  # in a forked child: that thread is not there
             self._pulling = False
 

@@ -13,7 +13,7 @@ import click
 from hfclient import Client
 from hfclient.cli.completion import browser_names
 from hfclient.cli.output import as_json
-from hfclient.credentials import HUGGING_CHAT, AnonymousSession, LoginStore, SavedLogin, is_hugging_face, place_of
+from hfclient.credentials import HUGGING_CHAT, AnonymousSession, LoginStore, SavedLogin, is_hugging_face, server_key
 from hfclient.errors import CredentialsError
 from hfclient.redaction.control_characters import stripped
 from hfclient.types import User
@@ -119,7 +119,7 @@ def _address(url: str | None) -> str:
 
 def _base(url: str | None) -> str:
     """Return the base URL without a user name and a password: what is shown, and under which a login is kept."""
-    return place_of(_address(url))
+    return server_key(_address(url))
 
 
 def _client(url: str | None, cookies: Any, impersonate: str | None) -> Client:

@@ -15,26 +15,26 @@ from hfclient.credentials.secret import Secret
 from hfclient.credentials.session_store import AnonymousSession
 from hfclient.errors import CredentialsError
 
-__all__ = ["AnonymousUse"]
+__all__ = ["AnonymousSessionMixin"]
 
 _log = logging.getLogger("hfclient")
 
 
-class AnonymousUse:
+class AnonymousSessionMixin:
     """The base of `Credentials` that does it."""
 
     _lock: threading.Lock
     _session: AnonymousSession
     _cookies: dict[str, Secret]
-    _invented: bool  # the cookies are the anonymous session's
-    _begun: bool  # and it is kept
+    _is_anonymous: bool  # the cookies are the anonymous session's
+    _is_stored: bool  # and it is kept
     _has_written: bool  # and the server has taken it, or given another one
     _is_confirmed: bool  # the server has set the session cookie by its usual name
 
     @property
     def is_anonymous(self) -> bool:
         """Whether the cookies are the anonymous session's."""
-        return self._invented
+        return self._is_anonymous
 
     @property
     def token_reaches_chat(self) -> bool:
@@ -42,9 +42,9 @@ class AnonymousUse:
         raise NotImplementedError
 
     @property
-    def has_begun_session(self) -> bool:
+    def has_stored_session(self) -> bool:
         """Whether there is an anonymous session that something was written with, here or in another process."""
-        return self._begun or self._session.exists()
+        return self._is_stored or self._session.exists()
 
     def use_session(self, *, begin: bool = False) -> None:
         """Take the anonymous session if there is no cookie: to chat-ui any value is a session of its own.
@@ -53,27 +53,27 @@ class AnonymousUse:
             begin: Something is written with it: from now on it is kept.
         """
         with self._lock:
-            if self._cookies and (not self._invented or self._begun or not begin):
+            if self._cookies and (not self._is_anonymous or self._is_stored or not begin):
                 return
-            self._cookies, self._begun = self._session.begin() if begin else self._session.look()
-            self._invented, self._is_confirmed = True, False
+            self._cookies, self._is_stored = self._session.load_or_create() if begin else self._session.peek()
+            self._is_anonymous, self._is_confirmed = True, False
 
     def set_session(self, value: Secret) -> None:
         """Be the anonymous session with this value, which is kept elsewhere."""
         with self._lock:
             self._cookies = {SESSION_COOKIE: value}
-            self._invented = self._begun = True
+            self._is_anonymous = self._is_stored = True
 
-    def follow_session(self) -> None:
+    def reload_session(self) -> None:
         """Take over what another process has kept of the same anonymous session since, if that is what we have."""
-        if not self._invented:
+        if not self._is_anonymous:
             return
-        news = self._session.news()
+        news = self._session.changes()
         if news is not None:
             with self._lock:
-                if self._invented:
+                if self._is_anonymous:
                     self._cookies.update(news)
-                    self._begun = True
+                    self._is_stored = True
 
     @contextlib.contextmanager
     def first_write(self) -> Iterator[None]:
@@ -82,11 +82,11 @@ class AnonymousUse:
         A server may answer to a session that it does not know with another one. Processes that start at once would be given
         one each; so the second waits for what the first is given, and takes that.
         """
-        if not self._begun or self._has_written:
+        if not self._is_stored or self._has_written:
             yield
             return
-        with self._session.alone():
-            self.follow_session()
+        with self._session.exclusive():
+            self.reload_session()
             yield
             self._has_written = True
 
@@ -97,10 +97,10 @@ class AnonymousUse:
         has never accepted is not kept any longer, unless it was kept before and there is no token to take its place.
         """
         with self._lock:
-            if not self._invented or self._has_written:
+            if not self._is_anonymous or self._has_written:
                 return
             cookies = dict(self._cookies)
-            is_useless = self._begun and not self._is_confirmed and (self._session.is_new or self.token_reaches_chat)
+            is_useless = self._is_stored and not self._is_confirmed and (self._session.is_new or self.token_reaches_chat)
             self._drop_session()
         if is_useless:
             self._forget(cookies)
@@ -112,15 +112,15 @@ class AnonymousUse:
             CredentialsError: The file that keeps it cannot be changed.
         """
         with self._lock:
-            was_here = self._begun
-            if self._invented:
+            was_here = self._is_stored
+            if self._is_anonymous:
                 self._drop_session()
         return self._session.forget() or was_here
 
     def _drop_session(self) -> None:
         # With the lock held.
         self._cookies.clear()
-        self._invented = self._begun = self._has_written = False
+        self._is_anonymous = self._is_stored = self._has_written = False
 
     def _forget(self, cookies: Mapping[str, Secret]) -> None:
         try:
@@ -132,15 +132,15 @@ class AnonymousUse:
         if SESSION_COOKIE in before and SESSION_COOKIE not in after:
             with self._lock:
                 self._drop_session()
-            self._forget(self._who(before))
+            self._forget(self._identity(before))
             return
-        who = self._who(after)
-        if who != self._who(before):
+        who = self._identity(after)
+        if who != self._identity(before):
             theirs = self._session.renew(before, who)
             if theirs is not None:
                 with self._lock:
                     self._cookies.update(theirs)
 
-    def _who(self, cookies: Mapping[str, Secret]) -> dict[str, Secret]:
+    def _identity(self, cookies: Mapping[str, Secret]) -> dict[str, Secret]:
         """Return the cookies that tell users apart; all of them as long as the server has not set the one that we know."""
         return {name: value for name, value in cookies.items() if name == SESSION_COOKIE or not self._is_confirmed}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from hfclient.credentials.cookie_matching import Cookie, from_jar
+from hfclient.credentials.cookie_matching import Cookie, cookies_from_jar
 from hfclient.errors import CredentialsError, MissingDependencyError
 
 __all__ = ["browser_cookies"]
@@ -56,4 +56,4 @@ def browser_cookies(browser: str) -> list[Cookie]:
             f"the cookies of {name} cannot be read ({type(error).__name__}: {error}); export them with an extension "
             "of the browser, as cookies.txt or JSON, and pass the file's path"
         ) from None
-    return from_jar(jar)
+    return cookies_from_jar(jar)

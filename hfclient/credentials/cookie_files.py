@@ -20,7 +20,7 @@ from hfclient.credentials.cookie_matching import Cookie
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError
 
-__all__ = ["looks_like_export", "read_export", "read_private", "records"]
+__all__ = ["looks_like_export", "parse_cookie_export", "read_cookie_file", "read_secret_file"]
 
 _log = logging.getLogger("hfclient")
 _LARGEST = 16 * 1024 * 1024  # a whole browser's cookies are one or two megabytes
@@ -30,7 +30,7 @@ _MILLISECONDS = 1e11  # in seconds that would be the year 5138
 _warned: set[str] = set()
 
 
-def read_private(path: Path) -> bytes:
+def read_secret_file(path: Path) -> bytes:
     """Return what a file of secrets holds; one that others may read is warned about, once.
 
     Raises:
@@ -44,7 +44,7 @@ def read_private(path: Path) -> bytes:
         return file.read(_LARGEST + 1)
 
 
-def read_export(path: str | os.PathLike[str]) -> list[Cookie]:
+def read_cookie_file(path: str | os.PathLike[str]) -> list[Cookie]:
     """Return the cookies in an exported file, of whatever kind it is.
 
     Raises:
@@ -52,14 +52,14 @@ def read_export(path: str | os.PathLike[str]) -> list[Cookie]:
     """
     try:
         file = Path(path).expanduser()
-        data = read_private(file)
+        data = read_secret_file(file)
     except (OSError, RuntimeError, ValueError) as error:  # no home; a NUL in the name
         why = error.strerror if isinstance(error, OSError) and error.strerror else "it cannot be opened"
         raise CredentialsError(f"the cookies in {os.fspath(path)!r} cannot be read: {why}") from None
     if len(data) > _LARGEST:
         raise CredentialsError(f"{file} is too large for an export of cookies")
     try:
-        return records(data.decode("utf-8", "replace"))  # an error of the codec would carry the secrets along
+        return parse_cookie_export(data.decode("utf-8", "replace"))  # an error of the codec would carry the secrets along
     except CredentialsError as error:
         raise CredentialsError(f"{file}: {error.message}") from None
 
@@ -70,7 +70,7 @@ def looks_like_export(text: str) -> bool:
     return start[:1] in ("[", "{") or start.startswith(("# Netscape", "# HTTP Cookie", _HTTP_ONLY)) or "\t" in text
 
 
-def records(source: str | Iterable[Any] | Mapping[str, Any]) -> list[Cookie]:
+def parse_cookie_export(source: str | Iterable[Any] | Mapping[str, Any]) -> list[Cookie]:
     """Return the cookies in the text of an export, or in what its JSON was decoded to.
 
     Raises:
@@ -81,7 +81,7 @@ def records(source: str | Iterable[Any] | Mapping[str, Any]) -> list[Cookie]:
         if text[:1] not in ("[", "{"):
             return _netscape(text)
         try:
-            return records(msgspec.json.decode(text))  # the standard library's errors hold the whole text
+            return parse_cookie_export(msgspec.json.decode(text))  # the standard library's errors hold the whole text
         except (msgspec.DecodeError, RecursionError):
             raise CredentialsError("this begins like JSON but is none; was it cut off?") from None
     if isinstance(source, Mapping):

@@ -13,11 +13,11 @@ from attrs import evolve, frozen
 
 from hfclient.credentials.origins import (
     base_path,
-    belongs_to_host,
-    belongs_to_path,
     cookie_host,
+    domain_matches,
     is_hugging_face,
-    is_this_machine,
+    is_loopback,
+    path_matches,
 )
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError
@@ -31,10 +31,10 @@ __all__ = [
     "SESSION_COOKIE",
     "Cookie",
     "cookies_for",
-    "from_jar",
+    "cookies_from_jar",
+    "display_name",
     "parse_set_cookie",
-    "sendable",
-    "shown_name",
+    "sendable_cookies",
 ]
 
 _log = logging.getLogger("hfclient")
@@ -95,8 +95,8 @@ def cookies_for(chat_url: str, cookies: Iterable[Cookie], source: str) -> list[C
         cookie
         for cookie in everything
         if cookie.value
-        and belongs_to_host(cookie.domain, host, host_only=cookie.host_only)
-        and (cookie.path.startswith(below) or belongs_to_path(cookie.path, below))
+        and domain_matches(cookie.domain, host, host_only=cookie.host_only)
+        and (cookie.path.startswith(below) or path_matches(cookie.path, below))
     ]
     if not belonging:
         raise CredentialsError(
@@ -125,7 +125,7 @@ def cookies_for(chat_url: str, cookies: Iterable[Cookie], source: str) -> list[C
         others &= {SESSION_COOKIE}
     why |= dict.fromkeys(others - _names(belonging), "it belongs to another site or path")
     why |= dict.fromkeys(_names(belonging) - _names(sent), "it goes out over https only")
-    good = sendable([(cookie.name, cookie.value) for cookie in fresh], source, chat_url=chat_url, left_out=why)
+    good = sendable_cookies([(cookie.name, cookie.value) for cookie in fresh], source, chat_url=chat_url, left_out=why)
     fresh.sort(key=lambda cookie: (len(cookie.path), len(cookie.domain.lstrip(".")), cookie.host_only))
     found = {(cookie.name, cookie.path if cookie.path.startswith(below) else ""): cookie for cookie in fresh}
     return [
@@ -135,7 +135,7 @@ def cookies_for(chat_url: str, cookies: Iterable[Cookie], source: str) -> list[C
     ]
 
 
-def sendable(
+def sendable_cookies(
     pairs: Iterable[tuple[str, str]],
     source: str,
     *,
@@ -177,13 +177,13 @@ def sendable(
                                    "was something else pasted?")
         raise CredentialsError(f"the cookie {name!r} in {source} cannot be sent: {problem}")
     if bad:
-        shown = [f"{shown_name(name)} ({problem})" for name, problem in bad.items()]
+        shown = [f"{display_name(name)} ({problem})" for name, problem in bad.items()]
         more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
         _log.warning("cookies in %s that are left out: %s%s", source, ", ".join(shown[:_MOST_NAMED]), more)
     return good
 
 
-def shown_name(name: str) -> str:
+def display_name(name: str) -> str:
     """Return a cookie's name for a message, or what there is to say of one that may be something else."""
     if len(name) > _LONGEST_NAME or re.search(r"\s|hf_", name):
         return f"one with a name of {len(name)} characters"
@@ -207,7 +207,7 @@ def _names(cookies: Iterable[Cookie]) -> set[str]:
 
 def _is_plain(chat_url: str) -> bool:
     """Whether a browser would send no secure cookie there: this machine counts as secure."""
-    return urlsplit(chat_url).scheme.lower() != "https" and not is_this_machine(cookie_host(chat_url))
+    return urlsplit(chat_url).scheme.lower() != "https" and not is_loopback(cookie_host(chat_url))
 
 
 def _is_secure_name(name: str) -> bool:
@@ -232,13 +232,13 @@ def parse_set_cookie(line: str, chat_url: str) -> tuple[Cookie | None, str]:
     path = given.get("path", "")
     plain = _is_plain(chat_url)
     secure = "secure" in given
-    if not (path.startswith(below) or belongs_to_path(path, below)):
+    if not (path.startswith(below) or path_matches(path, below)):
         return None, ""
     ended = _has_expired(given)
     problem = None if ended else _problem(name, value, plain)
     if len(name) + len(value) > _LONGEST:
         problem = "it is too long"
-    elif not belongs_to_host(given.get("domain", ""), cookie_host(chat_url)):
+    elif not domain_matches(given.get("domain", ""), cookie_host(chat_url)):
         problem = "it is for another domain"
     elif plain and secure:
         problem = "it goes out over https only"
@@ -260,7 +260,7 @@ def _has_expired(attributes: Mapping[str, str]) -> bool:
         return False
 
 
-def from_jar(jar: CookieJar) -> list[Cookie]:
+def cookies_from_jar(jar: CookieJar) -> list[Cookie]:
     """Return the cookies of a jar of the standard library, or of one of the many that derive from it."""
     return [
         Cookie(

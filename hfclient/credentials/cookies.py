@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from hfclient.credentials.browser_cookies import browser_cookies
-from hfclient.credentials.cookie_files import looks_like_export, read_export, records
-from hfclient.credentials.cookie_matching import COOKIE_NAME, SESSION_COOKIE, Cookie, cookies_for, from_jar, sendable
-from hfclient.credentials.origins import HUGGING_CHAT, is_hugging_face, is_this_machine, place_of
+from hfclient.credentials.cookie_files import looks_like_export, parse_cookie_export, read_cookie_file
+from hfclient.credentials.cookie_matching import (
+    COOKIE_NAME,
+    SESSION_COOKIE,
+    Cookie,
+    cookies_for,
+    cookies_from_jar,
+    sendable_cookies,
+)
+from hfclient.credentials.origins import HUGGING_CHAT, is_hugging_face, is_loopback, server_key
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError, InvalidInputError
 
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from http.cookiejar import CookieJar
     from typing import TypeGuard
 
-__all__ = ["CookiesLike", "find_all_cookies", "find_cookies", "parse_cookies", "read_cookies"]
+__all__ = ["CookiesLike", "find_cookies", "find_cookies_with_paths", "parse_cookies", "parse_cookies_with_paths"]
 
 CookiesLike: TypeAlias = (
     "Mapping[str, Any] | str | os.PathLike[str] | CookieJar | Sequence[Mapping[str, Any]]"
@@ -57,10 +64,10 @@ def parse_cookies(cookies: CookiesLike, chat_url: str | None = None) -> dict[str
             out with a warning that names them.
         MissingDependencyError: A browser was named and the extra is not installed.
     """
-    return _by_name(read_cookies(cookies, chat_url))
+    return _by_name(parse_cookies_with_paths(cookies, chat_url))
 
 
-def read_cookies(cookies: CookiesLike, chat_url: str | None = None) -> list[Cookie]:
+def parse_cookies_with_paths(cookies: CookiesLike, chat_url: str | None = None) -> list[Cookie]:
     """Return what `parse_cookies` returns, with the paths that a browser would keep them to.
 
     Raises:
@@ -70,7 +77,7 @@ def read_cookies(cookies: CookiesLike, chat_url: str | None = None) -> list[Cook
         raise InvalidInputError(f"chat_url is a text, not {type(chat_url).__name__}")
     pairs = _plain_pairs(cookies)
     if pairs is not None:
-        found = [Cookie(name, value) for name, value in sendable(pairs, "what was given", chat_url=chat_url).items()]
+        found = [Cookie(name, value) for name, value in sendable_cookies(pairs, "what was given", chat_url=chat_url).items()]
     else:
         all_of_them, source = _with_places(cookies)
         if chat_url is None:
@@ -160,15 +167,15 @@ def _with_places(cookies: CookiesLike) -> tuple[list[Cookie], str]:
             name = text[len("browser:") :]
             return browser_cookies(name), name.partition(":")[0]
         if looks_like_export(text):
-            return records(text), "the export"
-        return read_export(text), str(Path(text).expanduser())
+            return parse_cookie_export(text), "the export"
+        return read_cookie_file(text), str(Path(text).expanduser())
     if isinstance(cookies, os.PathLike):
-        return read_export(cookies), os.fspath(cookies)
+        return read_cookie_file(cookies), os.fspath(cookies)
     jar = getattr(cookies, "jar", cookies)  # httpx and curl_cffi wrap one
     if _is_jar(jar):
-        return from_jar(jar), "the cookie jar"
+        return cookies_from_jar(jar), "the cookie jar"
     if isinstance(cookies, (Mapping, Sequence)):
-        return records(cookies), "what was given"
+        return parse_cookie_export(cookies), "what was given"
     raise InvalidInputError(
         f"cookies are a mapping, a text, a path, a list of cookies or a cookie jar, not {type(cookies).__name__}"
     )
@@ -182,10 +189,10 @@ def find_cookies(
     Raises:
         CredentialsError: As for `parse_cookies`.
     """
-    return _by_name(find_all_cookies(argument, environ, chat_url))
+    return _by_name(find_cookies_with_paths(argument, environ, chat_url))
 
 
-def find_all_cookies(
+def find_cookies_with_paths(
     argument: CookiesLike | None = None, environ: Mapping[str, str] | None = None, chat_url: str | None = None
 ) -> list[Cookie]:
     """Return what `find_cookies` returns, with the paths that a browser would keep them to.
@@ -199,11 +206,11 @@ def find_all_cookies(
     env = os.environ if environ is None else environ
     if argument is not None:
         nothing = isinstance(argument, (str, dict, list, tuple)) and not argument
-        return [] if nothing else read_cookies(argument, chat_url)
+        return [] if nothing else parse_cookies_with_paths(argument, chat_url)
     given = env.get("HFCLIENT_COOKIE", "").strip()
     if not given:
         return []
-    found = read_cookies(given, chat_url)
+    found = parse_cookies_with_paths(given, chat_url)
     if chat_url is not None and any(cookie.name == _HUB_COOKIE for cookie in found) and not _is_meant(chat_url, env):
         _log.warning(
             "HFCLIENT_COOKIE holds a login of huggingface.co and is not sent to %s; pass cookies= if it should be",
@@ -214,6 +221,6 @@ def find_all_cookies(
 
 
 def _is_meant(chat_url: str, env: Mapping[str, str]) -> bool:
-    if is_hugging_face(chat_url) or is_this_machine(urlsplit(chat_url).hostname or ""):
+    if is_hugging_face(chat_url) or is_loopback(urlsplit(chat_url).hostname or ""):
         return True
-    return place_of(chat_url) == place_of(env.get("HFCLIENT_BASE_URL") or HUGGING_CHAT)
+    return server_key(chat_url) == server_key(env.get("HFCLIENT_BASE_URL") or HUGGING_CHAT)

@@ -10,16 +10,16 @@ import weakref
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from hfclient.credentials.anonymous_session import AnonymousUse
-from hfclient.credentials.cookie_matching import SESSION_COOKIE, Cookie, parse_set_cookie, shown_name
-from hfclient.credentials.cookies import CookiesLike, find_all_cookies
+from hfclient.credentials.anonymous_session import AnonymousSessionMixin
+from hfclient.credentials.cookie_matching import SESSION_COOKIE, Cookie, display_name, parse_set_cookie
+from hfclient.credentials.cookies import CookiesLike, find_cookies_with_paths
 from hfclient.credentials.origins import (
     base_path,
-    belongs_to_path,
     is_deployment,
     is_hugging_face,
     is_space,
     origin_of,
+    path_matches,
     without_user_info,
 )
 from hfclient.credentials.saved_logins import LoginStore
@@ -36,14 +36,14 @@ _DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)  # libraries resol
 _IDENTITY = (SESSION_COOKIE, "token")
 
 
-class Credentials(AnonymousUse):
+class Credentials(AnonymousSessionMixin):
     """One caller's token and cookies, each bound to the places where it may go.
 
     Args:
         token: A Hub token, or None.
         explicit: Whether the caller passed it; if not it goes to Hugging Face's own sites only.
         cookies: The chat server's cookies.
-        narrow: More of them, for paths further down, which a browser keeps to these paths.
+        path_cookies: More of them, for paths further down, which a browser keeps to these paths.
         chat_url: Base URL of the chat server: cookies go below it and nowhere else.
         token_urls: Base URLs that an explicit token may go to besides. User name and password in these URLs go to the
             URL's own origin.
@@ -58,7 +58,7 @@ class Credentials(AnonymousUse):
         token: Secret | None = None,
         explicit: bool = False,
         cookies: Mapping[str, Secret] | None = None,
-        narrow: Iterable[Cookie] = (),
+        path_cookies: Iterable[Cookie] = (),
         chat_url: str | None = None,
         token_urls: Iterable[str] = (),
         store: LoginStore | None = None,
@@ -69,11 +69,11 @@ class Credentials(AnonymousUse):
         self.explicit = explicit
         self.user_id = user_id
         self._cookies = dict(cookies or {})
-        self._narrow = {(cookie.name, cookie.path): cookie.value for cookie in narrow}
+        self._path_cookies = {(cookie.name, cookie.path): cookie.value for cookie in path_cookies}
         self._refused: set[str] = set()  # names of cookies that were warned about
         self._session = session or AnonymousSession()
-        self._invented = False  # the cookies are the anonymous session's
-        self._begun = False  # and it is kept
+        self._is_anonymous = False  # the cookies are the anonymous session's
+        self._is_stored = False  # and it is kept
         self._has_written = False  # and the server has taken it, or given another one
         self._is_confirmed = False  # the server has set the session cookie by its usual name
         self._before: dict[str, Secret] = {}
@@ -115,7 +115,7 @@ class Credentials(AnonymousUse):
         """
         found, explicit = find_token(token, environ)
         looked_for = cookies is None and session is None
-        given = [] if cookies is None and session is not None else find_all_cookies(cookies, environ, chat_url)
+        given = [] if cookies is None and session is not None else find_cookies_with_paths(cookies, environ, chat_url)
         if given and session is not None:
             raise InvalidInputError("cookies are a session already; pass either cookies= or session=")
         store = LoginStore.find(environ) if looked_for and not given else None
@@ -124,7 +124,7 @@ class Credentials(AnonymousUse):
             token=found,
             explicit=explicit,
             cookies=login.cookies if login is not None else {one.name: one.value for one in given if one.path == "/"},
-            narrow=[cookie for cookie in given if cookie.path != "/"],
+            path_cookies=[cookie for cookie in given if cookie.path != "/"],
             chat_url=chat_url,
             token_urls=token_urls,
             store=store if login is not None else None,
@@ -142,7 +142,7 @@ class Credentials(AnonymousUse):
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
         del state["_lock"]
-        for name in ("_cookies", "_narrow", "_refused", "_before", "_keys"):
+        for name in ("_cookies", "_path_cookies", "_refused", "_before", "_keys"):
             state[name] = state[name].copy()
         return state
 
@@ -159,9 +159,9 @@ class Credentials(AnonymousUse):
         return bool(self._cookies)
 
     @property
-    def claims_login(self) -> bool:
+    def has_login_cookies(self) -> bool:
         """Whether the cookies are somebody's, rather than invented here."""
-        return bool(self._cookies) and not self._invented
+        return bool(self._cookies) and not self._is_anonymous
 
     @property
     def is_saved(self) -> bool:
@@ -240,8 +240,8 @@ class Credentials(AnonymousUse):
     def _cookies_at(self, path: str) -> dict[str, Secret]:
         with self._lock:
             found = dict(self._cookies)
-            for (name, below), value in self._narrow.items():
-                if belongs_to_path(below, path):
+            for (name, below), value in self._path_cookies.items():
+                if path_matches(below, path):
                     found[name] = value
         return found
 
@@ -251,7 +251,7 @@ class Credentials(AnonymousUse):
         origin = self._chat_origin
         return self.token is not None and origin is not None and origin not in self._logins and self._token_may_go(origin)
 
-    def withheld_from(self, url: str) -> str | None:
+    def missing_token_hint(self, url: str) -> str | None:
         """Say in words why no token went to *url*, which refused a request; None if one went, or none was to be expected."""
         origin = origin_of(url)
         if self.token is None:
@@ -285,7 +285,7 @@ class Credentials(AnonymousUse):
         with self._lock:
             if not self._cookies:
                 return
-            had, invented = dict(self._cookies), self._invented
+            had, invented = dict(self._cookies), self._is_anonymous
             for line in set_cookie:
                 self._keep(line)
             after = dict(self._cookies)
@@ -301,32 +301,32 @@ class Credentials(AnonymousUse):
         if problem and self._cookies.get(name) != value:  # the same once more is no news, on whatever terms
             if name not in self._refused and len(self._refused) < _MOST:
                 self._refused.add(name)
-                _log.warning("a cookie that the server set is left out: %s (%s)", shown_name(name), problem)
+                _log.warning("a cookie that the server set is left out: %s (%s)", display_name(name), problem)
             return
-        is_new = len(self._cookies) + len(self._narrow) < _MOST
+        is_new = len(self._cookies) + len(self._path_cookies) < _MOST
         if cookie.path != "/":
             if not value:
-                self._narrow.pop((name, cookie.path), None)
-            elif is_new or (name, cookie.path) in self._narrow:
-                self._narrow[name, cookie.path] = value
+                self._path_cookies.pop((name, cookie.path), None)
+            elif is_new or (name, cookie.path) in self._path_cookies:
+                self._path_cookies[name, cookie.path] = value
             return
         if not value:
-            if self._invented:
+            if self._is_anonymous:
                 self._cookies.pop(name, None)  # the server has ended the session
             return
         if name == SESSION_COOKIE:
             self._is_confirmed = True
         if self._cookies.get(name) == value:
             return
-        if self._says_who(name):
+        if self._is_identity_cookie(name):
             before = self._before.setdefault(name, self._cookies[name])
             if before == value:
                 del self._before[name]
         if is_new or name in self._cookies:
             self._cookies[name] = value
 
-    def _says_who(self, name: str) -> bool:
-        if self._invented or name not in self._cookies:
+    def _is_identity_cookie(self, name: str) -> bool:
+        if self._is_anonymous or name not in self._cookies:
             return False
         # A server may call its session cookie otherwise; then every cookie that we were given may be it.
         return name in _IDENTITY or SESSION_COOKIE not in self._cookies
@@ -376,15 +376,15 @@ class Credentials(AnonymousUse):
             self._before.clear()
         return True
 
-    def use_saved(self, store: LoginStore, user_id: str) -> None:
+    def link_saved_login(self, store: LoginStore, user_id: str) -> None:
         """Count the cookies as those of a saved login of *user_id* from now on."""
         self._store, self.user_id = store, user_id
 
-    def drop_cookies(self) -> None:
+    def clear_cookies(self) -> None:
         """Be nobody from now on."""
         with self._lock:
             self._drop_session()
-            self._narrow.clear()
+            self._path_cookies.clear()
             self._before.clear()
             self._store = self.user_id = None
 

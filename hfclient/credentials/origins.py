@@ -15,17 +15,17 @@ from hfclient.errors import InvalidInputError
 __all__ = [
     "HUGGING_CHAT",
     "base_path",
-    "belongs_to_host",
-    "belongs_to_path",
     "cookie_host",
+    "domain_matches",
     "host_origin",
     "is_deployment",
     "is_hugging_face",
+    "is_loopback",
     "is_space",
-    "is_this_machine",
-    "one_spelling",
+    "normalize_url",
     "origin_of",
-    "place_of",
+    "path_matches",
+    "server_key",
     "without_user_info",
 ]
 
@@ -106,10 +106,10 @@ def _idna(host: str) -> str:
     return found
 
 
-def one_spelling(url: str) -> str:
+def normalize_url(url: str) -> str:
     """Return *url* with scheme, host and port as `origin_of` writes them, so that every HTTP library reads the same name.
 
-    >>> one_spelling("HTTP://B\u00fccher.example:80/A")
+    >>> normalize_url("HTTP://B\u00fccher.example:80/A")
     'http://xn--bcher-kva.example/A'
     """
     origin = origin_of(url)
@@ -170,10 +170,10 @@ def base_path(chat_url: str) -> str:
     return urlsplit(chat_url).path.rstrip("/") + "/"
 
 
-def place_of(chat_url: str) -> str:
+def server_key(chat_url: str) -> str:
     """Return the base URL of a chat server in the one form under which its login is kept.
 
-    >>> place_of("HTTPS://HuggingFace.co:443/chat/")
+    >>> server_key("HTTPS://HuggingFace.co:443/chat/")
     'https://huggingface.co/chat'
     """
     return origin_of(chat_url) + urlsplit(chat_url).path.rstrip("/")
@@ -200,7 +200,7 @@ def _is_below(url: str, sites: tuple[str, ...]) -> bool:
     return parts.scheme == "https" and any(host == site or host.endswith("." + site) for site in sites)
 
 
-def is_this_machine(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether *host* is the loopback interface by name or address, 127.0.0.0/8 and ``::1``, however it is written."""
     host = host.lower().rstrip(".").strip("[]")
     if host == "localhost" or host.endswith(".localhost"):
@@ -227,7 +227,7 @@ def _is_short_loopback(host: str) -> bool:
         return False
 
 
-def belongs_to_host(domain: str, host: str, *, host_only: bool = False) -> bool:
+def domain_matches(domain: str, host: str, *, host_only: bool = False) -> bool:
     """Whether a cookie of *domain* is sent to *host*.
 
     Args:
@@ -252,7 +252,7 @@ def _is_address(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdecimal()
 
 
-def belongs_to_path(cookie_path: str, path: str) -> bool:
+def path_matches(cookie_path: str, path: str) -> bool:
     """Whether a cookie of *cookie_path* is sent to *path*; section 5.1.4 of RFC 6265."""
     if not cookie_path.startswith("/"):
         return True

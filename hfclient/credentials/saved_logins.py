@@ -16,8 +16,8 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from hfclient.credentials.cookie_matching import sendable
-from hfclient.credentials.origins import place_of
+from hfclient.credentials.cookie_matching import sendable_cookies
+from hfclient.credentials.origins import server_key
 from hfclient.credentials.secret import Secret
 from hfclient.credentials.secret_files import DamagedFile, SecretsFile, settings_folder
 from hfclient.errors import CredentialsError
@@ -26,8 +26,8 @@ __all__ = ["LoginStore", "SavedLogin"]
 
 _log = logging.getLogger("hfclient")
 _FILE = "logins.json"
-_PATIENCE = 10.0  # seconds for the lock when a person waits
-_HASTE = 2.0  # when an answer does
+_LOCK_TIMEOUT = 10.0  # seconds for the lock when a person waits
+_RENEW_LOCK_TIMEOUT = 2.0  # when an answer does
 
 
 @frozen
@@ -74,7 +74,7 @@ class LoginStore:
             CredentialsError: The file is there, and it is not what this class writes; the message names it.
         """
         try:
-            entry = self._read().get(place_of(chat_url))
+            entry = self._read().get(server_key(chat_url))
         except OSError as error:
             # A service may run with somebody else's home: then there is no login of its own, and no reason to fail.
             if self._is_visible():
@@ -84,7 +84,7 @@ class LoginStore:
             return None
         login = _parse(entry)
         # The file may have been written by other hands.
-        return evolve(login, cookies=sendable(login.cookies.items(), f"the saved login in {self.path}", chat_url=chat_url))
+        return evolve(login, cookies=sendable_cookies(login.cookies.items(), f"the saved login in {self.path}", chat_url=chat_url))
 
     def put(self, chat_url: str, login: SavedLogin) -> None:
         """Save *login* for the chat server at *chat_url*, in the place of an older one.
@@ -98,8 +98,8 @@ class LoginStore:
             "username": login.username,
             "saved_at": login.saved_at or time.time(),
         }
-        with self._changing(_PATIENCE) as logins:
-            logins[place_of(chat_url)] = entry
+        with self._edit(_LOCK_TIMEOUT) as logins:
+            logins[server_key(chat_url)] = entry
 
     def renew(self, chat_url: str, user_id: str, cookies: Mapping[str, Secret]) -> None:
         """Take over values that the server rotated, unless the login was removed or is another user's by now.
@@ -110,8 +110,8 @@ class LoginStore:
         saved = self.get(chat_url)
         if saved is None or {**saved.cookies, **cookies} == saved.cookies:
             return
-        with self._changing(_HASTE) as logins:
-            entry = logins.get(place_of(chat_url))
+        with self._edit(_RENEW_LOCK_TIMEOUT) as logins:
+            entry = logins.get(server_key(chat_url))
             if entry is not None and entry.get("user_id") == user_id:
                 entry["cookies"] = {**entry["cookies"], **_revealed(cookies)}
 
@@ -123,8 +123,8 @@ class LoginStore:
         """
         if self.get(chat_url) is None:
             return False
-        with self._changing(_PATIENCE) as logins:
-            return logins.pop(place_of(chat_url), None) is not None
+        with self._edit(_LOCK_TIMEOUT) as logins:
+            return logins.pop(server_key(chat_url), None) is not None
 
     # The file
 
@@ -142,9 +142,9 @@ class LoginStore:
             return False
 
     @contextlib.contextmanager
-    def _changing(self, patience: float) -> Iterator[dict[str, dict[str, Any]]]:
+    def _edit(self, timeout: float) -> Iterator[dict[str, dict[str, Any]]]:
         try:
-            with self._file.changing(patience) as logins:
+            with self._file.edit(timeout) as logins:
                 yield logins
         except DamagedFile:
             raise self._damaged() from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from hfclient.redaction.masking import may_be_secret, remember
+from hfclient.redaction.masking import may_be_secret, register_secret
 
 __all__ = ["Secret", "hidden_header"]
 
@@ -29,7 +29,7 @@ class Secret(str):
     def __new__(cls, value: str = "") -> Secret:
         plain = "".join(value)  # str() of another one would be stars
         if cls._is_masked:
-            remember(plain)
+            register_secret(plain)
         return super().__new__(cls, plain)
 
     def __repr__(self) -> str:
@@ -44,10 +44,10 @@ class Secret(str):
     def __reduce_ex__(self, protocol: Any) -> tuple[type[Secret], tuple[str]]:
         return type(self), (self.reveal(),)  # some of the ways that str has go through __str__
 
-    def note_use(self) -> None:
+    def mark_used(self) -> None:
         """Count it among the newest secrets, which are masked: a server that gets it may repeat it."""
         if self._is_masked:
-            remember(self.reveal())
+            register_secret(self.reveal())
 
     def reveal(self) -> str:
         """Return the value as a plain string."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from hfclient.credentials.cookie_files import read_private
+from hfclient.credentials.cookie_files import read_secret_file
 from hfclient.credentials.locks import file_lock
 
 __all__ = ["DamagedFile", "SecretsFile", "settings_folder"]
@@ -60,7 +60,7 @@ class SecretsFile:
             DamagedFile: It holds something else.
         """
         try:
-            data = read_private(self.path)
+            data = read_secret_file(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return {}
         newer = False
@@ -79,11 +79,11 @@ class SecretsFile:
         return dict(entries)
 
     @contextlib.contextmanager
-    def changing(self, patience: float) -> Iterator[dict[str, Any]]:
+    def edit(self, timeout: float) -> Iterator[dict[str, Any]]:
         """Give the entries to a block that changes them, and write them after it; nothing is written if it changes nothing.
 
         Args:
-            patience: Seconds to wait for the lock.
+            timeout: Seconds to wait for the lock.
 
         Raises:
             OSError: The file cannot be written, or the lock was not free in time (``TimeoutError``).
@@ -92,14 +92,14 @@ class SecretsFile:
         path = Path(os.path.realpath(self.path))  # a link, such as one into a folder of dotfiles, stays one
         # Only what is made here gets its mode here: HFCLIENT_HOME may be a folder with another life.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with file_lock(path.with_name(path.name + ".lock"), patience):
+        with file_lock(path.with_name(path.name + ".lock"), timeout):
             before = self.read()
             entries = {name: dict(entry) for name, entry in before.items()}
             yield entries
             if entries != before:
                 _replace(path, msgspec.json.format(msgspec.json.encode({"version": _VERSION, self._key: entries})))
 
-    def set_aside(self, patience: float) -> Path:
+    def set_aside(self, timeout: float) -> Path:
         """Rename a damaged file, so that a new one can be made, and return its new name; one that is whole stays.
 
         Raises:
@@ -107,14 +107,14 @@ class SecretsFile:
         """
         path = Path(os.path.realpath(self.path))
         aside = path.with_name(path.name + ".damaged")
-        with file_lock(path.with_name(path.name + ".lock"), patience):
+        with file_lock(path.with_name(path.name + ".lock"), timeout):
             try:
                 self.read()  # another process may have been here first
             except DamagedFile:
                 path.replace(aside)
         return aside
 
-    def stamp(self) -> tuple[int, int, int] | None:
+    def fingerprint(self) -> tuple[int, int, int] | None:
         """Return what differs after each change of the file; None if there is none."""
         try:
             status = self.path.stat()

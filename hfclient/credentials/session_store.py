@@ -19,7 +19,7 @@ from typing import Any
 
 from hfclient.credentials.cookie_matching import COOKIE_NAME, SESSION_COOKIE
 from hfclient.credentials.locks import file_lock
-from hfclient.credentials.origins import place_of
+from hfclient.credentials.origins import server_key
 from hfclient.credentials.secret import Secret
 from hfclient.credentials.secret_files import DamagedFile, SecretsFile, settings_folder
 from hfclient.errors import CredentialsError, InvalidInputError
@@ -35,9 +35,9 @@ _NAME = re.compile(r"[^\x00-\x20\x7f#]{1,100}")
 _VALUE = re.compile(r"[\x20-\x3a\x3c-\x7e\x80-\xff]{1,8192}")
 _MOST = 1000  # entries; those that were not used for longest go first
 _DAY = 24 * 3600.0
-_PATIENCE = 2.0  # seconds for the lock; a request waits
+_LOCK_TIMEOUT = 2.0  # seconds for the lock; a request waits
 _in_memory: dict[str, dict[str, Secret]] = {}  # cookies by entry, where the file cannot be used
-_told: set[str] = set()
+_logged: set[str] = set()
 
 
 class AnonymousSession:
@@ -82,7 +82,7 @@ class AnonymousSession:
             return cls()
         if name is not None and not _NAME.fullmatch(name):
             raise InvalidInputError(f"{source}: the name of a session has 1 to 100 characters, no space and no # among them")
-        place = place_of(chat_url)
+        place = server_key(chat_url)
         folder = settings_folder(env)
         if folder is not None and not (env.get("HFCLIENT_HOME") or env.get("XDG_CONFIG_HOME")):
             # The account of a service may have a home that does not exist; it is not made for this.
@@ -94,26 +94,26 @@ class AnonymousSession:
         """Whether it is kept, by this process or another one."""
         return self._entry in _in_memory or self._read() is not None
 
-    def look(self) -> tuple[dict[str, Secret], bool]:
+    def peek(self) -> tuple[dict[str, Secret], bool]:
         """Return its cookies, and whether they are kept; where they are not, they are new and nothing is written."""
         if self._entry in _in_memory:
             return dict(_in_memory[self._entry]), True
-        self._stamp = None if self._file is None else self._file.stamp()
+        self._stamp = None if self._file is None else self._file.fingerprint()
         found = self._read()
         return (dict(self._new), False) if found is None else (_secrets(found), True)
 
-    def begin(self) -> tuple[dict[str, Secret], bool]:
+    def load_or_create(self) -> tuple[dict[str, Secret], bool]:
         """Return its cookies: what is kept, or a new session, which is kept from now on; and True."""
         if not self._entry:
             return dict(self._new), True
         if self._file is not None and self._entry not in _in_memory:
-            self._stamp = self._file.stamp()
+            self._stamp = self._file.fingerprint()
             found = self._read()
             self.is_new = self.is_new and found is None
             if found is not None and time.time() - found["used_at"] < _DAY:
                 return _secrets(found), True
             try:
-                return self._begin(self._file), True
+                return self._create_stored(self._file), True
             except (OSError, DamagedFile) as error:
                 self._tell(error)
             if found is not None:  # it can be read, only not be changed
@@ -121,37 +121,37 @@ class AnonymousSession:
         # One for all clients of this process; setdefault, because threads may meet here.
         return dict(_in_memory.setdefault(self._entry, self._new)), True
 
-    def _begin(self, file: SecretsFile) -> dict[str, Secret]:
+    def _create_stored(self, file: SecretsFile) -> dict[str, Secret]:
         try:
             file.read()
         except DamagedFile as damage:
             if damage.newer:
                 raise
-            aside = file.set_aside(_PATIENCE)
+            aside = file.set_aside(_LOCK_TIMEOUT)
             _log.warning("the anonymous sessions in %s were damaged; what was there is in %s now", file.path, aside)
-        with file.changing(_PATIENCE) as sessions:
+        with file.edit(_LOCK_TIMEOUT) as sessions:
             entry = sessions.get(self._entry) or {"cookies": _revealed(self._new)}
             sessions[self._entry] = entry = {**entry, "used_at": time.time()}
             for oldest in sorted(sessions, key=lambda name: float(sessions[name]["used_at"]))[: max(0, len(sessions) - _MOST)]:
                 del sessions[oldest]
-        self._stamp = file.stamp()
+        self._stamp = file.fingerprint()
         return _secrets(entry)
 
-    def news(self) -> dict[str, Secret] | None:
+    def changes(self) -> dict[str, Secret] | None:
         """Return its cookies if the file has changed since the last look, else None."""
-        if self._file is None or (stamp := self._file.stamp()) == self._stamp:
+        if self._file is None or (stamp := self._file.fingerprint()) == self._stamp:
             return None
         self._stamp = stamp
         found = self._read()
         return None if found is None else _secrets(found)
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Keep other processes and threads out that call this for a session of the same file; for a while at most."""
         with contextlib.ExitStack() as held:
             if self._file is not None:
                 with contextlib.suppress(OSError):  # it took too long, or nothing can be written here
-                    held.enter_context(file_lock(self._file.path.with_name(f"{_FILE}.first"), _PATIENCE))
+                    held.enter_context(file_lock(self._file.path.with_name(f"{_FILE}.first"), _LOCK_TIMEOUT))
             yield
 
     def renew(self, before: Mapping[str, Secret], after: Mapping[str, Secret]) -> dict[str, Secret] | None:
@@ -166,7 +166,7 @@ class AnonymousSession:
         if self._file is None or self._read() is None:  # not kept, or forgotten meanwhile
             return None
         try:
-            with self._file.changing(_PATIENCE) as sessions:
+            with self._file.edit(_LOCK_TIMEOUT) as sessions:
                 entry = sessions.get(self._entry)
                 if entry is None:
                     return None
@@ -175,7 +175,7 @@ class AnonymousSession:
                 sessions[self._entry] = {"cookies": _revealed(after), "used_at": time.time()}
         except (OSError, DamagedFile) as error:
             self._tell(error)
-        self._stamp = self._file.stamp()
+        self._stamp = self._file.fingerprint()
         return None
 
     def forget(self, cookies: Mapping[str, Secret] | None = None) -> bool:
@@ -194,7 +194,7 @@ class AnonymousSession:
         try:
             if self._entry not in self._file.read():
                 return forgotten
-            with self._file.changing(_PATIENCE) as sessions:
+            with self._file.edit(_LOCK_TIMEOUT) as sessions:
                 entry = sessions.get(self._entry)
                 if entry is None or (cookies is not None and _secrets(entry) != cookies):
                     return forgotten
@@ -216,8 +216,8 @@ class AnonymousSession:
     def _tell(self, error: OSError | DamagedFile) -> None:
         assert self._file is not None
         path = str(self._file.path)
-        if path not in _told:
-            _told.add(path)
+        if path not in _logged:
+            _logged.add(path)
             _log.info("anonymous sessions are not kept in %s: %s; they end with this process", path, _reason(error))
 
 

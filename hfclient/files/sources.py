@@ -17,11 +17,11 @@ from typing import IO, Any, TypeAlias
 from attrs import field, frozen
 
 from hfclient.errors import HFClientError, InvalidInputError
-from hfclient.files.dataurls import data_url_content, data_url_type, unpack_base64
-from hfclient.files.magic import sniff
-from hfclient.files.pillow import encoded_picture, is_picture
+from hfclient.files.data_urls import data_url_media_type, decode_base64, decode_data_url
+from hfclient.files.media_types import sniff
+from hfclient.files.pillow_images import encode_image, is_pillow_image
 
-__all__ = ["FileLike", "SourceFile", "is_data_url", "is_one", "is_url", "listed", "open_source"]
+__all__ = ["FileLike", "SourceFile", "as_file_list", "is_data_url", "is_single_file", "is_url", "open_source"]
 
 FileLike: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | tuple[str, Any] | tuple[str, Any, str] | Any"
@@ -77,7 +77,7 @@ def is_data_url(source: object) -> bool:
     return isinstance(source, str) and _DATA.match(source) is not None
 
 
-def is_one(source: object) -> bool:
+def is_single_file(source: object) -> bool:
     """Return whether *source* names one file, where several may stand in a list.
 
     A tuple of a name and content is one file; a tuple of two paths, or of two contents, is two.
@@ -88,11 +88,11 @@ def is_one(source: object) -> bool:
             and isinstance(source[0], str)
             and (isinstance(source[1], _BYTES) or hasattr(source[1], "read"))
         )
-    single = isinstance(source, (str, *_BYTES, os.PathLike)) or hasattr(source, "read") or is_picture(source)
+    single = isinstance(source, (str, *_BYTES, os.PathLike)) or hasattr(source, "read") or is_pillow_image(source)
     return single or isinstance(getattr(source, "content", None), bytes)
 
 
-def listed(files: Any, what: str) -> list[Any]:
+def as_file_list(files: Any, what: str) -> list[Any]:
     """Return *files*, an argument of that name, as a list; one alone counts as a list of one, None as none.
 
     Raises:
@@ -100,7 +100,7 @@ def listed(files: Any, what: str) -> list[Any]:
     """
     if files is None:
         return []
-    if is_one(files) or not isinstance(files, Iterable):
+    if is_single_file(files) or not isinstance(files, Iterable):
         return [files]
     if isinstance(files, Mapping):
         raise InvalidInputError(f"{what} is a list, not a dict; a name for a file goes in front of it: (name, bytes)")
@@ -127,8 +127,8 @@ def open_source(source: Any, limit: int, what: str = "file") -> SourceFile:
             return _checked(SourceFile(bytes(source)), limit, what)
     if isinstance(source, (str, os.PathLike)):
         return _from_text(source, limit, what)
-    if is_picture(source):  # before open files: some of Pillow's have a read() of their own
-        content, name = encoded_picture(source)
+    if is_pillow_image(source):  # before open files: some of Pillow's have a read() of their own
+        content, name = encode_image(source)
         return _checked(SourceFile(content, name), limit, what)
     if hasattr(source, "read"):
         return _from_open(source, limit, what)
@@ -188,7 +188,7 @@ def _no_file(text: str, path: Path, what: str) -> str:
         return f"{shown} is a folder: pass the files in it"
     if path.exists():
         return f"{shown} is no regular file: open it and pass the open file"
-    if len(text) > _LONGEST_PATH and sniff(unpack_base64(text[:_LONGEST_PATH]) or b""):
+    if len(text) > _LONGEST_PATH and sniff(decode_base64(text[:_LONGEST_PATH]) or b""):
         return f"the {what} is base64 without a head: put data:;base64, in front, or decode it"
     if text.startswith("~"):
         return f"no such file: {shown}; ~ is not expanded: Path({text[:20]!r}).expanduser()"
@@ -198,10 +198,10 @@ def _no_file(text: str, path: Path, what: str) -> str:
 def _from_data_url(url: str, limit: int, what: str) -> SourceFile:
     if len(url) > limit * 3 + 1000:  # percent-encoded at the worst
         raise InvalidInputError(_too_large("", limit, what))
-    content = data_url_content(url)
+    content = decode_data_url(url)
     if content is None:
         raise InvalidInputError(f"the data URL of the {what} cannot be read")
-    return _checked(SourceFile(content, claimed=data_url_type(url)), limit, what)
+    return _checked(SourceFile(content, claimed=data_url_media_type(url)), limit, what)
 
 
 def _from_open(file: Any, limit: int, what: str) -> SourceFile:

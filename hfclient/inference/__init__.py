@@ -8,7 +8,7 @@ from hfclient.inference.media.jobs import Job
 from hfclient.inference.models.catalogue import Offer, ServedModel
 from hfclient.inference.models.hub import DefaultModels, HubModel
 from hfclient.inference.models.mapping import ProviderEntry
-from hfclient.inference.schemas.functions import Tool
+from hfclient.inference.schemas.tools import Tool
 from hfclient.inference.structured_output import ParseStream
 from hfclient.inference.tasks import (
     Box,

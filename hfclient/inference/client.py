@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from hfclient.inference.media.jobs import Job
     from hfclient.inference.models.catalogue import ServedModel
     from hfclient.inference.models.hub import DefaultModels, HubModel
-    from hfclient.inference.schemas.functions import ToolLike
+    from hfclient.inference.schemas.tools import ToolLike
     from hfclient.inference.structured_output import ParseStream
     from hfclient.inference.tasks import Classification, Ranking, Transcript
     from hfclient.inference.tasks.audio import Audio, SoundLike

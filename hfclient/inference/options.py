@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hfclient.inference.content.pictures import PictureLike
     from hfclient.inference.routing.candidates import ProviderLike
     from hfclient.inference.schemas.dialects import SchemaFormat
-    from hfclient.inference.schemas.functions import ToolLike
+    from hfclient.inference.schemas.tools import ToolLike
     from hfclient.inference.tool_loop import Approve
     from hfclient.transport import Timeouts
 

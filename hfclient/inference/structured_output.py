@@ -22,12 +22,12 @@ from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.rounds import RoundClock
-from hfclient.inference.schemas.dialects import DIALECTS, SchemaFormat, in_words, instruction_for
-from hfclient.inference.schemas.found import values_in
-from hfclient.inference.schemas.keys import check_keys
+from hfclient.inference.schemas.dialects import DIALECTS, SchemaFormat, instruction_for, schema_text
+from hfclient.inference.schemas.json_in_text import json_values
+from hfclient.inference.schemas.json_schema import Schema, standalone_schema, strict_schema
+from hfclient.inference.schemas.key_checks import check_keys
 from hfclient.inference.schemas.partial_json import NOTHING, PartialJSON
-from hfclient.inference.schemas.schema import Schema, standalone_schema, strict_schema
-from hfclient.inference.schemas.shapes import Misfit, convert, schema_of
+from hfclient.inference.schemas.type_schemas import SchemaMismatch, convert, schema_of
 from hfclient.stream import Stream
 from hfclient.transport import Timeouts
 from hfclient.types import Reply
@@ -85,27 +85,27 @@ class Shape:
         """Return the object that *text* holds, which may stand in a code block or in prose.
 
         Raises:
-            Misfit: There is no JSON in it, none that fits, or several that do and are not the same.
+            SchemaMismatch: There is no JSON in it, none that fits, or several that do and are not the same.
         """
-        trouble: Misfit | None = None
+        trouble: SchemaMismatch | None = None
         fitting: list[tuple[Any, Any]] = []
-        for value in values_in(text):
+        for value in json_values(text):
             try:
                 fitting.append((value, self._convert(value)))
-            except Misfit as misfit:
+            except SchemaMismatch as misfit:
                 trouble = trouble or misfit
         if not fitting:
-            raise trouble or Misfit("there is no JSON in the answer" if text.strip() else "the answer is empty")
+            raise trouble or SchemaMismatch("there is no JSON in the answer" if text.strip() else "the answer is empty")
         if any(value != fitting[0][0] for value, _ in fitting):
-            raise Misfit("there are several of them in the answer")
+            raise SchemaMismatch("there are several of them in the answer")
         return fitting[0][1]
 
     def _convert(self, value: Any) -> Any:
         if self.wrapped and isinstance(value, dict) and value.keys() == {_WRAP}:
             try:
                 return self._checked(value[_WRAP])
-            except Misfit as misfit:
-                raise Misfit(misfit.reason, f"$.{_WRAP}{misfit.path[1:]}") from misfit
+            except SchemaMismatch as misfit:
+                raise SchemaMismatch(misfit.reason, f"$.{_WRAP}{misfit.path[1:]}") from misfit
         return self._checked(value)  # without the wrap: a server that ignored the schema, and a model that guessed right
 
     def _checked(self, value: Any) -> Any:
@@ -241,7 +241,7 @@ class ParseStream(Generic[T]):
                 try:
                     self._value = self._read_reply(reply)
                     break
-                except Misfit as misfit:
+                except SchemaMismatch as misfit:
                     # What was cut off would be cut off again, and what was refused refused.
                     if self._attempts > self._repair or is_cut(reply.finish_reason) or reply.refusal:
                         raise self._parse_error(reply, misfit) from misfit
@@ -258,9 +258,9 @@ class ParseStream(Generic[T]):
 
     def _read_reply(self, reply: Reply) -> Any:
         if is_cut(reply.finish_reason):  # whatever can be read of it
-            raise Misfit(_CUT.get(reply.finish_reason or "", f"the answer was cut off ({reply.finish_reason})"))
+            raise SchemaMismatch(_CUT.get(reply.finish_reason or "", f"the answer was cut off ({reply.finish_reason})"))
         if reply.refusal:
-            raise Misfit(f"the model refused: {reply.refusal}")
+            raise SchemaMismatch(f"the model refused: {reply.refusal}")
         return self._shape.read(reply.text)
 
     def _drafts_of(self, stream: Stream) -> Iterator[Any]:
@@ -280,13 +280,13 @@ class ParseStream(Generic[T]):
                 due = partial.size + partial.size // _STEP
                 yield draft
 
-    def _ask_again(self, reply: Reply, misfit: Misfit) -> None:
+    def _ask_again(self, reply: Reply, misfit: SchemaMismatch) -> None:
         if reply.text.strip():
             self._messages.append(AssistantMessage(reply.text, provider_fields=reply.provider_fields).to_dict())
         self._messages.append({
             "role": "user",
             "content": f"That does not fit: {misfit}. Answer again, with nothing but JSON that fits this schema: "
-            f"{in_words(self._shape.schema)}",
+            f"{schema_text(self._shape.schema)}",
         })
         self._attempts += 1
         self._inner = self._asked()
@@ -294,7 +294,7 @@ class ParseStream(Generic[T]):
             self._inner.close()
             raise Cancelled("the call was cancelled", partial=reply)
 
-    def _parse_error(self, reply: Reply, misfit: Misfit) -> ParseError:
+    def _parse_error(self, reply: Reply, misfit: SchemaMismatch) -> ParseError:
         reason = misfit.reason
         if reply.tool_calls and not reply.text.strip():
             reason = f"the model called the tool {reply.tool_calls[0].name!r} instead"

@@ -31,8 +31,8 @@ from hfclient.inference.completions.stream import without_thoughts
 from hfclient.inference.completions.toolcalls import new_call_id
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.rounds import RoundClock
-from hfclient.inference.schemas.functions import Tool, ToolLike, as_tools, is_async, text_of
-from hfclient.inference.schemas.shapes import Misfit
+from hfclient.inference.schemas.tools import Tool, ToolLike, as_tools, is_async, tool_result_text
+from hfclient.inference.schemas.type_schemas import SchemaMismatch
 from hfclient.stream import Stream, Transcript
 from hfclient.types import Reply
 
@@ -326,8 +326,8 @@ def _run_job(job: _Job) -> _Outcome:
     """Call the function; what it raises becomes text for the model, but Ctrl-C and the like end the run."""
     call = job.call
     try:
-        text, value = text_of(job.tool.call(job.arguments))
-    except Misfit as misfit:
+        text, value = tool_result_text(job.tool.call(job.arguments))
+    except SchemaMismatch as misfit:
         return _failed(job.place, call, f"the arguments do not fit: {misfit}")
     except Exception as error:  # noqa: BLE001 (whatever it is, the model is told)
         _log.info("the tool %s failed", call.name, exc_info=True)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from hfclient.credentials import SESSION_COOKIE, AnonymousSession, Secret, is_this_machine
+from hfclient.credentials import SESSION_COOKIE, AnonymousSession, Secret, is_loopback
 from hfclient.errors import Cancelled, InvalidInputError, LocalServerError, MissingDependencyError
 from hfclient.transport import Cancellation
 
@@ -175,7 +175,7 @@ class LocalServer:
     @property
     def open_to(self) -> str | None:
         """The URL for other machines, such as ``"http://0.0.0.0:3000"``; None if only this machine can reach the server."""
-        if is_this_machine(self._bound):  # the bound address counts: a name may resolve to any address
+        if is_loopback(self._bound):  # the bound address counts: a name may resolve to any address
             return None
         host = self._bound if self._bound in _ANY_ADDRESS else self._host
         return f"http://{_in_url(host, self._need_running().http.port)}{self._base_path}"
@@ -341,7 +341,7 @@ def serve(
     with _on_signals(stop.cancel), server:
         for url in {server.url, server.url.replace("//127.0.0.1:", "//localhost:")}:
             # The stored session of this user's clients, so that they find their conversations again on another port.
-            cookies, _ = AnonymousSession.find(url).begin()
+            cookies, _ = AnonymousSession.find(url).load_or_create()
             if SESSION_COOKIE in cookies:
                 server.adopt(cookies[SESSION_COOKIE])
         sys.stderr.write(f"hfclient serves chat-ui's protocol at {server.open_to or server.url} (press Ctrl-C to stop)\n")

@@ -17,7 +17,7 @@ import waitress
 from waitress import wasyncore
 from werkzeug.wsgi import ClosingIterator
 
-from hfclient.redaction.logs import guard_logger
+from hfclient.redaction.logs import install_log_filter
 
 __all__ = ["WaitressServer"]
 
@@ -36,7 +36,7 @@ class WaitressServer:
         if not waitress_log.handlers:  # its warnings are normal here; an application that configures logging gets them
             waitress_log.addHandler(logging.NullHandler())
         for name in ("waitress", "waitress.queue"):  # they log the paths of requests
-            guard_logger(name)
+            install_log_filter(name)
         application = _ThreadGrowth(app)
         self._server = waitress.create_server(
             application,

@@ -10,27 +10,27 @@ import os
 import weakref
 from typing import Protocol
 
-__all__ = ["Forkable", "renew_in_children"]
+__all__ = ["Forkable", "reset_after_fork"]
 
 
 class Forkable(Protocol):
     """An object with something in it that a forked child cannot use."""
 
-    def _renew(self) -> None:
+    def _reset_after_fork(self) -> None:
         """Replace it: called in the child, before anything else runs there."""
 
 
 _known: weakref.WeakSet[Forkable] = weakref.WeakSet()
 
 
-def renew_in_children(owner: Forkable) -> None:
-    """Have ``owner._renew()`` called in every child that is forked while *owner* lives."""
+def reset_after_fork(owner: Forkable) -> None:
+    """Have ``owner._reset_after_fork()`` called in every child that is forked while *owner* lives."""
     _known.add(owner)
 
 
 def _after_fork() -> None:
     for owner in list(_known):
-        owner._renew()
+        owner._reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,12 +13,12 @@ import gc
 import threading
 from typing import Any
 
-__all__ = ["by_collector"]
+__all__ = ["in_gc_finalizer"]
 
 _thread: int | None = None  # the one that collects; there is never more than one
 
 
-def by_collector() -> bool:
+def in_gc_finalizer() -> bool:
     """Whether this is called by a finalizer that the garbage collector has called."""
     return _thread is not None and _thread == threading.get_ident()
 

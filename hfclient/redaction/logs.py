@@ -14,7 +14,7 @@ from typing import Any
 from hfclient.redaction.control_characters import escaped
 from hfclient.redaction.masking import masked
 
-__all__ = ["guard_logger"]
+__all__ = ["install_log_filter"]
 
 
 _LONGEST = 8000  # characters of one value
@@ -49,6 +49,6 @@ def _line(value: Any) -> Any:
 _ONE_LINE = _OneLine()
 
 
-def guard_logger(name: str) -> None:
+def install_log_filter(name: str) -> None:
     """Put the filter on a logger; one that has it already stays as it is."""
     logging.getLogger(name).addFilter(_ONE_LINE)

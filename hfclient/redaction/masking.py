@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 from hfclient.redaction.control_characters import one_line
 
-__all__ = ["masked", "may_be_secret", "remember", "remember_url", "said"]
+__all__ = ["masked", "may_be_secret", "register_secret", "register_url_secrets", "sanitized"]
 
 _MASK = "***"
 _MOST = 1000
@@ -129,7 +129,7 @@ class _Memory:
 _memory = _Memory()
 
 
-def remember(secret: str) -> None:
+def register_secret(secret: str) -> None:
     """Mask *secret* from now on.
 
     Args:
@@ -139,12 +139,12 @@ def remember(secret: str) -> None:
     _memory.add(secret)
 
 
-def remember_url(url: str) -> None:
+def register_url_secrets(url: str) -> None:
     """Mask the password of a URL, and those values of its query whose names or looks say that they are secret."""
-    remember(url)
+    register_secret(url)
     for name, value in parse_qsl(url.partition("?")[2].partition("#")[0]):
         if may_be_secret(name, value):
-            remember(value)
+            register_secret(value)
 
 
 def may_be_secret(name: str, value: str) -> bool:
@@ -160,12 +160,12 @@ def may_be_secret(name: str, value: str) -> bool:
     return any(not piece.isalpha() and not piece.isdigit() for piece in _RANDOM_LOOK.findall(value))
 
 
-def said(text: str) -> str:
+def sanitized(text: str) -> str:
     r"""Return what a server says as the text of an error: one line, secrets masked, control characters escaped.
 
     Of more than 8,000 characters the rest is left out.
 
-    >>> said("no:\n\x1b[2J")
+    >>> sanitized("no:\n\x1b[2J")
     'no: \\x1b[2J'
     """
     if len(text) > _LONGEST_SAID:

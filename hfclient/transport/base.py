@@ -24,7 +24,7 @@ from hfclient.errors import (
     InvalidInputError,
     TransportError,
 )
-from hfclient.redaction.masking import said
+from hfclient.redaction.masking import sanitized
 from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.deadline import Clock, Deadline, Timeouts
 from hfclient.transport.limits import Limits
@@ -281,7 +281,7 @@ class Response:
     def request_id(self) -> str | None:
         """The server's id for the request, if it gave one."""
         found = next((self.headers[name] for name in REQUEST_ID_HEADERS if name in self.headers), None)
-        return said(found) if found else found
+        return sanitized(found) if found else found
 
     @property
     def content_type(self) -> str:

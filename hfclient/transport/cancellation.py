@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hfclient.errors import Cancelled
-from hfclient.process.forks import renew_in_children
+from hfclient.process.forks import reset_after_fork
 
 __all__ = ["Cancellation"]
 
@@ -22,10 +22,10 @@ class Cancellation:
     def __init__(self) -> None:
         self._requested = False
         self._wake: Callable[[], object] | None = None
-        self._renew()
-        renew_in_children(self)
+        self._reset_after_fork()
+        reset_after_fork(self)
 
-    def _renew(self) -> None:
+    def _reset_after_fork(self) -> None:
         # Free once it is requested. Not an Event: that has a lock inside, and a signal handler that cancels may have
         # interrupted the thread that holds it. All that is done here are single steps in an order that leaves no gap.
         self._gate = threading.Lock()

@@ -29,7 +29,7 @@ from hfclient.errors import (
     ProtocolError,
     TransportError,
 )
-from hfclient.process.garbage_collection import by_collector
+from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.transport.base import Headers
 from hfclient.transport.ca_bundle import HINT
 from hfclient.transport.deadline import Deadline
@@ -319,7 +319,7 @@ class Transfer:
         self._over = True
         kept: int = self._curl.getinfo(self._info.ACTIVESOCKET)
         multi = self._free()
-        if multi is not None and self._error is None and 0 <= kept < _NO_SOCKET and not by_collector():
+        if multi is not None and self._error is None and 0 <= kept < _NO_SOCKET and not in_gc_finalizer():
             multi.socket, multi.quiet_since = kept, time.monotonic()
             self._give_back(multi)
 

@@ -15,7 +15,7 @@ import time
 import urllib.request
 from urllib.parse import urlsplit
 
-from hfclient.credentials import Secret, is_this_machine
+from hfclient.credentials import Secret, is_loopback
 from hfclient.errors import InvalidInputError
 
 __all__ = ["address_for", "as_url", "proxy_for", "refused_tunnel"]
@@ -43,7 +43,7 @@ def proxy_for(url: str, given: str | None) -> Secret:
         return _checked(given)
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if is_this_machine(host) or host in _ANY_ADDRESS:
+    if is_loopback(host) or host in _ANY_ADDRESS:
         return Secret()
     proxies = _environment()
     proxy = proxies.get(parts.scheme) or proxies.get("all")

@@ -19,7 +19,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from hfclient.errors import Cancelled, ConnectError
-from hfclient.process.garbage_collection import by_collector
+from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.transport.base import Headers, Request, Response, add_address, check_headers, safe_url
 from hfclient.transport.ca_bundle import certificates
 from hfclient.transport.connections import CALL, POOLS, READ_SIZE, Wire
@@ -76,7 +76,7 @@ class _Body:
     def close(self) -> None:
         # A broken connection may complain about being closed; there is nobody left who wants to know.
         with contextlib.suppress(Exception):
-            if by_collector():  # the pool must not get what the next finalizer may close
+            if in_gc_finalizer():  # the pool must not get what the next finalizer may close
                 self._raw.close()
             else:
                 self._answer.close()

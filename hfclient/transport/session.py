@@ -22,7 +22,7 @@ from hfclient.credentials import (
     hidden_header,
     host_origin,
     is_space,
-    one_spelling,
+    normalize_url,
     origin_of,
     without_user_info,
 )
@@ -33,7 +33,7 @@ from hfclient.errors import (
     InvalidInputError,
     TransportError,
 )
-from hfclient.redaction.masking import said
+from hfclient.redaction.masking import sanitized
 from hfclient.transport.auth import Auth
 from hfclient.transport.base import Request, Response, Transport, safe_url
 from hfclient.transport.deadline import Clock, Deadline, Timeouts
@@ -150,7 +150,7 @@ class Session:
                     for attempt in retrying(self.retry, clock, on=request.may_repeat, what=request):
                         with attempt:
                             deadline = Deadline(clock, stream=request.stream)
-                            hop = evolve(request, url=one_spelling(without_user_info(request.url)[0]))
+                            hop = evolve(request, url=normalize_url(without_user_info(request.url)[0]))
                             for _ in range(_REDIRECTS):
                                 headers, credentials = self._headers(hop, request)
                                 clock.cancellation.check()
@@ -172,7 +172,7 @@ class Session:
                 except (TransportError, APIStatusError) as error:
                     error.attempts = attempt.number
                     if isinstance(error, TransportError):
-                        error.method, error.url = request.method, said(safe_url(request.url))
+                        error.method, error.url = request.method, sanitized(safe_url(request.url))
                     refined = self._hinted(request, error, self._refined(request, error))
                     if flow is not None and isinstance(refined, APIStatusError):
                         request = flow.throw(refined)
@@ -206,7 +206,7 @@ class Session:
             return refined
         is_gate = isinstance(refined, AuthenticationError) or 300 <= error.status < 400
         is_page = error.status in (403, 404) and ((error.body or "").lstrip().startswith("<") or is_space(request.url))
-        if (is_gate or is_page) and (hint := self.credentials.withheld_from(request.url)):
+        if (is_gate or is_page) and (hint := self.credentials.missing_token_hint(request.url)):
             refined.message = f"{refined.message}; {hint}"
             refined.args = (refined.message,)
         return refined
@@ -233,7 +233,7 @@ class Session:
         headers = _merged(own, headers, credentials, content)
         for value in headers.values():
             if isinstance(value, Secret):
-                value.note_use()
+                value.mark_used()
         return headers, credentials
 
     def _redirect(self, request: Request, response: Response, credentials: Mapping[str, str]) -> str | None:
@@ -247,12 +247,12 @@ class Session:
         response.limits = self.limits
         is_success = response.status < 300 and not is_bot_check(response.headers)
         # A 401 ends an anonymous session, or renews it; to a login it means that the server takes this session for another user.
-        if "Cookie" in credentials and (is_success or (response.status == 401 and not self.credentials.claims_login)):
+        if "Cookie" in credentials and (is_success or (response.status == 401 and not self.credentials.has_login_cookies)):
             self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))
         target = None if is_success else _redirect_target(request, response)
         if target is None and not is_success:
             raise error_for(response, with_password=credentials.get("Authorization", "").startswith("Basic "))
-        return None if target is None else one_spelling(without_user_info(target)[0])
+        return None if target is None else normalize_url(without_user_info(target)[0])
 
     def close(self) -> None:
         """Close idle connections; the session opens new ones when it is used again."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client, Retry, errors
-from hfclient.credentials import host_origin, one_spelling, origin_of
+from hfclient.credentials import host_origin, normalize_url, origin_of
 from hfclient.errors import InvalidInputError
 from tests.chat.conftest import PATIENT
 from tests.chat.front import FrontedUI, refusal
@@ -64,14 +64,14 @@ def test_spellings(url: str, origin: str, header: str) -> None:
     """A host has one spelling, in ASCII and lower case, with the usual port left out; the header leaves the dot out, too."""
     assert origin_of(url) == origin
     assert host_origin(url) == header
-    assert one_spelling(url).startswith(origin)
-    assert one_spelling(one_spelling(url)) == one_spelling(url)
+    assert normalize_url(url).startswith(origin)
+    assert normalize_url(normalize_url(url)) == normalize_url(url)
 
 
 @pytest.mark.parametrize("path", ["", "/", "/Chat/\u0447?q=\u0444#x", "?a=b", "/a//b"])
 def test_the_rest_of_a_url(path: str) -> None:
     """Only the host is written anew."""
-    assert one_spelling(f"HTTP://B\u00fccher.example:80{path}") == f"http://xn--bcher-kva.example{path}"
+    assert normalize_url(f"HTTP://B\u00fccher.example:80{path}") == f"http://xn--bcher-kva.example{path}"
 
 
 @pytest.mark.parametrize("host", ["a\u200d.example", "\u00ad", "\ufffd.example", "a\u2044b.example", "\u0301a.example"])

@@ -83,7 +83,7 @@ def chat(server: Server) -> NoLogin:
 @pytest.fixture(autouse=True)
 def _no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "_in_memory", {})
-    monkeypatch.setattr(sessions, "_told", set())
+    monkeypatch.setattr(sessions, "_logged", set())
 
 
 @pytest.fixture
@@ -254,9 +254,9 @@ def test_places_are_apart(server: Server, other_server: Server):
     assert len({*chats[0].owners.values(), *chats[1].owners.values()}) == 3
     values = set()
     for url in ("http://h", "https://h", "http://h:81", "http://h/chat", "http://i"):
-        values |= set(AnonymousSession.find(url).begin()[0].values())
+        values |= set(AnonymousSession.find(url).load_or_create()[0].values())
     assert len(values) == 5
-    assert set(AnonymousSession.find("HTTP://H:80/").begin()[0].values()) <= values
+    assert set(AnonymousSession.find("HTTP://H:80/").load_or_create()[0].values()) <= values
 
 
 @pytest.mark.parametrize("session", ["a b", "a#b", "x" * 101, "new\nline", 5, b"ann", ["ann"]])
@@ -440,7 +440,7 @@ def unusable(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
         def failing(*_: Any) -> bytes:
             raise PermissionError(13, "Permission denied")
 
-        target = "read_private" if request.param == "not ours" else "file_lock"
+        target = "read_secret_file" if request.param == "not ours" else "file_lock"
         monkeypatch.setattr(f"hfclient.credentials.secret_files.{target}", failing)
         if request.param == "read-only":
             return "read-only"
@@ -503,7 +503,7 @@ def test_sessions_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch, file:
     clock = iter(range(1_000_000, 2_000_000, 100_000))
     monkeypatch.setattr(sessions.time, "time", lambda: float(next(clock)))
     for number in (1, 2, 3, 1, 4):
-        AnonymousSession.find(f"http://h{number}").begin()
+        AnonymousSession.find(f"http://h{number}").load_or_create()
         next(clock, None)
     assert sorted(json.loads(file.read_text())["sessions"]) == ["http://h1", "http://h3", "http://h4"]
 

@@ -240,7 +240,7 @@ def test_logout(chat: LoginServer, command: Any) -> None:
 
 def test_logout_without_a_login(chat: LoginServer, command: Any) -> None:
     """Where there is only an anonymous session, that one is forgotten."""
-    AnonymousSession.find(chat.url).begin()
+    AnonymousSession.find(chat.url).load_or_create()
     code, out, err = command("logout", "--url", chat.url)
     assert (code, err) == (0, "")
     assert out.startswith(f"Forgot the anonymous session at {chat.url}")

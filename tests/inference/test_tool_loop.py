@@ -28,7 +28,7 @@ from hfclient.errors import (
 )
 from hfclient.events import Finish, Reasoning, Token, ToolCall, ToolError, ToolResult, Usage
 from hfclient.inference import Image, InferenceClient
-from hfclient.inference.schemas.functions import Tool
+from hfclient.inference.schemas.tools import Tool
 from hfclient.inference.tool_loop import ToolStream
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.requests_transport import PlainTransport

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.process.garbage_collection import by_collector
+from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.transport import Response, Timeouts
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
 from tests.conftest import make_transport
@@ -99,7 +99,7 @@ def test_the_collector_waits_for_nothing(ask: Callable[[], Any], monkeypatch: py
     chunks = Response.chunks
 
     def watched(self: Response, within: Any = None) -> Iterator[bytes]:
-        reads.append(by_collector())
+        reads.append(in_gc_finalizer())
         return chunks(self, within)
 
     stream = ask()
@@ -119,8 +119,8 @@ def test_whether_the_collector_calls() -> None:
 
     class Watching:
         def __del__(self) -> None:
-            seen.append(by_collector())
-            thread = threading.Thread(target=lambda: other.append(by_collector()))
+            seen.append(in_gc_finalizer())
+            thread = threading.Thread(target=lambda: other.append(in_gc_finalizer()))
             thread.start()
             thread.join()
 
@@ -129,7 +129,7 @@ def test_whether_the_collector_calls() -> None:
     assert seen == [False]
     gc.collect()
     assert (seen, other) == ([False, True], [False, False])
-    assert not by_collector()
+    assert not in_gc_finalizer()
 
 
 def test_a_handle_that_a_finalizer_gives_away() -> None:

@@ -17,7 +17,7 @@ from hfclient.chat.conversations.stream import ChatStream
 from hfclient.errors import ConversationBusy
 from hfclient.events import Token
 from hfclient.inference.media.jobs import Job
-from hfclient.process.forks import renew_in_children
+from hfclient.process.forks import reset_after_fork
 from hfclient.transport import Cancellation
 from hfclient.transport.connections import Wire
 from tests.chat.replay import FINISHED, STARTED, final, log_of, token
@@ -256,8 +256,8 @@ def test_descriptors_of_the_parent_stay_open(stage: Stage, any_client: Client) -
 def test_a_job_that_another_thread_looks_at() -> None:
     """A picture's job may be asked in a child, though a thread of the parent held its lock."""
     job: Job[Any] = Job.__new__(Job)
-    job._renew()
-    renew_in_children(job)
+    job._reset_after_fork()
+    reset_after_fork(job)
     taken, release = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hfclient.errors import HFClientError
-from hfclient.files.dataurls import data_url_content, unpack_base64
-from hfclient.files.magic import dimensions, sniff
+from hfclient.files.data_urls import decode_base64, decode_data_url
+from hfclient.files.media_types import dimensions, sniff
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.inference.providers import PROVIDERS, TAKES, Answer, Outcome, Target, Ticket, Work
 from hfclient.inference.providers.base import id_path
@@ -85,8 +85,8 @@ def test_any_picture(start: bytes, rest: bytes) -> None:
 @given(st.text())
 def test_any_text(text: str) -> None:
     """Broken base64, data URLs and names never raise anything but our own."""
-    unpack_base64(text)
-    data_url_content("data:" + text)
+    decode_base64(text)
+    decode_data_url("data:" + text)
     with contextlib.suppress(HFClientError):
         assert ".." not in id_path(text).split("/")
     with contextlib.suppress(HFClientError):

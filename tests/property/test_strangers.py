@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hfclient import Client, errors, events
 from hfclient.chat.conversations import posting, resume, runs
 from hfclient.chat.conversations import stream as chat_stream
-from hfclient.credentials.cookie_files import read_export
+from hfclient.credentials.cookie_files import read_cookie_file
 from hfclient.credentials.saved_logins import LoginStore
 from hfclient.credentials.tokens import find_token
 from hfclient.transport import Deadline, Request, Response, Retry, Timeouts
@@ -269,6 +269,6 @@ def test_any_file(tmp_path: Path, content: bytes) -> None:
     with contextlib.suppress(errors.HFClientError):
         find_token(None, {"HF_TOKEN_PATH": str(path)})
     with contextlib.suppress(errors.HFClientError):
-        read_export(path)
+        read_cookie_file(path)
     with contextlib.suppress(errors.HFClientError):
         Client("http://c.invalid", token="", cookies=f"{path}")

@@ -214,7 +214,7 @@ def test_what_cannot_be_read_is_not_replaced(store: LoginStore, monkeypatch: pyt
     def failing(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("hfclient.credentials.secret_files.read_private", failing)
+    monkeypatch.setattr("hfclient.credentials.secret_files.read_secret_file", failing)
     assert store.get(HF) is None
     with pytest.raises(CredentialsError, match="Permission denied"):
         store.put(OWN, _login())

@@ -14,8 +14,8 @@ import pytest
 
 from hfclient.chat.files.uploads import upload_parts
 from hfclient.errors import InvalidInputError
-from hfclient.files.magic import media_type, sniff
-from hfclient.files.sources import is_one, listed, open_source
+from hfclient.files.media_types import media_type, sniff
+from hfclient.files.sources import as_file_list, is_single_file, open_source
 from hfclient.inference.content.attachments import file_part
 from hfclient.inference.content.pictures import load_picture
 from hfclient.inference.media.images import Image, Video
@@ -177,13 +177,13 @@ def test_arrays() -> None:
 def test_one_or_several() -> None:
     """One file needs no list; a tuple of a name and content is one, of two paths or contents it is two."""
     for one in (PNG, "a.png", Path("a.png"), ("a.png", PNG), ("a.png", io.BytesIO(), "image/png"), AS_URL):
-        assert is_one(one)
-        assert listed(one, "files") == [one]
-    assert listed(("a.png", "b.png"), "files") == ["a.png", "b.png"]
-    assert listed((PNG, PNG), "files") == [PNG, PNG]
-    assert listed(None, "files") == listed((), "files") == []
+        assert is_single_file(one)
+        assert as_file_list(one, "files") == [one]
+    assert as_file_list(("a.png", "b.png"), "files") == ["a.png", "b.png"]
+    assert as_file_list((PNG, PNG), "files") == [PNG, PNG]
+    assert as_file_list(None, "files") == as_file_list((), "files") == []
     with pytest.raises(InvalidInputError, match="files is a list, not a dict"):
-        listed({"a.png": PNG}, "files")
+        as_file_list({"a.png": PNG}, "files")
 
 
 # Types

@@ -17,8 +17,8 @@ import pytest
 
 from hfclient.errors import InvalidInputError
 from hfclient.inference.schemas.docstrings import parse_docstring
-from hfclient.inference.schemas.functions import Tool, as_tools, text_of, wire_tools
-from hfclient.inference.schemas.shapes import Misfit
+from hfclient.inference.schemas.tools import Tool, as_tools, tool_result_text, wire_tools
+from hfclient.inference.schemas.type_schemas import SchemaMismatch
 
 
 class Colour(enum.Enum):
@@ -303,7 +303,7 @@ def test_constraints() -> None:
         return a
 
     assert properties(tool) == {"a": {"type": "integer", "minimum": 1, "maximum": 9}}
-    with pytest.raises(Misfit, match="<= 9"):
+    with pytest.raises(SchemaMismatch, match="<= 9"):
         Tool.of(tool).call({"a": 10})
 
 
@@ -362,7 +362,7 @@ def test_partials() -> None:
     assert tool.name == "send"
     assert list(tool.parameters["properties"]) == ["to", "text"]
     assert tool.call({"to": "a", "text": "b"}) == "key a b 2"
-    with pytest.raises(Misfit, match="no argument 'secret'"):
+    with pytest.raises(SchemaMismatch, match="no argument 'secret'"):
         tool.call({"to": "a", "text": "b", "secret": "x"})
 
 
@@ -519,7 +519,7 @@ def test_all_that_is_wrong_is_said() -> None:
 
     def tool(a: Point, b: int, c: int = 1) -> None: ...
 
-    with pytest.raises(Misfit) as caught:
+    with pytest.raises(SchemaMismatch) as caught:
         Tool.of(tool).call({"a": {"x": "no"}, "d": 1})
     assert str(caught.value) == (
         "there is no argument 'd'; known are: a, b, c; Expected `int`, got `str` - at `a.x`; the argument 'b' is missing"
@@ -560,12 +560,12 @@ def test_pydantic_parameters() -> None:
         [Person(name="Ada")],
         holder(Person(name="Ada")),
     )
-    with pytest.raises(Misfit) as caught:
+    with pytest.raises(SchemaMismatch) as caught:
         Tool.of(tool).call({"person": {"name": "A"}, "people": [ada, {}], "holder": {"person": {"name": "B"}}})
     said = str(caught.value)
     for place in ("person.name", "people[1].name", "holder.person.name"):
         assert f"at `{place}`" in said
-    assert text_of(Person(name="Ada")) == ('{"name":"Ada"}', {"name": "Ada"})
+    assert tool_result_text(Person(name="Ada")) == ('{"name":"Ada"}', {"name": "Ada"})
 
 
 @pytest.mark.parametrize(
@@ -584,4 +584,4 @@ def test_pydantic_parameters() -> None:
 )
 def test_results(result: Any, text: str, value: Any) -> None:
     """Text goes to the model as it is, everything else as JSON."""
-    assert text_of(result) == (text, value)
+    assert tool_result_text(result) == (text, value)

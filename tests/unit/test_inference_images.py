@@ -15,8 +15,8 @@ import pytest
 
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
 from hfclient.events import Failover
-from hfclient.files.dataurls import data_url_content, unpack_base64
-from hfclient.files.magic import SUFFIXES, dimensions, sniff
+from hfclient.files.data_urls import decode_base64, decode_data_url
+from hfclient.files.media_types import SUFFIXES, dimensions, sniff
 from hfclient.inference.content.pictures import Picture, load_picture
 from hfclient.inference.media.images import Image, Video, media_from
 from hfclient.inference.providers.results import Output
@@ -397,10 +397,10 @@ def test_too_large_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_data_urls(url: str, content: bytes | None) -> None:
     """Data URLs of every kind are read, and broken ones are nothing."""
-    assert data_url_content(url) == content
+    assert decode_data_url(url) == content
 
 
 def test_base64() -> None:
     """White space inside is passed over; nothing gives nothing."""
-    assert unpack_base64("Y\n W I=\r\n") == b"ab"
-    assert unpack_base64("") is None
+    assert decode_base64("Y\n W I=\r\n") == b"ab"
+    assert decode_base64("") is None

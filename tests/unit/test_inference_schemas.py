@@ -10,8 +10,8 @@ from attrs import define
 
 from hfclient.errors import InvalidInputError
 from hfclient.inference.schemas.dialects import DIALECTS, PROVIDER_DIALECTS, dialect_for, response_format
-from hfclient.inference.schemas.schema import can_be_strict, map_schema, standalone_schema, strict_schema
-from hfclient.inference.schemas.shapes import Misfit, convert, schema_of
+from hfclient.inference.schemas.json_schema import can_be_strict, map_schema, standalone_schema, strict_schema
+from hfclient.inference.schemas.type_schemas import SchemaMismatch, convert, schema_of
 
 INTEGER = {"type": "integer"}
 OPEN = {"type": "object", "properties": {"a": INTEGER}}
@@ -164,13 +164,13 @@ def test_misfits() -> None:
         ({"value": 1, "next": {"value": "x"}}, Node, "$.next.value", "Expected `int`, got `str`"),
         ({}, Title, "$", "Object missing required field `title`"),
     ]:
-        with pytest.raises(Misfit) as caught:
+        with pytest.raises(SchemaMismatch) as caught:
             convert(value, annotation)
         assert (caught.value.path, caught.value.reason) == (path, reason)
     deep: Any = {"value": 0}
     for _ in range(100_000):
         deep = {"value": 0, "next": deep}
-    with pytest.raises(Misfit, match="too deeply"):
+    with pytest.raises(SchemaMismatch, match="too deeply"):
         convert(deep, Node)
     while deep:  # let go of it level by level
         deep = deep.pop("next", None)

@@ -12,7 +12,7 @@ import pytest
 
 from hfclient.chat.files.uploads import upload_parts
 from hfclient.errors import InvalidInputError
-from hfclient.files.pillow import encoded_picture
+from hfclient.files.pillow_images import encode_image
 from hfclient.inference.content.attachments import file_part, picture_part
 from hfclient.inference.content.pictures import load_picture
 
@@ -76,7 +76,7 @@ def test_lab() -> None:
     lab = cms.applyTransform(
         PIL.new("RGB", (8, 8), (255, 0, 0)), cms.buildTransformFromOpenProfiles(*profiles, "RGB", "LAB")
     )
-    red, green, _ = opened(encoded_picture(lab)[0]).convert("RGB").getpixel((4, 4))
+    red, green, _ = opened(encode_image(lab)[0]).convert("RGB").getpixel((4, 4))
     assert red > 240
     assert green < 20
 
@@ -86,7 +86,7 @@ def test_lab() -> None:
 )
 def test_grey_levels_of_any_range(value: tuple[str, Any], shown: int) -> None:
     """Sixteen bits and floats become eight bits by the range that they have; they are not cut to white."""
-    assert opened(encoded_picture(PIL.new(value[0], (4, 4), value[1]))[0]).getpixel((1, 1)) == shown
+    assert opened(encode_image(PIL.new(value[0], (4, 4), value[1]))[0]).getpixel((1, 1)) == shown
 
 
 def test_transparency() -> None:
@@ -94,7 +94,7 @@ def test_transparency() -> None:
     palette = PIL.new("P", (4, 4))
     palette.info["transparency"] = 0
     for source in (palette, PIL.new("RGBA", (4, 4)), PIL.new("RGBa", (4, 4)), PIL.new("LA", (4, 4)), PIL.new("La", (4, 4))):
-        assert opened(encoded_picture(source)[0]).convert("RGBA").getpixel((1, 1))[3] == 0
+        assert opened(encode_image(source)[0]).convert("RGBA").getpixel((1, 1))[3] == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -111,10 +111,10 @@ def test_photos_of_formats_that_servers_do_not_read() -> None:
     """They become JPEG, because as PNG they would be many times as large; drawings become PNG, as does what has no format."""
     features = pytest.importorskip("PIL.features")
     if features.check("jpg_2000"):
-        assert opened(encoded_picture(opened(saved(noise(), "JPEG2000")))[0]).format == "JPEG"
+        assert opened(encode_image(opened(saved(noise(), "JPEG2000")))[0]).format == "JPEG"
     for kind in ("TIFF", "BMP", "PPM"):
-        assert opened(encoded_picture(opened(saved(noise(), kind)))[0]).format == "PNG"
-    assert opened(encoded_picture(noise())[0]).format == "PNG"
+        assert opened(encode_image(opened(saved(noise(), kind)))[0]).format == "PNG"
+    assert opened(encode_image(noise())[0]).format == "PNG"
 
 
 @pytest.mark.parametrize(("kind", "key"), [("JPEG", "comment"), ("GIF", "comment"), ("JPEG", "xmp"), ("WEBP", "xmp"), ("PNG", "pnginfo")])
@@ -127,7 +127,7 @@ def test_what_is_said_in_a_picture_stays_at_home(kind: str, key: str, frames: in
         value.add_text("Author", "secret place")
     several = {"save_all": True, "append_images": [noise()]} if frames > 1 and kind != "JPEG" else {}
     content = saved(noise(), kind, **several, **{key: value})
-    assert b"secret place" not in encoded_picture(opened(content))[0]
+    assert b"secret place" not in encode_image(opened(content))[0]
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
@@ -135,10 +135,10 @@ def test_animations(kind: str) -> None:
     """All frames go out; if another frame than the first is shown, that one does. The picture stays where it was."""
     frames = [PIL.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     picture = opened(saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=100))
-    assert opened(encoded_picture(picture)[0]).n_frames == 3
+    assert opened(encode_image(picture)[0]).n_frames == 3
     assert picture.tell() == 0
     picture.seek(1)
-    shown = opened(encoded_picture(picture)[0])
+    shown = opened(encode_image(picture)[0])
     assert getattr(shown, "n_frames", 1) == 1
     assert shown.convert("RGB").getpixel((4, 4))[1] > 100
     assert picture.tell() == 1
@@ -151,7 +151,7 @@ def test_upright(kind: str, change: str | None) -> None:
     exif = PIL.Exif()
     exif[0x0112], exif[0x0110] = 6, "secret camera"
     picture = opened(saved(PIL.new("RGB", (40, 20), "blue"), kind, exif=exif.tobytes()))
-    sent = encoded_picture(picture if change is None else picture.convert(change))[0]
+    sent = encode_image(picture if change is None else picture.convert(change))[0]
     assert opened(sent).size == (20, 40)
     assert opened(sent).getexif().get(0x0112, 1) == 1
     assert b"secret camera" not in sent
@@ -160,11 +160,11 @@ def test_upright(kind: str, change: str | None) -> None:
 def test_a_profile_of_other_colours_is_left_out() -> None:
     """A profile goes along with the colours that it describes, and with no others."""
     profile = b"\0" * 128
-    kept = encoded_picture(opened(saved(noise(), "JPEG", icc_profile=profile)))[0]
+    kept = encode_image(opened(saved(noise(), "JPEG", icc_profile=profile)))[0]
     assert opened(kept).info["icc_profile"] == profile
     printed = PIL.new("CMYK", (8, 8))
     printed.info["icc_profile"] = profile
-    assert "icc_profile" not in opened(encoded_picture(printed)[0]).info
+    assert "icc_profile" not in opened(encode_image(printed)[0]).info
 
 
 def _closed() -> Any:
@@ -209,12 +209,12 @@ def test_decompression_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = opened(content)
     monkeypatch.setattr(picture, "load", lambda: (_ for _ in ()).throw(PIL.DecompressionBombError("too many pixels")))
     with pytest.raises(InvalidInputError, match="too many pixels"):
-        encoded_picture(picture)
+        encode_image(picture)
 
 
 def test_names() -> None:
     """A picture that was opened by its path keeps its name, with the ending of what it is now."""
     picture = opened(saved(noise(), "TIFF"))
     picture.filename = "/home/x/scan.tif"
-    assert encoded_picture(picture)[1] == "scan.png"
-    assert encoded_picture(noise())[1] == "image.png"
+    assert encode_image(picture)[1] == "scan.png"
+    assert encode_image(noise())[1] == "image.png"

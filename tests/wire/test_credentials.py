@@ -60,7 +60,7 @@ def test_spaces_are_apps_of_others(explicit: bool) -> None:
     assert bool(made.headers_for("https://me-chat.hf.space/conversation")) is explicit
     assert made.headers_for("https://you-chat.hf.space/api/v2/models") == {}
     assert made.headers_for("http://me-chat.hf.space/api/v2/models") == {}
-    assert (made.withheld_from("https://me-chat.hf.space/x") is None) is explicit
+    assert (made.missing_token_hint("https://me-chat.hf.space/x") is None) is explicit
 
 
 @pytest.mark.parametrize("path", ["/", "/chatty/x", "/other", "/CHAT/x"])
@@ -172,7 +172,7 @@ def test_user_info_goes_before_a_token(
     for base in (server.url, url):
         session_for(transport, credentials).send(Request.read(f"{base}{path}")).read()
         assert server.last.headers["authorization"] == "Basic " + base64.b64encode(b"user:pw").decode()
-    assert "user name" in (credentials.withheld_from(f"{server.url}{path}") or "")
+    assert "user name" in (credentials.missing_token_hint(f"{server.url}{path}") or "")
     assert not credentials.token_reaches_chat
 
 

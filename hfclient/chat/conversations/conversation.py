@@ -29,7 +29,7 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.events import Elicitation
-from hfclient.process.garbage_collection import by_collector
+from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.transport import Part, Timeouts
 from hfclient.types import Reply
 
@@ -357,7 +357,7 @@ class Conversation(ConversationRecord):
         self.title = stream._transcript.title or self.title
         if not self.temporary:
             self._sender.ended(stream)
-        elif (tidying := in_background(self._tidy, stream)) is not None and not by_collector():
+        elif (tidying := in_background(self._tidy, stream)) is not None and not in_gc_finalizer():
             tidying.join(TIDYING.total)
 
     def _tidy(self, stream: ChatStream) -> None:

@@ -8,8 +8,15 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from hfclient.errors import InvalidInputError
-from hfclient.files.messages import FILE_KEYS, check_key, check_role, no_path, values_of, without_nothing
-from hfclient.files.sources import is_data_url, is_one, is_url
+from hfclient.files.message_fields import (
+    FILE_KEYS,
+    check_key,
+    check_role,
+    file_values,
+    reject_path,
+    without_empty_fields,
+)
+from hfclient.files.sources import is_data_url, is_single_file, is_url
 
 __all__ = ["Prompt", "PromptLike", "parse_prompt"]
 
@@ -112,7 +119,7 @@ def _read(message: Any, where: str) -> tuple[str, str, list[Any]]:
     """Return the role, the text and the files of a message."""
     if not isinstance(message, Mapping):
         raise InvalidInputError(f"{where} is no mapping with 'role' and 'content'")
-    fields = without_nothing(message)
+    fields = without_empty_fields(message)
     is_answer = fields.get("role") == "assistant"
     for key, value in fields.items():
         if (key not in _BROUGHT and not (key == "tool_calls" and not value)) or (key in FILE_KEYS and not is_answer):
@@ -126,7 +133,7 @@ def _read(message: Any, where: str) -> tuple[str, str, list[Any]]:
     content = fields.get("content", [] if any(key in fields for key in FILE_KEYS) else None)
     if content is None:
         raise InvalidInputError(f"{where} has no content")
-    for part in content if isinstance(content, (list, tuple)) and not is_one(content) else [content]:
+    for part in content if isinstance(content, (list, tuple)) and not is_single_file(content) else [content]:
         if isinstance(part, str):
             texts.append(part)
         else:
@@ -135,7 +142,7 @@ def _read(message: Any, where: str) -> tuple[str, str, list[Any]]:
             files += [] if file is None else [file]
     for key in FILE_KEYS:
         if key in fields and not (is_answer and key in _BROUGHT):
-            files += [_of_mapping(value, where) for value in values_of(fields[key], key, where)]
+            files += [_of_mapping(value, where) for value in file_values(fields[key], key, where)]
     if files and role != "user":
         raise InvalidInputError(f"{where} ({role}) has files, which belong into a message of the user's")
     return role, _whole("".join(texts)), [_local(file, where) for file in files]
@@ -163,11 +170,11 @@ def _of_mapping(value: Any, where: str) -> Any:
         if isinstance(inner, Mapping):
             inner = inner.get("url", inner.get("file_data"))
         if inner is not None:
-            file = no_path(inner, where)
+            file = reject_path(inner, where)
             return (name, _local(file, where)) if isinstance(name, str) and isinstance(file, (str, bytes)) else file
     packed = given.get("base64") or given.get("data")
     if isinstance(packed, str):
-        return no_path(packed if is_data_url(packed) else f"data:;base64,{packed}", where)
+        return reject_path(packed if is_data_url(packed) else f"data:;base64,{packed}", where)
     raise InvalidInputError(
         f"{where} holds a part that is neither text nor picture; pass pictures and other files as files=[...]"
     )

@@ -36,7 +36,7 @@ from hfclient.errors import (
     InvalidInputError,
     ProtocolError,
 )
-from hfclient.process.forks import renew_in_children
+from hfclient.process.forks import reset_after_fork
 from hfclient.redaction.control_characters import escaped
 from hfclient.transport import Timeouts
 from hfclient.types import Message, Share
@@ -79,10 +79,10 @@ class ConversationRecord:
         self._sender = Sender(service)
         self._leaf: str | None = None
         self._leaf_before: str | None = None  # where a message of unknown fate was to hang from
-        self._renew()
-        renew_in_children(self)
+        self._reset_after_fork()
+        reset_after_fork(self)
 
-    def _renew(self) -> None:
+    def _reset_after_fork(self) -> None:
         self._creating = threading.Lock()
 
     def __getstate__(self) -> NoReturn:

@@ -42,7 +42,7 @@ from hfclient.errors import (
     ProtocolError,
     TransportTimeout,
 )
-from hfclient.process.forks import renew_in_children
+from hfclient.process.forks import reset_after_fork
 from hfclient.transport import Cancellation, Response
 from hfclient.types import Message
 
@@ -97,10 +97,10 @@ class _Locks:
     """A lock for each conversation in which this process is about to send."""
 
     def __init__(self) -> None:
-        self._renew()
-        renew_in_children(self)
+        self._reset_after_fork()
+        reset_after_fork(self)
 
-    def _renew(self) -> None:
+    def _reset_after_fork(self) -> None:
         self._all: weakref.WeakValueDictionary[tuple[str, str], Any] = weakref.WeakValueDictionary()
         self._adding = threading.Lock()
 

@@ -36,7 +36,7 @@ from hfclient.errors import (
     TransportError,
 )
 from hfclient.events import Elicitation
-from hfclient.process.forks import renew_in_children
+from hfclient.process.forks import reset_after_fork
 from hfclient.transport import Cancellation, Part, Response, Timeouts
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ class Sender:
         self.last: Turn | None = None
         self._stream: weakref.ref[ChatStream] | None = None  # a stream that nobody holds must be free to go
         self._not_before = 0.0
-        self._renew()
-        renew_in_children(self)
+        self._reset_after_fork()
+        reset_after_fork(self)
 
-    def _renew(self) -> None:
+    def _reset_after_fork(self) -> None:
         # In a forked child: the answer that is being read is the parent's, who will not tell when it has ended.
         self._busy = threading.Lock()
         self._thread: int | None = None

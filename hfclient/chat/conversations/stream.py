@@ -34,7 +34,7 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent, Elicitation, ElicitationResolved, Reasoning, Token
-from hfclient.process.garbage_collection import by_collector
+from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.process.latch import Latch
 from hfclient.stream import Stream
 from hfclient.transport import Cancellation, Response
@@ -320,7 +320,7 @@ class ChatStream(Stream):
         self._stopped = True
         started = time.monotonic()
         told = self._stop_in_background()
-        if by_collector():  # whatever thread that is has other things to do than to wait
+        if in_gc_finalizer():  # whatever thread that is has other things to do than to wait
             return
         self._transcript.left(self._undelivered())
         self._response.deadline.wind_down(idle=_SILENCE, total=STOP_BUDGET)

@@ -16,9 +16,9 @@ from attrs import frozen
 
 from hfclient.errors import InvalidInputError, Unsupported
 from hfclient.events import File
-from hfclient.files.magic import media_type
+from hfclient.files.media_types import media_type
 from hfclient.files.sources import FileLike as SourceLike
-from hfclient.files.sources import SourceFile, is_url, listed, open_source
+from hfclient.files.sources import SourceFile, as_file_list, is_url, open_source
 from hfclient.transport import Part
 from hfclient.types import StoredFile
 
@@ -83,7 +83,7 @@ def listed_files(files: Iterable[FileLike] | FileLike | None) -> list[FileLike]:
     Raises:
         InvalidInputError: It is a dict.
     """
-    return [files] if isinstance(files, (RemoteFile, StoredFile, File)) else listed(files, "files")
+    return [files] if isinstance(files, (RemoteFile, StoredFile, File)) else as_file_list(files, "files")
 
 
 def stored_part(file: StoredFile | File) -> Part:

@@ -58,7 +58,7 @@ class Login:
         Reference: GET {base}/api/v2/user
         """
         credentials = self._service.session.credentials
-        if not credentials.claims_login:
+        if not credentials.has_login_cookies:
             raise CredentialsError("there is no login to save: pass Client(cookies=...) first")
         user = self._service.auth.user(self._service.session)
         if user is None and not self.enabled:
@@ -71,7 +71,7 @@ class Login:
         store.put(
             self._service.endpoints.base, SavedLogin(credentials.cookies(), user.id, user.username, saved_at=time.time())
         )
-        credentials.use_saved(store, user.id)
+        credentials.link_saved_login(store, user.id)
         return user
 
     def end(self) -> bool:
@@ -92,14 +92,14 @@ class Login:
         store = LoginStore.find()
         saved = store.get(self._service.endpoints.base) if store is not None else None
         told = False
-        if credentials.claims_login:
+        if credentials.has_login_cookies:
             told = self._tell()
             same = saved is not None and (
                 saved.user_id == credentials.user_id or saved.cookies == credentials.cookies()
             )
             if store is not None and same:
                 store.remove(self._service.endpoints.base)
-            credentials.drop_cookies()
+            credentials.clear_cookies()
         else:
             credentials.forget_session()
         return told

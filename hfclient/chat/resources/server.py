@@ -15,7 +15,7 @@ from hfclient.chat.wire.entries import read_entries
 from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.decoding.frames import SSEParser, excerpt
 from hfclient.errors import NotFoundError, ProtocolError, StreamInterrupted
-from hfclient.files.magic import media_type
+from hfclient.files.media_types import media_type
 from hfclient.files.sources import FileLike, open_source
 from hfclient.transport import Response
 
@@ -120,7 +120,7 @@ class Server:
         file = open_source(audio, _MAX_AUDIO, "recording")
         content = file.read()
         if content_type is None:
-            found = media_type(content, file.name, file.claimed, is_sound=True) or "audio/wav"
+            found = media_type(content, file.name, file.claimed, is_audio=True) or "audio/wav"
             content_type = "audio/webm" if found == "video/webm" else found
         data = self._service.session.send(self._service.endpoints.transcribe(content, content_type)).json()
         return str(data.get("text") or "") if isinstance(data, dict) else ""

@@ -32,7 +32,7 @@ from hfclient.credentials import (
     host_origin,
     is_hugging_face,
     origin_of,
-    place_of,
+    server_key,
 )
 from hfclient.errors import (
     APIStatusError,
@@ -47,7 +47,7 @@ from hfclient.errors import (
     ServerError,
     SessionExpired,
 )
-from hfclient.process.forks import renew_in_children
+from hfclient.process.forks import reset_after_fork
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.transport.auth import AuthFlow
 from hfclient.transport.base import safe_url
@@ -82,10 +82,10 @@ class ChatAuth:
         self._login_enabled: bool | None = True if is_hugging_face(endpoints.base) else None
         self._not_before = 0.0
         self._refused = False
-        self._renew()
-        renew_in_children(self)
+        self._reset_after_fork()
+        reset_after_fork(self)
 
-    def _renew(self) -> None:
+    def _reset_after_fork(self) -> None:
         self._settling = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
@@ -93,8 +93,8 @@ class ChatAuth:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _not_before=0.0)
-        self._renew()
-        renew_in_children(self)
+        self._reset_after_fork()
+        reset_after_fork(self)
 
     def auth_flow(self, request: Request, session: Session) -> AuthFlow:
         """Yield *request* with a session cookie chosen for it, and once more if its login was renewed meanwhile.
@@ -117,7 +117,7 @@ class ChatAuth:
             self._use_session(credentials, begin=True)
         else:
             self.need_session(credentials)
-        credentials.follow_session()
+        credentials.reload_session()
         for renewed in (False, True):
             before = credentials.cookies()
             try:
@@ -170,14 +170,14 @@ class ChatAuth:
         """
         if self._wants_login:
             return
-        if credentials.has_session or not credentials.token_reaches_chat or credentials.has_begun_session:
+        if credentials.has_session or not credentials.token_reaches_chat or credentials.has_stored_session:
             credentials.use_session(begin=begin)
 
     def _has_new_session(
         self, before: Mapping[str, Secret], error: APIStatusError, credentials: Credentials
     ) -> bool:
         """Whether the server has refused an anonymous session and set another one with the same answer."""
-        if error.status != 401 or isinstance(error, PasswordRequired) or credentials.claims_login or not before:
+        if error.status != 401 or isinstance(error, PasswordRequired) or credentials.has_login_cookies or not before:
             return False
         credentials.use_session(begin=True)  # it may have ended the old one without setting another
         return credentials.cookies() != before
@@ -264,7 +264,7 @@ class ChatAuth:
         if user is None and credentials.reload():
             cookies = credentials.cookies()
             user = self._ask(session)
-        if user is not None and credentials.claims_login and credentials.user_id in (None, user.id):
+        if user is not None and credentials.has_login_cookies and credentials.user_id in (None, user.id):
             credentials.confirm(cookies, user.id)
         return user
 
@@ -323,7 +323,7 @@ class ChatAuth:
             SessionExpired: It is an anonymous user's.
         """
         credentials = session.credentials
-        if not credentials.claims_login or not self.login_enabled(session):
+        if not credentials.has_login_cookies or not self.login_enabled(session):
             return False
         before = credentials.cookies()
         if self.user(session) is None:
@@ -352,12 +352,12 @@ class ChatAuth:
     @property
     def login_command(self) -> str:
         """The command that logs in to this server."""
-        place = place_of(self._endpoints.base)
+        place = server_key(self._endpoints.base)
         return "hfclient login" if place == HUGGING_CHAT else f"hfclient login --url {place}"
 
     def _has_expired(self, request: Request, error: APIStatusError, session: Session) -> bool:
         credentials = session.credentials
-        if not credentials.claims_login:
+        if not credentials.has_login_cookies:
             return False
         if isinstance(error, AuthenticationError):
             return error.status < 500 and not isinstance(error, PasswordRequired)

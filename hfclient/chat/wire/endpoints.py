@@ -17,7 +17,7 @@ import msgspec
 from attrs import evolve
 
 from hfclient.chat.wire.failures import refine
-from hfclient.credentials import Secret, host_origin, one_spelling, origin_of
+from hfclient.credentials import Secret, host_origin, normalize_url, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.transport import Multipart, Part, Request, Timeouts
 from hfclient.transport.base import safe_url
@@ -46,7 +46,7 @@ class Endpoints:
         self.api_conversations = f"{self.base}/api/v2/conversations"
         # What the header Origin of a form says: a chat-ui takes forms from the names that it knows itself by.
         self.form_origin = host_origin(base_url)
-        self.refine = functools.partial(refine, base=safe_url(one_spelling(self.base)))
+        self.refine = functools.partial(refine, base=safe_url(normalize_url(self.base)))
 
     def __repr__(self) -> str:
         return f"Endpoints({self.origin!r})"

@@ -15,7 +15,7 @@ from attrs import Factory, field, frozen
 from hfclient.credentials import Secret, hidden_header, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.events import Elicitation
-from hfclient.redaction.masking import remember_url
+from hfclient.redaction.masking import register_url_secrets
 
 __all__ = ["ElicitationAnswer", "McpLike", "McpServer", "OnElicitation", "mcp_fields"]
 
@@ -99,9 +99,9 @@ def mcp_fields(mcp: Iterable[McpLike] | Literal["all"]) -> dict[str, Any]:
         server = McpServer(item) if isinstance(item, str) and item.startswith(("https://", "http://")) else item
         if isinstance(server, McpServer):
             headers = [{"key": key, "value": value} for key, value in server.headers.items()]
-            remember_url(server.url)  # some take their token in the query
+            register_url_secrets(server.url)  # some take their token in the query
             for value in server.headers.values():
-                value.note_use()
+                value.mark_used()
             servers.append({"name": server.name, "url": server.url, "headers": headers})
             names.append(server.name)
         elif isinstance(server, str) and server.strip():

@@ -19,8 +19,8 @@ from hfclient.inference.completions.stream import CompletionStream
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.routing.candidates import Candidate, named_providers
 from hfclient.inference.routing.failover import ONCE, Attempts, Begun
-from hfclient.inference.schemas.dialects import SchemaFormat, format_fields
-from hfclient.inference.schemas.functions import wire_tools
+from hfclient.inference.schemas.dialects import SchemaFormat, response_format_fields
+from hfclient.inference.schemas.tools import wire_tools
 from hfclient.inference.service import InferenceService
 from hfclient.transport import Request, Response
 
@@ -130,7 +130,7 @@ class _Call:
         if self.response_format is not None:
             # The router translates a schema; a provider's own site needs it in its own form.
             provider = None if candidate.billed else candidate.provider
-            fields.update(format_fields(self.response_format, candidate.target.base, provider))
+            fields.update(response_format_fields(self.response_format, candidate.target.base, provider))
         return {**self.body, **{name: value for name, value in fields.items() if name not in self.overridden}}
 
     def _request(self, body: dict[str, Any], candidate: Candidate) -> Request:

@@ -12,13 +12,13 @@ import msgspec
 
 from hfclient.errors import InvalidInputError
 from hfclient.events import ToolCall
-from hfclient.files.messages import FILE_KEYS, check_key, check_role, meant_key, without_nothing
+from hfclient.files.message_fields import FILE_KEYS, check_key, check_role, suggested_key, without_empty_fields
 from hfclient.files.sources import is_data_url, is_url
 from hfclient.inference.completions.field_checks import checked, stops_of
 from hfclient.inference.completions.roles import as_mapping, wire_call
 from hfclient.inference.completions.toolcalls import object_in
 from hfclient.inference.content.attachments import attached_parts, parts_of
-from hfclient.inference.schemas.functions import Tool
+from hfclient.inference.schemas.tools import Tool
 
 __all__ = ["Prompt", "build_messages", "normalised", "tool_choice_of"]
 
@@ -123,7 +123,7 @@ def _check_keys(fields: Mapping[str, Any], where: str) -> None:
     role = fields.get("role")
     if role == "assistant":
         for key, value in fields.items():
-            meant = None if key in _ANSWER_KEYS else meant_key(key, _ANSWER_KEYS)
+            meant = None if key in _ANSWER_KEYS else suggested_key(key, _ANSWER_KEYS)
             if meant and meant not in fields and "content" not in fields:
                 check_key(key, _ANSWER_KEYS, where)
             if key in FILE_KEYS and not _is_servers(value):
@@ -147,7 +147,7 @@ def _without_nulls(message: Mapping[str, Any]) -> dict[str, Any]:
 
     In fields that are not known here null may mean something; those go back as they came.
     """
-    kept = without_nothing(message)
+    kept = without_empty_fields(message)
     if "content" in kept and kept.get("role") != "assistant":
         kept["content"] = _parts_without_nulls(kept["content"])
     return kept

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hfclient.errors import InvalidInputError
-from hfclient.files.magic import media_type
-from hfclient.files.messages import FILE_KEYS, no_path, remote_url, values_of
-from hfclient.files.sources import FileLike, is_data_url, is_url, listed, open_source
+from hfclient.files.media_types import media_type
+from hfclient.files.message_fields import FILE_KEYS, file_values, reject_path, remote_url
+from hfclient.files.sources import FileLike, as_file_list, is_data_url, is_url, open_source
 from hfclient.inference.content.pictures import PictureLike, load_picture
 
 __all__ = ["MAX_FILE", "MAX_TEXT", "FileLike", "attached_parts", "file_part", "parts_of", "picture_part", "with_attachments"]
@@ -58,8 +58,8 @@ def with_attachments(
     Raises:
         InvalidInputError: Something cannot be sent, or no message is the user's.
     """
-    parts = [picture_part(image) for image in listed(images, "images")]
-    parts += [file_part(file) for file in listed(files, "files")]
+    parts = [picture_part(image) for image in as_file_list(images, "images")]
+    parts += [file_part(file) for file in as_file_list(files, "files")]
     if not parts:
         return messages
     places = [number for number, message in enumerate(messages) if message["role"] == "user"]
@@ -96,11 +96,11 @@ def attached_parts(message: Mapping[str, Any], where: str) -> list[dict[str, Any
     """
     parts = []
     for key in FILE_KEYS:
-        for value in values_of(message.get(key), key, where):
+        for value in file_values(message.get(key), key, where):
             if isinstance(value, Mapping):
                 parts.append(_part(_typed(value, key), where))
             else:
-                parts.append(picture_part(value) if key.startswith("image") else file_part(value, is_sound=key.startswith("audio")))
+                parts.append(picture_part(value) if key.startswith("image") else file_part(value, is_audio=key.startswith("audio")))
     return parts
 
 
@@ -124,12 +124,12 @@ def picture_part(source: PictureLike, *, detail: str | None = None) -> dict[str,
     return {"type": "image_url", "image_url": url}
 
 
-def file_part(source: FileLike, *, is_sound: bool = False) -> dict[str, Any]:
+def file_part(source: FileLike, *, is_audio: bool = False) -> dict[str, Any]:
     """Return a file as a part of a message, by what it holds.
 
     Args:
         source: The file.
-        is_sound: It is given as a sound, if it does not say itself that it is a video.
+        is_audio: It is given as a sound, if it does not say itself that it is a video.
 
     Raises:
         InvalidInputError: It is empty, too large, missing, or of a type that no message carries.
@@ -140,7 +140,7 @@ def file_part(source: FileLike, *, is_sound: bool = False) -> dict[str, Any]:
         )
     file = open_source(source, MAX_FILE)
     name, content = file.name, file.read()
-    mime = media_type(content, name, file.claimed, is_sound=is_sound) or ""
+    mime = media_type(content, name, file.claimed, is_audio=is_audio) or ""
     if mime.startswith("image/") and mime != "image/svg+xml":  # that is a text, too
         return picture_part(content)
     if mime in _SOUNDS:
@@ -205,7 +205,7 @@ def _picture_of(part: Mapping[str, Any], where: str) -> Any:
     given = {**part, **source} if isinstance(source, Mapping) else part
     for key in ("image", "url", "path"):
         if given.get(key) is not None:
-            return picture_part(no_path(given[key], where), detail=part.get("detail"))
+            return picture_part(reject_path(given[key], where), detail=part.get("detail"))
     if packed := given.get("base64") or given.get("data"):
         return picture_part(packed if is_data_url(packed) or not isinstance(packed, str) else f"data:;base64,{packed}")
     return part
@@ -232,7 +232,7 @@ def _pointing(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any
         return {**part, key: {**inner, **picture_part(url)["image_url"]}}
     file = open_source(url, MAX_FILE)
     content = file.read()
-    mime = media_type(content, file.name, file.claimed, is_sound=key == "audio_url") or "application/octet-stream"
+    mime = media_type(content, file.name, file.claimed, is_audio=key == "audio_url") or "application/octet-stream"
     return {**part, key: {**inner, "url": _data_url(mime, content)}}
 
 
@@ -250,7 +250,7 @@ def _holding(part: Mapping[str, Any], kind: str, where: str) -> Any:
             return part
         if kind == "video" and is_url(value):
             return part
-        return file_part(no_path(value, where), is_sound="audio" in kind)
+        return file_part(reject_path(value, where), is_audio="audio" in kind)
     key = "data" if kind == "input_audio" else "file_data"
     data = value.get(key)
     if data is None or isinstance(data, str):
@@ -258,7 +258,7 @@ def _holding(part: Mapping[str, Any], kind: str, where: str) -> Any:
             raise InvalidInputError(f"{data[:200]!r} in {where} is no base64; a file of yours is a pathlib.Path there, or goes into files=")
         return part
     name = value.get("filename")
-    return file_part((name, data) if isinstance(name, str) else data, is_sound="audio" in kind)
+    return file_part((name, data) if isinstance(name, str) else data, is_audio="audio" in kind)
 
 
 def _decoded(content: bytes) -> str | None:

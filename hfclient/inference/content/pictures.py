@@ -8,7 +8,7 @@ from typing import TypeAlias
 from attrs import Factory, field, frozen
 
 from hfclient.errors import InvalidInputError
-from hfclient.files.magic import sniff
+from hfclient.files.media_types import sniff
 from hfclient.files.sources import FileLike, is_url, open_source
 
 __all__ = ["MAX_PICTURE", "Picture", "PictureLike", "load_picture"]

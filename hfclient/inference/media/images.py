@@ -21,7 +21,7 @@ from attrs import field, frozen
 from hfclient.decoding.frames import excerpt
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
 from hfclient.events import Failover
-from hfclient.files.magic import SUFFIXES, dimensions, media_type, sniff
+from hfclient.files.media_types import SUFFIXES, dimensions, media_type, sniff
 from hfclient.files.saving import free_path, safe_name, write_file
 from hfclient.inference.providers.results import Output, with_body
 from hfclient.redaction.control_characters import escaped

@@ -36,9 +36,9 @@ from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers.base import Provider, Ticket
 from hfclient.inference.providers.places import Target
 from hfclient.inference.providers.results import Answer, Outcome, Output, bodied
-from hfclient.process.forks import renew_in_children
+from hfclient.process.forks import reset_after_fork
 from hfclient.redaction.control_characters import escaped
-from hfclient.redaction.masking import masked, said
+from hfclient.redaction.masking import masked, sanitized
 from hfclient.transport import Cancellation, Request, Response, Session, Timeouts
 
 __all__ = ["GOODBYE", "Job", "Line", "kind_for", "ticket_from"]
@@ -261,10 +261,10 @@ class Job(Generic[_M]):
         self._failure: HFClientError | None = None
         self._misses = 0
         self._stopped = False
-        self._renew()
-        renew_in_children(self)
+        self._reset_after_fork()
+        reset_after_fork(self)
 
-    def _renew(self) -> None:
+    def _reset_after_fork(self) -> None:
         self._lock = threading.RLock()
 
     def __getstate__(self) -> NoReturn:
@@ -450,7 +450,7 @@ class Job(Generic[_M]):
     def _given_up(self, error: TransportTimeout) -> TransportTimeout:
         stopped = self._say_goodbye()
         fate = "it was cancelled" if stopped else "it could not be cancelled and may still be charged for"
-        error.message = said(f"{error.message}; job {self.id} at {self.provider} was {self.state}, {fate}")
+        error.message = sanitized(f"{error.message}; job {self.id} at {self.provider} was {self.state}, {fate}")
         error.args = (error.message,)
         return error
 

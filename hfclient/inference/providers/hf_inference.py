@@ -20,13 +20,13 @@ _SOUNDS = {
 }
 
 
-def accepted_type(mime: str, is_sound: bool = False) -> str:
+def accepted_type(mime: str, is_audio: bool = False) -> str:
     """Return the type to declare for a bare file: one that hf-inference and deployments let in.
 
-    >>> accepted_type("image/avif"), accepted_type("audio/mp4", is_sound=True), accepted_type("audio/aiff", is_sound=True)
+    >>> accepted_type("image/avif"), accepted_type("audio/mp4", is_audio=True), accepted_type("audio/aiff", is_audio=True)
     ('image/x-image', 'audio/m4a', 'audio/x-audio')
     """
-    if is_sound or mime.startswith("audio/"):
+    if is_audio or mime.startswith("audio/"):
         return _SOUNDS.get(mime, "audio/x-audio")
     return "image/x-image" if mime.startswith("image/") and mime not in _PICTURES else mime
 

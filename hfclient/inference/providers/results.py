@@ -17,10 +17,10 @@ from hfclient.decoding.html_pages import instead, what_came
 from hfclient.decoding.json_repair import loads_mended
 from hfclient.decoding.json_values import int_or_none, is_int, text_or_none
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
-from hfclient.files.dataurls import data_url_content, unpack_base64
-from hfclient.files.magic import sniff
+from hfclient.files.data_urls import decode_base64, decode_data_url
+from hfclient.files.media_types import sniff
 from hfclient.inference.failures import generation_error
-from hfclient.redaction.masking import masked, said
+from hfclient.redaction.masking import masked, sanitized
 from hfclient.transport.base import safe_url
 from hfclient.transport.status_errors import message_in
 
@@ -248,7 +248,7 @@ def with_body(error: _E, answer: Answer | bytes) -> _E:
         error.links = tuple(dict.fromkeys(_ANY_URL.findall(text)))[:_MOST_LINKS]
         if error.links and isinstance(error, ProtocolError):
             where = safe_url(error.links[0])
-            error.message = said(f"{error.message} (it names {where}; all its links are in .links of this error)")
+            error.message = sanitized(f"{error.message} (it names {where}; all its links are in .links of this error)")
             error.args = (error.message, *error.args[1:])
     return error
 
@@ -313,7 +313,7 @@ def _output_of_text(text: str) -> Output | None:
     text = text.strip()
     if _URL.match(text):
         return Output(content=_unpacked(text)) if _is_data(text) else Output(url=text)
-    content = unpack_base64(text)
+    content = decode_base64(text)
     return Output(content=content) if content and (sniff(content) or len(content) > _A_WORD) else None
 
 
@@ -342,7 +342,7 @@ def _output(item: dict[str, Any], around: dict[str, Any]) -> Output | None:
 
 
 def _unpacked(packed: str) -> bytes:
-    content = data_url_content(packed) if _is_data(packed) else unpack_base64(packed)
+    content = decode_data_url(packed) if _is_data(packed) else decode_base64(packed)
     if not content:
         raise ProtocolError("the provider's result is no readable base64", frame=packed[:200])
     return content

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from hfclient.errors import APIStatusError, InvalidInputError, ProtocolError, TransportError
 from hfclient.inference.endpoints import models_url
-from hfclient.inference.schemas.schema import Schema, can_be_strict
+from hfclient.inference.schemas.json_schema import Schema, can_be_strict
 from hfclient.transport import Request, Session
 
 __all__ = [
@@ -27,10 +27,10 @@ __all__ = [
     "SchemaFormat",
     "detect_dialect",
     "dialect_for",
-    "format_fields",
-    "in_words",
     "instruction_for",
     "response_format",
+    "response_format_fields",
+    "schema_text",
 ]
 
 DIALECTS = ("openai", "tgi", "json_object", "together", "nebius", "sambanova", "json", "prompt")
@@ -153,11 +153,11 @@ class SchemaFormat:
         return response_format(self.schema, name=self.name, dialect=dialect, strict=self.strict)
 
 
-def format_fields(wanted: Mapping[str, Any] | SchemaFormat, url: str, provider: str | None = None) -> dict[str, Any]:
+def response_format_fields(wanted: Mapping[str, Any] | SchemaFormat, url: str, provider: str | None = None) -> dict[str, Any]:
     """Return the fields of a request to *url* that ask for the shape *wanted*.
 
         >>> envelope = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
-        >>> format_fields(envelope, "https://api.together.xyz/v1")
+        >>> response_format_fields(envelope, "https://api.together.xyz/v1")
         {'response_format': {'type': 'json_schema', 'schema': {'type': 'object'}}}
 
     Args:
@@ -179,9 +179,9 @@ def instruction_for(schema: Schema, dialect: str | None) -> str | None:
     """Return the words that tell the model its schema, for the dialects that need them."""
     if dialect not in ("json", "prompt"):
         return None
-    return f"Answer with JSON only, without any other text. It must fit this JSON schema: {in_words(schema)}"
+    return f"Answer with JSON only, without any other text. It must fit this JSON schema: {schema_text(schema)}"
 
 
-def in_words(schema: Schema) -> str:
+def schema_text(schema: Schema) -> str:
     """Return *schema* as it stands in a prompt."""
     return msgspec.json.encode(schema).decode()

@@ -22,7 +22,7 @@ from attrs import Factory, field, frozen
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.json_repair import loads_mended
 from hfclient.errors import InvalidInputError, ProtocolError
-from hfclient.files.magic import SUFFIXES, media_type
+from hfclient.files.media_types import SUFFIXES, media_type
 from hfclient.files.sources import FileLike, is_url, open_source
 from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers import Answer, Output
@@ -94,7 +94,7 @@ class Sound:
     name: str = field(default="", repr=False)
     claimed: str = field(default="", repr=False)
     mime: str = Factory(
-        lambda self: media_type(self.content, self.name, self.claimed, is_sound=True) or "application/octet-stream",
+        lambda self: media_type(self.content, self.name, self.claimed, is_audio=True) or "application/octet-stream",
         takes_self=True,
     )
 

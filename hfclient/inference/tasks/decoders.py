@@ -17,7 +17,7 @@ from hfclient.decoding.html_pages import instead, what_came
 from hfclient.decoding.json_repair import loads_mended
 from hfclient.decoding.json_values import int_or_none, number_or_none
 from hfclient.errors import ProtocolError
-from hfclient.files.dataurls import data_url_content, unpack_base64
+from hfclient.files.data_urls import decode_base64, decode_data_url
 from hfclient.inference.failures import generation_error
 from hfclient.inference.providers import Answer
 from hfclient.inference.tasks.values import (
@@ -170,7 +170,7 @@ def segments(data: Any) -> list[Segment]:
     found = []
     for entry in objects(data, what):
         packed = _text(entry, "mask", what)
-        mask = data_url_content(packed) if packed.startswith("data:") else unpack_base64(packed)
+        mask = decode_data_url(packed) if packed.startswith("data:") else decode_base64(packed)
         if mask is None:
             raise broken(data, what)
         score = None if entry.get("score") is None else _number(entry, "score", what)

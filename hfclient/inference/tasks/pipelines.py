@@ -8,9 +8,9 @@ from typing import Any
 from attrs import evolve
 
 from hfclient.errors import InvalidInputError, ModelNotFound, Unsupported
-from hfclient.files.magic import media_type
-from hfclient.files.pillow import is_picture
-from hfclient.files.sources import is_data_url, is_one, is_url, open_source
+from hfclient.files.media_types import media_type
+from hfclient.files.pillow_images import is_pillow_image
+from hfclient.files.sources import is_data_url, is_single_file, is_url, open_source
 from hfclient.inference.content.pictures import MAX_PICTURE, Picture, PictureLike, load_picture
 from hfclient.inference.media.generation import MediaGeneration
 from hfclient.inference.media.jobs import Line
@@ -145,7 +145,7 @@ def _any_file(line: Line, value: Any, is_file: bool) -> Any:
     """Return what names a file as its bytes; a string does if *is_file*. Whatever else JSON has stays as it is."""
     if isinstance(value, str) and not is_data_url(value) and not is_file:
         return value
-    if not is_one(value):
+    if not is_single_file(value):
         return value
     claimed = ""
     if is_url(value):
@@ -163,7 +163,7 @@ def _classified(inputs: Any) -> tuple[str, Any]:
         return "text-classification", inputs
     if isinstance(inputs, Sound):
         return "audio-classification", inputs
-    if isinstance(inputs, Picture) or is_picture(inputs):
+    if isinstance(inputs, Picture) or is_pillow_image(inputs):
         return "image-classification", inputs
     file = open_source(inputs, MAX_SOUND)
     content = file.read()

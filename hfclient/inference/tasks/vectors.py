@@ -18,7 +18,7 @@ import msgspec
 
 from hfclient.decoding.frames import excerpt
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
-from hfclient.files.dataurls import unpack_base64
+from hfclient.files.data_urls import decode_base64
 from hfclient.inference.providers import Answer
 from hfclient.inference.providers.base import pruned
 from hfclient.inference.providers.results import bodied
@@ -201,7 +201,7 @@ def _unpacked(value: list[float] | str) -> list[float]:
     """Return a vector that may be packed: base64 of 32-bit floats, little-endian."""
     if not isinstance(value, str):
         return value
-    content = unpack_base64(value)
+    content = decode_base64(value)
     if not content or len(content) % 4:
         raise ProtocolError("an embedding is no readable base64", frame=value[:200])
     return list(struct.unpack(f"<{len(content) // 4}f", content))

@@ -25,7 +25,7 @@ from hfclient.inference.completions.endings import has_failed
 from hfclient.inference.completions.plain import MISFITS
 from hfclient.inference.completions.stream import CompletionStream
 from hfclient.inference.failures import generation_error
-from hfclient.redaction.masking import said
+from hfclient.redaction.masking import sanitized
 from hfclient.transport import Response
 from hfclient.types import Reply
 
@@ -290,7 +290,7 @@ def _add_details(token: Token, probabilities: dict[str, Any]) -> None:
 
 def _typed_error(chunk: dict[str, Any], kind: str) -> GenerationError:
     error = generation_error(chunk)
-    error.code = said(mend_surrogates(kind))
+    error.code = sanitized(mend_surrogates(kind))
     error.status_code = status_of(kind) or error.status_code
     return error
 

@@ -6,31 +6,31 @@ import base64
 import binascii
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["data_url_content", "data_url_type", "unpack_base64"]
+__all__ = ["data_url_media_type", "decode_base64", "decode_data_url"]
 
 
-def data_url_content(url: str) -> bytes | None:
+def decode_data_url(url: str) -> bytes | None:
     """Return what a ``data:`` URL holds, or None if it cannot be read.
 
-    >>> data_url_content("data:text/plain,a%20b"), data_url_content("data:text/plain;base64,YWI=")
+    >>> decode_data_url("data:text/plain,a%20b"), decode_data_url("data:text/plain;base64,YWI=")
     (b'a b', b'ab')
     """
     head, comma, rest = url.partition(",")
     if not comma:
         return None
-    return unpack_base64(rest) if head.lower().endswith(";base64") else unquote_to_bytes(rest)
+    return decode_base64(rest) if head.lower().endswith(";base64") else unquote_to_bytes(rest)
 
 
-def data_url_type(url: str) -> str:
+def data_url_media_type(url: str) -> str:
     """Return the media type that a ``data:`` URL gives, lower case and without parameters; empty if it gives none.
 
-    >>> data_url_type("data:audio/webm;codecs=opus;base64,AAAA")
+    >>> data_url_media_type("data:audio/webm;codecs=opus;base64,AAAA")
     'audio/webm'
     """
     return url[:200].partition(":")[2].partition(",")[0].partition(";")[0].strip().lower()
 
 
-def unpack_base64(text: str) -> bytes | None:
+def decode_base64(text: str) -> bytes | None:
     """Return what base64 holds, or None; white space is passed over, missing padding is forgiven."""
     if "-" in text or "_" in text:
         text = text.translate(str.maketrans("-_", "+/"))

@@ -12,11 +12,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from hfclient.errors import InvalidInputError
-from hfclient.files.dataurls import unpack_base64
-from hfclient.files.magic import sniff
-from hfclient.files.sources import is_data_url, is_one, is_url
+from hfclient.files.data_urls import decode_base64
+from hfclient.files.media_types import sniff
+from hfclient.files.sources import is_data_url, is_single_file, is_url
 
-__all__ = ["FILE_KEYS", "check_key", "check_role", "meant_key", "no_path", "remote_url", "values_of", "without_nothing"]
+__all__ = ["FILE_KEYS", "check_key", "check_role", "file_values", "reject_path", "remote_url", "suggested_key", "without_empty_fields"]
 
 FILE_KEYS = ("image", "images", "file", "files", "audio", "audios", "video", "videos")
 """Keys of a user's message that hold files: one, or a list."""
@@ -56,10 +56,10 @@ _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _ROLES_MEANT = {"ai": "assistant", "bot": "assistant", "human": "user", "model": "assistant"}
 
 
-def without_nothing(message: Mapping[str, Any]) -> dict[str, Any]:
+def without_empty_fields(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return a message without what is None in it, and without what Gradio's histories have besides where that says nothing.
 
-    >>> without_nothing({"role": "user", "content": "hi", "name": None, "metadata": {"title": None}, "options": []})
+    >>> without_empty_fields({"role": "user", "content": "hi", "name": None, "metadata": {"title": None}, "options": []})
     {'role': 'user', 'content': 'hi'}
     """
     return {
@@ -86,12 +86,12 @@ def check_key(key: Any, known: Collection[str], where: str, otherwise: str = "")
         InvalidInputError: The message says which key was probably meant.
     """
     if key not in known:
-        meant = meant_key(key, known)
+        meant = suggested_key(key, known)
         hint = f"; did you mean {meant!r}?" if meant else f"; it has {', '.join(known)}{otherwise}"
         raise InvalidInputError(f"{where} has a key {str(key)[:_SHOWN]!r} that no message has{hint}")
 
 
-def meant_key(key: Any, known: Collection[str]) -> str | None:
+def suggested_key(key: Any, known: Collection[str]) -> str | None:
     """Return which of the keys *known* may have been meant by another one, or None."""
     name = str(key).strip().lower()
     if name in known:
@@ -123,19 +123,19 @@ def check_role(role: Any, where: str, others: Collection[str] = ()) -> str:
     return role
 
 
-def values_of(value: Any, key: str, where: str) -> list[Any]:
-    """Return the files under a key of a message, each one as `no_path` gives it.
+def file_values(value: Any, key: str, where: str) -> list[Any]:
+    """Return the files under a key of a message, each one as `reject_path` gives it.
 
     Raises:
         InvalidInputError: A string among them is a path.
     """
     if value is None:
         return []
-    many = isinstance(value, (list, tuple)) and not is_one(value)
-    return [no_path(entry, f"{key!r} of {where}") for entry in (value if many else [value])]
+    many = isinstance(value, (list, tuple)) and not is_single_file(value)
+    return [reject_path(entry, f"{key!r} of {where}") for entry in (value if many else [value])]
 
 
-def no_path(source: Any, where: str) -> Any:
+def reject_path(source: Any, where: str) -> Any:
     """Return *source* unless it is a path written as a string; plain base64 of a picture or a sound becomes its bytes.
 
     Raises:
@@ -145,7 +145,7 @@ def no_path(source: Any, where: str) -> Any:
         return source
     packed = source.strip()
     if _BASE64.fullmatch(packed):  # as Ollama's API has it
-        content = unpack_base64(packed)
+        content = decode_base64(packed)
         if content and sniff(content):
             return content
     raise InvalidInputError(

@@ -12,9 +12,9 @@ from typing import Any
 
 from hfclient.decoding.json_repair import loads_mended
 from hfclient.decoding.utf16 import mend_all
-from hfclient.inference.schemas.shapes import Misfit
+from hfclient.inference.schemas.type_schemas import SchemaMismatch
 
-__all__ = ["values_in"]
+__all__ = ["json_values"]
 
 _PLACE = re.compile(r"(?P<fence>```[A-Za-z0-9_+-]*[ \t]*\n(?P<block>.*?)```)|[\[{]", re.DOTALL)
 # A bracket with this behind it begins a value, or what was meant as one: {"a": 1, {'a': 1, {a: 1, {/* a */, [{, [1, 2
@@ -29,16 +29,16 @@ _LONGEST_KEY = 120  # characters in front of a value that are looked at
 _BROKEN = "the JSON in the answer is broken, or breaks off"
 
 
-def values_in(text: str) -> Iterator[Any]:
+def json_values(text: str) -> Iterator[Any]:
     """Yield the JSON values at the top of *text*, in order; every string in them can be encoded.
 
-        >>> list(values_in('Of course [sic]: {"a": [1]}'))
+        >>> list(json_values('Of course [sic]: {"a": [1]}'))
         [{'a': [1]}]
 
     If the text is one value as a whole, that is the only one.
 
     Raises:
-        Misfit: What was meant as a value is none, or breaks off; what stood before it was yielded.
+        SchemaMismatch: What was meant as a value is none, or breaks off; what stood before it was yielded.
     """
     try:
         value = loads_mended(text.strip().removeprefix("\ufeff").encode("utf-8", "replace"))
@@ -67,15 +67,15 @@ def values_in(text: str) -> Iterator[Any]:
         except (ValueError, RecursionError):
             end = _end_of(text, start)
             if end is None and _BEGUN.match(text, start):
-                raise Misfit(_BROKEN) from None
+                raise SchemaMismatch(_BROKEN) from None
             broken = broken or _BEGUN.match(text, start) is not None
             place = start + 1 if end is None else end  # a bracket in the prose, or several around each other
             continue
         if text[place:].lstrip()[:1] in ("}", "]") or _KEYED.search(text, max(0, start - _LONGEST_KEY), start):
-            raise Misfit(_BROKEN)  # something is around it, whose beginning or end is missing
+            raise SchemaMismatch(_BROKEN)  # something is around it, whose beginning or end is missing
         yield value
     if broken:
-        raise Misfit(_BROKEN)
+        raise SchemaMismatch(_BROKEN)
 
 
 def _end_of(text: str, start: int) -> int | None:

@@ -16,7 +16,7 @@ from hfclient.errors import HFClientError, InvalidInputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["encoded_picture", "is_picture"]
+__all__ = ["encode_image", "is_pillow_image"]
 
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif"}
 # Formats with losses, of which hardly any server reads the others: as PNG a photo would be many times as large.
@@ -31,12 +31,12 @@ _WITHOUT: dict[str, Any] = {"comment": b"", "xmp": b""}  # which would be taken 
 _QUALITY = 90  # where the picture does not say with which it was made
 
 
-def is_picture(source: object) -> bool:
+def is_pillow_image(source: object) -> bool:
     """Return whether *source* is a picture of Pillow, or behaves as one."""
     return hasattr(source, "save") and hasattr(source, "tobytes")
 
 
-def encoded_picture(picture: Any) -> tuple[bytes, str]:
+def encode_image(picture: Any) -> tuple[bytes, str]:
     """Return a picture as bytes, with a name for them.
 
     JPEG stays JPEG with the tables that it was made with, so about its own size; WebP, GIF and PNG stay, with all their

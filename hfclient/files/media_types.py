@@ -116,11 +116,11 @@ _MOST_MARKERS = 10_000  # a picture has a few dozens; megabytes of fill bytes ar
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-def media_type(data: bytes, name: str = "", claimed: str = "", *, is_sound: bool = False) -> str | None:
+def media_type(data: bytes, name: str = "", claimed: str = "", *, is_audio: bool = False) -> str | None:
     """Return the media type of a picture, a video or a sound; None if nothing says.
 
     The content counts most. Where it says nothing, or does not say whether an MP4 or a WebM holds pictures besides sound,
-    *claimed* does, and then the ending of *name*. Where those do not say it either, *is_sound* does: the file is given as one.
+    *claimed* does, and then the ending of *name*. Where those do not say it either, *is_audio* does: the file is given as one.
 
         >>> media_type(b"....ftypisom", "memo.m4a"), media_type(b"....ftypisom", "clip.mp4")
         ('audio/mp4', 'video/mp4')
@@ -135,7 +135,7 @@ def media_type(data: bytes, name: str = "", claimed: str = "", *, is_sound: bool
     if found is None:
         return next((hint for hint in hints if hint.startswith(("audio/", "video/", "image/"))), None)
     hint = next(filter(None, hints), "")
-    is_audio = hint.startswith("audio/") or (is_sound and hint in ("", *_EITHER))
+    is_audio = hint.startswith("audio/") or (is_audio and hint in ("", *_EITHER))
     return _AS_AUDIO[found] if is_audio else found
 
 

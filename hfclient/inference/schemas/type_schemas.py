@@ -21,9 +21,9 @@ from attrs import has as is_attrs_class
 
 from hfclient.errors import InvalidInputError
 from hfclient.inference.schemas.docstrings import parse_docstring
-from hfclient.inference.schemas.schema import Schema
+from hfclient.inference.schemas.json_schema import Schema
 
-__all__ = ["Misfit", "convert", "note_of", "schema_of"]
+__all__ = ["SchemaMismatch", "annotated_description", "convert", "schema_of"]
 
 _TELL_APART = (
     ". Make them pydantic models, or msgspec Structs with tag=True (the object then says which one it is), or one class "
@@ -31,7 +31,7 @@ _TELL_APART = (
 )
 
 
-class Misfit(ValueError):
+class SchemaMismatch(ValueError):
     """A JSON value does not fit a type.
 
     Attributes:
@@ -92,7 +92,7 @@ def _name(annotation: Any) -> str:
 # Descriptions
 
 
-def note_of(annotation: Any) -> str | None:
+def annotated_description(annotation: Any) -> str | None:
     """Return what ``Annotated`` says about a value in words: a string, or the description of pydantic's ``Field``."""
     for note in getattr(annotation, "__metadata__", ()):
         text = note if isinstance(note, str) else getattr(note, "description", None)
@@ -125,7 +125,7 @@ def _add_note(cls: type, schema: Schema) -> None:
     if said.description:
         schema["description"] = said.description
     for name, hint in _hints(cls).items():
-        text = note_of(hint) or said.parameters.get(name)
+        text = annotated_description(hint) or said.parameters.get(name)
         field = schema.get("properties", {}).get(name)
         if text and isinstance(field, dict):
             field.setdefault("description", text)
@@ -154,7 +154,7 @@ def convert(value: Any, annotation: Any, *, lax: bool = False) -> Any:
         lax: Take ``"5"`` for 5 and the like, if nothing else fits.
 
     Raises:
-        Misfit: It does not fit.
+        SchemaMismatch: It does not fit.
     """
     try:
         if _is_pydantic(annotation):
@@ -172,18 +172,18 @@ def convert(value: Any, annotation: Any, *, lax: bool = False) -> Any:
                 return _settled(loose)
             raise
     except msgspec.ValidationError as error:
-        raise _misfit(error) from error
+        raise _mismatch(error) from error
     except RecursionError:
-        raise Misfit("it is nested too deeply") from None
+        raise SchemaMismatch("it is nested too deeply") from None
 
 
-def _misfit(error: msgspec.ValidationError) -> Misfit:
+def _mismatch(error: msgspec.ValidationError) -> SchemaMismatch:
     reason, at, path = str(error).rpartition(" - at `")
     reason, path = (reason, path[:-1]) if at and path.endswith("`") else (str(error), "$")
     inner = error.__cause__  # of a class of pydantic's inside one of ours
-    if isinstance(inner, Misfit):
-        return Misfit(inner.reason, path + inner.path[1:])
-    return Misfit(reason, path)
+    if isinstance(inner, SchemaMismatch):
+        return SchemaMismatch(inner.reason, path + inner.path[1:])
+    return SchemaMismatch(reason, path)
 
 
 def _settled(value: Any, path: str = "$") -> Any:
@@ -208,7 +208,7 @@ def _settled(value: Any, path: str = "$") -> Any:
             try:
                 return cls(**{field.alias: now[field.name] for field in fields if field.init})
             except (TypeError, ValueError) as error:
-                raise Misfit(str(error), path) from error
+                raise SchemaMismatch(str(error), path) from error
     for name, item in changed.items():
         if isinstance(value, msgspec.Struct):
             msgspec.structs.force_setattr(value, name, item)
@@ -263,14 +263,14 @@ def _validate(annotation: Any, value: Any) -> Any:
     try:
         return _pydantic().TypeAdapter(annotation).validate_json(msgspec.json.encode(value))
     except _pydantic().ValidationError as error:
-        raise _pydantic_misfit(error) from error
+        raise _pydantic_mismatch(error) from error
 
 
-def _pydantic_misfit(error: Any) -> Misfit:
+def _pydantic_mismatch(error: Any) -> SchemaMismatch:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     paths = ["$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in item["loc"]) for item in problems]
     first = problems[0]["msg"] if problems else str(error)
     others = [f"{item['msg']} (at {path})" for path, item in zip(paths[1:], problems[1:], strict=False)]
-    return Misfit("; ".join([first, *others[:4]]), paths[0] if paths else "$")
+    return SchemaMismatch("; ".join([first, *others[:4]]), paths[0] if paths else "$")
 
 

@@ -15,12 +15,12 @@ from attrs import field, frozen
 
 from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.errors import InvalidInputError
-from hfclient.files.magic import sniff
+from hfclient.files.media_types import sniff
 from hfclient.inference.schemas.docstrings import Docstring, parse_docstring
-from hfclient.inference.schemas.schema import Schema, standalone_schema
-from hfclient.inference.schemas.shapes import Misfit, convert, note_of, schema_of
+from hfclient.inference.schemas.json_schema import Schema, standalone_schema
+from hfclient.inference.schemas.type_schemas import SchemaMismatch, annotated_description, convert, schema_of
 
-__all__ = ["Tool", "ToolLike", "as_tools", "is_async", "text_of", "wire_tools"]
+__all__ = ["Tool", "ToolLike", "as_tools", "is_async", "tool_result_text", "wire_tools"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what servers take for a function's name
 
@@ -107,7 +107,7 @@ class Tool:
         """Return what the function returns for a model's *arguments*, converted to the types in its signature.
 
         Raises:
-            Misfit: They do not fit the signature; says all that is wrong.
+            SchemaMismatch: They do not fit the signature; says all that is wrong.
             Exception: What the function raises.
         """
         if self.function is None:
@@ -222,7 +222,7 @@ def _parameters(
     properties: Schema = {}
     for key, taken in parameters.items():
         schema = _schema(key, taken, name)
-        if text := note_of(hints.get(key)) or said.parameters.get(key):
+        if text := annotated_description(hints.get(key)) or said.parameters.get(key):
             schema["description"] = text
         default = signature.parameters[key].default
         if not taken.required and default is not None:
@@ -271,7 +271,7 @@ def _default(value: Any) -> Schema:
 
 
 def _converted(arguments: Mapping[str, Any], parameters: Mapping[str, _Parameter]) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments by position and by keyword; raises `Misfit` with all that is wrong."""
+    """Return the arguments by position and by keyword; raises `SchemaMismatch` with all that is wrong."""
     problems = [
         f"there is no argument {key!r}; known are: {', '.join(parameters) or 'none'}"
         for key in arguments
@@ -291,7 +291,7 @@ def _converted(arguments: Mapping[str, Any], parameters: Mapping[str, _Parameter
             continue
         try:
             value = convert(arguments[key], parameter.annotation, lax=True)
-        except Misfit as misfit:
+        except SchemaMismatch as misfit:
             problems.append(f"{misfit.reason} - at `{key}{misfit.path[1:]}`")
             continue
         if parameter.positional:
@@ -299,14 +299,14 @@ def _converted(arguments: Mapping[str, Any], parameters: Mapping[str, _Parameter
         else:
             keywords[key] = value
     if problems:
-        raise Misfit("; ".join(problems))
+        raise SchemaMismatch("; ".join(problems))
     return positional, keywords
 
 
-def text_of(result: Any) -> tuple[str, Any]:
+def tool_result_text(result: Any) -> tuple[str, Any]:
     """Return what a function returned, as text for the model and as a JSON value (None for plain text, and for bytes).
 
-        >>> text_of("18 degrees"), text_of({"temp": 18})
+        >>> tool_result_text("18 degrees"), tool_result_text({"temp": 18})
         (('18 degrees', None), ('{"temp":18}', {'temp': 18}))
     """
     if isinstance(result, str):

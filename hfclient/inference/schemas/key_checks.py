@@ -1,4 +1,4 @@
-"""Whether an object has the keys that were asked for. Types and required keys are `shapes`' business."""
+"""Whether an object has the keys that were asked for. `type_schemas` checks types and required keys."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hfclient.inference.schemas.schema import Schema
-from hfclient.inference.schemas.shapes import Misfit
+from hfclient.inference.schemas.json_schema import Schema
+from hfclient.inference.schemas.type_schemas import SchemaMismatch
 
 __all__ = ["check_keys"]
 
@@ -32,13 +32,13 @@ def check_keys(value: Any, schema: Schema, *, strict: bool) -> None:
         strict: Refuse keys that the schema does not know, unless it says that there may be others.
 
     Raises:
-        Misfit: An object has none of the keys that were asked for, even if each of them has a default; or, if *strict*, one
+        SchemaMismatch: An object has none of the keys that were asked for, even if each of them has a default; or, if *strict*, one
             that was not asked for.
     """
     try:
         _check(value, schema, schema.get("$defs", {}), strict, "$")
     except RecursionError:
-        raise Misfit("it is nested too deeply") from None
+        raise SchemaMismatch("it is nested too deeply") from None
 
 
 def _resolved(schema: Any, defs: Schema) -> Schema:
@@ -68,19 +68,19 @@ def _check(value: Any, schema: Any, defs: Schema, strict: bool, path: str) -> No
     patterns = schema.get("patternProperties") or {}
     others = schema.get("additionalProperties")
     if known and (value or path == "$") and known.keys().isdisjoint(value):  # inside, an empty object may mean the defaults
-        raise Misfit(f"the object has none of the keys that were asked for: {', '.join(known)}", path)
+        raise SchemaMismatch(f"the object has none of the keys that were asked for: {', '.join(known)}", path)
     for key, item in value.items():
         inner = known.get(key)
         if inner is None:
             inner = next((found for pattern, found in patterns.items() if re.search(pattern, key)), others)
         if known and strict and not inner and key not in known:
-            raise Misfit(f"there is no key {key!r}; known are: {', '.join(known)}", path)
+            raise SchemaMismatch(f"there is no key {key!r}; known are: {', '.join(known)}", path)
         _check(item, inner, defs, strict, f"{path}.{key}")
 
 
 def _check_any(value: Any, schemas: list[Any], defs: Schema, strict: bool, path: str) -> None:
     """Check a value that may be of several types: it has to pass for one of those that it can be of."""
-    trouble: Misfit | None = None
+    trouble: SchemaMismatch | None = None
     for schema in sorted(schemas, key=lambda schema: _overlap(value, _resolved(schema, defs)), reverse=True):
         kind = _resolved(schema, defs).get("type")
         kinds = kind if isinstance(kind, list) else [kind]
@@ -90,7 +90,7 @@ def _check_any(value: Any, schemas: list[Any], defs: Schema, strict: bool, path:
             continue
         try:
             _check(value, schema, defs, strict, path)
-        except Misfit as misfit:
+        except SchemaMismatch as misfit:
             trouble = trouble or misfit
         else:
             return

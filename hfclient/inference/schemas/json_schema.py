@@ -1,4 +1,4 @@
-"""JSON schemas as values: pure functions that make one out of another. What a Python type means is told in `shapes`."""
+"""JSON schemas as values: pure functions that make one out of another. What a Python type means is told in `type_schemas`."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from hfclient.chat.wire.devalue import unflatten
+from hfclient.chat.legacy.devalue import unflatten
 from hfclient.chat.wire.messages import ConversationState, parse_conversation
 from hfclient.chat.wire.superjson import decode
 from hfclient.events import AnyEvent, Reasoning, Token

@@ -9,7 +9,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfclient.chat.wire.devalue import parse_page, unflatten
+from hfclient.chat.legacy.devalue import parse_page, unflatten
 from hfclient.errors import ProtocolError
 
 DATES = st.datetimes(timezones=st.just(datetime.timezone.utc)).map(

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hfclient.chat.wire.readers import parse_update
+from hfclient.chat.wire.update_events import parse_update
 from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.decoding.think_tags import split_thinking
 from hfclient.decoding.utf16 import mend_surrogates, utf16_length

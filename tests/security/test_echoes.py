@@ -15,8 +15,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from hfclient import Client, HFClientError, McpServer, Retry, events
-from hfclient.chat.wire.readers import parse_update
 from hfclient.chat.wire.tools import mcp_fields
+from hfclient.chat.wire.update_events import parse_update
 from hfclient.credentials import Credentials, Secret
 from hfclient.decoding.frames import excerpt
 from hfclient.redaction.masking import _Memory, masked

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from hfclient import Client, Retry, events, types
-from hfclient.chat.wire import devalue, superjson
+from hfclient.chat.legacy import devalue
+from hfclient.chat.wire import superjson
 from hfclient.chat.wire.messages import parse_conversation
-from hfclient.chat.wire.readers import parse_update
+from hfclient.chat.wire.update_events import parse_update
 from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.credentials import LoginStore, parse_cookies
 from hfclient.errors import HFClientError, from_dict

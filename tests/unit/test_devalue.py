@@ -1,15 +1,14 @@
-"""The data of pages in devalue form: every tag, promises, failures, and documents that mean harm."""
+"""The data of pages in devalue form: dates, promises, failures, and hostile documents."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import math
 from pathlib import Path
 
 import pytest
 
-from hfclient.chat.wire.devalue import ChunkError, NodeError, Redirected, parse_page, unflatten
+from hfclient.chat.legacy.devalue import ChunkError, NodeError, Redirected, parse_page, unflatten
 from hfclient.errors import ProtocolError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "chat-ui-0.9.5"
@@ -45,44 +44,21 @@ def test_numbers_in_the_array_are_values_and_numbers_in_members_are_references()
         ([[1], ["Date", "1970-01-01T01:00:00+01:00"]], [EPOCH]),
         ([[1], ["Date", ""]], [None]),
         ([[1], ["Date", "+275760-09-13T00:00:00.000Z"]], ["+275760-09-13T00:00:00.000Z"]),
-        ([[1], ["Set", 2, 3], "x", "y"], [["x", "y"]]),
-        ([[1], ["Map", 2, 3], "k", "v"], [{"k": "v"}]),
-        ([[1], ["Map", 2, 3], [3], "v"], [[[["v"], "v"]]]),
-        ([[1], ["RegExp", "a+", "g"]], ["/a+/g"]),
-        ([[1], ["RegExp", "a+"]], ["/a+/"]),
-        ([[1], ["BigInt", "12345678901234567890"]], [12345678901234567890]),
-        ([[1], ["BigInt", "twelve"]], ["twelve"]),
-        ([[1], ["Object", 2], "boxed"], ["boxed"]),
-        ([[1], ["null", "k", 2], "v"], [{"k": "v"}]),
-        ([[1], ["URL", "http://x/"]], ["http://x/"]),
-        ([[1], ["URLSearchParams", "a=1"]], ["a=1"]),
-        ([[1], ["ArrayBuffer", "aGk="]], [b"hi"]),
-        ([[1], ["ArrayBuffer", "?"]], ["?"]),
-        ([[1], ["Uint8Array", "aGk="]], [b"hi"]),
-        ([[1], ["Uint8Array", 2, 1, 1], ["ArrayBuffer", "aGk="]], [b"i"]),
-        ([[1], ["Uint8Array", 2], ["ArrayBuffer", "aGk="]], [b"hi"]),
+        ([[1], ["Set", 2], "x"], [["Set", 2]]),
+        ([[1], ["BigInt", "12"]], [["BigInt", "12"]]),
         ([[1], ["Temporal.Instant", "now"]], [["Temporal.Instant", "now"]]),
-        ([[-7, 4, 1, 1], "x"], [None, "x", None, None]),
-        ([[1], [-7, 4, 1, 2], "x"], [[None, "x", None, None]]),
+        ([[-3, -6, -7, 1], "x"], [None, None, None, "x"]),
         ([[]], []),
         (["text"], "text"),
         ([None], None),
         (-1, None),
-        (-4, math.inf),
+        (-4, None),
         ([[-2]], [None]),
     ],
 )
-def test_every_tag(flat, value):
-    """Each kind of value becomes the Python value that the module's docstring names."""
+def test_values(flat, value):
+    """Dates and constants become Python values; other tags stay as they are."""
     assert unflatten(flat) == value
-
-
-def test_constants_keep_their_signs():
-    """Infinities, NaN and the negative zero are what they are."""
-    minus, zero, number = unflatten([[-5, -6, -3]])
-    assert minus == -math.inf
-    assert math.isnan(number)
-    assert math.copysign(1, zero) == -1
 
 
 def test_circles_are_cut():
@@ -101,23 +77,12 @@ def test_circles_are_cut():
         1.5,
         [[1]],
         [[5]],
-        [[-8]],
         [[0.5]],
         [[True]],
         [{"a": "b"}],
         [{"a": None}],
-        [[1], ["Map", 2], "odd"],
-        [[1], ["null", 2, 3], "k", "v"],
-        [[1], ["null", "k"]],
-        [[-7]],
-        [[-7, -1]],
-        [[-7, 10**12]],
-        [[-7, 2, 5, 1], "x"],
-        [[-7, 2, 0], "x"],
-        [[1], ["Set", "x"]],
         [[1], ["Promise", 2], "no number"],
         [[1], ["Promise"]],
-        [[1], ["Uint8Array"]],
     ],
 )
 def test_nonsense_is_a_protocol_error(flat):
@@ -131,9 +96,6 @@ def test_nesting_is_bounded():
     deep = [[index + 1] for index in range(5000)] + ["bottom"]
     with pytest.raises(ProtocolError, match="deep"):
         unflatten(deep)
-    tags = [["Object", index + 1] for index in range(5000)] + ["bottom"]
-    with pytest.raises(ProtocolError, match="deep"):
-        unflatten(tags)
 
 
 def test_a_short_document_cannot_mean_an_endless_one():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hfclient.chat.wire.devalue import parse_page
+from hfclient.chat.legacy.devalue import parse_page
 from hfclient.chat.wire.superjson import loads as load_superjson
 from hfclient.credentials import Credentials
 from hfclient.decoding.json_repair import loads, loads_mended

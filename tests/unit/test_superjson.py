@@ -1,10 +1,8 @@
-"""superjson in both directions: every type of the format, both spellings of paths, and documents that mean harm."""
+"""superjson in both directions: dates, undefined and ids, both spellings of paths, and hostile documents."""
 
 from __future__ import annotations
 
 import datetime
-import json
-import math
 
 import pytest
 
@@ -15,12 +13,10 @@ from hfclient.errors import ProtocolError
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 EPOCH_TEXT = "1970-01-01T00:00:00.000Z"
 
-EVERYTHING = r"""
-{"json":{"d":"1970-01-01T00:00:00.000Z","u":null,"n":"NaN","b":"10","s":[1,"1970-01-01T00:00:00.000Z"],
-         "m":[["k","1970-01-01T00:00:00.000Z"]],"a.b":{"c\\d":"1970-01-01T00:00:00.000Z"},"arr":[null,1]},
- "meta":{"values":{"d":["Date"],"u":["undefined"],"n":["number"],"b":["bigint"],"s":["set",{"1":["Date"]}],
-                   "m":["map",{"0.1":["Date"]}],"a\\.b.c\\\\d":["Date"],"arr.0":["undefined"]},
-         "referentialEqualities":{"d":["s.1","a\\.b.c\\\\d","m.0.1"]},"v":1}}
+ANSWER = r"""
+{"json":{"d":"1970-01-01T00:00:00.000Z","u":null,"a.b":{"c\\d":"1970-01-01T00:00:00.000Z"},"arr":[null,"1970-01-01T00:00:00.000Z"]},
+ "meta":{"values":{"d":["Date"],"u":["undefined"],"a\\.b.c\\\\d":["Date"],"arr.0":["undefined"],"arr.1":["Date"]},
+         "referentialEqualities":{"d":["arr.1","a\\.b.c\\\\d"]},"v":1}}
 """
 
 
@@ -28,21 +24,9 @@ def annotated(value, kind, **meta):
     return decode({"json": {"x": value}, "meta": {"values": {"x": kind}, "v": 1, **meta}})["x"]
 
 
-def test_every_kind_of_annotation_at_once():
-    """Dates, undefined, numbers, sets, maps, escaped paths and shared objects decode together."""
-    value = loads(EVERYTHING)
-    assert math.isnan(value.pop("n"))
-    assert value == {
-        "d": EPOCH,
-        "u": None,
-        "b": 10,
-        "s": {1, EPOCH},
-        "m": {"k": EPOCH},
-        "a.b": {"c\\d": EPOCH},
-        "arr": [None, 1],
-    }
-    assert value["m"]["k"] is value["d"]
-    assert value["a.b"]["c\\d"] is value["d"]
+def test_dates_and_undefined_at_once():
+    """Dates, undefined and escaped paths decode together; equalities only repeat what the plain JSON holds."""
+    assert loads(ANSWER) == {"d": EPOCH, "u": None, "a.b": {"c\\d": EPOCH}, "arr": [None, EPOCH]}
 
 
 @pytest.mark.parametrize(
@@ -54,28 +38,15 @@ def test_every_kind_of_annotation_at_once():
         ("", ["Date"], ""),
         ("+012026-01-01T00:00:00.000Z", ["Date"], "+012026-01-01T00:00:00.000Z"),
         (None, ["Date"], None),
-        ("anything", ["undefined"], None),
-        ("-12345678901234567890", ["bigint"], -12345678901234567890),
-        ("0x10", ["bigint"], "0x10"),
-        ("9" * 100_000, ["bigint"], "9" * 100_000),
-        ("Infinity", ["number"], math.inf),
-        ("-Infinity", ["number"], -math.inf),
-        ("12", ["number"], "12"),
-        ("/a+/g", ["regexp"], "/a+/g"),
-        ([1, 2, 2], ["set"], {1, 2}),
-        ([[1], [2]], ["set"], [[1], [2]]),
-        ("no list", ["set"], "no list"),
-        ([["k", 1], [2, "v"]], ["map"], {"k": 1, 2: "v"}),
-        ([[["k"], 1]], ["map"], [[["k"], 1]]),
-        ([["k"]], ["map"], [["k"]]),
-        ("https://x/", ["URL"], "https://x/"),
-        ({"name": "E", "message": "m"}, ["Error"], {"name": "E", "message": "m"}),
+        (None, ["undefined"], None),
         ("6b010f31c065be6a00896989", [["custom", "ObjectId"]], "6b010f31c065be6a00896989"),
-        ([1, 255], [["typed-array", "Uint8Array"]], b"\x01\xff"),
-        ([1, 256], [["typed-array", "Uint8Array"]], [1, 256]),
-        ([1, 2], [["typed-array", "Float32Array"]], [1, 2]),
-        ({"a": 1}, [["class", "Thing"]], {"a": 1}),
-        ("s", [["symbol", "s"]], "s"),
+        ("-12345678901234567890", ["bigint"], "-12345678901234567890"),
+        ("Infinity", ["number"], "Infinity"),
+        ([1, 2], ["set"], [1, 2]),
+        ([1, EPOCH_TEXT], ["set", {"1": ["Date"]}], [1, EPOCH_TEXT]),
+        ([["k", 1]], ["map"], [["k", 1]]),
+        ({"name": "E", "message": "m"}, ["Error"], {"name": "E", "message": "m"}),
+        ([1, 255], [["typed-array", "Uint8Array"]], [1, 255]),
         (1, ["a type of tomorrow"], 1),
         (1, [None], 1),
         (1, [], 1),
@@ -83,15 +54,10 @@ def test_every_kind_of_annotation_at_once():
     ],
 )
 def test_one_annotation(plain, kind, expected):
-    """Each type becomes its Python value; what does not fit, or is not known, stays as it was."""
+    """A date becomes a datetime; any other type, and what is not a date, stays as it was."""
     value = annotated(plain, kind)
     assert value == expected
     assert type(value) is type(expected)
-
-
-def test_negative_zero_keeps_its_sign():
-    """Minus zero is the one number that equals another and is not it."""
-    assert math.copysign(1, annotated("-0", ["number"])) == -1
 
 
 def test_the_root_itself_can_be_annotated():
@@ -99,20 +65,10 @@ def test_the_root_itself_can_be_annotated():
     assert loads('{"json":"1970-01-01T00:00:00.000Z","meta":{"values":["Date"],"v":1}}') == EPOCH
 
 
-def test_members_are_converted_before_their_container():
-    """A set in a map in a set: the innermost annotation is applied first."""
-    document = {
-        "json": [[["k", [EPOCH_TEXT]]]],
-        "meta": {"values": {"0": ["map", {"0.1": ["set", {"0": ["Date"]}]}]}, "v": 1},
-    }
-    assert decode(document) == [{"k": {EPOCH}}]
-
-
 def test_a_path_with_a_version_knows_two_escapes():
-    """With v 1 a backslash escapes a dot or itself; any other backslash makes the path one that leads nowhere."""
-    document = {"json": {"a\\.b": EPOCH_TEXT, "c\\d": EPOCH_TEXT}, "meta": {"values": {}, "v": 1}}
-    document["meta"]["values"] = {"a\\\\\\.b": ["Date"], "c\\d": ["Date"]}
-    assert decode(document) == {"a\\.b": EPOCH, "c\\d": EPOCH_TEXT}
+    """With v 1 a backslash escapes a dot or itself."""
+    document = {"json": {"a\\.b": EPOCH_TEXT}, "meta": {"values": {"a\\\\\\.b": ["Date"]}, "v": 1}}
+    assert decode(document) == {"a\\.b": EPOCH}
 
 
 def test_a_path_without_a_version_escapes_only_dots():
@@ -128,25 +84,7 @@ def test_a_path_without_a_version_escapes_only_dots():
 def test_a_path_that_leads_nowhere_is_ignored(path):
     """An annotation for a place that does not exist changes nothing."""
     plain = {"x": "text", "l": [EPOCH_TEXT]}
-    equal = {"referentialEqualities": {path: ["x"], "l": [path]}}
-    assert decode({"json": dict(plain), "meta": {"values": {path: ["Date"]}, **equal, "v": 1}}) == plain
-
-
-def test_shared_objects_are_one_object():
-    """What was one object on the server is one object here, inside maps too."""
-    document = {
-        "json": {"a": {"n": 1}, "b": [{"n": 1}], "m": [["k", {"n": 1}]]},
-        "meta": {"values": {"m": ["map"]}, "referentialEqualities": {"a": ["b.0", "m.0.1"]}, "v": 1},
-    }
-    value = decode(document)
-    assert value["a"] is value["b"][0]
-    assert value["a"] is value["m"]["k"]
-
-
-def test_a_circle_through_the_root():
-    """A place that is identical to the root, inside of which it is, holds None."""
-    value = loads('{"json":{"name":"c","self":{"a":1}},"meta":{"referentialEqualities":[["self"]],"v":1}}')
-    assert value == {"name": "c", "self": None}
+    assert decode({"json": dict(plain), "meta": {"values": {path: ["Date"]}, "v": 1}}) == plain
 
 
 def test_a_document_without_annotations():
@@ -163,27 +101,18 @@ def test_what_is_not_superjson_is_a_protocol_error(document):
         loads(document)
 
 
-def test_annotations_that_nest_without_end_are_refused():
-    """Depth is bounded before Python's own recursion is."""
-    tree: object = ["Date"]
-    for _ in range(5000):
-        tree = ["set", tree]
-    with pytest.raises(ProtocolError, match="nest"):
-        decode({"json": [], "meta": {"values": tree, "v": 1}})
-
-
 def test_long_paths_cost_no_more_than_their_length():
     """A hostile document of many long paths is looked at once, not squared."""
     path = ".".join("a" * 20_000)
     keys = {f"{path}{n}": ["Date"] for n in range(50)}
-    assert decode({"json": {"a": {}}, "meta": {"values": {"a": keys}, "v": 1}}) == {"a": {}}
+    assert decode({"json": {"a": {}}, "meta": {"values": keys, "v": 1}}) == {"a": {}}
 
 
 # Encoding
 
 
 def test_encoding_matches_what_chat_ui_sends():
-    """A list of conversations encodes to the very document that a real server gives."""
+    """A list of conversations encodes to the document that a real server gives, without its referentialEqualities."""
     same = ObjectId("6b01124e8e55bdd588663d24")
     when = datetime.datetime(2026, 8, 21, 3, 38, 54, 891_000, tzinfo=datetime.timezone.utc)
     value = {"conversations": [{"_id": same, "id": same, "title": "New Chat", "updatedAt": when}], "hasMore": False}
@@ -205,7 +134,6 @@ def test_encoding_matches_what_chat_ui_sends():
                 "conversations.0.id": [["custom", "ObjectId"]],
                 "conversations.0.updatedAt": ["Date"],
             },
-            "referentialEqualities": {"conversations.0._id": ["conversations.0.id"]},
             "v": 1,
         },
     }
@@ -217,11 +145,7 @@ def test_encoding_matches_what_chat_ui_sends():
         (None, {"json": None}),
         ({"hasMore": False, "conversations": []}, {"json": {"hasMore": False, "conversations": []}}),
         (UNDEFINED, {"json": None, "meta": {"values": ["undefined"], "v": 1}}),
-        (2**53, {"json": "9007199254740992", "meta": {"values": ["bigint"], "v": 1}}),
-        (-math.inf, {"json": "-Infinity", "meta": {"values": ["number"], "v": 1}}),
-        (b"\x01", {"json": [1], "meta": {"values": [["typed-array", "Uint8Array"]], "v": 1}}),
-        ({1: EPOCH}, {"json": [[1, EPOCH_TEXT]], "meta": {"values": ["map", {"0.1": ["Date"]}], "v": 1}}),
-        ({"a.b\\": {EPOCH}}, {"json": {"a.b\\": [EPOCH_TEXT]}, "meta": {"values": {"a\\.b\\\\": ["set", {"0": ["Date"]}]}, "v": 1}}),
+        ({"a.b\\": EPOCH}, {"json": {"a.b\\": EPOCH_TEXT}, "meta": {"values": {"a\\.b\\\\": ["Date"]}, "v": 1}}),
         (EPOCH.replace(tzinfo=None), {"json": EPOCH_TEXT, "meta": {"values": ["Date"], "v": 1}}),
         (({"": EPOCH},), {"json": [{"": EPOCH_TEXT}], "meta": {"values": {"0.": ["Date"]}, "v": 1}}),
     ],
@@ -231,22 +155,11 @@ def test_one_value_encodes(value, document):
     assert encode(value) == document
 
 
-def test_cycles_are_cut_and_noted():
-    """A value inside itself becomes null there, and its place is kept in the equalities."""
-    value: dict[str, object] = {"n": 1}
-    value["self"] = value
-    document = encode(value)
-    assert document == {
-        "json": {"n": 1, "self": None},
-        "meta": {"referentialEqualities": [["self"]], "v": 1},
-    }
-    assert decode(json.loads(json.dumps(document))) == {"n": 1, "self": None}
-
-
 def test_what_cannot_be_encoded_is_a_value_error():
-    """A type without a form, and nesting without end, are refused by name."""
-    with pytest.raises(ValueError, match="complex"):
-        encode({"x": 1j})
+    """Any other type, and endless nesting, are refused by name."""
+    for value in (1j, {1}, {1: "x"}, b"x"):
+        with pytest.raises(ValueError, match=type(value).__name__):
+            encode({"x": value})
     deep: list[object] = []
     for _ in range(5000):
         deep = [deep]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hfclient.chat.wire.readers import parse_update
+from hfclient.chat.wire.update_events import parse_update
 from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.decoding.frames import MAX_LINE
 from hfclient.decoding.think_tags import split_thinking

@@ -1,4 +1,4 @@
-"""How old a server is: what each generation answers to the probes, and what is then refused."""
+"""The version of a server: what each version answers to the probes, and which options are then refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hfclient import Client
-from hfclient.chat.servers.generations import Generation, detect, layout_of, switch_fields
+from hfclient.chat.legacy.switches import switch_fields
+from hfclient.chat.legacy.versions import ServerVersion, detect_version, fetch_layout
 from hfclient.chat.servers.service import ChatService
 from hfclient.errors import (
     AuthenticationError,
@@ -46,28 +47,28 @@ def service(server: Server):
 
 
 @pytest.mark.parametrize(
-    ("scripts", "era", "has_mcp"),
+    ("scripts", "release", "has_mcp"),
     [
-        ({FLAGS: flags(TODAY), "/api/v2/conversations/zz": REFUSED}, "current", True),
-        ({FLAGS: flags(TODAY), "/api/v2/conversations/zz": THROWN}, "elysia", True),
-        ({FLAGS: flags(TODAY), "*": plain("what?", 418)}, "current", True),
-        ({FLAGS: flags(IN_2025), "/api/mcp/servers": json_answer([])}, "elysia", True),
-        ({FLAGS: flags(IN_2025), "*": PAGE}, "elysia", False),
-        ({FLAGS: flags(IN_2025), "*": NO_PAGE}, "elysia", False),
-        ({FLAGS: flags(LEGACY)}, "legacy", False),
-        ({FLAGS: NOT_FOUND}, "legacy", False),
-        ({FLAGS: PAGE, "/api/models": MODELS}, "pages", False),
-        ({FLAGS: NO_PAGE, "/api/models": MODELS}, "pages", False),
-        ({FLAGS: plain("<html>", 404), "/api/models": MODELS}, "pages", False),
-        ({FLAGS: DISABLED, "/api/models": DISABLED, "/__data.json": plain(LAYOUT)}, "pages", False),
-        ({FLAGS: PAGE, "/api/models": PAGE, "/__data.json": plain(LAYOUT)}, "pages", False),
+        ({FLAGS: flags(TODAY), "/api/v2/conversations/zz": REFUSED}, "0.20", True),
+        ({FLAGS: flags(TODAY), "/api/v2/conversations/zz": THROWN}, "0.20-elysia", True),
+        ({FLAGS: flags(TODAY), "*": plain("what?", 418)}, "0.20", True),
+        ({FLAGS: flags(IN_2025), "/api/mcp/servers": json_answer([])}, "0.20-elysia", True),
+        ({FLAGS: flags(IN_2025), "*": PAGE}, "0.20-elysia", False),
+        ({FLAGS: flags(IN_2025), "*": NO_PAGE}, "0.20-elysia", False),
+        ({FLAGS: flags(LEGACY)}, "0.10", False),
+        ({FLAGS: NOT_FOUND}, "0.10", False),
+        ({FLAGS: PAGE, "/api/models": MODELS}, "0.9", False),
+        ({FLAGS: NO_PAGE, "/api/models": MODELS}, "0.9", False),
+        ({FLAGS: plain("<html>", 404), "/api/models": MODELS}, "0.9", False),
+        ({FLAGS: DISABLED, "/api/models": DISABLED, "/__data.json": plain(LAYOUT)}, "0.9", False),
+        ({FLAGS: PAGE, "/api/models": PAGE, "/__data.json": plain(LAYOUT)}, "0.9", False),
     ],
 )
-def test_each_generation(server: Server, service: ChatService, scripts, era: str, has_mcp: bool) -> None:
-    """The probes tell the generations apart by content, never by the status alone."""
+def test_each_version(server: Server, service: ChatService, scripts, release: str, has_mcp: bool) -> None:
+    """The probes tell the versions apart by content, never by the status alone."""
     for path, script in scripts.items():
         server.on(path, script)
-    assert detect(service.session, service.endpoints) == Generation(era, has_mcp)  # type: ignore[arg-type]
+    assert detect_version(service.session, service.endpoints) == ServerVersion(release, has_mcp)  # type: ignore[arg-type]
     assert len(server.requests) <= 3
     assert all(request.method == "GET" for request in server.requests)
 
@@ -85,12 +86,12 @@ def test_each_generation(server: Server, service: ChatService, scripts, era: str
         {FLAGS: PAGE, "*": json_answer({"type": "data", "nodes": [{"type": "error", "error": {"message": "no"}}]})},
     ],
 )
-def test_what_is_none_of_them(server: Server, service: ChatService, scripts) -> None:
-    """Anything else is no chat-ui."""
+def test_other_servers(server: Server, service: ChatService, scripts) -> None:
+    """Anything else is not a chat-ui."""
     for path, script in scripts.items():
         server.on(path, script)
     with pytest.raises(NotAChatServer):
-        detect(service.session, service.endpoints)
+        detect_version(service.session, service.endpoints)
 
 
 def test_a_server_that_cannot_be_asked(server: Server, service: ChatService) -> None:
@@ -102,66 +103,66 @@ def test_a_server_that_cannot_be_asked(server: Server, service: ChatService) -> 
     ):
         server.on(FLAGS, script)
         with pytest.raises(error):
-            service.generation()
+            service.version()
     server.on(FLAGS, flags(LEGACY))
-    assert service.generation().era == "legacy"
+    assert service.version().release == "0.10"
 
 
 def test_asked_once(server: Server, service: ChatService) -> None:
-    """What was found out is kept."""
+    """The version is detected once."""
     server.on(FLAGS, flags(TODAY))
     server.on("/api/v2/conversations/zz", REFUSED)
-    assert service.generation() is service.generation()
+    assert service.version() is service.version()
     assert len(server.requests) == 2
 
 
 def test_the_layout_of_a_page(server: Server, service: ChatService) -> None:
-    """Its object, or nothing where there is none."""
+    """The layout's object is returned, or None without one."""
     server.on("/__data.json", plain(LAYOUT), json_answer({"type": "redirect", "location": "/login"}), PAGE)
-    layout = layout_of(service.session, service.endpoints)
+    layout = fetch_layout(service.session, service.endpoints)
     assert layout is not None
     assert layout["enableAssistants"] is True
-    assert layout_of(service.session, service.endpoints) is None
-    assert layout_of(service.session, service.endpoints) is None
+    assert fetch_layout(service.session, service.endpoints) is None
+    assert fetch_layout(service.session, service.endpoints) is None
 
 
 @pytest.mark.parametrize(
-    ("generation", "wanted", "says"),
+    ("version", "wanted", "says"),
     [
-        (Generation("current", True), {"switches": ["web_search"]}, r"web_search=True.*mcp=\["),
-        (Generation("elysia", True), {"switches": ["web_search", "tools"]}, r"web_search=True and tools=.*mcp=\["),
-        (Generation("elysia", False), {"switches": ["tools"]}, "no tools of any kind"),
-        (Generation("current", True), {"assistant": True}, "system_prompt="),
-        (Generation("elysia", False), {"mcp": True}, "no tools of any kind"),
-        (Generation("legacy", False), {"mcp": True}, "web_search=True or tools="),
-        (Generation("pages", False), {"mcp": True}, "web_search=True or tools="),
+        (ServerVersion("0.20", True), {"switches": ["web_search"]}, r"web_search=True.*mcp=\["),
+        (ServerVersion("0.20-elysia", True), {"switches": ["web_search", "tools"]}, r"web_search=True and tools=.*mcp=\["),
+        (ServerVersion("0.20-elysia", False), {"switches": ["tools"]}, "no tools of any kind"),
+        (ServerVersion("0.20", True), {"assistant": True}, "system_prompt="),
+        (ServerVersion("0.20-elysia", False), {"mcp": True}, "no tools of any kind"),
+        (ServerVersion("0.10", False), {"mcp": True}, "web_search=True or tools="),
+        (ServerVersion("0.9", False), {"mcp": True}, "web_search=True or tools="),
     ],
 )
-def test_what_is_refused(generation: Generation, wanted, says: str) -> None:
-    """What a server would leave out in silence; the message names what it has instead."""
+def test_what_is_refused(version: ServerVersion, wanted, says: str) -> None:
+    """Options that a server would ignore silently are refused; the message names what it has instead."""
     with pytest.raises(Unsupported, match=says) as caught:
-        generation.check(**wanted)
-    assert str(generation) in str(caught.value)
+        version.check(**wanted)
+    assert str(version) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("generation", "wanted"),
+    ("version", "wanted"),
     [
-        (Generation("current", True), {"mcp": True}),
-        (Generation("elysia", True), {"mcp": True}),
-        (Generation("legacy", False), {"switches": ["web_search", "tools"], "assistant": True}),
-        (Generation("pages", False), {"switches": ["tools"]}),
-        (Generation("current", True), {}),
+        (ServerVersion("0.20", True), {"mcp": True}),
+        (ServerVersion("0.20-elysia", True), {"mcp": True}),
+        (ServerVersion("0.10", False), {"switches": ["web_search", "tools"], "assistant": True}),
+        (ServerVersion("0.9", False), {"switches": ["tools"]}),
+        (ServerVersion("0.20", True), {}),
     ],
 )
-def test_what_is_not_refused(generation: Generation, wanted) -> None:
-    """What the server knows."""
-    generation.check(**wanted)
+def test_what_is_not_refused(version: ServerVersion, wanted) -> None:
+    """Options that the server knows are accepted."""
+    version.check(**wanted)
 
 
-def test_ages_and_abilities() -> None:
-    """What the rest of the wing asks a generation."""
-    old, older, new = Generation("legacy", False), Generation("pages", False), Generation("current", True)
+def test_properties() -> None:
+    """Each version knows its API, its switches, and whether a generation outlives its connection."""
+    old, older, new = ServerVersion("0.10", False), ServerVersion("0.9", False), ServerVersion("0.20", True)
     assert [item.has_v2 for item in (new, old, older)] == [True, True, False]
     assert [item.has_switches for item in (new, old, older)] == [False, True, True]
     assert [item.outlives_connection for item in (new, old, older)] == [True, False, False]

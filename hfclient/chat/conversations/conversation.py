@@ -19,7 +19,7 @@ from hfclient.chat.conversations.sending import SendOptions
 from hfclient.chat.conversations.stopping import in_background
 from hfclient.chat.conversations.stream import ChatStream, OnClose
 from hfclient.chat.files.uploads import FileLike, listed_files, stored_part, upload_parts
-from hfclient.chat.servers.generations import switch_fields
+from hfclient.chat.legacy.switches import switch_fields
 from hfclient.chat.wire.tools import ElicitationAnswer, McpLike, OnElicitation, mcp_fields
 from hfclient.chat.wire.tree import MessageTree
 from hfclient.chat.wire.turn import Turn, new_generation_id
@@ -401,7 +401,7 @@ class Conversation(ConversationRecord):
         fields, switches = mcp_fields(mcp), switch_fields(web_search, tools)
         wants_mcp = fields != mcp_fields(())
         if wants_mcp or switches:
-            self.service.generation().check(mcp=wants_mcp, switches=switches)
+            self.service.version().check(mcp=wants_mcp, switches=switches)
         if web_search and self.assistant is not None:
             raise Unsupported(
                 "with an assistant the web is searched or not as its maker chose, whatever the message says"

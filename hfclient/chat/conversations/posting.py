@@ -18,8 +18,8 @@ from attrs import evolve
 
 from hfclient.chat.conversations.resume import LogReader
 from hfclient.chat.servers.service import ChatService, shorter
+from hfclient.chat.wire.delivery import fate_after
 from hfclient.chat.wire.failures import not_a_chat_server
-from hfclient.chat.wire.fate import fate_after
 from hfclient.chat.wire.messages import find_answer
 from hfclient.chat.wire.turn import Turn
 from hfclient.chat.wire.updates import UpdateDecoder

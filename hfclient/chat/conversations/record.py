@@ -402,13 +402,15 @@ class ConversationRecord:
 
     def _model_of(self, assistant: str) -> str | None:
         """Return the LLM to talk to an assistant with: the one that was named, else its own."""
-        self.service.generation().check(assistant=True)
+        from hfclient.chat.legacy.assistants import fetch_assistant_model  # not loaded for today's servers
+
+        self.service.version().check(assistant=True)
         if self.system_prompt is not None:
             raise InvalidInputError("an assistant brings its own system prompt")
-        own = self.service.assistant(assistant).get("modelId")  # the server takes an unknown id without a word
+        own = fetch_assistant_model(assistant, self.service.endpoints, self.service.session)  # the server ignores unknown ids
         if self.model:
             return self.service.model(self.model).id
-        return own if isinstance(own, str) else None
+        return own
 
     def _taken(self, state: ConversationState) -> MessageTree:
         self.title = state.title or self.title

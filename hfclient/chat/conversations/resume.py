@@ -260,7 +260,7 @@ class LogReader:
     def _patience(self, patience: float | None) -> float | None:
         """Return how long to wait for more of an unfinished answer: not long where its connection's end was its own."""
         try:
-            if self._service.generation().outlives_connection:
+            if self._service.version().outlives_connection:
                 return patience
         except HFClientError:
             return patience

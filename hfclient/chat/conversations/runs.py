@@ -243,7 +243,7 @@ class Runs:
 
     def _ends_with_its_connection(self) -> bool:
         try:
-            return not self._service.generation().outlives_connection
+            return not self._service.version().outlives_connection
         except HFClientError:
             return False
 

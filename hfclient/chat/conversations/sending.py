@@ -205,7 +205,7 @@ class Sender:
         try:
             response = self._poster.open_log(turn, options.timeouts, Cancellation())
         except NotAChatServer:
-            self._service.generation()  # raises if it is indeed none, of any age
+            self._service.version()  # raises if it is not a chat-ui of any version
             raise NotFoundError(
                 "this server is older than July 2026 and keeps no log of its runs; messages() has the answer once it is complete",
                 status=404,

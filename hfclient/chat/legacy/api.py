@@ -17,7 +17,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from attrs import evolve
 
-from hfclient.chat.wire.devalue import NodeError, parse_page
+from hfclient.chat.legacy import endpoints as legacy
+from hfclient.chat.legacy.devalue import NodeError, parse_page
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_missing_route
 from hfclient.decoding.json_values import json_or_none
@@ -34,7 +35,7 @@ from hfclient.transport import Request, Session
 from hfclient.transport.base import safe_url
 from hfclient.transport.status_errors import leads_to_login
 
-__all__ = ["OlderServer"]
+__all__ = ["LegacyApi"]
 
 _FLAGS = (
     "enableAssistants",
@@ -44,10 +45,10 @@ _FLAGS = (
     "loginRequired",
     "guestMode",
 )
-_Answer = Callable[["OlderServer", Request, str], Any]
+_Answer = Callable[["LegacyApi", Request, str], Any]
 
 
-class OlderServer:
+class LegacyApi:
     """Answers requests of the v2 API by other means.
 
     Args:
@@ -81,7 +82,7 @@ class OlderServer:
 
     def models(self, request: Request, _: str) -> list[Any]:
         try:
-            return _list_in(self._send(self._endpoints.models_v1()))
+            return _list_in(self._send(legacy.models_v1(self._endpoints)))
         except (APIStatusError, ProtocolError) as error:
             if not is_missing_route(error):
                 raise
@@ -98,7 +99,7 @@ class OlderServer:
     def conversations(self, request: Request, _: str) -> dict[str, Any]:
         page = request.params.get("p") or 0
         try:
-            return {"conversations": _list_in(self._send(self._endpoints.conversations_v1(int(page))))}
+            return {"conversations": _list_in(self._send(legacy.conversations_v1(self._endpoints, int(page))))}
         except (APIStatusError, ProtocolError) as error:
             if not is_missing_route(error):
                 raise
@@ -107,17 +108,17 @@ class OlderServer:
         return {"conversations": entries, "hasMore": False}
 
     def conversation(self, request: Request, conversation_id: str) -> dict[str, Any]:
-        data = self._node(self._endpoints.conversation_data(conversation_id), -1)
+        data = self._node(legacy.conversation_data(self._endpoints, conversation_id), -1)
         return {"id": conversation_id, **data}
 
     def change(self, request: Request, conversation_id: str) -> dict[str, Any]:
         """Rename, move to another model, delete: the path that the page itself wrote to, with the same body."""
-        self._send(evolve(request, url=self._endpoints.conversation_page(conversation_id)), empty=True)
+        self._send(evolve(request, url=legacy.conversation_page(self._endpoints, conversation_id)), empty=True)
         return {"success": True}
 
     def delete_all(self, request: Request, _: str) -> int:
         count = self._layout().get("nConversations")
-        self._send(evolve(request, url=self._endpoints.conversations_v1(0).url), empty=True)
+        self._send(evolve(request, url=legacy.conversations_v1(self._endpoints, 0).url), empty=True)
         return count if isinstance(count, int) else 0
 
     def delete_message(self, request: Request, ids: str) -> dict[str, Any]:
@@ -125,7 +126,7 @@ class OlderServer:
         messages = _list_in(self.conversation(request, conversation_id).get("messages"))
         if all(_get(message, "id") != message_id for message in messages):  # the server would say nothing
             raise self._missing(request, "Message not found")
-        url = self._endpoints.message_v1(conversation_id, message_id)
+        url = legacy.message_v1(self._endpoints, conversation_id, message_id)
         self._send(evolve(request, url=url), empty=True)
         return {"success": True}
 
@@ -135,7 +136,7 @@ class OlderServer:
         models = self.models(request, "")
         if not models:
             raise self._missing(request, "the server offers no models")
-        created = self._send(self._endpoints.create_from_share(str(_get(models[0], "id") or ""), share_id))
+        created = self._send(legacy.create_from_share(self._endpoints, str(_get(models[0], "id") or ""), share_id))
         return created if isinstance(created, dict) else {}
 
     # The caller and the server
@@ -147,7 +148,7 @@ class OlderServer:
         return self._layout().get("settings")
 
     def write_settings(self, request: Request, _: str) -> None:
-        self._send(evolve(request, url=self._endpoints.settings_page()), empty=True)
+        self._send(evolve(request, url=legacy.settings_page(self._endpoints)), empty=True)
 
     def features(self, request: Request, _: str) -> dict[str, Any]:
         layout = self._layout()
@@ -169,7 +170,7 @@ class OlderServer:
         return None
 
     def _layout(self) -> dict[str, Any]:
-        return self._node(self._endpoints.layout_data(), 0)
+        return self._node(legacy.layout_data(self._endpoints), 0)
 
     def _node(self, request: Request, index: int) -> dict[str, Any]:
         page = parse_page(self._session.send(request).read())
@@ -218,18 +219,18 @@ def _get(item: Any, key: str) -> Any:
 _IMPORT = "/api/v2/conversations/import-share"
 _ONE = r"/api/v2/conversations/([^/]+)"
 _WAYS: tuple[tuple[str, str, _Answer], ...] = (
-    ("GET", r"/api/v2/models", OlderServer.models),
-    ("GET", r"/api/v2/models/(.+)", OlderServer.model),
-    ("GET", r"/api/v2/conversations", OlderServer.conversations),
-    ("DELETE", r"/api/v2/conversations", OlderServer.delete_all),
-    ("POST", _IMPORT, OlderServer.import_share),
-    ("GET", _ONE, OlderServer.conversation),
-    ("PATCH", _ONE, OlderServer.change),
-    ("DELETE", _ONE, OlderServer.change),
-    ("DELETE", r"/api/v2/conversations/([^/]+/message/[^/]+)", OlderServer.delete_message),
-    ("GET", r"/api/v2/user", OlderServer.user),
-    ("GET", r"/api/v2/user/settings", OlderServer.settings),
-    ("POST", r"/api/v2/user/settings", OlderServer.write_settings),
-    ("GET", r"/api/v2/feature-flags", OlderServer.features),
-    ("GET", r"/api/v2/public-config", OlderServer.public_config),
+    ("GET", r"/api/v2/models", LegacyApi.models),
+    ("GET", r"/api/v2/models/(.+)", LegacyApi.model),
+    ("GET", r"/api/v2/conversations", LegacyApi.conversations),
+    ("DELETE", r"/api/v2/conversations", LegacyApi.delete_all),
+    ("POST", _IMPORT, LegacyApi.import_share),
+    ("GET", _ONE, LegacyApi.conversation),
+    ("PATCH", _ONE, LegacyApi.change),
+    ("DELETE", _ONE, LegacyApi.change),
+    ("DELETE", r"/api/v2/conversations/([^/]+/message/[^/]+)", LegacyApi.delete_message),
+    ("GET", r"/api/v2/user", LegacyApi.user),
+    ("GET", r"/api/v2/user/settings", LegacyApi.settings),
+    ("POST", r"/api/v2/user/settings", LegacyApi.write_settings),
+    ("GET", r"/api/v2/feature-flags", LegacyApi.features),
+    ("GET", r"/api/v2/public-config", LegacyApi.public_config),
 )

@@ -11,8 +11,8 @@ from attrs import frozen
 
 from hfclient.arguments.argument_types import checks_arguments
 from hfclient.chat.servers.service import ChatService
-from hfclient.chat.wire.entries import read_entries
 from hfclient.chat.wire.failures import not_a_chat_server
+from hfclient.chat.wire.lists import read_entries
 from hfclient.decoding.frames import SSEParser, excerpt
 from hfclient.errors import NotFoundError, ProtocolError, StreamInterrupted
 from hfclient.files.media_types import media_type
@@ -96,7 +96,7 @@ class Server:
         try:
             data = self._service.session.send(request).json()
         except ProtocolError:  # a server of before June 2025 answers with its page to whatever it does not know
-            self._service.generation()  # is it a chat-ui at all?
+            self._service.version()  # raises if it is not a chat-ui
             raise NotFoundError("the server has no MCP servers (it is older than November 2025)", status=404) from None
         if not isinstance(data, list):
             raise not_a_chat_server(request.url, str(data))

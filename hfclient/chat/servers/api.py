@@ -1,10 +1,10 @@
-"""A chat-ui's v2 API; a server without one, or with an earlier one, is asked through `hfclient.chat.servers.older`."""
+"""A chat-ui's v2 API; a server without one, or with an earlier one, is asked through `hfclient.chat.legacy.api`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hfclient.chat.servers.generations import Generation, detect
+from hfclient.chat.legacy.versions import ServerVersion, detect_version
 from hfclient.chat.wire import superjson
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import is_missing_route, not_a_chat_server
@@ -12,7 +12,7 @@ from hfclient.errors import HFClientError, NotAChatServer, NotFoundError, Permis
 from hfclient.transport import Request, Response, Session
 
 if TYPE_CHECKING:
-    from hfclient.chat.servers.older import OlderServer
+    from hfclient.chat.legacy.api import LegacyApi
 
 __all__ = ["ServerApi"]
 
@@ -26,17 +26,17 @@ class ServerApi:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
-        self._generation: Generation | None = None
+        self._version: ServerVersion | None = None
 
-    def generation(self, session: Session) -> Generation:
+    def version(self, session: Session) -> ServerVersion:
         """Return the server's version; asked once, and only when it matters.
 
         Raises:
             NotAChatServer: It is not a chat-ui of any version.
         """
-        if self._generation is None:  # two threads that ask at once get the same answer
-            self._generation = detect(session.with_auth(None), self._endpoints)
-        return self._generation
+        if self._version is None:  # two threads that ask at once get the same answer
+            self._version = detect_version(session.with_auth(None), self._endpoints)
+        return self._version
 
     def read(self, request: Request, session: Session) -> Any:
         """Return the v2 API's answer to *request*, decoded.
@@ -44,34 +44,34 @@ class ServerApi:
         Raises:
             NotAChatServer: The answer is not a chat-ui's.
         """
-        if self._generation is not None and not self._generation.has_v2:
-            return self._read_older(request, session)
+        if self._version is not None and not self._version.has_v2:
+            return self._read_legacy(request, session)
         try:
             return _decoded(session.send(request), request)
         except (NotAChatServer, NotFoundError, PermissionDeniedError) as error:
             if is_missing_route(error) and self._is_without_v2(session, error):
-                return self._read_older(request, session)
+                return self._read_legacy(request, session)
             if isinstance(error, NotFoundError) and not _is_json(error.body):
-                older = self._older(session)
-                if older.can_replace(request):
-                    return older.read(request)
+                legacy = self._legacy(session)
+                if legacy.can_replace(request):
+                    return legacy.read(request)
             raise
 
-    def _older(self, session: Session) -> OlderServer:
-        from hfclient.chat.servers.older import OlderServer  # loads what today's servers do not need
+    def _legacy(self, session: Session) -> LegacyApi:
+        from hfclient.chat.legacy.api import LegacyApi  # not loaded for today's servers
 
-        return OlderServer(session, self._endpoints)
+        return LegacyApi(session, self._endpoints)
 
-    def _read_older(self, request: Request, session: Session) -> Any:
+    def _read_legacy(self, request: Request, session: Session) -> Any:
         try:
-            return self._older(session).read(request)
+            return self._legacy(session).read(request)
         except ProtocolError:
-            self._generation = None  # the server may have been upgraded meanwhile
+            self._version = None  # the server may have been upgraded meanwhile
             raise
 
     def _is_without_v2(self, session: Session, error: HFClientError) -> bool:
         try:
-            return not self.generation(session).has_v2
+            return not self.version(session).has_v2
         except NotAChatServer:
             raise error from None
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from attrs import evolve
 
+from hfclient.chat.legacy.versions import ServerVersion
 from hfclient.chat.servers.api import ServerApi
 from hfclient.chat.servers.auth import ChatAuth
-from hfclient.chat.servers.generations import Generation
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.entries import read_entries
 from hfclient.chat.wire.failures import not_a_chat_server
+from hfclient.chat.wire.lists import read_entries
 from hfclient.chat.wire.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
 from hfclient.errors import (
     BadRequestError,
@@ -50,13 +50,13 @@ class ChatService:
         self.on_event = on_event
         self._models: tuple[float, list[Model]] | None = None
 
-    def generation(self) -> Generation:
-        """Return how old the server is; asked once, and only when it matters.
+    def version(self) -> ServerVersion:
+        """Return the server's version; detected once, and only when it matters.
 
         Raises:
-            NotAChatServer: It is no chat-ui of any age.
+            NotAChatServer: It is not a chat-ui of any version.
         """
-        return self.api.generation(self.session)
+        return self.api.version(self.session)
 
     def need_session(self) -> None:
         """Make sure that there is a session cookie to write with, an anonymous one if that will do.
@@ -95,21 +95,6 @@ class ChatService:
         entries = read_entries(data["conversations"], parse_conversation_info, "conversations of a page")
         # Servers of June to November 2025 say how many there are instead of whether there are more.
         return entries, bool(entries) and bool(data.get("hasMore", len(data["conversations"]) >= _PAGE))
-
-    def assistant(self, assistant_id: str) -> dict[str, Any]:
-        """Return an assistant as a server of before September 2025 describes it.
-
-        Raises:
-            InvalidInputError: The id is not 24 hex digits.
-            NotFoundError: There is none.
-
-        Reference: GET {base}/api/assistant/{id}
-        """
-        request = self.endpoints.assistant(assistant_id)
-        data = self.session.send(request).json()
-        if not isinstance(data, dict):
-            raise not_a_chat_server(request.url, str(data)[:200])
-        return data
 
     # Models
 

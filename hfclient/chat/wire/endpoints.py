@@ -22,7 +22,7 @@ from hfclient.errors import InvalidInputError
 from hfclient.transport import Multipart, Part, Request, Timeouts
 from hfclient.transport.base import safe_url
 
-__all__ = ["Endpoints"]
+__all__ = ["Endpoints", "own_id", "path_segment", "readable_id"]
 
 _CONVERSATION_ID = re.compile(r"[0-9a-fA-F]{24}")
 _SHARE_ID = re.compile(r"[A-Za-z0-9_-]{7}")
@@ -54,28 +54,28 @@ class Endpoints:
     # Reading
 
     def models(self) -> Request:
-        return self._read("/api/v2/models")
+        return self.read("/api/v2/models")
 
     def model(self, model_id: str) -> Request:
-        return self._read(f"/api/v2/models/{'/'.join(map(_segment, model_id.split('/')))}")
+        return self.read(f"/api/v2/models/{'/'.join(map(path_segment, model_id.split('/')))}")
 
     def user(self) -> Request:
-        return self._read("/api/v2/user")
+        return self.read("/api/v2/user")
 
     def conversations(self, page: int) -> Request:
-        return self._read("/api/v2/conversations", params={"p": page})
+        return self.read("/api/v2/conversations", params={"p": page})
 
     def conversation(self, conversation_id: str) -> Request:
-        return self._read(f"/api/v2/conversations/{_readable_id(conversation_id)}")
+        return self.read(f"/api/v2/conversations/{readable_id(conversation_id)}")
 
     def file_url(self, conversation_id: str, sha: str) -> str:
-        return f"{self.base}/conversation/{_readable_id(conversation_id)}/output/{_segment(sha)}"
+        return f"{self.base}/conversation/{readable_id(conversation_id)}/output/{path_segment(sha)}"
 
     def resume(self, conversation_id: str, generation_id: str | None, after: int, timeouts: Timeouts | None) -> Request:
         """The event log of a run, from the event after number *after* on (server-sent events)."""
         return Request(
             method="GET",
-            url=f"{self.base}/conversation/{_own_id(conversation_id)}/stream",
+            url=f"{self.base}/conversation/{own_id(conversation_id)}/stream",
             params={"generationId": generation_id, "fromSeq": after},
             # Not text/event-stream alone: errors would come as HTML pages.
             headers={"Accept": "text/event-stream, application/json, */*;q=0.1"},
@@ -86,19 +86,19 @@ class Endpoints:
         )
 
     def settings(self) -> Request:
-        return self._read("/api/v2/user/settings")
+        return self.read("/api/v2/user/settings")
 
     def features(self) -> Request:
-        return self._read("/api/v2/feature-flags")
+        return self.read("/api/v2/feature-flags")
 
     def public_config(self) -> Request:
-        return self._read("/api/v2/public-config")
+        return self.read("/api/v2/public-config")
 
     def mcp_servers(self) -> Request:
-        return self._read("/api/mcp/servers")
+        return self.read("/api/mcp/servers")
 
     def health(self) -> Request:
-        return self._read("/healthcheck")
+        return self.read("/healthcheck")
 
     def page(self) -> Request:
         """The page itself, as a browser gets it."""
@@ -114,49 +114,12 @@ class Endpoints:
             refine=self.refine,
         )
 
-    # Older servers (docs/protocol/huggingchat: "older servers")
-
-    def malformed_conversation(self) -> Request:
-        """A conversation that cannot be: how a server refuses it tells its age."""
-        return self._read("/api/v2/conversations/zz")
-
-    def models_v1(self) -> Request:
-        return self._read("/api/models")
-
-    def conversations_v1(self, page: int) -> Request:
-        return self._read("/api/conversations", params={"p": page})
-
-    def message_v1(self, conversation_id: str, message_id: str) -> str:
-        return f"{self.base}/api/conversation/{_own_id(conversation_id)}/message/{_segment(message_id)}"
-
-    def assistant(self, assistant_id: str) -> Request:
-        if not _CONVERSATION_ID.fullmatch(assistant_id):
-            raise InvalidInputError(f"an assistant's id is 24 hex digits, not {assistant_id[:60]!r}")
-        return self._read(f"/api/assistant/{assistant_id}")
-
-    def layout_data(self) -> Request:
-        """What is behind every page; one digit for each layer says which of them are asked for."""
-        return self._read("/__data.json", params={"x-sveltekit-invalidated": "10"})
-
-    def conversation_data(self, conversation_id: str) -> Request:
-        path = f"/conversation/{_readable_id(conversation_id)}/__data.json"
-        return self._read(path, params={"x-sveltekit-invalidated": "01"})
-
-    def conversation_page(self, conversation_id: str) -> str:
-        return f"{self.base}/conversation/{_own_id(conversation_id)}"
-
-    def settings_page(self) -> str:
-        return f"{self.base}/settings"
-
-    def create_from_share(self, model: str, share_id: str) -> Request:
-        return self._write("POST", "/conversation", {"model": model, "fromShare": share_id})
-
     # Writing
 
     def create(self, model: str, system_prompt: str | None, assistant_id: str | None = None) -> Request:
         # Keys that are not set are left out: the server answers 500 to a null.
         data = {"model": model, "preprompt": system_prompt, "assistantId": assistant_id}
-        return self._write("POST", "/conversation", {key: value for key, value in data.items() if value is not None})
+        return self.write("POST", "/conversation", {key: value for key, value in data.items() if value is not None})
 
     def send(
         self, conversation_id: str, data: dict[str, Any], files: Iterable[Part], timeouts: Timeouts | None
@@ -165,7 +128,7 @@ class Endpoints:
         field = Part(name="data", content=_json(data))
         return Request(
             method="POST",
-            url=f"{self.base}/conversation/{_own_id(conversation_id)}",
+            url=f"{self.base}/conversation/{own_id(conversation_id)}",
             # Without Origin a form is refused; with a browser's Accept the page would answer instead of the endpoint.
             headers={"Origin": self.form_origin, "Accept": "application/json"},
             body=Multipart((field, *files)),
@@ -177,42 +140,42 @@ class Endpoints:
     def stop(self, conversation_id: str, generation_id: str, seen: int, timeouts: Timeouts) -> Request:
         """Stop a run; *seen* is how many UTF-16 units of the answer the caller has."""
         data = {"generationId": generation_id, "seenContentLength": seen}
-        return self._write("POST", f"/conversation/{_own_id(conversation_id)}/stop-generating", data, timeouts=timeouts)
+        return self.write("POST", f"/conversation/{own_id(conversation_id)}/stop-generating", data, timeouts=timeouts)
 
     def answer(self, conversation_id: str, elicitation_id: str, action: str, content: dict[str, Any] | None) -> Request:
         """The answer to what a tool asks."""
         data: dict[str, Any] = {"elicitationId": elicitation_id, "action": action}
         if content is not None:
             data["content"] = content
-        return self._write("POST", f"/conversation/{_own_id(conversation_id)}/elicitation", data)
+        return self.write("POST", f"/conversation/{own_id(conversation_id)}/elicitation", data)
 
     def rename(self, conversation_id: str, title: str) -> Request:
-        return self._write("PATCH", f"/api/v2/conversations/{_own_id(conversation_id)}", {"title": title})
+        return self.write("PATCH", f"/api/v2/conversations/{own_id(conversation_id)}", {"title": title})
 
     def set_model(self, conversation_id: str, model: str) -> Request:
-        return self._write("PATCH", f"/api/v2/conversations/{_own_id(conversation_id)}", {"model": model})
+        return self.write("PATCH", f"/api/v2/conversations/{own_id(conversation_id)}", {"model": model})
 
     def delete(self, conversation_id: str) -> Request:
-        return self._write("DELETE", f"/api/v2/conversations/{_own_id(conversation_id)}")
+        return self.write("DELETE", f"/api/v2/conversations/{own_id(conversation_id)}")
 
     def delete_all(self) -> Request:
-        return self._write("DELETE", "/api/v2/conversations")
+        return self.write("DELETE", "/api/v2/conversations")
 
     def delete_message(self, conversation_id: str, message_id: str) -> Request:
-        path = f"/api/v2/conversations/{_own_id(conversation_id)}/message/{_segment(message_id)}"
-        return self._write("DELETE", path)
+        path = f"/api/v2/conversations/{own_id(conversation_id)}/message/{path_segment(message_id)}"
+        return self.write("DELETE", path)
 
     def share(self, conversation_id: str) -> Request:
-        return self._write("POST", f"/conversation/{_own_id(conversation_id)}/share")
+        return self.write("POST", f"/conversation/{own_id(conversation_id)}/share")
 
     def import_share(self, share_id: str) -> Request:
-        return self._write("POST", "/api/v2/conversations/import-share", {"shareId": share_id})
+        return self.write("POST", "/api/v2/conversations/import-share", {"shareId": share_id})
 
     def logout(self) -> Request:
-        return evolve(self._write("POST", "/logout"), refine=None)  # a redirect is what success looks like
+        return evolve(self.write("POST", "/logout"), refine=None)  # a redirect is what success looks like
 
     def write_settings(self, data: dict[str, Any]) -> Request:
-        return self._write("POST", "/api/v2/user/settings", data)
+        return self.write("POST", "/api/v2/user/settings", data)
 
     def transcribe(self, audio: bytes, content_type: str) -> Request:
         return Request(
@@ -223,10 +186,10 @@ class Endpoints:
             refine=self.refine,
         )
 
-    def _read(self, path: str, **fields: Any) -> Request:
+    def read(self, path: str, **fields: Any) -> Request:
         return Request.read(self.base + path, refine=self.refine, **fields)
 
-    def _write(self, method: str, path: str, data: Any = None, *, timeouts: Timeouts | None = None) -> Request:
+    def write(self, method: str, path: str, data: Any = None, *, timeouts: Timeouts | None = None) -> Request:
         headers = {"Accept": "application/json", "Origin": self.form_origin}
         if data is not None:
             headers["Content-Type"] = "application/json"
@@ -254,14 +217,15 @@ def _revealed(value: Any) -> str:
     raise TypeError(f"a {type(value).__name__} cannot be encoded")
 
 
-def _segment(name: str) -> str:
+def path_segment(name: str) -> str:
     """Return *name* as it may stand between two slashes of a path."""
     if name in ("", ".", ".."):
         raise InvalidInputError(f"{name!r} is no id")
     return quote(name, safe="", errors="replace")
 
 
-def _own_id(conversation_id: str) -> str:
+def own_id(conversation_id: str) -> str:
+    """Return the id of a conversation of the caller; raises `InvalidInputError` for any other text."""
     if _SHARE_ID.fullmatch(conversation_id):
         raise InvalidInputError(
             "a shared conversation can only be read; client.conversations.import_share() makes a copy to write in"
@@ -271,5 +235,6 @@ def _own_id(conversation_id: str) -> str:
     return conversation_id
 
 
-def _readable_id(conversation_id: str) -> str:
-    return conversation_id if _SHARE_ID.fullmatch(conversation_id) else _own_id(conversation_id)
+def readable_id(conversation_id: str) -> str:
+    """Return the id of a conversation or a share; raises `InvalidInputError` for any other text."""
+    return conversation_id if _SHARE_ID.fullmatch(conversation_id) else own_id(conversation_id)

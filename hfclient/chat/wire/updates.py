@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from hfclient.chat.wire.readers import parse_update, web_sources
+from hfclient.chat.wire.update_events import parse_update, web_sources
 from hfclient.decoding.frames import MAX_LINE, LineFramer, excerpt
 from hfclient.decoding.json_repair import is_deep
 from hfclient.decoding.think_tags import ThinkSplitter

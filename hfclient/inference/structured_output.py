@@ -8,7 +8,7 @@ bounded number of times.
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
 from attrs import field, frozen
@@ -29,7 +29,6 @@ from hfclient.inference.schemas.key_checks import check_keys
 from hfclient.inference.schemas.partial_json import NOTHING, PartialJSON
 from hfclient.inference.schemas.type_schemas import SchemaMismatch, convert, schema_of
 from hfclient.stream import Stream
-from hfclient.transport import Timeouts
 from hfclient.types import Reply
 
 __all__ = ["ParseStream", "Shape", "parse_stream"]
@@ -120,6 +119,23 @@ class Shape:
         return value
 
 
+@frozen
+class _Call:
+    """One call, with the messages that it has so far."""
+
+    completions: ChatCompletions
+    options: Mapping[str, Any]
+    shape: Shape
+    messages: list[dict[str, Any]]
+    repair: int
+    clock: RoundClock
+
+    def send(self) -> Stream:
+        """Send the messages and return the stream of the answer."""
+        with self.clock.round() as timeouts:
+            return self.completions.start(self.messages, {**self.options, "timeouts": timeouts})
+
+
 class ParseStream(Generic[T]):
     """An answer that becomes an object; iterate it for what is there so far.
 
@@ -130,27 +146,15 @@ class ParseStream(Generic[T]):
     keys once they have a value. It is not validated; :meth:`result` is. A repaired answer begins anew.
     """
 
-    def __init__(
-        self,
-        ask: Callable[[list[dict[str, Any]], Timeouts], Stream],
-        shape: Shape,
-        messages: list[dict[str, Any]],
-        *,
-        repair: int,
-        clock: RoundClock,
-    ) -> None:
-        self._ask = ask
-        self._shape = shape
-        self._messages = messages
-        self._repair = repair
-        self._clock = clock
+    def __init__(self, call: _Call, first: Stream) -> None:
+        self._call = call
         self._attempts = 1
         self._error: HFClientError | None = None
         self._value: Any = NOTHING
         self._state = "open"  # open, reading, done, failed, closed
         self._drafts: Iterator[Any] | None = None
         self._asking = False  # a request is on its way
-        self._inner = self._asked()
+        self._inner = first
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state}>"
@@ -214,16 +218,8 @@ class ParseStream(Generic[T]):
 
     def cancel(self) -> None:
         """Stop the reader, from any thread: it raises `Cancelled`. Returns at once."""
-        self._clock.cancellation.cancel()
+        self._call.clock.cancellation.cancel()
         self._inner.cancel()
-
-    def _asked(self) -> Stream:
-        with self._clock.round() as timeouts:
-            self._asking = True
-            try:
-                return self._ask(self._messages, timeouts)
-            finally:
-                self._asking = False
 
     def __enter__(self) -> ParseStream[T]:
         return self
@@ -243,12 +239,12 @@ class ParseStream(Generic[T]):
                     break
                 except SchemaMismatch as misfit:
                     # What was cut off would be cut off again, and what was refused refused.
-                    if self._attempts > self._repair or is_cut(reply.finish_reason) or reply.refusal:
+                    if self._attempts > self._call.repair or is_cut(reply.finish_reason) or reply.refusal:
                         raise self._parse_error(reply, misfit) from misfit
                     self._ask_again(reply, misfit)
             self._state = "done"
         except HFClientError as error:
-            self._clock.restate(error)
+            self._call.clock.restate(error)
             self._error = error
             self._state = "failed"
             raise
@@ -261,10 +257,10 @@ class ParseStream(Generic[T]):
             raise SchemaMismatch(_CUT.get(reply.finish_reason or "", f"the answer was cut off ({reply.finish_reason})"))
         if reply.refusal:
             raise SchemaMismatch(f"the model refused: {reply.refusal}")
-        return self._shape.read(reply.text)
+        return self._call.shape.read(reply.text)
 
     def _drafts_of(self, stream: Stream) -> Iterator[Any]:
-        partial = PartialJSON("{[" if self._shape.wrapped else "{")
+        partial = PartialJSON("{[" if self._call.shape.wrapped else "{")
         last: Any = NOTHING
         due = 0
         for event in stream:
@@ -274,7 +270,7 @@ class ParseStream(Generic[T]):
             # Each draft is decoded from the start: of a long answer fewer are taken, so that the cost does not explode.
             if partial.size < due and not partial.complete:
                 continue
-            draft = self._shape.unwrapped(partial.value())
+            draft = self._call.shape.unwrapped(partial.value())
             if draft is not NOTHING and draft != last:
                 last = draft
                 due = partial.size + partial.size // _STEP
@@ -282,15 +278,19 @@ class ParseStream(Generic[T]):
 
     def _ask_again(self, reply: Reply, misfit: SchemaMismatch) -> None:
         if reply.text.strip():
-            self._messages.append(AssistantMessage(reply.text, provider_fields=reply.provider_fields).to_dict())
-        self._messages.append({
+            self._call.messages.append(AssistantMessage(reply.text, provider_fields=reply.provider_fields).to_dict())
+        self._call.messages.append({
             "role": "user",
             "content": f"That does not fit: {misfit}. Answer again, with nothing but JSON that fits this schema: "
-            f"{schema_text(self._shape.schema)}",
+            f"{schema_text(self._call.shape.schema)}",
         })
         self._attempts += 1
-        self._inner = self._asked()
-        if self._clock.cancellation.requested or self._state == "closed":  # meanwhile, and the answer before this one
+        self._asking = True
+        try:
+            self._inner = self._call.send()
+        finally:
+            self._asking = False
+        if self._call.clock.cancellation.requested or self._state == "closed":  # meanwhile, and the answer before this one
             self._inner.close()
             raise Cancelled("the call was cancelled", partial=reply)
 
@@ -301,7 +301,7 @@ class ParseStream(Generic[T]):
         times = "" if self._attempts == 1 else f" ({self._attempts} answers)"
         where = "" if misfit.path == "$" else f" at {misfit.path}"
         return ParseError(
-            f"the answer is no {self._shape.name}{where}: {reason}{times}; it begins {excerpt(reply.text.encode())!r}",
+            f"the answer is no {self._call.shape.name}{where}: {reason}{times}; it begins {excerpt(reply.text.encode())!r}",
             raw=reply.text,
             path=misfit.path,
             reason=reason,
@@ -331,10 +331,8 @@ def parse_stream(
         _add_instruction(messages, instruction)
     options["response_format"] = SchemaFormat(shape.schema, shape.name, strict, dialect)
 
-    def ask(messages: list[dict[str, Any]], timeouts: Timeouts) -> Stream:
-        return completions.start(messages, {**options, "timeouts": timeouts})
-
-    return ParseStream(ask, shape, messages, repair=repair, clock=RoundClock(timeouts))
+    call = _Call(completions, options, shape, messages, repair, RoundClock(timeouts))
+    return ParseStream(call, call.send())
 
 
 def _add_instruction(messages: list[dict[str, Any]], instruction: str) -> None:

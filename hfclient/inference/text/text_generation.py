@@ -196,12 +196,13 @@ class _Call:
 
     def _native(self, attempts: Attempts[ChunkDecoder], url: str, candidate: Candidate, *, flag: bool) -> Response:
         """Send it in text-generation-inference's protocol; *flag*: on this route a field says whether to stream."""
+        session = self.service.session.with_retry(ONCE)  # *attempts* repeats it
         for _ in range(_MOST_REFUSALS):
             without = self.learned.unused.get(url, frozenset())
             stream = self.wanted.streams if flag else None
             body = native_body(self.prompt, self.wanted, stream=stream, extra=self.extra, without=without)
             try:
-                return self._send_once(attempts, url, body, candidate)
+                return session.send(self._request(attempts, url, body, candidate))
             except BadRequestError as error:
                 names = _unused_in(error)
                 # hf-inference runs plain transformers there, which refuse parameters that they do not know.
@@ -211,25 +212,26 @@ class _Call:
         raise ProtocolError(f"{url} keeps refusing parameters")
 
     def _complete(self, attempts: Attempts[ChunkDecoder], url: str, model: str, candidate: Candidate) -> Response:
+        session = self.service.session.with_retry(ONCE)  # *attempts* repeats it
         usage = url not in self.learned.no_usage
         body = completions_body(model, self.prompt, self.wanted, extra=self.extra, usage=usage)
         try:
-            return self._send_once(attempts, url, body, candidate)
+            return session.send(self._request(attempts, url, body, candidate))
         except BadRequestError as error:
             if "stream_options" not in body or "stream_options" not in f"{error.message} {error.body}":
                 raise
         self.learned.no_usage |= {url}  # strict about unknown fields; its answers have no token counts
         del body["stream_options"]
-        return self._send_once(attempts, url, body, candidate)
+        return session.send(self._request(attempts, url, body, candidate))
 
-    def _send_once(
+    def _request(
         self, attempts: Attempts[ChunkDecoder], url: str, body: dict[str, Any], candidate: Candidate
-    ) -> Response:
+    ) -> Request:
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
         headers.update(self.service.headers(candidate))
         refine = self.service.refining(candidate.entry.model)
         request = Request.with_json("POST", url, body, headers=headers, stream=True, refine=refine)
-        return self.service.session.with_retry(ONCE).send(attempts.bounded(request))  # *attempts* repeats it
+        return attempts.bounded(request)
 
     def begin(self, response: Response, candidate: Candidate, steps: Sequence[Failover]) -> Begun[ChunkDecoder]:
         """Return the decoder of an answer, and the fields of the `Reply` that are known already."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from hfclient.arguments.argument_types import checks_arguments
+from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
 from hfclient.chat.conversations.prompts import PromptLike
 from hfclient.chat.conversations.stream import OnClose
@@ -22,7 +23,7 @@ from hfclient.transport import Limits, Retry, Session, Timeouts, Transport
 from hfclient.types import User
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from hfclient.inference import InferenceClient
     from hfclient.local import LocalServer
@@ -33,6 +34,26 @@ HUB = "https://huggingface.co"
 ROUTER = "https://router.huggingface.co/v1"
 
 TransportLike: TypeAlias = "Transport | str | None"
+
+
+class ClientOptions(TypedDict, total=False):
+    """Options of `Client`, which documents them."""
+
+    token: str | None
+    cookies: CookiesLike | None
+    session: str | None
+    transport: TransportLike
+    impersonate: str | None
+    timeouts: Timeouts
+    retry: Retry
+    proxy: str | None
+    headers: Mapping[str, str] | None
+    inference_url: str | None
+    hub_url: str | None
+    bill_to: str | None
+    provider_keys: Mapping[str, str] | None
+    on_event: Callable[[AnyEvent], object] | None
+    limits: Limits
 
 
 @checks_arguments
@@ -157,7 +178,7 @@ class Client:
             self.inference  # noqa: B018 (made now, because it checks the keys)
 
     @classmethod
-    def local(cls, *, upstream: str | None = None, database: str | None = None, **options: Any) -> Self:
+    def local(cls, *, upstream: str | None = None, database: str | None = None, **options: Unpack[ClientOptions]) -> Self:
         """Return a client of an embedded server that runs in this process (extra: local).
 
         The server speaks chat-ui's protocol; its answers come from SmolLM2-135M-Instruct, a small real model that runs
@@ -167,19 +188,21 @@ class Client:
             upstream: Base URL of an OpenAI-compatible API to answer instead of the small model.
             database: File that keeps the conversations, which the next client of the same file finds again; None keeps
                 them until the client is closed.
-            options: Further arguments of `Client`, without *base_url*.
+            options: Further arguments of `Client`, all but *base_url*.
 
         Raises:
+            TypeError: There is no option of that name.
             MissingDependencyError: The packages of the extra are not installed.
             LocalServerError: The model's weights are missing, or the server could not start.
         """
         from hfclient.local import LocalServer  # behind an extra: a plain client must not need it
 
+        refuse_unknown("local", options, ClientOptions.__annotations__)
         server = LocalServer(upstream=upstream, database=database).start()
         try:
             is_user = not {"cookies", "session"} & set(options)
-            options = {"token": "", "cookies": "", "inference_url": server.upstream_url, **options}
-            client = cls(server.url, **options)
+            given: ClientOptions = {"token": "", "cookies": "", "inference_url": server.upstream_url, **options}
+            client = cls(server.url, **given)
             if client.inference_url == (server.upstream_url or "").rstrip("/"):
                 client._inference_options["embedded"] = "model" if upstream is None else "upstream"
             if server.upstream_url and server.upstream_key:

@@ -152,7 +152,7 @@ class InferenceClient:
             prompt: A string, or a list of messages: dicts with ``role`` and ``content``, `UserMessage` and the like, or
                 a `Reply`. A user message may have files under ``images``, ``files``, ``audio`` or ``video``, where a string
                 is a URL or base64, never a path; a server's own fields go into its ``extra_body``. Other keys are refused.
-            options: See `ChatOptions`.
+            options: See `.ChatOptions`.
 
         Returns:
             A stream; ``.text`` and ``.result()`` read all of it.
@@ -192,7 +192,7 @@ class InferenceClient:
             prompt: A string or a list of messages, as for :meth:`chat`.
             tools: Functions, methods, partials, `Tool` objects, or JSON schemas as dicts. A call of a tool without a
                 function ends the stream: it is in ``result().tool_calls``, and ``messages`` continue from there.
-            options: See `ToolOptions`.
+            options: See `.ToolOptions`.
 
         Returns:
             One stream over all rounds. ``result()`` has the last answer's text, all calls and results, and the sum of
@@ -238,7 +238,7 @@ class InferenceClient:
             into: An attrs class, dataclass, TypedDict, NamedTuple, msgspec Struct or pydantic model; or ``list[Class]``,
                 ``Literal[...]``, an enum, ``int``, ... Unions of several dataclasses or attrs classes do not work; tagged
                 Structs and pydantic models do.
-            options: See `ParseOptions`.
+            options: See `.ParseOptions`.
 
         Raises:
             ParseError: No answer is valid, the answer was cut off (even if it can be read), or the model refused; ``raw``
@@ -286,7 +286,7 @@ class InferenceClient:
 
         Args:
             prompt: A string, or a list of messages.
-            options: See `TextOptions`.
+            options: See `.TextOptions`.
 
         Returns:
             A stream; ``.text`` reads all of it. A special token, such as the end of the text, comes as
@@ -318,7 +318,7 @@ class InferenceClient:
 
         Args:
             prompt: What to show.
-            options: See `ImageOptions`.
+            options: See `.ImageOptions`.
 
         Raises:
             InvalidInputError: An option is out of range, or the model does not make images.
@@ -347,7 +347,7 @@ class InferenceClient:
         Args:
             prompt: What to show.
             n: Number of images, 1 to 64.
-            options: See `ImageOptions`; errors are those of :meth:`image`.
+            options: See `.ImageOptions`; errors are those of :meth:`image`.
         """
         check_arguments(InferenceClient.images, locals())
         return self._media.images(prompt, n, options)
@@ -361,7 +361,7 @@ class InferenceClient:
             image: A path, bytes, an open binary file, an `Image`, a PIL image, or a URL. A URL is passed on to the
                 provider, or fetched here without credentials if the provider does not take URLs.
             prompt: What to change.
-            options: See `ImageOptions`; errors are those of :meth:`image`. *model* is required.
+            options: See `.ImageOptions`; errors are those of :meth:`image`. *model* is required.
         """
         check_arguments(InferenceClient.image_to_image, locals())
         from hfclient.inference.media.generation import result_of
@@ -377,7 +377,7 @@ class InferenceClient:
         Args:
             prompt: What happens.
             image: The first frame; as for :meth:`image_to_image`.
-            options: See `VideoOptions`; errors are those of :meth:`image`. *model* is required.
+            options: See `.VideoOptions`; errors are those of :meth:`image`. *model* is required.
         """
         check_arguments(InferenceClient.video, locals())
         from hfclient.inference.media.generation import result_of
@@ -394,7 +394,7 @@ class InferenceClient:
             prompt: What to show.
             image: The image to change; as for :meth:`image_to_image`.
             n: Number of images; a provider that makes one image with one request makes one.
-            options: See `ImageOptions`; errors are those of :meth:`image`.
+            options: See `.ImageOptions`; errors are those of :meth:`image`.
         """
         check_arguments(InferenceClient.image_job, locals())
         task = "text-to-image" if image is None else "image-to-image"
@@ -441,7 +441,7 @@ class InferenceClient:
         Args:
             texts: N strings, or one string for one vector; with N = 0 nothing is sent and the result is empty.
             as_numpy: Return an array of shape (N, D) and type float32 (needs numpy).
-            options: See `EmbedOptions`.
+            options: See `.EmbedOptions`.
 
         Returns:
             N lists of D floats.
@@ -468,7 +468,7 @@ class InferenceClient:
         Args:
             query: The query.
             texts: N strings; with N = 0 nothing is sent.
-            options: See `RerankOptions`.
+            options: See `.RerankOptions`.
 
         Raises:
             Unsupported: The router does not rank texts.
@@ -488,7 +488,7 @@ class InferenceClient:
 
         Args:
             audio: A path, bytes, an open binary file, an `Audio`, or a URL, which is fetched without credentials.
-            options: See `TranscribeOptions`.
+            options: See `.TranscribeOptions`.
 
         Raises:
             InvalidInputError: It is not audio, or cannot be read; or there is no model.
@@ -509,7 +509,7 @@ class InferenceClient:
 
         Args:
             text: What to say.
-            options: See `SpeakOptions`.
+            options: See `.SpeakOptions`.
 
         Raises:
             InvalidInputError: The text is empty, or there is no model.
@@ -533,7 +533,7 @@ class InferenceClient:
 
         Args:
             image: A path, bytes, an open binary file, an `Image`, a PIL image, or a URL, which is fetched without credentials.
-            options: See `TaskOptions`; errors are those of :meth:`task`.
+            options: See `.TaskOptions`; errors are those of :meth:`task`.
         """
         check_arguments(InferenceClient.caption, locals())
         text: str = self._pipelines.run("image-to-text", image, options)
@@ -554,7 +554,7 @@ class InferenceClient:
             inputs: A string is a text; a path object, bytes, an open binary file, an `Image`, a PIL image or an `Audio` is an
                 image or audio, by its first bytes.
             labels: The labels to choose from; None takes the model's own. (None for audio.)
-            options: See `TaskOptions`; errors are those of :meth:`task`.
+            options: See `.TaskOptions`; errors are those of :meth:`task`.
         """
         check_arguments(InferenceClient.classify, locals())
         return self._pipelines.classify(inputs, labels, options)
@@ -573,7 +573,7 @@ class InferenceClient:
                 and ``context``, ``question`` and ``image``, ``query`` and ``table``, ``source_sentence`` and ``sentences``.
                 For a task that is not in `TASKS` an object is a file, a string a text, or a path if the name begins with
                 ``image-``, ``video-`` or ``audio-``; under ``image``, ``video`` and ``audio`` of a dict, too.
-            options: See `TaskOptions`.
+            options: See `.TaskOptions`.
 
         Returns:
             Values by the task: a list of `Classification`, `Span`, `ExtractedAnswer`, `BoxedObject`, `Segment` or `MaskFill`
@@ -610,7 +610,7 @@ class InferenceClient:
         are None, it is an iterator over the Hub's pages. A page is requested when its first entry is needed.
 
         Args:
-            filters: See `ModelFilters`.
+            filters: See `.ModelFilters`.
 
         Raises:
             InvalidInputError: A filter is invalid.

@@ -130,7 +130,7 @@ class CompletionOptions(TypedDict, total=False):
 
 
 class ChatOptions(CompletionOptions, total=False):
-    """Options of `InferenceClient.chat`: those of `CompletionOptions`, and two more.
+    """Options of `InferenceClient.chat`: those of `.CompletionOptions`, and two more.
 
     Args:
         tools: What the model may call: functions, `Tool` objects, or JSON schemas as dicts. Calls come as `ToolCall`
@@ -143,7 +143,7 @@ class ChatOptions(CompletionOptions, total=False):
 
 
 class ToolOptions(CompletionOptions, total=False):
-    """Options of `InferenceClient.run_tools`: those of `CompletionOptions`, and four more.
+    """Options of `InferenceClient.run_tools`: those of `.CompletionOptions`, and four more.
 
     Args:
         max_rounds: Maximum number of rounds of tool calls, 8 by default.
@@ -161,7 +161,7 @@ class ToolOptions(CompletionOptions, total=False):
 
 
 class ParseOptions(CompletionOptions, total=False):
-    """Options of `InferenceClient.parse` and `parse_stream`: those of `CompletionOptions`, and four more.
+    """Options of `InferenceClient.parse` and `parse_stream`: those of `.CompletionOptions`, and four more.
 
     Args:
         repair: Number of times that an answer which does not fit is sent back to the model with the error, 1 by default.
@@ -171,7 +171,7 @@ class ParseOptions(CompletionOptions, total=False):
         dialect: How the schema is sent (see `hfclient.inference.schemas.dialects.DIALECTS`). None goes by the server's
             address, ``"detect"`` asks the server whether it is text-generation-inference, ``"prompt"`` describes the
             schema in the system prompt.
-        tools: As in `ChatOptions`.
+        tools: As in `.ChatOptions`.
     """
 
     repair: int
@@ -189,7 +189,7 @@ class TextOptions(TypedDict, total=False):
     Args:
         model: Name on the Hub, with or without a provider's suffix. None takes the first model that the server lists; on
             the router, the first one that a provider here completes text with.
-        provider: As in `ImageOptions`; ``"hf-inference"`` says that a server of your own speaks its protocol.
+        provider: As in `.ImageOptions`; ``"hf-inference"`` says that a server of your own speaks its protocol.
         action: ``"continue"`` continues the last message, which is the assistant's. Messages only.
         layout: One of `hfclient.inference.text.layouts.LAYOUTS`; None takes what the Hub knows of the model. Messages only.
         max_prompt_length: Prompts with more characters are shortened, 4096 by default; None never shortens. Messages only.
@@ -283,7 +283,7 @@ class MediaOptions(TypedDict, total=False):
 
 
 class ImageOptions(MediaOptions, total=False):
-    """Options of `InferenceClient.image`, `images`, `image_to_image` and `image_job`: those of `MediaOptions`, and one more.
+    """Options of `InferenceClient.image`, `images`, `image_to_image` and `image_job`: those of `.MediaOptions`, and one more.
 
     Args:
         scheduler: Name of the sampler.
@@ -293,7 +293,7 @@ class ImageOptions(MediaOptions, total=False):
 
 
 class VideoOptions(MediaOptions, total=False):
-    """Options of `InferenceClient.video` and `video_job`: those of `MediaOptions`, and one more.
+    """Options of `InferenceClient.video` and `video_job`: those of `.MediaOptions`, and one more.
 
     Args:
         num_frames: Number of frames.
@@ -307,7 +307,7 @@ class EmbedOptions(TypedDict, total=False):
 
     Args:
         model: Hub id of an embedding model. None takes the Hub's recommended one, or the model of a server of your own.
-        provider: As in `ImageOptions`; ``"tei"`` for a text-embeddings-inference server of your own, which is also tried
+        provider: As in `.ImageOptions`; ``"tei"`` for a text-embeddings-inference server of your own, which is also tried
             if a server does not have ``/v1/embeddings``.
         normalize: Return vectors of length 1.
         truncate: Cut texts that are too long; None leaves it to the server, which may refuse them.
@@ -352,7 +352,7 @@ class TranscribeOptions(TypedDict, total=False):
 
     Args:
         model: Hub id. None takes the Hub's recommended one, or the model of a server of your own.
-        provider: As in `ImageOptions`.
+        provider: As in `.ImageOptions`.
         language: Language of the recording, such as ``"en"``.
         prompt: Words to expect, for spelling.
         temperature: 0 takes the most likely words.
@@ -376,7 +376,7 @@ class SpeakOptions(TypedDict, total=False):
 
     Args:
         model: Hub id. None takes the Hub's recommended one, or the model of a server of your own.
-        provider: As in `ImageOptions`.
+        provider: As in `.ImageOptions`.
         voice: One of the model's voices.
         format: Such as ``"mp3"`` or ``"wav"``.
         speed: 1 is normal.
@@ -437,7 +437,7 @@ class TaskOptions(TypedDict, total=False):
         word_boxes: Words and boxes instead of text recognition (``document-question-answering``).
         padding: ``table-question-answering``.
         sequential: ``table-question-answering``.
-        normalize: ``feature-extraction``; see `EmbedOptions`, as for the four below.
+        normalize: ``feature-extraction``; see `.EmbedOptions`, as for the four below.
         prompt_name: ``feature-extraction``.
         truncate: ``feature-extraction``.
         truncation_direction: ``feature-extraction``.

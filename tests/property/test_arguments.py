@@ -13,6 +13,7 @@ import pytest
 from hfclient import Client, HFClientError, InvalidInputError, Limits, McpServer, Retry, Timeouts
 from hfclient.arguments.argument_types import _alternatives, _parameters_of
 from hfclient.chat.wire.tools import ElicitationAnswer
+from hfclient.client import ClientOptions
 from hfclient.credentials import parse_cookies
 from tests.chat.recordings import recording
 from tests.chat.replay import ChatUI
@@ -220,6 +221,14 @@ def test_what_counts_as_a_plain_type(client: Client) -> None:
     for other in (2, "yes", 1.0):
         with pytest.raises(InvalidInputError, match="temporary is True or False"):
             client.chat("hi", temporary=other)  # type: ignore[arg-type]
+
+
+def test_options_of_a_client() -> None:
+    """`Client.local` takes the options of `Client`, and refuses others before a server starts."""
+    known = inspect.signature(Client).parameters
+    assert list(ClientOptions.__annotations__) == [name for name in known if name != "base_url"]
+    with pytest.raises(TypeError, match="did you mean token"):
+        Client.local(tokn="")  # type: ignore[call-arg]
 
 
 def test_types_of_a_union() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from typing_extensions import assert_never, assert_type
+from typing_extensions import Unpack, assert_never, assert_type
 
 from hfclient import (
     Audio,
@@ -41,6 +41,7 @@ from hfclient import (
     errors,
     events,
 )
+from hfclient.inference.options import ChatOptions
 
 
 def clients() -> None:
@@ -219,3 +220,58 @@ def failures(client: Client) -> None:
     except HFClientError as error:
         assert_type(error.partial, Reply | None)
         assert_type(errors.from_dict(error.to_dict()), HFClientError)
+
+
+def options(client: Client) -> None:
+    """Options that exist are accepted with their types."""
+    inference = client.inference
+    assert_type(Client.local(token="", cookies="", timeouts=Timeouts(total=5), on_event=print), Client)
+    inference.chat("hi", model="m", system_prompt="Be terse.", logit_bias={"5": 1}, keep_reasoning=True, extra_body={"a": 1})
+    inference.chat("hi", response_format={"type": "json_object"}, tools=[len], verbosity="low", n=None)
+    inference.run_tools("hi", [len], model="m", max_rounds=2, parallel=False, seed=1, response_format={"type": "json_object"})
+    assert_type(inference.parse("hi", City, model="m", strict=False, seed=1, max_tokens=9), City)
+    assert_type(inference.parse_stream("hi", City, temperature=0), ParseStream[City])
+    inference.text("x", model="m", max_prompt_length=None, top_k=5, grammar={"type": "regex", "value": "a"}, extra_body={"a": 1})
+    inference.image("x", width=64, height=64, scheduler=None, lora_scale=0.5, on_progress=print)
+    inference.images("x", 2, seed=1)
+    inference.video("x", num_frames=8, timeouts=Timeouts(total=60))
+    inference.embed("x", normalize=True, truncate=None, batch_size=4, dimensions=256, prompt_name="query")
+    inference.rerank("x", ["y"], provider="tei", extra_body={"a": 1})
+    inference.transcribe(b"x", language="en", timestamps=True)
+    inference.speak("x", voice="a", format="mp3", speed=1)
+    inference.task("token-classification", "x", aggregation_strategy="simple", model="m")
+    inference.task("depth-estimation", b"x", parameters={"a": 1})
+    inference.classify("x", model="m", top_k=2)
+    inference.caption(b"x", max_new_tokens=5)
+    assert_type(list(inference.models(search=None, author="x", warm=True, tags=["a"])), list[HubModel])
+
+
+def options_passed_on(client: Client, **options: Unpack[ChatOptions]) -> str:
+    """A wrapper takes the same options."""
+    return client.inference.chat("hi", **options).text
+
+
+def options_that_do_not_exist(client: Client) -> None:
+    """A misspelt option, or a value of another type, is an error."""
+    inference = client.inference
+    Client.local(tokn="")  # type: ignore[call-arg]
+    Client.local(token=5)  # type: ignore[arg-type]
+    inference.chat("hi", tempreature=0)  # type: ignore[call-arg]
+    inference.chat("hi", temperature="0")  # type: ignore[arg-type]
+    inference.run_tools("hi", [len], max_round=2)  # type: ignore[call-arg]
+    inference.parse("hi", City, tempreature=0)  # type: ignore[call-overload]
+    inference.parse("hi", City, response_format={})  # type: ignore[call-overload]
+    inference.parse_stream("hi", City, repairs=0)  # type: ignore[call-overload]
+    inference.text("hi", top_kk=5)  # type: ignore[call-arg]
+    inference.text("hi", extra={})  # type: ignore[call-arg]
+    inference.image("x", sed=5)  # type: ignore[call-arg]
+    inference.images("x", 2, step=5)  # type: ignore[call-arg]
+    inference.video("x", scheduler="a")  # type: ignore[call-arg]
+    inference.embed("x", batchsize=5)  # type: ignore[call-overload]
+    inference.rerank("x", ["y"], top_n=5)  # type: ignore[call-arg]
+    inference.transcribe(b"x", lang="en")  # type: ignore[call-arg]
+    inference.speak("x", voices="a")  # type: ignore[call-arg]
+    inference.task("fill-mask", "x", top_kk=5)  # type: ignore[call-arg]
+    inference.classify("x", top_kk=5)  # type: ignore[call-arg]
+    inference.caption(b"x", max_token=5)  # type: ignore[call-arg]
+    inference.models(sarch="x")  # type: ignore[call-overload]

@@ -17,8 +17,9 @@ from attrs import frozen
 
 from hfclient.chat.legacy import endpoints as legacy
 from hfclient.chat.legacy.devalue import NodeError, parse_page
+from hfclient.chat.legacy.errors import is_missing_route
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import is_missing_route, not_a_chat_server
+from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.errors import (
     APIStatusError,
     BadRequestError,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hfclient.chat.legacy.errors import is_missing_route
 from hfclient.chat.legacy.versions import ServerVersion, detect_version
 from hfclient.chat.wire import superjson
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import is_missing_route, not_a_chat_server
+from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.errors import HFClientError, NotAChatServer, NotFoundError, PermissionDeniedError, ProtocolError
 from hfclient.transport import Request, Response, Session
 

@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
+from hfclient.chat.legacy.errors import is_missing_route
 from hfclient.chat.servers.api import ServerApi
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_foreign_origin, is_missing_route
+from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_foreign_origin
 from hfclient.chat.wire.messages import parse_user
 from hfclient.credentials import (
     HUGGING_CHAT,

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from hfclient.chat.legacy.errors import legacy_error
 from hfclient.decoding.html_pages import BOT_CHECK, is_challenge_page, what_came
 from hfclient.decoding.json_values import json_or_none
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
-    BadRequestError,
     CloudflareChallenge,
     ConversationLimit,
     HFClientError,
@@ -22,14 +22,13 @@ from hfclient.errors import (
     NotFoundError,
     PasswordRequired,
     PermissionDeniedError,
-    ProtocolError,
     RateLimitError,
     RequestTooLargeError,
     ServerError,
 )
 from hfclient.transport.status_errors import restated
 
-__all__ = ["HOW_TO_LOG_IN", "is_foreign_origin", "is_missing_route", "not_a_chat_server", "refine"]
+__all__ = ["HOW_TO_LOG_IN", "is_foreign_origin", "not_a_chat_server", "refine"]
 
 HOW_TO_LOG_IN = (
     'run "hfclient login" (with --url for a server other than HuggingChat), or copy the cookies of a browser that is '
@@ -42,18 +41,9 @@ _EVERYWHERE = re.compile(r"/api/v2/(models|user|user/settings|feature-flags|publ
 _MISSING = re.compile(r"(Assistant|Conversation|Model|Share) not found", re.IGNORECASE)
 """What a chat-ui says of a share that POST /conversation was to continue, and that is gone."""
 
-# Before February 2026 the v2 API answers 500 to whatever is wrong, and only its plain text says what.
-_TEXTS: tuple[tuple[re.Pattern[str], type[APIStatusError]], ...] = (
-    (re.compile(r"Invalid (conversation|model|message) ID( format)?"), BadRequestError),
-    (re.compile(r"[\w ]+ not found\.?"), NotFoundError),
-    (re.compile(r"You don't have access to .*"), PermissionDeniedError),
-)
 _ORIGIN = re.compile(
     r"Invalid referer for POST request|form requests need to have an origin|Cross-site \w+ form submissions are forbidden"
 )
-_NO_ROUTE = "NOT_FOUND"
-_NO_PAGE = re.compile(r"Page \S+ not found")  # 0.10 answers 500 to a path that it does not know
-_NO_API = "API is disabled"  # up to 0.9.4, unless the server exposes it
 
 
 def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServer | CloudflareChallenge:
@@ -94,12 +84,9 @@ def refine(error: APIStatusError, base: str = "") -> HFClientError:
         return restated(RequestTooLargeError, error, f"{text} (10 MB a file, and the server limits the sum of all)")
     if error.status == 429:
         return _limit(error)
+    if error.status in (404, 500) and (old := legacy_error(error)):
+        return old
     body = (error.body or "").lstrip()
-    if (error.status, body) == (404, _NO_ROUTE) or (error.status == 500 and _NO_PAGE.fullmatch(text)):
-        return restated(NotFoundError, error, "this server is too old for that: it does not know the path")
-    if error.status == 500 and not body.startswith(("{", "<")):
-        cls = next((cls for pattern, cls in _TEXTS if pattern.fullmatch(text)), None)
-        return error if cls is None else restated(cls, error, text)
     # A chat-ui says why in JSON; a page, or a bare "Not Found", comes from something else (or from a wrong base path).
     if error.status in (404, 405, 501) and not body.startswith("{") and type(error) in _PLAIN:
         return not_a_chat_server(error.url, body or None)
@@ -153,19 +140,6 @@ def _is_other_api(error: APIStatusError, base: str) -> bool:
     if error.status != 404 or _MISSING.match(error.message):
         return False
     return _EVERYWHERE.fullmatch((error.url or "").removeprefix(base)) is not None
-
-
-def is_missing_route(error: HFClientError) -> bool:
-    """Return whether *error* is what an old server says to a path that it does not know, rather than to a wrong id.
-
-    Seen: its page for any path, with status 200 (0.9.5), 404 or 500 (0.10); ``NOT_FOUND``; ``API is disabled``.
-    """
-    if isinstance(error, PermissionDeniedError):
-        return error.message == _NO_API
-    if isinstance(error, NotFoundError):
-        body = (error.body or "").lstrip()
-        return body == _NO_ROUTE or body.startswith("<")
-    return isinstance(error, ProtocolError)
 
 
 def _limit(error: APIStatusError) -> APIStatusError:

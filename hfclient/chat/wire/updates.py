@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from hfclient.chat.wire.update_events import parse_update, web_sources
+from hfclient.chat.wire.update_events import parse_update
 from hfclient.decoding.frames import MAX_LINE, LineFramer, excerpt
 from hfclient.decoding.json_repair import is_deep
 from hfclient.decoding.think_tags import ThinkSplitter
@@ -224,8 +224,10 @@ class UpdateDecoder:
                 self.kinds[kind_of(update)] += 1
                 event = parse_update(update, file_url=self._file_url)
                 self._note(event)
-                if isinstance(event, FinalAnswer) and (sources := web_sources(event)):
-                    events.append(sources)
+                if isinstance(event, FinalAnswer) and "webSources" in (event.extra or ()):
+                    from hfclient.chat.legacy.updates import web_sources  # not loaded for today's servers
+
+                    events += filter(None, [web_sources(event)])
                 events.append(event)
 
     def _note(self, event: AnyEvent) -> None:

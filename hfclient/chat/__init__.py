@@ -3,8 +3,9 @@
 from hfclient.chat.conversations.conversation import Conversation
 from hfclient.chat.conversations.stream import ChatStream
 from hfclient.chat.files.uploads import RemoteFile
-from hfclient.chat.resources.lists import Conversations, Models
+from hfclient.chat.resources.conversations import Conversations
 from hfclient.chat.resources.login import Login
+from hfclient.chat.resources.models import Models
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.tools import ElicitationAnswer, McpServer
 from hfclient.chat.wire.tree import MessageTree

@@ -13,7 +13,7 @@ from hfclient.chat.servers.api import ServerApi
 from hfclient.chat.servers.auth import ChatAuth
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import not_a_chat_server
-from hfclient.chat.wire.lists import read_entries
+from hfclient.chat.wire.list_entries import read_entries
 from hfclient.chat.wire.messages import ConversationState, parse_conversation, parse_conversation_info, parse_model
 from hfclient.errors import (
     BadRequestError,

@@ -1,4 +1,4 @@
-"""The lists of a chat server: conversations and models."""
+"""``client.conversations``: the conversations on a chat server."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hfclient.chat.conversations.conversation import Conversation
 from hfclient.chat.resources.server import LiveGeneration, LiveUpdate, live_updates
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.messages import parse_model, share_id_in
+from hfclient.chat.wire.messages import share_id_in
 from hfclient.errors import ProtocolError
-from hfclient.types import ConversationInfo, Entries, Model
+from hfclient.types import ConversationInfo, Entries
 
 if TYPE_CHECKING:
     from hfclient.chat.files.export import Format, Progress
 
-__all__ = ["Conversations", "Models"]
+__all__ = ["Conversations"]
 
 
 @checks_arguments
@@ -163,55 +163,3 @@ class Conversations:
     @property
     def _endpoints(self) -> Endpoints:
         return self._service.endpoints
-
-
-@checks_arguments
-class Models:
-    """The LLMs that the server offers, its default first; the list is kept for a minute.
-
-    ``name in client.models`` is true for every name that `get` finds, and for a `Model` of the list.
-    """
-
-    def __init__(self, service: ChatService) -> None:
-        self._service = service
-
-    def __repr__(self) -> str:
-        return "<Models>"
-
-    def __iter__(self) -> Iterator[Model]:
-        return iter(self._service.models())
-
-    def __len__(self) -> int:
-        return len(self._service.models())
-
-    def __contains__(self, model: object) -> bool:
-        if isinstance(model, Model):
-            return model in self._service.models()
-        if not isinstance(model, str):
-            raise TypeError(f"a model is looked for by its name, not by {type(model).__name__}")
-        return self._service.find_model(model) is not None
-
-    def list(self, *, fresh: bool = False) -> list[Model]:
-        """Return all of them; *fresh* asks the server again.
-
-        Reference: GET {base}/api/v2/models
-        """
-        return self._service.models(fresh=fresh)
-
-    def get(self, name: str, *, details: bool = False) -> Model:
-        """Return the LLM called *name*: its id in any case, the last part of its id, or its label.
-
-        Args:
-            name: What it is called.
-            details: Ask the server about this one too: who provides it, with which context length.
-
-        Raises:
-            ModelNotFound: There is none; the message and ``suggestions`` hold the nearest names.
-        """
-        model = self._service.model(name)
-        return parse_model(self._service.read(self._service.endpoints.model(model.id))) if details else model
-
-    @property
-    def default(self) -> Model:
-        """The LLM that the server would choose."""
-        return self._service.default_model()

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
-from hfclient.arguments.argument_types import checks_arguments
+from hfclient.arguments.argument_types import check_arguments, checks_arguments
 from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
+from hfclient.chat.conversations.options import SendOptions
 from hfclient.chat.conversations.prompts import PromptLike
-from hfclient.chat.conversations.stream import OnClose
-from hfclient.chat.files.uploads import FileLike
 from hfclient.chat.resources.login import Login
 from hfclient.chat.resources.server import Server
 from hfclient.chat.resources.settings import SettingsResource
-from hfclient.chat.wire.tools import McpLike, OnElicitation
 from hfclient.credentials import HUGGING_CHAT, CookiesLike, Credentials, Secret, without_user_info
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.events import AnyEvent
@@ -225,7 +223,7 @@ class Client:
         chat: ChatService | None = vars(self).get("_chat")  # none if making it failed: a traceback shows it, too
         return f"<Client {chat.endpoints.origin}>" if chat is not None else "<Client>"
 
-    # The chat wing
+    # Chat
 
     def chat(
         self,
@@ -234,49 +232,29 @@ class Client:
         model: str | None = None,
         system_prompt: str | None = None,
         temporary: bool = False,
-        files: Iterable[FileLike] | FileLike | None = (),
-        mcp: Iterable[McpLike] | Literal["all"] = (),
-        on_elicitation: OnElicitation | None = None,
-        timeouts: Timeouts | None = None,
-        on_close: OnClose = "stop",
-        web_search: bool = False,
-        tools: str | Iterable[str] = (),
+        **options: Unpack[SendOptions],
     ) -> ChatStream:
-        """Ask in a fresh conversation and return the stream of the answer; ``stream.conversation`` goes on from there.
+        """Send a message in a new conversation and return the stream of the answer; ``stream.conversation`` continues it.
 
             print(client.chat("Why is the sky blue?").text)
 
         If the message is refused, the conversation is deleted again; one that may have arrived stays, and the error names it.
 
         Args:
-            prompt: The text, or a list of role/content messages.
-            model: LLM to ask; None takes the server's default.
+            prompt: The text, or a list of role/content messages: see `Conversation.send`.
+            model: LLM that answers; None takes the server's default.
             system_prompt: System prompt; None takes the model's own.
             temporary: Delete the conversation when the stream has ended.
-            files: Paths, bytes, open binary files, data URLs, PIL images, `Image` values or ``(name, content)``; each at most
-                10 MB. See `Conversation.send`.
-            mcp: Tools that the answer may use: see `Conversation.send`.
-            on_elicitation: Called with each question of a tool: see `Conversation.send`.
-            timeouts: Deadlines of this turn; None takes the client's.
-            on_close: What leaving the stream early does: ``"stop"`` the generation, or ``"detach"`` and let it run.
-            web_search, tools: Switches of servers of before September 2025: see `Conversation.send`.
+            options: See `SendOptions`.
 
         Raises:
             HFClientError: As `Conversation.create` and `Conversation.send` do.
         """
-        conversation = self.conversation(model=model, system_prompt=system_prompt)
+        check_arguments(Client.chat, locals())
+        conversation = Conversation(self._chat, model=model, system_prompt=system_prompt)
         conversation.temporary = temporary
         try:
-            return conversation.send(
-                prompt,
-                files=files,
-                mcp=mcp,
-                on_elicitation=on_elicitation,
-                timeouts=timeouts,
-                on_close=on_close,
-                web_search=web_search,
-                tools=tools,
-            )
+            return conversation.send(prompt, **options)
         except BaseException:  # Ctrl-C, too
             conversation.discard_unused()
             raise

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.chat.conversations import posting, resume, runs, sending
+from hfclient.chat.conversations import resume, run, run_tracker
 from hfclient.chat.conversations import stream as chat_stream
 from hfclient.transport import Retry, Timeouts
 from tests.chat.front import FrontedUI
@@ -24,11 +24,11 @@ PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, "_POLL", 0.01)
     monkeypatch.setattr(resume, "_LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(posting, "_FIRST_LOOK", 0.01)
-    monkeypatch.setattr(runs, "_POLL", 0.01)
-    monkeypatch.setattr(runs, "_PAUSE", 0.01)
-    monkeypatch.setattr(runs, "_APART", 0.01)
-    monkeypatch.setattr(sending, "_STOP_MARK", 0.0)
+    monkeypatch.setattr(run, "_FIRST_LOOK", 0.01)
+    monkeypatch.setattr(run_tracker, "_POLL", 0.01)
+    monkeypatch.setattr(run_tracker, "_PAUSE", 0.01)
+    monkeypatch.setattr(run_tracker, "_APART", 0.01)
+    monkeypatch.setattr(run_tracker, "_STOP_MARK", 0.0)
     monkeypatch.setattr(chat_stream, "_SILENCE", 0.1)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.chat.conversations import posting, sending
-from hfclient.chat.conversations.stream import OnClose
+from hfclient.chat.conversations import run, run_tracker
+from hfclient.chat.conversations.options import OnClose
 from hfclient.errors import (
     APIStatusError,
     ConnectError,
@@ -105,7 +105,7 @@ def test_a_message_that_is_stored_late(ui: ChatUI, make_client: MakeClient, tran
 
     ui.fault("send", [store_late, *LOST[how]])
     client = make_client(transport_name, retry=Retry(attempts=1, resume=PATIENCE))
-    pytest.MonkeyPatch().setattr(posting, "_LONGEST_PAUSE", 0.02)
+    pytest.MonkeyPatch().setattr(run, "_LONGEST_PAUSE", 0.02)
     assert client.chat("Hi").text == HELLO
     assert (len(ui.chat.users), ui.count("send"), len(looks)) == (1, 1, 5)
 
@@ -299,7 +299,7 @@ def test_a_stop_is_not_waited_for_at_a_silent_server(
     ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next message waits until the stop cannot hit it, and no longer, even if the server does not say what came of it."""
-    monkeypatch.setattr(sending, "_STOP_MARK", 0.5)
+    monkeypatch.setattr(run_tracker, "_STOP_MARK", 0.5)
     ui.fault("send", [ui.store, UNTIL_GONE])
     conversation = any_client.conversation().create()
     with pytest.raises(TransportTimeout):
@@ -312,7 +312,7 @@ def test_a_stop_is_not_waited_for_at_a_silent_server(
 
 def test_resuming_without_end(ui: ChatUI, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """``Retry(resume=None)`` looks until the message is there; ``resume=0`` looks twice."""
-    monkeypatch.setattr(posting, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(run, "_LONGEST_PAUSE", 0.01)
     ui.fault("send", [RST])
     with pytest.raises(StreamInterrupted):
         make_client(retry=Retry(resume=0)).conversation().create().send("Hi")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.chat.conversations import sending
+from hfclient.chat.conversations import run_tracker
 from hfclient.chat.conversations import stream as chat_stream
 from hfclient.chat.conversations.stream import ChatStream
 from hfclient.errors import Cancelled, ConversationBusy, HFClientError, StreamConsumed
@@ -180,7 +180,7 @@ def test_ways_out(
     ui: ChatUI, any_client: Client, leave: Callable[[ChatStream], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every way out stops the generation, takes the server's word for how it ended, and frees the conversation."""
-    monkeypatch.setattr(sending, "_STOP_MARK", PATIENCE)
+    monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
     ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("Hel"), token("lo 😀"), text="Hello 😀"))
     stream = any_client.chat("Hi")
     leave(stream)
@@ -188,7 +188,7 @@ def test_ways_out(
     assert stop["generationId"] == stream.generation_id
     assert stop["seenContentLength"] == (0 if leave is leave_unread else 8)
     assert (stream.partial.text, stream.partial.interrupted) == ("Hello 😀", True)
-    assert not stream.stop_unconfirmed
+    assert not stream._run.stop_unconfirmed
     started = time.monotonic()
     goes_on(ui, stream)
     assert time.monotonic() - started < SOON  # a stop that was confirmed is waited for no longer
@@ -405,7 +405,7 @@ def test_cancels_and_closes_that_race(ui: ChatUI, any_client: Client) -> None:
                 pass
         for thread in threads:
             thread.join(PATIENCE)
-        assert not conversation._sender._busy.locked()
+        assert not conversation._lock.locked()
     assert len(ui.chat.users) == 12
 
 
@@ -438,7 +438,7 @@ def test_partial_from_another_thread(ui: ChatUI, client: Client) -> None:
 
 def test_stop_and_read_on(ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """`stop` from any thread: the reader sees the answer end early; the reply has all that came, whatever the server kept."""
-    monkeypatch.setattr(sending, "_STOP_MARK", PATIENCE)
+    monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
     ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("one "), token("two"), text="one t"))
     conversation = any_client.conversation()
     stream = conversation.send("Hi")
@@ -478,7 +478,7 @@ def test_a_stop_that_is_not_answered(ui: ChatUI, begun: ChatStream, script: Any)
 @pytest.mark.usefixtures("heard_out")
 def test_a_stop_that_came_too_late(ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop that found the run already ended would hit the next one: the next message waits until it has passed."""
-    monkeypatch.setattr(sending, "_STOP_MARK", 0.3)
+    monkeypatch.setattr(run_tracker, "_STOP_MARK", 0.3)
     whole_at_once = [
         head(200, JSONL, "Transfer-Encoding: chunked"),
         chunk(lines(STARTED, token("a"), token("b"))),
@@ -491,7 +491,7 @@ def test_a_stop_that_came_too_late(ui: ChatUI, client: Client, monkeypatch: pyte
     assert [next(leave), next(leave)][1] == Token("a")
     stream.close()
     assert len(ui.stops) == 1
-    assert stream.stop_unconfirmed
+    assert stream._run.stop_unconfirmed
     started = time.monotonic()
     goes_on(ui, stream)
     assert time.monotonic() - started > 0.25
@@ -499,13 +499,13 @@ def test_a_stop_that_came_too_late(ui: ChatUI, client: Client, monkeypatch: pyte
 
 def test_a_stop_that_the_message_tells_of(ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent server may say in the conversation that the run was stopped: then nothing is waited for any longer."""
-    monkeypatch.setattr(sending, "_STOP_MARK", PATIENCE)
-    monkeypatch.setattr(sending, "_STOP_LOOK", 0.02)
+    monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
+    monkeypatch.setattr(run_tracker, "_STOP_LOOK", 0.02)
     stored = {"content": "a", "interrupted": True, "updates": [final("a", interrupted=True)]}
     ui.says(lines(STARTED), silent(STARTED, token("a")), stored=stored, unfinished_reads=2)
     with client.chat("Hi") as stream:
         next(stream)
-    assert stream.stop_unconfirmed
+    assert stream._run.stop_unconfirmed
     before, started = ui.count("read"), time.monotonic()
     goes_on(ui, stream)
     assert time.monotonic() - started < SOON
@@ -659,10 +659,11 @@ def test_ctrl_c_on_a_silent_stream(ui: ChatUI, transport_name: str) -> None:
 BREAK = """
 import sys, time
 from hfclient import Client
-from hfclient.chat.conversations import stopping
-stopping.STOP_BUDGET = 30
-send_stop = stopping.send_stop
-stopping.send_stop = lambda *args: (time.sleep(0.7), send_stop(*args))
+from hfclient.chat.conversations import background
+from hfclient.chat.conversations.run import Run
+background.STOP_BUDGET = 30
+stop = Run.stop
+Run.stop = lambda *args: (time.sleep(0.7), stop(*args))
 for event in Client({url!r}, token="").chat("Hi"):
     break
 print("left", flush=True)

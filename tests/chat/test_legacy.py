@@ -312,7 +312,7 @@ def test_a_stopped_answer(
     server: Server, client: Client, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """These servers end a stopped answer without a word: it is interrupted, and the next message need not wait."""
-    monkeypatch.setattr("hfclient.chat.conversations.sending._STOP_MARK", PATIENCE)
+    monkeypatch.setattr("hfclient.chat.conversations.run_tracker._STOP_MARK", PATIENCE)
     old = LegacyServer(server, version, "stopped")
     cut = old.stream.index(b"word-3 ")
     cut = old.stream.rindex(b"\n", 0, cut) + 1
@@ -438,7 +438,7 @@ def test_assistants(old: LegacyServer, client: Client) -> None:
     assert conversation.ask(old.prompt).text == "Hello, world!"
     with pytest.raises(Unsupported, match="assistant"):
         client.conversation(assistant=ASSISTANT).ask("x", web_search=True)
-    with pytest.raises(InvalidInputError, match="own system prompt"):
+    with pytest.raises(InvalidInputError, match="system prompt of its own"):
         client.conversation(assistant=ASSISTANT, system_prompt="x").create()
     with pytest.raises(InvalidInputError, match="24 hex"):
         client.conversation(assistant="../api").create()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client, ElicitationAnswer, McpServer
-from hfclient.chat.conversations import sending
+from hfclient.chat.conversations import run_tracker
 from hfclient.chat.wire.tools import mcp_fields
 from hfclient.errors import (
     BadRequestError,
@@ -243,7 +243,7 @@ def test_a_callback_answers_a_parked_question(ui: ChatUI, any_client: Client) ->
     assert reply.generation_id == stream.generation_id
     check_parked(ui, reply.generation_id)
     assert ui.answered == [{"elicitationId": ID, "action": "accept", "content": {"seats": 2}}]
-    assert not stream.conversation._sender._busy.locked()
+    assert not stream.conversation._lock.locked()
 
 
 def test_a_parked_question_is_answered_later(ui: ChatUI, any_client: Client) -> None:
@@ -370,8 +370,8 @@ def test_the_stop_of_a_run_that_goes_on_may_tell_its_end(
     ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the message says that this run was stopped, the next one does not wait for the stop to pass."""
-    monkeypatch.setattr(sending, "_STOP_MARK", PATIENCE)
-    monkeypatch.setattr(sending, "_STOP_LOOK", 0.02)
+    monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
+    monkeypatch.setattr(run_tracker, "_STOP_LOOK", 0.02)
     parked(ui)
     ui._next[1].stored["interrupted"] = True
     stream = client.chat("Hi", on_elicitation=lambda question: True)

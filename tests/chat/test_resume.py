@@ -462,7 +462,7 @@ def test_an_attached_log_that_cannot_be_read_on(ui: ChatUI, any_client: Client, 
     ui.always("read", refusal)
     stream = conversation.attach(run_id)
     events: list[AnyEvent] = []
-    with pytest.raises(StreamInterrupted, match="the answer's log cannot be read") as caught:
+    with pytest.raises(StreamInterrupted, match="the log of the answer cannot be read") as caught:
         events.extend(stream)
     assert events == [Token(piece) for piece in pieces[:came]]
     assert caught.value.partial is not None
@@ -477,7 +477,7 @@ def test_the_server_is_gone(make_client: Any) -> None:
         client = make_client(base_url=ui.url)
         ui.says(SLOW, [*cut(300, "rst")(SLOW.stream)[:-1], lambda request: ui.vanish(), RST])
         stream = client.chat("Hi")
-        with pytest.raises(StreamInterrupted, match="could not be picked up again"):
+        with pytest.raises(StreamInterrupted, match="could not be resumed"):
             stream.result()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client, Conversation
-from hfclient.chat.conversations import runs
+from hfclient.chat.conversations.send_lock import exclusive
 from hfclient.chat.conversations.stream import ChatStream
 from hfclient.errors import ConnectError, ConversationBusy, HFClientError, InvalidInputError, StreamInterrupted
 from hfclient.events import Elicitation, FinalAnswer, Token
@@ -237,7 +237,7 @@ def test_other_changes_wait(ui: LongRuns, client: Client, way: str) -> None:
 
 
 def test_after_an_interrupted_stream(ui: LongRuns, client: Client) -> None:
-    """A run whose answer could not be picked up again may still live."""
+    """A run whose answer could not be resumed may still live."""
     ui._next[0].live = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, token("a"))), RST]
     ui.always("log", json_answer({"message": "no"}, 403))
     ui.always("read", json_answer({"message": "no"}, 403))
@@ -353,15 +353,13 @@ def test_objects_that_send_at_once(ui: LongRuns, make_client: MakeClient) -> Non
     assert ui.count("send") == 4
 
 
-def test_a_fork_in_mid_send(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_in_mid_send() -> None:
     """A child does not wait for a thread that it has not got."""
-    service: Any = type("Service", (), {"endpoints": type("Endpoints", (), {"base": "http://x"})})
-    held = runs.Runs(service).alone("id", time.monotonic())
-    with held:
-        with pytest.raises(ConversationBusy), runs.Runs(service).alone("id", time.monotonic()):
+    with exclusive("http://x", "id", time.monotonic()):
+        with pytest.raises(ConversationBusy), exclusive("http://x", "id", time.monotonic()):
             pass
         _after_fork()
-        with runs.Runs(service).alone("id", time.monotonic()):
+        with exclusive("http://x", "id", time.monotonic()):
             pass
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.chat.conversations.sending import Sender
+from hfclient.chat.conversations.conversation import Conversation
 from hfclient.cli.app import run
 from hfclient.errors import (
     APIStatusError,
@@ -77,7 +77,7 @@ def test_an_interruption_before_the_message(
         assert len(ui.chats) == 1
         raise error
 
-    monkeypatch.setattr(Sender, "send", interrupted)
+    monkeypatch.setattr(Conversation, "_new_run", interrupted)
     with pytest.raises(error):
         client.chat("Hi")
     assert ui.chats == {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hfclient import Client, errors
-from hfclient.chat.conversations import posting, resume, runs
+from hfclient.chat.conversations import resume, run, run_tracker
 from hfclient.events import AnyEvent, Finish, Token
 from hfclient.inference.completions import stream as completions
 from hfclient.stream import Stream
@@ -31,9 +31,9 @@ SHARDS = 4  # tests that share the bytes of one answer, so that several processe
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, "_POLL", 0.01)
     monkeypatch.setattr(resume, "_LONGEST_PAUSE", 0.002)
-    monkeypatch.setattr(posting, "_FIRST_LOOK", 0.01)
-    monkeypatch.setattr(runs, "_POLL", 0.01)
-    monkeypatch.setattr(runs, "_PAUSE", 0.01)
+    monkeypatch.setattr(run, "_FIRST_LOOK", 0.01)
+    monkeypatch.setattr(run_tracker, "_POLL", 0.01)
+    monkeypatch.setattr(run_tracker, "_PAUSE", 0.01)
     monkeypatch.setattr(completions, "_LINGER", 0.1)
 
 

@@ -14,7 +14,7 @@ import pytest
 from attrs import evolve
 
 from hfclient import Client, Limits, errors
-from hfclient.chat.conversations import posting, resume, runs, sending
+from hfclient.chat.conversations import resume, run, run_tracker
 from hfclient.chat.conversations import stream as chat_stream
 from hfclient.events import Token
 from hfclient.inference.completions import stream as completions
@@ -53,10 +53,10 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in [
         (resume, "_POLL", 0.01),
         (resume, "_LONGEST_PAUSE", 0.01),
-        (posting, "_FIRST_LOOK", 0.01),
-        (runs, "_POLL", 0.01),
-        (runs, "_PAUSE", 0.01),
-        (sending, "_STOP_MARK", 0.0),
+        (run, "_FIRST_LOOK", 0.01),
+        (run_tracker, "_POLL", 0.01),
+        (run_tracker, "_PAUSE", 0.01),
+        (run_tracker, "_STOP_MARK", 0.0),
         (chat_stream, "_SILENCE", 0.1),
         (completions, "_LINGER", 0.1),
         (jobs, "_PACE", 0.02),

@@ -85,7 +85,7 @@ def test_a_failed_chat_deletes_its_conversation(client: Client, monkeypatch: pyt
     def refuse(*args: Any) -> Any:
         raise GenerationError("refused")
 
-    monkeypatch.setattr("hfclient.chat.conversations.posting.Poster.post", refuse)
+    monkeypatch.setattr("hfclient.chat.conversations.run.Run.post", refuse)
     with pytest.raises(GenerationError):
         client.chat("Hi")
     assert client.conversations.list() == []

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hfclient import Client
-from hfclient.chat.conversations import stopping
+from hfclient.chat.conversations import background
 from tests.chat.replay import FINISHED, STARTED, final, log_of, token, wait_until
 from tests.processes.helpers import Script, Stage, needs_signals, run_script, text_for
 from tests.server import json_answer
@@ -101,7 +101,6 @@ def test_ctrl_c_and_on(stage: Stage) -> None:
     """Whoever catches KeyboardInterrupt goes on with the same conversation; a second Ctrl-C in a second stream works, too."""
     code = """
 from hfclient import Client
-from hfclient.chat.conversations import stopping
 client = Client({url}, token="")
 conversation = client.conversation()
 for number in range(2):
@@ -177,7 +176,6 @@ def test_a_killed_process(stage: Stage, make_client: Callable[..., Client]) -> N
     code = """
 import json
 from hfclient import Client
-from hfclient.chat.conversations import stopping
 stream = Client({url}, token="", cookies="hf-chat=mine").conversation().send("hold this")
 next(stream)
 print(json.dumps(stream.conversation.to_dict()), flush=True)
@@ -201,7 +199,7 @@ def test_threads_go_on_while_the_process_ends(monkeypatch: pytest.MonkeyPatch) -
     class Stream:
         left = False
 
-        def _leave_for_good(self, budget: float) -> None:
+        def close_at_exit(self, budget: float) -> None:
             self.left = True
 
     class Growing(weakref.WeakSet[Stream]):
@@ -214,6 +212,6 @@ def test_threads_go_on_while_the_process_ends(monkeypatch: pytest.MonkeyPatch) -
             return super().__iter__()
 
     stream = Stream()
-    monkeypatch.setattr(stopping, "_open", Growing([stream]))
-    stopping._at_exit()
+    monkeypatch.setattr(background, "_open", Growing([stream]))
+    background._at_exit()
     assert stream.left

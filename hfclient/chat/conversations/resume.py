@@ -1,8 +1,8 @@
-"""A stream that broke goes on, from exactly where it broke.
+"""Resuming a stream that broke, from exactly where it broke.
 
-chat-ui writes every event of a run into a log that anybody with the same session can read, during and after the run:
+chat-ui writes every event of a run into a log that all clients of the same session can read, during and after the run:
 ``GET /conversation/{id}/stream``. The live stream carries no numbers, so the log is read from its start, and as much text
-and as many other events as were already taken are skipped. In the log, tokens of 200 ms are merged into one, so text is
+and as many other events as the reader has had are skipped. In the log, tokens of 200 ms are merged into one, so text is
 counted in UTF-16 units and not in tokens. A server without the log is asked for the finished message instead.
 
 Reference: docs/protocol/huggingchat ("resume"); chat-ui src/routes/conversation/[id]/stream, seen 2026-11-21.
@@ -16,11 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from attrs import evolve
-
-from hfclient.chat.servers.service import ChatService, shorter
-from hfclient.chat.wire.messages import find_answer
-from hfclient.chat.wire.turn import Turn
+from hfclient.chat.conversations.run import LOG_UNAVAILABLE, Run, log_end
+from hfclient.chat.servers.service import shorter
 from hfclient.chat.wire.updates import UpdateDecoder, decode_update, kind_of
 from hfclient.decoding.frames import SSEParser
 from hfclient.decoding.utf16 import skip_utf16, utf16_length
@@ -35,59 +32,40 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent
-from hfclient.transport import Cancellation, Clock, Deadline, Response, Timeouts
-from hfclient.transport.base import Headers
+from hfclient.transport import Deadline, Response
 from hfclient.types import Message
 
-__all__ = ["NO_LOG", "LogReader", "end_of"]
+__all__ = ["LogReader"]
 
 _log = logging.getLogger("hfclient")
 _LONGEST_PAUSE = 4.0
-NO_LOG = ("gone", "unknown")
-"""How the log ends of a run that the server does not know, or not any more (see `end_of`)."""
 _POLL = 1.0  # seconds between looks at the conversation of a server without the log
 _LAST_WORD = 5.0  # seconds in which a server that ends an answer with its connection stores what it had of it
 
 
 class LogReader:
-    """Follows the log of one run into a decoder that may have had a part of it already.
+    """Reads the log of a run into a decoder that may have had the beginning of the answer.
 
     Args:
-        service: The server.
-        turn: The run.
+        run: The run; its ``is_over`` is set when the log says so.
         decoder: Gets what it has not had yet.
-        timeouts: Of the call.
-        deadline: The call's clocks: what is left of them holds for everything here too.
-        use: Told each response that is opened, so that it can be closed and cancelled from outside.
-        cancellation: Ends every wait at once.
+        deadline: The clocks of the call, which bound everything here too.
+        use: Called with each response that is opened, so that it can be closed and cancelled from outside.
     """
 
     def __init__(
-        self,
-        service: ChatService,
-        turn: Turn,
-        decoder: UpdateDecoder,
-        *,
-        timeouts: Timeouts,
-        deadline: Deadline,
-        use: Callable[[Response], None],
-        cancellation: Cancellation,
+        self, run: Run, decoder: UpdateDecoder, *, deadline: Deadline, use: Callable[[Response], None]
     ) -> None:
-        self._service = service
-        self._turn = turn
+        self._run = run
         self._decoder = decoder
-        self._timeouts = timeouts
         self._deadline = deadline
         self._use = use
-        self._cancellation = cancellation
         self._last = 0  # number of the last event read from the log
         self._skip_units = 0
         self._skip_thoughts = 0
         self._skip_others = 0
-        self._trying = _Patience(service.session.retry.resume)
+        self._trying = _Patience(run.service.session.retry.resume)
         self._ended = False
-        self.run_is_over = False
-        """The log said so: the run has ended, and the server saved what it brought."""
         self._body_ended = False
         self._is_over = False
 
@@ -104,26 +82,6 @@ class LogReader:
         self._skip_thoughts = decoder.thought_units
         self._skip_others = decoder.others
 
-    def open(self) -> Response:
-        """Return the log's answer from the last event on."""
-        request = self._service.endpoints.resume(
-            self._turn.conversation_id,
-            self._turn.generation_id,
-            self._last,
-            shorter(self._timeouts, self._deadline.remaining()),
-        )
-        response = self._service.session.send(evolve(request, cancellation=self._cancellation))
-        if response.content_type != "text/event-stream":  # an old server's page for an unknown path
-            response.close()
-            raise NotFoundError("the server has no event log", status=response.status, url=response.url)
-        self._use(response)
-        return response
-
-    def nothing(self) -> Response:
-        """Return what :meth:`open` would if the log broke off at once."""
-        request = self._service.endpoints.resume(self._turn.conversation_id, self._turn.generation_id, 0, None)
-        return Response(200, Headers([]), _NoBody(), method="GET", url=request.url, deadline=Deadline(Clock(self._timeouts)))
-
     def blocks(self, first: Response | None = None) -> Iterator[list[AnyEvent]]:
         """Yield the events that the decoder has not had, by the block, until the run is over.
 
@@ -134,7 +92,7 @@ class LogReader:
         try:
             yield from self._follow(first)
         except (NotFoundError, ProtocolError, ServerError) as error:
-            _log.info("conversation %s: no log (%s), asking for the message", self._turn.conversation_id, error.message)
+            _log.info("conversation %s: no log (%s), asking for the message", self._run.turn.conversation_id, error.message)
             yield from self._ask_for_message()
             return
         decoder = self._decoder
@@ -152,7 +110,7 @@ class LogReader:
         while not self._ended:
             before = self._last
             try:
-                yield from self._read(response if response is not None else self.open())
+                yield from self._read(response if response is not None else self._open())
                 trouble: HFClientError = StreamInterrupted("the event log ended without its last frame")
             except NotAChatServer:  # its page for an unknown path: this server keeps no log
                 raise
@@ -169,6 +127,12 @@ class LogReader:
                     raise trouble
                 self._pause(min(_LONGEST_PAUSE, 0.25 * 2 ** min(patience.failures, 8)))
 
+    def _open(self) -> Response:
+        """Return the rest of the log, from the last event on."""
+        response = self._run.open_log(self._last, shorter(self._run.options.timeouts, self._deadline.remaining()))
+        self._use(response)
+        return response
+
     def _read(self, response: Response) -> Iterator[list[AnyEvent]]:
         parser = SSEParser(response.limits.line)
         try:
@@ -180,7 +144,7 @@ class LogReader:
                     for frame in parser.feed(data):
                         if frame.event == "end":
                             self._ended = True
-                            self.run_is_over = end_of(frame.data) not in NO_LOG
+                            self._run.is_over = log_end(frame.data) not in LOG_UNAVAILABLE
                         elif frame.event == "update":
                             self._take(frame.id, decode_update(frame.data), events)
                 except ProtocolError as error:
@@ -215,7 +179,7 @@ class LogReader:
 
     def _pause(self, seconds: float) -> None:
         remaining = self._deadline.remaining()
-        self._cancellation.pause(seconds if remaining is None else min(seconds, remaining))
+        self._run.cancellation.pause(seconds if remaining is None else min(seconds, remaining))
         self._deadline.check_total()
 
     # Servers without a log, and runs that it has forgotten
@@ -233,7 +197,7 @@ class LogReader:
 
     def _last_message(self) -> Message:
         """Return the answer as it is stored: once it is complete, or nothing more of it is to be expected."""
-        patience = self._timeouts.first_token
+        patience = self._run.options.timeouts.first_token
         seen: str | None = None
         changed = time.monotonic()
         trying = self._trying  # goes on from the log's, but for two looks of its own
@@ -245,7 +209,7 @@ class LogReader:
             except (ConnectError, ServerError) as error:
                 if trying.is_over():
                     raise
-                _log.info("conversation %s cannot be read: %s", self._turn.conversation_id, error.message)
+                _log.info("conversation %s cannot be read: %s", self._run.turn.conversation_id, error.message)
             else:
                 if message.finished or self._is_over:
                     return message
@@ -260,7 +224,7 @@ class LogReader:
     def _patience(self, patience: float | None) -> float | None:
         """Return how long to wait for more of an unfinished answer: not long where its connection's end was its own."""
         try:
-            if self._service.version().outlives_connection:
+            if self._run.service.version().outlives_connection:
                 return patience
         except HFClientError:
             return patience
@@ -305,7 +269,7 @@ class LogReader:
             decoder.add({"type": "stream", "token": text}, events)
 
     def _find(self) -> Message:
-        message = find_answer(self._service.read_state(self._turn.conversation_id, self._cancellation), self._turn)
+        message = self._run.find_answer()
         if message is None:
             raise StreamInterrupted("the server has no answer of this run")
         return message
@@ -334,24 +298,6 @@ class _Patience:
             self._since = now
         self.failures += 1
         return self.failures > 1 and now - self._since >= self._seconds
-
-
-class _NoBody:
-    """The body of an answer that has none."""
-
-    def read_some(self) -> bytes:
-        return b""
-
-    def close(self) -> None:
-        """Do nothing: there is no connection."""
-
-    abort = close
-
-
-def end_of(data: bytes) -> str:
-    """Return how a run ended, from the last frame of its log: ``completed``, ``interrupted``, ``error``, `NO_LOG`."""
-    update = decode_update(data)
-    return str(update.get("status") or "") if isinstance(update, dict) else ""
 
 
 def _is_end(update: dict[str, Any]) -> bool:

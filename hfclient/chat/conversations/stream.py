@@ -1,7 +1,7 @@
 """`ChatStream`: the answer to one message, with all that HuggingChat adds to a stream.
 
-It goes on by itself when its connection breaks (`resume.py`), and it ends on purpose: leaving it early stops the
-generation on the server, because closing a connection alone does not.
+It resumes when its connection breaks (`resume.py`). Leaving it early stops the generation on the server, because closing
+a connection alone does not.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import evolve
 
+from hfclient.chat.conversations.background import STOP_BUDGET, close_at_exit
 from hfclient.chat.conversations.resume import LogReader
-from hfclient.chat.conversations.runs import WAIT, checked_wait
-from hfclient.chat.conversations.stopping import STOP_BUDGET, leave_at_exit, send_stop, stop_in_background, try_stop
+from hfclient.chat.conversations.run import Run
 from hfclient.chat.wire.tools import ElicitationAnswer, OnElicitation
-from hfclient.chat.wire.turn import Turn
 from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.decoding.utf16 import utf16_length
 from hfclient.errors import (
@@ -35,76 +34,81 @@ from hfclient.errors import (
 )
 from hfclient.events import AnyEvent, Elicitation, ElicitationResolved, Reasoning, Token
 from hfclient.process.garbage_collection import in_gc_finalizer
-from hfclient.process.latch import Latch
 from hfclient.stream import Stream
-from hfclient.transport import Cancellation, Response
+from hfclient.transport import Response
 from hfclient.types import Reply
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for the type of the public attribute only
     from hfclient.chat.conversations.conversation import Conversation
-    from hfclient.chat.conversations.sending import Sender, SendOptions
 
-__all__ = ["ChatStream", "OnClose"]
-
-OnClose: TypeAlias = Literal["stop", "detach"]
+__all__ = ["ChatStream"]
 
 _log = logging.getLogger("hfclient")
-_SILENCE = 0.4  # seconds without a byte after which close() no longer waits to be told how the answer ended
+_SILENCE = 0.4  # seconds without a byte after which close() no longer waits for the server to end the answer
+
+
+ContinueRun: TypeAlias = "Callable[[Run, Elicitation, float | None, Callable[[Response], None]], tuple[Run, Response]]"
+"""Starts the run that continues an answer after a parked question.
+
+Takes the run that has ended, its question, the seconds that are left of the call (or None), and a function that is called
+with each response that is opened meanwhile, so that it can be aborted.
+"""
 
 
 class ChatStream(Stream):
     """A blocking iterator over the events of one answer of a `Conversation`.
 
     Leaving it early (``break``, the end of a ``with``, Ctrl-C, an exception, :meth:`close`) stops the generation on the
-    server, unless ``on_close="detach"`` was asked for: then it goes on there and ``Conversation.attach`` picks it up.
+    server. With ``on_close="detach"`` the generation continues there, and ``Conversation.attach`` returns its stream.
+
+    Args:
+        run: The run on the server.
+        response: Its answer or its log.
+        conversation: The conversation that it belongs to.
+        continue_run: Starts the run that continues after a parked question.
+        on_end: Called once with the last run and the title that came, when the connection has been freed.
 
     Attributes:
         conversation: The conversation that it belongs to.
-        generation_id: The id of the run on the server.
     """
 
     def __init__(
         self,
+        run: Run,
         response: Response,
         conversation: Conversation,
-        turn: Turn,
         *,
-        sender: Sender,
-        options: SendOptions,
-        live: bool,
-        on_end: Callable[[ChatStream], object],
+        continue_run: ContinueRun,
+        on_end: Callable[[Run, str | None], object] | None = None,
     ) -> None:
-        self._ended_with = on_end
-        self._turn = turn
+        self._run = run
         self._updates = UpdateDecoder(file_url=conversation.file_url, limit=response.limits.line)
         super().__init__(
             response,
             self._updates,
-            on_event=conversation.service.on_event,
+            on_event=run.service.on_event,
             fields={
                 "model": conversation.model,
-                "conversation_id": turn.conversation_id,
-                "generation_id": turn.generation_id,
+                "conversation_id": run.turn.conversation_id,
+                "generation_id": run.turn.generation_id,
             },
         )
         self.conversation = conversation
-        self.generation_id = turn.generation_id
-        self._sender = sender
-        self._options = options
-        self._live = live
-        self._cancellation = Cancellation()
-        self._stopped = False
-        self._told = Latch()  # the server knows that the run is not read to its end
-        self._told_its_end = False
-        self._run_is_over = False
+        self._continue_run = continue_run
+        self._on_end = on_end
         self._process = os.getpid()
-        leave_at_exit(self)
+        close_at_exit(self)
+
+    @property
+    def generation_id(self) -> str | None:
+        """The id of the run on the server; None if the newest run is read and its id is not known."""
+        return self._run.turn.generation_id
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
-        on_elicitation = self._options.on_elicitation
-        if on_elicitation is None:
-            yield from self._run_blocks()
-            return
+        on_elicitation = self._run.options.on_elicitation
+        return self._run_blocks() if on_elicitation is None else self._answering_blocks(on_elicitation)
+
+    def _answering_blocks(self, on_elicitation: OnElicitation) -> Iterator[list[AnyEvent]]:
         while True:
             parked: Elicitation | None = None
             for events in self._run_blocks():
@@ -115,30 +119,22 @@ class ChatStream(Stream):
                         parked = event if self._answer(event, on_elicitation) else parked
             if parked is None:
                 return
-            self._go_on(parked)
+            self._continue(parked)
 
     def _answer(self, question: Elicitation, on_elicitation: OnElicitation) -> bool:
         answer = ElicitationAnswer.of(on_elicitation(question))
         try:
-            return self._sender.answer(self._turn, question, answer, self._cancellation)
-        except (ConflictError, NotFoundError) as error:  # somebody was quicker, or the log tells of one long settled
+            return self._run.answer(question, answer)
+        except (ConflictError, NotFoundError) as error:  # another client was faster, or the log tells of an old question
             _log.info("the question %s needs no answer: %s", question.elicitation_id, error.message)
             return False
 
-    def _go_on(self, question: Elicitation) -> None:
-        """Start the run that goes on after the answer to a question that had ended the one before."""
+    def _continue(self, question: Elicitation) -> None:
+        """Go on with the run that continues after the answer to a parked question."""
         self._response.close()
-        conversation_id, cancellation = self._turn.conversation_id, self._cancellation
-        until = time.monotonic() + checked_wait(WAIT, self._response.deadline.remaining())
-        self._sender.runs.note(self._turn, over=self._run_is_over)
-        with self._sender.runs.alone(conversation_id, until):
-            state = self._sender.settle(conversation_id, until, cancellation=cancellation, use=self._use)
-            self._turn, data = self._sender.parked_turn(state, question.elicitation_id)
-            data.update(self._options.tools)
-            response, self._live = self._sender.post(self._turn, data, (), self._options, cancellation)
-        self._waiting, self._told_its_end, self._run_is_over, self._told = True, False, False, Latch()
-        self._sender.last = self._turn
-        self.generation_id = self._turn.generation_id
+        within = self._response.deadline.remaining()
+        self._run, response = self._continue_run(self._run, question, within, self._use)
+        self._waiting = True
         self._fields["generation_id"] = self.generation_id
         self._updates = UpdateDecoder(file_url=self.conversation.file_url, limit=response.limits.line)
         self._use(response)
@@ -146,24 +142,15 @@ class ChatStream(Stream):
     def _run_blocks(self) -> Iterator[list[AnyEvent]]:
         trouble: HFClientError | None = None
         body_ended = title_is_late = False
-        log = LogReader(
-            self.conversation.service,
-            self._turn,
-            self._updates,
-            timeouts=self._options.timeouts,
-            deadline=self._response.deadline,
-            use=self._use,
-            cancellation=self._cancellation,
-        )
-        if not self._live:
+        run = self._run
+        log = LogReader(run, self._updates, deadline=self._response.deadline, use=self._use)
+        if not run.is_live:
             try:
                 yield from log.blocks(self._response)
             except (GenerationError, StreamInterrupted, Cancelled, TransportTimeout):
                 raise
             except HFClientError as error:
-                raise self._interrupted(f"the answer's log cannot be read: {error.message}") from error
-            finally:
-                self._run_is_over = log.run_is_over
+                raise self._interrupted(f"the log of the answer cannot be read: {error.message}") from error
             return
         try:
             for data in self._response.chunks("stream"):
@@ -173,14 +160,14 @@ class ChatStream(Stream):
                         raise self._updates.broken
                     if self._updates.finished:  # all that is left is the end of the body, so that the connection can be kept
                         self._response.deadline.wind_down(idle=_SILENCE, total=_SILENCE)
-                if self._waiting and self._updates.kept_alive:  # from then on their absence tells of a dead connection
+                if self._waiting and self._updates.kept_alive:  # from now on their absence means a dead connection
                     self._response.deadline.count_bytes()
             if events := self._updates.end_of_body():
                 yield events
-            if self._updates.complete or self._stopped:  # servers up to 0.10 end a stopped answer without a word
-                self._told_its_end = True
-                # The server saves before it ends the body, whose end is certain if it says so itself.
-                self._run_is_over = self._is_framed()
+            if self._updates.complete or run.stop_requested:  # servers up to 0.10 end a stopped answer without an event
+                run.end_seen = True
+                # The server saves before it ends the body, whose end is certain if its framing says so.
+                run.is_over = self._is_framed()
                 yield from self._finish()
                 return
             body_ended = not self._updates.is_cut
@@ -192,12 +179,12 @@ class ChatStream(Stream):
             title_is_late = error.deadline == "next_token" and self._updates.ended
             if error.deadline != "idle" and not self._updates.finished and not title_is_late:
                 raise
-            trouble = error  # keep-alives stopped: the connection is dead, the run need not be
+            trouble = error  # keep-alives stopped: the connection is dead, the run may not be
         if self._updates.finished or title_is_late:  # nothing comes after that
             yield from self._finish()
             return
         log.start_after(self._updates, body_ended=body_ended, is_over=body_ended and self._is_framed())
-        yield from self._mend(trouble, log)
+        yield from self._resume(trouble, log)
 
     def _is_framed(self) -> bool:
         return "transfer-encoding" in self._response.headers or "content-length" in self._response.headers
@@ -205,15 +192,15 @@ class ChatStream(Stream):
     def _finish(self) -> Iterator[list[AnyEvent]]:
         if events := self._updates.finish():
             yield events
-        if not self._stopped or self._updates.error is not None:
+        if not self._run.stop_requested or self._updates.error is not None:
             self._updates.check_end()
 
-    def _mend(self, trouble: HFClientError, log: LogReader) -> Iterator[list[AnyEvent]]:
-        """Go on after *trouble* where the stream broke; raise it if that does not work."""
+    def _resume(self, trouble: HFClientError, log: LogReader) -> Iterator[list[AnyEvent]]:
+        """Resume where *trouble* broke the stream; raise it if that does not work."""
         if self._state != "reading":
             raise trouble
-        self._live = False
-        _log.info("conversation %s: %s; going on through the log", self._turn.conversation_id, trouble.message)
+        self._run.is_live = False
+        _log.info("conversation %s: %s; resuming from the log", self._run.turn.conversation_id, trouble.message)
         self._response.close()
         self._updates.drop_line()
         try:
@@ -226,17 +213,16 @@ class ChatStream(Stream):
                 return
             if isinstance(error, TransportTimeout) and error.deadline in ("total", "next_token"):
                 raise
-            what = f"{trouble.message}; it could not be picked up again ({error.message})"
+            what = f"{trouble.message}; it could not be resumed ({error.message})"
             raise self._interrupted(what) from trouble
-        finally:
-            self._run_is_over = log.run_is_over
 
     def _interrupted(self, what: str) -> StreamInterrupted:
+        turn = self._run.turn
         return StreamInterrupted(
             f"{what}. The answer may be complete on the server: "
-            f"client.conversation({self._turn.conversation_id!r}).attach({self._turn.generation_id!r})",
-            conversation_id=self._turn.conversation_id,
-            generation_id=self._turn.generation_id,
+            f"client.conversation({turn.conversation_id!r}).attach({turn.generation_id!r})",
+            conversation_id=turn.conversation_id,
+            generation_id=turn.generation_id,
             method="POST",
             url=self._response.url,
         )
@@ -245,25 +231,25 @@ class ChatStream(Stream):
     def partial(self) -> Reply:
         """What has come so far, as a `Reply`. Never reads, never raises."""
         reply = super().partial
-        return evolve(reply, interrupted=True) if self._stopped and not self._updates.ended else reply
+        return evolve(reply, interrupted=True) if self._run.stop_requested and not self._updates.ended else reply
 
     def _use(self, response: Response) -> None:
         self._response = response
-        if not self._waiting:  # what came before counts: from now on silence alone is bounded
+        if not self._waiting:  # content that came before counts: from now on only silence is bounded
             response.deadline.content_came()
-        if self._cancellation.requested:
+        if self._run.cancellation.requested:
             response.abort()
 
     def _fail(self, error: HFClientError) -> None:
-        if isinstance(error, (GenerationError, StreamInterrupted)):
-            error.conversation_id = self._turn.conversation_id
-            error.generation_id = self._turn.generation_id
-        # After a deadline, say, nobody waits for the rest. An answer that was interrupted may be picked up again.
+        if isinstance(error, (GenerationError, StreamInterrupted)) and error.conversation_id is None:
+            error.conversation_id = self._run.turn.conversation_id
+            error.generation_id = self._run.turn.generation_id
+        # After a deadline, say, the rest has no reader. An answer that was interrupted may be resumed.
         stops = not isinstance(error, (GenerationError, StreamInterrupted)) and self._may_stop()
-        self._stopped = self._stopped or stops
+        self._run.stop_requested = self._run.stop_requested or stops
         super()._fail(error)
         if stops:
-            self._stop_in_background()
+            self._run.stop_in_background(self._seen_units())
 
     # Ending
 
@@ -273,19 +259,17 @@ class ChatStream(Stream):
         Does nothing once the answer is complete: a stop without a run would hit the next one.
 
         Raises:
-            TransportError, APIStatusError: The server could not be told.
+            TransportError, APIStatusError: The server could not be reached, or refused.
         """
         if self._state in ("open", "reading") and not self._updates.complete:
-            self._stopped = True
-            service, conversation_id = self.conversation.service, self._turn.conversation_id
-            send_stop(service, conversation_id, self.generation_id, self._seen_units())
+            self._run.stop(self._seen_units())
 
     def close(self) -> None:
         """Leave the stream now: stop the generation (or detach from it) and free the connection; idempotent.
 
-        A server that still speaks is given up to two seconds to say how the answer ended; a silent one is left in less
-        than half a second. Never raises over an error that is already on its way. May be called at any moment, also by a
-        signal handler that interrupts the reader.
+        A server that still sends has up to two seconds to end the answer; a silent one less than half a second. Does not
+        replace an exception that is being raised. May be called at any moment, also by a signal handler that interrupts the
+        reader.
         """
         if not self._begin_closing():
             return
@@ -296,75 +280,69 @@ class ChatStream(Stream):
             self._free()
 
     def cancel(self) -> None:
-        """Stop the reader, from any thread: its loop raises `Cancelled`, and the generation is stopped like by `close`."""
+        """Stop the reader, from any thread: its loop raises `Cancelled`, and the generation is stopped as by `close`."""
         if self._pulling:
             self._interrupt()
             return
-        self._cancellation.cancel()
+        self._run.cancellation.cancel()
         self._response.abort()
         self.close()
-        self._closed_by = None  # also a loop of this thread's is told
+        self._closed_by = None  # a loop of this thread raises, too
 
     def _interrupt(self) -> None:
         if self._may_stop():
-            self._stopped = True
-            self._stop_in_background()
-        self._cancellation.cancel()
+            self._run.stop_in_background(self._seen_units())
+        self._run.cancellation.cancel()
         self._response.abort()
 
     def _may_stop(self) -> bool:
         """Whether leaving stops the run: not one that has ended, nor a parent process's, of which this is a copy."""
-        return self._options.on_close == "stop" and not self._updates.complete and self._process == os.getpid()
+        return self._run.options.on_close == "stop" and not self._updates.complete and self._process == os.getpid()
 
     def _stop_and_wait(self) -> None:
-        self._stopped = True
+        run = self._run
         started = time.monotonic()
-        told = self._stop_in_background()
-        if in_gc_finalizer():  # whatever thread that is has other things to do than to wait
+        stopping = run.stop_in_background(self._seen_units())
+        if in_gc_finalizer():  # any thread may be interrupted for that, so it must not wait
             return
         self._transcript.left(self._undelivered())
         self._response.deadline.wind_down(idle=_SILENCE, total=STOP_BUDGET)
         try:
-            # Another thread's loop may be about to go on: a body has one reader.
-            if self._live and self._reader in (None, threading.get_ident()):
+            # A body has one reader, and another thread's loop may be about to continue.
+            if run.is_live and self._reader in (None, threading.get_ident()):
                 for data in self._response.chunks():
                     self._transcript.add(self._updates.feed(data))
                     if self._updates.ended:
                         break
                 else:
-                    self._told_its_end = True
-                    self._run_is_over = self._is_framed()
+                    run.end_seen = True
+                    run.is_over = self._is_framed()
         except Exception as error:  # noqa: BLE001 (interrupted in mid-read, the response may be in any state)
-            _log.debug("reading on after a stop: %s", type(error).__name__)
-        if told is not None:
-            told.join(max(0.0, started + _SILENCE - time.monotonic()))
+            _log.debug("reading after a stop: %s", type(error).__name__)
+        if stopping is not None:
+            stopping.join(max(0.0, started + _SILENCE - time.monotonic()))
 
-    def _leave_for_good(self, budget: float) -> None:
-        """The process ends: stop the generation in this thread, and wait for no last words. For `hfclient.chat.conversations.stopping`."""
+    def close_at_exit(self, budget: float) -> None:
+        """Stop the generation in this thread, without waiting for the end of the answer: the process ends.
+
+        Args:
+            budget: Most seconds that this may take.
+        """
         others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
-        read_on = self._reader in others  # by a daemon thread, for as long as it may: it is not to be startled
-        if self._state not in ("open", "reading") or (not read_on and not self._begin_closing()):
+        is_read = self._reader in others  # by a daemon thread, which reads until the process is gone
+        if self._state not in ("open", "reading") or (not is_read and not self._begin_closing()):
             return
         if self._may_stop():
-            self._stopped = True
-            service, conversation_id = self.conversation.service, self._turn.conversation_id
-            try_stop(service, conversation_id, self.generation_id, self._seen_units(), budget)
-        if not read_on:
+            self._run.try_stop(self._seen_units(), budget)
+        if not is_read:
             self._free()
-        self.conversation.service.session.close()  # what this took, Python would otherwise warn of
-
-    def _stop_in_background(self) -> threading.Thread | None:
-        """Tell the server, unless it was told; see `stop_in_background`."""
-        if not self._told.set():
-            return None
-        service, conversation_id = self.conversation.service, self._turn.conversation_id
-        return stop_in_background(service, conversation_id, self.generation_id, self._seen_units())
+        self._run.service.session.close()  # or Python warns of the connection that the stop has used
 
     def _seen_units(self) -> int:
-        """Return how much of the stored text has been handed out, in UTF-16 units: where the server shall cut it."""
+        """Return how much of the stored text has been handed out, in UTF-16 units: where the server is to cut it."""
         seen = self._updates.text_units - self._updates.held_units
         left = self._undelivered()
-        if self._updates.thought_units:  # reasoning that comes apart is no part of the text
+        if self._updates.thought_units:  # reasoning that comes in updates of its own is not part of the text
             return seen - sum(utf16_length(event.text) for event in left if isinstance(event, Token))
         texts = [event for event in self._block if isinstance(event, (Token, Reasoning))]
         unseen = [event for event in left if isinstance(event, (Token, Reasoning))]
@@ -377,21 +355,8 @@ class ChatStream(Stream):
 
     def _release(self) -> None:
         super()._release()
-        if self._process == os.getpid():  # of a child's copy the conversation learns nothing: it is the parent's answer
-            self._ended_with(self)
-
-    @property
-    def turn(self) -> Turn:
-        """What was sent."""
-        return self._turn
-
-    @property
-    def run_is_over(self) -> bool:
-        """Whether the run is known to have ended on the server: the end of its body or of its log has been read."""
-        return self._run_is_over
-
-    @property
-    def stop_unconfirmed(self) -> bool:
-        """Whether a stop was asked for without a sign that it ended this run: it may then hit the next one."""
-        final = self._transcript.final
-        return self._stopped and not (final.interrupted if final is not None else self._told_its_end)
+        run, final = self._run, self._transcript.final
+        confirmed = final.interrupted if final is not None else run.end_seen
+        run.stop_unconfirmed = run.stop_requested and not confirmed
+        if self._on_end is not None and self._process == os.getpid():  # a child's copy does not end the parent's answer
+            self._on_end(run, self._transcript.title)

@@ -1,7 +1,4 @@
-"""`ConversationRecord`: a conversation as a thing on the server, made, read, changed and saved.
-
-How one talks in it is `conversation.py`.
-"""
+"""`StoredConversation`: a conversation as the server stores it. `conversation.py` adds the messages to it."""
 
 from __future__ import annotations
 
@@ -15,27 +12,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, overload
 from attrs import evolve
 
 from hfclient.arguments.argument_types import checks_arguments
-from hfclient.chat.conversations.runs import WAIT
-from hfclient.chat.conversations.sending import Sender
+from hfclient.chat.conversations.branch import Branch, check_state
+from hfclient.chat.conversations.creation import create_conversation
+from hfclient.chat.conversations.run_tracker import RunTracker
+from hfclient.chat.conversations.send_lock import WAIT
 from hfclient.chat.files.downloads import Downloadable, fetch_file, save_file
 from hfclient.chat.servers.service import ChatService
-from hfclient.chat.wire import superjson
-from hfclient.chat.wire.failures import not_a_chat_server
-from hfclient.chat.wire.messages import (
-    ConversationState,
-    find_answer,
-    newest_leaf,
-    parse_conversation,
-    parse_share,
-)
+from hfclient.chat.wire.messages import ConversationState, parse_share
 from hfclient.chat.wire.tree import MessageTree
-from hfclient.chat.wire.turn import Turn
-from hfclient.errors import (
-    BadRequestError,
-    HFClientError,
-    InvalidInputError,
-    ProtocolError,
-)
+from hfclient.errors import HFClientError, InvalidInputError, ProtocolError
 from hfclient.process.forks import reset_after_fork
 from hfclient.redaction.control_characters import escaped
 from hfclient.transport import Timeouts
@@ -46,19 +31,16 @@ if TYPE_CHECKING:
 
     from hfclient.chat.files.export import Format
 
-__all__ = ["ConversationRecord"]
-
+__all__ = ["CLEANUP", "StoredConversation"]
 
 _log = logging.getLogger("hfclient")
-TIDYING = Timeouts(connect=2.0, idle=3.0, total=4.0)
-"""For what is tidied up at the end of a call: that must not take long."""
-_SAVED = ("id", "model", "assistant")
-_SAVED_OF_TURN = ("generation_id", "parent_id", "user_id", "message_id")
+CLEANUP = Timeouts(connect=2.0, idle=3.0, total=4.0)
+"""Deadlines of a deletion at the end of a call, which must not take long."""
 
 
 @checks_arguments
-class ConversationRecord:
-    """What can be done with a conversation without saying anything in it."""
+class StoredConversation:
+    """A conversation on the server: creates, reads, changes, saves and deletes it, without sending a message."""
 
     def __init__(
         self,
@@ -76,9 +58,8 @@ class ConversationRecord:
         self.assistant = assistant
         self.title: str | None = None
         self.temporary = False
-        self._sender = Sender(service)
-        self._leaf: str | None = None
-        self._leaf_before: str | None = None  # where a message of unknown fate was to hang from
+        self._branch = Branch()
+        self._runs = RunTracker(service, self._branch)
         self._reset_after_fork()
         reset_after_fork(self)
 
@@ -87,14 +68,14 @@ class ConversationRecord:
 
     def __getstate__(self) -> NoReturn:
         raise TypeError(
-            "a conversation cannot be copied or pickled, because its client's secrets would go along; save what to_dict() "
-            "returns and give that to Client.restore()"
+            "a conversation cannot be copied or pickled, because it holds the secrets of its client; save what to_dict() "
+            "returns and pass that to Client.restore()"
         )
 
     def __repr__(self) -> str:
         return f"<Conversation {escaped(self.id or 'not created yet')}{f' {self.title!r}' if self.title else ''}>"
 
-    # Making and reading
+    # Creating and reading
 
     def create(self) -> Self:
         """Create the conversation on the server, unless it exists; the first send does so by itself.
@@ -103,7 +84,7 @@ class ConversationRecord:
             The conversation itself.
 
         Raises:
-            CredentialsError: The server wants a login and there is no cookie; nothing was sent.
+            CredentialsError: The server requires a login and there is no cookie; nothing was sent.
             ModelNotFound: The server has no such LLM; the nearest names are in ``suggestions``.
             ConversationLimit: There are too many conversations already.
             Unsupported: An assistant was named, and the server has none.
@@ -112,46 +93,21 @@ class ConversationRecord:
         """
         with self._creating:
             if self.id is None:
-                self._create()
+                created = create_conversation(self.service, self.model, self.system_prompt, self.assistant)
+                self.id, self.model, self._branch.leaf = created.id, created.model, created.leaf
         return self
 
-    def _create(self) -> None:
-        self.service.need_session()
-        model = self.model if self.assistant is None else self._model_of(self.assistant)
-        asked = model or self.service.default_model().id
-        request = self.service.endpoints.create(asked, self.system_prompt, self.assistant)
-        try:
-            response = self.service.session.send(request)
-        except BadRequestError as error:  # a short name, perhaps; ids, which most callers give, cost no further request
-            asked = self.service.model_meant(asked, error)
-            request = self.service.endpoints.create(asked, self.system_prompt, self.assistant)
-            response = self.service.session.send(request)
-        response.hold()
-        try:
-            data = response.json()
-        except ProtocolError as error:
-            raise not_a_chat_server(request.url, error.frame) from None
-        if not isinstance(data, dict) or not isinstance(data.get("conversationId"), str):
-            raise not_a_chat_server(request.url, str(data)[:200])
-        self.id = data["conversationId"]
-        self.model = asked
-        if isinstance(data.get("conversation"), str):  # since July 2026: the first parent needs no further request
-            try:
-                self._leaf = newest_leaf(parse_conversation(superjson.loads(data["conversation"])))
-            except (ProtocolError, ValueError):
-                self._leaf = None  # asked for when it is needed
-
     def fetch_message_id(self) -> str:
-        """Return the id of the message that the next one will hang from, as the server has it now.
+        """Return the id of the message that the next one is attached to, as the server has it now.
 
         That is the answer of this object's last send, else the end of the newest branch. Creates the conversation if
-        need be.
+        it does not exist.
 
         Reference: GET {base}/api/v2/conversations/{id}
         """
         self.create()
-        self._leaf = self._parent_in(self.tree(), None)
-        return self._leaf
+        self._branch.leaf = None
+        return self._branch.parent_in(self.tree())
 
     def messages(self) -> list[Message]:
         """Return the messages of the active branch, system message first.
@@ -161,17 +117,17 @@ class ConversationRecord:
         if self.id is None:
             return []
         tree = self.tree()
-        return tree.path(self._leaf_in(tree, self._leaf))
+        return tree.path(self._branch.leaf_in(tree))
 
     def tree(self) -> MessageTree:
         """Return all messages with all their branches.
 
         Reference: GET {base}/api/v2/conversations/{id}
         """
-        return self._taken(self.service.read_state(self._existing_id()))
+        return self._noted(self.service.read_state(self._existing_id()))
 
     def choose_branch(self, message_id: str) -> list[Message]:
-        """Make the branch through *message_id* the active one; the next message hangs from its end.
+        """Make the branch through *message_id* the active one; the next message is attached to its end.
 
         Returns:
             The messages of that branch, system message first.
@@ -183,11 +139,11 @@ class ConversationRecord:
         leaf = tree.newest_leaf(below=message_id)
         if leaf is None:
             raise InvalidInputError(f"conversation {self.id} has no message {message_id!r}")
-        self._leaf = leaf
+        self._branch.leaf = leaf
         return tree.path(leaf)
 
     def file_url(self, sha: str) -> str:
-        """Return where a file of this conversation can be fetched, with this client's credentials."""
+        """Return the URL of a file of this conversation, which this client's credentials can fetch."""
         return self.service.endpoints.file_url(self._existing_id(), sha)
 
     @overload
@@ -266,7 +222,7 @@ class ConversationRecord:
             format=format,
             files=files,
             overwrite=overwrite,
-            leaf_id=self._leaf,
+            leaf_id=self._branch.leaf,
         )
 
     # Changing
@@ -294,8 +250,8 @@ class ConversationRecord:
         """
         if not 1 <= len(title.strip()) <= 100:
             raise InvalidInputError("a title has 1 to 100 characters")
-        if self._sender.runs.may_live:
-            self._sender.settle(self._existing_id(), time.monotonic() + WAIT)
+        if self._runs.may_be_running:
+            self._runs.wait_until_idle(self._existing_id(), time.monotonic() + WAIT)
         self.service.read(self.service.endpoints.rename(self._existing_id(), title))
         self.title = title
 
@@ -322,62 +278,58 @@ class ConversationRecord:
     def _delete(self, timeouts: Timeouts | None) -> None:
         if self.id is not None:
             self.service.read(evolve(self.service.endpoints.delete(self.id), timeouts=timeouts))
-            self.id = self.title = self._leaf = self._leaf_before = None
-            self._forget_turns()
+            self.id = self.title = self._branch.leaf_before = None
+            self._forget()
+
+    def _forget(self) -> None:
+        self._branch.forget()
+        self._runs.forget()
 
     def delete_message(self, message_id: str) -> None:
         """Delete a message and everything below it.
+
+        Waits for an answer that is still being written, whose save would bring the message back.
 
         Raises:
             InvalidInputError: It is the root, without which the conversation would be lost.
             NotFoundError: There is no such message.
             ConversationBusy: An answer is still being written after a minute.
 
-        Waits for an answer that is still being written, whose save would bring the message back.
-
         Reference: DELETE {base}/api/v2/conversations/{id}/message/{message_id}
         """
-        root = self._taken(self._sender.settle(self._existing_id(), time.monotonic() + WAIT)).root
+        root = self._noted(self._runs.wait_until_idle(self._existing_id(), time.monotonic() + WAIT)).root
         if root is not None and root.id == message_id:
             raise InvalidInputError("the root cannot be deleted by itself; use delete() for the whole conversation")
         self.service.read(self.service.endpoints.delete_message(self._existing_id(), message_id))
-        self._leaf = None  # it may be gone now, and so may the last answer
-        self._forget_turns()
+        self._forget()
 
     def discard_unused(self) -> None:
-        """Delete the conversation from the server if nothing can have arrived in it; whatever fails is logged.
+        """Delete the conversation from the server if no message can have arrived in it; a failure is logged.
 
-        For a call that made it, was refused afterwards, and hands it to no caller.
+        For a call that created it and was then refused.
         """
-        if self.id is None or self._sender.last is not None:
+        if self.id is None or self._branch.last_turn is not None:
             return
         try:
-            self._delete(TIDYING)
+            self._delete(CLEANUP)
         except HFClientError as error:
-            _log.warning("the conversation %s, in which nothing was said, could not be deleted: %s", self.id, error.message)
+            _log.warning("the empty conversation %s could not be deleted: %s", self.id, error.message)
 
-    def _forget_turns(self) -> None:
-        self._sender.last = None
-        self._sender.runs.forget()
-
-    # As a value
+    # Saving
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what another process needs to go on, as plain JSON: `Client.restore` takes it.
+        """Return what another process needs to continue the conversation, as plain JSON: `Client.restore` takes it.
 
-        It holds ids and options, neither texts nor secrets; only of a conversation that was not created yet the system
-        prompt, which no server has.
+        It holds ids and options, neither texts nor secrets. The exception is the system prompt of a conversation that was
+        not created yet.
         """
-        turn = self._sender.last
         return {
-            "version": 1,
-            **{name: getattr(self, name) for name in _SAVED},
+            "id": self.id,
+            "model": self.model,
+            "assistant": self.assistant,
             "system_prompt": self.system_prompt if self.id is None else None,
             "temporary": self.temporary,
-            "leaf": self._leaf,
-            "leaf_before": self._leaf_before,
-            **{name: getattr(turn, name, None) for name in _SAVED_OF_TURN},
-            "known": list(turn.known) if turn is not None else [],
+            **self._branch.to_dict(),
         }
 
     @classmethod
@@ -385,62 +337,21 @@ class ConversationRecord:
         """Return the conversation that :meth:`to_dict` described.
 
         Raises:
-            InvalidInputError: *state* is of a later version, or no such state.
+            InvalidInputError: *state* is of a later version, or not such a state.
         """
-        if not _is_saved_state(state):
-            raise InvalidInputError("this is no state that Conversation.to_dict() of this release wrote")
-        made_with = {name: state.get(name) for name in ("model", "system_prompt", "assistant")}
-        conversation = cls(service, state.get("id"), **made_with)
+        check_state(state)
+        options = {name: state.get(name) for name in ("model", "system_prompt", "assistant")}
+        conversation = cls(service, state.get("id"), **options)
         conversation.temporary = state.get("temporary", False)
-        conversation._leaf, conversation._leaf_before = state.get("leaf"), state.get("leaf_before")
-        if conversation.id is not None and state.get("generation_id"):
-            ids = {name: state.get(name) for name in _SAVED_OF_TURN}
-            conversation._sender.last = Turn(conversation.id, **ids, known=tuple(state.get("known", ())))
+        conversation._branch.load(state)
         return conversation
 
-    # Inside
+    # Helpers
 
-    def _model_of(self, assistant: str) -> str | None:
-        """Return the LLM to talk to an assistant with: the one that was named, else its own."""
-        from hfclient.chat.legacy.assistants import fetch_assistant_model  # not loaded for today's servers
-
-        self.service.version().check(assistant=True)
-        if self.system_prompt is not None:
-            raise InvalidInputError("an assistant brings its own system prompt")
-        own = fetch_assistant_model(assistant, self.service.endpoints, self.service.session)  # the server ignores unknown ids
-        if self.model:
-            return self.service.model(self.model).id
-        return own
-
-    def _taken(self, state: ConversationState) -> MessageTree:
+    def _noted(self, state: ConversationState) -> MessageTree:
         self.title = state.title or self.title
         self.model = state.model or self.model
         return MessageTree(state)
-
-    def _parent_in(self, tree: MessageTree, leaf: str | None) -> str:
-        found = self._leaf_in(tree, leaf)
-        if found is None:
-            raise ProtocolError(f"conversation {self.id} holds no message to go on from")
-        return found
-
-    def _leaf_in(self, tree: MessageTree, leaf: str | None) -> str | None:
-        """Return *leaf* if it is there, else the answer of the last send, else the end of the newest branch."""
-        if leaf is not None and leaf in tree:
-            return leaf
-        last = self._sender.last
-        answer = find_answer(tree.state, last) if last is not None else None
-        if answer is not None:
-            return answer.id
-        return self._leaf_before if self._leaf_before in tree else tree.newest_leaf()
-
-    def _message_for(self, tree: MessageTree, message_id: str | None, role: str) -> Message:
-        path = tree.path(message_id if message_id is not None else self._leaf_in(tree, self._leaf))
-        candidates = path[-1:] if message_id is not None else path[::-1]
-        found = next((message for message in candidates if message.role == role), None)
-        if found is None:
-            what = f"no {role} message" + (f" {message_id!r}" if message_id is not None else "")
-            raise InvalidInputError(f"conversation {self.id} has {what}")
-        return found
 
     def _existing_id(self) -> str:
         if self.id is None:
@@ -448,16 +359,3 @@ class ConversationRecord:
                 "this conversation was never created on the server; send something or call create()"
             )
         return self.id
-
-
-def _is_saved_state(state: object) -> bool:
-    if not isinstance(state, dict) or state.get("version") != 1:
-        return False
-    texts = (*_SAVED, *_SAVED_OF_TURN, "system_prompt", "leaf", "leaf_before")
-    known = state.get("known", [])
-    return (
-        all(isinstance(state.get(name), (str, type(None))) for name in texts)
-        and isinstance(state.get("temporary", False), bool)
-        and isinstance(known, list)
-        and all(isinstance(item, str) for item in known)
-    )

@@ -10,6 +10,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
+from types import CodeType
 from typing import Any, NamedTuple, TypeVar
 
 from hfclient.arguments.option_hints import refuse_unknown
@@ -90,11 +91,16 @@ def check_arguments(function: Callable[..., object], given: Mapping[str, Any]) -
 
 
 def checks_arguments(cls: _C) -> _C:
-    """Call `check_arguments` before those public methods of *cls* that do not do so themselves."""
+    """Call `check_arguments` before those public methods of *cls* that have parameters and do not do so themselves."""
     for name, member in list(vars(cls).items()):
-        if inspect.isfunction(member) and not name.startswith("_") and check_arguments.__name__ not in member.__code__.co_names:
+        if inspect.isfunction(member) and not name.startswith("_") and _needs_checking(member.__code__):
             setattr(cls, name, _checking(member))
     return cls
+
+
+def _needs_checking(code: CodeType) -> bool:
+    has_parameters = code.co_argcount + code.co_kwonlyargcount > 1 or code.co_flags & inspect.CO_VARKEYWORDS
+    return bool(has_parameters) and check_arguments.__name__ not in code.co_names
 
 
 class _Parameters(NamedTuple):

@@ -1,6 +1,7 @@
-"""The chat wing: HuggingChat and every other chat-ui."""
+"""HuggingChat and every other chat-ui."""
 
 from hfclient.chat.conversations.conversation import Conversation
+from hfclient.chat.conversations.options import AnswerOptions, AttachOptions, RetryOptions, SendOptions
 from hfclient.chat.conversations.stream import ChatStream
 from hfclient.chat.files.uploads import RemoteFile
 from hfclient.chat.resources.conversations import Conversations
@@ -11,6 +12,8 @@ from hfclient.chat.wire.tools import ElicitationAnswer, McpServer
 from hfclient.chat.wire.tree import MessageTree
 
 __all__ = [
+    "AnswerOptions",
+    "AttachOptions",
     "ChatService",
     "ChatStream",
     "Conversation",
@@ -21,4 +24,6 @@ __all__ = [
     "MessageTree",
     "Models",
     "RemoteFile",
+    "RetryOptions",
+    "SendOptions",
 ]

@@ -97,6 +97,27 @@ def conversations(client: Client) -> None:
     assert_type(client.whoami(), User | None)
 
 
+def chat_options(client: Client, question: events.Elicitation) -> None:
+    """Each call shows and checks its options; mypy refuses a misspelt one."""
+    conversation = client.conversation()
+    client.chat("hi", model="org/name", on_close="detach", mcp="all", tools=["0" * 24])
+    conversation.send("hi", wait=None, files=[b"a", Path("b.png")], timeouts=Timeouts(total=5), on_elicitation=bool)
+    conversation.edit("hi", "0" * 24, files=None, web_search=True)
+    conversation.retry(mcp=["tools"], wait=5)
+    conversation.attach("generation", on_close="stop")
+    assert_type(conversation.answer(question, {"seats": 2}, wait=5), ChatStream | None)
+    client.chat("hi", on_closed="detach")  # type: ignore[call-arg]
+    client.chat("hi", temprary=True)  # type: ignore[call-arg]
+    conversation.send("hi", fils=[])  # type: ignore[call-arg]
+    conversation.send("hi", on_close="never")  # type: ignore[arg-type]
+    conversation.ask("hi", timeout=5)  # type: ignore[call-arg]
+    conversation.retry(websearch=True)  # type: ignore[call-arg]
+    conversation.retry(files=[])  # type: ignore[call-arg]
+    conversation.edit("hi", file="cat.png")  # type: ignore[call-arg]
+    conversation.attach(wait=5)  # type: ignore[call-arg]
+    conversation.answer(question, True, mpc="all")  # type: ignore[call-arg]
+
+
 def inference(client: Client) -> None:
     assert_type(client.inference, InferenceClient)
     stream: Stream = client.inference.chat("hi", model="Qwen/Qwen3-8B")

@@ -238,7 +238,7 @@ class Conversation(StoredConversation):
         content: ElicitationAnswer | Mapping[str, Any] | bool | None = True,
         **options: Unpack[AnswerOptions],
     ) -> ChatStream | None:
-        """ElicitationAnswer the question of a tool.
+        """Answer the question of a tool.
 
         Args:
             question: The event that asked.

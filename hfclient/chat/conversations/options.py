@@ -1,4 +1,10 @@
-"""Options of a message and of the stream of its answer: the names that callers use, and their checked values."""
+"""Options of a message and of the stream of its answer, each one documented once, and their checked values.
+
+They are keyword arguments. A wrapper of your own can take and pass them on with the same types:
+
+    def ask(prompt: str, **options: Unpack[SendOptions]) -> str:
+        return client.chat(prompt, **options).text
+"""
 
 from __future__ import annotations
 
@@ -45,14 +51,14 @@ class RetryOptions(AnswerOptions, total=False):
 class SendOptions(RetryOptions, total=False):
     """Options of `Client.chat`, `Conversation.send`, `Conversation.ask` and `Conversation.edit`.
 
-    Attributes:
+    Args:
         timeouts: Deadlines of this turn; None takes the client's.
         on_close: Effect of leaving the stream early: ``"stop"`` stops the generation, ``"detach"`` lets it run on the
             server. The default is ``"stop"``; for `Conversation.attach` it is ``"detach"``, because others may read the
             same answer.
-        on_elicitation: Called with each question of a tool; returns an `ElicitationAnswer`, the values by field name, True to accept
-            a URL question, or False to decline. Without it, answer with `Conversation.answer`. `Conversation.ask` declines
-            all questions by default.
+        on_elicitation: Called with each question of a tool; returns an `ElicitationAnswer`, the values by field name, True
+            to accept a URL question, or False to decline. Without it, answer with `Conversation.answer`.
+            `Conversation.ask` declines all questions by default.
         mcp: Tools that the answer may use: names of MCP servers that the instance has configured, URLs or `McpServer`
             objects of your own, or ``"all"`` that are configured. None of them by default.
         wait: Seconds to wait for earlier answers of the conversation, 60 by default: one that another thread reads, one

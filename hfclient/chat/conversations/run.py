@@ -21,8 +21,8 @@ from attrs import evolve
 from hfclient.chat.conversations.background import STOP_BUDGET, in_background
 from hfclient.chat.conversations.options import TurnOptions
 from hfclient.chat.servers.service import ChatService, shorter
-from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.delivery import fate_after
+from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.messages import find_answer
 from hfclient.chat.wire.tools import ElicitationAnswer
 from hfclient.chat.wire.turn import Turn

@@ -390,7 +390,7 @@ def _transport(given: TransportLike, impersonate: str | None, proxy: str | None)
         )
 
         return ImpersonateTransport(impersonate or "chrome", proxy=proxy)
-    from hfclient.transport.requests_transport import (
+    from hfclient.transport.urllib3_transport import (
         PlainTransport,  # requests is half of what this package takes to import
     )
 

@@ -107,7 +107,7 @@ TRANSPORTS = ("plain", "impersonate")
 def make_transport(name: str, **options: Any) -> Transport:
     """Return a new transport of that name."""
     if name == "plain":
-        from hfclient.transport.requests_transport import PlainTransport
+        from hfclient.transport.urllib3_transport import PlainTransport
 
         return PlainTransport(**options)
     from hfclient.transport.curl_transport import ImpersonateTransport

@@ -18,7 +18,7 @@ from hfclient.errors import HFClientError
 from hfclient.events import AnyEvent
 from hfclient.inference import InferenceClient, ServedModel
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.requests_transport import PlainTransport
+from hfclient.transport.urllib3_transport import PlainTransport
 
 __all__ = ["EventStream", "OpenAIUpstream", "Upstream", "UpstreamModel"]
 

@@ -26,7 +26,7 @@ from hfclient.errors import (
     ServerError,
     SessionExpired,
 )
-from hfclient.transport.requests_transport import PlainTransport
+from hfclient.transport.urllib3_transport import PlainTransport
 from tests.chat.login_server import ANN, CONVERSATION, GENERIC, Elsewhere, LoginServer
 from tests.conftest import make_transport
 from tests.server import PATIENCE, RST, Server, chunked, json_answer, plain

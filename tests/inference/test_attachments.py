@@ -13,7 +13,7 @@ from hfclient.credentials import Credentials
 from hfclient.errors import InvalidInputError, RequestTooLargeError
 from hfclient.inference import InferenceClient
 from hfclient.transport import Session
-from hfclient.transport.requests_transport import PlainTransport
+from hfclient.transport.urllib3_transport import PlainTransport
 from tests.inference.answers import CHAT, call, calls, says
 from tests.server import Server, json_answer
 

@@ -13,7 +13,7 @@ from hfclient.errors import CredentialsError, InvalidInputError, RateLimitError,
 from hfclient.inference import InferenceClient
 from hfclient.inference.providers.places import PLACES
 from hfclient.transport import Retry, Session
-from hfclient.transport.requests_transport import PlainTransport
+from hfclient.transport.urllib3_transport import PlainTransport
 from tests.inference.answers import CHAT, says
 from tests.server import Server, json_answer, plain
 

@@ -15,7 +15,7 @@ from hfclient.inference.models.expiring import Expiring
 from hfclient.inference.models.hub import Hub, HubModel, next_page, parse_hub_model
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.transport import Retry, Session, Transport
-from hfclient.transport.requests_transport import PlainTransport
+from hfclient.transport.urllib3_transport import PlainTransport
 from tests.server import Recorded, Server, json_answer, plain
 
 LIST, LLAMA = "/api/models", "meta-llama/Llama-3.3-70B-Instruct"

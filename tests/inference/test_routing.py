@@ -33,7 +33,7 @@ from hfclient.inference.providers.places import Target as Where
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import may_fail_over, try_each
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.requests_transport import PlainTransport
+from hfclient.transport.urllib3_transport import PlainTransport
 from tests.clock import Clock
 from tests.inference.answers import CHAT, says
 from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, json_answer

@@ -30,7 +30,7 @@ from hfclient.inference import InferenceClient
 from hfclient.inference.providers.places import PLACES
 from hfclient.inference.structured_output import ParseStream
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.requests_transport import PlainTransport
+from hfclient.transport.urllib3_transport import PlainTransport
 from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says
 from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, chunk, chunked, json_answer, plain
 

@@ -24,7 +24,7 @@ from hfclient.errors import (
 from hfclient.events import FinalAnswer, Finish, Token, Usage
 from hfclient.inference import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.requests_transport import PlainTransport
+from hfclient.transport.urllib3_transport import PlainTransport
 from tests.clock import Clock
 from tests.inference.answers import DONE, SSE, data
 from tests.server import CLOSE, PATIENCE, RST, UNTIL_GONE, Server, chunked, delimited, json_answer, plain

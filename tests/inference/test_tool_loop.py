@@ -31,7 +31,7 @@ from hfclient.inference import Image, InferenceClient
 from hfclient.inference.schemas.tools import Tool
 from hfclient.inference.tool_loop import ToolStream
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.requests_transport import PlainTransport
+from hfclient.transport.urllib3_transport import PlainTransport
 from hfclient.types import Reply
 from tests.clock import Clock
 from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says

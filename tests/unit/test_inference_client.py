@@ -31,7 +31,7 @@ from hfclient.errors import (
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Usage
 from hfclient.inference import InferenceClient, ServedModel
 from hfclient.transport import Retry, Session, Timeouts, Transport
-from hfclient.transport.requests_transport import PlainTransport
+from hfclient.transport.urllib3_transport import PlainTransport
 from tests.clock import Clock
 from tests.server import (
     CLOSE,

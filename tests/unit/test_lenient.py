@@ -12,7 +12,7 @@ from hfclient.credentials import Credentials
 from hfclient.decoding.json_repair import loads, loads_mended
 from hfclient.errors import ProtocolError
 from hfclient.transport import Request, Session
-from hfclient.transport.requests_transport import PlainTransport
+from hfclient.transport.urllib3_transport import PlainTransport
 from tests.server import Server, plain
 
 HALF = rb'{"title": "smile \ud83d", "\ude00": ["\ud83d\ude00"]}'

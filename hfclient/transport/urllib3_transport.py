@@ -26,7 +26,7 @@ from hfclient.transport.connections import CALL, POOLS, READ_SIZE, Wire
 from hfclient.transport.content_encoding import is_ours, unpacked
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import address_for, as_url, proxy_for
-from hfclient.transport.requests_errors import translated
+from hfclient.transport.urllib3_errors import translated
 
 __all__ = ["PlainTransport"]
 

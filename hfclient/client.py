@@ -391,7 +391,7 @@ def _transport(given: TransportLike, impersonate: str | None, proxy: str | None)
 
         return ImpersonateTransport(impersonate or "chrome", proxy=proxy)
     from hfclient.transport.urllib3_transport import (
-        PlainTransport,  # requests is half of what this package takes to import
+        Urllib3Transport,  # requests is half of what this package takes to import
     )
 
-    return PlainTransport(proxy=proxy)
+    return Urllib3Transport(proxy=proxy)

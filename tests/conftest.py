@@ -107,9 +107,9 @@ TRANSPORTS = ("plain", "impersonate")
 def make_transport(name: str, **options: Any) -> Transport:
     """Return a new transport of that name."""
     if name == "plain":
-        from hfclient.transport.urllib3_transport import PlainTransport
+        from hfclient.transport.urllib3_transport import Urllib3Transport
 
-        return PlainTransport(**options)
+        return Urllib3Transport(**options)
     from hfclient.transport.curl_transport import ImpersonateTransport
 
     return ImpersonateTransport(**options)

@@ -94,7 +94,7 @@ def _ascii_host(host: str) -> str:
 def _idna(host: str) -> str:
     found = ""
     try:
-        import idna  # requests needs it
+        import idna
 
         found = idna.encode(host, uts46=True).decode()
     except (ImportError, UnicodeError):

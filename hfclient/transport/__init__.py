@@ -1,7 +1,7 @@
 """The way to the network: a `Request` value in, a `Response` out.
 
-`plain` (requests) and `impersonate` (curl_cffi) are the only modules that import an HTTP library; `session` is what
-they share.
+`urllib3_transport` (the default) and `curl_transport` (curl_cffi, for ``impersonate``) are the two transports, and with their
+own modules the only importers of an HTTP library; `session` is what they share.
 """
 
 from hfclient.transport.base import Request, Response, Transport

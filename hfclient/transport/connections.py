@@ -1,8 +1,8 @@
 """urllib3's and http.client's connections, as the default transport needs them.
 
-What they lack is put in at the places that they offer for it: a response class whose bytes come from a `_DeadlineReader`,
-so that each single read of the socket knows all four deadlines (a server that drips one header byte a second cannot get
-around them), and whose socket can be shut down from another thread.
+urllib3 and http.client let a caller replace the class of the connection and of the response. Here each read of the socket
+checks all deadlines (a server that drips one header byte a second cannot get around them), the body is read from the socket
+without the layers between, and another thread can shut the socket down.
 """
 
 from __future__ import annotations
@@ -20,36 +20,41 @@ from typing import Any
 import urllib3
 
 from hfclient.errors import Cancelled, ProtocolError
-from hfclient.transport.chunked import ChunkReader
+from hfclient.transport.chunked import ChunkedDecoder
 from hfclient.transport.deadline import Deadline
 
-__all__ = ["CALL", "POOLS", "READ_SIZE", "HTTPResponse", "Wire"]
+__all__ = ["CALL", "POOLS", "READ_SIZE", "Connection", "HTTPResponse", "IdleConnections", "Wire"]
 
 READ_SIZE = _SEND_SIZE = 64 * 1024
+_ONE_SEND = 16 * 1024  # bytes of a body that leaves together with the head
 _LONGEST_HEADER = 64 * 1024
 _LONGEST_HEAD = 256 * 1024  # of one answer, with all that comes before it (1xx); libcurl allows 300 KB
 
 
 class Wire:
-    """The socket under one answer, which another thread may shut down as long as it belongs to that answer."""
+    """The socket under one response, which another thread may shut down as long as it belongs to that response."""
+
+    __slots__ = ("_is_down", "_is_unwanted", "_lock", "_process", "begun", "response", "sent", "sock")
 
     def __init__(self) -> None:
         self.sock: Any = None
         self.begun = False  # with the request itself, not only with what asks a proxy for a tunnel
         self.sent = False  # the whole request, so that the server can have acted on it
+        self.response: HTTPResponse | None = None  # the one that was made last
         self._is_down = False
         self._is_unwanted = False
         self._lock = threading.RLock()  # what shuts it down may be a signal handler, in the middle of the other two
         self._process = os.getpid()
 
     def use(self, sock: Any) -> None:
-        """Take *sock* for what follows; raises `Cancelled` if nobody wants that any more."""
+        """Take *sock* for what follows; raises `Cancelled` after :meth:`shut_down`."""
         with self._lock:
             self.sock = sock  # before the look, so that a handler between the two finds it
             if self._is_unwanted:
                 raise Cancelled("the call was cancelled")
 
     def shut_down(self) -> None:
+        """End the connection, from any thread or signal handler; a blocked read returns at once."""
         if self._process != os.getpid():  # the parent's connection, which would end there, too, and perhaps a locked lock
             return
         with self._lock:
@@ -61,14 +66,14 @@ class Wire:
                     socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def let_go(self) -> bool:
-        """The connection goes on without this answer; True if it was shut down before."""
+        """Give the connection up for another response; True if it was shut down before."""
         with self._lock:
             self.sock = None
             return self._is_down
 
 
-# What the request that is being sent here brings along for the classes below, which nobody else can tell. Not a
-# thread's own variable: one that was made before gevent patched the process would be shared by all greenlets.
+# The deadline and the wire of the request that is being sent in this context: urllib3 has no argument that would bring them
+# to the classes below. Not a thread local: one that was made before gevent patched the process is shared by all greenlets.
 CALL: ContextVar[tuple[Deadline, Wire] | None] = ContextVar("hfclient_call", default=None)
 
 
@@ -76,24 +81,34 @@ class _DeadlineReader(io.RawIOBase):
     """Reads a socket, never longer than a deadline allows."""
 
     def __init__(self, raw: Any, sock: Any, deadline: Deadline) -> None:
-        self._raw = raw  # closing it tells the socket that this reader is gone
+        self._raw = raw  # closing it tells the socket that this reader is closed
         self._sock = sock
+        self._recv = sock.recv
         self._deadline = deadline
-        self._wait: float | None = -1.0  # what the socket was told last: nothing yet
+        self._wait: float | None = -1.0  # the timeout that the socket has: not set yet
+        self.is_dry = False  # reads give nothing more, without waiting
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def recv(self, size: int = READ_SIZE) -> bytes:
+        """Return the next bytes, at most *size*; empty at the end of the connection."""
         wait = self._deadline.read_wait()
-        if wait != self._wait:  # the same again and again while bytes flow, and setting it asks the system
+        if wait != self._wait:  # the same again and again while bytes flow, and setting it is a system call
             self._sock.settimeout(wait)
             self._wait = wait
         try:
-            count: int = self._sock.recv_into(buffer)
+            data: bytes = self._recv(size)
         except TimeoutError:
             raise self._deadline.expired() from None
-        return count
+        return data
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.is_dry:
+            return None
+        data = self.recv(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         if not self.closed:
@@ -102,7 +117,7 @@ class _DeadlineReader(io.RawIOBase):
 
 
 class _HeadReader:
-    """What http.client reads an answer's head from: it takes the end of the connection for the end of the head."""
+    """Lines of a response's head. http.client alone takes the end of the connection for the end of the head."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -124,43 +139,84 @@ def _head_too_large() -> ProtocolError:
 
 
 class HTTPResponse(http.client.HTTPResponse):
-    """http.client's response, reading through a `_DeadlineReader`, with a head that is whole."""
+    """http.client's response: a head that must be whole, and a body that comes straight from the socket."""
+
+    fp: Any
+    length: int | None
+    chunked: bool
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        if (call := CALL.get()) is not None:
-            deadline, wire = call
-            wire.use(sock)
-            raw = self.fp.detach()
-            self.fp = io.BufferedReader(_DeadlineReader(raw, sock, deadline), READ_SIZE)
+        call = CALL.get()
+        assert call is not None, "these connections are for Urllib3Transport"
+        deadline, wire = call
+        wire.use(sock)
+        wire.response = self
+        self._reader = _DeadlineReader(self.fp.detach(), sock, deadline)
+        self._recv = self._reader.recv
+        self.fp = io.BufferedReader(self._reader, READ_SIZE)
         self._sock = sock
-        self._chunks: ChunkReader | None = None
+        self._came = b""  # with the head
+        self._left_over = b""  # of `read1`
+        self._decoder = ChunkedDecoder()
 
-    def read1(self, n: int = -1) -> bytes:
-        """Return what is there of the body, at most *n* bytes; of a chunked one all chunks that have come."""
-        if not self.chunked or self.fp is None or n <= 0:
-            return super().read1(n)
-        chunks = self._chunks = self._chunks or ChunkReader()
-        while not chunks.done and self.length != 0:  # 0: to HEAD, or a 204, which have no body whatever they say
-            raw = b"" if chunks.error is not None else self.fp.read1(n)
-            if not raw and chunks.error is None:
-                raise http.client.IncompleteRead(b"")
-            try:
-                data = chunks.feed(raw)
-            except ValueError as exc:
-                raise http.client.IncompleteRead(b"") from exc
-            if chunks.rest:  # not ours, and nobody can put it back: this connection has had its last request
-                with contextlib.suppress(OSError):  # the server was quicker
-                    self._sock.shutdown(socket.SHUT_RDWR)
-            if data:
-                return data
-        fp, self.fp = self.fp, None  # type: ignore[assignment]  # what http.client does at the end of a body
+    def read_some(self) -> bytes:
+        """Return the next bytes of the body as soon as some are there, all that have come; empty at its end.
+
+        The codings of ``Content-Encoding`` are not undone. Not to be mixed with other reads.
+
+        Raises:
+            http.client.IncompleteRead: The body ended before it was complete, or its chunks are broken.
+        """
+        if self.fp is None:
+            return b""
+        length = self.length
+        if self.chunked and length != 0:  # 0: to HEAD, or a 204, which have no body whatever the headers say
+            decoder = self._decoder
+            while not decoder.done:
+                came, self._came = self._came, b""
+                if decoder.error is None and not (came := came or self._recv()):
+                    raise http.client.IncompleteRead(b"")
+                try:
+                    data = decoder.feed(came)
+                except ValueError as exc:
+                    raise http.client.IncompleteRead(b"") from exc
+                if decoder.rest:
+                    self._end_connection()
+                if data:
+                    return data
+        elif length is None:  # the end of the connection is the end of the body
+            came, self._came = self._came, b""
+            if came := came or self._recv():
+                return came
+        elif length:
+            came, self._came = self._came, b""
+            if not (came := came or self._recv()):
+                raise http.client.IncompleteRead(b"", length)
+            if len(came) > length:
+                came = came[:length]
+                self._end_connection()
+            self.length = length - len(came)
+            return came
+        fp, self.fp = self.fp, None  # what http.client does at the end of a body
         fp.close()
         return b""
 
+    def read1(self, n: int = -1) -> bytes:
+        """Return what has come of the body, at most *n* bytes: what urllib3 reads to undo further content codings."""
+        data = self._left_over or self.read_some()
+        end = len(data) if n < 0 else n
+        self._left_over = data[end:]
+        return data[:end]
+
+    def _end_connection(self) -> None:
+        """Let the connection not be used again: bytes have come that do not belong to this response."""
+        with contextlib.suppress(OSError):  # the server was quicker
+            self._sock.shutdown(socket.SHUT_RDWR)
+
     def begin(self) -> None:
         file = self.fp
-        self.fp = _HeadReader(file)  # type: ignore[assignment]
+        self.fp = _HeadReader(file)
         try:
             super().begin()
         except http.client.HTTPException as exc:
@@ -168,11 +224,15 @@ class HTTPResponse(http.client.HTTPResponse):
                 raise _head_too_large() from None
             raise
         finally:
-            if self.fp is not None:  # it is when there can be no body
+            if self.fp is not None:  # http.client drops it where no body can follow
                 self.fp = file
+        if self.fp is not None:
+            self._reader.is_dry = True
+            self._came = file.read1(READ_SIZE)
+            self._reader.is_dry = False
 
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client passes over 100 only and would take 103 (Early Hints) for the answer (seen with Python 3.11).
+        # http.client skips 100 only and takes 103 (Early Hints) for the response (seen with Python 3.11).
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 < status < 200:
@@ -181,26 +241,30 @@ class HTTPResponse(http.client.HTTPResponse):
                 pass
 
 
-class _Connection:
-    """What our connections do otherwise than urllib3's.
+class Connection:
+    """What our connections do otherwise than urllib3's; to be derived from together with one of those.
 
     They send piece by piece, each in the time that the deadline allows: http.client sends a body in one go under the
-    timeout of connecting (or, on a kept connection, of whatever was read last), so that a large upload over a slow line
-    would fail although every byte of it moves. And they know whose answer is on the wire, so that nobody else's
-    :meth:`_Body.abort` reaches it.
+    timeout of connecting (or, on a kept connection, of the last read), so that a large upload over a slow line
+    would fail although every byte of it moves. A short body leaves together with the head, in one packet. And each connection
+    knows which response is on the wire, so that a late :meth:`Body.abort` does not reach the next one.
     """
 
+    response_class: Any = HTTPResponse
     sock: Any
     proxy: Any
     _wire: Wire | None = None
+    _short_body = b""
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:
         call = CALL.get()
         last, self._wire = self._wire, call[1] if call is not None else None
-        # An answer that was read to its end and cancelled afterwards took the idle connection with it.
+        # A response that was read to its end and cancelled afterwards took the idle connection with it.
         if last is not None and last.let_go() and self.proxy is None:
             self.close()  # type: ignore[attr-defined]
-        super().request(*args, **kwargs)  # type: ignore[misc]
+        if isinstance(body, bytes) and len(body) <= _ONE_SEND:
+            self._short_body, body = body, None
+        super().request(method, url, body, *args, **kwargs)  # type: ignore[misc]
         if self._wire is not None:
             self._wire.sent = True
 
@@ -210,7 +274,8 @@ class _Connection:
             super().send(data)  # type: ignore[misc]
             return
         deadline, wire = call
-        rest = memoryview(data)
+        rest = memoryview(data + self._short_body)
+        self._short_body = b""  # before the CONNECT that connecting may send
         del data  # a traceback that shows local values must not show headers
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
@@ -224,19 +289,19 @@ class _Connection:
                 raise deadline.expired() from None
 
 
-class _HTTPConnection(_Connection, urllib3.connection.HTTPConnection):
-    response_class = HTTPResponse
+class _HTTPConnection(Connection, urllib3.connection.HTTPConnection):
+    """A connection without TLS."""
 
 
-class _HTTPSConnection(_Connection, urllib3.connection.HTTPSConnection):
-    response_class = HTTPResponse
+class _HTTPSConnection(Connection, urllib3.connection.HTTPSConnection):
+    """A connection with TLS."""
 
 
-class _Idle(queue.LifoQueue[Any]):
+class IdleConnections(queue.LifoQueue[Any]):
     """The idle connections of a pool, without the lock of the queue that urllib3 takes for them.
 
-    Closing a stream gives its connection back, and may be done by a signal handler that has interrupted the thread that
-    holds that lock. urllib3's pools wait for nothing here, as they do not block.
+    Closing a stream gives its connection back. A signal handler may do that while the thread that it interrupted holds the
+    lock. urllib3's pools wait for nothing here, as they do not block.
     """
 
     queue: list[Any]
@@ -258,12 +323,12 @@ class _Idle(queue.LifoQueue[Any]):
 
 class _HTTPPool(urllib3.HTTPConnectionPool):
     ConnectionCls = _HTTPConnection
-    QueueCls = _Idle
+    QueueCls = IdleConnections
 
 
 class _HTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
-    QueueCls = _Idle
+    QueueCls = IdleConnections
 
 
 POOLS = {"http": _HTTPPool, "https": _HTTPSPool}

@@ -64,11 +64,11 @@ _BAD_REQUEST = {3, 43}
 _PROXY_CODES = {5, 97}
 _TLS_CODES = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98, 101}
 _REASONS = {
-    1: "the answer is no HTTP",
+    1: "the answer is not HTTP",
     5: "the proxy's name is unknown",
     6: "the host's name is unknown",
     7: "no connection to the host",
-    8: "the answer is no HTTP",
+    8: "the answer is not HTTP",
     16: "the HTTP/2 connection failed",
     18: "the answer ended before it was complete",
     52: "the server closed the connection without an answer",

@@ -1,4 +1,4 @@
-"""What requests, urllib3 and the socket raise, said in our own words.
+"""Translates the exceptions of urllib3, http.client and the socket into hfclient's own.
 
 Reference: https://urllib3.readthedocs.io (exceptions)
 """
@@ -10,14 +10,12 @@ import re
 import ssl
 from typing import Any
 
-import requests
 import urllib3
 
 from hfclient.errors import (
     ConnectError,
     HFClientError,
     InvalidInputError,
-    MissingDependencyError,
     ProtocolError,
     TransportError,
 )
@@ -29,7 +27,6 @@ __all__ = ["translated"]
 
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})(?!\d)")  # what http.client says
 _BROKEN = (
-    requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
     http.client.HTTPException,
     OSError,
@@ -41,19 +38,19 @@ _BROKEN = (
 def translated(
     exc: Exception, deadline: Deadline, *, sending: bool = True, begun: bool = False, sent: bool = True
 ) -> Exception:
-    """Return our own exception for one of requests', urllib3's or the socket's; *exc* itself if it is none of those.
+    """Return hfclient's exception for one of urllib3, http.client or the socket; *exc* itself if it is not one of those.
 
-    To be raised where *exc* is no longer being handled: it would be kept as the context, and its texts hold the URL,
-    query and all, its attributes the request, its traceback the bytes that were sent. Of the cause, the innermost one and
-    none of the libraries' own, neither is kept.
+    Raise the result outside of the ``except`` block: else *exc* would be kept as the context. Its text holds the URL with the
+    query, its attributes hold the request, and its traceback the bytes that were sent. The innermost cause is kept without
+    these, unless it is urllib3's own.
 
     Args:
         exc: What was raised.
         deadline: Of the call.
         sending: Before the answer's head was there.
-        begun: Some of the request is out for certain, whatever *exc* looks like: urllib3 blames the proxy for every
+        begun: Some of the request was sent for certain, though *exc* may say otherwise: urllib3 blames the proxy for every
             connection that ends without an answer, because http.client closes it first and it looks never made then.
-        sent: All of it is.
+        sent: All of the request was sent.
     """
     chain = _chain(exc)
     for cause in chain:
@@ -65,7 +62,7 @@ def translated(
     found = _translated(exc, chain, deadline, sending=sending, begun=begun, sent=sent)
     if found is not exc and not isinstance(found, InvalidInputError):
         root = chain[-1]
-        if type(root).__module__.partition(".")[0] not in ("requests", "urllib3"):
+        if type(root).__module__.partition(".")[0] != "urllib3":
             root.__context__ = None
             found.__cause__ = root.with_traceback(None)
     return found
@@ -74,23 +71,17 @@ def translated(
 def _translated(
     exc: Exception, chain: list[BaseException], deadline: Deadline, *, sending: bool, begun: bool, sent: bool
 ) -> Exception:
-    if isinstance(exc, requests.exceptions.InvalidSchema) and "SOCKS" in str(exc):
-        return MissingDependencyError('a SOCKS proxy needs the package PySocks: pip install "requests[socks]"')
     if sending and isinstance(exc, ValueError) and not isinstance(exc, (ssl.SSLError, urllib3.exceptions.ProtocolError)):
         # URLs, headers and proxies that cannot work; the text of these holds what was given.
         return InvalidInputError(f"the request cannot be sent: {type(exc).__name__}")
-    by_proxy = not begun and any(
-        isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in chain
-    )
+    by_proxy = not begun and any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
         timeout = deadline.expired()
         timeout.sent = sent
         return timeout
-    if any(
-        isinstance(cause, (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError)) for cause in chain
-    ):
+    if any(isinstance(cause, urllib3.exceptions.DecodeError) for cause in chain):
         return ProtocolError("the answer's compression is broken")
-    if any(isinstance(cause, (requests.exceptions.SSLError, urllib3.exceptions.SSLError)) for cause in chain):
+    if any(isinstance(cause, urllib3.exceptions.SSLError) for cause in chain):
         untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain)
         return ConnectError(f"TLS failed: {_reason(chain)}{f'; {HINT}' if untrusted else ''}", sent=sent)
     if by_proxy:
@@ -103,7 +94,7 @@ def _translated(
 def _is_timeout(cause: BaseException) -> bool:
     if isinstance(cause, urllib3.exceptions.NewConnectionError):
         return False  # a refused connection, though urllib3 derives it from its connect timeout
-    return isinstance(cause, (TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError))
+    return isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError))
 
 
 def _chain(exc: BaseException) -> list[BaseException]:
@@ -133,5 +124,5 @@ def _reason(chain: list[BaseException]) -> str:
         if isinstance(cause, http.client.RemoteDisconnected):
             return "the server closed the connection without an answer"
         if isinstance(cause, http.client.HTTPException):
-            return f"the answer is no HTTP ({type(cause).__name__})"
+            return f"the answer is not HTTP ({type(cause).__name__})"
     return type(chain[-1]).__name__

@@ -1,24 +1,25 @@
-"""The default transport: requests.
-
-requests gives pooling, proxies, TLS and the words every Python reader knows. The connections below it are our own kind of
-urllib3's; see `connections.py`.
-"""
+"""The default transport: urllib3's pools, proxies and TLS, over the connections of `connections.py`."""
 
 from __future__ import annotations
 
 import contextlib
-import http.cookiejar
+import functools
 import os
 import queue
+import ssl
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import unquote, urlencode
 
-import requests
-from requests.adapters import HTTPAdapter
+import certifi
+import urllib3
+from urllib3.util.ssl_ import create_urllib3_context
 
-from hfclient.errors import Cancelled, ConnectError
+from hfclient.credentials import Secret
+from hfclient.errors import Cancelled, ConnectError, InvalidInputError
 from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.transport.base import Headers, Request, Response, add_address, check_headers, safe_url
 from hfclient.transport.ca_bundle import certificates
@@ -28,68 +29,64 @@ from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import address_for, as_url, proxy_for
 from hfclient.transport.urllib3_errors import translated
 
-__all__ = ["PlainTransport"]
+__all__ = ["Urllib3Transport"]
 
+_HOSTS = 16  # whose pools are kept
 _POOL_SIZE = 64  # connections kept per host: at least as many as a web worker has threads
-
-
-class _Adapter(HTTPAdapter):
-    """requests' adapter with our connection classes below it."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = POOLS
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = POOLS
-        return manager
+_NO_RETRIES = urllib3.Retry(False, redirect=False)
 
 
 class _Body:
-    """A body that comes through requests."""
+    """The body of a response.
 
-    def __init__(self, answer: requests.Response, wire: Wire, deadline: Deadline, *, unpacks: bool) -> None:
-        self._unpacks = unpacks
+    Args:
+        answer: urllib3's response, which holds the connection.
+        read: Returns the next bytes; empty at the end.
+        wire: The socket.
+        deadline: Of the call.
+    """
+
+    def __init__(self, answer: urllib3.BaseHTTPResponse, read: Callable[[], bytes], wire: Wire, deadline: Deadline) -> None:
         self._answer = answer
-        self._raw = answer.raw
+        self._read = read
         self._wire = wire
         self._deadline = deadline
-        self._aborted = False
+        self._is_aborted = False
         self._born = _forks
 
     def read_some(self) -> bytes:
         if self._born != _forks:
             raise ConnectError("the connection failed: it belongs to the process that this one was forked from")
+        failure: Exception | None = None
         try:
-            data: bytes = self._raw.read1(READ_SIZE, decode_content=self._unpacks)
-        except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
-            failure: Exception | None = translated(exc, self._deadline, sending=False)
-        else:
-            failure = None
-        if self._aborted:
-            raise Cancelled("the answer was cancelled while it was being read")
+            data = self._read()
+        except Exception as exc:  # noqa: BLE001 (every one is translated)
+            failure, data = translated(exc, self._deadline, sending=False), b""
+        if self._is_aborted:
+            failure = Cancelled("the answer was cancelled while it was being read")
         if failure is not None:
+            with contextlib.suppress(Exception):  # the connection is broken, and must not be used again
+                self._answer.close()
             _raise(failure)
+        if not data:
+            self._answer.release_conn()
         return data
 
     def close(self) -> None:
-        # A broken connection may complain about being closed; there is nobody left who wants to know.
-        with contextlib.suppress(Exception):
-            if in_gc_finalizer():  # the pool must not get what the next finalizer may close
-                self._raw.close()
-            else:
-                self._answer.close()
+        with contextlib.suppress(Exception):  # a broken connection may fail here, too
+            self._answer.close()  # the connection as well, unless the body was read to its end
+            if not in_gc_finalizer():  # the pool must not get what the next finalizer may close
+                self._answer.release_conn()
 
     def abort(self) -> None:
-        self._aborted = True
+        self._is_aborted = True
         self._wire.shut_down()  # closing would wait for the reader's lock; this wakes it up
 
 
-class PlainTransport:
-    """Carries requests with the requests library.
+class Urllib3Transport:
+    """Sends requests with urllib3.
 
-    Any number of threads may use one. Nothing is opened before the first request, and after a fork the child starts
+    Any number of threads may share one. Nothing is opened before the first request, and after a fork the child starts
     with connections of its own.
 
     Args:
@@ -98,12 +95,12 @@ class PlainTransport:
 
     def __init__(self, *, proxy: str | None = None) -> None:
         self._proxy = None if proxy is None else as_url(proxy)
-        self._session: requests.Session | None = None
+        self._managers: dict[tuple[Secret, ssl.SSLContext | None], urllib3.PoolManager] = {}  # by proxy and trust
         self._lock = threading.RLock()  # a signal handler may close it
         _live.add(self)
 
     def __repr__(self) -> str:
-        return "PlainTransport()"
+        return "Urllib3Transport()"
 
     def __getstate__(self) -> dict[str, Any]:
         return {"proxy": self._proxy}
@@ -114,44 +111,44 @@ class PlainTransport:
     def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
         """Send *request*; see `Transport.open`."""
         check_headers(headers)
-        session = self._ready()
-        query = {key: str(value) for key, value in request.params.items() if value is not None}
         wire = Wire()
         token = CALL.set((deadline, wire))
         try:
-            prepared = requests.Request(
-                request.method, request.url, headers=dict(headers), params=query, data=request.body
-            ).prepare()
-            proxy = proxy_for(str(prepared.url), self._proxy)
+            url = _url_of(request)
+            proxy = proxy_for(url.url, self._proxy)
             deadline.address = address_for(request.url, proxy)
-            # Only the connect timeout counts here: sending and reading look at the deadline themselves.
-            timeout = (deadline.connect_wait(), None)
+            pool = self._pool(url, proxy)
+            is_forwarded = url.scheme == "http" and proxy.startswith("http")
             with deadline.clock.cancellation.waking(wire.shut_down):
-                answer = session.send(
-                    prepared,
-                    timeout=timeout,
-                    allow_redirects=False,
-                    stream=True,
-                    verify=certificates() or True,
-                    cert=None,
-                    proxies=_Proxies(dict.fromkeys(("http", "https"), proxy.reveal()) if proxy else {}),
+                answer = pool.urlopen(
+                    request.method,
+                    url.url if is_forwarded else url.request_uri,
+                    body=request.body or None,
+                    headers=_framed(headers, request),
+                    retries=_NO_RETRIES,
+                    redirect=False,
+                    assert_same_host=False,
+                    # Only the connect timeout counts here: sending and reading look at the deadline themselves.
+                    timeout=urllib3.Timeout(connect=deadline.connect_wait(), read=None),
+                    preload_content=False,
                 )
-        except Exception as exc:  # noqa: BLE001 (translated, whatever it is)
+        except Exception as exc:  # noqa: BLE001 (every one is translated)
             failure: Exception | None = translated(exc, deadline, begun=wire.begun, sent=wire.sent)
         else:
             failure = None
         finally:
             CALL.reset(token)
         if failure is not None:
-            deadline.clock.cancellation.check()  # a wire that was cut, for one, looks like a connection that broke
+            deadline.clock.cancellation.check()  # a wire that was shut down looks like a connection that broke
             if isinstance(failure, ConnectError):
                 add_address(failure, deadline.address)
             _raise(failure)
-        fields = Headers(list(answer.raw.headers.items()))
+        fields = Headers(list(answer.headers.items()))
+        body = _Body(answer, _reading(answer, wire, fields), wire, deadline)
         return Response(
-            answer.status_code,
+            answer.status,
             fields,
-            unpacked(_Body(answer, wire, deadline, unpacks=not is_ours(fields)), fields),
+            unpacked(body, fields),
             method=request.method,
             url=safe_url(request.url),
             deadline=deadline,
@@ -160,23 +157,24 @@ class PlainTransport:
     def close(self) -> None:
         """Close idle connections; the next request opens new ones."""
         with self._lock:
-            session, self._session = self._session, None
-        if session is not None:
-            _close_idle(session)
-            session.close()
+            managers, self._managers = self._managers, {}
+        for manager in managers.values():
+            _close_idle(manager)
+            manager.clear()
 
-    def _ready(self) -> requests.Session:
-        session = self._session
-        if session is None:
+    def _pool(self, url: urllib3.util.Url, proxy: Secret) -> urllib3.HTTPConnectionPool:
+        needs_tls = url.scheme == "https" or proxy.startswith("https:")
+        key = (proxy, _trust() if needs_tls else None)
+        manager = self._managers.get(key)
+        if manager is None:
             with self._lock:
-                self._session = session = self._session or _new_session()
-        return session
+                manager = self._managers[key] = self._managers.get(key) or _new_manager(*key)
+        return manager.connection_from_host(url.host, url.port, url.scheme)
 
     def _drop(self) -> None:
-        """Forget everything without closing it: the sockets belong to the parent process."""
-        if self._session is not None:
-            _graveyard.append(self._session)
-        self._session = None
+        """Forget all connections without closing them: the sockets belong to the parent process."""
+        _graveyard.append(self._managers)
+        self._managers = {}
         self._lock = threading.RLock()
 
 
@@ -187,48 +185,81 @@ def _raise(failure: Exception) -> NoReturn:
         del failure  # it would hold its own traceback, and that all that the call had opened
 
 
-class _Proxies(dict[str, str]):
-    """Proxies as requests wants them, with their passwords; not for showing."""
-
-    def __repr__(self) -> str:
-        return "<proxies>"
-
-
-class _Session(requests.Session):
-    """requests' session, without its own idea of redirects: it would read them whole and work out where they lead."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
+def _url_of(request: Request) -> urllib3.util.Url:
+    """Return the URL with the query, without a fragment, percent-encoded."""
+    url, _, _ = request.url.partition("#")
+    if query := urlencode([(name, str(value)) for name, value in request.params.items() if value is not None]):
+        url = f"{url}{'&' if '?' in url else '?'}{query}"
+    found = urllib3.util.parse_url(url)
+    if found.scheme not in ("http", "https") or not found.host:
+        raise InvalidInputError("the request cannot be sent: its URL has no host, or is not one of HTTP")
+    return found
 
 
-def _new_session() -> requests.Session:
-    session = _Session()
-    adapter = _Adapter(pool_connections=16, pool_maxsize=_POOL_SIZE)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    # Cookies are the business of `Credentials`: a jar of requests' own would send a cookie along to another host.
-    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    return session
+def _framed(headers: Mapping[str, str], request: Request) -> dict[str, str]:
+    """Return *headers* with the length of the body."""
+    if request.body:
+        return {**headers, "Content-Length": str(len(request.body))}
+    return dict(headers) if request.method in ("GET", "HEAD") else {**headers, "Content-Length": "0"}
 
 
-def _close_idle(session: requests.Session) -> None:
-    """Close connections that nobody uses now: urllib3 leaves that to whoever holds the last answer from them."""
-    adapter = session.get_adapter("https://")
-    assert isinstance(adapter, _Adapter)
-    for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
-        for key in manager.pools.keys():  # noqa: SIM118 (no mapping: it cannot be iterated over)
-            pool = manager.pools.get(key)
-            idle = []
-            with contextlib.suppress(queue.Empty, AttributeError):  # it may have gone meanwhile
-                while True:
-                    idle.append(pool.pool.get(block=False))
-            for connection in idle:
-                if connection is not None:
-                    connection.close()
+def _reading(answer: urllib3.BaseHTTPResponse, wire: Wire, headers: Headers) -> Callable[[], bytes]:
+    """Return what reads the body: the response below urllib3's, unless urllib3 has a content coding to undo."""
+    response, wire.response = wire.response, None
+    if response is not None and (is_ours(headers) or "content-encoding" not in headers):
+        return response.read_some
+    return functools.partial(answer.read1, READ_SIZE, decode_content=not is_ours(headers))
 
 
-_live: weakref.WeakSet[PlainTransport] = weakref.WeakSet()
-_graveyard: list[requests.Session] = []
+def _new_manager(proxy: Secret, context: ssl.SSLContext | None) -> urllib3.PoolManager:
+    settings: dict[str, Any] = {"num_pools": _HOSTS, "maxsize": _POOL_SIZE}
+    if context is not None:
+        settings.update(ssl_context=context, cert_reqs="CERT_REQUIRED")
+    if proxy.startswith("socks"):
+        from hfclient.transport.socks_connections import socks_manager
+
+        return socks_manager(proxy.reveal(), **settings)
+    if proxy:
+        login = urllib3.util.parse_url(proxy.reveal()).auth
+        settings["proxy_headers"] = urllib3.util.make_headers(proxy_basic_auth=unquote(login)) if login else None
+        manager: urllib3.PoolManager = urllib3.proxy_from_url(proxy.reveal(), proxy_ssl_context=context, **settings)
+    else:
+        manager = urllib3.PoolManager(**settings)
+    manager.pool_classes_by_scheme = POOLS
+    return manager
+
+
+def _trust() -> ssl.SSLContext:
+    """Return the TLS settings: one object for all clients, because reading the certificates takes 20 ms."""
+    path = certificates() or certifi.where()
+    return _context(path, Path(path).stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4)
+def _context(path: str, changed: int) -> ssl.SSLContext:
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    try:
+        context.load_verify_locations(**{"capath" if Path(path).is_dir() else "cafile": path})
+    except OSError as exc:
+        raise urllib3.exceptions.SSLError(exc) from exc
+    return context
+
+
+def _close_idle(manager: urllib3.PoolManager) -> None:
+    """Close connections that are not in use: urllib3 leaves that to the last response from them."""
+    for key in manager.pools.keys():  # noqa: SIM118 (not a mapping: it cannot be iterated over)
+        pool: Any = manager.pools.get(key)
+        idle = []
+        with contextlib.suppress(queue.Empty, AttributeError):  # another thread may have closed it
+            while True:
+                idle.append(pool.pool.get(block=False))
+        for connection in idle:
+            if connection is not None:
+                connection.close()
+
+
+_live: weakref.WeakSet[Urllib3Transport] = weakref.WeakSet()
+_graveyard: list[object] = []
 _forks = 0  # how many lie between this process and the one that imported this module
 
 

@@ -33,7 +33,7 @@ from hfclient.inference.providers.places import Target as Where
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import may_fail_over, try_each
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.urllib3_transport import PlainTransport
+from hfclient.transport.urllib3_transport import Urllib3Transport
 from tests.clock import Clock
 from tests.inference.answers import CHAT, says
 from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, json_answer
@@ -47,7 +47,7 @@ Make = Callable[..., InferenceClient]
 @pytest.fixture
 def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes clients of the router (the server) and of a provider named groq, whose own site is the other server."""
-    transport = PlainTransport()
+    transport = Urllib3Transport()
     places = {**PLACES, "groq": evolve(PLACES["groq"], direct=other_server.url)}
     monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
     # The router is known by its address: here it is the test's server.

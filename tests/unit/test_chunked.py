@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfclient.transport.chunked import ChunkReader
+from hfclient.transport.chunked import ChunkedDecoder
 
 tricky = st.sampled_from([b"\r\n", b"a\r\n", b"1\r\na\r\n", b'{"type":"stream","token":"a"}\n', b"0\r\n\r\n", b"x" * 300])
 contents = st.lists(st.binary(min_size=1, max_size=300) | tricky, max_size=40)
@@ -24,7 +24,7 @@ def encode(pieces: list[bytes], *, extension: bytes = b"", trailers: bytes = b""
 def test_any_cut_gives_the_same_content(pieces: list[bytes], cuts: list[int], extension: bytes) -> None:
     """Wherever the bytes are cut, the content comes out whole, and what follows it is left alone."""
     wire = encode(pieces, extension=extension, trailers=b"X-Checksum: 1\r\n") + b"next"
-    reader = ChunkReader()
+    reader = ChunkedDecoder()
     places = sorted({0, len(wire), *(cut for cut in cuts if cut < len(wire))})
     found = b"".join(reader.feed(wire[a:b]) for a, b in itertools.pairwise(places) if not reader.done)
     assert found == b"".join(pieces)
@@ -36,9 +36,9 @@ def test_a_lie_between_many_true_ones() -> None:
     """A chunk that does not end where it says is found in the middle of a large block, too."""
     pieces = [b'{"token":"%d"}\n' % (number % 10) for number in range(200)]
     wire = encode(pieces)
-    assert ChunkReader().feed(wire) == b"".join(pieces)
+    assert ChunkedDecoder().feed(wire) == b"".join(pieces)
     lying = wire.replace(b'"7"}\n\r\n', b'"77"}\n\r\n', 1)
-    reader = ChunkReader()
+    reader = ChunkedDecoder()
     with pytest.raises(ValueError):  # noqa: PT012 (what came before the lie may be told first)
         assert reader.feed(lying).startswith(b"".join(pieces[:7]))
         reader.feed(b"")
@@ -47,7 +47,7 @@ def test_a_lie_between_many_true_ones() -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_raise_value_error_at_most(data: bytes) -> None:
     """Bytes that are no chunked coding are said to be none."""
-    reader = ChunkReader()
+    reader = ChunkedDecoder()
     with contextlib.suppress(ValueError):
         reader.feed(data)
 
@@ -58,7 +58,7 @@ def test_any_bytes_raise_value_error_at_most(data: bytes) -> None:
 )
 def test_odd_sizes_are_refused(wire: bytes) -> None:
     """Signs, prefixes, empty sizes, sizes beyond sense and chunks that go on are no chunked coding."""
-    reader = ChunkReader()
+    reader = ChunkedDecoder()
     with pytest.raises(ValueError, match="chunk"):
         list(map(reader.feed, (wire, b"")))  # what came before the fault is given first
     assert reader.error is not None
@@ -68,12 +68,12 @@ def test_odd_sizes_are_refused(wire: bytes) -> None:
 def test_lines_and_trailers_are_bounded(wire: bytes) -> None:
     """A server cannot make the reader hold lines without end."""
     with pytest.raises(ValueError, match="end"):
-        ChunkReader().feed(wire)
+        ChunkedDecoder().feed(wire)
 
 
 def test_done_only_after_the_trailers() -> None:
     """The last chunk alone is not the end."""
-    reader = ChunkReader()
+    reader = ChunkedDecoder()
     assert reader.feed(b"2\r\nok\r\n0\r\n") == b"ok"
     assert not reader.done
     assert reader.feed(b"\r\n") == b""

@@ -10,7 +10,8 @@ import zlib
 import pytest
 
 from hfclient.errors import ConnectError, ProtocolError
-from hfclient.transport import Transport
+from hfclient.transport import Clock, Deadline, Timeouts, Transport, connections
+from tests.conftest import make_transport
 from tests.server import CLOSE, LAST_CHUNK, Server, Step, chunk, chunked, delimited, gzip_pieces, head, plain
 from tests.wire.helpers import send
 
@@ -270,9 +271,49 @@ def test_no_body_whatever_the_headers_say(transport: Transport, server: Server, 
     assert server.connections == 1
 
 
+@pytest.mark.parametrize("extra", [b"", b"junk", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"])
+@pytest.mark.parametrize("with_head", [True, False])
+def test_bytes_behind_the_content_length(transport: Transport, server: Server, extra: bytes, with_head: bool) -> None:
+    """Bytes behind the end of a body are neither part of it nor the next response, whether they come with its head or later."""
+    start = head(200, "Content-Length: 3")
+    server.on("/s", [start + b"one" + extra] if with_head else [start, b"on", b"e" + extra], plain(b"two"))
+    assert send(transport, f"{server.url}/s").read() == b"one"
+    assert send(transport, f"{server.url}/s").read() == b"two"
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_without_the_own_response_class(server: Server, framing, monkeypatch: pytest.MonkeyPatch, direct: bool) -> None:
+    """A body comes from the response below urllib3's; if urllib3 makes another one, from urllib3, the same piece by piece."""
+    if not direct:
+        monkeypatch.setattr(connections.Wire, "response", property(lambda self: None, lambda self, value: None))
+    opened = make_transport("plain")
+    go = threading.Event()
+    server.on("/s", framing(b"one", go, b"two"))
+    for _ in range(2):
+        go.clear()
+        response = send(opened, f"{server.url}/s", stream=True)
+        assert response._body.read_some() == b"one"
+        go.set()
+        assert response.read() == b"two"
+    assert server.connections == (2 if framing is delimited else 1)
+    opened.close()
+
+
+@pytest.mark.parametrize("n", [1, 2, 100, -1])
+def test_pieces_of_a_limited_size(n: int) -> None:
+    """urllib3 gets at most as many bytes as it asks for, and all of them."""
+    ours, theirs = socket.socketpair()
+    token = connections.CALL.set((Deadline(Clock(Timeouts())), connections.Wire()))
+    with theirs, ours:
+        theirs.sendall(head(200, "Transfer-Encoding: chunked") + chunk(b"all") + chunk(b" of it") + LAST_CHUNK)
+        with connections.HTTPResponse(ours) as response:
+            response.begin()
+            assert b"".join(iter(lambda: response.read1(n), b"")) == b"all of it"
+    connections.CALL.reset(token)
+
+
 def test_a_server_that_goes_on_and_is_gone() -> None:
     """Bytes behind the last chunk are dropped, also where the connection has ended before it could be given up."""
-    from hfclient.transport.connections import HTTPResponse
 
     class Gone(socket.socket):
         def shutdown(self, how: int) -> None:  # as macOS answers, and Linux after a reset
@@ -281,6 +322,8 @@ def test_a_server_that_goes_on_and_is_gone() -> None:
     ours, theirs = socket.socketpair()
     with theirs, Gone(fileno=ours.detach()) as sock:
         theirs.sendall(head(200, "Transfer-Encoding: chunked") + chunk(b"all") + LAST_CHUNK + b"junk")
-        with HTTPResponse(sock) as response:
+        token = connections.CALL.set((Deadline(Clock(Timeouts())), connections.Wire()))
+        with connections.HTTPResponse(sock) as response:
             response.begin()
-            assert (response.read1(100), response.read1(100)) == (b"all", b"")
+            assert (response.read_some(), response.read_some()) == (b"all", b"")
+        connections.CALL.reset(token)

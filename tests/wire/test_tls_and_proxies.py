@@ -12,7 +12,7 @@ import time
 import pytest
 
 from hfclient import Client
-from hfclient.errors import ConnectError, HFClientError
+from hfclient.errors import ConnectError, HFClientError, MissingDependencyError
 from hfclient.transport import Request, Retry, Transport
 from hfclient.transport.proxies import proxy_for
 from tests.conftest import make_transport
@@ -393,3 +393,62 @@ def test_clients_of_this_machine(transport_name: str, server: Server, monkeypatc
             with blocked:
                 client.inference.models()
         assert [request.target for request in proxy.requests] == [f"{server.url}/v1/models"]
+
+
+def test_a_socks_proxy_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without PySocks a SOCKS proxy is refused with the name of the package; nothing is sent past the proxy."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    opened = make_transport("plain", proxy="socks5h://user:socks-secret@127.0.0.1:1")
+    with pytest.raises(MissingDependencyError, match="pip install PySocks"):
+        send(opened, "http://chat.example/s")
+    assert "socks-secret" not in f"{opened!r} {vars(opened)!r}"
+    opened.close()
+
+
+class _SocksProxy(_Tunnel):
+    """A SOCKS5 proxy that wants a user name and a password; see RFC 1928 and RFC 1929."""
+
+    def __init__(self, target: int) -> None:
+        super().__init__(target)
+        self.url = self.url.replace("http://", "socks5h://")
+
+    def _serve(self) -> None:
+        client, _ = self._listener.accept()
+        while not self._closing:
+            client.recv(100)  # the greeting
+            client.sendall(b"\x05\x02")
+            self.heads.append(client.recv(600))
+            client.sendall(b"\x01\x00")
+            self.heads.append(client.recv(600))
+            client.sendall(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50")
+            server = socket.create_connection(("127.0.0.1", self._target))
+            pumps = [threading.Thread(target=_pump, args=pair) for pair in ((client, server), (server, client))]
+            self._threads += pumps
+            for pump in pumps:
+                pump.start()
+            self._threads.append(threading.Thread(target=_close_after, args=(pumps, client, server)))
+            self._threads[-1].start()
+            client, _ = self._listener.accept()
+        client.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_through_a_socks_proxy(
+    transport_name: str, server: Server, tls: Server, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """A SOCKS proxy gets the name of the host and its own login; the connection is kept, and its password stays secret."""
+    if transport_name == "plain":
+        pytest.importorskip("socks")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    target = tls if scheme == "https" else server
+    target.on("*", chunked(b"one", b"two"))
+    with _SocksProxy(target.port) as proxy:
+        opened = make_transport(transport_name, proxy=proxy.url)
+        for _ in range(2):
+            assert send(opened, f"{scheme}://localhost:8080/s").read() == b"onetwo"
+        opened.close()
+    assert target.connections == 1
+    login, asked = proxy.heads
+    assert login == b"\x01\x04user\x0dtunnel-secret"
+    assert asked.startswith(b"\x05\x01\x00\x03\x09localhost")
+    assert "tunnel-secret" not in f"{opened!r} {vars(opened)!r}"

@@ -1,9 +1,8 @@
-"""Tokens and cookies: where they are looked up, where they may go, how they are saved, and how they hide.
+"""Tokens and cookies: where they are found, to which URLs they are sent, how they are saved and hidden.
 
-A token goes to the hub, the router and ``/api/`` of a chat server; a cookie goes to the chat server only. Which header
-a request gets depends on nothing but its URL (`Credentials.headers_for`), so nothing can follow a redirect or a result
-link to another host. A token that was found rather than passed (environment, file) belongs to Hugging Face and goes to no
-other site.
+A token is sent to the Hub, the router and ``/api/`` of a chat server; a cookie to the chat server only. The credentials of a
+request depend on its URL alone (`Credentials.headers_for`), so they never follow a redirect or a link to another host. A
+token from the environment or a file is sent to Hugging Face's sites only.
 
 Sources in order: the argument, the environment (``HF_TOKEN``, ``HUGGING_FACE_HUB_TOKEN``, ``HFCLIENT_COOKIE``), the saved
 login (cookies only), and huggingface_hub's own token file (``$HF_TOKEN_PATH``, else ``$HF_HOME/token``).

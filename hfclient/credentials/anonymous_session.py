@@ -1,6 +1,6 @@
-"""How `Credentials` use an anonymous session: when one is begun, followed, renewed and given up.
+"""How `Credentials` use an anonymous session: when it is created, reloaded, renewed and dropped.
 
-Where it is kept is `sessions.py`.
+`session_store` stores it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _log = logging.getLogger("hfclient")
 
 
 class AnonymousSessionMixin:
-    """The base of `Credentials` that does it."""
+    """The methods of `Credentials` for anonymous sessions."""
 
     _lock: threading.Lock
     _session: AnonymousSession
     _cookies: dict[str, Secret]
     _is_anonymous: bool  # the cookies are the anonymous session's
-    _is_stored: bool  # and it is kept
-    _has_written: bool  # and the server has taken it, or given another one
+    _is_stored: bool  # and the session is stored
+    _has_written: bool  # and the server has accepted it, or replaced it
     _is_confirmed: bool  # the server has set the session cookie by its usual name
 
     @property
@@ -38,19 +38,19 @@ class AnonymousSessionMixin:
 
     @property
     def token_reaches_chat(self) -> bool:
-        """Whether there is a token that goes to the chat server."""
+        """Whether a token is sent to the chat server."""
         raise NotImplementedError
 
     @property
     def has_stored_session(self) -> bool:
-        """Whether there is an anonymous session that something was written with, here or in another process."""
+        """Whether an anonymous session has been used for a write, in this process or another one."""
         return self._is_stored or self._session.exists()
 
     def use_session(self, *, begin: bool = False) -> None:
-        """Take the anonymous session if there is no cookie: to chat-ui any value is a session of its own.
+        """Use the anonymous session if there are no cookies. chat-ui accepts any value as a new session.
 
         Args:
-            begin: Something is written with it: from now on it is kept.
+            begin: A write follows: store the session.
         """
         with self._lock:
             if self._cookies and (not self._is_anonymous or self._is_stored or not begin):
@@ -59,13 +59,13 @@ class AnonymousSessionMixin:
             self._is_anonymous, self._is_confirmed = True, False
 
     def set_session(self, value: Secret) -> None:
-        """Be the anonymous session with this value, which is kept elsewhere."""
+        """Use the anonymous session with this value; the caller stores it."""
         with self._lock:
             self._cookies = {SESSION_COOKIE: value}
             self._is_anonymous = self._is_stored = True
 
     def reload_session(self) -> None:
-        """Take over what another process has kept of the same anonymous session since, if that is what we have."""
+        """Load the cookies that another process has stored for the same anonymous session since."""
         if not self._is_anonymous:
             return
         news = self._session.changes()
@@ -79,8 +79,8 @@ class AnonymousSessionMixin:
     def first_write(self) -> Iterator[None]:
         """Let one process at a time send the first write of an anonymous session.
 
-        A server may answer to a session that it does not know with another one. Processes that start at once would be given
-        one each; so the second waits for what the first is given, and takes that.
+        A server may replace a session that it does not know. Processes that start at the same time would each get a different
+        session. So the second process waits, and uses the session that the first one got.
         """
         if not self._is_stored or self._has_written:
             yield
@@ -91,10 +91,10 @@ class AnonymousSessionMixin:
             self._has_written = True
 
     def end_anonymous_session(self) -> None:
-        """Drop the anonymous session that was refused, so that a token counts again; other cookies stay.
+        """Drop the anonymous session that the server refused, so that the token is used again; other cookies stay.
 
-        One with which the server has taken something of this client stays: what was made with it must be found. One that it
-        has never accepted is not kept any longer, unless it was kept before and there is no token to take its place.
+        A session with which this client has written stays, because its conversations belong to it. A session that the server
+        never accepted is deleted from the store, unless it was stored before and no token replaces it.
         """
         with self._lock:
             if not self._is_anonymous or self._has_written:
@@ -106,10 +106,10 @@ class AnonymousSessionMixin:
             self._forget(cookies)
 
     def forget_session(self) -> bool:
-        """Drop the anonymous session here, and for all programs to come; False if there was none.
+        """Drop the anonymous session here and in the store; False if it does not exist.
 
         Raises:
-            CredentialsError: The file that keeps it cannot be changed.
+            CredentialsError: The file of sessions cannot be changed.
         """
         with self._lock:
             was_here = self._is_stored
@@ -118,7 +118,7 @@ class AnonymousSessionMixin:
         return self._session.forget() or was_here
 
     def _drop_session(self) -> None:
-        # With the lock held.
+        # The caller holds the lock.
         self._cookies.clear()
         self._is_anonymous = self._is_stored = self._has_written = False
 
@@ -142,5 +142,5 @@ class AnonymousSessionMixin:
                     self._cookies.update(theirs)
 
     def _identity(self, cookies: Mapping[str, Secret]) -> dict[str, Secret]:
-        """Return the cookies that tell users apart; all of them as long as the server has not set the one that we know."""
+        """Return the cookies that identify the user: all of them until the server sets the session cookie."""
         return {name: value for name, value in cookies.items() if name == SESSION_COOKIE or not self._is_confirmed}

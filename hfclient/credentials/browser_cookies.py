@@ -1,8 +1,7 @@
 """Cookies of a browser on this machine (extra: browser).
 
-yt-dlp does the reading. It has no dependencies of its own and follows the browsers: Firefox's places and times changed
-in 2025 and again in 2026, Chrome's encryption changes often, and of the packages made for this alone the last releases
-are older than that.
+yt-dlp reads them. It has no dependencies and keeps up with the browsers: Firefox changed its folders and times in 2025 and
+again in 2026, Chrome changes its encryption often, and the packages made for this alone have not been released since.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _log = logging.getLogger("hfclient")
 
 
 class _Quiet:
-    """What yt-dlp tells while it reads; nothing of it is worth more than a debug line."""
+    """The logger for yt-dlp: all messages become debug lines."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda message="", *rest, **options: _log.debug("reading the browser's cookies: %s", message)
@@ -37,7 +36,7 @@ def browser_cookies(browser: str) -> list[Cookie]:
 
     Raises:
         MissingDependencyError: The extra is not installed.
-        CredentialsError: There is no such browser or profile, or its cookies cannot be decrypted.
+        CredentialsError: The browser or profile does not exist, or its cookies cannot be decrypted.
     """
     try:
         from yt_dlp.cookies import SUPPORTED_BROWSERS, extract_cookies_from_browser
@@ -48,10 +47,10 @@ def browser_cookies(browser: str) -> list[Cookie]:
     name, _, profile = browser.strip().partition(":")
     name = name.strip().lower()
     if name not in SUPPORTED_BROWSERS:
-        raise CredentialsError(f"there is no way to read the cookies of {name!r}; of {', '.join(sorted(SUPPORTED_BROWSERS))} there is")
+        raise CredentialsError(f"the browser {name!r} is not supported; supported are {', '.join(sorted(SUPPORTED_BROWSERS))}")
     try:
         jar = extract_cookies_from_browser(name, profile.strip() or None, _Quiet())
-    except Exception as error:  # noqa: BLE001 (files, databases, keyrings and ciphers: anything may fail here)
+    except Exception as error:  # noqa: BLE001 (files, databases, keyrings and ciphers raise many kinds)
         raise CredentialsError(
             f"the cookies of {name} cannot be read ({type(error).__name__}: {error}); export them with an extension "
             "of the browser, as cookies.txt or JSON, and pass the file's path"

@@ -23,76 +23,76 @@ from hfclient.errors import CredentialsError
 __all__ = ["looks_like_export", "parse_cookie_export", "read_cookie_file", "read_secret_file"]
 
 _log = logging.getLogger("hfclient")
-_LARGEST = 16 * 1024 * 1024  # a whole browser's cookies are one or two megabytes
+_MAX_SIZE = 16 * 1024 * 1024  # all cookies of a browser are one or two megabytes
 _HTTP_ONLY = "#HttpOnly_"
-_FIELDS = 7  # domain, subdomains too, path, secure, expiry, name, value
-_MILLISECONDS = 1e11  # in seconds that would be the year 5138
+_FIELDS = 7  # domain, include subdomains, path, secure, expiry, name, value
+_MILLISECONDS = 1e11  # in seconds this is the year 5138
 _warned: set[str] = set()
 
 
 def read_secret_file(path: Path) -> bytes:
-    """Return what a file of secrets holds; one that others may read is warned about, once.
+    """Return the content of a file of secrets; logs one warning if other users may read it.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         if os.name == "posix" and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO) and str(path) not in _warned:
             _warned.add(str(path))
-            _log.warning("%s holds cookies, and other users of this machine may read it: chmod 600 %s", path, path)
-        return file.read(_LARGEST + 1)
+            _log.warning("%s has cookies, and other users of this machine may read it: chmod 600 %s", path, path)
+        return file.read(_MAX_SIZE + 1)
 
 
 def read_cookie_file(path: str | os.PathLike[str]) -> list[Cookie]:
-    """Return the cookies in an exported file, of whatever kind it is.
+    """Return the cookies in an exported file of any supported format.
 
     Raises:
-        CredentialsError: There is no such file, or it is no export.
+        CredentialsError: The file cannot be read, or is not an export.
     """
     try:
         file = Path(path).expanduser()
         data = read_secret_file(file)
-    except (OSError, RuntimeError, ValueError) as error:  # no home; a NUL in the name
+    except (OSError, RuntimeError, ValueError) as error:  # no home directory; a NUL in the name
         why = error.strerror if isinstance(error, OSError) and error.strerror else "it cannot be opened"
         raise CredentialsError(f"the cookies in {os.fspath(path)!r} cannot be read: {why}") from None
-    if len(data) > _LARGEST:
+    if len(data) > _MAX_SIZE:
         raise CredentialsError(f"{file} is too large for an export of cookies")
     try:
-        return parse_cookie_export(data.decode("utf-8", "replace"))  # an error of the codec would carry the secrets along
+        return parse_cookie_export(data.decode("utf-8", "replace"))  # a UnicodeDecodeError holds the data
     except CredentialsError as error:
         raise CredentialsError(f"{file}: {error.message}") from None
 
 
 def looks_like_export(text: str) -> bool:
-    """Whether *text* is the content of an export rather than a header or a value."""
+    """Whether *text* is the content of an export, not a header or a value."""
     start = text.lstrip("\ufeff \t\r\n")
     return start[:1] in ("[", "{") or start.startswith(("# Netscape", "# HTTP Cookie", _HTTP_ONLY)) or "\t" in text
 
 
 def parse_cookie_export(source: str | Iterable[Any] | Mapping[str, Any]) -> list[Cookie]:
-    """Return the cookies in the text of an export, or in what its JSON was decoded to.
+    """Return the cookies in the text of an export, or in its decoded JSON.
 
     Raises:
-        CredentialsError: It is no export.
+        CredentialsError: *source* is not an export.
     """
     if isinstance(source, str):
         text = source.lstrip("\ufeff \t\r\n")
         if text[:1] not in ("[", "{"):
             return _netscape(text)
         try:
-            return parse_cookie_export(msgspec.json.decode(text))  # the standard library's errors hold the whole text
+            return parse_cookie_export(msgspec.json.decode(text))  # errors of the module json hold the whole text
         except (msgspec.DecodeError, RecursionError):
-            raise CredentialsError("this begins like JSON but is none; was it cut off?") from None
+            raise CredentialsError("this begins like JSON but cannot be parsed; was it cut off?") from None
     if isinstance(source, Mapping):
-        if isinstance(source.get("cookies"), (list, tuple)):  # a test driver's storage state
+        if isinstance(source.get("cookies"), (list, tuple)):  # Playwright's storage state
             source = source["cookies"]
-        else:  # names and values, nothing else
+        else:  # names and values
             return [Cookie(name, Secret(value)) for name, value in source.items() if isinstance(value, str)]
     found = [_from_json(item) for item in source if isinstance(item, Mapping)]
     cookies = [cookie for cookie in found if cookie is not None]
     if not cookies:
-        raise CredentialsError('the JSON holds no cookies: a list of {"name": ..., "value": ..., "domain": ...} is expected')
+        raise CredentialsError('the JSON has no cookies: a list of {"name": ..., "value": ..., "domain": ...} is expected')
     return cookies
 
 
@@ -106,7 +106,7 @@ def _netscape(text: str) -> list[Cookie]:
             continue
         fields = line.split("\t")
         if len(fields) < _FIELDS:
-            fields = line.split(None, _FIELDS - 1)  # a terminal or an editor made spaces of the tabs
+            fields = line.split(None, _FIELDS - 1)  # a terminal or an editor has replaced the tabs by spaces
         if len(fields) != _FIELDS:
             continue
         domain, subdomains, path, secure, expires, name, value = (part.strip() for part in fields)
@@ -145,7 +145,7 @@ def _from_json(item: Mapping[str, Any]) -> Cookie | None:
 
 
 def _time(value: Any) -> float | None:
-    """Return seconds since 1970, or None for "as long as the browser runs", which is written in several ways."""
+    """Return seconds since 1970, or None for a cookie of the browser session, which has several notations."""
     try:
         seconds = float(value)
     except (TypeError, ValueError):

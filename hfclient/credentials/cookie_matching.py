@@ -1,4 +1,4 @@
-"""Cookies with their place and time, and which of them a chat server would get from a browser."""
+"""Cookies with their attributes, and the selection of those that a browser would send to a chat server."""
 
 from __future__ import annotations
 
@@ -38,30 +38,30 @@ __all__ = [
 ]
 
 _log = logging.getLogger("hfclient")
-_LONGEST = 8192  # characters of one cookie that a server sets; browsers take half of that
-_LONGEST_NAME = 32  # that is shown
-_MOST_NAMED = 10
-_ONE_SITE = 50  # cookies of more than this are a whole browser's, most of them for other sites
+_MAX_LENGTH = 8192  # characters of one cookie that a server sets; browsers accept half of that
+_MAX_SHOWN_NAME = 32
+_MAX_NAMED = 10
+_ONE_SITE = 50  # more cookies than this come from a whole browser, most of them for other sites
 
 SESSION_COOKIE = "hf-chat"
-"""chat-ui's default for its setting COOKIE_NAME."""
+"""The default of chat-ui's setting COOKIE_NAME."""
 
 COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""What may be a name at all (RFC 6265, section 4.1.1)."""
+"""Names that are allowed (RFC 6265, section 4.1.1)."""
 
 NEVER_IN_VALUES = re.compile(r"[^\x20-\x3a\x3c-\x7e\x80-\xff]")
-"""What ends a cookie, or is in no header at all."""
+"""Characters that end a cookie, or that a header cannot carry."""
 
 
 @frozen
 class Cookie:
-    """A cookie as a browser keeps it.
+    """A cookie as a browser stores it.
 
     Attributes:
-        name, value: What is sent.
-        domain: The host that set it, perhaps with a dot before it; empty if it is not known.
-        path: Paths below this one get it.
-        expires: Seconds since 1970; None for a cookie that lives as long as the browser.
+        name, value: The pair that is sent.
+        domain: The host that set it, with or without a leading dot; empty if unknown.
+        path: It is sent to this path and those below.
+        expires: Seconds since 1970; None for a cookie of the browser session.
         secure: Not sent over plain http.
         host_only: Not sent to subdomains of *domain*.
     """
@@ -76,17 +76,17 @@ class Cookie:
 
 
 def cookies_for(chat_url: str, cookies: Iterable[Cookie], source: str) -> list[Cookie]:
-    """Return what a browser would send to the chat server of *cookies*; of two alike, the more special one.
+    """Return those of *cookies* that a browser would send to the chat server; of the same name, the most specific one.
 
-    What belongs to the server and cannot be sent is left out with a warning that names it.
+    A cookie of the server that cannot be sent is ignored with a warning that names it.
 
     Args:
         chat_url: The chat server's base URL.
-        cookies: All of an export, of a jar, of a browser.
-        source: What they came from, for messages.
+        cookies: All cookies of an export, a jar or a browser.
+        source: Their source, for messages.
 
     Raises:
-        CredentialsError: None is left; or the session cookie cannot be sent, or has expired.
+        CredentialsError: No cookie is left; or the session cookie cannot be sent, or has expired.
     """
     host = cookie_host(chat_url)
     below = base_path(chat_url)
@@ -102,14 +102,14 @@ def cookies_for(chat_url: str, cookies: Iterable[Cookie], source: str) -> list[C
         raise CredentialsError(
             f"none of the {len(everything)} cookies in {source} belongs to {host}; was it exported from that site?"
             if everything
-            else f"{source} holds no cookies"
+            else f"{source} has no cookies"
         )
     plain = _is_plain(chat_url)
     sent = [cookie for cookie in belonging if not (plain and (cookie.secure or _is_secure_name(cookie.name)))]
     if not sent or SESSION_COOKIE in _names(belonging) - _names(sent):
         what = f"the cookie {SESSION_COOKIE!r}" if sent else "the cookies"
-        verb = "goes" if sent else "go"
-        raise CredentialsError(f"{what} of {host} in {source} {verb} out over https only; the server's URL says http")
+        verb = "is" if sent else "are"
+        raise CredentialsError(f"{what} of {host} in {source} {verb} sent over https only; the server's URL has http")
     now = time.time()
     fresh = [cookie for cookie in sent if cookie.expires is None or cookie.expires > now]
     if not fresh or SESSION_COOKIE in _names(sent) - _names(fresh):
@@ -117,14 +117,14 @@ def cookies_for(chat_url: str, cookies: Iterable[Cookie], source: str) -> list[C
         when = time.strftime("%Y-%m-%d", time.gmtime(min(last, 253_402_300_799.0)))
         raise CredentialsError(
             f"the login in {source} has expired (its cookies for {host} ended on {when} or before): "
-            "log in with the browser and take them again"
+            "log in with the browser and export them again"
         )
     why = dict.fromkeys(_names(sent) - _names(fresh), "it has expired")
     others = _names(cookie for cookie in everything if cookie.value)
     if len(everything) > _ONE_SITE:
         others &= {SESSION_COOKIE}
     why |= dict.fromkeys(others - _names(belonging), "it belongs to another site or path")
-    why |= dict.fromkeys(_names(belonging) - _names(sent), "it goes out over https only")
+    why |= dict.fromkeys(_names(belonging) - _names(sent), "it is sent over https only")
     good = sendable_cookies([(cookie.name, cookie.value) for cookie in fresh], source, chat_url=chat_url, left_out=why)
     fresh.sort(key=lambda cookie: (len(cookie.path), len(cookie.domain.lstrip(".")), cookie.host_only))
     found = {(cookie.name, cookie.path if cookie.path.startswith(below) else ""): cookie for cookie in fresh}
@@ -142,21 +142,21 @@ def sendable_cookies(
     chat_url: str | None = None,
     left_out: Mapping[str, str] | None = None,
 ) -> dict[str, Secret]:
-    """Return those of *pairs* of names and values that a header can carry; the others are named in a warning.
+    """Return those of *pairs* of names and values that a header can carry; a warning names the others.
 
     Args:
-        pairs: Names and values; one without a value is no cookie and is passed over.
-        source: What they came from, for messages.
-        chat_url: The chat server, if it is known: one that is asked over plain http gets no ``__Host-`` cookie.
-        left_out: Reasons by the names of others that were left out already, for the same warning.
+        pairs: Names and values; a pair without a value is skipped.
+        source: Their source, for messages.
+        chat_url: The chat server, if known; over plain http, ``__Host-`` cookies are not sent.
+        left_out: Names of cookies that were ignored before, with the reasons, for the same warning.
 
     Raises:
-        CredentialsError: A cookie of the login cannot be sent; or none can, though there are some.
+        CredentialsError: A cookie of the login cannot be sent, or none of several cookies can.
     """
     good: dict[str, Secret] = {}
     bad = dict(left_out or {})
     plain = chat_url is not None and _is_plain(chat_url)
-    # HuggingChat wants the Hub's cookie beside its own.
+    # HuggingChat needs the Hub's cookie and its own.
     needed = (SESSION_COOKIE, "token") if chat_url is None or is_hugging_face(chat_url) else (SESSION_COOKIE,)
     for name, value in pairs:
         if not name or not value:
@@ -170,34 +170,34 @@ def sendable_cookies(
             bad[name] = problem
     bad = {name: problem for name, problem in bad.items() if name not in good}
     if bad and not good:
-        # Not shown unless it looks like a name: when something else was pasted, its start would stand there.
+        # Shown only if it looks like a name: the text may be something else that was pasted.
         name, problem = next(((name, bad[name]) for name in bad if COOKIE_NAME.fullmatch(name)), ("", ""))
-        if not name or len(name) > _LONGEST_NAME:
-            raise CredentialsError(f"no cookie in {source} can be sent: they hold characters that a cookie never has; "
+        if not name or len(name) > _MAX_SHOWN_NAME:
+            raise CredentialsError(f"no cookie in {source} can be sent: they have characters that a cookie never has; "
                                    "was something else pasted?")
         raise CredentialsError(f"the cookie {name!r} in {source} cannot be sent: {problem}")
     if bad:
         shown = [f"{display_name(name)} ({problem})" for name, problem in bad.items()]
-        more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
-        _log.warning("cookies in %s that are left out: %s%s", source, ", ".join(shown[:_MOST_NAMED]), more)
+        more = f" and {len(shown) - _MAX_NAMED} more" if len(shown) > _MAX_NAMED else ""
+        _log.warning("cookies in %s that are ignored: %s%s", source, ", ".join(shown[:_MAX_NAMED]), more)
     return good
 
 
 def display_name(name: str) -> str:
-    """Return a cookie's name for a message, or what there is to say of one that may be something else."""
-    if len(name) > _LONGEST_NAME or re.search(r"\s|hf_", name):
-        return f"one with a name of {len(name)} characters"
+    """Return a cookie's name for a message; only its length if it may be something else."""
+    if len(name) > _MAX_SHOWN_NAME or re.search(r"\s|hf_", name):
+        return f"a cookie with a name of {len(name)} characters"
     return repr(name)
 
 
 def _problem(name: str, value: str, plain: bool) -> str | None:
-    """Say why a header cannot carry a cookie; None if it can."""
+    """Return why a header cannot carry a cookie; None if it can."""
     if not COOKIE_NAME.fullmatch(name):
-        return "its name holds characters that a cookie's name never has"
+        return "its name has characters that the name of a cookie cannot have"
     if NEVER_IN_VALUES.search(value):
-        return "its value holds characters that no header carries"
+        return "its value has characters that a header cannot carry"
     if plain and _is_secure_name(name):
-        return "it goes out over https only"
+        return "it is sent over https only"
     return None
 
 
@@ -206,7 +206,7 @@ def _names(cookies: Iterable[Cookie]) -> set[str]:
 
 
 def _is_plain(chat_url: str) -> bool:
-    """Whether a browser would send no secure cookie there: this machine counts as secure."""
+    """Whether a browser would not send a secure cookie to *chat_url*; this machine counts as secure."""
     return urlsplit(chat_url).scheme.lower() != "https" and not is_loopback(cookie_host(chat_url))
 
 
@@ -215,12 +215,12 @@ def _is_secure_name(name: str) -> bool:
 
 
 def parse_set_cookie(line: str, chat_url: str) -> tuple[Cookie | None, str]:
-    """Return the cookie in a Set-Cookie header, and in words what keeps a browser from keeping it; None for another path.
+    """Return the cookie in a Set-Cookie header and why a browser would reject it; no cookie for another path.
 
-    One that has expired, which is how a server takes a cookie back, comes without a value.
+    A cookie that has expired, which is how a server deletes a cookie, has an empty value.
 
-    A header without a path, for which a browser takes the folder of the path that was asked for, counts for all paths: a
-    server that renews its session cookie does so below ``/api/`` as well.
+    A header without a path applies to all paths, because servers renew the session cookie below ``/api/``, too. (A browser
+    would use the folder of the request's path.)
 
     Reference: RFC 6265bis, sections 5.6 and 5.7
     """
@@ -236,23 +236,23 @@ def parse_set_cookie(line: str, chat_url: str) -> tuple[Cookie | None, str]:
         return None, ""
     ended = _has_expired(given)
     problem = None if ended else _problem(name, value, plain)
-    if len(name) + len(value) > _LONGEST:
+    if len(name) + len(value) > _MAX_LENGTH:
         problem = "it is too long"
     elif not domain_matches(given.get("domain", ""), cookie_host(chat_url)):
         problem = "it is for another domain"
     elif plain and secure:
-        problem = "it goes out over https only"
+        problem = "it is sent over https only"
     elif _is_secure_name(name) and not (secure and (name[:7].lower() != "__host-" or (path == "/" and not given.get("domain")))):
-        problem = "its prefix promises what its attributes do not keep"
+        problem = "its attributes do not meet the requirements of its prefix"
     return Cookie(name, Secret("" if ended else value), path=path if path.startswith(below) and path != below else "/"), problem or ""
 
 
 def _has_expired(attributes: Mapping[str, str]) -> bool:
-    if "max-age" in attributes:  # goes before Expires
+    if "max-age" in attributes:  # has precedence over Expires
         return attributes["max-age"].startswith("-") or attributes["max-age"] == "0"
     if "expires" not in attributes:
         return False
-    from email.utils import parsedate_to_datetime  # the HTTP library has loaded it by now
+    from email.utils import parsedate_to_datetime  # the HTTP library has imported it already
 
     try:
         return parsedate_to_datetime(attributes["expires"]).timestamp() <= time.time()
@@ -261,7 +261,7 @@ def _has_expired(attributes: Mapping[str, str]) -> bool:
 
 
 def cookies_from_jar(jar: CookieJar) -> list[Cookie]:
-    """Return the cookies of a jar of the standard library, or of one of the many that derive from it."""
+    """Return the cookies of a cookie jar of the standard library or of a subclass."""
     return [
         Cookie(
             cookie.name,

@@ -1,4 +1,4 @@
-"""The chat server's cookies, in every form in which people have them."""
+"""The chat server's cookies, parsed from all forms that callers may have."""
 
 from __future__ import annotations
 
@@ -34,41 +34,41 @@ __all__ = ["CookiesLike", "find_cookies", "find_cookies_with_paths", "parse_cook
 CookiesLike: TypeAlias = (
     "Mapping[str, Any] | str | os.PathLike[str] | CookieJar | Sequence[Mapping[str, Any]]"
 )
-"""What `parse_cookies` takes."""
+"""Forms of cookies that `parse_cookies` accepts."""
 
 _log = logging.getLogger("hfclient")
-_HUB_COOKIE = "token"  # the login of huggingface.co itself: worth more than any chat
+_HUB_COOKIE = "token"  # the login of huggingface.co itself
 _BARE_VALUE = re.compile(r"[A-Za-z0-9._~+/%-]+|[A-Za-z0-9+/_-]{16,}={1,2}")
 _HUB_TOKEN = re.compile(r"hf_[A-Za-z0-9]{16,}")
 _PATH_START = re.compile(r"~|\.{1,2}[/\\]|[/\\]|[A-Za-z]:[/\\]")
 
 
 def parse_cookies(cookies: CookiesLike, chat_url: str | None = None) -> dict[str, Secret]:
-    """Return the chat server's cookies from any form in which they are at hand.
+    """Return the chat server's cookies from any supported form.
 
         >>> sorted(parse_cookies("hf-chat=abc; token=xyz"))
         ['hf-chat', 'token']
 
-    Of an export, a jar or a browser only those are taken that belong to the chat server, as a browser would.
+    From an export, a jar or a browser, only the cookies that a browser would send to the chat server are used.
 
     Args:
-        cookies: A mapping of names and values; the text of a ``Cookie`` header; the bare value of the session cookie; a
-            path of, or the text of, a ``cookies.txt`` or of the JSON that browser extensions export; a list of such
-            JSON's objects; a cookie jar of the standard library, requests, httpx or curl_cffi; ``"browser:firefox"``
+        cookies: A mapping of names and values; the text of a ``Cookie`` header; the bare value of the session cookie; the
+            path or the text of a ``cookies.txt``, or of the JSON that browser extensions export; a list of the objects of
+            such JSON; a cookie jar of the standard library, requests, httpx or curl_cffi; ``"browser:firefox"``
             (and other browsers, see `hfclient.credentials.browser_cookies`).
-        chat_url: The chat server's base URL; only a mapping, a header or a value can do without.
+        chat_url: The chat server's base URL; not needed for a mapping, a header or a value.
 
     Raises:
-        CredentialsError: Nothing in it is a cookie of that server, all of them have expired, the file cannot be read,
-            or the session cookie holds characters that no header can carry. Other cookies that cannot be sent are left
-            out with a warning that names them.
+        CredentialsError: No cookie belongs to the server, all of them have expired, the file cannot be read, or the
+            session cookie has characters that an HTTP header cannot carry. Other cookies that cannot be sent are ignored
+            with a warning that names them.
         MissingDependencyError: A browser was named and the extra is not installed.
     """
     return _by_name(parse_cookies_with_paths(cookies, chat_url))
 
 
 def parse_cookies_with_paths(cookies: CookiesLike, chat_url: str | None = None) -> list[Cookie]:
-    """Return what `parse_cookies` returns, with the paths that a browser would keep them to.
+    """Return what `parse_cookies` returns, with the path of each cookie.
 
     Raises:
         CredentialsError: As for `parse_cookies`.
@@ -79,9 +79,9 @@ def parse_cookies_with_paths(cookies: CookiesLike, chat_url: str | None = None) 
     if pairs is not None:
         found = [Cookie(name, value) for name, value in sendable_cookies(pairs, "what was given", chat_url=chat_url).items()]
     else:
-        all_of_them, source = _with_places(cookies)
+        all_of_them, source = _with_domains(cookies)
         if chat_url is None:
-            raise InvalidInputError("to choose among cookies of many sites the chat server's URL is needed")
+            raise InvalidInputError("chat_url is required to select cookies from those of several sites")
         found = cookies_for(chat_url, all_of_them, source)
     if not found:
         raise CredentialsError(
@@ -96,7 +96,7 @@ def _by_name(cookies: Iterable[Cookie]) -> dict[str, Secret]:
 
 
 def _plain_pairs(cookies: CookiesLike) -> list[tuple[str, str]] | None:
-    """Return names and values where that is all there is; None where cookies come with their sites."""
+    """Return names and values if *cookies* has nothing else; None if it also has domains."""
     if isinstance(cookies, str):
         text = (cookies.reveal() if isinstance(cookies, Secret) else cookies).strip()
         if looks_like_export(text) or text.startswith("browser:") or _is_path(text):
@@ -110,7 +110,7 @@ def _plain_pairs(cookies: CookiesLike) -> list[tuple[str, str]] | None:
 
 
 def _is_jar(cookies: object) -> TypeGuard[CookieJar]:
-    from http.cookiejar import CookieJar  # loads half of the standard library's HTTP and e-mail, which few calls need
+    from http.cookiejar import CookieJar  # slow to import, and few calls need it
 
     return isinstance(cookies, CookieJar)
 
@@ -127,7 +127,7 @@ def _is_path(text: str) -> bool:
     """Whether *text* is the path of a file rather than a header or a value.
 
     Raises:
-        CredentialsError: It begins like a path and there is no such file: it may be a value, and is not shown.
+        CredentialsError: It begins like a path, but the file does not exist; it may be a value, so the error does not show it.
     """
     if "\n" in text or ";" in text or re.match(rf"(?i:cookie:)|{COOKIE_NAME.pattern}=", text):
         return False
@@ -135,13 +135,12 @@ def _is_path(text: str) -> bool:
         return True
     if not _PATH_START.match(text):
         return False
-    with contextlib.suppress(OSError, RuntimeError, ValueError):  # no home; a NUL in the name
+    with contextlib.suppress(OSError, RuntimeError, ValueError):  # no home directory; a NUL in the name
         if Path(text).expanduser().exists():
             return True
     raise CredentialsError(
-        "the cookies that were given begin like the path of a file, and cannot be read as one: there is no such file. If "
-        'they are the value of the session cookie, pass it with its name: cookies={"hf-chat": ...}, or "hf-chat=..." in '
-        "HFCLIENT_COOKIE and at a prompt"
+        "the cookies begin like the path of a file, which cannot be read: it does not exist. If they are the value of the "
+        'session cookie, pass it with its name: cookies={"hf-chat": ...}, or "hf-chat=..." in HFCLIENT_COOKIE and at a prompt'
     )
 
 
@@ -150,8 +149,8 @@ def _header_pairs(text: str) -> list[tuple[str, str]]:
         text = text[7:].strip()
     if _HUB_TOKEN.fullmatch(text):
         raise CredentialsError(
-            "this is a Hub token, not a cookie: pass it as token=; it reads and lists, but chatting needs the cookies of "
-            "a browser that is logged in"
+            "this is a Hub token, not a cookie: pass it as token=. A token allows reading and listing; to chat, the cookies "
+            "of a logged-in browser are needed"
         )
     if _BARE_VALUE.fullmatch(text):
         return [(SESSION_COOKIE, text)]
@@ -159,8 +158,8 @@ def _header_pairs(text: str) -> list[tuple[str, str]]:
     return [(name.strip(), value.strip()) for name, _, value in split]
 
 
-def _with_places(cookies: CookiesLike) -> tuple[list[Cookie], str]:
-    """Return cookies with their sites, and what they came from, in words."""
+def _with_domains(cookies: CookiesLike) -> tuple[list[Cookie], str]:
+    """Return cookies with their domains, and the name of their source for messages."""
     if isinstance(cookies, str):
         text = cookies.strip()
         if text.startswith("browser:"):
@@ -184,7 +183,7 @@ def _with_places(cookies: CookiesLike) -> tuple[list[Cookie], str]:
 def find_cookies(
     argument: CookiesLike | None = None, environ: Mapping[str, str] | None = None, chat_url: str | None = None
 ) -> dict[str, Secret]:
-    """Return the chat server's cookies from the argument or from ``HFCLIENT_COOKIE``; empty if there are none.
+    """Return the chat server's cookies from the argument or from ``HFCLIENT_COOKIE``; empty if neither has any.
 
     Raises:
         CredentialsError: As for `parse_cookies`.
@@ -195,10 +194,10 @@ def find_cookies(
 def find_cookies_with_paths(
     argument: CookiesLike | None = None, environ: Mapping[str, str] | None = None, chat_url: str | None = None
 ) -> list[Cookie]:
-    """Return what `find_cookies` returns, with the paths that a browser would keep them to.
+    """Return what `find_cookies` returns, with the path of each cookie.
 
-    An empty argument means "no cookies, whatever the environment says". A login of the Hub that is merely found in the
-    environment goes to Hugging Face, to the server that ``HFCLIENT_BASE_URL`` names and to this machine, nowhere else.
+    An empty argument means no cookies, also if the environment has some. A login of the Hub that comes from the environment
+    is sent to Hugging Face, to the server that ``HFCLIENT_BASE_URL`` names and to this machine only.
 
     Raises:
         CredentialsError: As for `parse_cookies`.
@@ -213,7 +212,7 @@ def find_cookies_with_paths(
     found = parse_cookies_with_paths(given, chat_url)
     if chat_url is not None and any(cookie.name == _HUB_COOKIE for cookie in found) and not _is_meant(chat_url, env):
         _log.warning(
-            "HFCLIENT_COOKIE holds a login of huggingface.co and is not sent to %s; pass cookies= if it should be",
+            "HFCLIENT_COOKIE has a login of huggingface.co and is not sent to %s; pass cookies= to send it",
             urlsplit(chat_url).hostname,
         )
         return []

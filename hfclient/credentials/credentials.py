@@ -1,4 +1,4 @@
-"""`Credentials`: what one client may show to whom."""
+"""`Credentials`: the token and cookies of one client, and the URLs that they are sent to."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from hfclient.errors import CredentialsError, InvalidInputError
 __all__ = ["Credentials"]
 
 _log = logging.getLogger("hfclient")
-_MOST = 20  # cookies that are kept of what a server sets
-_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)  # libraries resolve these, and are elsewhere then
+_MAX_COOKIES = 20  # including those that the server sets
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)  # HTTP libraries resolve these to another path
 _IDENTITY = (SESSION_COOKIE, "token")
 
 
 class Credentials(AnonymousSessionMixin):
-    """One caller's token and cookies, each bound to the places where it may go.
+    """One caller's token and cookies, each bound to the URLs that it may be sent to.
 
     Args:
         token: A Hub token, or None.
-        explicit: Whether the caller passed it; if not it goes to Hugging Face's own sites only.
+        explicit: Whether the caller passed the token; any other token is sent to Hugging Face's sites only.
         cookies: The chat server's cookies.
-        path_cookies: More of them, for paths further down, which a browser keeps to these paths.
-        chat_url: Base URL of the chat server: cookies go below it and nowhere else.
-        token_urls: Base URLs that an explicit token may go to besides. User name and password in these URLs go to the
-            URL's own origin.
-        store: Where the cookies came from, if that was a saved login: what the server rotates is saved there.
-        user_id: Whose cookies they are, if that is known.
-        session: Who the user is at a server without login; None for a private session.
+        path_cookies: Cookies for paths below the base path, sent to these paths only.
+        chat_url: Base URL of the chat server; cookies are sent only below it.
+        token_urls: Further base URLs that an explicit token may be sent to. A user name and a password in these URLs are
+            sent to the URL's own origin.
+        store: The store of the saved login that the cookies came from; rotated cookies are saved there.
+        user_id: The user of the cookies, if known.
+        session: The anonymous session for servers without login; None for a private session.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class Credentials(AnonymousSessionMixin):
         self._refused: set[str] = set()  # names of cookies that were warned about
         self._session = session or AnonymousSession()
         self._is_anonymous = False  # the cookies are the anonymous session's
-        self._is_stored = False  # and it is kept
-        self._has_written = False  # and the server has taken it, or given another one
+        self._is_stored = False  # and the session is stored
+        self._has_written = False  # and the server has accepted it, or replaced it
         self._is_confirmed = False  # the server has set the session cookie by its usual name
         self._before: dict[str, Secret] = {}
         self._store = store
@@ -99,25 +99,25 @@ class Credentials(AnonymousSessionMixin):
         token_urls: Iterable[str] = (),
         environ: Mapping[str, str] | None = None,
     ) -> Credentials:
-        """Return what the arguments, the environment, a saved login and huggingface_hub hold, in this order.
+        """Return the credentials from the arguments, the environment, a saved login and huggingface_hub, in this order.
 
-        Reads at most two small files (and what *cookies* names); no network.
+        Reads at most two small files (and the file that *cookies* names); no network.
 
         Args:
             token, cookies, chat_url, token_urls: As `Client` takes them.
-            session: Name of an anonymous session: no cookies are looked for then. None takes the usual one where there
-                are no cookies, or, if there are none because *cookies* says so, a private one.
-            environ: Environment variables; None takes the process's.
+            session: Name of an anonymous session; no cookies are looked up then. None uses the default session if no cookies
+                are found, and a private session if *cookies* is empty.
+            environ: Environment variables; None uses those of the process.
 
         Raises:
-            CredentialsError: What was found is malformed, has expired, or belongs to another site.
+            CredentialsError: A credential is malformed, has expired, or belongs to another site.
             InvalidInputError: Both *cookies* and *session* were given.
         """
         found, explicit = find_token(token, environ)
         looked_for = cookies is None and session is None
         given = [] if cookies is None and session is not None else find_cookies_with_paths(cookies, environ, chat_url)
         if given and session is not None:
-            raise InvalidInputError("cookies are a session already; pass either cookies= or session=")
+            raise InvalidInputError("cookies identify a session already; pass either cookies= or session=")
         store = LoginStore.find(environ) if looked_for and not given else None
         login = store.get(chat_url) if store is not None else None
         return cls(
@@ -135,7 +135,7 @@ class Credentials(AnonymousSessionMixin):
         )
 
     def __repr__(self) -> str:
-        # What was pasted as a whole may have become a name: only what looks like one is shown.
+        # Pasted text may have become a cookie name: only short names are shown.
         names = sorted(name if len(name) <= 32 else "***" for name in self._cookies)
         return f"Credentials(token={'***' if self.token else None}, cookies={names})"
 
@@ -155,12 +155,12 @@ class Credentials(AnonymousSessionMixin):
 
     @property
     def has_session(self) -> bool:
-        """Whether there is a cookie to chat with."""
+        """Whether a cookie for the chat server is known."""
         return bool(self._cookies)
 
     @property
     def has_login_cookies(self) -> bool:
-        """Whether the cookies are somebody's, rather than invented here."""
+        """Whether the cookies are a user's, rather than those of an anonymous session."""
         return bool(self._cookies) and not self._is_anonymous
 
     @property
@@ -169,31 +169,31 @@ class Credentials(AnonymousSessionMixin):
         return self._store is not None
 
     def cookies(self) -> dict[str, Secret]:
-        """Return the cookies as they are now: the server may have rotated them since."""
+        """Return the current cookies, with the values that the server has rotated."""
         with self._lock:
             return dict(self._cookies)
 
-    # Where they go
+    # Destinations
 
     def with_keys(self, keys: Mapping[str, Secret]) -> Credentials:
-        """Return the same credentials with keys of inference providers added.
+        """Return a copy with keys of inference providers.
 
         Args:
-            keys: The value of the Authorization header for each provider's base URL. It goes to that origin only, and the
-                token goes there no more.
+            keys: The value of the Authorization header for each provider's base URL. It is sent to that origin only, in
+                place of the token.
 
         Raises:
-            InvalidInputError: One of the URLs belongs to Hugging Face: no provider's key is sent there.
+            InvalidInputError: A URL belongs to Hugging Face, where provider keys are never sent.
         """
         added = {origin_of(url): key for url, key in keys.items()}
         if any(is_hugging_face(origin) for origin in added):
-            raise InvalidInputError("a provider's key does not go to Hugging Face; pass a Hub token as token=")
+            raise InvalidInputError("a provider's key is not sent to Hugging Face; pass a Hub token as token=")
         new = self._copy()
         new._keys = {**self._keys, **added}
         return new
 
     def with_token_url(self, url: str) -> Credentials:
-        """Return the same credentials for a client of *url* besides: the token goes there, by the rules of ``token_urls``."""
+        """Return a copy with *url* added to ``token_urls``."""
         new = self._copy()
         new._token_origins = {*self._token_origins, origin_of(url)}
         return new
@@ -212,12 +212,12 @@ class Credentials(AnonymousSessionMixin):
         return bare
 
     def headers_for(self, url: str) -> dict[str, Secret]:
-        """Return the headers that carry credentials to *url*; empty for every place that is not theirs.
+        """Return the headers with credentials for *url*; empty for a URL of any other origin.
 
-        There is room for one Authorization header. A user name and a password that a base URL held go to the URL's own
-        origin before a token, because nothing is reached without them. Next to a cookie a chat-ui does not look at a
-        token; what stands in front of it may (a private Space wants one on every path), so that one goes along to every
-        server but Hugging Face's own.
+        A request has one Authorization header. A user name and a password from a base URL take precedence over a token at
+        the URL's origin, because a proxy there requires them. chat-ui ignores a token next to a cookie, but a proxy in front
+        of it may need the token (a private Space requires one on every path), so it is sent with cookies to all servers
+        except Hugging Face's own.
         """
         origin = origin_of(url)
         if origin in self._keys:
@@ -247,23 +247,23 @@ class Credentials(AnonymousSessionMixin):
 
     @property
     def token_reaches_chat(self) -> bool:
-        """Whether there is a token that goes to the chat server."""
+        """Whether a token is sent to the chat server."""
         origin = self._chat_origin
         return self.token is not None and origin is not None and origin not in self._logins and self._token_may_go(origin)
 
     def missing_token_hint(self, url: str) -> str | None:
-        """Say in words why no token went to *url*, which refused a request; None if one went, or none was to be expected."""
+        """Return why no token was sent to *url*, which refused a request; None if one was sent, or none was expected."""
         origin = origin_of(url)
         if self.token is None:
-            return "a private Space answers so to requests without a token: pass token=" if is_space(url) else None
+            return "a private Space refuses requests without a token: pass token=" if is_space(url) else None
         if origin in self._keys or (origin != self._chat_origin and origin not in self._token_origins):
             return None
         if origin in self._logins:
-            return "the token did not go along: the user name and the password of the URL take its place"
+            return "the token was not sent: the user name and the password of the URL replace it"
         if not self._token_may_go(origin):
             return (
-                "the token that was found in the environment goes to Hugging Face's own sites only and did not go along; "
-                "pass token= if this server should get it"
+                "the token from the environment is sent to Hugging Face's own sites only; pass token= to send it to this "
+                "server"
             )
         return None
 
@@ -271,14 +271,14 @@ class Credentials(AnonymousSessionMixin):
         named = origin == self._chat_origin or origin in self._token_origins
         return is_hugging_face(origin) or (named and (self.explicit or is_deployment(origin)))
 
-    # What the server sets
+    # Cookies that the server sets
 
     def keep_cookies(self, url: str, set_cookie: Iterable[str]) -> None:
-        """Take over what the chat server set in a successful answer: it renews and rotates its session cookie.
+        """Store the cookies that the chat server set in a successful answer: it renews and rotates its session cookie.
 
-        For callers of answers to cookies only: those that an answer to a bearer token sets would turn the caller into a
-        stranger, because the server ignores the token as soon as there is a cookie. A server that takes us for nobody
-        sets a stranger's cookie, too; so the value before stays at hand until somebody calls :meth:`confirm`.
+        Only for answers to requests with cookies. An answer to a bearer token may set the cookie of an anonymous session, and
+        the server ignores the token once a cookie is sent. A server that no longer knows the session sets such a cookie,
+        too; so the previous value is kept until :meth:`confirm` is called.
         """
         if origin_of(url) != self._chat_origin:
             return
@@ -293,17 +293,17 @@ class Credentials(AnonymousSessionMixin):
             self._keep_session(had, after)
 
     def _keep(self, line: str) -> None:
-        # With the lock held.
+        # The caller holds the lock.
         cookie, problem = parse_set_cookie(line, self._chat_url or "")
         if cookie is None:
             return
         name, value = cookie.name, cookie.value
-        if problem and self._cookies.get(name) != value:  # the same once more is no news, on whatever terms
-            if name not in self._refused and len(self._refused) < _MOST:
+        if problem and self._cookies.get(name) != value:  # an unchanged value is accepted with any attributes
+            if name not in self._refused and len(self._refused) < _MAX_COOKIES:
                 self._refused.add(name)
-                _log.warning("a cookie that the server set is left out: %s (%s)", display_name(name), problem)
+                _log.warning("a cookie that the server set is ignored: %s (%s)", display_name(name), problem)
             return
-        is_new = len(self._cookies) + len(self._path_cookies) < _MOST
+        is_new = len(self._cookies) + len(self._path_cookies) < _MAX_COOKIES
         if cookie.path != "/":
             if not value:
                 self._path_cookies.pop((name, cookie.path), None)
@@ -328,16 +328,16 @@ class Credentials(AnonymousSessionMixin):
     def _is_identity_cookie(self, name: str) -> bool:
         if self._is_anonymous or name not in self._cookies:
             return False
-        # A server may call its session cookie otherwise; then every cookie that we were given may be it.
+        # A server may use another name for its session cookie; then each of the given cookies may be it.
         return name in _IDENTITY or SESSION_COOKIE not in self._cookies
 
     @property
     def rotated(self) -> bool:
-        """Whether there are values of which nobody has looked yet whether they are the same user's."""
+        """Whether the server has set values that are not confirmed to be the same user's."""
         return bool(self._before)
 
     def confirm(self, cookies: Mapping[str, Secret], user_id: str) -> None:
-        """Note that *cookies* (what :meth:`cookies` returned) belong to *user_id*; a saved login gets what is new."""
+        """Record that *cookies* (from :meth:`cookies`) belong to *user_id*; new values are saved in the saved login."""
         with self._lock:
             self.user_id = user_id
             new = {name: cookies[name] for name in self._before if name in cookies}
@@ -347,11 +347,11 @@ class Credentials(AnonymousSessionMixin):
         if new and self._store is not None and self._chat_url is not None:
             try:
                 self._store.renew(self._chat_url, user_id, new)
-            except CredentialsError as error:  # this client can go on; only the next one has to log in
-                _log.warning("what the server renewed could not be saved: %s", error.message)
+            except CredentialsError as error:  # this client works on; the next one has to log in
+                _log.warning("the renewed login could not be saved: %s", error.message)
 
     def restore(self, cookies: Mapping[str, Secret]) -> None:
-        """Go back to the values before *cookies*, which turned out to be a stranger's."""
+        """Return to the values before *cookies*, which turned out to be another user's."""
         with self._lock:
             for name, before in list(self._before.items()):
                 if self._cookies.get(name) == cookies.get(name):
@@ -359,7 +359,7 @@ class Credentials(AnonymousSessionMixin):
                     del self._before[name]
 
     def reload(self) -> bool:
-        """Take over what another process saved for the same user since; True if that is something else than we had.
+        """Load the cookies that another process has saved for the same user; True if they differ from the current ones.
 
         Raises:
             CredentialsError: The saved logins cannot be read.
@@ -377,11 +377,11 @@ class Credentials(AnonymousSessionMixin):
         return True
 
     def link_saved_login(self, store: LoginStore, user_id: str) -> None:
-        """Count the cookies as those of a saved login of *user_id* from now on."""
+        """Treat the cookies as those of the saved login of *user_id* from now on."""
         self._store, self.user_id = store, user_id
 
     def clear_cookies(self) -> None:
-        """Be nobody from now on."""
+        """Drop all cookies, and the link to a saved login."""
         with self._lock:
             self._drop_session()
             self._path_cookies.clear()
@@ -393,7 +393,7 @@ _live: weakref.WeakSet[Credentials] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for credentials in list(_live):  # another thread of the parent may have held it
+    for credentials in list(_live):  # another thread of the parent may have held the lock
         credentials._lock = threading.Lock()
 
 

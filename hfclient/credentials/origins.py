@@ -1,4 +1,4 @@
-"""Where a secret may go: origins, hosts and paths."""
+"""Origins, hosts and paths, which decide to which URLs a secret is sent."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ __all__ = [
 HUGGING_CHAT = "https://huggingface.co/chat"
 
 _HUGGING_FACE = ("huggingface.co", "hf.co")
-# Anybody can deploy a container here: a token goes to the ones that the caller named, never to one that a link names.
+# Any user can deploy a container here: a token is sent to those that the caller named, not to those that a link names.
 _DEPLOYMENTS = ("huggingface.cloud",)
 _SPACES = ("hf.space",)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ASCII_NAME = re.compile(r"[a-z0-9._-]+")
 _NUMERIC = re.compile(r"(?:(?:0x)?[0-9a-f]*\.){0,3}(?:0x[0-9a-f]*|[0-9]+)")
 _NOT_IN_URLS = re.compile(r"[\\\x00-\x20\x7f]")
-_NOT_IN_HOSTS = re.compile(r"[%^`{|}<>\"']")  # one library decodes, refuses or passes on what another one takes literally
+_NOT_IN_HOSTS = re.compile(r"[%^`{|}<>\"']")  # HTTP libraries treat these differently
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of *url*, lower case, default ports left out: what cookies and tokens are bound to.
+    """Return scheme, host and port of *url*, in lower case, without a default port: cookies and tokens are bound to it.
 
         >>> origin_of("HTTPS://user:pw@HuggingFace.co:443/chat")
         'https://huggingface.co'
@@ -53,22 +53,22 @@ def origin_of(url: str) -> str:
     Raises:
         InvalidInputError: *url* is not an absolute http(s) URL.
     """
-    # A request asks again and again, of a few URLs; those with a secret in them are not remembered.
+    # Each request calls this for few URLs, so the result is cached; not for URLs that may hold a secret.
     return _read_origin(url) if "@" in url or "?" in url else _known_origin(url)
 
 
 def _read_origin(url: str) -> str:
     parts = port = None
-    with contextlib.suppress(ValueError):  # not chained: its text holds a part of the URL, which may be a password
+    with contextlib.suppress(ValueError):  # not chained: its text has a part of the URL, which may be a password
         parts = urlsplit(url)
         port = parts.port or 0
     if parts is None or port is None:
         raise InvalidInputError("not a usable URL: its host or its port cannot be read")
     if _NOT_IN_URLS.search(parts.netloc) or _NOT_IN_URLS.search(url.strip(" ").partition("?")[0].replace(" ", "")):
-        # Libraries disagree about where the host ends here, and a secret might follow the other one's opinion.
-        raise InvalidInputError("not a usable URL: it holds a backslash or an invisible character")
+        # HTTP libraries disagree about the end of the host here, and a secret could reach another host.
+        raise InvalidInputError("not a usable URL: it has a backslash or an invisible character")
     if ":" not in (parts.hostname or "") and _NOT_IN_HOSTS.search(parts.hostname or ""):  # IPv6 has zones behind a %
-        raise InvalidInputError("not a usable URL: its host holds characters that no host has")
+        raise InvalidInputError("not a usable URL: its host has characters that a host cannot have")
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise InvalidInputError("a URL must begin with http:// or https:// and name a host")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else _ascii_host(parts.hostname)
@@ -79,10 +79,10 @@ _known_origin = functools.lru_cache(maxsize=256)(_read_origin)
 
 
 def _ascii_host(host: str) -> str:
-    """Return *host*, in lower case, as it stands in a Host header: an internationalized name in its ASCII form (UTS 46).
+    """Return *host* in lower case, as in a Host header: an internationalized name in its ASCII form (UTS 46).
 
     Raises:
-        InvalidInputError: It is no name of a host.
+        InvalidInputError: It is not a valid host name.
     """
     found = host if host.isascii() else _idna(host)
     if _NUMERIC.fullmatch(found):
@@ -98,16 +98,16 @@ def _idna(host: str) -> str:
 
         found = idna.encode(host, uts46=True).decode()
     except (ImportError, UnicodeError):
-        # Symbols, which browsers take and today's rules (IDNA 2008) do not, are names by the rules of 2003.
+        # IDNA 2003 allows symbols, as browsers do; IDNA 2008 does not.
         with contextlib.suppress(UnicodeError):
             found = host.encode("idna").decode().lower()
     if not _ASCII_NAME.fullmatch(found):
-        raise InvalidInputError("not a usable URL: its host is no internationalized name")
+        raise InvalidInputError("not a usable URL: its host is not a valid internationalized name")
     return found
 
 
 def normalize_url(url: str) -> str:
-    """Return *url* with scheme, host and port as `origin_of` writes them, so that every HTTP library reads the same name.
+    """Return *url* with scheme, host and port as `origin_of` writes them, so that all HTTP libraries read the same host.
 
     >>> normalize_url("HTTP://B\u00fccher.example:80/A")
     'http://xn--bcher-kva.example/A'
@@ -119,9 +119,9 @@ def normalize_url(url: str) -> str:
 
 
 def host_origin(url: str) -> str:
-    """Return the origin of *url* as a browser's Origin header has it, with the host that the Host header names.
+    """Return the origin of *url* for the Origin header, with the host of the Host header.
 
-    HTTP libraries leave the dot at the end of an absolute DNS name out of Host; a server compares the two.
+    HTTP libraries omit the final dot of an absolute DNS name in Host, and a server compares the two headers.
 
     >>> host_origin("http://chat.example.:3000/chat")
     'http://chat.example:3000'
@@ -134,12 +134,12 @@ def host_origin(url: str) -> str:
 
 
 def cookie_host(url: str) -> str:
-    """Return the host of *url* as cookies name it: lower case, ASCII, without port, brackets and the dot at the end."""
+    """Return the host of *url* for cookies: lower case, ASCII, without port, brackets and final dot."""
     return (urlsplit(origin_of(url)).hostname or "").rstrip(".")
 
 
 def without_user_info(url: str) -> tuple[str, Secret | None]:
-    """Return *url* without user name and password, and the Authorization header that those mean.
+    """Return *url* without user name and password, and the value of the Authorization header for those.
 
     >>> without_user_info("https://us%40er:pw@host/chat")
     ('https://host/chat', Secret('***'))
@@ -162,7 +162,7 @@ def without_user_info(url: str) -> tuple[str, Secret | None]:
 
 
 def base_path(chat_url: str) -> str:
-    """Return what the path of every request to the chat server begins with.
+    """Return the start of all paths of the chat server.
 
     >>> base_path("https://huggingface.co/chat")
     '/chat/'
@@ -171,7 +171,7 @@ def base_path(chat_url: str) -> str:
 
 
 def server_key(chat_url: str) -> str:
-    """Return the base URL of a chat server in the one form under which its login is kept.
+    """Return the normalized base URL of a chat server: the key of its saved login.
 
     >>> server_key("HTTPS://HuggingFace.co:443/chat/")
     'https://huggingface.co/chat'
@@ -180,17 +180,17 @@ def server_key(chat_url: str) -> str:
 
 
 def is_hugging_face(url: str) -> bool:
-    """Whether *url* leads to one of Hugging Face's own sites, over TLS."""
+    """Whether *url* belongs to one of Hugging Face's own sites, over TLS."""
     return _is_below(url, _HUGGING_FACE)
 
 
 def is_deployment(url: str) -> bool:
-    """Whether *url* leads to what somebody runs on Hugging Face's machines, over TLS."""
+    """Whether *url* belongs to a deployment of a user on Hugging Face's machines, over TLS."""
     return _is_below(url, _DEPLOYMENTS)
 
 
 def is_space(url: str) -> bool:
-    """Whether *url* leads to a Space: anybody's app, behind a gate of Hugging Face's if it is private."""
+    """Whether *url* belongs to a Space: a user's app, for which Hugging Face requires a token if it is private."""
     return _is_below(url, _SPACES)
 
 
@@ -201,11 +201,11 @@ def _is_below(url: str, sites: tuple[str, ...]) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host* is the loopback interface by name or address, 127.0.0.0/8 and ``::1``, however it is written."""
+    """Whether *host* is a name or an address of the loopback interface (127.0.0.0/8, ``::1``) in any notation."""
     host = host.lower().rstrip(".").strip("[]")
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    import ipaddress  # not needed by those who talk to Hugging Face alone
+    import ipaddress  # requests to Hugging Face do not need it
 
     try:
         address = ipaddress.ip_address(host)
@@ -216,7 +216,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_short_loopback(host: str) -> bool:
-    """Whether *host* is such an address as the system reads it, too: ``127.1``, ``0x7f000001``."""
+    """Whether *host* is a loopback address in the notations of ``inet_aton``: ``127.1``, ``0x7f000001``."""
     if not host[:1].isdigit():
         return False
     import socket
@@ -231,7 +231,7 @@ def domain_matches(domain: str, host: str, *, host_only: bool = False) -> bool:
     """Whether a cookie of *domain* is sent to *host*.
 
     Args:
-        domain: As a cookie file has it: ``"huggingface.co"``, ``".huggingface.co"``; empty fits any host.
+        domain: As in a cookie file: ``"huggingface.co"``, ``".huggingface.co"``; empty matches any host.
         host: As `cookie_host` returns it.
         host_only: The cookie does not extend to subdomains.
 
@@ -253,7 +253,10 @@ def _is_address(host: str) -> bool:
 
 
 def path_matches(cookie_path: str, path: str) -> bool:
-    """Whether a cookie of *cookie_path* is sent to *path*; section 5.1.4 of RFC 6265."""
+    """Whether a cookie of *cookie_path* is sent to *path*.
+
+    Reference: RFC 6265, section 5.1.4
+    """
     if not cookie_path.startswith("/"):
         return True
     return path == cookie_path or path.startswith(cookie_path.rstrip("/") + "/")

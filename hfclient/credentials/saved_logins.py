@@ -1,7 +1,7 @@
-"""Saved logins: one small file for each user of the machine, one entry for each chat server.
+"""Saved logins: one file for each user of the machine, one entry for each chat server.
 
-``$HFCLIENT_HOME/logins.json``, else ``$XDG_CONFIG_HOME/hfclient/logins.json``, else ``~/.config/hfclient/logins.json``;
-how it is read and written is `files.py`.
+The file is ``$HFCLIENT_HOME/logins.json``, else ``$XDG_CONFIG_HOME/hfclient/logins.json``, else
+``~/.config/hfclient/logins.json``. `secret_files` reads and writes it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["LoginStore", "SavedLogin"]
 
 _log = logging.getLogger("hfclient")
 _FILE = "logins.json"
-_LOCK_TIMEOUT = 10.0  # seconds for the lock when a person waits
-_RENEW_LOCK_TIMEOUT = 2.0  # when an answer does
+_LOCK_TIMEOUT = 10.0  # seconds, at a login
+_RENEW_LOCK_TIMEOUT = 2.0  # seconds, while an answer waits
 
 
 @frozen
@@ -36,9 +36,9 @@ class SavedLogin:
 
     Attributes:
         cookies: By name.
-        user_id: The account's id on the server, by which it is told apart from another one.
-        username: For people.
-        saved_at: Seconds since 1970 of the login; what is rotated later does not change it.
+        user_id: The account's id on the server.
+        username: The account's name, for display.
+        saved_at: Time of the login, in seconds since 1970; rotated cookies do not change it.
     """
 
     cookies: dict[str, Secret] = field(repr=False)
@@ -63,7 +63,7 @@ class LoginStore:
 
     @classmethod
     def find(cls, environ: Mapping[str, str] | None = None) -> LoginStore | None:
-        """Return this user's store, whether or not its file exists; None for a user without a home."""
+        """Return this user's store, whether or not its file exists; None if the user has no home directory."""
         folder = settings_folder(environ)
         return None if folder is None else cls(folder / _FILE)
 
@@ -71,23 +71,23 @@ class LoginStore:
         """Return the saved login for the chat server at *chat_url*, or None.
 
         Raises:
-            CredentialsError: The file is there, and it is not what this class writes; the message names it.
+            CredentialsError: The file does not have the expected content; the message names it.
         """
         try:
             entry = self._read().get(server_key(chat_url))
         except OSError as error:
-            # A service may run with somebody else's home: then there is no login of its own, and no reason to fail.
+            # A service may run with the home directory of another user: it has no saved login then.
             if self._is_visible():
                 _log.warning("the saved logins in %s cannot be read: %s", self.path, error.strerror)
             return None
         if entry is None:
             return None
         login = _parse(entry)
-        # The file may have been written by other hands.
+        # The file may have been edited.
         return evolve(login, cookies=sendable_cookies(login.cookies.items(), f"the saved login in {self.path}", chat_url=chat_url))
 
     def put(self, chat_url: str, login: SavedLogin) -> None:
-        """Save *login* for the chat server at *chat_url*, in the place of an older one.
+        """Save *login* for the chat server at *chat_url*; it replaces an older one.
 
         Raises:
             CredentialsError: The file cannot be written; the message names it.
@@ -102,7 +102,7 @@ class LoginStore:
             logins[server_key(chat_url)] = entry
 
     def renew(self, chat_url: str, user_id: str, cookies: Mapping[str, Secret]) -> None:
-        """Take over values that the server rotated, unless the login was removed or is another user's by now.
+        """Save values that the server rotated, unless the login was removed or replaced by another user's.
 
         Raises:
             CredentialsError: The file cannot be written.
@@ -116,7 +116,7 @@ class LoginStore:
                 entry["cookies"] = {**entry["cookies"], **_revealed(cookies)}
 
     def remove(self, chat_url: str) -> bool:
-        """Forget the login for the chat server at *chat_url*; False if there was none.
+        """Delete the login for the chat server at *chat_url*; False if it does not exist.
 
         Raises:
             CredentialsError: The file cannot be written.
@@ -129,7 +129,7 @@ class LoginStore:
     # The file
 
     def _read(self) -> dict[str, dict[str, Any]]:
-        """Return the entries; raises ``OSError`` if there is a file that cannot be opened."""
+        """Return the entries; raises ``OSError`` if the file exists and cannot be opened."""
         try:
             return self._file.read()
         except DamagedFile:
@@ -161,7 +161,7 @@ class LoginStore:
 def _parse(entry: Mapping[str, Any]) -> SavedLogin:
     cookies = {str(name): Secret(value) for name, value in entry["cookies"].items()}
     if not cookies or not all(isinstance(value, str) for value in entry["cookies"].values()):
-        raise ValueError("no cookies")
+        raise ValueError("the entry has no cookies")
     return SavedLogin(cookies, str(entry["user_id"]), entry.get("username"), float(entry.get("saved_at") or 0.0))
 
 

@@ -1,4 +1,4 @@
-"""A string that does not show itself, and that is masked in errors and logs."""
+"""Strings that are hidden in repr and format, and masked in errors and logs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["Secret", "hidden_header"]
 
 
 class Secret(str):
-    """A string that does not show itself: ``repr`` and ``format`` give stars; :meth:`reveal` gives the value.
+    """A string whose ``repr`` and ``format`` give stars; :meth:`reveal` gives the value.
 
-    Where others repeat it in the text of an error or of a log, it is masked too (`hfclient.redaction.masking`).
+    It is also masked where a server repeats it in the text of an error or a log (`hfclient.redaction.masking`).
 
     Args:
         value: The secret.
@@ -27,7 +27,7 @@ class Secret(str):
     _is_masked: ClassVar[bool] = True
 
     def __new__(cls, value: str = "") -> Secret:
-        plain = "".join(value)  # str() of another one would be stars
+        plain = "".join(value)  # str() of a Secret gives stars
         if cls._is_masked:
             register_secret(plain)
         return super().__new__(cls, plain)
@@ -42,10 +42,10 @@ class Secret(str):
         return format("***", spec)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[type[Secret], tuple[str]]:
-        return type(self), (self.reveal(),)  # some of the ways that str has go through __str__
+        return type(self), (self.reveal(),)  # str's own reduce may use __str__
 
     def mark_used(self) -> None:
-        """Count it among the newest secrets, which are masked: a server that gets it may repeat it."""
+        """Make it one of the most recent secrets, which are masked: a server that receives it may repeat it."""
         if self._is_masked:
             register_secret(self.reveal())
 
@@ -55,12 +55,12 @@ class Secret(str):
 
 
 class _Hidden(Secret):
-    """A string that does not show itself, but may well be an ordinary word that others say for reasons of their own."""
+    """A string with a hidden repr that is not masked elsewhere, because it may be an ordinary word."""
 
     __slots__ = ()
     _is_masked = False
 
 
 def hidden_header(name: str, value: str) -> Secret:
-    """Return a header of the caller's: no log shows it, and it is masked where it may be a secret rather than a word."""
+    """Return the value of a caller's header: hidden in repr, and masked if it may be a secret rather than a word."""
     return Secret(value) if may_be_secret(name, "".join(value)) else _Hidden(value)

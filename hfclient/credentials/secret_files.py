@@ -1,7 +1,7 @@
-"""A small JSON file of secrets: mode 0600 in a folder of mode 0700, replaced whole, changed under a lock.
+"""A small JSON file of secrets: mode 0600 in a folder of mode 0700, replaced atomically, changed under a lock.
 
-Reading takes no lock, because a new version replaces the old one whole; every change is made under the lock, to what the
-file then holds, so that processes that save at once lose nothing of each other.
+Reading takes no lock, because each version replaces the previous one atomically. Each change reads the file under the lock
+first, so that processes that save at the same time keep each other's changes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from hfclient.credentials.locks import file_lock
 __all__ = ["DamagedFile", "SecretsFile", "settings_folder"]
 
 _VERSION = 1
-_LARGEST = 1024 * 1024
+_MAX_SIZE = 1024 * 1024
 
 
 class DamagedFile(ValueError):
-    """The file is there, and it is not what hfclient writes.
+    """The file exists and does not have the expected content.
 
     Attributes:
         newer: A later release wrote it.
@@ -39,12 +39,12 @@ class DamagedFile(ValueError):
 
 
 class SecretsFile:
-    """One such file; it need not exist.
+    """A JSON file of secrets; it need not exist.
 
     Args:
-        path: Where it is.
-        key: The name of the entries in the file.
-        check: Called with each entry; raises if it is none (any of the errors of reading a wrong type).
+        path: Its path.
+        key: The key of the entries in the file.
+        check: Called with each entry; raises ValueError, TypeError, KeyError or AttributeError for an invalid entry.
     """
 
     def __init__(self, path: Path, key: str, check: Callable[[Any], object]) -> None:
@@ -53,11 +53,11 @@ class SecretsFile:
         self._check = check
 
     def read(self) -> dict[str, Any]:
-        """Return the entries; none if there is no file.
+        """Return the entries; an empty dict if the file does not exist.
 
         Raises:
-            OSError: There is a file that cannot be opened.
-            DamagedFile: It holds something else.
+            OSError: The file exists and cannot be opened.
+            DamagedFile: The file does not have the expected content.
         """
         try:
             data = read_secret_file(self.path)
@@ -65,12 +65,12 @@ class SecretsFile:
             return {}
         newer = False
         try:
-            if len(data) > _LARGEST:
+            if len(data) > _MAX_SIZE:
                 raise ValueError("too large")
             content = msgspec.json.decode(data)  # the standard library's errors hold the whole text
             newer = isinstance(content["version"], int) and content["version"] > _VERSION
             if content["version"] != _VERSION:
-                raise ValueError("of another version")
+                raise ValueError("another version")
             entries = content[self._key]
             for entry in entries.values():
                 self._check(entry)
@@ -80,17 +80,17 @@ class SecretsFile:
 
     @contextlib.contextmanager
     def edit(self, timeout: float) -> Iterator[dict[str, Any]]:
-        """Give the entries to a block that changes them, and write them after it; nothing is written if it changes nothing.
+        """Yield the entries for changes, and write them after the block; without a change nothing is written.
 
         Args:
             timeout: Seconds to wait for the lock.
 
         Raises:
             OSError: The file cannot be written, or the lock was not free in time (``TimeoutError``).
-            DamagedFile: It holds something else; it is left as it is.
+            DamagedFile: The file does not have the expected content; it stays unchanged.
         """
-        path = Path(os.path.realpath(self.path))  # a link, such as one into a folder of dotfiles, stays one
-        # Only what is made here gets its mode here: HFCLIENT_HOME may be a folder with another life.
+        path = Path(os.path.realpath(self.path))  # a symbolic link, for instance to a folder of dotfiles, stays one
+        # Only a new folder gets this mode: HFCLIENT_HOME may be a folder with other uses.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with file_lock(path.with_name(path.name + ".lock"), timeout):
             before = self.read()
@@ -100,22 +100,22 @@ class SecretsFile:
                 _replace(path, msgspec.json.format(msgspec.json.encode({"version": _VERSION, self._key: entries})))
 
     def set_aside(self, timeout: float) -> Path:
-        """Rename a damaged file, so that a new one can be made, and return its new name; one that is whole stays.
+        """Rename a damaged file and return its new path; a valid file stays.
 
         Raises:
-            OSError: It cannot be renamed.
+            OSError: The file cannot be renamed.
         """
         path = Path(os.path.realpath(self.path))
         aside = path.with_name(path.name + ".damaged")
         with file_lock(path.with_name(path.name + ".lock"), timeout):
             try:
-                self.read()  # another process may have been here first
+                self.read()  # another process may have replaced it already
             except DamagedFile:
                 path.replace(aside)
         return aside
 
     def fingerprint(self) -> tuple[int, int, int] | None:
-        """Return what differs after each change of the file; None if there is none."""
+        """Return a value that differs after each change of the file; None if the file does not exist."""
         try:
             status = self.path.stat()
         except OSError:
@@ -124,8 +124,8 @@ class SecretsFile:
 
 
 def settings_folder(environ: Mapping[str, str] | None = None) -> Path | None:
-    """Return the folder where this user's files are, whether or not it exists; None for a user without a home."""
-    # Not platformdirs (4.14): on Linux it gives the same folder, and every client needs the folder, so every chat would load it.
+    """Return the folder of this user's files, whether or not it exists; None if the user has no home directory."""
+    # Not platformdirs (4.14): it gives the same folder on Linux, and each client needs the folder, so every chat would import it.
     env = os.environ if environ is None else environ
     try:
         if home := env.get("HFCLIENT_HOME"):
@@ -137,7 +137,7 @@ def settings_folder(environ: Mapping[str, str] | None = None) -> Path | None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Put *data* in the place of *path*, whole or not at all, whenever the machine stops."""
+    """Replace the file at *path* atomically, also if the machine stops in between."""
     new = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -150,7 +150,7 @@ def _replace(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             new.unlink()
         raise
-    with contextlib.suppress(OSError):  # a folder cannot be synced everywhere
+    with contextlib.suppress(OSError):  # not all systems can sync a folder
         descriptor = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)

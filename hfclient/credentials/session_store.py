@@ -1,9 +1,9 @@
-"""Anonymous sessions: who this user of the machine is to a chat server without login.
+"""Stored anonymous sessions, which identify a user to a chat server without login.
 
-Such a server tells its users apart by a random cookie alone, so the cookie is kept as a browser keeps it: in
-``sessions.json`` beside the saved logins, one entry for each server, base path and name. The first request that needs a
-session takes the entry, or makes one under the file's lock, so that processes that start at once are the same user. Where
-the file cannot be used the session lives in the memory of this process.
+Such a server identifies its users by a random cookie. The cookie is stored as a browser stores it: in ``sessions.json``
+next to the saved logins, one entry for each server, base path and name. The first request that needs a session loads the
+entry, or creates it under the file's lock, so that processes that start at the same time are the same user. If the file
+cannot be used, the session is kept in memory.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ from hfclient.errors import CredentialsError, InvalidInputError
 __all__ = ["PRIVATE", "AnonymousSession"]
 
 PRIVATE = "private"
-"""The name of sessions that are kept nowhere."""
+"""The name of a session that is not stored."""
 
 _log = logging.getLogger("hfclient")
 _FILE = "sessions.json"
 _NAME = re.compile(r"[^\x00-\x20\x7f#]{1,100}")
 _VALUE = re.compile(r"[\x20-\x3a\x3c-\x7e\x80-\xff]{1,8192}")
-_MOST = 1000  # entries; those that were not used for longest go first
+_MAX_ENTRIES = 1000  # the least recently used entries are deleted first
 _DAY = 24 * 3600.0
-_LOCK_TIMEOUT = 2.0  # seconds for the lock; a request waits
-_in_memory: dict[str, dict[str, Secret]] = {}  # cookies by entry, where the file cannot be used
+_LOCK_TIMEOUT = 2.0  # seconds; a request waits meanwhile
+_in_memory: dict[str, dict[str, Secret]] = {}  # cookies by entry, if the file cannot be used
 _logged: set[str] = set()
 
 
 class AnonymousSession:
-    """The session of one chat server, which is kept for other processes unless it is private.
+    """The session of one chat server, stored for other processes unless it is private.
 
-    Threads may share it; a forked child or an unpickled copy means the same session.
+    Threads may share it; a forked child and an unpickled copy refer to the same session.
 
     Args:
-        entry: Under which key it is kept; empty for a private one.
-        file: Where it is kept; None keeps it in the memory of this process.
+        entry: Key of the stored entry; empty for a private session.
+        file: The file of sessions; None keeps the session in memory.
     """
 
     def __init__(self, entry: str = "", file: SecretsFile | None = None) -> None:
         self._entry = entry
         self._file = file
-        # Made now, so that children that are forked before the first request agree about it.
+        # Created here, so that processes forked before the first request use the same value.
         self._new = {SESSION_COOKIE: _new_value()}
         self._stamp: tuple[int, int, int] | None = None
         self.is_new = True
-        """No program has used it before."""
+        """Whether no program has used it before."""
 
     @classmethod
     def find(
@@ -67,12 +67,12 @@ class AnonymousSession:
 
         Args:
             chat_url: The chat server's base URL.
-            name: One of several at the same server; None takes ``HFCLIENT_SESSION``, or else the one without a name;
-                ``"private"`` or ``""`` is kept nowhere.
-            environ: Environment variables; None takes the process's.
+            name: One of several sessions at the same server; None uses ``HFCLIENT_SESSION``, else the session without a
+                name; ``"private"`` or ``""`` is not stored.
+            environ: Environment variables; None uses those of the process.
 
         Raises:
-            InvalidInputError: No session can have that name.
+            InvalidInputError: The name is not allowed.
         """
         env = os.environ if environ is None else environ
         source = "session"
@@ -81,21 +81,21 @@ class AnonymousSession:
         if name in ("", PRIVATE):
             return cls()
         if name is not None and not _NAME.fullmatch(name):
-            raise InvalidInputError(f"{source}: the name of a session has 1 to 100 characters, no space and no # among them")
+            raise InvalidInputError(f"{source}: the name of a session has 1 to 100 characters, without spaces and #")
         place = server_key(chat_url)
         folder = settings_folder(env)
         if folder is not None and not (env.get("HFCLIENT_HOME") or env.get("XDG_CONFIG_HOME")):
-            # The account of a service may have a home that does not exist; it is not made for this.
+            # A service account may have a home directory that does not exist; it is not created for this.
             folder = folder if Path("~").expanduser().is_dir() else None
         file = None if folder is None else SecretsFile(folder / _FILE, "sessions", _check)
         return cls(place if name is None else f"{place}#{name}", file)
 
     def exists(self) -> bool:
-        """Whether it is kept, by this process or another one."""
+        """Whether the session is stored, by this process or another one."""
         return self._entry in _in_memory or self._read() is not None
 
     def peek(self) -> tuple[dict[str, Secret], bool]:
-        """Return its cookies, and whether they are kept; where they are not, they are new and nothing is written."""
+        """Return the cookies and whether they are stored; cookies that are not stored are new, and nothing is written."""
         if self._entry in _in_memory:
             return dict(_in_memory[self._entry]), True
         self._stamp = None if self._file is None else self._file.fingerprint()
@@ -103,7 +103,7 @@ class AnonymousSession:
         return (dict(self._new), False) if found is None else (_secrets(found), True)
 
     def load_or_create(self) -> tuple[dict[str, Secret], bool]:
-        """Return its cookies: what is kept, or a new session, which is kept from now on; and True."""
+        """Return the cookies of the stored session, or of a new one that is now stored; and True."""
         if not self._entry:
             return dict(self._new), True
         if self._file is not None and self._entry not in _in_memory:
@@ -115,10 +115,10 @@ class AnonymousSession:
             try:
                 return self._create_stored(self._file), True
             except (OSError, DamagedFile) as error:
-                self._tell(error)
-            if found is not None:  # it can be read, only not be changed
+                self._log_once(error)
+            if found is not None:  # the file is read-only
                 return _secrets(found), True
-        # One for all clients of this process; setdefault, because threads may meet here.
+        # One for all clients of this process; setdefault, because several threads may call this at once.
         return dict(_in_memory.setdefault(self._entry, self._new)), True
 
     def _create_stored(self, file: SecretsFile) -> dict[str, Secret]:
@@ -128,17 +128,17 @@ class AnonymousSession:
             if damage.newer:
                 raise
             aside = file.set_aside(_LOCK_TIMEOUT)
-            _log.warning("the anonymous sessions in %s were damaged; what was there is in %s now", file.path, aside)
+            _log.warning("the anonymous sessions in %s were damaged; the old file is now %s", file.path, aside)
         with file.edit(_LOCK_TIMEOUT) as sessions:
             entry = sessions.get(self._entry) or {"cookies": _revealed(self._new)}
             sessions[self._entry] = entry = {**entry, "used_at": time.time()}
-            for oldest in sorted(sessions, key=lambda name: float(sessions[name]["used_at"]))[: max(0, len(sessions) - _MOST)]:
+            for oldest in sorted(sessions, key=lambda name: float(sessions[name]["used_at"]))[: max(0, len(sessions) - _MAX_ENTRIES)]:
                 del sessions[oldest]
         self._stamp = file.fingerprint()
         return _secrets(entry)
 
     def changes(self) -> dict[str, Secret] | None:
-        """Return its cookies if the file has changed since the last look, else None."""
+        """Return the cookies if the file has changed since it was last read, else None."""
         if self._file is None or (stamp := self._file.fingerprint()) == self._stamp:
             return None
         self._stamp = stamp
@@ -147,23 +147,26 @@ class AnonymousSession:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keep other processes and threads out that call this for a session of the same file; for a while at most."""
+        """Exclude other processes and threads that call this for a session of the same file.
+
+        If the lock is not free in time, the block runs without it.
+        """
         with contextlib.ExitStack() as held:
             if self._file is not None:
-                with contextlib.suppress(OSError):  # it took too long, or nothing can be written here
+                with contextlib.suppress(OSError):  # a timeout, or the folder is read-only
                     held.enter_context(file_lock(self._file.path.with_name(f"{_FILE}.first"), _LOCK_TIMEOUT))
             yield
 
     def renew(self, before: Mapping[str, Secret], after: Mapping[str, Secret]) -> dict[str, Secret] | None:
-        """Keep what the server set; if another process has renewed the session meanwhile, return what that has kept.
+        """Store the cookies that the server set; if another process has stored newer ones meanwhile, return those.
 
         Args:
-            before: The cookies that the server answered to.
-            after: Those that say who the user is from now on.
+            before: The cookies of the request.
+            after: The cookies that identify the user from now on.
         """
         if self._entry in _in_memory:
             _in_memory[self._entry] = dict(after)
-        if self._file is None or self._read() is None:  # not kept, or forgotten meanwhile
+        if self._file is None or self._read() is None:  # not stored, or deleted meanwhile
             return None
         try:
             with self._file.edit(_LOCK_TIMEOUT) as sessions:
@@ -174,15 +177,15 @@ class AnonymousSession:
                     return _secrets(entry)
                 sessions[self._entry] = {"cookies": _revealed(after), "used_at": time.time()}
         except (OSError, DamagedFile) as error:
-            self._tell(error)
+            self._log_once(error)
         self._stamp = self._file.fingerprint()
         return None
 
     def forget(self, cookies: Mapping[str, Secret] | None = None) -> bool:
-        """Remove it, so that the next client of the server is another user; False if there was none.
+        """Delete the session, so that the next client of the server is a new user; False if it does not exist.
 
         Args:
-            cookies: Remove it only if it has these; None for any.
+            cookies: Delete it only if it has these cookies; None for any.
 
         Raises:
             CredentialsError: The file cannot be changed.
@@ -213,12 +216,12 @@ class AnonymousSession:
         except (OSError, DamagedFile):
             return None
 
-    def _tell(self, error: OSError | DamagedFile) -> None:
+    def _log_once(self, error: OSError | DamagedFile) -> None:
         assert self._file is not None
         path = str(self._file.path)
         if path not in _logged:
             _logged.add(path)
-            _log.info("anonymous sessions are not kept in %s: %s; they end with this process", path, _reason(error))
+            _log.info("anonymous sessions are not stored in %s: %s; they end with this process", path, _reason(error))
 
 
 def _reason(error: OSError | DamagedFile) -> str:
@@ -226,7 +229,7 @@ def _reason(error: OSError | DamagedFile) -> str:
 
 
 def _new_value() -> Secret:
-    """Return a random UUID; the module of that name loads much, for which import hfclient need not wait."""
+    """Return a random UUID, without the import time of the module uuid."""
     digits = os.urandom(16).hex()
     return Secret(f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}")
 
@@ -234,10 +237,10 @@ def _new_value() -> Secret:
 def _check(entry: Any) -> None:
     cookies = entry["cookies"]
     if not cookies or not all(isinstance(value, str) for value in cookies.values()):
-        raise ValueError("no cookies")
+        raise ValueError("the entry has no cookies")
     for name, value in cookies.items():
         if not COOKIE_NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise ValueError("no cookie of a server")
+            raise ValueError("a cookie is malformed")
     float(entry["used_at"])
 
 

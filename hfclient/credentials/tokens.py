@@ -1,4 +1,4 @@
-"""Hub tokens: where one is looked up."""
+"""Lookup of the Hub token."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hfclient.errors import CredentialsError
 
 __all__ = ["find_token"]
 
-_NEVER = re.compile(r"[\s\x00-\x1f\x7f]")
+_FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f]")
 _TRUE = {"1", "on", "yes", "true"}
 
 
 def find_token(argument: str | None = None, environ: Mapping[str, str] | None = None) -> tuple[Secret | None, bool]:
-    """Return ``(token, explicit)``: the argument, or else what the environment or huggingface_hub's file holds.
+    """Return ``(token, explicit)``: the argument, else the token in the environment or in huggingface_hub's file.
 
-    An empty string as *argument* means "no token, whatever the environment says"; so does a truthy
+    An empty string as *argument* means no token, also if the environment has one; so does a true
     ``HF_HUB_DISABLE_IMPLICIT_TOKEN``. Reads at most one small file; no network.
 
     Raises:
-        CredentialsError: The token holds characters that no HTTP header can carry.
+        CredentialsError: The token has characters that an HTTP header cannot carry.
     """
     env = os.environ if environ is None else environ
     if argument is not None:
@@ -41,8 +41,8 @@ def _clean(token: str | None) -> Secret:
 
 
 def _checked(token: Secret) -> Secret | None:
-    if not token.isascii() or _NEVER.search(token):
-        raise CredentialsError("the token holds characters that a token never has; was something else pasted?")
+    if not token.isascii() or _FORBIDDEN.search(token):
+        raise CredentialsError("the token has characters that a token never has; was something else pasted?")
     return token or None
 
 
@@ -53,5 +53,5 @@ def _read_token_file(env: Mapping[str, str]) -> str | None:
         path = f"{home}/token"
     try:
         return Path(os.path.expandvars(path)).expanduser().read_text("utf-8")
-    except (OSError, UnicodeDecodeError, RuntimeError):  # RuntimeError: there is no home
+    except (OSError, UnicodeDecodeError, RuntimeError):  # RuntimeError: no home directory
         return None

@@ -350,7 +350,7 @@ def test_what_we_have_is_set_once_more(caplog: pytest.LogCaptureFixture) -> None
     assert _kept("hf-chat=mine; Path=/; Secure; HttpOnly") == {"hf-chat": "mine"}
     assert caplog.text == ""
     assert _kept("hf-chat=theirs; Path=/; Secure; HttpOnly") == {"hf-chat": "mine"}
-    assert "'hf-chat' (it goes out over https only)" in caplog.text
+    assert "'hf-chat' (it is sent over https only)" in caplog.text
     assert "theirs" not in caplog.text
 
 

@@ -284,7 +284,7 @@ def test_the_wrong_password(front: FrontedUI, make: Make) -> None:
         assert type(error) is errors.PasswordRequired
         assert "does not accept the user name and the password" in error.message
         assert "wrong-pass" not in str(error)
-        assert ("token did not go along" in error.message) is ("token" in options)
+        assert ("token was not sent" in error.message) is ("token" in options)
 
 
 def test_a_user_without_a_password(front: FrontedUI, make: Make) -> None:

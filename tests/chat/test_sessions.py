@@ -499,7 +499,7 @@ def test_a_file_of_a_later_release(chat: NoLogin, file: Path):
 
 def test_sessions_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch, file: Path):
     """Beyond a number of sessions those that were not used for longest are dropped."""
-    monkeypatch.setattr(sessions, "_MOST", 3)
+    monkeypatch.setattr(sessions, "_MAX_ENTRIES", 3)
     clock = iter(range(1_000_000, 2_000_000, 100_000))
     monkeypatch.setattr(sessions.time, "time", lambda: float(next(clock)))
     for number in (1, 2, 3, 1, 4):

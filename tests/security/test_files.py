@@ -265,6 +265,6 @@ def test_open_files_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFi
     for _ in range(2):
         parse_cookies(str(path), "https://a.example")
     assert [record.message for record in caplog.records].count(
-        f"{path} holds cookies, and other users of this machine may read it: chmod 600 {path}"
+        f"{path} has cookies, and other users of this machine may read it: chmod 600 {path}"
     ) == 1
     assert "very-secret" not in caplog.text

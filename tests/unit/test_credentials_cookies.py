@@ -289,8 +289,8 @@ def test_https_only() -> None:
         (b"", "no cookie was found"),
         (b"hello", "no cookie was found"),
         (b'[{"name": "hf-chat", "val', "cut off"),
-        (b"[]", "holds no cookies"),
-        (b'{"a": 1}', "holds no cookies"),
+        (b"[]", "has no cookies"),
+        (b'{"a": 1}', "has no cookies"),
         (b"[" * 100_000, "cut off"),
         (b"\xff\xfe\x00\x01", "no cookie was found"),
         (b"SQLite format 3\0" + bytes(100), "no cookie was found"),
@@ -336,13 +336,13 @@ def test_loose_modes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         for _ in range(3):
             assert "hf-chat" in parse_cookies(file, HF)
     assert [text for record in caplog.records if "chmod" in (text := record.getMessage())] == [
-        f"{file} holds cookies, and other users of this machine may read it: chmod 600 {file}"
+        f"{file} has cookies, and other users of this machine may read it: chmod 600 {file}"
     ]
 
 
 def test_where_the_url_is_needed() -> None:
     """Cookies of many sites need to be told for which of them."""
-    with pytest.raises(InvalidInputError, match="URL"):
+    with pytest.raises(InvalidInputError, match="chat_url"):
         parse_cookies(NETSCAPE)
 
 
@@ -365,9 +365,9 @@ def test_jars() -> None:
 
 def test_an_empty_jar() -> None:
     """A jar without cookies is an error, rather than somebody who silently chats as nobody."""
-    with pytest.raises(CredentialsError, match="cookie jar holds no cookies"):
+    with pytest.raises(CredentialsError, match="cookie jar has no cookies"):
         find_cookies(CookieJar(), {}, HF)
-    with pytest.raises(CredentialsError, match="cookie jar holds no cookies"):
+    with pytest.raises(CredentialsError, match="cookie jar has no cookies"):
         find_cookies(requests.Session().cookies, {}, HF)
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CHECKED = ("hfclient/local", "tests/local")
+CHECKED = (
+    "hfclient/cli",
+    "hfclient/local",
+    "tests/cli",
+    "tests/local",
+    "tests/wire",
+)
 """Folders and files that are checked."""
 SUFFIXES = {".py", ".rst", ".md", ".cfg", ".ini", ".toml"}
 

@@ -1,4 +1,4 @@
-"""What the tests of the wire have in common: requests with deadlines that a broken test notices soon."""
+"""Helpers of the transport tests: requests with short deadlines, so that a broken test fails soon."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def send(
     cancellation: Cancellation | None = None,
     **fields: Any,
 ) -> Response:
-    """Open one request on *transport* itself, without a session around it."""
+    """Send one request with *transport*, without a session."""
     request = Request(method=method, url=url, stream=stream, **fields)
     deadline = Deadline(Clock(timeouts, cancellation), stream=stream)
     return transport.open(request, {"Accept": "*/*", **(headers or {})}, deadline)
@@ -38,5 +38,5 @@ def session_for(
     retry: Retry = Retry(attempts=1),  # noqa: B008 (immutable)
     headers: Mapping[str, str] | None = None,
 ) -> Session:
-    """A session that does not repeat anything unless it is told to."""
+    """A session without retries by default."""
     return Session(transport, credentials or Credentials(), timeouts=timeouts, retry=retry, headers=headers)

@@ -1,4 +1,4 @@
-"""An error of a connection says which of the many servers of a program it is about: host and port, and the proxy if there is one."""
+"""An error of a connection names the server: host and port, and the proxy if one is used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRET = "proxy-secret"
 
 @pytest.fixture
 def closed() -> Iterator[int]:
-    """A port at which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
@@ -30,7 +30,7 @@ def closed() -> Iterator[int]:
 
 @pytest.fixture
 def deaf() -> Iterator[int]:
-    """A port that takes no more connections: their makers wait."""
+    """A port with a full queue: new connections wait."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
         waiting = [socket.socket() for _ in range(4)]
@@ -43,7 +43,7 @@ def deaf() -> Iterator[int]:
 
 
 def failed(transport: Transport, url: str, **fields: Any) -> str:
-    """What is said when reading *url* fails."""
+    """The message of the error when reading *url*."""
     with pytest.raises(TransportError) as caught:
         send(transport, url, **fields).read()
     assert str(caught.value) == caught.value.message
@@ -54,12 +54,12 @@ def failed(transport: Transport, url: str, **fields: Any) -> str:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_refused(transport: Transport, closed: int, scheme: str, host: str) -> None:
-    """Nobody listens there."""
+    """The connection is refused."""
     assert failed(transport, f"{scheme}://u:{SECRET}@{host}:{closed}/a?q={SECRET}").endswith(f"({host}:{closed})")
 
 
 def test_unknown_names(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name does not exist; the port is the usual one."""
+    """The name does not exist; without a port in the URL the error names the default one."""
 
     def unknown(*args: Any, **options: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -86,14 +86,14 @@ def test_tls(transport: Transport) -> None:
     ],
 )
 def test_broken_answers(transport: Transport, server: Server, script: list[Any], stream: bool) -> None:
-    """The connection breaks before the answer, in its head or in its body."""
+    """The connection breaks before the response, in its headers or in its body."""
     server.on("/s", script)
     assert failed(transport, f"{server.url}/s", stream=stream).endswith(f"(127.0.0.1:{server.port})")
 
 
 @pytest.mark.parametrize("clock", ["first_token", "idle", "total"])
 def test_silence(transport: Transport, server: Server, clock: str) -> None:
-    """A deadline passes, before the head or after it."""
+    """A deadline passes before or after the headers."""
     timeouts = Timeouts(**{"connect": 4, "first_token": 4, "idle": 4, "total": 8, clock: 0.1})
     stream = clock == "first_token"
     for script in ([UNTIL_GONE], [head(200, "Transfer-Encoding: chunked"), UNTIL_GONE]):
@@ -103,14 +103,14 @@ def test_silence(transport: Transport, server: Server, clock: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="how many connections wait is the system's own affair")
-def test_connections_that_are_not_made(transport: Transport, deaf: int) -> None:
-    """Nobody takes the connection in time."""
+def test_connect_timeouts(transport: Transport, deaf: int) -> None:
+    """The connection is not accepted in time."""
     message = failed(transport, f"http://127.0.0.1:{deaf}/s", timeouts=Timeouts(connect=0.1, total=8))
     assert message.endswith(f"(Timeouts.connect) (127.0.0.1:{deaf})")
 
 
 def test_the_target_of_a_redirect(transport: Transport, server: Server, closed: int) -> None:
-    """Of several servers in a row the one that failed is named."""
+    """After a redirect the error names the server that failed."""
     server.on("/s", head(302, f"Location: http://127.0.0.1:{closed}/t", "Content-Length: 0"))
     with pytest.raises(ConnectError) as caught:
         session_for(transport).send(Request.file(f"{server.url}/s", follow_redirects=True, timeouts=PATIENT))
@@ -120,8 +120,8 @@ def test_the_target_of_a_redirect(transport: Transport, server: Server, closed: 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("proxy_form", [f"http://u:{SECRET}@127.0.0.1:{{}}", f"u:{SECRET}@127.0.0.1:{{}}"])
-def test_proxies_that_are_not_there(transport_name: str, closed: int, scheme: str, proxy_form: str) -> None:
-    """The proxy and what was to be reached through it are named, and no password."""
+def test_proxies_that_are_down(transport_name: str, closed: int, scheme: str, proxy_form: str) -> None:
+    """The error names the proxy and the target, and no password."""
     opened = make_transport(transport_name, proxy=proxy_form.format(closed))
     message = failed(opened, f"{scheme}://chat.example/s")
     port = {"http": 80, "https": 443}[scheme]
@@ -133,7 +133,7 @@ def test_proxies_that_are_not_there(transport_name: str, closed: int, scheme: st
 
 @pytest.mark.parametrize("script", [[CLOSE], [head(407, "Content-Length: 0")], [b"no proxy at all\r\n\r\n", CLOSE], [UNTIL_GONE]])
 def test_proxies_that_fail(transport_name: str, server: Server, script: list[Any]) -> None:
-    """A proxy that ends, refuses, says nonsense or nothing while a tunnel is asked for."""
+    """The proxy disconnects, refuses, answers with nonsense or does not answer the CONNECT request."""
     server.on("*", script)
     server.on("", script)
     opened = make_transport(transport_name, proxy=server.url.replace("//", f"//u:{SECRET}@"))
@@ -145,7 +145,7 @@ def test_proxies_that_fail(transport_name: str, server: Server, script: list[Any
 
 @pytest.mark.parametrize("proxy", ["http://", "htp://u:{}@proxy.example:1", "http://u:{}@proxy.example:port", "ftp://proxy.example"])
 def test_proxies_that_cannot_be_used(transport_name: str, proxy: str) -> None:
-    """The URL of a proxy is looked at before anything is sent, and its password is not in the message."""
+    """A proxy's URL is validated before anything is sent, and its password is not in the message."""
     opened = make_transport(transport_name, proxy=proxy.format(SECRET))
     with pytest.raises(InvalidInputError, match=r"the proxy .* cannot be used: .*http://host:3128") as caught:
         send(opened, "http://chat.example/s")
@@ -154,7 +154,7 @@ def test_proxies_that_cannot_be_used(transport_name: str, proxy: str) -> None:
 
 
 def test_proxies_of_the_environment(transport: Transport, closed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user may not even know of that one."""
+    """The user may not know about a proxy that the environment sets."""
     monkeypatch.setenv("ALL_PROXY", f"http://u:{SECRET}@127.0.0.1:{closed}")
     message = failed(transport, "http://chat.example/s")
     assert message.endswith(f"(chat.example:80 through the proxy 127.0.0.1:{closed})")
@@ -162,7 +162,7 @@ def test_proxies_of_the_environment(transport: Transport, closed: int, monkeypat
 
 
 def test_streams(transport_name: str, server: Server) -> None:
-    """An answer of a model that breaks off says where; so does one that is too slow."""
+    """An answer of a model that breaks off, and one that is too slow, name the server too."""
     name = {"plain": "requests", "impersonate": "curl_cffi"}[transport_name]
     begun = [
         head(200, "Transfer-Encoding: chunked", "Content-Type: text/event-stream"),
@@ -182,7 +182,7 @@ def test_streams(transport_name: str, server: Server) -> None:
 
 
 def test_the_command_line(closed: int) -> None:
-    """What a user of the command sees."""
+    """The error message of the command line."""
     line = [sys.executable, "-m", "hfclient", "chat", "--url", f"http://127.0.0.1:{closed}", "hi"]
     done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""A call that nobody wants any more ends from another thread, wherever it waits."""
+"""A call can be cancelled from another thread, wherever it waits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.wire.helpers import send, session_for
 
 
 def soon_after(cancel: Callable[[], object]) -> Callable[[Recorded], None]:
-    """A step that has *cancel* called when the request is there and its answer is waited for."""
+    """A step of the script that calls *cancel* after the request has arrived, while the client waits for the response."""
 
     def step(_: Recorded) -> None:
         threading.Timer(0.05, cancel).start()
@@ -23,8 +23,8 @@ def soon_after(cancel: Callable[[], object]) -> Callable[[Recorded], None]:
     return step
 
 
-def test_cancel_while_the_head_is_waited_for(transport: Transport, server: Server) -> None:
-    """The wait ends, the server sees the client go, and the transport serves the next request."""
+def test_cancel_before_the_headers(transport: Transport, server: Server) -> None:
+    """The call ends, the server sees the connection close, and the transport serves the next request."""
     cancellation = Cancellation()
     server.on("/s", [soon_after(cancellation.cancel), UNTIL_GONE])
     server.on("/next", plain(b"ok"))
@@ -36,8 +36,8 @@ def test_cancel_while_the_head_is_waited_for(transport: Transport, server: Serve
     assert send(transport, f"{server.url}/next").read() == b"ok"
 
 
-def test_cancel_in_mid_head_on_a_kept_connection(transport: Transport, server: Server) -> None:
-    """Half a head makes no difference, nor does a connection that served others before."""
+def test_cancel_during_the_headers_on_a_kept_connection(transport: Transport, server: Server) -> None:
+    """The same with half of the headers received, and on a reused connection."""
     cancellation = Cancellation()
     server.on("/first", plain(b"ok"))
     server.on("/s", [b"HTTP/1.1 200 OK\r\nX-Ha", soon_after(cancellation.cancel), UNTIL_GONE])
@@ -48,8 +48,8 @@ def test_cancel_in_mid_head_on_a_kept_connection(transport: Transport, server: S
     assert send(transport, f"{server.url}/first").read() == b"ok"
 
 
-def test_cancelled_before_it_was_sent(transport: Transport, server: Server) -> None:
-    """Nothing is sent for somebody who has given up already."""
+def test_cancelled_before_the_request(transport: Transport, server: Server) -> None:
+    """If the call is already cancelled, nothing is sent."""
     cancellation = Cancellation()
     cancellation.cancel()
     cancellation.cancel()
@@ -60,8 +60,8 @@ def test_cancelled_before_it_was_sent(transport: Transport, server: Server) -> N
     assert server.requests == []
 
 
-def test_cancel_while_a_retry_is_waited_for(transport: Transport, server: Server) -> None:
-    """The pause between two tries ends, and there is no second try."""
+def test_cancel_during_the_wait_for_a_retry(transport: Transport, server: Server) -> None:
+    """The pause between two attempts ends, and there is no second attempt."""
     cancellation = Cancellation()
     server.on("/s", [soon_after(cancellation.cancel), plain(b"", 503)])
     session = session_for(transport, timeouts=Timeouts(), retry=Retry(attempts=3, backoff=2 * PATIENCE))
@@ -72,8 +72,8 @@ def test_cancel_while_a_retry_is_waited_for(transport: Transport, server: Server
     assert len(server.requests) == 1
 
 
-def test_a_cancel_that_comes_too_late(transport: Transport, server: Server) -> None:
-    """Once the head is there the cancellation does not reach the body: whoever has the response aborts that."""
+def test_cancel_after_the_headers(transport: Transport, server: Server) -> None:
+    """After the headers the cancellation does not affect the body; `abort` of the response does."""
     cancellation = Cancellation()
     go = threading.Event()
     server.on("/s", [head(200, "Content-Length: 2"), b"o", go, b"k"])
@@ -84,7 +84,7 @@ def test_a_cancel_that_comes_too_late(transport: Transport, server: Server) -> N
 
 
 def test_many_threads_are_cancelled_one_by_one(transport: Transport, server: Server) -> None:
-    """Of threads that share a transport, one is cancelled and the others get their answers."""
+    """Of threads that share a transport, one is cancelled and the others get their responses."""
     cancellations = [Cancellation() for _ in range(6)]
     go = threading.Event()
     server.on("/s", [go, plain(b"ok")])
@@ -110,8 +110,8 @@ def test_many_threads_are_cancelled_one_by_one(transport: Transport, server: Ser
     assert ends == ["cancelled", "ok"] * 3
 
 
-def test_cancel_while_a_whole_answer_is_read(transport: Transport, server: Server) -> None:
-    """An answer that the session itself reads to its end can be cancelled until it is there."""
+def test_cancel_during_a_buffered_response(transport: Transport, server: Server) -> None:
+    """A response that the session reads to its end can be cancelled until it is complete."""
     cancellation = Cancellation()
     server.on("/s", [head(200, "Content-Length: 9"), b"half", soon_after(cancellation.cancel), UNTIL_GONE])
     request = Request.read(f"{server.url}/s", cancellation=cancellation)

@@ -1,4 +1,4 @@
-"""Closing waits for nothing, cancelling works from any thread, and a connection is kept when its body was read whole."""
+"""Closing never waits, cancelling works from any thread, and a connection is reused after its body was read to the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SILENT = [head(200, "Transfer-Encoding: chunked"), chunk(b"one"), UNTIL_GONE]
 
 
 def test_close_on_a_silent_stream(transport: Transport, server: Server) -> None:
-    """Closing does not wait for the server to speak, and the server sees the client go."""
+    """Closing does not wait for the server's next bytes, and the server sees the connection close."""
     server.on("/s", SILENT)
     response = send(transport, f"{server.url}/s", stream=True)
     assert response._body.read_some() == b"one"
@@ -30,14 +30,14 @@ def test_close_on_a_silent_stream(transport: Transport, server: Server) -> None:
 
 
 def test_close_before_anything_was_read(transport: Transport, server: Server) -> None:
-    """A response may be closed unread."""
+    """A response can be closed unread."""
     server.on("/s", SILENT)
     send(transport, f"{server.url}/s", stream=True).close()
     assert server.client_gone.wait(PATIENCE)
 
 
-def test_a_response_that_is_dropped_is_closed(transport: Transport, server: Server) -> None:
-    """A response without an owner does not keep its connection."""
+def test_a_garbage_collected_response_is_closed(transport: Transport, server: Server) -> None:
+    """A response without references does not keep its connection."""
     server.on("/s", SILENT)
     response = send(transport, f"{server.url}/s", stream=True)
     response._body.read_some()
@@ -47,7 +47,7 @@ def test_a_response_that_is_dropped_is_closed(transport: Transport, server: Serv
 
 
 def test_closing_the_transport_leaves_streams_alone(transport: Transport, server: Server) -> None:
-    """Only idle connections are closed; the transport goes on with new ones."""
+    """Only idle connections are closed; the transport can be used again."""
     go = threading.Event()
     server.on("/s", chunked(b"one", go, b"two"))
     server.on("/idle", plain(b"ok"))
@@ -62,8 +62,8 @@ def test_closing_the_transport_leaves_streams_alone(transport: Transport, server
     assert server.connections == 3
 
 
-def test_a_dropped_transport_closes_its_connections(transport_name: str, server: Server) -> None:
-    """No socket outlives the transport that nobody holds any more."""
+def test_a_garbage_collected_transport_closes_its_connections(transport_name: str, server: Server) -> None:
+    """No socket outlives a transport without references."""
     server.on("/s", [plain(b"ok"), UNTIL_GONE])
     opened = make_transport(transport_name)
     assert send(opened, f"{server.url}/s").read() == b"ok"
@@ -82,7 +82,7 @@ def _abort_after(response, seconds: float) -> threading.Timer:
     "script", [SILENT, [head(200, "Content-Length: 9"), b"one", UNTIL_GONE], delimited(b"one", PATIENCE)]
 )
 def test_abort_wakes_the_reader(transport: Transport, server: Server, script) -> None:
-    """A reader that waits is woken up by another thread, at once and with `Cancelled`."""
+    """Another thread wakes a waiting reader, at once and with `Cancelled`."""
     server.on("/s", script)
     response = send(transport, f"{server.url}/s", stream=True)
     assert response._body.read_some() == b"one"
@@ -96,7 +96,7 @@ def test_abort_wakes_the_reader(transport: Transport, server: Server, script) ->
 
 
 def test_abort_before_reading(transport: Transport, server: Server) -> None:
-    """An abort that comes first is not forgotten."""
+    """An abort before the read takes effect at the read."""
     server.on("/s", chunked(b"one", b"two"))
     response = send(transport, f"{server.url}/s", stream=True)
     response.abort()
@@ -105,7 +105,7 @@ def test_abort_before_reading(transport: Transport, server: Server) -> None:
 
 
 def test_abort_after_the_end(transport: Transport, server: Server) -> None:
-    """An abort that comes too late hurts nobody: least of all the next user of the connection."""
+    """An abort after the end has no effect, also not on the next request of the connection."""
     go = threading.Event()
     server.on("/first", plain(b"ok"))
     server.on("/second", chunked(b"one", go, b"two"))
@@ -121,8 +121,8 @@ def test_abort_after_the_end(transport: Transport, server: Server) -> None:
     assert second.read() == b"two"
 
 
-def test_aborts_and_closes_that_race(transport: Transport, server: Server) -> None:
-    """Whichever of abort, close and the end of the body comes first, nothing hangs, crashes or hits a stranger."""
+def test_races_of_abort_and_close(transport: Transport, server: Server) -> None:
+    """In any order of abort, close and the end of the body, nothing hangs, crashes or affects another request."""
     server.on("/s", chunked(b"one", 0.002, b"two"))
     for round_ in range(30):
         response = send(transport, f"{server.url}/s", stream=True)
@@ -145,24 +145,24 @@ def test_aborts_and_closes_that_race(transport: Transport, server: Server) -> No
 @pytest.mark.parametrize(
     "script", [chunked(b"a", b"b"), plain(b"ab"), head(204), plain(b"")], ids=["chunked", "length", "204", "empty"]
 )
-def test_connections_are_kept(transport: Transport, server: Server, script) -> None:
-    """After a body was read to its end the next request takes the same connection."""
+def test_connections_are_reused(transport: Transport, server: Server, script) -> None:
+    """After a body was read to its end the next request uses the same connection."""
     server.on("/s", script)
     for _ in range(20):
         send(transport, f"{server.url}/s").read()
     assert server.connections == 1
 
 
-def test_connections_are_kept_after_errors(transport: Transport, server: Server) -> None:
-    """The answer to a failed request is read, too, and its connection kept."""
+def test_connections_are_reused_after_errors(transport: Transport, server: Server) -> None:
+    """The body of a failed request is read, too, and its connection reused."""
     server.on("/s", plain(b"no", 404))
     for _ in range(3):
         assert send(transport, f"{server.url}/s").read_start(100) == b"no"
     assert server.connections == 1
 
 
-def test_uploads_keep_the_connection(transport: Transport, server: Server) -> None:
-    """So do requests with a body."""
+def test_uploads_reuse_the_connection(transport: Transport, server: Server) -> None:
+    """Requests with a body reuse the connection too."""
     server.on("/s", plain(b"ok"))
     for size in (1, 100_000, 10, 1):
         assert send(transport, f"{server.url}/s", method="POST", body=b"x" * size).read() == b"ok"
@@ -170,7 +170,7 @@ def test_uploads_keep_the_connection(transport: Transport, server: Server) -> No
 
 
 def test_two_origins_two_connections(transport: Transport, server: Server, other_server: Server) -> None:
-    """Each origin has connections of its own, and both are kept."""
+    """Each origin has connections of its own, and both are kept open."""
     for one in (server, other_server):
         one.on("/s", plain(b"ok"))
     for _ in range(3):
@@ -180,7 +180,7 @@ def test_two_origins_two_connections(transport: Transport, server: Server, other
 
 
 def test_an_early_answer_to_an_upload(transport: Transport, server: Server) -> None:
-    """A server that refuses a large request before it has read it is heard."""
+    """The response is read when a server rejects a large request before it has read all of it."""
     server.on("/s", [plain(b"too large", 413, "Connection: close"), 0.3, UNTIL_GONE], read_body=False)
     try:
         response = send(transport, f"{server.url}/s", method="POST", body=b"x" * 4_000_000)

@@ -1,4 +1,4 @@
-"""Which secrets go where, on the wire."""
+"""Which credentials are sent to which URL."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _credentials(server: Server, **fields: object) -> Credentials:
 
 
 def test_chat_gets_the_cookie(transport: Transport, server: Server) -> None:
-    """Below the chat's base path the cookie goes, and the token that was passed for this server with it.
+    """Below the chat's base path the cookie is sent, and the token that was passed for this server.
 
-    A chat-ui does not look at the token next to a cookie; a gate in front of it may want it on every path.
+    A chat-ui ignores the token next to a cookie; a proxy in front of it may need it on every path.
     """
     server.on("*", plain(b"ok"))
     session = session_for(transport, _credentials(server, cookies={"hf-chat": Secret("c1"), "token": Secret("t1")}))
@@ -33,8 +33,8 @@ def test_chat_gets_the_cookie(transport: Transport, server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/chat/", "/chat/conversation", "/chat/api/v2/models", "/chat/healthcheck"])
-def test_the_token_goes_to_every_path_of_a_server(transport: Transport, server: Server, path: str) -> None:
-    """A token that was passed for a server goes along without a cookie, too, on every path: a gate may want it."""
+def test_the_token_is_sent_on_every_path_of_its_server(transport: Transport, server: Server, path: str) -> None:
+    """A token that was passed for a server is sent without a cookie, too, on every path: a proxy may need it."""
     server.on("*", plain(b"ok"))
     for explicit, expected in ((True, "Bearer hf_secret"), (False, None)):
         session_for(transport, _credentials(server, explicit=explicit)).send(Request.read(f"{server.url}{path}")).read()
@@ -43,7 +43,7 @@ def test_the_token_goes_to_every_path_of_a_server(transport: Transport, server: 
 
 @pytest.mark.parametrize("explicit", [True, False])
 def test_hugging_face_gets_one_or_the_other(explicit: bool) -> None:
-    """Hugging Face's own chat gets cookies, or below ``/api/`` a token, never both: it has no other gate."""
+    """Hugging Face's own chat gets cookies, or below ``/api/`` a token, never both: no proxy is in front of it."""
     place = "https://huggingface.co/chat"
     alone = Credentials(token=Secret("hf_secret"), explicit=explicit, chat_url=place)
     assert set(alone.headers_for(f"{place}/api/v2/models")) == {"Authorization"}
@@ -54,8 +54,8 @@ def test_hugging_face_gets_one_or_the_other(explicit: bool) -> None:
 
 
 @pytest.mark.parametrize("explicit", [True, False])
-def test_spaces_are_apps_of_others(explicit: bool) -> None:
-    """A Space gets a token that was passed for it and none that was found; another Space gets neither."""
+def test_spaces_belong_to_other_users(explicit: bool) -> None:
+    """A Space gets a token that was passed for it, but not one from the environment; another Space gets neither."""
     made = Credentials(token=Secret("hf_secret"), explicit=explicit, chat_url="https://me-chat.hf.space")
     assert bool(made.headers_for("https://me-chat.hf.space/conversation")) is explicit
     assert made.headers_for("https://you-chat.hf.space/api/v2/models") == {}
@@ -65,7 +65,7 @@ def test_spaces_are_apps_of_others(explicit: bool) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/chatty/x", "/other", "/CHAT/x"])
 def test_cookies_stay_below_the_chat(transport: Transport, server: Server, path: str) -> None:
-    """Another service on the same host does not see the cookie."""
+    """Another service on the same host does not get the cookie."""
     server.on("*", plain(b"ok"))
     session = session_for(transport, _credentials(server, token=None, cookies={"hf-chat": Secret("c1")}))
     session.send(Request.read(f"{server.url}{path}")).read()
@@ -73,7 +73,7 @@ def test_cookies_stay_below_the_chat(transport: Transport, server: Server, path:
 
 
 def test_other_origins_get_nothing(transport: Transport, server: Server, other_server: Server) -> None:
-    """Neither cookie nor token goes to an origin that nobody named."""
+    """Neither cookie nor token is sent to an unknown origin."""
     other_server.on("*", plain(b"ok"))
     session = session_for(transport, _credentials(server, cookies={"hf-chat": Secret("c1")}))
     session.send(Request.read(f"{other_server.url}/chat/api/v2/models")).read()
@@ -81,7 +81,7 @@ def test_other_origins_get_nothing(transport: Transport, server: Server, other_s
 
 
 def test_found_tokens_go_to_hugging_face_only(transport: Transport, server: Server) -> None:
-    """A token from the environment is not sent to somebody's own server; one that was passed for it is."""
+    """A token from the environment is not sent to another server; one that was passed for it is."""
     server.on("*", plain(b"ok"))
     for explicit, expected in ((False, None), (True, "Bearer hf_secret")):
         credentials = Credentials(token=Secret("hf_secret"), explicit=explicit, token_urls=[server.url])
@@ -90,7 +90,7 @@ def test_found_tokens_go_to_hugging_face_only(transport: Transport, server: Serv
 
 
 def test_cookies_are_rotated(transport: Transport, server: Server) -> None:
-    """What a successful answer sets goes along with the next request."""
+    """Cookies of a successful response are sent with the next request."""
     server.on("/chat/a", plain(b"", 200, "Set-Cookie: hf-chat=c2; Path=/; HttpOnly", "Set-Cookie: extra=e; Secure"))
     server.on("/chat/b", plain(b""))
     credentials = _credentials(server, cookies={"hf-chat": Secret("c1")})
@@ -101,9 +101,9 @@ def test_cookies_are_rotated(transport: Transport, server: Server) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 307, 401, 403, 404, 500, 503])
-def test_cookies_of_failures_are_not_taken(transport: Transport, server: Server, status: int) -> None:
-    """A server that does not know us hands out a stranger's cookie: taking that would lock us out."""
-    server.on("/chat/a", plain(b"", status, "Set-Cookie: hf-chat=stranger", "Location: /chat/b"))
+def test_cookies_of_failures_are_ignored(transport: Transport, server: Server, status: int) -> None:
+    """A server that does not recognise the session sets a cookie of a new session: storing it would lose the login."""
+    server.on("/chat/a", plain(b"", status, "Set-Cookie: hf-chat=new-session", "Location: /chat/b"))
     server.on("/chat/b", plain(b""))
     session = session_for(transport, _credentials(server, cookies={"hf-chat": Secret("c1")}))
     try:
@@ -114,8 +114,8 @@ def test_cookies_of_failures_are_not_taken(transport: Transport, server: Server,
     assert server.last.headers["cookie"] == "hf-chat=c1"
 
 
-def test_cookies_of_others_are_not_taken(transport: Transport, server: Server, other_server: Server) -> None:
-    """Another origin sets nothing, and libraries below keep no jar of their own."""
+def test_cookies_of_other_origins_are_ignored(transport: Transport, server: Server, other_server: Server) -> None:
+    """Another origin cannot set a cookie, and the HTTP libraries have no cookie jar of their own."""
     other_server.on("*", plain(b"", 200, "Set-Cookie: hf-chat=evil; Domain=127.0.0.1"))
     server.on("*", plain(b""))
     session = session_for(transport, _credentials(server, cookies={"hf-chat": Secret("c1")}))
@@ -126,7 +126,7 @@ def test_cookies_of_others_are_not_taken(transport: Transport, server: Server, o
 
 
 def test_no_jar(transport: Transport, server: Server) -> None:
-    """A transport alone remembers no cookie."""
+    """A transport without a session stores no cookie."""
     server.on("*", plain(b"", 200, "Set-Cookie: a=1; Path=/"))
     for _ in range(2):
         send(transport, f"{server.url}/s").read()
@@ -134,9 +134,9 @@ def test_no_jar(transport: Transport, server: Server) -> None:
 
 
 def test_netrc(transport: Transport, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ``.netrc`` entry for the host neither replaces our header nor adds one."""
+    """A ``.netrc`` entry for the host neither replaces nor adds a header."""
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login somebody password netrc-secret\n")
+    netrc.write_text("machine 127.0.0.1 login netrc-user password netrc-secret\n")
     netrc.chmod(0o600)
     home = tmp_path / "home"
     home.mkdir(exist_ok=True)
@@ -151,7 +151,7 @@ def test_netrc(transport: Transport, server: Server, tmp_path: Path, monkeypatch
 
 
 def test_user_info_in_the_url(transport: Transport, server: Server) -> None:
-    """A name and a password in the URL are basic authentication: for a chat-ui behind a proxy that wants it."""
+    """User name and password in the URL are sent as basic authentication, for a chat-ui behind a proxy that needs it."""
     server.on("*", plain(b""))
     url = server.url.replace("//", "//us%40er:p%3Aw@")
     credentials = _credentials(server, token=None, cookies={"hf-chat": Secret("c1")})
@@ -162,10 +162,10 @@ def test_user_info_in_the_url(transport: Transport, server: Server) -> None:
 
 @pytest.mark.parametrize("path", ["/chat/api/v2/models", "/chat/conversation", "/v1/chat/completions", "/hub/x"])
 @pytest.mark.parametrize("cookies", [{}, {"hf-chat": Secret("c1")}])
-def test_user_info_goes_before_a_token(
+def test_user_info_has_precedence_over_a_token(
     transport: Transport, server: Server, path: str, cookies: dict[str, Secret]
 ) -> None:
-    """There is room for one Authorization header: what the base URL asks for goes before a token, on every path."""
+    """A request has one Authorization header: on every path that of the base URL has precedence over the token."""
     server.on("*", plain(b""))
     url = server.url.replace("//", "//user:pw@")
     credentials = _credentials(server, chat_url=f"{url}/chat", token_urls=[f"{url}/v1"], cookies=cookies)
@@ -176,8 +176,8 @@ def test_user_info_goes_before_a_token(
     assert not credentials.token_reaches_chat
 
 
-def test_user_info_follows_to_its_own_origin(transport: Transport, server: Server, other_server: Server) -> None:
-    """A redirect on the same origin keeps the name and password; to another one they do not go."""
+def test_user_info_follows_redirects_to_its_own_origin_only(transport: Transport, server: Server, other_server: Server) -> None:
+    """A redirect to the same origin keeps user name and password; one to another origin drops them."""
     url = server.url.replace("//", "//user:pw@")
     server.on("/a", head(308, f"Location: {server.url}/b", "Content-Length: 0"))
     server.on("/b", head(308, "Location: /c", "Content-Length: 0"))
@@ -190,8 +190,8 @@ def test_user_info_follows_to_its_own_origin(transport: Transport, server: Serve
     assert "authorization" not in other_server.last.headers
 
 
-def test_request_headers_win(transport: Transport, server: Server) -> None:
-    """Headers of a request win over the session's, in any case; credentials win over both."""
+def test_request_headers_have_precedence(transport: Transport, server: Server) -> None:
+    """Headers of a request have precedence over the session's, in any case; credentials have precedence over both."""
     server.on("*", plain(b""))
     session = session_for(transport, _credentials(server), headers={"X-A": "session", "user-agent": "mine"})
     session.send(
@@ -203,7 +203,7 @@ def test_request_headers_win(transport: Transport, server: Server) -> None:
 
 
 def test_user_agent(transport_name: str, transport: Transport, server: Server) -> None:
-    """The plain transport says who we are, the other one who it pretends to be."""
+    """The default transport sends hfclient's name, the impersonating one that of the browser."""
     server.on("*", plain(b""))
     session_for(transport).send(Request.read(f"{server.url}/s")).read()
     agent = server.last.headers["user-agent"]

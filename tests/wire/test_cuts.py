@@ -1,4 +1,4 @@
-"""The network stops at this byte: what each cut is called, on both transports alike."""
+"""Connections that break at a certain byte: the exceptions, on both transports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def end(request: pytest.FixtureRequest):
 
 
 def test_before_headers(transport: Transport, server: Server, end) -> None:
-    """A connection that ends before the answer begins is a `ConnectError`; the request may have arrived."""
+    """A connection that ends before the response is a `ConnectError`; the request may have arrived."""
     server.on("/s", [end, 5.0])
     with pytest.raises(ConnectError, match="the connection failed: ") as caught:
         send(transport, f"{server.url}/s")
@@ -31,11 +31,11 @@ def test_before_headers(transport: Transport, server: Server, end) -> None:
 
 @pytest.mark.parametrize("start", [b"H", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Le"])
 def test_in_the_headers(transport: Transport, server: Server, end, start: bytes) -> None:
-    """A head that breaks off is no answer. (http.client takes whole lines for a whole head: the body then is missing.)"""
+    """Incomplete headers are not a response. (http.client accepts complete lines: then the body is missing.)"""
     server.on("/s", [start, end, 5.0])
     with pytest.raises(ConnectError) as caught:
         send(transport, f"{server.url}/s", method="POST", body=b"x").read()
-    assert caught.value.sent  # libcurl, which is content with half a head, was once asked too late
+    assert caught.value.sent  # libcurl accepts incomplete headers
 
 
 HEADS = {
@@ -52,7 +52,7 @@ HEADS = {
 
 @pytest.mark.parametrize("whole", HEADS.values(), ids=HEADS)
 def test_at_every_byte_of_a_head(transport: Transport, server: Server, whole: bytes) -> None:
-    """A head that lacks its end, be it one byte, is none: whatever would have followed, it is not taken for the answer."""
+    """Headers without their last byte are not accepted as a response."""
     cuts = range(1, len(whole))
     server.on("/s", *([whole[:cut], CLOSE] for cut in cuts))
     for method, cut in zip(["GET", "POST"] * len(whole), cuts, strict=False):
@@ -62,7 +62,7 @@ def test_at_every_byte_of_a_head(transport: Transport, server: Server, whole: by
 
 
 def test_in_a_chunked_body(transport: Transport, server: Server, end) -> None:
-    """A chunked body without its last chunk is broken; what came is handed out first."""
+    """A chunked body without its last chunk is an error, after the bytes that were received."""
     for cut in (chunk(b"more")[:5], chunk(b"more")[:1], chunk(b"more"), b""):
         go = threading.Event()
         server.on("/s", [head(200, "Transfer-Encoding: chunked"), chunk(b"one"), go, cut, end, 5.0])
@@ -74,7 +74,7 @@ def test_in_a_chunked_body(transport: Transport, server: Server, end) -> None:
 
 
 def test_in_a_counted_body(transport: Transport, server: Server, end) -> None:
-    """A body shorter than its Content-Length is broken."""
+    """A body shorter than its Content-Length is an error."""
     go = threading.Event()
     server.on("/s", [head(200, "Content-Length: 10"), b"one", go, end, 5.0])
     response = send(transport, f"{server.url}/s", stream=True)
@@ -86,13 +86,13 @@ def test_in_a_counted_body(transport: Transport, server: Server, end) -> None:
 
 @pytest.mark.parametrize("end", [CLOSE, HALF_CLOSE])
 def test_a_body_that_ends_with_its_connection(transport: Transport, server: Server, end) -> None:
-    """Without framing the end of the connection is the end of the body: the layers above know better."""
+    """Without framing the end of the connection is the end of the body; the layers above check for the final event."""
     server.on("/s", [*delimited(b"one", b"two")[:-1], end, 1.0])
     assert send(transport, f"{server.url}/s").read() == b"onetwo"
 
 
 def test_reset_in_an_unframed_body(transport: Transport, server: Server) -> None:
-    """A reset, though, is never a good end."""
+    """A reset is never a regular end."""
     go = threading.Event()
     server.on("/s", [*delimited(b"one")[:-1], go, RST])
     response = send(transport, f"{server.url}/s", stream=True)
@@ -103,7 +103,7 @@ def test_reset_in_an_unframed_body(transport: Transport, server: Server) -> None
 
 
 def test_too_long_a_body(transport: Transport, server: Server) -> None:
-    """Bytes beyond the Content-Length belong to nobody, and the connection is not trusted with another request."""
+    """Bytes beyond the Content-Length are dropped, and the connection is not reused."""
     server.on("/s", [head(200, "Content-Length: 3"), b"abcdef"])
     for _ in range(2):
         assert send(transport, f"{server.url}/s").read() == b"abc"
@@ -113,22 +113,22 @@ def test_too_long_a_body(transport: Transport, server: Server) -> None:
     "answer",
     [b"\x16\x03\x01 not http at all\r\n\r\n", b"ICY 200 OK\r\n\r\n", b"\r\n\r\n", b"HTTP/1.1 abc Whatever\r\n\r\n"],
 )
-def test_no_http(transport: Transport, server: Server, answer: bytes) -> None:
-    """Something that speaks another protocol is a `ConnectError` in words, not a crash."""
+def test_another_protocol(transport: Transport, server: Server, answer: bytes) -> None:
+    """A server of another protocol is a `ConnectError` with a clear message."""
     server.on("/s", [answer, CLOSE])
     with pytest.raises(ConnectError, match="the connection failed: "):
         send(transport, f"{server.url}/s").read()
 
 
 def test_endless_headers(transport: Transport, server: Server) -> None:
-    """A head without end is given up."""
+    """Endless headers are an error."""
     server.on("/s", [b"HTTP/1.1 200 OK\r\n", *[b"X-Filler: " + b"y" * 8000 + b"\r\n"] * 200, CLOSE])
     with pytest.raises(ProtocolError, match="headers are too large"):
         send(transport, f"{server.url}/s").read()
 
 
 def test_refused(transport: Transport) -> None:
-    """A port where nobody listens: nothing can have been sent."""
+    """A port without a listener: nothing can have been sent."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(ConnectError, match="Connection refused") as caught:
@@ -137,14 +137,14 @@ def test_refused(transport: Transport) -> None:
 
 
 def test_unknown_host(transport: Transport) -> None:
-    """A name that nobody knows (".invalid" never exists: RFC 6761)."""
+    """A name that does not exist (".invalid" never does: RFC 6761)."""
     with pytest.raises(ConnectError) as caught:
         send(transport, "http://nowhere.invalid/")
     assert not caught.value.sent
 
 
-def test_no_connection_in_time(transport: Transport) -> None:
-    """A listener whose queue is full answers nothing: the connect deadline ends that."""
+def test_connect_timeout(transport: Transport) -> None:
+    """A listener with a full queue does not answer: the connect deadline ends the attempt."""
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen(0)
@@ -163,7 +163,7 @@ def test_no_connection_in_time(transport: Transport) -> None:
 
 @pytest.mark.parametrize("url", ["http://", "http://:80/", "http://a b/", "http://127.0.0.1:99999/", "http://[::1/"])
 def test_unusable_urls(transport: Transport, url: str) -> None:
-    """A URL that cannot work is the caller's mistake, found before anything is sent."""
+    """An invalid URL is an error of the caller, raised before anything is sent."""
     with pytest.raises(InvalidInputError):
         send(transport, url)
     with pytest.raises(InvalidInputError):
@@ -175,7 +175,7 @@ def test_unusable_urls(transport: Transport, url: str) -> None:
     [("X-A", "one\r\nX-B: two"), ("X-A\r\nX-B", "v"), ("X A:", "v"), ("X-A", "\u4f60"), ("X-A", "a\0b")],
 )
 def test_unusable_headers(transport: Transport, server: Server, name: str, value: str) -> None:
-    """A header that would smuggle in another one, or that HTTP cannot carry, is refused."""
+    """A header with a line end, or with characters that HTTP cannot carry, is rejected."""
     server.on("*", plain(b""))
     with pytest.raises(InvalidInputError):
         send(transport, server.url, headers={name: value})
@@ -183,8 +183,8 @@ def test_unusable_headers(transport: Transport, server: Server, name: str, value
 
 
 @pytest.mark.parametrize("body", [None, b"", b"x", b"x" * 300_000])
-def test_connection_that_died_in_the_pool(transport: Transport, server: Server, body: bytes | None) -> None:
-    """A kept connection that the server closed meanwhile is noticed: the next request opens another."""
+def test_a_kept_connection_that_the_server_has_closed(transport: Transport, server: Server, body: bytes | None) -> None:
+    """The next request opens another connection."""
     server.on("/s", [plain(b"ok"), CLOSE])
     method = "GET" if body is None else "POST"
     for _ in range(3):
@@ -195,7 +195,7 @@ def test_connection_that_died_in_the_pool(transport: Transport, server: Server, 
 
 @pytest.mark.parametrize("body", [b"", b"x" * 10, b"x" * 300_000, None])
 def test_nothing_is_sent_twice(transport: Transport, server: Server, body: bytes | None) -> None:
-    """A POST on a kept connection that dies without an answer is not repeated behind our back."""
+    """A POST on a kept connection that breaks without a response is not repeated."""
     server.on("/warm", plain(b"ok"))
     server.on("/turn", [CLOSE])
     assert send(transport, f"{server.url}/warm", method="POST", body=b"").read() == b"ok"
@@ -209,7 +209,7 @@ def test_nothing_is_sent_twice(transport: Transport, server: Server, body: bytes
 
 @pytest.mark.parametrize("read", [0, 1000, 200_000, None])
 def test_a_body_that_breaks_off(transport: Transport, read: int | None) -> None:
-    """A request whose body could not leave whole cannot have been acted on; one of which all was read may have been."""
+    """If the body was not sent completely, the request cannot have been processed; if it was, it may have been."""
     size = 10 if read is None else 30_000_000
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

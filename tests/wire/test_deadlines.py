@@ -1,4 +1,4 @@
-"""Each deadline ends the wait it is for, on both transports; nothing a server sends gets around them."""
+"""Each deadline ends the wait that it is for, on both transports, for all bytes that a server sends."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SHORT = 0.2
 
 @pytest.fixture(autouse=True)
 def _frozen(clock: Clock) -> None:
-    """A silence lasts as long as it does; what counts from the request is counted by the test's own clock."""
+    """Waits for silence take real time; times since the request are measured by the test's clock."""
 
 
 def _expires(deadline: str, call: Callable[[], object]) -> None:
-    """*call* ends by *deadline*, which is `SHORT`: not before, and long before any other."""
+    """*call* ends by *deadline*, which is `SHORT`: not before, and long before any other deadline."""
     started = time.monotonic()
     with pytest.raises(TransportTimeout) as caught:
         call()
@@ -35,7 +35,7 @@ def _expires(deadline: str, call: Callable[[], object]) -> None:
 
 
 def _passes(deadline: str, call: Callable[[], object]) -> None:
-    """The same for a deadline that passes while bytes flow, when the test's clock says so."""
+    """The same for a deadline that passes while bytes arrive, by the test's clock."""
     with pytest.raises(TransportTimeout) as caught:
         call()
     assert (caught.value.deadline, caught.value.seconds) == (deadline, PATIENCE)
@@ -51,16 +51,16 @@ def _drip(clock: Clock, begin: bytes, byte: bytes) -> list[Step]:
 
 
 @pytest.mark.parametrize("start", [[], [b"HTTP/1.1 2"], [b"HTTP/1.1 200 OK\r\nX-A: b\r\n"]])
-def test_silence_before_the_headers_of_a_stream(transport: Transport, server: Server, start: list[bytes]) -> None:
-    """A stream whose head does not come is a matter of ``first_token``, not of ``idle``."""
+def test_no_headers_of_a_stream(transport: Transport, server: Server, start: list[bytes]) -> None:
+    """For a stream without headers the deadline is ``first_token``, not ``idle``."""
     server.on("/s", [*start, UNTIL_GONE])
     timeouts = Timeouts(connect=PATIENCE, first_token=SHORT, idle=0.05)
     _expires("first_token", lambda: send(transport, f"{server.url}/s", stream=True, timeouts=timeouts))
     assert server.client_gone.wait(PATIENCE)
 
 
-def test_silence_before_the_headers(transport: Transport, server: Server) -> None:
-    """For an answer that is no stream it is ``idle``."""
+def test_no_headers(transport: Transport, server: Server) -> None:
+    """For a response that is not a stream it is ``idle``."""
     server.on("/s", [UNTIL_GONE])
     timeouts = Timeouts(connect=PATIENCE, first_token=0.05, idle=SHORT)
     _expires("idle", lambda: send(transport, f"{server.url}/s", timeouts=timeouts))
@@ -68,7 +68,7 @@ def test_silence_before_the_headers(transport: Transport, server: Server) -> Non
 
 
 def test_silence_in_the_body(transport: Transport, server: Server) -> None:
-    """Once content came, silence is a matter of ``idle``."""
+    """After the first content, the deadline for silence is ``idle``."""
     server.on("/s", [head(200, "Transfer-Encoding: chunked"), chunk(b"abc"), UNTIL_GONE])
     response = send(transport, f"{server.url}/s", stream=True)
     assert response._body.read_some() == b"abc"
@@ -78,15 +78,15 @@ def test_silence_in_the_body(transport: Transport, server: Server) -> None:
     response.close()
 
 
-def test_each_byte_has_its_own_silence(transport: Transport, server: Server) -> None:
-    """The clock of ``idle`` starts anew with each read: bytes may come slowly for longer than that."""
+def test_idle_starts_again_with_each_byte(transport: Transport, server: Server) -> None:
+    """Bytes may arrive slowly for longer than ``idle``."""
     server.on("/s", chunked(b"a", 0.6, b"b", 0.6, b"c", 0.6, b"d", 0.6, b"e"))
     response = send(transport, f"{server.url}/s", stream=True, timeouts=Timeouts(idle=2))
     assert response.read() == b"abcde"
 
 
-def test_silence_after_content_waits_for_nothing_else(transport: Transport, server: Server, clock: Clock) -> None:
-    """``first_token`` has no say once content came."""
+def test_first_token_ends_with_the_first_content(transport: Transport, server: Server, clock: Clock) -> None:
+    """``first_token`` has no effect after the first content."""
     go = threading.Event()
     server.on("/s", chunked(b"a", go, b"b"))
     response = send(transport, f"{server.url}/s", stream=True, timeouts=Timeouts(first_token=PATIENCE, idle=PATIENCE))
@@ -97,8 +97,8 @@ def test_silence_after_content_waits_for_nothing_else(transport: Transport, serv
     assert response.read() == b"b"
 
 
-def test_keep_alives_alone(transport: Transport, server: Server, clock: Clock) -> None:
-    """A server that only says that it lives meets ``first_token``: bytes are no content."""
+def test_keep_alives_are_not_content(transport: Transport, server: Server, clock: Clock) -> None:
+    """A server that sends only keep-alives runs into ``first_token``."""
     server.on("/s", _drip(clock, head(200, "Transfer-Encoding: chunked"), chunk(b"\n")))
     timeouts = Timeouts(first_token=PATIENCE, idle=2 * PATIENCE)
 
@@ -113,7 +113,7 @@ def test_keep_alives_alone(transport: Transport, server: Server, clock: Clock) -
 
 
 def test_total_in_the_body(transport: Transport, server: Server, clock: Clock) -> None:
-    """``total`` ends an answer that is alive and full of content."""
+    """``total`` ends an answer that still sends content."""
     server.on("/s", _drip(clock, head(200, "Transfer-Encoding: chunked"), chunk(b"x")))
     timeouts = Timeouts(first_token=2 * PATIENCE, idle=2 * PATIENCE, total=PATIENCE)
 
@@ -126,21 +126,21 @@ def test_total_in_the_body(transport: Transport, server: Server, clock: Clock) -
 
 
 def test_total_before_the_headers(transport: Transport, server: Server) -> None:
-    """``total`` counts from the request."""
+    """``total`` is measured from the request."""
     server.on("/s", [UNTIL_GONE])
     _expires("total", lambda: send(transport, f"{server.url}/s", timeouts=Timeouts(total=SHORT)))
 
 
 @pytest.mark.parametrize(("stream", "deadline"), [(True, "first_token"), (False, "total")])
-def test_dripping_headers(transport: Transport, server: Server, clock: Clock, stream: bool, deadline: str) -> None:
-    """A head that comes a byte at a time does not get around the absolute deadlines."""
+def test_slow_headers(transport: Transport, server: Server, clock: Clock, stream: bool, deadline: str) -> None:
+    """Headers that arrive a byte at a time do not extend the absolute deadlines."""
     server.on("/s", _drip(clock, b"HTTP/1.1 200 OK\r\nX-Long: ", b"y"))
     timeouts = Timeouts(idle=2 * PATIENCE, **{"first_token": 2 * PATIENCE, "total": 2 * PATIENCE, deadline: PATIENCE})
     _passes(deadline, lambda: send(transport, f"{server.url}/s", stream=stream, timeouts=timeouts))
 
 
-def test_dripping_headers_are_bytes(transport: Transport, server: Server) -> None:
-    """On the other hand each byte of a head counts as one: slow is not silent."""
+def test_slow_headers_are_not_idle(transport: Transport, server: Server) -> None:
+    """For ``idle`` each byte of the headers counts: slow is not silent."""
     answer = head(200, "X-Slow: yes", "Content-Length: 2")
     pieces = [answer[at : at + 10] for at in range(0, len(answer), 10)]
     server.on("/s", [step for piece in pieces for step in (piece, 0.5)] + [b"ok"])
@@ -148,15 +148,15 @@ def test_dripping_headers_are_bytes(transport: Transport, server: Server) -> Non
     assert (len(pieces), response.headers["x-slow"], response.read()) == (6, "yes", b"ok")
 
 
-def test_dripping_chunk_headers(transport: Transport, server: Server, clock: Clock) -> None:
-    """Nor does a chunk's head that never ends get around ``total``."""
+def test_slow_chunk_headers(transport: Transport, server: Server, clock: Clock) -> None:
+    """An endless chunk header does not extend ``total``."""
     server.on("/s", _drip(clock, head(200, "Transfer-Encoding: chunked"), b"0"))
     timeouts = Timeouts(total=PATIENCE, idle=2 * PATIENCE)
     _passes("total", lambda: send(transport, f"{server.url}/s", timeouts=timeouts).read())
 
 
 def test_silence_after_the_last_byte(transport: Transport, server: Server) -> None:
-    """A chunked body whose last chunk does not come is a stalled one, and ``wind_down`` makes that wait short."""
+    """A chunked body without its last chunk has stalled; ``wind_down`` limits that wait."""
     server.on("/s", [head(200, "Transfer-Encoding: chunked"), chunk(b"all"), UNTIL_GONE])
     response = send(transport, f"{server.url}/s", stream=True)
     assert response._body.read_some() == b"all"
@@ -167,8 +167,8 @@ def test_silence_after_the_last_byte(transport: Transport, server: Server) -> No
     response.close()
 
 
-def test_none_waits(transport: Transport, server: Server) -> None:
-    """None is no limit."""
+def test_none_is_no_limit(transport: Transport, server: Server) -> None:
+    """With None there is no limit."""
     server.on("/s", [0.1, plain(b"ok")])
     timeouts = Timeouts(connect=None, first_token=None, idle=None, total=None)
     for stream in (True, False):
@@ -176,8 +176,8 @@ def test_none_waits(transport: Transport, server: Server) -> None:
 
 
 @pytest.mark.parametrize(("stream", "deadline"), [(True, "first_token"), (False, "idle")])
-def test_a_body_that_nobody_reads(transport: Transport, server: Server, stream: bool, deadline: str) -> None:
-    """A server that takes the headers and not the body meets a deadline, too."""
+def test_a_server_that_does_not_read_the_body(transport: Transport, server: Server, stream: bool, deadline: str) -> None:
+    """A server that reads the headers and not the body runs into a deadline, too."""
     server.on("/s", [PATIENCE], read_body=False)
     form = Multipart((Part(name="file", content=b"x" * 30_000_000, filename="f"),))
     timeouts = Timeouts(connect=PATIENCE, first_token=SHORT if stream else None, idle=None if stream else SHORT)
@@ -192,7 +192,7 @@ def test_a_slow_upload_is_not_a_slow_connection(transport: Transport, server: Se
     """``connect`` ends with the connection: sending may take longer, as long as bytes move."""
     size = 9_000_000
     server.on("/s", plain(b"ok"))
-    server.read_pause = 0.06  # all in all more than two seconds
+    server.read_pause = 0.06  # more than two seconds in total
     timeouts = Timeouts(connect=1, idle=PATIENCE, total=2 * PATIENCE)
     response = send(transport, f"{server.url}/s", method="POST", body=b"x" * size, timeouts=timeouts)
     assert response.read() == b"ok"
@@ -217,7 +217,7 @@ def test_a_kept_connection_keeps_the_new_deadline(transport: Transport, server: 
 
 
 def test_total_spans_retries(transport: Transport, server: Server, clock: Clock) -> None:
-    """``total`` is for the call, however often it is tried: the third try has what the first two left of it."""
+    """``total`` is for the call with all attempts: the third attempt has the time that the first two left."""
     fails: list[Step] = [lambda _: clock.advance(PATIENCE), plain(b"", 503)]
     server.on("/s", fails, fails, [UNTIL_GONE])
     total = 2 * PATIENCE + SHORT
@@ -231,8 +231,8 @@ def test_total_spans_retries(transport: Transport, server: Server, clock: Clock)
     assert SHORT * 0.9 <= time.monotonic() - started < SOON
 
 
-def test_each_try_has_its_first_token(transport: Transport, server: Server, clock: Clock) -> None:
-    """``first_token`` counts from the try, not from the call: the one before it may have taken most of that time."""
+def test_each_attempt_has_its_own_first_token(transport: Transport, server: Server, clock: Clock) -> None:
+    """``first_token`` is measured from the attempt, not from the call."""
     late: Step = lambda _: clock.advance(0.8 * PATIENCE)  # noqa: E731
     server.on("/s", [late, plain(b"", 503)], [late, plain(b"ok")])
     timeouts = Timeouts(first_token=PATIENCE, idle=PATIENCE)
@@ -240,8 +240,8 @@ def test_each_try_has_its_first_token(transport: Transport, server: Server, cloc
     assert session.send(Request(method="GET", url=f"{server.url}/s", stream=True, retryable=True)).read() == b"ok"
 
 
-def test_after_a_wait_that_timed_out(transport: Transport, server: Server) -> None:
-    """A wait that has timed out leaves the response in order: it can be closed, and the transport goes on."""
+def test_after_a_timeout(transport: Transport, server: Server) -> None:
+    """A response whose read has timed out can be closed, and the transport can be used again."""
     go = threading.Event()
     server.on("/s", chunked(b"a", go, b"b"))
     response = send(transport, f"{server.url}/s")

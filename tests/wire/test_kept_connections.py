@@ -1,4 +1,4 @@
-"""A connection is kept for the next request, and never relied on once its server has said anything more."""
+"""A kept connection is reused, but never after its server has sent something or closed it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def ends_after(answer: bytes | list[Step], *last: Step) -> tuple[list[Step], threading.Event]:
-    """A script that ends its connection after *answer*, and an event that tells when it has."""
+    """A script that closes its connection after *answer*, and an event that is set then."""
     ended = threading.Event()
     return [*([answer] if isinstance(answer, bytes) else answer), *last, lambda request: ended.set()], ended
 
@@ -40,10 +40,10 @@ def ends_after(answer: bytes | list[Step], *last: Step) -> tuple[list[Step], thr
 @pytest.mark.parametrize(
     ("method", "body"), [("POST", b"x"), ("POST", b""), ("POST", b"x" * 300_000), ("PUT", b"x"), ("DELETE", None), ("GET", None)]
 )
-def test_a_connection_that_has_ended(
+def test_a_kept_connection_that_has_ended(
     transport: Transport, either: Server, method: str, body: bytes | None, last_words: list[Step]
 ) -> None:
-    """What is sent after the server has ended the kept connection goes out once, over a new one, whatever it is."""
+    """A request after the server has closed the kept connection is sent once, over a new connection, for every method."""
     first, ended = ends_after(chunked(b"one"), *last_words)
     either.on("/s", first, plain(b"two"))
     assert send(transport, f"{either.url}/s").read() == b"one"
@@ -52,8 +52,8 @@ def test_a_connection_that_has_ended(
     assert [request.connection for request in either.requests] == [1, 2]
 
 
-def test_a_connection_that_ends_right_behind_its_answer() -> None:
-    """What must not be repeated goes over a kept connection once its server had a moment to end it; other requests do not wait."""
+def test_a_connection_that_ends_right_after_its_response() -> None:
+    """A request that must not be repeated waits a moment before it reuses a connection, in case the server closes it."""
     curl_cffi = pytest.importorskip("curl_cffi")
     here, there = socket.socketpair()
     with here:
@@ -66,8 +66,8 @@ def test_a_connection_that_ends_right_behind_its_answer() -> None:
         ending.join()
 
 
-def test_a_proxy_that_has_ended_its_connection(transport_name: str, server: Server) -> None:
-    """The same holds for the connection to a proxy."""
+def test_a_proxy_that_has_closed_its_connection(transport_name: str, server: Server) -> None:
+    """The same is true for the connection to a proxy."""
     first, ended = ends_after(plain(b"one"), HALF_CLOSE)
     server.on("*", first, plain(b"two"))
     opened = make_transport(transport_name, proxy=server.url)
@@ -79,8 +79,8 @@ def test_a_proxy_that_has_ended_its_connection(transport_name: str, server: Serv
 
 
 @pytest.mark.parametrize("end", [HALF_CLOSE, RST])
-def test_a_connection_that_ends_under_a_request(transport: Transport, server: Server, end: Step) -> None:
-    """One that ends when the request has been read is no reason to send it again: it may have been done."""
+def test_a_connection_that_ends_during_a_request(transport: Transport, server: Server, end: Step) -> None:
+    """If it ends after the request was read, the request is not sent again: it may have been processed."""
     server.on("/s", plain(b"one"), [end])
     assert send(transport, f"{server.url}/s").read() == b"one"
     with pytest.raises(ConnectError) as caught:
@@ -90,7 +90,7 @@ def test_a_connection_that_ends_under_a_request(transport: Transport, server: Se
 
 
 def test_many_streams_one_connection(transport: Transport, either: Server) -> None:
-    """Streams that are read to their end follow each other on one connection, with TLS as without."""
+    """Streams that are read to their end use one connection after each other, with and without TLS."""
     either.on("/s", chunked(b"one", b"two"))
     for _ in range(20):
         assert send(transport, f"{either.url}/s", method="POST", body=b"x", stream=True).read() == b"onetwo"
@@ -98,7 +98,7 @@ def test_many_streams_one_connection(transport: Transport, either: Server) -> No
 
 
 def test_bytes_without_a_request(transport: Transport, either: Server) -> None:
-    """An answer to nothing on a kept connection is never taken for the answer to the next request."""
+    """Bytes on an idle connection are never read as the response to the next request."""
     first, sent = ends_after(chunked(b"one"), TIMED_OUT)
     either.on("/s", first, plain(b"two"))
     assert send(transport, f"{either.url}/s").read() == b"one"
@@ -111,7 +111,7 @@ def test_bytes_without_a_request(transport: Transport, either: Server) -> None:
 
 
 class _Lib:
-    """curl_cffi's libcurl, with another function in place of one."""
+    """curl_cffi's libcurl, with one function replaced."""
 
     def __init__(self, name: str, function: Any) -> None:
         import curl_cffi
@@ -136,8 +136,8 @@ class _Lib:
         ("curl_multi_info_read", lambda *args: SimpleNamespace(data=SimpleNamespace(result=56)), "the connection broke"),
     ],
 )
-def test_a_curl_cffi_that_has_changed(monkeypatch: pytest.MonkeyPatch, name: str, function: Any, reason: str) -> None:
-    """A version whose functions are missing, or do something else, is refused by name before anything is sent with it."""
+def test_an_incompatible_curl_cffi(monkeypatch: pytest.MonkeyPatch, name: str, function: Any, reason: str) -> None:
+    """A version with missing or changed functions is an error with its name before anything is sent."""
     import curl_cffi
 
     monkeypatch.setattr(curl_cffi, "lib", _Lib(name, function))
@@ -147,7 +147,7 @@ def test_a_curl_cffi_that_has_changed(monkeypatch: pytest.MonkeyPatch, name: str
 
 
 def test_a_machine_without_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing may listen, the package is believed."""
+    """If the self-test cannot listen on loopback, it is skipped."""
     import curl_cffi
 
     def refuse(*args: Any, **options: Any) -> None:

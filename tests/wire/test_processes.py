@@ -1,4 +1,4 @@
-"""Threads, forks and pickles: one transport among many."""
+"""Threads, forks and pickles of a transport."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.wire.helpers import PATIENT, send
 
 
 def test_many_threads(transport: Transport, server: Server) -> None:
-    """Sixteen threads share one transport; nobody gets another's answer, and connections are used again."""
+    """Sixteen threads share one transport; each gets its own responses, and connections are reused."""
     server.on("*", [lambda request: plain(request.target)])
     failures: list[str] = []
 
@@ -45,7 +45,7 @@ def test_many_threads(transport: Transport, server: Server) -> None:
 
 
 def test_a_stream_may_change_threads(transport: Transport, server: Server) -> None:
-    """One thread opens, another reads, a third closes: one at a time is all that is asked."""
+    """One thread opens, another reads, a third closes: only one at a time is required."""
     server.on("/s", chunked(b"one", 0.05, b"two"))
     response = send(transport, f"{server.url}/s", stream=True)
     got: list[bytes] = []
@@ -66,7 +66,7 @@ def test_no_threads_are_left(transport: Transport, server: Server) -> None:
 
 @needs_fork
 def test_fork_with_idle_connections(transport: Transport, server: Server) -> None:
-    """Two children and their parent go on with one transport; each has connections of its own."""
+    """Two children and their parent use one transport; each has connections of its own."""
     server.on("*", [lambda request: plain(request.target)])
     assert send(transport, f"{server.url}/before").read() == b"/before"
 
@@ -92,7 +92,7 @@ def test_fork_with_idle_connections(transport: Transport, server: Server) -> Non
 @needs_fork
 @pytest.mark.parametrize("meddle", ["nothing", "close", "abort", "drop", "read"])
 def test_fork_with_an_open_stream(transport: Transport, server: Server, meddle: str) -> None:
-    """Whatever a child does with its copy of a stream, the parent reads on undisturbed."""
+    """A child may use or drop its copy of a stream; the parent's stream is not affected."""
     go = threading.Event()
     server.on("/s", chunked(b"one", go, b"two"))
     server.on("/other", plain(b"ok"))
@@ -120,7 +120,7 @@ def test_fork_with_an_open_stream(transport: Transport, server: Server, meddle: 
 
 @needs_fork
 def test_fork_while_another_thread_reads(transport: Transport, server: Server) -> None:
-    """A fork in the middle of another thread's read, and the child's normal exit, leave that read alone."""
+    """A fork during another thread's read, and the child's normal exit, do not affect that read."""
     go, sent = threading.Event(), threading.Event()
     server.on("/s", chunked(b"one", lambda _: sent.set(), go, b"two"))
     got: list[bytes] = []
@@ -135,7 +135,7 @@ def test_fork_while_another_thread_reads(transport: Transport, server: Server) -
 
 
 def test_pickling(transport_name: str, server: Server) -> None:
-    """A transport pickles as what it was made from, and works wherever it comes out."""
+    """A transport pickles as its configuration, and the copy works."""
     server.on("/s", plain(b"ok"))
     opened = make_transport(transport_name, proxy=None)
     assert send(opened, f"{server.url}/s").read() == b"ok"
@@ -147,7 +147,7 @@ def test_pickling(transport_name: str, server: Server) -> None:
 
 
 def test_nothing_before_first_use(transport_name: str) -> None:
-    """Making a transport opens no file, socket or thread."""
+    """Creating a transport opens no file, socket or thread."""
     make_transport(transport_name).close()  # the import below may open files
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     threads = threading.active_count()
@@ -158,8 +158,8 @@ def test_nothing_before_first_use(transport_name: str) -> None:
         one.close()
 
 
-def test_sockets_do_not_pile_up(transport: Transport, server: Server) -> None:
-    """A hundred streams that are left early leave no descriptor behind."""
+def test_sockets_do_not_accumulate(transport: Transport, server: Server) -> None:
+    """A hundred streams that are closed early leave no descriptor open."""
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("needs /proc")
     server.on("/s", chunked(b"one", 0.001, b"two"))
@@ -172,12 +172,12 @@ def test_sockets_do_not_pile_up(transport: Transport, server: Server) -> None:
         response.close()
     deadline = time.monotonic() + PATIENCE
     while len(os.listdir("/proc/self/fd")) > before + 10 and time.monotonic() < deadline:
-        time.sleep(0.01)  # the server's own ends close in its threads
+        time.sleep(0.01)  # the server closes its sockets in its own threads
     assert len(os.listdir("/proc/self/fd")) <= before + 10
 
 
 def test_interrupted_by_a_signal(transport: Transport, server: Server) -> None:
-    """Ctrl-C ends a read that waits, at once, and leaves the transport usable."""
+    """Ctrl-C ends a waiting read at once, and the transport can be used again."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_kill"):
         pytest.skip("signals arrive in the main thread")
     go = threading.Event()
@@ -209,7 +209,7 @@ def _fake_gevent(monkeypatch: pytest.MonkeyPatch, patched: bool) -> None:
 
 
 def test_gevent(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a process that gevent has patched libcurl would stop every greenlet: that is refused with a hint."""
+    """In a process patched by gevent libcurl would block every greenlet: an error with a hint is raised."""
     server.on("/s", plain(b"ok"))
     opened = make_transport("impersonate")
     _fake_gevent(monkeypatch, patched=False)
@@ -224,14 +224,14 @@ def test_gevent(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_curl_cffi(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without curl_cffi the error holds the command that installs it."""
+    """Without curl_cffi the error has the command that installs it."""
     monkeypatch.setitem(sys.modules, "curl_cffi", None)
     with pytest.raises(MissingDependencyError, match=r"pip install .hfclient\[impersonate\]."):
         make_transport("impersonate")
 
 
-def test_an_unsuitable_curl_cffi(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A curl_cffi without the functions that are driven is named when the transport is made."""
+def test_an_incompatible_curl_cffi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A curl_cffi without the functions that are used is an error when the transport is created."""
     old = types.ModuleType("curl_cffi")
     old.lib, old.__version__ = types.SimpleNamespace(), "0.5.0"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "curl_cffi", old)
@@ -241,7 +241,7 @@ def test_an_unsuitable_curl_cffi(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["netscape", "chrome1", "", "chrome_", "größe", "chrome;131"])
 def test_unknown_browser(name: str) -> None:
-    """A browser that does not exist is named with those that do."""
+    """An unknown browser is an error that lists the known ones."""
     with pytest.raises(InvalidInputError, match="chrome") as caught:
         make_transport("impersonate", impersonate=name)
     assert "firefox" in str(caught.value)
@@ -249,7 +249,7 @@ def test_unknown_browser(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["chrome", "firefox", "safari", "edge", "safari_ios", "chrome_android", "chrome131"])
 def test_browsers(server: Server, name: str) -> None:
-    """Families stand for their newest release; single releases stand for themselves."""
+    """A browser's name stands for its newest release; a single release for itself."""
     server.on("/s", plain(b"ok"))
     opened = make_transport("impersonate", impersonate=name)
     assert send(opened, f"{server.url}/s", timeouts=Timeouts(total=PATIENT.total)).read() == b"ok"

@@ -1,4 +1,4 @@
-"""Where a redirect may lead, and what goes along."""
+"""Which redirects are followed, and with which headers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_same_origin(transport: Transport, server: Server, status: int) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303])
 def test_the_same_origin_for_a_write(transport: Transport, server: Server, status: int) -> None:
-    """A write that would become a read on its way is not followed, not even for a slash."""
+    """A redirect that would turn a write into a read is not followed, not even for a trailing slash."""
     server.on("/old", _to("/old/", status))
     with pytest.raises(APIStatusError, match="/old/"):
         session_for(transport).send(Request(method="POST", url=f"{server.url}/old", body=b"body"))
@@ -36,7 +36,7 @@ def test_the_same_origin_for_a_write(transport: Transport, server: Server, statu
 
 
 def test_query_of_the_target(transport: Transport, server: Server) -> None:
-    """The target's own query is what is asked for, not the first one's."""
+    """The target's own query is used, not that of the first URL."""
     server.on("/old", _to("new?b=2"))
     server.on("/new", plain(b"ok"))
     session_for(transport).send(Request.read(f"{server.url}/old", params={"a": 1})).read()
@@ -45,7 +45,7 @@ def test_query_of_the_target(transport: Transport, server: Server) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_other_origin(transport: Transport, server: Server, other_server: Server, status: int) -> None:
-    """A redirect to another origin is an error that names the place, and nothing is sent there."""
+    """A redirect to another origin is an error that names it, and nothing is sent there."""
     other_server.on("*", plain(b"stolen"))
     server.on("/s", _to(f"{other_server.url}/login?code=secret", status))
     with pytest.raises(APIStatusError, match="redirects to") as caught:
@@ -57,7 +57,7 @@ def test_other_origin(transport: Transport, server: Server, other_server: Server
 
 
 def test_login_page(transport: Transport, server: Server) -> None:
-    """A 302 to a login page, which is how a server says 401 to a browser, raises and says so."""
+    """A 302 to a login page, which is a server's 401 for browsers, raises an error that says so."""
     server.on("/chat", _to("/login", 302))
     with pytest.raises(AuthenticationError, match="login"):
         session_for(transport).send(Request.read(f"{server.url}/chat"))
@@ -65,7 +65,7 @@ def test_login_page(transport: Transport, server: Server) -> None:
 
 
 def test_https_hint(transport: Transport, server: Server) -> None:
-    """A server that wants https is told apart from one that wants a login."""
+    """A redirect to https has an error of its own, different from that of a login."""
     server.on("/chat", _to("https://127.0.0.1/chat", 301))
     with pytest.raises(APIStatusError, match=r"wants https: use https://127\.0\.0\.1/chat") as caught:
         session_for(transport).send(Request.read(f"{server.url}/chat"))
@@ -75,15 +75,15 @@ def test_https_hint(transport: Transport, server: Server) -> None:
 @pytest.mark.parametrize(
     "location", ["", "http://", "http://a:b:c/", "javascript:alert(1)", "//", "file:///etc/passwd", "http://[::1/"]
 )
-def test_useless_locations(transport: Transport, server: Server, location: str) -> None:
-    """A Location that leads nowhere is an error like any other."""
+def test_invalid_locations(transport: Transport, server: Server, location: str) -> None:
+    """An invalid Location is an error like any other."""
     server.on("/s", head(307, f"Location: {location}", "Content-Length: 0"))
     with pytest.raises(APIStatusError):
         session_for(transport).send(Request.read(f"{server.url}/s"))
 
 
 def test_followed_on_request(transport: Transport, server: Server, other_server: Server) -> None:
-    """A result file may lie anywhere: its redirect is followed, without credentials."""
+    """A result file may be on any host: its redirect is followed, without credentials."""
     other_server.on("/file", plain(b"image"))
     server.on("/s", _to(f"{other_server.url}/file", 302))
     credentials = Credentials(
@@ -96,7 +96,7 @@ def test_followed_on_request(transport: Transport, server: Server, other_server:
 
 
 def test_credentials_of_the_target(transport: Transport, server: Server, other_server: Server) -> None:
-    """And if the target has credentials of its own, it gets those."""
+    """If the session has credentials for the target, it gets those."""
     other_server.on("/file", plain(b"image"))
     server.on("/s", _to(f"{other_server.url}/file", 302))
     credentials = Credentials(token=Secret("hf_secret"), explicit=True, token_urls=[other_server.url])
@@ -106,8 +106,8 @@ def test_credentials_of_the_target(transport: Transport, server: Server, other_s
     assert other_server.last.headers["authorization"] == "Bearer hf_secret"
 
 
-def test_own_headers_stay(transport: Transport, server: Server, other_server: Server) -> None:
-    """Headers that the caller set for one place, which may well be secrets, do not travel to another."""
+def test_own_headers_are_not_forwarded(transport: Transport, server: Server, other_server: Server) -> None:
+    """Headers that the caller set may be secrets: they are not sent to another origin."""
     other_server.on("/file", plain(b"image"))
     server.on("/s", _to(f"{other_server.url}/file", 302))
     session = session_for(transport, headers={"Authorization": "mine", "X-Api-Key": "secret", "Cookie": "c=1"})
@@ -120,8 +120,8 @@ def test_own_headers_stay(transport: Transport, server: Server, other_server: Se
     assert other_server.last.headers["range"] == "bytes=0-"
 
 
-def test_https_is_not_left(transport: Transport, server: Server) -> None:
-    """From https nothing is followed to plain http on the same host: that is another origin."""
+def test_https_is_not_downgraded(transport: Transport, server: Server) -> None:
+    """From https no redirect to plain http is followed, also on the same host: that is another origin."""
     session = session_for(transport)
     assert (
         session._redirect_target(Request(method="GET", url="https://example.org/a"), _Answer("http://example.org/a"))

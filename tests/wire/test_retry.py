@@ -1,4 +1,4 @@
-"""What is tried again, how often and when; what is not."""
+"""Which requests are retried, how often and when."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.wire.helpers import session_for
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the session would have slept."""
+    """The times that the session would have slept."""
     slept: list[float] = []
     monkeypatch.setattr(session_module.time, "sleep", slept.append)
     return slept
@@ -26,7 +26,7 @@ RETRY = Retry(attempts=3, backoff=1.0)
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
 def test_retryable_statuses(transport: Transport, server: Server, naps: list[float], status: int) -> None:
-    """A read is repeated after an answer that says "later", with growing waits."""
+    """A read is retried after a status that allows it, with growing waits."""
     server.on("/s", plain(b"", status), plain(b"", status), plain(b"ok"))
     assert session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s")).read() == b"ok"
     assert len(server.requests) == 3
@@ -35,7 +35,7 @@ def test_retryable_statuses(transport: Transport, server: Server, naps: list[flo
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 500, 501])
 def test_final_statuses(transport: Transport, server: Server, naps: list[float], status: int) -> None:
-    """Other answers are final."""
+    """Other statuses are final."""
     server.on("/s", plain(b"", status))
     with pytest.raises(APIStatusError):
         session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s"))
@@ -44,14 +44,14 @@ def test_final_statuses(transport: Transport, server: Server, naps: list[float],
 
 @pytest.mark.parametrize("script", [[CLOSE], [RST], [plain(b"half of it")[:-3], CLOSE], [plain(b"half of it")[:-3], RST]])
 def test_broken_connections(transport: Transport, server: Server, naps: list[float], script) -> None:
-    """A read is repeated after a connection that broke, in the middle of its answer too."""
+    """A read is retried after a broken connection, also in the middle of the body."""
     server.on("/s", script, plain(b"ok"))
     assert session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s")).read() == b"ok"
     assert len(server.requests) == 2
 
 
-def test_not_without_leave(transport: Transport, server: Server, naps: list[float]) -> None:
-    """A request that is not retryable is sent once, whatever comes back."""
+def test_requests_that_are_not_retryable(transport: Transport, server: Server, naps: list[float]) -> None:
+    """They are sent once, after every failure."""
     for script in (plain(b"", 503), [CLOSE], [RST]):
         server.requests.clear()
         server.on("/s", script)
@@ -61,7 +61,7 @@ def test_not_without_leave(transport: Transport, server: Server, naps: list[floa
 
 
 def test_unsent_requests_may_be_repeated(transport: Transport, naps: list[float]) -> None:
-    """Unless nothing can have reached the server: then even a chat turn is tried again."""
+    """The exception: if nothing can have reached the server, even a chat message is retried."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
@@ -72,22 +72,22 @@ def test_unsent_requests_may_be_repeated(transport: Transport, naps: list[float]
 
 
 def test_retry_after_is_honoured(transport: Transport, server: Server, naps: list[float]) -> None:
-    """The server's word counts more than the schedule."""
+    """Retry-After has precedence over the backoff."""
     server.on("/s", plain(b"", 429, "Retry-After: 7"), json_answer({"estimated_time": 3.5}, 503), plain(b"ok"))
     assert session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s")).read() == b"ok"
     assert naps == [7.0, 3.5]
 
 
-def test_too_long_a_wait_is_not_waited(transport: Transport, server: Server, naps: list[float]) -> None:
-    """A server that asks for an hour is not waited for; the caller learns how long it would have been."""
+def test_a_long_retry_after(transport: Transport, server: Server, naps: list[float]) -> None:
+    """A wait of an hour is not waited for; the error has its length."""
     server.on("/s", plain(b"", 429, "Retry-After: 3600"))
-    with pytest.raises(RateLimitError) as caught:  # not over the deadline: there is none for the whole call
+    with pytest.raises(RateLimitError) as caught:  # only the limit for Retry-After applies: there is no total deadline
         session_for(transport, retry=RETRY, timeouts=Timeouts()).send(Request.read(f"{server.url}/s"))
     assert (caught.value.retry_after, caught.value.attempts, naps) == (3600.0, 1, [])
 
 
 def test_total_bounds_the_waits(transport: Transport, server: Server, naps: list[float]) -> None:
-    """No wait begins that would outlast the whole call."""
+    """No wait begins that would exceed ``total``."""
     server.on("/s", plain(b"", 503, "Retry-After: 60"))
     retry, timeouts = Retry(attempts=3, max_wait=90), Timeouts(total=50)
     with pytest.raises(ServerError):
@@ -98,8 +98,8 @@ def test_total_bounds_the_waits(transport: Transport, server: Server, naps: list
     assert (naps, len(server.requests)) == ([60.0, 60.0], 4)
 
 
-def test_attempts_end(transport: Transport, server: Server, naps: list[float]) -> None:
-    """After the last try its error is raised, with the number of tries."""
+def test_the_last_attempt(transport: Transport, server: Server, naps: list[float]) -> None:
+    """After the last attempt its error is raised, with the number of attempts."""
     server.on("/s", plain(b"", 503))
     with pytest.raises(ServerError) as caught:
         session_for(transport, retry=RETRY).send(Request.read(f"{server.url}/s"))
@@ -108,15 +108,15 @@ def test_attempts_end(transport: Transport, server: Server, naps: list[float]) -
 
 @pytest.mark.parametrize("attempts", [0, 1])
 def test_never(transport: Transport, server: Server, naps: list[float], attempts: int) -> None:
-    """One try is no retry."""
+    """With one attempt nothing is retried."""
     server.on("/s", plain(b"", 503))
     with pytest.raises(ServerError):
         session_for(transport, retry=Retry(attempts=attempts)).send(Request.read(f"{server.url}/s"))
     assert (len(server.requests), naps) == (1, [])
 
 
-def test_a_slow_answer_is_not_asked_for_again(transport: Transport, server: Server, naps: list[float]) -> None:
-    """A deadline that passed after the request arrived is not tried again: it would only take as long once more."""
+def test_timeouts_are_not_retried(transport: Transport, server: Server, naps: list[float]) -> None:
+    """A deadline that passed after the request arrived is not retried: it would take as long again."""
     server.on("/s", [UNTIL_GONE], plain(b"at once"))
     with pytest.raises(TransportTimeout) as caught:
         session_for(transport, retry=RETRY, timeouts=Timeouts(idle=0.1)).send(Request.read(f"{server.url}/s"))
@@ -125,7 +125,7 @@ def test_a_slow_answer_is_not_asked_for_again(transport: Transport, server: Serv
 
 
 def test_uploads_are_repeated_whole(transport: Transport, server: Server, naps: list[float]) -> None:
-    """A retryable request with a form sends it from its start again."""
+    """A retryable request with a form is sent again from its start."""
     from hfclient.transport import Multipart, Part
 
     form = Multipart((Part(name="a", content=b"x" * 100_000, filename="f"),))

@@ -1,4 +1,4 @@
-"""No token, cookie, password or query value shows up anywhere but on the wire."""
+"""Tokens, cookies, passwords and query values are sent, and appear in no log, error or repr."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import make_transport
 from tests.server import CLOSE, RST, UNTIL_GONE, Server, chunk, head, plain
 from tests.wire.helpers import PATIENT
 
-# Put together here, so that a traceback, which quotes the lines of this file, does not show them.
+# Concatenated here: a traceback quotes the lines of this file.
 TOKEN, COOKIE, PROXY, QUERY, BASIC, HEADER = (f"{kind}-is-{'secret'}" for kind in ("t", "c", "p", "q", "b", "h"))
 SECRETS = (TOKEN, COOKIE, PROXY, QUERY, BASIC, HEADER)
 
@@ -59,10 +59,10 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("place", ["/chat/api/x", "/v1/models"])
-def test_on_the_way(
+def test_after_a_request(
     transport_name: str, server: Server, caplog: pytest.LogCaptureFixture, script: str, place: str
 ) -> None:
-    """Neither in logs at DEBUG, all libraries included, nor in an exception's text, dict, pickle or traceback."""
+    """Not in logs at DEBUG, those of all libraries included, nor in an exception's text, dict, pickle or traceback."""
     server.on(place, SCRIPTS[script])
     timeouts = Timeouts(idle=0.15) if script == "stalled" else PATIENT
     session = _session(transport_name, server, retry=Retry(attempts=2, backoff=0.001), timeouts=timeouts, proxy=None)
@@ -89,10 +89,10 @@ def test_on_the_way(
     "url", ["http://127.0.0.1:{port}/x", "http://nowhere.invalid/x", "http://127.0.0.1:99999/x", "http:///x"]
 )
 @pytest.mark.parametrize("proxied", [False, True])
-def test_before_it_goes_out(
+def test_before_a_request(
     transport_name: str, server: Server, caplog: pytest.LogCaptureFixture, url: str, proxied: bool
 ) -> None:
-    """Nor where nothing was sent: an address that refuses, does not exist or makes no sense, a proxy that is down."""
+    """Nor when nothing was sent: an address that refuses, does not exist or is invalid, a proxy that is down."""
     port = _unused_port()
     proxy = f"http://user:{PROXY}@127.0.0.1:{port}" if proxied else None
     session = _session(transport_name, server, retry=Retry(attempts=1), timeouts=PATIENT, proxy=proxy)
@@ -114,7 +114,7 @@ def _check(call: Callable[[], object], shown: list[str], caplog: pytest.LogCaptu
             shown += ["".join(traceback.format_exception(error)), error.message]
     for record in caplog.records:
         text = f"{record.name} {record.getMessage()} {record.args!r}"
-        # urllib3 logs what it asks for, query and all, to whoever turns its own logger to DEBUG.
+        # urllib3 logs URLs with their queries if its own logger is set to DEBUG.
         shown.append(text.replace(QUERY, "") if record.name.startswith("urllib3") else text)
 
 
@@ -124,8 +124,8 @@ def _assert_clean(shown: list[str]) -> None:
             assert secret not in text, f"{secret} is in {text}"
 
 
-def test_streams_do_not_show_what_they_carry(transport_name: str, server: Server) -> None:
-    """A stream's repr says how far it is and nothing else."""
+def test_repr_of_a_stream(transport_name: str, server: Server) -> None:
+    """The repr of a stream has its state and nothing else."""
     server.on("/s", plain(b"ok"))
     session = _session(transport_name, server, retry=Retry(attempts=1), timeouts=PATIENT, proxy=None)
     response = session.send(Request.read(f"{server.url}/s"))

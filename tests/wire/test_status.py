@@ -1,4 +1,4 @@
-"""Every status and every shape of error body becomes the exception that says what to do."""
+"""Every status and every form of error body becomes the right exception."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _failure(transport: Transport, server: Server, answer: object) -> APIStatusE
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_status(transport: Transport, server: Server, status: int) -> None:
-    """The class follows from the status, and the fields tell what was asked and who answered."""
+    """The status selects the class, and the fields have the request and the server."""
     error = _failure(transport, server, json_answer({"error": "no luck"}, status, "X-Request-Id: req-7"))
     assert type(error) is STATUSES[status]
     assert (error.status, error.message, error.method) == (status, "no luck", "POST")
@@ -78,7 +78,7 @@ BODIES = [
 
 @pytest.mark.parametrize(("body", "message"), BODIES)
 def test_json_bodies(transport: Transport, server: Server, body: object, message: str) -> None:
-    """The human sentence is found wherever servers hide it."""
+    """The message is found under every key that servers use."""
     assert _failure(transport, server, json_answer(body, 400)).message == message
 
 
@@ -104,14 +104,14 @@ def test_json_bodies(transport: Transport, server: Server, body: object, message
     ],
 )
 def test_other_bodies(transport: Transport, server: Server, body: bytes, message: str) -> None:
-    """A page, a sentence, nothing at all or nonsense: there is always a message, and it is never a page."""
+    """An HTML page, plain text, an empty body or nonsense: there is always a message, and it is never a page."""
     error = _failure(transport, server, plain(body, 500))
     assert error.message == message
     assert error.body is None or len(error.body) <= 2000
 
 
 def test_code(transport: Transport, server: Server) -> None:
-    """The server's own code is kept, whichever key it hides under."""
+    """The server's own code is kept, under every key that servers use."""
     for body, code in (
         ({"error": {"message": "x", "code": "model_not_found"}}, "model_not_found"),
         ({"error": "x", "error_type": "overloaded"}, "overloaded"),
@@ -125,7 +125,7 @@ def test_code(transport: Transport, server: Server) -> None:
 
 
 def test_error_message_header(transport: Transport, server: Server) -> None:
-    """The Hub puts its sentence into a header where there is no body."""
+    """The Hub sends its message in a header if the body is empty."""
     error = _failure(transport, server, plain(b"", 404, "X-Error-Message: Repository not found"))
     assert error.message == "Repository not found"
 
@@ -155,8 +155,8 @@ def test_retry_after(transport: Transport, server: Server, headers: list[str], l
 @pytest.mark.parametrize(
     "value", ["soon", "", "-5", "nan", "inf", "1e400", "Wed, 99 Foo 2099 99:99:99 GMT", "٣", "9" * 400]
 )
-def test_retry_after_nonsense(transport: Transport, server: Server, value: str) -> None:
-    """What is no time counts as nothing, and never as an exception of another kind."""
+def test_invalid_retry_after(transport: Transport, server: Server, value: str) -> None:
+    """An invalid time is ignored, and never an exception of another kind."""
     for name in ("Retry-After", "retry-after-ms"):
         error = _failure(transport, server, plain(b"", 429, f"{name}: {value}".encode().decode("latin-1")))
         assert error.retry_after is None
@@ -164,7 +164,7 @@ def test_retry_after_nonsense(transport: Transport, server: Server, value: str) 
 
 
 def test_estimated_time(transport: Transport, server: Server) -> None:
-    """A model that is being loaded says how long that takes."""
+    """The estimated time of a model that is being loaded is the wait."""
     error = _failure(transport, server, json_answer({"error": "Model is loading", "estimated_time": 20.5}, 503))
     assert (type(error), error.retry_after) == (errors.ServerError, 20.5)
 
@@ -178,7 +178,7 @@ def test_estimated_time(transport: Transport, server: Server) -> None:
     ],
 )
 def test_bot_check(transport: Transport, server: Server, answer: bytes) -> None:
-    """A challenge page is no refusal by the service; the message says what to try."""
+    """A challenge page of a bot check has its own message with advice."""
     error = _failure(transport, server, answer)
     assert type(error) is errors.CloudflareChallenge
     assert "impersonate" in error.message
@@ -188,20 +188,20 @@ def test_bot_check(transport: Transport, server: Server, answer: bytes) -> None:
 
 
 def test_body_that_breaks(transport: Transport, server: Server) -> None:
-    """If the explanation is cut, the status is still what is raised."""
+    """If the body of an error is cut, the error of the status is raised all the same."""
     error = _failure(transport, server, [head(404, "Content-Length: 100"), b"half of", CLOSE])
     assert (type(error), error.message) == (errors.NotFoundError, "half of")
 
 
-def test_body_without_end(transport: Transport, server: Server) -> None:
-    """An error text that never ends is not read to its end."""
+def test_endless_body(transport: Transport, server: Server) -> None:
+    """An endless error body is not read to its end."""
     error = _failure(transport, server, [head(500), *[b"y" * 65536] * 200, CLOSE])
     assert isinstance(error, errors.ServerError)
     assert len(error.body or "") == 2000
 
 
 def test_refine(transport: Transport, server: Server) -> None:
-    """The layer above may turn the error into its own, more precise one."""
+    """The layer above can turn the error into a more precise one."""
 
     def refine(error: APIStatusError) -> HFClientError:
         return errors.Unsupported(f"because {error.message}")
@@ -212,16 +212,16 @@ def test_refine(transport: Transport, server: Server) -> None:
 
 
 @pytest.mark.parametrize("status", [304, 300, 301])
-def test_odd_redirects(transport: Transport, server: Server, status: int) -> None:
-    """A 3xx without a place to go is an error as well."""
+def test_invalid_redirects(transport: Transport, server: Server, status: int) -> None:
+    """A 3xx without a Location is an error too."""
     server.on("/s", head(status, "Content-Length: 0"))
     with pytest.raises(APIStatusError) as caught:
         session_for(transport).send(Request.read(f"{server.url}/s"))
     assert caught.value.status == status
 
 
-def test_json_that_is_none(transport: Transport, server: Server) -> None:
-    """A 200 that is no JSON where JSON was due is a `ProtocolError` that shows how it began."""
+def test_a_body_that_is_not_json(transport: Transport, server: Server) -> None:
+    """A 200 that is not JSON where JSON is expected is a `ProtocolError` with the start of the body."""
     for answer in (b"<html>hi</html>", b"", b"{", b"\xff", b"[" * 100_000):
         server.on("/s", plain(answer, 200, "Content-Type: text/html"))
         with pytest.raises(errors.ProtocolError, match="should give JSON") as caught:
@@ -232,7 +232,7 @@ def test_json_that_is_none(transport: Transport, server: Server) -> None:
 
 
 def test_limit(transport: Transport, server: Server) -> None:
-    """An answer that is read whole has a largest size."""
+    """A buffered response has a maximum size."""
     server.on("/s", plain(json.dumps("x" * 5000)))
     session = session_for(transport)
     session.limits = Limits(body=1000)

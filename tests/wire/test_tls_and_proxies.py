@@ -1,4 +1,4 @@
-"""Certificates and proxies: who is trusted, who is in between, and what of it may be told."""
+"""Certificates and proxies: trust, tunnels, and what errors say about them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tls():
 
 
 def test_untrusted(transport: Transport, tls: Server) -> None:
-    """A certificate that nobody vouches for ends the connection before anything is said."""
+    """An untrusted certificate ends the connection before a request is sent."""
     with pytest.raises(ConnectError, match=r"TLS failed: .*certificate") as caught:
         send(transport, f"{tls.url}/s")
     assert (caught.value.sent, tls.requests) == (False, [])
@@ -36,7 +36,7 @@ def test_untrusted(transport: Transport, tls: Server) -> None:
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_trusted(transport: Transport, tls: Server, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    """Both follow the variables that users of requests and of Python know; and over TLS all works as it does without."""
+    """Both transports follow the variables of requests and Python; with TLS everything works as without."""
     monkeypatch.setenv(variable, str(CERTIFICATE))
     go = threading.Event()
     tls.on("/stream", chunked(b"one", go, b"two"))
@@ -50,7 +50,7 @@ def test_trusted(transport: Transport, tls: Server, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_to_do(transport: Transport, tls: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An untrusted certificate says how it could be trusted; a variable that names nothing is named, and nothing is sent."""
+    """The error of an untrusted certificate says how to trust it; that of a wrong path names the variable. Nothing is sent."""
     with pytest.raises(ConnectError, match=r"set REQUESTS_CA_BUNDLE or SSL_CERT_FILE to a file"):
         send(transport, f"{tls.url}/s")
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
@@ -60,7 +60,7 @@ def test_what_to_do(transport: Transport, tls: Server, monkeypatch: pytest.Monke
 
 
 def test_expired(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that was trusted and has run out is not good enough either."""
+    """A trusted certificate that has expired is rejected."""
     expired = CERTIFICATE.with_name("expired.pem")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(expired))
     with Server(tls=True) as server:
@@ -72,7 +72,7 @@ def test_expired(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_name(transport_name: str, tls: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trusted certificate for another name is not good enough."""
+    """A trusted certificate for another host name is rejected."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
     with _Tunnel(tls.port) as tunnel:
         opened = make_transport(transport_name, proxy=tunnel.url)
@@ -83,7 +83,7 @@ def test_other_name(transport_name: str, tls: Server, monkeypatch: pytest.Monkey
 
 
 def test_tls_to_a_plain_server(transport: Transport) -> None:
-    """Speaking TLS to a server that does not is a failure at once, not a timeout."""
+    """TLS to a plain server fails at once, not by a timeout."""
 
     def serve() -> None:
         client, _ = listener.accept()
@@ -100,7 +100,7 @@ def test_tls_to_a_plain_server(transport: Transport) -> None:
 
 
 def test_closing_over_tls(transport: Transport, tls: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Closing and cancelling are as quick over TLS."""
+    """Closing and cancelling are as fast with TLS."""
     from hfclient.errors import Cancelled
     from tests.server import UNTIL_GONE, chunk, head
 
@@ -124,7 +124,7 @@ def _is_proxied(request: Recorded) -> bytes:
 
 
 def test_http_through_a_proxy(transport_name: str, server: Server) -> None:
-    """A proxy gets the whole URL and its own credentials; the target's are for it to pass on."""
+    """A proxy gets the whole URL and its own credentials, and forwards those of the target."""
     server.on("*", [_is_proxied])
     opened = make_transport(transport_name, proxy=server.url.replace("//", "//us%40er:pr%3Aoxy-secret@"))
     response = send(opened, "http://chat.example/api?q=1", headers={"Authorization": "Bearer x"})
@@ -137,7 +137,7 @@ def test_http_through_a_proxy(transport_name: str, server: Server) -> None:
 
 
 def test_proxy_from_the_environment(transport: Transport, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The usual variables are followed, and NO_PROXY's exceptions."""
+    """The usual variables are used, and the exceptions in NO_PROXY."""
     server.on("*", [_is_proxied])
     monkeypatch.setenv("HTTP_PROXY", server.url)
     assert send(transport, "http://chat.example/a").read() == b"GET http://chat.example/a"
@@ -149,7 +149,7 @@ def test_proxy_from_the_environment(transport: Transport, server: Server, monkey
 
 
 def test_an_explicit_proxy_wins(transport_name: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that was passed is used, whatever the environment says."""
+    """A proxy that was passed has precedence over the environment."""
     server.on("*", [_is_proxied])
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "*")
@@ -159,7 +159,7 @@ def test_an_explicit_proxy_wins(transport_name: str, server: Server, monkeypatch
 
 
 class _Tunnel:
-    """A proxy that takes CONNECT and lets bytes pass both ways."""
+    """A proxy that accepts CONNECT and forwards bytes in both directions."""
 
     def __init__(self, target: int, status: int = 200) -> None:
         self.heads: list[bytes] = []
@@ -222,7 +222,7 @@ def _close_after(pumps: list[threading.Thread], *sockets: socket.socket) -> None
 
 
 def test_https_through_a_proxy(transport_name: str, tls: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """TLS goes through a tunnel: the proxy sees the host, not the request; its answer is not ours."""
+    """TLS uses a tunnel: the proxy sees the host, not the request; its response is not the target's."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
     with _Tunnel(tls.port) as tunnel:
         opened = make_transport(transport_name, proxy=tunnel.url)
@@ -240,11 +240,11 @@ def test_https_through_a_proxy(transport_name: str, tls: Server, monkeypatch: py
 
 @pytest.mark.parametrize("status", [403, 407, 502])
 def test_a_proxy_that_refuses(transport_name: str, tls: Server, status: int) -> None:
-    """A proxy that does not let us through is named as what failed; its password is not."""
+    """The error of a proxy that refuses the tunnel names the proxy, but not its password."""
     with _Tunnel(tls.port, status) as tunnel:
         opened = make_transport(transport_name, proxy=tunnel.url)
-        told = "it wants a user name and a password" if status == 407 else f"it answered with status {status}"
-        with pytest.raises(ConnectError, match=rf"the proxy failed: {told}") as caught:
+        reason = "it wants a user name and a password" if status == 407 else f"it answered with status {status}"
+        with pytest.raises(ConnectError, match=rf"the proxy failed: {reason}") as caught:
             send(opened, f"{tls.url}/s")
         opened.close()
     assert not caught.value.sent
@@ -252,8 +252,8 @@ def test_a_proxy_that_refuses(transport_name: str, tls: Server, status: int) -> 
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_is_not_there(transport_name: str, scheme: str) -> None:
-    """So is one that nobody runs."""
+def test_a_proxy_that_is_down(transport_name: str, scheme: str) -> None:
+    """The same for a proxy that does not accept connections."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         opened = make_transport(transport_name, proxy=f"http://u:proxy-secret@127.0.0.1:{closed.getsockname()[1]}")
@@ -265,10 +265,10 @@ def test_a_proxy_that_is_not_there(transport_name: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_what_went_through_a_proxy_is_not_sent_again(
+def test_a_request_through_a_proxy_is_not_repeated(
     transport_name: str, server: Server, tls: Server, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    """A server behind a proxy that ends the connection without an answer has had the request: it is no fault of the proxy's."""
+    """If a server behind a proxy closes the connection without a response, it may have processed the request."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
     target = tls if scheme == "https" else server
     target.on("*", [CLOSE])
@@ -284,8 +284,8 @@ def test_what_went_through_a_proxy_is_not_sent_again(
 
 
 @pytest.mark.parametrize("proxy", ["http://proxy.invalid:3128", "http://"])
-def test_a_proxy_without_an_address(transport_name: str, proxy: str) -> None:
-    """Or one whose name is no name."""
+def test_a_proxy_without_a_valid_address(transport_name: str, proxy: str) -> None:
+    """Or one whose host name is invalid."""
     opened = make_transport(transport_name, proxy=proxy)
     with pytest.raises(Exception, match=r"proxy|cannot be sent|connection") as caught:
         send(opened, "http://chat.example/s")
@@ -294,7 +294,7 @@ def test_a_proxy_without_an_address(transport_name: str, proxy: str) -> None:
 
 
 def test_a_proxy_that_is_set_later(transport: Transport, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment counts as it is when a request leaves, whatever was found there for the ones before."""
+    """The environment is read at each request, also after requests without a proxy."""
     server.on("*", plain(b"through one"))
     with Server() as other:
         other.on("*", plain(b"through the other"))
@@ -321,8 +321,8 @@ ELSEWHERE = ["chat.example", "localhost.example", "notlocalhost", "10.0.0.1", "1
 
 @pytest.mark.parametrize("host", [*LOOPBACK, *ELSEWHERE])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_this_machine_is_asked_directly(monkeypatch: pytest.MonkeyPatch, scheme: str, host: str) -> None:
-    """The environment's proxy is for other machines; one that was passed is for all, and "" is none."""
+def test_loopback_without_proxy(monkeypatch: pytest.MonkeyPatch, scheme: str, host: str) -> None:
+    """The environment's proxy is for other machines; one that was passed is for all, and "" means none."""
     for name in ("http_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://u:p-secret@proxy.example:3128")
     url = f"{scheme}://{host}:8080/x"
@@ -350,14 +350,14 @@ def test_this_machine_is_asked_directly(monkeypatch: pytest.MonkeyPatch, scheme:
     ],
 )
 def test_exceptions_from_the_proxy(monkeypatch: pytest.MonkeyPatch, no_proxy: str, host: str, is_direct: bool) -> None:
-    """NO_PROXY holds names with all below them, addresses and networks; the same on both transports."""
+    """NO_PROXY has host names with their subdomains, addresses and networks; the same on both transports."""
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", no_proxy)
     assert bool(proxy_for(f"http://{host}:8080/x", None)) is not is_direct
 
 
 def test_loopback_and_no_proxy_over_the_wire(transport_name: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request to this machine meets no proxy, unless one was passed; with "" none does."""
+    """A request to loopback uses no proxy, unless one was passed; with "" no request does."""
     server.on("*", plain(b"direct"))
     with Server() as proxy:
         proxy.on("*", plain(b"through the proxy"))
@@ -373,8 +373,8 @@ def test_loopback_and_no_proxy_over_the_wire(transport_name: str, server: Server
         assert len(proxy.requests) == 4
 
 
-def test_clients_of_this_machine(transport_name: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chat server, an inference server and a login at loopback, and what they link to, are asked without the environment's proxy."""
+def test_clients_of_loopback_servers(transport_name: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chat server, inference server and login on loopback, and files they link to, do not use the environment's proxy."""
     name = {"plain": "requests", "impersonate": "curl_cffi"}[transport_name]
     server.on("/v1/models", json_answer({"object": "list", "data": [{"id": "m", "object": "model"}]}))
     server.on("*", json_answer({"error": "no such page"}, 404))

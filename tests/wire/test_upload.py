@@ -1,4 +1,4 @@
-"""Forms and files on their way up: the very bytes, read while they are sent."""
+"""Uploads: forms and files are sent byte by byte as given, and read while they are sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.wire.helpers import send, session_for
 
 
 def _fields(request: Recorded) -> list[tuple[str | None, str | None, bytes]]:
-    """Take a form apart with the standard library's own parser: name, file name, content."""
+    """Parse a form with the standard library's parser: name, file name, content."""
     message = email.message_from_bytes(
         f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode() + request.body, policy=email.policy.HTTP
     )
@@ -37,7 +37,7 @@ def _fields(request: Recorded) -> list[tuple[str | None, str | None, bytes]]:
 
 
 def test_form(transport: Transport, server: Server, tmp_path: Path) -> None:
-    """A form arrives with every field, name and byte as given, and with its length told beforehand."""
+    """A form arrives with every field, name and byte as given, and with its Content-Length."""
     content = bytes(range(256)) * 1000
     path = tmp_path / "picture.png"
     path.write_bytes(content)
@@ -68,7 +68,7 @@ def test_form(transport: Transport, server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("body", [b"", b"x", b"y" * 200_000])
 def test_bytes(transport: Transport, server: Server, method: str, body: bytes) -> None:
-    """Bytes go up with any method."""
+    """Bytes are sent with any method."""
     server.on("/s", plain(b"ok"))
     assert send(transport, f"{server.url}/s", method=method, body=body).read() == b"ok"
     assert (server.last.method, server.last.body) == (method, body)
@@ -79,7 +79,7 @@ def test_bytes(transport: Transport, server: Server, method: str, body: bytes) -
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PATCH"])
 def test_no_body(transport: Transport, server: Server, method: str) -> None:
-    """No body is no body, whatever the method."""
+    """Without a body none is sent, with any method."""
     server.on("/s", plain(b"ok"))
     assert send(transport, f"{server.url}/s", method=method).read() == b"ok"
     assert (server.last.method, server.last.body) == (method, b"")
@@ -115,7 +115,7 @@ def test_memory_stays_flat(transport: Transport, server: Server, tmp_path: Path)
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
 def test_the_file_is_closed(transport: Transport, server: Server, tmp_path: Path) -> None:
-    """A file that was not sent to its end, because the server refused early, does not stay open."""
+    """A file that was not sent to its end, because the server refused early, is closed."""
     path = tmp_path / "big.bin"
     with path.open("wb") as file:
         file.truncate(50_000_000)
@@ -132,8 +132,8 @@ def test_the_file_is_closed(transport: Transport, server: Server, tmp_path: Path
     assert str(path) not in opened
 
 
-def test_a_file_that_vanished(transport: Transport, server: Server, tmp_path: Path) -> None:
-    """A file that is gone when it is its turn is the caller's problem, named as such."""
+def test_a_deleted_file(transport: Transport, server: Server, tmp_path: Path) -> None:
+    """A file that was deleted before it is read is an error of the caller, with its name."""
     path = tmp_path / "secret-place" / "gone.png"
     path.parent.mkdir()
     path.write_bytes(b"x" * 10)
@@ -145,7 +145,7 @@ def test_a_file_that_vanished(transport: Transport, server: Server, tmp_path: Pa
 
 
 def test_a_file_that_shrank(transport: Transport, server: Server, tmp_path: Path) -> None:
-    """A file that became shorter cannot keep the promised length: an error, and no server that waits for ever."""
+    """A file that became shorter cannot fill the announced length: an error, and the server does not wait for the rest."""
     path = tmp_path / "log.txt"
     path.write_bytes(b"x" * 200_000)
     form = Multipart((Part(name="files", content=path, filename="log.txt"),))
@@ -157,7 +157,7 @@ def test_a_file_that_shrank(transport: Transport, server: Server, tmp_path: Path
 
 
 def test_a_file_that_grew(transport: Transport, server: Server, tmp_path: Path) -> None:
-    """A file that became longer is sent as long as it was when the form was built."""
+    """A file that became longer is sent with the length it had when the form was built."""
     path = tmp_path / "log.txt"
     path.write_bytes(b"\xfe" * 100)
     form = Multipart((Part(name="files", content=path, filename="log.txt"),))
@@ -168,7 +168,7 @@ def test_a_file_that_grew(transport: Transport, server: Server, tmp_path: Path) 
     assert len(server.last.body) == len(form)
 
 
-def test_names_cannot_break_out(transport: Transport, server: Server) -> None:
+def test_quotes_in_file_names(transport: Transport, server: Server) -> None:
     """A file name with quotes and line ends stays inside its header."""
     name = 'a"; name="evil\r\nX-Evil: 1\r\n\r\n☃.png'
     form = Multipart((Part(name="files", content=b"content", filename=name),))
@@ -182,7 +182,7 @@ def test_names_cannot_break_out(transport: Transport, server: Server) -> None:
 
 
 def test_content_that_raises(transport: Transport, server: Server) -> None:
-    """An error of our own while the body is made comes through as it is."""
+    """An exception of the caller's own code while the body is generated is raised unchanged."""
 
     class Odd(Multipart):
         def __iter__(self):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""Every exception of the libraries below has a translation: nothing foreign gets out."""
+"""Every exception of the HTTP libraries is translated to one of hfclient's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _exceptions(module: object) -> Iterator[type[Exception]]:
 
 
 def _made(cls: type[Exception]) -> Exception:
-    """An instance of *cls* that did not go through its constructor, whose arguments differ for each of them."""
+    """An instance of *cls* made without its constructor: the arguments differ from class to class."""
     try:
         return cls(LEAK)
     except TypeError:
@@ -64,8 +64,8 @@ FOREIGN = sorted(
 
 
 @pytest.mark.parametrize("cls", FOREIGN, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
-def test_plain(cls: type[Exception]) -> None:
-    """Every exception of urllib3, http.client, ssl and the socket becomes one of ours, without the URL it holds."""
+def test_urllib3(cls: type[Exception]) -> None:
+    """Every exception of urllib3, http.client, ssl and socket becomes one of hfclient's, without the URL."""
     deadline = Deadline(Clock(Timeouts(idle=3)))
     deadline.read_wait()
     with pytest.raises(HFClientError) as caught:
@@ -97,8 +97,8 @@ def test_plain(cls: type[Exception]) -> None:
     ],
     ids=repr,
 )
-def test_plain_classes(foreign: Exception, ours: type[HFClientError]) -> None:
-    """And it becomes the one that says what to do."""
+def test_urllib3_classes(foreign: Exception, ours: type[HFClientError]) -> None:
+    """It becomes the class that fits."""
     deadline = Deadline(Clock(Timeouts(idle=3)))
     deadline.read_wait()
     with pytest.raises(HFClientError) as caught:
@@ -106,8 +106,8 @@ def test_plain_classes(foreign: Exception, ours: type[HFClientError]) -> None:
     assert type(caught.value) is ours
 
 
-def test_plain_keeps_ours() -> None:
-    """One of ours that went through the libraries comes out as it was, however deep it lies."""
+def test_urllib3_keeps_own_errors() -> None:
+    """An exception of hfclient that passed through the libraries comes out unchanged, however deep it is chained."""
     inner = Cancelled("mine")
     outer = urllib3.exceptions.MaxRetryError(None, "/", urllib3.exceptions.ProtocolError("Connection aborted.", inner))  # type: ignore[arg-type]
     with pytest.raises(Cancelled) as caught:
@@ -115,8 +115,8 @@ def test_plain_keeps_ours() -> None:
     assert caught.value is inner
 
 
-def test_plain_survives_circles() -> None:
-    """Causes that lead back to themselves do not hang the translation."""
+def test_urllib3_with_circular_causes() -> None:
+    """Causes that form a circle do not hang the translation."""
     first, second = urllib3.exceptions.HTTPError("a"), ValueError("b")
     first.__cause__, second.__context__ = second, first
     with pytest.raises(ConnectError):
@@ -128,7 +128,7 @@ CODES = [code for code in curl_cffi.CurlECode if code]
 
 @pytest.mark.parametrize("code", CODES, ids=lambda code: code.name)
 def test_curl(code: curl_cffi.CurlECode) -> None:
-    """Every error code of libcurl becomes one of ours."""
+    """Every error code of libcurl becomes an exception of hfclient."""
     deadline = Deadline(Clock(Timeouts(idle=3)))
     deadline.read_wait()
     transfer = Transfer(curl_cffi, Multi(curl_cffi, "http://x", 0), deadline, give_back=lambda multi: None)
@@ -138,7 +138,7 @@ def test_curl(code: curl_cffi.CurlECode) -> None:
         "OPERATION_TIMEDOUT": TransportTimeout,
         "BAD_CONTENT_ENCODING": ProtocolError,
         "TOO_LARGE": ProtocolError,  # the headers
-        "WRITE_ERROR": ProtocolError,  # what was packed unpacks to too much
+        "WRITE_ERROR": ProtocolError,  # the decompressed data is too large
         "URL_MALFORMAT": InvalidInputError,
         "UNSUPPORTED_PROTOCOL": InvalidInputError,
         "BAD_FUNCTION_ARGUMENT": InvalidInputError,

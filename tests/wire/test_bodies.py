@@ -1,4 +1,4 @@
-"""Bytes arrive as they were sent, and when they were sent, in every framing."""
+"""Bodies: bytes arrive unchanged and as soon as they are sent, in every framing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def framing(request: pytest.FixtureRequest):
 
 
 def test_each_piece_arrives_at_once(transport: Transport, server: Server, framing) -> None:
-    """The server sends the next piece only after the last one was handed out, so nothing waits for a full buffer."""
+    """The server sends each piece only after the last one was returned, so nothing waits for a full buffer."""
     events = [threading.Event() for _ in range(3)]
     pieces = [b'{"n":1}\n', b'{"n":2}\n{"n"', b":3}\n", b"x" * 5000]
     steps: list[Step] = [pieces[0]]
@@ -49,8 +49,8 @@ def test_each_piece_arrives_at_once(transport: Transport, server: Server, framin
     assert got + response.read() == b"".join(pieces)
 
 
-def test_headers_come_before_the_body(transport: Transport, server: Server) -> None:
-    """The call returns with status and headers while the body is still to come."""
+def test_headers_before_the_body(transport: Transport, server: Server) -> None:
+    """The call returns with status and headers before the body arrives."""
     go = threading.Event()
     server.on(
         "/s", [head(200, "Content-Length: 2", "X-Request-Id: r1", "Content-Type: Text/Plain; charset=x"), go, b"ok"]
@@ -61,23 +61,23 @@ def test_headers_come_before_the_body(transport: Transport, server: Server) -> N
     assert response.read() == b"ok"
 
 
-def test_large_bodies_come_whole(transport: Transport, server: Server, framing) -> None:
-    """Three megabytes come through every framing unharmed."""
+def test_large_bodies(transport: Transport, server: Server, framing) -> None:
+    """Three megabytes arrive unchanged in every framing."""
     body = bytes(range(256)) * 12_000
     server.on("/s", framing(body))
     assert send(transport, f"{server.url}/s").read() == body
 
 
 def test_tiny_pieces(transport: Transport, server: Server, framing) -> None:
-    """A body that comes byte by byte is the same body."""
+    """A body that arrives byte by byte is the same body."""
     body = "données ☃\n".encode()
     server.on("/s", framing(*[bytes([byte]) for byte in body]))
     assert send(transport, f"{server.url}/s").read() == body
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_answers_without_body(transport: Transport, server: Server, status: int) -> None:
-    """An answer that has no body by its status ends at once, and its connection goes on."""
+def test_responses_without_body(transport: Transport, server: Server, status: int) -> None:
+    """A response without a body by its status ends at once, and its connection is reused."""
     server.on("/s", head(status))
     for _ in range(2):
         response = send(transport, f"{server.url}/s")
@@ -86,14 +86,14 @@ def test_answers_without_body(transport: Transport, server: Server, status: int)
 
 
 def test_head(transport: Transport, server: Server) -> None:
-    """HEAD promises a length and sends no body."""
+    """HEAD announces a length and has no body."""
     server.on("/s", head(200, "Content-Length: 5"))
     response = send(transport, f"{server.url}/s", method="HEAD")
     assert (response.headers["content-length"], response.read()) == ("5", b"")
 
 
-def test_interim_answers_are_passed_over(transport: Transport, server: Server) -> None:
-    """100 and 103 are not the answer, and their headers not its headers."""
+def test_interim_responses_are_ignored(transport: Transport, server: Server) -> None:
+    """100 and 103 are not the response, and their headers are not its headers."""
     server.on("/s", head(100) + head(103, "Link: </x>", "X-Early: yes") + plain(b"ok", 200, "X-Late: yes"))
     response = send(transport, f"{server.url}/s")
     assert (response.status, response.read()) == (200, b"ok")
@@ -101,8 +101,8 @@ def test_interim_answers_are_passed_over(transport: Transport, server: Server) -
     assert "x-early" not in response.headers
 
 
-def test_repeated_and_odd_headers(transport: Transport, server: Server) -> None:
-    """Repeated headers are all there, in order; names match in any case; values may be empty or Latin-1."""
+def test_repeated_and_unusual_headers(transport: Transport, server: Server) -> None:
+    """Repeated headers are kept in order; names match in any case; values may be empty or Latin-1."""
     server.on("/s", plain(b"", 200, "Set-Cookie: a=1; Path=/", "set-cookie: b=2", "X-Empty:", "X-Name: Zo\xeb"))
     headers = send(transport, f"{server.url}/s").headers
     assert headers.all("Set-Cookie") == ["a=1; Path=/", "b=2"]
@@ -112,13 +112,13 @@ def test_repeated_and_odd_headers(transport: Transport, server: Server) -> None:
 
 
 def test_folded_headers(transport: Transport, server: Server) -> None:
-    """A header that goes on in the next line, as old servers write it, is one header."""
+    """A header that continues on the next line, as old servers write it, is one header."""
     server.on("/s", b"HTTP/1.1 200 OK\r\nX-Long: one\r\n  two\r\nContent-Length: 0\r\n\r\n")
     assert " ".join(send(transport, f"{server.url}/s").headers["x-long"].split()) == "one two"
 
 
 def test_query(transport: Transport, server: Server) -> None:
-    """Query values arrive as they were given, None is left out, and what is quoted already stays so."""
+    """Query values arrive unchanged, None is left out, and percent-encoded characters are not encoded again."""
     server.on("*", plain(b""))
     params = {"a": "ä b&c=d", "n": 3, "none": None, "empty": ""}
     send(transport, f"{server.url}/p%2Fq/r s", params=params).read()
@@ -131,7 +131,7 @@ def test_query(transport: Transport, server: Server) -> None:
 
 
 def test_gzip_whole(transport: Transport, server: Server) -> None:
-    """A compressed answer is unpacked."""
+    """A compressed response is decompressed."""
     packed = gzip.compress(b'{"a": 1}' * 1000)
     server.on("/s", plain(packed, 200, "Content-Encoding: gzip"))
     response = send(transport, f"{server.url}/s", headers={"Accept-Encoding": "gzip"})
@@ -140,7 +140,7 @@ def test_gzip_whole(transport: Transport, server: Server) -> None:
 
 
 def test_gzip_streamed(transport: Transport, server: Server, framing) -> None:
-    """Pieces that the server flushed come out one by one although they are compressed."""
+    """Pieces that the server flushed arrive one by one although they are compressed."""
     packed, second = gzip_pieces(b"one\n", b"two\n"), threading.Event()
     steps = framing(packed[0], second, packed[1])
     server.on("/s", [steps[0].replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"), *steps[1:]])
@@ -151,20 +151,20 @@ def test_gzip_streamed(transport: Transport, server: Server, framing) -> None:
 
 
 def test_deflate(transport: Transport, server: Server) -> None:
-    """The other old compression works too."""
+    """The same for deflate."""
     server.on("/s", plain(zlib.compress(b"hello"), 200, "Content-Encoding: deflate"))
     assert send(transport, f"{server.url}/s").read() == b"hello"
 
 
 def test_broken_gzip(transport: Transport, server: Server) -> None:
-    """Bytes that claim to be gzip and are not break the protocol, not the connection."""
+    """Invalid gzip data is a protocol error, not a connection error."""
     server.on("/s", plain(b"this was never compressed", 200, "Content-Encoding: gzip"))
     with pytest.raises(ProtocolError, match="compression"):
         send(transport, f"{server.url}/s").read()
 
 
-def test_gzip_that_breaks_later(transport: Transport, server: Server) -> None:
-    """What came before the damage is handed out; then the error."""
+def test_gzip_with_an_error_in_the_middle(transport: Transport, server: Server) -> None:
+    """The bytes before the error are returned, then the error is raised."""
     packed = gzip_pieces(b"good\n", b"x" * 1000)
     damaged = bytes(byte ^ 0xFF for byte in packed[1])
     go = threading.Event()
@@ -177,7 +177,7 @@ def test_gzip_that_breaks_later(transport: Transport, server: Server) -> None:
 
 
 def test_truncated_gzip(transport: Transport, server: Server) -> None:
-    """A gzip body that is cut on the wire is a broken connection, as any other body."""
+    """A gzip body that is cut on the wire is a broken connection, as any other body is."""
     packed = gzip.compress(b"x" * 100_000)
     server.on("/s", [head(200, "Content-Encoding: gzip", f"Content-Length: {len(packed)}"), packed[:-20], CLOSE])
     with pytest.raises(ConnectError):
@@ -185,16 +185,16 @@ def test_truncated_gzip(transport: Transport, server: Server) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_packed_bytes_without_their_end(transport: Transport, server: Server, coding: str) -> None:
-    """HTTP's framing may be in order and the packed bytes cut all the same: then a file must not pass for a whole one."""
+def test_compressed_data_without_its_end(transport: Transport, server: Server, coding: str) -> None:
+    """HTTP's framing may be complete while the compressed data is cut: it must not pass for a complete file."""
     packed = (gzip.compress if coding == "gzip" else zlib.compress)(bytes(range(256)) * 100)
     server.on("/s", plain(packed[:-9], 200, f"Content-Encoding: {coding}"))
     with pytest.raises(ConnectError, match="before it was complete"):
         send(transport, f"{server.url}/s", headers={"Accept-Encoding": "identity"}).read()
 
 
-def test_odd_ways_to_pack(transport: Transport, server: Server) -> None:
-    """Raw deflate, several members in a row, padding behind them, and much in little all come out whole."""
+def test_unusual_compression(transport: Transport, server: Server) -> None:
+    """Raw deflate, several gzip members, padding after them, and a high compression ratio are decompressed completely."""
     raw = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     big = bytes(5 * 1024 * 1024)
     for coding, packed, content in [
@@ -208,13 +208,13 @@ def test_odd_ways_to_pack(transport: Transport, server: Server) -> None:
 
 
 def test_empty_gzip(transport: Transport, server: Server) -> None:
-    """An empty body that claims to be gzip is an empty body."""
+    """An empty body with Content-Encoding gzip is an empty body."""
     server.on("/s", plain(b"", 200, "Content-Encoding: gzip"))
     assert send(transport, f"{server.url}/s").read() == b""
 
 
 def test_chunk_extensions_and_trailers(transport: Transport, server: Server) -> None:
-    """Chunks may carry extensions, and trailers may follow them: neither is content."""
+    """Chunk extensions and trailers are not content."""
     body = b"3;name=value\r\nabc\r\n" + chunk(b"def") + b"0\r\nX-Trailer: late\r\n\r\n"
     server.on("/s", head(200, "Transfer-Encoding: chunked") + body)
     for _ in range(2):
@@ -223,8 +223,8 @@ def test_chunk_extensions_and_trailers(transport: Transport, server: Server) -> 
     assert server.connections == 1
 
 
-def test_body_after_its_end(transport: Transport, server: Server) -> None:
-    """Reading on at the end gives nothing, again and again; so does a body that was closed."""
+def test_read_after_the_end(transport: Transport, server: Server) -> None:
+    """Reading after the end returns nothing, repeatedly; also after the body was closed."""
     server.on("/s", chunked(b"abc"))
     response = send(transport, f"{server.url}/s")
     assert response.read() == b"abc"
@@ -235,7 +235,7 @@ def test_body_after_its_end(transport: Transport, server: Server) -> None:
 
 
 def test_last_chunk_in_its_own_packet(transport: Transport, server: Server) -> None:
-    """The end of a chunked body is waited for after the last byte of content: only then can the connection be kept."""
+    """After the last byte of content the end of a chunked body is read too: only then can the connection be reused."""
     go = threading.Event()
     server.on("/s", [head(200, "Transfer-Encoding: chunked"), chunk(b"abc"), go, LAST_CHUNK])
     response = send(transport, f"{server.url}/s")
@@ -246,8 +246,8 @@ def test_last_chunk_in_its_own_packet(transport: Transport, server: Server) -> N
     assert server.connections == 1
 
 
-def test_slow_reader_holds_the_server_up(transport: Transport, server: Server) -> None:
-    """What is not read stays on the server's side: memory does not fill while the consumer thinks."""
+def test_a_slow_reader_slows_the_server_down(transport: Transport, server: Server) -> None:
+    """Unread bytes stay on the server's side: memory does not grow while the consumer is busy."""
     sent: list[int] = []
 
     def count(_: object) -> bytes:
@@ -263,8 +263,8 @@ def test_slow_reader_holds_the_server_up(transport: Transport, server: Server) -
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204)])
-def test_no_body_whatever_the_headers_say(transport: Transport, server: Server, method: str, status: int) -> None:
-    """What answers HEAD, and a 204, has no body; nobody waits for the chunks that its headers speak of."""
+def test_no_body_with_body_headers(transport: Transport, server: Server, method: str, status: int) -> None:
+    """The response to HEAD, and a 204, has no body; chunks that its headers announce are not waited for."""
     server.on("/s", head(status, "Transfer-Encoding: chunked", "Content-Encoding: gzip"))
     for _ in range(2):
         assert send(transport, f"{server.url}/s", method=method).read() == b""
@@ -273,8 +273,8 @@ def test_no_body_whatever_the_headers_say(transport: Transport, server: Server, 
 
 @pytest.mark.parametrize("extra", [b"", b"junk", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"])
 @pytest.mark.parametrize("with_head", [True, False])
-def test_bytes_behind_the_content_length(transport: Transport, server: Server, extra: bytes, with_head: bool) -> None:
-    """Bytes behind the end of a body are neither part of it nor the next response, whether they come with its head or later."""
+def test_bytes_after_the_content_length(transport: Transport, server: Server, extra: bytes, with_head: bool) -> None:
+    """Bytes after the end of a body are not part of it or of the next response, whether they arrive with its head or later."""
     start = head(200, "Content-Length: 3")
     server.on("/s", [start + b"one" + extra] if with_head else [start, b"on", b"e" + extra], plain(b"two"))
     assert send(transport, f"{server.url}/s").read() == b"one"
@@ -283,7 +283,7 @@ def test_bytes_behind_the_content_length(transport: Transport, server: Server, e
 
 @pytest.mark.parametrize("direct", [True, False])
 def test_without_the_own_response_class(server: Server, framing, monkeypatch: pytest.MonkeyPatch, direct: bool) -> None:
-    """A body comes from the response below urllib3's; if urllib3 makes another one, from urllib3, the same piece by piece."""
+    """A body is read from the response below urllib3's; if urllib3 makes another one, from urllib3, in the same pieces."""
     if not direct:
         monkeypatch.setattr(connections.Wire, "response", property(lambda self: None, lambda self, value: None))
     opened = make_transport("plain")
@@ -312,8 +312,8 @@ def test_pieces_of_a_limited_size(n: int) -> None:
     connections.CALL.reset(token)
 
 
-def test_a_server_that_goes_on_and_is_gone() -> None:
-    """Bytes behind the last chunk are dropped, also where the connection has ended before it could be given up."""
+def test_bytes_after_the_last_chunk() -> None:
+    """Bytes after the last chunk are dropped, also if the connection has ended before it was closed."""
 
     class Gone(socket.socket):
         def shutdown(self, how: int) -> None:  # as macOS answers, and Linux after a reset

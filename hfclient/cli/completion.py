@@ -1,7 +1,7 @@
-"""Completion by shells: the script that a shell loads, and the names of models and browsers.
+"""Shell completion: the script that a shell loads, and completions of models and browsers.
 
-click does the work: the script sets the environment variable that `VARIABLE` names and calls the command, which then prints
-completions instead of doing anything.
+This is click's mechanism: the script sets the environment variable `VARIABLE` and calls the command, which then prints
+completions and exits.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from click.shell_completion import (
 from hfclient import Client, HFClientError, Retry, Timeouts
 from hfclient.redaction.control_characters import one_line
 
-__all__ = ["VARIABLE", "answer_shell", "browser_names", "completion", "model_names"]
+__all__ = ["VARIABLE", "complete_models", "complete_names", "completion", "handle_completion"]
 
 VARIABLE = "_HFCLIENT_COMPLETE"
-_HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@+-]*")
-"""Names that mean nothing to a shell: what is completed is put on the command line as it is."""
-_PATIENCE = Timeouts(connect=1.0, total=2.0)
-_FILES = {
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@+-]*")
+"""Names without special characters of a shell: completions are not quoted."""
+_TIMEOUTS = Timeouts(connect=1.0, total=2.0)
+_SETUP = {
     "bash": 'eval "$(hfclient completion bash)" in ~/.bashrc (bash 4.4 or later)',
     "zsh": 'eval "$(hfclient completion zsh)" in ~/.zshrc, below compinit',
     "fish": "hfclient completion fish > ~/.config/fish/completions/hfclient.fish",
@@ -41,16 +41,16 @@ _FILES = {
 
 
 class _Bash(BashComplete):
-    """click's completion for bash, which besides takes words with a colon or an equals sign in them.
+    """click's completion for bash, which also completes words with a colon or an equals sign.
 
-    bash takes those characters for the ends of words: a URL comes as three, and of ``llama3:8b`` only what follows the colon
-    may be answered. So the line itself is read, and what bash has already is taken off the front of each completion.
+    bash splits words at these characters: it passes a URL as three words, and the completion of ``llama3:8b`` must be the part
+    after the colon. So this class reads the whole line, and removes the part before bash's word from each completion.
     """
 
     source_template = BashComplete.source_template.replace(
         "$(env COMP_WORDS", '$(env COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_WORDS'
     )
-    _known = 0
+    _prefix = 0  # characters of each completion that bash has already
 
     def get_completion_args(self) -> tuple[list[str], str]:
         line = os.environ.get("COMP_LINE")
@@ -58,20 +58,20 @@ class _Bash(BashComplete):
             return super().get_completion_args()
         words = split_arg_string(line)
         incomplete = words.pop() if words and not line[-1:].isspace() else ""
-        # bash's own word under the cursor; words are joined with line ends.
+        # The word under the cursor as bash splits it; click's script joins words with line ends.
         number = os.environ.get("COMP_CWORD", "")
         own = os.environ.get("COMP_WORDS", "").split("\n")[int(number) if number.isdecimal() else 0 :][:1]
         ending = own[0] if own and own[0] not in (":", "=") else ""
         value = incomplete.partition("=")[2] if incomplete.startswith("--") and "=" in incomplete else incomplete
-        self._known = len(value) - len(ending) if value.endswith(ending) else 0
+        self._prefix = len(value) - len(ending) if value.endswith(ending) else 0
         return words[1:], incomplete
 
     def format_completion(self, item: CompletionItem) -> str:
-        return f"{item.type},{item.value[self._known :]}"
+        return f"{item.type},{item.value[self._prefix :]}"
 
 
 class _Joined(ShellComplete):
-    """For shells that replace the whole word: a value that is joined to its option keeps the option before it."""
+    """For shells that replace the whole word: the completion of ``--option=value`` keeps the option."""
 
     _option = ""
 
@@ -98,29 +98,29 @@ class _Fish(_Joined, FishComplete):
 _CLASSES: dict[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}
 
 
-def answer_shell(app: click.Command) -> int | None:
-    """Print what a shell has asked for, and return the exit code; None if no shell asks."""
+def handle_completion(app: click.Command) -> int | None:
+    """Print completions and return the exit code, if a shell has requested them; else return None."""
     instruction = os.environ.get(VARIABLE)
     if not instruction:
         return None
-    for found in _CLASSES.values():
-        add_completion_class(found)
-    logging.getLogger("hfclient").addHandler(logging.NullHandler())  # a warning would be printed amid the completions
+    for shell_class in _CLASSES.values():
+        add_completion_class(shell_class)
+    logging.getLogger("hfclient").addHandler(logging.NullHandler())  # a warning would be printed among the completions
     return shell_complete(app, {}, "hfclient", VARIABLE, instruction)
 
 
-@click.command(epilog="\b\nWhere it goes:\n" + "".join(f"  {shell}: {line}\n" for shell, line in _FILES.items()))
+@click.command(epilog="\b\nInstall it with:\n" + "".join(f"  {shell}: {line}\n" for shell, line in _SETUP.items()))
 @click.argument("shell", type=click.Choice(list(_CLASSES)))
 def completion(shell: str) -> None:
-    """Print the script that completes commands, options and names of models in SHELL."""
-    # Not source(): for bash that starts bash, to warn of versions older than 4.4.
+    """Print the completion script for SHELL: commands, options, models, browsers."""
+    # Not source(): it starts bash, to warn about versions older than 4.4.
     script = _CLASSES[shell](click.Command("hfclient"), {}, "hfclient", VARIABLE)
     click.echo(script.source_template % script.source_vars())
 
 
-def model_names(context: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
-    """Return the models of the server that the line so far names; none if it cannot be asked within two seconds."""
-    options: dict[str, Any] = {"timeouts": _PATIENCE, "retry": Retry(attempts=1)}
+def complete_models(context: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
+    """Return the models of the server in the options so far; an empty list if it does not answer within two seconds."""
+    options: dict[str, Any] = {"timeouts": _TIMEOUTS, "retry": Retry(attempts=1)}
     if context.params.get("local"):
         return []
     try:
@@ -133,12 +133,12 @@ def model_names(context: click.Context, parameter: click.Parameter, start: str) 
     return [
         CompletionItem(name, help=one_line(label) if label != name else None)
         for name, label in found
-        if start.lower() in name.lower() and _HARMLESS.fullmatch(name)
+        if start.lower() in name.lower() and _SHELL_SAFE.fullmatch(name)
     ]
 
 
-def browser_names(*names: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    """Return a completion of fixed *names*, which are not the only ones that work."""
+def complete_names(*names: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Return a completion of *names*; other values are valid too."""
 
     def complete(context: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
         return [CompletionItem(name) for name in names if name.startswith(start)]

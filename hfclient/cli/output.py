@@ -1,4 +1,4 @@
-"""What an answer looks like on a terminal, in a pipe, and as JSON lines."""
+"""Output of answers: on a terminal, in a pipe, and as JSON lines."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from hfclient.errors import ProtocolError
 from hfclient.redaction.control_characters import one_line, stripped
 from hfclient.types import Model
 
-__all__ = ["AnswerPrinter", "JSONPrinter", "Screen", "as_json", "model_table"]
+__all__ = ["AnswerPrinter", "JSONPrinter", "Output", "as_json", "model_table"]
 
 
 def as_json(value: Any) -> str:
-    """Return *value* as one line of JSON in printable ASCII: readable in any locale, whatever an answer holds.
+    """Return *value* as one line of JSON in printable ASCII, which every locale and terminal can show.
 
     Raises:
-        ProtocolError: What the server sent nests too deeply.
+        ProtocolError: The server's data is nested too deeply.
     """
     try:
         return json.dumps(value, separators=(",", ":")).replace("\x7f", "\\u007f")
     except RecursionError:
-        raise ProtocolError("what the server sent nests too deeply to be written out") from None
+        raise ProtocolError("the server's data is nested too deeply for JSON") from None
 
 
-class Screen:
-    """Standard output and what it can take.
+class Output:
+    """Standard output, and standard error for notes.
 
-    An answer may hold escape sequences that retitle the window, fill the clipboard or move the cursor, and characters that
-    turn the reading direction: a terminal gets none of them. In a pipe the answer's text goes out as it came.
+    An answer may contain escape sequences that set the window's title, write to the clipboard or move the cursor, and
+    characters that change the reading direction. They are removed on a terminal. In a pipe the text is unchanged.
 
     Attributes:
-        is_terminal: Somebody is watching; otherwise the answer's text goes out bare.
-        has_notes: Standard error is the same terminal, so that lines on it fall between the right lines of the answer.
-        has_colour: Text may be dimmed (``NO_COLOR`` is not set, the terminal is not a dumb one).
+        is_terminal: Standard output is a terminal.
+        has_notes: Standard error is the same terminal, so notes on it appear between the right lines of the answer.
+        has_colour: Text may be dimmed (``NO_COLOR`` is not set, ``TERM`` is not ``dumb``).
     """
 
     def __init__(self) -> None:
@@ -52,12 +52,12 @@ class Screen:
         if self.is_terminal:
             text = stripped(text)
             click.echo(click.style(text, dim=True) if dim and self.has_colour else text, nl=False)
-        else:  # click.echo would take out what looks like an escape sequence
+        else:  # click.echo would remove escape sequences
             sys.stdout.write(text)
             sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """Write a line about the answer to standard error, if somebody is watching."""
+        """Write a line about the answer to standard error, if that is the same terminal."""
         if self.has_notes:
             text = stripped(" ".join(text.split()))
             click.echo(click.style(text, dim=True) if self.has_colour else text, err=True)
@@ -73,16 +73,16 @@ def _is_same_terminal() -> bool:
 
 
 class AnswerPrinter:
-    """Prints events as text while they come; as a context manager it ends the last line, whatever happens."""
+    """Prints events as text; at the end of its ``with`` block it always ends the last line."""
 
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
+    def __init__(self, output: Output) -> None:
+        self._output = output
         self._last = "\n"  # the last character written
         self._reasoning = False
         self._closing: list[str] = []
 
     def show(self, event: events.AnyEvent) -> None:
-        """Print what a reader wants to see of *event*."""
+        """Print *event*: text, reasoning on a terminal, and notes for other events."""
         match event:
             case events.Token(text=text):
                 if self._reasoning:
@@ -91,7 +91,7 @@ class AnswerPrinter:
                     self._write("\n")
                 self._write(text)
             case events.Reasoning(text=text):
-                if self._screen.is_terminal:
+                if self._output.is_terminal:
                     self._reasoning = True
                     self._write(text, dim=True)
             case events.ToolCall(name=name):
@@ -115,32 +115,32 @@ class AnswerPrinter:
     def __exit__(self, kind: object, *rest: object) -> None:
         if kind is BrokenPipeError:
             return
-        if kind is KeyboardInterrupt and self._screen.is_terminal:
-            self._last = "^C"  # the terminal itself has just shown that
+        if kind is KeyboardInterrupt and self._output.is_terminal:
+            self._last = "^C"  # the terminal has just echoed it
         self._end_line()
         for note in self._closing:
-            self._screen.note(note)
+            self._output.note(note)
 
     def _write(self, text: str, *, dim: bool = False) -> None:
         if text:
-            self._last = text[-1]  # first: Ctrl-C tends to come in the very moment after something was shown
-            self._screen.write(text, dim=dim)
+            self._last = text[-1]  # before the write: Ctrl-C may interrupt it
+            self._output.write(text, dim=dim)
 
     def _end_line(self) -> None:
         if self._last != "\n":
             self._write("\n")
 
     def _note(self, text: str) -> None:
-        if self._screen.has_notes:
+        if self._output.has_notes:
             self._end_line()
-            self._screen.note(text)
+            self._output.note(text)
 
 
 class JSONPrinter:
     """Prints each event as one line of JSON."""
 
     def show(self, event: events.AnyEvent) -> None:
-        """Print *event* as `events.to_dict` has it."""
+        """Print *event* in the form of `events.to_dict`."""
         click.echo(as_json(events.to_dict(event)))
 
     def __enter__(self) -> JSONPrinter:
@@ -151,8 +151,8 @@ class JSONPrinter:
 
 
 def model_table(models: Sequence[Model]) -> str:
-    """Return one line a model: its id, what it can do, and its description."""
-    rows = [("MODEL", "CAN", "ABOUT")]
+    """Return one line per model: its id, abilities and description."""
+    rows = [("MODEL", "ABILITIES", "DESCRIPTION")]
     for model in models:
         abilities = {
             "route": model.is_router,

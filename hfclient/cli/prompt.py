@@ -1,4 +1,4 @@
-"""The prompt of ``hfclient chat``: its words, what is piped in, or both."""
+"""The prompt of ``hfclient chat``: from its arguments, standard input, or both."""
 
 from __future__ import annotations
 
@@ -13,78 +13,74 @@ import click
 
 __all__ = ["read_prompt"]
 
-_MOST = 10 * 1024 * 1024
-"""Bytes of standard input that are read: what chat-ui takes as a file, and more than any model reads."""
-_PATIENCE = 3.0
-"""Seconds after which a person is told that the command waits for standard input."""
+_MAX_BYTES = 10 * 1024 * 1024
+"""Limit of standard input: chat-ui's limit for a file, and more than the context of any model."""
+_NOTICE_AFTER = 3.0
+"""Seconds without input after which the command prints that it waits for standard input."""
 
 
 def read_prompt(words: Sequence[str]) -> str:
-    """Return the words, a blank line, and what is piped in; one of the two if there is no other.
+    """Return the words, a blank line, and standard input; only one of the two if the other is empty.
 
-    Standard input is read if it is a pipe, a file or a socket, or if there are no words, or ``-`` for them. A terminal is read
-    for ``-`` alone; an input that is closed counts as empty.
+    Standard input is read if it is a pipe, a file or a socket, or if *words* is empty or ``-``. A terminal is read only for
+    ``-``. A closed input counts as empty.
 
     Raises:
-        click.UsageError: There is no prompt, or standard input holds no text, or too much of it.
+        click.UsageError: The prompt is empty, or standard input is not text or too large.
     """
     no_words = not words or list(words) == ["-"]
-    # Bytes that are no UTF-8 arrive from a shell as lone surrogates, which no JSON can carry.
-    said = "" if no_words else " ".join(words).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    # Arguments with invalid UTF-8 have lone surrogates, which UTF-8 cannot encode.
+    text = "" if no_words else " ".join(words).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if not words and sys.stdin is not None and sys.stdin.isatty():
-        raise click.UsageError('there is no prompt: hfclient chat "Why is the sky blue?"')
+        raise click.UsageError('the prompt is missing: hfclient chat "Why is the sky blue?"')
     piped = _standard_input() if no_words or _is_piped() else ""
-    if said.strip() and piped.strip():
-        return f"{said}\n\n{piped}"
-    if not said.strip() and not piped.strip():
+    if text.strip() and piped.strip():
+        return f"{text}\n\n{piped}"
+    if not text.strip() and not piped.strip():
         raise click.UsageError('the prompt is empty: hfclient chat "Why is the sky blue?"')
-    return said if said.strip() else piped
+    return text if text.strip() else piped
 
 
 def _standard_input() -> str:
-    if sys.stdin is None:  # it was closed
+    if sys.stdin is None:  # closed
         return ""
-    _tell_of_a_wait()
+    _print_if_waiting()
     try:
-        data = sys.stdin.buffer.read(_MOST + 1)
+        data = sys.stdin.buffer.read(_MAX_BYTES + 1)
     except OSError as error:
-        if error.errno == errno.EBADF:  # open for writing alone, as some give it for none
+        if error.errno == errno.EBADF:  # opened for writing only, which some programs pass for an absent input
             return ""
         raise click.UsageError(f"standard input cannot be read: {error.strerror or error}") from None
-    if len(data) > _MOST:
-        raise click.UsageError(f"standard input holds more than {_MOST:,} bytes; attach a file with --file PATH")
+    if len(data) > _MAX_BYTES:
+        raise click.UsageError(f"standard input holds more than {_MAX_BYTES:,} bytes; attach a file with --file PATH")
     return _text(data)
 
 
 def _is_piped() -> bool:
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (
-        AttributeError,
-        OSError,
-        ValueError,
-    ):  # closed, or no file: a program that runs the command in its own process
+    except (AttributeError, OSError, ValueError):  # closed, or replaced by an object that is not a file
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
 
-def _tell_of_a_wait() -> None:
-    """Say what the command waits for if nothing comes: a pipe without a writer that stays open would be waited for in silence."""
-    if sys.platform == "win32":  # select() takes sockets only there
+def _print_if_waiting() -> None:
+    """Print a line if no input comes for some seconds, as from a pipe that is never written to or closed."""
+    if sys.platform == "win32":  # select() supports only sockets there
         return
     import select
 
     try:
-        ready = select.select([sys.stdin.fileno()], [], [], _PATIENCE)[0]
+        ready = select.select([sys.stdin.fileno()], [], [], _NOTICE_AFTER)[0]
     except (OSError, ValueError):
         return
     if not ready:
-        click.echo("hfclient: waiting for standard input (< /dev/null says that there is none)", err=True)
+        click.echo("hfclient: waiting for standard input (use < /dev/null for an empty one)", err=True)
 
 
 def _text(data: bytes) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell before version 7
         return data.decode("utf-16", "replace")
     if b"\0" in data:
-        raise click.UsageError("standard input is no text; attach a file with --file PATH")
+        raise click.UsageError("standard input is not text; attach a file with --file PATH")
     return data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")

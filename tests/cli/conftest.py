@@ -1,4 +1,4 @@
-"""A scripted chat-ui, and ways to run the command: in this process, as one of its own, and behind a terminal."""
+"""A scripted chat-ui, and three ways to run the command: in this process, in a process of its own, and behind a terminal."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def answer(*pieces: Step, text: str = "Hello, world!") -> list[Step]:
 
 
 def unending(*pieces: bytes) -> list[Step]:
-    """An answer that stops in its middle and stays open."""
+    """An answer that stops in the middle, with the connection open."""
     return [*chunked(*pieces)[:-1], PATIENCE * 2]
 
 
 @pytest.fixture
 def chat_ui(server: Server) -> Server:
-    """A chat-ui with two models; `says` gives it an answer."""
+    """A chat-ui with two models; `says` sets its answer."""
     models = [
         {"id": "org/one", "description": "The first\nmodel", "supportsTools": True, "multimodal": True},
         {"id": "org/two", "description": "", "supportsReasoning": True},
@@ -70,19 +70,19 @@ def says(server: Server, script: Script) -> None:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a command: this process's own, which the tests have cleaned."""
+    """The environment of the command: that of this process, without its credentials."""
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
 
 def start(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
-    """Start the command as a process of its own."""
+    """Start the command in a process of its own."""
     given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.Popen([sys.executable, "-m", "hfclient", *arguments], env=env or environment(), **given)
 
 
 @pytest.fixture
 def command(capfd: pytest.CaptureFixture[str]) -> Any:
-    """Run the command in this process: returns its exit code, what it printed, and its errors."""
+    """Run the command in this process; returns the exit code, standard output and standard error."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
         capfd.readouterr()
@@ -112,7 +112,7 @@ class Terminal:
         self.shown = ""
 
     def read_until(self, text: str) -> str:
-        """Read what is shown until *text* is there."""
+        """Read the output until it contains *text*."""
         end = time.monotonic() + PATIENCE
         while text not in self.shown:
             assert time.monotonic() < end, self.shown
@@ -122,7 +122,7 @@ class Terminal:
         return self.shown
 
     def finish(self) -> tuple[int, str]:
-        """Read to the end and return the exit code and all that was shown."""
+        """Read to the end and return the exit code and the whole output."""
         while self._read():
             pass
         return self.process.wait(PATIENCE), self.shown.replace("\r\n", "\n")
@@ -133,7 +133,7 @@ class Terminal:
     def _read(self) -> bool:
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # how Linux says that the other side has gone
+        except OSError:  # Linux's error after the other side has closed
             data = b""
         self.shown += data.decode("utf-8", "replace")
         return bool(data)

@@ -1,4 +1,4 @@
-"""The other commands, and the command as a program."""
+"""The commands ``models`` and ``serve``, and the command as a program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.server import PATIENCE, Server, plain
 
 
 def test_version_and_help(command: Any) -> None:
-    """--version tells the version; no command at all, and --help, show the commands."""
+    """--version prints the version; without a command, and with --help, the commands are listed."""
     assert command("--version")[:2] == (0, f"hfclient, version {hfclient.__version__}\n")
     for arguments in ([], ["--help"]):
         code, out, _ = command(*arguments)
@@ -27,21 +27,21 @@ def test_version_and_help(command: Any) -> None:
 
 
 def test_models_as_a_table(chat_ui: Server, command: Any) -> None:
-    """One line a model, with what it can do."""
+    """One line per model, with its abilities."""
     code, out, err = command("models", "--url", chat_ui.url)
     assert (code, err) == (0, "")
-    assert out == ("MODEL    CAN           ABOUT\norg/one  images,tools  The first model\norg/two  reasoning\n")
+    assert out == ("MODEL    ABILITIES     DESCRIPTION\norg/one  images,tools  The first model\norg/two  reasoning\n")
 
 
 def test_models_as_json(chat_ui: Server, command: Any) -> None:
-    """With --json, one object a line."""
+    """With --json, one object per line."""
     code, out, _ = command("models", "--url", chat_ui.url, "--json")
     assert code == 0
     assert [json.loads(text)["id"] for text in out.split("\n") if text] == ["org/one", "org/two"]
 
 
-def test_models_of_something_else(server: Server, command: Any) -> None:
-    """A URL that is no chat-ui is one clear line."""
+def test_models_of_another_server(server: Server, command: Any) -> None:
+    """A URL that is not a chat-ui is an error of one line."""
     server.on("*", plain(b"<html><title>Welcome</title></html>", 200, "Content-Type: text/html"))
     code, out, err = command("models", "--url", server.url)
     assert (code, out) == (1, "")
@@ -49,8 +49,8 @@ def test_models_of_something_else(server: Server, command: Any) -> None:
     assert err.count("\n") == 1
 
 
-def test_serve_hands_its_options_on(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``serve`` gives its options to the library; the upstream's key comes from the environment."""
+def test_serve_passes_its_options(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``serve`` passes its options to the library; the upstream's key is read from the environment."""
     import hfclient.local
 
     given: dict[str, Any] = {}
@@ -74,7 +74,7 @@ def test_serve_hands_its_options_on(command: Any, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_serve_until_ctrl_c(command: Any) -> None:
-    """``serve`` says where it listens, answers there, and ends in good order with Ctrl-C."""
+    """``serve`` prints its URL, answers there, and Ctrl-C stops it cleanly."""
     with ScriptedModel() as upstream:
         arguments = ("serve", "--port", "0", "--upstream", upstream.url, "--database", ":memory:")
         with start(*arguments) as process:
@@ -86,8 +86,8 @@ def test_serve_until_ctrl_c(command: Any) -> None:
             assert process.stderr.read() == b""
 
 
-def test_serve_where_somebody_else_listens(server: Server, command: Any) -> None:
-    """A port in use is one line."""
+def test_serve_on_a_port_in_use(server: Server, command: Any) -> None:
+    """A port in use is an error of one line."""
     code, out, err = command("serve", "--port", str(server.port), "--upstream", server.url, "--database", ":memory:")
     assert (code, out) == (1, "")
     assert str(server.port) in err
@@ -95,7 +95,7 @@ def test_serve_where_somebody_else_listens(server: Server, command: Any) -> None
 
 
 def test_without_click(tmp_path: Any) -> None:
-    """Without the extra the command says in one line how to install it."""
+    """Without the extra the command prints in one line how to install it."""
     blocked = tmp_path / "click.py"
     blocked.write_text("raise ModuleNotFoundError(\"No module named 'click'\", name='click')")
     done = subprocess.run(
@@ -107,11 +107,11 @@ def test_without_click(tmp_path: Any) -> None:
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == 'hfclient: the command line needs one more package: pip install "hfclient[cli]"\n'
+    assert done.stderr == 'hfclient: the command line needs the package click: pip install "hfclient[cli]"\n'
 
 
 def test_key_is_not_an_option(command: Any) -> None:
-    """Secrets have no options: other users of a machine can see those."""
+    """There is no option for a secret: other users of a machine can see the arguments of a process."""
     for name in ("chat", "models", "serve"):
         out = command(name, "--help")[1]
         assert "--token" not in out

@@ -1,4 +1,4 @@
-"""``hfclient chat``: what it sends, what it prints, and how it ends."""
+"""``hfclient chat``: the request, the output, and the exit codes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and te
 
 
 def test_answer_in_a_pipe_is_bare_text(chat_ui: Server, command: Any) -> None:
-    """Without a terminal nothing but the answer goes out: no colour, no reasoning, no title."""
+    """In a pipe only the answer's text is written: no colour, no reasoning, no title."""
     says(
         chat_ui,
         answer(
@@ -34,7 +34,7 @@ def test_answer_in_a_pipe_is_bare_text(chat_ui: Server, command: Any) -> None:
 
 
 def test_options_reach_the_server(chat_ui: Server, command: Any, tmp_path: Path) -> None:
-    """Model, system prompt, words and files are in what is sent."""
+    """Model, system prompt, words and files are part of the request."""
     note = tmp_path / "note.txt"
     note.write_text("remember")
     code, _, err = command(
@@ -49,7 +49,7 @@ def test_options_reach_the_server(chat_ui: Server, command: Any, tmp_path: Path)
 
 
 def test_json_lines(chat_ui: Server, command: Any) -> None:
-    """With --json each event is one line of ASCII JSON, whatever characters the answer holds."""
+    """With --json each event is one line of ASCII JSON, for any characters in the answer."""
     says(chat_ui, answer(token("a\u2028b\u0085"), token("\U0001f600"), line(type="weather", sky="blue")))
     code, out, _ = command("chat", "--url", chat_ui.url, "--json", "Hi")
     found = [json.loads(text) for text in out.split("\n") if text]
@@ -69,24 +69,24 @@ def test_no_stream(chat_ui: Server, command: Any) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["-"]])
 def test_prompt_from_standard_input(chat_ui: Server, arguments: list[str]) -> None:
-    """Without a prompt, or with "-", the prompt is read from a pipe; bytes that are no UTF-8 do no harm."""
+    """Without a prompt, or with "-", the prompt is read from a pipe; invalid UTF-8 is replaced."""
     with start("chat", "--url", chat_ui.url, *arguments, stdin=subprocess.PIPE) as process:
         out, err = process.communicate(b"from a \xff pipe\n", PATIENCE)
     assert (process.returncode, out, err) == (0, b"Hello, world!\n", b"")
     assert '"inputs":"from a \ufffd pipe\\n"'.encode() in chat_ui.last.body
 
 
-def test_prompt_is_missing(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No prompt at a terminal is a usage error in one line."""
+def test_a_missing_prompt(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal, no prompt is a usage error of one line."""
     monkeypatch.setattr(sys, "stdin", type("Tty", (io.StringIO,), {"isatty": lambda self: True})())
     code, out, err = command("chat", "--url", "http://127.0.0.1:9")
     assert (code, out) == (2, "")
-    assert err.startswith("hfclient: there is no prompt")
+    assert err.startswith("hfclient: the prompt is missing")
     assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (["chat", "--nonsense"], 2, "--nonsense"),
         (["nonsense"], 2, "nonsense"),
@@ -100,23 +100,23 @@ def test_prompt_is_missing(command: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         (["serve", "--port", "70000"], 2, "70000"),
     ],
 )
-def test_calls_that_cannot_work(command: Any, arguments: list[str], code: int, told: str) -> None:
-    """A call that cannot work says so in one line, before anything is sent."""
+def test_usage_errors(command: Any, arguments: list[str], code: int, message: str) -> None:
+    """A usage error is one line, and no request is sent."""
     ended, out, err = command(*arguments)
     assert (ended, out) == (code, "")
     assert err.startswith("hfclient: ")
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
 
 
-def test_nobody_answers(command: Any) -> None:
+def test_connection_refused(command: Any) -> None:
     """A refused connection is one line and exit code 1."""
     code, out, err = command("chat", "--url", "http://127.0.0.1:9", "Hi")
     assert (code, out, err.count("\n")) == (1, "", 1)
 
 
 def test_unknown_model_names_the_nearest(chat_ui: Server, command: Any) -> None:
-    """A typo in --model is answered with the names that exist."""
+    """For a typo in --model the error names similar models."""
     chat_ui.on("/conversation", json_answer({"message": "Invalid request"}, 400))
     code, _, err = command("chat", "--url", chat_ui.url, "--model", "org/on", "Hi")
     assert code == 1
@@ -124,7 +124,7 @@ def test_unknown_model_names_the_nearest(chat_ui: Server, command: Any) -> None:
 
 
 def test_error_in_the_stream(chat_ui: Server, command: Any) -> None:
-    """An error in mid-answer leaves what had come, ends its line, and tells the server's text, on one line."""
+    """After an error in mid-answer the output has the text so far, and the error is one line with the server's text."""
     failure = line(type="status", status="error", message="402 pay\nup", statusCode=402)
     says(chat_ui, chunked(token("Half"), failure))
     code, out, err = command("chat", "--url", chat_ui.url, "Hi")
@@ -132,8 +132,8 @@ def test_error_in_the_stream(chat_ui: Server, command: Any) -> None:
     assert err == "hfclient: 402 pay up\n"
 
 
-def test_broken_connection_is_an_error(chat_ui: Server, command: Any) -> None:
-    """An answer that breaks off and cannot be continued exits with 1 after what had come."""
+def test_a_broken_connection_is_an_error(chat_ui: Server, command: Any) -> None:
+    """An answer that breaks off and cannot be resumed exits with 1 after the text so far."""
     says(chat_ui, [head(200, "Transfer-Encoding: chunked"), chunk(token("Half")), RST])
     chat_ui.on(f"/conversation/{CONVERSATION}/stream", plain(b"{}", 404))
     chat_ui.on(f"/api/v2/conversations/{CONVERSATION}", plain(b"{}", 404))
@@ -145,7 +145,7 @@ def test_broken_connection_is_an_error(chat_ui: Server, command: Any) -> None:
 
 @posix
 def test_ctrl_c_stops_the_generation(chat_ui: Server) -> None:
-    """Ctrl-C in mid-answer stops the run on the server, ends the line and exits with 130."""
+    """Ctrl-C during an answer stops the generation on the server, ends the line and exits with 130."""
     says(chat_ui, unending(token("Half")))
     with start("chat", "--url", chat_ui.url, "Hi") as process:
         assert process.stdout is not None
@@ -159,7 +159,7 @@ def test_ctrl_c_stops_the_generation(chat_ui: Server) -> None:
 
 @posix
 def test_sigterm_stops_the_generation_too(chat_ui: Server) -> None:
-    """SIGTERM unwinds like Ctrl-C, with the exit code of its own."""
+    """SIGTERM does the same as Ctrl-C, with its own exit code."""
     says(chat_ui, unending(token("Half")))
     with start("chat", "--url", chat_ui.url, "Hi") as process:
         assert process.stdout is not None
@@ -171,8 +171,8 @@ def test_sigterm_stops_the_generation_too(chat_ui: Server) -> None:
 
 
 @posix
-def test_second_ctrl_c_leaves_at_once(chat_ui: Server) -> None:
-    """While a server takes its time to stop, a second Ctrl-C ends the process."""
+def test_second_ctrl_c_exits_at_once(chat_ui: Server) -> None:
+    """While the server is slow to stop, a second Ctrl-C ends the process."""
     says(chat_ui, unending(token("Half")))
     chat_ui.on(STOP, [PATIENCE * 2])
     with start("chat", "--url", chat_ui.url, "Hi") as stopping:
@@ -185,8 +185,8 @@ def test_second_ctrl_c_leaves_at_once(chat_ui: Server) -> None:
 
 
 @posix
-def test_reader_goes_away(chat_ui: Server) -> None:
-    """When the pipe's reader leaves (``| head``) the generation is stopped and nothing is complained about."""
+def test_the_reader_of_the_pipe_exits(chat_ui: Server) -> None:
+    """When the pipe's reader exits (``| head``), the generation is stopped and no error is printed."""
     says(chat_ui, [*chunked(token("one\n"), *[step for i in range(200) for step in (token(f"more {i}\n"), 0.01)])[:-1]])
     with start("chat", "--url", chat_ui.url, "Hi") as process:
         assert process.stdout is not None
@@ -198,8 +198,8 @@ def test_reader_goes_away(chat_ui: Server) -> None:
     assert chat_ui.last.path == STOP
 
 
-def test_odd_locale(chat_ui: Server) -> None:
-    """In a locale without Unicode the answer still comes, and half a character in it does no harm."""
+def test_locale_without_unicode(chat_ui: Server) -> None:
+    """In a locale without Unicode the answer is still printed, and a lone surrogate is replaced."""
     says(chat_ui, answer(token("caf\u00e9 \ud83d"), token("."), text="caf\u00e9 \ud83d."))
     env = environment(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     with start("chat", "--url", chat_ui.url, "Hi", env=env) as process:
@@ -211,7 +211,7 @@ def test_odd_locale(chat_ui: Server) -> None:
 
 @posix
 def test_terminal_shows_more(chat_ui: Server, terminal: Any) -> None:
-    """At a terminal reasoning is dimmed and apart from the answer; tools and the title are told."""
+    """At a terminal reasoning is dimmed and separate from the answer; tools and the title are printed as notes."""
     says(
         chat_ui,
         answer(
@@ -230,8 +230,8 @@ def test_terminal_shows_more(chat_ui: Server, terminal: Any) -> None:
 
 
 @posix
-def test_no_colour_when_asked(chat_ui: Server, terminal: Any) -> None:
-    """NO_COLOR keeps every escape sequence out of a terminal."""
+def test_no_colour(chat_ui: Server, terminal: Any) -> None:
+    """With NO_COLOR no escape sequence is written to a terminal."""
     says(chat_ui, answer(token("<think>hm"), token("</think>Hello"), text="<think>hm</think>Hello"))
     code, shown = terminal("chat", "--url", chat_ui.url, "Hi", NO_COLOR="1").finish()
     assert (code, shown) == (0, "hm\n\nHello\n")
@@ -239,7 +239,7 @@ def test_no_colour_when_asked(chat_ui: Server, terminal: Any) -> None:
 
 @posix
 def test_escape_sequences_do_not_reach_a_terminal(chat_ui: Server, terminal: Any) -> None:
-    """Control characters of an answer or an error are taken out before a terminal could obey them."""
+    """Control characters of an answer or an error are removed before they reach a terminal."""
     failure = line(type="status", status="error", message="\x1b[2Jgone")
     says(chat_ui, chunked(token("a\x1b]0;x\x07b"), token("\rc\n"), failure))
     code, shown = terminal("chat", "--url", chat_ui.url, "Hi").finish()
@@ -248,13 +248,13 @@ def test_escape_sequences_do_not_reach_a_terminal(chat_ui: Server, terminal: Any
 
 @posix
 def test_ctrl_c_at_a_terminal_ends_the_line(chat_ui: Server, terminal: Any) -> None:
-    """The shell's prompt after Ctrl-C begins on a line of its own, though nothing was printed yet."""
+    """After Ctrl-C the shell's prompt begins on a new line, even if nothing was printed yet."""
     says(chat_ui, unending(line(type="status", status="started")))
     shell = terminal("chat", "--url", chat_ui.url, "Hi")
     chat_ui.wait_for(3)
     shell.process.send_signal(0)
     import time
 
-    time.sleep(1)  # the request has come; now the command has to be reading
+    time.sleep(1)  # the request has arrived; the command has to be reading the answer
     shell.interrupt()
     assert shell.finish() == (130, "\n")

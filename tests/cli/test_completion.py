@@ -1,4 +1,4 @@
-"""Completion by shells: what the command answers to them, and bash itself."""
+"""Shell completion: the completions that the command prints, and a real bash."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.server import Server, json_answer, plain
 
 @pytest.fixture
 def models(server: Server) -> Server:
-    """A chat-ui with models of odd names."""
+    """A chat-ui whose models have unusual names."""
     names = ["org/alpha-one", "org/beta", "llama3:8b", "$(touch x)", "a b", "`id`", "*", "x;y", "\x1b[2Jz"]
     server.on("*", json_answer({"json": [{"id": name, "name": name, "displayName": "A\x1b[2J\nb"} for name in names]}))
     return server
 
 
 def _answers(command: Any, monkeypatch: pytest.MonkeyPatch, shell: str, line: str) -> list[str]:
-    """Return the completions for *line*, at whose end the cursor is."""
+    """Return the completions for *line*, with the cursor at its end."""
     words = line.split(" ")
     monkeypatch.setenv(VARIABLE, f"{shell}_complete")
     if shell == "bash":
@@ -35,14 +35,14 @@ def _answers(command: Any, monkeypatch: pytest.MonkeyPatch, shell: str, line: st
     code, out, err = command()
     assert (code, err) == (0, "")
     lines = out.split("\n")
-    if shell == "zsh":  # which wants colons escaped
+    if shell == "zsh":  # zsh needs colons escaped
         return [text.replace("\\:", ":") for text in lines[1::3]]
     return [text.partition(",")[2].partition("\t")[0] for text in lines if text]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_what_shells_are_answered(models: Server, command: Any, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
-    """Commands, options, choices, browsers and models of the server in question complete."""
+def test_completions(models: Server, command: Any, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
+    """Commands, options, choices, browsers, and the models of the selected server complete."""
     asked = lambda line: _answers(command, monkeypatch, shell, line)  # noqa: E731
     assert asked("hfclient mod") == ["models"]
     assert {"chat", "models", "serve", "completion", "login"} <= set(asked("hfclient "))
@@ -58,8 +58,8 @@ def test_what_shells_are_answered(models: Server, command: Any, monkeypatch: pyt
     assert set(asked("hfclient chat --model ")) == {"org/alpha-one", "org/beta", "llama3:8b"}
 
 
-def test_a_server_that_cannot_be_asked(server: Server, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No model completes where the server is away, fails, or is the small one of this machine; nothing is printed."""
+def test_a_server_that_does_not_answer(server: Server, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models do not complete if the server does not answer, fails, or is the local model; nothing is printed."""
     server.on("*", plain("no", 500))
     for url in (server.url, "http://127.0.0.1:9", "nonsense"):
         assert _answers(command, monkeypatch, "bash", f"hfclient chat --url {url} --model o") == []
@@ -68,7 +68,7 @@ def test_a_server_that_cannot_be_asked(server: Server, command: Any, monkeypatch
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script(command: Any, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
-    """The command prints the script that click would, whichever way it is asked."""
+    """The command prints the same script as click does."""
     code, script, err = command("completion", shell)
     assert (code, err) == (0, "")
     assert VARIABLE in script
@@ -78,16 +78,16 @@ def test_the_script(command: Any, monkeypatch: pytest.MonkeyPatch, shell: str) -
     assert same.strip() == script.strip()
 
 
-def test_scripts_are_scripts(command: Any) -> None:
-    """Each shell that is installed reads its script without complaint."""
+def test_scripts_are_valid(command: Any) -> None:
+    """Each installed shell parses its script without an error."""
     for shell in ("bash", "zsh", "fish"):
         if shutil.which(shell):
             _, script, _ = command("completion", shell)
             subprocess.run([shell, "-n"], input=script, text=True, check=True, timeout=60)
 
 
-def test_no_such_shell(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another shell is a usage error that names the three; a variable that makes no sense is an exit code."""
+def test_an_unknown_shell(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another shell is a usage error that lists the three; an invalid variable is an exit code."""
     code, _, err = command("completion", "tcsh")
     assert code == 2
     assert "'bash', 'zsh', 'fish'" in err
@@ -108,13 +108,13 @@ def test_no_such_shell(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_bash(models: Server, tmp_path: Path, line: str, words: list[str], replies: list[str]) -> None:
-    """In bash, which takes a colon and an equals sign for ends of words, the right piece of the word is completed."""
+    """In bash, which splits words at colons and equals signs, the right part of the word is completed."""
     program = tmp_path / "hfclient"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m hfclient "$@"\n')
     program.chmod(0o755)
     script = "\n".join(
         [
-            'eval "$(hfclient completion bash)" 2>/dev/null',  # complete has no effect outside of an interactive shell
+            'eval "$(hfclient completion bash)" 2>/dev/null',  # complete has no effect outside an interactive shell
             f"COMP_WORDS=({' '.join(repr(word) for word in words)})",
             f"COMP_LINE={line!r} COMP_POINT={len(line)} COMP_CWORD={len(words) - 1}",
             "_hfclient_completion hfclient",

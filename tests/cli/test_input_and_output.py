@@ -1,4 +1,4 @@
-"""What is piped in, and what goes out: to a terminal, into a pipe, to nobody."""
+"""Standard input as part of the prompt, and output to a terminal, a pipe, and a closed stream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVIL = "A\x1b]0;pwned\x07B\x1b[2J\x1b]52;c;cm0=\x07\x9b31m\u202eC\u2066\bD\x7f\u
 
 
 def _asked(chat_ui: Server, *arguments: str, piped: bytes = b"", **options: Any) -> tuple[int, str, str]:
-    """Run the command with *piped* on its standard input; return exit code, the prompt that was sent, and errors."""
+    """Run the command with *piped* on its standard input; return exit code, the prompt that was sent, and standard error."""
     before = len(chat_ui.requests)
     given = {"stdin": subprocess.PIPE, **options}
     with start("chat", "--url", chat_ui.url, *arguments, **given) as process:
@@ -49,7 +49,7 @@ def _asked(chat_ui: Server, *arguments: str, piped: bytes = b"", **options: Any)
     ],
 )
 def test_words_and_a_pipe(chat_ui: Server, words: list[str], piped: bytes, prompt: str | None) -> None:
-    """Words and what is piped in are one prompt with a blank line between them; one alone is the prompt."""
+    """Words and piped input are one prompt with a blank line between them; one alone is the prompt."""
     code, sent, err = _asked(chat_ui, *words, piped=piped)
     if prompt is not None:
         assert (code, sent, err) == (0, prompt, "")
@@ -58,7 +58,7 @@ def test_words_and_a_pipe(chat_ui: Server, words: list[str], piped: bytes, promp
 
 
 @pytest.mark.parametrize(
-    ("words", "piped", "told"),
+    ("words", "piped", "message"),
     [
         (["a"], b"\x7fELF\0\0\1", "--file"),
         (["-"], b"\0" * 100, "--file"),
@@ -68,17 +68,17 @@ def test_words_and_a_pipe(chat_ui: Server, words: list[str], piped: bytes, promp
         ([""], b"", "empty"),
     ],
 )
-def test_what_is_no_prompt(chat_ui: Server, words: list[str], piped: bytes, told: str) -> None:
-    """Bytes that are no text, too many of them, and none at all are told in one line, and nothing is sent."""
+def test_invalid_input(chat_ui: Server, words: list[str], piped: bytes, message: str) -> None:
+    """Input that is not text, too large or empty is an error of one line, and no request is sent."""
     code, sent, err = _asked(chat_ui, *words, piped=piped)
     assert (code, sent) == (2, "")
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
     assert chat_ui.requests == []
 
 
 @posix
-def test_inputs_that_are_none(chat_ui: Server, tmp_path: Path) -> None:
+def test_closed_and_empty_inputs(chat_ui: Server, tmp_path: Path) -> None:
     """A closed standard input and /dev/null change nothing; a file and a socket are read like a pipe."""
     with Path(os.devnull).open("rb") as null:
         assert _asked(chat_ui, "words", stdin=null)[:2] == (0, "words")
@@ -95,7 +95,7 @@ def test_inputs_that_are_none(chat_ui: Server, tmp_path: Path) -> None:
     path.write_text("from a file")
     with path.open("rb") as file:
         assert _asked(chat_ui, "words", stdin=file)[1] == "words\n\nfrom a file"
-    with path.open("ab") as file:  # not to be read
+    with path.open("ab") as file:  # must not be read
         assert _asked(chat_ui, "words", stdin=file)[:2] == (0, "words")
         assert "the prompt is empty" in _asked(chat_ui, stdin=file)[2]
     ours, theirs = socket.socketpair()
@@ -107,7 +107,7 @@ def test_inputs_that_are_none(chat_ui: Server, tmp_path: Path) -> None:
 
 @posix
 def test_a_pipe_that_stays_open(chat_ui: Server) -> None:
-    """A command that waits for a pipe that nobody writes to says so."""
+    """If the command waits for a pipe without a writer, it prints a notice."""
     with start("chat", "--url", chat_ui.url, "words", stdin=subprocess.PIPE) as process:
         assert process.stderr is not None
         assert process.stdin is not None
@@ -123,7 +123,7 @@ def test_a_pipe_that_stays_open(chat_ui: Server) -> None:
 @posix
 @pytest.mark.parametrize("options", [[], ["--no-stream"], ["--json"], ["--no-stream", "--json"]], ids=" ".join)
 def test_terminals(chat_ui: Server, terminal: Any, options: list[str]) -> None:
-    """No option lets an answer, its reasoning, tools, sources, files or title steer a terminal."""
+    """With no option can an answer, its reasoning, tools, sources, files or title send control characters to a terminal."""
     says(
         chat_ui,
         answer(
@@ -151,7 +151,7 @@ def _unseen(text: str) -> set[str]:
 
 @posix
 def test_other_commands(chat_ui: Server, terminal: Any) -> None:
-    """Nor do models, users and errors."""
+    """The same holds for models, users and errors."""
     entry = {"id": f"m{EVIL}", "name": EVIL, "displayName": EVIL, "description": f"{EVIL}\n{EVIL}"}
     chat_ui.on("/api/v2/models", json_answer({"json": [entry]}))
     user = {"id": "u", "username": f"ann{EVIL}\nLogged in as root"}
@@ -171,8 +171,8 @@ def test_other_commands(chat_ui: Server, terminal: Any) -> None:
         assert shown.count("\n") == 1
 
 
-def test_pipes_get_it_as_it_came(chat_ui: Server, command: Any) -> None:
-    """Into a pipe the text of an answer goes out unchanged, escape sequences included."""
+def test_pipes_get_unchanged_text(chat_ui: Server, command: Any) -> None:
+    """In a pipe the text of an answer is unchanged, escape sequences included."""
     evil = EVIL.replace("\r", "")
     says(chat_ui, answer(*map(token, evil), text=evil))
     for options in ([], ["--no-stream"]):
@@ -182,7 +182,7 @@ def test_pipes_get_it_as_it_came(chat_ui: Server, command: Any) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 @pytest.mark.parametrize("options", [[], ["--no-stream"], ["--json"]], ids=" ".join)
 def test_locales(chat_ui: Server, encoding: str, options: list[str]) -> None:
-    """An answer that the locale cannot write ends no command; what it can write is there."""
+    """Characters that the locale cannot encode are replaced, and the command succeeds."""
     says(chat_ui, answer(token("a é 日 \U0001f600"), text="a é 日 \U0001f600"))
     with start("chat", "--url", chat_ui.url, *options, "Hi", env=environment(PYTHONIOENCODING=encoding)) as process:
         out, err = process.communicate(timeout=PATIENCE)
@@ -193,7 +193,7 @@ def test_locales(chat_ui: Server, encoding: str, options: list[str]) -> None:
 
 @posix
 def test_closed_outputs(chat_ui: Server) -> None:
-    """A program that has closed the output, or the errors, of the command gets its exit code all the same."""
+    """With standard output or standard error closed, the exit code is the same."""
     for closed, code in ((1, 0), (2, 0)):
         script = f"import os, subprocess, sys; os.close({closed}); sys.exit(subprocess.call(sys.argv[1:]))"
         arguments = [sys.executable, "-m", "hfclient", "chat", "--url", chat_ui.url, "Hi"]
@@ -211,7 +211,7 @@ def test_closed_outputs(chat_ui: Server) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["completion", "bash"], ["models"], ["chat", "Hi"]])
 def test_a_full_disk(chat_ui: Server, words: list[str]) -> None:
-    """An output that cannot be written is one line on standard error, and the exit code 1."""
+    """An output that cannot be written is one line on standard error, and exit code 1."""
     with Path("/dev/full").open("wb") as full:
         options = ["--url", chat_ui.url] if words[0] in ("models", "chat") else []
         with start(*words, *options, stdout=full) as process:
@@ -222,7 +222,7 @@ def test_a_full_disk(chat_ui: Server, words: list[str]) -> None:
 
 @posix
 def test_no_colour(chat_ui: Server, terminal: Any) -> None:
-    """Reasoning is dimmed on a terminal, unless NO_COLOR or a dumb terminal forbids it."""
+    """Reasoning is dimmed on a terminal, except with NO_COLOR or a dumb terminal."""
     says(chat_ui, answer(token("<think>hm"), token("</think>Hello"), text="<think>hm</think>Hello"))
     _, shown = terminal("chat", "--url", chat_ui.url, "Hi").finish()
     assert "\x1b[2mhm" in shown

@@ -41,7 +41,7 @@ def _saved(chat: LoginServer) -> dict[str, str] | None:
 
 
 def _piped(text: str, *arguments: str) -> tuple[int, str, str]:
-    """Run a command with *text* in its standard input."""
+    """Run a command with *text* on its standard input."""
     process = start(*arguments, stdin=subprocess.PIPE)
     out, err = process.communicate(text.encode(), timeout=PATIENCE * 3)
     return process.returncode, out.decode(), err.decode()
@@ -51,7 +51,7 @@ def _piped(text: str, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_login_in_a_pipe(chat: LoginServer) -> None:
-    """A header from standard input is checked, saved and not shown; the user's name is."""
+    """A header from standard input is checked and saved, and the user's name is printed, but not the cookies."""
     code, out, err = _piped(HEADER + "\n", "login", "--url", chat.url)
     assert (code, err) == (0, "")
     assert out == f"Logged in to {chat.url} as ann; saved in {_store().path}.\n"
@@ -59,8 +59,8 @@ def test_login_in_a_pipe(chat: LoginServer) -> None:
     assert chat.paths() == ["GET /api/v2/feature-flags", "GET /api/v2/user"]
 
 
-def test_login_behind_a_password(chat: LoginServer, server: Server) -> None:
-    """The user name and the password of the URL open what stands in front of the server, and are neither shown nor saved."""
+def test_login_behind_basic_authentication(chat: LoginServer, server: Server) -> None:
+    """The user name and password in the URL authenticate at the proxy, and are neither shown nor saved."""
 
     def gate(request: Recorded) -> bytes:
         if request.headers.get("authorization") != "Basic YW5uOnBhc3Mtd29yZA==":  # ann:pass-word
@@ -82,7 +82,7 @@ def test_login_behind_a_password(chat: LoginServer, server: Server) -> None:
 
 
 def test_login_with_exports(chat: LoginServer, tmp_path: Path) -> None:
-    """The text of an export, and the path of one; what belongs to other sites is not saved."""
+    """The text and the path of an export; cookies of other sites are not saved."""
     file = tmp_path / "cookies.json"
     file.write_text(json.dumps(EXPORT))
     file.chmod(0o600)
@@ -93,7 +93,7 @@ def test_login_with_exports(chat: LoginServer, tmp_path: Path) -> None:
 
 
 def test_login_then_chat(chat: LoginServer, command: Any) -> None:
-    """What was saved is what the next commands go with."""
+    """The next commands use the saved login."""
     assert _piped(HEADER, "login", "--url", chat.url)[0] == 0
     assert command("whoami", "--url", chat.url) == (0, "ann\n", "")
     assert command("models", "--url", chat.url)[0] == 0
@@ -105,15 +105,15 @@ def test_login_then_chat(chat: LoginServer, command: Any) -> None:
     [
         ("hf-chat=s1; token=stale-secret", 1, "expired"),
         ("unknown-secret", 1, "expired"),
-        ("", 1, "nothing was pasted"),
+        ("", 1, "the input is empty"),
         ("hf_abcdefghijklmnopqrstuvwxyz", 1, "Hub token"),
         ("/no/such/file.txt", 1, "cannot be read"),
-        ("this is no secret cookie at all", 1, "no cookie was found"),
+        ("not a secret cookie at all", 1, "no cookie was found"),
         (json.dumps(EXPORT[2:]), 1, "belongs to 127.0.0.1"),
     ],
 )
-def test_login_refused(chat: LoginServer, given: str, code: int, message: str) -> None:
-    """What is no login is refused in one line, nothing is saved, and nothing of it shown."""
+def test_invalid_logins(chat: LoginServer, given: str, code: int, message: str) -> None:
+    """An invalid login is an error of one line; nothing is saved or shown."""
     found, out, err = _piped(given, "login", "--url", chat.url)
     assert (found, out) == (code, "")
     assert message in err
@@ -123,22 +123,22 @@ def test_login_refused(chat: LoginServer, given: str, code: int, message: str) -
     assert not _store().path.exists()
 
 
-def test_login_keeps_what_was_saved(chat: LoginServer) -> None:
-    """A failed login leaves the one before as it is."""
+def test_a_failed_login_keeps_the_saved_one(chat: LoginServer) -> None:
+    """After a failed login the previous one is unchanged."""
     _store().put(chat.url, SavedLogin({"hf-chat": Secret("s2"), "token": Secret("t2")}, "u", "bob"))
     assert _piped("hf-chat=wrong", "login", "--url", chat.url)[0] == 1
     assert _saved(chat) == {"hf-chat": "s2", "token": "t2"}
 
 
-def test_login_without_a_login(chat: LoginServer, command: Any) -> None:
-    """A server without a login says so, and nothing is asked for."""
+def test_login_on_a_server_without_login(chat: LoginServer, command: Any) -> None:
+    """On a server without a login the command says so, and does not prompt."""
     chat.enabled = False
     code, out, _ = command("login", "--url", chat.url)
-    assert (code, out) == (0, f"{chat.url} has no login: everybody may chat there, nothing is to be saved.\n")
+    assert (code, out) == (0, f"{chat.url} has no login: it can be used without one.\n")
 
 
 def test_login_from_a_browser(chat: LoginServer, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A browser's cookies are taken without a word from the user."""
+    """A browser's cookies are read without a prompt."""
     from hfclient.credentials import cookies
     from hfclient.credentials.cookie_matching import Cookie
 
@@ -149,7 +149,7 @@ def test_login_from_a_browser(chat: LoginServer, command: Any, monkeypatch: pyte
 
 
 def test_login_unreachable(command: Any) -> None:
-    """A server that is not there is one clear line."""
+    """A server that is down is an error of one line."""
     with Server() as gone:
         url = gone.url
     code, _, err = command("login", "--url", url)
@@ -159,7 +159,7 @@ def test_login_unreachable(command: Any) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_login_at_a_terminal(chat: LoginServer, terminal: Any) -> None:
-    """At a terminal it is explained what to paste, and what is pasted is not shown."""
+    """At a terminal the command explains what to paste, and the input is not echoed."""
     shell = terminal("login", "--url", chat.url, "--no-browser")
     shown = shell.read_until("Cookies: ")
     assert f"Open {chat.url}/login" in shown
@@ -176,7 +176,7 @@ def test_login_at_a_terminal(chat: LoginServer, terminal: Any) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("opens", [True, False])
 def test_login_page(chat: LoginServer, terminal: Any, tmp_path: Path, opens: bool) -> None:
-    """The browser opens the login page, unless it is told not to."""
+    """The browser opens the login page, except with --no-browser."""
     note = tmp_path / "opened"
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {note}\n')
@@ -185,7 +185,7 @@ def test_login_page(chat: LoginServer, terminal: Any, tmp_path: Path, opens: boo
     shown = shell.read_until("Cookies: ")
     assert ("Your browser opens" in shown) is opens
     assert (note.read_text() if note.exists() else "") == (f"{chat.url}/login\n" if opens else "")
-    os.write(shell._master, b"\x04")  # Ctrl-D: there is nothing to paste
+    os.write(shell._master, b"\x04")  # Ctrl-D: no input
     code, shown = shell.finish()
     assert code in (1, 130)
     assert "Traceback" not in shown
@@ -194,7 +194,7 @@ def test_login_page(chat: LoginServer, terminal: Any, tmp_path: Path, opens: boo
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_login_interrupted(chat: LoginServer, terminal: Any) -> None:
-    """Ctrl-C while something is to be pasted ends in good order, and the terminal echoes again."""
+    """Ctrl-C at the prompt exits cleanly, and the terminal echoes again."""
     import termios
 
     shell = terminal("login", "--url", chat.url, "--no-browser")
@@ -204,18 +204,18 @@ def test_login_interrupted(chat: LoginServer, terminal: Any) -> None:
     assert termios.tcgetattr(shell._master)[3] & termios.ECHO
 
 
-def test_second_cookie_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On HuggingChat a bare value is one of two."""
+def test_prompt_for_the_second_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On HuggingChat a bare value is one of two cookies."""
     from hfclient.cli import login
 
     answers = iter(["76197df2-4d6b-47c1-adc4-d8b0638cd088", "second"])
-    monkeypatch.setattr(login.getpass, "getpass", lambda prompt, stream: next(answers))
+    monkeypatch.setattr("getpass.getpass", lambda prompt: next(answers))
     both = {"hf-chat": "76197df2-4d6b-47c1-adc4-d8b0638cd088", "token": "second"}
-    assert login._ask("https://huggingface.co/chat") == both
+    assert login._prompt_for_cookies("https://huggingface.co/chat") == both
     answers = iter(["hf-chat=a; token=b"])
-    assert login._ask("https://huggingface.co/chat") == "hf-chat=a; token=b"
+    assert login._prompt_for_cookies("https://huggingface.co/chat") == "hf-chat=a; token=b"
     answers = iter(["bare"])
-    assert login._ask("http://localhost:3000") == "bare"
+    assert login._prompt_for_cookies("http://localhost:3000") == "bare"
 
 
 # logout
@@ -228,7 +228,7 @@ def _log_in(chat: LoginServer) -> None:
 
 
 def test_logout(chat: LoginServer, command: Any) -> None:
-    """The server is told and the saved login is gone, that of another server is not; once more does no harm."""
+    """The login ends on the server and the saved one is deleted, but not that of another server; repeating it is harmless."""
     _log_in(chat)
     assert command("logout", "--url", chat.url) == (0, f"Logged out of {chat.url}.\n", "")
     assert chat.paths() == ["POST /logout"]
@@ -238,17 +238,17 @@ def test_logout(chat: LoginServer, command: Any) -> None:
     assert command("logout", "--url", chat.url) == (0, f"There is no saved login for {chat.url}.\n", "")
 
 
-def test_logout_without_a_login(chat: LoginServer, command: Any) -> None:
-    """Where there is only an anonymous session, that one is forgotten."""
+def test_logout_of_an_anonymous_session(chat: LoginServer, command: Any) -> None:
+    """With only an anonymous session, that one is deleted."""
     AnonymousSession.find(chat.url).load_or_create()
     code, out, err = command("logout", "--url", chat.url)
     assert (code, err) == (0, "")
-    assert out.startswith(f"Forgot the anonymous session at {chat.url}")
+    assert out.startswith(f"Deleted the anonymous session of {chat.url}")
     assert command("logout", "--url", chat.url) == (0, f"There is no saved login for {chat.url}.\n", "")
 
 
-def test_logout_is_of_the_saved_login(chat: LoginServer, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cookies in the environment are somebody else's business."""
+def test_logout_uses_the_saved_login(chat: LoginServer, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cookies in the environment are not logged out."""
     _log_in(chat)
     monkeypatch.setenv("HFCLIENT_COOKIE", "hf-chat=s2; token=t2")
     assert command("logout", "--url", chat.url)[0] == 0
@@ -258,12 +258,12 @@ def test_logout_is_of_the_saved_login(chat: LoginServer, command: Any, monkeypat
 
 @pytest.mark.parametrize("answer", [[RST], plain(b"", 500)], ids=["cut", "500"])
 def test_logout_without_the_server(chat: LoginServer, command: Any, answer: Any) -> None:
-    """A server that cannot be told is told of; the saved login is gone all the same."""
+    """If the server does not answer, a line says so; the saved login is deleted all the same."""
     _log_in(chat)
     chat.server.on("*", answer)
     code, out, err = command("logout", "--url", chat.url)
     assert (code, out) == (0, f"Logged out of {chat.url}.\n")
-    assert "could not be told" in err
+    assert "did not confirm it" in err
     assert _saved(chat) is None
 
 
@@ -271,7 +271,7 @@ def test_logout_without_the_server(chat: LoginServer, command: Any, answer: Any)
 
 
 def test_whoami(chat: LoginServer, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's name, or all that is known; from the saved login, the environment or a token."""
+    """The user's name, or its email or id; from the saved login, the environment or a token."""
     _log_in(chat)
     assert command("whoami", "--url", chat.url) == (0, "ann\n", "")
     code, out, _ = command("whoami", "--url", chat.url, "--json")
@@ -282,8 +282,8 @@ def test_whoami(chat: LoginServer, command: Any, monkeypatch: pytest.MonkeyPatch
     assert command("whoami") == (0, "bob\n", "")
 
 
-def test_whoami_nobody(chat: LoginServer, command: Any) -> None:
-    """Without a login, or with one that has expired, the exit code is 1 and the command that helps is named."""
+def test_whoami_without_a_saved_login(chat: LoginServer, command: Any) -> None:
+    """Without a login, or with an expired one, the exit code is 1 and the error names the command to run."""
     code, out, err = command("whoami", "--url", chat.url)
     assert (code, out) == (1, "")
     assert f"hfclient login --url {chat.url}" in err
@@ -293,23 +293,23 @@ def test_whoami_nobody(chat: LoginServer, command: Any) -> None:
     assert command("whoami", "--url", chat.url, "--json")[:2] == (1, "null\n")
 
 
-def test_whoami_without_a_login(chat: LoginServer, command: Any) -> None:
-    """A server without a login says so."""
+def test_whoami_on_a_server_without_login(chat: LoginServer, command: Any) -> None:
+    """On a server without a login the command says so."""
     chat.enabled = False
     code, out, err = command("whoami", "--url", chat.url)
     assert (code, err) == (0, "")
     assert "has no login" in out
 
 
-def test_names_do_not_steer_the_terminal(chat: LoginServer, command: Any) -> None:
-    """A name that holds escape sequences loses them."""
+def test_names_are_printed_without_escape_sequences(chat: LoginServer, command: Any) -> None:
+    """Escape sequences in a name are removed."""
     chat.sessions["s1", "t1"] = {**ANN, "username": "\x1b]0;owned\x07ann"}
     _log_in(chat)
     assert command("whoami", "--url", chat.url) == (0, "]0;ownedann\n", "")
 
 
 def test_a_damaged_store(chat: LoginServer, command: Any) -> None:
-    """A damaged file of logins is one line that names it, whatever the command."""
+    """A damaged file of logins is an error of one line with its path, for every command."""
     _log_in(chat)
     _store().path.write_text("{")
     for arguments in (["whoami"], ["logout"], ["chat", "Hi"], ["models"]):
@@ -318,8 +318,8 @@ def test_a_damaged_store(chat: LoginServer, command: Any) -> None:
         assert str(_store().path) in err
 
 
-def test_something_else(server: Server, command: Any) -> None:
-    """A URL that is no chat-ui is one clear line."""
+def test_another_server(server: Server, command: Any) -> None:
+    """A URL that is not a chat-ui is an error of one line."""
     server.on("*", json_answer({"hello": "world"}))
     code, _, err = command("whoami", "--url", server.url)
     assert (code, err.count("\n")) == (1, 1)
@@ -327,7 +327,7 @@ def test_something_else(server: Server, command: Any) -> None:
 
 
 def test_no_secret_is_an_option(command: Any) -> None:
-    """Secrets have no options: other users of a machine can see those."""
+    """There is no option for a secret: other users of a machine can see the arguments of a process."""
     for name in ("login", "logout", "whoami"):
         out = command(name, "--help")[1]
         assert not any(option in out for option in ("--token", "--cookie", "--password"))

@@ -31,18 +31,18 @@ MakeClient = Callable[..., Client]
 
 # Attrs classes that are no values: each holds something that lives in one process.
 WORKINGS = {
-    "Parts": "the store, the threads and the model of the embedded server",
+    "Backend": "the store, the threads and the model of the embedded server",
 }
 # What a validator insists on.
 SAMPLES: dict[tuple[str, str], Any] = {
     ("McpServer", "url"): "https://tools.example/mcp",
     ("RemoteFile", "url"): "https://files.example/a.png",
     ("McpServer", "headers"): {"X-Key": Secret("geheim")},
-    ("Generation", "grammar"): {"type": "regex", "value": "a+"},
+    ("TextParameters", "grammar"): {"type": "regex", "value": "a+"},
     ("Multipart", "boundary"): "b0undary",
 }
 # What goes with none of the other fields.
-LEFT_OUT = {("Generation", "best_of")}
+LEFT_OUT = {("TextParameters", "best_of")}
 
 
 def _classes() -> Iterator[type]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from hfclient.credentials import Credentials, Secret
 from hfclient.errors import APIStatusError, AuthenticationError
 from hfclient.transport import Request, Transport
+from hfclient.transport.session import _redirect_target
 from tests.server import Server, head, plain
 from tests.wire.helpers import session_for
 
@@ -120,17 +124,7 @@ def test_own_headers_are_not_forwarded(transport: Transport, server: Server, oth
     assert other_server.last.headers["range"] == "bytes=0-"
 
 
-def test_https_is_not_downgraded(transport: Transport, server: Server) -> None:
+def test_https_is_not_downgraded() -> None:
     """From https no redirect to plain http is followed, also on the same host: that is another origin."""
-    session = session_for(transport)
-    assert (
-        session._redirect_target(Request(method="GET", url="https://example.org/a"), _Answer("http://example.org/a"))
-        is None
-    )
-
-
-class _Answer:
-    status = 308
-
-    def __init__(self, location: str) -> None:
-        self.headers = {"location": location}
+    response: Any = SimpleNamespace(status=308, headers={"location": "http://example.org/a"})
+    assert _redirect_target(Request(method="GET", url="https://example.org/a"), response) is None

@@ -7,8 +7,7 @@ import socket
 import pytest
 
 from hfclient.errors import APIStatusError, ConnectError, RateLimitError, ServerError, TransportTimeout
-from hfclient.transport import Request, Retry, Timeouts, Transport
-from hfclient.transport import session as session_module
+from hfclient.transport import Cancellation, Request, Retry, Timeouts, Transport
 from tests.server import CLOSE, RST, UNTIL_GONE, Server, json_answer, plain
 from tests.wire.helpers import session_for
 
@@ -17,7 +16,7 @@ from tests.wire.helpers import session_for
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The times that the session would have slept."""
     slept: list[float] = []
-    monkeypatch.setattr(session_module.time, "sleep", slept.append)
+    monkeypatch.setattr(Cancellation, "pause", lambda self, seconds: slept.append(seconds))
     return slept
 
 

@@ -7,6 +7,8 @@ from hfclient.chat.files.uploads import RemoteFile
 from hfclient.chat.resources.conversations import Conversations
 from hfclient.chat.resources.login import Login
 from hfclient.chat.resources.models import Models
+from hfclient.chat.resources.server import LiveGeneration, LiveUpdate, Server
+from hfclient.chat.resources.settings import Settings, SettingsResource
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.tools import ElicitationAnswer, McpServer
 from hfclient.chat.wire.tree import MessageTree
@@ -19,6 +21,8 @@ __all__ = [
     "Conversation",
     "Conversations",
     "ElicitationAnswer",
+    "LiveGeneration",
+    "LiveUpdate",
     "Login",
     "McpServer",
     "MessageTree",
@@ -26,4 +30,7 @@ __all__ = [
     "RemoteFile",
     "RetryOptions",
     "SendOptions",
+    "Server",
+    "Settings",
+    "SettingsResource",
 ]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import threading
@@ -39,8 +40,10 @@ CALLS = {
     "Tidy up.": [("delete_file", {"path": "/etc/passwd"})],
 }
 
-# A grey PNG of 16 by 8 pixels.
-PICTURE = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAICAIAAAB/FOjAAAAAEUlEQVR4nGNoIBEwjGqghQYACiXAAXAO4KUAAAAASUVORK5CYII="
+# A grey image of 16 by 8 pixels, and the head of a recording.
+IMAGE = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAICAIAAAB/FOjAAAAAEUlEQVR4nGNoIBEwjGqghQYACiXAAXAO4KUAAAAASUVORK5CYII="
+PNG = base64.b64decode(IMAGE)
+WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
 
 
 def _text(content: Any) -> str:
@@ -61,13 +64,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer("application/json", b'{"status":"ok"}')
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.endswith("/audio/transcriptions"):
+            self._answer("application/json", b'{"text": "Hello."}')
+            return
+        asked = json.loads(body)
+        if self.path.endswith("/audio/speech"):
+            self._answer("audio/mpeg", b"ID3\x04\x00\x00\x00\x00\x00\x00")
+            return
         if self.path.endswith("/embeddings"):
             data = [{"index": i, "embedding": [len(text), text.count(" "), 1]} for i, text in enumerate(asked["input"])]
             self._answer("application/json", json.dumps({"data": data}).encode())
             return
         if self.path.endswith("/images/generations"):
-            self._answer("application/json", json.dumps({"data": [{"b64_json": PICTURE}]}).encode())
+            self._answer("application/json", json.dumps({"data": [{"b64_json": IMAGE}]}).encode())
             return
         if self.path.endswith("/v1/completions"):
             self._complete(asked["prompt"], asked.get("logprobs"))

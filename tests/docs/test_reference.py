@@ -1,0 +1,62 @@
+"""The API reference shows every type that the public API hands out, and nothing else."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import hfclient
+from tests.docs.reference import PAGES, Walk, resolved, shown
+
+# Attributes without an underscore that only other modules of the package read.
+INTERNAL = {"ChatStream.turn"}
+
+
+@pytest.fixture(scope="module")
+def documented() -> set[object]:
+    """The objects that the pages of the reference show."""
+    return {resolved(name) for names in shown().values() for name in names}
+
+
+def test_public_names(documented: set[object]) -> None:
+    """Every public name, event, error and value is in the reference."""
+    names = set(hfclient.__all__) - {"__version__", "errors", "events", "types"}
+    assert [name for name in sorted(names) if getattr(hfclient, name) not in documented] == []
+    for module in (hfclient.errors, hfclient.events, hfclient.types):
+        page = {"types": "values"}.get(module.__name__.split(".")[1], module.__name__.split(".")[1])
+        assert {f"{module.__name__}.{name}" for name in module.__all__} <= shown()[f"{page}.rst"]
+
+
+def test_everything_handed_out(documented: set[object]) -> None:
+    """Every type that a public property, method, attribute, event or option has in its annotations is in the reference.
+
+    The walk begins at the public names and goes on through the annotations of each class that it finds.
+    """
+    missing = {
+        f"{cls.__module__}.{cls.__qualname__}": place
+        for cls, place in Walk().found.items()
+        if cls not in documented and place not in INTERNAL
+    }
+    assert missing == {}
+
+
+def test_the_walk_goes_deep() -> None:
+    """The walk sees what is several annotations away: a property's value, its method's list, an option's fields."""
+    names = {cls.__name__ for cls in Walk().found}
+    assert {"Settings", "LiveGeneration", "PromptExample", "TranscriptChunk", "ProviderEntry", "ChatOptions"} <= names
+
+
+def test_names_have_a_place_to_import_from() -> None:
+    """What the reference shows can be imported from where it says, and each name is shown once."""
+    names = [name for page in shown().values() for name in page]
+    assert len(names) == len(set(names))
+    for name in names:
+        assert resolved(name) is not None
+
+
+def test_pages_are_linked() -> None:
+    """Every page of the reference is in its table of contents."""
+    index = (PAGES / "index.rst").read_text("utf-8")
+    listed = set(re.findall(r"^   (\w+)$", index, re.MULTILINE))
+    assert {path.stem for path in PAGES.glob("*.rst")} - {"index"} == listed

@@ -30,7 +30,6 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 autodoc_member_order = "bysource"
-suppress_warnings = ["ref.python"]  # fields of one name in two sets of options
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 default_role = "py:obj"

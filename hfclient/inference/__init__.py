@@ -1,15 +1,12 @@
 """Hugging Face inference, and every server that speaks the same protocol: answers as streams of events, pictures, videos."""
 
 from hfclient.inference.client import InferenceClient
-from hfclient.inference.completions.options import ChatOptions
 from hfclient.inference.completions.roles import AssistantMessage, SystemMessage, ToolMessage, UserMessage
 from hfclient.inference.completions.stream import CompletionStream
-from hfclient.inference.media.generation import ImageOptions, VideoOptions
 from hfclient.inference.media.images import Image, Video
 from hfclient.inference.media.jobs import Job
 from hfclient.inference.models.catalogue import Offer, ServedModel
 from hfclient.inference.models.hub import DefaultModels, HubModel
-from hfclient.inference.models.hubcalls import HubFilters
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.schemas.tools import Tool
 from hfclient.inference.structured_output import ParseStream
@@ -28,7 +25,6 @@ from hfclient.inference.tasks import (
 )
 from hfclient.inference.tasks.audio import Audio
 from hfclient.inference.text.generation_events import TextStream
-from hfclient.inference.text.text_generation import TextOptions
 from hfclient.inference.tool_loop import ToolStream
 
 __all__ = [
@@ -36,15 +32,12 @@ __all__ = [
     "Audio",
     "Box",
     "BoxedObject",
-    "ChatOptions",
     "Classification",
     "CompletionStream",
     "DefaultModels",
     "ExtractedAnswer",
-    "HubFilters",
     "HubModel",
     "Image",
-    "ImageOptions",
     "InferenceClient",
     "Job",
     "MaskFill",
@@ -57,7 +50,6 @@ __all__ = [
     "Span",
     "SystemMessage",
     "TableAnswer",
-    "TextOptions",
     "TextStream",
     "Tool",
     "ToolMessage",
@@ -66,5 +58,4 @@ __all__ = [
     "TranscriptChunk",
     "UserMessage",
     "Video",
-    "VideoOptions",
 ]

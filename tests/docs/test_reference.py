@@ -9,8 +9,8 @@ import pytest
 import hfclient
 from tests.docs.reference import PAGES, Walk, resolved, shown
 
-# Attributes without an underscore that only other modules of the package read.
-INTERNAL = {"ChatStream.turn"}
+# What only other modules of the package read or pass: the turn of a stream, and the form in which `parse` asks for a schema.
+INTERNAL = {"ChatStream.turn", "ChatOptions.response_format"}
 
 
 @pytest.fixture(scope="module")

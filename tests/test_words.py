@@ -13,6 +13,7 @@ CHECKED = (
     "hfclient/local",
     "tests/cli",
     "tests/local",
+    "tests/processes",
     "tests/wire",
 )
 """Folders and files that are checked."""

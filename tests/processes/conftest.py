@@ -1,4 +1,4 @@
-"""The chat wing's server and clients, and a stage on which several readers are kept waiting for each other."""
+"""Fixtures: the server and clients of the chat tests, and a chat-ui whose answers wait for each other."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chat.conftest import _short_pauses, client, make_client, ui
-from tests.processes.helpers import Stage
+from tests.processes.helpers import PromptedChatUI
 
-__all__ = ["_short_pauses", "client", "make_client", "stage", "ui"]
+__all__ = ["_short_pauses", "client", "make_client", "prompted", "ui"]
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    """A `Stage` of the test's own."""
-    with Stage() as running:
+def prompted() -> Iterator[PromptedChatUI]:
+    """A `PromptedChatUI` for one test."""
+    with PromptedChatUI() as running:
         yield running

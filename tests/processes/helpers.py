@@ -1,4 +1,4 @@
-"""A chat-ui whose answers depend on the question, children by fork, and scripts in processes of their own."""
+"""A chat-ui whose answers depend on the prompt, forked children, and scripts in processes of their own."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="there are no
 
 
 def text_for(prompt: str, count: int = 40) -> str:
-    """The answer to *prompt*: *count* words that nobody else's answer holds."""
+    """The answer to *prompt*: *count* words that are in no other answer."""
     return "".join(f"{prompt.replace(' ', '-')}.{number} " for number in range(count))
 
 
-class Stage(ChatUI):
-    """Answers each prompt with words of its own.
+class PromptedChatUI(ChatUI):
+    """Answers each prompt with its own words.
 
-    The first word of the prompt says how: ``count`` tells all of `text_for`; ``hold`` tells half of it and the rest once
-    `go` is set; ``few`` tells two words; ``endless`` goes on until it is stopped; ``mute`` sends not even headers; ``fail`` fails in the middle.
+    The first word of the prompt selects the answer: ``count`` is all of `text_for`; ``hold`` is half of it, and the rest after
+    `go` is set; ``few`` is two words; ``endless`` continues until it is stopped; ``mute`` sends no headers; ``fail`` fails in
+    the middle.
 
     Attributes:
-        together: Nobody gets the second half of a ``count`` before so many have had the first.
-        go: Lets ``hold`` go on.
+        together: The second half of a ``count`` is sent after this number of first halves.
+        go: Lets ``hold`` continue.
         goes_after: So does the end of the answer to this prompt.
-        begun: The prompts of which the first half has been told.
-        ended: Those whose answer went out to its end.
+        begun: Prompts whose first half has been sent.
+        ended: Prompts whose answer was sent completely.
     """
 
     def __init__(self) -> None:
@@ -52,11 +53,11 @@ class Stage(ChatUI):
         self.says(lines(STARTED), [self._act])  # type: ignore[list-item]
 
     def wait_for_prompt(self, prompt: str) -> None:
-        """Wait until the first half of the answer to *prompt* has gone out."""
+        """Wait until the first half of the answer to *prompt* has been sent."""
         wait_until(lambda: prompt in self.begun)
 
     def stops_for(self, prompt: str) -> list[dict[str, Any]]:
-        """The stops that were asked for of the runs that answer *prompt*."""
+        """The stop requests for the generations that answer *prompt*."""
         runs = {data["generationId"] for request in self.of("send") if (data := form_data(request))["inputs"] == prompt}
         return [stop for stop in self.stops if stop["generationId"] in runs]
 
@@ -101,7 +102,7 @@ class Stage(ChatUI):
 
 
 def in_child(run: Callable[[], object]) -> int:
-    """Run *run* in a forked child that leaves at once; return its process id. A child that hangs is killed."""
+    """Run *run* in a forked child that exits right after it; return its process id. A child that hangs is killed."""
     sys.stdout.flush()
     pid = os.fork()
     if pid:
@@ -119,17 +120,17 @@ def in_child(run: Callable[[], object]) -> int:
 
 
 def succeeded(*children: int) -> bool:
-    """Wait for *children*; True if all went well."""
+    """Wait for *children*; True if all succeeded."""
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * len(children)
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a script: it finds the package and the tests, and warns of all that it leaves open."""
+    """The environment of a script: it finds the package and the tests, and warns about unclosed resources."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", "PYTHONUNBUFFERED": "1", **more}
 
 
 class Script:
-    """Python code in a process of its own; use as a context manager. ``{url}`` and the like in it are filled in."""
+    """Python code in a process of its own, as a context manager; ``{url}`` and similar names in it are filled in."""
 
     def __init__(self, code: str, *, options: tuple[str, ...] = (), **values: object) -> None:
         for name, value in values.items():
@@ -140,12 +141,12 @@ class Script:
         )  # fmt: skip
 
     def line(self) -> str:
-        """Return the next line that it prints."""
+        """Return the next line of its output."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().rstrip("\n")
 
     def end(self) -> tuple[int, str, str]:
-        """Wait for its end; return its exit status and the rest of what it printed, on both channels."""
+        """Wait for its end; return its exit status and the rest of its standard output and error."""
         out, err = self.process.communicate(timeout=2 * PATIENCE)
         return self.process.returncode, out, err
 

@@ -1,4 +1,4 @@
-"""Blocking calls in a process whose event loop runs: in a coroutine, in threads of the loop, in a notebook's cell."""
+"""Blocking calls while an event loop runs: in a coroutine, in threads of the loop, in a notebook's cell."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hfclient import ChatStream, Client
 from hfclient.errors import Cancelled
 from hfclient.events import AnyEvent, Token
 from tests.chat.replay import wait_until
-from tests.processes.helpers import ROOT, Stage, text_for
+from tests.processes.helpers import ROOT, PromptedChatUI, text_for
 
 
 @pytest.fixture
-def any_client(stage: Stage, make_client: Callable[..., Client], transport_name: str) -> Client:
-    """A client of the stage over each transport in turn."""
-    return make_client(transport_name, base_url=stage.url)
+def any_client(prompted: PromptedChatUI, make_client: Callable[..., Client], transport_name: str) -> Client:
+    """A client over each transport."""
+    return make_client(transport_name, base_url=prompted.url)
 
 
 EventsOf = Callable[[ChatStream], AsyncIterator[AnyEvent]]
@@ -30,7 +30,7 @@ EventsOf = Callable[[ChatStream], AsyncIterator[AnyEvent]]
 
 @pytest.fixture
 def events_of() -> EventsOf:
-    """The recipe of the page on processes, as it stands there."""
+    """The recipe of the page on processes, unchanged."""
     page = (ROOT / "docs" / "processes.rst").read_text("utf-8")
     (recipe,) = (block for block in re.findall(r"code-block:: python\n\n((?:   .*\n|\n)+)", page) if "def events_of" in block)
     space: dict[str, Any] = {}
@@ -39,8 +39,8 @@ def events_of() -> EventsOf:
     return found
 
 
-def test_in_a_coroutine(stage: Stage, any_client: Client) -> None:
-    """A plain call works while a loop runs: it blocks that loop, and needs none of its own."""
+def test_in_a_coroutine(prompted: PromptedChatUI, any_client: Client) -> None:
+    """A plain call works while a loop runs: it blocks that loop, and needs no loop of its own."""
 
     async def main() -> str:
         with any_client.chat("count one") as stream:
@@ -49,9 +49,9 @@ def test_in_a_coroutine(stage: Stage, any_client: Client) -> None:
     assert asyncio.run(main()) == text_for("count one")
 
 
-def test_in_threads_of_the_loop(stage: Stage, any_client: Client) -> None:
-    """`asyncio.to_thread` lets the loop go on; five calls go on side by side."""
-    stage.together = 5
+def test_in_threads_of_the_loop(prompted: PromptedChatUI, any_client: Client) -> None:
+    """`asyncio.to_thread` does not block the loop; five calls run at the same time."""
+    prompted.together = 5
 
     async def main() -> tuple[list[str], int]:
         ticks = 0
@@ -73,9 +73,9 @@ def test_in_threads_of_the_loop(stage: Stage, any_client: Client) -> None:
     assert ticks > 20
 
 
-def test_async_for(stage: Stage, any_client: Client, events_of: EventsOf) -> None:
-    """The documented recipe hands the events over one by one, and lets several streams go on in one loop."""
-    stage.together = 3
+def test_async_for(prompted: PromptedChatUI, any_client: Client, events_of: EventsOf) -> None:
+    """The documented recipe yields the events one by one, and several streams can run in one loop."""
+    prompted.together = 3
 
     async def read(prompt: str) -> str:
         stream = await asyncio.to_thread(any_client.chat, prompt)
@@ -85,12 +85,12 @@ def test_async_for(stage: Stage, any_client: Client, events_of: EventsOf) -> Non
         return await asyncio.gather(*(read(f"count {number}") for number in range(3)))
 
     assert asyncio.run(main()) == [text_for(f"count {number}") for number in range(3)]
-    assert stage.stops == []
+    assert prompted.stops == []
 
 
 @pytest.mark.parametrize("way", ["break", "task cancelled", "timeout"])
-def test_leaving_async_for(stage: Stage, any_client: Client, events_of: EventsOf, way: str) -> None:
-    """However the coroutine is left, the generation is stopped and no thread of the loop stays behind."""
+def test_leaving_async_for(prompted: PromptedChatUI, any_client: Client, events_of: EventsOf, way: str) -> None:
+    """However the coroutine ends, the generation is stopped and no thread of the loop is left."""
     prompt = "hold this" if way == "task cancelled" else "endless one"
 
     async def read(stream: ChatStream) -> None:
@@ -117,11 +117,11 @@ def test_leaving_async_for(stage: Stage, any_client: Client, events_of: EventsOf
         return stream
 
     stream = asyncio.run(main())
-    wait_until(lambda: len(stage.stops_for(prompt)) == 1)
+    wait_until(lambda: len(prompted.stops_for(prompt)) == 1)
     assert stream.partial.interrupted
 
 
-def test_in_a_notebook(stage: Stage, any_client: Client) -> None:
+def test_in_a_notebook(prompted: PromptedChatUI, any_client: Client) -> None:
     """A notebook runs its cells inside a running loop, with or without ``await`` in them."""
     cells = [
         "stream = client.chat('count one')\nfirst = next(stream)",

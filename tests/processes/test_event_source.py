@@ -1,6 +1,6 @@
-"""The examples for Flask and Django, served for real, and browsers that ask again by themselves.
+"""The examples for Flask and Django behind a real server, and browsers that reconnect.
 
-An EventSource takes the end of a stream for a broken connection and asks again, with the id of the last event, until it gets
+An EventSource takes the end of a stream for a broken connection and reconnects with the id of the last event, until it gets
 a 204 or another status than 200. Libraries that do the same with a POST do it too.
 
 Reference: https://html.spec.whatwg.org/multipage/server-sent-events.html
@@ -65,7 +65,7 @@ class Site:
     """An example, served by waitress in a process of its own."""
 
     def __init__(self, code: str, url: str) -> None:
-        # Its log goes into a file: nobody would read a pipe.
+        # The log is a file: a pipe without a reader would fill up.
         self._log = Path(os.environ["HOME"]).with_name("site.log").open("w+", encoding="utf-8")
         self._process = subprocess.Popen(
             [sys.executable, "-c", code + SERVE], stdout=subprocess.PIPE, stderr=self._log, text=True, cwd=ROOT / "examples",
@@ -79,7 +79,7 @@ class Site:
         with self.get("/") as page:
             self.page = page.read().decode()
             cookie = (page.headers["Set-Cookie"] or "").partition(";")[0]
-        if cookie:  # Django's, against forms of other sites
+        if cookie:  # Django's CSRF protection
             self._form |= {"Cookie": cookie, "X-CSRFToken": cookie.partition("=")[2]}
 
     @property
@@ -127,7 +127,7 @@ def _asked(chat_ui: Server) -> int:
 
 
 def test_an_answer(site: Site, chat_ui: Server) -> None:
-    """The text comes in pieces with numbers, and a last event says that it was all; nothing else of the server's goes out."""
+    """The text arrives in numbered pieces, and a last event marks the end; other events of the server are not forwarded."""
     update = line(type="file", name="a.png", sha="ab" * 32, mime="image/png")
     says(chat_ui, answer(token("Hello"), update, line(type="title", title="x"), token(", world!")))
     with site.post("Hi") as response:
@@ -143,7 +143,7 @@ def test_an_answer(site: Site, chat_ui: Server) -> None:
 
 
 def test_an_event_source(site: Site, chat_ui: Server) -> None:
-    """A browser's EventSource, which can only GET, is refused with a status that ends it: nothing is asked."""
+    """A browser's EventSource, which can only GET, gets a status after which it does not reconnect: no message is sent."""
     for _ in range(2):
         with site.get("/ask?prompt=Hi", Accept="text/event-stream") as response:
             assert response.status == 405
@@ -158,8 +158,8 @@ ENDINGS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_who_asks_again(site: Site, chat_ui: Server, ending: str) -> None:
-    """A client that posts again with the id of the last event is told to stop; the prompt went out once."""
+def test_reconnects(site: Site, chat_ui: Server, ending: str) -> None:
+    """A client that posts again with the id of the last event gets a 204, after which it stops; the prompt was sent once."""
     says(chat_ui, ENDINGS[ending])
     with site.post("Hi") as response:
         frames = _frames(response)
@@ -187,7 +187,7 @@ STATUSES = [
 
 
 def test_refusals(site: Site, chat_ui: Server) -> None:
-    """Each refusal has its status, limits say how long to wait, and no address and no advice for operators goes out."""
+    """Each error has its own status, rate limits have Retry-After, and no address and no advice for operators is sent."""
     for status, headers, expected in STATUSES:
         text = f"secret internals of {chat_ui.url}: the token is wrong"
         lines = [f"{name}: {value}" for name, value in headers.items()]
@@ -208,8 +208,8 @@ def test_refusals(site: Site, chat_ui: Server) -> None:
 
 
 @pytest.mark.parametrize(("code", "expected"), [(402, 402), (429, 429), (500, 502), (None, 502)])
-def test_failures_in_mid_answer(site: Site, chat_ui: Server, code: int | None, expected: int) -> None:
-    """An error after the first pieces has the same words, as an event of its own."""
+def test_failures_after_the_first_pieces(site: Site, chat_ui: Server, code: int | None, expected: int) -> None:
+    """An error in the middle of an answer has the same text, as an event of its own."""
     failure = {"type": "status", "status": "error", "message": f"provider at {chat_ui.url} says no"}
     says(chat_ui, chunked(token("half "), line(**failure, **({"statusCode": code} if code else {}))))
     with site.post("Hi") as response:
@@ -219,7 +219,7 @@ def test_failures_in_mid_answer(site: Site, chat_ui: Server, code: int | None, e
     _is_public(json.dumps(frames), chat_ui)
 
 
-def test_a_server_that_is_away(site: Site, chat_ui: Server) -> None:
+def test_a_server_that_is_down(site: Site, chat_ui: Server) -> None:
     """A chat server that cannot be reached is a 503."""
     chat_ui.close()
     with site.post("Hi") as response:
@@ -228,8 +228,8 @@ def test_a_server_that_is_away(site: Site, chat_ui: Server) -> None:
     _is_public(body, chat_ui)
 
 
-def test_a_browser_that_leaves(site: Site, chat_ui: Server) -> None:
-    """Closing the window stops the generation."""
+def test_a_browser_that_disconnects(site: Site, chat_ui: Server) -> None:
+    """Closing the page stops the generation."""
     more = [step for _ in range(400) for step in (token("more "), 0.02)]
     says(chat_ui, [*unending(token("Half"))[:-1], *chunked(*more)[1:-1]])
     chat_ui.on(STOP, plain(b""))
@@ -246,7 +246,7 @@ def _is_public(body: str, chat_ui: Server) -> None:
 
 @pytest.mark.parametrize("name", ["flask", "django"])
 def test_statuses_of_other_errors(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no answer of the chat server has a status, too: deadlines, connections, a login page, an odd answer."""
+    """Other failures have a status, too: deadlines, connections, a login page, an unexpected response."""
     pytest.importorskip(name)
     monkeypatch.syspath_prepend(ROOT / "examples")
     refusal = importlib.import_module(f"{name}_sse").refusal

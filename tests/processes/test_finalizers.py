@@ -1,4 +1,4 @@
-"""What the garbage collector ends: in the middle of other calls, in no particular order, in whatever thread that is."""
+"""Objects that the garbage collector finalizes: during other calls, in any order, in any thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.inference.answers import CHAT, says
 from tests.server import LAST_CHUNK, Server, chunk, head, plain
 from tests.wire.helpers import send
 
-# Python's own finalizer of a socket may come first, and says so.
+# Python's own finalizer of a socket may run first, and warns.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 PATIENT = Timeouts(connect=10, first_token=10, idle=10, total=20)
@@ -26,7 +26,7 @@ TEXT = "one two three"
 
 
 class Knot:
-    """An object that knows itself, and so is ended by the garbage collector only."""
+    """An object with a reference to itself, which only the garbage collector can free."""
 
     def __init__(self, **held: Any) -> None:
         self.__dict__.update(held, me=self)
@@ -34,7 +34,7 @@ class Knot:
 
 @pytest.fixture(autouse=True)
 def _by_hand() -> Iterator[None]:
-    """The collector runs when the test says so."""
+    """The collector runs only when the test calls it."""
     gc.collect()
     gc.disable()
     yield
@@ -44,7 +44,7 @@ def _by_hand() -> Iterator[None]:
 
 @pytest.fixture(params=["chat", "completion"])
 def ask(request: pytest.FixtureRequest, transport_name: str) -> Iterator[Callable[[], Any]]:
-    """Begins an answer that has come to its last byte, of each kind and over each transport."""
+    """Start an answer of each kind, over each transport, up to its last byte."""
     with ChatUI() as ui, Server() as server:
         updates = [STARTED, *(token(word) for word in ("one ", "two ", "three")), final(TEXT), FINISHED]
         ui.says(lines(STARTED), [head(200, JSONL, "Transfer-Encoding: chunked"), *(chunk(lines(u)) for u in updates), LAST_CHUNK])
@@ -59,8 +59,8 @@ def ask(request: pytest.FixtureRequest, transport_name: str) -> Iterator[Callabl
 
 @pytest.mark.parametrize("before", [(), (0,), (1,), (0, 0), (0, 1)], ids=str)
 @pytest.mark.parametrize("read", [0, 1, 2])
-def test_calls_beside_a_dropped_stream(ask: Callable[[], Any], before: tuple[int, ...], read: int) -> None:
-    """A stream in a cycle, read a little or not at all, is ended in any order of its parts; every other call works."""
+def test_calls_during_a_collection(ask: Callable[[], Any], before: tuple[int, ...], read: int) -> None:
+    """A stream in a cycle, read partly or not at all, is finalized in any order of its parts; every other call works."""
     for after in (0, 1, 2):
         knot = Knot(stream=ask())
         for _ in range(read):
@@ -74,7 +74,7 @@ def test_calls_beside_a_dropped_stream(ask: Callable[[], Any], before: tuple[int
 
 
 def test_a_loop_in_a_cycle(ask: Callable[[], Any]) -> None:
-    """The same for the generator of a loop, which an exception keeps with its traceback."""
+    """The same for the generator of a loop, which an exception keeps alive with its traceback."""
 
     def fail() -> Knot:
         iterator = iter(ask())
@@ -93,8 +93,8 @@ def test_a_loop_in_a_cycle(ask: Callable[[], Any]) -> None:
         assert ask().text == TEXT
 
 
-def test_the_collector_waits_for_nothing(ask: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends a stream without reading a byte more, and no connection that it had in hand is used again."""
+def test_the_collector_does_not_wait(ask: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It closes a stream without reading another byte, and its connection is not used again."""
     reads: list[bool] = []
     chunks = Response.chunks
 
@@ -112,8 +112,8 @@ def test_the_collector_waits_for_nothing(ask: Callable[[], Any], monkeypatch: py
     assert ask().text == TEXT
 
 
-def test_whether_the_collector_calls() -> None:
-    """It is known in its own thread, while it runs, and only there."""
+def test_is_collecting() -> None:
+    """It is true in the thread of the collector while it runs, and only there."""
     seen: list[bool] = []
     other: list[bool] = []
 
@@ -132,8 +132,8 @@ def test_whether_the_collector_calls() -> None:
     assert not in_gc_finalizer()
 
 
-def test_a_handle_that_a_finalizer_gives_away() -> None:
-    """Libcurl's handle that was freed can be told from one that was not: whoever gets it does not use it."""
+def test_a_freed_handle() -> None:
+    """A freed handle of libcurl can be told from a live one: it is not used again."""
     import curl_cffi
 
     from hfclient.transport.curl_multi import Multi
@@ -152,8 +152,8 @@ def test_a_handle_that_a_finalizer_gives_away() -> None:
     opened.close()
 
 
-def test_a_temporary_conversation_that_is_dropped(transport_name: str) -> None:
-    """It is deleted all the same, by a thread of its own: the collector's may hold the locks that a request needs."""
+def test_a_temporary_conversation_that_is_collected(transport_name: str) -> None:
+    """It is deleted all the same, by a thread of its own: the thread of the collector may hold locks that a request needs."""
     with ChatUI() as ui:
         ui.says(lines(STARTED, token("one "), final("one "), FINISHED))
         client = Client(ui.url, token="", transport=make_transport(transport_name), timeouts=PATIENT)

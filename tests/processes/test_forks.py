@@ -1,4 +1,4 @@
-"""A fork at any moment: children have connections, locks and duties of their own, and the parent notices nothing."""
+"""Forks at any moment: children have connections, locks and cleanups of their own, and the parent is not affected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hfclient.process.forks import reset_after_fork
 from hfclient.transport import Cancellation
 from hfclient.transport.connections import Wire
 from tests.chat.replay import FINISHED, STARTED, final, log_of, token
-from tests.processes.helpers import Stage, in_child, needs_fork, run_script, succeeded, text_for
+from tests.processes.helpers import PromptedChatUI, in_child, needs_fork, run_script, succeeded, text_for
 from tests.server import CLOSE, PATIENCE
 
 pytestmark = [needs_fork, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
@@ -30,24 +30,24 @@ MakeClient = Callable[..., Client]
 
 
 @pytest.fixture
-def any_client(stage: Stage, make_client: MakeClient, transport_name: str) -> Client:
-    """A client of the stage over each transport in turn."""
-    return make_client(transport_name, base_url=stage.url)
+def any_client(prompted: PromptedChatUI, make_client: MakeClient, transport_name: str) -> Client:
+    """A client over each transport."""
+    return make_client(transport_name, base_url=prompted.url)
 
 
 def half_read(client: Client, prompt: str, **options: Any) -> ChatStream:
-    """A stream of which the first word has been read."""
+    """A stream whose first word has been read."""
     stream = client.chat(prompt, **options)
     while type(next(stream)) is not Token:
         pass
     return stream
 
 
-def test_four_children_stream_at_once(stage: Stage, any_client: Client) -> None:
-    """Fork after use: four children and their parent stream at the same time, each its own answer, none another's bytes."""
+def test_four_children_stream_at_once(prompted: PromptedChatUI, any_client: Client) -> None:
+    """Fork after use: four children and their parent stream at the same time, each gets only its own answer."""
     assert any_client.chat("count before").text == text_for("count before")
-    before = {request.connection for request in stage.requests}
-    stage.together = len(stage.begun) + 6
+    before = {request.connection for request in prompted.requests}
+    prompted.together = len(prompted.begun) + 6
     own = half_read(any_client, "count parent")
 
     def work(name: str) -> None:
@@ -61,7 +61,7 @@ def test_four_children_stream_at_once(stage: Stage, any_client: Client) -> None:
     assert succeeded(*children)
     assert any_client.chat("count after").text == text_for("count after")
     owners: dict[int, set[str]] = {}
-    for kind, request in stage.seen:
+    for kind, request in prompted.seen:
         if kind == "send":
             child = next((name for name in "abcd" if f"count {name}\r\n".encode() in request.body), "parent")
             child = next((name for name in "abcd" if f'"count {name}"'.encode() in request.body), child)
@@ -69,11 +69,11 @@ def test_four_children_stream_at_once(stage: Stage, any_client: Client) -> None:
     assert all(len(names) == 1 for names in owners.values())
     assert set().union(*owners.values()) == {"parent", *"abcd"}
     assert not before & {number for number, names in owners.items() if names != {"parent"}}
-    assert stage.stops == []
+    assert prompted.stops == []
 
 
-def test_children_exit_cleanly(stage: Stage) -> None:
-    """A child that ends like any program, with copies of the parent's stream and client in it, says nothing and breaks nothing."""
+def test_children_exit_cleanly(prompted: PromptedChatUI) -> None:
+    """A child that exits normally, with copies of the parent's stream and client, prints nothing and affects nothing."""
     code = """
 import os, sys
 from hfclient import Client
@@ -87,17 +87,17 @@ if not pid:
 print("child", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 print(len(stream.text), flush=True)
 """
-    stage.goes_after = "count child"
+    prompted.goes_after = "count child"
     for browser in (None, "chrome"):
-        status, out, err = run_script(code, url=stage.url, browser=browser)
+        status, out, err = run_script(code, url=prompted.url, browser=browser)
         assert err == "" or (sys.version_info >= (3, 12) and err.count("Warning") == 1), err
         assert (status, out) == (0, f"{text_for('count child')}\nchild 3\n{len(text_for('hold on'))}\n")
-    assert stage.stops == []
+    assert prompted.stops == []
 
 
 @pytest.mark.parametrize("meddle", ["drop", "close", "cancel", "stop twice"])
-def test_a_temporary_conversation_is_the_parents(stage: Stage, any_client: Client, meddle: str) -> None:
-    """A child's copy of the stream of a temporary conversation deletes nothing, however it ends."""
+def test_a_temporary_conversation_belongs_to_the_parent(prompted: PromptedChatUI, any_client: Client, meddle: str) -> None:
+    """A child's copy of the stream of a temporary conversation deletes nothing, however the child ends."""
     held = [half_read(any_client, "hold this", temporary=True)]
 
     def child() -> None:
@@ -113,37 +113,37 @@ def test_a_temporary_conversation_is_the_parents(stage: Stage, any_client: Clien
         gc.collect()
 
     assert succeeded(in_child(child))
-    assert stage.count("delete") == 0
-    assert stage.stops == []
-    stage.go.set()
+    assert prompted.count("delete") == 0
+    assert prompted.stops == []
+    prompted.go.set()
     assert held[0].text == text_for("hold this")
-    assert stage.count("delete") == 1
+    assert prompted.count("delete") == 1
 
 
-def test_a_child_reads_on_by_the_log(stage: Stage, any_client: Client) -> None:
+def test_a_child_reads_from_the_log(prompted: PromptedChatUI, any_client: Client) -> None:
     """A child that reads its copy of the stream gets the answer from the server's log, on a connection of its own."""
     stream = half_read(any_client, "hold this")
     text = text_for("hold this")
-    assert stage.chat.newest is not None
-    stage.chat.newest.log = log_of(STARTED, token(text), final(text), FINISHED)
+    assert prompted.chat.newest is not None
+    prompted.chat.newest.log = log_of(STARTED, token(text), final(text), FINISHED)
 
     def child() -> None:
         assert stream.result().text == text_for("hold this")
 
     assert succeeded(in_child(child))
-    stage.go.set()
+    prompted.go.set()
     assert stream.text == text_for("hold this")
-    assert stage.stops == []
+    assert prompted.stops == []
 
 
-def test_a_conversation_that_was_busy(stage: Stage, any_client: Client) -> None:
-    """What keeps a conversation busy in the parent does not keep it busy in a child, and what a child sends frees nothing there."""
+def test_a_busy_conversation(prompted: PromptedChatUI, any_client: Client) -> None:
+    """A conversation that is busy in the parent is not busy in a child; a send in the child does not free it in the parent."""
     stream = half_read(any_client, "hold this")
     conversation = stream.conversation
 
     def child() -> None:
         reply = conversation.send("count child", wait=0.5)
-        stream.close()  # the parent's: it must not give the turn of the child's own answer away
+        stream.close()  # the parent's stream: it must not release the lock of the child's own send
         try:
             conversation.send("count again", wait=0.0)
         except ConversationBusy:
@@ -156,21 +156,21 @@ def test_a_conversation_that_was_busy(stage: Stage, any_client: Client) -> None:
     assert succeeded(in_child(child))
     with pytest.raises(ConversationBusy):
         conversation.send("count parent")
-    stage.go.set()
+    prompted.go.set()
     assert stream.text == text_for("hold this")
     assert conversation.ask("count parent").text == text_for("count parent")
 
 
-def test_fork_while_another_thread_holds_our_locks(stage: Stage, any_client: Client) -> None:
-    """Locks that threads hold when the process forks, for a moment or as long as a request takes, are open in the child."""
+def test_fork_while_another_thread_holds_locks(prompted: PromptedChatUI, any_client: Client) -> None:
+    """Locks of hfclient that other threads hold at the fork, briefly or during a request, are free in the child."""
     conversation = any_client.conversation()
     arrived, leave = threading.Event(), threading.Event()
     held = half_read(any_client, "hold this")
-    stage.always("create", [lambda request: arrived.set(), leave, CLOSE])  # type: ignore[list-item, func-returns-value]
+    prompted.always("create", [lambda request: arrived.set(), leave, CLOSE])  # type: ignore[list-item, func-returns-value]
     pool = ThreadPoolExecutor(1)
     creating = pool.submit(conversation.create)
     assert arrived.wait(PATIENCE)
-    del stage._always["create"]
+    del prompted._always["create"]
     session = any_client._session
     locks = [held._transcript._text._joining, session.credentials._lock]
     locks += [session.transport._lock] if hasattr(session.transport, "_lock") else []
@@ -201,14 +201,14 @@ def test_fork_while_another_thread_holds_our_locks(stage: Stage, any_client: Cli
     holder.join()
     assert succeeded(pid)
     leave.set()
-    stage.go.set()
+    prompted.go.set()
     held.close()
     with pytest.raises(Exception):  # noqa: B017 (the script gave no answer)
         creating.result(PATIENCE)
     pool.shutdown()
 
 
-def test_threads_that_start_while_the_process_forks(stage: Stage, any_client: Client) -> None:
+def test_threads_that_start_during_a_fork(prompted: PromptedChatUI, any_client: Client) -> None:
     """Eight threads send and stream while the process forks six times: every child and every thread gets its own answer."""
     failures: list[str] = []
 
@@ -230,8 +230,8 @@ def test_threads_that_start_while_the_process_forks(stage: Stage, any_client: Cl
     assert failures == []
 
 
-def test_descriptors_of_the_parent_stay_open(stage: Stage, any_client: Client) -> None:
-    """A grandchild of a child that used its own connections works as well, and both leave the first parent's stream alone."""
+def test_descriptors_of_the_parent_stay_open(prompted: PromptedChatUI, any_client: Client) -> None:
+    """A grandchild of a child that used its own connections works as well, and neither affects the first parent's stream."""
     stream = half_read(any_client, "hold this")
 
     def child() -> None:
@@ -247,14 +247,14 @@ def test_descriptors_of_the_parent_stay_open(stage: Stage, any_client: Client) -
         assert any_client.chat("count grandchild").text == text_for("count grandchild")
 
     assert succeeded(in_child(child))
-    stage.go.set()
+    prompted.go.set()
     assert stream.text == text_for("hold this")
-    assert stage.stops == []
+    assert prompted.stops == []
     assert os.getpid() == stream._process
 
 
-def test_a_job_that_another_thread_looks_at() -> None:
-    """A picture's job may be asked in a child, though a thread of the parent held its lock."""
+def test_a_job_that_another_thread_polls() -> None:
+    """A child may poll the job of an image although a thread of the parent held its lock."""
     job: Job[Any] = Job.__new__(Job)
     job._reset_after_fork()
     reset_after_fork(job)
@@ -274,8 +274,8 @@ def test_a_job_that_another_thread_looks_at() -> None:
     assert succeeded(pid)
 
 
-def test_a_cancellation_that_another_thread_gives() -> None:
-    """A child may cancel although a thread of the parent was in the middle of it: neither lock is taken over."""
+def test_a_cancellation_by_another_thread() -> None:
+    """A child may cancel although a thread of the parent was cancelling at the fork: it does not inherit the locks."""
     parent = os.getpid()
     cancellation, wire = Cancellation(), Wire()
     taken, release = threading.Event(), threading.Event()

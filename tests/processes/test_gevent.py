@@ -1,4 +1,4 @@
-"""Processes that gevent has patched: greenlets stream side by side, each under its own deadlines."""
+"""Processes patched by gevent: greenlets stream at the same time, each with its own deadlines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.processes.helpers import Stage, run_script, text_for
+from tests.processes.helpers import PromptedChatUI, run_script, text_for
 
 pytest.importorskip("gevent", reason="gevent has no wheel for this Python")
 
@@ -17,7 +17,7 @@ from hfclient import Client, Timeouts, Unsupported, TransportTimeout, events
 import gevent
 client = Client({url}, token="")
 """
-# What gunicorn's gevent worker does to an application that was loaded before the fork (--preload).
+# As gunicorn's gevent worker does with an application that was loaded before the fork (--preload).
 AFTER = """
 import warnings
 from hfclient import Client, Timeouts, Unsupported, TransportTimeout, events
@@ -32,9 +32,9 @@ when_patched = pytest.mark.parametrize("start", [BEFORE, AFTER], ids=["patched f
 
 
 @when_patched
-def test_greenlets_interleave(stage: Stage, start: str) -> None:
-    """Eight greenlets stream at once: the server tells nobody the second half before all have had the first."""
-    stage.together = 8
+def test_greenlets_interleave(prompted: PromptedChatUI, start: str) -> None:
+    """Eight greenlets stream at once: the server sends no second half before all have the first."""
+    prompted.together = 8
     code = """
 heard = []
 def read(name):
@@ -49,17 +49,17 @@ gevent.joinall(greenlets, timeout=30)
 print([greenlet.value for greenlet in greenlets])
 print(sum(one != two for one, two in zip(heard, heard[1:])))
 """
-    status, out, err = run_script(start + code, url=stage.url)
+    status, out, err = run_script(start + code, url=prompted.url)
     assert (status, err) == (0, "")
     texts, changes = out.splitlines()
     assert ast.literal_eval(texts) == [text_for(f"count {name}") for name in "abcdefgh"]
     assert int(changes) > 7  # they did not read one after the other
-    assert sum(1 for kind, _ in stage.seen if kind == "stop") == 0
+    assert sum(1 for kind, _ in prompted.seen if kind == "stop") == 0
 
 
 @when_patched
-def test_deadlines_and_stops_are_each_greenlets_own(stage: Stage, start: str) -> None:
-    """Greenlets that begin together keep their own deadlines, wait side by side, and can be cancelled one by one."""
+def test_each_greenlet_has_its_own_deadlines_and_stops(prompted: PromptedChatUI, start: str) -> None:
+    """Greenlets that start together have their own deadlines, wait at the same time, and can be cancelled one by one."""
     code = """
 from hfclient import Cancelled
 order = []
@@ -86,15 +86,15 @@ gevent.spawn(stream.cancel)
 reader.join(30)
 print(reader.value[:11], "more more" in reader.value)
 """
-    status, out, err = run_script(start + code, url=stage.url)
-    stage.go.set()
+    status, out, err = run_script(start + code, url=prompted.url)
+    prompted.go.set()
     assert (status, err) == (0, "")
     assert out.splitlines() == [f"{[True] * 8} True", "endless-one True"]
-    assert len(stage.stops_for("endless one")) == 1
+    assert len(prompted.stops_for("endless one")) == 1
 
 
-def test_killing_a_greenlet_stops_its_answer(stage: Stage) -> None:
-    """What `gevent.Timeout` or a kill ends is left like by any exception: the generation is stopped."""
+def test_killing_a_greenlet_stops_its_answer(prompted: PromptedChatUI) -> None:
+    """After a `gevent.Timeout` or a kill, as after any exception, the generation is stopped."""
     code = """
 heard = []
 def read(prompt):
@@ -114,13 +114,13 @@ except gevent.Timeout:
 print(killed.dead, other.dead)
 other.kill()
 """
-    status, out, err = run_script(BEFORE + code, url=stage.url)
+    status, out, err = run_script(BEFORE + code, url=prompted.url)
     assert (status, out, err) == (0, "late\nTrue False\n", "")
-    assert [len(stage.stops_for(prompt)) for prompt in ("endless killed", "endless late", "hold other")] == [1, 1, 1]
+    assert [len(prompted.stops_for(prompt)) for prompt in ("endless killed", "endless late", "hold other")] == [1, 1, 1]
 
 
-def test_libcurl_says_no(stage: Stage) -> None:
-    """curl_cffi would stop every greenlet while one waits: that is refused before anything is sent."""
+def test_curl_cffi_is_rejected(prompted: PromptedChatUI) -> None:
+    """curl_cffi would block every greenlet while one waits: it is an error before anything is sent."""
     code = """
 client = Client({url}, token="", impersonate="chrome")
 try:
@@ -128,6 +128,6 @@ try:
 except Unsupported as error:
     print("default transport" in str(error))
 """
-    status, out, err = run_script(BEFORE + code, url=stage.url)
+    status, out, err = run_script(BEFORE + code, url=prompted.url)
     assert (status, out, err) == (0, "True\n", "")
-    assert stage.requests == []
+    assert prompted.requests == []

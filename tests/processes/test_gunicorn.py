@@ -1,4 +1,4 @@
-"""Real gunicorn, with workers of each kind, streams a chat-ui's answers through examples/flask_sse.py."""
+"""Real gunicorn, with workers of each kind, streams a chat-ui's answers with examples/flask_sse.py."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from urllib.parse import quote
 import pytest
 
 from tests.chat.replay import wait_until
-from tests.processes.helpers import ROOT, Stage, environment, text_for
+from tests.processes.helpers import ROOT, PromptedChatUI, environment, text_for
 from tests.server import PATIENCE, SOON
 
 pytest.importorskip("gunicorn", reason="gunicorn does not run on this system")
 pytest.importorskip("flask")
 
 KINDS = ("sync", "gthread", "gevent")
-# gevent has to patch the process before anything else is loaded; a worker does so too late for --preload.
+# gevent has to patch the process before other modules are imported; a worker does it too late for --preload.
 PATCHES = "from gevent import monkey\nmonkey.patch_all()\n"
 
 
 class Gunicorn:
-    """The example under gunicorn with two workers; use as a context manager."""
+    """The example under gunicorn with two workers; a context manager."""
 
-    def __init__(self, kind: str, stage: Stage, folder: Path, *, preload: bool, patience: int) -> None:
+    def __init__(self, kind: str, prompted: PromptedChatUI, folder: Path, *, preload: bool, patience: int) -> None:
         config = folder / "gunicorn.conf.py"
         config.write_text(PATCHES if kind == "gevent" and preload else "")
         options = ["--worker-class", kind, "--workers", "2", "--graceful-timeout", str(patience), "--config", str(config)]
@@ -47,7 +47,7 @@ class Gunicorn:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", *options, "flask_sse:app"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT / "examples",
-            env=environment(HFCLIENT_BASE_URL=stage.url), start_new_session=True,
+            env=environment(HFCLIENT_BASE_URL=prompted.url), start_new_session=True,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -71,14 +71,14 @@ class Gunicorn:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        with contextlib.suppress(ProcessLookupError):  # all of it, if a test failed before it was told to end
+        with contextlib.suppress(ProcessLookupError):  # all of it, if a test failed before it was stopped
             os.killpg(self.process.pid, signal.SIGKILL)
         with self.process:
             self._reader.join(PATIENCE)
 
     @property
     def workers(self) -> list[str]:
-        """The process ids of the workers that have been started so far, the first ones first."""
+        """The process ids of the workers that have been started so far, oldest first."""
         return re.findall(r"Booting worker with pid: (\d+)", self.said)
 
     def answered_by(self, prompt: str) -> str:
@@ -99,11 +99,11 @@ class Gunicorn:
 
 
 class Browser:
-    """One request to the application; use as a context manager, which leaves like a closed window."""
+    """One request to the application; leaving the context manager is like closing the page."""
 
     def __init__(self, port: int, prompt: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        # In the query besides, for gunicorn's log.
+        # Also in the query, for gunicorn's log.
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         self._connection.request("POST", f"/ask?prompt={quote(prompt)}", f"prompt={quote(prompt)}", form)
         self._answer = self._connection.getresponse()
@@ -137,7 +137,7 @@ class Browser:
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """Each kind of worker in turn."""
+    """Each kind of worker."""
     if request.param == "gevent":
         pytest.importorskip("gevent", reason="gevent has no wheel for this Python")
     return str(request.param)
@@ -148,36 +148,36 @@ def ask_for(server: Gunicorn, prompt: str) -> str:
     return prompt
 
 
-def check_log(server: Gunicorn, stage: Stage) -> None:
-    """Nothing failed, and none of our connections was left open (gunicorn leaves some of its own)."""
+def check_log(server: Gunicorn, prompted: PromptedChatUI) -> None:
+    """No worker failed, and no connection of hfclient was left open (gunicorn leaves some of its own)."""
     assert "Traceback" not in server.said.replace("tracemalloc to get the object allocation traceback", "")
-    assert not [line for line in server.lines if "Warning" in line and str(stage.port) in line]
+    assert not [line for line in server.lines if "Warning" in line and str(prompted.port) in line]
 
 
-def test_browsers(kind: str, stage: Stage, tmp_path: Path) -> None:
-    """Each browser gets its own answer piece by piece, and whoever leaves stops its own generation and no other.
+def test_browsers(kind: str, prompted: PromptedChatUI, tmp_path: Path) -> None:
+    """Each browser gets its own answer piece by piece; closing a page stops its own generation and no other.
 
-    Errors are events, or statuses where there is still one to give; a server that has to go does not wait for ever.
+    Errors are events, or statuses before the first piece; a server that is stopped does not wait for ever.
     """
-    with Gunicorn(kind, stage, tmp_path, preload=False, patience=1) as server, ThreadPoolExecutor(6) as pool:
-        count = stage.together = 2 if kind == "sync" else 6
+    with Gunicorn(kind, prompted, tmp_path, preload=False, patience=1) as server, ThreadPoolExecutor(6) as pool:
+        count = prompted.together = 2 if kind == "sync" else 6
         prompts = [f"count {number}" for number in range(count)]
         assert list(pool.map(server.text, prompts)) == [text_for(prompt) for prompt in prompts]
         with server.ask("endless early") as early:
             assert early.first_token() == text_for("endless early", 1)
-            stage.go.set()
+            prompted.go.set()
             assert server.text("hold other") == text_for("hold other")
-            assert stage.stops == []
-        wait_until(lambda: len(stage.stops_for("endless early")) == 1)
+            assert prompted.stops == []
+        wait_until(lambda: len(prompted.stops_for("endless early")) == 1)
         with server.ask("fail") as failing:
-            told = list(failing.events())
-        assert told[-1] == ("error", {"status": 502, "message": "The answer failed."})
-        assert "".join(data["text"] for _, data in told[:-1]) == text_for("fail", 20)
+            received = list(failing.events())
+        assert received[-1] == ("error", {"status": 502, "message": "The answer failed."})
+        assert "".join(data["text"] for _, data in received[:-1]) == text_for("fail", 20)
         wait_until(lambda: "the model is tired" in server.said)
         with server.ask("") as refused:
             assert (refused.status, refused.body()["status"]) == (400, 400)
-        wait_until(lambda: stage.count("delete") == count + 3)
-        assert len(stage.stops) == 1
+        wait_until(lambda: prompted.count("delete") == count + 3)
+        assert len(prompted.stops) == 1
         with server.ask("endless late") as late:
             late.first_token()
             server.signal(signal.SIGTERM)
@@ -186,35 +186,35 @@ def test_browsers(kind: str, stage: Stage, tmp_path: Path) -> None:
         started = time.monotonic()
         server.process.wait(PATIENCE)
         assert time.monotonic() - started < SOON
-        check_log(server, stage)
+        check_log(server, prompted)
 
 
-def test_a_reload_and_an_end(kind: str, stage: Stage, tmp_path: Path) -> None:
-    """SIGHUP and SIGTERM in the middle of streams: what has begun is streamed to its end, what comes later by a new worker.
+def test_reload_and_stop(kind: str, prompted: PromptedChatUI, tmp_path: Path) -> None:
+    """SIGHUP and SIGTERM during streams: a started stream is completed, a later one is served by a new worker.
 
     The application was loaded before the fork.
     """
-    with Gunicorn(kind, stage, tmp_path, preload=True, patience=8) as server, ThreadPoolExecutor(2) as pool:
+    with Gunicorn(kind, prompted, tmp_path, preload=True, patience=8) as server, ThreadPoolExecutor(2) as pool:
         with server.ask("hold over") as held:
             assert held.first_token() == text_for("hold over", 1)
             server.signal(signal.SIGHUP)
             wait_until(lambda: len(server.workers) == 4)
             news = (f"count new{number}" for number in range(100))
             wait_until(lambda: server.answered_by(ask_for(server, next(news))) in server.workers[2:])
-            stage.go.set()
+            prompted.go.set()
             assert held.text() == text_for("hold over")[len(text_for("hold over", 1)) :]
         assert server.answered_by("hold over") in server.workers[:2]
-        # gunicorn looks at no further signal before the old workers are gone, and these may still take a request.
+        # gunicorn ignores further signals until the old workers have exited, and these may still accept a request.
         wait_until(lambda: all(f"exiting (pid: {pid})" in server.said for pid in server.workers[:2]))
-        stage.go.clear()
+        prompted.go.clear()
         with server.ask("hold end") as held:
             assert held.first_token() == text_for("hold end", 1)
             server.signal(signal.SIGTERM)
             wait_until(lambda: "Handling signal: term" in server.said)
             rest = pool.submit(held.text)
-            stage.go.set()
+            prompted.go.set()
             assert rest.result(PATIENCE) == text_for("hold end")[len(text_for("hold end", 1)) :]
         assert server.process.wait(PATIENCE) == 0
-        check_log(server, stage)
-    assert stage.stops == []
-    assert stage.count("delete") == stage.count("send")
+        check_log(server, prompted)
+    assert prompted.stops == []
+    assert prompted.count("delete") == prompted.count("send")

@@ -1,7 +1,7 @@
-"""close() and cancel() at any moment: what a signal handler does that has interrupted the thread which reads the stream.
+"""close() and cancel() at any moment, as from a signal handler that interrupts the thread which reads the stream.
 
-Python runs the handlers of signals between any two steps of the main thread, whatever locks it holds just then. Here the
-step is chosen instead of being left to chance: a trace function calls what the handler would call.
+Python runs signal handlers between any two steps of the main thread, whichever locks it holds. Here the step is chosen, not
+random: a trace function makes the calls of the handler.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PATIENT = Timeouts(connect=10, first_token=10, idle=10, total=20)
 
 
 class Interruption:
-    """Calls *act* before the line with this *number*, of those that the thread runs in the package, from now on."""
+    """Call *act* before line *number* of the lines that the thread runs in the package from now on."""
 
     def __init__(self, number: int, act: Callable[[], object]) -> None:
         self.left = number
@@ -49,7 +49,7 @@ class Interruption:
         return self
 
     def __enter__(self) -> Interruption:
-        self._before = sys.gettrace()  # a debugger's, or coverage's
+        self._before = sys.gettrace()  # a debugger's or coverage's trace function
         sys.settrace(self)
         return self
 
@@ -58,7 +58,7 @@ class Interruption:
 
 
 def read(stream: Any) -> None:
-    """Read *stream* to whatever end it has; nothing but an end or an error of ours is allowed."""
+    """Read *stream* to its end; the only exceptions allowed are hfclient's."""
     try:
         for _ in stream:
             pass
@@ -68,7 +68,7 @@ def read(stream: Any) -> None:
 
 
 def interrupted(start: Callable[[], Any], number: int, action: str) -> int:
-    """Read a stream with an interruption; return how many lines were left to it."""
+    """Read a stream with an interruption; return how many lines were left before it."""
     stream = start()
 
     def act() -> None:
@@ -83,7 +83,7 @@ def interrupted(start: Callable[[], Any], number: int, action: str) -> int:
 
 @pytest.fixture
 def starts(transport_name: str) -> Iterator[dict[str, Callable[[], Any]]]:
-    """Ways to begin a stream of each kind, over each transport."""
+    """Start a stream of each kind, over each transport."""
     with ChatUI() as ui, Server() as server:
         ui.says(lines(STARTED, token("Hello, "), token("world!"), final("Hello, world!"), FINISHED))
 
@@ -129,8 +129,8 @@ KINDS = ("chat", "detached chat", "temporary chat", "completion", "tools", "obje
 
 @pytest.mark.parametrize("action", ["close", "cancel"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_in_the_middle_of_anything(starts: dict[str, Callable[[], Any]], kind: str, action: str) -> None:
-    """Wherever the reader is interrupted, its loop ends or an error of ours comes out, and the next call works."""
+def test_interrupted_at_any_line(starts: dict[str, Callable[[], Any]], kind: str, action: str) -> None:
+    """Wherever the reader is interrupted, its loop ends or an error of hfclient is raised, and the next call works."""
     start = starts[kind]
     lines_in_all = 10**6 - interrupted(start, 10**6, action)
     points = max(10, min(25, lines_in_all // 20))
@@ -142,7 +142,7 @@ def test_in_the_middle_of_anything(starts: dict[str, Callable[[], Any]], kind: s
 
 
 @pytest.mark.parametrize("kind", ["chat", "completion"])
-def test_while_it_is_being_closed(starts: dict[str, Callable[[], Any]], kind: str) -> None:
+def test_interrupted_while_it_is_being_closed(starts: dict[str, Callable[[], Any]], kind: str) -> None:
     """close() and cancel() may interrupt close() itself."""
     for second in ("close", "cancel"):
         for number in range(1, 1000):
@@ -157,8 +157,8 @@ def test_while_it_is_being_closed(starts: dict[str, Callable[[], Any]], kind: st
             pytest.fail("closing does not end")
 
 
-def test_where_a_lock_is_held() -> None:
-    """What wakes up a call waits for no lock that the interrupted thread may hold, at no line of the code that holds it."""
+def test_interrupted_while_a_lock_is_held() -> None:
+    """Waking a call never waits for a lock that the interrupted thread may hold, at any line of the code that holds it."""
     for number in range(1, 200):
         wire = Wire()
         with Interruption(number, wire.shut_down) as interruption, contextlib.suppress(Cancelled):
@@ -171,7 +171,7 @@ def test_where_a_lock_is_held() -> None:
 
 
 def test_a_cancellation_at_any_line() -> None:
-    """Whether it comes before, in or after a wait, it is never lost: the wait ends, and so does the next one."""
+    """Before, during or after a wait, it is never lost: the wait ends, and so does the next one."""
     for number in range(1, 100):
         cancellation = Cancellation()
         interruption = Interruption(number, cancellation.cancel)
@@ -185,8 +185,8 @@ def test_a_cancellation_at_any_line() -> None:
         pytest.fail("it does not end")
 
 
-def test_a_cancellation_wakes_all_that_wait() -> None:
-    """Threads that wait when it comes, and those that begin to wait afterwards."""
+def test_a_cancellation_wakes_all_waiters() -> None:
+    """Threads that wait at that moment, and those that start to wait afterwards."""
     cancellation = Cancellation()
     woken: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Everything that travels between processes: found by walking the package, so that a new class cannot be forgotten."""
+"""Pickles of every class of the package, found by walking it, so that a new class cannot be forgotten."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from hfclient.errors import HFClientError
 from hfclient.events import Event
 from hfclient.transport import Retry, Timeouts
 from tests.chat.conftest import PATIENT
-from tests.processes.helpers import Stage, text_for
+from tests.processes.helpers import PromptedChatUI, text_for
 from tests.server import json_answer
 
 MakeClient = Callable[..., Client]
 
-# Attrs classes that are no values: each holds something that lives in one process.
+# Attrs classes that are not values: each holds something that lives in one process.
 WORKINGS = {
     "Backend": "the store, the threads and the model of the embedded server",
 }
-# What a validator insists on.
+# Values that a validator requires.
 SAMPLES: dict[tuple[str, str], Any] = {
     ("McpServer", "url"): "https://tools.example/mcp",
     ("RemoteFile", "url"): "https://files.example/a.png",
@@ -41,7 +41,7 @@ SAMPLES: dict[tuple[str, str], Any] = {
     ("TextParameters", "grammar"): {"type": "regex", "value": "a+"},
     ("Multipart", "boundary"): "b0undary",
 }
-# What goes with none of the other fields.
+# Fields that exclude the other fields.
 LEFT_OUT = {("TextParameters", "best_of")}
 
 
@@ -56,13 +56,13 @@ def _classes() -> Iterator[type]:
 
 
 ALL = list(_classes())
-# Private ones are notes that a function makes for itself.
+# Private classes are local to a module.
 VALUES = [cls for cls in ALL if attrs.has(cls) and not cls.__name__.startswith("_") and cls.__name__ not in WORKINGS]
 EXCEPTIONS = [cls for cls in ALL if issubclass(cls, BaseException)]
 
 
 def _sample(kind: Any) -> Any:
-    """Return a value of a type, with something in every part of it."""
+    """Return a value of a type, with a value in every field."""
     simple = {str: "é\u2028☃", int: 3, float: 0.5, bool: True, bytes: b"\x00\xff", Secret: Secret("geheim"), Any: {"a": [1]}}
     try:
         if kind in simple:
@@ -145,7 +145,7 @@ def _check_round_trips(value: Any) -> None:
 
 @pytest.mark.parametrize("cls", VALUES, ids=lambda cls: f"{cls.__module__[9:]}.{cls.__name__}")
 def test_values(cls: type) -> None:
-    """Every attrs class of the package comes back equal from a pickle and from copies, and from JSON where it has a way there."""
+    """Every attrs class of the package is equal after a pickle and a copy, and after JSON if it has a JSON form."""
     value = _filled(cls)
     _check_round_trips(value)
     if issubclass(cls, Event) and cls is not Event:
@@ -160,7 +160,7 @@ def test_values(cls: type) -> None:
 
 @pytest.mark.parametrize("cls", EXCEPTIONS, ids=lambda cls: cls.__name__)
 def test_exceptions(cls: type[BaseException]) -> None:
-    """So does every exception, with all its fields."""
+    """So is every exception, with all its fields."""
     parameters = list(inspect.signature(cls).parameters.values())
     needed = {"status": 500, "message": "é", "reason": "no", "path": "$.a"}
     error = cls(*[needed[p.name] for p in parameters if p.name in needed and p.kind is p.POSITIONAL_OR_KEYWORD])
@@ -172,13 +172,13 @@ def test_exceptions(cls: type[BaseException]) -> None:
     _check_round_trips(error)
 
 
-def test_workings_are_there() -> None:
-    """What is left out above exists."""
+def test_excluded_classes_exist() -> None:
+    """The classes that are excluded above exist."""
     assert set(WORKINGS) <= {cls.__name__ for cls in ALL if attrs.has(cls)}
 
 
-def test_a_client(stage: Stage, make_client: MakeClient, transport_name: str) -> None:
-    """A client is its configuration: it goes through a pickle in mid-use and asks with what it was given."""
+def test_a_client(prompted: PromptedChatUI, make_client: MakeClient, transport_name: str) -> None:
+    """A client pickles as its configuration, also while it is in use, and the copy works."""
     options: dict[str, Any] = {
         "token": "hf_geheim",
         "cookies": "hf-chat=mine",
@@ -189,25 +189,25 @@ def test_a_client(stage: Stage, make_client: MakeClient, transport_name: str) ->
         "provider_keys": {"together": "key_geheim"},
         "on_event": print,
     }
-    client = make_client(transport_name, base_url=stage.url, **options)
+    client = make_client(transport_name, base_url=prompted.url, **options)
     stream = client.chat("hold this")
     next(stream)
     assert client.inference is not None
     again = pickle.loads(pickle.dumps(client))
     assert repr(again) == repr(client)
     assert again.chat("count one").text == text_for("count one")
-    assert (stage.last.headers["cookie"], stage.last.headers["x-mine"]) == ("hf-chat=mine", "yes")
+    assert (prompted.last.headers["cookie"], prompted.last.headers["x-mine"]) == ("hf-chat=mine", "yes")
     for name in ("timeouts", "retry", "headers", "limits"):
         assert getattr(again._session, name) == getattr(client._session, name)
     assert again._inference_options == client._inference_options
     assert again.inference is not client.inference
     again.close()
-    stage.go.set()
+    prompted.go.set()
     assert stream.text == text_for("hold this")
 
 
 def test_a_client_of_the_embedded_server() -> None:
-    """A copy asks the same server, and does not end it when it is closed."""
+    """A copy uses the same server, and does not stop it when it is closed."""
     pytest.importorskip("waitress")
     with Client.local(upstream="http://127.0.0.1:9/v1") as client:
         again = pickle.loads(pickle.dumps(client))
@@ -217,9 +217,9 @@ def test_a_client_of_the_embedded_server() -> None:
         assert client.ping() > 0
 
 
-def test_what_does_not_travel(stage: Stage, make_client: MakeClient) -> None:
-    """Streams and conversations refuse to be pickled or copied, and say what to take instead."""
-    client = make_client(base_url=stage.url)
+def test_what_cannot_be_pickled(prompted: PromptedChatUI, make_client: MakeClient) -> None:
+    """Streams and conversations cannot be pickled or copied; the error says what to use instead."""
+    client = make_client(base_url=prompted.url)
     stream = client.chat("count one")
     for way in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match=r"result\(\)"):
@@ -231,26 +231,26 @@ def test_what_does_not_travel(stage: Stage, make_client: MakeClient) -> None:
     assert client.restore(pickle.loads(pickle.dumps(state))).ask("count two").text == text_for("count two")
 
 
-def test_no_secret_travels(stage: Stage, make_client: MakeClient, transport_name: str) -> None:
-    """What a client of a token and a cookie hands out holds neither: states, events, replies, messages, errors."""
-    client = make_client(transport_name, base_url=stage.url, token="hf_geheim", cookies="hf-chat=geheim", timeouts=PATIENT)
+def test_pickles_hold_no_secret(prompted: PromptedChatUI, make_client: MakeClient, transport_name: str) -> None:
+    """States, events, replies, messages and errors of a client with a token and a cookie hold neither."""
+    client = make_client(transport_name, base_url=prompted.url, token="hf_geheim", cookies="hf-chat=geheim", timeouts=PATIENT)
     conversation = client.conversation()
     stream = conversation.send("count one")
     given: list[Any] = [list(stream), stream.result(), conversation.to_dict(), conversation.messages()]
     given += [client.models.list(), client.conversations.list()]
     calls: list[tuple[str, Callable[[], Any]]] = [("send", lambda: client.chat("fail").text)]
-    stage.always("read", json_answer({"message": "no"}, 403))
+    prompted.always("read", json_answer({"message": "no"}, 403))
     calls.append(("read", conversation.messages))
     for _, call in calls:
         with pytest.raises(HFClientError) as caught:
             call()
         given.append(caught.value)
     client.close()
-    stage.close()
+    prompted.close()
     with pytest.raises(HFClientError) as caught:
         client.chat("count two")
     given.append(caught.value)
-    sent = [request.headers for _, request in stage.seen]
+    sent = [request.headers for _, request in prompted.seen]
     assert any("geheim" in str(headers) for headers in sent)
     for value in given:
         assert b"geheim" not in pickle.dumps(value)

@@ -1,4 +1,4 @@
-"""Pools of processes and of threads: one client, many workers, as Celery, Django and scripts have them."""
+"""Pools of processes and threads with one client, as in Celery, Django and scripts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from hfclient import Client
 from hfclient.errors import ConversationBusy, GenerationError
 from hfclient.events import FinalAnswer, Token
-from tests.processes import work
-from tests.processes.helpers import HAS_FDS, Stage, run_script, text_for
+from tests.processes import pool_tasks
+from tests.processes.helpers import HAS_FDS, PromptedChatUI, run_script, text_for
 from tests.server import PATIENCE
 
 MakeClient = Callable[..., Client]
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 @pytest.fixture
-def any_client(stage: Stage, make_client: MakeClient, transport_name: str) -> Client:
-    """A client of the stage over each transport in turn."""
-    return make_client(transport_name, base_url=stage.url)
+def any_client(prompted: PromptedChatUI, make_client: MakeClient, transport_name: str) -> Client:
+    """A client over each transport."""
+    return make_client(transport_name, base_url=prompted.url)
 
 
 # Processes
@@ -37,31 +37,31 @@ def any_client(stage: Stage, make_client: MakeClient, transport_name: str) -> Cl
         for method in ("spawn", "forkserver", "fork")
     ],
 )
-def test_pools_of_processes(stage: Stage, make_client: MakeClient, method: str) -> None:
-    """A client that has been used travels by pickle as its configuration; events, replies and errors travel back."""
-    client = make_client(base_url=stage.url, cookies="hf-chat=mine")
+def test_pools_of_processes(prompted: PromptedChatUI, make_client: MakeClient, method: str) -> None:
+    """A client that has been used pickles as its configuration; events, replies and errors are pickled on the way back."""
+    client = make_client(base_url=prompted.url, cookies="hf-chat=mine")
     conversation = client.conversation()
     conversation.ask("count one")
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as pool:
-        replies = [pool.submit(work.ask, client, f"count {number}") for number in range(3)]
-        events = pool.submit(work.stream, client, "count events")
-        state = pool.submit(work.go_on, client, conversation.to_dict(), "count two")
-        failing = pool.submit(work.ask, client, "fail")
+        replies = [pool.submit(pool_tasks.ask, client, f"count {number}") for number in range(3)]
+        events = pool.submit(pool_tasks.stream, client, "count events")
+        state = pool.submit(pool_tasks.continue_conversation, client, conversation.to_dict(), "count two")
+        failing = pool.submit(pool_tasks.ask, client, "fail")
         assert [reply.result(PATIENCE).text for reply in replies] == [text_for(f"count {number}") for number in range(3)]
-        told = events.result(PATIENCE)
-        assert [type(told[1]), type(told[-2])] == [Token, FinalAnswer]
+        received = events.result(PATIENCE)
+        assert [type(received[1]), type(received[-2])] == [Token, FinalAnswer]
         with pytest.raises(GenerationError, match="tired") as caught:
             failing.result(PATIENCE)
         assert caught.value.partial is not None
         assert caught.value.partial.text == text_for("fail", 20)
-        chat = stage.chats[state.result(PATIENCE)["id"]]
+        chat = prompted.chats[state.result(PATIENCE)["id"]]
     assert [message["content"] for message in chat.users] == ["count one", "count two"]
     assert chat.users[1]["ancestors"][:-1] == chat.users[0]["ancestors"] + [chat.users[0]["id"]]
-    assert {request.headers["cookie"] for _, request in stage.seen} == {"hf-chat=mine"}
+    assert {request.headers["cookie"] for _, request in prompted.seen} == {"hf-chat=mine"}
 
 
-def test_a_pool_forked_in_the_middle(stage: Stage, any_client: Client) -> None:
-    """As Celery's prefork does: workers are forked from a process whose client has been used, and is in use."""
+def test_a_pool_forked_while_in_use(prompted: PromptedChatUI, any_client: Client) -> None:
+    """As Celery's prefork: workers are forked from a process whose client is in use."""
     if "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("this system cannot fork")
     work_client[:] = [any_client]
@@ -72,9 +72,9 @@ def test_a_pool_forked_in_the_middle(stage: Stage, any_client: Client) -> None:
         assert pool.map(ask_inherited, prompts, chunksize=1) == [text_for(prompt) for prompt in prompts]
         pool.close()
         pool.join()
-    stage.go.set()
+    prompted.go.set()
     assert held.text == text_for("hold this")
-    assert stage.stops == []
+    assert prompted.stops == []
     work_client.clear()
 
 
@@ -88,9 +88,9 @@ def ask_inherited(prompt: str) -> str:
 # Threads
 
 
-def test_32_threads_on_one_client(stage: Stage, any_client: Client) -> None:
-    """All stream at the same time; every one gets every token of its own answer, and only those."""
-    stage.together = 32
+def test_32_threads_on_one_client(prompted: PromptedChatUI, any_client: Client) -> None:
+    """All stream at the same time; each gets every token of its own answer, and no other."""
+    prompted.together = 32
     prompts = [f"count {number}" for number in range(32)]
 
     def count(prompt: str) -> tuple[int, str]:
@@ -99,26 +99,26 @@ def test_32_threads_on_one_client(stage: Stage, any_client: Client) -> None:
 
     with ThreadPoolExecutor(32) as pool:
         assert list(pool.map(count, prompts)) == [(40, text_for(prompt)) for prompt in prompts]
-        before = stage.connections
-        stage.together = 0
+        before = prompted.connections
+        prompted.together = 0
         assert list(pool.map(count, prompts)) == [(40, text_for(prompt)) for prompt in prompts]
-    assert before == stage.connections == 32  # each was used again
+    assert before == prompted.connections == 32  # each was reused
 
 
-def test_one_conversation_in_many_threads(stage: Stage, any_client: Client) -> None:
-    """Their messages take turns: one line of questions and answers comes out, and nobody gets another's answer."""
+def test_one_conversation_in_many_threads(prompted: PromptedChatUI, any_client: Client) -> None:
+    """Their messages are sent one after the other: the conversation is one line, and each thread gets its own answer."""
     conversation = any_client.conversation()
     prompts = [f"count {number}" for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda prompt: conversation.ask(prompt).text, prompts)) == [text_for(p) for p in prompts]
-    messages = stage.chat.messages
-    assert sorted(message["content"] for message in stage.chat.users) == prompts
+    messages = prompted.chat.messages
+    assert sorted(message["content"] for message in prompted.chat.users) == prompts
     assert [len(message["ancestors"]) for message in messages] == list(range(17))
     assert all(later["ancestors"][-1] == earlier["id"] for earlier, later in itertools.pairwise(messages))
 
 
-def test_who_does_not_want_to_wait(stage: Stage, any_client: Client) -> None:
-    """While one thread reads, others get `ConversationBusy` after as long as they were willing to wait."""
+def test_busy_conversations(prompted: PromptedChatUI, any_client: Client) -> None:
+    """While one thread reads, others get `ConversationBusy` after their ``wait=``."""
     conversation = any_client.conversation()
     stream = conversation.send("hold this")
     with ThreadPoolExecutor(4) as pool:
@@ -127,15 +127,15 @@ def test_who_does_not_want_to_wait(stage: Stage, any_client: Client) -> None:
             with pytest.raises(ConversationBusy):
                 waiting.result(PATIENCE)
         patient = pool.submit(conversation.ask, "count last", wait=PATIENCE)
-        stage.go.set()
+        prompted.go.set()
         assert stream.text == text_for("hold this")
         assert patient.result(PATIENCE).text == text_for("count last")
-    assert [message["content"] for message in stage.chat.users] == ["hold this", "count last"]
+    assert [message["content"] for message in prompted.chat.users] == ["hold this", "count last"]
 
 
-def test_threads_that_begin_together(stage: Stage, make_client: MakeClient, transport_name: str) -> None:
-    """A client's very first calls may come from several threads at once: they share one session and one anonymous cookie."""
-    client = make_client(transport_name, base_url=stage.url)
+def test_first_calls_of_several_threads(prompted: PromptedChatUI, make_client: MakeClient, transport_name: str) -> None:
+    """The first calls of a client may come from several threads at once: they share one session and one anonymous cookie."""
+    client = make_client(transport_name, base_url=prompted.url)
     barrier = threading.Barrier(8)
 
     def first(number: int) -> str:
@@ -144,10 +144,10 @@ def test_threads_that_begin_together(stage: Stage, make_client: MakeClient, tran
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(first, range(8))) == [text_for(f"count {number}") for number in range(8)]
-    assert len({request.headers["cookie"] for kind, request in stage.seen if kind == "send"}) == 1
+    assert len({request.headers["cookie"] for kind, request in prompted.seen if kind == "send"}) == 1
 
 
-# For a long time
+# Many calls
 
 LONG = """
 import gc, os, threading
@@ -185,11 +185,11 @@ print(after[0] - before[0], (after[1] - before[1]) // 2**20)
 
 @pytest.mark.skipif(not HAS_FDS, reason="needs /proc")
 @pytest.mark.parametrize("browser", [None, "chrome"], ids=["plain", "impersonate"])
-def test_500_calls(stage: Stage, browser: str | None) -> None:
-    """Reads, whole answers, cancelled ones and dropped ones: not one descriptor more afterwards, and memory stays flat."""
-    status, out, err = run_script(LONG, url=stage.url, browser=browser)
+def test_500_calls(prompted: PromptedChatUI, browser: str | None) -> None:
+    """Reads, whole answers, cancelled and garbage-collected ones: no descriptor is left open, and memory does not grow."""
+    status, out, err = run_script(LONG, url=prompted.url, browser=browser)
     assert (status, err) == (0, "")
     descriptors, megabytes = map(int, out.split())
     assert descriptors == 0
     assert megabytes <= 6
-    assert (stage.count("send"), stage.count("models")) == (30 + 167, 60 + 333 + 1)
+    assert (prompted.count("send"), prompted.count("models")) == (30 + 167, 60 + 333 + 1)

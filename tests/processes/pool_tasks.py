@@ -1,4 +1,4 @@
-"""What processes of a pool do: importable by any of them, and by nobody's leave."""
+"""Functions that processes of a pool run; importable, so that they can be pickled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hfclient.events import AnyEvent
 
 
 def ask(client: Client, prompt: str) -> Reply:
-    """Ask over a client that came as a pickle."""
+    """Ask with a client that was pickled."""
     return client.chat(prompt).result()
 
 
@@ -18,8 +18,8 @@ def stream(client: Client, prompt: str) -> list[AnyEvent]:
     return list(client.chat(prompt))
 
 
-def go_on(client: Client, state: dict[str, Any], prompt: str) -> dict[str, Any]:
-    """Go on with a conversation that came as its state."""
+def continue_conversation(client: Client, state: dict[str, Any], prompt: str) -> dict[str, Any]:
+    """Continue a conversation from its saved state."""
     conversation = client.restore(state)
     conversation.ask(prompt)
     return conversation.to_dict()

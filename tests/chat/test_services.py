@@ -246,6 +246,6 @@ def test_pictures_pick_a_model_that_sees(ui: ChatUI, client: Client) -> None:
     ui.says(recording("image_in"))
     assert client.chat("What is it?", files=[b"\x89PNG\r\n\x1a\n"]).text == "A pixel."
     assert ui.chat.model == "org/second"
-    with pytest.raises(HFClientError, match="does not see"):
+    with pytest.raises(HFClientError, match="does not accept images"):
         client.chat("What is it?", model="org/first", files=[b"\x89PNG\r\n\x1a\n"])
     assert ui.count("create") == 1

@@ -1,8 +1,7 @@
-"""What the v2 API would say, asked of a chat-ui that has none of it, or not all of it yet.
+"""`LegacyApi`: answers requests of the v2 API on a server that lacks it, or parts of it.
 
-`ServerApi.read` speaks of today's API only. Where a server is too old for that, the same request is answered here from
-what the server does have: the data behind its pages, its first API, and the paths that its own page wrote to. So nobody
-above has to know, and a request that has no older way is a `NotFoundError`.
+It reads the data behind the server's pages and its first API, and writes to the paths that the server's own page uses.
+A request without such a replacement is a `NotFoundError`.
 
 Reference: docs/protocol/huggingchat ("older servers"); chat-ui 0.9.5 and 0.10, seen 2026-11-21.
 """
@@ -65,17 +64,17 @@ class LegacyApi:
         """Return what the v2 API would answer to *request*, decoded.
 
         Raises:
-            NotFoundError: A server of this age has nothing like it; or what was asked for is not there.
+            NotFoundError: This version has no replacement, or the object does not exist.
         """
         path = urlsplit(request.url).path.removeprefix(urlsplit(self._endpoints.base).path)
-        for method, pattern, answer in _WAYS:
+        for method, pattern, answer in _ROUTES:
             found = re.fullmatch(pattern, path)
             if found and method == request.method:
                 return answer(self, request, unquote(found[1]) if found.lastindex else "")
-        raise self._missing(request, "this server is too old to know that")
+        raise self._missing(request, "this server is too old for that")
 
     def can_replace(self, request: Request) -> bool:
-        """Whether a v2 API that lacks *request*, or does it badly, has an older way that does it well."""
+        """Whether *request* has a replacement on a server whose v2 API lacks it, or handles it wrongly."""
         path = urlsplit(request.url).path.removeprefix(urlsplit(self._endpoints.base).path)
         return request.method == "PATCH" or path == _IMPORT
 
@@ -104,7 +103,7 @@ class LegacyApi:
         except (APIStatusError, ProtocolError) as error:
             if not is_missing_route(error):
                 raise
-        # Up to 300 of them, and then no more: servers with that many have the first API, unless it is switched off.
+        # At most 300 of them: servers with more have the first API, unless it is disabled.
         entries = _list_in(self._layout().get("conversations")) if int(page) == 0 else []
         return {"conversations": entries, "hasMore": False}
 
@@ -113,7 +112,7 @@ class LegacyApi:
         return {"id": conversation_id, **data}
 
     def change(self, request: Request, conversation_id: str) -> dict[str, Any]:
-        """Rename, move to another model, delete: the path that the page itself wrote to, with the same body."""
+        """Rename, change the model, delete: the path that the server's own page writes to takes the same body."""
         self._send(evolve(request, url=legacy.conversation_page(self._endpoints, conversation_id)), empty=True)
         return {"success": True}
 
@@ -125,14 +124,14 @@ class LegacyApi:
     def delete_message(self, request: Request, ids: str) -> dict[str, Any]:
         conversation_id, _, message_id = ids.partition("/message/")
         messages = _list_in(self.conversation(request, conversation_id).get("messages"))
-        if all(_get(message, "id") != message_id for message in messages):  # the server would say nothing
+        if all(_get(message, "id") != message_id for message in messages):  # the server would not say so
             raise self._missing(request, "Message not found")
         url = legacy.message_v1(self._endpoints, conversation_id, message_id)
         self._send(evolve(request, url=url), empty=True)
         return {"success": True}
 
     def import_share(self, request: Request, _: str) -> dict[str, Any]:
-        """Copy a share by creating a conversation from it; its files stay behind."""
+        """Copy a share by creating a conversation from it; files are not copied."""
         share_id = str(_get(json_or_none(request.body if isinstance(request.body, bytes) else None), "shareId") or "")
         models = self.models(request, "")
         if not models:
@@ -166,8 +165,8 @@ class LegacyApi:
         if not empty:
             return response.json()
         body = response.read()
-        if response.content_type == "text/html" and body.lstrip()[:1] == b"<":  # a page: nothing has happened
-            raise self._missing(request, "this server is too old to know that", body)
+        if response.content_type == "text/html" and body.lstrip()[:1] == b"<":  # a page: nothing was done
+            raise self._missing(request, "this server is too old for that", body)
         return None
 
     def _layout(self) -> dict[str, Any]:
@@ -209,7 +208,7 @@ class LegacyApi:
 
 def _list_in(data: Any) -> list[Any]:
     if not isinstance(data, list):
-        raise ProtocolError("the server sent something else than a list", frame=str(data)[:200])
+        raise ProtocolError("the server's answer is not a list", frame=str(data)[:200])
     return data
 
 
@@ -219,7 +218,7 @@ def _get(item: Any, key: str) -> Any:
 
 _IMPORT = "/api/v2/conversations/import-share"
 _ONE = r"/api/v2/conversations/([^/]+)"
-_WAYS: tuple[tuple[str, str, _Answer], ...] = (
+_ROUTES: tuple[tuple[str, str, _Answer], ...] = (
     ("GET", r"/api/v2/models", LegacyApi.models),
     ("GET", r"/api/v2/models/(.+)", LegacyApi.model),
     ("GET", r"/api/v2/conversations", LegacyApi.conversations),

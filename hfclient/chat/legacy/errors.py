@@ -19,7 +19,7 @@ from hfclient.transport.status_errors import restated
 
 __all__ = ["is_missing_route", "legacy_error"]
 
-# Before February 2026 the v2 API answers 500 to whatever is wrong, and only its plain text says what.
+# Before February 2026 the v2 API answers every error with 500; its plain text says which one it is.
 _TEXTS: tuple[tuple[re.Pattern[str], type[APIStatusError]], ...] = (
     (re.compile(r"Invalid (conversation|model|message) ID( format)?"), BadRequestError),
     (re.compile(r"[\w ]+ not found\.?"), NotFoundError),
@@ -42,7 +42,7 @@ def legacy_error(error: APIStatusError) -> APIStatusError | None:
 
 
 def is_missing_route(error: HFClientError) -> bool:
-    """Return whether *error* is what an old server says to a path that it does not know, rather than to a wrong id.
+    """Return whether *error* is an old server's answer to an unknown path, rather than to a wrong id.
 
     Seen: its page for any path, with status 200 (0.9.5), 404 or 500 (0.10); ``NOT_FOUND``; ``API is disabled``.
     """

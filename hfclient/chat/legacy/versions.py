@@ -161,7 +161,7 @@ def _list_from(session: Session, request: Request) -> list[Any] | None:
 
 
 def fetch_layout(session: Session, endpoints: Endpoints) -> dict[str, Any] | None:
-    """Return the data that every page of a server without a v2 API holds; None if there are none."""
+    """Return the data that every page of a server without a v2 API holds; None without any."""
     try:
         page = parse_page(session.send(legacy.layout_data(endpoints)).read())
     except (APIStatusError, ProtocolError):

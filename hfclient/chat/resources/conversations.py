@@ -26,13 +26,13 @@ __all__ = ["Conversations"]
 
 @checks_arguments
 class Conversations:
-    """The caller's conversations on the server: iterate over all of them, newest first.
+    """The caller's conversations on the server. Iterating yields all of them, newest first.
 
     for info in client.conversations:
         print(info.updated_at, info.title)
 
-    ``id in client.conversations`` looks through the pages for that id, and its truth value is whether there is any
-    conversation. How many there are the server does not say: ``len(client.conversations.list())`` fetches all of them.
+    ``id in client.conversations`` searches the pages for that id. The truth value is whether there is any conversation. The
+    server does not say how many there are: ``len(client.conversations.list())`` fetches all of them.
     """
 
     def __init__(self, service: ChatService) -> None:
@@ -42,7 +42,7 @@ class Conversations:
         return "<Conversations>"
 
     def __iter__(self) -> Iterator[ConversationInfo]:
-        """Yield all of them, fetched by the page as they are needed, each once.
+        """Yield all conversations, each once; pages are fetched as they are needed.
 
         Reference: GET {base}/api/v2/conversations?p=N
         """
@@ -52,27 +52,27 @@ class Conversations:
             entries, more = self._service.list_page(page)
             known = len(seen)
             for info in entries:
-                if info.id not in seen:  # one that is written to meanwhile moves to the front
+                if info.id not in seen:  # a conversation that is written to moves to the front
                     seen.add(info.id)
                     yield info
-            if not more or len(seen) == known:  # a server that gives the same page for ever is not asked for ever
+            if not more or len(seen) == known:  # a server may return the same page again and again
                 return
             page += 1
 
     def __contains__(self, conversation: object) -> bool:
         wanted = conversation if isinstance(conversation, str) else getattr(conversation, "id", None)
         if not isinstance(wanted, str):
-            raise TypeError(f"a conversation is looked for by its id, not by {type(conversation).__name__}")
+            raise TypeError(f"a conversation is found by its id, not by {type(conversation).__name__}")
         return any(info.id == wanted for info in self)
 
     def __bool__(self) -> bool:
         return any(True for _ in self)
 
     def list(self, limit: int | None = None) -> list[ConversationInfo]:
-        """Return the newest *limit* conversations, or all; no page is asked for that they do not need.
+        """Return the newest *limit* conversations, or all; only the necessary pages are fetched.
 
         Raises:
-            InvalidInputError: *limit* is no whole number, or a negative one.
+            InvalidInputError: *limit* is not an integer, or is negative.
         """
         return Entries(itertools.islice(self, checked_limit(limit)))
 
@@ -80,8 +80,8 @@ class Conversations:
         """Return the conversation with this id, its title and model read from the server.
 
         Raises:
-            NotFoundError: There is none.
-            PermissionDeniedError: It belongs to somebody else.
+            NotFoundError: It does not exist.
+            PermissionDeniedError: It belongs to another user.
         """
         conversation = Conversation(self._service, id)
         conversation.fetch_message_id()
@@ -103,7 +103,7 @@ class Conversations:
         return count if isinstance(count, int) else 0
 
     def import_share(self, share: str) -> Conversation:
-        """Copy a shared conversation, its files too, into one of the caller's own; the same share gives the same copy.
+        """Copy a shared conversation with its files into the caller's own; the same share gives the same copy.
 
         Args:
             share: The share's id, or its link.
@@ -112,11 +112,11 @@ class Conversations:
         """
         data = self._service.read(self._endpoints.import_share(share_id_in(str(share))))
         if not isinstance(data, dict) or not isinstance(data.get("conversationId"), str):
-            raise ProtocolError("the server imported the share without saying where", frame=str(data)[:200])
+            raise ProtocolError("the server imported the share but returned no conversation id", frame=str(data)[:200])
         return Conversation(self._service, data["conversationId"])
 
     def live(self) -> builtins.list[LiveGeneration]:
-        """Return the runs that are going on now, in any conversation of the caller.
+        """Return the generations that are running now, in any conversation of the caller.
 
         Reference: GET {base}/api/v2/generations/live
         """
@@ -125,7 +125,7 @@ class Conversations:
         return []
 
     def watch(self) -> Iterator[LiveUpdate]:
-        """Yield what is running and what has ended, about every two seconds, until nothing runs.
+        """Yield the running and the ended generations, about every two seconds, until nothing runs.
 
         Reference: GET {base}/api/v2/generations/live
         """
@@ -142,19 +142,18 @@ class Conversations:
     ) -> builtins.list[Path]:
         """Save all conversations (or the newest *limit*) into a folder, with their files.
 
-        An export that was interrupted goes on where it stopped when it is called again, and one that was complete
-        fetches only what has changed since.
+        A second call continues an interrupted export, and fetches only the changes since a complete one.
 
         Args:
-            folder: Where to; made if need be.
+            folder: The folder; created if it does not exist.
             format: ``"md"`` or ``"json"``.
             files: Save attachments and produced files too.
-            limit: At most so many; None for all.
+            limit: Most conversations to export; None for all.
             progress: True for a bar, a callable that gets (done, total, title), None for a bar only on a terminal with
                 tqdm installed, or False.
 
         Returns:
-            One path a conversation, newest first.
+            One path for each conversation, newest first.
         """
         from hfclient.chat.files.export import export_all  # few callers need it
 

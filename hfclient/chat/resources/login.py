@@ -1,4 +1,4 @@
-"""``client.login``: keep a login for other processes, or end it. No password is ever asked for."""
+"""``client.login``: save a login for other processes, or end it. No password is needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("hfclient")
 
 
 class Login:
-    """The login that a client was given: check it, save it, end it. The command ``hfclient login`` is made of this.
+    """The login of a client: check it, save it, end it. The command ``hfclient login`` uses this.
 
     client = Client(cookies="browser:firefox")
     print(client.login.save().username)   # from now on Client() finds it
@@ -31,7 +31,7 @@ class Login:
 
     @property
     def enabled(self) -> bool:
-        """Whether the server has a login; without one everybody is anonymous, and may do everything.
+        """Whether the server has a login; without one all users are anonymous, and may chat.
 
         Reference: GET {base}/api/v2/feature-flags
         """
@@ -43,17 +43,16 @@ class Login:
         return f"{self._service.endpoints.base}/login"
 
     def save(self) -> User:
-        """Save the client's cookies for this user of the machine, after the server has said whose they are.
+        """Save the client's cookies for this user of the machine, after the server has confirmed them.
 
-        Clients of the same server find them from then on, unless they are given others. What the server rotates is saved
-        as well.
+        Later clients of the same server use them, unless they are given others. Rotated cookies are saved as well.
 
         Returns:
-            Who is logged in.
+            The user who is logged in.
 
         Raises:
             CredentialsError: There are no cookies to save, the server has no login, or the file cannot be written.
-            SessionExpired: The server takes their bearer for nobody. Nothing was saved.
+            SessionExpired: The server does not accept the cookies as a login. Nothing was saved.
 
         Reference: GET {base}/api/v2/user
         """
@@ -62,7 +61,7 @@ class Login:
             raise CredentialsError("there is no login to save: pass Client(cookies=...) first")
         user = self._service.auth.user(self._service.session)
         if user is None and not self.enabled:
-            raise CredentialsError("this server has no login: everybody may chat there, and there is nothing to save")
+            raise CredentialsError("this server has no login: anonymous users may chat there, and there is nothing to save")
         if user is None:
             raise self._service.auth.expired(credentials)
         store = LoginStore.find()
@@ -78,10 +77,10 @@ class Login:
         """Log out: tell the server, drop the cookies, and forget the saved login if it is this one.
 
         A browser from which the session cookie was copied is logged out of the chat too: it is the same session. A client
-        without a login forgets its anonymous session: from then on this client and the next ones are another user.
+        without a login forgets its anonymous session: this client and later ones are a new user.
 
         Returns:
-            Whether the server was told; if it cannot be reached, the cookies are dropped and forgotten all the same.
+            Whether the server confirmed the logout; if it cannot be reached, the cookies are forgotten all the same.
 
         Raises:
             CredentialsError: The saved login, or the session, cannot be removed.
@@ -91,9 +90,9 @@ class Login:
         credentials = self._service.session.credentials
         store = LoginStore.find()
         saved = store.get(self._service.endpoints.base) if store is not None else None
-        told = False
+        confirmed = False
         if credentials.has_login_cookies:
-            told = self._tell()
+            confirmed = self._log_out()
             same = saved is not None and (
                 saved.user_id == credentials.user_id or saved.cookies == credentials.cookies()
             )
@@ -102,9 +101,9 @@ class Login:
             credentials.clear_cookies()
         else:
             credentials.forget_session()
-        return told
+        return confirmed
 
-    def _tell(self) -> bool:
+    def _log_out(self) -> bool:
         try:
             response = self._service.session.with_auth(None).send(self._service.endpoints.logout())
         except APIStatusError as error:
@@ -115,20 +114,20 @@ class Login:
             problem = error
         else:
             return self._is_done(response)
-        _log.info("the server could not be told of the logout: %s", problem.message)
+        _log.info("the server could not be asked to log out: %s", problem.message)
         return False
 
     def _leads_to_start(self, error: APIStatusError) -> bool:
-        """Whether this is the redirect to the start page, by which a chat-ui says that it is done, and no other one."""
+        """Whether this is the redirect to the start page, with which a chat-ui confirms a logout."""
         base = self._service.endpoints.base
-        there = error.location
-        if there is None or isinstance(error, AuthenticationError):
+        target = error.location
+        if target is None or isinstance(error, AuthenticationError):
             return False
-        return origin_of(there) == origin_of(base) and not there.endswith("/logout")
+        return origin_of(target) == origin_of(base) and not target.endswith("/logout")
 
     @staticmethod
     def _is_done(response: Response) -> bool:
-        """Whether an answer with status 200 is an older server's, and no page and no other API's error."""
+        """Whether an answer with status 200 is an older server's confirmation, and not a page or another API's error."""
         try:
             data = response.read()
         except HFClientError:

@@ -14,7 +14,7 @@ __all__ = ["Models"]
 
 @checks_arguments
 class Models:
-    """The LLMs that the server offers, its default first; the list is kept for a minute.
+    """The LLMs that the server offers, its default first; the list is cached for a minute.
 
     ``name in client.models`` is true for every name that `get` finds, and for a `Model` of the list.
     """
@@ -35,11 +35,11 @@ class Models:
         if isinstance(model, Model):
             return model in self._service.models()
         if not isinstance(model, str):
-            raise TypeError(f"a model is looked for by its name, not by {type(model).__name__}")
+            raise TypeError(f"a model is found by its name, not by {type(model).__name__}")
         return self._service.find_model(model) is not None
 
     def list(self, *, fresh: bool = False) -> list[Model]:
-        """Return all of them; *fresh* asks the server again.
+        """Return all models; *fresh* bypasses the cache.
 
         Reference: GET {base}/api/v2/models
         """
@@ -49,16 +49,16 @@ class Models:
         """Return the LLM called *name*: its id in any case, the last part of its id, or its label.
 
         Args:
-            name: What it is called.
-            details: Ask the server about this one too: who provides it, with which context length.
+            name: Its name.
+            details: Also fetch its providers, with their context lengths.
 
         Raises:
-            ModelNotFound: There is none; the message and ``suggestions`` hold the nearest names.
+            ModelNotFound: It does not exist; the message and ``suggestions`` hold the nearest names.
         """
         model = self._service.model(name)
         return parse_model(self._service.read(self._service.endpoints.model(model.id))) if details else model
 
     @property
     def default(self) -> Model:
-        """The LLM that the server would choose."""
+        """The server's default LLM."""
         return self._service.default_model()

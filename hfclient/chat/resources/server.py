@@ -1,4 +1,4 @@
-"""What a chat server says about itself, and the small services it offers besides chatting."""
+"""``client.server``: information about a chat server, and its services besides chat."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _MAX_AUDIO = 15_728_640
 
 @frozen
 class LiveGeneration:
-    """A run that is going on, or has just ended.
+    """A generation that is running, or has just ended.
 
     Attributes:
-        conversation_id: Where it writes.
-        title: Of that conversation.
+        conversation_id: Its conversation.
+        title: The conversation's title.
         status: ``"running"``, ``"completed"``, ``"interrupted"`` or ``"error"``.
     """
 
@@ -41,7 +41,12 @@ class LiveGeneration:
 
 @frozen
 class LiveUpdate:
-    """What runs at one moment, and what has ended since the moment before."""
+    """The generations that are running, and those that have ended since the last update.
+
+    Attributes:
+        running: The running ones.
+        ended: Those that have ended.
+    """
 
     running: tuple[LiveGeneration, ...]
     ended: tuple[LiveGeneration, ...]
@@ -49,7 +54,7 @@ class LiveUpdate:
 
 @checks_arguments
 class Server:
-    """``client.server``: the chat server itself."""
+    """The chat server itself: health, features, configuration, MCP servers, transcription."""
 
     def __init__(self, service: ChatService) -> None:
         self._service = service
@@ -58,18 +63,18 @@ class Server:
         return f"<Server {self._service.endpoints.origin}>"
 
     def ping(self) -> float:
-        """Return how many seconds the server takes to say that it is there.
+        """Return the seconds that the server takes to answer a health check.
 
         Raises:
-            TransportError: It is not.
-            NotAChatServer: Something else is.
+            TransportError: It does not answer.
+            NotAChatServer: The answer is not a chat-ui's.
 
         Reference: GET {base}/healthcheck
         """
         started = time.monotonic()
         response = self._service.session.with_auth(None).send(self._service.endpoints.health())
         body = response.read()
-        if body.lstrip().startswith((b"<", b"{")):  # some other site has a page for every path, some APIs a reason
+        if body.lstrip().startswith((b"<", b"{")):  # other sites answer every path with a page, other APIs with an error
             raise not_a_chat_server(response.url, body[:2000].decode("utf-8", "replace"))
         return time.monotonic() - started
 
@@ -88,14 +93,14 @@ class Server:
         return self._object(self._service.read(self._service.endpoints.public_config()))
 
     def mcp_servers(self) -> list[dict[str, Any]]:
-        """Return the MCP servers that the instance has configured; their ``name`` is what ``mcp=[...]`` takes.
+        """Return the MCP servers that the server has configured; ``mcp=[...]`` takes their ``name``.
 
         Reference: GET {base}/api/mcp/servers
         """
         request = self._service.endpoints.mcp_servers()
         try:
             data = self._service.session.send(request).json()
-        except ProtocolError:  # a server of before June 2025 answers with its page to whatever it does not know
+        except ProtocolError:  # before June 2025 a server answers every unknown path with its page
             self._service.version()  # raises if it is not a chat-ui
             raise NotFoundError("the server has no MCP servers (it is older than November 2025)", status=404) from None
         if not isinstance(data, list):
@@ -103,16 +108,16 @@ class Server:
         return [item for item in data if isinstance(item, dict)]
 
     def transcribe(self, audio: FileLike, *, content_type: str | None = None) -> str:
-        """Return what is said in a recording; empty for silence.
+        """Return the transcript of a recording; empty for silence.
 
         Args:
             audio: The recording, at most 15 MB: a path, bytes, an open binary file, an `Audio`, a data URL.
-            content_type: Its type; None tells it by its first bytes and its name. Servers know ``audio/wav``,
+            content_type: Its media type; None detects it by its first bytes and its name. Servers accept ``audio/wav``,
                 ``audio/mpeg``, ``audio/webm``, ``audio/ogg`` and ``audio/flac``.
 
         Raises:
-            InvalidInputError: It is missing, empty or too large; nothing was sent.
-            BadRequestError: The server does not know its type.
+            InvalidInputError: It is missing, empty or too large. Nothing was sent.
+            BadRequestError: The server does not accept its type.
             ServerError: The server has no transcription.
 
         Reference: POST {base}/api/transcribe
@@ -131,7 +136,7 @@ class Server:
 
 
 def live_updates(service: ChatService) -> Iterator[LiveUpdate]:
-    """Yield what is running, about every two seconds, until nothing is.
+    """Yield the running generations, about every two seconds, until nothing runs.
 
     Reference: GET {base}/api/v2/generations/live
     """
@@ -146,7 +151,7 @@ def live_updates(service: ChatService) -> Iterator[LiveUpdate]:
 
 
 def _read_live(response: Response) -> Generator[LiveUpdate, None, bool]:
-    told = False
+    has_update = False
     parser = SSEParser(response.limits.line)
     try:
         for data in response.chunks():
@@ -154,13 +159,13 @@ def _read_live(response: Response) -> Generator[LiveUpdate, None, bool]:
                 if frame.event == "idle":
                     return True
                 if frame.event == "sync":
-                    told = True
+                    has_update = True
                     yield _parse_sync(frame.data)
     finally:
         response.close()
-    if not told:  # nor would it the next time, at once and for ever
-        raise StreamInterrupted("the live feed ended without a word", method=response.method, url=response.url)
-    return False  # closed after five minutes: the caller asks again
+    if not has_update:  # the next feed would end at once, too
+        raise StreamInterrupted("the live feed ended without an update", method=response.method, url=response.url)
+    return False  # closed after five minutes: the caller opens it again
 
 
 def _parse_sync(data: bytes) -> LiveUpdate:
@@ -172,7 +177,7 @@ def _parse_sync(data: bytes) -> LiveUpdate:
             tuple(read_entries(ended, _generation, "generations that have ended")),
         )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, AttributeError, TypeError, KeyError):
-        raise ProtocolError("the live feed holds something that is no list of runs", frame=excerpt(data)) from None
+        raise ProtocolError("the live feed holds something that is not a list of generations", frame=excerpt(data)) from None
 
 
 def _generation(item: Any) -> LiveGeneration:

@@ -1,7 +1,7 @@
-"""The caller's settings on a chat server, every key of them.
+"""``client.settings``: the caller's settings on a chat server.
 
-Reference: docs/protocol/huggingchat ("settings"). The server takes a whole set of settings only and resets what is left
-out, so a change is always read, modified and written back, keys that this release does not know included.
+Reference: docs/protocol/huggingchat ("settings"). The server accepts only a complete set of settings and resets missing
+ones. So a change reads all settings, modifies them and writes them back, unknown keys included.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ def _camel(name: str) -> str:
 
 @frozen(kw_only=True)
 class Settings:
-    """Settings as the server has them; a value that it does not know is None.
+    """The caller's settings on the server; None for a setting that the server does not have.
 
     Attributes:
         active_model: Id of the LLM for new conversations.
-        share_conversations_with_model_authors: Whether the models' makers may see what is said.
+        share_conversations_with_model_authors: Whether the authors of the models may see the conversations.
         custom_prompts: System prompts by model id; they are applied by clients, not by the server.
         custom_prompts_enabled: Whether each of them is in use; absent means yes.
         multimodal_overrides, tools_overrides, reasoning_overrides, artifacts_overrides: Abilities forced by model id.
         reasoning_effort_overrides: ``"low"``, ``"medium"`` or ``"high"`` by model id; applied by the server.
         provider_overrides: Inference provider by model id (HuggingChat).
         hide_prompt_examples: By model id.
-        streaming_mode: ``"raw"`` or ``"smooth"``: how the server's own page shows an answer.
+        streaming_mode: ``"raw"`` or ``"smooth"``: display of an answer on the server's own page.
         direct_paste, haptics_enabled, welcome_modal_seen: Of the server's own page.
-        billing_organization: Who pays for inference (HuggingChat).
+        billing_organization: Organisation that pays for inference (HuggingChat).
         raw: All keys as the server sent them.
     """
 
@@ -69,7 +69,7 @@ _NAMES = tuple(attribute.name for attribute in fields(Settings) if attribute.nam
 
 
 def _convert(known: dict[str, Any]) -> Settings:
-    """Return settings; a value of another type than today's is left to `Settings.raw`."""
+    """Return settings; a value of another type than today's stays in `Settings.raw` only."""
     fitting = {}
     for name, value in known.items():
         try:
@@ -81,7 +81,11 @@ def _convert(known: dict[str, Any]) -> Settings:
 
 
 class SettingsResource:
-    """``client.settings``: read and change them."""
+    """The caller's settings on a chat server: read and change them.
+
+    settings = client.settings.get()
+    client.settings.update(hide_prompt_examples={settings.active_model: True})
+    """
 
     def __init__(self, service: ChatService) -> None:
         self._service = service
@@ -102,12 +106,12 @@ class SettingsResource:
         return evolve(_convert(known), raw=data)
 
     def update(self, **changes: Any) -> Settings:
-        """Change the settings named, leave all others as they are, and return what the server then has.
+        """Change the given settings, keep all others, and return the settings as the server then has them.
 
             client.settings.update(active_model="meta-llama/Llama-3.3-70B-Instruct")
 
         Raises:
-            InvalidInputError: There is no setting of that name, or its value has the wrong type; nothing was sent.
+            InvalidInputError: A setting of that name does not exist, or its value has the wrong type; nothing was sent.
             ModelNotFound: The server has no LLM of that name; nothing was changed.
 
         Reference: POST {base}/api/v2/user/settings
@@ -131,10 +135,10 @@ class SettingsResource:
         return self.get()
 
     def _with_ids(self, name: str, value: Any, raw: dict[str, Any]) -> Any:
-        """Return a setting with ids in the place of short names of models: the server takes any name and ignores it."""
+        """Return a setting with models' ids instead of short names, which the server would store and ignore."""
         if name == "active_model" and value is not None:
             return self._service.model(value).id
         if name not in _BY_MODEL or not value:
             return value
-        known = raw.get(_camel(name)) or {}  # of models that are gone, too
+        known = raw.get(_camel(name)) or {}  # models that were removed included
         return {key if key in known else self._service.model(key).id: entry for key, entry in value.items()}

@@ -1,1 +1,1 @@
-"""One chat-ui as its callers see it: the session to it, who one is there, and servers of older generations."""
+"""One chat server: its session, its authentication, its API."""

@@ -1,4 +1,4 @@
-"""A chat-ui's v2 API; a server without one, or with an earlier one, is asked through `hfclient.chat.legacy.api`."""
+"""`ServerApi`: reads a chat-ui's v2 API. Servers without one are read through `hfclient.chat.legacy.api`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ServerApi:
         try:
             return self._legacy(session).read(request)
         except ProtocolError:
-            self._version = None  # the server may have been upgraded meanwhile
+            self._version = None  # the server may have been upgraded
             raise
 
     def _is_without_v2(self, session: Session, error: HFClientError) -> bool:

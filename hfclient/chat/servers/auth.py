@@ -98,7 +98,7 @@ class ChatAuth:
         reset_after_fork(self)
 
     def auth_flow(self, request: Request, session: Session) -> AuthFlow:
-        """Yield *request* with a session cookie chosen for it, and once more if its login was renewed meanwhile.
+        """Yield *request* with a session cookie chosen for it, and again if its login has been renewed since.
 
         A refused request has not been processed, so nothing happens twice.
 
@@ -184,7 +184,7 @@ class ChatAuth:
         return credentials.cookies() != before
 
     def _is_visitor(self, request: Request, error: APIStatusError, session: Session) -> bool:
-        """Whether the token is for a gateway alone: the chat-ui behind it has no login, and fails at a token.
+        """Whether the token is for a gateway alone: the chat-ui has no login, and fails at a token.
 
         It ignores a token next to a session cookie, so from now on there is one.
         """
@@ -298,7 +298,7 @@ class ChatAuth:
         """Return whether the server has a login at all; False where it does not say.
 
         Raises:
-            NotAChatServer: What answered is no chat-ui.
+            NotAChatServer: The answer is not a chat-ui's.
             PasswordRequired: A gateway in front of the server wants a user name and a password.
 
         Reference: GET {base}/api/v2/feature-flags
@@ -347,12 +347,12 @@ class ChatAuth:
             f'take its cookies from the browser again, once that is logged in, or run "{self.login_command}"'
         )
         return restated(
-            SessionExpired, error, f"the login has expired, or was ended: the server takes it for nobody's{missing}; {again}"
+            SessionExpired, error, f"the login has expired, or was ended: to the server this client is not logged in{missing}; {again}"
         )
 
     @property
     def login_command(self) -> str:
-        """The command that logs in to this server."""
+        """The command line that logs in to this server."""
         place = server_key(self._endpoints.base)
         return "hfclient login" if place == HUGGING_CHAT else f"hfclient login --url {place}"
 

@@ -1,4 +1,4 @@
-"""One chat-ui as a caller sees it: the session to it, its paths, and what it has told about itself."""
+"""`ChatService`: one chat server, its session and its API, as conversations and resources use it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _MODELS_FRESH = 60.0  # seconds: what the server's own Cache-Control says
 
 
 class ChatService:
-    """What conversations and lists share. Threads may share it too.
+    """One chat server. Threads may share it.
 
     Args:
-        session: The way to the network.
+        session: Sends the requests; the service adds the server's authentication to it.
         base_url: The server's base URL.
         on_event: Called with every event of every stream.
     """
@@ -67,19 +67,19 @@ class ChatService:
         self.auth.need_session(self.session.credentials)
 
     def read(self, request: Request) -> Any:
-        """Return what the server's v2 API answers, decoded; a server that is too old for it is asked in its own way.
+        """Return the v2 API's answer to *request*, decoded, from servers of every version.
 
-        Reading works without a cookie: with a token as its user, else as an anonymous one.
+        Reads need no cookie: with a token they are its user's, else an anonymous user's.
 
         Raises:
-            NotAChatServer: What answered is no chat-ui.
+            NotAChatServer: The answer is not a chat-ui's.
         """
         return self.api.read(request, self.session)
 
     def read_state(
         self, conversation_id: str, cancellation: Cancellation | None = None, timeouts: Timeouts | None = None
     ) -> ConversationState:
-        """Return a conversation (or a share) as it stands on the server."""
+        """Return the present state of a conversation or a share."""
         request = self.endpoints.conversation(conversation_id)
         request = evolve(request, cancellation=cancellation, timeouts=timeouts)
         return parse_conversation(self.api.read(request, self.session))
@@ -93,13 +93,13 @@ class ChatService:
         if not data["conversations"] and page == 0 and self.auth.check_empty_list(self.session):
             return self.list_page(page)
         entries = read_entries(data["conversations"], parse_conversation_info, "conversations of a page")
-        # Servers of June to November 2025 say how many there are instead of whether there are more.
+        # From June to November 2025 servers send a count instead of hasMore.
         return entries, bool(entries) and bool(data.get("hasMore", len(data["conversations"]) >= _PAGE))
 
     # Models
 
     def models(self, *, fresh: bool = False) -> list[Model]:
-        """Return the LLMs that the server offers, its default first; asked for at most once a minute."""
+        """Return the LLMs that the server offers, its default first; cached for a minute."""
         now = time.monotonic()
         if fresh or self._models is None or now - self._models[0] > _MODELS_FRESH:
             data = self.api.read(self.endpoints.models(), self.session)
@@ -109,7 +109,7 @@ class ChatService:
         return Entries(self._models[1])
 
     def default_model(self) -> Model:
-        """Return the LLM that the server would choose."""
+        """Return the server's default LLM."""
         models = self.models()
         if not models:
             raise ModelNotFound("the server offers no models", status=0)
@@ -123,7 +123,7 @@ class ChatService:
         """Return the LLM called *name*: its id in any case, the id's last part, or its label.
 
         Raises:
-            ModelNotFound: There is none; ``suggestions`` holds the nearest names.
+            ModelNotFound: It does not exist; ``suggestions`` holds the nearest names.
         """
         models = self.models()
         found = _named(name, models)
@@ -135,31 +135,31 @@ class ChatService:
         """Return an LLM that accepts images: the default if it does, else the first that does.
 
         Raises:
-            Unsupported: There is none.
+            Unsupported: No model does.
         """
         for model in self.models():
             if model.multimodal:
                 return model
-        raise Unsupported("no model of this server sees pictures; describe the picture in words")
+        raise Unsupported("no model of this server accepts images; describe the image in words")
 
     def check_sees(self, name: str) -> None:
-        """Raise `Unsupported` if the LLM called *name* would be sent a message without its pictures."""
+        """Raise `Unsupported` if the LLM called *name* does not accept images."""
         model = _named(name, self.models())
         if model is not None and not model.multimodal:
             able = [other.id for other in self.models() if other.multimodal]
             hint = f"these do: {', '.join(able[:5])}" if able else "no model of this server does"
-            raise Unsupported(f"{name} does not see pictures, the server would leave them out in silence; {hint}")
+            raise Unsupported(f"{name} does not accept images, the server would ignore them silently; {hint}")
 
     def fetch(self, url: str, limit: int) -> bytes:
-        """Return what is at a URL, at most *limit* bytes of it; credentials go along only where they belong anyway."""
+        """Return the content at a URL, at most *limit* bytes of it; credentials are sent to their own servers only."""
         return self.session.send(Request.file(url, follow_redirects=True)).read_at_most(limit)
 
     def model_meant(self, name: str, error: BadRequestError) -> str:
-        """Return the id of the LLM that *name* stands for, after the server has refused that name.
+        """Return the id of the LLM called *name*, after the server has refused that name.
 
         Raises:
-            ModelNotFound: There is none; the nearest names are in ``suggestions``.
-            BadRequestError: *error* itself: the server has an LLM of that very id, and refused something else.
+            ModelNotFound: It does not exist; ``suggestions`` holds the nearest names.
+            BadRequestError: *error* itself: the server has an LLM of that id, and refused something else.
         """
         models = self.models(fresh=True)
         found = _named(name, models)
@@ -171,7 +171,7 @@ class ChatService:
 
 
 def _form_origin(session: Session, origin: str) -> str:
-    """Return what the header Origin says: the caller's own, or the place that the caller's Host header names."""
+    """Return the header Origin: the caller's own, or the origin that the caller's Host header names."""
     given = {name.lower(): "".join(value) for name, value in session.headers.items()}
     if "host" in given:
         origin = f"{origin.partition('://')[0]}://{given['host']}"
@@ -179,7 +179,7 @@ def _form_origin(session: Session, origin: str) -> str:
 
 
 def _named(name: str, models: list[Model]) -> Model | None:
-    """Return the LLM called *name*; None if there is none, or more than one."""
+    """Return the LLM called *name*; None if none or several have that name."""
     wanted = name.strip().lower()
     names: tuple[Callable[[Model], str], ...] = (
         lambda model: model.id,

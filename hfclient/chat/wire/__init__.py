@@ -1,1 +1,1 @@
-"""What chat-ui says and is told, as values: paths and forms, its updates, its messages, its three encodings of data."""
+"""chat-ui's protocol as values: paths and forms, updates, messages, errors. No I/O."""

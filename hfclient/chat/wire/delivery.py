@@ -1,4 +1,4 @@
-"""What a status says about the message that it answers: whether it may be on the server all the same."""
+"""Whether a message was delivered although its request failed."""
 
 from __future__ import annotations
 

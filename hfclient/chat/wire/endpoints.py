@@ -1,6 +1,6 @@
 """Every path and form of chat-ui's API in one place: pure functions from arguments to a `Request`.
 
-The caller's words become the wire's here: a prompt is ``inputs``, a system prompt is ``preprompt``.
+The caller's terms are translated here: a prompt is ``inputs``, a system prompt is ``preprompt``.
 
 Reference: docs/protocol/huggingchat; chat-ui's src/routes, seen 2026-11-21.
 """
@@ -44,7 +44,7 @@ class Endpoints:
             raise InvalidInputError("a base URL has no query and no fragment")
         self.base = base_url.rstrip("/")
         self.api_conversations = f"{self.base}/api/v2/conversations"
-        # What the header Origin of a form says: a chat-ui takes forms from the names that it knows itself by.
+        # The header Origin of a form. A chat-ui refuses forms with any other origin than its own.
         self.form_origin = host_origin(base_url)
         self.refine = functools.partial(refine, base=safe_url(normalize_url(self.base)))
 
@@ -129,7 +129,7 @@ class Endpoints:
         return Request(
             method="POST",
             url=f"{self.base}/conversation/{own_id(conversation_id)}",
-            # Without Origin a form is refused; with a browser's Accept the page would answer instead of the endpoint.
+            # Without Origin a form is refused; to a browser's Accept the server answers with its page.
             headers={"Origin": self.form_origin, "Accept": "application/json"},
             body=Multipart((field, *files)),
             stream=True,
@@ -143,7 +143,7 @@ class Endpoints:
         return self.write("POST", f"/conversation/{own_id(conversation_id)}/stop-generating", data, timeouts=timeouts)
 
     def answer(self, conversation_id: str, elicitation_id: str, action: str, content: dict[str, Any] | None) -> Request:
-        """The answer to what a tool asks."""
+        """The answer to a tool's question."""
         data: dict[str, Any] = {"elicitationId": elicitation_id, "action": action}
         if content is not None:
             data["content"] = content
@@ -172,7 +172,7 @@ class Endpoints:
         return self.write("POST", "/api/v2/conversations/import-share", {"shareId": share_id})
 
     def logout(self) -> Request:
-        return evolve(self.write("POST", "/logout"), refine=None)  # a redirect is what success looks like
+        return evolve(self.write("POST", "/logout"), refine=None)  # success is a redirect
 
     def write_settings(self, data: dict[str, Any]) -> Request:
         return self.write("POST", "/api/v2/user/settings", data)
@@ -218,9 +218,9 @@ def _revealed(value: Any) -> str:
 
 
 def path_segment(name: str) -> str:
-    """Return *name* as it may stand between two slashes of a path."""
+    """Return *name* quoted as one segment of a path."""
     if name in ("", ".", ".."):
-        raise InvalidInputError(f"{name!r} is no id")
+        raise InvalidInputError(f"{name!r} is not an id")
     return quote(name, safe="", errors="replace")
 
 

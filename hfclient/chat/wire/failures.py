@@ -68,7 +68,7 @@ def refine(error: APIStatusError, base: str = "") -> HFClientError:
         base: The base URL that was asked.
     """
     text = error.message
-    if isinstance(error, (CloudflareChallenge, PasswordRequired)):  # whatever its status, it is not this server's
+    if isinstance(error, (CloudflareChallenge, PasswordRequired)):  # not the chat server's own error
         return error
     if isinstance(error, AuthenticationError) and 300 <= error.status < 400:
         return restated(AuthenticationError, error, f"this server wants a login: {HOW_TO_LOG_IN}")

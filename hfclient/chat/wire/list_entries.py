@@ -1,4 +1,4 @@
-"""Lists that a server sends: one bad entry does not spoil the others."""
+"""Lists that a server sends: a malformed entry does not affect the others."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _log = logging.getLogger("hfclient")
 
 
 def read_entries(entries: Iterable[Any], parse: Callable[[Any], _T], what: str) -> list[_T]:
-    """Return what *parse* makes of each entry; those that it refuses are left out with a warning.
+    """Return the parsed entries; those that *parse* refuses are left out with a warning.
 
     Args:
         entries: What the server sent.
-        parse: Raises `ProtocolError` for what is no entry.
+        parse: Raises `ProtocolError` for a malformed entry.
         what: The list, for the warning.
 
     Raises:
-        ProtocolError: None of them is any good: it is another kind of list.
+        ProtocolError: *parse* refuses all of them: it is another kind of list.
     """
     found: list[_T] = []
     first: ProtocolError | None = None

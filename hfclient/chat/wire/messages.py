@@ -1,4 +1,4 @@
-"""A conversation as the server tells it: messages, the tree they form, and which of them is the answer to what.
+"""Decoded answers of the server become values: conversations and their messages, models, shares, users.
 
 Reference: docs/protocol/huggingchat ("messages and the tree").
 """
@@ -33,7 +33,7 @@ __all__ = [
 
 @frozen
 class ConversationState:
-    """A conversation as it stood when it was read.
+    """A conversation at the time of a read.
 
     Attributes:
         id: Of the conversation, or of a share.
@@ -54,10 +54,10 @@ def parse_conversation(data: Any) -> ConversationState:
     """Return the conversation in a decoded answer.
 
     Raises:
-        ProtocolError: It is no conversation.
+        ProtocolError: It is not a conversation.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("messages"), list):
-        raise ProtocolError("the server sent something else than a conversation", frame=str(data)[:200])
+        raise ProtocolError("the server's answer is not a conversation", frame=str(data)[:200])
     messages = tuple(_parse_message(item) for item in data["messages"] if isinstance(item, Mapping))
     return ConversationState(
         id=str(data.get("id") or ""),
@@ -72,7 +72,7 @@ def parse_conversation(data: Any) -> ConversationState:
 def _parse_message(item: Mapping[str, Any]) -> Message:
     content = str(item.get("content") or "")
     role = str(item.get("from") or "")
-    # A user's own text may quote the tags; only what a model wrote is split.
+    # A user's own text may quote the tags; only a model's text is split.
     answer, reasoning = split_thinking(content) if role == "assistant" else (content, "")
     ancestors = list_or_empty(item.get("ancestors"))
     return Message(
@@ -116,7 +116,7 @@ def _time(value: Any) -> datetime.datetime | None:
 
 
 def newest_leaf(state: ConversationState) -> str | None:
-    """Return the end of the path through the newest message: where the server's own page would go on.
+    """Return the end of the path through the newest message: where the server's own page would continue.
 
     None for a conversation without messages.
     """
@@ -139,19 +139,19 @@ def path_to(state: ConversationState, leaf_id: str | None) -> list[Message]:
     by_id = {message.id: message for message in state.messages}
     path: dict[str, Message] = {}
     step = by_id.get(leaf_id or "")
-    while step is not None and step.id not in path:  # a tree from a stranger may hold a circle
+    while step is not None and step.id not in path:  # a hostile tree may hold a cycle
         path[step.id] = step
         step = by_id.get(step.parent_id or "")
     return list(path.values())[::-1]
 
 
 def find_answer(state: ConversationState, turn: Turn) -> Message | None:
-    """Return the assistant message that *turn* brought, or None if the server never saw that turn.
+    """Return the assistant message that answers *turn*, or None if the server has not received that turn.
 
     Servers before July 2026 do not keep generation ids; there it is the newest answer to the same text at the same place.
     """
     by_id = {message.id: message for message in state.messages}
-    if turn.message_id is not None:  # it was there before: whether the run began is told by whose it is now
+    if turn.message_id is not None:  # it existed before: its generation id tells whether the run began
         message = by_id.get(turn.message_id)
         return message if message is not None and message.generation_id == turn.generation_id else None
     answers = [message for message in reversed(state.messages) if message.role == "assistant"]
@@ -242,7 +242,7 @@ def share_id_in(link: str) -> str:
 
 
 def parse_user(item: Any) -> User | None:
-    """Return who the server takes the caller for; None for nobody."""
+    """Return the user in an answer; None for an anonymous one."""
     if not isinstance(item, Mapping) or not item.get("id"):
         return None
     return User(

@@ -109,7 +109,7 @@ def _steps(path: str, escapes_backslash: bool) -> list[str]:
 
 
 def _place(value: Any, steps: list[str]) -> tuple[Any, Any] | None:
-    """Return the container and the key or index that *steps* lead to from *value*; None if there is none."""
+    """Return the container and the key or index that *steps* lead to from *value*; None if it does not exist."""
     place: tuple[Any, Any] | None = None
     for step in steps:
         if place is not None:

@@ -1,4 +1,4 @@
-"""HuggingChat's tools from Python: which MCP servers a message may use, and the answers to what a tool asks.
+"""Tools of a message: MCP servers that it may use, and answers to a tool's questions.
 
 Reference: docs/protocol/huggingchat ("send", "elicitation").
 """
@@ -28,14 +28,14 @@ def _name_of(url: str) -> str:
 
 def _checked_url(url: str) -> str:
     if not isinstance(url, str):
-        raise InvalidInputError(f"an MCP server's url is a text, not {type(url).__name__}")
+        raise InvalidInputError(f"an MCP server's url is a string, not {type(url).__name__}")
     origin_of(url)
     return url
 
 
 def _checked_name(name: str) -> str:
     if not isinstance(name, str) or not name.strip():
-        raise InvalidInputError("an MCP server's name is a text, and not an empty one")
+        raise InvalidInputError("an MCP server's name is a string, and not an empty one")
     return name
 
 
@@ -48,7 +48,7 @@ def _secrets(headers: Mapping[str, str]) -> dict[str, Secret]:
         )
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise InvalidInputError("the names and values of an MCP server's headers are texts")
+            raise InvalidInputError("the names and values of an MCP server's headers are strings")
         if not _HEADER_NAME.fullmatch(name) or "\r" in value or "\n" in value:
             raise InvalidInputError(f"the header {name!r} of an MCP server cannot be sent")
     return {name: hidden_header(name, value) for name, value in headers.items()}
@@ -56,15 +56,15 @@ def _secrets(headers: Mapping[str, str]) -> dict[str, Secret]:
 
 @frozen
 class McpServer:
-    """An MCP server that the chat server shall use for a message.
+    """An MCP server for the chat server to use for a message.
 
     Raises:
-        InvalidInputError: *url* is no http(s) URL, a header cannot be sent, or an argument has another type.
+        InvalidInputError: *url* is not an http(s) URL, a header cannot be sent, or an argument has another type.
 
     Attributes:
         url: Its address; a chat server takes public ``https`` ones only, unless it was configured otherwise.
         headers: Sent to it with every call, such as its own token; they do not show in a repr.
-        name: What it is called; its host name by default.
+        name: Its name; by default its host name.
     """
 
     url: str = field(converter=_checked_url)

@@ -18,7 +18,7 @@ __all__ = ["MessageTree"]
 
 @checks_arguments
 class MessageTree:
-    """All messages of a conversation as they stood when they were read. Iterating gives them in order of creation.
+    """All messages of a conversation at the time of a read. Iterating gives them in order of creation.
 
     Attributes:
         state: The conversation as it was read.
@@ -51,7 +51,7 @@ class MessageTree:
 
     @property
     def root(self) -> Message | None:
-        """The system message that all others hang from; None in an empty conversation."""
+        """The system message above all others; None in an empty conversation."""
         if self.state.root_id in self._by_id:
             return self._by_id[self.state.root_id or ""]
         return next((message for message in self.state.messages if message.parent_id is None), None)
@@ -70,7 +70,7 @@ class MessageTree:
         return path_to(self.state, message_id)
 
     def newest_leaf(self, below: str | None = None) -> str | None:
-        """Return the id of the end of the newest branch, or of the newest one below a message; None if there is none."""
+        """Return the id of the end of the newest branch, or of the newest one below a message; None if it does not exist."""
         if below is None:
             return newest_leaf(self.state)
         step = self._by_id.get(below)
@@ -84,7 +84,7 @@ class MessageTree:
         return None
 
     def __str__(self) -> str:
-        """Draw the tree, a line a message."""
+        """Draw the tree, one line per message."""
         lines: list[str] = []
         stack = [(message, "") for message in reversed(self.children(None))]
         drawn: set[str] = set()

@@ -1,8 +1,7 @@
 """chat-ui's message updates become events: the JSON Lines that answer ``POST /conversation/{id}``.
 
-Almost all of a long answer are ``stream`` lines and keep-alives. So a block of lines is decoded at once into private
-structs that know exactly those; a block that holds anything else (another type, a new field, half a character) goes
-line by line through a reader that knows everything and drops nothing.
+Almost all lines of a long answer are ``stream`` lines and keep-alives. So a block of lines is decoded at once into structs
+of that type; a block with any other line (another type, a new field, half a character) is decoded line by line.
 
 Reference: chat-ui, src/lib/types/MessageUpdate.ts, seen 2026-11-21 (0.20); older forms from 0.9.5 and 0.10 recordings.
 """
@@ -55,11 +54,11 @@ class UpdateDecoder:
         self._file_url = file_url
         self._tail_is_broken = False
         self.broken: ProtocolError | None = None
-        """A line that is no JSON came after other events; raised by the next call, if not by whoever looks here."""
+        """The error of a line that is not JSON, after other events; the next call raises it."""
         self.error: Status | None = None
         """The error that the server reported inside the stream; raised at its end, because more may follow."""
         self.ended = False
-        """A final answer, ``finished`` or a durable question came: the run is over, whatever follows."""
+        """A final answer, ``finished`` or a durable question came: the run is over."""
         self.finished = False
         """``finished`` came: nothing follows. Servers before February 2026 do not send it."""
         self.answered = False
@@ -73,13 +72,13 @@ class UpdateDecoder:
         self.others = 0
         """How many updates of other types were taken, keep-alives not counted."""
         self.kinds: Counter[str] = Counter()
-        """How many of each kind (:func:`kind_of`), for what is told in another order or not in full."""
+        """How many updates of each kind (:func:`kind_of`): the log may hold them in another order, or not all of them."""
 
     def feed(self, data: bytes) -> list[AnyEvent]:
         """Return the events of the lines that *data* completes.
 
         Raises:
-            ProtocolError: A line is no JSON, or too long. What came before it in *data* is returned first; the next call
+            ProtocolError: A line is not JSON, or too long. Events before it in *data* are returned first; the next call
                 raises.
         """
         if self.broken is not None:
@@ -96,7 +95,7 @@ class UpdateDecoder:
         return events
 
     def _feed_tokens(self, block: bytes, events: list[AnyEvent]) -> bool:
-        """Take a block of ``stream`` lines; False if it holds anything else, or half a character."""
+        """Decode a block of ``stream`` lines; False if it holds another line, or half a character."""
         if self._halves.held:
             return False
         try:
@@ -122,7 +121,7 @@ class UpdateDecoder:
         return True
 
     def _feed_mixed(self, block: bytes, events: list[AnyEvent]) -> None:
-        """Take a block of any lines. What lies between the others is tokens again: a short answer comes in one block."""
+        """Decode a block of any lines; token lines between the others are decoded as blocks: a short answer is one block."""
         done = 0
         for run in _TOKEN_LINES.finditer(block):
             self._feed_lines(block[done : run.start()], events)
@@ -134,7 +133,7 @@ class UpdateDecoder:
         self._feed_lines(block[done:], events)
 
     def end_of_body(self) -> list[AnyEvent]:
-        """Return the events of a last line without its end; half a line is dropped, `check_end` tells of it."""
+        """Return the events of a last line without its end; half a line is dropped, see `check_end`."""
         if self.broken is not None:
             raise self.broken
         events: list[AnyEvent] = []
@@ -147,7 +146,7 @@ class UpdateDecoder:
         return events
 
     def finish(self) -> list[AnyEvent]:
-        """Return the events of a last line without its end, and what was held back of the text."""
+        """Return the events of a last line without its end, and the text that was held back."""
         events = self.end_of_body()
         self._add_text(self._halves.finish(), events)
         for inside, piece in self._thinking.finish():
@@ -157,7 +156,7 @@ class UpdateDecoder:
         return events
 
     def check_end(self) -> None:
-        """Raise what the end of the body means, unless it is a good one.
+        """Raise the error that the end of the body means, if any.
 
         Raises:
             GenerationError: The server reported an error; the message is its own.
@@ -182,7 +181,7 @@ class UpdateDecoder:
         return self._tail_is_broken
 
     def drop_line(self) -> None:
-        """Forget the beginning of a line whose rest will not come."""
+        """Drop the beginning of a line that will not be completed."""
         self._framer.finish()
         self._tail_is_broken = False
         self.broken = None
@@ -201,20 +200,20 @@ class UpdateDecoder:
                 self.add(update, events)
 
     def add(self, update: Any, events: list[AnyEvent]) -> None:
-        """Append the events of one decoded update: what the resume log holds is the same."""
+        """Append the events of one decoded update, from the answer or from the resume log."""
         match update:
             case {"type": "stream", "token": str(token)}:
                 before = len(events)
                 token = token.replace("\0", "")
                 self.text_units += utf16_length(token)
-                self._add_text(_mended(self._halves, token), events)
+                self._add_text(_joined_text(self._halves, token), events)
                 if len(update) > 2:
                     extra = {key: value for key, value in update.items() if key not in ("type", "token")}
                     for event in events[before:]:
                         event.extra = extra
             case {"type": "reasoning", "subtype": "stream", "token": str(token)}:
                 self.thought_units += utf16_length(token)
-                if text := _mended(self._thought_halves, token):
+                if text := _joined_text(self._thought_halves, token):
                     extra = {key: value for key, value in update.items() if key not in ("type", "subtype", "token")}
                     events.append(Reasoning(text, extra=extra or None))
             case {"type": "status", "status": "keepAlive"}:
@@ -243,7 +242,7 @@ class UpdateDecoder:
 
     @property
     def held_units(self) -> int:
-        """UTF-16 units that were taken but wait for what follows: half a character, or what may be a tag's start."""
+        """UTF-16 units that wait for further text: half a character, or the possible start of a tag."""
         return len(self._halves.held) + utf16_length(self._thinking.held)
 
     def _add_text(self, text: str, events: list[AnyEvent]) -> None:
@@ -251,12 +250,12 @@ class UpdateDecoder:
             events.append(Reasoning(piece) if inside else Token(piece))
 
 
-def _mended(joiner: SurrogateJoiner, text: str) -> str:
+def _joined_text(joiner: SurrogateJoiner, text: str) -> str:
     return joiner.feed(text) if joiner.held or not text.isascii() else text
 
 
 def kind_of(update: Any) -> str:
-    """Return what two updates that may be the same have in common."""
+    """Return a key that is equal for two records of the same update."""
     if not isinstance(update, dict):
         return ""
     return "/".join(str(update.get(name) or "") for name in ("type", "subtype", "status", "uuid"))
@@ -266,7 +265,7 @@ def decode_update(line: bytes) -> Any:
     """Return what one line (or one frame of the resume log) holds.
 
     Raises:
-        ProtocolError: It is no JSON, or nests deeper than anybody could write it down again.
+        ProtocolError: It is not JSON, or nests too deeply to be encoded again.
     """
     try:
         update = _decode_line(line)
@@ -278,7 +277,7 @@ def decode_update(line: bytes) -> Any:
             import json  # rarely needed
 
             update = json.loads(line)  # takes half characters and NaN, which msgspec does not
-            if isinstance(update, dict):  # a token's half may find its partner in the next one, others never do
+            if isinstance(update, dict):  # the other half of a token's character may be in the next token; other texts are complete
                 return {mend_all(key): value if key == "token" else mend_all(value) for key, value in update.items()}
             return mend_all(update)
         except (ValueError, RecursionError):

@@ -392,7 +392,7 @@ def test_renewed_by_another_process(chat: LoginServer, make: Any) -> None:
     assert client.whoami() is not None
     del chat.sessions["s1", "t1"]
     chat.sessions["s1-new", "t1"] = ANN
-    with pytest.raises(SessionExpired, match=re.escape(f'nobody\'s; run "hfclient login --url {chat.url}"')):
+    with pytest.raises(SessionExpired, match=re.escape(f'not logged in; run "hfclient login --url {chat.url}"')):
         client.conversation(model="org/one").create()
     _save(chat, "s1-new")
     client.conversation(model="org/one").create()

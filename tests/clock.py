@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Clock:
+class FakeTime:
     """Stands in for the module `time` where deadlines are counted.
 
     Waits for a socket last as long as the deadline said when they began, in real time: what a frozen clock spares a test

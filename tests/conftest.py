@@ -13,12 +13,9 @@ from typing import Any
 
 import pytest
 
-from hfclient.inference import rounds
-from hfclient.inference.media import jobs
-from hfclient.inference.routing import failover
 from hfclient.redaction import masking
 from hfclient.transport import Transport, deadline
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.server import Server
 
 _PRIVATE = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_ENDPOINT", "NETRC"}
@@ -93,11 +90,10 @@ def other_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of deadlines and of what shares them out; it stands still until the test moves it."""
-    fake = Clock()
-    for module in (deadline, rounds, failover, jobs):
-        monkeypatch.setattr(module, "time", fake)
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    """The time of clocks and deadlines; it stands still until the test moves it."""
+    fake = FakeTime()
+    monkeypatch.setattr(deadline, "time", fake)
     return fake
 
 

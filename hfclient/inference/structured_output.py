@@ -21,7 +21,6 @@ from hfclient.inference.completions.endings import is_cut
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage
 from hfclient.inference.content.attachments import with_attachments
-from hfclient.inference.rounds import RoundClock
 from hfclient.inference.schemas.dialects import DIALECTS, SchemaFormat, instruction_for, schema_text
 from hfclient.inference.schemas.json_in_text import json_values
 from hfclient.inference.schemas.json_schema import Schema, standalone_schema, strict_schema
@@ -29,6 +28,7 @@ from hfclient.inference.schemas.key_checks import check_keys
 from hfclient.inference.schemas.partial_json import NOTHING, PartialJSON
 from hfclient.inference.schemas.type_schemas import SchemaMismatch, convert, schema_of
 from hfclient.stream import Stream
+from hfclient.transport import Clock
 from hfclient.types import Reply
 
 __all__ = ["ParseStream", "Shape", "parse_stream"]
@@ -128,12 +128,12 @@ class _Call:
     shape: Shape
     messages: list[dict[str, Any]]
     repair: int
-    clock: RoundClock
+    clock: Clock
 
     def send(self) -> Stream:
         """Send the messages and return the stream of the answer."""
-        with self.clock.round() as timeouts:
-            return self.completions.start(self.messages, {**self.options, "timeouts": timeouts})
+        self.clock.check()
+        return self.completions.start(self.messages, self.options, self.clock)
 
 
 class ParseStream(Generic[T]):
@@ -244,7 +244,6 @@ class ParseStream(Generic[T]):
                     self._ask_again(reply, misfit)
             self._state = "done"
         except HFClientError as error:
-            self._call.clock.restate(error)
             self._error = error
             self._state = "failed"
             raise
@@ -323,7 +322,7 @@ def parse_stream(
         dialect = completions.service.schema_dialect()
     if dialect is not None and dialect not in DIALECTS:
         raise InvalidInputError(f"no such dialect: {dialect!r}; there are {', '.join(DIALECTS)}, and 'detect'")
-    timeouts = completions.service.session.deadlines(options.pop("timeouts", None))
+    clock = completions.service.session.clock(options.pop("timeouts", None))
     shape = Shape.of(into, strict=strict)
     messages = build_messages(prompt, options.pop("system_prompt", None))
     messages = with_attachments(messages, options.pop("images", None), options.pop("files", None))
@@ -331,7 +330,7 @@ def parse_stream(
         _add_instruction(messages, instruction)
     options["response_format"] = SchemaFormat(shape.schema, shape.name, strict, dialect)
 
-    call = _Call(completions, options, shape, messages, repair, RoundClock(timeouts))
+    call = _Call(completions, options, shape, messages, repair, clock)
     return ParseStream(call, call.send())
 
 

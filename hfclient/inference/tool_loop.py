@@ -22,7 +22,7 @@ from attrs import evolve, field, frozen
 
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.utf16 import mend_surrogates
-from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ProtocolError, TooManyRounds, Unsupported
+from hfclient.errors import Cancelled, InvalidInputError, ProtocolError, TooManyRounds, Unsupported
 from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
 from hfclient.inference.completions.chat import ChatCompletions
 from hfclient.inference.completions.messages import Prompt, build_messages
@@ -30,10 +30,10 @@ from hfclient.inference.completions.roles import AssistantMessage, arguments_of
 from hfclient.inference.completions.stream import without_thoughts
 from hfclient.inference.completions.toolcalls import new_call_id
 from hfclient.inference.content.attachments import with_attachments
-from hfclient.inference.rounds import RoundClock
 from hfclient.inference.schemas.tools import Tool, ToolLike, as_tools, is_async, tool_result_text
 from hfclient.inference.schemas.type_schemas import SchemaMismatch
 from hfclient.stream import Stream, Transcript
+from hfclient.transport import Clock
 from hfclient.types import Reply
 
 __all__ = ["Approve", "ToolStream", "run_tools"]
@@ -53,7 +53,7 @@ def run_tools(
     options = dict(options)
     max_rounds, approve = options.pop("max_rounds", 8), options.pop("approve", None)
     parallel, keep_reasoning = options.pop("parallel", True), options.get("keep_reasoning", False)
-    timeouts = completions.service.session.deadlines(options.pop("timeouts", None))
+    clock = completions.service.session.clock(options.pop("timeouts", None))
     if not isinstance(max_rounds, int) or max_rounds < 0:
         raise InvalidInputError(f"max_rounds is a number of at least 0, not {max_rounds!r}")
     if approve is not None and not callable(approve):
@@ -72,7 +72,7 @@ def run_tools(
         approve=approve,
         parallel=parallel,
         keep_reasoning=keep_reasoning,
-        clock=RoundClock(timeouts),
+        clock=clock,
     )
     return ToolStream(run, run.begin_round(0))
 
@@ -89,15 +89,15 @@ class _Run:
     approve: Approve | None
     parallel: bool
     keep_reasoning: bool
-    clock: RoundClock
+    clock: Clock
 
     def begin_round(self, number: int) -> Stream:
         """Send the messages as they stand."""
         options = dict(self.options)
         if number and options.get("tool_choice") not in (None, "auto", "none"):
             options["tool_choice"] = "auto"  # or it would call for ever
-        with self.clock.round() as timeouts:
-            return self.completions.start(self.messages, {**options, "timeouts": timeouts})
+        self.clock.check()
+        return self.completions.start(self.messages, options, self.clock)
 
     @property
     def must_call(self) -> bool:
@@ -177,10 +177,6 @@ class ToolStream(Stream):
         self._run.clock.cancellation.cancel()
         self._inner.cancel()
         self._outcomes.put(None)
-
-    def _fail(self, error: HFClientError) -> None:
-        self._run.clock.restate(error)
-        super()._fail(error)
 
     def _release(self) -> None:
         self._inner.close()

@@ -9,10 +9,11 @@ from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.deadline import Clock, Deadline, Timeouts
 from hfclient.transport.limits import Limits
 from hfclient.transport.multipart import Multipart, Part
-from hfclient.transport.retry import Polling, Retry, retrying
+from hfclient.transport.retry import ONCE, Polling, Retry, Schedule, retrying
 from hfclient.transport.session import Session
 
 __all__ = [
+    "ONCE",
     "Cancellation",
     "Clock",
     "Deadline",
@@ -23,6 +24,7 @@ __all__ = [
     "Request",
     "Response",
     "Retry",
+    "Schedule",
     "Session",
     "Timeouts",
     "Transport",

@@ -29,6 +29,7 @@ from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.deadline import Clock, Deadline, Timeouts
 from hfclient.transport.limits import Limits
 from hfclient.transport.multipart import Multipart
+from hfclient.transport.retry import Schedule
 
 __all__ = ["Body", "Headers", "Request", "Response", "Transport", "add_address", "check_headers", "safe_url"]
 
@@ -107,11 +108,14 @@ class Request:
         stream: The answer is a stream of events: silence before its first content is bounded by
             ``Timeouts.first_token`` rather than ``idle``.
         retryable: May be repeated when it failed. Reads are; a chat turn is not.
-        whole: The answer is read to its end, within the limit of this name, before anybody gets it, so that one which
-            breaks off is asked for again, too.
+        retry_on: Tells after which errors it may be repeated even if it is not *retryable*.
+        retry: How often it is repeated; None takes the session's.
+        whole: Read the answer to its end, within the limit of this name, before it is handed out, so that one which breaks
+            off is requested again, too.
+        max_bytes: With *whole*, read so many bytes of a longer answer instead of refusing it.
         follow_redirects: Follow a redirect anywhere (result files); otherwise only 307/308 to the same origin.
         clock: Of the call that it belongs to: what is left of ``Timeouts.total``, the other deadlines, and the call's
-            cancellation, which ends the wait for the answer's head and pauses between tries. None makes one of the
+            cancellation, which ends the wait for the answer's head and the pauses between tries. None makes one of the
             session's deadlines when it is sent.
         timeouts, cancellation: The same in parts, for requests without a clock.
         refine: Turns a status error into the service's own, more precise one.
@@ -124,7 +128,10 @@ class Request:
     body: bytes | Multipart | None = field(default=None, repr=False)
     stream: bool = False
     retryable: bool = False
+    retry_on: Callable[[HFClientError], bool] | None = field(default=None, eq=False, repr=False)
+    retry: Schedule | None = field(default=None, repr=False)
     whole: Literal["body", "file"] | None = None
+    max_bytes: int | None = None
     follow_redirects: bool = False
     clock: Clock | None = field(default=None, eq=False, repr=False)
     timeouts: Timeouts | None = None
@@ -172,8 +179,10 @@ class Request:
         )
 
     def may_repeat(self, error: HFClientError) -> bool:
-        """Tell whether it may be sent again after *error*: if it is `retryable`, or cannot have arrived."""
-        return self.retryable or (isinstance(error, TransportError) and not error.sent)
+        """Tell whether it may be sent again after *error*: if it is retryable, or cannot have arrived."""
+        if self.retryable or (isinstance(error, TransportError) and not error.sent):
+            return True
+        return self.retry_on is not None and self.retry_on(error)
 
     def at(self, url: str) -> Request:
         """Return the same request for another URL, its query left behind."""
@@ -347,9 +356,9 @@ class Response:
         finally:
             self.close()
 
-    def hold(self, within: Literal["body", "file"] = "body") -> None:
-        """Read the whole body now, as :meth:`read` does, for whoever reads it later."""
-        self._body = _Held(self.read(within))
+    def hold(self, within: Literal["body", "file"] = "body", max_bytes: int | None = None) -> None:
+        """Read the whole body now and keep it; with *max_bytes*, only so many bytes of a longer one."""
+        self._body = _Held(self.read(within) if max_bytes is None else self.read_at_most(max_bytes))
 
     def read_at_most(self, limit: int) -> bytes:
         """Return the whole body and free the connection; of a longer one the first *limit* bytes."""

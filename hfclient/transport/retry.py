@@ -14,7 +14,7 @@ from attrs import Attribute, field, frozen
 from hfclient.errors import APIStatusError, Cancelled, ConnectError, HFClientError, InvalidInputError, TransportTimeout
 from hfclient.transport.deadline import Clock
 
-__all__ = ["Attempt", "Polling", "Retry", "Schedule", "retrying"]
+__all__ = ["ONCE", "Attempt", "Polling", "Retry", "Schedule", "retrying"]
 
 _log = logging.getLogger("hfclient")
 
@@ -84,6 +84,10 @@ class Retry:
             return None
         wait = min(self.max_wait, self.backoff * 2.0 ** min(attempt - 2, 64))
         return wait * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
+
+
+ONCE = Retry(attempts=1)
+"""For requests that are repeated by a loop around them."""
 
 
 class Polling:

@@ -103,12 +103,6 @@ class Session:
         other.refine = refine
         return other
 
-    def with_retry(self, retry: Retry) -> Session:
-        """Return a session with another policy over the same transport and with the same credentials."""
-        other = copy.copy(self)
-        other.retry = retry
-        return other
-
     def bare(self) -> Session:
         """Return a session for places that are none of the caller's: without credentials and without the caller's headers."""
         other = self.with_credentials(Credentials())
@@ -124,13 +118,18 @@ class Session:
         """
         return self.timeouts if given is None else _of(Timeouts, "timeouts", given)
 
-    def clock(self, timeouts: Timeouts | Clock | None) -> Clock:
-        """Return the clock of a call that was given *timeouts*, started now; one that runs already is taken as it is.
+    def clock(self, timeouts: Timeouts | None, *, total: float | None = None) -> Clock:
+        """Return the clock of a call that was given *timeouts*, or none; it starts now.
+
+        Args:
+            timeouts: Given with the call; None takes the session's.
+            total: ``Timeouts.total`` of a call that has none.
 
         Raises:
-            InvalidInputError: It is something else, such as a number of seconds.
+            InvalidInputError: *timeouts* is something else, such as a number of seconds.
         """
-        return timeouts if isinstance(timeouts, Clock) else Clock(self.deadlines(timeouts))
+        timeouts = self.deadlines(timeouts)
+        return Clock(timeouts if timeouts.total is not None or total is None else evolve(timeouts, total=total))
 
     def send(self, request: Request) -> Response:
         """Return the answer to *request*, a 2xx; redirects that may be followed are.
@@ -147,7 +146,7 @@ class Session:
                 request = next(flow)
             while True:
                 try:
-                    for attempt in retrying(self.retry, clock, on=request.may_repeat, what=request):
+                    for attempt in retrying(request.retry or self.retry, clock, on=request.may_repeat, what=request):
                         with attempt:
                             deadline = Deadline(clock, stream=request.stream)
                             hop = evolve(request, url=normalize_url(without_user_info(request.url)[0]))
@@ -168,7 +167,7 @@ class Session:
                                     url=safe_url(hop.url),
                                 )
                             if request.whole is not None:
-                                _hold(response, request.whole)
+                                _hold(response, request.whole, request.max_bytes)
                 except (TransportError, APIStatusError) as error:
                     error.attempts = attempt.number
                     if isinstance(error, TransportError):
@@ -284,13 +283,15 @@ def _redirect_target(request: Request, response: Response) -> str | None:
     return target if same_origin and response.status in (307, 308) else None
 
 
-def _hold(response: Response, within: Literal["body", "file"]) -> None:
-    """Read the whole body, so that an answer which breaks off fails here, where it can be asked for again."""
+def _hold(response: Response, within: Literal["body", "file"], max_bytes: int | None) -> None:
+    """Read the whole body, so that an answer which breaks off fails here, where it can be requested again."""
     try:
         with response.deadline.clock.cancellation.waking(response.abort):
-            response.hold(within)
-    except BaseException:
+            response.hold(within, max_bytes)
+    except BaseException as error:
         response.close()
+        if isinstance(error, HFClientError):
+            error.request_id = error.request_id or response.request_id
         raise
 
 

@@ -14,7 +14,7 @@ from tests.chat.recordings import recording
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
 from tests.chat.test_questions import BLOCKS, CALL, RESOLVED, RESULT
 from tests.chat.test_resume import KEEP_ALIVE
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.server import LAST_CHUNK, PATIENCE, UNTIL_GONE, Recorded, Script, Step, chunk, head
 
 SHORT = 0.3
@@ -117,7 +117,7 @@ def test_a_question_takes_its_time(ui: ChatUI, any_client: Client) -> None:
 
 
 @pytest.mark.parametrize("which", ["first_token", "next_token"])
-def test_a_reader_that_is_away(ui: ChatUI, any_client: Client, clock: Clock, which: str) -> None:
+def test_a_reader_that_is_away(ui: ChatUI, any_client: Client, clock: FakeTime, which: str) -> None:
     """Time in which the caller does something else is not counted, before the first event and between two of them."""
     updates = [STARTED, token("a"), {"type": "title", "title": "T"}, token("b"), final("ab"), FINISHED]
     ui.says(lines(*updates))

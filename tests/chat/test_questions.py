@@ -35,7 +35,7 @@ from tests.chat.replay import (
     token,
     wait_until,
 )
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.server import LAST_CHUNK, PATIENCE, RST, SOON, UNTIL_GONE, Recorded, chunk, head, json_answer, plain
 
 ID = "6cff0873-9b03-4a86-9147-c142d6aabb6f"
@@ -307,7 +307,7 @@ def test_an_answer_that_is_lost_on_the_way(
     assert ui.count("send") == (2 if parks else 1)
 
 
-def test_going_on_has_its_own_first_token(ui: ChatUI, any_client: Client, clock: Clock) -> None:
+def test_going_on_has_its_own_first_token(ui: ChatUI, any_client: Client, clock: FakeTime) -> None:
     """The next run's first content is waited for as long as the first one's, and no longer."""
     parked(ui)
     go = threading.Event()

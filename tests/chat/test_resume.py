@@ -34,7 +34,7 @@ from tests.chat.replay import (
     token,
     wait_until,
 )
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.server import CLOSE, LAST_CHUNK, PATIENCE, RST, SOON, UNTIL_GONE, Recorded, chunk, head, json_answer, plain
 from tests.unit.test_updates import escaped, read
 
@@ -163,7 +163,7 @@ def test_a_log_that_is_followed_live(ui: ChatUI, any_client: Client) -> None:
     assert joined(seen) == joined(read([SLOW.stream])[0])
 
 
-def test_a_log_outlives_first_token(ui: ChatUI, any_client: Client, clock: Clock) -> None:
+def test_a_log_outlives_first_token(ui: ChatUI, any_client: Client, clock: FakeTime) -> None:
     """Content that came before the break counts: going on may take longer than the first content may."""
     frames = (SLOW.log or "").split("\n\n")
 
@@ -496,7 +496,7 @@ def test_idle_silence_is_mended(ui: ChatUI, any_client: Client) -> None:
 class Endless:
     """A stream that says nothing but keep-alives after *updates*; once `read` is set, much time passes between them."""
 
-    def __init__(self, clock: Clock, *updates: dict[str, Any]) -> None:
+    def __init__(self, clock: FakeTime, *updates: dict[str, Any]) -> None:
         self.read, self.left = threading.Event(), threading.Event()
         self._clock, self._updates = clock, updates
 
@@ -522,7 +522,7 @@ class Endless:
     ],
 )
 def test_deadlines_behind_keep_alives(
-    ui: ChatUI, any_client: Client, clock: Clock, timeouts: Timeouts, deadline: str, updates: list[dict[str, Any]]
+    ui: ChatUI, any_client: Client, clock: FakeTime, timeouts: Timeouts, deadline: str, updates: list[dict[str, Any]]
 ) -> None:
     """Keep-alives do not count as content, and nobody waits longer than was said; the run is stopped then."""
     live = Endless(clock, *updates)
@@ -559,7 +559,7 @@ def test_garbage_in_mid_stream(ui: ChatUI, any_client: Client) -> None:
     assert stream.conversation.ask("again").text == "Hello, world!"
 
 
-def test_a_deadline_that_lets_the_run_go_on(ui: ChatUI, client: Client, clock: Clock) -> None:
+def test_a_deadline_that_lets_the_run_go_on(ui: ChatUI, client: Client, clock: FakeTime) -> None:
     """With ``detach`` a deadline does not stop the run either."""
     live = Endless(clock, STARTED)
     ui.says(lines(STARTED), [live])  # type: ignore[list-item]
@@ -574,7 +574,7 @@ def test_a_deadline_that_lets_the_run_go_on(ui: ChatUI, client: Client, clock: C
 
 @pytest.mark.parametrize("has_log", [True, False])
 def test_the_total_deadline_holds_while_mending(
-    ui: ChatUI, any_client: Client, clock: Clock, has_log: bool
+    ui: ChatUI, any_client: Client, clock: FakeTime, has_log: bool
 ) -> None:
     """It does not begin anew with each connection."""
     ui.has_log = has_log
@@ -589,7 +589,7 @@ def test_the_total_deadline_holds_while_mending(
     assert ui.count(kind) == before + 2
 
 
-def test_a_slow_log_and_the_total_deadline(ui: ChatUI, any_client: Client, clock: Clock) -> None:
+def test_a_slow_log_and_the_total_deadline(ui: ChatUI, any_client: Client, clock: FakeTime) -> None:
     """The deadline that the caller set is the one that is named."""
     ui.says(SLOW, cut(300))
     beats = [chunk(b": heartbeat\n\n"), 0.02]

@@ -11,7 +11,7 @@ from hfclient.credentials import Credentials
 from hfclient.errors import TransportTimeout
 from hfclient.inference.client import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts, Transport
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.inference.answers import CHAT, DONE, SSE, call, delta, says, usage
 from tests.server import LAST_CHUNK, PATIENCE, Script, Server, Step, chunk, head, json_answer
 
@@ -111,7 +111,7 @@ def test_a_call_that_stalls(server: Server, make: Make) -> None:
     assert (caught.value.partial.text, caught.value.partial.tool_calls) == ("a", ())
 
 
-def test_a_function_takes_its_time(server: Server, make: Make, clock: Clock) -> None:
+def test_a_function_takes_its_time(server: Server, make: Make, clock: FakeTime) -> None:
     """A function of the caller's may run for longer than ``next_token``."""
 
     def slow() -> str:
@@ -150,7 +150,7 @@ def test_raw_text_stalls(server: Server, make: Make) -> None:
 
 
 @pytest.mark.parametrize("which", ["first_token", "next_token"])
-def test_a_reader_that_is_away(server: Server, make: Make, clock: Clock, which: str) -> None:
+def test_a_reader_that_is_away(server: Server, make: Make, clock: FakeTime, which: str) -> None:
     """Time in which the caller does something else is not counted."""
     server.on(CHAT, says("a", "b"))
     stream = make(**{which: PATIENCE}).chat("hi", model="m")

@@ -31,7 +31,7 @@ from hfclient.events import Failover, Finish, Route, Token, ToolResult
 from hfclient.inference import InferenceClient
 from hfclient.inference.providers.places import PLACES
 from hfclient.transport import Retry, Session, Timeouts, Transport
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.conftest import TRANSPORTS
 from tests.inference.answers import CHAT, DONE, SSE, STREAM, begun, call, calls, data, delta, says
 from tests.server import (
@@ -303,7 +303,7 @@ def test_each_has_its_first_token(server: Server, make: Make) -> None:
 
 
 @both_transports
-def test_all_share_the_total(server: Server, make: Make, clock: Clock) -> None:
+def test_all_share_the_total(server: Server, make: Make, clock: FakeTime) -> None:
     """The deadline for the whole call is for all together, and the error speaks of it as it was set."""
     server.on(CHAT, [STREAM, lambda _: clock.advance(1), UNTIL_GONE])
     with pytest.raises(TransportTimeout) as caught:

@@ -38,7 +38,7 @@ from hfclient.inference.media import jobs
 from hfclient.inference.media.images import Image, Video
 from hfclient.inference.routing import candidates
 from hfclient.transport import Limits, Retry, Session, Timeouts, Transport
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.server import CLOSE, PATIENCE, RST, SOON, UNTIL_GONE, Script, Server, delimited, head, json_answer, plain
 
 MODEL = "acme/painter"
@@ -176,7 +176,7 @@ def test_fewer_than_asked_for(server: Server, make: Make) -> None:
     assert [r.json().get("n") for r in server.requests[1:]] == [3, None]
 
 
-def test_several_pictures_share_a_deadline(server: Server, make: Make, clock: Clock) -> None:
+def test_several_pictures_share_a_deadline(server: Server, make: Make, clock: FakeTime) -> None:
     """The deadline for a whole call holds for all of its requests together."""
     server.on("/hf-inference/models/acme/painter", [lambda _: clock.advance(0.4 * PATIENCE), PICTURE])
     with pytest.raises(TransportTimeout):
@@ -707,7 +707,7 @@ def test_a_video_of_a_picture(server: Server, make: Make) -> None:
     assert sent == {"image_url": f"data:image/png;base64,{B64}"}
 
 
-def test_a_job_that_never_ends(server: Server, make: Make, clock: Clock) -> None:
+def test_a_job_that_never_ends(server: Server, make: Make, clock: FakeTime) -> None:
     """A provider that never finishes: the deadline ends it, the job is cancelled, the error names it."""
     fal(server, state("IN_PROGRESS"), [lambda _: clock.advance(0.6 * PATIENCE), state("IN_PROGRESS")])
     with pytest.raises(TransportTimeout, match=r"within 30 s.*job 764c at fal-ai was running, it was cancelled") as caught:
@@ -722,9 +722,9 @@ def test_a_deadline_is_always_there(make: Make, server: Server) -> None:
     """Where the client has no deadline for a whole call, jobs have one."""
     fal(server, state("IN_PROGRESS"))
     job = make(timeouts=Timeouts()).image_job("a fox", model=MODEL)
-    assert 290 < job._line.remaining() < 300
+    assert 290 < (job._client.clock.remaining() or 0) < 300
     fal(server, state("IN_PROGRESS"), task="text-to-video")
-    assert 1190 < make(timeouts=Timeouts()).video_job("a fox", model=MODEL)._line.remaining() < 1200
+    assert 1190 < make(timeouts=Timeouts()).video_job("a fox", model=MODEL)._client.clock.remaining() < 1200
 
 
 def test_a_look_that_never_answers(server: Server, make: Make) -> None:
@@ -771,7 +771,7 @@ def test_cancelling_a_download(server: Server, make: Make) -> None:
     job = make().image_job("a fox", model=MODEL)
     for _ in job:
         pass
-    threading.Timer(0.2, job._line.cancel).start()
+    threading.Timer(0.2, job.cancel).start()
     with pytest.raises(Cancelled):
         job.result()
 
@@ -784,7 +784,7 @@ def test_ctrl_c(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> 
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(job._line, "pause", interrupt)
+    monkeypatch.setattr(job._client.clock.cancellation, "pause", interrupt)
     with pytest.raises(KeyboardInterrupt):
         job.result()
     assert server.last.method == "PUT"
@@ -796,13 +796,13 @@ def test_a_real_ctrl_c(server: Server, make: Make, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(jobs, "_PACE", 1000.0)
     fal(server, state("IN_PROGRESS"))
     job = make().image_job("a fox", model=MODEL)
-    pause = job._line.pause
+    pause = job._client.clock.cancellation.pause
 
     def interrupted(seconds: float) -> None:
         threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
         pause(seconds)
 
-    monkeypatch.setattr(job._line, "pause", interrupted)
+    monkeypatch.setattr(job._client.clock.cancellation, "pause", interrupted)
     with pytest.raises(KeyboardInterrupt):
         job.result()
     assert server.last.target == f"{JOB}/cancel?_subdomain=queue"
@@ -838,7 +838,7 @@ def test_leaving(server: Server, make: Make) -> None:
     assert job.state == "cancelled"
 
 
-def test_providers_that_cannot_be_stopped(server: Server, make: Make, clock: Clock) -> None:
+def test_providers_that_cannot_be_stopped(server: Server, make: Make, clock: FakeTime) -> None:
     """A provider without a way to cancel says so: cancel gives False, a deadline's error speaks of the cost."""
     mapping(server, "wavespeed")
     created = {"code": 200, "data": {"id": "t1", "status": "processing", "urls": {"get": "https://x/api/v3/predictions/t1"}}}

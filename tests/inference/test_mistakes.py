@@ -129,7 +129,7 @@ def test_jobs_that_are_pickled(server: Server, inference: InferenceClient) -> No
     """A job says that it cannot be pickled, and what can."""
     picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
     server.on("/v1/images/generations", json_answer({"data": [{"b64_json": picture}]}))
-    with pytest.raises(TypeError, match=r"to_dict\(\) can be stored"):
+    with pytest.raises(TypeError, match=r"to_dict\(\) returns can be stored"):
         pickle.dumps(inference.image_job("hi", model="m"))
 
 

@@ -32,9 +32,9 @@ from hfclient.inference.providers.places import PLACES
 from hfclient.inference.providers.places import Target as Where
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import may_fail_over, try_each
-from hfclient.transport import Retry, Session, Timeouts
+from hfclient.transport import Clock, Retry, Session, Timeouts
 from hfclient.transport.urllib3_transport import Urllib3Transport
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.inference.answers import CHAT, says
 from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, json_answer
 
@@ -127,7 +127,7 @@ def test_only_the_last_is_waited_for(server: Server, make: Make) -> None:
     assert asked(server) == [f"{MODEL}:cerebras", f"{MODEL}:novita"]
 
 
-def test_one_deadline_for_all(server: Server, make: Make, clock: Clock) -> None:
+def test_one_deadline_for_all(server: Server, make: Make, clock: FakeTime) -> None:
     """The deadline for a whole call is one for all that are asked, not one for each."""
     server.on(CHAT, [lambda _: clock.advance(0.4 * PATIENCE), json_answer({"error": "boom"}, 500)])
     providers = ["cerebras", "novita", "nscale", "groq"]
@@ -257,7 +257,7 @@ def test_each_in_turn() -> None:
             raise failure(ServerError, status=500)
         return "done"
 
-    result, used, steps = try_each(candidates, attempt, billed=True, tell=told.append)
+    result, used, steps = try_each(candidates, attempt, Clock(Timeouts()), billed=True, tell=told.append)
     assert (result, used.provider) == ("done", "c")
     assert tried == [("a", False), ("b", False), ("c", True)]
     assert [(step.provider, step.to) for step in steps] == [("a", "b"), ("b", "c")]

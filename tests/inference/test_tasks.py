@@ -33,10 +33,10 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.inference import InferenceClient
-from hfclient.inference.tasks import BoxedObject, Classification, Segment, Transcript, TranscriptChunk, errand
+from hfclient.inference.tasks import BoxedObject, Classification, Segment, Transcript, TranscriptChunk, sending
 from hfclient.inference.tasks.audio import Audio
 from hfclient.transport import Retry, Session, Timeouts, Transport
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.server import PATIENCE, RST, Recorded, Server, json_answer, plain
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(28)
@@ -191,7 +191,7 @@ def test_too_few_vectors(server: Server, make: Make) -> None:
         make().embed(["a", "b"], model=MODEL, provider="hf-inference")
 
 
-def test_one_deadline_for_all_batches(server: Server, make: Make, clock: Clock) -> None:
+def test_one_deadline_for_all_batches(server: Server, make: Make, clock: FakeTime) -> None:
     """The total deadline is for the whole call, not for each batch."""
     server.on(PIPELINE, [lambda _: clock.advance(0.4 * PATIENCE), lengths])
     with pytest.raises(TransportTimeout) as caught:
@@ -438,8 +438,8 @@ def test_a_transcript_before_the_status(server: Server, make: Make) -> None:
 
 def test_a_look_at_a_prediction_that_is_a_page(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is passed over: the prediction goes on, and was paid for."""
-    monkeypatch.setattr(errand, "_LOOKS", 0.01)
-    monkeypatch.setattr(errand, "_MISSES", 2)
+    monkeypatch.setattr(sending, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(sending, "_MISSES", 2)
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
     server.on("/replicate/v1/models/openai/whisper/predictions", json_answer({"id": "p1", "status": "starting"}, 201))
     page = plain("<html>wait</html>", 200, "Content-Type: text/html")
@@ -540,7 +540,7 @@ def test_types_that_pipelines_let_in(server: Server, make: Make, tmp_path: Path,
     assert server.last.headers["content-type"] == "image/x-image"
 
 
-def test_a_prediction_that_never_ends(server: Server, make: Make, clock: Clock) -> None:
+def test_a_prediction_that_never_ends(server: Server, make: Make, clock: FakeTime) -> None:
     """The deadline ends the wait for a transcript, and the prediction is cancelled: nobody will fetch it."""
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
     links = {name: f"https://api.replicate.com/v1/predictions/p1/{name}" for name in ("get", "cancel")}

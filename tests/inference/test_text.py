@@ -25,7 +25,7 @@ from hfclient.events import FinalAnswer, Finish, Token, Usage
 from hfclient.inference import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.urllib3_transport import Urllib3Transport
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.inference.answers import DONE, SSE, data
 from tests.server import CLOSE, PATIENCE, RST, UNTIL_GONE, Server, chunked, delimited, json_answer, plain
 
@@ -406,7 +406,7 @@ def test_leaving_early(tgi: Server, make: Callable[..., InferenceClient]) -> Non
     assert stream.partial.text == "a"
 
 
-def test_stalled(tgi: Server, make: Callable[..., InferenceClient], clock: Clock) -> None:
+def test_stalled(tgi: Server, make: Callable[..., InferenceClient], clock: FakeTime) -> None:
     """Keep-alives do not hide a model that says nothing; then the first_token deadline passes."""
     pings: list[Any] = [b": ping\n\n", 0.02, lambda _: clock.advance(PATIENCE)] * 1000
     tgi.on(NATIVE, delimited(*pings, headers=[SSE]))

@@ -33,7 +33,7 @@ from hfclient.inference.tool_loop import ToolStream
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.urllib3_transport import Urllib3Transport
 from hfclient.types import Reply
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says
 from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, chunk, chunked, json_answer
 
@@ -794,7 +794,7 @@ def test_interrupt_in_a_tool(run: Run, count: int) -> None:
         list(stream)
 
 
-def test_total_covers_all_rounds(server: Server, run: Run, clock: Clock) -> None:
+def test_total_covers_all_rounds(server: Server, run: Run, clock: FakeTime) -> None:
     """Timeouts.total is for the run: the tools' time counts, and the second request gets what is left."""
     total = Timeouts(total=PATIENCE, idle=2 * PATIENCE)
     words = [chunk(delta(content="more ")), 0.02]
@@ -811,7 +811,7 @@ def test_total_covers_all_rounds(server: Server, run: Run, clock: Clock) -> None
     assert len(server.requests) == 3
 
 
-def nap_of(clock: Clock, seconds: float) -> Tool:
+def nap_of(clock: FakeTime, seconds: float) -> Tool:
     def nap() -> str:
         clock.advance(seconds)
         return "rested"
@@ -819,7 +819,7 @@ def nap_of(clock: Clock, seconds: float) -> Tool:
     return Tool.of(nap)
 
 
-def test_each_round_may_wait_for_its_first_token(run: Run, clock: Clock) -> None:
+def test_each_round_may_wait_for_its_first_token(run: Run, clock: FakeTime) -> None:
     """The other deadlines are each request's own: a slow second round is no late first token."""
     most = 0.8 * PATIENCE
     timeouts = Timeouts(first_token=PATIENCE, idle=2 * PATIENCE)

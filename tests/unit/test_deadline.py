@@ -10,7 +10,7 @@ import pytest
 
 from hfclient.errors import Cancelled, InvalidInputError, TransportTimeout
 from hfclient.transport import Clock, Deadline, Timeouts
-from tests.clock import Clock as FakeTime
+from tests.clock import FakeTime
 
 
 def _rings(deadline: Deadline, cause: str) -> None:

@@ -32,7 +32,7 @@ from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Usage
 from hfclient.inference import InferenceClient, ServedModel
 from hfclient.transport import Retry, Session, Timeouts, Transport
 from hfclient.transport.urllib3_transport import Urllib3Transport
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.server import (
     CLOSE,
     PATIENCE,
@@ -328,7 +328,7 @@ def test_tokens_come_as_they_are_sent(ask: Callable[..., Any]) -> None:
     assert list(stream) == [Token("lo"), Finish("stop")]
 
 
-def test_comments_are_no_content(ask: Callable[..., Any], clock: Clock) -> None:
+def test_comments_are_no_content(ask: Callable[..., Any], clock: FakeTime) -> None:
     """Comments keep a connection alive but do not count as a first token."""
     steps: list[Step] = [STREAM, *[chunk(b": wait\n\n"), 0.02, lambda _: clock.advance(PATIENCE)] * 1000]
     with pytest.raises(TransportTimeout) as caught:

@@ -11,7 +11,7 @@ from hfclient.errors import APIStatusError, Cancelled, ConnectError, HFClientErr
 from hfclient.transport import Clock, Polling, Retry, Timeouts, retrying
 from hfclient.transport import retry as module
 from hfclient.transport.retry import Schedule
-from tests.clock import Clock as FakeTime
+from tests.clock import FakeTime
 
 NO_WAIT = Retry(backoff=0)
 
@@ -28,7 +28,7 @@ class _Pauses:
         return next(self._waits)
 
 
-def _clock(total: float | None = None) -> Clock:
+def _clock(total: float | None = None) -> FakeTime:
     return Clock(Timeouts(total=total))
 
 
@@ -43,7 +43,7 @@ def test_the_first_success_ends_it() -> None:
     assert numbers == [1, 2, 3]
 
 
-def _fail(error: BaseException, schedule: Schedule = NO_WAIT, clock: Clock | None = None, **options: Any) -> None:
+def _fail(error: BaseException, schedule: Schedule = NO_WAIT, clock: FakeTime | None = None, **options: Any) -> None:
     for attempt in retrying(schedule, clock or _clock(), **options):
         with attempt:
             raise error

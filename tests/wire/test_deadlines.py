@@ -10,7 +10,7 @@ import pytest
 
 from hfclient.errors import TransportTimeout
 from hfclient.transport import Multipart, Part, Request, Retry, Timeouts, Transport
-from tests.clock import Clock
+from tests.clock import FakeTime
 from tests.server import PATIENCE, SOON, UNTIL_GONE, Server, Step, chunk, chunked, head, plain
 from tests.wire.helpers import PATIENT, send, session_for
 
@@ -18,7 +18,7 @@ SHORT = 0.2
 
 
 @pytest.fixture(autouse=True)
-def _frozen(clock: Clock) -> None:
+def _frozen(clock: FakeTime) -> None:
     """Waits for silence take real time; times since the request are measured by the test's clock."""
 
 
@@ -41,7 +41,7 @@ def _passes(deadline: str, call: Callable[[], object]) -> None:
     assert (caught.value.deadline, caught.value.seconds) == (deadline, PATIENCE)
 
 
-def _drip(clock: Clock, begin: bytes, byte: bytes) -> list[Step]:
+def _drip(clock: FakeTime, begin: bytes, byte: bytes) -> list[Step]:
     """After *begin* one *byte* at a time, without an end; after some of them all absolute deadlines have passed."""
 
     def wait(_: object) -> None:
@@ -85,7 +85,7 @@ def test_idle_starts_again_with_each_byte(transport: Transport, server: Server) 
     assert response.read() == b"abcde"
 
 
-def test_first_token_ends_with_the_first_content(transport: Transport, server: Server, clock: Clock) -> None:
+def test_first_token_ends_with_the_first_content(transport: Transport, server: Server, clock: FakeTime) -> None:
     """``first_token`` has no effect after the first content."""
     go = threading.Event()
     server.on("/s", chunked(b"a", go, b"b"))
@@ -97,7 +97,7 @@ def test_first_token_ends_with_the_first_content(transport: Transport, server: S
     assert response.read() == b"b"
 
 
-def test_keep_alives_are_not_content(transport: Transport, server: Server, clock: Clock) -> None:
+def test_keep_alives_are_not_content(transport: Transport, server: Server, clock: FakeTime) -> None:
     """A server that sends only keep-alives runs into ``first_token``."""
     server.on("/s", _drip(clock, head(200, "Transfer-Encoding: chunked"), chunk(b"\n")))
     timeouts = Timeouts(first_token=PATIENCE, idle=2 * PATIENCE)
@@ -112,7 +112,7 @@ def test_keep_alives_are_not_content(transport: Transport, server: Server, clock
     _passes("first_token", read)
 
 
-def test_total_in_the_body(transport: Transport, server: Server, clock: Clock) -> None:
+def test_total_in_the_body(transport: Transport, server: Server, clock: FakeTime) -> None:
     """``total`` ends an answer that still sends content."""
     server.on("/s", _drip(clock, head(200, "Transfer-Encoding: chunked"), chunk(b"x")))
     timeouts = Timeouts(first_token=2 * PATIENCE, idle=2 * PATIENCE, total=PATIENCE)
@@ -132,7 +132,7 @@ def test_total_before_the_headers(transport: Transport, server: Server) -> None:
 
 
 @pytest.mark.parametrize(("stream", "deadline"), [(True, "first_token"), (False, "total")])
-def test_slow_headers(transport: Transport, server: Server, clock: Clock, stream: bool, deadline: str) -> None:
+def test_slow_headers(transport: Transport, server: Server, clock: FakeTime, stream: bool, deadline: str) -> None:
     """Headers that arrive a byte at a time do not extend the absolute deadlines."""
     server.on("/s", _drip(clock, b"HTTP/1.1 200 OK\r\nX-Long: ", b"y"))
     timeouts = Timeouts(idle=2 * PATIENCE, **{"first_token": 2 * PATIENCE, "total": 2 * PATIENCE, deadline: PATIENCE})
@@ -148,7 +148,7 @@ def test_slow_headers_are_not_idle(transport: Transport, server: Server) -> None
     assert (len(pieces), response.headers["x-slow"], response.read()) == (6, "yes", b"ok")
 
 
-def test_slow_chunk_headers(transport: Transport, server: Server, clock: Clock) -> None:
+def test_slow_chunk_headers(transport: Transport, server: Server, clock: FakeTime) -> None:
     """An endless chunk header does not extend ``total``."""
     server.on("/s", _drip(clock, head(200, "Transfer-Encoding: chunked"), b"0"))
     timeouts = Timeouts(total=PATIENCE, idle=2 * PATIENCE)
@@ -216,7 +216,7 @@ def test_a_kept_connection_keeps_the_new_deadline(transport: Transport, server: 
     )
 
 
-def test_total_spans_retries(transport: Transport, server: Server, clock: Clock) -> None:
+def test_total_spans_retries(transport: Transport, server: Server, clock: FakeTime) -> None:
     """``total`` is for the call with all attempts: the third attempt has the time that the first two left."""
     fails: list[Step] = [lambda _: clock.advance(PATIENCE), plain(b"", 503)]
     server.on("/s", fails, fails, [UNTIL_GONE])
@@ -231,7 +231,7 @@ def test_total_spans_retries(transport: Transport, server: Server, clock: Clock)
     assert SHORT * 0.9 <= time.monotonic() - started < SOON
 
 
-def test_each_attempt_has_its_own_first_token(transport: Transport, server: Server, clock: Clock) -> None:
+def test_each_attempt_has_its_own_first_token(transport: Transport, server: Server, clock: FakeTime) -> None:
     """``first_token`` is measured from the attempt, not from the call."""
     late: Step = lambda _: clock.advance(0.8 * PATIENCE)  # noqa: E731
     server.on("/s", [late, plain(b"", 503)], [late, plain(b"ok")])

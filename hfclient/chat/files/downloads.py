@@ -9,12 +9,14 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Literal
 
+from attrs import evolve
+
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.errors import InvalidInputError, ProtocolError
 from hfclient.events import File
 from hfclient.files.saving import free_path, safe_name, write_file
-from hfclient.transport import Clock, Request, Response, Retry, Session, Timeouts, retrying
+from hfclient.transport import ONCE, Clock, Request, Response, Session, Timeouts, retrying
 from hfclient.types import StoredFile
 
 __all__ = ["Downloadable", "fetch_file", "file_name", "is_file_id", "save_file"]
@@ -73,11 +75,11 @@ def fetch_file(
 def _pieces(
     session: Session, request: Request, clock: Clock, response: Response, within: Literal["file"] | None
 ) -> Generator[bytes, None, None]:
-    once = session.with_retry(Retry(attempts=1))  # this loop repeats
+    again = evolve(request, retry=ONCE)
     had, is_first = 0, True
     for attempt in retrying(session.retry, clock, what=request):
         with attempt:
-            response = response if is_first else once.send(request)
+            response = response if is_first else session.send(again)
             is_first, to_skip = False, had
             try:
                 for data in response.chunks(within):

@@ -18,11 +18,11 @@ from hfclient.inference.completions.messages import Prompt, build_messages, norm
 from hfclient.inference.completions.stream import CompletionStream
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.routing.candidates import Candidate, named_providers
-from hfclient.inference.routing.failover import ONCE, Attempts, Begun
+from hfclient.inference.routing.failover import Attempts, Begun
 from hfclient.inference.schemas.dialects import SchemaFormat, response_format_fields
 from hfclient.inference.schemas.tools import wire_tools
 from hfclient.inference.service import InferenceService
-from hfclient.transport import Request, Response
+from hfclient.transport import ONCE, Clock, Request, Response
 
 __all__ = ["ChatCompletions"]
 
@@ -43,9 +43,16 @@ class ChatCompletions:
         self.service = service
         self._strict_urls: set[str] = set()  # they refuse ``stream_options``
 
-    def start(self, prompt: Prompt, options: Mapping[str, Any]) -> CompletionStream:
-        """Send the request and return the stream of its answer; see `InferenceClient.chat`."""
+    def start(self, prompt: Prompt, options: Mapping[str, Any], clock: Clock | None = None) -> CompletionStream:
+        """Send the request and return the stream of its answer; see `InferenceClient.chat`.
+
+        Args:
+            prompt: Of the call.
+            options: Of the call.
+            clock: Of a call that takes several answers; None starts one, with the ``timeouts`` among the options.
+        """
         service, given, provider = self.service, options.get, options.get("provider")
+        clock = clock or service.session.clock(given("timeouts"))
         messages = build_messages(prompt, given("system_prompt"), keep_reasoning=bool(given("keep_reasoning")))
         messages = with_attachments(messages, given("images"), given("files"))
         model, tools, extra_body = given("model"), given("tools"), given("extra_body")
@@ -70,17 +77,17 @@ class ChatCompletions:
             call.send,
             call.begin,
             retry=service.session.retry,
-            timeouts=service.session.deadlines(given("timeouts")),
-            stand_ins=self._stand_ins(candidates[0].entry.model) if provider in (None, "auto") else None,
+            clock=clock,
+            fallbacks=self._fallbacks(candidates[0].entry.model) if provider in (None, "auto") else None,
         )
         response, (decoder, reply_fields) = attempts.start()
         return CompletionStream(response, decoder, attempts=attempts, on_event=service.on_event, fields=reply_fields)
 
-    def _stand_ins(self, model: str) -> Callable[[str], list[Candidate]] | None:
+    def _fallbacks(self, model: str) -> Callable[[str], list[Candidate]] | None:
         """Return a function that finds other providers if the router's choice fails; None if the router does not choose."""
         if not self.service.is_router or ":" in model:
             return None
-        return lambda failed: self.service.routes.stand_ins(model, failed)
+        return lambda failed: self.service.routes.fallbacks(model, failed)
 
 
 @frozen
@@ -93,20 +100,20 @@ class _Call:
     overridden: frozenset[str]  # the names in extra_body
     strict_urls: set[str]
 
-    def send(self, candidate: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
+    def send(self, candidate: Candidate, clock: Clock) -> Response:
         """Send the request to *candidate* once; a server that refuses ``stream_options`` gets it without."""
-        url, session = candidate.target.base, self.service.session.with_retry(ONCE)  # *attempts* repeats it
+        url, session = candidate.target.base, self.service.session
         body = self._body(candidate)
         if url in self.strict_urls:
             body.pop("stream_options", None)
         try:
-            response = session.send(attempts.bounded(self._request(body, candidate)))
+            response = session.send(self._request(body, candidate, clock))
         except BadRequestError as error:
             if "stream_options" not in body or "stream_options" not in f"{error.message} {error.body}":
                 raise
             self.strict_urls.add(url)  # strict about unknown fields; its answers have no token counts
             del body["stream_options"]
-            response = session.send(attempts.bounded(self._request(body, candidate)))
+            response = session.send(self._request(body, candidate, clock))
         if response.is_page():
             page = response.read_start(4096)
             failure = instead(
@@ -133,13 +140,15 @@ class _Call:
             fields.update(response_format_fields(self.response_format, candidate.target.base, provider))
         return {**self.body, **{name: value for name, value in fields.items() if name not in self.overridden}}
 
-    def _request(self, body: dict[str, Any], candidate: Candidate) -> Request:
+    def _request(self, body: dict[str, Any], candidate: Candidate, clock: Clock) -> Request:
         # No compression: compressed answers tend to be held back in buffers.
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
         headers.update(self.service.headers(candidate))
         model = body.get("model")
         refine = self.service.refining(model if isinstance(model, str) else None)
-        return Request.with_json("POST", candidate.target.base, body, headers=headers, stream=True, refine=refine)
+        return Request.with_json(
+            "POST", candidate.target.base, body, headers=headers, stream=True, refine=refine, clock=clock, retry=ONCE
+        )
 
 
 def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import evolve
 
@@ -13,12 +13,11 @@ from hfclient.events import AnyEvent, FinalAnswer, Finish, Reasoning, Token, Too
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.routing.failover import Attempts
 from hfclient.stream import Stream
-from hfclient.transport import Response
+from hfclient.transport import Response, retrying
 from hfclient.types import Reply
 
 __all__ = ["CompletionStream", "without_thoughts"]
 
-_C = TypeVar("_C", bound="CompletionStream")
 _LINGER = 0.5  # seconds to wait for the end of the body once everything has been said
 _GLANCE = 0.05  # the same after a failure, which somebody waits to hear of
 # With one of these an answer has begun: from then on nothing is asked again.
@@ -31,8 +30,8 @@ class CompletionStream(Stream):
     It ends with ``[DONE]``, whatever the connection does afterwards. A connection that breaks earlier raises
     `StreamInterrupted` after everything that had come was handed out, and is no matter once a finish_reason was there.
 
-    What fails before an answer has begun is asked for again, or somebody else is asked, as `Attempts` says; a `Failover`
-    tells of the latter.
+    If it fails before an answer has begun, the request is repeated, or another provider gets it, as `Attempts` says; a
+    `Failover` event reports the latter.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class CompletionStream(Stream):
         response: Response,
         decoder: ChunkDecoder,
         *,
-        attempts: Attempts[ChunkDecoder] | None = None,
+        attempts: Attempts[ChunkDecoder],
         on_event: Callable[[AnyEvent], object] | None = None,
         fields: dict[str, Any] | None = None,
     ) -> None:
@@ -49,15 +48,8 @@ class CompletionStream(Stream):
         self._attempts = attempts
         self._begun = False
 
-    @classmethod
-    def of(cls: type[_C], attempts: Attempts[ChunkDecoder], *, on_event: Callable[[AnyEvent], object] | None = None) -> _C:
-        """Send the request and return the stream of the answer; raises what no attempt can mend."""
-        response, (decoder, fields) = attempts.start()
-        return cls(response, decoder, attempts=attempts, on_event=on_event, fields=fields)
-
     def _interrupt(self) -> None:
-        if self._attempts is not None:
-            self._attempts.cancellation.cancel()
+        self._attempts.clock.cancellation.cancel()
         super()._interrupt()
 
     @property
@@ -73,17 +65,28 @@ class CompletionStream(Stream):
         return {**self._fields, **self._chunks.fields()}
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
-        while True:
-            try:
-                yield from self._answer()
-                return
-            except HFClientError as error:
-                self._complete(error)
-                if self._begun or self._attempts is None:
+        attempts = self._attempts
+        for attempt in retrying(attempts, attempts.clock, on=lambda error: not self._begun):
+            with attempt:
+                if attempt.number > 1:
+                    self._take(attempts.open())
+                try:
+                    yield from self._answer()
+                except HFClientError as error:
+                    self._complete(error)
                     raise
-                failure = error
-            self._response.close()
-            yield from self._ask_again(failure, self._attempts)
+            if attempt.wait is not None:
+                self._response.close()
+                if failovers := attempts.new_failovers():
+                    yield [*failovers]
+
+    def _take(self, response: Response) -> None:
+        """Read this answer instead of the one that failed."""
+        self._response = response
+        self._chunks, fields = self._attempts.begin(response)
+        self._decoder = self._chunks
+        self._fields = {**self._fields, "request_id": response.request_id, **fields}
+        self._attempts.clock.cancellation.check()  # a cancel() meanwhile aborted the answer before this one
 
     def _answer(self) -> Iterator[list[AnyEvent]]:
         """Yield the events of one answer, and raise what ended it if that was no good end."""
@@ -126,36 +129,16 @@ class CompletionStream(Stream):
         # A call that has begun is content, too, though there is no event for it yet: a long file can be its argument.
         if self._chunks.call_pieces or any(isinstance(event, _BEGINNINGS) for event in events):
             self._begun = True
-            if self._attempts is not None:
-                self._attempts.settle()
+            self._attempts.settle()
             self._waiting = False
             self._response.deadline.content_came()
-
-    def _ask_again(self, failure: HFClientError, attempts: Attempts[ChunkDecoder]) -> Iterator[list[AnyEvent]]:
-        """Go on with another answer, and yield the steps to it; raise the last failure if there is none."""
-        while True:
-            if step := attempts.after(failure):
-                yield [step]
-            try:
-                response = attempts.open()
-                break
-            except HFClientError as error:
-                failure = error
-        self._response = response
-        self._chunks, fields = attempts.begin(response)
-        self._decoder = self._chunks
-        self._fields = {**self._fields, "request_id": response.request_id, **fields}
-        attempts.cancellation.check()  # whoever cancelled meanwhile reached the answer before this one
 
     def _complete(self, error: HFClientError) -> None:
         """Let *error* say which request it belongs to."""
         response = self._response
-        if error.request_id is None:
-            error.request_id = response.request_id
+        error.request_id = error.request_id or response.request_id
         if isinstance(error, TransportError):
             error.method, error.url = response.method, response.url
-        if self._attempts is not None:
-            self._attempts.restate(error)
 
     def _drain(self, linger: float) -> None:
         """Read on to the end of the body, so that the connection can be used again; but not if the server dawdles."""

@@ -17,7 +17,7 @@ from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.inference.content.pictures import MAX_PICTURE, Picture, PictureLike, load_picture
 from hfclient.inference.media.images import Image, Media
-from hfclient.inference.media.jobs import Job, Line, ticket_from
+from hfclient.inference.media.jobs import Job, ticket_from
 from hfclient.inference.models.defaults import DEFAULT_IMAGE_MODEL
 from hfclient.inference.providers import (
     IMAGE_SEGMENTATION,
@@ -34,11 +34,11 @@ from hfclient.inference.providers import (
 from hfclient.inference.providers.parameters import MAX_SEED, checked
 from hfclient.inference.providers.places import call_headers
 from hfclient.inference.providers.results import bodied
-from hfclient.inference.rounds import RoundClock
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import try_each
+from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
-from hfclient.transport import Timeouts
+from hfclient.transport import Clock, Timeouts
 
 __all__ = ["MediaGeneration", "result_of"]
 
@@ -57,18 +57,16 @@ class MediaGeneration:
         """Return *n* images; see `InferenceClient.images`."""
         if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MOST:
             raise InvalidInputError(f"n is a number from 1 to {_MOST}, not {n!r}")
-        clock = RoundClock(self._service.session.deadlines(options.get("timeouts")))
+        clock = self._clock(TEXT_TO_IMAGE, options.get("timeouts"))
         given, seed = dict(options), options.get("seed")
         if seed is not None:
             checked({"seed": seed})  # seeds of later images wrap around; the given one must fit
         made: list[Image] = []
         try:
             while len(made) < n:
-                if made:
-                    given["timeouts"] = clock.next_timeouts()
                 if seed is not None:
                     given["seed"] = (seed + len(made)) % (MAX_SEED + 1)
-                made += result_of(self.start(TEXT_TO_IMAGE, prompt, given, n=n - len(made)))[: n - len(made)]
+                made += result_of(self.start(TEXT_TO_IMAGE, prompt, given, n=n - len(made), clock=clock))[: n - len(made)]
         except HFClientError as error:
             error.completed = (*made, *error.completed)
             raise
@@ -88,16 +86,32 @@ class MediaGeneration:
         for url in (ticket.url, ticket.result_url, ticket.cancel and ticket.cancel[1]):
             if url and origin_of(url) not in places:
                 raise InvalidInputError("this job was submitted by another route (router or own key) than this client has")
-        line = self._line(task, timeouts)
+        client = ProviderClient(self._service.session, self._clock(task, timeouts))
         billed = not self._service.routes.has_key(ticket.provider)
-        line.headers = call_headers(ticket.provider, self._service.bill_to if billed else None)
+        client.headers = call_headers(ticket.provider, self._service.bill_to if billed else None)
         facts = {**known, "provider": ticket.provider, "request_id": ticket.id}
-        return Job(line, provider, target, ticket, task=task, facts=facts, on_event=self._service.on_event)
+        return Job(client, provider, target, ticket, task=task, facts=facts, on_event=self._service.on_event)
 
     def start(
-        self, task: str, prompt: str, options: Mapping[str, Any], *, image: PictureLike | None = None, n: int = 1
+        self,
+        task: str,
+        prompt: str,
+        options: Mapping[str, Any],
+        *,
+        image: PictureLike | None = None,
+        n: int = 1,
+        clock: Clock | None = None,
     ) -> Job[Any]:
-        """Submit a job, to the next provider if one fails; see `InferenceClient.image_job`."""
+        """Submit a job, to the next provider if one fails; see `InferenceClient.image_job`.
+
+        Args:
+            task: Such as ``"text-to-image"``.
+            prompt: Of the call.
+            options: Of the call.
+            image: Of the call.
+            n: Of the call.
+            clock: Of a call that submits several jobs; None starts one, with the ``timeouts`` among the options.
+        """
         given = dict(options)
         model, provider = given.pop("model", None), given.pop("provider", None)
         extra, timeouts = given.pop("extra_body", None), given.pop("timeouts", None)
@@ -115,30 +129,30 @@ class MediaGeneration:
         if model is None and task == TEXT_TO_IMAGE and not has_own_model:
             model = DEFAULT_IMAGE_MODEL
         candidates = self._service.routes.candidates(task, model, provider, settings)
-        line = self._line(task, timeouts)
+        client = ProviderClient(self._service.session, clock or self._clock(task, timeouts))
 
         def attempt(candidate: Candidate, is_last: bool) -> tuple[Outcome | Ticket, str | None]:
             maker = PROVIDERS[candidate.provider]
-            line.headers = self._service.headers(candidate)
+            client.headers = self._service.headers(candidate)
             work = Work(
                 task=task,
                 entry=candidate.entry,
                 prompt=prompt,
-                picture=_fetched(picture, candidate.provider, line),
+                picture=_fetched(picture, candidate.provider, client),
                 parameters=settings,
                 count=n,
                 extra=extra or {},
             )
             request = evolve(maker.build(work, candidate.target), refine=self._service.refining(candidate.entry.model))
             try:
-                answer, request_id = line.submit(request, patient=is_last)
+                answer, request_id = client.send_once(request, is_last=is_last)
                 with bodied(answer):
                     return maker.decode(work, candidate.target, answer), request_id
             except HFClientError as error:
-                line.name(error)
+                client.identify(error)
                 raise
 
-        (state, request_id), candidate, failovers = try_each(candidates, attempt, billed=True, tell=tell)
+        (state, request_id), candidate, failovers = try_each(candidates, attempt, client.clock, billed=True, tell=tell)
         facts = {
             "prompt": prompt,
             "model": candidate.entry.model or candidate.entry.provider_id,
@@ -148,11 +162,10 @@ class MediaGeneration:
             "failovers": failovers,
         }
         maker = PROVIDERS[candidate.provider]
-        return Job(line, maker, candidate.target, state, task=task, facts=facts, on_event=tell)
+        return Job(client, maker, candidate.target, state, task=task, facts=facts, on_event=tell)
 
-    def _line(self, task: str, timeouts: Timeouts | None) -> Line:
-        timeouts = self._service.session.deadlines(timeouts)
-        return Line(self._service.session, evolve(timeouts, total=_TOTAL.get(task, 300.0) if timeouts.total is None else timeouts.total))
+    def _clock(self, task: str, timeouts: Timeouts | None) -> Clock:
+        return self._service.session.clock(timeouts, total=_TOTAL.get(task, 300.0))
 
     def _teller(self, on_progress: Callable[[AnyEvent], object] | None) -> Callable[[AnyEvent], object]:
         if on_progress is not None and not callable(on_progress):  # raised before anything is billed
@@ -172,9 +185,9 @@ def result_of(job: Job[_M]) -> list[_M]:
         return job.result()
 
 
-def _fetched(picture: Picture | None, provider: str, line: Line) -> Picture | None:
+def _fetched(picture: Picture | None, provider: str, client: ProviderClient) -> Picture | None:
     """Return the image with its bytes, for providers that do not take URLs."""
     if picture is None or picture.url is None or PROVIDERS[provider].takes_urls:
         return picture
-    content, _ = line.fetch(picture.url, limit=MAX_PICTURE + 1)
+    content, _ = client.fetch(picture.url, limit=MAX_PICTURE + 1)
     return load_picture(content)

@@ -60,7 +60,7 @@ _ALSO = {
     "text-to-image": ("image-text-to-image",),
     "text-to-video": ("image-text-to-video",),
 }
-_MOST_STAND_INS = 3
+_MAX_FALLBACKS = 3
 
 
 @frozen
@@ -266,7 +266,7 @@ class Routes:
             raise closed
         return found
 
-    def stand_ins(self, model: str, failed: str) -> list[Candidate]:
+    def fallbacks(self, model: str, failed: str) -> list[Candidate]:
         """Return who may be asked for a chat completion when the router's own choice has *failed*.
 
         Raises:
@@ -277,7 +277,7 @@ class Routes:
             if entry.status == "live" and entry.provider != failed:
                 with contextlib.suppress(CredentialsError, InvalidInputError, Unsupported):  # no way to that one
                     found += self.chat(model, entry.provider)
-        return found[:_MOST_STAND_INS]
+        return found[:_MAX_FALLBACKS]
 
     def _direct_chat(self, model: str, name: str) -> Candidate:
         able = [known for known, place in PLACES.items() if place.chat]

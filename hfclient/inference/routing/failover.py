@@ -1,18 +1,18 @@
-"""What happens when one who was asked fails: it is asked again, or the next one is, or the failure is raised.
+"""What happens when a provider fails: the request is repeated, another provider gets it, or the error is raised.
 
 Only before anything of an answer has come. By what went wrong:
 
-- What the caller has to mend (a bad request, a token that is refused, a context that overflows, a filter) is raised at
-  once: everybody else would say the same.
-- What passes (`Retry` says what: limits, an overload, a gateway, a connection that broke) is asked for again where it
-  was asked first, as often as `Retry` says; but nobody is waited for long while somebody else could be asked.
-- Then, and at once after whatever does not pass but is that provider's own (another 5xx, a model that it does not have,
-  silence, an answer that is none), the next one is asked, if there is a choice.
-- 402 says that a purse is empty. All that Hugging Face's router leads to is paid from one, so only somebody with a key of
-  its own is asked then.
+- What the caller has to change (a bad request, a refused token, a prompt that is too long, a filter) is raised at once:
+  other providers would refuse it, too.
+- What passes (`Retry` says what: limits, an overload, a gateway, a connection that broke) is repeated at the same provider,
+  as often as `Retry` says. If another provider is available, a Retry-After above 2 s moves on to it.
+- After the last of these tries, and at once after errors that do not pass but are the provider's own (another 5xx, a model
+  that it does not have, silence, an answer that is not one), the next provider gets the request, if there is a choice.
+- 402 means that an account has no credits. Everything behind Hugging Face's router is paid from one account, so only a
+  provider with a key of its own is tried then.
 
-What is billed whether or not its result arrives (pictures, videos, speech) is not sent twice to the same place, and the
-next one is asked only when it is certain that the first one is not at it any more.
+What is billed even if its result never arrives (images, videos, speech) is not sent twice to the same provider. The next
+provider gets it only when it is certain that the first one does not work on it any more.
 
 Reference: docs/protocol/inference ("Errors"); design: retries only before the first token.
 """
@@ -20,9 +20,8 @@ Reference: docs/protocol/inference ("Errors"); design: retries only before the f
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import evolve
 
@@ -43,28 +42,24 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import Failover
-from hfclient.inference.rounds import RoundClock
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.stream import Decoder
-from hfclient.transport import Request, Response, Retry, Timeouts
+from hfclient.transport import Clock, Response, Retry, retrying
 
-__all__ = ["ONCE", "Attempts", "Begin", "Begun", "impatient", "may_fail_over", "try_each"]
+__all__ = ["Attempts", "Begin", "Begun", "ModelLoading", "is_loading", "may_fail_over", "short_waits", "try_each"]
 
 _T = TypeVar("_T")
 
-ONCE = Retry(attempts=1)
-"""For requests of which `Attempts` decides whether they are sent again."""
-
 _log = logging.getLogger("hfclient")
 
-# The provider said no before it did anything, or that it failed.
+# The provider refused before it did anything, or says that it failed.
 _REFUSALS = frozenset({402, 404, 408, 410, 424, 425, 429})
-# A gateway lost patience, or its connection: the provider may still be at work, and charge for it.
+# A gateway gave up, or lost its connection: the provider may still work on the request, and charge for it.
 _AMBIGUOUS = frozenset({408, 502, 504, 520, 522, 524})
 _NOT_BEGUN = frozenset({429, 503})
-_SHORT = 2.0  # seconds: with somebody else to ask, nobody is waited for longer than that
-_PATIENCE = 600.0  # seconds for a model that is being loaded, if nothing else bounds the call
-_REASON = 300  # characters of what each one said
+_SHORT_WAIT = 2.0  # seconds: longest wait while another provider is available
+_LOADING_LIMIT = 600.0  # seconds for a model that is being loaded, if the call has no other limit
+_REASON = 300  # characters of each provider's error
 
 
 def may_fail_over(error: HFClientError, *, billed: bool) -> bool:
@@ -72,13 +67,13 @@ def may_fail_over(error: HFClientError, *, billed: bool) -> bool:
 
     Args:
         error: What the first one failed with.
-        billed: The work costs money even if its result never arrives (pictures, videos). Then nobody else is asked while
-            the first one may still be at it: after a timeout or a broken connection that came when it had been told.
+        billed: The work costs money even if its result never arrives (images, videos). Then there is no failover while the
+            first provider may still work on it: after a timeout or a broken connection once the request had arrived.
     """
     if isinstance(error, ModelNotFound):
         return True
     if isinstance(error, GenerationError):
-        if billed:  # inside an answer: whatever was done is done
+        if billed:  # inside an answer: the work may be done
             return error.status_code in _NOT_BEGUN
         return error.status_code is None or _is_its_own(error.status_code)
     if isinstance(error, APIStatusError):
@@ -93,81 +88,124 @@ def _is_its_own(status: int) -> bool:
     return status in _REFUSALS or status >= 500
 
 
-def impatient(retry: Retry) -> Retry:
-    """Return *retry* for one who need not be waited for long, because somebody else can be asked."""
-    return evolve(retry, max_wait=min(retry.max_wait, _SHORT))
+def short_waits(retry: Retry) -> Retry:
+    """Return *retry* for a provider that is not the last one: a long wait moves on to the next."""
+    return evolve(retry, max_wait=min(retry.max_wait, _SHORT_WAIT))
+
+
+def is_loading(error: HFClientError) -> bool:
+    """Tell whether a model is being loaded, and the server says for how long."""
+    return isinstance(error, ServerError) and error.status == 503 and error.retry_after is not None
+
+
+class ModelLoading:
+    """A schedule for a model that may have to be loaded: that takes longer than `Retry` allows, so it is not counted.
+
+    Args:
+        retry: For all other errors.
+    """
+
+    def __init__(self, retry: Retry) -> None:
+        self._retry = retry
+        self._waits = 0
+
+    def wait_before(self, attempt: int, error: HFClientError | None) -> float | None:
+        """Return the seconds to wait before try number *attempt*; None to give up."""
+        if isinstance(error, ServerError) and is_loading(error):
+            self._waits += 1
+            return _loading_wait(error, self._retry)
+        return self._retry.wait_before(attempt - self._waits, error)
+
+
+def _loading_wait(error: ServerError, retry: Retry) -> float:
+    """Return the seconds to wait for a model that is being loaded; it may be there sooner than the server says."""
+    return min(max(error.retry_after or 0.0, 0.1), max(retry.max_wait, 0.1))
+
+
+class _Providers:
+    """The providers of one call, as a `Schedule`: after an error that allows it, the next one is tried without a wait.
+
+    Args:
+        candidates: The providers, in the order to try; not empty.
+        billed: See :func:`may_fail_over`.
+
+    Attributes:
+        candidate: The provider to try now.
+        left: Those after it.
+        failovers: What has failed so far.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate], *, billed: bool) -> None:
+        self.candidate, *self.left = candidates
+        self.failovers: list[Failover] = []
+        self._billed = billed
+        self._previous: HFClientError | None = None
+
+    def wait_before(self, attempt: int, error: HFClientError | None) -> float | None:
+        """Move on to the next provider; None if there is none for *error*, which then tells what the others failed with."""
+        return None if error is None or not self._fail_over(error, self.candidate.provider) else 0.0
+
+    def _fail_over(self, error: HFClientError, failed: str) -> bool:
+        if self._previous is not None and error.__cause__ is None:
+            error.__cause__ = self._previous
+        left = self._others(error)
+        if not left:
+            if before := "; ".join(f"{one.provider}: {one.reason}" for one in self.failovers):
+                error.message = f"{error.message} ({failed} was asked last; before it failed {before})"
+                error.args = (error.message,)
+            return False
+        status = getattr(error, "status", None) or getattr(error, "status_code", None)
+        self.failovers.append(Failover(failed, left[0].provider, error.message[:_REASON], status))
+        _log.info("%s failed (%s); asking %s", failed, error.message[:_REASON], left[0].provider)
+        self._previous = error
+        self.candidate, *self.left = left
+        return True
+
+    def _others(self, error: HFClientError) -> list[Candidate]:
+        """Return the providers that may be tried after *error*."""
+        if not may_fail_over(error, billed=self._billed):
+            return []
+        if isinstance(error, CreditsExhausted) or getattr(error, "status_code", None) == 402:
+            return [one for one in self.left if _account(one) != _account(self.candidate)]
+        return self.left
+
+
+def _account(candidate: Candidate) -> str:
+    """Return a name of the account that pays for *candidate*."""
+    return origin_of(candidate.target.base) if candidate.billed else candidate.provider
 
 
 def try_each(
     candidates: Sequence[Candidate],
-    attempt: Callable[[Candidate, bool], _T],
+    send: Callable[[Candidate, bool], _T],
+    clock: Clock,
     *,
     billed: bool,
     tell: Callable[[Failover], object],
 ) -> tuple[_T, Candidate, tuple[Failover, ...]]:
-    """Return the first result of *attempt*, from whom it came, and who failed before.
+    """Return the first result of *send*, the provider that gave it, and the failovers before.
 
     Args:
-        candidates: Whom to ask, in order.
-        attempt: Asks one of them, and again if that makes sense; the flag says that it is the last, for which it pays to
-            be patient.
+        candidates: The providers, in the order to try.
+        send: Sends the request to one of them, several times if that helps; the flag says that it is the last one, for
+            which long waits are worth it.
+        clock: Of the call.
         billed: See :func:`may_fail_over`.
-        tell: Called with each step to the next one.
+        tell: Called with each failover.
 
     Raises:
-        HFClientError: What the last one failed with, or the first one after which nobody else may be asked; its message
-            says what the others failed with.
+        HFClientError: What the last provider failed with, or the first error after which no other may be tried; the message
+            says what the providers before it failed with.
     """
-    steps: list[Failover] = []
-    left = list(candidates)
-    previous: HFClientError | None = None
-    while left:
-        candidate = left.pop(0)
-        try:
-            return attempt(candidate, not left), candidate, tuple(steps)
-        except HFClientError as error:
-            _chain(error, previous)
-            left = _others(error, candidate, left, billed=billed)
-            if not left:
-                _tell_all(error, candidate.provider, steps)
-                raise
-            steps.append(_step(error, candidate.provider, left[0].provider))
-            previous = error
-        tell(steps[-1])
-    raise InvalidInputError("there is no provider to ask")
-
-
-def _others(error: HFClientError, failed: Candidate, left: list[Candidate], *, billed: bool) -> list[Candidate]:
-    """Return those of *left* that may be asked after *error*."""
-    if not may_fail_over(error, billed=billed):
-        return []
-    if isinstance(error, CreditsExhausted) or getattr(error, "status_code", None) == 402:
-        return [one for one in left if _purse(one) != _purse(failed)]
-    return left
-
-
-def _purse(candidate: Candidate) -> str:
-    """Return what tells whose money *candidate* is paid with."""
-    return origin_of(candidate.target.base) if candidate.billed else candidate.provider
-
-
-def _step(error: HFClientError, provider: str, to: str) -> Failover:
-    status = getattr(error, "status", None) or getattr(error, "status_code", None)
-    step = Failover(provider, to, error.message[:_REASON], status)
-    _log.info("%s failed (%s); asking %s", step.provider, step.reason, step.to)
-    return step
-
-
-def _chain(error: HFClientError, previous: HFClientError | None) -> None:
-    if previous is not None and error.__cause__ is None:
-        error.__cause__ = previous
-
-
-def _tell_all(error: HFClientError, provider: str, steps: Iterable[Failover]) -> None:
-    """Let the last error say what all the others were."""
-    if before := "; ".join(f"{step.provider}: {step.reason}" for step in steps):
-        error.message = f"{error.message} ({provider} was asked last; before it failed {before})"
-        error.args = (error.message,)
+    if not candidates:
+        raise InvalidInputError("there is no provider to ask")
+    providers = _Providers(candidates, billed=billed)
+    for attempt in retrying(providers, clock):
+        with attempt:
+            result = send(providers.candidate, not providers.left)
+        if attempt.wait is not None:
+            tell(providers.failovers[-1])
+    return result, providers.candidate, tuple(providers.failovers)
 
 
 # Streams
@@ -180,51 +218,40 @@ Begun: TypeAlias = "tuple[_D, dict[str, Any]]"
 Begin: TypeAlias = "Callable[[Response, Candidate, Sequence[Failover]], Begun[_D]]"
 
 
-class Attempts(Generic[_D]):
-    """The way of one streamed answer through those who may give it.
+class Attempts(_Providers, Generic[_D]):
+    """The tries of one streamed answer, over all its providers.
 
-    A stream that fails before its first content comes back here: :meth:`after` says who is asked now, and :meth:`open`
-    asks. All of that shares the call's ``Timeouts.total``; the other deadlines begin anew with each request.
+    A stream that fails before its first content continues here: its loop is ``retrying(attempts, attempts.clock)``, like the
+    one of :meth:`start`, and each try of it is an :meth:`open`.
 
     Args:
-        candidates: Whom to ask, in order; not empty.
-        send: Sends one request, :meth:`bounded`, and sends it once.
-        begin: Makes what is needed to read an answer; gets the steps that were made since there was one.
-        retry: How often each is asked.
-        timeouts: Of the whole call. The clock starts now.
-        stand_ins: Returns who else may be asked when the last of *candidates* failed, given that one's name; asked once.
-
-    Attributes:
-        cancellation: Ends whatever is waited for here, from any thread.
+        candidates: The providers, in the order to try; not empty.
+        send: Sends the request once, with the given clock.
+        begin: Makes what is needed to read an answer; gets the failovers that were not reported yet.
+        retry: How often each provider is tried.
+        clock: Of the whole call.
+        fallbacks: Returns further providers when the last of *candidates* failed, given that one's name; called once.
     """
 
     def __init__(
         self,
         candidates: Sequence[Candidate],
-        send: Callable[[Candidate, Attempts[_D]], Response],
+        send: Callable[[Candidate, Clock], Response],
         begin: Begin[_D],
         *,
         retry: Retry,
-        timeouts: Timeouts,
-        stand_ins: Callable[[str], list[Candidate]] | None = None,
+        clock: Clock,
+        fallbacks: Callable[[str], list[Candidate]] | None = None,
     ) -> None:
-        self._candidate, *self._left = candidates
+        super().__init__(candidates, billed=False)
+        self.clock = clock
         self._send = send
         self._begin = begin
         self._retry = retry
-        self._stand_ins = stand_ins
-        self._clock = RoundClock(timeouts)
-        patience = timeouts.total or timeouts.first_token
-        self._patient_until = time.monotonic() + (_PATIENCE if patience is None else patience)
+        self._fallbacks = fallbacks
         self._tries = 0
+        self._reported = 0  # failovers
         self._served_by: str | None = None
-        self._steps: list[Failover] = []
-        self._previous: HFClientError | None = None
-        self.cancellation = self._clock.cancellation
-
-    def bounded(self, request: Request) -> Request:
-        """Return *request* with what is left of the deadlines; raises `TransportTimeout` if there is nothing left."""
-        return evolve(request, timeouts=self._clock.next_timeouts(), cancellation=self.cancellation)
 
     def start(self) -> tuple[Response, Begun[_D]]:
         """Return the first answer that has a head, and what is needed to read it.
@@ -232,103 +259,83 @@ class Attempts(Generic[_D]):
         Raises:
             HFClientError: There is none.
         """
-        steps: list[Failover] = []
-        while True:
-            try:
+        for attempt in retrying(self, self.clock):
+            with attempt:
                 response = self.open()
-            except HFClientError as error:
-                step = self.after(error)
-            else:
-                return response, self._begin(response, self._candidate, steps)
-            if step is not None:
-                steps.append(step)
+        return response, self.begin(response)
 
     def open(self) -> Response:
-        """Ask whoever's turn it is, once; raises what goes wrong."""
+        """Send the request to the current provider, once."""
         self._tries += 1
         self._served_by = None
-        response = self._send(self._candidate, self)
+        response = self._send(self.candidate, self.clock)
         self._served_by = response.headers.get("x-inference-provider")
         return response
 
     def begin(self, response: Response) -> Begun[_D]:
         """Return what is needed to read *response*."""
-        return self._begin(response, self._candidate, ())
+        return self._begin(response, self.candidate, self.new_failovers())
+
+    def new_failovers(self) -> list[Failover]:
+        """Return the failovers since this was last called."""
+        start, self._reported = self._reported, len(self.failovers)
+        return self.failovers[start:]
 
     def settle(self) -> None:
-        """An answer has begun: nothing is asked again, and the request, with pictures in it perhaps, need not be kept."""
+        """An answer has begun: there are no further tries, and the request, perhaps with images in it, need not be kept."""
         del self._send, self._begin
 
-    def after(self, error: HFClientError) -> Failover | None:
-        """Decide who is asked after *error*, and wait if that is the same one.
-
-        Returns:
-            The step, if it is somebody else.
-
-        Raises:
-            HFClientError: *error* itself: nobody can be asked.
-            Cancelled: It was cancelled meanwhile.
-        """
-        self.restate(error)
+    def wait_before(self, attempt: int, error: HFClientError | None) -> float | None:
+        """Return the seconds to wait after *error*, 0 for another provider; None if there is no further try."""
+        if error is None:
+            return None
         if isinstance(error, (APIStatusError, TransportError)):
             error.attempts = self._tries
         wait = self._wait_after(error)
         if wait is not None:
-            _log.info("%s failed (%s); asking again in %.2f s", self._candidate.provider, error.message, wait)
-            self.cancellation.pause(wait)
+            return wait
+        failed = self._served_by or self.candidate.provider
+        self.left = self.left or self._find_more(error, failed)
+        if not self._fail_over(error, failed):
             return None
-        _chain(error, self._previous)
-        failed = self._served_by or self._candidate.provider
-        left = _others(error, self._candidate, self._left or self._more(error, failed), billed=False)
-        if not left:
-            _tell_all(error, failed, self._steps)
-            raise error
-        step = _step(error, failed, left[0].provider)
-        self._steps.append(step)
-        self._previous = error
-        self._candidate, *self._left = left
         self._tries = 0
-        return step
-
-    def restate(self, error: HFClientError) -> None:
-        """Let the error of one request, which had what was left of the call's ``total``, speak of all of it."""
-        self._clock.restate(error)
+        return 0.0
 
     def _wait_after(self, error: HFClientError) -> float | None:
-        """Return how long to wait before the same one is asked again; None if it is not."""
-        refusal = _as_refusal(error)
-        if refusal is None:
+        """Return the seconds to wait before the same provider is tried again; None if it is not."""
+        failure = _as_refusal(error)
+        if failure is None:
             return None
-        if not self._left and self._retry.attempts > 1 and _is_loading(error):
-            # Loading a model takes longer than `Retry` has patience. It may be done sooner than it says.
-            wait = min(max(error.retry_after or 0.0, 0.1), max(self._retry.max_wait, 0.1))
-            if time.monotonic() + wait < self._patient_until:
+        if not self.left and self._retry.attempts > 1 and isinstance(error, ServerError) and _is_estimated(error):
+            wait = _loading_wait(error, self._retry)
+            limit = self.clock.total or self.clock.timeouts.first_token or _LOADING_LIMIT
+            if self.clock.elapsed + wait < limit:
                 self._tries -= 1
                 return wait
-        retry = impatient(self._retry) if self._left else self._retry
-        found, left = retry.wait_before(self._tries + 1, refusal), self._clock.remaining()
+        retry = short_waits(self._retry) if self.left else self._retry
+        found, left = retry.wait_before(self._tries + 1, failure), self.clock.remaining()
         return None if found is None or (left is not None and found >= left) else found
 
-    def _more(self, error: HFClientError, failed: str) -> list[Candidate]:
-        find, self._stand_ins = self._stand_ins, None
+    def _find_more(self, error: HFClientError, failed: str) -> list[Candidate]:
+        find, self._fallbacks = self._fallbacks, None
         status = getattr(error, "status", None) or getattr(error, "status_code", None)
-        # The router knows all who serve a model: if it finds none, or no money, there is none.
+        # The router knows all providers of a model: if it finds none, or no credits, there is none.
         if find is None or isinstance(error, NotFoundError) or status == 402 or not may_fail_over(error, billed=False):
             return []
         try:
             return find(failed)
         except HFClientError as trouble:
-            _log.info("nobody else can be found: %s", trouble.message)
+            _log.info("no other provider can be found: %s", trouble.message)
             return []
 
 
-def _is_loading(error: HFClientError) -> TypeGuard[ServerError]:
-    """Tell whether a model is being loaded, and the server says for how long."""
-    return isinstance(error, ServerError) and error.status == 503 and "estimated_time" in (error.body or "")
+def _is_estimated(error: ServerError) -> bool:
+    """Tell whether a model is being loaded, and the body of the answer estimates for how long."""
+    return error.status == 503 and "estimated_time" in (error.body or "")
 
 
 def _as_refusal(error: HFClientError) -> HFClientError | None:
-    """Return what *error* is to `Retry`: inside an answer without content, failures are what they are in its place."""
+    """Return *error* as `Retry` knows it: a failure inside an answer without content counts like one in its place."""
     if isinstance(error, StreamInterrupted):
         return ConnectError(error.message)
     if isinstance(error, GenerationError):

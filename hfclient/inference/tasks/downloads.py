@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from attrs import evolve
 
 from hfclient.files.sources import open_source
-from hfclient.inference.media.jobs import Line
 from hfclient.inference.providers import Answer, Output
 from hfclient.inference.providers.results import bodied
 from hfclient.inference.routing.candidates import Candidate
+from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.tasks import Transcript
 from hfclient.inference.tasks.audio import MAX_SOUND, Audio, Sound, audio_from, audio_output, checked_sound
 from hfclient.inference.tasks.transcripts import link_in, transcript_of
@@ -20,35 +20,35 @@ from hfclient.inference.tasks.transcripts import link_in, transcript_of
 __all__ = ["audio_in", "audio_of", "sound_with_content", "transcript_in"]
 
 
-def sound_with_content(line: Line, sound: Sound) -> Sound:
+def sound_with_content(client: ProviderClient, sound: Sound) -> Sound:
     """Return *sound* with its bytes, which are fetched without credentials if it is a URL."""
     if sound.url is None:
         return sound
-    content, claimed = line.fetch(sound.url, limit=MAX_SOUND + 1)
+    content, claimed = client.fetch(sound.url, limit=MAX_SOUND + 1)
     name = PurePosixPath(urlsplit(sound.url).path).name
     file = open_source((name, content, claimed), MAX_SOUND, "sound")
     return checked_sound(Sound(file.read(), name=file.name, claimed=file.claimed))
 
 
-def audio_in(line: Line, candidate: Candidate, answer: Answer, **facts: Any) -> Audio:
+def audio_in(client: ProviderClient, candidate: Candidate, answer: Answer, **facts: Any) -> Audio:
     """Return the audio in *answer*, or behind its link."""
     model = candidate.entry.model or candidate.entry.provider_id
-    return audio_of(line, candidate, audio_output(answer), model=model, provider=candidate.provider, **facts)
+    return audio_of(client, candidate, audio_output(answer), model=model, provider=candidate.provider, **facts)
 
 
-def audio_of(line: Line, candidate: Candidate, output: Output, **facts: Any) -> Audio:
+def audio_of(client: ProviderClient, candidate: Candidate, output: Output, **facts: Any) -> Audio:
     """Return *output* as audio; a link is fetched."""
     content = output.content
     if content is None:
-        content, claimed = line.fetch(output.url or "", candidate.target.own_site)
+        content, claimed = client.fetch(output.url or "", candidate.target.own_site)
         output = evolve(output, mime=output.mime or claimed)
     return audio_from(content, output, **facts)
 
 
-def transcript_in(line: Line, candidate: Candidate, answer: Answer) -> Transcript:
+def transcript_in(client: ProviderClient, candidate: Candidate, answer: Answer) -> Transcript:
     """Return the transcript in *answer*, or behind its link."""
     link = link_in(answer)
     if link is not None:
-        answer = Answer(*line.fetch(link, candidate.target.own_site))
+        answer = Answer(*client.fetch(link, candidate.target.own_site))
     with bodied(answer):
         return transcript_of(answer)

@@ -8,18 +8,18 @@ from typing import Any
 
 from hfclient.errors import HFClientError, InvalidInputError, RequestTooLargeError, Unsupported
 from hfclient.inference.endpoints import refuse_url, root_url
-from hfclient.inference.media.jobs import Line
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers import Answer, Target
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.results import bodied
 from hfclient.inference.routing.candidates import Candidate
+from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
 from hfclient.inference.tasks import Ranking
 from hfclient.inference.tasks.decoders import json_of, rankings
-from hfclient.inference.tasks.errand import ask, errand, through
 from hfclient.inference.tasks.pipeline_requests import json_request, without_none
 from hfclient.inference.tasks.provider_calls import HF, TEI, ProviderCalls
+from hfclient.inference.tasks.sending import provider_client, send_request, try_routes
 from hfclient.inference.tasks.speech_requests import OPENAI_ROOTS
 from hfclient.inference.tasks.vectors import (
     batches,
@@ -60,11 +60,11 @@ class Embeddings(ProviderCalls):
         settings = {name: options.get(name) for name in _SETTINGS}
         vectors: list[list[float]] = []
         if found:
-            line = errand(self._service.session, options.get("timeouts"))
+            client = provider_client(self._service.session, options.get("timeouts"))
             candidates = self._serving("feature-extraction", options.get("model"), options.get("provider"), EMBEDDERS)
             for batch in batches(found, batch_size):
                 try:
-                    part, used = self._embedded(line, candidates, batch, settings, extra_body)
+                    part, used = self._embedded(client, candidates, batch, settings, extra_body)
                 except HFClientError as error:
                     error.completed = (*vectors, *error.completed)
                     raise
@@ -74,7 +74,7 @@ class Embeddings(ProviderCalls):
 
     def _embedded(
         self,
-        line: Line,
+        client: ProviderClient,
         candidates: Sequence[Candidate],
         texts: Sequence[str],
         settings: Mapping[str, Any],
@@ -94,13 +94,13 @@ class Embeddings(ProviderCalls):
             built = request(candidate)
 
             def send() -> tuple[list[list[float]], Candidate]:
-                return parse_vectors(ask(line, candidate, built, patient=is_last)[0], len(texts)), candidate
+                return parse_vectors(send_request(client, candidate, built, is_last=is_last)[0], len(texts)), candidate
 
             if candidate.provider != "openai-compatible":
                 return send()
 
             def as_other(other: Candidate) -> tuple[list[list[float]], Candidate]:
-                answer, _ = ask(line, other, request(other))
+                answer, _ = send_request(client, other, request(other))
                 self._embeds_as = other.provider
                 return parse_vectors(answer, len(texts)), other
 
@@ -109,17 +109,17 @@ class Embeddings(ProviderCalls):
             others = [self._tei(model)] if model else [self._tei(""), self._pipelines("")]
             if learnt := [one for one in others if one.provider == self._embeds_as]:
                 return as_other(learnt[0])
-            return through(send, *(partial(as_other, one) for one in others))
+            return try_routes(send, *(partial(as_other, one) for one in others))
 
         try:
-            (vectors, used), _, _ = self._each(line, candidates, attempt, billed=False)
+            (vectors, used), _, _ = self._each(client, candidates, attempt, billed=False)
         except RequestTooLargeError:
             if len(texts) == 1:
                 raise
             middle = len(texts) // 2
-            left, used = self._embedded(line, candidates, texts[:middle], settings, extra)
+            left, used = self._embedded(client, candidates, texts[:middle], settings, extra)
             try:
-                right, used = self._embedded(line, [used], texts[middle:], settings, extra)
+                right, used = self._embedded(client, [used], texts[middle:], settings, extra)
             except HFClientError as error:
                 error.completed = (*left, *error.completed)
                 raise
@@ -138,12 +138,12 @@ class Embeddings(ProviderCalls):
         found = check_texts(texts)
         if not found:
             return []
-        line, extra = errand(self._service.session, options.get("timeouts")), dict(options.get("extra_body") or {})
+        client, extra = provider_client(self._service.session, options.get("timeouts")), dict(options.get("extra_body") or {})
 
         def as_tei() -> list[Ranking]:
             place = self._tei(model or "")
             body = without_none({"query": query, "texts": found, **extra})
-            return ranked(ask(line, place, json_request(place.target.url("/rerank"), body))[0])
+            return ranked(send_request(client, place, json_request(place.target.url("/rerank"), body))[0])
 
         def ranked(answer: Answer) -> list[Ranking]:
             with bodied(answer):
@@ -152,9 +152,9 @@ class Embeddings(ProviderCalls):
         def usual() -> list[Ranking]:
             place = Candidate(ProviderEntry("openai-compatible", model or ""), Target(root_url(self._service.base_url)))
             body = without_none({"model": model, "query": query, "documents": found, **extra})
-            return ranked(ask(line, place, json_request(place.target.url("/rerank"), body))[0])
+            return ranked(send_request(client, place, json_request(place.target.url("/rerank"), body))[0])
 
-        return as_tei() if options.get("provider") == TEI else through(usual, as_tei)
+        return as_tei() if options.get("provider") == TEI else try_routes(usual, as_tei)
 
 
 def _dialect(candidate: Candidate) -> str:

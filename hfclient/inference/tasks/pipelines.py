@@ -13,18 +13,18 @@ from hfclient.files.pillow_images import is_pillow_image
 from hfclient.files.sources import is_data_url, is_single_file, is_url, open_source
 from hfclient.inference.content.pictures import MAX_PICTURE, Picture, PictureLike, load_picture
 from hfclient.inference.media.generation import MediaGeneration
-from hfclient.inference.media.jobs import Line
 from hfclient.inference.providers import IMAGE_SEGMENTATION
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.results import bodied
+from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
 from hfclient.inference.tasks import Classification, Segment, Task, task_named
 from hfclient.inference.tasks.audio import MAX_SOUND, Sound, SoundLike, as_it_comes, audio_tracks, load_sound
 from hfclient.inference.tasks.decoders import json_of
 from hfclient.inference.tasks.downloads import audio_in, audio_of, sound_with_content, transcript_in
-from hfclient.inference.tasks.errand import ask, errand
 from hfclient.inference.tasks.pipeline_requests import File, check_inputs, json_request, pipeline_request, without_none
 from hfclient.inference.tasks.provider_calls import HF, TEI, ProviderCalls
+from hfclient.inference.tasks.sending import provider_client, send_request
 from hfclient.inference.tasks.table import ANY, PICTURE, QUESTION, SOUND
 
 __all__ = ["Pipelines"]
@@ -73,8 +73,8 @@ class Pipelines(ProviderCalls):
             with self._media.start(name, "", given, image=inputs) as job:  # the object in the foreground, without a label
                 return [Segment("mask", made.content) for made in job.result()]
         inputs = check_inputs(spec, inputs)
-        line = errand(self._service.session, options.get("timeouts"))
-        inputs = _with_files(line, spec, inputs)
+        client = provider_client(self._service.session, options.get("timeouts"))
+        inputs = _with_files(client, spec, inputs)
         if provider == TEI:
             place = self._tei(model or "")
             if name not in _TEI_ROUTES:
@@ -89,20 +89,20 @@ class Pipelines(ProviderCalls):
             # An Inference Endpoint has one model and no paths.
             path = f"/models/{id_path(named)}{spec.path}" if named else ""
             request = pipeline_request(spec, place.target.url(path), inputs, settings, extra_body)
-        line.headers = self._service.headers(place)
-        answer, request_id = ask(line, place, request)
+        client.headers = self._service.headers(place)
+        answer, request_id = send_request(client, place, request)
         if spec.settings is None:
             facts = {"model": place.entry.model, "provider": place.provider, "request_id": request_id}
             return as_it_comes(answer, **facts)
         if spec.decode is None:
-            return audio_in(line, place, answer, prompt=inputs, request_id=request_id)
+            return audio_in(client, place, answer, prompt=inputs, request_id=request_id)
         if name == "audio-to-audio":
             facts = {"model": place.entry.model, "provider": place.provider, "request_id": request_id}
             return [
-                audio_of(line, place, output, label=label, prompt=label, **facts) for label, output in audio_tracks(answer)
+                audio_of(client, place, output, label=label, prompt=label, **facts) for label, output in audio_tracks(answer)
             ]
         if name == "automatic-speech-recognition":
-            said = transcript_in(line, place, answer)
+            said = transcript_in(client, place, answer)
             return evolve(said, provider=place.provider, request_id=request_id)
         with bodied(answer):
             return spec.decode(json_of(answer))
@@ -120,28 +120,28 @@ class Pipelines(ProviderCalls):
             return False
 
 
-def _with_files(line: Line, spec: Task, inputs: Any) -> Any:
+def _with_files(client: ProviderClient, spec: Task, inputs: Any) -> Any:
     """Return *inputs* with their files read or fetched."""
     if spec.takes == SOUND:
-        sound = sound_with_content(line, load_sound(inputs))
+        sound = sound_with_content(client, load_sound(inputs))
         return File(sound.content, sound.mime)
     if spec.takes == PICTURE:
-        return _image_file(line, inputs)
+        return _image_file(client, inputs)
     if spec.takes == ANY:
         if isinstance(inputs, Mapping):
-            return {key: _any_file(line, value, key in _FILES) for key, value in inputs.items()}
-        return _any_file(line, inputs, spec.name.partition("-")[0] in _FILES)
-    return {**inputs, "image": _image_file(line, inputs["image"])} if spec.takes == QUESTION else inputs
+            return {key: _any_file(client, value, key in _FILES) for key, value in inputs.items()}
+        return _any_file(client, inputs, spec.name.partition("-")[0] in _FILES)
+    return {**inputs, "image": _image_file(client, inputs["image"])} if spec.takes == QUESTION else inputs
 
 
-def _image_file(line: Line, source: PictureLike) -> File:
+def _image_file(client: ProviderClient, source: PictureLike) -> File:
     picture = load_picture(source)
     if picture.content is None:
-        picture = load_picture(line.fetch(picture.url or "", limit=MAX_PICTURE + 1)[0])
+        picture = load_picture(client.fetch(picture.url or "", limit=MAX_PICTURE + 1)[0])
     return File(picture.content or b"", picture.mime)
 
 
-def _any_file(line: Line, value: Any, is_file: bool) -> Any:
+def _any_file(client: ProviderClient, value: Any, is_file: bool) -> Any:
     """Return what names a file as its bytes; a string does if *is_file*. Whatever else JSON has stays as it is."""
     if isinstance(value, str) and not is_data_url(value) and not is_file:
         return value
@@ -149,7 +149,7 @@ def _any_file(line: Line, value: Any, is_file: bool) -> Any:
         return value
     claimed = ""
     if is_url(value):
-        value, claimed = line.fetch(value, limit=MAX_SOUND + 1)
+        value, claimed = client.fetch(value, limit=MAX_SOUND + 1)
     file = open_source(value, MAX_SOUND)
     content = file.read()
     return File(content, media_type(content, file.name, file.claimed or claimed) or "application/octet-stream")

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 from hfclient.errors import HFClientError, InvalidInputError, ModelNotFound, Unsupported
 from hfclient.events import AnyEvent
 from hfclient.inference.endpoints import bare_url, refuse_url
-from hfclient.inference.media.jobs import Line
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers import Target
 from hfclient.inference.routing.candidates import Candidate, ProviderLike
 from hfclient.inference.routing.failover import try_each
+from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
-from hfclient.inference.tasks.errand import through
+from hfclient.inference.tasks.sending import try_routes
 
 __all__ = ["HF", "TEI", "ProviderCalls"]
 
@@ -60,7 +60,7 @@ class ProviderCalls:
             if candidate.provider != "openai-compatible" or candidate.entry.model:
                 return attempt(candidate, is_last)
             other = self._pipelines("")
-            return through(partial(attempt, candidate, is_last), partial(attempt, other, is_last))
+            return try_routes(partial(attempt, candidate, is_last), partial(attempt, other, is_last))
 
         return asking
 
@@ -70,19 +70,19 @@ class ProviderCalls:
         return Candidate(ProviderEntry(TEI, model, model=model), Target(bare_url(self._service.base_url)))
 
     def _each(
-        self, line: Line, candidates: Sequence[Candidate], attempt: Callable[[Candidate, bool], _T], *, billed: bool
+        self, client: ProviderClient, candidates: Sequence[Candidate], attempt: Callable[[Candidate, bool], _T], *, billed: bool
     ) -> tuple[_T, Candidate, tuple[Any, ...]]:
         def billing(candidate: Candidate, is_last: bool) -> _T:
-            line.headers = self._service.headers(candidate)
+            client.headers = self._service.headers(candidate)
             try:
                 return attempt(candidate, is_last)
             except HFClientError as error:
                 if isinstance(error, ModelNotFound):  # the Hub's list of providers is out of date
                     self._service.routes.forget(candidate.entry.model)
-                line.name(error)
+                client.identify(error)
                 raise
 
-        return try_each(candidates, billing, billed=billed, tell=self._service.on_event or _ignore)
+        return try_each(candidates, billing, client.clock, billed=billed, tell=self._service.on_event or _ignore)
 
 
 def _ignore(event: AnyEvent) -> None:

@@ -16,8 +16,8 @@ from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.tasks import Transcript
 from hfclient.inference.tasks.audio import Audio, SoundLike, load_sound
 from hfclient.inference.tasks.downloads import audio_in, sound_with_content, transcript_in
-from hfclient.inference.tasks.errand import ask, errand, settled
 from hfclient.inference.tasks.provider_calls import HF, ProviderCalls
+from hfclient.inference.tasks.sending import finished, provider_client, send_request
 from hfclient.inference.tasks.speech_requests import SPEAKERS, TRANSCRIBERS, speech_request, transcription_request
 
 __all__ = ["Speech"]
@@ -33,18 +33,18 @@ class Speech(ProviderCalls):
         settings["timestamps"] = options.get("timestamps") or None
         task = "automatic-speech-recognition"
         candidates = self._serving(task, options.get("model"), options.get("provider"), TRANSCRIBERS)
-        line = errand(self._service.session, options.get("timeouts"))
-        sound = sound_with_content(line, sound)
+        client = provider_client(self._service.session, options.get("timeouts"))
+        sound = sound_with_content(client, sound)
 
         def ask_one(candidate: Candidate, is_last: bool) -> Transcript:
             extra = options.get("extra_body") or {}
             request = transcription_request(candidate.entry, candidate.target, sound, settings, extra)
             repeatable = candidate.provider in (HF, "openai-compatible")
-            answer, request_id = ask(line, candidate, request, patient=is_last, repeatable=repeatable)
-            found = transcript_in(line, candidate, settled(line, candidate, answer))
+            answer, request_id = send_request(client, candidate, request, is_last=is_last, repeatable=repeatable)
+            found = transcript_in(client, candidate, finished(client, candidate, answer))
             return evolve(found, provider=candidate.provider, request_id=request_id)
 
-        found, _, failovers = self._each(line, candidates, self._or_pipelines(ask_one), billed=True)
+        found, _, failovers = self._each(client, candidates, self._or_pipelines(ask_one), billed=True)
         return evolve(found, failovers=failovers)
 
     def speak(self, text: str, options: Mapping[str, Any]) -> Audio:
@@ -54,14 +54,14 @@ class Speech(ProviderCalls):
             raise InvalidInputError(f"there is nothing to say: {wrong}")
         settings = {name: options.get(name) for name in ("voice", "format", "speed")}
         candidates = self._serving("text-to-speech", options.get("model"), options.get("provider"), SPEAKERS)
-        line = errand(self._service.session, options.get("timeouts"))
+        client = provider_client(self._service.session, options.get("timeouts"))
 
         def ask_one(candidate: Candidate, is_last: bool) -> tuple[Answer, str | None, Candidate]:
             extra = options.get("extra_body") or {}
             request = speech_request(candidate.entry, candidate.target, text, settings, extra)
-            answer, request_id = ask(line, candidate, request, patient=is_last, repeatable=candidate.provider == HF)
-            return settled(line, candidate, answer), request_id, candidate
+            answer, request_id = send_request(client, candidate, request, is_last=is_last, repeatable=candidate.provider == HF)
+            return finished(client, candidate, answer), request_id, candidate
 
-        found, _, failovers = self._each(line, candidates, self._or_pipelines(ask_one), billed=True)
+        found, _, failovers = self._each(client, candidates, self._or_pipelines(ask_one), billed=True)
         answer, request_id, candidate = found
-        return audio_in(line, candidate, answer, prompt=text, request_id=request_id, failovers=failovers)
+        return audio_in(client, candidate, answer, prompt=text, request_id=request_id, failovers=failovers)

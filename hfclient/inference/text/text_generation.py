@@ -29,7 +29,7 @@ from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.endpoints import root_url
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.routing.candidates import Candidate, ProviderLike, named_providers
-from hfclient.inference.routing.failover import ONCE, Attempts, Begun
+from hfclient.inference.routing.failover import Attempts, Begun
 from hfclient.inference.service import InferenceService
 from hfclient.inference.text.generation_events import TextStream, decoder_for
 from hfclient.inference.text.layouts import LAYOUTS, layout_for, most_tokens, prompt_for, turns_of
@@ -40,7 +40,7 @@ from hfclient.inference.text.parameters import (
     native_body,
     parameters_of,
 )
-from hfclient.transport import Request, Response
+from hfclient.transport import ONCE, Clock, Request, Response
 
 __all__ = ["TEXT_GENERATION", "TextGeneration"]
 
@@ -63,7 +63,7 @@ class TextGeneration:
 
     def start(self, prompt: Prompt, options: Mapping[str, Any]) -> TextStream:
         """Send the request and return the stream of its answer; see `InferenceClient.text`."""
-        given = options.get
+        given, clock = options.get, self._service.session.clock(options.get("timeouts"))
         model, provider, action, layout = given("model"), given("provider"), given("action"), given("layout")
         wanted = parameters_of(options)
         if model is None and not self._service.routes.own_server:
@@ -89,7 +89,7 @@ class TextGeneration:
             call.send,
             call.begin,
             retry=self._service.session.retry,
-            timeouts=self._service.session.deadlines(given("timeouts")),
+            clock=clock,
         )
         response, (decoder, fields) = attempts.start()
         stream = TextStream(response, decoder, attempts=attempts, on_event=self._service.on_event, fields=fields)
@@ -160,31 +160,31 @@ class _Call:
     splits_thoughts: bool = field(kw_only=True)
     strips: bool = field(kw_only=True)
 
-    def send(self, candidate: Candidate, attempts: Attempts[ChunkDecoder]) -> Response:
+    def send(self, candidate: Candidate, clock: Clock) -> Response:
         """Send the request to *candidate* once, in the protocol that it has."""
         target, model = candidate.target, candidate.entry.provider_id
         if candidate.provider == "hf-inference":
             url = target.url(f"/models/{id_path(model)}" if model else "")
             if url not in self.learned.no_native or self.wanted.native_only():
                 try:
-                    return self._native(attempts, url, candidate, flag=True)
+                    return self._native(clock, url, candidate, flag=True)
                 except NotFoundError:
                     if not model or self.wanted.native_only():
                         raise
                 self.learned.no_native |= {url}  # newer backends have the other route only
-            return self._complete(attempts, f"{url}/v1/completions", model, candidate)
+            return self._complete(clock, f"{url}/v1/completions", model, candidate)
         if route := COMPLETION_ROUTES.get(candidate.provider):
-            return self._complete(attempts, target.url(route), model, candidate)
-        if self._is_tgi(attempts):
+            return self._complete(clock, target.url(route), model, candidate)
+        if self._is_tgi(clock):
             route = "/generate_stream" if self.wanted.streams else "/generate"
-            return self._native(attempts, _beside(self.service.base_url, route), candidate, flag=False)
-        return self._complete(attempts, target.url("/completions"), model or self.service.default_model(), candidate)
+            return self._native(clock, _beside(self.service.base_url, route), candidate, flag=False)
+        return self._complete(clock, target.url("/completions"), model or self.service.default_model(), candidate)
 
-    def _is_tgi(self, attempts: Attempts[ChunkDecoder]) -> bool:
+    def _is_tgi(self, clock: Clock) -> bool:
         if self.learned.is_tgi is None:
             try:
-                request = Request.read(_beside(self.service.base_url, "/info"))
-                info = self.service.session.send(attempts.bounded(request)).json()
+                request = Request.read(_beside(self.service.base_url, "/info"), clock=clock)
+                info = self.service.session.send(request).json()
             except ServerError as error:
                 if error.status == 503:
                     return False  # not awake yet; ask again next time
@@ -194,15 +194,14 @@ class _Call:
             self.learned.is_tgi = isinstance(info, dict) and ("max_total_tokens" in info or "max_input_tokens" in info)
         return self.learned.is_tgi
 
-    def _native(self, attempts: Attempts[ChunkDecoder], url: str, candidate: Candidate, *, flag: bool) -> Response:
+    def _native(self, clock: Clock, url: str, candidate: Candidate, *, flag: bool) -> Response:
         """Send it in text-generation-inference's protocol; *flag*: on this route a field says whether to stream."""
-        session = self.service.session.with_retry(ONCE)  # *attempts* repeats it
         for _ in range(_MOST_REFUSALS):
             without = self.learned.unused.get(url, frozenset())
             stream = self.wanted.streams if flag else None
             body = native_body(self.prompt, self.wanted, stream=stream, extra=self.extra, without=without)
             try:
-                return session.send(self._request(attempts, url, body, candidate))
+                return self.service.session.send(self._request(clock, url, body, candidate))
             except BadRequestError as error:
                 names = _unused_in(error)
                 # hf-inference runs plain transformers there, which refuse parameters that they do not know.
@@ -211,27 +210,25 @@ class _Call:
             self.learned.unused = {**self.learned.unused, url: without | names}
         raise ProtocolError(f"{url} keeps refusing parameters")
 
-    def _complete(self, attempts: Attempts[ChunkDecoder], url: str, model: str, candidate: Candidate) -> Response:
-        session = self.service.session.with_retry(ONCE)  # *attempts* repeats it
+    def _complete(self, clock: Clock, url: str, model: str, candidate: Candidate) -> Response:
         usage = url not in self.learned.no_usage
         body = completions_body(model, self.prompt, self.wanted, extra=self.extra, usage=usage)
         try:
-            return session.send(self._request(attempts, url, body, candidate))
+            return self.service.session.send(self._request(clock, url, body, candidate))
         except BadRequestError as error:
             if "stream_options" not in body or "stream_options" not in f"{error.message} {error.body}":
                 raise
         self.learned.no_usage |= {url}  # strict about unknown fields; its answers have no token counts
         del body["stream_options"]
-        return session.send(self._request(attempts, url, body, candidate))
+        return self.service.session.send(self._request(clock, url, body, candidate))
 
     def _request(
-        self, attempts: Attempts[ChunkDecoder], url: str, body: dict[str, Any], candidate: Candidate
+        self, clock: Clock, url: str, body: dict[str, Any], candidate: Candidate
     ) -> Request:
         headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
         headers.update(self.service.headers(candidate))
         refine = self.service.refining(candidate.entry.model)
-        request = Request.with_json("POST", url, body, headers=headers, stream=True, refine=refine)
-        return attempts.bounded(request)
+        return Request.with_json("POST", url, body, headers=headers, stream=True, refine=refine, clock=clock, retry=ONCE)
 
     def begin(self, response: Response, candidate: Candidate, steps: Sequence[Failover]) -> Begun[ChunkDecoder]:
         """Return the decoder of an answer, and the fields of the `Reply` that are known already."""

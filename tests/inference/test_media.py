@@ -771,7 +771,7 @@ def test_cancelling_a_download(server: Server, make: Make) -> None:
     job = make().image_job("a fox", model=MODEL)
     for _ in job:
         pass
-    threading.Timer(0.2, job.cancel).start()
+    threading.Timer(0.2, job._client.clock.cancellation.cancel).start()
     with pytest.raises(Cancelled):
         job.result()
 

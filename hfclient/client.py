@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hfclient.inference import InferenceClient
     from hfclient.local import LocalServer
 
-__all__ = ["Client"]
+__all__ = ["Client", "ClientOptions"]
 
 HUB = "https://huggingface.co"
 ROUTER = "https://router.huggingface.co/v1"

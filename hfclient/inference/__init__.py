@@ -1,31 +1,58 @@
-"""Hugging Face inference, and every server that speaks the same protocol: answers as streams of events, pictures, videos."""
+"""Hugging Face inference, and every OpenAI-compatible server: answers as streams of events, images, videos, speech.
 
-from hfclient.inference.client import InferenceClient
-from hfclient.inference.completions.roles import AssistantMessage, SystemMessage, ToolMessage, UserMessage
-from hfclient.inference.completions.stream import CompletionStream
-from hfclient.inference.media.images import Image, Video
-from hfclient.inference.media.jobs import Job
-from hfclient.inference.models.catalogue import Offer, ServedModel
-from hfclient.inference.models.hub import DefaultModels, HubModel
-from hfclient.inference.models.mapping import ProviderEntry
-from hfclient.inference.schemas.tools import Tool
-from hfclient.inference.structured_output import ParseStream
-from hfclient.inference.tasks import (
-    Box,
-    BoxedObject,
-    Classification,
-    ExtractedAnswer,
-    MaskFill,
-    Ranking,
-    Segment,
-    Span,
-    TableAnswer,
-    Transcript,
-    TranscriptChunk,
-)
-from hfclient.inference.tasks.audio import Audio
-from hfclient.inference.text.generation_events import TextStream
-from hfclient.inference.tool_loop import ToolStream
+The names are imported when they are used first, because all modules together take long to import.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hfclient.inference.client import InferenceClient
+    from hfclient.inference.completions.roles import AssistantMessage, SystemMessage, ToolMessage, UserMessage
+    from hfclient.inference.completions.stream import CompletionStream
+    from hfclient.inference.media.images import Image, Video
+    from hfclient.inference.media.jobs import Job
+    from hfclient.inference.models.catalogue import Offer, ServedModel
+    from hfclient.inference.models.hub import DefaultModels, HubModel
+    from hfclient.inference.models.mapping import ProviderEntry
+    from hfclient.inference.schemas.tools import Tool
+    from hfclient.inference.structured_output import ParseStream
+    from hfclient.inference.tasks import (
+        Box,
+        BoxedObject,
+        Classification,
+        ExtractedAnswer,
+        MaskFill,
+        Ranking,
+        Segment,
+        Span,
+        TableAnswer,
+        Transcript,
+        TranscriptChunk,
+    )
+    from hfclient.inference.tasks.audio import Audio
+    from hfclient.inference.text.generation_events import TextStream
+    from hfclient.inference.tool_loop import ToolStream
+
+_MODULES = {
+    "client": ("InferenceClient",),
+    "completions.roles": ("AssistantMessage", "SystemMessage", "ToolMessage", "UserMessage"),
+    "completions.stream": ("CompletionStream",),
+    "media.images": ("Image", "Video"),
+    "media.jobs": ("Job",),
+    "models.catalogue": ("Offer", "ServedModel"),
+    "models.hub": ("DefaultModels", "HubModel"),
+    "models.mapping": ("ProviderEntry",),
+    "schemas.tools": ("Tool",),
+    "structured_output": ("ParseStream",),
+    "tasks.audio": ("Audio",),
+    "tasks.values": (
+        *("Box", "BoxedObject", "Classification", "ExtractedAnswer", "MaskFill", "Ranking", "Segment", "Span"),
+        *("TableAnswer", "Transcript", "TranscriptChunk"),
+    ),
+    "text.generation_events": ("TextStream",),
+    "tool_loop": ("ToolStream",),
+}
 
 __all__ = [
     "AssistantMessage",
@@ -59,3 +86,17 @@ __all__ = [
     "UserMessage",
     "Video",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a name."""
+    for module, names in _MODULES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return all names, including those that are not imported yet."""
+    return sorted({*globals(), *__all__})

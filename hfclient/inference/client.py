@@ -1,67 +1,47 @@
-"""`InferenceClient`: every call of inference, with its documentation.
+"""`InferenceClient`: the calls for text, embeddings, tasks and models, with their documentation.
 
-The options of the calls are in `options.py`. Each call is carried out by the module that its method imports; that happens at
-the first call, because all of them together take as long to import as the rest of this package.
+Calls for images, videos and speech are in `media_client.py`, the options of all calls in `options.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from hfclient.arguments.argument_types import check_arguments
-from hfclient.events import AnyEvent
+from hfclient.inference.media_client import MediaClient
 from hfclient.inference.options import (
     ChatOptions,
     EmbedOptions,
-    ImageOptions,
     ModelFilters,
     ParseOptions,
     RerankOptions,
-    SpeakOptions,
     TaskOptions,
     TextOptions,
     ToolOptions,
-    TranscribeOptions,
-    VideoOptions,
 )
-from hfclient.inference.service import InferenceService
-from hfclient.transport import Session, Timeouts
-from hfclient.transport.base import safe_url
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from hfclient.inference.completions.chat import ChatCompletions
     from hfclient.inference.completions.messages import Prompt
     from hfclient.inference.completions.stream import CompletionStream
     from hfclient.inference.content.pictures import PictureLike
-    from hfclient.inference.media.generation import MediaGeneration
-    from hfclient.inference.media.images import Image, Video
-    from hfclient.inference.media.jobs import Job
     from hfclient.inference.models.catalogue import ServedModel
     from hfclient.inference.models.hub import DefaultModels, HubModel
     from hfclient.inference.schemas.tools import ToolLike
     from hfclient.inference.structured_output import ParseStream
-    from hfclient.inference.tasks import Classification, Ranking, Transcript
-    from hfclient.inference.tasks.audio import Audio, SoundLike
-    from hfclient.inference.tasks.embeddings import Embeddings
-    from hfclient.inference.tasks.pipelines import Pipelines
-    from hfclient.inference.tasks.speech import Speech
+    from hfclient.inference.tasks import Classification, Ranking
+    from hfclient.inference.tasks.audio import SoundLike
     from hfclient.inference.text.generation_events import TextStream
-    from hfclient.inference.text.text_generation import TextGeneration
     from hfclient.inference.tool_loop import ToolStream
 
 __all__ = ["InferenceClient"]
 
 T = TypeVar("T")
 
-ROUTER_URL = "https://router.huggingface.co/v1"
-HUB_URL = "https://huggingface.co"
 
-
-class InferenceClient:
+class InferenceClient(MediaClient):
     """A client of Hugging Face's router, or of any OpenAI-compatible server.
 
     It holds no connection of its own; threads may share it.
@@ -79,44 +59,10 @@ class InferenceClient:
         embedded: *base_url* is that of ``Client.local()``: its small ``"model"``, which only generates text, or its
             ``"upstream"``.
 
-    Attributes:
-        base_url: As given.
-        chat_url: URL of the chat completions.
-        models_url: URL of the list of models.
-
     Raises:
         InvalidInputError: A URL is not an http(s) URL, or a key belongs to an unknown provider or is a Hub token.
         CredentialsError: A key is malformed.
     """
-
-    def __init__(
-        self,
-        session: Session,
-        *,
-        base_url: str = ROUTER_URL,
-        bill_to: str | None = None,
-        on_event: Callable[[AnyEvent], object] | None = None,
-        hub_url: str = HUB_URL,
-        router_url: str | None = None,
-        provider_keys: Mapping[str, str] | None = None,
-        embedded: Literal["model", "upstream"] | None = None,
-    ) -> None:
-        self._service = InferenceService(
-            session,
-            base_url=base_url,
-            bill_to=bill_to,
-            on_event=on_event,
-            hub_url=hub_url,
-            router_url=router_url,
-            provider_keys=provider_keys,
-            embedded=embedded,
-        )
-        self.base_url = base_url
-        self.chat_url = self._service.chat_url
-        self.models_url = self._service.models_url
-
-    def __repr__(self) -> str:
-        return f"<InferenceClient {safe_url(vars(self).get('base_url', ''))}>"
 
     def at(self, url: str) -> InferenceClient:
         """Return a client for another server over the same connections, such as an Inference Endpoint.
@@ -305,122 +251,6 @@ class InferenceClient:
         check_arguments(InferenceClient.text, locals())
         return self._text.start(prompt, options)
 
-    # Images and videos
-
-    def image(self, prompt: str, **options: Unpack[ImageOptions]) -> Image:
-        """Return an image of *prompt*.
-
-            image = inference.image("an astronaut riding a horse", model="black-forest-labs/FLUX.1-schnell", seed=7)
-            image.save("astronaut")
-
-        An option that the provider would ignore is refused; with a choice of providers, those that would ignore it are
-        skipped. Models of one provider differ, and a single model may still ignore an option.
-
-        Args:
-            prompt: What to show.
-            options: See `.ImageOptions`.
-
-        Raises:
-            InvalidInputError: An option is out of range, or the model does not make images.
-            Unsupported: The provider would ignore an option; the message names the providers that take it.
-            CredentialsError: There is no token for the router, and no key of the provider.
-            ModelNotFound: No provider serves the model.
-            GenerationError: The provider failed to make it.
-            CreditsExhausted: The account's credits are used up.
-            TransportTimeout: It was not done in time. A job in a queue is then cancelled.
-            ProtocolError: The result is not an image.
-            APIStatusError, TransportError: The provider refused, or did not answer.
-
-        Reference: docs/protocol/inference ("images and video").
-        """
-        check_arguments(InferenceClient.image, locals())
-        from hfclient.inference.media.generation import result_of
-
-        job: Job[Image] = self._media.start("text-to-image", prompt, options)
-        return result_of(job)[0]
-
-    def images(self, prompt: str, n: int, **options: Unpack[ImageOptions]) -> list[Image]:
-        """Return *n* images of *prompt*: with one request if the provider can, else one after the other.
-
-        With a seed, each further request has the next seed. If one fails, ``completed`` on the error holds the images before it.
-
-        Args:
-            prompt: What to show.
-            n: Number of images, 1 to 64.
-            options: See `.ImageOptions`; errors are those of :meth:`image`.
-        """
-        check_arguments(InferenceClient.images, locals())
-        return self._media.images(prompt, n, options)
-
-    def image_to_image(self, image: PictureLike, prompt: str = "", **options: Unpack[ImageOptions]) -> Image:
-        """Return *image* changed as *prompt* says.
-
-            inference.image_to_image("cat.png", "make it a tiger", model="black-forest-labs/FLUX.1-Kontext-dev")
-
-        Args:
-            image: A path, bytes, an open binary file, an `Image`, a PIL image, or a URL. A URL is passed on to the
-                provider, or fetched here without credentials if the provider does not take URLs.
-            prompt: What to change.
-            options: See `.ImageOptions`; errors are those of :meth:`image`. *model* is required.
-        """
-        check_arguments(InferenceClient.image_to_image, locals())
-        from hfclient.inference.media.generation import result_of
-
-        job: Job[Image] = self._media.start("image-to-image", prompt, options, image=image)
-        return result_of(job)[0]
-
-    def video(self, prompt: str = "", *, image: PictureLike | None = None, **options: Unpack[VideoOptions]) -> Video:
-        """Return a video of *prompt*, of *image* as its first frame, or of both. It takes minutes.
-
-            inference.video("a fox runs through snow", model="Wan-AI/Wan2.2-T2V-A14B").save("fox")
-
-        Args:
-            prompt: What happens.
-            image: The first frame; as for :meth:`image_to_image`.
-            options: See `.VideoOptions`; errors are those of :meth:`image`. *model* is required.
-        """
-        check_arguments(InferenceClient.video, locals())
-        from hfclient.inference.media.generation import result_of
-
-        job: Job[Video] = self._media.start(_video_task(image), prompt, options, image=image)
-        return result_of(job)[0]
-
-    def image_job(
-        self, prompt: str, *, image: PictureLike | None = None, n: int = 1, **options: Unpack[ImageOptions]
-    ) -> Job[Image]:
-        """Submit a request for images and return its job; see `Job`. Without a queue, it is done when this returns.
-
-        Args:
-            prompt: What to show.
-            image: The image to change; as for :meth:`image_to_image`.
-            n: Number of images; a provider that makes one image with one request makes one.
-            options: See `.ImageOptions`; errors are those of :meth:`image`.
-        """
-        check_arguments(InferenceClient.image_job, locals())
-        task = "text-to-image" if image is None else "image-to-image"
-        return self._media.start(task, prompt, options, image=image, n=n)
-
-    def video_job(
-        self, prompt: str = "", *, image: PictureLike | None = None, **options: Unpack[VideoOptions]
-    ) -> Job[Video]:
-        """Submit a request for a video and return its job; see `Job`. Arguments are those of :meth:`video`."""
-        check_arguments(InferenceClient.video_job, locals())
-        return self._media.start(_video_task(image), prompt, options, image=image)
-
-    def restore_job(self, state: Mapping[str, Any], *, timeouts: Timeouts | None = None) -> Job[Any]:
-        """Return the job that ``Job.to_dict()`` described, in this or another process; its timeouts begin anew.
-
-        Args:
-            state: From ``Job.to_dict()``.
-            timeouts: Timeouts of the wait; if ``total`` is None, it is 300 s for images and 1200 s for videos.
-
-        Raises:
-            InvalidInputError: *state* does not describe a job, or names a host that this client does not know.
-            CredentialsError, Unsupported: This client cannot reach its provider.
-        """
-        check_arguments(InferenceClient.restore_job, locals())
-        return self._media.restore(state, timeouts)
-
     # Embeddings
 
     @overload
@@ -478,51 +308,6 @@ class InferenceClient:
         """
         check_arguments(InferenceClient.rerank, locals())
         return self._embeddings.rerank(query, texts, options)
-
-    # Speech
-
-    def transcribe(self, audio: SoundLike, **options: Unpack[TranscribeOptions]) -> Transcript:
-        """Return the transcript of a recording.
-
-            inference.transcribe("meeting.mp3", model="openai/whisper-large-v3").text
-
-        Args:
-            audio: A path, bytes, an open binary file, an `Audio`, or a URL, which is fetched without credentials.
-            options: See `.TranscribeOptions`.
-
-        Raises:
-            InvalidInputError: It is not audio, or cannot be read; or there is no model.
-            Unsupported: The provider would ignore an option.
-            ModelNotFound: No provider serves the model.
-            GenerationError: The provider failed.
-            APIStatusError, TransportError: It refused, or did not answer.
-
-        Reference: docs/protocol/inference ("Speech").
-        """
-        check_arguments(InferenceClient.transcribe, locals())
-        return self._speech.transcribe(audio, options)
-
-    def speak(self, text: str, **options: Unpack[SpeakOptions]) -> Audio:
-        """Return *text* as speech.
-
-            inference.speak("Good morning.", model="hexgrad/Kokoro-82M").save("morning")
-
-        Args:
-            text: What to say.
-            options: See `.SpeakOptions`.
-
-        Raises:
-            InvalidInputError: The text is empty, or there is no model.
-            Unsupported: The provider would ignore an option.
-            ModelNotFound: No provider serves the model.
-            GenerationError: The provider failed.
-            ProtocolError: The result is not audio.
-            APIStatusError, TransportError: It refused, or did not answer.
-
-        Reference: docs/protocol/inference ("Speech").
-        """
-        check_arguments(InferenceClient.speak, locals())
-        return self._speech.speak(text, options)
 
     # Pipelines
 
@@ -642,45 +427,3 @@ class InferenceClient:
     def default_models(self) -> DefaultModels:
         """Return models to suggest to a user: current ones from the Hub, or built-in ones if it does not answer."""
         return self._service.hub.default_models()
-
-    # The modules behind the calls
-
-    @cached_property
-    def _completions(self) -> ChatCompletions:
-        from hfclient.inference.completions.chat import ChatCompletions
-
-        return ChatCompletions(self._service)
-
-    @cached_property
-    def _text(self) -> TextGeneration:
-        from hfclient.inference.text.text_generation import TextGeneration
-
-        return TextGeneration(self._service)
-
-    @cached_property
-    def _media(self) -> MediaGeneration:
-        from hfclient.inference.media.generation import MediaGeneration
-
-        return MediaGeneration(self._service)
-
-    @cached_property
-    def _embeddings(self) -> Embeddings:
-        from hfclient.inference.tasks.embeddings import Embeddings
-
-        return Embeddings(self._service)
-
-    @cached_property
-    def _speech(self) -> Speech:
-        from hfclient.inference.tasks.speech import Speech
-
-        return Speech(self._service)
-
-    @cached_property
-    def _pipelines(self) -> Pipelines:
-        from hfclient.inference.tasks.pipelines import Pipelines
-
-        return Pipelines(self._service, self._media)
-
-
-def _video_task(image: object) -> str:
-    return "text-to-video" if image is None else "image-to-video"

@@ -80,15 +80,8 @@ class CompletionOptions(TypedDict, total=False):
             ``Unknown("choice", ...)``.
         max_completion_tokens: As *max_tokens*, for OpenAI models that refuse that.
         tool_prompt: Text in front of the tools (text-generation-inference).
-        metadata: As OpenAI documents it, like the seven below; other servers refuse or ignore them.
-        store: See *metadata*.
-        service_tier: See *metadata*.
-        modalities: See *metadata*.
-        audio: See *metadata*.
-        prediction: See *metadata*.
-        verbosity: See *metadata*.
-        web_search_options: See *metadata*.
-        safety_identifier: See *metadata*.
+        metadata, store, service_tier, modalities, audio, prediction, verbosity, web_search_options, safety_identifier:
+            As OpenAI documents them; other servers refuse or ignore them.
         extra_body: Further fields at the root of the request. They override all others; None removes a field.
         timeouts: Timeouts of this call. ``total`` covers all requests of it, and the tools that `run_tools` runs.
     """
@@ -253,8 +246,7 @@ class MediaOptions(TypedDict, total=False):
         provider: A provider's id, several in the order to try, or ``"auto"`` (the default): the Hub's order, which is
             yours if you set one. If one fails, the next one is called.
         negative_prompt: What not to show.
-        width: In pixels; together with *height*.
-        height: In pixels; together with *width*.
+        width, height: In pixels, both or neither.
         size: Width and height as one string, ``"768x512"``, or as a pair.
         aspect_ratio: The shape instead of a size, such as ``"16:9"``.
         steps: Number of denoising steps.
@@ -435,14 +427,9 @@ class TaskOptions(TypedDict, total=False):
         max_seq_len: In tokens, for question and context together (question answering).
         lang: Language of the text in the image (``document-question-answering``).
         word_boxes: Words and boxes instead of text recognition (``document-question-answering``).
-        padding: ``table-question-answering``.
-        sequential: ``table-question-answering``.
-        normalize: ``feature-extraction``; see `.EmbedOptions`, as for the four below.
-        prompt_name: ``feature-extraction``.
-        truncate: ``feature-extraction``.
-        truncation_direction: ``feature-extraction``.
-        dimensions: ``feature-extraction``.
-        encoding_format: ``feature-extraction``.
+        padding, sequential: For ``table-question-answering``.
+        normalize, prompt_name, truncate, truncation_direction, dimensions, encoding_format: For ``feature-extraction``; see
+            `.EmbedOptions`.
     """
 
     model: str | None

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError, Unsupported
+from hfclient.inference.options import TaskOptions
 from hfclient.inference.providers import Answer
 from hfclient.inference.tasks import (
     TASKS,
@@ -111,6 +112,13 @@ BODIES: list[tuple[str, Any, dict[str, Any], Any]] = [
         {"inputs": {"question": "What?", "image": PNG64}, "parameters": {}},
     ),
 ]
+
+
+def test_every_parameter_is_an_option() -> None:
+    """`TaskOptions` has the parameters of all tasks, and no others."""
+    parameters = {name for task in TASKS.values() for name in task.settings or ()}
+    assert set(TaskOptions.__annotations__) - parameters == {"model", "provider", "parameters", "extra_body", "timeouts"}
+    assert parameters <= set(TaskOptions.__annotations__)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What callers call a file, and what files are: sources, types, pictures of Pillow, data URLs. Below chat and inference."""
+"""Files of callers and servers: sources, media types, Pillow images, data URLs, saving. Below chat and inference."""

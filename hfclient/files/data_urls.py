@@ -1,4 +1,4 @@
-"""Base64 and ``data:`` URLs, as providers really write them."""
+"""Base64 and ``data:`` URLs, in the variants that providers send."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["data_url_media_type", "decode_base64", "decode_data_url"]
 
 
 def decode_data_url(url: str) -> bytes | None:
-    """Return what a ``data:`` URL holds, or None if it cannot be read.
+    """Return the content of a ``data:`` URL, or None if it is malformed.
 
     >>> decode_data_url("data:text/plain,a%20b"), decode_data_url("data:text/plain;base64,YWI=")
     (b'a b', b'ab')
@@ -22,7 +22,7 @@ def decode_data_url(url: str) -> bytes | None:
 
 
 def data_url_media_type(url: str) -> str:
-    """Return the media type that a ``data:`` URL gives, lower case and without parameters; empty if it gives none.
+    """Return the media type in a ``data:`` URL, in lower case without parameters; empty if it has none.
 
     >>> data_url_media_type("data:audio/webm;codecs=opus;base64,AAAA")
     'audio/webm'
@@ -31,13 +31,13 @@ def data_url_media_type(url: str) -> str:
 
 
 def decode_base64(text: str) -> bytes | None:
-    """Return what base64 holds, or None; white space is passed over, missing padding is forgiven."""
+    """Return the bytes that base64 text encodes, or None if it is malformed; white space and missing padding are accepted."""
     if "-" in text or "_" in text:
         text = text.translate(str.maketrans("-_", "+/"))
     if "%" in text:  # inside a URL
         text = unquote_to_bytes(text).decode("latin-1")
     try:
-        content = binascii.a2b_base64(text)  # without a copy as bytes: this may be tens of megabytes
+        content = binascii.a2b_base64(text)  # without a copy as bytes: the text may have tens of megabytes
     except binascii.Error:
         try:
             content = base64.b64decode(text + "==")

@@ -46,11 +46,11 @@ SUFFIXES = {
     "audio/basic": (".au", ".snd"),
     "audio/x-caf": (".caf",),
 }
-"""The endings of each media type, the usual one first."""
+"""The file suffixes of each media type, the usual one first."""
 
 _BY_SUFFIX = {suffix: mime for mime, suffixes in reversed(SUFFIXES.items()) for suffix in suffixes}
-# Other spellings that callers, browsers and mimetypes.guess_type have for the same.
-_SPELLINGS = {
+# Other names of the same types, from callers, browsers and mimetypes.guess_type.
+_ALIASES = {
     "application/ogg": "audio/ogg",
     "audio/aacp": "audio/aac",
     "audio/m4a": "audio/mp4",
@@ -70,7 +70,7 @@ _SPELLINGS = {
     "image/jpg": "image/jpeg",
     "image/x-ms-bmp": "image/bmp",
 }
-# Containers of pictures that move, which may hold nothing but sound.
+# Video containers, which may hold only audio.
 _AS_AUDIO = {
     "video/3gpp": "audio/3gpp",
     "video/mp4": "audio/mp4",
@@ -79,7 +79,7 @@ _AS_AUDIO = {
     "video/x-matroska": "audio/x-matroska",
 }
 
-_EITHER = ("video/webm", "video/3gpp", "application/octet-stream")  # names under which recordings go, too
+_AMBIGUOUS = ("video/webm", "video/3gpp", "application/octet-stream")  # types that are also given for audio recordings
 
 _STARTS = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -109,18 +109,18 @@ _BRANDS = {
     b"F4A ": "audio/mp4",
 }
 _CODECS = re.compile(rb"\x86[\x81-\xa0]([VA])_[A-Z]")  # element, size, text
-_MATROSKA_HEAD = 1 << 16  # bytes in which the tracks are described, before the first frames
-_MOST_BOXES = 64
-_MOST_MARKERS = 10_000  # a picture has a few dozens; megabytes of fill bytes are no reason to look at each of them
-# Of JPEG's frame markers all but DHT (c4), JPG (c8) and DAC (cc) begin a frame, which holds the size.
+_MATROSKA_HEAD = 1 << 16  # bytes that describe the tracks, before the first frames
+_MAX_BOXES = 64
+_MAX_MARKERS = 10_000  # a JPEG has a few dozen; a limit for files with megabytes of fill bytes
+# JPEG's markers c0 to cf, except DHT (c4), JPG (c8) and DAC (cc), begin a frame, which holds the size.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def media_type(data: bytes, name: str = "", claimed: str = "", *, is_audio: bool = False) -> str | None:
-    """Return the media type of a picture, a video or a sound; None if nothing says.
+    """Return the media type of an image, a video or audio; None if it is unknown.
 
-    The content counts most. Where it says nothing, or does not say whether an MP4 or a WebM holds pictures besides sound,
-    *claimed* does, and then the ending of *name*. Where those do not say it either, *is_audio* does: the file is given as one.
+    The content counts first. If it is ambiguous (an MP4 or a WebM without readable tracks may be video or audio) or unknown,
+    *claimed* decides, then the suffix of *name*, then *is_audio*.
 
         >>> media_type(b"....ftypisom", "memo.m4a"), media_type(b"....ftypisom", "clip.mp4")
         ('audio/mp4', 'video/mp4')
@@ -131,11 +131,11 @@ def media_type(data: bytes, name: str = "", claimed: str = "", *, is_audio: bool
     if found is not None and (found not in _AS_AUDIO or _tracks(data, found)):
         return found
     given = claimed.partition(";")[0].strip().lower()
-    hints = [_SPELLINGS.get(given, given), _by_name(name)]
+    hints = [_ALIASES.get(given, given), _by_name(name)]
     if found is None:
         return next((hint for hint in hints if hint.startswith(("audio/", "video/", "image/"))), None)
     hint = next(filter(None, hints), "")
-    is_audio = hint.startswith("audio/") or (is_audio and hint in ("", *_EITHER))
+    is_audio = hint.startswith("audio/") or (is_audio and hint in ("", *_AMBIGUOUS))
     return _AS_AUDIO[found] if is_audio else found
 
 
@@ -144,13 +144,13 @@ def _by_name(name: str) -> str:
     if known := _BY_SUFFIX.get(suffix):
         return known
     guessed = mimetypes.guess_type("x" + suffix)[0] or ""
-    return _SPELLINGS.get(guessed, guessed)
+    return _ALIASES.get(guessed, guessed)
 
 
 def sniff(data: bytes) -> str | None:
-    """Return the media type of a picture, a video or a sound, or None if its first bytes say nothing.
+    """Return the media type of an image, a video or audio by its first bytes, or None if they are unknown.
 
-    An MP4 or a WebM that shows no track of pictures, but one of sound, is a sound.
+    An MP4 or a WebM with an audio track and without a video track is audio.
 
     >>> sniff(b"GIF89a..."), sniff(b"<html>")
     ('image/gif', None)
@@ -177,26 +177,26 @@ def sniff(data: bytes) -> str | None:
 
 
 def _mpeg(data: bytes) -> str | None:
-    """Return the type of a sound that begins with an MPEG frame; a UTF-16 text begins with ff fe, which is none of these."""
+    """Return the type of audio that begins with an MPEG frame; UTF-16 text begins with ff fe, which does not match."""
     if data[:1] != b"\xff" or len(data) < 2:
         return None
     return "audio/aac" if data[1] & 0xF6 == 0xF0 else "audio/mpeg" if data[1] & 0xE6 in (0xE2, 0xE4) else None
 
 
 def _behind_id3(data: bytes) -> str:
-    """Return the type of what follows an ID3 tag: nearly always MP3."""
+    """Return the type of the data after an ID3 tag: nearly always MP3."""
     size = sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=False))
     rest = data[10 + size : 14 + size]
     return "audio/flac" if rest == b"fLaC" else _mpeg(rest) or "audio/mpeg"
 
 
 def _tracks(data: bytes, container: str) -> str | None:
-    """Return whether a container holds ``"video"`` or only ``"audio"``; None if what is there of it does not say."""
+    """Return whether a container holds ``"video"`` or only ``"audio"``; None if *data* does not show it."""
     if container in ("video/webm", "video/x-matroska"):  # CodecID, such as V_VP9 or A_OPUS
         kinds = set(_CODECS.findall(data, 0, _MATROSKA_HEAD))
         return "video" if b"V" in kinds else "audio" if b"A" in kinds else None
     kinds, at = set(), data.find(b"hdlr")
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         if at < 0:
             break
         kinds.add(data[at + 12 : at + 16])
@@ -210,7 +210,7 @@ def _is_svg(data: bytes) -> bool:
 
 
 def dimensions(data: bytes) -> tuple[int, int] | None:
-    """Return width and height in pixels of a PNG, JPEG, GIF or WebP; None for all others and for what is broken."""
+    """Return width and height in pixels of a PNG, JPEG, GIF or WebP; None for other formats and broken files."""
     try:
         if data.startswith(b"\x89PNG"):
             return struct.unpack(">II", data[16:24])
@@ -227,14 +227,14 @@ def dimensions(data: bytes) -> tuple[int, int] | None:
 
 def _jpeg(data: bytes) -> tuple[int, int] | None:
     at = 2
-    for _ in range(_MOST_MARKERS):
+    for _ in range(_MAX_MARKERS):
         if data[at] != 0xFF:
             break
         marker = data[at + 1]
         if marker == 0xFF:  # fill bytes
             at += 1
             continue
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers that stand alone
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a segment
             at += 2
             continue
         if marker in _FRAMES:

@@ -1,6 +1,6 @@
-"""Pictures of Pillow become files: in their own format where servers read that, upright, and of a mode that it can hold.
+"""Encoding of Pillow images: in their own format if servers read it, upright, in a mode that the format supports.
 
-Pillow is not imported to find out whether something is a picture of its own: where there is one it has been imported.
+Pillow is not imported for the check whether an object is a Pillow image: if it is, Pillow is imported already.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["encode_image", "is_pillow_image"]
 
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif"}
-# Formats with losses, of which hardly any server reads the others: as PNG a photo would be many times as large.
+# Lossy formats. Few servers read those other than JPEG, and a photo as PNG would be many times as large.
 _PHOTOS = frozenset({"JPEG", "MPO", "HEIF", "AVIF", "JPEG2000", "JPEG2K"})
 _MODES = {
     "JPEG": ("L", "RGB"),
@@ -27,92 +27,92 @@ _MODES = {
     "WEBP": ("L", "RGB", "RGBA"),
     "GIF": ("1", "L", "P"),
 }
-_WITHOUT: dict[str, Any] = {"comment": b"", "xmp": b""}  # which would be taken over from the picture's own file
-_QUALITY = 90  # where the picture does not say with which it was made
+_NO_METADATA: dict[str, Any] = {"comment": b"", "xmp": b""}  # Pillow would copy these from the image's file
+_QUALITY = 90  # if the image does not have its own quantization tables
 
 
 def is_pillow_image(source: object) -> bool:
-    """Return whether *source* is a picture of Pillow, or behaves as one."""
+    """Return whether *source* is a Pillow image, or has its methods."""
     return hasattr(source, "save") and hasattr(source, "tobytes")
 
 
-def encode_image(picture: Any) -> tuple[bytes, str]:
-    """Return a picture as bytes, with a name for them.
+def encode_image(image: Any) -> tuple[bytes, str]:
+    """Return an image as bytes, with a file name.
 
-    JPEG stays JPEG with the tables that it was made with, so about its own size; WebP, GIF and PNG stay, with all their
-    frames if the first one is shown. All other pictures become PNG, photos of other formats JPEG. The orientation in
-    EXIF is applied; other EXIF, XMP and comments (places, cameras, names) do not go out.
+    JPEG stays JPEG with its own quantization tables, so its size hardly changes; WebP, GIF and PNG stay, with all frames if
+    the current one is the first. Other lossy formats become JPEG, all others PNG. The orientation in EXIF is applied; other
+    EXIF data, XMP and comments (places, cameras, names) are removed.
 
     Raises:
-        InvalidInputError: Pillow cannot read the picture (it is cut off, or its file is closed), or cannot write it.
+        InvalidInputError: Pillow cannot read the image (it is cut off, or its file is closed), or cannot write it.
     """
     pillow = sys.modules.get("PIL.Image")
     try:
-        if pillow is None or not isinstance(picture, pillow.Image):
+        if pillow is None or not isinstance(image, pillow.Image):
             buffer = io.BytesIO()
-            picture.save(buffer, "PNG")
+            image.save(buffer, "PNG")
             return buffer.getvalue(), "image.png"
-        return _encoded(picture)
+        return _encoded(image)
     except HFClientError:
         raise
-    except Exception as exc:  # of many kinds, SyntaxError and struct.error among them
-        raise InvalidInputError(f"Pillow cannot write this picture: {exc or type(exc).__name__}") from exc
+    except Exception as exc:  # many kinds, such as SyntaxError and struct.error
+        raise InvalidInputError(f"Pillow cannot write this image: {exc or type(exc).__name__}") from exc
 
 
-def _encoded(picture: Image) -> tuple[bytes, str]:
-    if 0 in picture.size:
-        raise InvalidInputError(f"the picture has no pixels: it is {picture.width} x {picture.height}")
-    picture.load()  # what is broken shows here
-    source = picture.format or ""
+def _encoded(image: Image) -> tuple[bytes, str]:
+    if 0 in image.size:
+        raise InvalidInputError(f"the image has no pixels: it is {image.width} x {image.height}")
+    image.load()  # raises for a broken file
+    source = image.format or ""
     buffer = io.BytesIO()
-    if source in ("GIF", "PNG", "WEBP") and getattr(picture, "n_frames", 1) > 1 and picture.tell() == 0:
+    if source in ("GIF", "PNG", "WEBP") and getattr(image, "n_frames", 1) > 1 and image.tell() == 0:
         quality = {"quality": _QUALITY} if source == "WEBP" else {}
-        picture.save(buffer, source, save_all=True, **_WITHOUT, **quality)
-        picture.seek(0)
-        return buffer.getvalue(), _name(picture, source)
-    # Pillow turns a TIFF itself, and older releases leave the tag that said so.
-    shown = _plain(picture) if source == "TIFF" else _upright(_plain(picture))
+        image.save(buffer, source, save_all=True, **_NO_METADATA, **quality)
+        image.seek(0)
+        return buffer.getvalue(), _name(image, source)
+    # Pillow applies the orientation of a TIFF itself, and older releases keep the tag.
+    shown = _plain(image) if source == "TIFF" else _upright(_plain(image))
     target = "JPEG" if source in _PHOTOS else source if source in _MODES else "PNG"
     if shown.mode not in _MODES[target]:
         target = "PNG"
-    shown.save(buffer, target, **_options(picture, shown, target))
-    return buffer.getvalue(), _name(picture, target)
+    shown.save(buffer, target, **_options(image, shown, target))
+    return buffer.getvalue(), _name(image, target)
 
 
-def _upright(picture: Image) -> Image:
-    """Return the picture as its camera was held."""
+def _upright(image: Image) -> Image:
+    """Return the image with the orientation from EXIF applied."""
     from PIL import ImageOps
 
-    return ImageOps.exif_transpose(picture) or picture
+    return ImageOps.exif_transpose(image) or image
 
 
-def _plain(picture: Image) -> Image:
-    """Return the picture in a mode that PNG holds in eight bits."""
-    mode = picture.mode
+def _plain(image: Image) -> Image:
+    """Return the image in a mode that PNG stores with eight bits."""
+    mode = image.mode
     if mode in _MODES["PNG"]:
-        return picture
+        return image
     if mode in ("F", "I") or mode.startswith("I;16"):
-        return _with_meta(_in_bytes(picture), picture)
-    if mode in ("La", "RGBa", "PA"):  # premultiplied, or with transparency beside a palette
-        return _with_meta(picture.convert("LA" if mode == "La" else "RGBA"), picture)
+        return _with_meta(_in_eight_bits(image), image)
+    if mode in ("La", "RGBa", "PA"):  # premultiplied alpha, or a palette with alpha
+        return _with_meta(image.convert("LA" if mode == "La" else "RGBA"), image)
     if mode == "LAB":
-        return _with_meta(_from_lab(picture), picture)
-    return _with_meta(picture.convert("RGB"), picture)
+        return _with_meta(_from_lab(image), image)
+    return _with_meta(image.convert("RGB"), image)
 
 
-def _with_meta(converted: Image, picture: Image) -> Image:
-    """Return *converted* with what says how *picture* lies, and without its profile, which is one of other colours."""
-    converted.info = {key: value for key, value in picture.info.items() if key == "exif"}
+def _with_meta(converted: Image, image: Image) -> Image:
+    """Return *converted* with the EXIF data of *image* (the orientation), without its color profile, which does not fit."""
+    converted.info = {key: value for key, value in image.info.items() if key == "exif"}
     return converted
 
 
-def _in_bytes(picture: Image) -> Image:
-    """Return grey levels of any range as 0 to 255: as they are if they fit, else by the range that they seem to have."""
-    wide = picture if picture.mode in ("F", "I") else picture.convert("I")
+def _in_eight_bits(image: Image) -> Image:
+    """Return grey levels scaled to 0 to 255: unchanged if they fit, else by the range that the values suggest."""
+    wide = image if image.mode in ("F", "I") else image.convert("I")
     low, high = wide.getextrema()
     assert isinstance(low, (int, float))
     assert isinstance(high, (int, float))
-    if low >= 0 and high <= 1 and picture.mode == "F":
+    if low >= 0 and high <= 1 and image.mode == "F":
         scale, offset = 255.0, 0.0
     elif low >= 0 and high <= 255:
         scale, offset = 1.0, 0.0
@@ -122,39 +122,39 @@ def _in_bytes(picture: Image) -> Image:
         scale = 255 / (high - low)
         offset = -low * scale
     else:  # not a number, or infinite
-        raise InvalidInputError(f"the picture's values reach from {low} to {high}, which is no range of grey levels")
-    # In floats: a table for whole numbers would be cut by Pillow before it is scaled.
+        raise InvalidInputError(f"the image's values range from {low} to {high}, which are not grey levels")
+    # As floats: Pillow clips integers before it scales them.
     return wide.convert("F").point(lambda value: value * scale + offset).convert("L")
 
 
-def _from_lab(picture: Image) -> Image:
+def _from_lab(image: Image) -> Image:
     from PIL import ImageCms
 
     profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     transform = ImageCms.buildTransformFromOpenProfiles(*profiles, "LAB", "RGB")
-    converted = ImageCms.applyTransform(picture, transform)
+    converted = ImageCms.applyTransform(image, transform)
     assert converted is not None
     return converted
 
 
-def _options(picture: Image, shown: Image, target: str) -> dict[str, Any]:
+def _options(image: Image, shown: Image, target: str) -> dict[str, Any]:
     profile = shown.info.get("icc_profile")
-    options: dict[str, Any] = {**_WITHOUT, "icc_profile": profile if shown.mode == picture.mode else None}
+    options: dict[str, Any] = {**_NO_METADATA, "icc_profile": profile if shown.mode == image.mode else None}
     if target == "WEBP":
         options["quality"] = _QUALITY
     elif target == "JPEG":
-        tables = getattr(picture, "quantization", None)
-        if not tables or picture.mode not in ("L", "RGB"):
+        tables = getattr(image, "quantization", None)
+        if not tables or image.mode not in ("L", "RGB"):
             options["quality"] = _QUALITY
         else:
             from PIL.JpegImagePlugin import get_sampling
 
-            options |= {"qtables": tables, "subsampling": get_sampling(picture)}
+            options |= {"qtables": tables, "subsampling": get_sampling(image)}
     return options
 
 
-def _name(picture: Image, target: str) -> str:
-    """Return the name of the file that the picture was read from, with the ending of what it is now."""
-    found = getattr(picture, "filename", "")
+def _name(image: Image, target: str) -> str:
+    """Return the name of the image's file, with the suffix of the new format."""
+    found = getattr(image, "filename", "")
     name = Path(os.fsdecode(found)).stem if isinstance(found, (str, bytes, os.PathLike)) else ""
     return (name or "image") + _SUFFIXES[target]

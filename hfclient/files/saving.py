@@ -16,15 +16,15 @@ from hfclient.errors import HFClientError, InvalidInputError
 
 __all__ = ["free_path", "safe_name", "write_file"]
 
-_LONGEST = 120  # bytes of a name; file systems allow 255, and a suffix and a number may follow
+_MAX_LENGTH = 120  # bytes of a name; file systems allow 255, and a suffix and a number may follow
 _DEVICES = (f"{name}{digit}" for name in ("com", "lpt") for digit in "123456789¹²³")
-_RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$", *_DEVICES}  # by Windows, with whatever ending
+_RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$", *_DEVICES}  # by Windows, with any suffix
 
 
 def safe_name(name: str, fallback: str = "file") -> str:
-    """Return a file name, and no path, made from what a server calls something.
+    """Return a safe file name, without folders, made from a name that a server gave.
 
-    Separators, control and direction characters and what Windows refuses are replaced; leading dots go.
+    Separators, control and direction characters and those that Windows forbids are replaced; leading dots are removed.
 
         >>> safe_name("../../etc/passwd"), safe_name("CON"), safe_name("")
         ('etc_passwd', '_CON', 'file')
@@ -39,8 +39,8 @@ def safe_name(name: str, fallback: str = "file") -> str:
         stem, suffix = kept, ""
     if stem.partition(".")[0].strip().lower() in _RESERVED:
         stem = "_" + stem
-    room = _LONGEST - len(suffix.encode()) - 1
-    stem = stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") or fallback
+    available = _MAX_LENGTH - len(suffix.encode()) - 1
+    stem = stem.encode()[:available].decode("utf-8", "ignore").rstrip(". ") or fallback
     return f"{stem}.{suffix}" if suffix else stem
 
 
@@ -49,36 +49,36 @@ def free_path(folder: Path, name: str) -> Path:
     candidate = folder / name
     stem, suffix = candidate.stem, candidate.suffix
     number = 2
-    while os.path.lexists(candidate):  # a link that leads nowhere takes the name, too
+    while os.path.lexists(candidate):  # also true for a dangling symbolic link
         candidate = folder / f"{stem}-{number}{suffix}"
         number += 1
     return candidate
 
 
 def write_file(path: Path, content: Iterable[bytes], *, overwrite: bool = False, mode: int | None = None) -> Path:
-    """Write *content* to *path*, which appears only when it is complete; folders are made.
+    """Write *content* to *path*, which appears when it is complete; missing folders are created.
 
     Args:
-        path: Where to.
-        content: The bytes, in pieces.
-        overwrite: Replace a file that is there.
-        mode: Permissions; None takes the usual ones.
+        path: The new file.
+        content: The bytes, in chunks.
+        overwrite: Replace an existing file.
+        mode: Permissions; None uses the defaults.
 
     Raises:
-        InvalidInputError: There is a file already, or the place cannot be written.
+        InvalidInputError: The file exists already, or cannot be written.
     """
     if os.path.lexists(path) and not overwrite:
         raise _taken(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile: it makes every file private, and the usual permissions can only be asked for by changing them.
+        # Not tempfile: it creates files with mode 0600, and the default permissions cannot be restored without a race.
         temporary = path.parent / f".{path.name[:40]}-{os.urandom(6).hex()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         handle = os.open(temporary, flags, 0o666 if mode is None else mode)
     except OSError as exc:
         raise InvalidInputError(f"cannot write {path}: {exc.strerror}") from exc
-    except ValueError:  # half a character, or a NUL
-        raise InvalidInputError(f"no file can be called {str(path)!r}") from None
+    except ValueError:  # a lone surrogate, or a NUL
+        raise InvalidInputError(f"{str(path)!r} cannot be the name of a file") from None
     try:
         with os.fdopen(handle, "wb") as file:
             for piece in content:
@@ -92,19 +92,19 @@ def write_file(path: Path, content: Iterable[bytes], *, overwrite: bool = False,
     except BaseException as exc:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(exc, OSError) and not isinstance(exc, HFClientError):  # a timeout is both
+        if isinstance(exc, OSError) and not isinstance(exc, HFClientError):  # TransportTimeout is both
             raise InvalidInputError(f"cannot write {path}: {exc.strerror}") from exc
         raise
     return path
 
 
 def _put_new(temporary: Path, path: Path) -> None:
-    """Give the finished file its name, unless somebody else has taken it meanwhile."""
+    """Rename the complete file, unless the name has been taken meanwhile."""
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise _taken(path) from None
-    except OSError:  # a file system without hard links: an empty file takes the name first
+    except OSError:  # a file system without hard links: an empty file reserves the name
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         except FileExistsError:

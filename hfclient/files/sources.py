@@ -1,7 +1,6 @@
-"""The one reader of what a caller calls a file: a path, bytes, an open file, a data URL, a picture of Pillow, a result of ours.
+"""Files as callers pass them: a path, bytes, an open file, a data URL, a Pillow image, or an `Image`, `Video` or `Audio`.
 
-Chat and inference both take all of these. Nothing is fetched here: a URL is for the caller of this module to pass on or
-to refuse.
+Chat and inference accept all of these. This module fetches no URLs; its callers pass them on or refuse them.
 """
 
 from __future__ import annotations
@@ -26,26 +25,26 @@ __all__ = ["FileLike", "SourceFile", "as_file_list", "is_data_url", "is_single_f
 FileLike: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | tuple[str, Any] | tuple[str, Any, str] | Any"
 )
-"""A path, bytes, an open binary file, a data URL, a PIL image, an `Image`, `Video` or `Audio`; or any of them but a string
-with a name in front, and a media type behind if need be: ``(name, content)``, ``(name, content, mime)``."""
+"""A path, bytes, an open binary file, a data URL, a PIL image, an `Image`, `Video` or `Audio`; or, for all but strings,
+``(name, content)`` or ``(name, content, mime)``."""
 
 _BYTES = (bytes, bytearray, memoryview)
 _URL = re.compile(r"\s*https?:", re.IGNORECASE)
 _DATA = re.compile(r"\s*data:", re.IGNORECASE)
 _OTHER_URL = re.compile(r"\s*([a-z][a-z0-9+.-]+)://?", re.IGNORECASE)  # two letters at least: C:\ is a drive
-_PIECE = 1 << 20
-_LONGEST_PATH = 64  # characters, a multiple of 4; a shorter text in base64 is no file
-_SHOWN = 200  # characters of a path in an error: it may be a whole file in base64
+_CHUNK_SIZE = 1 << 20
+_MIN_BASE64 = 64  # characters, a multiple of 4; shorter base64 is too short for a file
+_SHOWN = 200  # characters of a path in an error; the "path" may be a whole file in base64
 
 
 @frozen
 class SourceFile:
-    """A file that the caller named.
+    """A file of the caller.
 
     Attributes:
-        content: Its bytes, or the path of a regular file to read them from.
-        name: What it is called, without folders; empty if nothing says.
-        claimed: Its media type as the caller says, or empty.
+        content: Its bytes, or the path of a regular file with them.
+        name: Its name without folders; empty if unknown.
+        claimed: The media type that the caller gave, or empty.
     """
 
     content: bytes | Path = field(repr=False)
@@ -78,7 +77,7 @@ def is_data_url(source: object) -> bool:
 
 
 def is_single_file(source: object) -> bool:
-    """Return whether *source* names one file, where several may stand in a list.
+    """Return whether *source* is one file rather than a list of files.
 
     A tuple of a name and content is one file; a tuple of two paths, or of two contents, is two.
     """
@@ -93,7 +92,11 @@ def is_single_file(source: object) -> bool:
 
 
 def as_file_list(files: Any, what: str) -> list[Any]:
-    """Return *files*, an argument of that name, as a list; one alone counts as a list of one, None as none.
+    """Return *files* as a list; a single file becomes a list of one, None an empty list.
+
+    Args:
+        files: The value of an argument.
+        what: The argument's name, for errors.
 
     Raises:
         InvalidInputError: It is a dict.
@@ -103,20 +106,20 @@ def as_file_list(files: Any, what: str) -> list[Any]:
     if is_single_file(files) or not isinstance(files, Iterable):
         return [files]
     if isinstance(files, Mapping):
-        raise InvalidInputError(f"{what} is a list, not a dict; a name for a file goes in front of it: (name, bytes)")
+        raise InvalidInputError(f"{what} is a list, not a dict; to give a file a name, pass (name, bytes)")
     return list(files)
 
 
 def open_source(source: Any, limit: int, what: str = "file") -> SourceFile:
-    """Return *source* as a file of 1 to *limit* bytes. A path is looked at, not read; an open file is left where it was.
+    """Return *source* as a file of 1 to *limit* bytes. A path is checked, not read; an open file keeps its position.
 
     Args:
         source: See `FileLike`.
-        limit: Most bytes of it.
-        what: What it is called in errors.
+        limit: The maximum size in bytes.
+        what: Its name in errors.
 
     Raises:
-        InvalidInputError: It is missing, a folder, empty, too large, closed, open as text, or nothing that holds bytes.
+        InvalidInputError: It is missing, a folder, empty, too large, closed, open as text, or not a file at all.
     """
     if isinstance(source, SourceFile):
         return source
@@ -127,7 +130,7 @@ def open_source(source: Any, limit: int, what: str = "file") -> SourceFile:
             return _checked(SourceFile(bytes(source)), limit, what)
     if isinstance(source, (str, os.PathLike)):
         return _from_text(source, limit, what)
-    if is_pillow_image(source):  # before open files: some of Pillow's have a read() of their own
+    if is_pillow_image(source):  # before open files: some Pillow images have a method read()
         content, name = encode_image(source)
         return _checked(SourceFile(content, name), limit, what)
     if hasattr(source, "read"):
@@ -142,11 +145,11 @@ def open_source(source: Any, limit: int, what: str = "file") -> SourceFile:
 def _not_a_file(source: object, what: str) -> str:
     kind = type(source).__name__
     if isinstance(source, Mapping):
-        return f"a {what} is no dict: pass its path or its bytes, or (name, bytes)"
+        return f"a {what} is not a dict: pass its path or its bytes, or (name, bytes)"
     if hasattr(source, "__array_interface__") or kind == "Tensor":
-        return f"a {what} is no array: make a picture of it first, with PIL.Image.fromarray(array) for instance"
+        return f"a {what} is not an array: convert it to an image first, for instance with PIL.Image.fromarray(array)"
     if isinstance(source, Iterable):
-        return f"one {what} is wanted, not a {kind} of several"
+        return f"one {what} is expected, not a {kind} of several"
     return f"a {what} is a path, bytes, an open binary file, (name, bytes), a data URL, an Image or a PIL image, not {kind}"
 
 
@@ -156,7 +159,7 @@ def _with_name(pair: tuple[Any, ...], limit: int, what: str) -> SourceFile:
         raise InvalidInputError(f"a {what} with a name is (name, bytes) or (name, bytes, media type)")
     if isinstance(pair[1], str) and not is_data_url(pair[1]):
         raise InvalidInputError(
-            f"in (name, content) the content is bytes, not a text: text.encode(), or Path(...) for a {what}"
+            f"in (name, content) the content is bytes, not a string: text.encode(), or Path(...) for a {what}"
         )
     file = open_source(pair[1], limit, what)
     return SourceFile(file.content, _base_name(name) or file.name, mime or file.claimed)
@@ -183,20 +186,20 @@ def _no_file(text: str, path: Path, what: str) -> str:
         return f"the path of the {what} is empty"
     if other := _OTHER_URL.match(text):
         advice = "pass the path itself" if other[1].lower() == "file" else f"download the {what} and pass its bytes"
-        return f"{shown} is a URL and no path: {advice}"
+        return f"{shown} is a URL, not a path: {advice}"
     if path.is_dir():
         return f"{shown} is a folder: pass the files in it"
     if path.exists():
-        return f"{shown} is no regular file: open it and pass the open file"
-    if len(text) > _LONGEST_PATH and sniff(decode_base64(text[:_LONGEST_PATH]) or b""):
-        return f"the {what} is base64 without a head: put data:;base64, in front, or decode it"
+        return f"{shown} is not a regular file: open it and pass the open file"
+    if len(text) > _MIN_BASE64 and sniff(decode_base64(text[:_MIN_BASE64]) or b""):
+        return f"the {what} is base64 without a prefix: put data:;base64, in front, or decode it"
     if text.startswith("~"):
         return f"no such file: {shown}; ~ is not expanded: Path({text[:20]!r}).expanduser()"
     return f"no such file: {shown}"
 
 
 def _from_data_url(url: str, limit: int, what: str) -> SourceFile:
-    if len(url) > limit * 3 + 1000:  # percent-encoded at the worst
+    if len(url) > limit * 3 + 1000:  # all bytes percent-encoded
         raise InvalidInputError(_too_large("", limit, what))
     content = decode_data_url(url)
     if content is None:
@@ -209,8 +212,8 @@ def _from_open(file: Any, limit: int, what: str) -> SourceFile:
     pieces: list[bytes] = []
     size = 0
     with _reading(what, name or None), _rewound(file):
-        while size <= limit:  # a pipe gives what it has, not what was asked for
-            piece = file.read(min(_PIECE, limit + 1 - size) if pieces else limit + 1)
+        while size <= limit:  # a pipe may return less than requested
+            piece = file.read(min(_CHUNK_SIZE, limit + 1 - size) if pieces else limit + 1)
             if not isinstance(piece, _BYTES):
                 raise InvalidInputError(_no_bytes(piece, what))
             if not piece:
@@ -227,19 +230,19 @@ def _from_open(file: Any, limit: int, what: str) -> SourceFile:
 def _no_bytes(piece: Any, what: str) -> str:
     if hasattr(piece, "__await__"):
         with contextlib.suppress(Exception):
-            piece.close()  # else Python warns that nothing has waited for it
+            piece.close()  # prevents Python's warning about a coroutine that was never awaited
         return f"the {what} is read asynchronously: await its read() and pass the bytes"
     return f"open the {what} in binary mode: open(path, 'rb')"
 
 
 def _name_of(file: Any) -> str:
-    """Return what an open file is called. An upload of a web framework has that in ``filename``, and the field in ``name``."""
+    """Return the name of an open file. Uploads of web frameworks have it in ``filename``, and the form field in ``name``."""
     for key in ("name",) if isinstance(file, io.IOBase) else ("filename", "name"):
         name = getattr(file, key, None)
         if isinstance(name, bytes):
             name = os.fsdecode(name)
         if isinstance(name, str):
-            return _base_name(name)  # a number, for a file that was opened by its descriptor, is no name
+            return _base_name(name)  # an int is the descriptor that the file was opened with
     return ""
 
 
@@ -249,7 +252,7 @@ def _base_name(name: str) -> str:
 
 def _checked(file: SourceFile, limit: int, what: str) -> SourceFile:
     size = len(file.content) if isinstance(file.content, bytes) else file.content.stat().st_size
-    if not size and (isinstance(file.content, bytes) or not file.start(1)):  # those in /proc say that they have 0 bytes
+    if not size and (isinstance(file.content, bytes) or not file.start(1)):  # files in /proc have the size 0
         raise InvalidInputError(f"the {what} {file.name} is empty".replace("  ", " "))
     if size > limit:
         raise InvalidInputError(_too_large(file.name, limit, what))
@@ -257,12 +260,12 @@ def _checked(file: SourceFile, limit: int, what: str) -> SourceFile:
 
 
 def _too_large(name: str, limit: int, what: str) -> str:
-    return f"the {what} {name} is larger than {limit / 1e6:.1f} MB, the most that is sent".replace("  ", " ")
+    return f"the {what} {name} is larger than the limit of {limit / 1e6:.1f} MB".replace("  ", " ")
 
 
 @contextlib.contextmanager
 def _reading(what: str, source: object) -> Iterator[None]:
-    """Turn whatever reading raises into an error of ours that names the file."""
+    """Turn an exception from reading into an InvalidInputError that names the file."""
     try:
         yield
     except HFClientError:
@@ -275,7 +278,7 @@ def _reading(what: str, source: object) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _rewound(file: Any) -> Iterator[None]:
-    """Leave an open file where it was: a call of several rounds reads it once for each."""
+    """Restore the position of an open file: a call of several rounds reads it once per round."""
     place = None
     if hasattr(file, "seek"):
         with contextlib.suppress(Exception):

@@ -1,1 +1,1 @@
-"""What forks, signals and the garbage collector mean for objects that hold locks and sockets."""
+"""Forks, signals and the garbage collector, for objects that hold locks and sockets."""

@@ -1,7 +1,7 @@
-"""What a forked child does first with objects that hold locks.
+"""Objects that are reset in a forked child.
 
-A lock that another thread held when the process forked stays locked in the child for ever, because that thread is not
-there to release it. So whoever holds locks that a child may need registers here and gets new ones.
+A lock that another thread held when the process forked stays locked in the child forever, because that thread does not exist
+there. So an object with locks that a child may need registers here, and creates new locks in the child.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ __all__ = ["Forkable", "reset_after_fork"]
 
 
 class Forkable(Protocol):
-    """An object with something in it that a forked child cannot use."""
+    """An object that a forked child cannot use as it is."""
 
     def _reset_after_fork(self) -> None:
-        """Replace it: called in the child, before anything else runs there."""
+        """Replace its locks: called in the child, before other code runs there."""
 
 
 _known: weakref.WeakSet[Forkable] = weakref.WeakSet()
 
 
 def reset_after_fork(owner: Forkable) -> None:
-    """Have ``owner._reset_after_fork()`` called in every child that is forked while *owner* lives."""
+    """Call ``owner._reset_after_fork()`` in each child that is forked while *owner* exists."""
     _known.add(owner)
 
 

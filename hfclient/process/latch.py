@@ -1,4 +1,4 @@
-"""A switch that is set once."""
+"""A flag that is set once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["Latch"]
 
 
 class Latch:
-    """A switch that any number of threads may set, and one of them does.
+    """A flag that one of any number of threads sets.
 
-    Unlike a lock it never waits, so that signal handlers and finalizers, which may interrupt the very thread that
-    sets it, can use it, too. After a fork it is as it was.
+    It never waits, unlike a lock, so it is safe in signal handlers and finalizers, which may interrupt the thread that sets
+    it. A fork does not change it.
     """
 
     __slots__ = ("_lock",)
@@ -20,5 +20,5 @@ class Latch:
         self._lock = threading.Lock()
 
     def set(self) -> bool:
-        """Set it; True for the one caller that did."""
+        """Set the flag; True for the one caller that has set it."""
         return self._lock.acquire(blocking=False)

@@ -1,7 +1,7 @@
-"""What the loggers of hfclient write: one record, one line, and no secret in it.
+"""A filter for the loggers of hfclient: one line per record, without secrets.
 
-The loggers are ``"hfclient"`` and ``"hfclient.local"``. A filter on them, put in place when the package is imported, sees each
-record before any handler does, so it holds for every handler and formatter that an application attaches.
+The loggers are ``"hfclient"`` and ``"hfclient.local"``. The filter is installed when the package is imported. It sees each
+record before the handlers do, so it works with all handlers and formatters of an application.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from hfclient.redaction.masking import masked
 __all__ = ["install_log_filter"]
 
 
-_LONGEST = 8000  # characters of one value
+_MAX_LENGTH = 8000  # characters of one value
 
 
 class _OneLine(logging.Filter):
-    """Escapes control characters in a record's message and values, masks secrets, and marks the lines of a traceback.
+    """Escapes control characters and masks secrets in a record's message and values, and indents the lines of a traceback.
 
-    The exception itself stays on the record as it is, for handlers that show it in ways of their own.
+    The record keeps the exception itself, for handlers that format it in other ways.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -34,7 +34,7 @@ class _OneLine(logging.Filter):
             record.args = tuple(_line(value) for value in record.args)
         if record.exc_info and not record.exc_text:
             text = "".join(traceback.format_exception(*record.exc_info))
-            # The text of an exception may hold line ends, of which no one may begin a line of the log.
+            # Line ends in the text of an exception must not begin a line of the log.
             record.exc_text = "\n".join(f"  {_line(line)}" for line in text.rstrip("\n").split("\n"))
         return True
 
@@ -43,12 +43,12 @@ def _line(value: Any) -> Any:
     if value is None or isinstance(value, (int, float)):
         return value
     text = str(value)
-    return escaped(masked(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"))
+    return escaped(masked(text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"))
 
 
 _ONE_LINE = _OneLine()
 
 
 def install_log_filter(name: str) -> None:
-    """Put the filter on a logger; one that has it already stays as it is."""
+    """Install the filter on a logger, once."""
     logging.getLogger(name).addFilter(_ONE_LINE)

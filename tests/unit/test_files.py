@@ -126,17 +126,17 @@ def _refused(tmp_path: Path) -> list[tuple[Any, str]]:
         ("", "path of the .* is empty"),
         ("~/no such picture.png", "expanduser"),
         ("file:///etc/hostname", "pass the path itself"),
-        ("s3://bucket/x.png", "is a URL and no path"),
-        (base64.b64encode(PNG * 3).decode(), "base64 without a head"),
+        ("s3://bucket/x.png", "is a URL, not a path"),
+        (base64.b64encode(PNG * 3).decode(), "base64 without a prefix"),
         ("x" * 10_000, "no such file|cannot read"),
         ("data:image/png;base64,???", "empty|cannot be read"),
         (b"x" * 101, "larger than"),
         (io.BytesIO(b"x" * 101), "larger than"),
         ("data:text/plain," + "x" * 101, "larger than"),
-        ([PNG], "one .* is wanted, not a list"),
+        ([PNG], "one .* is expected, not a list"),
         ((PNG, PNG), "with a name"),
-        ({"a": PNG}, "is no dict"),
-        ((one for one in [PNG]), "one .* is wanted"),
+        ({"a": PNG}, "is not a dict"),
+        ((one for one in [PNG]), "one .* is expected"),
         (("a.txt", "text"), r"text\.encode"),
         (("a.txt", PNG, 7), "media type"),
         (5, "not int"),
@@ -155,7 +155,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
 def test_pipes_are_not_opened(tmp_path: Path) -> None:
     """A path that would block for ever is refused; the caller may open it."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InvalidInputError, match="no regular file"):
+    with pytest.raises(InvalidInputError, match="not a regular file"):
         open_source(tmp_path / "pipe", 100)
 
 

@@ -160,7 +160,7 @@ def test_dicts_open_no_files(tmp_path: Path, form: str) -> None:
         "transformers": {"type": "image", "image": str(path)},
         "path": {"type": "image", "path": str(path)},
     }[form]
-    with pytest.raises(InvalidInputError, match="is no URL"):
+    with pytest.raises(InvalidInputError, match="is not a URL"):
         build_messages([{"role": "user", "content": [part]}])
 
 
@@ -267,7 +267,7 @@ PATHS = ["/etc/passwd", "file:///etc/passwd", "FILE:/etc/passwd", "C:\\a.png", "
 )
 def test_paths_never_leave(build: Any, path: str) -> None:
     """A path in a message is neither read nor sent as a URL, wherever it stands: a server cannot fetch it."""
-    with pytest.raises(InvalidInputError, match=r"no URL|belong into a message of the user"):
+    with pytest.raises(InvalidInputError, match=r"not a URL|belong into a message of the user"):
         build_messages([{"role": "user", "content": "x", **build(path)}])
 
 

@@ -193,7 +193,7 @@ class Broken:
         (lambda: opened(saved(noise(), "PNG")[:3000]), "truncated|Pillow"),
         (lambda: PIL.new("RGB", (0, 5)), "no pixels"),
         (_closed, "closed"),
-        (lambda: PIL.new("F", (2, 2), float("inf")), "no range"),
+        (lambda: PIL.new("F", (2, 2), float("inf")), "not grey levels"),
         (Broken, "not a picture"),
     ],
 )

@@ -164,7 +164,7 @@ def test_files_of_earlier_turns() -> None:
 )
 def test_messages_open_nothing(build: Any, source: str) -> None:
     """A message may come from a browser: a string in it opens no file of this machine, and has nothing fetched."""
-    with pytest.raises(InvalidInputError, match=r"is no URL|not fetched unless asked"):
+    with pytest.raises(InvalidInputError, match=r"is not a URL|not fetched unless asked"):
         parse_prompt([{"role": "user", "content": "x", **build(source)}])
 
 

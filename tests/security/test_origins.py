@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from hfclient import Client, McpServer
+from hfclient.chat.legacy.endpoints import assistant
 from hfclient.credentials import Credentials, Secret, origin_of
 from hfclient.errors import CredentialsError, HFClientError, InvalidInputError, ProtocolError
 from hfclient.inference.models.hub import next_page
@@ -333,7 +334,7 @@ def test_ids_in_paths(transport_name: str, server: Server) -> None:
         f"/chat/conversation/{ID}/output/": lambda name: client.conversation(ID).download(name),
         "/chat/api/v2/conversations/": lambda name: client.conversation(name).messages(),
         "/chat/conversation/": lambda name: session.send(endpoints.share(name)),
-        "/chat/api/assistant/": lambda name: session.send(endpoints.assistant(name)),
+        "/chat/api/assistant/": lambda name: session.send(assistant(endpoints, name)),
         "/api/models/": client.inference.model,
         "/models/": lambda name: client.inference.image("x", model=name, provider="hf-inference"),
     }

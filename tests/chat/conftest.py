@@ -24,7 +24,7 @@ PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, "_POLL", 0.01)
     monkeypatch.setattr(resume, "_LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(run, "_FIRST_LOOK", 0.01)
+    monkeypatch.setattr(run, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(run_tracker, "_POLL", 0.01)
     monkeypatch.setattr(run_tracker, "_PAUSE", 0.01)
     monkeypatch.setattr(run_tracker, "_APART", 0.01)

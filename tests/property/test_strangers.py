@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hfclient import Client, errors, events
-from hfclient.chat.conversations import posting, resume, runs
+from hfclient.chat.conversations import resume, run, run_tracker
 from hfclient.chat.conversations import stream as chat_stream
 from hfclient.credentials.cookie_files import read_cookie_file
 from hfclient.credentials.saved_logins import LoginStore
@@ -175,9 +175,9 @@ def _no_pauses() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resume, "_POLL", 0.0)
         patch.setattr(resume, "_LONGEST_PAUSE", 0.0)
-        patch.setattr(posting, "_FIRST_LOOK", 0.001)
-        patch.setattr(runs, "_POLL", 0.001)
-        patch.setattr(runs, "_PAUSE", 0.001)
+        patch.setattr(run, "_FIRST_PAUSE", 0.001)
+        patch.setattr(run_tracker, "_POLL", 0.001)
+        patch.setattr(run_tracker, "_PAUSE", 0.001)
         patch.setattr(chat_stream, "_SILENCE", 0.0)
         yield
 

@@ -299,10 +299,10 @@ class Conversation(StoredConversation):
             self._release(held, run)
 
     def _continue(
-        self, run: Run, question: Elicitation, within: float | None, use: Callable[[Response], None]
+        self, run: Run, question: Elicitation, use: Callable[[Response], None]
     ) -> tuple[Run, Response]:
         self._runs.add_ended(run)
-        return self._runs.post_after(question, run, time.monotonic() + checked_wait(WAIT, within), use)
+        return self._runs.post_after(question, run, time.monotonic() + checked_wait(WAIT, run.clock.remaining()), use)
 
     def _exclusive(self, held: HeldLock) -> contextlib.AbstractContextManager[None]:
         return exclusive(self.service.endpoints.base, self._existing_id(), held.until)

@@ -11,13 +11,11 @@ Reference: docs/protocol/huggingchat ("resume"); chat-ui src/routes/conversation
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from hfclient.chat.conversations.run import LOG_UNAVAILABLE, Run, log_end
-from hfclient.chat.servers.service import shorter
 from hfclient.chat.wire.updates import UpdateDecoder, decode_update, kind_of
 from hfclient.decoding.frames import SSEParser
 from hfclient.decoding.utf16 import skip_utf16, utf16_length
@@ -32,12 +30,13 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent
-from hfclient.transport import Deadline, Response
+from hfclient.transport import Polling, Response, retrying
 from hfclient.types import Message
 
 __all__ = ["LogReader"]
 
 _log = logging.getLogger("hfclient")
+_FIRST_PAUSE = 0.25  # seconds before the log is requested again; doubled while it brings nothing new
 _LONGEST_PAUSE = 4.0
 _POLL = 1.0  # seconds between looks at the conversation of a server without the log
 _LAST_WORD = 5.0  # seconds in which a server that ends an answer with its connection stores what it had of it
@@ -49,22 +48,18 @@ class LogReader:
     Args:
         run: The run; its ``is_over`` is set when the log says so.
         decoder: Gets what it has not had yet.
-        deadline: The clocks of the call, which bound everything here too.
         use: Called with each response that is opened, so that it can be closed and cancelled from outside.
     """
 
-    def __init__(
-        self, run: Run, decoder: UpdateDecoder, *, deadline: Deadline, use: Callable[[Response], None]
-    ) -> None:
+    def __init__(self, run: Run, decoder: UpdateDecoder, *, use: Callable[[Response], None]) -> None:
         self._run = run
         self._decoder = decoder
-        self._deadline = deadline
         self._use = use
         self._last = 0  # number of the last event read from the log
         self._skip_units = 0
         self._skip_thoughts = 0
         self._skip_others = 0
-        self._trying = _Patience(run.service.session.retry.resume)
+        self._failing_since: float | None = None  # the first failure after the last new event
         self._ended = False
         self._body_ended = False
         self._is_over = False
@@ -92,7 +87,7 @@ class LogReader:
         try:
             yield from self._follow(first)
         except (NotFoundError, ProtocolError, ServerError) as error:
-            _log.info("conversation %s: no log (%s), asking for the message", self._run.turn.conversation_id, error.message)
+            _log.info("%s: no log (%s), asking for the message", self._run, error.message)
             yield from self._ask_for_message()
             return
         decoder = self._decoder
@@ -106,30 +101,37 @@ class LogReader:
         decoder.check_end()
 
     def _follow(self, response: Response | None) -> Iterator[list[AnyEvent]]:
-        patience = self._trying
-        while not self._ended:
-            before = self._last
-            try:
-                yield from self._read(response if response is not None else self._open())
-                trouble: HFClientError = StreamInterrupted("the event log ended without its last frame")
-            except NotAChatServer:  # its page for an unknown path: this server keeps no log
-                raise
-            except (ConnectError, ServerError, TransportTimeout, ProtocolError) as error:
-                self._deadline.check_total()
-                if isinstance(error, TransportTimeout) and error.deadline in ("total", "first_token", "next_token"):
+        trouble: HFClientError | None = None
+        patience = self._run.service.session.retry.resume
+        polling = Polling(_FIRST_PAUSE, max_wait=_LONGEST_PAUSE, patience=patience)
+        for attempt in retrying(polling, self._run.clock):
+            with attempt:
+                before = self._last
+                try:
+                    yield from self._read(response if response is not None else self._open())
+                    trouble = StreamInterrupted("the event log ended without its last frame")
+                except NotAChatServer:  # the page of a server that keeps no logs, for an unknown path
                     raise
-                trouble = error
-            response = None
-            if not self._ended:
+                except (ConnectError, ServerError, TransportTimeout, ProtocolError) as error:
+                    self._run.clock.check()
+                    if isinstance(error, TransportTimeout) and error.deadline in ("total", "first_token", "next_token"):
+                        raise
+                    trouble = error
+                response = None
+                if self._ended:
+                    return
                 if self._last > before:
-                    patience.renew()
-                elif patience.is_over():
-                    raise trouble
-                self._pause(min(_LONGEST_PAUSE, 0.25 * 2 ** min(patience.failures, 8)))
+                    self._failing_since = None
+                    attempt.restart()
+                elif self._failing_since is None:
+                    self._failing_since = time.monotonic()
+                attempt.again()
+        if trouble is not None:
+            raise trouble
 
     def _open(self) -> Response:
         """Return the rest of the log, from the last event on."""
-        response = self._run.open_log(self._last, shorter(self._run.options.timeouts, self._deadline.remaining()))
+        response = self._run.open_log(self._last)
         self._use(response)
         return response
 
@@ -177,11 +179,6 @@ class LogReader:
         if token:
             self._decoder.add({**update, "token": token}, events)
 
-    def _pause(self, seconds: float) -> None:
-        remaining = self._deadline.remaining()
-        self._run.cancellation.pause(seconds if remaining is None else min(seconds, remaining))
-        self._deadline.check_total()
-
     # Servers without a log, and runs that it has forgotten
 
     def _ask_for_message(self) -> Iterator[list[AnyEvent]]:
@@ -197,40 +194,43 @@ class LogReader:
 
     def _last_message(self) -> Message:
         """Return the answer as it is stored: once it is complete, or nothing more of it is to be expected."""
-        patience = self._run.options.timeouts.first_token
+        silence = self._run.options.timeouts.first_token  # how long to wait for more of it
         seen: str | None = None
         changed = time.monotonic()
-        trying = self._trying  # goes on from the log's, but for two looks of its own
-        trying.failures = 0
-        while True:
-            try:
-                message = self._find()
-                trying.renew()
-            except (ConnectError, ServerError) as error:
-                if trying.is_over():
-                    raise
-                _log.info("conversation %s cannot be read: %s", self._run.turn.conversation_id, error.message)
-            else:
-                if message.finished or self._is_over:
-                    return message
-                content = str(message.raw.get("content") or "")
-                if content != seen:
-                    seen, changed = content, time.monotonic()
-                patience = self._patience(patience)
-                if patience is not None and time.monotonic() - changed >= patience:
-                    return message
-            self._pause(_POLL)
+        trouble: HFClientError | None = None
+        patience = self._run.service.session.retry.resume
+        if patience is not None and self._failing_since is not None:  # while the log could not be read
+            patience = max(0.0, patience - (time.monotonic() - self._failing_since))
+        for attempt in retrying(Polling(_POLL, growth=1.0, max_wait=_POLL, patience=patience), self._run.clock):
+            with attempt:
+                try:
+                    message = self._find()
+                except (ConnectError, ServerError) as error:
+                    _log.info("%s cannot be read: %s", self._run, error.message)
+                    trouble = error
+                else:
+                    if message.finished or self._is_over:
+                        return message
+                    content = str(message.raw.get("content") or "")
+                    if content != seen:
+                        seen, changed = content, time.monotonic()
+                    silence = self._longest_silence(silence)
+                    if silence is not None and time.monotonic() - changed >= silence:
+                        return message
+                    attempt.restart()
+                attempt.again()
+        raise trouble or StreamInterrupted("the conversation cannot be read")
 
-    def _patience(self, patience: float | None) -> float | None:
+    def _longest_silence(self, silence: float | None) -> float | None:
         """Return how long to wait for more of an unfinished answer: not long where its connection's end was its own."""
         try:
             if self._run.service.version().outlives_connection:
-                return patience
+                return silence
         except HFClientError:
-            return patience
+            return silence
         if self._body_ended:
             return 0.0
-        return _LAST_WORD if patience is None else min(patience, _LAST_WORD)
+        return _LAST_WORD if silence is None else min(silence, _LAST_WORD)
 
     def _tell(self, message: Message, is_last: bool) -> list[AnyEvent]:
         """Return what *message* says that the decoder has not had, in the order of the stream as far as it is known.
@@ -273,31 +273,6 @@ class LogReader:
         if message is None:
             raise StreamInterrupted("the server has no answer of this run")
         return message
-
-
-class _Patience:
-    """How long to try what brings nothing new.
-
-    Args:
-        seconds: ``Retry.resume``; None never ends.
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = math.inf if seconds is None else seconds
-        self.renew()
-
-    def renew(self) -> None:
-        """Something new came: begin again."""
-        self.failures = 0
-        self._since: float | None = None
-
-    def is_over(self) -> bool:
-        """Count a failure; True if it was not the first and the time is up."""
-        now = time.monotonic()
-        if self._since is None:
-            self._since = now
-        self.failures += 1
-        return self.failures > 1 and now - self._since >= self._seconds
 
 
 def _is_end(update: dict[str, Any]) -> bool:

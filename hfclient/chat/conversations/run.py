@@ -8,19 +8,15 @@ it late. A message that is not found by then may still arrive, so the error says
 
 from __future__ import annotations
 
-import itertools
 import logging
-import math
 import threading
-import time
-from collections.abc import Iterator
 from typing import Any
 
 from attrs import evolve
 
 from hfclient.chat.conversations.background import STOP_BUDGET, in_background
 from hfclient.chat.conversations.options import TurnOptions
-from hfclient.chat.servers.service import ChatService, shorter
+from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.delivery import fate_after
 from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.messages import find_answer
@@ -42,14 +38,14 @@ from hfclient.errors import (
 )
 from hfclient.events import Elicitation
 from hfclient.process.latch import Latch
-from hfclient.transport import Cancellation, Clock, Deadline, Part, Response, Timeouts
+from hfclient.transport import Cancellation, Clock, Deadline, Part, Polling, Response, Timeouts, retrying
 from hfclient.transport.base import Headers
 from hfclient.types import Message
 
 __all__ = ["LOG_UNAVAILABLE", "Run", "log_end", "may_have_arrived"]
 
 _log = logging.getLogger("hfclient")
-_FIRST_LOOK = 0.2  # seconds before the first look for a message of unknown fate; doubled before each further one
+_FIRST_PAUSE = 0.2  # seconds before the first look for a message of unknown fate; doubled before each further one
 _LONGEST_PAUSE = 2.0
 LOG_UNAVAILABLE = ("gone", "unknown")
 """Ends of the log (see `log_end`) of a run that the server does not know, or no longer knows."""
@@ -65,6 +61,7 @@ class Run:
         cancellation: Ends every wait; a new one by default.
 
     Attributes:
+        clock: The clock of the call, started now.
         is_live: The response in hand is that of the message, not the log of the run.
         is_over: The run is known to have ended: the end of its body or of its log has been read.
         stop_requested: The server was asked to stop the run.
@@ -79,7 +76,7 @@ class Run:
         self.service = service
         self.turn = turn
         self.options = options
-        self.cancellation = cancellation or Cancellation()
+        self.clock = Clock(options.timeouts, cancellation)
         self.is_live = False
         self.is_over = False
         self.end_seen = False
@@ -87,6 +84,9 @@ class Run:
         self.stop_requested = False
         self.stop_unconfirmed = False
         self._stop_sent = Latch()
+
+    def __str__(self) -> str:
+        return f"conversation {self.turn.conversation_id}"
 
     # Posting
 
@@ -102,21 +102,19 @@ class Run:
                 ``generation_id`` on the error are what `Conversation.attach` takes.
             APIStatusError, TransportError: It did not arrive, or was refused.
         """
-        timeouts = self.options.timeouts
         data = {**data, "generationId": self.turn.generation_id, **self.options.tools}
-        request = self.service.endpoints.send(self.turn.conversation_id, data, parts, timeouts)
-        deadline = Deadline(Clock(timeouts))
+        request = self.service.endpoints.send(self.turn.conversation_id, data, parts, self.clock)
         try:
-            response = self.service.session.send(evolve(request, cancellation=self.cancellation))
+            response = self.service.session.send(request)
         except TransportError as error:
             if not error.sent:
                 raise
-            return self._find(error, deadline)
+            return self._find(error)
         except APIStatusError as error:
             fate = fate_after(error)
             if fate == "unknown":
-                return self._find(error, deadline)
-            found = self._find_now(deadline) if fate == "doubtful" else None
+                return self._find(error)
+            found = self._find_now() if fate == "doubtful" else None
             if found is None:
                 raise
             return found
@@ -124,52 +122,53 @@ class Run:
             self.is_live = True
             return response
         page = response.read_start(4096).decode("utf-8", "replace")  # of a gateway, or of another kind of server
-        found = self._find_now(deadline)
+        found = self._find_now()
         if found is None:
             raise not_a_chat_server(request.url, page)
         return found
 
-    def _find(self, error: HFClientError, deadline: Deadline) -> Response:
+    def _find(self, error: HFClientError) -> Response:
         """Return the log of the run if its message arrived; raise *error*, with the ids of the run, if it is not found."""
-        _log.info("conversation %s: %s; looking for the message", self.turn.conversation_id, error.message)
-        for pause in _pauses(self.service.session.retry.resume):
-            left = deadline.remaining()
-            if left is not None and pause >= left:
-                break
-            self.cancellation.pause(pause)
-            try:
-                if (found := self._look(deadline)) is not None:
-                    return found
-            except (TransportError, ServerError, ProtocolError) as trouble:
-                _log.info("conversation %s cannot be read: %s", self.turn.conversation_id, trouble.message)
-            except Cancelled:
-                raise
-            except HFClientError as refusal:  # the next look would be refused as well
-                raise self._unknown_fate(refusal) from error
+        _log.info("%s: %s; looking for the message", self, error.message)
+        try:
+            self.clock.pause(_FIRST_PAUSE)
+            for attempt in retrying(self._polling(), self.clock, on=_may_pass, what=self):
+                with attempt:
+                    if (found := self._look()) is not None:
+                        return found
+                    attempt.again()
+        except Cancelled:
+            raise
+        except HFClientError as trouble:
+            if not _may_pass(trouble):  # a refusal: the next look would be refused as well
+                raise self._unknown_fate(trouble) from error
         if isinstance(error, TransportTimeout):
             error.conversation_id, error.generation_id = self.turn.conversation_id, self.turn.generation_id
             raise error
         raise self._unknown_fate(error) from error
 
-    def _find_now(self, deadline: Deadline) -> Response | None:
+    def _find_now(self) -> Response | None:
         """Return the log of the run if its message did arrive, against expectation; None if not, or if that is unknown."""
         try:
-            return self._look(deadline)
+            return self._look()
         except Cancelled:
             raise
         except HFClientError as trouble:
-            _log.info("conversation %s cannot be read: %s", self.turn.conversation_id, trouble.message)
+            _log.info("%s cannot be read: %s", self, trouble.message)
             return None
 
-    def _look(self, deadline: Deadline) -> Response | None:
-        if self.find_answer(shorter(self.service.session.timeouts, deadline.remaining())) is None:
+    def _look(self) -> Response | None:
+        if self.find_answer() is None:
             return None
-        timeouts = shorter(self.options.timeouts, deadline.remaining())
         try:
-            return self.open_log(timeouts=timeouts)
+            return self.open_log()
         except (NotFoundError, NotAChatServer):  # a server without logs: the reader notices that and asks for the message
-            url = self.service.endpoints.resume(self.turn.conversation_id, self.turn.generation_id, 0, None).url
-            return Response(200, Headers([]), _NoBody(), method="GET", url=url, deadline=Deadline(Clock(timeouts)))
+            url = self.service.endpoints.resume(self.turn.conversation_id, self.turn.generation_id, 0, self.clock).url
+            return Response(200, Headers([]), _NoBody(), method="GET", url=url, deadline=Deadline(self.clock))
+
+    def _polling(self, at_least: int = 2) -> Polling:
+        patience = self.service.session.retry.resume
+        return Polling(2 * _FIRST_PAUSE, max_wait=_LONGEST_PAUSE, patience=patience, at_least=at_least)
 
     def _unknown_fate(self, error: HFClientError) -> StreamInterrupted:
         conversation_id, generation_id = self.turn.conversation_id, self.turn.generation_id
@@ -184,25 +183,23 @@ class Run:
 
     # Reading
 
-    def open_log(self, after: int = 0, timeouts: Timeouts | None = None) -> Response:
+    def open_log(self, after: int = 0) -> Response:
         """Return the log of the run, from the event behind number *after* on.
 
         Raises:
             NotFoundError, NotAChatServer: The server keeps no logs.
         """
-        turn = self.turn
-        request = self.service.endpoints.resume(
-            turn.conversation_id, turn.generation_id, after, timeouts or self.options.timeouts
-        )
-        response = self.service.session.send(evolve(request, cancellation=self.cancellation))
+        request = self.service.endpoints.resume(self.turn.conversation_id, self.turn.generation_id, after, self.clock)
+        response = self.service.session.send(request)
         if response.content_type != "text/event-stream":  # the page of an old server for an unknown path
             response.close()
             raise NotFoundError("the server has no event log", status=response.status, url=response.url)
         return response
 
-    def find_answer(self, timeouts: Timeouts | None = None) -> Message | None:
+    def find_answer(self) -> Message | None:
         """Return the answer as the conversation has it now; None if the server does not have this run."""
-        return find_answer(self.service.read_state(self.turn.conversation_id, self.cancellation, timeouts), self.turn)
+        clock = self.clock.part(self.service.session.timeouts)
+        return find_answer(self.service.read_state(self.turn.conversation_id, clock), self.turn)
 
     # Questions
 
@@ -211,26 +208,19 @@ class Run:
 
         If it is unknown whether the answer arrived, it is sent again: a question takes one answer and refuses the second.
         """
+        clock = self.clock.part(self.service.session.timeouts)
         request = self.service.endpoints.answer(
             self.turn.conversation_id, question.elicitation_id, answer.action, answer.content
         )
-        request = evolve(request, cancellation=self.cancellation)
-        for pause in itertools.chain((0.0,), _pauses(self.service.session.retry.resume)):
-            self.cancellation.pause(pause)
-            try:
-                data = self.service.session.send(request).json()
-            except ConflictError:
-                if pause == 0.0:
-                    raise
-                return question.expires_at is None  # the first one had arrived; only a parked question has no deadline
-            except (TransportError, APIStatusError) as error:
-                if not _has_unknown_fate(error):
-                    raise
-                trouble: HFClientError = error
-                _log.info("conversation %s: %s; answering again", self.turn.conversation_id, error.message)
-            else:
-                return isinstance(data, dict) and data.get("resume") is True
-        raise trouble
+        for attempt in retrying(self._polling(at_least=3), clock, on=_has_unknown_fate, what=self):
+            with attempt:
+                try:
+                    data = self.service.session.send(evolve(request, clock=clock)).json()
+                except ConflictError:
+                    if attempt.number == 1:
+                        raise
+                    return question.expires_at is None  # the first one had arrived; only a parked question has no deadline
+        return isinstance(data, dict) and data.get("resume") is True
 
     # Stopping
 
@@ -271,22 +261,16 @@ def may_have_arrived(error: BaseException) -> bool:
     return isinstance(error, Cancelled) or not isinstance(error, Exception)  # Ctrl-C, say
 
 
-def _has_unknown_fate(error: TransportError | APIStatusError) -> bool:
+def _has_unknown_fate(error: HFClientError) -> bool:
     """Whether the request that failed with *error* may have arrived all the same."""
-    return error.sent if isinstance(error, TransportError) else fate_after(error) == "unknown"
+    if isinstance(error, TransportError):
+        return error.sent
+    return isinstance(error, APIStatusError) and fate_after(error) == "unknown"
 
 
-def _pauses(patience: float | None) -> Iterator[float]:
-    """Yield the seconds to wait before each further look, until *patience* seconds have passed; two looks at least.
-
-    Args:
-        patience: ``Retry.resume``; None never ends.
-    """
-    until = time.monotonic() + (math.inf if patience is None else patience)
-    pause, looks = _FIRST_LOOK, 0
-    while looks < 2 or time.monotonic() < until:
-        yield pause
-        pause, looks = min(_LONGEST_PAUSE, pause * 2), looks + 1
+def _may_pass(error: HFClientError) -> bool:
+    """Whether the conversation may be readable at the next look."""
+    return isinstance(error, (TransportError, ServerError, ProtocolError))
 
 
 def log_end(data: bytes) -> str:

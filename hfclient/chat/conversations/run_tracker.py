@@ -27,7 +27,7 @@ from hfclient.chat.conversations.branch import Branch
 from hfclient.chat.conversations.elicitation import turn_after
 from hfclient.chat.conversations.run import LOG_UNAVAILABLE, Run, log_end, may_have_arrived
 from hfclient.chat.conversations.send_lock import exclusive
-from hfclient.chat.servers.service import ChatService, shorter
+from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.messages import ConversationState, find_answer
 from hfclient.decoding.frames import SSEParser
 from hfclient.errors import (
@@ -41,7 +41,7 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import Elicitation
-from hfclient.transport import Cancellation, Part, Response
+from hfclient.transport import Cancellation, Clock, Part, Response
 from hfclient.types import Message
 
 __all__ = ["RunTracker"]
@@ -83,9 +83,9 @@ class RunTracker:
         """Post a run and note what is known of it, also if that fails; arguments and errors are those of `Run.post`."""
         try:
             response = run.post(data, parts)
-            if run.cancellation.requested:
+            if run.clock.cancellation.requested:
                 response.close()
-                run.cancellation.check()
+                run.clock.cancellation.check()
         except BaseException as error:
             if may_have_arrived(error):
                 self._branch.add(run.turn, arrived=False)
@@ -107,7 +107,7 @@ class RunTracker:
             asking: The run that asked and has ended.
             until, use: As for :meth:`wait_until_idle`.
         """
-        conversation_id, cancellation = asking.turn.conversation_id, asking.cancellation
+        conversation_id, cancellation = asking.turn.conversation_id, asking.clock.cancellation
         with exclusive(self._service.endpoints.base, conversation_id, until):
             state = self.wait_until_idle(conversation_id, until, cancellation=cancellation, use=use)
             turn, data = turn_after(state, question.elicitation_id)
@@ -157,7 +157,7 @@ class RunTracker:
         cancellation = cancellation or Cancellation()
         unknown: Counter[_Key] = Counter()  # looks for a log that is not there
         while True:
-            state = self._service.read_state(conversation_id, cancellation)
+            state = self._service.read_state(conversation_id, Clock(self._service.session.timeouts, cancellation))
             self._find_own(conversation_id, state)
             message, look = self._first_running(state)
             if message is None:
@@ -182,9 +182,9 @@ class RunTracker:
             time.sleep(min(wait, _STOP_LOOK))
             if self._stopped is None:
                 continue
-            turn, timeouts = self._stopped.turn, shorter(self._service.session.timeouts, wait)
+            turn, timeouts = self._stopped.turn, evolve(self._service.session.timeouts, total=max(wait, 0.001))
             try:
-                answer = find_answer(self._service.read_state(turn.conversation_id, timeouts=timeouts), turn)
+                answer = find_answer(self._service.read_state(turn.conversation_id, Clock(timeouts)), turn)
             except HFClientError:
                 continue
             if answer is not None and answer.interrupted:
@@ -258,9 +258,10 @@ class RunTracker:
         while True:
             left = max(_ONE_LOOK, until - time.monotonic())
             timeouts = evolve(self._service.session.timeouts, first_token=None, next_token=None, total=min(left, 1e8))
-            request = self._service.endpoints.resume(conversation_id, message.generation_id, _BEYOND, timeouts)
+            clock = Clock(timeouts, cancellation)
+            request = self._service.endpoints.resume(conversation_id, message.generation_id, _BEYOND, clock)
             try:
-                response = self._service.session.send(evolve(request, cancellation=cancellation))
+                response = self._service.session.send(request)
                 use(response)
                 end = _end_of(response, until)
             except (APIStatusError, ProtocolError):  # a server that was set back to an older version, say

@@ -47,11 +47,11 @@ _log = logging.getLogger("hfclient")
 _SILENCE = 0.4  # seconds without a byte after which close() no longer waits for the server to end the answer
 
 
-ContinueRun: TypeAlias = "Callable[[Run, Elicitation, float | None, Callable[[Response], None]], tuple[Run, Response]]"
+ContinueRun: TypeAlias = "Callable[[Run, Elicitation, Callable[[Response], None]], tuple[Run, Response]]"
 """Starts the run that continues an answer after a parked question.
 
-Takes the run that has ended, its question, the seconds that are left of the call (or None), and a function that is called
-with each response that is opened meanwhile, so that it can be aborted.
+Takes the run that has ended, its question, and a function that is called with each response that is opened meanwhile, so
+that it can be aborted.
 """
 
 
@@ -132,8 +132,7 @@ class ChatStream(Stream):
     def _continue(self, question: Elicitation) -> None:
         """Go on with the run that continues after the answer to a parked question."""
         self._response.close()
-        within = self._response.deadline.remaining()
-        self._run, response = self._continue_run(self._run, question, within, self._use)
+        self._run, response = self._continue_run(self._run, question, self._use)
         self._waiting = True
         self._fields["generation_id"] = self.generation_id
         self._updates = UpdateDecoder(file_url=self.conversation.file_url, limit=response.limits.line)
@@ -143,7 +142,7 @@ class ChatStream(Stream):
         trouble: HFClientError | None = None
         body_ended = title_is_late = False
         run = self._run
-        log = LogReader(run, self._updates, deadline=self._response.deadline, use=self._use)
+        log = LogReader(run, self._updates, use=self._use)
         if not run.is_live:
             try:
                 yield from log.blocks(self._response)
@@ -237,7 +236,7 @@ class ChatStream(Stream):
         self._response = response
         if not self._waiting:  # content that came before counts: from now on only silence is bounded
             response.deadline.content_came()
-        if self._run.cancellation.requested:
+        if self._run.clock.cancellation.requested:
             response.abort()
 
     def _fail(self, error: HFClientError) -> None:
@@ -284,7 +283,7 @@ class ChatStream(Stream):
         if self._pulling:
             self._interrupt()
             return
-        self._run.cancellation.cancel()
+        self._run.clock.cancellation.cancel()
         self._response.abort()
         self.close()
         self._closed_by = None  # a loop of this thread raises, too
@@ -292,7 +291,7 @@ class ChatStream(Stream):
     def _interrupt(self) -> None:
         if self._may_stop():
             self._run.stop_in_background(self._seen_units())
-        self._run.cancellation.cancel()
+        self._run.clock.cancellation.cancel()
         self._response.abort()
 
     def _may_stop(self) -> bool:

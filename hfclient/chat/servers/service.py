@@ -21,10 +21,10 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.events import AnyEvent
-from hfclient.transport import Cancellation, Request, Session, Timeouts
+from hfclient.transport import Clock, Request, Session
 from hfclient.types import ConversationInfo, Entries, Model
 
-__all__ = ["ChatService", "shorter"]
+__all__ = ["ChatService"]
 
 _PAGE = 30  # entries on a full page of conversations
 _MODELS_FRESH = 60.0  # seconds: what the server's own Cache-Control says
@@ -76,12 +76,14 @@ class ChatService:
         """
         return self.api.read(request, self.session)
 
-    def read_state(
-        self, conversation_id: str, cancellation: Cancellation | None = None, timeouts: Timeouts | None = None
-    ) -> ConversationState:
-        """Return the present state of a conversation or a share."""
-        request = self.endpoints.conversation(conversation_id)
-        request = evolve(request, cancellation=cancellation, timeouts=timeouts)
+    def read_state(self, conversation_id: str, clock: Clock | None = None) -> ConversationState:
+        """Return the present state of a conversation or a share.
+
+        Args:
+            conversation_id: Which one.
+            clock: Of the call; None starts one for this request.
+        """
+        request = evolve(self.endpoints.conversation(conversation_id), clock=clock)
         return parse_conversation(self.api.read(request, self.session))
 
     def list_page(self, page: int) -> tuple[list[ConversationInfo], bool]:
@@ -218,8 +220,3 @@ def _no_model(name: str, models: list[Model], error: BadRequestError | None = No
     missing.model = name
     missing.suggestions = tuple(found)
     return missing
-
-
-def shorter(timeouts: Timeouts, remaining: float | None) -> Timeouts:
-    """Return *timeouts* with what is left of the total, for a request that continues another one."""
-    return timeouts if remaining is None else evolve(timeouts, total=max(remaining, 0.001))

@@ -19,7 +19,7 @@ from attrs import evolve
 from hfclient.chat.wire.failures import refine
 from hfclient.credentials import Secret, host_origin, normalize_url, origin_of
 from hfclient.errors import InvalidInputError
-from hfclient.transport import Multipart, Part, Request, Timeouts
+from hfclient.transport import Clock, Multipart, Part, Request, Timeouts
 from hfclient.transport.base import safe_url
 
 __all__ = ["Endpoints", "own_id", "path_segment", "readable_id"]
@@ -71,7 +71,7 @@ class Endpoints:
     def file_url(self, conversation_id: str, sha: str) -> str:
         return f"{self.base}/conversation/{readable_id(conversation_id)}/output/{path_segment(sha)}"
 
-    def resume(self, conversation_id: str, generation_id: str | None, after: int, timeouts: Timeouts | None) -> Request:
+    def resume(self, conversation_id: str, generation_id: str | None, after: int, clock: Clock) -> Request:
         """The event log of a run, from the event after number *after* on (server-sent events)."""
         return Request(
             method="GET",
@@ -81,7 +81,7 @@ class Endpoints:
             headers={"Accept": "text/event-stream, application/json, */*;q=0.1"},
             stream=True,
             retryable=True,
-            timeouts=timeouts,
+            clock=clock,
             refine=self.refine,
         )
 
@@ -121,9 +121,7 @@ class Endpoints:
         data = {"model": model, "preprompt": system_prompt, "assistantId": assistant_id}
         return self.write("POST", "/conversation", {key: value for key, value in data.items() if value is not None})
 
-    def send(
-        self, conversation_id: str, data: dict[str, Any], files: Iterable[Part], timeouts: Timeouts | None
-    ) -> Request:
+    def send(self, conversation_id: str, data: dict[str, Any], files: Iterable[Part], clock: Clock) -> Request:
         """One turn: *data* is the form's JSON field, *files* are its file parts."""
         field = Part(name="data", content=_json(data))
         return Request(
@@ -133,7 +131,7 @@ class Endpoints:
             headers={"Origin": self.form_origin, "Accept": "application/json"},
             body=Multipart((field, *files)),
             stream=True,
-            timeouts=timeouts,
+            clock=clock,
             refine=self.refine,
         )
 

@@ -14,9 +14,9 @@ from hfclient import Client
 from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.events import AnyEvent
 from hfclient.transport import Deadline, Request, Response
-from hfclient.transport.requests_transport import PlainTransport
 from tests.chat.recordings import recording
 from tests.chat.replay import ChatUI
+from tests.conftest import make_transport
 
 PACKAGE = str(Path(hfclient.__file__).parent)
 
@@ -31,16 +31,19 @@ def own_frames(frame: FrameType | None) -> list[str]:
     return names[::-1]
 
 
-class CountingTransport(PlainTransport):
+class CountingTransport:
     """Notes the frames above `open` for each request."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.calls: dict[str, list[str]] = {}
+        self._inner = make_transport("plain")
 
     def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
         self.calls[f"{request.method} {request.url.split('/', 3)[-1]}"] = own_frames(sys._getframe(1))
-        return super().open(request, headers, deadline)
+        return self._inner.open(request, headers, deadline)
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 def test_frames_down(ui: ChatUI) -> None:

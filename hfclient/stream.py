@@ -42,7 +42,7 @@ from hfclient.events import (
 from hfclient.process.forks import reset_after_fork
 from hfclient.process.latch import Latch
 from hfclient.transport import Response
-from hfclient.transport.base import add_address
+from hfclient.transport.response import add_address
 from hfclient.types import Reply
 
 __all__ = ["Decoder", "Stream", "Transcript"]

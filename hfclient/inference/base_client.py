@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hfclient.events import AnyEvent
 from hfclient.transport import Session
-from hfclient.transport.base import safe_url
+from hfclient.transport.request import safe_url
 
 if TYPE_CHECKING:
     from hfclient.inference.completions.chat import ChatCompletions

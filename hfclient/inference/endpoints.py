@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from hfclient.credentials import is_deployment, origin_of
 from hfclient.errors import InvalidInputError, Unsupported
-from hfclient.transport.base import safe_url
+from hfclient.transport.request import safe_url
 
 __all__ = [
     "HUB_URL",

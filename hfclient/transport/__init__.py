@@ -4,11 +4,13 @@
 own modules the only importers of an HTTP library; `session` is what they share.
 """
 
-from hfclient.transport.base import Request, Response, Transport
+from hfclient.transport.base import Transport
 from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.deadline import Clock, Deadline, Timeouts
 from hfclient.transport.limits import Limits
 from hfclient.transport.multipart import Multipart, Part
+from hfclient.transport.request import Request
+from hfclient.transport.response import Response
 from hfclient.transport.retry import ONCE, Polling, Retry, Schedule, retrying
 from hfclient.transport.session import Session
 

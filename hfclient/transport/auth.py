@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Protocol
 
-from hfclient.transport.base import Request, Response
+from hfclient.transport.request import Request
+from hfclient.transport.response import Response
 
 if TYPE_CHECKING:
     from hfclient.transport.session import Session

@@ -1,4 +1,4 @@
-"""A word from another thread that a call is no longer wanted."""
+"""Cancelling a call from another thread or from a signal handler."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Cancellation"]
 
 
 class Cancellation:
-    """Ends, from any thread, whatever a call waits for: a pause, an answer's head, and all that would come after it.
+    """Ends the waits of a call from any thread: a pause, the wait for an answer's head, and everything after them.
 
-    A body that is being read is not its business: whoever has the response aborts that.
+    It does not end the reading of a body: ``Response.abort`` does.
     """
 
     def __init__(self) -> None:
@@ -26,8 +26,8 @@ class Cancellation:
         reset_after_fork(self)
 
     def _reset_after_fork(self) -> None:
-        # Free once it is requested. Not an Event: that has a lock inside, and a signal handler that cancels may have
-        # interrupted the thread that holds it. All that is done here are single steps in an order that leaves no gap.
+        # Released once it is requested. Not an Event: that has a lock inside, and a signal handler that cancels may have
+        # interrupted the thread that holds it. Everything here is a single step, in an order that leaves no gap.
         self._gate = threading.Lock()
         if not self._requested:
             self._gate.acquire()
@@ -38,9 +38,9 @@ class Cancellation:
         return self._requested
 
     def cancel(self) -> None:
-        """Wake up the thread that waits; it raises `Cancelled`. Returns at once; idempotent. May be called at any moment."""
+        """Wake up the threads that wait; they raise `Cancelled`. Returns at once; idempotent. May be called at any moment."""
         self._requested = True
-        with contextlib.suppress(RuntimeError):  # it is free already
+        with contextlib.suppress(RuntimeError):  # it is released already
             self._gate.release()
         if (wake := self._wake) is not None:
             wake()
@@ -59,7 +59,7 @@ class Cancellation:
 
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:
-        """While this lasts, :meth:`cancel` calls *wake*, which must return at once; perhaps also a moment longer."""
+        """Have :meth:`cancel` call *wake*, which must return at once, until this ends, and perhaps a moment longer."""
         self._wake = wake  # before the check: a cancel that comes between the two finds it
         try:
             self.check()

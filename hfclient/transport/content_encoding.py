@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 
 from hfclient.errors import ConnectError, ProtocolError
-from hfclient.transport.base import Body, Headers
+from hfclient.transport.response import Body, Headers
 
 __all__ = ["Unpacked", "is_ours", "unpacked"]
 

@@ -30,10 +30,10 @@ from hfclient.errors import (
     TransportError,
 )
 from hfclient.process.garbage_collection import in_gc_finalizer
-from hfclient.transport.base import Headers
 from hfclient.transport.ca_bundle import HINT
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import refused_tunnel
+from hfclient.transport.response import Headers
 
 __all__ = ["NEEDED", "Multi", "Pieces", "Sink", "Transfer", "Upload"]
 

@@ -18,13 +18,14 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from hfclient.credentials import Secret, origin_of
 from hfclient.errors import ConnectError, InvalidInputError, MissingDependencyError, Unsupported
-from hfclient.transport.base import Request, Response, add_address, check_headers, safe_url
 from hfclient.transport.ca_bundle import certificates
 from hfclient.transport.content_encoding import unpacked
 from hfclient.transport.curl_multi import Multi, Sink, Transfer, Upload
 from hfclient.transport.curl_selftest import misfit
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import address_for, as_url, proxy_for
+from hfclient.transport.request import Request, check_headers, safe_url
+from hfclient.transport.response import Response, add_address
 
 __all__ = ["ImpersonateTransport"]
 

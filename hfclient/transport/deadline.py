@@ -33,16 +33,16 @@ def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
 
 @frozen(kw_only=True)
 class Timeouts:
-    """How long to wait for what, in seconds; None waits without end.
+    """How long to wait, in seconds; None waits without end.
 
     Attributes:
         connect: For a connection, TLS included.
-        first_token: For the first content of a stream, counted from the request. Until then no other clock ends the wait,
-            unless it is chat-ui, which sends keep-alives: when those stop, the connection is dead, and ``idle`` tells.
+        first_token: For the first content of a stream, counted from the request. Until then ``idle`` does not end the wait,
+            except for chat-ui, which sends keep-alives: when they stop, the connection is dead.
         next_token: For more content of a stream once some came, however many keep-alives come. Time in which the caller
             does not read does not count, nor does time in which a tool waits for the answer to its question. A tool that
             runs on the server without any progress counts as silence.
-        idle: For the next byte of a stream that has begun, keep-alives included; for every byte of an answer that is no
+        idle: For the next byte of a stream that has begun, keep-alives included; for every byte of an answer that is not a
             stream.
         total: For the whole call, retries included.
     """
@@ -146,7 +146,7 @@ class Deadline:
     def __init__(self, clock: Clock, *, stream: bool = False) -> None:
         self.clock = clock
         self.timeouts = timeouts = clock.timeouts
-        self.address = ""  # what is asked, for messages: host and port; a transport sets it
+        self.address = ""  # host and port, for messages; a transport sets it
         self._stream = stream
         self._idle = timeouts.idle
         self._total, self._total_at = clock.total, clock.end
@@ -158,25 +158,25 @@ class Deadline:
         self._away_at: float | None = None
 
     def count_bytes(self) -> None:
-        """From now on ``idle`` bounds every silence: the server sends keep-alives, or what comes is no stream."""
+        """Apply ``idle`` from now on: the server sends keep-alives, or the answer is not a stream."""
         self._counts_bytes = True
 
     def content_came(self) -> None:
-        """Content is there: ``next_token`` begins with the next read."""
+        """Content came: ``next_token`` begins with the next read."""
         self._content_at = None
         self._has_content = self._counts_bytes = True
 
     def hold(self) -> None:
-        """What came is a question: more comes only once it was answered. Until then content is not waited for."""
+        """A tool asked a question, and content comes only after the answer: no deadline for content until then."""
         self._content_at = time.monotonic() + _LONGEST
 
     def pause(self) -> None:
-        """The reader does something else: until its next read the wait for content is not counted."""
+        """The caller has what came: time until its next read does not count as a wait for content."""
         if self._content_at is not None and self._away_at is None:
             self._away_at = time.monotonic()
 
     def wind_down(self, *, idle: float, total: float) -> None:
-        """Wait at most *idle* seconds for each further byte and *total* for all: what is left is worth no more."""
+        """Wait at most *idle* seconds for each further byte and *total* for all: the content is complete."""
         end = time.monotonic() + total
         if self._total_at is None or end < self._total_at:
             self._total, self._total_at = total, end
@@ -188,7 +188,7 @@ class Deadline:
         return self._least("connect", self.timeouts.connect)
 
     def read_wait(self) -> float | None:
-        """Return how long the next read may take, None for ever.
+        """Return how long the next read may take; None for no limit.
 
         Raises:
             TransportTimeout: A deadline has passed already.
@@ -224,7 +224,7 @@ class Deadline:
         return wait
 
     def expired(self) -> TransportTimeout:
-        """Return the error for the wait that was last asked for and has now passed."""
+        """Return the error for the wait that was returned last and has passed."""
         seconds = {"idle": self._idle, "total": self._total}.get(self._cause) or getattr(self.timeouts, self._cause) or 0.0
         what = {
             "connect": "no connection",

@@ -1,7 +1,7 @@
-"""How long a server asks to wait: `Retry-After`, and what servers without it say instead.
+"""How long a server asks to wait: ``Retry-After``, and the headers of servers without it.
 
 Reference: RFC 9110 (10.2.3); draft-ietf-httpapi-ratelimit-headers, whose newest form the Hub sends and whose earlier forms
-(``RateLimit-Remaining`` with ``RateLimit-Reset``, also with ``X-``) most others do; OpenAI's
+(``RateLimit-Remaining`` with ``RateLimit-Reset``, also with ``X-``) most other servers send; OpenAI's
 ``x-ratelimit-reset-requests`` and ``x-ratelimit-reset-tokens``.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from hfclient.transport.base import Headers
+from hfclient.transport.response import Headers
 
 __all__ = ["retry_after"]
 
@@ -28,12 +28,12 @@ _EPOCH_MS = 1e12
 
 
 def retry_after(headers: Headers, data: Any = None, *, status: int = 429) -> float | None:
-    """Return how many seconds the server asks to wait, or None; nonsense counts as nothing.
+    """Return how many seconds the server asks to wait, or None; malformed values are ignored.
 
     Args:
-        headers: Of the failed answer. ``retry-after-ms`` and ``Retry-After`` (seconds or a date) go before all others.
+        headers: Of the failed answer. ``retry-after-ms`` and ``Retry-After`` (seconds or a date) take precedence.
         data: Its body as JSON, with ``estimated_time`` of a model that is being loaded.
-        status: With another one than 429 and 503, ``RateLimit`` headers say nothing about this request.
+        status: Its status. ``RateLimit`` headers count only with 429 and 503.
     """
     if (milliseconds := _number(headers.get("retry-after-ms", ""))) is not None:
         return _bounded(milliseconds / 1000)
@@ -49,7 +49,7 @@ def retry_after(headers: Headers, data: Any = None, *, status: int = 429) -> flo
 
 
 def _resets(headers: Headers) -> Iterator[float]:
-    """Yield the seconds until each limit that has been used up starts anew."""
+    """Yield the seconds until each exhausted limit is reset."""
     for limit in _POLICY.split(headers.get("ratelimit", "")):
         fields: dict[str, str] = dict(_FIELD.findall(limit))
         reset = fields.get("t") or fields.get("reset")
@@ -80,10 +80,10 @@ def _number(value: str) -> float | None:
 
 
 def _date(value: str) -> float | None:
-    """Return the time of a date, as HTTP or RFC 3339 write it; None if it is none."""
+    """Return the timestamp of a date in the format of HTTP or RFC 3339; None if it is not one."""
     if not value:
         return None
-    from email.utils import parsedate_to_datetime  # nearly all servers say seconds
+    from email.utils import parsedate_to_datetime  # imported late: nearly all servers send seconds
 
     for read in (parsedate_to_datetime, lambda text: datetime.fromisoformat(text.replace("Z", "+00:00"))):
         try:

@@ -1,7 +1,7 @@
-"""What every request goes through, whichever library carries it: credentials, deadlines, status codes, retries.
+"""`Session`: what is the same for every HTTP library: credentials, deadlines, status codes, redirects, retries.
 
-Credentials are added here, by URL, at the last moment before a request leaves, and again for every redirect that is
-followed; 3xx, 4xx and 5xx raise here, at the call.
+Credentials are added here, by URL, just before a request is sent, and again for every redirect that is followed. A 3xx, 4xx
+or 5xx raises here, at the call.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ from hfclient.errors import (
 )
 from hfclient.redaction.masking import sanitized
 from hfclient.transport.auth import Auth
-from hfclient.transport.base import Request, Response, Transport, safe_url
+from hfclient.transport.base import Transport
 from hfclient.transport.deadline import Clock, Deadline, Timeouts
 from hfclient.transport.limits import Limits
+from hfclient.transport.request import Request, safe_url
+from hfclient.transport.response import Response
 from hfclient.transport.retry import Retry, retrying
 from hfclient.transport.status_errors import error_for, is_bot_check
 
@@ -51,14 +53,14 @@ _HARMLESS = {"accept", "accept-encoding", "accept-language", "range", "user-agen
 
 
 class Session:
-    """One caller's way to the network: a transport, credentials and policy. May be shared by threads.
+    """Sends requests over a transport, with credentials, deadlines and retries. Threads may share it.
 
     Args:
-        transport: Carries the requests.
-        credentials: Added to requests that go where they belong.
-        timeouts: Deadlines, unless a request has its own.
-        retry: Policy for requests that may be repeated.
-        headers: Sent with every request, under those of the request itself.
+        transport: The HTTP library.
+        credentials: Added to requests to the origins that they belong to.
+        timeouts: Deadlines of requests that have no clock of their own.
+        retry: For requests that may be repeated.
+        headers: Sent with every request; those of the request itself override them.
         limits: How much of an answer may be held in memory.
     """
 
@@ -80,19 +82,19 @@ class Session:
         self.refine: Callable[[APIStatusError], HFClientError] | None = None
         self.auth: Auth | None = None
         own = {"Accept": "*/*"}
-        # A transport that looks like a browser has a User-Agent that fits its handshake: ours would give it away.
+        # A transport that impersonates a browser has a User-Agent that fits its TLS handshake.
         if not getattr(transport, "has_browser_headers", False):
             own["User-Agent"] = f"hfclient/{__version__}; python/{_PYTHON}"
         self.headers = _merged(own, {name: hidden_header(name, value) for name, value in (headers or {}).items()})
 
     def with_credentials(self, credentials: Credentials) -> Session:
-        """Return a session with other credentials over the same transport and with the same policy."""
+        """Return a session with other credentials; everything else is the same."""
         other = copy.copy(self)
         other.credentials = credentials
         return other
 
     def with_auth(self, auth: Auth | None) -> Session:
-        """Return a session that asks *auth* about each request and its answer, with all else as it is; None asks nothing."""
+        """Return a session with another authentication hook, or with none; everything else is the same."""
         other = copy.copy(self)
         other.auth = auth
         return other
@@ -104,14 +106,14 @@ class Session:
         return other
 
     def bare(self) -> Session:
-        """Return a session for places that are none of the caller's: without credentials and without the caller's headers."""
+        """Return a session for foreign origins: without credentials and without the caller's headers."""
         other = self.with_credentials(Credentials())
         other.refine = other.auth = None
         other.headers = {name: value for name, value in self.headers.items() if name.lower() in _HARMLESS}
         return other
 
     def deadlines(self, given: Timeouts | None) -> Timeouts:
-        """Return the deadlines of a call that was *given* some, or none.
+        """Return the deadlines *given* with a call, or the session's if that is None.
 
         Raises:
             InvalidInputError: It is something else, such as a number of seconds.
@@ -200,7 +202,7 @@ class Session:
         return error
 
     def _hinted(self, request: Request, error: HFClientError, refined: HFClientError) -> HFClientError:
-        """Return *refined* with why the token did not go along, if that may be the reason."""
+        """Return *refined*; if a withheld token may be the reason, its message says why the token was not sent."""
         if not isinstance(error, APIStatusError):
             return refined
         is_gate = isinstance(refined, AuthenticationError) or 300 <= error.status < 400
@@ -220,12 +222,12 @@ class Session:
         credentials = self.credentials.headers_for(hop.url)
         headers = _merged(self.headers, hop.headers)
         origin = origin_of(hop.url)
-        if origin != origin_of(first.url):  # the caller's own go to the first place only, not along with a redirect
+        if origin != origin_of(first.url):  # the caller's own headers are for the first origin only, not for a redirect
             headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
         elif (login := without_user_info(first.url)[1]) is not None:
             credentials["Authorization"] = login
         own, content = {}, {}
-        if (named := host_origin(origin)) != origin:  # libcurl would leave the dot at its end, requests would not
+        if (named := host_origin(origin)) != origin:  # libcurl leaves a dot at the end of the host, other libraries do not
             own["Host"] = named.partition("://")[2]
         if hop.body is not None and not isinstance(hop.body, bytes):
             content["Content-Type"] = hop.body.content_type
@@ -259,7 +261,7 @@ class Session:
 
 
 def _of(kind: type[_P], name: str, given: object) -> _P:
-    """Return *given* if it is of that kind: a number in its place would fail somewhere far from here."""
+    """Return *given* if it is of that type: a number in its place would fail much later."""
     if not isinstance(given, kind):
         example = {Timeouts: "total=30", Retry: "attempts=1"}.get(kind, "...")
         raise InvalidInputError(f"{name} is {kind.__name__}({example}), not {given!r}")
@@ -267,7 +269,7 @@ def _of(kind: type[_P], name: str, given: object) -> _P:
 
 
 def _redirect_target(request: Request, response: Response) -> str | None:
-    """Return where an answer redirects to, if that may be followed."""
+    """Return the URL that an answer redirects to, if that may be followed."""
     location = response.headers.get("location")
     if not location or response.status not in (301, 302, 303, 307, 308):
         return None
@@ -278,7 +280,7 @@ def _redirect_target(request: Request, response: Response) -> str | None:
         return None
     if request.method == "GET":
         here, there = urlsplit(request.url).path.rstrip("/"), urlsplit(target).path.rstrip("/")
-        if request.follow_redirects or (same_origin and here == there and target != request.url):  # but for a slash
+        if request.follow_redirects or (same_origin and here == there and target != request.url):  # they differ in a slash
             return target
     return target if same_origin and response.status in (307, 308) else None
 
@@ -296,7 +298,7 @@ def _hold(response: Response, within: Literal["body", "file"], max_bytes: int | 
 
 
 def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers of all *layers*, of which later ones win, however they write a name."""
+    """Return the headers of all *layers*; later ones override earlier ones, in whatever case a name is written."""
     found = {name.lower(): (name, value) for layer in layers for name, value in layer.items()}
     return dict(found.values())
 

@@ -28,7 +28,8 @@ from hfclient.errors import (
     ServerError,
 )
 from hfclient.redaction.masking import masked
-from hfclient.transport.base import Headers, Response, safe_url
+from hfclient.transport.request import safe_url
+from hfclient.transport.response import Headers, Response
 from hfclient.transport.retry_after import retry_after
 
 __all__ = [

@@ -21,12 +21,13 @@ from urllib3.util.ssl_ import create_urllib3_context
 from hfclient.credentials import Secret
 from hfclient.errors import Cancelled, ConnectError, InvalidInputError
 from hfclient.process.garbage_collection import in_gc_finalizer
-from hfclient.transport.base import Headers, Request, Response, add_address, check_headers, safe_url
 from hfclient.transport.ca_bundle import certificates
 from hfclient.transport.connections import CALL, POOLS, READ_SIZE, Wire
 from hfclient.transport.content_encoding import is_ours, unpacked
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import address_for, as_url, proxy_for
+from hfclient.transport.request import Request, check_headers, safe_url
+from hfclient.transport.response import Headers, Response, add_address
 from hfclient.transport.urllib3_errors import translated
 
 __all__ = ["Urllib3Transport"]

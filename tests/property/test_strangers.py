@@ -26,8 +26,8 @@ from hfclient.credentials.cookie_files import read_cookie_file
 from hfclient.credentials.saved_logins import LoginStore
 from hfclient.credentials.tokens import find_token
 from hfclient.transport import Deadline, Request, Response, Retry, Timeouts
-from hfclient.transport.base import Headers
 from hfclient.transport.content_encoding import unpacked
+from hfclient.transport.response import Headers
 from hfclient.types import Reply
 
 ID = f"{1:024x}"

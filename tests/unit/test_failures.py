@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hfclient.errors import APIStatusError
 from hfclient.transport import Clock, Deadline, Response, Timeouts
-from hfclient.transport.base import Headers
+from hfclient.transport.response import Headers
 from hfclient.transport.status_errors import error_for, message_in, retry_after, safe_url
 
 

@@ -18,7 +18,7 @@ from hfclient.inference.completions.messages import build_messages
 from hfclient.inference.endpoints import ROUTER_URL, chat_url, is_router, model_for_provider, models_url
 from hfclient.inference.models.catalogue import parse_models
 from hfclient.transport import Deadline, Request, Response, Session, Timeouts
-from hfclient.transport.base import Headers
+from hfclient.transport.response import Headers
 
 ANSWER = b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 

@@ -8,8 +8,8 @@ import zlib
 import pytest
 
 from hfclient.errors import ConnectError
-from hfclient.transport.base import Headers
 from hfclient.transport.content_encoding import unpacked
+from hfclient.transport.response import Headers
 
 
 class _Pieces:

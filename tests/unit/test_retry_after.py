@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfclient.transport.base import Headers
+from hfclient.transport.response import Headers
 from hfclient.transport.retry_after import retry_after
 
 NAMES = ["retry-after", "retry-after-ms", "ratelimit", "ratelimit-reset", "ratelimit-remaining", "x-ratelimit-reset-tokens"]

@@ -17,7 +17,8 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.transport import Clock, Deadline, Multipart, Part, Request, Response, Retry, Session, Timeouts
-from hfclient.transport.base import Headers, check_headers
+from hfclient.transport.request import check_headers
+from hfclient.transport.response import Headers
 
 
 class _Body:

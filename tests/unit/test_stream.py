@@ -39,7 +39,7 @@ from hfclient.events import (
 )
 from hfclient.stream import Stream, Transcript
 from hfclient.transport import Clock, Deadline, Response, Timeouts
-from hfclient.transport.base import Headers
+from hfclient.transport.response import Headers
 from hfclient.types import Reply
 from tests.server import PATIENCE
 

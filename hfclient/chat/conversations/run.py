@@ -39,7 +39,7 @@ from hfclient.errors import (
 from hfclient.events import Elicitation
 from hfclient.process.latch import Latch
 from hfclient.transport import Cancellation, Clock, Deadline, Part, Polling, Response, Timeouts, retrying
-from hfclient.transport.base import Headers
+from hfclient.transport.response import Headers
 from hfclient.types import Message
 
 __all__ = ["LOG_UNAVAILABLE", "Run", "log_end", "may_have_arrived"]

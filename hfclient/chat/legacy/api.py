@@ -32,7 +32,7 @@ from hfclient.errors import (
     ServerError,
 )
 from hfclient.transport import Request, Session
-from hfclient.transport.base import safe_url
+from hfclient.transport.request import safe_url
 from hfclient.transport.status_errors import leads_to_login
 
 __all__ = ["LegacyApi"]

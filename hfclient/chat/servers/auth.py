@@ -51,7 +51,7 @@ from hfclient.errors import (
 from hfclient.process.forks import reset_after_fork
 from hfclient.transport import Request, Response, Session, Timeouts
 from hfclient.transport.auth import AuthFlow
-from hfclient.transport.base import safe_url
+from hfclient.transport.request import safe_url
 from hfclient.transport.status_errors import restated
 from hfclient.types import User
 

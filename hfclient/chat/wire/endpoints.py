@@ -20,7 +20,7 @@ from hfclient.chat.wire.failures import refine
 from hfclient.credentials import Secret, host_origin, normalize_url, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.transport import Clock, Multipart, Part, Request, Timeouts
-from hfclient.transport.base import safe_url
+from hfclient.transport.request import safe_url
 
 __all__ = ["Endpoints", "own_id", "path_segment", "readable_id"]
 

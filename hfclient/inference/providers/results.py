@@ -21,7 +21,7 @@ from hfclient.files.data_urls import decode_base64, decode_data_url
 from hfclient.files.media_types import sniff
 from hfclient.inference.failures import generation_error
 from hfclient.redaction.masking import masked, sanitized
-from hfclient.transport.base import safe_url
+from hfclient.transport.request import safe_url
 from hfclient.transport.status_errors import message_in
 
 __all__ = ["Answer", "Outcome", "Output", "bodied", "found_in", "outcome_in", "outcome_of", "with_body"]

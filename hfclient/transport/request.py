@@ -1,0 +1,141 @@
+"""`Request`: one HTTP request as a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from attrs import evolve, field, frozen
+
+from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, TransportError
+from hfclient.transport.cancellation import Cancellation
+from hfclient.transport.deadline import Clock, Timeouts
+from hfclient.transport.multipart import Multipart
+from hfclient.transport.retry import Schedule
+
+__all__ = ["Request", "check_headers", "safe_url"]
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
+_HEADER_VALUE = re.compile(r"[^\r\n\0]*")
+
+
+@frozen(kw_only=True)
+class Request:
+    """One HTTP request as a value: it can be built and compared without a network.
+
+    Attributes:
+        method: ``"GET"``, ``"POST"``, ...
+        url: Absolute URL without query.
+        params: The query; None values are left out.
+        headers: Without credentials: those are added by URL, at the last moment.
+        body: Bytes, a form, or None.
+        stream: The answer is a stream of events: silence before its first content is bounded by
+            ``Timeouts.first_token`` rather than ``idle``.
+        retryable: May be repeated when it failed. Reads are; a chat turn is not.
+        retry_on: Tells after which errors it may be repeated even if it is not *retryable*.
+        retry: How often it is repeated; None takes the session's.
+        whole: Read the answer to its end, within the limit of this name, before it is handed out, so that one which breaks
+            off is requested again, too.
+        max_bytes: With *whole*, read so many bytes of a longer answer instead of refusing it.
+        follow_redirects: Follow a redirect anywhere (result files); otherwise only 307/308 to the same origin.
+        clock: Of the call that it belongs to: what is left of ``Timeouts.total``, the other deadlines, and the call's
+            cancellation, which ends the wait for the answer's head and the pauses between tries. None makes one of the
+            session's deadlines when it is sent.
+        timeouts, cancellation: The same in parts, for requests without a clock.
+        refine: Turns a status error into the service's own, more precise one.
+    """
+
+    method: str
+    url: str
+    params: Mapping[str, str | int | None] = field(factory=dict)
+    headers: Mapping[str, str] = field(factory=dict, repr=lambda headers: repr(sorted(headers)))
+    body: bytes | Multipart | None = field(default=None, repr=False)
+    stream: bool = False
+    retryable: bool = False
+    retry_on: Callable[[HFClientError], bool] | None = field(default=None, eq=False, repr=False)
+    retry: Schedule | None = field(default=None, repr=False)
+    whole: Literal["body", "file"] | None = None
+    max_bytes: int | None = None
+    follow_redirects: bool = False
+    clock: Clock | None = field(default=None, eq=False, repr=False)
+    timeouts: Timeouts | None = None
+    cancellation: Cancellation | None = field(default=None, eq=False, repr=False)
+    refine: Callable[[APIStatusError], HFClientError] | None = field(default=None, eq=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.method} {safe_url(self.url)}"
+
+    @classmethod
+    def read(cls, url: str, **fields: Any) -> Request:
+        """Return a GET for JSON, which may be repeated."""
+        return cls(
+            method="GET", url=url, headers={"Accept": "application/json"}, retryable=True, whole="body", **fields
+        )
+
+    @classmethod
+    def file(cls, url: str, **fields: Any) -> Request:
+        """Return a GET for a file, which may be repeated.
+
+        Without compression: libcurl does not notice when the end of a compressed body is missing.
+        """
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        return cls(method="GET", url=url, headers=headers, retryable=True, **fields)
+
+    @classmethod
+    def with_json(
+        cls, method: str, url: str, data: Any, *, headers: Mapping[str, str] | None = None, **fields: Any
+    ) -> Request:
+        """Return a request with *data* as its JSON body.
+
+        Raises:
+            InvalidInputError: Something in *data* cannot be written as JSON.
+        """
+        try:
+            body = msgspec.json.encode(data)
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+            raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
+        return cls(
+            method=method,
+            url=url,
+            body=body,
+            headers={"Accept": "application/json", "Content-Type": "application/json", **(headers or {})},
+            **fields,
+        )
+
+    def may_repeat(self, error: HFClientError) -> bool:
+        """Tell whether it may be sent again after *error*: if it is retryable, or cannot have arrived."""
+        if self.retryable or (isinstance(error, TransportError) and not error.sent):
+            return True
+        return self.retry_on is not None and self.retry_on(error)
+
+    def at(self, url: str) -> Request:
+        """Return the same request for another URL, without its query."""
+        return evolve(self, url=url, params={})
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Refuse headers that HTTP cannot carry, or that would inject another one.
+
+    Raises:
+        InvalidInputError: A name or a value has a character that is not allowed there. The message does not show the value.
+    """
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise InvalidInputError(f"the request cannot be sent: {name!r} is not a name of a header")
+        if not _HEADER_VALUE.fullmatch(value) or not (value.isascii() or max(value) <= "\xff"):
+            raise InvalidInputError(f"the request cannot be sent: the header {name} holds characters that HTTP forbids")
+
+
+def safe_url(url: str) -> str:
+    """Return *url* without user name, password, query and fragment, for logs and exceptions."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(unreadable URL)"
+    return f"{parts.scheme}://{host}{port}{parts.path}"

@@ -1,0 +1,277 @@
+"""`Response`: the answer to one HTTP request, whose body is read on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Protocol
+
+from hfclient.decoding.frames import excerpt
+from hfclient.decoding.html_pages import instead, what_came
+from hfclient.decoding.json_repair import loads_mended
+from hfclient.errors import ConnectError, HFClientError, TransportError
+from hfclient.redaction.masking import sanitized
+from hfclient.transport.deadline import Deadline
+from hfclient.transport.limits import Limits
+
+__all__ = ["Body", "Headers", "Response", "add_address"]
+
+_LIMITS = Limits()
+_BOM = b"\xef\xbb\xbf"
+_LOOK = 4096  # bytes of white space after which a body is taken as it is
+REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-trace-id", "x-amz-cf-id", "cf-ray")
+
+
+class Headers(Mapping[str, str]):
+    """The headers of an answer: names in any case, repeated ones joined with ``", "`` or listed by :meth:`all`."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: list[tuple[str, str]]) -> None:
+        self._items = [(name.lower(), value) for name, value in items]
+
+    def __getitem__(self, name: str) -> str:
+        found = self.all(name)
+        if not found:
+            raise KeyError(name)
+        return ", ".join(found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _ in self._items))
+
+    def __len__(self) -> int:
+        return len({name for name, _ in self._items})
+
+    def __repr__(self) -> str:
+        return f"<Headers: {', '.join(self)}>"  # names only: a value may be a cookie
+
+    def all(self, name: str) -> list[str]:
+        """Return every value of *name*, in order."""
+        name = name.lower()
+        return [value for key, value in self._items if key == name]
+
+
+class Body(Protocol):
+    """The bytes of one answer, as a transport reads them."""
+
+    def read_some(self) -> bytes:
+        """Return the next bytes as soon as there are any; empty at the end.
+
+        Raises:
+            TransportTimeout: A deadline passed.
+            ConnectError: The connection broke, or ended before the body was complete.
+            Cancelled: :meth:`abort` was called.
+        """
+
+    def close(self) -> None:
+        """Free the connection without waiting; idempotent. For the thread that reads."""
+
+    def abort(self) -> None:
+        """Wake up a blocked :meth:`read_some`, from any thread; returns at once."""
+
+
+class _Held:
+    """A body that has been read."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def read_some(self) -> bytes:
+        content, self._content = self._content, b""
+        return content
+
+    def close(self) -> None:
+        self._content = b""
+
+    def abort(self) -> None:
+        """Do nothing: no thread is blocked."""
+
+
+class _Begun:
+    """A body whose first bytes have been read.
+
+    Args:
+        start: Those bytes.
+        rest: The body after them.
+        error: Raised after *start*, instead of reading on.
+    """
+
+    def __init__(self, start: bytes, rest: Body, error: HFClientError | None) -> None:
+        self._start = start
+        self._rest = rest
+        self._error = error
+
+    def read_some(self) -> bytes:
+        start, self._start = self._start, b""
+        if start:
+            return start
+        if self._error is not None:
+            raise self._error
+        return self._rest.read_some()
+
+    def close(self) -> None:
+        self._rest.close()
+
+    def abort(self) -> None:
+        self._rest.abort()
+
+
+def add_address(error: TransportError, address: str) -> None:
+    """Add the address of the server to the message of *error*, unless it is there."""
+    if address and address not in error.message:
+        error.message = f"{error.message} ({address})"
+        error.args = (error.message,)
+
+
+class Response:
+    """One answer: its status and headers are there, its body is read on demand.
+
+    Attributes:
+        status: HTTP status code.
+        headers: A mapping with names in any case.
+        url: The URL of the request, without secrets.
+        deadline: The deadlines of the request.
+        limits: How much of it may be held in memory.
+    """
+
+    __slots__ = ("_body", "deadline", "headers", "limits", "method", "status", "url")
+
+    def __init__(self, status: int, headers: Headers, body: Body, *, method: str, url: str, deadline: Deadline) -> None:
+        self.status = status
+        self.headers = headers
+        self.method = method
+        self.url = url
+        self.deadline = deadline
+        self.limits = _LIMITS
+        self._body = body
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} to {self.method} {self.url}>"
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id of the request, if it gave one."""
+        found = next((self.headers[name] for name in REQUEST_ID_HEADERS if name in self.headers), None)
+        return sanitized(found) if found else found
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, lower case; empty if there is none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def is_page(self) -> bool:
+        """Tell whether the body is a page of HTML: its content type says so, and it begins like one.
+
+        The content type alone says little: PHP and several gateways use it as the default. For a body of that type this waits
+        for the first bytes, which can still be read afterwards, as can an error that comes instead.
+        """
+        if self.content_type not in ("text/html", "application/xhtml+xml"):
+            return False
+        start, error = b"", None
+        try:
+            while len(start) < _LOOK and not start.removeprefix(_BOM).strip() and (data := self._body.read_some()):
+                start += data
+        except HFClientError as caught:
+            error = caught
+        self._body = _Begun(start, self._body, error)
+        return start.removeprefix(_BOM).lstrip()[:1] == b"<"
+
+    def chunks(self, within: Literal["stream", "body", "file"] | None = None) -> Iterator[bytes]:
+        """Yield the body's bytes as they arrive; :meth:`Body.read_some` lists the other errors.
+
+        Args:
+            within: The limit for all of them together; None if they are not kept.
+
+        Raises:
+            ProtocolError: The body is longer; raised before it is read if its Content-Length says so.
+        """
+        read_some = self._body.read_some
+        try:
+            if within is None:
+                while data := read_some():
+                    yield data
+                return
+            is_stream = within == "stream"
+            left: int = getattr(self.limits, within)
+            promised = self.headers.get("content-length", "")
+            if promised.isdecimal() and len(promised) < 20 and int(promised) > left:
+                raise self.limits.too_much(within, self.url, promised=int(promised))
+            while data := read_some():
+                left -= len(data)
+                if left < 0:
+                    raise self.limits.too_much(within, self.url, frame=excerpt(data))
+                if not is_stream and not data.isspace():  # every byte of a whole answer is content, except blank keep-alives
+                    self.deadline.content_came()
+                yield data
+        except ConnectError as error:
+            add_address(error, self.deadline.address)
+            raise
+
+    def read(self, within: Literal["body", "file"] = "body") -> bytes:
+        """Return the whole body and free the connection.
+
+        Raises:
+            ProtocolError: It is longer than the limit called *within*.
+        """
+        try:
+            return b"".join(self.chunks(within))
+        finally:
+            self.close()
+
+    def hold(self, within: Literal["body", "file"] = "body", max_bytes: int | None = None) -> None:
+        """Read the whole body now and keep it; with *max_bytes*, only so many bytes of a longer one."""
+        self._body = _Held(self.read(within) if max_bytes is None else self.read_at_most(max_bytes))
+
+    def read_at_most(self, limit: int) -> bytes:
+        """Return the whole body and free the connection; of a longer one the first *limit* bytes."""
+        pieces: list[bytes] = []
+        left = limit
+        try:
+            for data in self.chunks():
+                self.deadline.content_came()
+                pieces.append(data[:left])
+                left -= len(data)
+                if left <= 0:
+                    break
+        finally:
+            self.close()
+        return b"".join(pieces)
+
+    def read_start(self, limit: int) -> bytes:
+        """Return the first *limit* bytes of the body, or fewer if it breaks off, and free the connection: for error texts."""
+        pieces = b""
+        self.deadline.count_bytes()
+        try:
+            for data in self.chunks():
+                pieces += data[:limit]
+                if len(pieces) >= limit:
+                    break
+        except HFClientError:
+            pass  # the status matters; a part of its explanation is better than another error
+        finally:
+            self.close()
+        return pieces[:limit]
+
+    def json(self) -> Any:
+        """Return the whole body, decoded from JSON; lone surrogates in it become U+FFFD.
+
+        Raises:
+            ProtocolError: It is not JSON: the message names the URL and what came instead.
+        """
+        body = self.read()
+        try:
+            return loads_mended(body)
+        except ValueError:
+            raise instead(
+                f"{self.method} {self.url} should give JSON but gave {what_came(body, self.content_type)}; is the URL right?",
+                body,
+                method=self.method,
+                url=self.url,
+            ) from None
+
+    def close(self) -> None:
+        """Free the connection without waiting. It is closed if the body was not read to its end."""
+        self._body.close()
+
+    def abort(self) -> None:
+        """Wake up a reader that is blocked in another thread; it raises `Cancelled`."""
+        self._body.abort()

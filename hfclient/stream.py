@@ -45,7 +45,7 @@ from hfclient.transport import Response
 from hfclient.transport.response import add_address
 from hfclient.types import Reply
 
-__all__ = ["Decoder", "Stream", "Transcript"]
+__all__ = ["Decoder", "ReplyBuilder", "Stream"]
 
 _S = TypeVar("_S", bound="Stream")
 _PAGE = 4096  # pieces that are kept apart
@@ -66,11 +66,11 @@ class Decoder(Protocol):
         """Raise what the end of the body means if it is not a good one: `GenerationError`, `StreamInterrupted`."""
 
 
-class _Text:
-    """Text that comes in pieces, which are joined into pages now and then: a token of four characters takes 60 bytes.
+class _TextBuffer:
+    """Text that comes in pieces, which are joined into pages from time to time: a token of four characters takes 60 bytes.
 
-    It may be asked for by another thread than the reader's, or by a signal handler in the middle of anything here: *pieces*
-    only changes in single steps that leave the text as it is, and while one joins, others do without.
+    Another thread may read it, or a signal handler in the middle of anything here: *pieces* only changes in single steps that
+    leave the text as it is, and while one thread joins, the others do not.
     """
 
     __slots__ = ("_joining", "_paged", "pieces")
@@ -80,13 +80,13 @@ class _Text:
         self._paged = 0  # how many of them are pages
         self._joining = threading.Lock()
 
-    def turn(self) -> None:
-        """Make a page of what came since the last one, if it is enough for one."""
+    def compact(self) -> None:
+        """Join the pieces since the last page into another page, if they are enough for one."""
         if len(self.pieces) - self._paged > _PAGE:
             self._join(self._paged)
 
     def whole(self) -> str:
-        """Return all of it; asking again and again does not cost more and more."""
+        """Return the whole text, which is kept joined."""
         self._join(0)
         return "".join(self.pieces)
 
@@ -101,15 +101,12 @@ class _Text:
                 self._joining.release()
 
 
-class Transcript:
-    """What has come of one answer, put together.
-
-    Grows by the block: per event it costs one comparison and one append.
-    """
+class ReplyBuilder:
+    """Builds the `Reply` of one answer from its events, a block at a time."""
 
     def __init__(self) -> None:
-        self._text = _Text()
-        self._reasoning = _Text()
+        self._text = _TextBuffer()
+        self._reasoning = _TextBuffer()
         self._fields: dict[str, Any] = {}
         self._lists: dict[str, list[Any]] = {}
         self.final: FinalAnswer | None = None
@@ -123,6 +120,10 @@ class Transcript:
 
     def add(self, events: list[AnyEvent]) -> bool:
         """Take over *events*; True if there is content among them (text, reasoning, tools, files)."""
+        if len(events) == 1 and type(event := events[0]) is Token:  # a token at a time
+            self._text.pieces.append(event.text)
+            self._text.compact()
+            return True
         texts, thoughts = self._text.pieces, self._reasoning.pieces
         before = len(texts) + len(thoughts) + len(self._lists)
         for event in events:
@@ -133,8 +134,8 @@ class Transcript:
             else:
                 self._add_rare(event)
         has_content = self.final is not None or before != len(texts) + len(thoughts) + len(self._lists)
-        self._text.turn()
-        self._reasoning.turn()
+        self._text.compact()
+        self._reasoning.compact()
         return has_content
 
     def _add_rare(self, event: AnyEvent) -> None:
@@ -255,7 +256,7 @@ class Stream:
         self._decoder = decoder
         self._on_event = on_event
         self._fields: dict[str, Any] = {"request_id": response.request_id, **(fields or {})}
-        self._transcript = Transcript()
+        self._builder = ReplyBuilder()
         self._events: Iterator[AnyEvent] | None = None
         self._block: list[AnyEvent] = []
         self._rest: Iterator[AnyEvent] = iter(())
@@ -341,7 +342,7 @@ class Stream:
     @property
     def partial(self) -> Reply:
         """What has come so far, as a `Reply`. Never reads, never raises."""
-        return self._transcript.reply(**self._known())
+        return self._builder.reply(**self._known())
 
     def _known(self) -> dict[str, Any]:
         """Return the fields of the reply that no event tells of."""
@@ -356,7 +357,7 @@ class Stream:
         )
 
     def _read(self) -> Iterator[AnyEvent]:
-        transcript, blocks = self._transcript, self._blocks()
+        builder, blocks, on_event = self._builder, self._blocks(), self._on_event
         try:
             while True:
                 self._reader = threading.get_ident()  # not always the same: a web server may take turns
@@ -367,14 +368,16 @@ class Stream:
                 self._pulling = False
                 if events is None:
                     break
-                if transcript.add(events) or (not self._waiting and any(type(event) in _PROGRESS for event in events)):
+                if builder.add(events) or (not self._waiting and any(type(event) in _PROGRESS for event in events)):
                     self._waiting = False
                     self._response.deadline.content_came()
-                    if transcript.questions:
+                    if builder.questions:
                         self._response.deadline.hold()
                 else:
                     self._response.deadline.pause()  # while the caller looks at what is no content
-                yield from self._hand_out(events)
+                self._block = events
+                rest = self._rest = iter(events)
+                yield from rest if on_event is None else self._observed(rest, on_event)
             if not self._settled.set():
                 if self._closed_by != threading.get_ident():
                     raise Cancelled("the stream was closed while it was being read")
@@ -406,11 +409,6 @@ class Stream:
         if events := decoder.finish():
             yield events
         decoder.check_end()
-
-    def _hand_out(self, events: list[AnyEvent]) -> Iterator[AnyEvent]:
-        self._block = events
-        rest = self._rest = iter(events)
-        return rest if self._on_event is None else self._observed(rest, self._on_event)
 
     @staticmethod
     def _observed(events: Iterator[AnyEvent], on_event: Callable[[AnyEvent], object]) -> Iterator[AnyEvent]:

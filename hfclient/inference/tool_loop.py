@@ -32,7 +32,7 @@ from hfclient.inference.completions.toolcalls import new_call_id
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.schemas.tools import Tool, ToolLike, as_tools, is_async, tool_result_text
 from hfclient.inference.schemas.type_schemas import SchemaMismatch
-from hfclient.stream import Stream, Transcript
+from hfclient.stream import ReplyBuilder, Stream
 from hfclient.transport import Clock
 from hfclient.types import Reply
 
@@ -137,7 +137,7 @@ class ToolStream(Stream):
         super().__init__(first._response, first._decoder, on_event=first._on_event)
         self._run = run
         self._inner = first
-        self._round = Transcript()
+        self._round = ReplyBuilder()
         self._rounds = 0
         self._usages: list[Usage] = []
         self._used = {call["id"] for message in run.messages for call in _calls_in(message)}
@@ -161,7 +161,7 @@ class ToolStream(Stream):
     @property
     def partial(self) -> Reply:
         """What has come so far, as a `Reply`. Never reads, never raises."""
-        whole = self._transcript.reply(**self._inner._known())
+        whole = self._builder.reply(**self._inner._known())
         last = evolve(whole, text=self._round.text(), reasoning=self._round.thoughts())
         return evolve(without_thoughts(last), usage=_sum(self._usages) or whole.usage)
 
@@ -211,7 +211,7 @@ class ToolStream(Stream):
                 return  # somebody else runs the rest
             self._check_cancelled()
             inner = run.begin_round(self._rounds)
-            self._round, self._inner, self._response = Transcript(), inner, inner._response
+            self._round, self._inner, self._response = ReplyBuilder(), inner, inner._response
             self._waiting = True
             if self._cancelled:  # meanwhile: that reached the answer before this one
                 inner.close()

@@ -196,6 +196,12 @@ class Deadline:
         if self._content_at is None:
             if self._has_content and self._stream and (next_token := self.timeouts.next_token) is not None:
                 self._content_at, self._away_at = time.monotonic() + next_token, None
+                if self._total_at is None:  # most reads: after content, without an end of the call
+                    if self._idle is None or next_token < self._idle:
+                        self._cause = "next_token"
+                        return next_token
+                    self._cause = "idle"
+                    return self._idle
         elif self._away_at is not None:
             self._content_at += time.monotonic() - self._away_at
             self._away_at = None

@@ -172,7 +172,7 @@ def test_fork_while_another_thread_holds_locks(prompted: PromptedChatUI, any_cli
     assert arrived.wait(PATIENCE)
     del prompted._always["create"]
     session = any_client._session
-    locks = [held._transcript._text._joining, session.credentials._lock]
+    locks = [held._builder._text._joining, session.credentials._lock]
     locks += [session.transport._lock] if hasattr(session.transport, "_lock") else []
     taken, release = threading.Event(), threading.Event()
 

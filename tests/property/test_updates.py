@@ -85,12 +85,14 @@ def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
 @_settings
 @given(st.lists(st.tuples(_update, st.booleans()), max_size=8), _cuts)
 def test_any_updates_cut_anywhere(updates: list[tuple[Any, bool]], cuts: list[int]) -> None:
-    """Events do not depend on where the bytes were cut, nor on whether the fast way or the thorough one read them."""
-    data = b"".join(_encode(update, ascii_only) for update, ascii_only in updates)
+    """Events do not depend on where the bytes were cut, nor on the code path: a line, a block of tokens, any lines."""
+    lines = [_encode(update, ascii_only) for update, ascii_only in updates]
+    data = b"".join(lines)
     whole, ended = read([data])
-    events, again = read(_cut(data, cuts))
-    assert repr(events) == repr(whole)  # as text: NaN does not equal itself
-    assert repr(again) == repr(ended)
+    for pieces in (_cut(data, cuts), lines):
+        events, again = read(pieces)
+        assert repr(events) == repr(whole)  # as text: NaN does not equal itself
+        assert repr(again) == repr(ended)
 
 
 @_settings
@@ -136,14 +138,15 @@ def test_garbage_between_updates(pieces: list[bytes], cuts: list[int]) -> None:
 @given(st.lists(_text, max_size=8), st.booleans(), _cuts)
 def test_text_is_that_of_the_tokens(tokens: list[str], ascii_only: bool, cuts: list[int]) -> None:
     """Tokens and reasoning together are the tokens' text without padding, split at the tags, every character whole."""
-    data = b"".join(_encode({"type": "stream", "token": token}, ascii_only) for token in tokens)
-    decoder = UpdateDecoder()
-    events = [event for piece in _cut(data, cuts) for event in decoder.feed(piece)] + decoder.finish()
-    text = "".join(token.replace("\0", "") for token in tokens)
-    assert decoder.text_units == utf16_length("".join(t.replace("\0", "") for t in tokens))
-    answer = "".join(event.text for event in events if isinstance(event, Token))
-    thoughts = "".join(event.text for event in events if isinstance(event, Reasoning))
-    assert (answer, thoughts) == split_thinking(mend_surrogates(text))
+    lines = [_encode({"type": "stream", "token": token}, ascii_only) for token in tokens]
+    for pieces in (_cut(b"".join(lines), cuts), lines):
+        decoder = UpdateDecoder()
+        events = [event for piece in pieces for event in decoder.feed(piece)] + decoder.finish()
+        text = "".join(token.replace("\0", "") for token in tokens)
+        assert decoder.text_units == utf16_length("".join(t.replace("\0", "") for t in tokens))
+        answer = "".join(event.text for event in events if isinstance(event, Token))
+        thoughts = "".join(event.text for event in events if isinstance(event, Reasoning))
+        assert (answer, thoughts) == split_thinking(mend_surrogates(text))
 
 
 @_settings

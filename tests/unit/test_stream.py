@@ -1,4 +1,4 @@
-"""`Stream` and `Transcript` with no socket in sight: one reader, one answer, and nothing lost on the way out."""
+"""`Stream` and `ReplyBuilder` with no socket in sight: one reader, one answer, and nothing lost on the way out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from hfclient.events import (
     ToolResult,
     Usage,
 )
-from hfclient.stream import Stream, Transcript
+from hfclient.stream import ReplyBuilder, Stream
 from hfclient.transport import Clock, Deadline, Response, Timeouts
 from hfclient.transport.response import Headers
 from hfclient.types import Reply
@@ -321,10 +321,10 @@ def test_generators_over_a_stream() -> None:
 
 
 def add(*events: AnyEvent) -> Reply:
-    transcript = Transcript()
+    builder = ReplyBuilder()
     for event in events:
-        transcript.add([event])
-    return transcript.reply()
+        builder.add([event])
+    return builder.reply()
 
 
 @pytest.mark.parametrize("kept", ["<think>h", "<think>hm</think>a", ""])
@@ -337,11 +337,11 @@ def test_what_was_received_is_not_taken_away(kept: str) -> None:
 def test_what_a_reader_that_left_has_had() -> None:
     """What came and was not handed out may be cut back to what the server kept, no further."""
     for kept, text in (("one ", "one "), ("one two", "one two"), ("on", "one two three")):
-        transcript = Transcript()
-        transcript.add([Token("one "), Token("two "), Token("three")])
-        transcript.left([Token("two "), Token("three")])
-        transcript.add([FinalAnswer(kept, interrupted=True)])
-        assert transcript.reply().text == text
+        builder = ReplyBuilder()
+        builder.add([Token("one "), Token("two "), Token("three")])
+        builder.left([Token("two "), Token("three")])
+        builder.add([FinalAnswer(kept, interrupted=True)])
+        assert builder.reply().text == text
 
 
 CALL = ToolCall("u", "echo")
@@ -397,28 +397,28 @@ def test_what_is_content() -> None:
     """Text, reasoning, tools, files and a final answer; not titles, statuses and routes."""
     for event, content in ((Token("a"), True), (Reasoning("a"), True), (CALL, True), (File("n", "s", "m"), True),
                            (FinalAnswer(""), True), (Title("t"), False), (Status("started"), False), (Route(), False)):  # fmt: skip
-        assert Transcript().add([event]) is content
+        assert ReplyBuilder().add([event]) is content
 
 
 def test_looking_again_and_again() -> None:
     """Looking at what has come does not change it, and costs no more each time."""
-    transcript = Transcript()
+    builder = ReplyBuilder()
     for number in range(1000):
-        transcript.add([Token(str(number % 10))])
-        assert transcript.text() == transcript.text()
-    assert len(transcript.text()) == 1000
-    assert len(transcript._text.pieces) == 1
+        builder.add([Token(str(number % 10))])
+        assert builder.text() == builder.text()
+    assert len(builder.text()) == 1000
+    assert len(builder._text.pieces) == 1
 
 
 def test_a_long_answer_is_kept_as_text_not_as_pieces() -> None:
     """Pieces are joined as they come, text and reasoning apart and in their order, so that memory grows with the text only."""
-    transcript = Transcript()
+    builder = ReplyBuilder()
     for number in range(200):
-        assert transcript.add([Token(f"{number}.{piece} ") for piece in range(100)])
-        assert transcript.add([Reasoning(f"{number}:{piece} ") for piece in range(100)])
-    assert len(transcript._text.pieces) + len(transcript._reasoning.pieces) < 10_000
-    assert transcript.text() == "".join(f"{number}.{piece} " for number in range(200) for piece in range(100))
-    assert transcript.thoughts() == "".join(f"{number}:{piece} " for number in range(200) for piece in range(100))
+        assert builder.add([Token(f"{number}.{piece} ") for piece in range(100)])
+        assert builder.add([Reasoning(f"{number}:{piece} ") for piece in range(100)])
+    assert len(builder._text.pieces) + len(builder._reasoning.pieces) < 10_000
+    assert builder.text() == "".join(f"{number}.{piece} " for number in range(200) for piece in range(100))
+    assert builder.thoughts() == "".join(f"{number}:{piece} " for number in range(200) for piece in range(100))
 
 
 # What a reader that was closed must not do
@@ -480,9 +480,9 @@ def test_read_at_most(limit: int, content: bytes, unread: int) -> None:
 
 def test_fields_that_are_not_known_reach_the_reply() -> None:
     """What a server adds to its final answer, or to the word on who answers, is in the reply."""
-    transcript = Transcript()
-    transcript.add([Route("a", extra={"x": 1}), Route(model="m", extra={"y": 2}), FinalAnswer("Hi", extra={"z": [3]})])
-    reply = transcript.reply(extra={"id": "c1"})
+    builder = ReplyBuilder()
+    builder.add([Route("a", extra={"x": 1}), Route(model="m", extra={"y": 2}), FinalAnswer("Hi", extra={"z": [3]})])
+    reply = builder.reply(extra={"id": "c1"})
     assert reply.route == Route("a", "m", extra={"x": 1, "y": 2})
     assert reply.extra == {"id": "c1", "z": [3]}
     assert type(reply).from_dict(reply.to_dict()) == reply

@@ -38,7 +38,7 @@ from hfclient.events import (
     from_dict,
     to_dict,
 )
-from hfclient.stream import Transcript
+from hfclient.stream import ReplyBuilder
 from tests.chat.recordings import RECORDINGS, Recording, joined, recording
 
 FINAL = b'{"type":"finalAnswer","text":"","interrupted":false}\n'
@@ -74,7 +74,7 @@ def escaped(text: str) -> bytes:
 
 
 def reply_of(events: list[AnyEvent]) -> Any:
-    transcript = Transcript()
+    transcript = ReplyBuilder()
     transcript.add(events)
     return transcript.reply()
 

@@ -304,13 +304,13 @@ class ChatStream(Stream):
         stopping = run.stop_in_background(self._seen_units())
         if in_gc_finalizer():  # any thread may be interrupted for that, so it must not wait
             return
-        self._transcript.left(self._undelivered())
+        self._builder.left(self._undelivered())
         self._response.deadline.wind_down(idle=_SILENCE, total=STOP_BUDGET)
         try:
             # A body has one reader, and another thread's loop may be about to continue.
             if run.is_live and self._reader in (None, threading.get_ident()):
                 for data in self._response.chunks():
-                    self._transcript.add(self._updates.feed(data))
+                    self._builder.add(self._updates.feed(data))
                     if self._updates.ended:
                         break
                 else:
@@ -354,8 +354,8 @@ class ChatStream(Stream):
 
     def _release(self) -> None:
         super()._release()
-        run, final = self._run, self._transcript.final
+        run, final = self._run, self._builder.final
         confirmed = final.interrupted if final is not None else run.end_seen
         run.stop_unconfirmed = run.stop_requested and not confirmed
         if self._on_end is not None and self._process == os.getpid():  # a child's copy does not end the parent's answer
-            self._on_end(run, self._transcript.title)
+            self._on_end(run, self._builder.title)

@@ -34,7 +34,9 @@ class _StreamLine(msgspec.Struct, tag_field="type", tag="stream", gc=False, forb
 
 
 _TOKEN_LINES = re.compile(rb'^(?:\{"type":"stream",.*\n)+', re.MULTILINE)
-_decode_tokens = msgspec.json.Decoder(_StreamLine).decode_lines
+_token_decoder = msgspec.json.Decoder(_StreamLine)
+_decode_token, _decode_tokens = _token_decoder.decode, _token_decoder.decode_lines
+_MISFITS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_line = msgspec.json.Decoder().decode
 
 
@@ -52,6 +54,8 @@ class UpdateDecoder:
         self._halves = SurrogateJoiner()
         self._thought_halves = SurrogateJoiner()
         self._file_url = file_url
+        self._limit = limit
+        self._is_between = False  # two lines, and nothing is held of the first one
         self._tail_is_broken = False
         self.broken: ProtocolError | None = None
         """The error of a line that is not JSON, after other events; the next call raises it."""
@@ -81,17 +85,28 @@ class UpdateDecoder:
             ProtocolError: A line is not JSON, or too long. Events before it in *data* are returned first; the next call
                 raises.
         """
+        # A server that sends a token in each piece is the most common case: one line, one event.
+        if self._is_between and data.find(b"\n") == len(data) - 1 and len(data) <= self._limit:
+            try:
+                text = _decode_token(data).token.rstrip("\0")
+            except _MISFITS:
+                pass
+            else:
+                if "<" not in text and "\0" not in text:
+                    self.text_units += len(text) if text.isascii() else utf16_length(text)
+                    return [Reasoning(text) if self._thinking.inside else Token(text)] if text else []
         if self.broken is not None:
             raise self.broken
+        self._is_between = False
         block = self._framer.feed(data)
+        is_whole = block is data
         if _KEEP_ALIVE in block:
             self.kept_alive = True
             block = block.replace(_KEEP_ALIVE, b"")
-        if not block:
-            return []
         events: list[AnyEvent] = []
-        if not self._feed_tokens(block, events):
+        if block and not self._feed_tokens(block, events):
             self._feed_mixed(block, events)
+        self._is_between = is_whole and self.broken is None and not self._halves.held and not self._thinking.held
         return events
 
     def _feed_tokens(self, block: bytes, events: list[AnyEvent]) -> bool:
@@ -100,7 +115,7 @@ class UpdateDecoder:
             return False
         try:
             lines = _decode_tokens(block)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except _MISFITS:
             return False
         texts = [line.token.rstrip("\0") for line in lines]  # the server pads tokens to 16 characters
         whole = "".join(texts)
@@ -110,7 +125,7 @@ class UpdateDecoder:
         thinking = self._thinking
         kind: type[Token] | type[Reasoning] = Reasoning if thinking.inside else Token
         if "<" not in whole and not thinking.held:
-            events.extend(map(kind, filter(None, texts)))
+            events.extend(map(kind, texts if all(texts) else filter(None, texts)))
             return True
         for text in texts:
             if "<" in text or thinking.held:
@@ -201,6 +216,7 @@ class UpdateDecoder:
 
     def add(self, update: Any, events: list[AnyEvent]) -> None:
         """Append the events of one decoded update, from the answer or from the resume log."""
+        self._is_between = False  # only `feed` knows
         match update:
             case {"type": "stream", "token": str(token)}:
                 before = len(events)
@@ -272,7 +288,7 @@ def decode_update(line: bytes) -> Any:
         if line.count(b"{") + line.count(b"[") > _DEEPEST and is_deep(update, _DEEPEST):
             raise ProtocolError("the server sent a line that nests too deeply", frame=excerpt(line))
         return update
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _MISFITS:
         try:
             import json  # rarely needed
 

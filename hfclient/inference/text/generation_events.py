@@ -327,7 +327,7 @@ class TextStream(CompletionStream):
         """What has come so far, as a `Reply`. Never reads, never raises."""
         if not self.is_raw:
             return super().partial
-        reply, final = super(CompletionStream, self).partial, self._transcript.final
+        reply, final = super(CompletionStream, self).partial, self._builder.final
         return reply if final is None else evolve(reply, text=final.text, reasoning="")
 
     def iter_text(self) -> Iterator[str]:

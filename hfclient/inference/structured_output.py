@@ -321,7 +321,7 @@ def parse_stream(
     if dialect == "detect":
         dialect = completions.service.schema_dialect()
     if dialect is not None and dialect not in DIALECTS:
-        raise InvalidInputError(f"no such dialect: {dialect!r}; there are {', '.join(DIALECTS)}, and 'detect'")
+        raise InvalidInputError(f"unknown dialect {dialect!r}; known are {', '.join(DIALECTS)}, and 'detect'")
     clock = completions.service.session.clock(options.pop("timeouts", None))
     shape = Shape.of(into, strict=strict)
     messages = build_messages(prompt, options.pop("system_prompt", None))

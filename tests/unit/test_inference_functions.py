@@ -362,7 +362,7 @@ def test_partials() -> None:
     assert tool.name == "send"
     assert list(tool.parameters["properties"]) == ["to", "text"]
     assert tool.call({"to": "a", "text": "b"}) == "key a b 2"
-    with pytest.raises(SchemaMismatch, match="no argument 'secret'"):
+    with pytest.raises(SchemaMismatch, match="unknown argument 'secret'"):
         tool.call({"to": "a", "text": "b", "secret": "x"})
 
 
@@ -439,7 +439,7 @@ def _unknown_name(a: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa
         (_no_json, "'a' of the tool '_no_json'"),
         (_unknown_name, "Nowhere"),
         (lambda: 1, "<lambda>"),
-        (Shop.buy, "method without its object"),
+        (Shop.buy, "unbound method"),
         (Shop, "not <class"),
         (3, "not 3"),
         ("text", "not 'text'"),
@@ -456,7 +456,7 @@ def test_names() -> None:
     """A name of its own makes a lambda a tool; names that servers refuse are refused here."""
     assert Tool.of(lambda: 1, name="one").call({}) == 1
     for name in ("zwölf", "a b", "a.b", "x" * 65):
-        with pytest.raises(InvalidInputError, match="no name for a tool"):
+        with pytest.raises(InvalidInputError, match="not a valid name of a tool"):
             Tool.of(lambda: 1, name=name)
     with pytest.raises(InvalidInputError, match="two tools"):
         as_tools([parse_docstring, Tool.of(lambda: 1, name="parse_docstring")])
@@ -522,7 +522,7 @@ def test_all_that_is_wrong_is_said() -> None:
     with pytest.raises(SchemaMismatch) as caught:
         Tool.of(tool).call({"a": {"x": "no"}, "d": 1})
     assert str(caught.value) == (
-        "there is no argument 'd'; known are: a, b, c; Expected `int`, got `str` - at `a.x`; the argument 'b' is missing"
+        "unknown argument 'd'; known are: a, b, c; Expected `int`, got `str` - at `a.x`; the argument 'b' is missing"
     )
 
 

@@ -184,7 +184,7 @@ def test_every_dialect_has_a_form() -> None:
     for dialect in DIALECTS:
         assert isinstance(response_format(CLOSED, name="x", dialect=dialect), dict)
     assert set(PROVIDER_DIALECTS.values()) <= set(DIALECTS)
-    with pytest.raises(InvalidInputError, match="no such dialect"):
+    with pytest.raises(InvalidInputError, match="unknown dialect"):
         response_format(CLOSED, name="x", dialect="latin")
 
 

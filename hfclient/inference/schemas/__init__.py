@@ -1,1 +1,1 @@
-"""JSON schemas of classes and functions, how a server is asked for them, and values made of what comes back."""
+"""JSON schemas of classes and functions, the request fields for them, and conversion of answers to Python values."""

@@ -1,7 +1,7 @@
-"""How a JSON schema is asked for: every kind of server has its own form of ``response_format``.
+"""Dialects of ``response_format``: each kind of server requests a JSON schema in its own form.
 
-Data and pure functions, save for `detect`. A server that does not know a form ignores it in silence and answers with
-whatever comes to the model's mind, so what comes back is validated in any case.
+Data and pure functions, except `detect_dialect`. A server that does not know a form ignores it silently, so each answer is
+validated.
 
 Reference: docs/protocol/inference ("response_format").
 """
@@ -34,11 +34,11 @@ __all__ = [
 ]
 
 DIALECTS = ("openai", "tgi", "json_object", "together", "nebius", "sambanova", "json", "prompt")
-"""Forms of asking for a schema.
+"""Forms of a request for a schema.
 
 ``openai``: most servers, and the router; ``tgi``: text-generation-inference; ``json_object``: the schema beside the type;
 ``together``: the schema without a name; ``nebius``: OpenAI's with ``guided_json``; ``sambanova``: OpenAI's, never strict;
-``json``: any JSON, the schema told in words; ``prompt``: told in words only, for servers that know none of these.
+``json``: any JSON, with the schema in the prompt; ``prompt``: the schema in the prompt only, for all other servers.
 """
 
 PROVIDER_DIALECTS: Mapping[str, str] = {
@@ -49,7 +49,7 @@ PROVIDER_DIALECTS: Mapping[str, str] = {
     "sambanova": "sambanova",
     "together": "together",
 }
-"""Providers, called by their own routes, that do not take OpenAI's form."""
+"""Providers whose own routes do not accept OpenAI's form."""
 
 _HOSTS = {
     "api.cohere.com": "cohere",
@@ -63,15 +63,15 @@ _NAME = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def dialect_for(base_url: str, provider: str | None = None) -> str:
-    """Return the dialect of the server at *base_url*, as far as its address tells.
+    """Return the dialect of the server at *base_url*, judged by its address.
 
         >>> dialect_for("https://router.huggingface.co/v1"), dialect_for("https://api.together.xyz/v1")
         ('openai', 'together')
 
     Args:
-        base_url: Any base URL of chat completions. The router's ``/v1`` translates for all providers; its other routes
-            pass on what they get.
-        provider: The provider behind it, if that is known otherwise.
+        base_url: A base URL of chat completions. The router's ``/v1`` translates for all providers; its other routes pass
+            requests on unchanged.
+        provider: The provider behind it, if known.
     """
     if provider is not None:
         return PROVIDER_DIALECTS.get(provider, "openai")
@@ -82,9 +82,9 @@ def dialect_for(base_url: str, provider: str | None = None) -> str:
 
 
 def detect_dialect(session: Session, base_url: str) -> str | None:
-    """Return the dialect of the server at *base_url* after asking it: ``GET /info`` works on text-generation-inference only.
+    """Request ``GET /info``, which text-generation-inference answers, and return the dialect of the server at *base_url*.
 
-    None if it is something else, refuses, or does not answer: then the address decides.
+    None if it is another server, refuses or does not answer; then the address decides.
     """
     root = models_url(base_url).partition("?")[0].removesuffix("/models").removesuffix("/v1")
     try:
@@ -97,19 +97,19 @@ def detect_dialect(session: Session, base_url: str) -> str | None:
 
 
 def response_format(schema: Schema, *, name: str, dialect: str, strict: bool = True) -> dict[str, Any]:
-    """Return the fields of a request that ask for *schema*: ``response_format``, and what some servers want beside it.
+    """Return the request fields for *schema*: ``response_format``, and others that some servers need.
 
         >>> response_format({"type": "object"}, name="x", dialect="tgi")
         {'response_format': {'type': 'json_object', 'value': {'type': 'object'}}}
 
     Args:
-        schema: Complete in itself, an object at its root.
-        name: What to call it; letters, digits, ``_`` and ``-``.
+        schema: A complete schema with an object at its root.
+        name: Its name; letters, digits, ``_`` and ``-``.
         dialect: One of `DIALECTS`.
-        strict: Promise OpenAI's strict mode, if the schema allows that.
+        strict: Request OpenAI's strict mode, if the schema allows it.
 
     Raises:
-        InvalidInputError: There is no such dialect.
+        InvalidInputError: The dialect is unknown.
     """
     name = _NAME.sub("_", name).strip("_")[:64] or "answer"
     named = {"name": name, "strict": strict and can_be_strict(schema) and dialect != "sambanova", "schema": schema}
@@ -128,18 +128,18 @@ def response_format(schema: Schema, *, name: str, dialect: str, strict: bool = T
             return {"response_format": {"type": "json_object"}}
         case "prompt":
             return {}
-    raise InvalidInputError(f"no such dialect: {dialect!r}; there are {', '.join(DIALECTS)}, and 'detect'")
+    raise InvalidInputError(f"unknown dialect {dialect!r}; known are {', '.join(DIALECTS)}, and 'detect'")
 
 
 @frozen
 class SchemaFormat:
-    """A schema to be asked for, in the form that the server knows that gets the request in the end.
+    """A schema for an answer; its request fields depend on the server that the request goes to.
 
     Attributes:
-        schema: Complete in itself, an object at its root.
-        name: What to call it.
-        strict: Promise OpenAI's strict mode, if the schema allows that.
-        dialect: One of `DIALECTS`; None goes by the address.
+        schema: A complete schema with an object at its root.
+        name: Its name.
+        strict: Request OpenAI's strict mode, if the schema allows it.
+        dialect: One of `DIALECTS`; None chooses it by the address.
     """
 
     schema: Schema
@@ -148,22 +148,22 @@ class SchemaFormat:
     dialect: str | None = None
 
     def fields_for(self, url: str, provider: str | None = None) -> dict[str, Any]:
-        """Return the fields of a request to *url*, where *provider* itself answers, if that is known."""
+        """Return the fields of a request to *url*; *provider* is the provider that answers there, if known."""
         dialect = self.dialect or dialect_for(url, provider)
         return response_format(self.schema, name=self.name, dialect=dialect, strict=self.strict)
 
 
 def response_format_fields(wanted: Mapping[str, Any] | SchemaFormat, url: str, provider: str | None = None) -> dict[str, Any]:
-    """Return the fields of a request to *url* that ask for the shape *wanted*.
+    """Return the fields of a request to *url* for the response format *wanted*.
 
         >>> envelope = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
         >>> response_format_fields(envelope, "https://api.together.xyz/v1")
         {'response_format': {'type': 'json_schema', 'schema': {'type': 'object'}}}
 
     Args:
-        wanted: OpenAI's envelope, which is translated for servers that have another form; any other dict stays as it is.
-        url: Where the request goes.
-        provider: The provider whose own site that is, if it is known.
+        wanted: OpenAI's ``json_schema`` form, which is translated for other servers; any other dict stays unchanged.
+        url: The URL of the request.
+        provider: The provider that answers there, if known.
     """
     if isinstance(wanted, SchemaFormat):
         return wanted.fields_for(url, provider)
@@ -176,12 +176,12 @@ def response_format_fields(wanted: Mapping[str, Any] | SchemaFormat, url: str, p
 
 
 def instruction_for(schema: Schema, dialect: str | None) -> str | None:
-    """Return the words that tell the model its schema, for the dialects that need them."""
+    """Return the text for the prompt with the schema, for the dialects that need it."""
     if dialect not in ("json", "prompt"):
         return None
     return f"Answer with JSON only, without any other text. It must fit this JSON schema: {schema_text(schema)}"
 
 
 def schema_text(schema: Schema) -> str:
-    """Return *schema* as it stands in a prompt."""
+    """Return *schema* as text for a prompt."""
     return msgspec.json.encode(schema).decode()

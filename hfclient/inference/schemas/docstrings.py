@@ -28,10 +28,10 @@ _NUMPY_ENTRY = re.compile(r"(\*{0,2}\w+(?:\s*,\s*\*{0,2}\w+)*)\s*(?::.*)?")
 
 @frozen
 class Docstring:
-    """A docstring taken apart.
+    """A parsed docstring.
 
     Attributes:
-        description: The prose before the first section, lines joined to paragraphs.
+        description: The text before the first section, with the lines of each paragraph joined.
         parameters: Name to description, for parameters and attributes.
     """
 
@@ -40,7 +40,7 @@ class Docstring:
 
 
 def parse_docstring(text: str | None) -> Docstring:
-    """Return what *text* says, which `inspect.cleandoc` has cleaned; an empty `Docstring` for None.
+    """Parse *text*, which `inspect.cleandoc` has cleaned; an empty `Docstring` for None.
 
         >>> parse_docstring("Add.\\n\\nArgs:\\n    a (int): One.\\n    b: The\\n        other.").parameters
         {'a': 'One.', 'b': 'The other.'}
@@ -66,7 +66,7 @@ def parse_docstring(text: str | None) -> Docstring:
         elif sphinx:
             end = _block_end(lines, number + 1)
             if sphinx[1] in _SPHINX_PARAMETERS and sphinx[2]:
-                name = sphinx[2].split()[-1].lstrip("*")  # what stands before it is a type
+                name = sphinx[2].split()[-1].lstrip("*")  # a type may stand before the name
                 parameters[name] = _joined([sphinx[3] or "", *lines[number + 1 : end]])
         else:
             if in_prose:
@@ -79,7 +79,7 @@ def parse_docstring(text: str | None) -> Docstring:
 
 
 def _block_end(lines: list[str], start: int) -> int:
-    """Return where the block ends that began before *start*: at the first line that is not indented."""
+    """Return the end of the block that began before *start*: the first line that is not indented."""
     for number in range(start, len(lines)):
         if lines[number].strip() and not lines[number].startswith(" "):
             return number
@@ -87,7 +87,7 @@ def _block_end(lines: list[str], start: int) -> int:
 
 
 def _numpy_end(lines: list[str], start: int) -> int:
-    """Return where a NumPy section ends: at the next underlined title."""
+    """Return the end of a NumPy section: the next underlined title."""
     for number in range(start, len(lines) - 1):
         if lines[number].strip() and set(lines[number + 1].strip()) == {"-"}:
             return number
@@ -95,7 +95,7 @@ def _numpy_end(lines: list[str], start: int) -> int:
 
 
 def _google(lines: list[str]) -> dict[str, str]:
-    """Return the entries of a Google section: ``name (type): text``, each with its further indented lines."""
+    """Return the entries of a Google section: ``name (type): text``, each with its indented continuation lines."""
     first = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
     entries: dict[str, list[str]] = {}
     current: list[str] = []
@@ -111,7 +111,7 @@ def _google(lines: list[str]) -> dict[str, str]:
 
 
 def _numpy(lines: list[str]) -> dict[str, str]:
-    """Return the entries of a NumPy section: ``name : type`` with the text indented beneath."""
+    """Return the entries of a NumPy section: ``name : type`` with the text indented below."""
     entries: dict[str, list[str]] = {}
     current: list[str] = []
     for line in lines:
@@ -130,7 +130,7 @@ def _joined(lines: list[str]) -> str:
 
 
 def _paragraphs(lines: list[str]) -> str:
-    """Return prose with the lines of a paragraph joined; indented lines (code) and list items keep theirs."""
+    """Return text with the lines of each paragraph joined; indented lines (code) and list items stay lines."""
     out: list[str] = []
     fresh = True
     for line in lines:

@@ -1,6 +1,6 @@
-"""JSON in what a model wrote: the values at the top, which may stand in a code block or in prose.
+"""JSON in the text of a model: the top-level values, also in code blocks or prose.
 
-A piece of a value is never one: what stands inside a value that is broken, or cut off, is not looked at.
+Values inside a value that is broken or cut off are not returned.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from hfclient.inference.schemas.type_schemas import SchemaMismatch
 __all__ = ["json_values"]
 
 _PLACE = re.compile(r"(?P<fence>```[A-Za-z0-9_+-]*[ \t]*\n(?P<block>.*?)```)|[\[{]", re.DOTALL)
-# A bracket with this behind it begins a value, or what was meant as one: {"a": 1, {'a': 1, {a: 1, {/* a */, [{, [1, 2
+# A bracket followed by this begins a value, or a malformed one: {"a": 1, {'a': 1, {a: 1, {/* a */, [{, [1, 2
 _BEGUN = re.compile(
     r"\{\s*(?:[\"'/{\[]|[\w$-]+\s*(?:[\"']\s*)?:)|\[\s*(?:[\"'\[{/]|-?[0-9][0-9.eE+-]*\s*,|(?:true|false|null|None|True|False)\s*,)"
 )
-# Behind this stands what belongs to a key: a piece of an object whose own bracket is missing, or is not seen as one.
+# A value after this belongs to a key: it is part of an object whose own bracket is missing or not recognized.
 _KEYED = re.compile(r"(?:\A|[,{\[\n])\s*[\"'\u2018\u201c][^\"'\n\u2018-\u201d]*[\"'\u2019\u201d]\s*:\s*\Z")
-_STEP = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)  # to the end if it is not closed, or each quote looks for one
-_MOST_PLACES = 50  # brackets in prose that are looked at
-_LONGEST_KEY = 120  # characters in front of a value that are looked at
-_BROKEN = "the JSON in the answer is broken, or breaks off"
+# A string without an end matches up to the end of the text, so that the search stays linear.
+_STEP = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+_MAX_BRACKETS = 50  # brackets in prose that are tried
+_MAX_KEY = 120  # characters before a value that are searched for a key
+_BROKEN = "the JSON in the answer is broken or cut off"
 
 
 def json_values(text: str) -> Iterator[Any]:
-    """Yield the JSON values at the top of *text*, in order; every string in them can be encoded.
+    """Yield the top-level JSON values in *text*, in order; all strings in them can be encoded.
 
         >>> list(json_values('Of course [sic]: {"a": [1]}'))
         [{'a': [1]}]
 
-    If the text is one value as a whole, that is the only one.
+    If the whole text is one value, only that is yielded.
 
     Raises:
-        SchemaMismatch: What was meant as a value is none, or breaks off; what stood before it was yielded.
+        SchemaMismatch: A value is malformed or cut off; the values before it have been yielded.
     """
     try:
         value = loads_mended(text.strip().removeprefix("\ufeff").encode("utf-8", "replace"))
@@ -49,13 +50,13 @@ def json_values(text: str) -> Iterator[Any]:
         return
     place = looked_at = 0
     broken = False
-    while looked_at < _MOST_PLACES and (found := _PLACE.search(text, place)):
+    while looked_at < _MAX_BRACKETS and (found := _PLACE.search(text, place)):
         looked_at += 1
         if found["fence"]:
             try:
                 value = loads_mended(found["block"].strip().encode("utf-8", "replace"))
             except ValueError:
-                place = found.start("block")  # not JSON alone: look at what is in it
+                place = found.start("block")  # the block is not JSON alone: search in it
                 continue
             place = found.end()
             yield value
@@ -69,17 +70,17 @@ def json_values(text: str) -> Iterator[Any]:
             if end is None and _BEGUN.match(text, start):
                 raise SchemaMismatch(_BROKEN) from None
             broken = broken or _BEGUN.match(text, start) is not None
-            place = start + 1 if end is None else end  # a bracket in the prose, or several around each other
+            place = start + 1 if end is None else end  # a bracket in the prose, or nested ones
             continue
-        if text[place:].lstrip()[:1] in ("}", "]") or _KEYED.search(text, max(0, start - _LONGEST_KEY), start):
-            raise SchemaMismatch(_BROKEN)  # something is around it, whose beginning or end is missing
+        if text[place:].lstrip()[:1] in ("}", "]") or _KEYED.search(text, max(0, start - _MAX_KEY), start):
+            raise SchemaMismatch(_BROKEN)  # part of a larger value without its start or end
         yield value
     if broken:
         raise SchemaMismatch(_BROKEN)
 
 
 def _end_of(text: str, start: int) -> int | None:
-    """Return where the bracket at *start* is closed, or None if it is not; brackets in quotes do not count."""
+    """Return the position after the bracket that closes the one at *start*, or None; brackets in strings do not count."""
     depth = 0
     for step in _STEP.finditer(text, start):
         if step[0] in "[{":

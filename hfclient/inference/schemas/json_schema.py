@@ -1,4 +1,4 @@
-"""JSON schemas as values: pure functions that make one out of another. What a Python type means is told in `type_schemas`."""
+"""Transformations of JSON schemas: pure functions. `type_schemas` makes the schema of a Python type."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["can_be_strict", "map_schema", "standalone_schema", "strict_schema"]
 
 Schema = dict[str, Any]
 
-# Where a schema holds others: by name, in a list, or alone.
+# Keywords with schemas in them: by name, in a list, or a single one.
 _BY_NAME = ("properties", "patternProperties", "$defs")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _ALONE = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
 _DEFS = "#/$defs/"
-_MOST_EXPANSIONS = 500  # references followed before the rest stay references: types that fan out would grow without end
+_MAX_EXPANSIONS = 500  # references that are expanded; the rest stay references, so that the schema does not grow without limit
 
 
 def map_schema(schema: Any, change: Callable[[Schema], Schema]) -> Any:
-    """Return *schema* with *change* applied to it and to every schema in it, the inner ones first."""
+    """Return *schema* with *change* applied to it and to all schemas in it, the inner ones first."""
     if not isinstance(schema, dict):
         return schema  # true and false are schemas, too
     new = dict(schema)
@@ -37,14 +37,14 @@ def map_schema(schema: Any, change: Callable[[Schema], Schema]) -> Any:
 
 
 def _parts(schema: Any) -> Iterator[Schema]:
-    """Yield *schema* and every schema in it."""
+    """Yield *schema* and all schemas in it."""
     found: list[Schema] = []
     map_schema(schema, lambda part: found.append(part) or part)  # type: ignore[func-returns-value]
     yield from found
 
 
 class _Expander:
-    """Puts definitions in the places that refer to them. What refers to itself stays a reference."""
+    """Replaces references by their definitions; a recursive definition stays a reference."""
 
     def __init__(self) -> None:
         self.kept: dict[int, str] = {}  # definitions that stay, by identity, with their names in the result
@@ -68,9 +68,9 @@ class _Expander:
         return self._inside(schema, scope, around)
 
     def _scope_of(self, defs: Schema) -> dict[str, Any]:
-        """Return the definitions that a schema brings along, each with those that it may refer to.
+        """Return the definitions of a schema, each with those that it may refer to.
 
-        Schemas of nested types bring their own. The same ones in two places are one, so that they are kept only once.
+        Schemas of nested types have their own definitions. Equal definitions are shared, so that each is kept once.
         """
         known = msgspec.json.encode(defs, order="deterministic")
         if known not in self._scopes:
@@ -94,7 +94,7 @@ class _Expander:
     def _follow(self, name: str, scope: dict[str, Any], around: frozenset[int]) -> Schema:
         target, inner_scope = scope[name]
         self._count += 1
-        if id(target) in around or self._count > _MOST_EXPANSIONS:
+        if id(target) in around or self._count > _MAX_EXPANSIONS:
             if id(target) not in self.kept:
                 unique = name
                 while unique in self.kept.values():
@@ -113,13 +113,13 @@ class _Expander:
 
 
 def standalone_schema(schema: Schema) -> Schema:
-    """Return *schema* without references and titles: every definition stands where it is used.
+    """Return *schema* without references and titles: each reference is replaced by its definition.
 
         >>> standalone_schema({"$ref": "#/$defs/P", "$defs": {"P": {"type": "object", "title": "P"}}})
         {'type': 'object'}
 
-    Some servers do not follow references, text-generation-inference wants ``properties`` at the root, OpenAI takes no
-    reference there. Definitions that refer to themselves cannot be put in place and stay under ``$defs``.
+    Some servers do not support references, text-generation-inference requires ``properties`` at the root, and OpenAI refuses
+    a reference there. Recursive definitions stay under ``$defs``.
     """
     expander = _Expander()
     root = expander.expand(schema, {}, frozenset())
@@ -131,9 +131,9 @@ def standalone_schema(schema: Schema) -> Schema:
 
 def _tidy(schema: Schema) -> Schema:
     new = {key: value for key, value in schema.items() if key != "title"}
-    if new.get("required") == []:  # which early drafts of JSON schema forbid
+    if new.get("required") == []:  # early drafts of JSON schema forbid an empty list
         del new["required"]
-    if isinstance(new.get("enum"), list) and "type" not in new:  # which several servers insist on
+    if isinstance(new.get("enum"), list) and "type" not in new:  # several servers require a type
         kinds = {type(value) for value in new["enum"]}
         if kinds in ({str}, {int}):
             new = {"type": "string" if kinds == {str} else "integer", **new}
@@ -141,10 +141,10 @@ def _tidy(schema: Schema) -> Schema:
 
 
 def strict_schema(schema: Schema) -> Schema:
-    """Return *schema* as OpenAI's strict mode wants it.
+    """Return *schema* in the form that OpenAI's strict mode requires.
 
-    Every property is required, no other is allowed, and what that mode does not know is said in other words: defaults
-    go (everything has to be given), ``oneOf`` becomes ``anyOf``, a tuple becomes a list of so many of any of its types.
+    All properties are required and no others are allowed; defaults are removed, ``oneOf`` becomes ``anyOf``, and a tuple
+    becomes a list of any of its types.
 
         >>> strict_schema({"type": "object", "properties": {"a": {"type": "integer", "default": 1}}})
         {'type': 'object', 'properties': {'a': {'type': 'integer'}}, 'required': ['a'], 'additionalProperties': False}
@@ -172,9 +172,9 @@ def _strict(schema: Schema) -> Schema:
 
 
 def can_be_strict(schema: Schema) -> bool:
-    """Tell whether *schema*, after :func:`strict_schema`, may be sent as ``"strict": true``.
+    """Return whether *schema*, after :func:`strict_schema`, may be sent with ``"strict": true``.
 
-    An object whose keys are not known beforehand (a ``dict``) may not, nor a place, or a list, for just anything.
+    Not allowed are objects with arbitrary keys (a ``dict``), and values or lists of any type.
     """
     for part in _parts(schema):
         if not part.keys() - {"description", "$defs"}:

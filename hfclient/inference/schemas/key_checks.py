@@ -1,4 +1,4 @@
-"""Whether an object has the keys that were asked for. `type_schemas` checks types and required keys."""
+"""Checks that an object has the keys of its schema. `type_schemas` checks types and required keys."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _KINDS: Mapping[type, tuple[str, ...]] = {
 
 
 def check_keys(value: Any, schema: Schema, *, strict: bool) -> None:
-    """Check the objects in a JSON value, which is of the right type.
+    """Check the objects in a JSON value of the right type.
 
     Args:
-        value: What a JSON decoder gave.
-        schema: The schema of its type, as `standalone_schema` gives it, before `strict_schema`.
-        strict: Refuse keys that the schema does not know, unless it says that there may be others.
+        value: A decoded JSON value.
+        schema: The schema of its type, from `standalone_schema`, before `strict_schema`.
+        strict: Refuse keys that are not in the schema, unless it allows additional ones.
 
     Raises:
-        SchemaMismatch: An object has none of the keys that were asked for, even if each of them has a default; or, if *strict*, one
-            that was not asked for.
+        SchemaMismatch: An object has none of the keys of its schema, even if each has a default; or, if *strict*, it has
+            another key.
     """
     try:
         _check(value, schema, schema.get("$defs", {}), strict, "$")
@@ -67,26 +67,26 @@ def _check(value: Any, schema: Any, defs: Schema, strict: bool, path: str) -> No
     known = schema.get("properties") or {}
     patterns = schema.get("patternProperties") or {}
     others = schema.get("additionalProperties")
-    if known and (value or path == "$") and known.keys().isdisjoint(value):  # inside, an empty object may mean the defaults
-        raise SchemaMismatch(f"the object has none of the keys that were asked for: {', '.join(known)}", path)
+    if known and (value or path == "$") and known.keys().isdisjoint(value):  # below the root, an empty object means the defaults
+        raise SchemaMismatch(f"the object has none of the requested keys: {', '.join(known)}", path)
     for key, item in value.items():
         inner = known.get(key)
         if inner is None:
             inner = next((found for pattern, found in patterns.items() if re.search(pattern, key)), others)
         if known and strict and not inner and key not in known:
-            raise SchemaMismatch(f"there is no key {key!r}; known are: {', '.join(known)}", path)
+            raise SchemaMismatch(f"unknown key {key!r}; known are: {', '.join(known)}", path)
         _check(item, inner, defs, strict, f"{path}.{key}")
 
 
 def _check_any(value: Any, schemas: list[Any], defs: Schema, strict: bool, path: str) -> None:
-    """Check a value that may be of several types: it has to pass for one of those that it can be of."""
+    """Check a value against several schemas: it must pass for one that matches its type."""
     trouble: SchemaMismatch | None = None
     for schema in sorted(schemas, key=lambda schema: _overlap(value, _resolved(schema, defs)), reverse=True):
         kind = _resolved(schema, defs).get("type")
         kinds = kind if isinstance(kind, list) else [kind]
         if kind is not None and not any(name in kinds for name in _KINDS.get(type(value), ())):
             continue
-        if _says_otherwise(value, _resolved(schema, defs)):
+        if _excludes(value, _resolved(schema, defs)):
             continue
         try:
             _check(value, schema, defs, strict, path)
@@ -98,8 +98,8 @@ def _check_any(value: Any, schemas: list[Any], defs: Schema, strict: bool, path:
         raise trouble
 
 
-def _says_otherwise(value: Any, schema: Schema) -> bool:
-    """Tell whether a field of an object, such as a tag, says that it is of another type than *schema*'s."""
+def _excludes(value: Any, schema: Schema) -> bool:
+    """Return whether a field of an object, such as a tag, excludes *schema*."""
     known = schema.get("properties")
     if not isinstance(value, dict) or not isinstance(known, dict):
         return False
@@ -111,6 +111,6 @@ def _says_otherwise(value: Any, schema: Schema) -> bool:
 
 
 def _overlap(value: Any, schema: Schema) -> int:
-    """Return how many keys of an object a schema knows: what is said about it is said of the likeliest type."""
+    """Return how many keys of an object are in a schema: errors are reported for the most similar schema."""
     known = schema.get("properties")
     return len(known.keys() & value.keys()) if isinstance(value, dict) and isinstance(known, dict) else 0

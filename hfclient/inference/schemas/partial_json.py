@@ -1,7 +1,7 @@
-"""JSON that is still being written: what is certain of it so far.
+"""Incomplete JSON: the values that are certain so far.
 
-Not jiter (0.19): its partial mode takes a number that may go on for a whole one, loses all that came before a mistake, raises
-for an escape that is cut (``\\ud83d\\ude``), and does not say where the value ends.
+Not jiter (0.19): its partial mode returns an incomplete number, loses all values before a syntax error, raises for an
+incomplete escape (``\\ud83d\\ude``), and does not say where the value ends.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from hfclient.decoding.json_repair import loads, scrub
 __all__ = ["NOTHING", "PartialJSON"]
 
 NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "NOTHING", "__bool__": lambda self: False})()
-"""What there is before anything has come (None would be JSON's null)."""
+"""The value before the first bracket (None is JSON's null)."""
 
-_DEEPEST = 500  # no decoder reads much deeper; and what is open is written down anew for every value
+_MAX_DEPTH = 500  # decoders do not read much deeper, and all open brackets are closed for each value
 _PLAIN = re.compile(r'[^"\\]*')
 _SCALAR = re.compile(r"[^\s,\]}\"{\[:]*")
 _WORD = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null|NaN|-?Infinity")
@@ -26,22 +26,22 @@ _CLOSERS = {"{": "}", "[": "]"}
 
 
 class PartialJSON:
-    """Reads one JSON object or array that comes in pieces; :meth:`value` is what is certain of it.
+    """Reads one JSON object or array in chunks; :meth:`value` returns what is certain so far.
 
         >>> partial = PartialJSON()
         >>> partial.feed('Sure: {"name": "Ada", "born": 18')
         >>> partial.value()
         {'name': 'Ada'}
 
-    Text in front of the first ``{`` or ``[`` is skipped, and so is everything behind its end. A string is certain as far
-    as it has come; a number, a key, ``true`` and the like only when whole. What is not JSON ends the reading, and the
-    value stays as it was; only a bracket with nothing in it yet is taken back, as one of the prose, such as "[sic]".
+    Text before the first ``{`` or ``[`` and after the end is skipped. A string is certain as far as it has arrived; a number,
+    a key, ``true`` and the like only when complete. A syntax error ends the reading, and the value stays. A bracket
+    without a value in it counts as prose then, such as "[sic]".
 
     Args:
         openers: The brackets that it may begin with.
 
     Attributes:
-        complete: The end has come.
+        complete: Whether the end has arrived.
         size: Characters read so far, from the first bracket on.
     """
 
@@ -58,15 +58,15 @@ class PartialJSON:
         self._is_key = False
         self._escape = ""  # an escape sequence that has begun
         self._scalar = ""  # a number or a word that has begun
-        self._half = 0  # length of the escaped first half of a character that waits for its second
-        # What can be cut out and closed: everything up to `_safe`, with these brackets.
+        self._half = 0  # length of an escaped high surrogate that waits for its low one
+        # The text up to `_safe` is valid JSON with these brackets appended.
         self._safe = 0
         self._safe_closers = ""
-        self._progress = False  # a key or an item has come
+        self._progress = False  # a key or an item has arrived
         self._last: Any = NOTHING
 
     def feed(self, text: str) -> None:
-        """Take the next piece."""
+        """Read the next chunk."""
         while text and self._state != "end":
             if self._state == "start":
                 places = [place for opener in self._openers if (place := text.find(opener)) >= 0]
@@ -80,13 +80,13 @@ class PartialJSON:
                 place = self._step(text, place)
             self.size += place
             if self._state == "end" and not self.complete and not self._progress:
-                text = text[place:]  # a bracket in the prose, as in "[sic]": the next one may be it
+                text = text[place:]  # a bracket in the prose, as in "[sic]": try the next one
                 self._begin()
             else:
                 text = ""
 
     def _step(self, text: str, place: int) -> int:
-        """Read on at *place*; return where the next step begins."""
+        """Read at *place*; return the position of the next step."""
         if self._state == "string":
             return self._in_string(text, place)
         if self._state == "scalar":
@@ -99,7 +99,7 @@ class PartialJSON:
         if char in " \t\r\n":
             return place + 1
         match self._state, char:
-            case ("value" | "first"), ("{" | "[") if len(self._closers) < _DEEPEST:
+            case ("value" | "first"), ("{" | "[") if len(self._closers) < _MAX_DEPTH:
                 self._closers.append(_CLOSERS[char])
                 self._state = "first_key" if char == "{" else "first"
                 self._mark(place + 1)
@@ -119,7 +119,7 @@ class PartialJSON:
                 self._state, self._scalar = "scalar", ""
                 return place
             case _:
-                self._state = "end"  # that is no JSON
+                self._state = "end"  # a syntax error
         return place + 1
 
     def _end_scalar(self, place: int) -> None:
@@ -162,7 +162,7 @@ class PartialJSON:
 
     def _end_escape(self, place: int) -> None:
         if not _ESCAPE.fullmatch(self._escape):
-            if not self._is_key:  # what was certain of the string stays
+            if not self._is_key:  # the string up to here stays
                 self._mark(place - len(self._escape) - self._half)
                 self._safe_closers = '"' + self._safe_closers
             self._state = "end"
@@ -175,7 +175,7 @@ class PartialJSON:
         self._safe_closers = "".join(reversed(self._closers))
 
     def value(self) -> Any:
-        """Return what is certain so far, as a fresh value; `NOTHING` before the first bracket."""
+        """Return what is certain so far, as a new value; `NOTHING` before the first bracket."""
         text = "".join(self._pieces)
         self._pieces[:] = [text]
         if self._state == "string" and not self._is_key:
@@ -185,12 +185,12 @@ class PartialJSON:
             whole = text[: self._safe] + self._safe_closers
         else:
             return NOTHING
-        with contextlib.suppress(ValueError):  # nested too deeply, or a number too long; what was there before still is
+        with contextlib.suppress(ValueError):  # nested too deeply, or a number is too long: the last value stays
             self._last = scrub(loads(whole.encode("utf-8", "surrogatepass")))
         return self._last
 
 
 def _end_of(pattern: re.Pattern[str], text: str, place: int) -> int:
-    """Return where the characters end that *pattern* takes at *place*; it may take none."""
+    """Return the end of the match of *pattern* at *place*; *place* if it does not match."""
     found = pattern.match(text, place)
     return place if found is None else found.end()

@@ -1,4 +1,4 @@
-"""Python functions as tools: their JSON schema from signature and docstring, and calls with the arguments of a model."""
+"""Python functions as tools: their JSON schema from signature and docstring, and calls with a model's arguments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hfclient.inference.schemas.type_schemas import SchemaMismatch, annotated_de
 
 __all__ = ["Tool", "ToolLike", "as_tools", "is_async", "tool_result_text", "wire_tools"]
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what servers take for a function's name
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # function names that servers accept
 
 ToolLike: TypeAlias = "Callable[..., Any] | Tool | Mapping[str, Any]"
 """A function, a `Tool`, or a JSON schema ``{"type": "function", "function": {...}}``."""
@@ -30,7 +30,7 @@ ToolLike: TypeAlias = "Callable[..., Any] | Tool | Mapping[str, Any]"
 
 @frozen
 class _Parameter:
-    """One argument that a model gives."""
+    """One parameter of a tool."""
 
     annotation: Any
     required: bool = True
@@ -39,7 +39,7 @@ class _Parameter:
 
 @frozen
 class Tool:
-    """Something that a model may call.
+    """A tool that a model may call.
 
         Tool.of(get_weather)                       # what run_tools does with a plain function
         Tool("lookup", "Look a word up.", {"type": "object", "properties": {...}}, function=lookup)
@@ -60,21 +60,21 @@ class Tool:
 
     @classmethod
     def of(cls, function: Callable[..., Any], *, name: str | None = None, description: str | None = None) -> Tool:
-        """Return the tool that *function* is.
+        """Return a tool for *function*.
 
         The schema comes from its signature: type hints (builtins, ``Literal``, enums, unions, ``list[...]``, dataclasses,
-        attrs classes, TypedDicts, pydantic models, ...), defaults, and what the docstring says about each parameter in the
-        layout of Google, Sphinx or NumPy; ``Annotated[int, "..."]`` describes, too. Arguments that a
-        `functools.partial` holds already are not shown to the model.
+        attrs classes, TypedDicts, pydantic models, ...), defaults, and the descriptions of parameters in the docstring
+        (Google, Sphinx or NumPy layout) or in ``Annotated[int, "..."]``. Arguments that a `functools.partial` sets are not
+        shown to the model.
 
         Args:
             function: A function, a bound method, a partial, or an object with ``__call__``.
-            name: Another name than the function's own.
-            description: Another description than its docstring's.
+            name: The tool's name; None uses the function's.
+            description: The tool's description; None uses the docstring's.
 
         Raises:
-            InvalidInputError: It is asynchronous, takes ``*args`` or ``**kwargs``, has no usable name, or a parameter's
-                type has no JSON schema.
+            InvalidInputError: The function is asynchronous, has ``*args`` or ``**kwargs``, has an invalid name, or a
+                parameter's type has no JSON schema.
         """
         if isinstance(function, type) or not callable(function):
             raise InvalidInputError(f"a tool is a function, a Tool or a dict, not {function!r}")
@@ -95,7 +95,7 @@ class Tool:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the tool as a request shows it to the model."""
+        """Return the tool as an entry of ``tools`` in a request."""
         if self._raw is not None:
             return dict(self._raw)
         shown: dict[str, Any] = {"name": self.name, "description": self.description, "parameters": self.parameters}
@@ -104,11 +104,11 @@ class Tool:
         return {"type": "function", "function": shown}
 
     def call(self, arguments: Mapping[str, Any]) -> Any:
-        """Return what the function returns for a model's *arguments*, converted to the types in its signature.
+        """Call the function with a model's *arguments*, converted to the types in its signature, and return its result.
 
         Raises:
-            SchemaMismatch: They do not fit the signature; says all that is wrong.
-            Exception: What the function raises.
+            SchemaMismatch: The arguments do not fit the signature; the message lists all problems.
+            Exception: Any exception of the function.
         """
         if self.function is None:
             raise InvalidInputError(f"the tool {self.name!r} has no function to call")
@@ -127,7 +127,7 @@ def as_tools(tools: Iterable[ToolLike]) -> list[Tool]:
     """Return *tools* as `Tool` objects.
 
     Raises:
-        InvalidInputError: One cannot be a tool, or two have the same name.
+        InvalidInputError: An entry cannot be a tool, or two have the same name.
     """
     if isinstance(tools, (str, Mapping)) or not isinstance(tools, Iterable):
         raise InvalidInputError("tools is a list of functions, Tool objects or dicts")
@@ -135,12 +135,12 @@ def as_tools(tools: Iterable[ToolLike]) -> list[Tool]:
     names = [tool.name for tool in made]
     for name in names:
         if name and names.count(name) > 1:
-            raise InvalidInputError(f"two tools are called {name!r}; give one another name with Tool.of(f, name=...)")
+            raise InvalidInputError(f"two tools are called {name!r}; rename one with Tool.of(f, name=...)")
     return made
 
 
 def wire_tools(tools: Iterable[ToolLike] | None) -> list[dict[str, Any]] | None:
-    """Return the ``tools`` of a request; None if there are none."""
+    """Return the ``tools`` of a request; None without tools."""
     return [tool.to_dict() for tool in as_tools(tools)] or None if tools is not None else None
 
 
@@ -149,7 +149,7 @@ def _as_tool(tool: ToolLike) -> Tool:
         return tool
     if isinstance(tool, Mapping):
         shown = tool.get("function")
-        shown = shown if isinstance(shown, Mapping) else tool  # what servers offer of their own has no function
+        shown = shown if isinstance(shown, Mapping) else tool  # built-in tools of servers have no function
         name = shown.get("name")
         return Tool(name if isinstance(name, str) else "", raw=tool)
     return Tool.of(tool)
@@ -159,11 +159,11 @@ def _as_tool(tool: ToolLike) -> Tool:
 
 
 def _unwrapped(function: Callable[..., Any]) -> tuple[Callable[..., Any], inspect.Signature]:
-    """Return what is beneath partials, and the signature that is left over."""
+    """Return the function inside of partials, and the signature without the arguments that they set."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"{function!r} does not tell its signature; wrap it in a function that does") from error
+        raise InvalidInputError(f"the signature of {function!r} is not available; wrap it in a Python function") from error
     hidden: set[str] = set()
     plain = function
     while isinstance(plain, functools.partial):
@@ -171,24 +171,24 @@ def _unwrapped(function: Callable[..., Any]) -> tuple[Callable[..., Any], inspec
         plain = plain.func
     kept = [parameter for name, parameter in signature.parameters.items() if name not in hidden]
     if kept and kept[0].name in ("self", "cls") and kept[0].annotation is kept[0].empty:
-        raise InvalidInputError(f"{function!r} is a method without its object; give the method of an object: thing.method")
+        raise InvalidInputError(f"{function!r} is an unbound method; pass the method of an object: thing.method")
     return plain, signature.replace(parameters=kept)
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Tell whether a call of *function* gives something to be awaited."""
+    """Return whether a call of *function* returns an awaitable."""
     plain = function
     while isinstance(plain, functools.partial):
         plain = plain.func
     called = plain if inspect.isroutine(plain) else type(plain).__call__
-    # Not what functools.wraps hides: that may be why it is wrapped.
+    # Without inspect.unwrap: a wrapper may exist to make the function synchronous.
     return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (plain, called))
 
 
 def _checked_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidInputError(
-            f"{name!r} is no name for a tool (letters, digits, _ and -, at most 64); give one with Tool.of(f, name=...)"
+            f"{name!r} is not a valid name of a tool (letters, digits, _ and -, at most 64); set one with Tool.of(f, name=...)"
         )
     return name
 
@@ -196,7 +196,7 @@ def _checked_name(name: str) -> str:
 def _doc_of(plain: Callable[..., Any]) -> str | None:
     if inspect.isroutine(plain):
         return inspect.getdoc(plain)
-    # An object: how it is called says more than what it is; `object` itself documents every __call__.
+    # For an object, the docstring of __call__ is preferred to the class's; type.__call__ has one of its own.
     own = type(plain).__call__.__doc__
     said = own if own and own != type.__call__.__doc__ else type(plain).__doc__
     return inspect.cleandoc(said) if said else None
@@ -210,8 +210,8 @@ def _parameters(
     for key, parameter in signature.parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise InvalidInputError(
-                f"the tool {name!r} takes {parameter}, of which a model cannot know what to give; name its parameters "
-                "(a decorator hides them unless it uses functools.wraps)"
+                f"the tool {name!r} has {parameter}, which a model cannot fill in; name its parameters (a decorator hides "
+                "them unless it uses functools.wraps)"
             )
         annotation = hints.get(key, Any)
         if parameter.default is None and annotation is not Any:
@@ -255,8 +255,8 @@ def _schema(key: str, parameter: _Parameter, name: str) -> Schema:
         return schema_of(parameter.annotation)
     except InvalidInputError as error:
         raise InvalidInputError(
-            f"the parameter {key!r} of the tool {name!r} cannot come from a model: {error.message}; "
-            "functools.partial fixes its value"
+            f"a model cannot fill in the parameter {key!r} of the tool {name!r}: {error.message}; functools.partial can set "
+            "its value"
         ) from error
 
 
@@ -264,16 +264,16 @@ def _default(value: Any) -> Schema:
     try:
         return {"default": msgspec.to_builtins(value)}
     except (TypeError, ValueError):
-        return {}  # known to Python only; the model may leave it out all the same
+        return {}  # not a JSON value; the parameter stays optional
 
 
 # Calls
 
 
 def _converted(arguments: Mapping[str, Any], parameters: Mapping[str, _Parameter]) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments by position and by keyword; raises `SchemaMismatch` with all that is wrong."""
+    """Return the arguments by position and by keyword; raises `SchemaMismatch` with all problems."""
     problems = [
-        f"there is no argument {key!r}; known are: {', '.join(parameters) or 'none'}"
+        f"unknown argument {key!r}; known are: {', '.join(parameters) or 'none'}"
         for key in arguments
         if key not in parameters
     ]
@@ -304,7 +304,7 @@ def _converted(arguments: Mapping[str, Any], parameters: Mapping[str, _Parameter
 
 
 def tool_result_text(result: Any) -> tuple[str, Any]:
-    """Return what a function returned, as text for the model and as a JSON value (None for plain text, and for bytes).
+    """Return the result of a function as text for the model and as a JSON value (None for plain text and for bytes).
 
         >>> tool_result_text("18 degrees"), tool_result_text({"temp": 18})
         (('18 degrees', None), ('{"temp":18}', {'temp': 18}))
@@ -315,7 +315,7 @@ def tool_result_text(result: Any) -> tuple[str, Any]:
         result = list(result)
     content = getattr(result, "content", None) if hasattr(result, "mime") else result
     if isinstance(content, (bytes, bytearray, memoryview)):
-        return _bytes_in_words(bytes(content)), None
+        return _describe_bytes(bytes(content)), None
     try:
         data = msgspec.json.encode(result, enc_hook=_plain)
         return data.decode(), msgspec.json.decode(data)
@@ -323,8 +323,8 @@ def tool_result_text(result: Any) -> tuple[str, Any]:
         return mend_surrogates(str(result)), None
 
 
-def _bytes_in_words(content: bytes) -> str:
-    """Return a text as such, and of anything else what it is: base64 would fill the model's window with noise."""
+def _describe_bytes(content: bytes) -> str:
+    """Return text as it is, and a description of other bytes: base64 would fill the model's context."""
     with contextlib.suppress(UnicodeDecodeError):
         if b"\0" not in content:
             return content.decode()

@@ -1,8 +1,7 @@
-"""What a Python type means as JSON: its schema, and JSON values made into it.
+"""JSON schemas of Python types, and conversion of JSON values to these types.
 
-msgspec does the work, for builtins, ``Literal``, enums, unions, dataclasses, attrs classes, TypedDicts, NamedTuples and
-its own Structs. pydantic does it for pydantic's own classes. It is never imported here: whoever has such a class has
-imported it already.
+msgspec handles builtins, ``Literal``, enums, unions, dataclasses, attrs classes, TypedDicts, NamedTuples and its own Structs;
+pydantic handles pydantic's classes. pydantic is not imported here: a program with such a class has imported it already.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from hfclient.inference.schemas.json_schema import Schema
 
 __all__ = ["SchemaMismatch", "annotated_description", "convert", "schema_of"]
 
-_TELL_APART = (
-    ". Make them pydantic models, or msgspec Structs with tag=True (the object then says which one it is), or one class "
-    "with a field for each, of which all but one are None"
+_UNION_HINT = (
+    ". Make them pydantic models, or msgspec Structs with tag=True (then a field of the object names its class), or one "
+    "class with a field for each, all but one of them None"
 )
 
 
@@ -35,8 +34,8 @@ class SchemaMismatch(ValueError):
     """A JSON value does not fit a type.
 
     Attributes:
-        reason: Why not, in a sentence without its end.
-        path: Where, such as ``$.people[0].age``; ``$`` is the whole value.
+        reason: The reason, as a sentence without a final dot.
+        path: The position, such as ``$.people[0].age``; ``$`` is the whole value.
     """
 
     def __init__(self, reason: str, path: str = "$") -> None:
@@ -46,33 +45,32 @@ class SchemaMismatch(ValueError):
 
 
 def schema_of(annotation: Any) -> Schema:
-    """Return the JSON schema of a type, a fresh dict; `standalone_schema` puts its definitions in place.
+    """Return the JSON schema of a type as a new dict; `standalone_schema` resolves its references.
 
-    Fields are described by the ``Attributes:`` section of their class's docstring, or by a string in ``Annotated``.
+    The descriptions of fields come from the ``Attributes:`` section of the class's docstring, or a string in ``Annotated``.
 
     Raises:
-        InvalidInputError: The type has no meaning in JSON, or an annotation names something that cannot be found.
+        InvalidInputError: The type has no JSON schema, or a name in an annotation is undefined.
     """
     if isinstance(annotation, (str, dict)):
         what = "a name" if isinstance(annotation, str) else "a schema, which goes into chat(response_format=...)"
-        raise InvalidInputError(f"a type is wanted, such as a class, not {what}: {annotation!r}")
+        raise InvalidInputError(f"a type is expected, such as a class, not {what}: {annotation!r}")
     try:
         if _is_pydantic(annotation):
             return dict(_pydantic().TypeAdapter(annotation).json_schema())
         (schema,), defs = msgspec.json.schema_components(
             [annotation], schema_hook=_schema_hook, ref_template="#/$defs/{name}"
         )
-        _add_notes(annotation, defs)
+        _add_descriptions(annotation, defs)
         return {**schema, "$defs": defs} if defs else schema
     except NameError as error:
         raise InvalidInputError(
-            f"{_name(annotation)} has an annotation that cannot be looked up ({error}); define what it names at the "
-            "top of a module"
+            f"{_name(annotation)} has an annotation with an undefined name ({error}); define it at the top level of a module"
         ) from error
     except (TypeError, msgspec.MsgspecError) as error:
         line = _first_line(error)
-        # Nothing in a JSON object would say which of the classes it is.
-        hint = _TELL_APART if "may not contain more than one" in line else ""
+        # A JSON object would not show which of the classes it is.
+        hint = _UNION_HINT if "may not contain more than one" in line else ""
         raise InvalidInputError(f"{_name(annotation)} has no JSON schema: {line}{hint}") from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "pydantic":
@@ -93,7 +91,7 @@ def _name(annotation: Any) -> str:
 
 
 def annotated_description(annotation: Any) -> str | None:
-    """Return what ``Annotated`` says about a value in words: a string, or the description of pydantic's ``Field``."""
+    """Return the description in ``Annotated``: a string, or the description of pydantic's ``Field``."""
     for note in getattr(annotation, "__metadata__", ()):
         text = note if isinstance(note, str) else getattr(note, "description", None)
         if isinstance(text, str) and text:
@@ -101,7 +99,7 @@ def annotated_description(annotation: Any) -> str | None:
     return None
 
 
-def _add_notes(annotation: Any, defs: Schema) -> None:
+def _add_descriptions(annotation: Any, defs: Schema) -> None:
     """Describe the classes among *defs* and their fields, in place."""
     classes: dict[str, list[type]] = {}
     seen: set[int] = set()
@@ -116,11 +114,11 @@ def _add_notes(annotation: Any, defs: Schema) -> None:
             classes.setdefault(found.__name__, []).append(found)
             waiting += _hints(found).values()
     for name, candidates in classes.items():
-        if len(candidates) == 1:  # else msgspec calls them by longer names
-            _add_note(candidates[0], defs[name])
+        if len(candidates) == 1:  # otherwise msgspec uses longer names
+            _add_description(candidates[0], defs[name])
 
 
-def _add_note(cls: type, schema: Schema) -> None:
+def _add_description(cls: type, schema: Schema) -> None:
     said = parse_docstring(inspect.cleandoc(schema.pop("description", "")))
     if said.description:
         schema["description"] = said.description
@@ -138,7 +136,7 @@ def _add_note(cls: type, schema: Schema) -> None:
 def _hints(cls: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(cls, include_extras=True)
-    except Exception:  # noqa: BLE001 (any annotation may be evaluated here; msgspec has its say about them)
+    except Exception:  # noqa: BLE001 (annotations may raise anything; msgspec reports invalid ones)
         return {}
 
 
@@ -149,18 +147,18 @@ def convert(value: Any, annotation: Any, *, lax: bool = False) -> Any:
     """Return the JSON value *value* as *annotation*.
 
     Args:
-        value: What a JSON decoder gave.
-        annotation: Any type that `schema_of` knows.
-        lax: Take ``"5"`` for 5 and the like, if nothing else fits.
+        value: A decoded JSON value.
+        annotation: A type that `schema_of` supports.
+        lax: Accept ``"5"`` for 5 and the like, if the strict conversion fails.
 
     Raises:
-        SchemaMismatch: It does not fit.
+        SchemaMismatch: The value does not fit.
     """
     try:
         if _is_pydantic(annotation):
             return _validate(annotation, value)
         try:
-            return _settled(msgspec.convert(value, annotation, dec_hook=_dec_hook))
+            return _reconstructed(msgspec.convert(value, annotation, dec_hook=_dec_hook))
         except msgspec.ValidationError:
             if not lax:
                 raise
@@ -169,7 +167,7 @@ def convert(value: Any, annotation: Any, *, lax: bool = False) -> Any:
             except msgspec.ValidationError:
                 loose = None
             else:
-                return _settled(loose)
+                return _reconstructed(loose)
             raise
     except msgspec.ValidationError as error:
         raise _mismatch(error) from error
@@ -180,27 +178,27 @@ def convert(value: Any, annotation: Any, *, lax: bool = False) -> Any:
 def _mismatch(error: msgspec.ValidationError) -> SchemaMismatch:
     reason, at, path = str(error).rpartition(" - at `")
     reason, path = (reason, path[:-1]) if at and path.endswith("`") else (str(error), "$")
-    inner = error.__cause__  # of a class of pydantic's inside one of ours
+    inner = error.__cause__  # from a pydantic class inside another class
     if isinstance(inner, SchemaMismatch):
         return SchemaMismatch(inner.reason, path + inner.path[1:])
     return SchemaMismatch(reason, path)
 
 
-def _settled(value: Any, path: str = "$") -> Any:
-    """Return *value* with attrs objects made once more by their own constructors where that matters.
+def _reconstructed(value: Any, path: str = "$") -> Any:
+    """Return *value* with attrs objects created by their own constructors where necessary.
 
-    msgspec sets the fields of attrs objects one by one: validators run, but not converters, and fields that the
-    constructor does not take would come from the model.
+    msgspec sets the fields of attrs objects one by one: validators run, but converters do not, and the model could set fields
+    with ``init=False``.
     """
     cls = type(value)
     if cls is list or cls is tuple:
-        items = [_settled(item, f"{path}[{number}]") for number, item in enumerate(value)]
+        items = [_reconstructed(item, f"{path}[{number}]") for number, item in enumerate(value)]
         return value if all(new is old for new, old in zip(items, value, strict=True)) else cls(items)
     if cls is dict:
-        changed = {key: _settled(item, f"{path}.{key}") for key, item in value.items()}
+        changed = {key: _reconstructed(item, f"{path}.{key}") for key, item in value.items()}
         return value if all(changed[key] is value[key] for key in value) else changed
     names = _field_names(cls)
-    now = {name: _settled(getattr(value, name), f"{path}.{name}") for name in names}
+    now = {name: _reconstructed(getattr(value, name), f"{path}.{name}") for name in names}
     changed = {name: item for name, item in now.items() if item is not getattr(value, name)}
     if is_attrs_class(cls):
         fields = attrs.fields(cls)
@@ -231,7 +229,7 @@ def _schema_hook(cls: type) -> Schema:
         return schema
     if issubclass(cls, pathlib.PurePath):
         return {"type": "string"}
-    raise TypeError(f"no JSON stands for {cls.__module__}.{cls.__qualname__}")
+    raise TypeError(f"{cls.__module__}.{cls.__qualname__} cannot be represented in JSON")
 
 
 def _dec_hook(cls: type, value: Any) -> Any:
@@ -242,7 +240,7 @@ def _dec_hook(cls: type, value: Any) -> Any:
     raise ValueError(f"Expected `{cls.__qualname__}`, got `{type(value).__name__}`")
 
 
-# pydantic, if its classes are used
+# pydantic
 
 
 def _pydantic() -> Any:
@@ -250,7 +248,7 @@ def _pydantic() -> Any:
 
 
 def _is_pydantic(annotation: Any) -> bool:
-    """Tell whether *annotation* is a class of pydantic's kind, or a list, a union, ... of one."""
+    """Return whether *annotation* is a pydantic class, or a list, a union, ... of one."""
     if "pydantic" not in sys.modules:
         return False
     if isinstance(annotation, type) and hasattr(annotation, "__pydantic_validator__"):
@@ -259,7 +257,7 @@ def _is_pydantic(annotation: Any) -> bool:
 
 
 def _validate(annotation: Any, value: Any) -> Any:
-    """Return *value* as pydantic reads it from JSON: there a strict model, too, takes a string for a date."""
+    """Return *value* as pydantic reads it from JSON: in JSON mode, a strict model accepts a string for a date, too."""
     try:
         return _pydantic().TypeAdapter(annotation).validate_json(msgspec.json.encode(value))
     except _pydantic().ValidationError as error:

@@ -26,8 +26,8 @@ _PLAIN = re.compile(
     re.IGNORECASE,
 )
 _LACKS = {
-    "text-to-image": "makes no pictures (images)",
-    "image-to-image": "changes no pictures (images)",
+    "text-to-image": "makes no images (images)",
+    "image-to-image": "changes no images (images)",
     "text-to-video": "makes no videos",
     "image-to-video": "makes no videos",
     "feature-extraction": "makes no embeddings",

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from hfclient.inference.completions.messages import Prompt
     from hfclient.inference.completions.stream import CompletionStream
-    from hfclient.inference.content.pictures import PictureLike
+    from hfclient.inference.content.image_inputs import ImageLike
     from hfclient.inference.models.catalogue import ServedModel
     from hfclient.inference.models.hub import DefaultModels, HubModel
     from hfclient.inference.schemas.tools import ToolLike
     from hfclient.inference.structured_output import ParseStream
     from hfclient.inference.tasks import Classification, Ranking
-    from hfclient.inference.tasks.audio import SoundLike
+    from hfclient.inference.tasks.audio import AudioLike
     from hfclient.inference.text.generation_events import TextStream
     from hfclient.inference.tool_loop import ToolStream
 
@@ -311,7 +311,7 @@ class InferenceClient(MediaClient):
 
     # Pipelines
 
-    def caption(self, image: PictureLike, **options: Unpack[TaskOptions]) -> str:
+    def caption(self, image: ImageLike, **options: Unpack[TaskOptions]) -> str:
         """Return a description of an image.
 
             inference.caption("cat.jpg", model="Salesforce/blip-image-captioning-large")
@@ -326,7 +326,7 @@ class InferenceClient(MediaClient):
 
     def classify(
         self,
-        inputs: str | PictureLike | SoundLike,
+        inputs: str | ImageLike | AudioLike,
         labels: Iterable[str] | None = None,
         **options: Unpack[TaskOptions],
     ) -> list[Classification]:

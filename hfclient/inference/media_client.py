@@ -13,11 +13,11 @@ from hfclient.transport import Timeouts
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from hfclient.inference.content.pictures import PictureLike
+    from hfclient.inference.content.image_inputs import ImageLike
     from hfclient.inference.media.images import Image, Video
     from hfclient.inference.media.jobs import Job
     from hfclient.inference.tasks import Transcript
-    from hfclient.inference.tasks.audio import Audio, SoundLike
+    from hfclient.inference.tasks.audio import Audio, AudioLike
 
 __all__ = ["MediaClient"]
 
@@ -70,7 +70,7 @@ class MediaClient(BaseClient):
         check_arguments(MediaClient.images, locals())
         return self._media.images(prompt, n, options)
 
-    def image_to_image(self, image: PictureLike, prompt: str = "", **options: Unpack[ImageOptions]) -> Image:
+    def image_to_image(self, image: ImageLike, prompt: str = "", **options: Unpack[ImageOptions]) -> Image:
         """Return *image* changed as *prompt* says.
 
             inference.image_to_image("cat.png", "make it a tiger", model="black-forest-labs/FLUX.1-Kontext-dev")
@@ -87,7 +87,7 @@ class MediaClient(BaseClient):
         job: Job[Image] = self._media.start("image-to-image", prompt, options, image=image)
         return result_of(job)[0]
 
-    def video(self, prompt: str = "", *, image: PictureLike | None = None, **options: Unpack[VideoOptions]) -> Video:
+    def video(self, prompt: str = "", *, image: ImageLike | None = None, **options: Unpack[VideoOptions]) -> Video:
         """Return a video of *prompt*, of *image* as its first frame, or of both. It takes minutes.
 
             inference.video("a fox runs through snow", model="Wan-AI/Wan2.2-T2V-A14B").save("fox")
@@ -104,7 +104,7 @@ class MediaClient(BaseClient):
         return result_of(job)[0]
 
     def image_job(
-        self, prompt: str, *, image: PictureLike | None = None, n: int = 1, **options: Unpack[ImageOptions]
+        self, prompt: str, *, image: ImageLike | None = None, n: int = 1, **options: Unpack[ImageOptions]
     ) -> Job[Image]:
         """Submit a request for images and return its job; see `Job`. Without a queue, it is done when this returns.
 
@@ -119,7 +119,7 @@ class MediaClient(BaseClient):
         return self._media.start(task, prompt, options, image=image, n=n)
 
     def video_job(
-        self, prompt: str = "", *, image: PictureLike | None = None, **options: Unpack[VideoOptions]
+        self, prompt: str = "", *, image: ImageLike | None = None, **options: Unpack[VideoOptions]
     ) -> Job[Video]:
         """Submit a request for a video and return its job; see `Job`. Arguments are those of :meth:`video`."""
         check_arguments(MediaClient.video_job, locals())
@@ -139,7 +139,7 @@ class MediaClient(BaseClient):
         check_arguments(MediaClient.restore_job, locals())
         return self._media.restore(state, timeouts)
 
-    def transcribe(self, audio: SoundLike, **options: Unpack[TranscribeOptions]) -> Transcript:
+    def transcribe(self, audio: AudioLike, **options: Unpack[TranscribeOptions]) -> Transcript:
         """Return the transcript of a recording.
 
             inference.transcribe("meeting.mp3", model="openai/whisper-large-v3").text

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hfclient.events import AnyEvent
     from hfclient.inference.content.attachments import FileLike
-    from hfclient.inference.content.pictures import PictureLike
+    from hfclient.inference.content.image_inputs import ImageLike
     from hfclient.inference.routing.candidates import ProviderLike
     from hfclient.inference.schemas.dialects import SchemaFormat
     from hfclient.inference.schemas.tools import ToolLike
@@ -88,7 +88,7 @@ class CompletionOptions(TypedDict, total=False):
 
     model: str | None
     system_prompt: str | None
-    images: Iterable[PictureLike] | PictureLike | None
+    images: Iterable[ImageLike] | ImageLike | None
     files: Iterable[FileLike] | FileLike | None
     provider: ProviderLike
     max_tokens: int | None

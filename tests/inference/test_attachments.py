@@ -1,4 +1,4 @@
-"""Pictures in chats over real HTTP."""
+"""Images in chats over real HTTP."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def client(server: Server) -> Iterator[InferenceClient]:
     transport.close()
 
 
-def test_picture_of_20_mb(server: Server, client: InferenceClient, tmp_path: Path) -> None:
-    """A picture of 20 MB arrives byte by byte as it was."""
+def test_image_of_20_mb(server: Server, client: InferenceClient, tmp_path: Path) -> None:
+    """An image of 20 MB arrives byte by byte as it was."""
     content = b"\x89PNG\r\n\x1a\n" + os.urandom(20 * 1024 * 1024)
     path = tmp_path / "large.png"
     path.write_bytes(content)
@@ -42,7 +42,7 @@ def test_picture_of_20_mb(server: Server, client: InferenceClient, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["images", "files"])
 def test_one_alone(server: Server, client: InferenceClient, tmp_path: Path, name: str) -> None:
-    """One picture or file needs no list, whatever it is: a path, bytes, a data URL."""
+    """One image or file needs no list, whatever it is: a path, bytes, a data URL."""
     content = b"GIF89a" + b"\0" * 20
     path = tmp_path / "a.gif"
     path.write_bytes(content)
@@ -67,8 +67,8 @@ def test_too_large_for_the_server(server: Server, client: InferenceClient) -> No
         client.chat("x", model="m", images=["https://h/a.png"])
 
 
-def test_every_round_has_the_picture(server: Server, client: InferenceClient, tmp_path: Path) -> None:
-    """With tools the picture stays in the user's message in each round, also one from an open file."""
+def test_every_round_has_the_image(server: Server, client: InferenceClient, tmp_path: Path) -> None:
+    """With tools the image stays in the user's message in each round, also one from an open file."""
     path = tmp_path / "a.gif"
     path.write_bytes(b"GIF89a" + b"\0" * 20)
 
@@ -86,8 +86,8 @@ def test_every_round_has_the_picture(server: Server, client: InferenceClient, tm
     assert first[0] == second[0]
 
 
-def test_repair_keeps_the_picture_where_it_was(server: Server, client: InferenceClient) -> None:
-    """An answer that goes back to the model leaves the picture in the question."""
+def test_repair_keeps_the_image_where_it_was(server: Server, client: InferenceClient) -> None:
+    """An answer that goes back to the model leaves the image in the question."""
     server.on(CHAT, says("no object"), says('{"value": 3}'))
     assert client.parse("How many?", into=int, model="m", images=["https://h/a.png"]) == 3
     contents = [message["content"] for message in server.last.json()["messages"] if message["role"] == "user"]

@@ -613,8 +613,8 @@ def test_vectors(server: Server, make: Make) -> None:
     assert caught.value.request_id == "r-1"
 
 
-def test_pictures_are_asked_for_once(server: Server, make: Make) -> None:
-    """A picture that may have been made is not asked for elsewhere; one that was refused is."""
+def test_images_are_asked_for_once(server: Server, make: Make) -> None:
+    """An image that may have been made is not asked for elsewhere; one that was refused is."""
     serve(server, "nscale", "together", task="text-to-image")
     nscale, together = "/nscale/v1/images/generations", "/together/v1/images/generations"
     good = json_answer({"data": [{"b64_json": PNG}]})
@@ -633,8 +633,8 @@ def test_pictures_are_asked_for_once(server: Server, make: Make) -> None:
         make().image("a fox", model=MODEL)
 
 
-def test_pictures_that_were_made(server: Server, make: Make) -> None:
-    """When one of several pictures fails, those that were made are on the error."""
+def test_images_that_were_made(server: Server, make: Make) -> None:
+    """When one of several images fails, those that were made are on the error."""
     serve(server, "together", task="text-to-image")
     path = "/together/v1/images/generations"
     one = json_answer({"data": [{"b64_json": PNG}]}, 200, "X-Request-Id: r-1")
@@ -649,7 +649,7 @@ def test_pictures_that_were_made(server: Server, make: Make) -> None:
 
 
 def test_results_that_were_fetched(server: Server, other_server: Server, make: Make) -> None:
-    """The same holds for several results of one request of which one cannot be fetched, and for one that is no picture."""
+    """The same holds for several results of one request of which one cannot be fetched, and for one that is no image."""
     serve(server, "together", task="text-to-image")
     links = {"data": [{"b64_json": PNG}, {"url": f"{other_server.url}/gone.png"}]}
     server.on("/together/v1/images/generations", json_answer(links))

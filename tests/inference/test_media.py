@@ -1,4 +1,4 @@
-"""Pictures and videos over real HTTP: every provider's way, jobs that take their time, networks that stop."""
+"""Images and videos over real HTTP: every provider's way, jobs that take their time, networks that stop."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def png(width: int = 16, height: int = 8, padding: int = 0) -> bytes:
 
 PNG = png()
 B64 = base64.b64encode(PNG).decode()
-PICTURE = plain(PNG, 200, "Content-Type: image/png", "x-request-id: r1")
+IMAGE = plain(PNG, 200, "Content-Type: image/png", "x-request-id: r1")
 PACKED = json_answer({"data": [{"b64_json": B64}]}, 200, "x-request-id: r1")
 
 Make = Callable[..., InferenceClient]
@@ -109,10 +109,10 @@ def calls(server: Server) -> list[str]:
 # Providers that answer at once
 
 
-def test_a_picture(server: Server, make: Make) -> None:
-    """A picture comes back with all that is known about it; the token and the bill went along."""
+def test_a_image(server: Server, make: Make) -> None:
+    """An image comes back with all that is known about it; the token and the bill went along."""
     mapping(server, "hf-inference")
-    server.on("/hf-inference/models/acme/painter", PICTURE)
+    server.on("/hf-inference/models/acme/painter", IMAGE)
     image = make(bill_to="acme").image("a red fox", model=MODEL, seed=7, size="16x8")
     assert (image.content, image.mime, image.width, image.height) == (PNG, "image/png", 16, 8)
     assert (image.prompt, image.model, image.provider, image.seed) == ("a red fox", MODEL, "hf-inference", 7)
@@ -153,11 +153,11 @@ def test_live_providers_first(server: Server, make: Make) -> None:
     assert make().image("a fox", model="acme/other").provider == "nscale"
 
 
-def test_several_pictures(server: Server, make: Make) -> None:
+def test_several_images(server: Server, make: Make) -> None:
     """Several come of one request where that works; else of several, with a seed of their own each."""
     mapping(server, "together", "hf-inference")
     server.on("/together/v1/images/generations", json_answer({"data": [{"b64_json": B64}] * 3}))
-    server.on("/hf-inference/models/acme/painter", PICTURE)
+    server.on("/hf-inference/models/acme/painter", IMAGE)
     inference = make()
     assert len(inference.images("a fox", 3, model=MODEL, provider="together")) == 3
     assert server.last.json()["n"] == 3
@@ -176,16 +176,16 @@ def test_fewer_than_asked_for(server: Server, make: Make) -> None:
     assert [r.json().get("n") for r in server.requests[1:]] == [3, None]
 
 
-def test_several_pictures_share_a_deadline(server: Server, make: Make, clock: FakeTime) -> None:
+def test_several_images_share_a_deadline(server: Server, make: Make, clock: FakeTime) -> None:
     """The deadline for a whole call holds for all of its requests together."""
-    server.on("/hf-inference/models/acme/painter", [lambda _: clock.advance(0.4 * PATIENCE), PICTURE])
+    server.on("/hf-inference/models/acme/painter", [lambda _: clock.advance(0.4 * PATIENCE), IMAGE])
     with pytest.raises(TransportTimeout):
         make().images("a fox", 50, model=MODEL, provider="hf-inference", timeouts=Timeouts(total=PATIENCE))
     assert len(server.requests) == 3
 
 
-def test_a_large_picture(server: Server, make: Make) -> None:
-    """A picture of 20 MB arrives whole, as bytes and as base64."""
+def test_a_large_image(server: Server, make: Make) -> None:
+    """An image of 20 MB arrives whole, as bytes and as base64."""
     large = png(padding=20_000_000)
     server.on("/hf-inference/models/acme/painter", plain(large, 200, "Content-Type: image/png"))
     image = make().image("a fox", model=MODEL, provider="hf-inference")
@@ -196,8 +196,8 @@ def test_a_large_picture(server: Server, make: Make) -> None:
     assert make().image("a fox", model=MODEL).content == large
 
 
-def test_memory_for_a_large_picture(server: Server, make: Make) -> None:
-    """What a large picture takes while it arrives is a few times its size, and only itself in the end, however often."""
+def test_memory_for_a_large_image(server: Server, make: Make) -> None:
+    """What a large image takes while it arrives is a few times its size, and only itself in the end, however often."""
     size = 8_000_000
     large = png(padding=size)
     mapping(server, "together")
@@ -216,10 +216,10 @@ def test_memory_for_a_large_picture(server: Server, make: Make) -> None:
     assert peak < 6 * size, "the one before, base64 as bytes and as text, and what it holds"
 
 
-def test_a_large_picture_goes_out(server: Server, make: Make) -> None:
+def test_a_large_image_goes_out(server: Server, make: Make) -> None:
     """And one of 20 MB can be sent."""
     large = png(padding=20_000_000)
-    server.on("/hf-inference/models/acme/painter", PICTURE)
+    server.on("/hf-inference/models/acme/painter", IMAGE)
     make().image_to_image(large, model=MODEL, provider="hf-inference")
     assert server.last.body == large
     assert server.last.headers["content-type"] == "image/png"
@@ -241,16 +241,16 @@ def test_own_server(server: Server, make: Make) -> None:
 
 def test_own_deployment(server: Server, make: Make) -> None:
     """A dedicated endpoint is asked in hf-inference's manner, at its own URL."""
-    server.on("/", PICTURE)
+    server.on("/", IMAGE)
     image = make(base_url=server.url, router_url=None).image("a fox", provider="hf-inference", steps=3)
     assert server.last.json() == {"inputs": "a fox", "parameters": {"num_inference_steps": 3}}
     assert (image.provider, image.model) == ("hf-inference", "")
 
 
 def test_a_deployment_at_hugging_face(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There pictures are asked for in hf-inference's manner without saying so."""
+    """There images are asked for in hf-inference's manner without saying so."""
     monkeypatch.setattr(candidates, "is_endpoint", lambda base: True)
-    server.on("/", PICTURE)
+    server.on("/", IMAGE)
     image = make().at(server.url).image("a fox", steps=3)
     assert server.last.json() == {"inputs": "a fox", "parameters": {"num_inference_steps": 3}}
     assert (image.provider, calls(server)) == ("hf-inference", ["POST /"])
@@ -265,7 +265,7 @@ def test_results_are_fetched_bare(server: Server, other_server: Server, make: Ma
     link = {"data": [{"url": f"{other_server.url}/s?signature=1"}]}
     server.on("/together/v1/images/generations", json_answer(link))
     other_server.on("/s", head(302, "Location: /cdn/x.png", "Content-Length: 0", "Set-Cookie: a=b"))
-    other_server.on("/cdn/x.png", PICTURE)
+    other_server.on("/cdn/x.png", IMAGE)
     image = make(bill_to="acme").image("a fox", model=MODEL)
     assert image.content == PNG
     assert image.url == f"{other_server.url}/s?signature=1"
@@ -279,23 +279,23 @@ def test_results_are_fetched_without_the_callers_headers(server: Server, other_s
     """A header that the caller set for all requests may be a secret, too: no foreign host gets it with a link."""
     mapping(server, "together", "hf-inference")
     server.on("/together/v1/images/generations", json_answer({"data": [{"url": f"{other_server.url}/s"}]}))
-    other_server.on("/s", PICTURE)
+    other_server.on("/s", IMAGE)
     inference = make()
     inference._service.session.headers["X-Api-Key"] = "sesame"
     inference.image("a fox", model=MODEL)
     assert server.last.headers["x-api-key"] == "sesame"
     assert "x-api-key" not in other_server.last.headers
     assert other_server.last.headers["user-agent"] == server.last.headers["user-agent"]
-    server.on("/hf-inference/models/acme/painter", PICTURE)
+    server.on("/hf-inference/models/acme/painter", IMAGE)
     inference.image_to_image(f"{other_server.url}/s", "bluer", model=MODEL, provider="hf-inference")
-    assert "x-api-key" not in other_server.last.headers, "nor where a picture to begin with comes from"
+    assert "x-api-key" not in other_server.last.headers, "nor where an image to begin with comes from"
 
 
 def test_result_links_do_not_collect_credentials(server: Server, other_server: Server, make: Make) -> None:
     """A link to a place that has credentials of its own here gets none of them: nobody asked for that."""
     mapping(server, "together")
     server.on("/together/v1/images/generations", json_answer({"data": [{"url": f"{other_server.url}/whoami"}]}))
-    other_server.on("/whoami", PICTURE)
+    other_server.on("/whoami", IMAGE)
     inference = make()
     credentials = inference._service.session.credentials
     credentials._token_origins.add(other_server.url)
@@ -307,7 +307,7 @@ def test_result_links_do_not_collect_credentials(server: Server, other_server: S
 def test_own_servers_links(server: Server, make: Make) -> None:
     """A link to the very server that was asked is fetched as that server is asked: it may want its key."""
     server.on("/v1/images/generations", json_answer({"data": [{"url": f"{server.url}/files/1"}]}))
-    server.on("/files/1", PICTURE)
+    server.on("/files/1", IMAGE)
     make(base_url=server.url, router_url=None).image("a fox")
     assert server.last.headers["authorization"] == "Bearer hf_secret"
 
@@ -317,8 +317,8 @@ def test_links_without_a_host(server: Server, make: Make, link: str) -> None:
     """A server of one's own may leave itself out of its links; at a provider such a link leads nowhere."""
     link = link.format(port=server.url.rpartition(":")[2])
     server.on("/v1/images/generations", json_answer({"data": [{"url": link}]}))
-    server.on("/files/1", PICTURE)
-    server.on("/v1/files/1", PICTURE)
+    server.on("/files/1", IMAGE)
+    server.on("/v1/files/1", IMAGE)
     assert make(base_url=f"{server.url}/v1/", router_url=None).image("a fox").content == PNG
     assert server.last.headers["authorization"] == "Bearer hf_secret"
     mapping(server, "together")
@@ -347,7 +347,7 @@ def test_own_key(server: Server, other_server: Server, make: Make, monkeypatch: 
     other_server.on("/fal-ai/paint", json_answer(ticket))
     other_server.on("/fal-ai/paint/requests/1/status", json_answer({"status": "COMPLETED"}))
     other_server.on("/fal-ai/paint/requests/1", json_answer({"images": [{"url": f"{server.url}/cdn"}]}))
-    server.on("/cdn", PICTURE)
+    server.on("/cdn", IMAGE)
     inference = make(provider_keys={"fal-ai": "falkey:1"}, bill_to="acme", token="")
     image = inference.image("a fox", model=MODEL)  # the Hub's order has together first, to which there is no way
     assert image.provider == "fal-ai"
@@ -379,7 +379,7 @@ def test_without_credentials(server: Server, make: Make) -> None:
     with pytest.raises(CredentialsError, match="key of its own"):
         make().image("a fox", model="gpt-image-1", provider="openai")
     assert calls(server) == []
-    server.on("/hf-inference/models/acme/painter", PICTURE)
+    server.on("/hf-inference/models/acme/painter", IMAGE)
     assert make(token="").image("a fox", model=MODEL, provider="hf-inference").content == PNG
 
 
@@ -444,13 +444,13 @@ def test_calls_that_cannot_work(server: Server, make: Make) -> None:
 
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize(("kind", "task"), [("image", "image-text-to-image"), ("video", "image-text-to-video")])
-def test_models_that_take_a_picture_or_none(server: Server, make: Make, kind: str, task: str, named: bool) -> None:
-    """A model for a picture and a text is asked with the text alone, at its own route; with a picture too."""
+def test_models_that_take_a_image_or_none(server: Server, make: Make, kind: str, task: str, named: bool) -> None:
+    """A model for an image and a text is asked with the text alone, at its own route; with an image too."""
     entry = {"status": "live", "providerId": "fal-ai/flux-2/edit", "task": task}
     server.on(f"/api/models/{MODEL}", json_answer({"id": MODEL, "inferenceProviderMapping": {"fal-ai": entry}}))
     made = {kind: {"url": f"{server.url}/cdn"}}
     server.on("/fal-ai/fal-ai/flux-2/edit", json_answer(made))
-    server.on("/cdn", PICTURE if kind == "image" else plain(MP4, 200, "Content-Type: video/mp4"))
+    server.on("/cdn", IMAGE if kind == "image" else plain(MP4, 200, "Content-Type: video/mp4"))
     inference = make()
     options: dict[str, Any] = {"model": MODEL, "provider": "fal-ai" if named else None}
     call = inference.image if kind == "image" else inference.video
@@ -487,7 +487,7 @@ def test_settings_choose_the_provider(server: Server, make: Make) -> None:
         (json_answer({"error": "slow down"}, 429), RateLimitError),
         (json_answer({"error": "boom"}, 500), ServerError),
         (plain("<html>oops</html>", 200, "Content-Type: text/html"), ProtocolError),
-        (plain("<html>no picture</html>", 200, "Content-Type: image/png"), ProtocolError),
+        (plain("<html>no image</html>", 200, "Content-Type: image/png"), ProtocolError),
         (plain(b"", 200, "Content-Type: image/png"), ProtocolError),
         (plain(MP4, 200, "Content-Type: image/png"), ProtocolError),
         (json_answer({"data": [{"url": "ftp://x/y"}]}), ProtocolError),
@@ -540,7 +540,7 @@ def test_limits_are_waited_for(server: Server, make: Make) -> None:
 def test_loading_models_are_waited_for(server: Server, make: Make) -> None:
     """A model that is being loaded is waited for as often as it takes, within the deadline."""
     loading = json_answer({"error": "Model acme/painter is currently loading", "estimated_time": 0.02}, 503)
-    server.on("/hf-inference/models/acme/painter", loading, loading, loading, loading, loading, PICTURE)
+    server.on("/hf-inference/models/acme/painter", loading, loading, loading, loading, loading, IMAGE)
     assert make().image("a fox", model=MODEL, provider="hf-inference").content == PNG
     assert len(server.requests) == 6
     server.on("/hf-inference/models/acme/painter", json_answer({"error": "loading", "estimated_time": 20.0}, 503))
@@ -651,7 +651,7 @@ def fal(server: Server, *looks: Script, result: Script | None = None, task: str 
     server.on(f"{JOB}/cancel", json_answer({"status": "CANCELLATION_REQUESTED"}, 202))
     link = {"images": [{"url": f"{server.url}/cdn"}], "seed": 5} if task.endswith("image") else None
     server.on(JOB, result or json_answer(link or {"video": {"url": f"{server.url}/cdn"}}))
-    server.on("/cdn", PICTURE if task.endswith("image") else plain(MP4, 200, "Content-Type: video/mp4"))
+    server.on("/cdn", IMAGE if task.endswith("image") else plain(MP4, 200, "Content-Type: video/mp4"))
 
 
 def state(name: str, **fields: Any) -> bytes:
@@ -699,8 +699,8 @@ def test_a_video(server: Server, make: Make) -> None:
     assert (video.content, video.mime, video.suffix) == (MP4, "video/mp4", ".mp4")
 
 
-def test_a_video_of_a_picture(server: Server, make: Make) -> None:
-    """A picture makes it another task of the same model."""
+def test_a_video_of_a_image(server: Server, make: Make) -> None:
+    """An image makes it another task of the same model."""
     fal(server, state("COMPLETED"), task="image-to-video")
     make().video(image=PNG, model=MODEL)
     sent = next(r for r in server.requests if r.method == "POST").json()
@@ -907,14 +907,14 @@ def test_a_result_that_breaks_off(server: Server, make: Make) -> None:
     """The download of a result is repeated: it was paid for."""
     fal(server, state("COMPLETED"))
     cut: Script = [head(200, f"Content-Length: {len(PNG)}", "Content-Type: image/png"), PNG[:30], RST]
-    server.on("/cdn", cut, cut, PICTURE)
+    server.on("/cdn", cut, cut, IMAGE)
     assert make().image("a fox", model=MODEL).content == PNG
 
 
 def test_a_result_that_is_gone(server: Server, make: Make) -> None:
     """A result that cannot be fetched can be asked for again, as long as the job is at hand."""
     fal(server, state("COMPLETED"))
-    server.on("/cdn", plain("gone for now", 404), PICTURE)
+    server.on("/cdn", plain("gone for now", 404), IMAGE)
     job = make().image_job("a fox", model=MODEL)
     with pytest.raises(Exception, match="gone for now"):
         job.result()
@@ -967,7 +967,7 @@ def test_replicate_waits_by_itself(server: Server, make: Make) -> None:
     route = "/replicate/v1/models/replicate/paint/predictions"
     done = {"id": "p1", "status": "succeeded", "output": [f"{server.url}/cdn"]}
     links = {"get": "https://api.replicate.com/v1/predictions/p1"}
-    server.on("/cdn", PICTURE)
+    server.on("/cdn", IMAGE)
     server.on(route, json_answer(done), json_answer({"id": "p1", "status": "starting", "output": None, "urls": links}))
     server.on("/replicate/v1/predictions/p1", json_answer(done))
     inference = make()
@@ -983,7 +983,7 @@ def test_a_result_before_the_status(server: Server, make: Make) -> None:
     mapping(server, "replicate")
     links = {"get": "https://api.replicate.com/v1/predictions/p1"}
     early = {"id": "p1", "status": "processing", "error": None, "output": [f"{server.url}/cdn"], "urls": links}
-    server.on("/cdn", PICTURE)
+    server.on("/cdn", IMAGE)
     server.on("/replicate/v1/models/replicate/paint/predictions", json_answer(early, 201))
     assert make().image("a fox", model=MODEL).content == PNG
     assert calls(server)[-1] == "GET /cdn"
@@ -995,7 +995,7 @@ def test_results_that_cannot_be_had_are_not_lost(server: Server, make: Make) -> 
     mapping(server, "together")
     route = "/together/v1/images/generations"
     server.on(route, json_answer({"data": [{"url": f"{server.url}/cdn?sig=1"}]}))
-    server.on("/cdn", plain("not yet", 503), PICTURE)
+    server.on("/cdn", plain("not yet", 503), IMAGE)
     assert make().image("a fox", model=MODEL).content == PNG
     server.on("/cdn", plain("gone", 404))
     with pytest.raises(NotFoundError) as caught:
@@ -1019,7 +1019,7 @@ def test_other_queues(server: Server, make: Make) -> None:
     server.on("/zai-org/api/paas/v4/async/images/generations", json_answer({"id": "T", "task_status": "PROCESSING"}))
     done = {"id": "T", "task_status": "SUCCESS", "image_result": [{"url": f"{server.url}/cdn"}]}
     server.on("/zai-org/api/paas/v4/async-result/T", json_answer(done))
-    server.on("/cdn", PICTURE)
+    server.on("/cdn", IMAGE)
     assert make().image("a fox", model=MODEL).provider == "zai-org"
     looked = next(r for r in server.requests if r.path.endswith("/async-result/T"))
     assert looked.headers["x-source-channel"] == "hugging_face"
@@ -1036,14 +1036,14 @@ def test_other_queues(server: Server, make: Make) -> None:
     assert server.requests[-2].query == {"task_id": "n1"}
 
 
-def test_pictures_by_url(server: Server, other_server: Server, make: Make) -> None:
+def test_images_by_url(server: Server, other_server: Server, make: Make) -> None:
     """A URL is handed on; for a provider that takes none it is fetched here, bare."""
-    other_server.on("/cat.png", PICTURE)
+    other_server.on("/cat.png", IMAGE)
     fal(server, state("COMPLETED"))
     mapping(server, "fal-ai", task="image-to-image")
     make().image_to_image(f"{other_server.url}/cat.png", "a tiger", model=MODEL)
     assert other_server.requests == []
-    server.on("/hf-inference/models/acme/painter", PICTURE)
+    server.on("/hf-inference/models/acme/painter", IMAGE)
     make().image_to_image(f"{other_server.url}/cat.png", "a tiger", model=MODEL, provider="hf-inference")
     assert not {"authorization", "cookie"} & set(other_server.last.headers)
     assert server.last.json() == {"inputs": B64, "parameters": {"prompt": "a tiger"}}

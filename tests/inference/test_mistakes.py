@@ -127,8 +127,8 @@ def test_streams_that_are_pickled(server: Server, inference: InferenceClient) ->
 
 def test_jobs_that_are_pickled(server: Server, inference: InferenceClient) -> None:
     """A job says that it cannot be pickled, and what can."""
-    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
-    server.on("/v1/images/generations", json_answer({"data": [{"b64_json": picture}]}))
+    image = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
+    server.on("/v1/images/generations", json_answer({"data": [{"b64_json": image}]}))
     with pytest.raises(TypeError, match=r"to_dict\(\) returns can be stored"):
         pickle.dumps(inference.image_job("hi", model="m"))
 

@@ -526,7 +526,7 @@ def test_vectors_before_a_failure_are_not_lost(server: Server, make: Make) -> No
     ],
 )
 def test_types_that_pipelines_let_in(server: Server, make: Make, tmp_path: Path, name: str, content: bytes, kind: str) -> None:
-    """A bare recording goes out under a name for sounds that hf-inference and deployments accept; pictures likewise."""
+    """A bare recording goes out under a name for sounds that hf-inference and deployments accept; images likewise."""
     server.on(HF, json_answer({"text": "hi"}))
     path = tmp_path / name
     path.write_bytes(content)
@@ -665,7 +665,7 @@ def test_speech_that_is_none(answer: bytes, server: Server, make: Make) -> None:
 
 
 def test_classify_by_what_it_is(server: Server, make: Make, tmp_path: Path) -> None:
-    """A string is a text, bytes and files are a picture or a sound by their first bytes, labels make it zero-shot."""
+    """A string is a text, bytes and files are an image or a sound by their first bytes, labels make it zero-shot."""
     server.on(HF, json_answer([[{"label": "A", "score": 0.9}]]))
     client = make()
     path = tmp_path / "cat.png"
@@ -695,7 +695,7 @@ def test_one_at_a_time(server: Server, make: Make) -> None:
 
 
 def test_caption(server: Server, other_server: Server, make: Make) -> None:
-    """A picture by its URL is fetched here, without credentials; its words come back."""
+    """An image by its URL is fetched here, without credentials; its words come back."""
     other_server.on("/cat.png", plain(PNG))
     server.on(HF, json_answer([{"generated_text": "a cat"}]))
     assert make(token="").caption(f"{other_server.url}/cat.png", model=MODEL) == "a cat"
@@ -771,7 +771,7 @@ def test_a_task_without_a_reader_of_a_model_of_the_hub(server: Server, make: Mak
 
 
 def test_segments_at_fal(server: Server, make: Make) -> None:
-    """A picture is taken apart by whom the Hub names, hf-inference or fal-ai, whose mask has no label; settings need the first."""
+    """An image is taken apart by whom the Hub names, hf-inference or fal-ai, whose mask has no label; settings need the first."""
     mask = base64.b64encode(PNG).decode()
     path = "/fal-ai/fal-ai/birefnet/requests/q1"
     queued = {"request_id": "q1", "response_url": "https://queue.fal.run/fal-ai/birefnet/requests/q1"}

@@ -381,7 +381,7 @@ def test_next_provider(server: Server, make: Callable[..., InferenceClient]) -> 
 
 
 def test_models_for_chats(server: Server, make: Callable[..., InferenceClient]) -> None:
-    """A model that the Hub lists for chats is asked for text, too; one for pictures is not."""
+    """A model that the Hub lists for chats is asked for text, too; one for images is not."""
     served = {"featherless-ai": {"status": "live", "providerId": "m-id", "task": "conversational"}}
     server.on("/api/models/org/m", json_answer({"id": "org/m", "inferenceProviderMapping": served}))
     drawn = {"together": {"status": "live", "providerId": "p-id", "task": "text-to-image"}}

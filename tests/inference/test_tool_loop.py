@@ -596,7 +596,7 @@ def test_any_result_is_sent(server: Server, run: Run, result: Any) -> None:
     ids=["text", "picture", "bytes", "Image", "attrs", "None"],
 )
 def test_what_the_model_is_told(server: Server, run: Run, result: Any, told: str) -> None:
-    """Objects are told as JSON and bytes that are text as text; a picture does not fill the model's window with base64."""
+    """Objects are told as JSON and bytes that are text as text; an image does not fill the model's window with base64."""
 
     def give() -> Any:
         """Give."""

@@ -17,9 +17,9 @@ from hfclient.errors import InvalidInputError
 from hfclient.files.media_types import media_type, sniff
 from hfclient.files.sources import as_file_list, is_single_file, open_source
 from hfclient.inference.content.attachments import file_part
-from hfclient.inference.content.pictures import load_picture
+from hfclient.inference.content.image_inputs import load_image
 from hfclient.inference.media.images import Image, Video
-from hfclient.inference.tasks.audio import Audio, load_sound
+from hfclient.inference.tasks.audio import Audio, load_audio
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
 WAV = b"RIFF\x24\0\0\0WAVEfmt " + b"\0" * 28
@@ -86,14 +86,14 @@ def test_every_source(tmp_path: Path) -> None:
         (part,) = upload_parts([source])
         assert base64.b64decode(b"".join(part.pieces())) == PNG, source
     for source, _ in sources(tmp_path):
-        assert load_picture(source).content == PNG
+        assert load_image(source).content == PNG
     for source, _ in sources(tmp_path):
         assert file_part(source)["image_url"]["url"] == AS_URL
 
 
 def test_results_of_models_are_files(tmp_path: Path) -> None:
     """What one call made goes into the next one, with the type that it has."""
-    assert load_sound(Audio(content=WAV, mime="audio/wav")).mime == "audio/wav"
+    assert load_audio(Audio(content=WAV, mime="audio/wav")).mime == "audio/wav"
     assert open_source(Video(content=b"\0\1", mime="video/mp4"), 10).claimed == "video/mp4"
 
 
@@ -282,7 +282,7 @@ def test_types_by_name_and_claim(content: bytes, name: str, claimed: str, mime: 
 )
 def test_recordings(content: bytes, name: str, claimed: str, mime: str, file: str) -> None:
     """What is given as a recording is a sound if nothing says that it is a video, in forms and data URLs alike."""
-    sound = load_sound((name, content, claimed))
+    sound = load_audio((name, content, claimed))
     assert (sound.mime, sound.filename) == (mime, file)
     assert sound.as_url().startswith(f"data:{mime};base64,")
 

@@ -1,4 +1,4 @@
-"""Pictures and files as parts of messages: every source, every type, and what is refused before anything is sent."""
+"""Images and files as parts of messages: every source, every type, and what is refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hfclient.errors import InvalidInputError
 from hfclient.inference.completions.messages import build_messages
 from hfclient.inference.completions.roles import UserMessage
 from hfclient.inference.content import attachments
-from hfclient.inference.content.attachments import file_part, parts_of, picture_part, with_attachments
+from hfclient.inference.content.attachments import file_part, image_part, parts_of, with_attachments
 from hfclient.inference.media.images import Image
 
 
@@ -48,25 +48,25 @@ class FakePIL:
         file.write(PNG)
 
 
-def test_every_source_of_a_picture(tmp_path: Path) -> None:
+def test_every_source_of_a_image(tmp_path: Path) -> None:
     """A path, bytes, an open file, an `Image`, a PIL image and a data URL all become the same data URL."""
     path = tmp_path / "dot.jpg"  # its name lies; its first bytes do not
     path.write_bytes(PNG)
     made = Image(content=PNG, mime="image/png")
     for source in (path, str(path), PNG, bytearray(PNG), io.BytesIO(PNG), made, FakePIL(), AS_URL):
-        assert picture_part(source) == PART
+        assert image_part(source) == PART
 
 
 def test_url_stays() -> None:
     """A URL goes out as it is, signature and all; nothing is fetched."""
-    assert picture_part("https://h/a.png?sig=1", detail="low") == image("https://h/a.png?sig=1", detail="low")
+    assert image_part("https://h/a.png?sig=1", detail="low") == image("https://h/a.png?sig=1", detail="low")
 
 
 def test_open_file_is_left_where_it_was() -> None:
     """An open file is read from where it stands and left there, so that the next round reads it again."""
     file = io.BytesIO(b"junk" + PNG)
     file.seek(4)
-    assert picture_part(file) == picture_part(file) == PART
+    assert image_part(file) == image_part(file) == PART
     assert file_part(file) == PART
 
 
@@ -74,7 +74,7 @@ def test_open_file_is_left_where_it_was() -> None:
     ("source", "words"),
     [
         (b"", "empty"),
-        (b"no picture", "no picture"),
+        (b"not an image", "no image"),
         (b"<svg xmlns='x'></svg>", "svg"),
         (b"II*\0" + b"\0" * 60, "tiff"),
         (b"\0\0\0\x18ftypheic" + b"\0" * 60, "heic"),
@@ -84,10 +84,10 @@ def test_open_file_is_left_where_it_was() -> None:
         (7, "int"),
     ],
 )
-def test_refused_pictures(source: Any, words: str) -> None:
-    """What is no picture, or one that hardly any server reads, is refused by name."""
+def test_refused_images(source: Any, words: str) -> None:
+    """What is no image, or one that hardly any server reads, is refused by name."""
     with pytest.raises(InvalidInputError, match=words):
-        picture_part(source)
+        image_part(source)
 
 
 def test_too_large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_files_by_what_they_hold(tmp_path: Path) -> None:
-    """Texts, sounds, PDFs, videos and pictures each become their kind of part."""
+    """Texts, sounds, PDFs, videos and images each become their kind of part."""
     path = tmp_path / "notes.md"
     path.write_text("# Caf\u00e9", "utf-8")
     assert file_part(path) == {"type": "text", "text": "notes.md:\n\n# Caf\u00e9"}
@@ -165,7 +165,7 @@ def test_dicts_open_no_files(tmp_path: Path, form: str) -> None:
 
 
 def test_messages() -> None:
-    """Messages may hold pictures as they are; the caller's own list is not changed."""
+    """Messages may hold images as they are; the caller's own list is not changed."""
     given = [{"role": "user", "content": ["What?", PNG]}, UserMessage([PNG])]
     before = pickle.dumps(given)
     assert [message["content"] for message in build_messages(given)] == [
@@ -176,7 +176,7 @@ def test_messages() -> None:
 
 
 def test_attached() -> None:
-    """Pictures and files go behind the text of the last message of the user's; one alone needs no list."""
+    """Images and files go behind the text of the last message of the user's; one alone needs no list."""
     messages = build_messages([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
     got = with_attachments(messages, PNG, [("n.txt", b"t")])
     assert got[0]["content"] == [{"type": "text", "text": "a"}, PART, {"type": "text", "text": "n.txt:\n\nt"}]
@@ -209,7 +209,7 @@ def test_files_under_keys_of_a_message(tmp_path: Path, key: str) -> None:
 
 
 def test_urls_under_keys_of_a_message() -> None:
-    """A picture's URL goes to the server, which fetches it; other files are fetched by no server."""
+    """An image's URL goes to the server, which fetches it; other files are fetched by no server."""
     (message,) = build_messages([{"role": "user", "content": "What?", "image": "https://h/a.png"}])
     assert message["content"][1] == image("https://h/a.png")
     with pytest.raises(InvalidInputError, match="download it"):
@@ -365,7 +365,7 @@ def test_keys_that_are_meant() -> None:
 
 
 def test_results_of_tools_with_types_of_their_own() -> None:
-    """A tool that lists pictures of this machine gives a result, not parts of a message; and no error."""
+    """A tool that lists images of this machine gives a result, not parts of a message; and no error."""
     found = [{"type": "image", "path": "/home/x/a.png"}, {"type": "folder"}]
     for result in (found, [image("/home/x/a.png")], [{"type": "dog"}]):
         (message,) = build_messages([{"role": "tool", "tool_call_id": "a", "content": result}])

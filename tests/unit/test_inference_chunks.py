@@ -433,7 +433,7 @@ def test_lines_that_are_cut() -> None:
 
 
 def test_long_lines_in_small_pieces() -> None:
-    """A picture in a line of JSON Lines is not copied for each piece of it, nor is a document read for each blank behind it."""
+    """An image in a line of JSON Lines is not copied for each piece of it, nor is a document read for each blank behind it."""
     line = json.dumps({"choices": [{"delta": {"content": "a" * 8_000_000}}]}).encode() + b"\n"
     pieces = [line[at : at + 1024] for at in range(0, len(line), 1024)]
     assert read([b'{"choices":[{"delta":{"content":"b"}}]}\n', *pieces])[0] == [Token("b"), Token("a" * 8_000_000)]

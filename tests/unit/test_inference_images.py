@@ -1,4 +1,4 @@
-"""Pictures and videos as values: types and sizes by their bytes, saving, showing, Pillow, and pictures on their way out."""
+"""Images and videos as values: types and sizes by their bytes, saving, showing, Pillow, and images on their way out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolE
 from hfclient.events import Failover
 from hfclient.files.data_urls import decode_base64, decode_data_url
 from hfclient.files.media_types import SUFFIXES, dimensions, sniff
-from hfclient.inference.content.pictures import Picture, load_picture
+from hfclient.inference.content.image_inputs import ImageInput, load_image
 from hfclient.inference.media.images import Image, Video, media_from
 from hfclient.inference.providers.results import Output
 from hfclient.inference.tasks.audio import Audio
@@ -26,12 +26,12 @@ from tests.inference.test_media import MP4, PNG, png
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp", "BMP": "image/bmp", "TIFF": "image/tiff"}
 
 
-def picture(**fields: Any) -> Image:
+def an_image(**fields: Any) -> Image:
     return media_from(Image, fields.pop("content", PNG), Output(), prompt="a red fox", model="acme/m", provider="p", **fields)
 
 
 def drawn(kind: str, size: tuple[int, int] = (33, 21)) -> bytes:
-    """A real picture of that format, made by Pillow."""
+    """A real image of that format, made by Pillow."""
     pil = pytest.importorskip("PIL.Image")
     buffer = io.BytesIO()
     pil.new("RGB", size, "red").save(buffer, kind)
@@ -68,7 +68,7 @@ def test_progressive_jpeg() -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_any_cut(kind: str) -> None:
-    """Wherever a picture is cut off, looking at it raises nothing."""
+    """Wherever an image is cut off, looking at it raises nothing."""
     data = drawn(kind)
     for end in range(min(len(data), 300)):
         sniff(data[:end])
@@ -111,7 +111,7 @@ def test_other_formats(data: bytes, mime: str | None) -> None:
 
 
 def test_what_providers_say() -> None:
-    """What the provider says about its result is kept; its seed counts more than ours, the picture's head more than its size."""
+    """What the provider says about its result is kept; its seed counts more than ours, the image's head more than its size."""
     said = Output(url="https://cdn/x", width=9, height=9, seed=5, nsfw=True, prompt="a fox, oil on canvas")
     made = media_from(Image, PNG, said, seed=4, request_id="r")
     assert (made.seed, made.nsfw, made.width, made.height) == (5, True, 16, 8)
@@ -132,7 +132,7 @@ def test_what_providers_say() -> None:
         (Video, PNG, "video/mp4"),
     ],
 )
-def test_what_is_no_picture(cls: Any, content: bytes, mime: str | None) -> None:
+def test_what_is_no_image(cls: Any, content: bytes, mime: str | None) -> None:
     """Bytes of another kind, or a page, are no result, whatever their type claims."""
     with pytest.raises(ProtocolError):
         media_from(cls, content, Output(mime=mime))
@@ -166,7 +166,7 @@ def test_a_page_instead_of_a_file_is_not_lost() -> None:
 
 
 def test_kinds_that_are_as_good(tmp_path: Path) -> None:
-    """A sound in a container for videos is a sound, a picture that moves a video, a sound of a claimed type that one."""
+    """A sound in a container for videos is a sound, an image that moves a video, a sound of a claimed type that one."""
     webm = b"\x1a\x45\xdf\xa3\x9f\x42\x82\x84webm"
     assert media_from(Audio, webm, Output(mime="video/webm")).mime == "audio/webm"
     assert media_from(Audio, MP4, Output()).save(tmp_path / "a").suffix == ".m4a"
@@ -178,8 +178,8 @@ def test_kinds_that_are_as_good(tmp_path: Path) -> None:
 
 
 def test_save(tmp_path: Path) -> None:
-    """A picture is saved under the name given, folders are made, a missing ending is added."""
-    image = picture()
+    """An image is saved under the name given, folders are made, a missing ending is added."""
+    image = an_image()
     assert image.save(tmp_path / "a" / "b" / "fox.png") == tmp_path / "a" / "b" / "fox.png"
     assert image.save(tmp_path / "fox") == tmp_path / "fox.png"
     assert image.save(str(tmp_path / "v1.5")) == tmp_path / "v1.5.png"
@@ -191,13 +191,13 @@ def test_save(tmp_path: Path) -> None:
 def test_wrong_endings(tmp_path: Path, name: str) -> None:
     """An ending that lies is refused."""
     with pytest.raises(InvalidInputError, match=r"save it as \.png"):
-        picture().save(tmp_path / name)
+        an_image().save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_endings_of_one_type(tmp_path: Path) -> None:
     """All endings of a type are good."""
-    image = picture(content=drawn("JPEG"))
+    image = an_image(content=drawn("JPEG"))
     assert image.suffix == ".jpg"
     assert image.save(tmp_path / "fox.jpeg").exists()
     assert image.save(tmp_path / "fox.jpg").exists()
@@ -205,7 +205,7 @@ def test_endings_of_one_type(tmp_path: Path) -> None:
 
 def test_save_into_a_folder(tmp_path: Path) -> None:
     """In a folder it is named for its prompt, made safe, and never overwrites by accident."""
-    image = picture()
+    image = an_image()
     assert image.save(tmp_path) == tmp_path / "a red fox.png"
     assert image.save(tmp_path) == tmp_path / "a red fox-2.png"
     assert image.save(f"{tmp_path}/new/") == tmp_path / "new" / "a red fox.png"
@@ -221,19 +221,19 @@ def test_overwriting(tmp_path: Path) -> None:
     target = tmp_path / "fox.png"
     target.write_bytes(b"mine")
     with pytest.raises(InvalidInputError, match="exists already"):
-        picture().save(target)
+        an_image().save(target)
     assert target.read_bytes() == b"mine"
-    picture().save(target, overwrite=True)
+    an_image().save(target, overwrite=True)
     assert target.read_bytes() == PNG
 
 
 def test_nothing_is_written_unasked(tmp_path: Path) -> None:
     """What is saved is what came: no prompt gets into a file that is passed on."""
-    assert b"red fox" not in picture().save(tmp_path / "fox").read_bytes()
+    assert b"red fox" not in an_image().save(tmp_path / "fox").read_bytes()
 
 
 def test_metadata(tmp_path: Path) -> None:
-    """With metadata a PNG carries prompt, model and seed, in any script, and is still the same picture."""
+    """With metadata a PNG carries prompt, model and seed, in any script, and is still the same image."""
     pil = pytest.importorskip("PIL.Image")
     image = media_from(Image, PNG, Output(), prompt="ein Fuchs 🦊", model="acme/m", provider="p", seed=7)
     saved = image.save(tmp_path / "fox", metadata=True)
@@ -243,7 +243,7 @@ def test_metadata(tmp_path: Path) -> None:
         assert opened.size == (16, 8)
     assert dimensions(saved.read_bytes()) == (16, 8)
     with pytest.raises(Unsupported, match="only PNG"):
-        picture(content=drawn("JPEG")).save(tmp_path / "x", metadata=True)
+        an_image(content=drawn("JPEG")).save(tmp_path / "x", metadata=True)
 
 
 def test_video(tmp_path: Path) -> None:
@@ -273,13 +273,13 @@ def test_repr() -> None:
 
 
 def test_notebooks() -> None:
-    """A notebook gets the picture itself, in the form that it knows."""
-    image = picture()
+    """A notebook gets the image itself, in the form that it knows."""
+    image = an_image()
     assert (image._repr_png_(), image._repr_jpeg_()) == (PNG, None)
     bundle = image._repr_mimebundle_(include=None, exclude=None)
     assert base64.b64decode(bundle["image/png"]) == PNG
     assert bundle["text/plain"] == repr(image)
-    photo = picture(content=drawn("JPEG"))
+    photo = an_image(content=drawn("JPEG"))
     assert (photo._repr_png_(), photo._repr_jpeg_()) == (None, photo.content)
     assert set(photo._repr_mimebundle_()) == {"text/plain", "image/jpeg"}
 
@@ -295,9 +295,9 @@ def test_notebooks_and_other_types() -> None:
 
 
 def test_pil() -> None:
-    """Pillow gets the picture, loaded."""
+    """Pillow gets the image, loaded."""
     pytest.importorskip("PIL.Image")
-    found = picture().to_pil()
+    found = an_image().to_pil()
     assert (found.size, found.getpixel((0, 0))) == ((16, 8), (128, 128, 128))
 
 
@@ -306,26 +306,26 @@ def test_pil_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(MissingDependencyError, match="pip install pillow"):
-        picture().to_pil()
+        an_image().to_pil()
 
 
-def test_pil_and_broken_pictures() -> None:
+def test_pil_and_broken_images() -> None:
     """What Pillow cannot read is our own error."""
     pytest.importorskip("PIL.Image")
     with pytest.raises(ProtocolError, match="Pillow cannot read"):
-        picture(content=PNG[:40]).to_pil()
+        an_image(content=PNG[:40]).to_pil()
 
 
 def test_values() -> None:
-    """Pictures compare by value, pickle, and turn into JSON and back."""
+    """Images compare by value, pickle, and turn into JSON and back."""
     made = media_from(Image, PNG, Output(nsfw=False), prompt="x", seed=3, failovers=(Failover("a", "b", "down", 500),))
     assert pickle.loads(pickle.dumps(made)) == made
     written = json.dumps(made.to_dict())
     assert Image.from_dict(json.loads(written)) == made
-    assert made != picture()
+    assert made != an_image()
 
 
-# Pictures on their way out
+# Images on their way out
 
 
 @pytest.mark.parametrize(
@@ -337,27 +337,27 @@ def test_values() -> None:
         lambda path: bytearray(path.read_bytes()),
         lambda path: io.BytesIO(path.read_bytes()),
         lambda path: "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
-        lambda path: picture(content=path.read_bytes()),
-        lambda path: Picture(path.read_bytes()),
+        lambda path: an_image(content=path.read_bytes()),
+        lambda path: ImageInput(path.read_bytes()),
     ],
 )
 def test_sources(tmp_path: Path, source: Callable[[Path], Any]) -> None:
-    """A picture comes from a path, bytes, an open file, a data URL or an earlier result."""
+    """An image comes from a path, bytes, an open file, a data URL or an earlier result."""
     path = tmp_path / "fox.png"
     path.write_bytes(PNG)
-    assert load_picture(source(path)) == Picture(PNG)
-    assert load_picture(source(path)).mime == "image/png"
+    assert load_image(source(path)) == ImageInput(PNG)
+    assert load_image(source(path)).mime == "image/png"
 
 
 def test_pil_as_a_source() -> None:
     """A PIL image is sent as a PNG."""
     pytest.importorskip("PIL.Image")
-    assert load_picture(picture().to_pil()).mime == "image/png"
+    assert load_image(an_image().to_pil()).mime == "image/png"
 
 
 def test_urls_as_a_source() -> None:
     """A URL is kept as it is; nothing is fetched here."""
-    found = load_picture("https://example.org/fox.png?signature=1")
+    found = load_image("https://example.org/fox.png?signature=1")
     assert (found.as_url(), found.content) == ("https://example.org/fox.png?signature=1", None)
     assert "signature" not in repr(found)
 
@@ -367,18 +367,18 @@ def test_urls_as_a_source() -> None:
     ["/no/such/file.png", "", b"", b"text", b"<html>", MP4, io.BytesIO(b""), io.StringIO("x"), "data:image/png", 3, None, "a\0b"],
 )
 def test_sources_that_are_none(source: Any) -> None:
-    """What is no picture is refused before anything is sent."""
+    """What is no image is refused before anything is sent."""
     with pytest.raises(InvalidInputError):
-        load_picture(source)
+        load_image(source)
 
 
 def test_too_large_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is too large is not even read to its end."""
-    monkeypatch.setattr("hfclient.inference.content.pictures.MAX_PICTURE", 1000)
+    monkeypatch.setattr("hfclient.inference.content.image_inputs.MAX_IMAGE", 1000)
     path = tmp_path / "fox.png"
     path.write_bytes(png(padding=2000))
     with pytest.raises(InvalidInputError, match="larger than"):
-        load_picture(path)
+        load_image(path)
 
 
 @pytest.mark.parametrize(

@@ -315,10 +315,10 @@ def test_pages(fields: dict[str, Any], source: Source, place: str) -> None:
 
 
 def test_a_reference_in_the_content() -> None:
-    """A part of the content that names a page is a source; a picture's address is none."""
+    """A part of the content that names a page is a source; an image's address is none."""
     reference = {"type": "tool_reference", "tool": "web_search", "title": "A", "url": PAGE}
-    picture = {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}}
-    events, _, _ = read(chunk(content=[{"type": "text", "text": "a"}, reference, picture]), STOP)
+    image = {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}}
+    events, _, _ = read(chunk(content=[{"type": "text", "text": "a"}, reference, image]), STOP)
     assert Sources((Source(PAGE, "A"),)) in events
     assert Unknown("tool_reference", reference) in events
     assert len([event for event in events if isinstance(event, Sources)]) == 1

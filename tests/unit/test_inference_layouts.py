@@ -144,11 +144,11 @@ def test_most_tokens() -> None:
 
 
 def test_turns() -> None:
-    """Parts of text are joined, pictures become Markdown, anything else is refused."""
-    picture = {"type": "image_url", "image_url": {"url": "http://h/a.png"}}
+    """Parts of text are joined, images become Markdown, anything else is refused."""
+    image = {"type": "image_url", "image_url": {"url": "http://h/a.png"}}
     messages = [
         {"role": "developer", "content": "S"},
-        {"role": "user", "content": [picture, {"type": "text", "text": "What?"}]},
+        {"role": "user", "content": [image, {"type": "text", "text": "What?"}]},
         {"role": "assistant", "content": None},
     ]
     assert turns_of(messages) == [("system", "S"), ("user", "![](http://h/a.png)What?"), ("assistant", "")]

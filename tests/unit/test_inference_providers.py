@@ -11,7 +11,7 @@ from attrs import evolve
 
 from hfclient.credentials import Secret
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError, Unsupported, from_dict
-from hfclient.inference.content.pictures import Picture
+from hfclient.inference.content.image_inputs import ImageInput
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.inference.providers import (
     IMAGE_SEGMENTATION,
@@ -175,8 +175,8 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_pictures_from_text(name: str) -> None:
-    """Every provider of pictures gets its own URL and its own names for all settings that it takes."""
+def test_images_from_text(name: str) -> None:
+    """Every provider of images gets its own URL and its own names for all settings that it takes."""
     url, body = BODIES[name]
     request, sent = build(name, work(parameters=only(name)))
     assert (request.url, sent) == (url, body)
@@ -261,7 +261,7 @@ def test_dedicated_endpoint() -> None:
     ("name", "key"), [("together", "n"), ("fal-ai", "num_images"), ("nscale", "n"), ("openai-compatible", "n")]
 )
 def test_several_at_once(name: str, key: str) -> None:
-    """Where one request can make several pictures it asks for them."""
+    """Where one request can make several images it asks for them."""
     assert build(name, work(count=3))[1][key] == 3
 
 
@@ -319,15 +319,15 @@ def test_replicate_versions() -> None:
     assert body == {"version": "0123abc", "input": {"prompt": "a red fox"}}
 
 
-# Pictures to begin with
+# Images to begin with
 
 
 def edit(name: str, **fields: Any) -> dict[str, Any]:
-    return build(name, work(IMAGE_TO_IMAGE, picture=fields.pop("picture", Picture(PNG)), **fields))[1]
+    return build(name, work(IMAGE_TO_IMAGE, image=fields.pop("image", ImageInput(PNG)), **fields))[1]
 
 
 def test_edits() -> None:
-    """A picture to begin with goes where each provider wants it, as a data URL or as base64."""
+    """An image to begin with goes where each provider wants it, as a data URL or as base64."""
     size = {"width": 512, "height": 256}
     assert edit("hf-inference", parameters=size) == {
         "inputs": B64,
@@ -350,14 +350,14 @@ def test_edits() -> None:
 
 def test_edit_without_settings() -> None:
     """hf-inference gets the bare bytes when there is nothing else to say."""
-    request = PROVIDERS["hf-inference"].build(work(IMAGE_TO_IMAGE, prompt="", picture=Picture(PNG)), routed("hf-inference"))
+    request = PROVIDERS["hf-inference"].build(work(IMAGE_TO_IMAGE, prompt="", image=ImageInput(PNG)), routed("hf-inference"))
     assert (request.body, request.headers["Content-Type"]) == (PNG, "image/png")
     assert not request.retryable
 
 
 def test_edit_as_a_form() -> None:
-    """OpenAI's edits are a form: the settings as text, the model first, the picture with a name that tells its type."""
-    asked = work(IMAGE_TO_IMAGE, model="m", picture=Picture(PNG), parameters={"width": 64, "height": 64})
+    """OpenAI's edits are a form: the settings as text, the model first, the image with a name that tells its type."""
+    asked = work(IMAGE_TO_IMAGE, model="m", image=ImageInput(PNG), parameters={"width": 64, "height": 64})
     request = PROVIDERS["openai-compatible"].build(asked, Target("http://h/v1"))
     assert request.url == "http://h/v1/images/edits"
     assert isinstance(request.body, Multipart)
@@ -370,15 +370,15 @@ def test_prompt_of_an_edit() -> None:
     assert edit("together", prompt="")["prompt"] == ""
 
 
-def test_pictures_by_url() -> None:
+def test_images_by_url() -> None:
     """A URL is handed on to those that take one; the others say that they do not."""
-    picture = Picture(url="https://example.org/a.png")
-    assert edit("fal-ai", picture=picture)["image_url"] == "https://example.org/a.png"
+    image = ImageInput(url="https://example.org/a.png")
+    assert edit("fal-ai", image=image)["image_url"] == "https://example.org/a.png"
     assert [name for name, provider in PROVIDERS.items() if not provider.takes_urls] == [
         "deepinfra", "hf-inference", "nscale", "openai", "openai-compatible",
     ]  # fmt: skip
     with pytest.raises(InvalidInputError, match="by its URL"):
-        edit("hf-inference", picture=picture)
+        edit("hf-inference", image=image)
 
 
 # Videos
@@ -408,9 +408,9 @@ def test_videos() -> None:
     assert body["num_frames"] == 81
 
 
-def test_videos_of_pictures() -> None:
-    """A video that begins with a picture: fal-ai has one name for it, together frames, wavespeed image."""
-    asked = work(IMAGE_TO_VIDEO, "acme/video", prompt="", picture=Picture(PNG))
+def test_videos_of_images() -> None:
+    """A video that begins with an image: fal-ai has one name for it, together frames, wavespeed image."""
+    asked = work(IMAGE_TO_VIDEO, "acme/video", prompt="", image=ImageInput(PNG))
     assert build("fal-ai", asked)[1] == {"image_url": DATA_URL}
     assert build("together", asked)[1] == {
         "model": "acme/video", "frame_images": [{"input_image": DATA_URL, "frame": "first"}],
@@ -419,15 +419,15 @@ def test_videos_of_pictures() -> None:
 
 
 def test_large_first_frames() -> None:
-    """For a video together takes 60 KB of a picture; more is refused before it is sent, a URL is not."""
-    big = Picture(PNG + bytes(60 * 1024))
+    """For a video together takes 60 KB of an image; more is refused before it is sent, a URL is not."""
+    big = ImageInput(PNG + bytes(60 * 1024))
     with pytest.raises(InvalidInputError, match="60 KB"):
-        build("together", work(IMAGE_TO_VIDEO, picture=big))
-    hosted = Picture(url="https://example.org/a.png")
-    assert build("together", work(IMAGE_TO_VIDEO, picture=hosted))[1]["frame_images"][0]["input_image"] == hosted.url
+        build("together", work(IMAGE_TO_VIDEO, image=big))
+    hosted = ImageInput(url="https://example.org/a.png")
+    assert build("together", work(IMAGE_TO_VIDEO, image=hosted))[1]["frame_images"][0]["input_image"] == hosted.url
 
 
-# What comes back: pictures
+# What comes back: images
 
 
 RESULTS: dict[str, tuple[Any, Output]] = {
@@ -492,14 +492,14 @@ def test_results(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "application/octet-stream", ""])
 def test_bytes(kind: str) -> None:
-    """A body that is the picture is taken as it is."""
+    """A body that is the image is taken as it is."""
     outcome = PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), Answer(PNG, kind))
     assert outcome == Outcome((Output(content=PNG, mime=kind or None),))
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "text/html"])
 def test_bytes_under_another_name(kind: str) -> None:
-    """A body that is a picture is one, whatever its type claims; a text that is one in base64, or its link, too."""
+    """A body that is an image is one, whatever its type claims; a text that is one in base64, or its link, too."""
     provider = PROVIDERS["hf-inference"]
     for body, expected in ((PNG, Output(content=PNG, mime=kind)), (B64.encode(), Output(content=PNG)), (b"https://cdn/x.png\n", Output(url="https://cdn/x.png"))):
         assert provider.decode(work(), routed("hf-inference"), Answer(body, kind)) == Outcome((expected,))
@@ -563,7 +563,7 @@ def test_several_results() -> None:
     ],
 )
 def test_answers_without_a_result(body: bytes, kind: str, error: type[Exception]) -> None:
-    """An answer without a picture is an error: the provider's own, where it says one."""
+    """An answer without an image is an error: the provider's own, where it says one."""
     with pytest.raises(error):
         PROVIDERS["together"].decode(work(), routed("together"), Answer(body, kind))
 
@@ -789,7 +789,7 @@ def test_a_result_that_is_there_is_taken(name: str, first: Any, second: Any, tas
 
 
 def test_links_of_a_job_are_no_result() -> None:
-    """A job that is not done may show the picture that it was given, or a page about itself."""
+    """A job that is not done may show the image that it was given, or a page about itself."""
     own = {"image_url": "https://h/given.png", "url": "https://h/job", "image": B64, "outputs": []}
     started = [
         start("fal-ai", {**FAL, **own}),

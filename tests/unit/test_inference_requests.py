@@ -338,9 +338,9 @@ def test_calls_and_results_in_any_form() -> None:
 
 def test_nothing_in_a_message_is_null() -> None:
     """What other libraries leave as None in their messages is not sent, however deep, and an answer is never nothing."""
-    picture = {"type": "image_url", "image_url": {"url": "https://h/a.png", "detail": None}}
+    image = {"type": "image_url", "image_url": {"url": "https://h/a.png", "detail": None}}
     given = [
-        {"role": "user", "content": [picture], "name": None},
+        {"role": "user", "content": [image], "name": None},
         {"role": "assistant", "content": None, "refusal": None, "tool_calls": None},
         {"role": "user", "content": "x"},
     ]
@@ -462,7 +462,7 @@ def test_timeouts_of_one_call() -> None:
     """Deadlines given with a call are those of its request."""
     inference, transport = make()
     inference.chat("hi", model="org/name", timeouts=Timeouts(idle=1.5)).close()
-    assert transport.requests[0][0].timeouts == Timeouts(idle=1.5)
+    assert transport.requests[0][0].clock.timeouts == Timeouts(idle=1.5)
 
 
 def test_repr_and_pickle() -> None:

@@ -36,7 +36,7 @@ from hfclient.inference.tasks.transcripts import link_in, transcript, transcript
 
 PNG = b"\x89PNG\r\n\x1a\n...."
 PNG64 = base64.b64encode(PNG).decode()
-PICTURE = File(PNG, "image/png")
+IMAGE = File(PNG, "image/png")
 ANSWER = {"answer": "Ada", "score": 0.9, "start": 7, "end": 10}
 
 BODIES: list[tuple[str, Any, dict[str, Any], Any]] = [
@@ -84,8 +84,8 @@ BODIES: list[tuple[str, Any, dict[str, Any], Any]] = [
         {"normalize": True, "prompt_name": "query"},
         {"inputs": ["a"], "normalize": True, "prompt_name": "query"},
     ),
-    ("image-classification", PICTURE, {}, PNG),
-    ("image-classification", PICTURE, {"top_k": 3}, {"inputs": PNG64, "parameters": {"top_k": 3}}),
+    ("image-classification", IMAGE, {}, PNG),
+    ("image-classification", IMAGE, {"top_k": 3}, {"inputs": PNG64, "parameters": {"top_k": 3}}),
     ("automatic-speech-recognition", File(b"fLaC", "audio/flac"), {}, b"fLaC"),
     (
         "automatic-speech-recognition",
@@ -95,19 +95,19 @@ BODIES: list[tuple[str, Any, dict[str, Any], Any]] = [
     ),
     (
         "zero-shot-image-classification",
-        PICTURE,
+        IMAGE,
         {"candidate_labels": ["cat", "dog"]},
         {"inputs": PNG64, "parameters": {"candidate_labels": ["cat", "dog"]}},
     ),
     (
         "document-question-answering",
-        {"question": "Total?", "image": PICTURE},
+        {"question": "Total?", "image": IMAGE},
         {"lang": "en"},
         {"inputs": {"question": "Total?", "image": PNG64}, "parameters": {"lang": "en"}},
     ),
     (
         "visual-question-answering",
-        {"question": "What?", "image": PICTURE},
+        {"question": "What?", "image": IMAGE},
         {},
         {"inputs": {"question": "What?", "image": PNG64}, "parameters": {}},
     ),
@@ -136,7 +136,7 @@ def test_extra_fields_and_headers() -> None:
     task = TASKS["text-classification"]
     body = pipeline_body(task, "hi", {"top_k": 1}, {"options": {"wait_for_model": True}, "parameters": {"top_k": 9}})
     assert body == {"inputs": "hi", "parameters": {"top_k": 9}, "options": {"wait_for_model": True}}
-    request = pipeline_request(TASKS["object-detection"], "http://h/models/o/m", PICTURE, {})
+    request = pipeline_request(TASKS["object-detection"], "http://h/models/o/m", IMAGE, {})
     assert (request.body, request.headers["Content-Type"]) == (PNG, "image/png")
     assert pipeline_request(TASKS["text-to-speech"], "http://h/", "hi", {}).headers["Accept"].startswith("audio/*")
 
@@ -258,7 +258,7 @@ def test_fills() -> None:
     assert decoders.fills([[one], [one]]) == [[fill], [fill]]
 
 
-def test_pictures() -> None:
+def test_images() -> None:
     """Boxes and masks; a mask may be a data URL, and a score may be missing."""
     box = {"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}
     assert decoders.boxes([{"label": "cat", "score": 0.9, "box": box}]) == [BoxedObject("cat", 0.9, Box(1, 2, 3, 4))]

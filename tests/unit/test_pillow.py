@@ -13,8 +13,8 @@ import pytest
 from hfclient.chat.files.uploads import upload_parts
 from hfclient.errors import InvalidInputError
 from hfclient.files.pillow_images import encode_image
-from hfclient.inference.content.attachments import file_part, picture_part
-from hfclient.inference.content.pictures import load_picture
+from hfclient.inference.content.attachments import file_part, image_part
+from hfclient.inference.content.image_inputs import load_image
 
 PIL = pytest.importorskip("PIL.Image")
 
@@ -47,8 +47,8 @@ def by_data_url(part: dict[str, Any]) -> bytes:
 
 WAYS: list[Callable[[Any], bytes]] = [
     by_chat,
-    lambda picture: load_picture(picture).content or b"",
-    lambda picture: by_data_url(picture_part(picture)),
+    lambda picture: load_image(picture).content or b"",
+    lambda picture: by_data_url(image_part(picture)),
     lambda picture: by_data_url(file_part(picture)),
 ]
 

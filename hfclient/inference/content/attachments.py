@@ -1,8 +1,8 @@
-"""Pictures and files in messages: whatever the caller has becomes a part of a message.
+"""Images and files in messages: whatever the caller has becomes a part of a message.
 
-A picture becomes ``image_url``, its bytes a data URL; a sound ``input_audio``; a text its text, with its name in front; a
+An image becomes ``image_url``, its bytes a data URL; audio ``input_audio``; a text its text, with its name in front; a
 PDF ``file``; a video ``video_url``. Types are told by the first bytes and checked before anything is sent, because a server
-answers a picture that it cannot read with any error at all. A part that the caller wrote as a dict of the protocol's own
+answers an image that it cannot read with any error at all. A part that the caller wrote as a dict of the protocol's own
 goes out unchanged; a string in it is never read as a path, and a path never leaves as a URL.
 
 Reference: docs/protocol/inference ("messages").
@@ -19,9 +19,9 @@ from hfclient.errors import InvalidInputError
 from hfclient.files.media_types import media_type
 from hfclient.files.message_fields import FILE_KEYS, file_values, reject_path, remote_url
 from hfclient.files.sources import FileLike, as_file_list, is_data_url, is_url, open_source
-from hfclient.inference.content.pictures import PictureLike, load_picture
+from hfclient.inference.content.image_inputs import ImageLike, load_image
 
-__all__ = ["MAX_FILE", "MAX_TEXT", "FileLike", "attached_parts", "file_part", "parts_of", "picture_part", "with_attachments"]
+__all__ = ["MAX_FILE", "MAX_TEXT", "FileLike", "attached_parts", "file_part", "image_part", "parts_of", "with_attachments"]
 
 MAX_FILE = 64 * 1024 * 1024
 """Most bytes of a file that is sent."""
@@ -30,8 +30,8 @@ MAX_TEXT = 4 * 1024 * 1024
 """Most bytes of a text that is sent: more than any model reads."""
 
 # What the servers behind chat completions can read: others answer with errors about something else.
-_PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
-_SOUNDS = {
+_IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
+_AUDIO = {
     "audio/3gpp": "3gp",
     "audio/aac": "aac",
     "audio/aiff": "aiff",
@@ -50,7 +50,7 @@ _BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-s
 
 def with_attachments(
     messages: list[dict[str, Any]],
-    images: Iterable[PictureLike] | PictureLike | None = None,
+    images: Iterable[ImageLike] | ImageLike | None = None,
     files: Iterable[FileLike] | FileLike | None = None,
 ) -> list[dict[str, Any]]:
     """Return *messages* with *images* and *files* in the last one of the user's, behind its text.
@@ -58,7 +58,7 @@ def with_attachments(
     Raises:
         InvalidInputError: Something cannot be sent, or no message is the user's.
     """
-    parts = [picture_part(image) for image in as_file_list(images, "images")]
+    parts = [image_part(image) for image in as_file_list(images, "images")]
     parts += [file_part(file) for file in as_file_list(files, "files")]
     if not parts:
         return messages
@@ -100,27 +100,27 @@ def attached_parts(message: Mapping[str, Any], where: str) -> list[dict[str, Any
             if isinstance(value, Mapping):
                 parts.append(_part(_typed(value, key), where))
             else:
-                parts.append(picture_part(value) if key.startswith("image") else file_part(value, is_audio=key.startswith("audio")))
+                parts.append(image_part(value) if key.startswith("image") else file_part(value, is_audio=key.startswith("audio")))
     return parts
 
 
-def picture_part(source: PictureLike, *, detail: str | None = None) -> dict[str, Any]:
-    """Return a picture as a part of a message: a URL stays a URL, everything else becomes a data URL.
+def image_part(source: ImageLike, *, detail: str | None = None) -> dict[str, Any]:
+    """Return an image as a part of a message: a URL stays a URL, everything else becomes a data URL.
 
     Args:
         source: What names a file, or an http(s) URL.
         detail: ``"low"``, ``"high"`` or ``"auto"``, where the server knows that.
 
     Raises:
-        InvalidInputError: It is no picture, of a type that hardly any server reads, too large, or missing.
+        InvalidInputError: It is no image, of a type that hardly any server reads, too large, or missing.
     """
-    picture = load_picture(source)
-    if picture.content is not None and picture.mime not in _PICTURES:
-        kinds = ", ".join(kind.partition("/")[2] for kind in _PICTURES)
+    image = load_image(source)
+    if image.content is not None and image.mime not in _IMAGES:
+        kinds = ", ".join(kind.partition("/")[2] for kind in _IMAGES)
         raise InvalidInputError(
-            f"servers read {kinds}, but this picture is {picture.mime}: convert it, with Pillow for instance"
+            f"servers read {kinds}, but this image is {image.mime}: convert it, with Pillow for instance"
         )
-    url = {"url": picture.as_url()} if detail is None else {"url": picture.as_url(), "detail": detail}
+    url = {"url": image.as_url()} if detail is None else {"url": image.as_url(), "detail": detail}
     return {"type": "image_url", "image_url": url}
 
 
@@ -129,23 +129,23 @@ def file_part(source: FileLike, *, is_audio: bool = False) -> dict[str, Any]:
 
     Args:
         source: The file.
-        is_audio: It is given as a sound, if it does not say itself that it is a video.
+        is_audio: It was given as audio; a video in it is still recognized as one.
 
     Raises:
         InvalidInputError: It is empty, too large, missing, or of a type that no message carries.
     """
     if is_url(source):
         raise InvalidInputError(
-            "a file is no URL: servers fetch pictures only (images=[url]); download it and pass the path"
+            "a file is no URL: servers fetch images only (images=[url]); download it and pass the path"
         )
     file = open_source(source, MAX_FILE)
     name, content = file.name, file.read()
     mime = media_type(content, name, file.claimed, is_audio=is_audio) or ""
     if mime.startswith("image/") and mime != "image/svg+xml":  # that is a text, too
-        return picture_part(content)
-    if mime in _SOUNDS:
+        return image_part(content)
+    if mime in _AUDIO:
         data = base64.b64encode(content).decode()
-        return {"type": "input_audio", "input_audio": {"data": data, "format": _SOUNDS[mime]}}
+        return {"type": "input_audio", "input_audio": {"data": data, "format": _AUDIO[mime]}}
     if mime.startswith("video/"):
         return {"type": "video_url", "video_url": {"url": _data_url(mime, content)}}
     if content.startswith(b"%PDF-"):
@@ -153,7 +153,7 @@ def file_part(source: FileLike, *, is_audio: bool = False) -> dict[str, Any]:
         return {"type": "file", "file": {"filename": name or "file.pdf", "file_data": url}}
     text = _decoded(content)
     if text is None:
-        raise InvalidInputError(f"{name or 'this file'} is neither text nor picture, sound, video or PDF")
+        raise InvalidInputError(f"{name or 'this file'} is not text, an image, audio, a video or a PDF")
     if len(content) > MAX_TEXT:
         raise InvalidInputError(f"the text {name} is larger than {MAX_TEXT / 1e6:.0f} MB, more than any model reads")
     return {"type": "text", "text": f"{name}:\n\n{text}" if name else text}
@@ -189,7 +189,7 @@ def _part(part: Any, where: str) -> Any:
     if kind == "text" and not isinstance(part.get("text"), str):
         raise InvalidInputError(f"a part of {where} is a text, but has none under 'text'; it has {', '.join(map(str, part))}")
     if kind == "image":  # as transformers' templates and Anthropic's API have it
-        return _picture_of(part, where)
+        return _image_of(part, where)
     if kind == "image_url":
         return _pointing(part, "image_url", where)
     if kind in ("audio", "video", "file", "input_audio"):
@@ -200,14 +200,14 @@ def _part(part: Any, where: str) -> Any:
     return part
 
 
-def _picture_of(part: Mapping[str, Any], where: str) -> Any:
+def _image_of(part: Mapping[str, Any], where: str) -> Any:
     source = part.get("source")
     given = {**part, **source} if isinstance(source, Mapping) else part
     for key in ("image", "url", "path"):
         if given.get(key) is not None:
-            return picture_part(reject_path(given[key], where), detail=part.get("detail"))
+            return image_part(reject_path(given[key], where), detail=part.get("detail"))
     if packed := given.get("base64") or given.get("data"):
-        return picture_part(packed if is_data_url(packed) or not isinstance(packed, str) else f"data:;base64,{packed}")
+        return image_part(packed if is_data_url(packed) or not isinstance(packed, str) else f"data:;base64,{packed}")
     return part
 
 
@@ -229,7 +229,7 @@ def _pointing(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any
             raise InvalidInputError(f"the image_url of a part of {where} has no url; it has {', '.join(map(str, inner)) or 'nothing'}")
         return part
     if key == "image_url":
-        return {**part, key: {**inner, **picture_part(url)["image_url"]}}
+        return {**part, key: {**inner, **image_part(url)["image_url"]}}
     file = open_source(url, MAX_FILE)
     content = file.read()
     mime = media_type(content, file.name, file.claimed, is_audio=key == "audio_url") or "application/octet-stream"

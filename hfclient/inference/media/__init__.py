@@ -1,1 +1,1 @@
-"""Pictures and videos: requests, jobs that wait in a queue, and what was made."""
+"""Images and videos: requests, jobs that wait in a queue, and what was made."""

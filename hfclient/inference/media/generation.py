@@ -15,7 +15,7 @@ from attrs import evolve
 from hfclient.credentials import origin_of
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.events import AnyEvent
-from hfclient.inference.content.pictures import MAX_PICTURE, Picture, PictureLike, load_picture
+from hfclient.inference.content.image_inputs import MAX_IMAGE, ImageInput, ImageLike, load_image
 from hfclient.inference.media.images import Image, Media
 from hfclient.inference.media.jobs import Job, ticket_from
 from hfclient.inference.models.defaults import DEFAULT_IMAGE_MODEL
@@ -98,7 +98,7 @@ class MediaGeneration:
         prompt: str,
         options: Mapping[str, Any],
         *,
-        image: PictureLike | None = None,
+        image: ImageLike | None = None,
         n: int = 1,
         clock: Clock | None = None,
     ) -> Job[Any]:
@@ -108,7 +108,7 @@ class MediaGeneration:
             task: Such as ``"text-to-image"``.
             prompt: Of the call.
             options: Of the call.
-            image: Of the call.
+            image: The image to change, or the first frame of a video.
             n: Of the call.
             clock: Of a call that submits several jobs; None starts one, with the ``timeouts`` among the options.
         """
@@ -122,7 +122,7 @@ class MediaGeneration:
             raise InvalidInputError(f"the prompt is {wrong}")
         if image is None and task in (IMAGE_TO_IMAGE, IMAGE_SEGMENTATION):  # an image of the prompt alone would be billed
             raise InvalidInputError("there is no image to change: image is None")
-        picture = None if image is None else load_picture(image)
+        loaded = None if image is None else load_image(image)
         if provider is None and self._service.routes.is_endpoint:
             provider = "hf-inference"
         has_own_model = self._service.routes.own_server and provider in (None, "auto", "hf-inference")
@@ -138,7 +138,7 @@ class MediaGeneration:
                 task=task,
                 entry=candidate.entry,
                 prompt=prompt,
-                picture=_fetched(picture, candidate.provider, client),
+                image=_with_content(loaded, candidate.provider, client),
                 parameters=settings,
                 count=n,
                 extra=extra or {},
@@ -185,9 +185,9 @@ def result_of(job: Job[_M]) -> list[_M]:
         return job.result()
 
 
-def _fetched(picture: Picture | None, provider: str, client: ProviderClient) -> Picture | None:
+def _with_content(image: ImageInput | None, provider: str, client: ProviderClient) -> ImageInput | None:
     """Return the image with its bytes, for providers that do not take URLs."""
-    if picture is None or picture.url is None or PROVIDERS[provider].takes_urls:
-        return picture
-    content, _ = client.fetch(picture.url, limit=MAX_PICTURE + 1)
-    return load_picture(content)
+    if image is None or image.url is None or PROVIDERS[provider].takes_urls:
+        return image
+    content, _ = client.fetch(image.url, limit=MAX_IMAGE + 1)
+    return load_image(content)

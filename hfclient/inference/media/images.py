@@ -1,8 +1,8 @@
 """What comes back: `Image` and `Video`, bytes with all that is known about them.
 
-They save themselves, show themselves in a notebook and go into a picture library; they hold no connection.
+They save themselves, show themselves in a notebook and go into an image library; they hold no connection.
 
-Reference for the text in a picture: https://www.w3.org/TR/png-3/#11iTXt
+Reference for the text in an image: https://www.w3.org/TR/png-3/#11iTXt
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Image", "Media", "Video", "media_from"]
 
 _M = TypeVar("_M", bound="Media")
-_MOVING = ("image/gif", "image/webp")  # pictures that move are videos, too, if one was asked for
+_MOVING = ("image/gif", "image/webp")  # images that move are videos, too, if one was asked for
 _LONGEST_NAME = 60  # characters of a prompt that become a file's name
 _SHOWN = 50 * 1024 * 1024  # bytes of a video that a notebook gets; a larger one would be kept in the notebook's file
 
@@ -135,10 +135,10 @@ _ENDINGS = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
 
 @frozen(kw_only=True, repr=False)
 class Image(Media):
-    """A picture that a model made. As a cell's value it shows itself in a notebook.
+    """An image that a model made. As a cell's value it shows itself in a notebook.
 
     Attributes:
-        width, height: In pixels, by the picture's own head; None for formats that are not looked into.
+        width, height: In pixels, by the image's own head; None for formats that are not looked into.
     """
 
     width: int | None = None
@@ -149,7 +149,7 @@ class Image(Media):
         return size + super()._described()
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, metadata: bool = False) -> Path:
-        """Save the picture and return where it is; see `Media.save`.
+        """Save the image and return where it is; see `Media.save`.
 
         Args:
             path: A file or a folder.
@@ -159,7 +159,7 @@ class Image(Media):
 
         Raises:
             InvalidInputError: The ending is that of another type, there is a file already, or it cannot be written.
-            Unsupported: *metadata* for a picture that is no PNG.
+            Unsupported: *metadata* for an image that is no PNG.
         """
         content = self.with_metadata() if metadata else self.content
         return write_file(self._place(path, overwrite), [content], overwrite=overwrite)
@@ -168,7 +168,7 @@ class Image(Media):
         """Return the PNG with prompt, model, provider and seed as text in it.
 
         Raises:
-            Unsupported: The picture is no PNG.
+            Unsupported: The image is no PNG.
         """
         if self.mime != "image/png":
             raise Unsupported(f"only PNG carries such text, this is {self.mime}; convert it with to_pil()")
@@ -178,22 +178,22 @@ class Image(Media):
         return self.content[:head] + chunks + self.content[head:]
 
     def to_pil(self) -> PILImage:
-        """Return the picture as Pillow's `PIL.Image.Image`, loaded.
+        """Return the image as Pillow's `PIL.Image.Image`, loaded.
 
         Raises:
             MissingDependencyError: Pillow is not installed.
-            ProtocolError: Pillow cannot read the picture.
+            ProtocolError: Pillow cannot read the image.
         """
         try:
             import PIL.Image
         except ImportError as exc:
-            raise MissingDependencyError("pictures for Python need Pillow: pip install pillow") from exc
+            raise MissingDependencyError("images for Python need Pillow: pip install pillow") from exc
         try:
-            picture: PILImage = PIL.Image.open(io.BytesIO(self.content))
-            picture.load()
+            image: PILImage = PIL.Image.open(io.BytesIO(self.content))
+            image.load()
         except Exception as exc:
             raise ProtocolError(f"Pillow cannot read this {self.mime}: {exc}", frame=excerpt(self.content)) from exc
-        return picture
+        return image
 
     def _repr_png_(self) -> bytes | None:
         return self.content if self.mime == "image/png" else None

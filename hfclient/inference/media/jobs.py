@@ -147,13 +147,13 @@ class Job(Generic[_M]):
             raise self._given_up(error) from error.__cause__
 
     def result(self) -> list[_M]:
-        """Wait for the end and return what was made: at least one picture or video. May be asked again.
+        """Wait for the end and return what was made: at least one image or video. May be asked again.
 
         Raises:
             GenerationError: The job failed.
             Cancelled: It was cancelled from here.
             TransportTimeout: It was not done within ``Timeouts.total``; it has been cancelled, if the provider can do that.
-            ProtocolError: The result is no picture or video.
+            ProtocolError: The result is no image or video.
             APIStatusError, TransportError: The provider could not be asked, or the result not be fetched. Of several results
                 ``completed`` on the error holds those that are there.
         """

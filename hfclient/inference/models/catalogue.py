@@ -71,7 +71,7 @@ class ServedModel:
 
     @property
     def supports_images(self) -> bool:
-        """Whether the server says that it sees pictures."""
+        """Whether the server says that it sees images."""
         return "image" in self.input_modalities
 
     @property
@@ -109,7 +109,7 @@ def default_among(
     Args:
         models: As the server lists them; the router puts first what is used most.
         providers: One of these has to serve it; empty for any. A list without offers says nothing about them.
-        sees: Pictures are sent.
+        sees: Images are sent.
         calls_tools: Tools are offered.
     """
     found = [one for one in models if not (one.offers and providers) or any(offer.provider in providers for offer in one.live)]

@@ -38,10 +38,10 @@ TEXT_MODELS = (
 """Models for text, best first."""
 
 VISION_MODELS = ("meta-llama/Llama-3.2-11B-Vision-Instruct", "Qwen/Qwen2-VL-7B-Instruct")
-"""Models that see pictures."""
+"""Models that see images."""
 
 IMAGE_MODELS = (DEFAULT_IMAGE_MODEL, "black-forest-labs/FLUX.1-schnell")
-"""Models that make pictures."""
+"""Models that make images."""
 
 ALIASES: Mapping[str, str] = {
     # The older client sent this one to Qwen2.5-Coder-32B by mistake; here it is what it says.

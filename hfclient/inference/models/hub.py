@@ -128,8 +128,8 @@ class DefaultModels:
 
     Attributes:
         text: For chat and text, best first.
-        image: For pictures.
-        vision: Those that see pictures; they are among *text*.
+        image: For images.
+        vision: Those that see images; they are among *text*.
         is_fresh: Whether the Hub said so; False if it could not be asked, and these are the ones built in.
     """
 

@@ -64,4 +64,4 @@ _ALL: tuple[Provider, ...] = (
     ZaiOrg(),
 )
 PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in _ALL}
-"""Every provider of pictures and videos that this release knows, by name."""
+"""Every provider of images and videos that this release knows, by name."""

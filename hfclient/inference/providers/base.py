@@ -22,7 +22,7 @@ from attrs import evolve, field, frozen
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.json_values import int_or_none, text_or_none
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError
-from hfclient.inference.content.pictures import Picture
+from hfclient.inference.content.image_inputs import ImageInput
 from hfclient.inference.failures import generation_error
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.parameters import TAKES, refuse_ignored, size_for
@@ -55,8 +55,8 @@ class Work:
     Attributes:
         task: ``"text-to-image"``, ``"image-to-image"``, ``"text-to-video"`` or ``"image-to-video"``.
         entry: The model, and what it is called at the provider.
-        prompt: The text; may be empty where there is a picture.
-        picture: The picture to begin with, or None.
+        prompt: The text; may be empty where there is an image.
+        image: The image to begin with, or None.
         parameters: Settings by our names: ``width``, ``steps``, ``guidance``, ... Those that are None are left out.
         count: How many results are wanted of this one request.
         extra: Fields that go out as they are, over all others.
@@ -65,7 +65,7 @@ class Work:
     task: str
     entry: ProviderEntry
     prompt: str = ""
-    picture: Picture | None = None
+    image: ImageInput | None = None
     parameters: Mapping[str, Any] = field(factory=dict)
     count: int = 1
     extra: Mapping[str, Any] = field(factory=dict)
@@ -128,7 +128,7 @@ class Provider:
 
     Attributes:
         name: Its id on the Hub.
-        takes_urls: Whether it fetches pictures by their URLs.
+        takes_urls: Whether it fetches images by their URLs.
     """
 
     name: ClassVar[str]

@@ -37,8 +37,8 @@ class FalAI(Provider):
         settings = self.settings(work)
         scale = settings.pop("lora_scale", 1)
         body: dict[str, Any] = {"prompt": work.prompt or None}
-        if work.picture is not None:
-            url = work.picture.as_url()
+        if work.image is not None:
+            url = work.image.as_url()
             body["image_url"] = url
             if work.task == IMAGE_TO_IMAGE:
                 body["image_urls"] = [url]

@@ -10,8 +10,8 @@ __all__ = ["HFInference", "accepted_type"]
 
 # Every other type of a bare file is refused before the pipeline sees it, though it decodes whatever Pillow and ffmpeg do.
 # https://github.com/huggingface/huggingface-inference-toolkit (serialization/base.py, 2026-11-28)
-_PICTURES = frozenset(f"image/{name}" for name in ("bmp", "gif", "jpeg", "png", "tiff", "webp"))
-_SOUNDS = {
+_IMAGES = frozenset(f"image/{name}" for name in ("bmp", "gif", "jpeg", "png", "tiff", "webp"))
+_AUDIO = {
     **{f"audio/{name}": f"audio/{name}" for name in ("amr", "flac", "mpeg", "ogg", "wav", "webm")},
     "audio/amr-wb": "audio/AMR-WB",
     "audio/mp4": "audio/m4a",
@@ -27,14 +27,14 @@ def accepted_type(mime: str, is_audio: bool = False) -> str:
     ('image/x-image', 'audio/m4a', 'audio/x-audio')
     """
     if is_audio or mime.startswith("audio/"):
-        return _SOUNDS.get(mime, "audio/x-audio")
-    return "image/x-image" if mime.startswith("image/") and mime not in _PICTURES else mime
+        return _AUDIO.get(mime, "audio/x-audio")
+    return "image/x-image" if mime.startswith("image/") and mime not in _IMAGES else mime
 
 
 class HFInference(Provider):
-    """``POST /models/{model}`` with ``inputs`` and ``parameters``; the answer is the picture's bytes.
+    """``POST /models/{model}`` with ``inputs`` and ``parameters``; the answer is the image's bytes.
 
-    A model without a name is a dedicated endpoint, which has one model and no path. Knows no pictures by their URLs.
+    A model without a name is a dedicated endpoint, which has one model and no path. Knows no images by their URLs.
 
     Reference: docs/protocol/inference ("images and video").
     """
@@ -46,19 +46,19 @@ class HFInference(Provider):
         model = work.entry.model or work.entry.provider_id  # the Hub's name
         url = target.url(f"/models/{id_path(model)}" if model else "")
         parameters = self.settings(work)
-        if work.picture is None:
+        if work.image is None:
             parameters = pruned({**parameters, **work.extra})
             return self.post(url, {"inputs": work.prompt, "parameters": parameters}, {"Accept": "image/png"})
         width, height = parameters.pop("width", None), parameters.pop("height", None)
         size = None if width is None else {"width": width, "height": height}
         parameters = pruned({"prompt": work.prompt or None, **parameters, "target_size": size, **work.extra})
-        encoded = work.picture.as_base64()
+        encoded = work.image.as_base64()
         if parameters:
             return self.post(url, {"inputs": encoded, "parameters": parameters}, {"Accept": "image/png"})
         return Request(
             method="POST",
             url=url,
-            body=work.picture.content,
-            headers={"Accept": "image/png", "Content-Type": accepted_type(work.picture.mime)},
+            body=work.image.content,
+            headers={"Accept": "image/png", "Content-Type": accepted_type(work.image.mime)},
             stream=True,
         )

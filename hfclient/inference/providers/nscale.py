@@ -1,4 +1,4 @@
-"""nscale: pictures in OpenAI's manner."""
+"""nscale: images in OpenAI's manner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures as OpenAI's API has them: what most servers speak, hosted or your own."""
+"""Images as OpenAI's API has them: what most servers speak, hosted or your own."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class OpenAICompatible(Provider):
             **settings,
             **work.extra,
         }
-        if work.picture is None:
+        if work.image is None:
             return self.post(target.url(f"{self.root}/images/generations"), body)
-        content, mime = work.picture.content, work.picture.mime
+        content, mime = work.image.content, work.image.mime
         if content is None:
-            work.picture.as_base64()  # says why
+            work.image.as_base64()  # says why
         fields = [Part(name=name, content=str(value).encode("utf-8", "replace")) for name, value in body.items() if value is not None]
         file = Part(name="image", content=content or b"", filename="image." + mime.partition("/")[2], content_type=mime)
         return Request(

@@ -1,4 +1,4 @@
-"""Settings of pictures and videos by our own names, checked before anything is sent.
+"""Settings of images and videos by our own names, checked before anything is sent.
 
 Reference: docs/protocol/inference ("images and video").
 """

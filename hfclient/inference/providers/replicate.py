@@ -32,8 +32,8 @@ class Replicate(Provider):
 
     def build(self, work: Work, target: Target) -> Request:
         inputs: dict[str, Any] = {"prompt": work.prompt or None}
-        if work.picture is not None:
-            url = work.picture.as_url()  # under every name that its models have for it
+        if work.image is not None:
+            url = work.image.as_url()  # under every name that its models have for it
             inputs |= {"image": url, "images": [url], "input_image": url, "input_images": [url]}
         if work.entry.adapter == "lora":
             inputs["lora_weights"] = f"https://huggingface.co/{work.entry.model}"

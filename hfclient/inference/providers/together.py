@@ -1,4 +1,4 @@
-"""together: pictures at once, videos as jobs."""
+"""together: images at once, videos as jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hfclient.transport import Request
 __all__ = ["Together"]
 
 _IMAGES, _VIDEOS = "/v1/images/generations", "/v2/videos"
-_LARGEST_FRAME = 60 * 1024  # bytes of a picture that a video may begin with; larger ones must be hosted somewhere
+_LARGEST_FRAME = 60 * 1024  # bytes of an image that a video may begin with; larger ones must be hosted somewhere
 _STATES: dict[str | None, str] = {None: "queued", "queued": "queued", "in_progress": "running"}
 
 
@@ -36,15 +36,15 @@ class Together(Provider):
         body: dict[str, Any] = {"model": work.entry.provider_id, "prompt": work.prompt}
         if work.task in (TEXT_TO_IMAGE, IMAGE_TO_IMAGE):
             # It is asked for "base64" and answers with `b64_json`.
-            body |= {"response_format": "base64", **_pictures(work), **settings, **work.extra}
+            body |= {"response_format": "base64", **_images(work), **settings, **work.extra}
             return self.post(target.url(_IMAGES), body)
-        if work.picture is not None:
-            if work.picture.content is not None and len(work.picture.content) > _LARGEST_FRAME:
+        if work.image is not None:
+            if work.image.content is not None and len(work.image.content) > _LARGEST_FRAME:
                 raise InvalidInputError(
-                    f"together takes a picture of at most {_LARGEST_FRAME // 1024} KB for a video; pass a URL of it"
+                    f"together takes an image of at most {_LARGEST_FRAME // 1024} KB for a video; pass a URL of it"
                 )
             body["prompt"] = work.prompt or None
-            body["frame_images"] = [{"input_image": work.picture.as_url(), "frame": "first"}]
+            body["frame_images"] = [{"input_image": work.image.as_url(), "frame": "first"}]
         return self.post(target.url(_VIDEOS), {**body, **settings, **work.extra})
 
     def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
@@ -64,9 +64,9 @@ class Together(Provider):
         return found or ticket.waiting(_STATES.get(state, "running"))
 
 
-def _pictures(work: Work) -> dict[str, Any]:
-    if work.picture is None:
+def _images(work: Work) -> dict[str, Any]:
+    if work.image is None:
         return {}
-    url = work.picture.as_url()
+    url = work.image.as_url()
     name = work.entry.provider_id.lower()
     return {"image_url": url} if "kontext" in name and "flux.1" in name else {"reference_images": [url]}

@@ -35,8 +35,8 @@ class Wavespeed(Provider):
         settings = self.settings(work)
         scale = settings.pop("lora_scale", 1)
         body: dict[str, Any] = {"prompt": work.prompt or None}
-        if work.picture is not None:
-            body["image"] = work.picture.as_url()
+        if work.image is not None:
+            body["image"] = work.image.as_url()
         if "width" in settings:  # some of its models have two numbers, most have one text
             settings["size"] = f"{settings['width']}*{settings['height']}"
         if work.entry.adapter == "lora":

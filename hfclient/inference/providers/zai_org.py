@@ -1,4 +1,4 @@
-"""zai-org (Z.ai): pictures as jobs."""
+"""zai-org (Z.ai): images as jobs."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ ProviderLike: TypeAlias = "str | Sequence[str] | None"
 _OWN_SERVER = "openai-compatible"
 _CHAT_ONLY = ("fastest", "cheapest")
 _VERSION = re.compile(r"[0-9a-f]{64}")  # of a model at replicate, behind a colon
-# The Hub's mapping names one task of a model that does several: sentence encoders embed; editors take a picture and a text,
+# The Hub's mapping names one task of a model that does several: sentence encoders embed; editors take an image and a text,
 # or, where that is what their task is called, a text alone.
 _ALSO = {
     "feature-extraction": ("sentence-similarity",),
@@ -149,7 +149,7 @@ class Routes:
 
     @property
     def is_endpoint(self) -> bool:
-        """Whether that server is a deployment at Hugging Face, which makes pictures in hf-inference's language."""
+        """Whether that server is a deployment at Hugging Face, which makes images in hf-inference's language."""
         return self.own_server and is_endpoint(self._base_url)
 
     def has_key(self, provider: str) -> bool:
@@ -201,7 +201,7 @@ class Routes:
                 also what it is called there. None only for a server with one model.
             provider: Who shall be asked; see `ProviderLike`.
             settings: Names of settings that must not be ignored.
-            able: Names of the providers that the caller can ask for *task*; None takes those of pictures and videos.
+            able: Names of the providers that the caller can ask for *task*; None takes those of images and videos.
 
         Raises:
             InvalidInputError: No model was named, or it does something else.

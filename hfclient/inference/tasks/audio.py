@@ -1,4 +1,4 @@
-"""Sound: what is sent to be heard, and what a model says.
+"""AudioInput: what is sent to be heard, and what a model says.
 
 Reference: docs/protocol/inference ("Speech").
 """
@@ -29,23 +29,23 @@ from hfclient.inference.providers import Answer, Output
 from hfclient.inference.providers.results import bodied, found_in, outcome_of
 
 __all__ = [
-    "MAX_SOUND",
+    "MAX_AUDIO",
     "Audio",
-    "Sound",
-    "SoundLike",
+    "AudioInput",
+    "AudioLike",
     "as_it_comes",
     "audio_from",
     "audio_output",
     "audio_tracks",
-    "checked_sound",
+    "checked_audio",
     "fal_mime",
-    "load_sound",
+    "load_audio",
 ]
 
-MAX_SOUND = 100 * 1024 * 1024
-"""Most bytes of a sound that is sent."""
+MAX_AUDIO = 100 * 1024 * 1024
+"""Maximum size of audio that is sent, in bytes."""
 
-SoundLike: TypeAlias = FileLike
+AudioLike: TypeAlias = FileLike
 """What names a file; an http(s) URL besides, which is fetched without credentials."""
 
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
@@ -61,7 +61,7 @@ _FAL = {
 
 @frozen(kw_only=True, repr=False)
 class Audio(Media):
-    """A sound that a model made. As a cell's value it plays itself in a notebook.
+    """Audio from a model. A notebook shows it as a player.
 
     Attributes:
         label: What the model calls this track, where it made several; else empty.
@@ -77,8 +77,8 @@ class Audio(Media):
 
 
 @frozen
-class Sound:
-    """A sound to send.
+class AudioInput:
+    """Audio to send.
 
     Attributes:
         content: Its bytes; empty if only its URL is known.
@@ -115,42 +115,42 @@ class Sound:
         return f"data:{mime or self.mime};base64,{self.as_base64()}"
 
 
-def load_sound(source: SoundLike) -> Sound:
-    """Return *source* as a `Sound`. Reads a file; fetches nothing.
+def load_audio(source: AudioLike) -> AudioInput:
+    """Return *source* as a `AudioInput`. Reads a file; fetches nothing.
 
     Raises:
-        InvalidInputError: It is empty, too large, missing, a picture or a text, or nothing that can be read.
+        InvalidInputError: It is empty, too large, missing, an image or a text, or nothing that can be read.
     """
-    if isinstance(source, Sound):
+    if isinstance(source, AudioInput):
         return source
     if isinstance(source, str) and is_url(source):
-        return Sound(b"", source.strip())
-    file = open_source(source, MAX_SOUND, "sound")
-    return checked_sound(Sound(file.read(), name=file.name, claimed=file.claimed))
+        return AudioInput(b"", source.strip())
+    file = open_source(source, MAX_AUDIO, "audio")
+    return checked_audio(AudioInput(file.read(), name=file.name, claimed=file.claimed))
 
 
-def checked_sound(sound: Sound) -> Sound:
-    """Return *sound*; raises `InvalidInputError` if it is a picture or a text."""
-    if sound.mime.startswith("image/"):
-        raise InvalidInputError(f"this is no sound, but {sound.mime}")
-    if sound.content.lstrip()[:1] in (b"<", b"{", b""):
-        raise InvalidInputError("this is no sound, but a text")
-    return sound
+def checked_audio(audio: AudioInput) -> AudioInput:
+    """Return *audio*; raises `InvalidInputError` if it is an image or a text."""
+    if audio.mime.startswith("image/"):
+        raise InvalidInputError(f"this is not audio, but {audio.mime}")
+    if audio.content.lstrip()[:1] in (b"<", b"{", b""):
+        raise InvalidInputError("this is not audio, but a text")
+    return audio
 
 
-def fal_mime(sound: Sound) -> str:
+def fal_mime(audio: AudioInput) -> str:
     """Return the type to declare to fal-ai.
 
     Raises:
-        InvalidInputError: It takes no sound of this type.
+        InvalidInputError: fal-ai does not take audio of this type.
     """
-    if sound.mime not in _FAL:
-        raise InvalidInputError(f"fal-ai takes WAV, MP3 and WebM, not {sound.mime}")
-    return _FAL[sound.mime]
+    if audio.mime not in _FAL:
+        raise InvalidInputError(f"fal-ai takes WAV, MP3 and WebM, not {audio.mime}")
+    return _FAL[audio.mime]
 
 
 def audio_output(answer: Answer) -> Output:
-    """Return the sound in a provider's answer: the answer itself, a link, base64, or the pipeline's own numbers.
+    """Return the audio in a provider's answer: the answer itself, a link, base64, or the pipeline's own numbers.
 
     Raises:
         GenerationError: It reports an error, or holds no file.
@@ -160,7 +160,7 @@ def audio_output(answer: Answer) -> Output:
 
 
 def _of_numbers(answer: Answer) -> Output | None:
-    """Return the sound in ``{"audio": [...], "sampling_rate": ...}``, numbers from -1 to 1, as WAV; None if there is none."""
+    """Return the samples in ``{"audio": [...], "sampling_rate": ...}``, from -1 to 1, as WAV; None for another answer."""
     if b'"sampling_rate"' not in answer.body or answer.is_media:
         return None
     try:
@@ -185,7 +185,7 @@ def _of_numbers(answer: Answer) -> Output | None:
 
 
 def as_it_comes(answer: Answer, **facts: Any) -> Any:
-    """Return the answer of a task that has no reader: JSON, a text, a picture, a video or a sound, or else its bytes.
+    """Return the answer of a task that is not in the table: JSON, a text, an image, a video or audio, or else its bytes.
 
     Raises:
         GenerationError: It reports an error.
@@ -201,11 +201,11 @@ def as_it_comes(answer: Answer, **facts: Any) -> Any:
 
 
 def audio_tracks(answer: Answer) -> list[tuple[str, Output]]:
-    """Return the labelled sounds of ``audio-to-audio``: base64 under ``blob``, in other forms, or the one sound itself.
+    """Return the labelled tracks of ``audio-to-audio``: base64 under ``blob``, in other forms, or the only track itself.
 
     Raises:
         GenerationError: It reports an error.
-        ProtocolError: It holds no sounds.
+        ProtocolError: It does not hold audio.
     """
     if answer.is_media:
         return [("", Output(content=answer.body, mime=answer.content_type or None))]
@@ -215,7 +215,7 @@ def audio_tracks(answer: Answer) -> list[tuple[str, Output]]:
         for entry in data if isinstance(data, list) else [data]:
             found = found_in(entry)
             if found is None:
-                raise ProtocolError("the answer is not a list of sounds", frame=excerpt(answer.body))
+                raise ProtocolError("the answer is not a list of audio tracks", frame=excerpt(answer.body))
             label = entry.get("label") if isinstance(entry, dict) else None
             tracks += [(label if isinstance(label, str) else "", output) for output in found.outputs]
         return tracks
@@ -225,6 +225,6 @@ def audio_from(content: bytes, output: Output, **facts: Any) -> Audio:
     """Return what a provider said aloud.
 
     Raises:
-        ProtocolError: The bytes are no sound.
+        ProtocolError: The bytes are not audio.
     """
     return media_from(Audio, content, output, **facts)

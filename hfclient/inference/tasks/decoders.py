@@ -152,7 +152,7 @@ def _fill(entry: dict[str, Any], what: str) -> MaskFill:
 
 
 def boxes(data: Any) -> list[BoxedObject]:
-    """Return things in a picture."""
+    """Return things in an image."""
     what = "a list of boxes"
     found = []
     for entry in objects(data, what):
@@ -165,7 +165,7 @@ def boxes(data: Any) -> list[BoxedObject]:
 
 
 def segments(data: Any) -> list[Segment]:
-    """Return parts of a picture with their masks unpacked."""
+    """Return parts of an image with their masks unpacked."""
     what = "a list of masks"
     found = []
     for entry in objects(data, what):

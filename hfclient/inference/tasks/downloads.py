@@ -14,20 +14,20 @@ from hfclient.inference.providers.results import bodied
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.tasks import Transcript
-from hfclient.inference.tasks.audio import MAX_SOUND, Audio, Sound, audio_from, audio_output, checked_sound
+from hfclient.inference.tasks.audio import MAX_AUDIO, Audio, AudioInput, audio_from, audio_output, checked_audio
 from hfclient.inference.tasks.transcripts import link_in, transcript_of
 
-__all__ = ["audio_in", "audio_of", "sound_with_content", "transcript_in"]
+__all__ = ["audio_in", "audio_of", "audio_with_content", "transcript_in"]
 
 
-def sound_with_content(client: ProviderClient, sound: Sound) -> Sound:
-    """Return *sound* with its bytes, which are fetched without credentials if it is a URL."""
-    if sound.url is None:
-        return sound
-    content, claimed = client.fetch(sound.url, limit=MAX_SOUND + 1)
-    name = PurePosixPath(urlsplit(sound.url).path).name
-    file = open_source((name, content, claimed), MAX_SOUND, "sound")
-    return checked_sound(Sound(file.read(), name=file.name, claimed=file.claimed))
+def audio_with_content(client: ProviderClient, audio: AudioInput) -> AudioInput:
+    """Return *audio* with its bytes, which are fetched without credentials if it is a URL."""
+    if audio.url is None:
+        return audio
+    content, claimed = client.fetch(audio.url, limit=MAX_AUDIO + 1)
+    name = PurePosixPath(urlsplit(audio.url).path).name
+    file = open_source((name, content, claimed), MAX_AUDIO, "audio")
+    return checked_audio(AudioInput(file.read(), name=file.name, claimed=file.claimed))
 
 
 def audio_in(client: ProviderClient, candidate: Candidate, answer: Answer, **facts: Any) -> Audio:

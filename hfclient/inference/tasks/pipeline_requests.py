@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from hfclient.errors import InvalidInputError
 from hfclient.inference.providers.hf_inference import accepted_type
-from hfclient.inference.tasks.table import ANY, OBJECT, QUESTION, ROOT, SOUND, TEXT, Task
+from hfclient.inference.tasks.table import ANY, AUDIO, OBJECT, QUESTION, ROOT, TEXT, Task
 from hfclient.transport import Request
 
 __all__ = ["File", "check_inputs", "json_request", "pipeline_body", "pipeline_request", "without_none"]
@@ -22,7 +22,7 @@ __all__ = ["File", "check_inputs", "json_request", "pipeline_body", "pipeline_re
 
 @frozen
 class File:
-    """A picture or a sound whose bytes are there.
+    """An image or audio with its bytes.
 
     Attributes:
         content: The bytes.
@@ -113,7 +113,7 @@ def pipeline_request(
     accept = {"Accept": "*/*" if task.settings is None else "application/json" if task.decode else "audio/*, application/json;q=0.5"}
     body = pipeline_body(task, inputs, settings, extra)
     if isinstance(body, bytes):
-        headers = {**accept, "Content-Type": accepted_type(inputs.mime, task.takes == SOUND)}
+        headers = {**accept, "Content-Type": accepted_type(inputs.mime, task.takes == AUDIO)}
         return Request(method="POST", url=url, body=body, headers=headers, stream=True)
     return json_request(url, body, accept)
 

@@ -11,7 +11,7 @@ from hfclient.errors import InvalidInputError, ModelNotFound, Unsupported
 from hfclient.files.media_types import media_type
 from hfclient.files.pillow_images import is_pillow_image
 from hfclient.files.sources import is_data_url, is_single_file, is_url, open_source
-from hfclient.inference.content.pictures import MAX_PICTURE, Picture, PictureLike, load_picture
+from hfclient.inference.content.image_inputs import MAX_IMAGE, ImageInput, ImageLike, load_image
 from hfclient.inference.media.generation import MediaGeneration
 from hfclient.inference.providers import IMAGE_SEGMENTATION
 from hfclient.inference.providers.base import id_path
@@ -19,13 +19,13 @@ from hfclient.inference.providers.results import bodied
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
 from hfclient.inference.tasks import Classification, Segment, Task, task_named
-from hfclient.inference.tasks.audio import MAX_SOUND, Sound, SoundLike, as_it_comes, audio_tracks, load_sound
+from hfclient.inference.tasks.audio import MAX_AUDIO, AudioInput, AudioLike, as_it_comes, audio_tracks, load_audio
 from hfclient.inference.tasks.decoders import json_of
-from hfclient.inference.tasks.downloads import audio_in, audio_of, sound_with_content, transcript_in
+from hfclient.inference.tasks.downloads import audio_in, audio_of, audio_with_content, transcript_in
 from hfclient.inference.tasks.pipeline_requests import File, check_inputs, json_request, pipeline_request, without_none
 from hfclient.inference.tasks.provider_calls import HF, TEI, ProviderCalls
 from hfclient.inference.tasks.sending import provider_client, send_request
-from hfclient.inference.tasks.table import ANY, PICTURE, QUESTION, SOUND
+from hfclient.inference.tasks.table import ANY, AUDIO, IMAGE, QUESTION
 
 __all__ = ["Pipelines"]
 
@@ -49,7 +49,7 @@ class Pipelines(ProviderCalls):
         self._media = media
 
     def classify(
-        self, inputs: str | PictureLike | SoundLike, labels: Iterable[str] | None, options: Mapping[str, Any]
+        self, inputs: str | ImageLike | AudioLike, labels: Iterable[str] | None, options: Mapping[str, Any]
     ) -> list[Classification]:
         """Return labels, best first; see `InferenceClient.classify`."""
         name, what = _classified(inputs)
@@ -122,10 +122,10 @@ class Pipelines(ProviderCalls):
 
 def _with_files(client: ProviderClient, spec: Task, inputs: Any) -> Any:
     """Return *inputs* with their files read or fetched."""
-    if spec.takes == SOUND:
-        sound = sound_with_content(client, load_sound(inputs))
-        return File(sound.content, sound.mime)
-    if spec.takes == PICTURE:
+    if spec.takes == AUDIO:
+        audio = audio_with_content(client, load_audio(inputs))
+        return File(audio.content, audio.mime)
+    if spec.takes == IMAGE:
         return _image_file(client, inputs)
     if spec.takes == ANY:
         if isinstance(inputs, Mapping):
@@ -134,11 +134,11 @@ def _with_files(client: ProviderClient, spec: Task, inputs: Any) -> Any:
     return {**inputs, "image": _image_file(client, inputs["image"])} if spec.takes == QUESTION else inputs
 
 
-def _image_file(client: ProviderClient, source: PictureLike) -> File:
-    picture = load_picture(source)
-    if picture.content is None:
-        picture = load_picture(client.fetch(picture.url or "", limit=MAX_PICTURE + 1)[0])
-    return File(picture.content or b"", picture.mime)
+def _image_file(client: ProviderClient, source: ImageLike) -> File:
+    image = load_image(source)
+    if image.content is None:
+        image = load_image(client.fetch(image.url or "", limit=MAX_IMAGE + 1)[0])
+    return File(image.content or b"", image.mime)
 
 
 def _any_file(client: ProviderClient, value: Any, is_file: bool) -> Any:
@@ -149,8 +149,8 @@ def _any_file(client: ProviderClient, value: Any, is_file: bool) -> Any:
         return value
     claimed = ""
     if is_url(value):
-        value, claimed = client.fetch(value, limit=MAX_SOUND + 1)
-    file = open_source(value, MAX_SOUND)
+        value, claimed = client.fetch(value, limit=MAX_AUDIO + 1)
+    file = open_source(value, MAX_AUDIO)
     content = file.read()
     return File(content, media_type(content, file.name, file.claimed or claimed) or "application/octet-stream")
 
@@ -158,19 +158,19 @@ def _any_file(client: ProviderClient, value: Any, is_file: bool) -> Any:
 def _classified(inputs: Any) -> tuple[str, Any]:
     """Return the task that gives labels to *inputs*, and the inputs as that task takes them."""
     if isinstance(inputs, list):
-        raise InvalidInputError("one text, picture or sound is classified at a time, not a list")
+        raise InvalidInputError("one text, image or audio file is classified at a time, not a list")
     if isinstance(inputs, str) and not is_data_url(inputs):
         return "text-classification", inputs
-    if isinstance(inputs, Sound):
+    if isinstance(inputs, AudioInput):
         return "audio-classification", inputs
-    if isinstance(inputs, Picture) or is_pillow_image(inputs):
+    if isinstance(inputs, ImageInput) or is_pillow_image(inputs):
         return "image-classification", inputs
-    file = open_source(inputs, MAX_SOUND)
+    file = open_source(inputs, MAX_AUDIO)
     content = file.read()
     mime = media_type(content, file.name, file.claimed) or ""
     if mime.startswith("image/"):
         return "image-classification", content
     if mime.startswith(("audio/", "video/")):
-        return "audio-classification", Sound(content, name=file.name, claimed=file.claimed)
+        return "audio-classification", AudioInput(content, name=file.name, claimed=file.claimed)
     what = repr(file.name) if file.name else "this"
-    raise InvalidInputError(f"{what} is neither a picture nor a sound; a text is given as a string")
+    raise InvalidInputError(f"{what} is neither an image nor audio; a text is given as a string")

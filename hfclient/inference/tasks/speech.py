@@ -14,8 +14,8 @@ from hfclient.errors import InvalidInputError
 from hfclient.inference.providers import Answer
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.tasks import Transcript
-from hfclient.inference.tasks.audio import Audio, SoundLike, load_sound
-from hfclient.inference.tasks.downloads import audio_in, sound_with_content, transcript_in
+from hfclient.inference.tasks.audio import Audio, AudioLike, load_audio
+from hfclient.inference.tasks.downloads import audio_in, audio_with_content, transcript_in
 from hfclient.inference.tasks.provider_calls import HF, ProviderCalls
 from hfclient.inference.tasks.sending import finished, provider_client, send_request
 from hfclient.inference.tasks.speech_requests import SPEAKERS, TRANSCRIBERS, speech_request, transcription_request
@@ -26,19 +26,19 @@ __all__ = ["Speech"]
 class Speech(ProviderCalls):
     """The speech models of one service."""
 
-    def transcribe(self, audio: SoundLike, options: Mapping[str, Any]) -> Transcript:
+    def transcribe(self, audio: AudioLike, options: Mapping[str, Any]) -> Transcript:
         """Return the transcript of a recording; see `InferenceClient.transcribe`."""
-        sound = load_sound(audio)
+        recording = load_audio(audio)
         settings = {name: options.get(name) for name in ("language", "prompt", "temperature")}
         settings["timestamps"] = options.get("timestamps") or None
         task = "automatic-speech-recognition"
         candidates = self._serving(task, options.get("model"), options.get("provider"), TRANSCRIBERS)
         client = provider_client(self._service.session, options.get("timeouts"))
-        sound = sound_with_content(client, sound)
+        recording = audio_with_content(client, recording)
 
         def ask_one(candidate: Candidate, is_last: bool) -> Transcript:
             extra = options.get("extra_body") or {}
-            request = transcription_request(candidate.entry, candidate.target, sound, settings, extra)
+            request = transcription_request(candidate.entry, candidate.target, recording, settings, extra)
             repeatable = candidate.provider in (HF, "openai-compatible")
             answer, request_id = send_request(client, candidate, request, is_last=is_last, repeatable=repeatable)
             found = transcript_in(client, candidate, finished(client, candidate, answer))

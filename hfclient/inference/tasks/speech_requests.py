@@ -12,7 +12,7 @@ from hfclient.errors import Unsupported
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.base import id_path, pruned
 from hfclient.inference.providers.places import Target
-from hfclient.inference.tasks.audio import Sound, fal_mime
+from hfclient.inference.tasks.audio import AudioInput, fal_mime
 from hfclient.inference.tasks.pipeline_requests import File, json_request, pipeline_request
 from hfclient.inference.tasks.table import TASKS
 from hfclient.transport import Multipart, Part, Request
@@ -56,13 +56,13 @@ _KOKORO_VOICE = "af_alloy"  # together refuses a request without a voice; this o
 
 
 def transcription_request(
-    entry: ProviderEntry, target: Target, sound: Sound, settings: Mapping[str, Any], extra: Mapping[str, Any]
+    entry: ProviderEntry, target: Target, audio: AudioInput, settings: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> Request:
-    """Return the request that has *sound* written down; *settings* are ``language``, ``prompt``, ``temperature``, ``timestamps``.
+    """Return the request for a transcript of *audio*; *settings* are ``language``, ``prompt``, ``temperature``, ``timestamps``.
 
     Raises:
         Unsupported: The provider would ignore one of them.
-        InvalidInputError: It takes no sound of this type.
+        InvalidInputError: The provider does not take audio of this type.
     """
     name, model = entry.provider, entry.provider_id
     given = _taken(TRANSCRIBERS, name, settings)
@@ -71,20 +71,20 @@ def transcription_request(
         parameters = {"return_timestamps": timestamps or None, "generation_parameters": given or None}
         task = TASKS["automatic-speech-recognition"]
         url = target.url(f"/models/{id_path(model)}" if model else "")
-        return pipeline_request(task, url, File(sound.content, sound.mime), parameters, extra)
+        return pipeline_request(task, url, File(audio.content, audio.mime), parameters, extra)
     if name == "fal-ai":
         return json_request(
-            target.url(f"/{id_path(model)}"), pruned({"audio_url": sound.as_url(fal_mime(sound)), **extra})
+            target.url(f"/{id_path(model)}"), pruned({"audio_url": audio.as_url(fal_mime(audio)), **extra})
         )
     if name == "replicate":
-        return _prediction(model, target, {"audio": sound.as_url(), **extra})
+        return _prediction(model, target, {"audio": audio.as_url(), **extra})
     fields: dict[str, Any] = {"model": model or None, **given}
     if timestamps:
         fields["response_format"] = "verbose_json"
         fields["timestamp_granularities[]"] = "word" if timestamps == "word" else "segment"
     # The model comes first: a router looks for it in the first bytes of the form.
     parts = [Part(name=key, content=_field(value)) for key, value in pruned({**fields, **extra}).items()]
-    file = Part(name="file", content=sound.content, filename=sound.filename, content_type=sound.mime)
+    file = Part(name="file", content=audio.content, filename=audio.filename, content_type=audio.mime)
     return Request(
         method="POST",
         url=target.url(f"{OPENAI_ROOTS[name]}/audio/transcriptions"),

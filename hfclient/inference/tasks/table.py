@@ -20,7 +20,7 @@ from hfclient.inference.tasks.transcripts import transcript
 
 __all__ = ["TASKS", "Task", "task_named"]
 
-TEXT, OBJECT, PICTURE, SOUND, QUESTION, ROOT, ANY = "text", "object", "picture", "sound", "question", "root", "any"
+TEXT, OBJECT, IMAGE, AUDIO, QUESTION, ROOT, ANY = "text", "object", "image", "audio", "question", "root", "any"
 
 
 @frozen
@@ -29,8 +29,8 @@ class Task:
 
     Attributes:
         name: As on the Hub.
-        takes: What its inputs are: ``"text"``; an ``"object"`` with *keys*; a ``"picture"`` or a ``"sound"`` (a file); a
-            ``"question"`` about a picture; ``"root"``: an object of its own beside the settings; or ``"any"`` of these.
+        takes: What its inputs are: ``"text"``; an ``"object"`` with *keys*; an ``"image"`` or ``"audio"`` (a file); a
+            ``"question"`` about an image; ``"root"``: an object of its own beside the settings; or ``"any"`` of these.
         decode: Reads the JSON of its answer; None if the answer is a file.
         settings: The names of the settings that go into ``parameters``; None for any.
         keys: What an object must have.
@@ -77,9 +77,9 @@ _SPEECH = ("generation_parameters",)
 _CANDIDATES = ("candidate_labels", "hypothesis_template")
 
 _ALL = (
-    Task("audio-classification", SOUND, decoders.classifications, _LABELS),
-    Task("audio-to-audio", SOUND, decoders.plain_list),
-    Task("automatic-speech-recognition", SOUND, transcript, ("return_timestamps", "generation_parameters")),
+    Task("audio-classification", AUDIO, decoders.classifications, _LABELS),
+    Task("audio-to-audio", AUDIO, decoders.plain_list),
+    Task("automatic-speech-recognition", AUDIO, transcript, ("return_timestamps", "generation_parameters")),
     Task(
         "document-question-answering",
         QUESTION,
@@ -95,15 +95,15 @@ _ALL = (
         path="/pipeline/feature-extraction",
     ),
     Task("fill-mask", TEXT, decoders.fills, ("top_k", "targets")),
-    Task("image-classification", PICTURE, decoders.classifications, _LABELS),
+    Task("image-classification", IMAGE, decoders.classifications, _LABELS),
     Task(
         "image-segmentation",
-        PICTURE,
+        IMAGE,
         decoders.segments,
         ("subtask", "threshold", "mask_threshold", "overlap_mask_area_threshold"),
     ),
-    Task("image-to-text", PICTURE, decoders.text_under("generated_text"), ("max_new_tokens", *_SPEECH)),
-    Task("object-detection", PICTURE, decoders.boxes, ("threshold",)),
+    Task("image-to-text", IMAGE, decoders.text_under("generated_text"), ("max_new_tokens", *_SPEECH)),
+    Task("object-detection", IMAGE, decoders.boxes, ("threshold",)),
     Task("question-answering", OBJECT, decoders.answers, (*_ANSWERING, "align_to_words"), ("question", "context")),
     Task(
         "sentence-similarity",
@@ -144,14 +144,14 @@ _ALL = (
     ),
     Task(
         "zero-shot-image-classification",
-        PICTURE,
+        IMAGE,
         decoders.classifications,
         _CANDIDATES,
         needs=("candidate_labels",),
     ),
 )
 TASKS: Mapping[str, Task] = {task.name: task for task in _ALL}
-"""Every task of hf-inference whose answers become values, besides chat, text generation, pictures and videos."""
+"""Every task of hf-inference whose answers become values, besides chat, text generation, images and videos."""
 
 # Other tasks on the Hub (https://huggingface.co/tasks, 2026-11-28), of which the name does not say what they take, or is
 # like another's. Any other name is asked for as well.
@@ -165,10 +165,10 @@ _OTHERS = {
             "mask-generation",
             "zero-shot-object-detection",
         ),
-        PICTURE,
+        IMAGE,
     ),
     **dict.fromkeys(("audio-text-to-text", "text-to-3d", "text2text-generation", "video-classification"), ANY),
-    "voice-activity-detection": SOUND,
+    "voice-activity-detection": AUDIO,
 }
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 _A_SLIP = 0.85  # likeness from which a name is a known one misspelt

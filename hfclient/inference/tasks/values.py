@@ -49,7 +49,7 @@ def _without_raw(value: Any) -> Any:
 
 @frozen
 class Classification(Finding):
-    """A label for a text, a picture or a sound.
+    """A label for a text, an image or audio.
 
     Attributes:
         label: The label.
@@ -80,12 +80,12 @@ class Span(Finding):
 
 @frozen
 class ExtractedAnswer(Finding):
-    """An answer that was found in a text, a picture or a document.
+    """An answer that was found in a text, an image or a document.
 
     Attributes:
         answer: The words.
         score: How sure the model is, 0 to 1; None if the server does not say.
-        start, end: Where it is: characters of the text, or words of the document; None for pictures.
+        start, end: Where it is: characters of the text, or words of the document; None for images.
     """
 
     answer: str
@@ -113,7 +113,7 @@ class MaskFill(Finding):
 
 @frozen
 class Box:
-    """A rectangle in a picture, in pixels from its upper left corner.
+    """A rectangle in an image, in pixels from its upper left corner.
 
     Attributes:
         xmin, ymin, xmax, ymax: Its edges.
@@ -127,7 +127,7 @@ class Box:
 
 @frozen
 class BoxedObject(Finding):
-    """A thing in a picture.
+    """A thing in an image.
 
     Attributes:
         label: What it is.
@@ -142,11 +142,11 @@ class BoxedObject(Finding):
 
 @frozen
 class Segment(Finding):
-    """A part of a picture.
+    """A part of an image.
 
     Attributes:
         label: What it shows.
-        mask: A PNG of the picture's size, white where the part is.
+        mask: A PNG of the image's size, white where the part is.
         score: How sure the model is, 0 to 1; None if it does not say.
     """
 
@@ -178,7 +178,7 @@ class TranscriptChunk(Finding):
 
     Attributes:
         text: The words.
-        start, end: In seconds; None where the server does not know, such as the end of a sound that breaks off.
+        start, end: In seconds; None if unknown, such as the end of audio that breaks off.
     """
 
     text: str

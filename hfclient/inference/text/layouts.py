@@ -184,10 +184,10 @@ def shorten(turns: Sequence[Turn]) -> list[Turn]:
 def turns_of(messages: Iterable[Mapping[str, Any]]) -> list[Turn]:
     """Return messages of a chat request as pairs of role and text.
 
-    Pictures become ``![](url)``, as text-generation-inference wants them inside a prompt.
+    Images become ``![](url)``, as text-generation-inference wants them inside a prompt.
 
     Raises:
-        InvalidInputError: A message holds something else than text and pictures.
+        InvalidInputError: A message holds something else than text and images.
     """
     return [(_role(message), _text(message.get("content"))) for message in messages]
 
@@ -213,4 +213,4 @@ def _part(part: Any) -> str:
         url = part["image_url"].get("url") if isinstance(part.get("image_url"), Mapping) else part.get("image_url")
         if isinstance(url, str):
             return f"![]({url})"
-    raise InvalidInputError(f"a raw prompt holds text and pictures only, no part of type {kind!r}")
+    raise InvalidInputError(f"a raw prompt holds text and images only, no part of type {kind!r}")

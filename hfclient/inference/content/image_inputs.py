@@ -1,4 +1,4 @@
-"""Pictures on their way to a model: whatever the caller has becomes bytes with a type, or a URL that is passed on."""
+"""Images on their way to a model: whatever the caller has becomes bytes with a type, or a URL that is passed on."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from hfclient.errors import InvalidInputError
 from hfclient.files.media_types import sniff
 from hfclient.files.sources import FileLike, is_url, open_source
 
-__all__ = ["MAX_PICTURE", "Picture", "PictureLike", "load_picture"]
+__all__ = ["MAX_IMAGE", "ImageInput", "ImageLike", "load_image"]
 
-MAX_PICTURE = 64 * 1024 * 1024
-"""Most bytes of a picture that is sent."""
+MAX_IMAGE = 64 * 1024 * 1024
+"""Most bytes of an image that is sent."""
 
-PictureLike: TypeAlias = FileLike
+ImageLike: TypeAlias = FileLike
 """What names a file; an http(s) URL besides, which the provider fetches."""
 
 
 @frozen
-class Picture:
-    """A picture to send.
+class ImageInput:
+    """An image to send.
 
     Attributes:
         content: Its bytes; None if only its URL is known.
@@ -41,25 +41,25 @@ class Picture:
             InvalidInputError: There is only a URL.
         """
         if self.content is None:
-            raise InvalidInputError("this provider takes no picture by its URL; download it and pass the bytes")
+            raise InvalidInputError("this provider takes no image by its URL; download it and pass the bytes")
         return base64.b64encode(self.content).decode()
 
     def as_url(self) -> str:
-        """Return the picture's URL, or all of it as a data URL."""
+        """Return the image's URL, or all of it as a data URL."""
         return self.url if self.url is not None else f"data:{self.mime};base64,{self.as_base64()}"
 
 
-def load_picture(source: PictureLike) -> Picture:
-    """Return *source* as a `Picture`. Reads a file; fetches nothing.
+def load_image(source: ImageLike) -> ImageInput:
+    """Return *source* as a `ImageInput`. Reads a file; fetches nothing.
 
     Raises:
-        InvalidInputError: It is no picture, too large, missing, or nothing that a picture can be read from.
+        InvalidInputError: It is no image, too large, missing, or nothing that an image can be read from.
     """
-    if isinstance(source, Picture):
+    if isinstance(source, ImageInput):
         return source
     if isinstance(source, str) and is_url(source):
-        return Picture(url=source.strip())
-    picture = Picture(open_source(source, MAX_PICTURE, "picture").read())
-    if not picture.mime.startswith("image/"):
-        raise InvalidInputError(f"this is no picture, but {picture.mime or 'something else'}")
-    return picture
+        return ImageInput(url=source.strip())
+    image = ImageInput(open_source(source, MAX_IMAGE, "image").read())
+    if not image.mime.startswith("image/"):
+        raise InvalidInputError(f"this is no image, but {image.mime or 'something else'}")
+    return image

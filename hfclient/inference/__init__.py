@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from hfclient.inference.completions.stream import CompletionStream
     from hfclient.inference.media.images import Image, Video
     from hfclient.inference.media.jobs import Job
-    from hfclient.inference.models.catalogue import Offer, ServedModel
     from hfclient.inference.models.hub import DefaultModels, HubModel
     from hfclient.inference.models.mapping import ProviderEntry
+    from hfclient.inference.models.served_models import Offer, ServedModel
     from hfclient.inference.schemas.tools import Tool
     from hfclient.inference.structured_output import ParseStream
     from hfclient.inference.tasks import (
@@ -40,7 +40,7 @@ _MODULES = {
     "completions.stream": ("CompletionStream",),
     "media.images": ("Image", "Video"),
     "media.jobs": ("Job",),
-    "models.catalogue": ("Offer", "ServedModel"),
+    "models.served_models": ("Offer", "ServedModel"),
     "models.hub": ("DefaultModels", "HubModel"),
     "models.mapping": ("ProviderEntry",),
     "schemas.tools": ("Tool",),

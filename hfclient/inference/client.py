@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from hfclient.inference.completions.messages import Prompt
     from hfclient.inference.completions.stream import CompletionStream
     from hfclient.inference.content.image_inputs import ImageLike
-    from hfclient.inference.models.catalogue import ServedModel
     from hfclient.inference.models.hub import DefaultModels, HubModel
+    from hfclient.inference.models.served_models import ServedModel
     from hfclient.inference.schemas.tools import ToolLike
     from hfclient.inference.structured_output import ParseStream
     from hfclient.inference.tasks import Classification, Ranking

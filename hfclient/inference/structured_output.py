@@ -17,7 +17,7 @@ from hfclient.decoding.frames import excerpt
 from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ParseError, StreamConsumed
 from hfclient.events import Token
 from hfclient.inference.completions.chat import ChatCompletions
-from hfclient.inference.completions.endings import is_cut
+from hfclient.inference.completions.finish_reasons import is_cut
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage
 from hfclient.inference.content.attachments import with_attachments

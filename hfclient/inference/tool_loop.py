@@ -28,7 +28,7 @@ from hfclient.inference.completions.chat import ChatCompletions
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage, arguments_of
 from hfclient.inference.completions.stream import without_thoughts
-from hfclient.inference.completions.toolcalls import new_call_id
+from hfclient.inference.completions.tool_calls import new_call_id
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.schemas.tools import Tool, ToolLike, as_tools, is_async, tool_result_text
 from hfclient.inference.schemas.type_schemas import SchemaMismatch

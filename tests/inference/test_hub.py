@@ -11,7 +11,7 @@ import pytest
 from hfclient.credentials import Credentials, Secret
 from hfclient.errors import AuthenticationError, InvalidInputError, ModelNotFound, PermissionDeniedError, ProtocolError
 from hfclient.inference.models.defaults import ALIASES, IMAGE_MODELS, TEXT_MODELS, VISION_MODELS, nearest, resolve
-from hfclient.inference.models.expiring import Expiring
+from hfclient.inference.models.expiring_cache import ExpiringCache
 from hfclient.inference.models.hub import Hub, HubModel, next_page, parse_hub_model
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.transport import Retry, Session, Transport
@@ -156,7 +156,7 @@ def test_what_is_kept_expires(server: Server, make: Make) -> None:
 
 def test_a_memory_is_bounded_and_stays_at_home() -> None:
     """The oldest entry goes first, and nothing travels into another process."""
-    memory: Expiring[int] = Expiring(60, most=2)
+    memory: ExpiringCache[int] = ExpiringCache(60, most=2)
     for number in range(3):
         memory.put(str(number), number)
     assert [memory.get(str(number)) for number in range(3)] == [None, 1, 2]

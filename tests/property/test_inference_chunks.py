@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hfclient.decoding.frames import SSEParser
 from hfclient.events import AnyEvent, to_dict
-from hfclient.inference.completions.deltas import ChunkReader
+from hfclient.inference.completions.deltas import DeltaReader
 from tests.property.framing import cut, pieces, places, written
 from tests.unit.test_inference_chunks import EXPECTED, SAMPLES, read
 
@@ -99,7 +99,7 @@ def _streams(draw: Any) -> bytes:
 def _thorough(data: bytes) -> list[AnyEvent]:
     """The events of a stream by way of the general parser and the thorough reader alone."""
     numbers = itertools.count(1)
-    reader, parser = ChunkReader(new_id=lambda: f"made-up-{next(numbers)}"), SSEParser()
+    reader, parser = DeltaReader(new_id=lambda: f"made-up-{next(numbers)}"), SSEParser()
     parser.feed(b"\n")
     out: list[AnyEvent] = []
     for event in parser.feed(data.lstrip(b" \t\r\n")):

@@ -18,7 +18,7 @@ from hfclient import Client, HFClientError, Retry, types
 from hfclient.chat.legacy import devalue
 from hfclient.chat.wire import superjson
 from hfclient.errors import ProtocolError
-from hfclient.inference.completions.toolcalls import ToolCallMerger
+from hfclient.inference.completions.tool_calls import ToolCallMerger
 from tests.server import Server, json_answer, plain
 
 ID, SHA = "65a000000000000000000001", "ab" * 32

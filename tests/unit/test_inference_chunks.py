@@ -20,7 +20,7 @@ from hfclient.errors import (
 )
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, ToolCall, Unknown, Usage, from_dict, to_dict
 from hfclient.inference.completions.chunks import ChunkDecoder
-from hfclient.inference.completions.toolcalls import new_call_id
+from hfclient.inference.completions.tool_calls import new_call_id
 from hfclient.transport import Limits
 
 SAMPLES = Path(__file__).parent.parent / "fixtures" / "inference"

@@ -1,8 +1,8 @@
 """The bytes of a chat completion become events.
 
 Nearly every server writes one ``data:`` line an event. Blocks of those go the quick way: they are cut at the blank lines,
-and the reader takes as many objects as are plain (`ChunkReader.take_plain`). Other framing goes through `SSEParser`, and
-objects that are not plain through `ChunkReader.message`. All ways give the same events; the tests hold them to that at
+and the reader takes as many objects as are plain (`DeltaReader.take_plain`). Other framing goes through `SSEParser`, and
+objects that are not plain through `DeltaReader.message`. All ways give the same events; the tests hold them to that at
 every cut.
 
 An answer that is one JSON document although a stream was asked for is told by its first byte, not by its content type.
@@ -18,8 +18,8 @@ from hfclient.decoding.html_pages import instead, what_came
 from hfclient.decoding.json_repair import loads
 from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, TransportError, TransportTimeout
 from hfclient.events import AnyEvent
-from hfclient.inference.completions.deltas import ChunkReader
-from hfclient.inference.completions.toolcalls import new_call_id
+from hfclient.inference.completions.deltas import DeltaReader
+from hfclient.inference.completions.tool_calls import new_call_id
 from hfclient.transport import Limits
 
 __all__ = ["ChunkDecoder"]
@@ -52,11 +52,11 @@ class ChunkDecoder:
         *,
         first: Iterable[AnyEvent] = (),
         new_id: Callable[[], str] = new_call_id,
-        reader: ChunkReader | None = None,
+        reader: DeltaReader | None = None,
         limits: Limits = Limits(),  # noqa: B008 (immutable)
     ) -> None:
         self._first = list(first)
-        self._reader = ChunkReader(new_id=new_id) if reader is None else reader
+        self._reader = DeltaReader(new_id=new_id) if reader is None else reader
         self._limits = limits
         self._parser = SSEParser(limits.line)
         self._lines = LineFramer(limits.line)

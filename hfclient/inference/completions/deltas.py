@@ -18,10 +18,10 @@ from hfclient.decoding.think_tags import ThinkSplitter
 from hfclient.decoding.utf16 import SurrogateJoiner, mend_surrogates
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Unknown, Usage
-from hfclient.inference.completions.endings import STOPS, has_failed, normal_reason
-from hfclient.inference.completions.fields import holds
-from hfclient.inference.completions.kept import KeptFields, add_extra
-from hfclient.inference.completions.plain import (
+from hfclient.inference.completions.extra_fields import ExtraFields, add_extra
+from hfclient.inference.completions.field_merging import holds
+from hfclient.inference.completions.finish_reasons import STOPS, has_failed, normal_reason
+from hfclient.inference.completions.plain_chunks import (
     MISFITS,
     PADDING,
     REPEATED,
@@ -30,10 +30,10 @@ from hfclient.inference.completions.plain import (
     plain_decoder,
     shape_of,
 )
-from hfclient.inference.completions.toolcalls import ToolCallMerger, new_call_id
+from hfclient.inference.completions.tool_calls import ToolCallMerger, new_call_id
 from hfclient.inference.failures import error_in, generation_error
 
-__all__ = ["ChunkReader", "failure_for", "usage_of"]
+__all__ = ["DeltaReader", "failure_for", "usage_of"]
 
 _REASONING_KEYS = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
 # Fields that are read one by one; all others are kept as they come.
@@ -49,7 +49,7 @@ _USAGE_KEYS = {
 _USAGE_GROUPS = {"prompt_tokens_details": "cached_tokens", "completion_tokens_details": "reasoning_tokens"}
 _PINGS = {"ping", "heartbeat", "keepalive", "keep-alive"}
 
-class ChunkReader:
+class DeltaReader:
     """Turns the objects of one answer into events.
 
     Only the choice with index 0 is the answer; others (``n`` in ``extra_body``) come out as ``Unknown("choice", ...)``.
@@ -82,7 +82,7 @@ class ChunkReader:
         self._shape: Shape = frozenset()
         self._decode = plain_decoder(self._shape)
         self._thinks = False  # chunks of this shape have reasoning
-        self._kept = KeptFields()
+        self._kept = ExtraFields()
         self._refusal: list[str] = []
         self._unfinished: GenerationError | None = None
 
@@ -98,7 +98,7 @@ class ChunkReader:
 
     def forget(self) -> None:
         """Drop the fields that were kept: they came in something that is no answer."""
-        self._kept = KeptFields()
+        self._kept = ExtraFields()
 
     @staticmethod
     def is_answer(document: Any) -> bool:

@@ -16,7 +16,7 @@ from hfclient.files.message_fields import FILE_KEYS, check_key, check_role, sugg
 from hfclient.files.sources import is_data_url, is_url
 from hfclient.inference.completions.field_checks import checked, stops_of
 from hfclient.inference.completions.roles import as_mapping, wire_call
-from hfclient.inference.completions.toolcalls import object_in
+from hfclient.inference.completions.tool_calls import object_in
 from hfclient.inference.content.attachments import attached_parts, parts_of
 from hfclient.inference.schemas.tools import Tool
 

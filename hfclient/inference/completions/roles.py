@@ -9,7 +9,7 @@ import msgspec
 from attrs import define, field
 
 from hfclient.events import ToolCall
-from hfclient.inference.completions.toolcalls import object_in
+from hfclient.inference.completions.tool_calls import object_in
 from hfclient.types import Message, Reply
 
 __all__ = [

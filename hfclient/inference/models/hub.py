@@ -31,7 +31,7 @@ from hfclient.errors import (
 )
 from hfclient.inference.endpoints import refuse_url
 from hfclient.inference.models.defaults import IMAGE_MODELS, TEXT_MODELS, VISION_MODELS, merged, nearest, resolve
-from hfclient.inference.models.expiring import Expiring
+from hfclient.inference.models.expiring_cache import ExpiringCache
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.transport import Request, Session
 from hfclient.transport.status_errors import restated
@@ -152,10 +152,10 @@ class Hub:
         origin_of(url)  # for its check
         self.url = url.rstrip("/")
         self._session = session
-        self._pages: Expiring[tuple[list[Any], str | None]] = Expiring(keep, most=_MOST_PAGES)
-        self._models: Expiring[HubModel] = Expiring(keep)
-        self._tasks: Expiring[dict[str, Any]] = Expiring(keep)
-        self._defaults: Expiring[DefaultModels] = Expiring(keep)
+        self._pages: ExpiringCache[tuple[list[Any], str | None]] = ExpiringCache(keep, most=_MOST_PAGES)
+        self._models: ExpiringCache[HubModel] = ExpiringCache(keep)
+        self._tasks: ExpiringCache[dict[str, Any]] = ExpiringCache(keep)
+        self._defaults: ExpiringCache[DefaultModels] = ExpiringCache(keep)
 
     def models(
         self,

@@ -20,9 +20,9 @@ from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.errors import GenerationError
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Token, Usage
 from hfclient.inference.completions.chunks import ChunkDecoder
-from hfclient.inference.completions.deltas import ChunkReader, failure_for
-from hfclient.inference.completions.endings import has_failed
-from hfclient.inference.completions.plain import MISFITS
+from hfclient.inference.completions.deltas import DeltaReader, failure_for
+from hfclient.inference.completions.finish_reasons import has_failed
+from hfclient.inference.completions.plain_chunks import MISFITS
 from hfclient.inference.completions.stream import CompletionStream
 from hfclient.inference.failures import generation_error
 from hfclient.redaction.masking import sanitized
@@ -99,8 +99,8 @@ _decode = msgspec.json.Decoder(_Step).decode
 _STEP_KEYS = {"index", "token", "generated_text", "details", "top_tokens"}
 
 
-class GenerationReader(ChunkReader):
-    """Turns the objects of one answer into events; see `ChunkReader`.
+class GenerationReader(DeltaReader):
+    """Turns the objects of one answer into events; see `DeltaReader`.
 
     Special tokens come out without text: ``Token("", id=2, special=True, extra={"text": "</s>"})``. Where the pieces do
     not add up to ``generated_text`` (half characters, the prompt in front), that follows as a `FinalAnswer`.
@@ -111,7 +111,7 @@ class GenerationReader(ChunkReader):
     """
 
     noun = "text"
-    known = ChunkReader.known | {"token"}
+    known = DeltaReader.known | {"token"}
 
     def __init__(self, *, splits_thoughts: bool = False, strips: bool = False) -> None:
         super().__init__()
@@ -125,12 +125,12 @@ class GenerationReader(ChunkReader):
     def is_answer(document: Any) -> bool:
         """Tell whether a JSON document, sent instead of a stream, is a whole answer."""
         document = document[0] if isinstance(document, list) and len(document) == 1 else document
-        return ChunkReader.is_answer(document) or (
+        return DeltaReader.is_answer(document) or (
             isinstance(document, dict) and isinstance(document.get("generated_text"), str)
         )
 
     def take_plain(self, parts: Iterable[bytes], out: list[AnyEvent]) -> bytes | None:
-        """Read objects as long as they have the plain form; see `ChunkReader.take_plain`."""
+        """Read objects as long as they have the plain form; see `DeltaReader.take_plain`."""
         splits, inside = self._splits, self._splitter.inside
         is_open = self._blank or self._splitter.held or self._texts.held
         for part in parts:

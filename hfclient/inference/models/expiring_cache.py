@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Expiring"]
+__all__ = ["ExpiringCache"]
 
 _V = TypeVar("_V")
 
 
-class Expiring(Generic[_V]):
+class ExpiringCache(Generic[_V]):
     """A bounded memory by key, in which nothing grows old. Threads may share it: at worst two ask the same thing at once.
 
     Args:

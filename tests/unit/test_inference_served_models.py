@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hfclient.inference.models.catalogue import Offer, ServedModel, parse_models
+from hfclient.inference.models.served_models import Offer, ServedModel, parse_models
 
 ROUTER = {
     "object": "list",

@@ -12,10 +12,10 @@ import pytest
 from hfclient.errors import GenerationError, HFClientError
 from hfclient.events import AnyEvent, Finish, Reasoning, Source, Sources, Token, ToolCall, Unknown, Usage, to_dict
 from hfclient.inference.completions.chunks import ChunkDecoder
-from hfclient.inference.completions.endings import has_failed, is_cut, normal_reason
-from hfclient.inference.completions.fields import FieldMerger
+from hfclient.inference.completions.citations import pages_in
+from hfclient.inference.completions.field_merging import FieldMerger
+from hfclient.inference.completions.finish_reasons import has_failed, is_cut, normal_reason
 from hfclient.inference.completions.messages import build_messages
-from hfclient.inference.completions.pages import pages_in
 from hfclient.types import Reply
 
 Answer = tuple[list[AnyEvent], dict[str, Any], HFClientError | None]

@@ -13,16 +13,16 @@ from typing import Any
 
 from hfclient.decoding.json_repair import scrub
 from hfclient.events import AnyEvent, Source, Sources, ToolCall, Unknown
-from hfclient.inference.completions.fields import FieldMerger, holds, is_attached, is_signed
-from hfclient.inference.completions.pages import pages_in
+from hfclient.inference.completions.citations import pages_in
+from hfclient.inference.completions.field_merging import FieldMerger, holds, is_attached, is_signed
 
-__all__ = ["KeptFields", "add_extra"]
+__all__ = ["ExtraFields", "add_extra"]
 
 # What every chunk repeats. Of these the reply tells, and no event: else each answer would have an event more.
 _QUIET = frozenset({"id", "object", "created", "model", "x_groq", "prompt"})
 
 
-class KeptFields:
+class ExtraFields:
     """The fields of one answer that have no event of their own."""
 
     def __init__(self) -> None:

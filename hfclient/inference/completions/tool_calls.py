@@ -16,7 +16,7 @@ from hfclient.decoding.json_repair import loads, scrub
 from hfclient.decoding.json_values import int_or_none
 from hfclient.decoding.utf16 import mend_surrogates
 from hfclient.events import AnyEvent, ToolCall, Unknown
-from hfclient.inference.completions.fields import FieldMerger, holds
+from hfclient.inference.completions.field_merging import FieldMerger, holds
 
 __all__ = ["ToolCallMerger", "new_call_id", "object_in"]
 

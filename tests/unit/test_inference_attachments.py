@@ -74,7 +74,7 @@ def test_open_file_is_left_where_it_was() -> None:
     ("source", "words"),
     [
         (b"", "empty"),
-        (b"not an image", "no image"),
+        (b"not an image", "not an image"),
         (b"<svg xmlns='x'></svg>", "svg"),
         (b"II*\0" + b"\0" * 60, "tiff"),
         (b"\0\0\0\x18ftypheic" + b"\0" * 60, "heic"),

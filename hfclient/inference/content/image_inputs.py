@@ -61,5 +61,5 @@ def load_image(source: ImageLike) -> ImageInput:
         return ImageInput(url=source.strip())
     image = ImageInput(open_source(source, MAX_IMAGE, "image").read())
     if not image.mime.startswith("image/"):
-        raise InvalidInputError(f"this is no image, but {image.mime or 'something else'}")
+        raise InvalidInputError(f"this is not an image, but {image.mime or 'something else'}")
     return image

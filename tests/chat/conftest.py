@@ -11,7 +11,7 @@ from hfclient import Client
 from hfclient.chat.conversations import resume, run, run_tracker
 from hfclient.chat.conversations import stream as chat_stream
 from hfclient.transport import Retry, Timeouts
-from tests.chat.front import FrontedUI
+from tests.chat.gateway import Gateway
 from tests.chat.replay import ChatUI
 from tests.conftest import make_transport
 from tests.server import PATIENCE
@@ -40,9 +40,9 @@ def ui() -> Iterator[ChatUI]:
 
 
 @pytest.fixture
-def front() -> Iterator[FrontedUI]:
-    """A chat-ui with something in front of it, of the test's own."""
-    with FrontedUI() as running:
+def gateway() -> Iterator[Gateway]:
+    """A chat-ui behind a gateway, for one test."""
+    with Gateway() as running:
         yield running
 
 

@@ -1,7 +1,6 @@
-"""A chat-ui of another year over a real socket: recorded answers, and the paths that such a server has.
+"""An older chat-ui over a real socket: recorded answers, and the paths of such a server.
 
-What it says was taken from chat-ui 0.10 (August 2025) and 0.9.5 (June 2025) on 2026-11-21; the answers and the conversation
-around them are the recordings in tests/fixtures.
+Its answers were recorded from chat-ui 0.10 (August 2025) and 0.9.5 (June 2025) on 2026-11-21: see tests/fixtures.
 """
 
 from __future__ import annotations
@@ -52,12 +51,12 @@ class LegacyServer:
 
     Attributes:
         version: ``"0.10"`` or ``"0.9.5"``.
-        scene: What was recorded: the form's data, status, headers, the conversation afterwards.
+        scene: The recording: the form's data, status, headers, the conversation afterwards.
         stream: The bytes of the recorded answer.
-        sent: The ``data`` of each message that came.
+        sent: The ``data`` of each received message.
         seen: ``"METHOD path"`` of each request.
         is_stored: Whether the conversation holds the answer yet.
-        hooks: Answers by ``"METHOD path"`` that go before all else.
+        hooks: Answers by ``"METHOD path"`` that take precedence.
     """
 
     def __init__(self, server: Server, version: str, scene: str = "plain") -> None:
@@ -198,7 +197,7 @@ class LegacyServer:
             )
         if what in ("DELETE /api/conversations", "POST /settings") or what.startswith("DELETE /api/conversation/"):
             return plain(b"")
-        return plain(APP, 200, HTML)  # for whatever it does not know, status 200
+        return plain(APP, 200, HTML)  # for every unknown path, status 200
 
     def entry(self, number: int) -> dict[str, Any]:
         """One of the caller's 42 conversations, as lists have them."""

@@ -1,8 +1,8 @@
-"""A scripted chat-ui with a login, as far as who somebody is goes: cookies, tokens, refusals, redirects.
+"""A scripted chat-ui with logins: cookies, tokens, refusals, redirects.
 
-It does what chat-ui 0.20 with hf.co's configuration does (docs/protocol/huggingchat): a session counts with its second
-cookie only; strangers are shown empty lists, are refused with 401, or are sent to a login page with a stranger's cookie;
-tokens count below ``/api/`` where no session cookie came along.
+It behaves as chat-ui 0.20 with hf.co's configuration does (docs/protocol/huggingchat): a session is valid with its second
+cookie only; anonymous requests get empty lists, a 401, or a redirect to a login page with an anonymous cookie; tokens are
+accepted below ``/api/`` without a session cookie.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class LoginServer:
     """Answers every request below *base* of a `Server`.
 
     Attributes:
-        sessions: Who is logged in, by session cookie and second cookie.
-        tokens: Who is known by which token.
-        titles: What each user's conversations are called.
-        enabled: Whether there is a login at all.
-        automatic: Every request of a stranger is sent to the login page (AUTOMATIC_LOGIN).
-        rotate_to: Cookies that the next writes set, instead of renewing the one that came; "" renews.
-        identity: What ``/api/v2/user`` answers instead, if that is to break.
-        created: Who created conversations.
+        sessions: Users by session cookie and second cookie.
+        tokens: Users by token.
+        titles: The titles of each user's conversations.
+        enabled: Whether the server has logins.
+        automatic: Every anonymous request is redirected to the login page (AUTOMATIC_LOGIN).
+        rotate_to: Cookies that the next writes set, instead of renewing the request's own; "" renews.
+        user_answer: The answer of ``/api/v2/user``, if it is to fail.
+        created: The users who created conversations.
     """
 
     def __init__(self, server: Server, base: str = "/chat") -> None:
@@ -53,9 +53,9 @@ class LoginServer:
         self.enabled = True
         self.automatic = False
         self.rotate_to: list[str] = []
-        self.identity: bytes | None = None
+        self.user_answer: bytes | None = None
         self.created: list[str] = []
-        self._strangers = itertools.count(1)
+        self._anonymous = itertools.count(1)
         self._lock = threading.Lock()
         server.on("*", [self._answer])
 
@@ -99,7 +99,7 @@ class LoginServer:
 
     def _read(self, path: str, user: dict[str, Any] | None) -> bytes:
         if path == "/api/v2/user":
-            return self.identity or json_answer({"json": user})
+            return self.user_answer or json_answer({"json": user})
         if path == "/api/v2/feature-flags":
             return json_answer({"json": {"loginEnabled": self.enabled, "transcriptionEnabled": False}})
         if path == "/api/v2/models":
@@ -126,14 +126,14 @@ class LoginServer:
             return json_answer({"error": "You have to be logged in."}, 401)
         cookie = self._set_cookie(request)
         if path == "/conversation":
-            self.created.append(user["username"] if user else "nobody")
+            self.created.append(user["username"] if user else "anonymous")
             created = {"conversationId": CONVERSATION, "conversation": json.dumps({"json": _STATE})}
             return json_answer(created, 200, cookie)
         return json_answer({"json": {"success": True}}, 200, cookie)
 
     def _to_login(self) -> bytes:
-        stranger = f"Set-Cookie: hf-chat=stranger-{next(self._strangers)}; Path=/"
-        return plain(b"", 302, f"Location: {PROVIDER}", stranger)
+        anonymous = f"Set-Cookie: hf-chat=anonymous-{next(self._anonymous)}; Path=/"
+        return plain(b"", 302, f"Location: {PROVIDER}", anonymous)
 
     def _set_cookie(self, request: Recorded) -> str:
         value = _cookies(request).get("hf-chat", "f" * 64)  # a token's session: 64 hex digits

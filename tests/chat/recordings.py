@@ -1,4 +1,4 @@
-"""The recorded answers of real servers, and what has to come out of them. See tests/fixtures/chat-ui-*/README.md."""
+"""The recorded answers of real servers, and the expected results. See tests/fixtures/chat-ui-*/README.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERSIONS = ("0.20", "0.10", "0.9.5")
 
 @frozen
 class Recording:
-    """One answer: the bytes of the stream, and all that was recorded around them."""
+    """One answer: the bytes of the stream, and the recorded data of its request."""
 
     version: str
     name: str
@@ -70,7 +70,7 @@ def recording(name: str, version: str = "0.20") -> Recording:
 
 
 def joined(events: Iterable[AnyEvent]) -> list[AnyEvent]:
-    """Return *events* with neighbouring pieces of text, and of reasoning, put together: where they are cut is chance."""
+    """Return *events* with neighbouring pieces of text, and of reasoning, joined."""
     found: list[AnyEvent] = []
     for event in events:
         last = found[-1] if found else None

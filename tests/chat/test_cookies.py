@@ -1,4 +1,4 @@
-"""Cookies as a browser has them: which go along where, and what becomes of one that cannot be sent."""
+"""Cookies are handled as in a browser: where each one is sent, and which ones cannot be sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hfclient import Client, Retry
 from hfclient.credentials import Credentials, LoginStore, SavedLogin, Secret, parse_cookies
 from hfclient.errors import CredentialsError
 from tests.chat.conftest import PATIENT
-from tests.chat.front import FrontedUI
+from tests.chat.gateway import Gateway
 from tests.conftest import make_transport
 
 Make = Callable[..., Client]
@@ -24,12 +24,12 @@ LATER = int(time.time()) + 86_400
 
 
 @pytest.fixture
-def make(front: FrontedUI, transport_name: str) -> Iterator[Make]:
-    """Make clients of `front` over each transport in turn."""
+def make(gateway: Gateway, transport_name: str) -> Iterator[Make]:
+    """Make clients of `gateway` over each transport in turn."""
     made: list[Client] = []
 
     def build(slash: str = "", **options: Any) -> Client:
-        url = front.url + front.base + slash
+        url = gateway.url + gateway.base + slash
         options = {"token": "", "timeouts": PATIENT, "retry": Retry(attempts=1), **options}
         made.append(Client(url, transport=make_transport(transport_name), **options))
         return made[-1]
@@ -91,16 +91,16 @@ WITH_PLACES: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize(
     ("path", "is_sent"), [("/", True), ("/chat", True), ("/chat/", True), ("/chatter/", False), ("/other/", False)]
 )
-def test_paths_of_given_cookies(front: FrontedUI, make: Make, kind: str, slash: str, path: str, is_sent: bool) -> None:
-    """A cookie's path is held against the paths that are asked for, all of which are below the base path."""
-    front.base = "/chat"
+def test_paths_of_given_cookies(gateway: Gateway, make: Make, kind: str, slash: str, path: str, is_sent: bool) -> None:
+    """A cookie's path is compared with the requested paths, all of which are below the base path."""
+    gateway.base = "/chat"
     given = WITH_PLACES[kind](
         {"name": "hf-chat", "value": "abc", "domain": "127.0.0.1"},
         {"name": "sid", "value": "xyz", "domain": "127.0.0.1", "path": path},
     )
     assert make(slash, cookies=given).chat("hi").text == "Hello."
-    assert all("hf-chat=abc" in sent for sent in front.cookies())
-    assert all(("sid=xyz" in sent) is is_sent for sent in front.cookies())
+    assert all("hf-chat=abc" in sent for sent in gateway.cookies())
+    assert all(("sid=xyz" in sent) is is_sent for sent in gateway.cookies())
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -108,19 +108,19 @@ def test_paths_of_given_cookies(front: FrontedUI, make: Make, kind: str, slash: 
     ("path", "is_sent"), [("/", True), ("/chat", True), ("/chat/", True), ("/chatter/", False), ("/cha", False)]
 )
 def test_paths_of_cookies_that_the_server_sets(
-    front: FrontedUI, make: Make, slash: str, path: str, is_sent: bool
+    gateway: Gateway, make: Make, slash: str, path: str, is_sent: bool
 ) -> None:
-    """So is that of a cookie that the server sets."""
-    front.base = "/chat"
-    front.set_cookie = [f"sid=xyz; Path={path}; HttpOnly"]
+    """So is the path of a cookie that the server sets."""
+    gateway.base = "/chat"
+    gateway.set_cookie = [f"sid=xyz; Path={path}; HttpOnly"]
     make(slash, cookies="").chat("hi").result()
-    assert ("sid=xyz" in front.cookies()[-1]) is is_sent
+    assert ("sid=xyz" in gateway.cookies()[-1]) is is_sent
 
 
 @pytest.mark.parametrize("source", ["given", "set"])
-def test_a_path_further_down(front: FrontedUI, make: Make, source: str) -> None:
-    """A cookie for a part of the server goes to that part, and is renewed and taken back there."""
-    front.base = "/chat"
+def test_a_path_below_the_base_path(gateway: Gateway, make: Make, source: str) -> None:
+    """A cookie for a part of the server is sent to that part, renewed there and deleted there."""
+    gateway.base = "/chat"
     options: dict[str, Any] = {"cookies": ""}
     if source == "given":
         options["cookies"] = [
@@ -128,21 +128,21 @@ def test_a_path_further_down(front: FrontedUI, make: Make, source: str) -> None:
             {"name": "api", "value": "xyz", "domain": "127.0.0.1", "path": "/chat/api/"},
         ]
     else:
-        front.set_cookie = ["api=xyz; Path=/chat/api/"]
+        gateway.set_cookie = ["api=xyz; Path=/chat/api/"]
     client = make(**options)
     client.chat("hi").result()
     client.models.list(fresh=True)
-    assert "api=xyz" in front.cookies()[-1]
+    assert "api=xyz" in gateway.cookies()[-1]
     client.ping()
-    assert "api=xyz" not in front.cookies()[-1]
-    front.set_cookie = ["api=new; Path=/chat/api/"]
+    assert "api=xyz" not in gateway.cookies()[-1]
+    gateway.set_cookie = ["api=new; Path=/chat/api/"]
     client.chat("hi").result()
     client.models.list(fresh=True)
-    assert "api=new" in front.cookies()[-1]
-    front.set_cookie = ["api=; Max-Age=0; Path=/chat/api/"]
+    assert "api=new" in gateway.cookies()[-1]
+    gateway.set_cookie = ["api=; Max-Age=0; Path=/chat/api/"]
     client.chat("hi").result()
     client.models.list(fresh=True)
-    assert "api=" not in front.cookies()[-1]
+    assert "api=" not in gateway.cookies()[-1]
 
 
 # What cannot be sent
@@ -169,22 +169,22 @@ FORMS: dict[str, Callable[[str, str], Any]] = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, "s3cr3t-value") for name in ODD] + [("nick", value) for value in ODD_VALUES]
 )
-def test_one_odd_cookie(
-    front: FrontedUI, make: Make, caplog: pytest.LogCaptureFixture, form: str, name: str, value: str
+def test_one_malformed_cookie(
+    gateway: Gateway, make: Make, caplog: pytest.LogCaptureFixture, form: str, name: str, value: str
 ) -> None:
-    """It is left out with a warning that names it and does not show its value; the others go along."""
+    """It is left out with a warning that holds its name and not its value; the others are sent."""
     with caplog.at_level(logging.WARNING, "hfclient"):
         client = make(cookies=FORMS[form](name, value))
     client.models.list()
-    assert front.cookies() == ["hf-chat=abc; token=def"]
+    assert gateway.cookies() == ["hf-chat=abc; token=def"]
     (record,) = caplog.records
     assert repr(name) in record.getMessage()
     assert value not in record.getMessage()
 
 
 @pytest.mark.parametrize("as_file", [False, True])
-def test_one_odd_cookie_of_the_environment(
-    front: FrontedUI,
+def test_one_malformed_cookie_of_the_environment(
+    gateway: Gateway,
     make: Make,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -202,21 +202,21 @@ def test_one_odd_cookie_of_the_environment(
         given = str(file)
     monkeypatch.setenv("HFCLIENT_COOKIE", given)
     make(cookies=None).models.list()
-    assert front.cookies() == ["hf-chat=abc"]
+    assert gateway.cookies() == ["hf-chat=abc"]
     assert "prefs[theme]" in caplog.text
 
 
-def test_one_odd_cookie_of_a_saved_login(
-    front: FrontedUI, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_one_malformed_cookie_of_a_saved_login(
+    gateway: Gateway, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And for a saved login that other hands have changed; one whose session cookie cannot be sent is named."""
+    """The same holds for a saved login that was edited; one whose session cookie cannot be sent is named."""
     monkeypatch.setenv("HFCLIENT_HOME", str(tmp_path))
     store = LoginStore.find()
     assert store is not None
-    store.put(front.url, SavedLogin({"hf-chat": Secret("abc"), "a b": Secret("x"), "nick": Secret("李雷")}, "1"))
+    store.put(gateway.url, SavedLogin({"hf-chat": Secret("abc"), "a b": Secret("x"), "nick": Secret("李雷")}, "1"))
     make(cookies=None).models.list()
-    assert front.cookies() == ["hf-chat=abc"]
-    store.put(front.url, SavedLogin({"hf-chat": Secret("李雷"), "b": Secret("x")}, "1"))
+    assert gateway.cookies() == ["hf-chat=abc"]
+    store.put(gateway.url, SavedLogin({"hf-chat": Secret("李雷"), "b": Secret("x")}, "1"))
     with pytest.raises(
         CredentialsError, match=r"'hf-chat' in the saved login in .*logins\.json cannot be sent"
     ) as caught:
@@ -225,25 +225,25 @@ def test_one_odd_cookie_of_a_saved_login(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_session_cookie_is_worth_an_error(front: FrontedUI, form: str) -> None:
-    """What is wrong with hf-chat itself is an error that names it."""
+def test_a_malformed_session_cookie(gateway: Gateway, form: str) -> None:
+    """A malformed hf-chat is an error that names it."""
     given = FORMS[form]("hf-chat", "李雷") if form != "mapping" else {"hf-chat": "李雷", "token": "def"}
     with pytest.raises(CredentialsError, match="'hf-chat'") as caught:
-        Client(front.url, cookies=given, token="")
+        Client(gateway.url, cookies=given, token="")
     assert "李雷" not in str(caught.value)
 
 
-def test_a_session_cookie_of_another_name(front: FrontedUI) -> None:
-    """Where the only cookie cannot be sent, that is an error, whatever it is called; what may be no name is not shown."""
+def test_a_session_cookie_of_another_name(gateway: Gateway) -> None:
+    """If the only cookie cannot be sent, that is an error for any name; a possible value is not shown as a name."""
     with pytest.raises(CredentialsError, match="'my-chat'"):
-        Client(front.url, cookies={"my-chat": "李雷"}, token="")
+        Client(gateway.url, cookies={"my-chat": "李雷"}, token="")
     with pytest.raises(CredentialsError) as caught:
-        Client(front.url, cookies="some secret words=x", token="")
+        Client(gateway.url, cookies="some secret words=x", token="")
     assert "some secret" not in str(caught.value)
 
 
 def test_names_that_may_be_secrets(caplog: pytest.LogCaptureFixture) -> None:
-    """What stands where a name should be may have been pasted by mistake: only what looks like a name is shown."""
+    """Text in the place of a name may be a pasted secret: only what looks like a name is shown."""
     for odd in ("hf_abcdefghijklmnop/x", "Bearer abc", "x" * 40 + "/"):
         caplog.clear()
         assert set(parse_cookies(f"hf-chat=abc; {odd}=1")) == {"hf-chat"}
@@ -252,7 +252,7 @@ def test_names_that_may_be_secrets(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_what_a_browser_would_not_send(caplog: pytest.LogCaptureFixture) -> None:
-    """Expired, for https only, for another site: each is named with the reason."""
+    """Expired, for https only, for another site: each cookie is named with the reason."""
     given = [
         {"name": "hf-chat", "value": "v", "domain": "chat.example"},
         {"name": "old", "value": "v", "domain": "chat.example", "expires": 1},
@@ -276,7 +276,7 @@ def test_what_a_browser_would_not_send(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_cookies_of_a_whole_browser(caplog: pytest.LogCaptureFixture) -> None:
-    """Those of other sites are not listed, except for a session cookie that is not for this one."""
+    """Cookies of other sites are not listed, except for a session cookie of another site."""
     others = [{"name": f"c{n}", "value": "v", "domain": f"site{n}.example"} for n in range(100)]
     mine = {"name": "sid", "value": "v", "domain": "chat.example"}
     assert set(parse_cookies([*others, mine], "http://chat.example")) == {"sid"}
@@ -288,7 +288,7 @@ def test_cookies_of_a_whole_browser(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(("fields", "why"), [({"secure": True}, "https only"), ({"expires": 1}, "expired")])
 def test_a_session_cookie_that_a_browser_would_not_send(fields: dict[str, Any], why: str) -> None:
-    """Where it is the session cookie that stays behind, other cookies do not make up for it."""
+    """If it is the session cookie that is left out, other cookies do not replace it."""
     given = [
         {"name": "hf-chat", "value": "v", "domain": "chat.example", **fields},
         {"name": "theme", "value": "dark", "domain": "chat.example"},
@@ -298,15 +298,15 @@ def test_a_session_cookie_that_a_browser_would_not_send(fields: dict[str, Any], 
 
 
 @pytest.mark.parametrize("given", ["__Host-sid=v; hf-chat=x", {"__Secure-sid": "v", "hf-chat": "x"}])
-def test_names_that_want_https(given: Any) -> None:
-    """A name with such a prefix goes nowhere over plain http, except to this machine."""
+def test_names_that_require_https(given: Any) -> None:
+    """A name with such a prefix is not sent over plain http, except to this machine."""
     assert set(parse_cookies(given, "http://chat.example")) == {"hf-chat"}
     assert len(parse_cookies(given, "http://127.0.0.1:3000")) == 2
     assert len(parse_cookies(given, "https://chat.example")) == 2
 
 
-def test_domains_in_letters() -> None:
-    """A domain in letters outside of ASCII is the same as in its ASCII form."""
+def test_internationalised_domains() -> None:
+    """A domain with letters outside of ASCII equals its ASCII form."""
     for domain in ("чат.example", "xn--80a0bn.example", ".чат.example"):
         given = [{"name": "hf-chat", "value": "v", "domain": domain}]
         for url in ("https://чат.example/chat", "https://xn--80a0bn.example", "https://чат.example."):
@@ -345,8 +345,8 @@ def test_set_cookies_that_a_browser_refuses(caplog: pytest.LogCaptureFixture, li
     assert len(caplog.records) == 1
 
 
-def test_what_we_have_is_set_once_more(caplog: pytest.LogCaptureFixture) -> None:
-    """A server that renews the session cookie for https only, as a chat-ui does by default, is no news over plain http."""
+def test_a_known_cookie_is_set_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Over plain http a known session cookie that is renewed for https only, chat-ui's default, causes no warning."""
     assert _kept("hf-chat=mine; Path=/; Secure; HttpOnly") == {"hf-chat": "mine"}
     assert caplog.text == ""
     assert _kept("hf-chat=theirs; Path=/; Secure; HttpOnly") == {"hf-chat": "mine"}
@@ -366,7 +366,7 @@ def test_what_we_have_is_set_once_more(caplog: pytest.LogCaptureFixture) -> None
     ],
 )
 def test_prefixes_of_names(line: str, is_kept: bool) -> None:
-    """A prefix promises attributes; without them the cookie may be another application's forgery (RFC 6265bis, 4.1.3)."""
+    """A prefix requires attributes; without them the cookie may be forged by another application (RFC 6265bis, 4.1.3)."""
     assert (len(_kept(line, "https://chat.example/chat")) == 2) is is_kept
 
 
@@ -380,7 +380,7 @@ VALUE = "q8Zk" * 8 + "w1"
 )
 @pytest.mark.parametrize("source", ["cookies", "HFCLIENT_COOKIE"])
 def test_a_value_that_looks_like_a_path(monkeypatch: pytest.MonkeyPatch, value: str, source: str) -> None:
-    """It is refused with how to pass it, and neither the error nor what it hangs from shows it."""
+    """It is refused with how to pass it, and neither the error nor its causes show it."""
     monkeypatch.setenv("HFCLIENT_COOKIE", value if source != "cookies" else "")
     with pytest.raises(CredentialsError, match=r'cookies=\{"hf-chat": \.\.\.\}') as caught:
         Client("http://127.0.0.1:9", cookies=value if source == "cookies" else None, token="")
@@ -392,14 +392,14 @@ def test_a_value_that_looks_like_a_path(monkeypatch: pytest.MonkeyPatch, value: 
 
 @pytest.mark.parametrize("value", [f"/{VALUE}==", f"/{VALUE}/x+y=="])
 @pytest.mark.parametrize("form", [lambda value: {"hf-chat": value}, lambda value: f"hf-chat={value}"])
-def test_a_value_with_its_name(front: FrontedUI, make: Make, value: str, form: Callable[[str], Any]) -> None:
-    """With its name it is taken."""
+def test_a_value_with_its_name(gateway: Gateway, make: Make, value: str, form: Callable[[str], Any]) -> None:
+    """With its name it is accepted."""
     make(cookies=form(value)).models.list()
-    assert front.cookies() == [f"hf-chat={value}"]
+    assert gateway.cookies() == [f"hf-chat={value}"]
 
 
 def test_paths_are_still_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is there is read, whatever it is called; one that is missing is named by its usual ending."""
+    """An existing file is read under any name; a missing one is recognised by its usual ending."""
     file = tmp_path / "cookies"
     file.write_text(_netscape({"name": "hf-chat", "value": "v", "domain": "chat.example"}))
     file.chmod(0o600)

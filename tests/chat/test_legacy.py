@@ -1,4 +1,4 @@
-"""Older servers: what a caller can do on today's, on 0.10 and on 0.9.5 too, and what is refused instead of ignored."""
+"""Older servers: the calls that work on 0.10 and 0.9.5 as on today's, and the options that are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROBES = ("GET /api/v2/feature-flags", "GET /api/v2/conversations/zz", "GET /api
 
 @pytest.fixture(params=VERSIONS)
 def old(server: Server, request: pytest.FixtureRequest) -> LegacyServer:
-    """A server of each older generation in turn, about to replay the plain answer."""
+    """A server of each older version in turn, about to replay the plain answer."""
     return LegacyServer(server, request.param)
 
 
@@ -49,7 +49,7 @@ def began(data: bytes) -> bytes:
 
 
 def test_a_turn(old: LegacyServer, client: Client) -> None:
-    """Create, send, read on and send again: the text, the title and the right parents, as on today's servers."""
+    """Create, send, read and send again: the text, the title and the right parents, as on today's servers."""
     conversation = client.conversation(system_prompt="Be terse.")
     reply = conversation.ask(old.prompt)
     assert (reply.text, reply.title, reply.interrupted) == ("Hello, world!", "💬 Hello, world!", False)
@@ -75,8 +75,8 @@ def test_retry_and_edit(old: LegacyServer, client: Client) -> None:
     ]
 
 
-def test_the_age_is_asked_for_once(server: Server, client: Client) -> None:
-    """The first answer of an old server leads to the probes; from then on its own ways are taken at once."""
+def test_the_version_is_detected_once(server: Server, client: Client) -> None:
+    """The first answer of an old server leads to the probes; later calls use its own API at once."""
     old = LegacyServer(server, "0.9.5")
     assert [model.id for model in client.models] == ["lab/legacy-model", "lab/plain-model"]
     assert old.seen[:2] == ["GET /api/v2/models", "GET /api/v2/feature-flags"]
@@ -86,8 +86,8 @@ def test_the_age_is_asked_for_once(server: Server, client: Client) -> None:
     assert [what for what in old.seen if "/api/v2/" in what] == old.seen[:2]
 
 
-def test_a_plain_turn_never_asks_a_v2_server_for_its_age(server: Server, client: Client) -> None:
-    """On 0.10 nothing but the turn itself goes out."""
+def test_a_plain_turn_does_not_detect_the_version_of_a_v2_server(server: Server, client: Client) -> None:
+    """On 0.10 only the requests of the turn are sent."""
     old = LegacyServer(server, "0.10")
     client.chat(old.prompt).result()
     assert old.seen == [
@@ -98,8 +98,8 @@ def test_a_plain_turn_never_asks_a_v2_server_for_its_age(server: Server, client:
     ]
 
 
-def test_a_plain_turn_on_a_current_server_costs_nothing_more(server: Server, client: Client) -> None:
-    """Models, create, send: three requests, as if there had never been another generation."""
+def test_a_plain_turn_on_a_current_server(server: Server, client: Client) -> None:
+    """Models, create, send: three requests."""
     system = {"id": "5e097ef1-bb47-4631-944b-4696fc8d0a69", "from": "system", "content": ""}
     state = json.dumps({"json": {"messages": [system], "title": "New Chat", "model": "org/one"}})
     server.on("/api/v2/models", json_answer({"json": [{"id": "org/one", "supportsTools": True}]}))
@@ -114,7 +114,7 @@ def test_a_plain_turn_on_a_current_server_costs_nothing_more(server: Server, cli
     ]
 
 
-def test_failures_inside_the_answer(server: Server, client: Client) -> None:
+def test_errors_inside_the_answer(server: Server, client: Client) -> None:
     """An error event of an old server is a GenerationError with its text."""
     for version in VERSIONS:
         old = LegacyServer(server, version, "upstream_500")
@@ -126,7 +126,7 @@ def test_failures_inside_the_answer(server: Server, client: Client) -> None:
 
 
 def test_lists(server: Server, client: Client) -> None:
-    """All pages of the list, whichever way its end is told: by a total, or by a page that is not full."""
+    """All pages of the list are read, whether a count or a short page tells the end."""
     LegacyServer(server, "0.10")
     assert [info.title for info in client.conversations] == ["Number 0"]
     with Client(server.url, token="", cookies={"hf-chat": "0"}) as other:
@@ -137,8 +137,8 @@ def test_lists(server: Server, client: Client) -> None:
     assert found[0].model == "lab/legacy-model"
 
 
-def test_an_api_that_is_switched_off(server: Server, client: Client) -> None:
-    """Up to 0.9.4 everything under /api may be refused: models and conversations then come from the page's layout."""
+def test_a_disabled_api(server: Server, client: Client) -> None:
+    """Up to 0.9.4 everything under /api may be disabled: models and conversations then come from the page's layout."""
     old = LegacyServer(server, "0.9.5")
     off = plain("API is disabled", 403, "Content-Type: text/plain")
     for path in ("v2/models", "v2/conversations", "v2/feature-flags", "models", "conversations"):
@@ -150,8 +150,8 @@ def test_an_api_that_is_switched_off(server: Server, client: Client) -> None:
     assert client.models.get("plain-model", details=True).id == "lab/plain-model"
 
 
-def test_the_caller_and_the_server(server: Server, client: Client) -> None:
-    """Who is asking, the settings, the flags and the configuration come from the page's layout."""
+def test_the_user_and_the_server(server: Server, client: Client) -> None:
+    """The user, the settings, the flags and the configuration come from the page's layout."""
     old = LegacyServer(server, "0.9.5")
     assert client.whoami() is None
     assert client.server.features()["searchEnabled"] is True
@@ -165,8 +165,8 @@ def test_the_caller_and_the_server(server: Server, client: Client) -> None:
         client.server.mcp_servers()
 
 
-def test_what_is_not_there(old: LegacyServer, client: Client) -> None:
-    """An unknown conversation is a NotFoundError, though 0.10 says so with a 500 and 0.9.5 inside a 200."""
+def test_an_unknown_conversation(old: LegacyServer, client: Client) -> None:
+    """It is a NotFoundError, although 0.10 answers 500 and 0.9.5 has the error inside a 200."""
     for call in (
         lambda: client.conversation("a" * 24).messages(),
         lambda: client.conversation("a" * 24).rename("x"),
@@ -191,7 +191,7 @@ def test_what_is_not_there(old: LegacyServer, client: Client) -> None:
 def test_texts_of_the_first_v2_api(
     server: Server, client: Client, said: str, status: int, error: type[Exception]
 ) -> None:
-    """Before February 2026 the status is 500 for everything; the text tells what is wrong, and is kept."""
+    """Before February 2026 the status is always 500; the text tells the error, and is kept."""
     old = LegacyServer(server, "0.10")
     old.hooks[f"GET /api/v2/conversations/{CONVERSATION}"] = plain(said, status, "Content-Type: text/plain")
     with pytest.raises(error) as caught:
@@ -203,7 +203,7 @@ def test_texts_of_the_first_v2_api(
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, NotFoundError), (403, PermissionDeniedError), (None, Exception)])
-def test_failures_inside_page_data(server: Server, client: Client, status: int | None, error: type[Exception]) -> None:
+def test_errors_inside_page_data(server: Server, client: Client, status: int | None, error: type[Exception]) -> None:
     """The page's own status inside the data decides, not the answer's 200."""
     old = LegacyServer(server, "0.9.5")
     failed = {"type": "error", "error": {"message": "said the server"}, **({"status": status} if status else {})}
@@ -224,7 +224,7 @@ def test_a_login_page_instead_of_page_data(server: Server, client: Client) -> No
 
 @pytest.mark.parametrize("location", ["/", "https://www.elsewhere.example/conversation/x", "/maintenance"])
 def test_a_redirect_inside_page_data(server: Server, client: Client, location: str) -> None:
-    """One to somewhere else is named, and is no login."""
+    """A redirect to another page is named, and is not a login."""
     old = LegacyServer(server, "0.9.5")
     old.hooks[f"GET /conversation/{CONVERSATION}/__data.json"] = json_answer({"type": "redirect", "location": location})
     with pytest.raises(APIStatusError, match=f"redirects to .*{location}") as caught:
@@ -232,8 +232,8 @@ def test_a_redirect_inside_page_data(server: Server, client: Client, location: s
     assert not isinstance(caught.value, AuthenticationError)
 
 
-def test_a_server_that_was_renewed(server: Server, client: Client) -> None:
-    """Page data that are empty now make the next call look again, instead of failing until the program ends."""
+def test_a_server_that_was_upgraded(server: Server, client: Client) -> None:
+    """If page data are empty now, the next call detects the version again."""
     old = LegacyServer(server, "0.9.5")
     client.conversations.list(1)
     old.version = "0.10"
@@ -250,7 +250,7 @@ def test_a_server_that_was_renewed(server: Server, client: Client) -> None:
 
 
 def test_changes(old: LegacyServer, client: Client) -> None:
-    """Rename, another model and delete go where this server takes them."""
+    """Rename, another model and delete are sent to the paths of this server."""
     conversation = client.conversation(CONVERSATION)
     conversation.rename("Another title")
     conversation.set_model("plain-model")
@@ -261,8 +261,8 @@ def test_changes(old: LegacyServer, client: Client) -> None:
     assert [request.json() for request in written[:2]] == [{"title": "Another title"}, {"model": "lab/plain-model"}]
 
 
-def test_a_change_that_changes_nothing(server: Server, client: Client) -> None:
-    """0.10 says that a conversation is not there when it has that title already; the older path knows better."""
+def test_a_title_that_is_set_already(server: Server, client: Client) -> None:
+    """0.10 answers 404 if the conversation has that title already; the older path does not."""
     old = LegacyServer(server, "0.10")
     same = plain("Conversation not found", 500, "Content-Type: text/plain")
     old.hooks[f"PATCH /api/v2/conversations/{CONVERSATION}"] = same
@@ -271,7 +271,7 @@ def test_a_change_that_changes_nothing(server: Server, client: Client) -> None:
 
 
 def test_messages_are_deleted(old: LegacyServer, client: Client) -> None:
-    """A message goes by the v2 path or by the first API's."""
+    """A message is deleted by the v2 path or by the first API's."""
     old.is_stored = True
     conversation = client.conversation(CONVERSATION)
     message = conversation.messages()[-1].id
@@ -280,13 +280,13 @@ def test_messages_are_deleted(old: LegacyServer, client: Client) -> None:
     assert old.writes == [f"DELETE /api/{api}/message/{message}"]
 
 
-def test_all_are_deleted(old: LegacyServer, client: Client) -> None:
-    """How many there were is known before on a server that does not tell afterwards."""
+def test_all_conversations_are_deleted(old: LegacyServer, client: Client) -> None:
+    """A server that does not return the count is asked for it before."""
     assert client.conversations.delete_all() == {"0.10": 1, "0.9.5": 2}[old.version]
 
 
-def test_a_write_that_nobody_took(server: Server, client: Client) -> None:
-    """A page with status 200 is no success."""
+def test_a_write_answered_with_a_page(server: Server, client: Client) -> None:
+    """A page with status 200 is not a success."""
     old = LegacyServer(server, "0.9.5")
     client.conversations.list(1)
     old.hooks["POST /settings"] = plain("<!doctype html>", 200, HTML)
@@ -295,7 +295,7 @@ def test_a_write_that_nobody_took(server: Server, client: Client) -> None:
 
 
 def test_shares(old: LegacyServer, client: Client) -> None:
-    """A link or an id comes back, the share is read by its id, and is copied by creating from it."""
+    """A link or an id is returned, the share is read by its id, and is copied by creating from it."""
     old.is_stored = True
     share = client.conversation(CONVERSATION).share()
     assert (share.id, share.url) == (SHARE, f"{old.url}/r/{SHARE}")
@@ -311,7 +311,7 @@ def test_shares(old: LegacyServer, client: Client) -> None:
 def test_a_stopped_answer(
     server: Server, client: Client, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """These servers end a stopped answer without a word: it is interrupted, and the next message need not wait."""
+    """These servers end a stopped answer without a final answer: it is interrupted, and the next message need not wait."""
     monkeypatch.setattr("hfclient.chat.conversations.run_tracker._STOP_MARK", PATIENCE)
     old = LegacyServer(server, version, "stopped")
     cut = old.stream.index(b"word-3 ")
@@ -333,10 +333,10 @@ def test_a_stopped_answer(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_answer_that_somebody_else_stopped(
+def test_an_answer_that_another_client_stopped(
     server: Server, client: Client, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A regular end without a final answer is the end: what the server has stored is the answer, interrupted."""
+    """A regular end without a final answer is the end: the stored text is the answer, interrupted."""
     monkeypatch.setattr("hfclient.chat.conversations.resume._LAST_WORD", PATIENCE)
     old = LegacyServer(server, version, "stopped")
     started = time.monotonic()
@@ -349,7 +349,7 @@ def test_an_answer_that_somebody_else_stopped(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_cut_when_the_answer_was_stored(server: Server, client: Client, version: str) -> None:
+def test_a_broken_connection_after_the_answer_was_stored(server: Server, client: Client, version: str) -> None:
     """A server without a log is asked for the finished message; nothing is repeated and nothing is sent twice."""
     old = LegacyServer(server, version)
     old.answer_with(began(old.stream[: old.stream.index(b'{"type":"stream","token":"!')]), RST)
@@ -361,10 +361,10 @@ def test_a_cut_when_the_answer_was_stored(server: Server, client: Client, versio
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_cut_that_ended_the_answer(
+def test_a_broken_connection_that_ended_the_answer(
     server: Server, client: Client, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where an answer ends with its connection nobody waits for two minutes; what was stored of it is kept."""
+    """If an answer ends with its connection, the client does not wait for two minutes; the stored part is kept."""
     monkeypatch.setattr("hfclient.chat.conversations.resume._LAST_WORD", 0.3)
     monkeypatch.setattr("hfclient.chat.conversations.resume._POLL", 0.1)
     old = LegacyServer(server, version, "stopped")
@@ -379,8 +379,8 @@ def test_a_cut_that_ended_the_answer(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_send_of_unknown_fate(server: Server, client: Client, version: str) -> None:
-    """A connection that breaks before the answer began: the message is found in the conversation, and not sent again."""
+def test_a_send_with_an_unknown_outcome(server: Server, client: Client, version: str) -> None:
+    """If the connection breaks before the answer begins, the message is found in the conversation, and not sent again."""
     old = LegacyServer(server, version)
     old.answer_with(RST)
     assert client.conversation(CONVERSATION).ask(old.prompt).text == "Hello, world!"
@@ -388,7 +388,7 @@ def test_a_send_of_unknown_fate(server: Server, client: Client, version: str) ->
 
 
 def test_nothing_to_attach_to(old: LegacyServer, client: Client) -> None:
-    """A server without a log says so, with whatever page and status; it is not taken for something else."""
+    """On a server without a log attach() says so, for every page and status."""
     for status in (200, 404, 500):
         page = f"<html><title>Page /conversation/{CONVERSATION}/stream not found</title></html>"
         old.hooks[f"GET /conversation/{CONVERSATION}/stream"] = plain(page, status, HTML)
@@ -401,7 +401,7 @@ def test_nothing_to_attach_to(old: LegacyServer, client: Client) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_web_search(server: Server, client: Client, version: str) -> None:
-    """The switch is sent, and what the search does comes as events."""
+    """The switch is sent, and the steps of the search are events."""
     old = LegacyServer(server, version, "web_search")
     found = list(client.chat(old.prompt, web_search=True))
     assert old.sent[0]["web_search"] is True
@@ -410,8 +410,8 @@ def test_web_search(server: Server, client: Client, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_tools_at_work(server: Server, client: Client, version: str) -> None:
-    """Calls and results of the server's own tools are the same events as those of MCP; the text is whole."""
+def test_calls_of_tools(server: Server, client: Client, version: str) -> None:
+    """Calls and results of the server's own tools are the same events as those of MCP; the text is complete."""
     old = LegacyServer(server, version, "tool_calculator")
     reply = client.conversation(CONVERSATION).ask(old.prompt, tools=["00000000000000000000000c"])
     assert reply.text == "It is 4."
@@ -420,7 +420,7 @@ def test_tools_at_work(server: Server, client: Client, version: str) -> None:
 
 
 def test_tools(old: LegacyServer, client: Client) -> None:
-    """Ids of tools are sent as they are; anything else is refused before anything is."""
+    """Ids of tools are sent unchanged; other values are refused before anything is sent."""
     client.conversation(CONVERSATION).ask(old.prompt, tools=["00000000000000000000000c"])
     assert old.sent[0]["tools"] == ["00000000000000000000000c"]
     assert "web_search" not in old.sent[0]
@@ -448,15 +448,15 @@ def test_assistants(old: LegacyServer, client: Client) -> None:
 
 
 @pytest.mark.parametrize("mcp", [["search"], "all", "https://example.com/mcp"])
-def test_mcp_is_refused_where_nobody_knows_it(old: LegacyServer, client: Client, mcp: object) -> None:
-    """The error names what this server has instead, and nothing was written."""
+def test_mcp_is_refused(old: LegacyServer, client: Client, mcp: object) -> None:
+    """The error names the replacement on this server, and nothing is written."""
     with pytest.raises(Unsupported, match=r"web_search=True or tools="):
         client.chat("x", mcp=mcp)  # type: ignore[arg-type]
     assert old.writes == []
 
 
-def test_switches_are_refused_where_they_are_gone(server: Server, client: Client) -> None:
-    """A current server would ignore them in silence; the error names MCP, and nothing was written."""
+def test_switches_are_refused(server: Server, client: Client) -> None:
+    """A current server would ignore them silently; the error names MCP, and nothing is written."""
     server.on("/api/v2/feature-flags", json_answer({"json": {"loginEnabled": False, "transcriptionEnabled": False}}))
     server.on("/api/v2/conversations/zz", json_answer({"message": "Invalid conversation ID format"}, 400))
     for call in (
@@ -474,8 +474,8 @@ def test_switches_are_refused_where_they_are_gone(server: Server, client: Client
 # Something else
 
 
-def test_something_else_is_no_chat_server(server: Server, client: Client) -> None:
-    """A site that gives its page for everything is told apart from an old chat-ui, each time anew."""
+def test_another_site(server: Server, client: Client) -> None:
+    """A site that answers every path with its page is not taken for an old chat-ui, on every call."""
     server.on("*", plain("<html><title>Welcome</title></html>", 200, HTML))
     for _ in range(2):
         with pytest.raises(NotAChatServer, match="base URL"):

@@ -1,4 +1,4 @@
-"""Lists and names: models by every name that they have, pages that are needed and no other, `in` and `bool`."""
+"""Lists and names: models by all their names, only the necessary pages, `in` and `bool`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def named(ui: ChatUI) -> ChatUI:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_name_everywhere(named: ChatUI, any_client: Client, name: str):
-    """What models.get() finds is understood by every call that takes a model."""
+    """Every call that takes a model accepts the names that models.get() accepts."""
     assert any_client.models.get(name).id == "org/second"
     any_client.chat("hi", model=name).result()
     conversation = any_client.conversation(model=name)
@@ -43,15 +43,15 @@ def test_one_name_everywhere(named: ChatUI, any_client: Client, name: str):
 
 
 def test_an_id_costs_no_further_request(named: ChatUI, client: Client):
-    """A conversation whose model is named by its id is created with one request; a short name costs two more, once."""
+    """With a model's id a conversation is created with one request; a short name costs two more, once."""
     client.conversation(model="org/second").create()
     assert [kind for kind, _ in named.seen] == ["create"]
     client.conversation(model="second").create()
     assert [kind for kind, _ in named.seen[1:]] == ["create", "models", "create"]
 
 
-def test_an_id_goes_before_other_names(ui: ChatUI, client: Client):
-    """An id is itself, whatever other models are called; a name that fits two models fits none, and both are named."""
+def test_an_id_takes_precedence(ui: ChatUI, client: Client):
+    """An id takes precedence over other models' names; a name of two models is refused, and both are named."""
     models = [{"id": "a/x"}, {"id": "b/x"}, {"id": "x", "displayName": "a/x"}, {"id": "A/X"}]
     ui.always("models", json_answer({"json": models}))
     assert [client.models.get(name).id for name in ("a/x", "A/X", "x", "b/X")] == ["a/x", "A/X", "x", "b/x"]
@@ -63,7 +63,7 @@ def test_an_id_goes_before_other_names(ui: ChatUI, client: Client):
     assert ui.chats == {}
 
 
-def test_a_name_that_is_not_there(named: ChatUI, client: Client):
+def test_an_unknown_name(named: ChatUI, client: Client):
     """The error has the nearest names, in every call."""
     calls = [
         lambda: client.chat("hi", model="secnd"),
@@ -79,15 +79,15 @@ def test_a_name_that_is_not_there(named: ChatUI, client: Client):
 
 
 def test_a_refusal_that_is_not_about_the_model(named: ChatUI, client: Client):
-    """Where the server has the model and refuses something else, that is what is said, and nothing is sent again."""
+    """If the server has the model and refuses something else, its error is raised, and nothing is sent again."""
     named.fault("create", json_answer({"message": "Prompt too strange"}, 400))
     with pytest.raises(BadRequestError, match="Prompt too strange"):
         client.conversation(model="org/second").create()
     assert named.count("create") == 1
 
 
-def test_pictures_for_a_short_name(named: ChatUI, client: Client):
-    """A model that sees is asked whatever it is called; one that does not is refused before anything is sent."""
+def test_images_for_a_short_name(named: ChatUI, client: Client):
+    """A model that accepts images is used under every name; another one is refused before anything is sent."""
     picture = ("p.png", b"\x89PNG\r\n\x1a\n")
     client.chat("hi", model="SECOND", files=[picture]).result()
     assert named.chat.model == "org/second"
@@ -96,7 +96,7 @@ def test_pictures_for_a_short_name(named: ChatUI, client: Client):
 
 
 def test_settings_hold_ids(server: Server):
-    """A model's name in a setting becomes its id, because the server would take any name and ignore it."""
+    """A model's name in a setting becomes its id, because the server would store any name and ignore it."""
     saved: dict[str, Any] = {"activeModel": "org/first", "customPrompts": {"org/gone": "old"}}
 
     def answer(request: Recorded) -> bytes:
@@ -140,8 +140,8 @@ class Pages:
 @pytest.mark.parametrize(
     ("limit", "found", "pages"), [(0, 0, 0), (1, 1, 1), (29, 29, 1), (30, 30, 1), (31, 31, 2), (60, 60, 2), (99, 70, 3), (None, 70, 3)]
 )
-def test_no_page_too_many(server: Server, limit: int | None, found: int, pages: int):
-    """list(limit) asks for the pages that hold the newest *limit* conversations, and for no other."""
+def test_only_the_necessary_pages(server: Server, limit: int | None, found: int, pages: int):
+    """list(limit) fetches the pages with the newest *limit* conversations, and no other page."""
     listed = Pages(server, 70)
     client = Client(server.url, token="", cookies="hf-chat=me")
     assert len(client.conversations.list(limit)) == found
@@ -149,7 +149,7 @@ def test_no_page_too_many(server: Server, limit: int | None, found: int, pages: 
 
 
 @pytest.mark.parametrize("limit", [-1, 1.5, "3", True, [1]])
-def test_limits_that_cannot_be(server: Server, limit: Any, tmp_path):
+def test_invalid_limits(server: Server, limit: Any, tmp_path):
     """They are refused before anything is sent, in chat and inference."""
     client = Client(server.url, token="", cookies="hf-chat=me", hub_url=server.url)
     for call in (
@@ -163,7 +163,7 @@ def test_limits_that_cannot_be(server: Server, limit: Any, tmp_path):
 
 
 def test_an_export_of_nothing(server: Server, tmp_path):
-    """A limit of 0 exports nothing and asks nothing."""
+    """A limit of 0 exports nothing and sends no request."""
     listed = Pages(server, 70)
     assert Client(server.url, token="", cookies="hf-chat=me").conversations.export(tmp_path, limit=0) == []
     assert listed.asked == []
@@ -173,7 +173,7 @@ def test_an_export_of_nothing(server: Server, tmp_path):
 
 
 def test_models_as_a_collection(named: ChatUI, client: Client):
-    """Names, models, length and truth are what one expects; what cannot be looked for is a TypeError."""
+    """`in`, len() and truth work for names and models; any other type is a TypeError."""
     models = client.models
     assert all(name in models for name in NAMES)
     assert "org/third" not in models
@@ -185,7 +185,7 @@ def test_models_as_a_collection(named: ChatUI, client: Client):
 
 
 def test_conversations_as_a_collection(server: Server):
-    """Ids, entries and conversations are found on whatever page they are; the truth value costs one page."""
+    """Ids, entries and conversations are found on every page; the truth value costs one page."""
     listed = Pages(server, 31)
     client = Client(server.url, token="", cookies="hf-chat=me")
     last = f"{30:024x}"
@@ -204,7 +204,7 @@ def test_conversations_as_a_collection(server: Server):
 
 
 def test_lists_know_ids(named: ChatUI, client: Client, server: Server):
-    """So do the lists that are handed out: of models, of conversations, and of an inference server."""
+    """So are ids in the returned lists: of models, of conversations, and of an inference server."""
     assert "org/second" in client.models.list()
     assert client.models.get("second") in client.models.list()
     assert "org/third" not in client.models.list()
@@ -231,8 +231,8 @@ def test_a_tree_as_a_collection(named: ChatUI, client: Client):
     assert form_data(named.of("send")[0])["id"] in tree
 
 
-def test_looking_into_a_stream(named: ChatUI, client: Client):
-    """`in` would read a stream up and find nothing: it is a TypeError, and the stream can be read still."""
+def test_in_with_a_stream(named: ChatUI, client: Client):
+    """`in` would consume a stream: it is a TypeError, and the stream can still be read."""
     stream = client.chat("hi")
     with pytest.raises(TypeError, match=r"stream\.text"):
         _ = "word" in stream

@@ -1,4 +1,4 @@
-"""Who a client is to its chat server: logins that are saved, rotated, expired, renewed and ended, and tokens alone."""
+"""Logins at a chat server: saved, rotated, expired, renewed and ended ones, and tokens alone."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _saved(chat: LoginServer) -> dict[str, str] | None:
 
 
 def test_whoami(chat: LoginServer, make: Any) -> None:
-    """A login is its user, whatever else is nobody; one request each, and none before."""
+    """A login is its user, an anonymous client is None; one request each, and none before."""
     client = make(GOOD)
     assert chat.server.requests == []
     user = client.whoami()
@@ -99,8 +99,8 @@ def test_whoami(chat: LoginServer, make: Any) -> None:
     assert chat.asked() == len(chat.server.requests) == 6
 
 
-def test_whoami_where_nobody_may_look(chat: LoginServer, make: Any) -> None:
-    """A server that sends every stranger to its login page is told of as nobody, too."""
+def test_whoami_behind_an_automatic_login(chat: LoginServer, make: Any) -> None:
+    """On a server that sends anonymous requests to its login page, whoami() is None, too."""
     chat.automatic = True
     assert make(GOOD).whoami().username == "ann"
     assert make(BAD).whoami() is None
@@ -108,7 +108,7 @@ def test_whoami_where_nobody_may_look(chat: LoginServer, make: Any) -> None:
 
 
 def test_login_enabled(chat: LoginServer, make: Any) -> None:
-    """Asked for once; a server that shows nothing to strangers must have one."""
+    """The server is asked once; one that shows nothing to anonymous users has a login."""
     client = make("")
     assert client.login.enabled is client.login.enabled is True
     assert chat.asked("/api/v2/feature-flags") == 1
@@ -123,7 +123,7 @@ def test_login_enabled(chat: LoginServer, make: Any) -> None:
 
 
 def test_save(chat: LoginServer, make: Any) -> None:
-    """A login that was saved is found by the next client of the same server, and of no other."""
+    """A saved login is found by the next client of the same server, and of no other one."""
     assert make(GOOD).login.save().username == "ann"
     assert _saved(chat) == GOOD
     assert make().whoami().username == "ann"
@@ -134,7 +134,7 @@ def test_save(chat: LoginServer, make: Any) -> None:
 
 @pytest.mark.parametrize("cookies", [BAD, {"hf-chat": "unknown"}])
 def test_only_a_login_is_saved(chat: LoginServer, make: Any, cookies: dict[str, str]) -> None:
-    """What the server does not know as a login is not saved."""
+    """Cookies that the server does not accept as a login are not saved."""
     with pytest.raises(SessionExpired, match=re.escape(f"hfclient login --url {chat.url}")) as caught:
         make(cookies).login.save()
     assert _saved(chat) is None
@@ -147,14 +147,14 @@ def test_only_a_login_is_saved(chat: LoginServer, make: Any, cookies: dict[str, 
 
 
 def test_save_without_a_home(chat: LoginServer, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user without a home is told how to name a folder."""
+    """Without a home folder the error names the variable to set."""
     monkeypatch.setattr(LoginStore, "find", classmethod(lambda cls, environ=None: None))
     with pytest.raises(CredentialsError, match="HFCLIENT_HOME"):
         make(GOOD).login.save()
 
 
-def test_the_second_cookie_is_named(chat: LoginServer, hub: Any) -> None:
-    """On HuggingChat the cookie that is missing is named."""
+def test_the_missing_cookie_is_named(chat: LoginServer, hub: Any) -> None:
+    """On HuggingChat the error names the missing cookie."""
     with pytest.raises(SessionExpired, match=r"'token' is missing.*run \"hfclient login\""):
         hub({"hf-chat": "s1"}).login.save()
 
@@ -164,7 +164,7 @@ def test_the_second_cookie_is_named(chat: LoginServer, hub: Any) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "impersonate"])
 def test_rotation_is_kept_and_saved(chat: LoginServer, make: Any, name: str) -> None:
-    """A new value is used and saved once the server has said that it is the same user's; that is asked once."""
+    """A rotated cookie is used and saved after the server has confirmed its user, with one request."""
     _save(chat)
     client = make(transport=make_transport(name))
     chat.sessions["s1-next", "t1"] = ANN
@@ -179,7 +179,7 @@ def test_rotation_is_kept_and_saved(chat: LoginServer, make: Any, name: str) -> 
 
 
 def test_renewal_costs_nothing(chat: LoginServer, make: Any) -> None:
-    """The server renews its cookie with every write; as long as the value stays, nothing is asked and nothing written."""
+    """As long as a renewed cookie keeps its value, nothing is asked and nothing is written."""
     store = _save(chat)
     before = store.path.stat()
     client = make()
@@ -190,11 +190,11 @@ def test_renewal_costs_nothing(chat: LoginServer, make: Any) -> None:
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_a_strangers_cookie(chat: LoginServer, make: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """An answer that makes a stranger of us changes nothing, neither here nor on the disk; that too is asked once."""
+def test_an_anonymous_cookie_is_refused(chat: LoginServer, make: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A rotated cookie that is not logged in changes nothing, neither in memory nor on disk; the server is asked once."""
     _save(chat)
     client = make()
-    chat.rotate_to = ["stranger-a", "stranger-b", "stranger-c"]
+    chat.rotate_to = ["anonymous-a", "anonymous-b", "anonymous-c"]
     with caplog.at_level(logging.INFO, "hfclient"):
         for _ in range(3):
             client.conversation().create()
@@ -203,11 +203,11 @@ def test_a_strangers_cookie(chat: LoginServer, make: Any, caplog: pytest.LogCapt
     assert chat.created == ["ann"] * 3
     assert chat.asked() == 1
     assert "login may have expired" in caplog.text
-    assert "stranger-" not in caplog.text
+    assert "anonymous-" not in caplog.text
 
 
-def test_another_users_cookie(chat: LoginServer, make: Any) -> None:
-    """Nor does one that makes somebody else of us."""
+def test_another_users_cookie_is_refused(chat: LoginServer, make: Any) -> None:
+    """Nor does a cookie of another user."""
     _save(chat)
     client = make()
     chat.sessions["s-bob", "t1"] = {**ANN, "id": "b" * 24, "username": "bob"}
@@ -218,16 +218,16 @@ def test_another_users_cookie(chat: LoginServer, make: Any) -> None:
 
 
 @pytest.mark.parametrize("broken", [plain(b"", 502), json_answer(GENERIC, 500), plain(b"<html>", 200)], ids=range(3))
-def test_when_it_cannot_be_asked(chat: LoginServer, make: Any, broken: bytes) -> None:
-    """Where the server cannot say whose a new value is, the call goes on and nothing is saved."""
+def test_the_user_cannot_be_asked_for(chat: LoginServer, make: Any, broken: bytes) -> None:
+    """If the user of a new value cannot be asked for, the call continues and nothing is saved."""
     _save(chat)
     client = make()
     chat.sessions["s1-next", "t1"] = ANN
     chat.rotate_to = ["s1-next"]
-    chat.identity = broken
+    chat.user_answer = broken
     assert client.conversation().create().id == CONVERSATION
     assert _saved(chat) == GOOD
-    chat.identity = None
+    chat.user_answer = None
     client._chat.auth._not_before = 0.0  # a minute later
     client.conversation().create()
     assert _saved(chat) == {"hf-chat": "s1-next", "token": "t1"}
@@ -235,7 +235,7 @@ def test_when_it_cannot_be_asked(chat: LoginServer, make: Any, broken: bytes) ->
 
 @pytest.mark.parametrize("name", ["plain", "impersonate"])
 def test_rotation_while_an_answer_streams(chat: LoginServer, make: Any, name: str) -> None:
-    """The answer whose head rotated the cookie is read on, whole, after the question whose the cookie is."""
+    """An answer whose head rotated the cookie is read to its end after the request for the user."""
     _save(chat)
     chat.sessions["s1-next", "t1"] = ANN
     answer = chunked(
@@ -252,7 +252,7 @@ def test_rotation_while_an_answer_streams(chat: LoginServer, make: Any, name: st
 
 
 def test_given_cookies_are_not_saved(chat: LoginServer, make: Any) -> None:
-    """A client that brought its cookies keeps what is rotated for itself."""
+    """A client with cookies of the caller keeps rotated values in memory only."""
     _save(chat)
     client = make(GOOD)
     chat.sessions["s1-next", "t1"] = ANN
@@ -263,7 +263,7 @@ def test_given_cookies_are_not_saved(chat: LoginServer, make: Any) -> None:
 
 
 def test_a_redirect_sets_nothing(chat: LoginServer, make: Any) -> None:
-    """The stranger's cookie that comes with the redirect to a login page is not taken."""
+    """The cookie that a redirect to a login page sets is not kept."""
     client = make(BAD)
     with pytest.raises(SessionExpired):
         client.conversation().create()
@@ -273,11 +273,11 @@ def test_a_redirect_sets_nothing(chat: LoginServer, make: Any) -> None:
     assert chat.created == ["ann"]
 
 
-def test_clients_are_apart(chat: LoginServer, make: Any) -> None:
-    """Two clients of one process, two users: no cookie of one ever goes with a request of the other."""
-    ann, bob, nobody = make(GOOD), make({"hf-chat": "s2", "token": "t2"}), make("")
+def test_clients_are_separate(chat: LoginServer, make: Any) -> None:
+    """Two clients of one process have two users: no cookie of one is sent with a request of the other."""
+    ann, bob, anonymous = make(GOOD), make({"hf-chat": "s2", "token": "t2"}), make("")
     for _ in range(2):
-        assert [ann.whoami().username, bob.whoami().username, nobody.whoami()] == ["ann", "bob", None]
+        assert [ann.whoami().username, bob.whoami().username, anonymous.whoami()] == ["ann", "bob", None]
         ann.conversation().create()
         bob.conversation().create()
     assert chat.created == ["ann", "bob"] * 2
@@ -290,7 +290,7 @@ def _chat_for_a_while(url: str, count: int) -> None:
 
 
 def test_two_processes(chat: LoginServer) -> None:
-    """Two processes whose cookies are rotated with every write go on as their user, and leave a login that is good."""
+    """Two processes whose cookies are rotated with every write keep their user, and leave a valid login."""
     _save(chat)
     for number in range(40):
         chat.sessions[f"next-{number}", "t1"] = ANN
@@ -327,7 +327,7 @@ def _writes(client: Client) -> list[Any]:
 @pytest.mark.parametrize("number", range(5))
 @pytest.mark.parametrize("name", ["plain", "impersonate"])
 def test_expired_on_a_write(chat: LoginServer, make: Any, number: int, name: str) -> None:
-    """A write that is refused with 401 or sent to a login page says that the login is over, and how to renew it."""
+    """A write refused with 401 or redirected to a login page is an error about the expired login, with how to renew it."""
     write = _writes(make(BAD, transport=make_transport(name)))[number]
     with pytest.raises(SessionExpired, match=re.escape(f'run "hfclient login --url {chat.url}"')) as caught:
         write()
@@ -341,7 +341,7 @@ def test_expired_on_a_write(chat: LoginServer, make: Any, number: int, name: str
 
 
 def test_expired_on_a_list(chat: LoginServer, make: Any) -> None:
-    """A stranger's empty list is not given for ours: where it is empty, the server is asked who we are."""
+    """If a list is empty, the server is asked for the user, because an expired login reads an empty list."""
     with pytest.raises(SessionExpired, match="expired"):
         list(make(BAD).conversations)
     with pytest.raises(SessionExpired):
@@ -349,7 +349,7 @@ def test_expired_on_a_list(chat: LoginServer, make: Any) -> None:
 
 
 def test_lists_of_users(chat: LoginServer, make: Any) -> None:
-    """A user without conversations has an empty list, for one question; one with some is not asked about."""
+    """A user without conversations has an empty list, with one further request; a list with entries needs none."""
     ann = make(GOOD)
     assert [info.title for info in ann.conversations] == ["Ann's"]
     assert chat.asked() == 0
@@ -358,8 +358,8 @@ def test_lists_of_users(chat: LoginServer, make: Any) -> None:
     assert chat.asked() == 1
 
 
-def test_lists_of_strangers(chat: LoginServer, make: Any) -> None:
-    """Without a login, or with cookies for a server that has none, an empty list is one."""
+def test_lists_without_a_login(chat: LoginServer, make: Any) -> None:
+    """Without a login, or with cookies for a server without logins, an empty list is returned."""
     assert list(make("").conversations) == []
     chat.enabled = False
     assert list(make(BAD).conversations) == []
@@ -367,7 +367,7 @@ def test_lists_of_strangers(chat: LoginServer, make: Any) -> None:
 
 
 def test_expired_on_a_read(chat: LoginServer, make: Any) -> None:
-    """A conversation that a stranger may not see is a login that is over, not a lack of rights."""
+    """A conversation that an anonymous user may not read means an expired login, not a missing permission."""
     with pytest.raises(SessionExpired):
         make(BAD).conversations.get(CONVERSATION)
     with pytest.raises(SessionExpired):
@@ -386,7 +386,7 @@ def test_expired_on_a_read(chat: LoginServer, make: Any) -> None:
 
 
 def test_renewed_by_another_process(chat: LoginServer, make: Any) -> None:
-    """A client that outlives its login takes over the one that ``hfclient login`` has saved meanwhile."""
+    """A client whose login has expired takes over the one that ``hfclient login`` has saved since."""
     _save(chat)
     client = make()
     assert client.whoami() is not None
@@ -401,7 +401,7 @@ def test_renewed_by_another_process(chat: LoginServer, make: Any) -> None:
 
 
 def test_renewed_before_a_list(chat: LoginServer, make: Any) -> None:
-    """The same for reads: the list that is given is the user's."""
+    """The same holds for reads: the list is the user's."""
     _save(chat)
     client = make()
     del chat.sessions["s1", "t1"]
@@ -411,7 +411,7 @@ def test_renewed_before_a_list(chat: LoginServer, make: Any) -> None:
 
 
 def test_another_users_login_is_not_taken(chat: LoginServer, make: Any) -> None:
-    """A login of somebody else that was saved meanwhile does not turn a client into them."""
+    """A login of another user that was saved since is not taken over."""
     _save(chat)
     client = make()
     del chat.sessions["s1", "t1"]
@@ -421,8 +421,8 @@ def test_another_users_login_is_not_taken(chat: LoginServer, make: Any) -> None:
         client.conversation().create()
 
 
-def test_pickled_clients_go_on(chat: LoginServer, make: Any) -> None:
-    """A client that was pickled as its configuration has the same login, and saves what is rotated."""
+def test_pickled_clients(chat: LoginServer, make: Any) -> None:
+    """A pickled client has the same login, and saves rotated cookies."""
     _save(chat)
     chat.sessions["s1-next", "t1"] = ANN
     chat.rotate_to = ["s1-next"]
@@ -435,7 +435,7 @@ def test_pickled_clients_go_on(chat: LoginServer, make: Any) -> None:
 
 
 def test_a_token_on_huggingchat(chat: LoginServer, hub: Any) -> None:
-    """With a token alone lists and reads work; to create and to send is refused before anything is sent."""
+    """With a token alone lists and reads work; creating and sending are refused before anything is sent."""
     client = hub("", token="hf_ann")
     assert client.whoami().username == "ann"
     assert [info.title for info in client.conversations] == ["Ann's"]
@@ -457,7 +457,7 @@ def test_a_token_on_huggingchat(chat: LoginServer, hub: Any) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "impersonate"])
 def test_bearer_answers_set_no_cookie(chat: LoginServer, hub: Any, name: str) -> None:
-    """The cookie that a write with a token sets would switch the token off: it is dropped."""
+    """A cookie that the answer to a token sets is dropped: next to it the token would be ignored."""
     client = hub("", token="hf_ann", name=name)
     for _ in range(2):
         client.conversation(CONVERSATION).rename("x")
@@ -467,7 +467,7 @@ def test_bearer_answers_set_no_cookie(chat: LoginServer, hub: Any, name: str) ->
 
 
 def test_a_token_on_another_server(chat: LoginServer, make: Any) -> None:
-    """Elsewhere the redirect to a login page is explained likewise, and the token goes on to work for reads."""
+    """On other servers the redirect to a login page is explained, too, and the token still works for reads."""
     client = make("", token="hf_ann")
     assert [info.title for info in client.conversations] == ["Ann's"]
     with pytest.raises(AuthenticationError, match=r"a token alone reads and lists.*hfclient login"):
@@ -475,18 +475,18 @@ def test_a_token_on_another_server(chat: LoginServer, make: Any) -> None:
     assert [info.title for info in client.conversations] == ["Ann's"]
 
 
-def test_a_token_where_there_is_no_login(chat: LoginServer, make: Any) -> None:
-    """A server without a login lets everybody chat, token or not."""
+def test_a_token_without_logins(chat: LoginServer, make: Any) -> None:
+    """On a server without logins anonymous users may chat, with and without a token."""
     chat.enabled = False
     client = make("", token="hf_ann")
     client.conversation().create()
-    assert chat.created == ["nobody"]
+    assert chat.created == ["anonymous"]
 
 
 def test_a_found_token_does_not_count_elsewhere(
     chat: LoginServer, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A token from the environment goes to no other server, and what is said there does not mention it."""
+    """A token from the environment is not sent to other servers, and their errors do not mention it."""
     monkeypatch.setenv("HF_TOKEN", "hf_ann")
     client = make("", token=None)
     with pytest.raises(AuthenticationError, match="wants a login") as caught:
@@ -497,7 +497,7 @@ def test_a_found_token_does_not_count_elsewhere(
 
 @pytest.mark.parametrize("call", ["whoami", "list", "models", "rename"])
 def test_a_bad_token(chat: LoginServer, make: Any, call: str) -> None:
-    """The server fails with 500 where a token is bad; that is said instead."""
+    """A server answers an invalid token with 500; the error says that it is the token."""
     client = make("", token="hf_wrong")
     calls = {
         "whoami": client.whoami,
@@ -512,7 +512,7 @@ def test_a_bad_token(chat: LoginServer, make: Any, call: str) -> None:
 
 
 def test_other_failures_stay(chat: LoginServer, make: Any) -> None:
-    """A 500 that has nothing to do with the token is one: with cookies, with a good token, with another text."""
+    """A 500 for another reason stays a ServerError: with cookies, with a valid token, with another text."""
     path = f"/chat/api/v2/conversations/{CONVERSATION}"
     chat.server.on(path, json_answer(GENERIC, 500))
     for client in (make(GOOD), make("", token="hf_ann")):
@@ -527,7 +527,7 @@ def test_other_failures_stay(chat: LoginServer, make: Any) -> None:
 
 
 def test_end(chat: LoginServer, make: Any) -> None:
-    """The server is told, the saved login is gone, and the client is nobody."""
+    """The server confirms the logout, the saved login is removed, and the client is anonymous."""
     _save(chat)
     client = make()
     assert client.login.end() is True
@@ -541,7 +541,7 @@ def test_end(chat: LoginServer, make: Any) -> None:
 
 @pytest.mark.parametrize("answer", [plain(b"", 500), plain(b"gone", 404), [RST], plain(b"ok")], ids=range(4))
 def test_end_is_a_best_effort(chat: LoginServer, make: Any, answer: Any) -> None:
-    """Whatever the server says to it, the saved login is gone."""
+    """For every answer of the server the saved login is removed."""
     _save(chat)
     chat.server.on("/chat/logout", answer)
     assert make().login.end() is (answer == plain(b"ok"))
@@ -549,7 +549,7 @@ def test_end_is_a_best_effort(chat: LoginServer, make: Any, answer: Any) -> None
 
 
 def test_end_of_other_cookies(chat: LoginServer, make: Any) -> None:
-    """Somebody else's saved login survives; the same user's does not."""
+    """A saved login of another user stays; one of the same user is removed."""
     _save(chat)
     make({"hf-chat": "s2", "token": "t2"}).login.end()
     assert _saved(chat) == GOOD
@@ -558,7 +558,7 @@ def test_end_of_other_cookies(chat: LoginServer, make: Any) -> None:
 
 
 def test_a_logout_is_not_undone(chat: LoginServer, make: Any) -> None:
-    """A client that still runs does not save again what was logged out."""
+    """A client that still runs does not save a login again after its logout."""
     store = _save(chat)
     client = make()
     chat.sessions["s1-next", "t1"] = ANN
@@ -580,7 +580,7 @@ def test_a_logout_is_not_undone(chat: LoginServer, make: Any) -> None:
     ],
     ids=["cloudflare", "challenge", "captcha"],
 )
-@pytest.mark.parametrize("cookies", [GOOD, ""], ids=["login", "nobody"])
+@pytest.mark.parametrize("cookies", [GOOD, ""], ids=["login", "anonymous"])
 def test_bot_check(chat: LoginServer, make: Any, answer: bytes, cookies: Any) -> None:
     """A bot check is neither an expired login nor an empty answer; the message says what may help."""
     chat.server.on("*", answer)
@@ -596,7 +596,7 @@ def test_bot_check(chat: LoginServer, make: Any, answer: bytes, cookies: Any) ->
 
 @pytest.mark.parametrize("name", ["plain", "impersonate"])
 def test_secrets_do_not_show(chat: LoginServer, make: Any, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing that is logged, at any level, shown or raised holds a secret."""
+    """No log record at any level, repr or error holds a secret."""
     chat.sessions["chat-secret", "hub-secret"] = ANN
     chat.rotate_to = ["rotated-secret"]
     failures: list[HFClientError] = []
@@ -623,7 +623,7 @@ def test_secrets_do_not_show(chat: LoginServer, make: Any, name: str, caplog: py
 
 
 def test_constructing_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client is made without a word to the network, whatever it finds, and reads the store and the token's file only."""
+    """A client is made without a request, and reads only the saved logins and the token's file."""
     read: list[str] = []
     original = Path.open
 
@@ -637,8 +637,8 @@ def test_constructing_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(read) <= {"logins.json", "no-such-token"}
 
 
-def test_embedded_servers_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedded server gets no cookie of anybody, and a damaged store does not keep it from starting."""
+def test_embedded_servers_get_no_cookies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded server gets no saved cookie, and a damaged store does not keep it from starting."""
     pytest.importorskip("flask")
     store = LoginStore.find()
     assert store is not None
@@ -657,7 +657,7 @@ def test_embedded_servers_are_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unreachable(make: Any, chat: LoginServer) -> None:
-    """A server that cannot be reached is that, and not an expired login."""
+    """A server that cannot be reached is a ConnectError, not an expired login."""
     chat.server.on("*", [RST])
     with pytest.raises(ConnectError):
         make(GOOD).conversation(model="org/one").create()

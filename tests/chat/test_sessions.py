@@ -1,4 +1,4 @@
-"""Anonymous sessions: a chat server without login takes all programs of a user for the same user, and nobody else."""
+"""Anonymous sessions: to a chat server without logins all programs of a user are the same user."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _mine(client: Client) -> list[str]:
 
 
 def test_the_next_client_is_the_same_user(chat: NoLogin, transport_name: str, file: Path):
-    """What one client creates the next one finds, over either transport; the file is its owner's alone."""
+    """The next client finds what one client creates, over both transports; only its owner can read the file."""
     made = [_write(Client(chat.url, token="", transport=make_transport(transport_name))) for _ in range(2)]
     assert len(set(chat.owners.values())) == 1
     assert _mine(Client(chat.url, token="", transport=make_transport(transport_name))) == made
@@ -141,7 +141,7 @@ def _work(url: str, barrier: Any) -> None:
 
 @pytest.mark.parametrize("gives", ["", "hf-chat", "their-chat"])
 def test_processes_that_start_at_once(chat: NoLogin, gives: str):
-    """Processes that need their first session at the same moment are one user, also where the server gives the session."""
+    """Processes that need their first session at the same moment are one user, also if the server sets the session."""
     chat.gives = gives
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(3)
@@ -168,7 +168,7 @@ def test_threads_that_start_at_once(chat: NoLogin, gives: str):
 @needs_fork
 @pytest.mark.parametrize("keeps", [True, False])
 def test_children_of_a_client_that_has_not_been_used(chat: NoLogin, monkeypatch: pytest.MonkeyPatch, keeps: bool):
-    """Children that are forked before the first request are one user, whether or not anything can be kept."""
+    """Children forked before the first request are one user, whether or not the session can be stored."""
     if not keeps:
         monkeypatch.setattr(sessions, "settings_folder", lambda environ: None)
     idle = Client(chat.url, token="")
@@ -185,15 +185,15 @@ def test_children_of_a_client_that_has_not_been_used(chat: NoLogin, monkeypatch:
 
 @pytest.mark.parametrize("session", [None, "", "bob"])
 def test_pickled_clients(chat: NoLogin, session: str | None):
-    """A pickled copy is the same user as its original, used before or not, kept or not."""
+    """A pickled copy is the same user as its original, used before or not, stored or not."""
     client = Client(chat.url, token="", session=session)
     unused = pickle.loads(pickle.dumps(client))
     made = [_write(client), _write(unused), _write(pickle.loads(pickle.dumps(client)))]
     assert _mine(unused) == made
 
 
-def test_what_reads_first(chat: NoLogin, server: Server):
-    """Every call of a new client that reads goes as the user who is kept, not as a stranger."""
+def test_first_reads(chat: NoLogin, server: Server):
+    """Every read of a new client uses the stored session."""
     made = _write(Client(chat.url, token=""))
     (owner,) = chat.owners.values()
     calls = [
@@ -215,7 +215,7 @@ def test_what_reads_first(chat: NoLogin, server: Server):
 
 
 def test_names(chat: NoLogin, monkeypatch: pytest.MonkeyPatch, file: Path):
-    """A name is another user, who is kept; a private session is one that nobody finds again."""
+    """A name is another user, who is stored; a private session is not stored."""
     for session in (None, "ann", "bob", "", "private"):
         for _ in range(2):
             _write(Client(chat.url, token="", session=session))
@@ -232,8 +232,8 @@ def test_names(chat: NoLogin, monkeypatch: pytest.MonkeyPatch, file: Path):
     assert sorted(kept) == [chat.url, f"{chat.url}#ann", f"{chat.url}#bob"]
 
 
-def test_what_has_cookies_is_not_kept(chat: NoLogin, monkeypatch: pytest.MonkeyPatch, file: Path):
-    """With cookies of the caller's, or none on purpose, nothing is stored, whatever the server sets."""
+def test_cookies_are_not_stored_as_a_session(chat: NoLogin, monkeypatch: pytest.MonkeyPatch, file: Path):
+    """With cookies of the caller, or explicitly without any, no session is stored."""
     chat.sets = ["hf-chat=new"] * 3
     _write(Client(chat.url, token="", cookies="hf-chat=mine"))
     _write(Client(chat.url, token="", cookies=""))
@@ -245,8 +245,8 @@ def test_what_has_cookies_is_not_kept(chat: NoLogin, monkeypatch: pytest.MonkeyP
     assert file.exists()
 
 
-def test_places_are_apart(server: Server, other_server: Server):
-    """Another port, another path, another name of the host, https instead of http: a session goes to its own place only."""
+def test_servers_are_separate(server: Server, other_server: Server):
+    """Another port, path or host name, https instead of http: a session is sent to its own server only."""
     chats = [NoLogin(server), NoLogin(other_server)]
     for chat in chats:
         _write(Client(chat.url, token=""))
@@ -260,14 +260,14 @@ def test_places_are_apart(server: Server, other_server: Server):
 
 
 @pytest.mark.parametrize("session", ["a b", "a#b", "x" * 101, "new\nline", 5, b"ann", ["ann"]])
-def test_names_that_cannot_be(session: Any):
-    """They are refused when the client is made."""
+def test_invalid_names(session: Any):
+    """Invalid names are refused when the client is made."""
     with pytest.raises(errors.InvalidInputError, match="session"):
         Client("http://localhost:1", session=session)
 
 
 def test_session_and_cookies():
-    """Cookies are a session already: both together are refused; no cookies on purpose leave the choice."""
+    """Cookies and a session together are refused; cookies="" may be combined with a session."""
     with pytest.raises(errors.InvalidInputError, match="either cookies= or session="):
         Client("http://localhost:1", cookies="hf-chat=me", session="ann")
     Client("http://localhost:1", cookies="", session="ann")
@@ -277,7 +277,7 @@ def test_session_and_cookies():
 
 
 def test_rotation_is_followed(chat: NoLogin, server: Server):
-    """What the server renews is kept, and clients that run already go on with it."""
+    """A renewed session is stored, and running clients take it over."""
     first, second = (Client(chat.url, token="") for _ in range(2))
     _write(first)
     _write(second)
@@ -289,7 +289,7 @@ def test_rotation_is_followed(chat: NoLogin, server: Server):
 
 
 def test_of_two_rotations_one_is_kept(chat: NoLogin, server: Server, file: Path):
-    """Two clients whose session is renewed at the same time agree about one of the two."""
+    """Two clients whose session is renewed at the same time agree on one of the two."""
     first, second = (Client(chat.url, token="") for _ in range(2))
     _write(first)
     _write(second)
@@ -304,7 +304,7 @@ def test_of_two_rotations_one_is_kept(chat: NoLogin, server: Server, file: Path)
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_session_that_the_server_ends(chat: NoLogin, kept: bool):
-    """A cookie that is deleted ends the session: the next one is new, and it is the one that is kept."""
+    """A deleted cookie ends the session: the next one is new, and is stored."""
     session = None if kept else ""
     client = Client(chat.url, token="", session=session)
     _write(client)
@@ -318,7 +318,7 @@ def test_a_session_that_the_server_ends(chat: NoLogin, kept: bool):
 
 @pytest.mark.parametrize("line", ["hf-chat=given; Path=/", "hf-chat=; Max-Age=0; Path=/"])
 def test_a_session_that_the_server_has_forgotten(chat: NoLogin, server: Server, line: str):
-    """A server that refuses an old session and sets or deletes its cookie is asked again with the new one, once."""
+    """If a server refuses an old session and sets or deletes its cookie, the request is sent once more with the new one."""
     _write(Client(chat.url, token=""))
     (old,) = chat.owners.values()
     chat.ends = {old: line}
@@ -333,7 +333,7 @@ def test_a_session_that_the_server_has_forgotten(chat: NoLogin, server: Server, 
 
 
 def test_a_session_that_was_never_accepted(server: Server, file: Path):
-    """A server that wants a login leaves no session behind that would go before a token later."""
+    """On a server with a login no session stays that would take precedence over a token later."""
     NoLogin(server)
     server.on("/conversation", [json_answer({"error": "You have to be logged in."}, 401)])
     client = Client(server.url, token="")
@@ -347,7 +347,7 @@ def test_a_session_that_was_never_accepted(server: Server, file: Path):
 
 
 def test_a_session_that_is_refused_once(chat: NoLogin, server: Server, file: Path):
-    """A 401 in a later program, of a gate that is out of order, costs no conversation; with a token that takes over it does."""
+    """A 401 of a broken gateway in a later program loses no conversation; with a token that takes precedence it does."""
     made = _write(Client(chat.url, token=""))
     kept = file.read_bytes()
     server.on("/conversation", [json_answer({"error": "no"}, 401)])
@@ -362,8 +362,8 @@ def test_a_session_that_is_refused_once(chat: NoLogin, server: Server, file: Pat
     assert json.loads(file.read_text())["sessions"] == {}
 
 
-def test_a_token_that_a_gate_refuses(chat: NoLogin, server: Server, file: Path, transport_name: str):
-    """A wrong token for a gate in front of the server costs no conversation, and the error is about the token."""
+def test_a_token_that_a_gateway_refuses(chat: NoLogin, server: Server, file: Path, transport_name: str):
+    """A wrong token for a gateway in front of the server loses no conversation, and the error is about the token."""
     made = _write(Client(chat.url, token="hf_given"))
     kept = file.read_bytes()
     server.on("/healthcheck", [json_answer({"error": "Invalid token"}, 401)])
@@ -376,7 +376,7 @@ def test_a_token_that_a_gate_refuses(chat: NoLogin, server: Server, file: Path, 
 
 
 def test_a_message_that_is_refused_with_401_leaves_nothing(ui: ChatUI):
-    """The conversation is deleted as the user that made it; the session is used on."""
+    """The conversation is deleted as the user that made it; the session stays in use."""
     ui.always("send", json_answer({"message": "Unauthorized"}, 401))
     client = Client(ui.url, token="")
     for _ in range(2):
@@ -387,7 +387,7 @@ def test_a_message_that_is_refused_with_401_leaves_nothing(ui: ChatUI):
 
 
 def test_a_token_beside_a_session(chat: NoLogin):
-    """Where something was written without the token, the next client with it finds that."""
+    """If something was written without the token, the next client with the token finds it."""
     made = _write(Client(chat.url, token="hf_given"))
     assert _mine(Client(chat.url, token="hf_given")) == [made]
 
@@ -395,8 +395,8 @@ def test_a_token_beside_a_session(chat: NoLogin):
 # Logins
 
 
-def test_logins_and_sessions_are_apart(chat: NoLogin, server: Server):
-    """A saved login goes before the session while it is there, and neither takes the other's place."""
+def test_logins_and_sessions_are_separate(chat: NoLogin, server: Server):
+    """A saved login takes precedence over the session, and neither replaces the other."""
     _write(Client(chat.url, token=""))
     (owner,) = chat.owners.values()
     store = LoginStore.find()
@@ -412,7 +412,7 @@ def test_logins_and_sessions_are_apart(chat: NoLogin, server: Server):
 
 
 def test_logout_forgets(chat: NoLogin):
-    """login.end() without a login makes this client and the next ones another user."""
+    """login.end() without a login makes this client and later ones a new user."""
     client = Client(chat.url, token="")
     made = _write(client)
     client.login.end()
@@ -449,8 +449,8 @@ def unusable(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     return str(request.param)
 
 
-def test_nothing_can_be_kept(chat: NoLogin, unusable: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    """Then all clients of this process are one user still; no error, no warning, one line for those who look."""
+def test_nothing_can_be_stored(chat: NoLogin, unusable: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """All clients of this process are one user still; no error, no warning, one log line at level INFO."""
     with caplog.at_level(logging.INFO, "hfclient.credentials"), caplog.at_level(logging.INFO, "hfclient"):
         made = [_write(Client(chat.url, token="")) for _ in range(2)]
         assert _mine(Client(chat.url, token="")) == made
@@ -476,7 +476,7 @@ def test_nothing_can_be_kept(chat: NoLogin, unusable: str, tmp_path: Path, caplo
     ],
 )
 def test_a_damaged_file(chat: NoLogin, file: Path, content: bytes, caplog: pytest.LogCaptureFixture):
-    """It is set aside, with a warning that names it, and a new one is begun; logins beside it do not suffer."""
+    """It is renamed, with a warning that names it, and a new one is begun; saved logins are not affected."""
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
     file.chmod(0o600)
@@ -488,7 +488,7 @@ def test_a_damaged_file(chat: NoLogin, file: Path, content: bytes, caplog: pytes
 
 
 def test_a_file_of_a_later_release(chat: NoLogin, file: Path):
-    """It is left as it is; the session lives in memory."""
+    """It is not changed; the session stays in memory."""
     file.parent.mkdir(parents=True)
     file.write_text('{"version": 2, "whatever": []}')
     file.chmod(0o600)
@@ -498,7 +498,7 @@ def test_a_file_of_a_later_release(chat: NoLogin, file: Path):
 
 
 def test_sessions_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch, file: Path):
-    """Beyond a number of sessions those that were not used for longest are dropped."""
+    """Beyond a number of sessions the least recently used ones are dropped."""
     monkeypatch.setattr(sessions, "_MAX_ENTRIES", 3)
     clock = iter(range(1_000_000, 2_000_000, 100_000))
     monkeypatch.setattr(sessions.time, "time", lambda: float(next(clock)))
@@ -509,7 +509,7 @@ def test_sessions_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch, file:
 
 
 def test_secrets_do_not_show(chat: NoLogin, caplog: pytest.LogCaptureFixture):
-    """The session is in no repr and no log."""
+    """No repr and no log record holds the session."""
     with caplog.at_level(logging.DEBUG, "hfclient"):
         client = Client(chat.url, token="", session="ann")
         _write(client)

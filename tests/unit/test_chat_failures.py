@@ -1,4 +1,4 @@
-"""What a status means on a chat-ui: the texts are the server's own."""
+"""The meaning of a status on a chat-ui; the texts are the server's own."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ CASES: list[tuple[APIStatusError, type[HFClientError]]] = [
 
 @pytest.mark.parametrize(("given", "cls"), CASES, ids=[f"{given.status} {given.message[:30]}" for given, _ in CASES])
 def test_each_status(given: APIStatusError, cls: type[HFClientError]) -> None:
-    """It becomes the class that tells what to do, and keeps all that is known of the request."""
+    """Each status becomes a class that says what to do, and keeps the data of the request."""
     found = refine(given)
     assert type(found) is cls
     if isinstance(found, APIStatusError):
@@ -75,8 +75,8 @@ def test_each_status(given: APIStatusError, cls: type[HFClientError]) -> None:
         assert [getattr(found, name) for name in kept] == [getattr(given, name) for name in kept]
 
 
-def test_what_is_limited() -> None:
-    """The scope says what, and how long to wait only where waiting helps."""
+def test_limits() -> None:
+    """The scope names the limit; retry_after is set only if waiting helps."""
     minute = refine(error(RateLimitError, 429, "You are sending too many messages. Try again later."))
     assert isinstance(minute, RateLimitError)
     assert (minute.scope, minute.retry_after) == ("messages_per_minute", 60.0)
@@ -91,7 +91,7 @@ def test_what_is_limited() -> None:
     assert other.scope is None
 
 
-def test_what_to_do() -> None:
+def test_advice() -> None:
     """Each message says what would help."""
     for given, words in (
         (error(AuthenticationError, 401, "You have to be logged in."), "HFCLIENT_COOKIE"),
@@ -102,8 +102,8 @@ def test_what_to_do() -> None:
         assert words in str(refine(given))
 
 
-def test_something_that_is_no_chat_ui() -> None:
-    """It is shown how it began."""
+def test_another_server() -> None:
+    """The error shows the start of the answer."""
     found = not_a_chat_server("https://h/x", "<html>")
     assert found.frame == "<html>"
     assert "https://h/x" in found.message

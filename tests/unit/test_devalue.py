@@ -26,14 +26,14 @@ def data(*flat):
 
 
 def test_objects_lists_and_shared_values():
-    """Members are references; what stands in two places is one object here too."""
+    """Members are references; a value with several references is one object."""
     value = unflatten([{"a": 1, "b": 2, "c": 2}, [2, -1], {"x": 3}, "deep"])
     assert value == {"a": [{"x": "deep"}, None], "b": {"x": "deep"}, "c": {"x": "deep"}}
     assert value["a"][0] is value["b"] is value["c"]
 
 
-def test_numbers_in_the_array_are_values_and_numbers_in_members_are_references():
-    """A literal number, also a negative one, is not taken for a place."""
+def test_numbers_and_references():
+    """A number in the array is a value, a number in a member is a reference."""
     assert unflatten([[1, 2, 3], -7, 0, 1.5]) == [-7, 0, 1.5]
 
 
@@ -61,8 +61,8 @@ def test_values(flat, value):
     assert unflatten(flat) == value
 
 
-def test_circles_are_cut():
-    """Where a list or an object stands inside itself there is None, so that what comes out can be written."""
+def test_cycles():
+    """A list or an object inside itself is None there, so that the value can be written out."""
     assert unflatten([{"self": 0, "list": 1, "n": 2}, [0, 1, 2], 7]) == {"self": None, "list": [None, None, 7], "n": 7}
 
 
@@ -85,21 +85,21 @@ def test_circles_are_cut():
         [[1], ["Promise"]],
     ],
 )
-def test_nonsense_is_a_protocol_error(flat):
-    """What refers to nothing, or has the wrong shape, is refused and never another exception."""
+def test_malformed_arrays(flat):
+    """A reference to nothing, or a wrong shape, is a ProtocolError and never another exception."""
     with pytest.raises(ProtocolError):
         unflatten(flat)
 
 
 def test_nesting_is_bounded():
-    """A list in a list in a list is refused before Python's own stack is."""
+    """Deep nesting is refused before Python's own stack is exhausted."""
     deep = [[index + 1] for index in range(5000)] + ["bottom"]
     with pytest.raises(ProtocolError, match="deep"):
         unflatten(deep)
 
 
-def test_a_short_document_cannot_mean_an_endless_one():
-    """Sixty lists, each holding the next one twice, are 2**60 values for whoever writes them out."""
+def test_growth_is_bounded():
+    """Sixty lists, each holding the next one twice, are 2**60 values when they are written out."""
     with pytest.raises(ProtocolError, match="large"):
         unflatten([[index + 1, index + 1] for index in range(60)] + ["x"])
     chunks = [{"type": "chunk", "id": number, "data": [[1, 1], ["Promise", 2], number + 1]} for number in range(1, 60)]
@@ -108,13 +108,13 @@ def test_a_short_document_cannot_mean_an_endless_one():
 
 
 def test_json_that_nests_without_end_is_refused():
-    """The JSON below may be as deep as it likes."""
+    """The JSON itself may nest to any depth."""
     with pytest.raises(ProtocolError):
         parse_page(b'{"type":"data","nodes":' + b"[" * 100_000)
 
 
 def test_promises_come_with_their_chunks():
-    """A value that followed later stands where it was promised; one that never came is None."""
+    """A promised value is in the place of its promise; one that never came is None."""
     parsed = page(
         data({"now": 1, "later": 2, "never": 4}, "here", ["Promise", 3], 1, ["Promise", 5], 9),
         chunks=[{"type": "chunk", "id": 1, "data": [{"x": 1}, "there"]}],
@@ -123,7 +123,7 @@ def test_promises_come_with_their_chunks():
 
 
 def test_a_promise_that_failed_says_so():
-    """The chunk's error stands in the value's place."""
+    """The chunk's error is in the value's place."""
     parsed = page(
         data({"later": 1}, ["Promise", 2], 7), chunks=[{"type": "chunk", "id": 7, "error": [{"message": 1}, "boom"]}]
     )
@@ -142,8 +142,8 @@ def test_chunks_that_promise_themselves_end():
     assert parsed.node(0) == {"a": [[None]]}
 
 
-def test_nodes_that_hold_nothing():
-    """A skipped layer, one without data and one that is not there are all None."""
+def test_empty_nodes():
+    """A skipped layer, one without data and a missing one are None."""
     parsed = page({"type": "skip"}, None, "odd", {"type": "data"}, data({"title": 1}, "T"), data("text"))
     assert parsed.nodes == (None, None, None, None, {"title": "T"}, "text")
     assert [parsed.node(index) for index in (0, 1, 4, 5, 6, -7)] == [None, None, {"title": "T"}, None, None, None]
@@ -151,7 +151,7 @@ def test_nodes_that_hold_nothing():
 
 
 def test_failures_and_redirects():
-    """A layer's failure keeps its status, the answer's own being 200; a login page is a redirect."""
+    """The failure of a layer keeps its status, the answer's own being 200; a login page is a redirect."""
     failed = page({"type": "skip"}, {"type": "error", "error": {"message": "Conversation not found."}, "status": 404})
     assert failed.node(-1) == NodeError("Conversation not found.", 404)
     assert page({"type": "error", "error": {"message": "An error occurred"}}).node(0) == NodeError("An error occurred")
@@ -177,8 +177,8 @@ def test_failures_and_redirects():
         b'{"type":"data","nodes":[{"type":"data","data":[[1]]}]}',
     ],
 )
-def test_what_is_no_page_data(body):
-    """Anything else is a ProtocolError with the start of what came."""
+def test_other_documents(body):
+    """Any other document is a ProtocolError with the start of the body."""
     with pytest.raises(ProtocolError):
         parse_page(body)
 

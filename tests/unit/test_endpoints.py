@@ -42,7 +42,7 @@ READS = [
 
 @pytest.mark.parametrize(("request_", "path"), READS, ids=[path for _, path in READS])
 def test_reads(request_: Request, path: str) -> None:
-    """Reads are GETs that may be repeated, and ask for JSON."""
+    """Reads are GETs that may be retried, and accept JSON."""
     assert (request_.method, request_.url, request_.body) == ("GET", BASE + path, None)
     assert request_.headers["Accept"] == "application/json"
     assert request_.retryable
@@ -51,7 +51,7 @@ def test_reads(request_: Request, path: str) -> None:
 
 
 def test_pages() -> None:
-    """Pages are numbered from nought."""
+    """Pages are numbered from 0."""
     assert AT.conversations(0).params == {"p": 0}
 
 
@@ -81,7 +81,7 @@ WRITES: list[tuple[Request, str, str, Any]] = [
 
 @pytest.mark.parametrize(("request_", "method", "path", "data"), WRITES, ids=[f"{w[1]} {w[2]}" for w in WRITES])
 def test_writes(request_: Request, method: str, path: str, data: Any) -> None:
-    """Writes are never repeated by themselves, name their origin, and hold no nulls."""
+    """Writes are not retried, have an Origin, and hold no nulls."""
     assert (request_.method, request_.url) == (method, BASE + path)
     assert (body(request_) if data is not None else request_.body) == data
     assert request_.headers["Origin"] == "https://huggingface.co"
@@ -90,7 +90,7 @@ def test_writes(request_: Request, method: str, path: str, data: Any) -> None:
 
 
 def test_a_send() -> None:
-    """A form: the JSON is a plain field, files follow it; the answer is a stream."""
+    """A send is a form: the JSON is a plain field, files follow it; the answer is a stream."""
     file = Part(name="files", content=b"x", filename="base64;a.txt", content_type="text/plain", as_base64=True)
     request = AT.send(ID, {"inputs": "hi😀", "id": "p"}, [file], PATIENT)
     assert (request.method, request.url, request.timeouts) == ("POST", f"{BASE}/conversation/{ID}", PATIENT)
@@ -108,7 +108,7 @@ def test_a_send() -> None:
 
 
 def test_the_log() -> None:
-    """The log may be asked for again and again; not as an event stream only, or errors would be pages."""
+    """Reads of the log may be retried; they do not accept event streams alone, because errors would be pages."""
     request = AT.resume(ID, "g", 4, PATIENT)
     assert (request.method, request.url) == ("GET", f"{BASE}/conversation/{ID}/stream")
     assert request.params == {"generationId": "g", "fromSeq": 4}
@@ -118,7 +118,7 @@ def test_the_log() -> None:
 
 
 def test_files() -> None:
-    """Where a file can be fetched: no name from a server leads out of the conversation."""
+    """No file name of a server leads to a URL outside of the conversation."""
     assert AT.file_url(ID, "569f") == f"{BASE}/conversation/{ID}/output/569f"
     assert AT.file_url(SHARE, "../../x?y#z") == f"{BASE}/conversation/{SHARE}/output/..%2F..%2Fx%3Fy%23z"
 
@@ -139,8 +139,8 @@ BAD_IDS = [
 
 
 @pytest.mark.parametrize("id", [*BAD_IDS, SHARE])
-def test_ids_that_nobody_writes_to(id: str) -> None:
-    """Only the id of an own conversation becomes a path to write to."""
+def test_ids_that_cannot_be_written_to(id: str) -> None:
+    """Only the id of an own conversation becomes a path for writes."""
     calls = [
         lambda: AT.send(id, {}, [], None),
         lambda: AT.stop(id, "g", 0, PATIENT),
@@ -158,8 +158,8 @@ def test_ids_that_nobody_writes_to(id: str) -> None:
 
 
 @pytest.mark.parametrize("id", BAD_IDS)
-def test_ids_that_nobody_reads(id: str) -> None:
-    """Shares can be read, all else that is no id cannot."""
+def test_ids_that_cannot_be_read(id: str) -> None:
+    """Shares can be read; other text is not an id."""
     for call in (AT.conversation, lambda given: AT.file_url(given, "x")):
         with pytest.raises(InvalidInputError):
             call(id)
@@ -176,14 +176,14 @@ def test_ids_that_nobody_reads(id: str) -> None:
     ],
 )
 def test_bases(base: str, origin: str, url: str) -> None:
-    """With and without a base path; the origin is what a browser would send."""
+    """With and without a base path; the origin is the one that a browser would send."""
     at = Endpoints(base)
     assert (at.origin, at.models().url) == (origin, url)
     assert "pw" not in repr(at)
 
 
 @pytest.mark.parametrize("value", ["half \ud83d", {"a": object()}, {object()}])
-def test_what_json_cannot_hold(value: Any) -> None:
-    """It is refused here, by an error of ours."""
+def test_values_that_json_cannot_hold(value: Any) -> None:
+    """They are an InvalidInputError."""
     with pytest.raises(InvalidInputError, match="JSON"):
         AT.answer(ID, "e", "accept", {"x": value})

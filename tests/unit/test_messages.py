@@ -1,4 +1,4 @@
-"""A conversation as the server tells it, and the answer to a turn found in it; nothing a server says breaks the reader."""
+"""Conversations as values, and the answer to a turn in them; any answer can be read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TREE = [
 
 @pytest.mark.parametrize("item", RECORDINGS, ids=str)
 def test_recorded_conversations(item: Recording) -> None:
-    """Every recorded conversation is a line of three messages."""
+    """Every recorded conversation is a path of three messages."""
     state = item.state
     assert [entry.role for entry in state.messages] == ["system", "user", "assistant"]
     root, user, answer = state.messages
@@ -65,7 +65,7 @@ def test_recorded_conversations(item: Recording) -> None:
 
 @pytest.mark.parametrize("item", RECORDINGS, ids=str)
 def test_recorded_answers_are_found(item: Recording) -> None:
-    """By the id of their run, and by text and place where servers keep no ids."""
+    """Answers are found by the id of their run, and by text and parent on servers without ids."""
     state, sent = item.state, item.data["request"]
     turn = Turn(state.id, sent["generationId"], parent_id=sent["id"], text=sent["inputs"])
     assert find_answer(state, turn) == item.answer
@@ -74,7 +74,7 @@ def test_recorded_answers_are_found(item: Recording) -> None:
 
 
 def test_answers_by_id() -> None:
-    """The run's id decides, wherever in the tree its answer is."""
+    """The id of the run decides, for an answer anywhere in the tree."""
     state = conversation(*TREE)
     for run, answer in (("g1", "a1"), ("g2", "a2"), ("g3", "a3")):
         found = find_answer(state, Turn("c", run, parent_id="r", text="u1"))
@@ -86,7 +86,7 @@ def test_answers_by_id() -> None:
 
 
 def test_answers_by_text() -> None:
-    """Without ids it is the newest answer to that text at that place; a retry's is one that was not there before."""
+    """Without ids it is the newest answer to that text below that parent; a retry's is one that did not exist before."""
     state = conversation(*[{**entry, "generationId": None} for entry in TREE])
 
     def found(**fields: Any) -> str | None:
@@ -109,7 +109,7 @@ def test_line_ends_of_prompts() -> None:
 
 
 def test_newest_leaf() -> None:
-    """The path through the newest message, on to its newest child."""
+    """The path leads through the newest message to its newest child."""
     assert newest_leaf(conversation(*TREE)) == "a2"
     assert newest_leaf(conversation(*TREE[:-1])) == "a3"
     assert newest_leaf(conversation()) is None
@@ -119,8 +119,8 @@ def test_newest_leaf() -> None:
     )
 
 
-def test_circles_and_gaps() -> None:
-    """A tree from a stranger may hold circles and refer to what is not there."""
+def test_cycles_and_gaps() -> None:
+    """A hostile tree may hold cycles and refer to missing messages."""
     state = conversation(
         message("a", "user", "b", children=["b", "gone"]), message("b", "assistant", "a", children=["a"]), message("c", "user", "gone")
     )  # fmt: skip
@@ -133,7 +133,7 @@ def test_circles_and_gaps() -> None:
 
 
 def test_whether_an_answer_is_finished() -> None:
-    """What is not finished may still be written: only the end says otherwise."""
+    """Only an end mark makes an answer finished."""
     ends: list[tuple[dict[str, Any], bool]] = [
         ({}, False),
         ({"updates": None}, False),
@@ -162,7 +162,7 @@ def test_reasoning_is_split_from_answers_only() -> None:
 
 
 def test_files_of_messages() -> None:
-    """As objects, and as bare hashes before May 2024."""
+    """Files are objects, and bare hashes before May 2024."""
     files = [{"type": "hash", "name": "n", "value": "v", "mime": "m"}, "bare", None, 5]
     (entry,) = conversation(message("u", "user", files=files)).messages
     assert entry.files == (StoredFile("n", "m", "v"), StoredFile("", "", "bare"))
@@ -187,8 +187,8 @@ _object = st.dictionaries(
 
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(_json, _object, st.fixed_dictionaries({"messages": st.lists(st.one_of(_json, _object), max_size=3)})))
-def test_no_answer_breaks_a_reader(data: Any) -> None:
-    """Whatever the server sends is read, or refused with an error of ours; what was read goes into a dict and back."""
+def test_any_answer_can_be_read(data: Any) -> None:
+    """Any answer is read, or refused with a ProtocolError; what was read goes into a dict and back."""
     for parse in (
         parse_conversation,
         parse_conversation_info,
@@ -213,7 +213,7 @@ def test_no_answer_breaks_a_reader(data: Any) -> None:
 
 
 def test_links_to_shares() -> None:
-    """An id is taken out of a link, and stays as it is."""
+    """An id is taken out of a link, and stays unchanged."""
     for link in (
         "b0Goc_y",
         "https://huggingface.co/chat/r/b0Goc_y",
@@ -229,21 +229,21 @@ def test_links_to_shares() -> None:
     assert (old.id, old.url) == ("b0Goc_y", "https://x/r/b0Goc_y")
 
 
-def test_models_of_every_age() -> None:
-    """Older servers say the same in other words."""
+def test_models_of_every_version() -> None:
+    """Older servers use other keys for the same."""
     assert parse_model({"id": "a", "tools": True, "reasoning": True}).supports_tools
     assert parse_model({"id": "a", "supportsTools": False, "tools": True}).supports_tools is False
     with pytest.raises(ProtocolError):
         parse_model({"name": "a"})
 
 
-def test_nobody() -> None:
-    """An anonymous session is nobody."""
+def test_an_anonymous_user() -> None:
+    """The answer of an anonymous session has no user."""
     assert parse_user(None) is None
     assert parse_user({"id": ""}) is None
 
 
 def test_a_recorded_interruption() -> None:
-    """A stopped answer says so."""
+    """A stopped answer is interrupted."""
     assert recording("stopped").answer.interrupted
     assert not recording("plain").answer.interrupted

@@ -60,8 +60,8 @@ def test_one_annotation(plain, kind, expected):
     assert type(value) is type(expected)
 
 
-def test_the_root_itself_can_be_annotated():
-    """A document may be nothing but a date."""
+def test_the_root_can_be_a_date():
+    """A document may be a single date."""
     assert loads('{"json":"1970-01-01T00:00:00.000Z","meta":{"values":["Date"],"v":1}}') == EPOCH
 
 
@@ -102,7 +102,7 @@ def test_what_is_not_superjson_is_a_protocol_error(document):
 
 
 def test_long_paths_cost_no_more_than_their_length():
-    """A hostile document of many long paths is looked at once, not squared."""
+    """The cost of many long paths is linear."""
     path = ".".join("a" * 20_000)
     keys = {f"{path}{n}": ["Date"] for n in range(50)}
     assert decode({"json": {"a": {}}, "meta": {"values": keys, "v": 1}}) == {"a": {}}
@@ -168,7 +168,7 @@ def test_what_cannot_be_encoded_is_a_value_error():
 
 
 def test_undefined_is_one_value_and_false():
-    """There is one UNDEFINED however often it is made, and it counts as nothing."""
+    """There is one UNDEFINED, and it is false."""
     assert superjson.Undefined() is UNDEFINED
     assert not UNDEFINED
     assert repr(UNDEFINED) == "UNDEFINED"

@@ -1,4 +1,4 @@
-"""Bytes of chat-ui to events: every update of every generation, and what no generation ever sent."""
+"""Bytes of chat-ui become events: every update of every version, and unknown ones."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ KEEP_ALIVE = b'{"type":"status","status":"keepAlive"}\n'
 
 
 def read(pieces: Iterable[bytes]) -> tuple[list[AnyEvent], HFClientError | None]:
-    """Return the events of an answer that came in *pieces*, and what its end meant."""
+    """Return the events of an answer that came in *pieces*, and the error at its end."""
     decoder = UpdateDecoder()
     events: list[AnyEvent] = []
     try:
@@ -118,7 +118,7 @@ def test_recordings_make_the_stored_answer(item: Recording) -> None:
 
 @pytest.mark.parametrize("item", [item for item in RECORDINGS if item.log], ids=str)
 def test_recorded_logs_hold_the_same(item: Recording) -> None:
-    """The log of a run holds its events, but for keep-alives and for where the text is cut."""
+    """The log of a run holds its events, except for keep-alives and the borders between tokens."""
     decoder = UpdateDecoder()
     events: list[AnyEvent] = []
     for frame in (item.log or "").split("\n\n"):
@@ -129,7 +129,7 @@ def test_recorded_logs_hold_the_same(item: Recording) -> None:
 
 
 def test_events_of_a_recording() -> None:
-    """The first recording in full: padding gone, keep-alives gone, the title where it came."""
+    """The first recording in full: without padding and keep-alives, with the title in its place."""
     assert read([recording("plain").stream])[0] == [
         Status("started"),
         Token("Hello"),
@@ -275,7 +275,7 @@ UPDATES: list[tuple[str, AnyEvent]] = [
 
 @pytest.mark.parametrize(("line", "event"), UPDATES, ids=[line[:60] for line, _ in UPDATES])
 def test_each_update(line: str, event: AnyEvent) -> None:
-    """Every update of every generation has its event, whole, in pieces, with a tail, and as a dict."""
+    """Every update of every version has its event, whole, in pieces, with a tail, and as a dict."""
     data = line.encode() + b"\n"
     assert read([data])[0] == [event]
     assert read([data[i : i + 1] for i in range(len(data))])[0] == [event]
@@ -295,8 +295,8 @@ def test_web_sources_of_a_final_answer() -> None:
     assert reply_of(events).sources == events[0].sources  # type: ignore[union-attr]
 
 
-def test_odd_web_sources() -> None:
-    """Sources of another shape stay with the final answer, which is worth having."""
+def test_malformed_web_sources() -> None:
+    """Sources of another shape stay with the final answer."""
     for odd in ("soon", [{"title": "no link"}], [3]):
         event = one({"type": "finalAnswer", "text": "x", "webSources": odd})
         assert event == FinalAnswer("x", extra={"webSources": odd})
@@ -338,21 +338,21 @@ ODD = [
 
 
 @pytest.mark.parametrize("update", ODD, ids=json.dumps)
-def test_odd_updates_are_kept(update: dict[str, Any]) -> None:
-    """What has no shape that is known becomes an `Unknown` that holds it whole."""
+def test_unknown_updates_are_kept(update: dict[str, Any]) -> None:
+    """An update of an unknown shape becomes an `Unknown` that holds it."""
     kind = update.get("type")
     assert one(update) == Unknown(kind if isinstance(kind, str) else "", update)
 
 
 @pytest.mark.parametrize("value", ["text", 7, None, True, [1, {"a": 2}], 1.5])
-def test_values_that_are_no_objects(value: object) -> None:
-    """A line of JSON that is no object is kept, too."""
+def test_values_that_are_not_objects(value: object) -> None:
+    """A line of JSON that is not an object is kept, too."""
     assert one(json.dumps(value).encode() + b"\n") == Unknown("", {"value": value})
 
 
 @pytest.mark.parametrize(("line", "event"), UPDATES, ids=[line[:60] for line, _ in UPDATES])
 def test_new_fields_are_kept(line: str, event: AnyEvent) -> None:
-    """A field that nobody knows yet does not change an event, and is kept in its ``extra``."""
+    """An unknown field does not change an event, and is kept in its ``extra``."""
     if isinstance(event, Unknown):
         return
     found = one({**json.loads(line), "newField": {"a": None}})
@@ -363,7 +363,7 @@ def test_new_fields_are_kept(line: str, event: AnyEvent) -> None:
 
 @pytest.mark.parametrize(("line", "event"), UPDATES, ids=[line[:60] for line, _ in UPDATES])
 def test_null_is_absent(line: str, event: AnyEvent) -> None:
-    """Fields that need not be there may be null."""
+    """Optional fields may be null."""
     known = (
         "message statusCode interrupted argumentsRaw originalId reasoning content total expiresAt toolUuid args".split()
     )
@@ -372,7 +372,7 @@ def test_null_is_absent(line: str, event: AnyEvent) -> None:
 
 
 def test_optional_fields_of_another_type() -> None:
-    """An error with a status code that is no number is still an error: the odd field is kept beside it."""
+    """An error whose status code is not a number is still an error, and the field is kept."""
     decoder = UpdateDecoder()
     (event,) = decoder.feed(b'{"type":"status","status":"error","message":"boom","statusCode":"5xx"}\n')
     assert event == Status("error", "boom", extra={"statusCode": "5xx"})
@@ -381,7 +381,7 @@ def test_optional_fields_of_another_type() -> None:
 
 
 def test_new_fields_of_tokens() -> None:
-    """A token with a new field leaves the fast way and loses nothing."""
+    """A token with a new field is not decoded in a block, and loses nothing."""
     decoder = UpdateDecoder()
     events = decoder.feed(token("a") + b'{"type":"stream","token":"b\\u0000","logprob":-1}\n' + token("c"))
     assert events == [Token("a"), Token("b", extra={"logprob": -1}), Token("c")]
@@ -389,7 +389,7 @@ def test_new_fields_of_tokens() -> None:
 
 
 def test_files_get_their_url() -> None:
-    """A file's address is made by whoever knows the conversation."""
+    """A file's URL comes from the given function."""
     file = {"type": "file", "name": "n", "sha": "569f", "mime": "m"}
     event = parse_update(file, file_url=lambda sha: f"https://x/{sha}")
     assert event == File("n", "569f", "m", "https://x/569f")
@@ -398,8 +398,8 @@ def test_files_get_their_url() -> None:
 # Text
 
 
-def test_nothing_that_is_no_line() -> None:
-    """Blank lines, padding and carriage returns are nothing."""
+def test_blank_lines() -> None:
+    """Blank lines, padding and carriage returns are ignored."""
     assert read([b"\n\n  \r\n" + b" " * 4096 + token("a") + b"\n" + FINAL + b" " * 4096]) == (
         [Token("a"), FinalAnswer("")],
         None,
@@ -407,7 +407,7 @@ def test_nothing_that_is_no_line() -> None:
 
 
 def test_keep_alives() -> None:
-    """Keep-alives are no events, in any spelling, and padding before one does not harm the line after it."""
+    """Keep-alives are not events, in any spelling, and padding before one does not affect the line after it."""
     odd = b'  { "type": "status", "status": "keepAlive", "at": 5 }\n'
     events, ended = read([KEEP_ALIVE * 3, odd, b" " * 4096 + KEEP_ALIVE + token("a"), KEEP_ALIVE[:-1], b"\n" + FINAL])
     assert (events, ended) == ([Token("a"), FinalAnswer("")], None)
@@ -425,7 +425,7 @@ THOUGHTS = "A<think>b</think>C<<think>d<e</thin></think>F<think>"
 
 @pytest.mark.parametrize("size", range(1, len(THOUGHTS) + 1))
 def test_think_tags_cut_anywhere(size: int) -> None:
-    """Tags are found however the model cuts them."""
+    """Tags are found at every border between tokens."""
     pieces = [THOUGHTS[i : i + size] for i in range(0, len(THOUGHTS), size)]
     for lines in (map(token, pieces), [b"".join(map(token, pieces))]):
         events, _ = read(lines)
@@ -436,7 +436,7 @@ def test_think_tags_cut_anywhere(size: int) -> None:
 
 @pytest.mark.parametrize("cut", range(len(THOUGHTS) + 1))
 def test_think_tags_cut_once(cut: int) -> None:
-    """Wherever one token ends and the next begins, answer and reasoning are the same."""
+    """For every border between two tokens answer and reasoning are the same."""
     events, _ = read([token(THOUGHTS[:cut]) + token(THOUGHTS[cut:])])
     answer = "".join(event.text for event in events if isinstance(event, Token))
     thoughts = "".join(event.text for event in events if isinstance(event, Reasoning))
@@ -444,7 +444,7 @@ def test_think_tags_cut_once(cut: int) -> None:
 
 
 def test_what_looks_like_a_tag_is_not_lost() -> None:
-    """A start of a tag that nothing follows is text, in its place before what came next."""
+    """The start of a tag without its rest is text, in its place before the next event."""
     decoder = UpdateDecoder()
     assert decoder.feed(token("a<thi")) == [Token("a")]
     assert decoder.held_units == 4
@@ -474,7 +474,7 @@ HIGH, LOW = "\ud83d", "\ude00"
     ids=ascii,
 )
 def test_halves_of_characters(tokens: list[str], text: str) -> None:
-    """A character that two tokens share is joined; a half without its other becomes U+FFFD."""
+    """A character that two tokens share is joined; a lone half becomes U+FFFD."""
     for lines in ([escaped(item) for item in tokens], [b"".join(map(escaped, tokens))]):
         decoder = UpdateDecoder()
         events = [event for line in lines for event in decoder.feed(line)] + decoder.finish()
@@ -483,7 +483,7 @@ def test_halves_of_characters(tokens: list[str], text: str) -> None:
 
 
 def test_halves_with_other_events_between() -> None:
-    """A half waits while other events pass, and takes no half of the reasoning's."""
+    """A half waits while other events pass, and is not joined with a half of the reasoning."""
     lines = escaped(f"a{HIGH}") + b'{"type":"title","title":"T"}\n'
     lines += b'{"type":"reasoning","subtype":"stream","token":"\\ud83d"}\n' + escaped(f"{LOW}b")
     lines += b'{"type":"reasoning","subtype":"stream","token":"\\ude01"}\n'
@@ -491,8 +491,8 @@ def test_halves_with_other_events_between() -> None:
     assert events == [Token("a"), Title("T"), Token(f"{SMILE}b"), Reasoning("\U0001f601")]
 
 
-def test_the_fast_way_is_taken_up_again() -> None:
-    """After half a character was joined, plain tokens go on."""
+def test_blocks_after_a_half() -> None:
+    """After half a character was joined, tokens are decoded in blocks again."""
     decoder = UpdateDecoder()
     assert decoder.feed(token("a") + escaped(HIGH)) == [Token("a")]
     assert decoder.feed(escaped(LOW) + token("b")) == [Token(SMILE), Token("b")]
@@ -503,14 +503,14 @@ def test_the_fast_way_is_taken_up_again() -> None:
 @pytest.mark.parametrize("text", ["", "abc", "é", SMILE, f"a{SMILE}", "\uffff", "<think>", "\x7f", "\u2028"])
 @pytest.mark.parametrize("write", [token, escaped, lambda text: escaped(text).replace(b"\\ud8", b"\\uD8")])
 def test_text_is_counted_in_utf16_units(text: str, write: Any) -> None:
-    """What was taken is counted as JavaScript counts, however the server escapes it."""
+    """Text is counted in UTF-16 units, as JavaScript counts, for every spelling of the escapes."""
     decoder = UpdateDecoder()
     decoder.feed(write(text) + write(text.ljust(16, "\0")))
     assert decoder.text_units == 2 * len(text.encode("utf-16-le")) // 2
 
 
-def test_halves_elsewhere_are_mended() -> None:
-    """No event holds half a character, which nothing could print: in titles, tools, unknown fields and keys."""
+def test_halves_elsewhere_are_replaced() -> None:
+    """No event holds half a character, which cannot be printed: in titles, tools, unknown fields and keys."""
     line = b'{"type":"tool","subtype":"call","uuid":"\\ud83d","call":{"name":"n","parameters":{"\\ud83d":["\\ude00"]}},"x":"\\ud83d"}'
     for event in (
         one(line + b"\n"),
@@ -520,8 +520,8 @@ def test_halves_elsewhere_are_mended() -> None:
         json.dumps(to_dict(event), ensure_ascii=False).encode()
 
 
-def test_numbers_that_json_does_not_know() -> None:
-    """NaN and numbers beyond all bounds, which some servers write, are survived."""
+def test_numbers_beyond_json() -> None:
+    """NaN and numbers out of range, which some servers write, are accepted."""
     events, _ = read(
         [
             b'{"type":"tool","subtype":"eta","uuid":"u","eta":NaN}\n{"type":"x","n":1e999}\n{"type":"y","n":%d}\n'
@@ -535,7 +535,7 @@ def test_numbers_that_json_does_not_know() -> None:
 
 
 def test_garbage_in_mid_stream() -> None:
-    """A line that is no JSON is an error that shows it; all before it has been handed out, however it was cut."""
+    """A line that is not JSON is an error that shows it; all events before it are returned, for every border between reads."""
     lines = [token("a"), b"<html>502 Bad Gateway</html>\n", token("b")]
     for pieces in (lines, [b"".join(lines)], [lines[0] + lines[1][:5], lines[1][5:] + lines[2]]):
         events, ended = read(pieces)
@@ -545,7 +545,7 @@ def test_garbage_in_mid_stream() -> None:
 
 
 def test_garbage_at_once() -> None:
-    """So is one that nothing came before."""
+    """So is a first line that is not JSON."""
     decoder = UpdateDecoder()
     with pytest.raises(ProtocolError):
         decoder.feed(b"{'single': 'quotes'}\n")
@@ -559,7 +559,7 @@ def test_half_a_last_line() -> None:
 
 
 def test_a_last_line_without_its_end() -> None:
-    """A complete last line counts without its line's end."""
+    """A complete last line counts without its line end."""
     assert read([token("a") + FINAL[:-1]]) == ([Token("a"), FinalAnswer("")], None)
 
 
@@ -592,14 +592,14 @@ def test_an_error_is_raised_at_the_end() -> None:
 
 
 def test_an_error_without_a_text() -> None:
-    """The status code is told when the server says nothing else."""
+    """Without a text the error holds the status code."""
     _, ended = read([b'{"type":"status","status":"error","statusCode":404}\n'])
     assert isinstance(ended, GenerationError)
     assert (ended.message, ended.status_code) == ("the generation failed with status 404", 404)
 
 
 def test_a_line_without_end() -> None:
-    """Nothing grows without bound."""
+    """A line is bounded."""
     decoder = UpdateDecoder()
     for _ in range(MAX_LINE // (1 << 20)):
         decoder.feed(b"x" * (1 << 20))
@@ -608,7 +608,7 @@ def test_a_line_without_end() -> None:
 
 
 def test_deep_nesting() -> None:
-    """Nesting that no decoder bears is refused like any other garbage."""
+    """Nesting that a decoder cannot handle is refused like any other garbage."""
     for line in (b"[" * 100_000 + b"\n", b'{"type":"x","a":' * 50_000 + b"\n"):
         with pytest.raises(ProtocolError):
             UpdateDecoder().feed(line)

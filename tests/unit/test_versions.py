@@ -95,7 +95,7 @@ def test_other_servers(server: Server, service: ChatService, scripts) -> None:
 
 
 def test_a_server_that_cannot_be_asked(server: Server, service: ChatService) -> None:
-    """A login, a failure or a broken connection is what it is; the next call asks again."""
+    """A login, a failure or a broken connection raises as such; the next call asks again."""
     for script, error in (
         (plain("", 302, "Location: https://login.example/"), AuthenticationError),
         (json_answer({"message": "An error occurred", "errorId": "x"}, 500), ServerError),

@@ -1,4 +1,4 @@
-"""What a server says instead of an answer, as the error that tells what to do about it. Nothing is stored, nothing repeated."""
+"""Errors of a chat server: each class, its advice, and that nothing is stored or repeated."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ REFUSALS: dict[str, tuple[bytes, type[HFClientError], dict[str, Any], str]] = {
 @pytest.mark.parametrize("kind", ["send", "create"])
 @pytest.mark.parametrize("what", REFUSALS)
 def test_refusals(ui: ChatUI, client: Client, what: str, kind: str) -> None:
-    """Each raises at the call, once, as its class, with the server's words and without secrets."""
+    """Each error raises at the call, once, as its class, with the server's text and without secrets."""
     answer, cls, fields, text = REFUSALS[what]
     if (what, kind) == ("a proxy", "send"):  # which does not say whether the message arrived
         cls, fields = StreamInterrupted, {"sent": True}
@@ -128,7 +128,7 @@ def test_refusals(ui: ChatUI, client: Client, what: str, kind: str) -> None:
 
 
 def test_a_model_that_does_not_exist(ui: ChatUI, any_client: Client) -> None:
-    """The server's 400 says nothing; the error names the nearest models."""
+    """The server's 400 does not say so; the error names the nearest models."""
     ui.knows = ["org/Llama-3.3-70B-Instruct", "org/Qwen3-8B", "other/Qwen3-32B", "x/unlike"]
     with pytest.raises(ModelNotFound) as caught:
         any_client.chat("Hi", model="org/qwen-3-8b")
@@ -143,35 +143,35 @@ def test_a_model_that_does_not_exist(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_a_part_of_a_name(ui: ChatUI, client: Client) -> None:
-    """A word out of a long name is enough to be told the name."""
+    """A word of a long name is enough to suggest the name."""
     ui.knows = ["org/Llama-3.3-70B-Instruct", "org/Qwen3-8B"]
     with pytest.raises(ModelNotFound) as caught:
         client.models.get("llama")
     assert caught.value.suggestions == ("org/Llama-3.3-70B-Instruct",)
 
 
-def test_a_model_that_is_like_nothing(ui: ChatUI, client: Client) -> None:
-    """Without any that is near, those that there are are told."""
+def test_a_model_without_similar_names(ui: ChatUI, client: Client) -> None:
+    """Without similar names the error lists the models."""
     with pytest.raises(ModelNotFound, match="this server offers org/first, org/second"):
         client.chat("Hi", model="zzz")
 
 
 def test_another_reason_for_a_400(ui: ChatUI, client: Client) -> None:
-    """A 400 for a model that does exist stays what it is."""
+    """A 400 for an existing model stays a BadRequestError."""
     ui.fault("create", json_answer(says("Can't start a conversation with an unlisted model"), 400))
     with pytest.raises(BadRequestError, match="unlisted"):
         client.chat("Hi", model="org/first")
 
 
 def test_no_models(ui: ChatUI, client: Client) -> None:
-    """A server that offers nothing."""
+    """On a server without models the error says so."""
     ui.knows = []
     with pytest.raises(ModelNotFound, match="no models"):
         client.chat("Hi")
 
 
 def test_names_of_models(ui: ChatUI, client: Client) -> None:
-    """An LLM is found by its id in any case and by the last part of it, if that is clear."""
+    """An LLM is found by its id in any case and by the last part of the id, if that is unique."""
     ui.knows = ["org/Qwen3-8B", "a/twin", "b/twin"]
     assert client.models.get("ORG/qwen3-8b").id == client.models.get("qwen3-8B").id == "org/Qwen3-8B"
     for name in ("twin", "qwen"):
@@ -194,8 +194,8 @@ def test_names_of_models(ui: ChatUI, client: Client) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["models", "read", "list"])
-def test_something_else_than_a_chat_ui(ui: ChatUI, client: Client, kind: str, answer: bytes) -> None:
-    """Whatever answers without speaking the protocol is named as such."""
+def test_a_server_that_is_not_a_chat_ui(ui: ChatUI, client: Client, kind: str, answer: bytes) -> None:
+    """Every answer in another protocol is a NotAChatServer."""
     ui.always(kind, answer)
     ui.always("features", PAGE)
     call = {"models": client.models.list, "read": client.conversation(ID).messages, "list": client.conversations.list}[
@@ -209,15 +209,15 @@ def test_something_else_than_a_chat_ui(ui: ChatUI, client: Client, kind: str, an
 @pytest.mark.parametrize(
     "url", ["localhost:3000", "ftp://x", "http://", "http://x/?a=b", "http://x/#f", "http://x:99999"]
 )
-def test_urls_that_cannot_work(url: str) -> None:
+def test_invalid_base_urls(url: str) -> None:
     """They are refused when the client is made."""
     with pytest.raises(InvalidInputError):
         Client(url, token="")
 
 
 @pytest.mark.parametrize("id", ["", "x", "../../settings", "6b010f31c065be6a0089698g", ID + "0", "12345678"])
-def test_ids_that_are_none(ui: ChatUI, client: Client, id: str) -> None:
-    """What is no id of a conversation never becomes a path."""
+def test_invalid_ids(ui: ChatUI, client: Client, id: str) -> None:
+    """Only the id of a conversation becomes part of a path."""
     with pytest.raises(InvalidInputError):
         client.conversation(id).messages()
     with pytest.raises(InvalidInputError):
@@ -226,14 +226,14 @@ def test_ids_that_are_none(ui: ChatUI, client: Client, id: str) -> None:
 
 
 def test_a_share_can_only_be_read(ui: ChatUI, client: Client) -> None:
-    """Writing to one is refused here, with what to do instead."""
+    """Writing to a share is refused before anything is sent, with the replacement."""
     with pytest.raises(InvalidInputError, match="import_share"):
         client.conversation("b0Goc_y").stop() or client.conversations.delete("b0Goc_y")
     assert ui.connections == 0
 
 
 def test_hugging_chat_without_a_cookie() -> None:
-    """HuggingChat lets nobody chat without a login: said before anything is sent, and what a token is good for."""
+    """HuggingChat requires a login: the error raises before anything is sent, and says what a token is good for."""
     with pytest.raises(CredentialsError, match="HFCLIENT_COOKIE") as caught:
         Client(token="").chat("Hi")
     assert "token alone" not in caught.value.message
@@ -245,7 +245,7 @@ SECRETS = {"hf-chat": "c00kie-value", "token": "l0gin-value"}
 
 
 def test_no_secret_is_ever_shown(ui: ChatUI, make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Not in a repr, a log, an error, a dict or a pickle of anything that a caller gets to hold."""
+    """No repr, log record, error, dict or pickle of an object that a caller gets holds a secret."""
     caplog.set_level(logging.DEBUG)
     client = make_client(cookies=SECRETS, token="hf_t0ken-value", headers={"X-Mine": "h3ader-value"})
     ui.says(recording("slow"), cut(300))
@@ -276,7 +276,7 @@ def test_no_secret_is_ever_shown(ui: ChatUI, make_client: MakeClient, caplog: py
 
 
 def test_a_client_pickles_as_its_configuration(ui: ChatUI, client: Client) -> None:
-    """A copy of a client chats on its own."""
+    """A copy of a client chats by itself."""
     ui.says(recording("plain"))
     twin = pickle.loads(pickle.dumps(client))
     try:

@@ -1,4 +1,4 @@
-"""A `ChatUI` with something in front of it, below a base path, under a name of its own."""
+"""A `ChatUI` behind a gateway, below a base path, with an origin of its own."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from attrs import evolve
 from tests.chat.replay import ChatUI, final, lines, token
 from tests.server import Recorded, Step, json_answer, plain
 
-Gate = Callable[[Recorded], "bytes | None"]
-"""Returns the answer of what stands in front, or None to let a request through."""
+Reply = Callable[[Recorded], "bytes | None"]
+"""Returns the answer of the gateway, or None to pass a request on."""
 
 NO_PAGE = "<!doctype html><html><head><title>404 Not Found</title></head></html>"
 HELLO = lines(token("Hello."), final("Hello."))
 
 
-class FrontedUI(ChatUI):
-    """The server.
+class Gateway(ChatUI):
+    """The gateway and the server behind it.
 
     Attributes:
-        gate: What stands in front.
-        base: The base path; what lies elsewhere is not there.
+        reply: The gateway's answer to a request; None passes it on.
+        base: The base path; other paths do not exist.
         own_host: The host that the Origin of a form must name; None takes the one in the header Host.
-        public_origin: What the configuration says about the server's name.
-        page_origin: What its page says about it.
+        public_origin: The server's origin in its configuration.
+        page_origin: The server's origin on its page.
         set_cookie: Headers that creating a conversation sets.
         sees_tokens: A token without a cookie below ``/api/`` fails, as it does where the Hub does not know it.
     """
 
     def __init__(self) -> None:
-        self.gate: Gate = lambda request: None
+        self.reply: Reply = lambda request: None
         self.base = ""
         self.own_host: str | None = None
         self.public_origin = ""
@@ -42,12 +42,12 @@ class FrontedUI(ChatUI):
         self.says(HELLO)
 
     def _route(self, request: Recorded) -> Iterable[Step]:
-        refused = self.gate(request)
+        refused = self.reply(request)
         if refused is None and not request.path.startswith(f"{self.base}/"):
             refused = plain(NO_PAGE, 404, "Content-Type: text/html")
         if refused is None:
             request = evolve(request, target=request.target.removeprefix(self.base))
-            refused = self._in_front_of_routes(request)
+            refused = self._own_route(request)
         if refused is not None:
             return [refused]
         answer = list(super()._route(request))
@@ -56,7 +56,7 @@ class FrontedUI(ChatUI):
             answer[0] = b"\r\n".join([begin, *(f"Set-Cookie: {one}".encode() for one in self.set_cookie), end])
         return answer
 
-    def _in_front_of_routes(self, request: Recorded) -> bytes | None:
+    def _own_route(self, request: Recorded) -> bytes | None:
         headers = request.headers
         if (
             self.sees_tokens
@@ -99,12 +99,12 @@ def page(title: str, status: int = 200, body: str = "", *headers: str) -> bytes:
     return plain(text, status, "Content-Type: text/html", *headers)
 
 
-def moved(place: str, status: int = 301) -> Gate:
+def moved(place: str, status: int = 301) -> Reply:
     """A redirect of everything to the same path at *place*."""
     return lambda request: plain("", status, f"Location: {place}{request.target}")
 
 
-def always(answer: bytes) -> Gate:
+def always(answer: bytes) -> Reply:
     """The same answer to everything."""
     return lambda request: answer
 

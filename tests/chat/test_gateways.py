@@ -1,4 +1,4 @@
-"""An answer is judged by what it is: redirects, passwords, gates, pages, and the APIs of other servers."""
+"""Answers of something else than the chat-ui: redirects, passwords, gateways, pages, and the APIs of other servers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hfclient import Client, Retry, errors
 from hfclient.chat.wire.failures import refine
 from tests.chat.conftest import PATIENT
-from tests.chat.front import FrontedUI, Gate, always, moved, page, refusal
+from tests.chat.gateway import Gateway, Reply, always, moved, page, refusal
 from tests.conftest import make_transport
 from tests.server import Recorded, plain
 
@@ -45,12 +45,12 @@ Make = Callable[..., Client]
 
 
 @pytest.fixture
-def make(front: FrontedUI, transport_name: str) -> Iterator[Make]:
-    """Make clients of `front` over each transport in turn."""
+def make(gateway: Gateway, transport_name: str) -> Iterator[Make]:
+    """Make clients of `gateway` over each transport in turn."""
     made: list[Client] = []
 
     def build(url: str | None = None, **options: Any) -> Client:
-        url = url or front.url + front.base
+        url = url or gateway.url + gateway.base
         options = {"token": "", "cookies": "", "timeouts": PATIENT, "retry": Retry(attempts=1), **options}
         options.setdefault("inference_url", f"{url}/v1")
         made.append(Client(url, transport=make_transport(transport_name), **options))
@@ -72,9 +72,9 @@ def _refused(call: Callable[[Client], Any], client: Client) -> errors.HFClientEr
 
 @pytest.mark.parametrize("options", [{}, COOKIES], ids=["anonymous", "with cookies"])
 @pytest.mark.parametrize("name", CALLS)
-def test_a_server_that_moved(front: FrontedUI, make: Make, name: str, options: dict[str, Any]) -> None:
-    """Each call says where the server is now, none speaks of a login, and nothing is sent there."""
-    front.gate = moved("http://www.elsewhere.example:8080")
+def test_a_server_that_moved(gateway: Gateway, make: Make, name: str, options: dict[str, Any]) -> None:
+    """Each call names the new address of the server, none mentions a login, and nothing is sent there."""
+    gateway.reply = moved("http://www.elsewhere.example:8080")
     error = _refused(CALLS[name], make(**options))
     assert type(error) is errors.APIStatusError
     assert "http://www.elsewhere.example:8080" in error.message
@@ -84,7 +84,7 @@ def test_a_server_that_moved(front: FrontedUI, make: Make, name: str, options: d
 
 
 @pytest.mark.parametrize(
-    ("gate", "new"),
+    ("reply", "new"),
     [
         (moved("https://www.chat.example"), "https://www.chat.example"),
         (moved("{here}/talk", 302), "{here}/talk"),
@@ -94,25 +94,25 @@ def test_a_server_that_moved(front: FrontedUI, make: Make, name: str, options: d
         (moved("//other.example", 301), "http://other.example"),
     ],
 )
-def test_the_new_base_url(front: FrontedUI, make: Make, gate: Gate, new: str) -> None:
-    """The error names the base URL to use: another host, path, port or scheme, whatever the place is called."""
+def test_the_new_base_url(gateway: Gateway, make: Make, reply: Reply, new: str) -> None:
+    """The error names the base URL to use: another host, path, port or scheme."""
 
     def with_own_url(request: Recorded) -> bytes | None:
         if request.path.startswith("/talk"):
             return page("not reached", 404)
-        answer = gate(request)
-        return answer and answer.replace(b"{here}", front.url.encode())
+        answer = reply(request)
+        return answer and answer.replace(b"{here}", gateway.url.encode())
 
-    front.gate = with_own_url
+    gateway.reply = with_own_url
     error = _refused(CALLS["models"], make(**COOKIES))
-    assert f"use {new.format(here=front.url)} as the base URL" in error.message
+    assert f"use {new.format(here=gateway.url)} as the base URL" in error.message
     assert not isinstance(error, errors.AuthenticationError)
 
 
-def test_https_is_wanted(front: FrontedUI, make: Make) -> None:
-    """A server that wants https is told as one, with the base URL."""
-    front.base = "/chat"
-    front.gate = moved("https://127.0.0.1:8443")
+def test_https_is_required(gateway: Gateway, make: Make) -> None:
+    """The error says that the server requires https, with the base URL."""
+    gateway.base = "/chat"
+    gateway.reply = moved("https://127.0.0.1:8443")
     error = _refused(CALLS["chat"], make(**COOKIES))
     assert error.message.startswith("the server wants https")
     assert "use https://127.0.0.1:8443/chat as the base URL" in error.message
@@ -132,18 +132,18 @@ def test_https_is_wanted(front: FrontedUI, make: Make) -> None:
     ],
 )
 @pytest.mark.parametrize("options", [{}, COOKIES], ids=["anonymous", "with cookies"])
-def test_a_login_page_is_a_login(front: FrontedUI, make: Make, location: str, options: dict[str, Any]) -> None:
-    """A redirect to one of the usual names, or one that says where to come back to, is a missing login."""
-    front.gate = always(plain("", 302, f"Location: {location}"))
+def test_a_redirect_to_a_login_page(gateway: Gateway, make: Make, location: str, options: dict[str, Any]) -> None:
+    """A redirect to a usual login path, or with a return address, is a missing login."""
+    gateway.reply = always(plain("", 302, f"Location: {location}"))
     error = _refused(CALLS["models"], make(**options))
     assert isinstance(error, errors.AuthenticationError)
     assert isinstance(error, errors.SessionExpired) is bool(options)
 
 
 @pytest.mark.parametrize("location", ["/", "http://portal.example/hotspot?url=x", "/maintenance.html", "/authors"])
-def test_a_redirect_to_somewhere(front: FrontedUI, make: Make, location: str) -> None:
-    """What is neither the same path nor a login page is named, and is no login; whoami() does not say "nobody" to it."""
-    front.gate = always(plain("", 302, f"Location: {location}"))
+def test_another_redirect(gateway: Gateway, make: Make, location: str) -> None:
+    """A redirect to any other page is named, and is not a login; whoami() raises."""
+    gateway.reply = always(plain("", 302, f"Location: {location}"))
     for name in ("models", "chat", "whoami"):
         error = _refused(CALLS[name], make(**COOKIES))
         assert type(error) is errors.APIStatusError
@@ -151,29 +151,29 @@ def test_a_redirect_to_somewhere(front: FrontedUI, make: Make, location: str) ->
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_slash_more(front: FrontedUI, make: Make, status: int) -> None:
-    """A redirect of a read on the same origin that adds or takes away a slash is followed, with the cookies."""
+def test_a_redirect_that_changes_a_slash(gateway: Gateway, make: Make, status: int) -> None:
+    """A redirect of a read on the same origin that adds or removes a slash is followed, with the cookies."""
 
     def slashed(request: Recorded) -> bytes | None:
         if request.path == "/api/v2/models":
             return plain("", status, "Location: /api/v2/models/")
         return refusal({"json": [{"id": "org/one"}]}, 200) if request.path == "/api/v2/models/" else None
 
-    front.gate = slashed
+    gateway.reply = slashed
     assert [model.id for model in make(**COOKIES).models.list()] == ["org/one"]
-    assert front.cookies() == ["hf-chat=good-cookie"] * 2
+    assert gateway.cookies() == ["hf-chat=good-cookie"] * 2
 
 
-def test_a_redirect_to_itself(front: FrontedUI, make: Make) -> None:
-    """What sets a cookie and redirects to the same address has not moved."""
-    front.gate = lambda request: plain("", 302, f"Location: {request.target}", "Set-Cookie: seen=1")
+def test_a_redirect_to_itself(gateway: Gateway, make: Make) -> None:
+    """A server that sets a cookie and redirects to the same address has not moved."""
+    gateway.reply = lambda request: plain("", 302, f"Location: {request.target}", "Set-Cookie: seen=1")
     error = _refused(CALLS["models"], make(**COOKIES))
     assert "redirects to itself" in error.message
     assert "as the base URL" not in error.message
 
 
-def test_a_redirect_that_leaves_tls() -> None:
-    """A server behind a proxy that ends TLS names itself with http: nobody is told to use that."""
+def test_a_redirect_from_https_to_http() -> None:
+    """A server behind a proxy that terminates TLS redirects to http: the error does not recommend that address."""
     given = errors.APIStatusError(
         "x",
         status=301,
@@ -188,16 +188,16 @@ def test_a_redirect_that_leaves_tls() -> None:
 
 
 @pytest.mark.parametrize("answer", ["redirect", "401"])
-def test_whoami_behind_a_gate(front: FrontedUI, make: Make, answer: str) -> None:
-    """A gate's login says nothing about the chat-ui behind it, so whoami() raises; the server's own login means nobody."""
-    front.gate = always(CLOSED[answer])
+def test_whoami_behind_a_gateway(gateway: Gateway, make: Make, answer: str) -> None:
+    """A gateway's login does not say who the user is, so whoami() raises; the server's own login means None."""
+    gateway.reply = always(CLOSED[answer])
     assert isinstance(_refused(CALLS["whoami"], make(**COOKIES)), errors.AuthenticationError)
-    front.gate = lambda request: None if request.path == "/healthcheck" else CLOSED[answer]  # AUTOMATIC_LOGIN
+    gateway.reply = lambda request: None if request.path == "/healthcheck" else CLOSED[answer]  # AUTOMATIC_LOGIN
     assert make(**COOKIES).whoami() is None
 
 
-def test_a_logout_that_leads_elsewhere(front: FrontedUI, make: Make) -> None:
-    """Only the redirect to the start page says that the server has ended the login."""
+def test_a_logout_that_redirects_elsewhere(gateway: Gateway, make: Make) -> None:
+    """Only the redirect to the start page confirms a logout."""
     for answer, told in (
         (plain("", 302, "Location: /"), True),
         (plain("", 301, "Location: http://www.elsewhere.example/logout"), False),
@@ -205,7 +205,7 @@ def test_a_logout_that_leads_elsewhere(front: FrontedUI, make: Make) -> None:
         (page("Back soon"), False),
         (refusal({"error": "no such path"}, 200), False),
     ):
-        front.gate = lambda request, answer=answer: answer if request.path == "/logout" else None
+        gateway.reply = lambda request, answer=answer: answer if request.path == "/logout" else None
         assert make(**COOKIES).login.end() is told
 
 
@@ -220,9 +220,9 @@ def _password(request: Recorded) -> bytes | None:
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("options", [{}, COOKIES, {"token": TOKEN}], ids=["anonymous", "with cookies", "with a token"])
-def test_a_password_is_asked_for(front: FrontedUI, make: Make, name: str, options: dict[str, Any]) -> None:
-    """Each call says that a password is wanted, and where it goes; none says that a login has expired."""
-    front.gate = _password
+def test_a_password_is_required(gateway: Gateway, make: Make, name: str, options: dict[str, Any]) -> None:
+    """Each error says that a password is required and where to put it; none is about an expired login."""
+    gateway.reply = _password
     error = _refused(CALLS[name], make(**options))
     assert type(error) is errors.PasswordRequired
     assert "https://user:password@host" in error.message
@@ -241,18 +241,18 @@ def test_a_password_is_asked_for(front: FrontedUI, make: Make, name: str, option
         "Negotiate abc=, NTLM",
     ],
 )
-def test_each_challenge(front: FrontedUI, make: Make, challenge: str) -> None:
-    """Basic is asked for by its name; of the others it is said that hfclient does not speak them."""
-    front.gate = always(plain("", 401, f"WWW-Authenticate: {challenge}"))
+def test_each_challenge(gateway: Gateway, make: Make, challenge: str) -> None:
+    """Basic is named with its realm; for other schemes the error says that hfclient does not support them."""
+    gateway.reply = always(plain("", 401, f"WWW-Authenticate: {challenge}"))
     error = _refused(CALLS["chat"], make(**COOKIES))
     assert type(error) is errors.PasswordRequired
     assert ("does not speak" in error.message) is ("basic" not in challenge.lower())
 
 
 @pytest.mark.parametrize("challenge", ['Bearer realm="Basic"', "Bearer", 'Bearer error="a", scope="Basic"', "Token x"])
-def test_other_challenges(front: FrontedUI, make: Make, challenge: str) -> None:
-    """A challenge for something else is a login like any other."""
-    front.gate = always(
+def test_other_challenges(gateway: Gateway, make: Make, challenge: str) -> None:
+    """A challenge of another kind is a missing login."""
+    gateway.reply = always(
         refusal({"message": "You have to be logged in."}, 401).replace(
             b"Content-Type", f"WWW-Authenticate: {challenge}\r\nContent-Type".encode(), 1
         )
@@ -263,22 +263,22 @@ def test_other_challenges(front: FrontedUI, make: Make, challenge: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, COOKIES, {"token": TOKEN}], ids=["anonymous", "with cookies", "with a token"])
-def test_the_right_password(front: FrontedUI, make: Make, options: dict[str, Any]) -> None:
-    """It goes along on every path, whatever else there is; the token stays away, because there is no room for both."""
-    front.gate = _password
-    client = make(front.url.replace("//", "//ann:p%20w@"), **options)
+def test_the_right_password(gateway: Gateway, make: Make, options: dict[str, Any]) -> None:
+    """It is sent on every path; the token is not, because a request has one Authorization header."""
+    gateway.reply = _password
+    client = make(gateway.url.replace("//", "//ann:p%20w@"), **options)
     assert client.chat("hi").text == "Hello."
     assert client.models.list(fresh=True)
     assert client.conversations.list() is not None
     assert client.whoami() is None
     assert client.ping() >= 0
-    assert {request.headers["authorization"] for request in front.requests} == {"Basic YW5uOnAgdw=="}
+    assert {request.headers["authorization"] for request in gateway.requests} == {"Basic YW5uOnAgdw=="}
 
 
-def test_the_wrong_password(front: FrontedUI, make: Make) -> None:
-    """A password that is not accepted is told as one, without showing it; a token that it displaces is named."""
-    front.gate = _password
-    url = front.url.replace("//", "//ann:wrong-pass@")
+def test_the_wrong_password(gateway: Gateway, make: Make) -> None:
+    """The error says that the password was refused, without showing it; a token that was not sent is named."""
+    gateway.reply = _password
+    url = gateway.url.replace("//", "//ann:wrong-pass@")
     for options in ({}, COOKIES, {"token": TOKEN}):
         error = _refused(CALLS["chat"], make(url, **options))
         assert type(error) is errors.PasswordRequired
@@ -287,25 +287,25 @@ def test_the_wrong_password(front: FrontedUI, make: Make) -> None:
         assert ("token was not sent" in error.message) is ("token" in options)
 
 
-def test_a_user_without_a_password(front: FrontedUI, make: Make) -> None:
-    """A user name alone goes out with an empty password, as a browser sends it."""
-    make(front.url.replace("//", "//ann@")).models.list()
-    assert front.last.headers["authorization"] == "Basic " + base64.b64encode(b"ann:").decode()
+def test_a_user_without_a_password(gateway: Gateway, make: Make) -> None:
+    """A user name alone is sent with an empty password, as a browser does."""
+    make(gateway.url.replace("//", "//ann@")).models.list()
+    assert gateway.last.headers["authorization"] == "Basic " + base64.b64encode(b"ann:").decode()
 
 
-def test_a_password_of_the_proxy(front: FrontedUI, make: Make) -> None:
+def test_a_password_of_the_proxy(gateway: Gateway, make: Make) -> None:
     """407 is about the proxy, never about a login."""
-    front.gate = always(page("407", 407, "", 'Proxy-Authenticate: Basic realm="x"'))
+    gateway.reply = always(page("407", 407, "", 'Proxy-Authenticate: Basic realm="x"'))
     for name in ("models", "chat", "whoami", "completion"):
         error = _refused(CALLS[name], make(**COOKIES))
         assert not isinstance(error, errors.AuthenticationError)
-        assert f"proxy wants a user name and a password (127.0.0.1:{front.port}, Basic)" in error.message
+        assert f"proxy wants a user name and a password (127.0.0.1:{gateway.port}, Basic)" in error.message
 
 
 # Gates that want the token
 
 
-def _closed(answer: bytes) -> Gate:
+def _closed(answer: bytes) -> Reply:
     return lambda request: None if request.headers.get("authorization") == f"Bearer {TOKEN}" else answer
 
 
@@ -321,14 +321,14 @@ CLOSED = {
 @pytest.mark.parametrize("kind", CLOSED)
 @pytest.mark.parametrize("sees_tokens", [False, True])
 @pytest.mark.parametrize("options", [{}, COOKIES], ids=["anonymous", "with cookies"])
-def test_a_gate_that_wants_the_token(
-    front: FrontedUI, make: Make, kind: str, sees_tokens: bool, options: dict[str, Any]
+def test_a_gateway_that_requires_the_token(
+    gateway: Gateway, make: Make, kind: str, sees_tokens: bool, options: dict[str, Any]
 ) -> None:
     """A token that was passed opens it on every path, before and after there is a session, also next to cookies.
 
     A chat-ui that looks at the token where there is no cookie, and cannot do anything with it, gets a session at once.
     """
-    front.gate, front.sees_tokens = _closed(CLOSED[kind]), sees_tokens
+    gateway.reply, gateway.sees_tokens = _closed(CLOSED[kind]), sees_tokens
     client = make(token=TOKEN, **options)
     assert client.models.list(fresh=True)
     assert client.whoami() is None
@@ -338,20 +338,20 @@ def test_a_gate_that_wants_the_token(
     assert client.ping() >= 0
 
 
-def test_a_gate_and_a_token_that_was_found(front: FrontedUI, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token of the environment does not go there, and the error says so."""
+def test_a_gateway_and_a_token_of_the_environment(gateway: Gateway, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token of the environment is not sent there, and the error says so."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     for kind in ("404 page", "401", "redirect"):
-        front.gate = _closed(CLOSED[kind])
+        gateway.reply = _closed(CLOSED[kind])
         for name in ("models", "chat", "completion", "embedding"):
             assert "pass token=" in _refused(CALLS[name], make(token=None)).message
-    assert not any("authorization" in request.headers for request in front.requests)
+    assert not any("authorization" in request.headers for request in gateway.requests)
 
 
-def test_a_token_that_is_no_login(front: FrontedUI, make: Make) -> None:
-    """On a server with a login a token that it cannot do anything with is an error as before, not a visitor."""
-    front.sees_tokens = True
-    front.gate = lambda request: (
+def test_a_token_that_the_server_does_not_accept(gateway: Gateway, make: Make) -> None:
+    """On a server with logins a token that it does not accept is an error, and no anonymous session replaces it."""
+    gateway.sees_tokens = True
+    gateway.reply = lambda request: (
         refusal({"json": {"loginEnabled": True, "transcriptionEnabled": False}}, 200)
         if request.path == "/api/v2/feature-flags" and "cookie" in request.headers
         else None
@@ -387,27 +387,27 @@ OTHERS = {
 
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("base", ["", "/v1"])
-def test_another_server(front: FrontedUI, make: Make, other: str, base: str) -> None:
-    """A server that is no chat-ui is told by what it says, and the error names where an inference server goes."""
-    front.gate = always(OTHERS[other])
+def test_another_server(gateway: Gateway, make: Make, other: str, base: str) -> None:
+    """A server that is not a chat-ui is recognised by its answers, and the error names the option for an inference server."""
+    gateway.reply = always(OTHERS[other])
     for name in ("models", "chat", "chat of a model", "ping", "whoami", "login", "features"):
-        error = _refused(CALLS[name], make(front.url + base))
+        error = _refused(CALLS[name], make(gateway.url + base))
         assert isinstance(error, errors.NotAChatServer), name
         assert "inference_url=" in error.message
 
 
 @pytest.mark.parametrize("name", ["conversation", "delete", "download"])
-def test_a_chat_uis_own_404(front: FrontedUI, make: Make, name: str) -> None:
-    """What a chat-ui itself does not find stays a NotFoundError."""
-    front.gate = lambda request: refusal({"message": "Conversation not found"}) if ID in request.path else None
+def test_a_chat_uis_own_404(gateway: Gateway, make: Make, name: str) -> None:
+    """A 404 of a chat-ui stays a NotFoundError."""
+    gateway.reply = lambda request: refusal({"message": "Conversation not found"}) if ID in request.path else None
     assert type(_refused(CALLS[name], make())) is errors.NotFoundError
 
 
 @pytest.mark.parametrize("name", ["conversation", "delete", "download"])
 @pytest.mark.parametrize("other", ["llama.cpp", "vLLM, TEI, FastAPI", "older vLLM", "Nest"])
-def test_another_servers_404_for_an_id(front: FrontedUI, make: Make, name: str, other: str) -> None:
-    """What another API says of a conversation is told as another API's, by its shape."""
-    front.gate = always(OTHERS[other])
+def test_another_servers_404_for_an_id(gateway: Gateway, make: Make, name: str, other: str) -> None:
+    """A 404 for a conversation in the shape of another API is recognised."""
+    gateway.reply = always(OTHERS[other])
     assert isinstance(_refused(CALLS[name], make()), errors.NotAChatServer)
 
 
@@ -415,46 +415,46 @@ def test_another_servers_404_for_an_id(front: FrontedUI, make: Make, name: str, 
 
 
 @pytest.mark.parametrize("name", [name for name in CHAT_CALLS if name not in NO_JSON])
-def test_a_page_instead(front: FrontedUI, make: Make, name: str) -> None:
-    """A page of maintenance, a captive portal or a login, with status 200, is named by its title."""
-    front.gate = always(page("Back &amp; soon"))
+def test_a_page_instead_of_an_answer(gateway: Gateway, make: Make, name: str) -> None:
+    """A page with status 200 (maintenance, captive portal, login) is named by its title."""
+    gateway.reply = always(page("Back &amp; soon"))
     error = _refused(CHAT_CALLS[name], make(**COOKIES))
     assert isinstance(error, errors.NotAChatServer)
-    front.gate = always(page("Sign in", 200, '<form><input name="p" type="password"></form>'))
+    gateway.reply = always(page("Sign in", 200, '<form><input name="p" type="password"></form>'))
     assert isinstance(_refused(CHAT_CALLS[name], make(**COOKIES)), errors.NotAChatServer)
 
 
-def test_a_page_has_a_title(front: FrontedUI, make: Make) -> None:
-    """The error names it, and says of a page that asks for a password what it is; for inference, too."""
-    front.gate = always(page("Sign in", 200, '<form><input name="p" type="password"></form>'))
+def test_a_page_has_a_title(gateway: Gateway, make: Make) -> None:
+    """The error holds the title, and says that a page with a password field is a login; for inference, too."""
+    gateway.reply = always(page("Sign in", 200, '<form><input name="p" type="password"></form>'))
     for name in ("models", "whoami", "completion", "embedding"):
         assert 'a login page titled "Sign in"' in _refused(CALLS[name], make(**COOKIES)).message
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if name not in NO_JSON])
-def test_a_bot_check_with_status_200(front: FrontedUI, make: Make, name: str) -> None:
-    """Cloudflare's page is told as a bot check whatever its status."""
-    front.gate = always(page("Just a moment...", 200, '<script src="/cdn-cgi/challenge-platform/h"></script>'))
+def test_a_bot_check_with_status_200(gateway: Gateway, make: Make, name: str) -> None:
+    """Cloudflare's page is a bot check with every status."""
+    gateway.reply = always(page("Just a moment...", 200, '<script src="/cdn-cgi/challenge-platform/h"></script>'))
     assert isinstance(_refused(CALLS[name], make(**COOKIES)), errors.CloudflareChallenge)
 
 
 @pytest.mark.parametrize("path", ["/conversation", "/conversation/"])
-def test_a_page_in_the_middle(front: FrontedUI, make: Make, path: str) -> None:
-    """A gate that closes between two requests of a message is told as a page, too."""
+def test_a_page_between_two_requests(gateway: Gateway, make: Make, path: str) -> None:
+    """A gateway that closes between two requests of a message is recognised by its page, too."""
 
     def closing(request: Recorded) -> bytes | None:
         is_it = request.path.startswith(path) and (path.endswith("/") or request.path == path)
         return page("Sign in") if is_it and request.method == "POST" else None
 
-    front.gate = closing
+    gateway.reply = closing
     error = _refused(CALLS["chat"], make(**COOKIES))
     assert isinstance(error, errors.NotAChatServer)
     assert "Sign in" in error.message
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_a_page_where_inference_should_be(front: FrontedUI, make: Make, status: int) -> None:
-    """The URL of a chat or of any site is no API: the error says so."""
-    front.gate = always(page("ChatUI - Chat with AI models", status))
+def test_a_page_instead_of_inference(gateway: Gateway, make: Make, status: int) -> None:
+    """For the URL of a chat, or of any site, as inference_url the error says that it is not an API."""
+    gateway.reply = always(page("ChatUI - Chat with AI models", status))
     for name in ("completion", "embedding"):
         assert "inference_url" in _refused(CALLS[name], make()).message

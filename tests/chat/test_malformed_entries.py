@@ -1,4 +1,4 @@
-"""One bad entry of what a server sends does not spoil the others: it is left out with a warning."""
+"""One malformed entry of a server's answer does not affect the others: it is left out with a warning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOT = {"id": "r", "from": "system", "content": "", "ancestors": [], "children":
 
 @pytest.fixture
 def client(server: Server) -> Client:
-    """A client that tries once."""
+    """A client without retries."""
     server.on("/api/v2/feature-flags", json_answer({"json": {"loginEnabled": True, "transcriptionEnabled": False}}))
     return Client(server.url, cookies="hf-chat=some-session", token="", retry=Retry(attempts=1))
 
@@ -50,7 +50,7 @@ def _file(sha: Any, name: Any = "odd.png", mime: Any = "image/png") -> dict[str,
 
 @pytest.mark.parametrize("bad", [None, 3, "x", [], {}, {"id": ""}, {"title": "no id"}])
 def test_lists(server: Server, client: Client, caplog: pytest.LogCaptureFixture, bad: Any) -> None:
-    """Models and conversations with an id are listed, whatever stands between them."""
+    """Models and conversations with an id are listed, and malformed entries are left out."""
     good = [{"id": ID, "title": "a"}, {"id": OTHER, "title": "b"}]
     server.on("/api/v2/conversations", json_answer({"json": {"conversations": [bad, *good], "hasMore": False}}))
     server.on("/api/v2/models", json_answer({"json": [{"id": "m"}, bad, {"id": "n", "name": "n", "providers": [bad]}]}))
@@ -60,8 +60,8 @@ def test_lists(server: Server, client: Client, caplog: pytest.LogCaptureFixture,
     assert [record.args[0] for record in caplog.records if record.args] == [1, 1]
 
 
-def test_lists_of_nothing_good(server: Server, client: Client) -> None:
-    """A list of which no entry is any good is another kind of list."""
+def test_lists_without_a_valid_entry(server: Server, client: Client) -> None:
+    """A list without any valid entry is another kind of list."""
     server.on("/api/v2/conversations", json_answer({"json": {"conversations": [{}, 3], "hasMore": False}}))
     server.on("/api/v2/models", json_answer({"json": [None, {}]}))
     for call in (client.conversations.list, client.models.list):
@@ -70,7 +70,7 @@ def test_lists_of_nothing_good(server: Server, client: Client) -> None:
 
 
 def test_the_live_feed(server: Server, client: Client) -> None:
-    """A run without its conversation is left out of what is running."""
+    """A generation without its conversation is left out."""
     sync = {"running": [{"conversationId": ID}, 3, {"title": "x"}], "ended": [None, {"conversationId": OTHER}]}
     frame = f"event: sync\ndata: {json.dumps(sync)}\n\n".encode()
     server.on("/api/v2/generations/live", chunked(frame, headers=["Content-Type: text/event-stream"]))
@@ -78,7 +78,7 @@ def test_the_live_feed(server: Server, client: Client) -> None:
 
 
 @pytest.mark.parametrize("sha", ["a b", "é", "../../x", "..", "", "x" * 300, "%2e", "\x1b[2J", None, 5, ["a"]])
-def test_files_with_odd_ids(server: Server, client: Client, tmp_path: Path, sha: Any) -> None:
+def test_files_with_malformed_ids(server: Server, client: Client, tmp_path: Path, sha: Any) -> None:
     """An export holds the conversation and every file that can be fetched, and names the others."""
     server.on(f"/api/v2/conversations/{ID}", _state(ID, _file(sha), "\n", 7, _file(SHA, "good.png")))
     server.on("*", plain("<!doctype html><title>Not found</title>", 404, "Content-Type: text/html"))
@@ -98,10 +98,10 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_what_the_server_does_not_hand_out(
+def test_refused_files_and_conversations(
     server: Server, client: Client, tmp_path: Path, answer: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file, or a conversation of many, that the server refuses is left out with a warning."""
+    """A refused file, or one refused conversation of many, is left out with a warning."""
     listed = [{"id": GONE, "title": "gone"}, {"id": ID, "title": "a"}, {"id": "not an id", "title": "b"}]
     server.on("/api/v2/conversations", json_answer({"json": {"conversations": listed, "hasMore": False}}))
     server.on(f"/api/v2/conversations/{ID}", _state(ID, _file("cd" * 32), _file(SHA, "good.png")))
@@ -119,10 +119,10 @@ def test_what_the_server_does_not_hand_out(
 @pytest.mark.parametrize(
     ("status", "error"), [(401, AuthenticationError), (429, RateLimitError), (502, ServerError), (503, ServerError)]
 )
-def test_what_ends_an_export(
+def test_errors_that_end_an_export(
     server: Server, client: Client, tmp_path: Path, status: int, error: type[HFClientError]
 ) -> None:
-    """A login that has ended, a limit and a server that is down are not mistaken for the fault of one entry."""
+    """An expired login, a limit and a server that is down are not errors of one entry."""
     failure = plain('{"message":"no"}', status, "Content-Type: application/json")
     server.on(
         "/api/v2/conversations", json_answer({"json": {"conversations": [{"id": ID}, {"id": GONE}], "hasMore": False}})
@@ -137,7 +137,7 @@ def test_what_ends_an_export(
 
 
 def test_nothing_can_be_read(server: Server, client: Client, tmp_path: Path) -> None:
-    """If no conversation can be exported at all, the first error says why."""
+    """If no conversation can be exported, the first error is raised."""
     server.on("/api/v2/conversations", json_answer({"json": {"conversations": [{"id": GONE}], "hasMore": False}}))
     server.on(f"/api/v2/conversations/{GONE}", ANSWERS["gone"])
     with pytest.raises(NotFoundError):

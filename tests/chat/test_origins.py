@@ -1,4 +1,4 @@
-"""One server under several names: what Origin and Host say, and which name a message goes out under."""
+"""One server under several host names: the headers Origin and Host, and the origin of a message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hfclient import Client, Retry, errors
 from hfclient.credentials import host_origin, normalize_url, origin_of
 from hfclient.errors import InvalidInputError
 from tests.chat.conftest import PATIENT
-from tests.chat.front import FrontedUI, refusal
+from tests.chat.gateway import Gateway, refusal
 from tests.conftest import make_transport
 from tests.server import plain
 
@@ -22,13 +22,13 @@ NAME = "http://chat.example:3000"
 
 
 @pytest.fixture
-def make(front: FrontedUI, transport_name: str) -> Iterator[Make]:
-    """Make clients of `front` over each transport in turn."""
+def make(gateway: Gateway, transport_name: str) -> Iterator[Make]:
+    """Make clients of `gateway` over each transport in turn."""
     made: list[Client] = []
 
     def build(url: str | None = None, **options: Any) -> Client:
         options = {"token": "", "cookies": "", "timeouts": PATIENT, "retry": Retry(attempts=1), **options}
-        made.append(Client(url or front.url, transport=make_transport(transport_name), **options))
+        made.append(Client(url or gateway.url, transport=make_transport(transport_name), **options))
         return made[-1]
 
     yield build
@@ -61,7 +61,7 @@ def make(front: FrontedUI, transport_name: str) -> Iterator[Make]:
     ],
 )
 def test_spellings(url: str, origin: str, header: str) -> None:
-    """A host has one spelling, in ASCII and lower case, with the usual port left out; the header leaves the dot out, too."""
+    """A host is normalised to ASCII and lower case without the default port; the header omits the dot at the end, too."""
     assert origin_of(url) == origin
     assert host_origin(url) == header
     assert normalize_url(url).startswith(origin)
@@ -70,13 +70,13 @@ def test_spellings(url: str, origin: str, header: str) -> None:
 
 @pytest.mark.parametrize("path", ["", "/", "/Chat/\u0447?q=\u0444#x", "?a=b", "/a//b"])
 def test_the_rest_of_a_url(path: str) -> None:
-    """Only the host is written anew."""
+    """Only the host is normalised."""
     assert normalize_url(f"HTTP://B\u00fccher.example:80{path}") == f"http://xn--bcher-kva.example{path}"
 
 
 @pytest.mark.parametrize("host", ["a\u200d.example", "\u00ad", "\ufffd.example", "a\u2044b.example", "\u0301a.example"])
-def test_names_that_are_none(host: str) -> None:
-    """What is no name is refused, or becomes one that is plain ASCII: nothing in it ends the host."""
+def test_invalid_hosts(host: str) -> None:
+    """An invalid name is refused, or becomes plain ASCII: no character in it ends the host."""
     try:
         origin = origin_of(f"http://{host}/")
     except InvalidInputError:
@@ -86,12 +86,12 @@ def test_names_that_are_none(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["LOCALHOST", "localhost", "127.1", "0x7f.1", "127.0.0.1"])
-def test_origin_is_what_host_says(front: FrontedUI, make: Make, host: str) -> None:
-    """Messages are taken however the address is written, over both transports."""
-    client = make(f"http://{host}:{front.port}")
+def test_origin_equals_host(gateway: Gateway, make: Make, host: str) -> None:
+    """Messages are accepted for every spelling of the address, over both transports."""
+    client = make(f"http://{host}:{gateway.port}")
     assert client.chat("hi").text == "Hello."
-    hosts = {request.headers["host"] for request in front.requests}
-    assert front.origins() == [f"http://{host}" for host in hosts]
+    hosts = {request.headers["host"] for request in gateway.requests}
+    assert gateway.origins() == [f"http://{host}" for host in hosts]
 
 
 def _on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,27 +107,27 @@ def _on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "host", ["chat.example", "chat.example.", "чат.example", "M\u00fcnchen.Example", "fa\u00df.example"]
 )
-def test_odd_names(front: FrontedUI, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    """A dot at the end and letters outside of ASCII are the same in Origin and in Host."""
+def test_normalised_names(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """Dots at the end and letters outside of ASCII are the same in Origin and in Host."""
     _on_loopback(monkeypatch)
-    with Client(f"http://{host}:{front.port}", token="", cookies="", timeouts=PATIENT) as client:
+    with Client(f"http://{host}:{gateway.port}", token="", cookies="", timeouts=PATIENT) as client:
         assert client.models.list()
         assert client.chat("hi").text == "Hello."
-    assert front.origins() == [f"http://{request.headers['host']}" for request in front.requests[-1:]]
+    assert gateway.origins() == [f"http://{request.headers['host']}" for request in gateway.requests[-1:]]
 
 
-def test_a_dot_at_the_end_over_curl(front: FrontedUI) -> None:
-    """libcurl, which would leave the dot in Host, is told to leave it out."""
+def test_a_dot_at_the_end_over_curl(gateway: Gateway) -> None:
+    """Libcurl would keep the dot in Host; the header is set without it."""
     pytest.importorskip("curl_cffi")
     with Client(
-        f"http://localhost.:{front.port}", token="", cookies="", timeouts=PATIENT, transport="curl_cffi"
+        f"http://localhost.:{gateway.port}", token="", cookies="", timeouts=PATIENT, transport="curl_cffi"
     ) as client:
         assert client.chat("hi").text == "Hello."
-    assert {request.headers["host"] for request in front.requests} == {f"localhost:{front.port}"}
+    assert {request.headers["host"] for request in gateway.requests} == {f"localhost:{gateway.port}"}
 
 
-def test_a_dot_at_the_end_behind_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says nothing about cookies: those of the name without a dot are the ones that a file has."""
+def test_a_dot_at_the_end_with_cookies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not matter to cookies: those of the name without a dot are used."""
     client = Client(
         "https://chat.example.", token="", cookies=[{"name": "hf-chat", "value": "v", "domain": "chat.example"}]
     )
@@ -138,22 +138,22 @@ def test_a_dot_at_the_end_behind_tls(monkeypatch: pytest.MonkeyPatch) -> None:
 # The server's own name
 
 
-def test_the_servers_own_name(front: FrontedUI, make: Make) -> None:
-    """A message that is refused for its Origin goes out once more under the name that the server gives, and is stored once."""
-    front.own_host, front.public_origin = "chat.example:3000", NAME
+def test_the_servers_own_origin(gateway: Gateway, make: Make) -> None:
+    """A message that is refused for its Origin is sent again with the origin that the server gives, and is stored once."""
+    gateway.own_host, gateway.public_origin = "chat.example:3000", NAME
     client = make()
     assert client.chat("hi").text == "Hello."
-    assert front.origins() == [front.url, NAME]
-    assert len(front.chat.users) == 1
+    assert gateway.origins() == [gateway.url, NAME]
+    assert len(gateway.chat.users) == 1
     assert client.chat("hi").text == "Hello."  # it is remembered
-    assert front.origins()[2:] == [NAME]
+    assert gateway.origins()[2:] == [NAME]
     assert pickle.loads(pickle.dumps(client)).chat("hi").text == "Hello."
 
 
 @pytest.mark.parametrize("configured", ["", "nonsense", "ftp://chat.example", "http://[", "http://wrong.example"])
-def test_the_name_on_its_page(front: FrontedUI, make: Make, configured: str) -> None:
-    """Where the configuration does not say it the page does."""
-    front.own_host, front.public_origin, front.page_origin = "chat.example:3000", configured, NAME + "/chat"
+def test_the_origin_on_its_page(gateway: Gateway, make: Make, configured: str) -> None:
+    """If the configuration does not have the origin, the server's page does."""
+    gateway.own_host, gateway.public_origin, gateway.page_origin = "chat.example:3000", configured, NAME + "/chat"
     if configured.endswith("wrong.example"):
         with pytest.raises(errors.PermissionDeniedError, match=r"wrong\.example"):
             make().chat("hi")
@@ -162,32 +162,32 @@ def test_the_name_on_its_page(front: FrontedUI, make: Make, configured: str) -> 
 
 
 @pytest.mark.parametrize("page", ["", "http://[", "javascript:alert(1)", "http://a b"])
-def test_a_server_without_a_name(front: FrontedUI, make: Make, page: str) -> None:
-    """The error says that it is about the header Origin, what that said, and how to say another name."""
-    front.own_host, front.page_origin = "chat.example:3000", page
+def test_a_server_without_an_origin(gateway: Gateway, make: Make, page: str) -> None:
+    """The error is about the header Origin: its value, and how to set another one."""
+    gateway.own_host, gateway.page_origin = "chat.example:3000", page
     with pytest.raises(errors.PermissionDeniedError, match="Origin") as caught:
         make().chat("hi")
-    assert front.url in caught.value.message
+    assert gateway.url in caught.value.message
     assert 'headers={"Origin"' in caught.value.message
-    assert len(front.origins()) == 1
+    assert len(gateway.origins()) == 1
 
 
 @pytest.mark.parametrize("name", ["Origin", "origin", "ORIGIN"])
-def test_the_callers_own_origin(front: FrontedUI, make: Make, name: str) -> None:
-    """A header Origin of the caller's goes before ours, and is not replaced by what the server says."""
-    front.own_host, front.public_origin = "chat.example:3000", "http://wrong.example"
+def test_the_callers_own_origin(gateway: Gateway, make: Make, name: str) -> None:
+    """A header Origin of the caller takes precedence, and is not replaced by the server's."""
+    gateway.own_host, gateway.public_origin = "chat.example:3000", "http://wrong.example"
     assert make(headers={name: NAME}).chat("hi").text == "Hello."
-    assert front.origins() == [NAME]
-    front.public_origin = NAME
+    assert gateway.origins() == [NAME]
+    gateway.public_origin = NAME
     with pytest.raises(errors.PermissionDeniedError, match=r"other\.example.*chat\.example"):
         make(headers={name: "http://other.example"}).chat("hi")
-    assert front.origins()[1:] == ["http://other.example"]
+    assert gateway.origins()[1:] == ["http://other.example"]
 
 
-def test_the_callers_own_host(front: FrontedUI, make: Make) -> None:
-    """Origin follows a header Host of the caller's."""
+def test_the_callers_own_host(gateway: Gateway, make: Make) -> None:
+    """Origin follows a header Host of the caller."""
     assert make(headers={"Host": "chat.example:77"}).chat("hi").text == "Hello."
-    assert front.origins() == ["http://chat.example:77"]
+    assert gateway.origins() == ["http://chat.example:77"]
 
 
 @pytest.mark.parametrize(
@@ -199,21 +199,21 @@ def test_the_callers_own_host(front: FrontedUI, make: Make) -> None:
         plain("Non-JSON form requests need to have an origin", 403),
     ],
 )
-def test_refusals_for_the_origin(front: FrontedUI, make: Make, answer: bytes) -> None:
-    """What chat-ui and SvelteKit say of a foreign Origin is understood, in JSON and as text."""
-    front.own_host, front.public_origin = "chat.example:3000", NAME
-    front.gate = lambda request: (
+def test_refusals_for_the_origin(gateway: Gateway, make: Make, answer: bytes) -> None:
+    """The errors of chat-ui and SvelteKit for a foreign Origin are recognised, in JSON and as text."""
+    gateway.own_host, gateway.public_origin = "chat.example:3000", NAME
+    gateway.reply = lambda request: (
         answer
         if request.method == "POST" and request.path != "/conversation" and NAME not in str(request.headers)
         else None
     )
     assert make().chat("hi").text == "Hello."
-    assert front.origins() == [front.url, NAME]
+    assert gateway.origins() == [gateway.url, NAME]
 
 
-def test_other_refusals(front: FrontedUI, make: Make) -> None:
-    """A 403 for another reason is no matter of names: nothing is sent again."""
-    front.fault("send", refusal({"message": "You don't have access to this conversation."}, 403))
+def test_other_refusals(gateway: Gateway, make: Make) -> None:
+    """A 403 for another reason is not about the Origin: nothing is sent again."""
+    gateway.fault("send", refusal({"message": "You don't have access to this conversation."}, 403))
     with pytest.raises(errors.PermissionDeniedError, match="have access"):
         make().chat("hi")
-    assert len(front.origins()) == 1
+    assert len(gateway.origins()) == 1

@@ -1,4 +1,4 @@
-"""What a chat server offers besides chatting: settings, shares, live runs, facts about itself."""
+"""Resources of a chat server besides conversations: settings, shares, live generations, features, transcription."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 def stores_settings(ui: ChatUI) -> dict[str, Any]:
-    """Keep settings as the server does: what is left out is reset, a null is an error."""
+    """Store settings as the server does: missing ones are reset, a null is an error."""
     kept: dict[str, Any] = dict(SETTINGS)
 
     def answer(request: Recorded) -> bytes:
@@ -51,7 +51,7 @@ def stores_settings(ui: ChatUI) -> dict[str, Any]:
 
 
 def test_reading_settings(ui: ChatUI, any_client: Client) -> None:
-    """Known ones have names, unknown ones are kept."""
+    """Known settings have names, unknown ones are kept."""
     stores_settings(ui)
     settings = any_client.settings.get()
     assert (settings.active_model, settings.streaming_mode, settings.direct_paste) == ("org/first", "smooth", False)
@@ -61,7 +61,7 @@ def test_reading_settings(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_changing_settings(ui: ChatUI, any_client: Client) -> None:
-    """What is not named stays as it is, also what this release does not know."""
+    """Other settings stay unchanged, unknown ones included."""
     kept = stores_settings(ui)
     assert any_client.settings.update(active_model="org/second", direct_paste=True).active_model == "org/second"
     assert kept == {
@@ -73,15 +73,15 @@ def test_changing_settings(ui: ChatUI, any_client: Client) -> None:
 @pytest.mark.parametrize(
     "changes", [{"colour": "red"}, {"active_model": 5}, {"direct_paste": "yes"}, {"custom_prompts": []}]
 )
-def test_settings_that_are_none(ui: ChatUI, client: Client, changes: dict[str, Any]) -> None:
-    """Refused before anything is sent."""
+def test_invalid_settings(ui: ChatUI, client: Client, changes: dict[str, Any]) -> None:
+    """They are refused before anything is sent."""
     with pytest.raises(InvalidInputError):
         client.settings.update(**changes)
     assert ui.connections == 0
 
 
 def test_settings_of_other_types(ui: ChatUI, client: Client) -> None:
-    """A value of another type than today's is left to ``raw``."""
+    """A value of another type than today's stays in ``raw``."""
     ui.on("/api/v2/user/settings", json_answer({"json": {"activeModel": 5, "directPaste": True}}))
     settings = client.settings.get()
     assert (settings.active_model, settings.direct_paste, settings.raw["activeModel"]) == (None, True, 5)
@@ -91,7 +91,7 @@ def test_settings_of_other_types(ui: ChatUI, client: Client) -> None:
 
 
 def test_sharing(ui: ChatUI, client: Client) -> None:
-    """A share has an id and a link; older servers give the link alone."""
+    """A share has an id and a link; older servers return the link alone."""
     ui.on(
         f"/conversation/{ID}/share",
         json_answer({"shareId": "b0Goc_y"}),
@@ -106,7 +106,7 @@ def test_sharing(ui: ChatUI, client: Client) -> None:
 
 
 def test_reading_a_share(ui: ChatUI, client: Client) -> None:
-    """A shared conversation is read like one's own, and cannot be written to."""
+    """A shared conversation is read like an own one, and cannot be written to."""
     ui.on("/api/v2/conversations/b0Goc_y", json_answer(recording("plain").data["conversation"]))
     shared = client.conversation("b0Goc_y")
     assert shared.messages()[-1].content == "Hello, world!"
@@ -117,7 +117,7 @@ def test_reading_a_share(ui: ChatUI, client: Client) -> None:
 
 @pytest.mark.parametrize("share", ["b0Goc_y", "https://h/chat/r/b0Goc_y?leafId=x"])
 def test_importing_a_share(ui: ChatUI, client: Client, share: str) -> None:
-    """By its id or its link; it is then one's own."""
+    """A share is copied by its id or its link; the copy can be written to."""
     ui.on("/api/v2/conversations/import-share", json_answer({"json": {"conversationId": ID}}))
     assert client.conversations.import_share(share).id == ID
     assert ui.requests[-1].json() == {"shareId": "b0Goc_y"}
@@ -141,15 +141,15 @@ def feed(*frames: bytes) -> list[Any]:
 IDLE = chunk(b"event: idle\ndata: {}\n\n")
 
 
-def test_live_runs(ui: ChatUI, any_client: Client) -> None:
-    """What is running now, and nothing read beyond that."""
+def test_live_generations(ui: ChatUI, any_client: Client) -> None:
+    """The running generations are returned, and nothing is read beyond that."""
     ui.on("/api/v2/generations/live", feed(sync(["a", "b"]), sync([])), feed(IDLE))
     assert any_client.conversations.live() == [LiveGeneration("a", "A"), LiveGeneration("b", "B")]
     assert any_client.conversations.live() == []
 
 
 def test_watching(ui: ChatUI, any_client: Client) -> None:
-    """Until nothing runs; a feed that is closed before that is opened again."""
+    """Updates come until nothing runs; a feed that is closed before that is opened again."""
     ui.on("/api/v2/generations/live", feed(sync(["a"])), feed(sync([], ["a"]), sync([]), IDLE))
     ended = LiveGeneration("a", "A", "completed")
     assert list(any_client.conversations.watch()) == [
@@ -161,15 +161,15 @@ def test_watching(ui: ChatUI, any_client: Client) -> None:
 
 
 @pytest.mark.parametrize("frame", [b"data: nonsense", b"data: []", b'data: {"running":[5]}', b'data: {"running":5}'])
-def test_a_feed_with_nonsense(ui: ChatUI, client: Client, frame: bytes) -> None:
-    """Refused with an error of ours."""
+def test_a_malformed_feed(ui: ChatUI, client: Client, frame: bytes) -> None:
+    """It is a ProtocolError."""
     ui.on("/api/v2/generations/live", feed(chunk(b"event: sync\n" + frame + b"\n\n")))
     with pytest.raises(ProtocolError):
         client.conversations.live()
 
 
-def test_a_feed_without_a_word(ui: ChatUI, client: Client) -> None:
-    """A feed that ends before it said anything is not opened again and again."""
+def test_an_empty_feed(ui: ChatUI, client: Client) -> None:
+    """A feed that ends before its first update is not opened again."""
     ui.on("/api/v2/generations/live", feed(chunk(b": heartbeat\n\n")))
     with pytest.raises(StreamInterrupted):
         list(client.conversations.watch())
@@ -177,7 +177,7 @@ def test_a_feed_without_a_word(ui: ChatUI, client: Client) -> None:
 
 
 def test_a_server_without_the_feed(ui: ChatUI, client: Client) -> None:
-    """It is too old."""
+    """The error says that the server is too old."""
     ui.on("/api/v2/generations/live", plain(b"<!doctype html>", 200, "Content-Type: text/html"))
     with pytest.raises(NotFoundError, match="older"):
         client.conversations.live()
@@ -186,8 +186,8 @@ def test_a_server_without_the_feed(ui: ChatUI, client: Client) -> None:
 # Facts
 
 
-def test_facts(ui: ChatUI, client: Client) -> None:
-    """As the server tells them."""
+def test_features_and_configuration(ui: ChatUI, client: Client) -> None:
+    """Feature flags, configuration and MCP servers are returned as the server sends them."""
     ui.on("/api/v2/public-config", json_answer({"json": {"PUBLIC_APP_NAME": "Chat"}}))
     ui.on("/api/mcp/servers", json_answer([{"name": "exa"}, 5]))
     ui.on("/api/v2/user", json_answer({"json": {"id": "u", "username": "ann"}}), json_answer({"json": None}))
@@ -200,7 +200,7 @@ def test_facts(ui: ChatUI, client: Client) -> None:
 
 
 def test_ping(ui: ChatUI, any_client: Client) -> None:
-    """Seconds, or what is wrong: nobody there, or somebody else."""
+    """The time in seconds is returned; no answer, or another server's answer, is an error."""
     ui.on("/healthcheck", plain(b"OK"), plain(b"<!doctype html>", 200), PAGE, [RST], [RST], plain(b"", 503))
     assert 0 < any_client.ping() < SOON
     for error in (NotAChatServer, NotAChatServer, HFClientError, ServerError):
@@ -209,7 +209,7 @@ def test_ping(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_transcribing(ui: ChatUI, client: Client) -> None:
-    """The recording goes out as it is, with its type."""
+    """The recording is sent unchanged, with its media type."""
     ui.on(
         "/api/transcribe",
         json_answer({"text": "hello"}),
@@ -230,7 +230,7 @@ def test_transcribing(ui: ChatUI, client: Client) -> None:
 
 
 def test_details_of_a_model(ui: ChatUI, client: Client) -> None:
-    """Who serves it is asked for separately."""
+    """Its providers are a request of their own."""
     details = {
         "id": "org/first",
         "providers": [{"provider": "together", "supports_tools": True, "context_length": 8192, "price": 1}, 5],
@@ -241,8 +241,8 @@ def test_details_of_a_model(ui: ChatUI, client: Client) -> None:
     assert provider.raw["price"] == 1
 
 
-def test_pictures_pick_a_model_that_sees(ui: ChatUI, client: Client) -> None:
-    """With a picture and no model named, one that sees; a model that does not see is refused."""
+def test_images_choose_a_model(ui: ChatUI, client: Client) -> None:
+    """An image without a model chooses one that accepts images; a model that does not is refused."""
     ui.says(recording("image_in"))
     assert client.chat("What is it?", files=[b"\x89PNG\r\n\x1a\n"]).text == "A pixel."
     assert ui.chat.model == "org/second"

@@ -80,10 +80,10 @@ REFUSALS: dict[str, tuple[bytes, type[HFClientError], dict[str, Any], str]] = {
         plain(b"You have to be logged in.", 401, "Content-Type: text/plain"), AuthenticationError, {}, "have to be logged in",
     ),
     "to the login": (
-        head(302, f"Location: {LOGIN}", "Set-Cookie: hf-chat=stranger", "Content-Length: 0"),
+        head(302, f"Location: {LOGIN}", "Set-Cookie: hf-chat=anonymous", "Content-Length: 0"),
         AuthenticationError, {"status": 302}, "wants a login",
     ),
-    "somebody else's": (
+    "another user's": (
         json_answer(says("You don't have access to this conversation. If someone gave you this link, ..."), 403),
         PermissionDeniedError, {}, "don't have access",
     ),

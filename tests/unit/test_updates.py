@@ -157,7 +157,7 @@ def test_events_of_a_tool_call() -> None:
 
 FORM = [
     {"kind": "number", "name": "seats", "required": False, "integer": True, "minimum": 1, "default": 2},
-    {"kind": "select", "name": "room", "required": True, "multiple": False, "options": [{"value": "a", "label": "A"}]},
+    {"kind": "select", "name": "size", "required": True, "multiple": False, "options": [{"value": "a", "label": "A"}]},
 ]
 IMAGE = {"content": [{"type": "image", "data": "aGk=", "mimeType": "image/png"}], "text": ""}
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
-from hfclient.arguments.argument_types import check_arguments, checks_arguments
+from hfclient.arguments.argument_types import check_arguments
 from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
 from hfclient.chat.conversations.options import SendOptions
@@ -54,7 +54,6 @@ class ClientOptions(TypedDict, total=False):
     limits: Limits
 
 
-@checks_arguments
 class Client:
     """A session with HuggingChat (or any chat-ui) and with Hugging Face inference.
 
@@ -276,6 +275,7 @@ class Client:
             assistant: Id of an assistant for a new conversation, on servers of before September 2025. On others its
                 first message raises `Unsupported`.
         """
+        check_arguments(Client.conversation, locals())
         return Conversation(self._chat, id, model=model, system_prompt=system_prompt, assistant=assistant)
 
     def restore(self, state: dict[str, Any]) -> Conversation:

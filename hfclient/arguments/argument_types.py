@@ -10,15 +10,13 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
-from types import CodeType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.errors import InvalidInputError
 
-__all__ = ["check_arguments", "checked_limit", "checks_arguments"]
+__all__ = ["check_arguments", "checked_limit"]
 
-_C = TypeVar("_C", bound=type)
 _Check = Callable[[Any], bool]
 
 
@@ -90,19 +88,6 @@ def check_arguments(function: Callable[..., object], given: Mapping[str, Any]) -
     _check_types(parameters.checks, given)
 
 
-def checks_arguments(cls: _C) -> _C:
-    """Call `check_arguments` before those public methods of *cls* that have parameters and do not do so themselves."""
-    for name, member in list(vars(cls).items()):
-        if inspect.isfunction(member) and not name.startswith("_") and _needs_checking(member.__code__):
-            setattr(cls, name, _checking(member))
-    return cls
-
-
-def _needs_checking(code: CodeType) -> bool:
-    has_parameters = code.co_argcount + code.co_kwonlyargcount > 1 or code.co_flags & inspect.CO_VARKEYWORDS
-    return bool(has_parameters) and check_arguments.__name__ not in code.co_names
-
-
 class _Parameters(NamedTuple):
     checks: dict[str, tuple[list[_Check], str]]  # by the name of the argument: any of these accepts it; what they want
     names: list[str]  # all that can be passed by name
@@ -151,17 +136,6 @@ def _alternatives(annotation: Any) -> list[str]:
             else:
                 found.append(part)
     return found
-
-
-def _checking(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        checks = _parameters_of(function).checks
-        _check_types(checks, dict(zip(inspect.signature(function).parameters, args, strict=False)))
-        _check_types(checks, kwargs)
-        return function(*args, **kwargs)
-
-    return call
 
 
 def _kind(value: object) -> str:

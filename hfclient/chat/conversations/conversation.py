@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hfclient.arguments.argument_types import check_arguments, checks_arguments
+from hfclient.arguments.argument_types import check_arguments
 from hfclient.chat.conversations.background import in_background
 from hfclient.chat.conversations.elicitation import decline
 from hfclient.chat.conversations.options import (
@@ -49,7 +49,6 @@ __all__ = ["Conversation"]
 _log = logging.getLogger("hfclient")
 
 
-@checks_arguments
 class Conversation(StoredConversation):
     """A conversation on a chat-ui. `Client.conversation` makes one; nothing is sent before the first call.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from attrs import evolve
 
-from hfclient.arguments.argument_types import checks_arguments
+from hfclient.arguments.argument_types import check_arguments
 from hfclient.chat.conversations.branch import Branch, check_state
 from hfclient.chat.conversations.creation import create_conversation
 from hfclient.chat.conversations.run_tracker import RunTracker
@@ -38,7 +38,6 @@ CLEANUP = Timeouts(connect=2.0, idle=3.0, total=4.0)
 """Deadlines of a deletion at the end of a call, which must not take long."""
 
 
-@checks_arguments
 class StoredConversation:
     """A conversation on the server: creates, reads, changes, saves and deletes it, without sending a message."""
 
@@ -135,6 +134,7 @@ class StoredConversation:
         Raises:
             InvalidInputError: There is no such message.
         """
+        check_arguments(StoredConversation.choose_branch, locals())
         tree = self.tree()
         leaf = tree.newest_leaf(below=message_id)
         if leaf is None:
@@ -144,6 +144,7 @@ class StoredConversation:
 
     def file_url(self, sha: str) -> str:
         """Return the URL of a file of this conversation, which this client's credentials can fetch."""
+        check_arguments(StoredConversation.file_url, locals())
         return self.service.endpoints.file_url(self._existing_id(), sha)
 
     @overload
@@ -187,6 +188,7 @@ class StoredConversation:
 
         Reference: GET {base}/conversation/{id}/output/{sha}
         """
+        check_arguments(StoredConversation.download, locals())
         timeouts = None if timeouts is None else self.service.session.deadlines(timeouts)
         if path is None:
             with fetch_file(self.service, self._existing_id(), file, timeouts, keep=True) as pieces:
@@ -212,6 +214,7 @@ class StoredConversation:
         Returns:
             The path of what was written.
         """
+        check_arguments(StoredConversation.export, locals())
         conversation_id = self._existing_id()
         from hfclient.chat.files.export import export_one  # few callers need it
 
@@ -248,6 +251,7 @@ class StoredConversation:
 
         Reference: PATCH {base}/api/v2/conversations/{id}
         """
+        check_arguments(StoredConversation.rename, locals())
         if not 1 <= len(title.strip()) <= 100:
             raise InvalidInputError("a title has 1 to 100 characters")
         if self._runs.may_be_running:
@@ -263,6 +267,7 @@ class StoredConversation:
 
         Reference: PATCH {base}/api/v2/conversations/{id}
         """
+        check_arguments(StoredConversation.set_model, locals())
         model = self.service.model(name).id
         if self.id is not None:
             self.service.read(self.service.endpoints.set_model(self.id, model))
@@ -297,6 +302,7 @@ class StoredConversation:
 
         Reference: DELETE {base}/api/v2/conversations/{id}/message/{message_id}
         """
+        check_arguments(StoredConversation.delete_message, locals())
         root = self._noted(self._runs.wait_until_idle(self._existing_id(), time.monotonic() + WAIT)).root
         if root is not None and root.id == message_id:
             raise InvalidInputError("the root cannot be deleted by itself; use delete() for the whole conversation")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfclient.arguments.argument_types import checked_limit, checks_arguments
+from hfclient.arguments.argument_types import check_arguments, checked_limit
 from hfclient.chat.conversations.conversation import Conversation
 from hfclient.chat.resources.server import LiveGeneration, LiveUpdate, live_updates
 from hfclient.chat.servers.service import ChatService
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Conversations"]
 
 
-@checks_arguments
 class Conversations:
     """The caller's conversations on the server. Iterating yields all of them, newest first.
 
@@ -74,6 +73,7 @@ class Conversations:
         Raises:
             InvalidInputError: *limit* is not an integer, or is negative.
         """
+        check_arguments(Conversations.list, locals())
         return Entries(itertools.islice(self, checked_limit(limit)))
 
     def get(self, id: str) -> Conversation:
@@ -83,6 +83,7 @@ class Conversations:
             NotFoundError: It does not exist.
             PermissionDeniedError: It belongs to another user.
         """
+        check_arguments(Conversations.get, locals())
         conversation = Conversation(self._service, id)
         conversation.fetch_message_id()
         return conversation
@@ -92,6 +93,7 @@ class Conversations:
 
         Reference: DELETE {base}/api/v2/conversations/{id}
         """
+        check_arguments(Conversations.delete, locals())
         self._service.read(self._endpoints.delete(id))
 
     def delete_all(self) -> int:
@@ -110,6 +112,7 @@ class Conversations:
 
         Reference: POST {base}/api/v2/conversations/import-share
         """
+        check_arguments(Conversations.import_share, locals())
         data = self._service.read(self._endpoints.import_share(share_id_in(str(share))))
         if not isinstance(data, dict) or not isinstance(data.get("conversationId"), str):
             raise ProtocolError("the server imported the share but returned no conversation id", frame=str(data)[:200])
@@ -155,6 +158,7 @@ class Conversations:
         Returns:
             One path for each conversation, newest first.
         """
+        check_arguments(Conversations.export, locals())
         from hfclient.chat.files.export import export_all  # few callers need it
 
         return export_all(self._service, self.list(limit), Path(folder), format=format, files=files, progress=progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfclient.arguments.argument_types import checks_arguments
+from hfclient.arguments.argument_types import check_arguments
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.messages import parse_model
 from hfclient.types import Model
@@ -12,7 +12,6 @@ from hfclient.types import Model
 __all__ = ["Models"]
 
 
-@checks_arguments
 class Models:
     """The LLMs that the server offers, its default first; the list is cached for a minute.
 
@@ -43,6 +42,7 @@ class Models:
 
         Reference: GET {base}/api/v2/models
         """
+        check_arguments(Models.list, locals())
         return self._service.models(fresh=fresh)
 
     def get(self, name: str, *, details: bool = False) -> Model:
@@ -55,6 +55,7 @@ class Models:
         Raises:
             ModelNotFound: It does not exist; the message and ``suggestions`` hold the nearest names.
         """
+        check_arguments(Models.get, locals())
         model = self._service.model(name)
         return parse_model(self._service.read(self._service.endpoints.model(model.id))) if details else model
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from hfclient.arguments.argument_types import checks_arguments
+from hfclient.arguments.argument_types import check_arguments
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.list_entries import read_entries
@@ -52,7 +52,6 @@ class LiveUpdate:
     ended: tuple[LiveGeneration, ...]
 
 
-@checks_arguments
 class Server:
     """The chat server itself: health, features, configuration, MCP servers, transcription."""
 
@@ -122,6 +121,7 @@ class Server:
 
         Reference: POST {base}/api/transcribe
         """
+        check_arguments(Server.transcribe, locals())
         file = open_source(audio, _MAX_AUDIO, "recording")
         content = file.read()
         if content_type is None:

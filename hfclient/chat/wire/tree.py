@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfclient.arguments.argument_types import checks_arguments
+from hfclient.arguments.argument_types import check_arguments
 from hfclient.chat.wire.messages import ConversationState, newest_leaf, path_to
 from hfclient.redaction.control_characters import escaped, stripped
 from hfclient.types import Message
@@ -16,7 +16,6 @@ from hfclient.types import Message
 __all__ = ["MessageTree"]
 
 
-@checks_arguments
 class MessageTree:
     """All messages of a conversation at the time of a read. Iterating gives them in order of creation.
 
@@ -63,14 +62,17 @@ class MessageTree:
 
     def children(self, message_id: str | None) -> list[Message]:
         """Return the messages directly below one, oldest first; those without a parent for None."""
+        check_arguments(MessageTree.children, locals())
         return [message for message in self.state.messages if message.parent_id == message_id]
 
     def path(self, message_id: str | None) -> list[Message]:
         """Return the messages from the root to *message_id*, root first; empty if there is no such message."""
+        check_arguments(MessageTree.path, locals())
         return path_to(self.state, message_id)
 
     def newest_leaf(self, below: str | None = None) -> str | None:
         """Return the id of the end of the newest branch, or of the newest one below a message; None if it does not exist."""
+        check_arguments(MessageTree.newest_leaf, locals())
         if below is None:
             return newest_leaf(self.state)
         step = self._by_id.get(below)

@@ -390,8 +390,8 @@ def _transport(given: TransportLike, impersonate: str | None, proxy: str | None)
         )
 
         return ImpersonateTransport(impersonate or "chrome", proxy=proxy)
-    from hfclient.transport.urllib3_transport import (
-        Urllib3Transport,  # requests is half of what this package takes to import
+    from hfclient.transport.requests_transport import (
+        RequestsTransport,  # requests is half of what this package takes to import
     )
 
-    return Urllib3Transport(proxy=proxy)
+    return RequestsTransport(proxy=proxy)

@@ -103,9 +103,9 @@ TRANSPORTS = ("plain", "impersonate")
 def make_transport(name: str, **options: Any) -> Transport:
     """Return a new transport of that name."""
     if name == "plain":
-        from hfclient.transport.urllib3_transport import Urllib3Transport
+        from hfclient.transport.requests_transport import RequestsTransport
 
-        return Urllib3Transport(**options)
+        return RequestsTransport(**options)
     from hfclient.transport.curl_transport import ImpersonateTransport
 
     return ImpersonateTransport(**options)

@@ -18,7 +18,7 @@ from hfclient.errors import HFClientError
 from hfclient.events import AnyEvent
 from hfclient.inference import InferenceClient, ServedModel
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.urllib3_transport import Urllib3Transport
+from hfclient.transport.requests_transport import RequestsTransport
 
 __all__ = ["EventStream", "OpenAIUpstream", "Upstream", "UpstreamModel"]
 
@@ -111,7 +111,7 @@ class OpenAIUpstream:
         self.key = Secret(api_key) if api_key else None
         # Never the token of the environment: that one belongs to Hugging Face.
         credentials = Credentials(token=self.key, explicit=True, token_urls=[url])
-        self._session = Session(Urllib3Transport(), credentials, timeouts=_MODELS_TIMEOUTS, retry=Retry(attempts=2))
+        self._session = Session(RequestsTransport(), credentials, timeouts=_MODELS_TIMEOUTS, retry=Retry(attempts=2))
         self._client = InferenceClient(self._session, base_url=url)
         self._default = model
         self._adapt = adapt

@@ -1,6 +1,6 @@
 """The way to the network: a `Request` value in, a `Response` out.
 
-`urllib3_transport` (the default) and `curl_transport` (curl_cffi, for ``impersonate``) are the two transports, and with their
+`requests_transport` (the default) and `curl_transport` (curl_cffi, for ``impersonate``) are the two transports, and with their
 own modules the only importers of an HTTP library; `session` is what they share.
 """
 

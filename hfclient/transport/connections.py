@@ -148,7 +148,7 @@ class HTTPResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         call = CALL.get()
-        assert call is not None, "these connections are for Urllib3Transport"
+        assert call is not None, "these connections are for RequestsTransport"
         deadline, wire = call
         wire.use(sock)
         wire.response = self

@@ -26,7 +26,7 @@ from hfclient.errors import (
     ServerError,
     SessionExpired,
 )
-from hfclient.transport.urllib3_transport import Urllib3Transport
+from hfclient.transport.requests_transport import RequestsTransport
 from tests.chat.login_server import ANN, CONVERSATION, GENERIC, Elsewhere, LoginServer
 from tests.conftest import make_transport
 from tests.server import PATIENCE, RST, Server, chunked, json_answer, plain
@@ -632,7 +632,7 @@ def test_constructing_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
         return original(path, *args, **options)
 
     monkeypatch.setattr(Path, "open", note)
-    monkeypatch.setattr(Urllib3Transport, "open", lambda *args: pytest.fail("the network was used"))
+    monkeypatch.setattr(RequestsTransport, "open", lambda *args: pytest.fail("the network was used"))
     Client().close()
     assert set(read) <= {"logins.json", "no-such-token"}
 

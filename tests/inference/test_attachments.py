@@ -13,7 +13,7 @@ from hfclient.credentials import Credentials
 from hfclient.errors import InvalidInputError, RequestTooLargeError
 from hfclient.inference import InferenceClient
 from hfclient.transport import Session
-from hfclient.transport.urllib3_transport import Urllib3Transport
+from hfclient.transport.requests_transport import RequestsTransport
 from tests.inference.answers import CHAT, call, calls, says
 from tests.server import Server, json_answer
 
@@ -21,7 +21,7 @@ from tests.server import Server, json_answer
 @pytest.fixture
 def client(server: Server) -> Iterator[InferenceClient]:
     """A client of the test's server."""
-    transport = Urllib3Transport()
+    transport = RequestsTransport()
     yield InferenceClient(Session(transport, Credentials()), base_url=server.url)
     transport.close()
 

@@ -13,7 +13,7 @@ from hfclient.errors import CredentialsError, InvalidInputError, RateLimitError,
 from hfclient.inference import InferenceClient
 from hfclient.inference.providers.places import PLACES
 from hfclient.transport import Retry, Session
-from hfclient.transport.urllib3_transport import Urllib3Transport
+from hfclient.transport.requests_transport import RequestsTransport
 from tests.inference.answers import CHAT, says
 from tests.server import Server, json_answer, plain
 
@@ -41,7 +41,7 @@ SERVED = {
 @pytest.fixture
 def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Make clients of the router (the server); providers' own sites are the other server."""
-    transport = Urllib3Transport()
+    transport = RequestsTransport()
     server.on("*", plain("Not Found", 404))
     places = {name: evolve(place, direct=place.direct and other_server.url) for name, place in PLACES.items()}
     monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)

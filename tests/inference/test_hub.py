@@ -15,7 +15,7 @@ from hfclient.inference.models.expiring_cache import ExpiringCache
 from hfclient.inference.models.hub import Hub, HubModel, next_page, parse_hub_model
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.transport import Retry, Session, Transport
-from hfclient.transport.urllib3_transport import Urllib3Transport
+from hfclient.transport.requests_transport import RequestsTransport
 from tests.server import Recorded, Server, json_answer, plain
 
 LIST, LLAMA = "/api/models", "meta-llama/Llama-3.3-70B-Instruct"
@@ -285,7 +285,7 @@ def test_default_models_without_a_hub(answer: bytes, server: Server, make: Make)
 
 def test_default_models_without_a_network() -> None:
     """The same where nothing listens."""
-    transport = Urllib3Transport()
+    transport = RequestsTransport()
     hub = Hub(Session(transport, Credentials(), retry=Retry(attempts=1)), "http://127.0.0.1:9")
     assert not hub.default_models().is_fresh
     transport.close()

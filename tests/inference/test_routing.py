@@ -33,7 +33,7 @@ from hfclient.inference.providers.places import Target as Where
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import may_fail_over, try_each
 from hfclient.transport import Clock, Retry, Session, Timeouts
-from hfclient.transport.urllib3_transport import Urllib3Transport
+from hfclient.transport.requests_transport import RequestsTransport
 from tests.clock import FakeTime
 from tests.inference.answers import CHAT, says
 from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, json_answer
@@ -47,7 +47,7 @@ Make = Callable[..., InferenceClient]
 @pytest.fixture
 def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes clients of the router (the server) and of a provider named groq, whose own site is the other server."""
-    transport = Urllib3Transport()
+    transport = RequestsTransport()
     places = {**PLACES, "groq": evolve(PLACES["groq"], direct=other_server.url)}
     monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
     # The router is known by its address: here it is the test's server.

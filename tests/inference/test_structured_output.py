@@ -30,7 +30,7 @@ from hfclient.inference import InferenceClient
 from hfclient.inference.providers.places import PLACES
 from hfclient.inference.structured_output import ParseStream
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.urllib3_transport import Urllib3Transport
+from hfclient.transport.requests_transport import RequestsTransport
 from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says
 from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, chunk, chunked, json_answer, plain
 
@@ -89,7 +89,7 @@ SCHEMA = {
 
 @pytest.fixture
 def client(server: Server) -> Iterator[InferenceClient]:
-    transport = Urllib3Transport()
+    transport = RequestsTransport()
     session = Session(transport, Credentials(), timeouts=Timeouts(idle=PATIENCE), retry=Retry(attempts=1))
     yield InferenceClient(session, base_url=server.url)
     transport.close()
@@ -399,7 +399,7 @@ def test_each_provider_is_asked_in_its_own_form(
     server.on("/api/models/acme/talker", json_answer({"id": "acme/talker", "inferenceProviderMapping": mapping}))
     server.on(CHAT, says(PARIS))
     other_server.on(CHAT, json_answer({"error": "busy"}, 503))
-    transport = Urllib3Transport()
+    transport = RequestsTransport()
     credentials = Credentials(token=Secret("hf_secret"), explicit=True, token_urls=[server.url])
     client = InferenceClient(
         Session(transport, credentials, retry=Retry(attempts=1)),

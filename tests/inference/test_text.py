@@ -24,7 +24,7 @@ from hfclient.errors import (
 from hfclient.events import FinalAnswer, Finish, Token, Usage
 from hfclient.inference import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.urllib3_transport import Urllib3Transport
+from hfclient.transport.requests_transport import RequestsTransport
 from tests.clock import FakeTime
 from tests.inference.answers import DONE, SSE, data
 from tests.server import CLOSE, PATIENCE, RST, UNTIL_GONE, Server, chunked, delimited, json_answer, plain
@@ -40,7 +40,7 @@ def make() -> Iterator[Callable[..., InferenceClient]]:
     opened = []
 
     def build(server: Server, **options: Any) -> InferenceClient:
-        transport = Urllib3Transport()
+        transport = RequestsTransport()
         opened.append(transport)
         credentials = Credentials(token=Secret("hf_secret"), explicit=True, token_urls=[server.url])
         policy = Retry(backoff=0.01, max_wait=0.1)

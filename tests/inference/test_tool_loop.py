@@ -31,7 +31,7 @@ from hfclient.inference import Image, InferenceClient
 from hfclient.inference.schemas.tools import Tool
 from hfclient.inference.tool_loop import ToolStream
 from hfclient.transport import Retry, Session, Timeouts
-from hfclient.transport.urllib3_transport import Urllib3Transport
+from hfclient.transport.requests_transport import RequestsTransport
 from hfclient.types import Reply
 from tests.clock import FakeTime
 from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says
@@ -66,7 +66,7 @@ def boom() -> None:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[InferenceClient]:
-    transport = Urllib3Transport()
+    transport = RequestsTransport()
     session = Session(transport, Credentials(), timeouts=Timeouts(idle=PATIENCE), retry=Retry(attempts=1))
     yield InferenceClient(session, base_url=server.url)
     transport.close()
@@ -851,7 +851,7 @@ def test_a_long_argument_is_content(run: Run) -> None:
 def test_observer_sees_every_event_once(server: Server) -> None:
     """on_event gets each event of all rounds once, with the ids that the reader sees."""
     seen: list[Any] = []
-    transport = Urllib3Transport()
+    transport = RequestsTransport()
     client = InferenceClient(Session(transport, Credentials()), base_url=server.url, on_event=seen.append)
     server.on(CHAT, calls(call("get_weather", {"city": "Paris"}, "0")), says("18."))
     events = list(client.run_tools("hi", [get_weather], model="m"))

@@ -31,7 +31,7 @@ from hfclient.errors import (
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Usage
 from hfclient.inference import InferenceClient, ServedModel
 from hfclient.transport import Retry, Session, Timeouts, Transport
-from hfclient.transport.urllib3_transport import Urllib3Transport
+from hfclient.transport.requests_transport import RequestsTransport
 from tests.clock import FakeTime
 from tests.server import (
     CLOSE,
@@ -473,7 +473,7 @@ def test_threads_share_a_client(server: Server, make: Make) -> None:
 def forked(server: Server) -> Iterator[InferenceClient]:
     """A client over the default transport that has been used."""
     server.on(CHAT, GOOD)
-    transport = Urllib3Transport()
+    transport = RequestsTransport()
     yield InferenceClient(Session(transport, Credentials()), base_url=server.url)
     transport.close()
 

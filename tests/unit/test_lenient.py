@@ -12,7 +12,7 @@ from hfclient.credentials import Credentials
 from hfclient.decoding.json_repair import loads, loads_mended
 from hfclient.errors import ProtocolError
 from hfclient.transport import Request, Session
-from hfclient.transport.urllib3_transport import Urllib3Transport
+from hfclient.transport.requests_transport import RequestsTransport
 from tests.server import Server, plain
 
 HALF = rb'{"title": "smile \ud83d", "\ude00": ["\ud83d\ude00"]}'
@@ -51,7 +51,7 @@ def test_bodies(server: Server) -> None:
     """A body that JavaScript cut in the middle of a character is JSON like any other; a page is not."""
     server.on("/half", plain(HALF, 200, "Content-Type: application/json"))
     server.on("/page", plain(b"<html>", 200, "Content-Type: text/html"))
-    transport = Urllib3Transport()
+    transport = RequestsTransport()
     session = Session(transport, Credentials())
     assert session.send(Request.read(f"{server.url}/half")).json() == MENDED
     with pytest.raises(ProtocolError, match="an HTML page"):

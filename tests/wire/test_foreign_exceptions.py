@@ -23,7 +23,7 @@ from hfclient.errors import (
 )
 from hfclient.transport import Clock, Deadline, Timeouts
 from hfclient.transport.curl_multi import Multi, Transfer
-from hfclient.transport.urllib3_errors import translated
+from hfclient.transport.requests_errors import translated
 
 SECRET = "hunter2"
 LEAK = f"http://user:{SECRET}@proxy.example:3128/path?token={SECRET}"

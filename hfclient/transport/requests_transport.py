@@ -28,9 +28,9 @@ from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import address_for, as_url, proxy_for
 from hfclient.transport.request import Request, check_headers, safe_url
 from hfclient.transport.response import Headers, Response, add_address
-from hfclient.transport.urllib3_errors import translated
+from hfclient.transport.requests_errors import translated
 
-__all__ = ["Urllib3Transport"]
+__all__ = ["RequestsTransport"]
 
 _HOSTS = 16  # whose pools are kept
 _POOL_SIZE = 64  # connections kept per host: at least as many as a web worker has threads
@@ -84,7 +84,7 @@ class _Body:
         self._wire.shut_down()  # closing would wait for the reader's lock; this wakes it up
 
 
-class Urllib3Transport:
+class RequestsTransport:
     """Sends requests with urllib3.
 
     Any number of threads may share one. Nothing is opened before the first request, and after a fork the child starts
@@ -101,7 +101,7 @@ class Urllib3Transport:
         _live.add(self)
 
     def __repr__(self) -> str:
-        return "Urllib3Transport()"
+        return "RequestsTransport()"
 
     def __getstate__(self) -> dict[str, Any]:
         return {"proxy": self._proxy}
@@ -259,7 +259,7 @@ def _close_idle(manager: urllib3.PoolManager) -> None:
                 connection.close()
 
 
-_live: weakref.WeakSet[Urllib3Transport] = weakref.WeakSet()
+_live: weakref.WeakSet[RequestsTransport] = weakref.WeakSet()
 _graveyard: list[object] = []
 _forks = 0  # how many lie between this process and the one that imported this module
 

@@ -1,4 +1,4 @@
-"""Translates the exceptions of urllib3, http.client and the socket into hfclient's own.
+"""Translates the exceptions of requests, urllib3, http.client and the socket into hfclient's own.
 
 Reference: https://urllib3.readthedocs.io (exceptions)
 """
@@ -10,6 +10,7 @@ import re
 import ssl
 from typing import Any
 
+import requests
 import urllib3
 
 from hfclient.errors import (
@@ -27,6 +28,7 @@ __all__ = ["translated"]
 
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})(?!\d)")  # what http.client says
 _BROKEN = (
+    requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
     http.client.HTTPException,
     OSError,
@@ -34,15 +36,19 @@ _BROKEN = (
     ValueError,  # a socket that was closed while it was being read
 )
 
+_PROXY = (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)
+_TLS = (requests.exceptions.SSLError, urllib3.exceptions.SSLError)
+_DECODING = (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError)
+
 
 def translated(
     exc: Exception, deadline: Deadline, *, sending: bool = True, begun: bool = False, sent: bool = True
 ) -> Exception:
-    """Return hfclient's exception for one of urllib3, http.client or the socket; *exc* itself if it is not one of those.
+    """Return hfclient's exception for one of requests, urllib3, http.client or the socket; *exc* itself if it is not one of those.
 
     Raise the result outside of the ``except`` block: else *exc* would be kept as the context. Its text holds the URL with the
     query, its attributes hold the request, and its traceback the bytes that were sent. The innermost cause is kept without
-    these, unless it is urllib3's own.
+    these, unless it is one of the libraries' own.
 
     Args:
         exc: What was raised.
@@ -62,7 +68,7 @@ def translated(
     found = _translated(exc, chain, deadline, sending=sending, begun=begun, sent=sent)
     if found is not exc and not isinstance(found, InvalidInputError):
         root = chain[-1]
-        if type(root).__module__.partition(".")[0] != "urllib3":
+        if type(root).__module__.partition(".")[0] not in ("requests", "urllib3"):
             root.__context__ = None
             found.__cause__ = root.with_traceback(None)
     return found
@@ -74,14 +80,14 @@ def _translated(
     if sending and isinstance(exc, ValueError) and not isinstance(exc, (ssl.SSLError, urllib3.exceptions.ProtocolError)):
         # URLs, headers and proxies that cannot work; the text of these holds what was given.
         return InvalidInputError(f"the request cannot be sent: {type(exc).__name__}")
-    by_proxy = not begun and any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in chain)
+    by_proxy = not begun and any(isinstance(cause, _PROXY) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
         timeout = deadline.expired()
         timeout.sent = sent
         return timeout
-    if any(isinstance(cause, urllib3.exceptions.DecodeError) for cause in chain):
+    if any(isinstance(cause, _DECODING) for cause in chain):
         return ProtocolError("the answer's compression is broken")
-    if any(isinstance(cause, urllib3.exceptions.SSLError) for cause in chain):
+    if any(isinstance(cause, _TLS) for cause in chain):
         untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain)
         return ConnectError(f"TLS failed: {_reason(chain)}{f'; {HINT}' if untrusted else ''}", sent=sent)
     if by_proxy:
@@ -94,7 +100,7 @@ def _translated(
 def _is_timeout(cause: BaseException) -> bool:
     if isinstance(cause, urllib3.exceptions.NewConnectionError):
         return False  # a refused connection, though urllib3 derives it from its connect timeout
-    return isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError))
+    return isinstance(cause, (TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError))
 
 
 def _chain(exc: BaseException) -> list[BaseException]:

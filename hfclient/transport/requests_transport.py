@@ -1,4 +1,9 @@
-"""The default transport: urllib3's pools, proxies and TLS, over the connections of `connections.py`."""
+"""The default transport: requests' adapter, with the connections of `connections.py` in its pools.
+
+A ``requests.Session`` above the adapter would prepare each request again, keep cookies, follow redirects and read
+``.netrc``. All of that is done elsewhere, so the adapter is called directly. What replaces ``HTTPAdapter.send``, such as
+the package responses in tests, works here, too.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +19,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlencode
 
-import certifi
+import requests
 import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from requests.structures import CaseInsensitiveDict
 from urllib3.util.ssl_ import create_urllib3_context
 
 from hfclient.credentials import Secret
@@ -37,6 +45,50 @@ _POOL_SIZE = 64  # connections kept per host: at least as many as a web worker h
 _NO_RETRIES = urllib3.Retry(False, redirect=False)
 
 
+class _Request(requests.PreparedRequest):
+    """A request as the adapter takes it.
+
+    Attributes:
+        parsed_url: Its URL.
+        proxy: URL of the proxy, or empty.
+    """
+
+    parsed_url: urllib3.util.Url
+    proxy: Secret
+
+
+class _Adapter(HTTPAdapter):
+    """requests' adapter, whose connections come from the pools of the transport.
+
+    Args:
+        pool: Returns the pool for a URL and a proxy.
+    """
+
+    def __init__(self, pool: Callable[[urllib3.util.Url, Secret], urllib3.HTTPConnectionPool]) -> None:
+        self._pool = pool
+        super().__init__(max_retries=_NO_RETRIES)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the transport has the pools."""
+
+    def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> urllib3.HTTPConnectionPool:
+        return self._pool(request.parsed_url, request.proxy)
+
+    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the pool has its TLS settings."""
+
+    def request_url(self, request: Any, proxies: object) -> str:
+        is_forwarded = request.parsed_url.scheme == "http" and request.proxy.startswith("http")
+        url: str = request.url if is_forwarded else request.parsed_url.request_uri
+        return url
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code, response.headers, response.raw = resp.status, resp.headers, resp
+        response.request, response.url = req, req.url or ""
+        return response
+
+
 class _Body:
     """The body of a response.
 
@@ -47,7 +99,7 @@ class _Body:
         deadline: Of the call.
     """
 
-    def __init__(self, answer: urllib3.BaseHTTPResponse, read: Callable[[], bytes], wire: Wire, deadline: Deadline) -> None:
+    def __init__(self, answer: Any, read: Callable[[], bytes], wire: Wire, deadline: Deadline) -> None:
         self._answer = answer
         self._read = read
         self._wire = wire
@@ -85,7 +137,7 @@ class _Body:
 
 
 class RequestsTransport:
-    """Sends requests with urllib3.
+    """Sends requests with the adapter of the package requests.
 
     Any number of threads may share one. Nothing is opened before the first request, and after a fork the child starts
     with connections of its own.
@@ -96,6 +148,7 @@ class RequestsTransport:
 
     def __init__(self, *, proxy: str | None = None) -> None:
         self._proxy = None if proxy is None else as_url(proxy)
+        self._adapter = _Adapter(self._pool)
         self._managers: dict[tuple[Secret, ssl.SSLContext | None], urllib3.PoolManager] = {}  # by proxy and trust
         self._lock = threading.RLock()  # a signal handler may close it
         _live.add(self)
@@ -118,21 +171,14 @@ class RequestsTransport:
             url = _url_of(request)
             proxy = proxy_for(url.url, self._proxy)
             deadline.address = address_for(request.url, proxy)
-            pool = self._pool(url, proxy)
-            is_forwarded = url.scheme == "http" and proxy.startswith("http")
+            prepared = _Request()
+            prepared.method, prepared.url, prepared.body = request.method, url.url, request.body or None  # type: ignore[assignment]
+            prepared.headers = CaseInsensitiveDict(_framed(headers, request))
+            prepared.parsed_url, prepared.proxy = url, proxy
+            # Only the connect timeout counts here: sending and reading look at the deadline themselves.
+            timeout: Any = (deadline.connect_wait(), None)
             with deadline.clock.cancellation.waking(wire.shut_down):
-                answer = pool.urlopen(
-                    request.method,
-                    url.url if is_forwarded else url.request_uri,
-                    body=request.body or None,
-                    headers=_framed(headers, request),
-                    retries=_NO_RETRIES,
-                    redirect=False,
-                    assert_same_host=False,
-                    # Only the connect timeout counts here: sending and reading look at the deadline themselves.
-                    timeout=urllib3.Timeout(connect=deadline.connect_wait(), read=None),
-                    preload_content=False,
-                )
+                answer = self._adapter.send(prepared, stream=True, timeout=timeout).raw
         except Exception as exc:  # noqa: BLE001 (every one is translated)
             failure: Exception | None = translated(exc, deadline, begun=wire.begun, sent=wire.sent)
         else:
@@ -204,7 +250,7 @@ def _framed(headers: Mapping[str, str], request: Request) -> dict[str, str]:
     return dict(headers) if request.method in ("GET", "HEAD") else {**headers, "Content-Length": "0"}
 
 
-def _reading(answer: urllib3.BaseHTTPResponse, wire: Wire, headers: Headers) -> Callable[[], bytes]:
+def _reading(answer: Any, wire: Wire, headers: Headers) -> Callable[[], bytes]:
     """Return what reads the body: the response below urllib3's, unless urllib3 has a content coding to undo."""
     response, wire.response = wire.response, None
     if response is not None and (is_ours(headers) or "content-encoding" not in headers):
@@ -232,7 +278,7 @@ def _new_manager(proxy: Secret, context: ssl.SSLContext | None) -> urllib3.PoolM
 
 def _trust() -> ssl.SSLContext:
     """Return the TLS settings: one object for all clients, because reading the certificates takes 20 ms."""
-    path = certificates() or certifi.where()
+    path = certificates() or DEFAULT_CA_BUNDLE_PATH
     return _context(path, Path(path).stat().st_mtime_ns)
 
 

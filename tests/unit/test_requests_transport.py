@@ -1,0 +1,58 @@
+"""The default transport as tools see it that replace the adapter of requests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import requests
+import responses
+
+from hfclient import Client
+from hfclient.errors import ConnectError, RateLimitError, TransportTimeout
+from hfclient.transport import Retry
+
+CHAT = "http://llm.test/v1/chat/completions"
+ANSWER = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+
+def make() -> Client:
+    return Client("http://chat.test", inference_url="http://llm.test/v1", token="", cookies="", retry=Retry(attempts=1))
+
+
+@responses.activate
+def test_answers_can_be_mocked() -> None:
+    """The package responses sees the whole request and gives the answer, as in any program that uses requests."""
+    responses.post(CHAT, body=ANSWER, content_type="text/event-stream")
+    assert make().inference.chat("hello", model="m", max_tokens=3).text == "Hi"
+    request = responses.calls[0].request
+    assert request.method == "POST"
+    assert request.headers["content-type"] == "application/json"
+    assert json.loads(request.body or b"")["max_tokens"] == 3
+
+
+@responses.activate
+def test_refusals_can_be_mocked() -> None:
+    """A mocked status becomes the same error as a real one, with its headers."""
+    responses.post(CHAT, status=429, json={"error": {"message": "slow down"}}, headers={"Retry-After": "7"})
+    with pytest.raises(RateLimitError, match="slow down") as caught:
+        make().inference.chat("hello", model="m")
+    assert caught.value.retry_after == 7
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (requests.ConnectionError("down"), ConnectError),
+        (requests.exceptions.ProxyError("down"), ConnectError),
+        (requests.exceptions.SSLError("down"), ConnectError),
+        (requests.Timeout("late"), TransportTimeout),
+        (requests.exceptions.ChunkedEncodingError("cut"), ConnectError),
+    ],
+)
+def test_exceptions_of_requests_are_translated(raised: Exception, expected: type[Exception]) -> None:
+    """What the adapter raises comes out as one of the package's own errors."""
+    responses.post(CHAT, body=raised)
+    with pytest.raises(expected):
+        make().inference.chat("hello", model="m")

@@ -22,8 +22,8 @@ from urllib.parse import unquote, urlencode
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from requests.structures import CaseInsensitiveDict
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import create_urllib3_context
 
 from hfclient.credentials import Secret
@@ -35,8 +35,8 @@ from hfclient.transport.content_encoding import is_ours, unpacked
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import address_for, as_url, proxy_for
 from hfclient.transport.request import Request, check_headers, safe_url
-from hfclient.transport.response import Headers, Response, add_address
 from hfclient.transport.requests_errors import translated
+from hfclient.transport.response import Headers, Response, add_address
 
 __all__ = ["RequestsTransport"]
 

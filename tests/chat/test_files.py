@@ -138,7 +138,7 @@ def test_downloads(ui: ChatUI, any_client: Client, tmp_path: Path, file: Any) ->
     file_at(ui, plain(b"\x89PNG", 200, "Content-Type: image/png"))
     any_client.conversations.list()
     conversation = any_client.conversation(ID)
-    assert conversation.download(file) == b"\x89PNG"
+    assert conversation.read_file(file) == b"\x89PNG"
     assert conversation.download(file, tmp_path / "a.png") == tmp_path / "a.png"
     names = [Path(str(conversation.download(file, tmp_path))).name for _ in range(2)]
     assert names == ([SHA[:16], SHA[:16] + "-2"] if isinstance(file, str) else ["cat.png", "cat-2.png"])
@@ -164,7 +164,7 @@ def test_downloads_stay_in_their_folder(ui: ChatUI, client: Client, tmp_path: Pa
 def test_ids_of_files_that_are_none(ui: ChatUI, client: Client, sha: str) -> None:
     """What is no id never becomes a path."""
     with pytest.raises(InvalidInputError):
-        client.conversation(ID).download(sha)
+        client.conversation(ID).read_file(sha)
     assert ui.connections == 0
 
 

@@ -27,7 +27,7 @@ CALLS: dict[str, Callable[[Client], Any]] = {
     "conversation": lambda client: client.conversation(ID).ask("hi"),
     "list": lambda client: client.conversations.list(),
     "delete": lambda client: client.conversations.delete(ID),
-    "download": lambda client: client.conversation(ID).download("a" * 64),
+    "download": lambda client: client.conversation(ID).read_file("a" * 64),
     "ping": lambda client: client.ping(),
     "features": lambda client: client.server.features(),
     "mcp servers": lambda client: client.server.mcp_servers(),

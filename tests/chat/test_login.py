@@ -373,11 +373,11 @@ def test_expired_on_a_read(chat: LoginServer, make: Any) -> None:
     with pytest.raises(SessionExpired):
         make(BAD).conversations.get("0" * 24)
     with pytest.raises(SessionExpired):
-        make(BAD).conversation(CONVERSATION).download("f" * 64)
+        make(BAD).conversation(CONVERSATION).read_file("f" * 64)
     with pytest.raises(NotFoundError):
         make(GOOD).conversations.get("0" * 24)
     with pytest.raises(NotFoundError):
-        make(GOOD).conversation(CONVERSATION).download("f" * 64)
+        make(GOOD).conversation(CONVERSATION).read_file("f" * 64)
     with pytest.raises(PermissionDeniedError):
         make("").conversations.get(CONVERSATION)
     chat.enabled = False

@@ -144,7 +144,7 @@ CALLS: dict[str, Callable[[Client], Any]] = {
     "messages": lambda client: client.conversation(ID).messages(),
     "tree": lambda client: client.conversation(ID).tree(),
     "share": lambda client: client.conversation(ID).share(),
-    "download": lambda client: client.conversation(ID).download("abc"),
+    "download": lambda client: client.conversation(ID).read_file("abc"),
     "send": lambda client: client.restore({"version": 1, "id": ID, "leaf": "x"}).send("Hi", timeouts=QUICK).result(),
     "attach": lambda client: client.conversation(ID).attach("g", timeouts=QUICK).result(),
     "chat": lambda client: client.inference.chat("Hi", model="m").result(),

@@ -153,7 +153,7 @@ def test_a_file_in_memory(server: Server, transport: Transport, tmp_path: Path) 
     with _client(server, transport) as client:
         conversation = client.conversation(ID)
         with pytest.raises(ProtocolError, match=r"longer than 80,000 bytes \(Limits.file\)"):
-            conversation.download("abc")
+            conversation.read_file("abc")
         saved = conversation.download("abc", tmp_path / "file")
     assert (tmp_path / "file").stat().st_size == 200_000
     assert saved == tmp_path / "file"

@@ -331,7 +331,7 @@ def test_ids_in_paths(transport_name: str, server: Server) -> None:
     calls: dict[str, Callable[[str], object]] = {
         "/chat/api/v2/models/": lambda name: session.send(endpoints.model(name)),
         f"/chat/api/v2/conversations/{ID}/message/": lambda name: session.send(endpoints.delete_message(ID, name)),
-        f"/chat/conversation/{ID}/output/": lambda name: client.conversation(ID).download(name),
+        f"/chat/conversation/{ID}/output/": lambda name: client.conversation(ID).read_file(name),
         "/chat/api/v2/conversations/": lambda name: client.conversation(name).messages(),
         "/chat/conversation/": lambda name: session.send(endpoints.share(name)),
         "/chat/api/assistant/": lambda name: session.send(assistant(endpoints, name)),

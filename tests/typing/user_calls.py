@@ -75,7 +75,7 @@ def chats(client: Client) -> None:
         for piece in stream.iter_text():
             assert_type(piece, str)
         stream.cancel()
-    assert_type(client.conversation("0" * 24).download("0" * 64), bytes)
+    assert_type(client.conversation("0" * 24).read_file("0" * 64), bytes)
     assert_type(client.conversation("0" * 24).download("0" * 64, "folder"), Path)
 
 

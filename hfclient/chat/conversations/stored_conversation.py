@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import evolve
 
@@ -147,52 +147,46 @@ class StoredConversation:
         check_arguments(StoredConversation.file_url, locals())
         return self.service.endpoints.file_url(self._existing_id(), sha)
 
-    @overload
-    def download(
-        self, file: Downloadable, path: None = ..., *, overwrite: bool = ..., timeouts: Timeouts | None = ...
-    ) -> bytes: ...
+    def read_file(self, file: Downloadable, *, timeouts: Timeouts | None = None) -> bytes:
+        """Return the content of a file of this conversation.
 
-    @overload
+        Args:
+            file: A `File` event, a file of a message, or its id.
+            timeouts: Deadlines; None takes the client's.
+
+        Raises:
+            NotFoundError: The server has no such file.
+            ProtocolError: It is longer than ``Limits.file``.
+
+        Reference: GET {base}/conversation/{id}/output/{sha}
+        """
+        check_arguments(StoredConversation.read_file, locals())
+        with fetch_file(self.service, self._existing_id(), file, timeouts, keep=True) as pieces:
+            return b"".join(pieces)
+
     def download(
         self,
         file: Downloadable,
         path: str | os.PathLike[str],
         *,
-        overwrite: bool = ...,
-        timeouts: Timeouts | None = ...,
-    ) -> Path: ...
-
-    def download(
-        self,
-        file: Downloadable,
-        path: str | os.PathLike[str] | None = None,
-        *,
         overwrite: bool = False,
         timeouts: Timeouts | None = None,
-    ) -> bytes | Path:
-        """Fetch a file of this conversation.
+    ) -> Path:
+        """Save a file of this conversation and return its path; :meth:`read_file` returns its content instead.
 
         Args:
             file: A `File` event, a file of a message, or its id.
-            path: Where to save it: a file, or a folder, in which it gets its own name, made safe. None keeps it in memory.
-            overwrite: Replace a file that is there.
+            path: A file, or a folder, in which the file gets its own name, made safe.
+            overwrite: Replace an existing file.
             timeouts: Deadlines; None takes the client's.
 
-        Returns:
-            The bytes, or the path of what was saved.
-
         Raises:
-            InvalidInputError: The place is taken.
+            InvalidInputError: *path* exists already.
             NotFoundError: The server has no such file.
-            ProtocolError: Without a path: it is longer than ``Limits.file``.
 
         Reference: GET {base}/conversation/{id}/output/{sha}
         """
         check_arguments(StoredConversation.download, locals())
-        timeouts = None if timeouts is None else self.service.session.deadlines(timeouts)
-        if path is None:
-            with fetch_file(self.service, self._existing_id(), file, timeouts, keep=True) as pieces:
-                return b"".join(pieces)
         return save_file(self.service, self._existing_id(), file, path, overwrite=overwrite, timeouts=timeouts)
 
     def export(

@@ -207,16 +207,6 @@ class Deadline:
             self._away_at = None
         return self._least("idle", self._idle if self._counts_bytes else None)
 
-    def remaining(self) -> float | None:
-        """Return what is left of ``total``, never below zero; None if it is unlimited."""
-        return None if self._total_at is None else max(0.0, self._total_at - time.monotonic())
-
-    def check_total(self) -> None:
-        """Raise `TransportTimeout` if ``total`` has passed: for waits that are none of a transport's."""
-        if self.remaining() == 0.0:
-            self._cause = "total"
-            raise self.expired()
-
     def _least(self, cause: str, wait: float | None) -> float | None:
         if self._content_at is not None or self._total_at is not None:
             now = time.monotonic()

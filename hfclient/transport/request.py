@@ -11,8 +11,7 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, TransportError
-from hfclient.transport.cancellation import Cancellation
-from hfclient.transport.deadline import Clock, Timeouts
+from hfclient.transport.deadline import Clock
 from hfclient.transport.multipart import Multipart
 from hfclient.transport.retry import Schedule
 
@@ -44,7 +43,6 @@ class Request:
         clock: Of the call that it belongs to: what is left of ``Timeouts.total``, the other deadlines, and the call's
             cancellation, which ends the wait for the answer's head and the pauses between tries. None makes one of the
             session's deadlines when it is sent.
-        timeouts, cancellation: The same in parts, for requests without a clock.
         refine: Turns a status error into the service's own, more precise one.
     """
 
@@ -61,8 +59,6 @@ class Request:
     max_bytes: int | None = None
     follow_redirects: bool = False
     clock: Clock | None = field(default=None, eq=False, repr=False)
-    timeouts: Timeouts | None = None
-    cancellation: Cancellation | None = field(default=None, eq=False, repr=False)
     refine: Callable[[APIStatusError], HFClientError] | None = field(default=None, eq=False, repr=False)
 
     def __str__(self) -> str:

@@ -141,7 +141,7 @@ class Session:
             TransportError: No answer came, or not in time.
             Cancelled: The call was cancelled.
         """
-        clock = request.clock or Clock(request.timeouts or self.timeouts, request.cancellation)
+        clock = request.clock or Clock(self.timeouts)
         flow = None if self.auth is None else self.auth.auth_flow(request, self)
         try:
             if flow is not None:

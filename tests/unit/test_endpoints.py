@@ -9,13 +9,13 @@ import pytest
 
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.errors import InvalidInputError
-from hfclient.transport import Multipart, Part, Request, Timeouts
+from hfclient.transport import Clock, Multipart, Part, Request, Timeouts
 
 BASE = "https://huggingface.co/chat"
 ID = "6b010f31c065be6a00896989"
 SHARE = "b0Goc_y"
 AT = Endpoints(BASE + "/")
-PATIENT = Timeouts(total=5)
+CLOCK = Clock(Timeouts(total=5))
 
 
 def body(request: Request) -> Any:
@@ -60,7 +60,7 @@ WRITES: list[tuple[Request, str, str, Any]] = [
     (AT.create("m", ""), "POST", "/conversation", {"model": "m", "preprompt": ""}),
     (AT.create("m", "p"), "POST", "/conversation", {"model": "m", "preprompt": "p"}),
     (
-        AT.stop(ID, "g", 7, PATIENT),
+        AT.stop(ID, "g", 7, CLOCK),
         "POST", f"/conversation/{ID}/stop-generating", {"generationId": "g", "seenContentLength": 7},
     ),
     (
@@ -92,8 +92,8 @@ def test_writes(request_: Request, method: str, path: str, data: Any) -> None:
 def test_a_send() -> None:
     """A send is a form: the JSON is a plain field, files follow it; the answer is a stream."""
     file = Part(name="files", content=b"x", filename="base64;a.txt", content_type="text/plain", as_base64=True)
-    request = AT.send(ID, {"inputs": "hi😀", "id": "p"}, [file], PATIENT)
-    assert (request.method, request.url, request.timeouts) == ("POST", f"{BASE}/conversation/{ID}", PATIENT)
+    request = AT.send(ID, {"inputs": "hi😀", "id": "p"}, [file], CLOCK)
+    assert (request.method, request.url, request.clock) == ("POST", f"{BASE}/conversation/{ID}", CLOCK)
     assert request.headers == {"Origin": "https://huggingface.co", "Accept": "application/json"}
     assert request.stream
     assert not request.retryable
@@ -109,7 +109,7 @@ def test_a_send() -> None:
 
 def test_the_log() -> None:
     """Reads of the log may be retried; they do not accept event streams alone, because errors would be pages."""
-    request = AT.resume(ID, "g", 4, PATIENT)
+    request = AT.resume(ID, "g", 4, CLOCK)
     assert (request.method, request.url) == ("GET", f"{BASE}/conversation/{ID}/stream")
     assert request.params == {"generationId": "g", "fromSeq": 4}
     assert request.stream
@@ -143,7 +143,7 @@ def test_ids_that_cannot_be_written_to(id: str) -> None:
     """Only the id of an own conversation becomes a path for writes."""
     calls = [
         lambda: AT.send(id, {}, [], None),
-        lambda: AT.stop(id, "g", 0, PATIENT),
+        lambda: AT.stop(id, "g", 0, CLOCK),
         lambda: AT.resume(id, "g", 0, None),
         lambda: AT.answer(id, "e", "accept", None),
         lambda: AT.rename(id, "t"),

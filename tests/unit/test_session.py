@@ -127,7 +127,7 @@ def test_timeouts_of_the_request_win() -> None:
     transport = _Transport(200, 200)
     session = _session(transport, timeouts=Timeouts(total=5))
     session.send(Request(method="GET", url="http://a.b/"))
-    session.send(Request(method="GET", url="http://a.b/", timeouts=Timeouts(total=7)))
+    session.send(Request(method="GET", url="http://a.b/", clock=Clock(Timeouts(total=7))))
     assert [deadline.timeouts.total for _, _, deadline in transport.asked] == [5, 7]
 
 

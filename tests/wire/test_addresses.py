@@ -12,7 +12,7 @@ import pytest
 
 from hfclient import Client, Retry, Timeouts
 from hfclient.errors import ConnectError, InvalidInputError, StreamInterrupted, TransportError, TransportTimeout
-from hfclient.transport import Request, Transport
+from hfclient.transport import Clock, Request, Transport
 from tests.conftest import make_transport
 from tests.server import CLOSE, RST, UNTIL_GONE, Server, chunk, head
 from tests.wire.helpers import PATIENT, send, session_for
@@ -113,7 +113,7 @@ def test_the_target_of_a_redirect(transport: Transport, server: Server, closed: 
     """After a redirect the error names the server that failed."""
     server.on("/s", head(302, f"Location: http://127.0.0.1:{closed}/t", "Content-Length: 0"))
     with pytest.raises(ConnectError) as caught:
-        session_for(transport).send(Request.file(f"{server.url}/s", follow_redirects=True, timeouts=PATIENT))
+        session_for(transport).send(Request.file(f"{server.url}/s", follow_redirects=True, clock=Clock(PATIENT)))
     assert f"127.0.0.1:{closed}" in str(caught.value)
     assert str(server.port) not in str(caught.value)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from hfclient.errors import Cancelled
-from hfclient.transport import Cancellation, Request, Retry, Timeouts, Transport
+from hfclient.transport import Cancellation, Clock, Request, Retry, Timeouts, Transport
 from tests.server import PATIENCE, SOON, UNTIL_GONE, Recorded, Server, head, plain
-from tests.wire.helpers import send, session_for
+from tests.wire.helpers import PATIENT, send, session_for
 
 
 def soon_after(cancel: Callable[[], object]) -> Callable[[Recorded], None]:
@@ -56,7 +56,7 @@ def test_cancelled_before_the_request(transport: Transport, server: Server) -> N
     with pytest.raises(Cancelled):
         send(transport, f"{server.url}/s", cancellation=cancellation)
     with pytest.raises(Cancelled):
-        session_for(transport).send(Request(method="GET", url=f"{server.url}/s", cancellation=cancellation))
+        session_for(transport).send(Request(method="GET", url=f"{server.url}/s", clock=Clock(PATIENT, cancellation)))
     assert server.requests == []
 
 
@@ -67,7 +67,7 @@ def test_cancel_during_the_wait_for_a_retry(transport: Transport, server: Server
     session = session_for(transport, timeouts=Timeouts(), retry=Retry(attempts=3, backoff=2 * PATIENCE))
     started = time.monotonic()
     with pytest.raises(Cancelled):
-        session.send(Request(method="GET", url=f"{server.url}/s", retryable=True, cancellation=cancellation))
+        session.send(Request(method="GET", url=f"{server.url}/s", retryable=True, clock=Clock(Timeouts(), cancellation)))
     assert time.monotonic() - started < SOON
     assert len(server.requests) == 1
 
@@ -114,7 +114,7 @@ def test_cancel_during_a_buffered_response(transport: Transport, server: Server)
     """A response that the session reads to its end can be cancelled until it is complete."""
     cancellation = Cancellation()
     server.on("/s", [head(200, "Content-Length: 9"), b"half", soon_after(cancellation.cancel), UNTIL_GONE])
-    request = Request.read(f"{server.url}/s", cancellation=cancellation)
+    request = Request.read(f"{server.url}/s", clock=Clock(PATIENT, cancellation))
     started = time.monotonic()
     with pytest.raises(Cancelled):
         session_for(transport, retry=Retry(attempts=3)).send(request)

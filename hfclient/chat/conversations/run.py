@@ -235,10 +235,8 @@ class Run:
             TransportError, APIStatusError: The server could not be reached, or refused.
         """
         self.stop_requested = True
-        timeouts = Timeouts(connect=budget / 2, idle=budget, total=budget)
-        request = self.service.endpoints.stop(
-            self.turn.conversation_id, self.turn.generation_id or "", seen, timeouts
-        )
+        clock = Clock(Timeouts(connect=budget / 2, idle=budget, total=budget))
+        request = self.service.endpoints.stop(self.turn.conversation_id, self.turn.generation_id or "", seen, clock)
         self.service.session.send(request).close()
 
     def try_stop(self, seen: int, budget: float = STOP_BUDGET) -> None:

@@ -276,7 +276,7 @@ class StoredConversation:
 
     def _delete(self, timeouts: Timeouts | None) -> None:
         if self.id is not None:
-            self.service.read(evolve(self.service.endpoints.delete(self.id), timeouts=timeouts))
+            self.service.read(evolve(self.service.endpoints.delete(self.id), clock=self.service.session.clock(timeouts)))
             self.id = self.title = self._branch.leaf_before = None
             self._forget()
 

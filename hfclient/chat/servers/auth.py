@@ -49,7 +49,7 @@ from hfclient.errors import (
     SessionExpired,
 )
 from hfclient.process.forks import reset_after_fork
-from hfclient.transport import Request, Response, Session, Timeouts
+from hfclient.transport import Clock, Request, Response, Session, Timeouts
 from hfclient.transport.auth import AuthFlow
 from hfclient.transport.request import safe_url
 from hfclient.transport.status_errors import restated
@@ -241,12 +241,12 @@ class ChatAuth:
         Reference: GET {base}/api/v2/public-config; ``og:url`` in chat-ui's src/routes/+layout.svelte, seen 2026-11-28
         """
         try:
-            config = self._api.read(evolve(self._endpoints.public_config(), timeouts=_ASKING, retryable=False), session)
+            config = self._api.read(evolve(self._endpoints.public_config(), clock=Clock(_ASKING), retryable=False), session)
             return host_origin(config["PUBLIC_ORIGIN"])
         except (HFClientError, TypeError, KeyError, AttributeError):
             pass
         try:
-            page = session.send(evolve(self._endpoints.page(), timeouts=_ASKING)).read_start(_PAGE)
+            page = session.send(evolve(self._endpoints.page(), clock=Clock(_ASKING))).read_start(_PAGE)
             named = _OG_URL.search(page)
             return host_origin(named[1].decode("ascii")) if named else None
         except (HFClientError, UnicodeDecodeError):
@@ -272,7 +272,7 @@ class ChatAuth:
     def _ask(self, session: Session, timeouts: Timeouts | None = None) -> User | None:
         """Ask for the user; with *timeouts* without a retry, because another call waits for the answer."""
         try:
-            request = evolve(self._endpoints.user(), timeouts=timeouts, retryable=timeouts is None)
+            request = evolve(self._endpoints.user(), clock=session.clock(timeouts), retryable=timeouts is None)
             return parse_user(self._api.read(request, session))
         except AuthenticationError as error:
             # An invalid token, or a gateway: the answer is not the server's own "not logged in".
@@ -286,7 +286,7 @@ class ChatAuth:
         Reference: GET {base}/healthcheck; chat-ui's src/lib/server/hooks/handle.ts exempts it from its own login
         """
         try:
-            health = evolve(self._endpoints.health(), timeouts=_ASKING, retryable=False)
+            health = evolve(self._endpoints.health(), clock=Clock(_ASKING), retryable=False)
             session.with_auth(None).send(health).close()
         except AuthenticationError:
             return True
@@ -415,7 +415,7 @@ class ChatAuth:
         sent = session.credentials.headers_for(request.url)
         if not _is_generic(error) or "Cookie" in sent or not sent.get("Authorization", "").startswith("Bearer "):
             return False
-        question = evolve(self._endpoints.user(), timeouts=_ASKING, retryable=False)
+        question = evolve(self._endpoints.user(), clock=Clock(_ASKING), retryable=False)
         if request.url == question.url:
             return True
         try:

@@ -19,7 +19,7 @@ from attrs import evolve
 from hfclient.chat.wire.failures import refine
 from hfclient.credentials import Secret, host_origin, normalize_url, origin_of
 from hfclient.errors import InvalidInputError
-from hfclient.transport import Clock, Multipart, Part, Request, Timeouts
+from hfclient.transport import Clock, Multipart, Part, Request
 from hfclient.transport.request import safe_url
 
 __all__ = ["Endpoints", "own_id", "path_segment", "readable_id"]
@@ -135,10 +135,10 @@ class Endpoints:
             refine=self.refine,
         )
 
-    def stop(self, conversation_id: str, generation_id: str, seen: int, timeouts: Timeouts) -> Request:
+    def stop(self, conversation_id: str, generation_id: str, seen: int, clock: Clock) -> Request:
         """Stop a run; *seen* is how many UTF-16 units of the answer the caller has."""
         data = {"generationId": generation_id, "seenContentLength": seen}
-        return self.write("POST", f"/conversation/{own_id(conversation_id)}/stop-generating", data, timeouts=timeouts)
+        return self.write("POST", f"/conversation/{own_id(conversation_id)}/stop-generating", data, clock=clock)
 
     def answer(self, conversation_id: str, elicitation_id: str, action: str, content: dict[str, Any] | None) -> Request:
         """The answer to a tool's question."""
@@ -187,7 +187,7 @@ class Endpoints:
     def read(self, path: str, **fields: Any) -> Request:
         return Request.read(self.base + path, refine=self.refine, **fields)
 
-    def write(self, method: str, path: str, data: Any = None, *, timeouts: Timeouts | None = None) -> Request:
+    def write(self, method: str, path: str, data: Any = None, *, clock: Clock | None = None) -> Request:
         headers = {"Accept": "application/json", "Origin": self.form_origin}
         if data is not None:
             headers["Content-Type"] = "application/json"
@@ -196,7 +196,7 @@ class Endpoints:
             url=self.base + path,
             headers=headers,
             body=None if data is None else _json(data),
-            timeouts=timeouts,
+            clock=clock,
             refine=self.refine,
         )
 

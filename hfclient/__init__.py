@@ -178,7 +178,7 @@ _INFERENCE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load the inference wing when one of its names is asked for: it is as large as all the rest."""
+    """Import `hfclient.inference` when one of its names is used: it is as large as the rest of the package."""
     if name in _INFERENCE:
         from hfclient import inference
 
@@ -187,5 +187,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return all names, those that are loaded late, too: what a shell offers to complete."""
+    """Return all names, including those that are imported late, for completion in a shell."""
     return sorted({*globals(), *__all__})

@@ -1,45 +1,45 @@
-"""Every exception that hfclient raises, and nothing else.
+"""All exceptions of hfclient.
 
     HFClientError
-      InvalidInputError            the call itself cannot work; raised before anything is sent
-      CredentialsError             nothing usable was found; raised before anything is sent
+      InvalidInputError            an argument is invalid; nothing was sent
+      CredentialsError             no usable credentials were found; nothing was sent
       MissingDependencyError       an optional package (an extra) is not installed
-      Unsupported                  this server would silently ignore what was asked for
+      Unsupported                  the server would silently ignore an option
       ConversationBusy             the conversation's previous answer is still being written or read
-      StreamConsumed               a stream is read once
-      Cancelled                    ``cancel()`` was called from somewhere else
+      StreamConsumed               the stream was read already
+      Cancelled                    ``cancel()`` was called
       LocalServerError             the embedded server could not start
-      ParseError                   an answer is not the object that was asked for
-      TooManyRounds                a model that goes on calling tools
+      ParseError                   the answer is not the requested object
+      TooManyRounds                the model called tools more often than allowed
       TransportError               no usable HTTP answer
         ConnectError               no connection, or it broke before an answer began
-        TransportTimeout           one of the deadlines passed (also a builtin ``TimeoutError``)
-        StreamInterrupted          the bytes stopped in mid-answer
-      ProtocolError                bytes arrived that the protocol does not allow
-        NotAChatServer             something answers at the URL, but it is not a chat-ui
+        TransportTimeout           a deadline passed (also a builtin ``TimeoutError``)
+        StreamInterrupted          the connection ended in the middle of an answer
+      ProtocolError                the answer does not follow the protocol
+        NotAChatServer             the server at the URL is not a chat-ui
       APIStatusError               a 4xx or 5xx answer
         BadRequestError            400, 422
         AuthenticationError        401, or a redirect to a login page
-          PasswordRequired         a server, or a proxy in front of it, wants a user name and a password
+          PasswordRequired         a server, or a proxy in front of it, requires a user name and a password
           SessionExpired           the session cookie no longer belongs to a logged-in user
         CreditsExhausted           402
         PermissionDeniedError      403
           CloudflareChallenge      a bot check answered instead of the service
         NotFoundError              404
-          ModelNotFound            no such LLM; carries the nearest names
+          ModelNotFound            the LLM does not exist; has the most similar names
           ModelGone                410: the LLM or the host was retired
         ConflictError              409
         RequestTooLargeError       413
-        RateLimitError             429; ``retry_after`` in seconds where the server says
-          ConversationLimit        429 that waiting does not cure: delete something first
+        RateLimitError             429; ``retry_after`` in seconds if the server sends it
+          ConversationLimit        429 for too many conversations or messages: delete some first
         ServerError                5xx
-      GenerationError              the model's side failed inside a 200 stream
+      GenerationError              the generation failed inside a 200 stream
 
-The class answers "what should I do now?". Whatever had been received rides along in ``partial``. All of them pickle,
-and turn into a dict and back (:meth:`HFClientError.to_dict`, :func:`from_dict`).
+Each class has its own remedy. ``partial`` has the part of the answer that was received. All errors pickle, and convert to a
+dict and back (:meth:`HFClientError.to_dict`, :func:`from_dict`).
 
-A message is one line, in which control characters are escaped and secrets masked, because much of it is what a server
-said. ``body`` and ``frame`` keep the server's characters, with the secrets masked.
+A message is one line. It often has text of a server, so control characters are escaped and secrets masked. ``body`` and
+``frame`` keep the server's control characters; secrets are masked.
 """
 
 from __future__ import annotations
@@ -91,16 +91,16 @@ __all__ = [
 
 
 class HFClientError(Exception):
-    """The root of the tree: catch this to catch all of hfclient.
+    """The base class of all errors of hfclient.
 
     Attributes:
-        message: What happened and what to do, in one or two sentences, without secrets.
-        partial: What had been received of an answer when the error came, or None.
+        message: The problem and its remedy, in one or two sentences, without secrets.
+        partial: The part of the answer that was received before the error, or None.
         completed: Results that were complete before the error, such as images of a call for several. Not in :meth:`to_dict`.
-        body: The start of an answer that could not be used, as text, or None: up to 64 kB where a result that was paid for
-            may be in it, 2000 characters of a refusal.
-        links: URLs in that answer, which may lead to the result. Such a link is all that is needed to get the file.
-        request_id: The server's id for the request that failed, for its operators, if it got as far as an answer.
+        body: The start of an answer that could not be used, as text, or None: up to 64 kB if it may have a result that was
+            paid for, up to 2000 characters of an error.
+        links: URLs in that answer, which may lead to the result. Anyone with such a link can download the file.
+        request_id: The server's id of the failed request, for its operators, or None.
     """
 
     completed: tuple[Any, ...] = ()
@@ -115,7 +115,7 @@ class HFClientError(Exception):
         self.partial = partial
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the error as plain JSON types: ``error`` holds the class name, the other keys its fields."""
+        """Return the error as plain JSON types: ``error`` is the class name, the other keys are its fields."""
         fields = {key: value for key, value in vars(self).items() if _is_plain(value) and not key.startswith("_")}
         if self.partial is not None:
             fields["partial"] = self.partial.to_dict()
@@ -133,7 +133,7 @@ def _is_plain(value: object) -> bool:
 
 
 def from_dict(data: dict[str, Any]) -> HFClientError:
-    """Return the error that :meth:`HFClientError.to_dict` described; an unknown class becomes the root class."""
+    """Return the error from a dict of :meth:`HFClientError.to_dict`; an unknown class becomes `HFClientError`."""
     fields = dict(data)
     cls = _classes().get(str(fields.pop("error", "")), HFClientError)
     partial = fields.pop("partial", None)
@@ -141,10 +141,10 @@ def from_dict(data: dict[str, Any]) -> HFClientError:
     for key, value in fields.items():
         old = getattr(error, key, None)
         if key.startswith("_") or key == "args" or callable(old):
-            continue  # not a field: a dict from elsewhere must not reach into the object
+            continue  # not a field: a dict from outside must not replace methods and private attributes
         setattr(error, key, tuple(value) if isinstance(old, tuple) and isinstance(value, list) else value)
     if partial is not None:
-        from hfclient.types import Reply  # types imports events; this module stays importable alone
+        from hfclient.types import Reply  # types imports this module
 
         error.partial = Reply.from_dict(partial)
     return error
@@ -161,35 +161,35 @@ def _classes() -> dict[str, type[HFClientError]]:
 
 
 class InvalidInputError(HFClientError, ValueError):
-    """An argument cannot work: an empty prompt, a missing or oversized file, a malformed URL. Nothing was sent."""
+    """An argument is invalid: an empty prompt, a missing or oversized file, a malformed URL. Nothing was sent."""
 
 
 class CredentialsError(HFClientError):
-    """No usable credentials were found. Nothing was sent; the message says which ones are needed and how to get them."""
+    """No usable credentials were found. Nothing was sent; the message names the required ones and how to get them."""
 
 
 class MissingDependencyError(HFClientError, ImportError):
-    """An optional package is not installed; the message holds the command that installs it."""
+    """An optional package is not installed; the message has the command that installs it."""
 
 
 class Unsupported(HFClientError):
-    """What was asked for would be ignored in silence; the message names the alternative."""
+    """The server would silently ignore an option; the message names an alternative."""
 
 
 class ConversationBusy(HFClientError):
     """Another answer of the same conversation is still being generated or read. Nothing was sent.
 
-    chat-ui saves the whole conversation when an answer's run ends, as it was when that run began: a message sent in between
+    chat-ui loads the conversation when an answer begins and saves all of it at the end: a message that is sent in between
     would be answered and then lost.
     """
 
 
 class StreamConsumed(HFClientError):
-    """The stream was already read to its end or closed. Use ``result()`` or ``partial`` for what it held."""
+    """The stream was already read to its end or closed. ``result()`` and ``partial`` have its content."""
 
 
 class Cancelled(HFClientError):
-    """``cancel()`` was called while this stream was being read; ``partial`` holds what had come."""
+    """``cancel()`` was called while this stream was being read; ``partial`` has what was received."""
 
 
 class LocalServerError(HFClientError):
@@ -197,14 +197,14 @@ class LocalServerError(HFClientError):
 
 
 class ParseError(HFClientError):
-    """The answer is not the object that was asked for, and neither were the repaired ones.
+    """The answer is not the requested object, and neither are the answers to the repair requests.
 
     Attributes:
-        raw: The last answer's text, as it came.
-        path: Where in it the trouble is, such as ``$.people[0].age``; ``$`` is the whole answer.
-        reason: What the validation said, or that no JSON was found, or that the answer was cut off.
+        raw: The text of the last answer, unchanged.
+        path: The position of the problem, such as ``$.people[0].age``; ``$`` is the whole answer.
+        reason: The message of the validation, or that the answer has no JSON or was cut off.
         finish_reason: Why the model stopped; ``"length"`` means that ``max_tokens`` was too small.
-        attempts: How many answers were asked for.
+        attempts: The number of answers that were requested.
     """
 
     def __init__(
@@ -227,10 +227,10 @@ class ParseError(HFClientError):
 
 
 class TooManyRounds(HFClientError):
-    """The model wanted to call tools once more than it was allowed to; the stream's ``messages`` hold all so far.
+    """The model called tools in more rounds than allowed; the stream's ``messages`` have all rounds so far.
 
     Attributes:
-        rounds: How many rounds of tool calls were run.
+        rounds: The number of rounds of tool calls that were run.
     """
 
     def __init__(self, message: str = "", *, rounds: int = 0, partial: Reply | None = None) -> None:
@@ -239,16 +239,16 @@ class TooManyRounds(HFClientError):
 
 
 class TransportError(HFClientError):
-    """No usable HTTP answer came.
+    """No usable HTTP answer was received.
 
     Attributes:
         method: HTTP method of the request.
         url: Its URL without query values, user names or passwords.
         attempts: How many times it was tried.
-        sent: False if the server cannot have the whole request (no connection, or the body broke off on its way), so that
-            even a chat turn may be repeated.
-        conversation_id, generation_id: Where ``Conversation.attach`` finds the answer if a chat's message did arrive; None
-            for everything else.
+        sent: False if the server cannot have received the whole request (no connection, or an incomplete body), so that even
+            a chat turn may be repeated.
+        conversation_id, generation_id: For ``Conversation.attach``, which finds the answer if a chat's message did arrive;
+            None for all other requests.
     """
 
     conversation_id: str | None = None
@@ -300,11 +300,11 @@ class TransportTimeout(TransportError, TimeoutError):
 
 
 class StreamInterrupted(TransportError):
-    """The bytes stopped in the middle of an answer.
+    """The connection ended in the middle of an answer.
 
     Attributes:
-        conversation_id: The conversation that the answer belongs to, if it is a chat.
-        generation_id: The run on the server; it may still be going on there.
+        conversation_id: The conversation of the answer, for a chat.
+        generation_id: The run on the server, which may still be active.
     """
 
     def __init__(
@@ -324,10 +324,10 @@ class StreamInterrupted(TransportError):
 
 
 class ProtocolError(HFClientError):
-    """Bytes arrived that the protocol does not allow.
+    """The answer does not follow the protocol.
 
     Attributes:
-        frame: The start of the offending bytes, as text, at most 200 characters.
+        frame: The start of the invalid bytes, as text, at most 200 characters.
     """
 
     def __init__(self, message: str = "", *, frame: str | None = None, partial: Reply | None = None) -> None:
@@ -336,7 +336,7 @@ class ProtocolError(HFClientError):
 
 
 class NotAChatServer(ProtocolError):
-    """Something answers at the URL, but it does not speak chat-ui's protocol."""
+    """The server at the URL does not speak chat-ui's protocol."""
 
 
 class APIStatusError(HFClientError):
@@ -348,9 +348,9 @@ class APIStatusError(HFClientError):
         request_id: The server's id for the request, for its operators, or None.
         body: The start of the answer's body as text, at most 2000 characters.
         code: The server's own error code or type, or None.
-        retry_after: Seconds that the server asks to wait, or None.
+        retry_after: Seconds to wait, as the server requests, or None.
         attempts: How many times the request was tried.
-        location: Where a redirect (3xx) that is not followed leads to, without its query, or None.
+        location: The target of a redirect (3xx) that is not followed, without its query, or None.
     """
 
     def __init__(
@@ -391,13 +391,13 @@ class BadRequestError(APIStatusError):
 
 
 class AuthenticationError(APIStatusError):
-    """401, or a redirect to a login page: the server wants (other) credentials."""
+    """401, or a redirect to a login page: the server requires (other) credentials."""
 
 
 class PasswordRequired(AuthenticationError):
     """401 with a challenge for a user name and a password, such as HTTP Basic: put them in the URL, ``https://user:password@host``.
 
-    Mostly it comes from a proxy in front of the service, and no token and no cookie of the service helps.
+    It usually comes from a proxy in front of the service, which does not accept tokens and cookies of the service.
 
     Reference: RFC 9110, section 11.6.1
     """
@@ -420,15 +420,15 @@ class CloudflareChallenge(PermissionDeniedError):
 
 
 class NotFoundError(APIStatusError):
-    """404: no such conversation, message, file or route."""
+    """404: the conversation, message, file or route does not exist."""
 
 
 class ModelNotFound(NotFoundError):
-    """No LLM of that name here.
+    """The LLM does not exist on this server.
 
     Attributes:
-        model: The name asked for.
-        suggestions: The nearest names that exist, best first.
+        model: The requested name.
+        suggestions: The most similar names that exist, best first.
     """
 
     model: str | None = None
@@ -440,7 +440,7 @@ class ModelGone(NotFoundError):
 
 
 class ConflictError(APIStatusError):
-    """409: somebody else was quicker, or the thing exists already."""
+    """409: another request changed the object first, or it exists already."""
 
 
 class RequestTooLargeError(APIStatusError):
@@ -448,17 +448,17 @@ class RequestTooLargeError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests. ``retry_after`` holds seconds where the server says how long to wait.
+    """429: too many requests. ``retry_after`` has the seconds to wait, if the server sends them.
 
     Attributes:
-        scope: What is limited: ``"messages_per_minute"``, ``"conversations"``, ``"conversation_length"`` or None.
+        scope: The limited quantity: ``"messages_per_minute"``, ``"conversations"``, ``"conversation_length"`` or None.
     """
 
     scope: str | None = None
 
 
 class ConversationLimit(RateLimitError):
-    """429 that waiting does not cure: too many conversations, or too many messages in this one."""
+    """429 that waiting does not resolve: too many conversations, or too many messages in this one."""
 
 
 class ServerError(APIStatusError):
@@ -471,8 +471,8 @@ class GenerationError(HFClientError):
     Attributes:
         status_code: HTTP status of the failure behind the server (402: credits, 429: provider limit), or None.
         code: The server's error code or type, or None.
-        conversation_id, generation_id: Where it happened, for a chat.
-        request_id: The server's id for the request, for a picture or a video also the provider's for the job, or None.
+        conversation_id, generation_id: The conversation and the run, for a chat.
+        request_id: The server's id of the request, or the provider's id of the job (images and videos), or None.
     """
 
     def __init__(

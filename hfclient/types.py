@@ -1,7 +1,6 @@
-"""What is received, apart from events: replies, messages, conversations, models, users.
+"""Values that servers send, except events: replies, messages, conversations, models, users.
 
-attrs classes, frozen: a value that came from a server stays as it came. All turn into plain JSON types and back
-(``to_dict``, ``from_dict``) and pickle.
+They are frozen attrs classes. All convert to plain JSON types and back (``to_dict``, ``from_dict``) and pickle.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ _E = TypeVar("_E", bound=_HasId)
 
 
 class Entries(list[_E]):
-    """A list of values that have an id: ``id in entries`` finds one by it, and ``value in entries`` the value itself."""
+    """A list of values with ids: both ``id in entries`` and ``value in entries`` work."""
 
     def __contains__(self, item: object) -> bool:
         return any(entry.id == item for entry in self) if isinstance(item, str) else super().__contains__(item)
@@ -58,13 +57,13 @@ class Entries(list[_E]):
 
 @frozen
 class _Value:
-    """A received value: knows its way to plain JSON types and back."""
+    """A received value that converts to plain JSON types and back."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the value as plain JSON types, None left out.
+        """Return the value as plain JSON types, without fields that are None.
 
         Raises:
-            ProtocolError: What the server sent nests too deeply for where this is called.
+            ProtocolError: The value is nested too deeply for the stack that is left.
         """
         try:
             fields: dict[str, Any] = msgspec.to_builtins(self)
@@ -74,35 +73,35 @@ class _Value:
 
     @classmethod
     def from_dict(cls: type[_T], data: dict[str, Any]) -> _T:
-        """Return the value that :meth:`to_dict` described; raises ``ValueError`` if the fields do not fit."""
+        """Return the value from a dict of :meth:`to_dict`; raises ``ValueError`` if the fields do not fit."""
         return msgspec.convert(data, cls)
 
 
 @frozen
 class Reply(_Value):
-    """A whole answer, or what has come of one so far. ``str(reply)`` is its text.
+    """An answer, complete or as far as it has been received. ``str(reply)`` is its text.
 
     Attributes:
         text: The answer, without reasoning.
-        reasoning: The reasoning apart from it; empty if there was none.
-        title: The conversation's new title, if one came with this answer.
-        interrupted: True if the generation was stopped, by anybody, before its end.
-        finish_reason: ``"stop"``, ``"length"``, ``"tool_calls"``, ...; None where the server does not say (chat-ui).
-        sources: Pages that the answer rests on.
-        files: Files that it produced.
-        tool_calls, tool_results, tool_errors: What tools did, in order; matched by ``uuid``.
-        elicitations: Questions of tools that were asked.
-        usage: Token counts, if the server says.
-        route: Who answered, if the server says.
-        model: The LLM that was asked.
-        conversation_id: Of the conversation it belongs to (HuggingChat).
-        generation_id: Of the run on the server (HuggingChat).
-        request_id: The server's id for the request, if it gave one.
-        failovers: Which providers failed before this one was asked.
-        refusal: The words in which the model declined, which are its *text*, too; None for an answer.
+        reasoning: The reasoning; empty without any.
+        title: The conversation's new title, if the answer has one.
+        interrupted: True if the generation was stopped before its end.
+        finish_reason: ``"stop"``, ``"length"``, ``"tool_calls"``, ...; None if the server does not send it (chat-ui).
+        sources: Web pages that the answer is based on.
+        files: Files that the answer produced.
+        tool_calls, tool_results, tool_errors: Calls of tools and their results, in order; matched by ``uuid``.
+        elicitations: Questions of tools.
+        usage: Token counts, if the server sends them.
+        route: The model and provider that answered, if the server sends them.
+        model: The requested LLM.
+        conversation_id: The conversation's id (HuggingChat).
+        generation_id: The id of the run on the server (HuggingChat).
+        request_id: The server's id of the request, or None.
+        failovers: The providers that failed before this one.
+        refusal: The text with which the model declined, which is also its *text*; None for an answer.
         provider_fields: Fields that the provider wants back unchanged, such as ``reasoning_details`` or a
-            ``thought_signature``: they are sent when the reply stands in a list of messages.
-        extra: Everything else that the server sent, by its names: ``id``, ``system_fingerprint``, ``citations``, results
+            ``thought_signature``. They are sent with the reply in a list of messages.
+        extra: All other fields that the server sent, by their names: ``id``, ``system_fingerprint``, ``citations``, results
             of filters, ``logprobs``, other ``choices``, ...
     """
 
@@ -137,9 +136,9 @@ class StoredFile(_Value):
     """A file in a message.
 
     Attributes:
-        name: The name it was uploaded under: never a path to trust.
-        mime: Its type.
-        sha: Its id on the server, to fetch it with.
+        name: The name of the upload; it is not safe as a path.
+        mime: Its media type.
+        sha: Its id on the server, for the download.
     """
 
     name: str
@@ -152,17 +151,17 @@ class Message(_Value):
     """One message of a conversation.
 
     Attributes:
-        id: UUID given by the server.
+        id: UUID, set by the server.
         role: ``"system"``, ``"user"`` or ``"assistant"``.
         content: The text without reasoning.
-        reasoning: The reasoning apart from it.
+        reasoning: The reasoning.
         parent_id: The message that it answers or follows; None for the root.
         children: Ids of the messages below it, oldest first.
         files: Attachments, or files that tools produced.
-        created_at, updated_at: Times in UTC, if the server says.
+        created_at, updated_at: Times in UTC, if the server sends them.
         interrupted: True if the generation was stopped.
-        generation_id: The run that wrote it.
-        finished: False while the server may still be writing it.
+        generation_id: The run that generated it.
+        finished: False while the generation may still be running.
         raw: The message as the server sent it.
     """
 
@@ -187,7 +186,7 @@ class ConversationInfo(_Value):
 
     Attributes:
         id: 24 hex digits.
-        title: ``"New Chat"`` until it gets one.
+        title: ``"New Chat"`` until the server sets one.
         model: The LLM's id.
         updated_at: Time in UTC of the last change.
     """
@@ -200,7 +199,7 @@ class ConversationInfo(_Value):
 
 @frozen
 class Share(_Value):
-    """A conversation that was published as it stood. ``str(share)`` is its link.
+    """A published copy of a conversation. ``str(share)`` is its link.
 
     Attributes:
         id: 7 characters; ``client.conversation(id)`` reads it, ``client.conversations.import_share(id)`` copies it.
@@ -216,7 +215,7 @@ class Share(_Value):
 
 @frozen
 class PromptExample(_Value):
-    """A prompt that the server suggests for a model."""
+    """A suggested prompt for a model."""
 
     title: str
     prompt: str
@@ -224,12 +223,12 @@ class PromptExample(_Value):
 
 @frozen
 class ModelProvider(_Value):
-    """Somebody who serves an LLM.
+    """A provider of an LLM.
 
     Attributes:
         provider: The provider's name.
-        supports_tools: Whether the LLM can call tools there, if the server says.
-        context_length: Most tokens of prompt and answer there, if the server says.
+        supports_tools: Whether the LLM can call tools there, if the server sends it.
+        context_length: Maximum number of tokens of prompt and answer there, if the server sends it.
         raw: The entry as the server sent it: prices and more.
     """
 
@@ -244,17 +243,17 @@ class Model(_Value):
     """An LLM that a chat server offers.
 
     Attributes:
-        id: What to pass as ``model``.
-        display_name: A label.
-        description: What the server says about it.
-        multimodal: Accepts images.
-        accepted_mimetypes: Which ones, such as ``("image/*",)``.
-        supports_tools: Can call tools.
-        supports_reasoning: Accepts a thinking effort.
-        is_router: Picks another LLM for each message.
+        id: The value for ``model``.
+        display_name: Its name for display.
+        description: The server's description.
+        multimodal: Whether it accepts images.
+        accepted_mimetypes: Media types that it accepts, such as ``("image/*",)``.
+        supports_tools: Whether it can call tools.
+        supports_reasoning: Whether it accepts a reasoning effort.
+        is_router: Whether it selects another LLM for each message.
         system_prompt: Its default system prompt.
         prompt_examples: Prompts that the server suggests.
-        providers: Who serves it; only `Models.get` with ``details=True`` asks for that.
+        providers: Its providers; only `Models.get` with ``details=True`` requests them.
         raw: The entry as the server sent it.
     """
 
@@ -274,13 +273,13 @@ class Model(_Value):
 
 @frozen
 class User(_Value):
-    """Who the server takes you for.
+    """The user that the credentials belong to.
 
     Attributes:
-        id: The account's id on that server.
-        username: Its name, if it has one.
-        email: Its address, if the server says.
-        avatar_url: Its picture, if it has one.
+        id: The account's id on the server.
+        username: The account's name, or None.
+        email: The account's e-mail address, if the server sends it.
+        avatar_url: URL of the account's avatar, or None.
     """
 
     id: str

@@ -1,11 +1,11 @@
-"""The one vocabulary of events, for HuggingChat and for inference.
+"""Events of HuggingChat and of inference.
 
-Every class is a small attrs class with slots. They are values in spirit: nothing in hfclient changes an event once it
-was handed out (they are not ``frozen`` because that makes each of them a third dearer to build, and a long answer is
-tens of thousands). All compare by value, pickle, and turn into a dict and back (:func:`to_dict`, :func:`from_dict`).
+Each event is a small attrs class with slots. hfclient does not change an event after it was returned. (The classes are not
+``frozen``, because that makes each object a third slower to create, and a long answer has tens of thousands.) All compare by
+value, pickle, and convert to a dict and back (:func:`to_dict`, :func:`from_dict`).
 
-``extra`` on any event keeps the fields of the wire object that this release has no name for; it is None when there are
-none. What has no class here at all is an :class:`Unknown`.
+``extra`` of an event has the fields of the wire object that this release does not know, or is None. A wire object of an
+unknown type becomes an :class:`Unknown`.
 
 "chat-ui" in the docstrings is the JSON Lines stream of ``POST /conversation/{id}``; "chat delta" is a chunk of
 ``POST /v1/chat/completions``; "TGI" is text-generation-inference's ``/generate_stream``.
@@ -55,9 +55,9 @@ __all__ = [
 
 @define
 class Token(Event):
-    """A piece of the answer's text, as it comes.
+    """A part of the answer's text.
 
-    Wire: chat-ui ``{"type":"stream","token":...}`` (its NUL padding removed, ``<think>`` spans taken out); chat delta
+    Wire: chat-ui ``{"type":"stream","token":...}`` (without its NUL padding and ``<think>`` spans); chat delta
     ``content``; TGI ``token.text``.
 
     Attributes:
@@ -75,7 +75,7 @@ class Token(Event):
 
 @define
 class Reasoning(Event):
-    """A piece of the model's reasoning, apart from its answer.
+    """A part of the model's reasoning.
 
     Wire: chat-ui ``{"type":"reasoning","subtype":"stream"}``; a ``<think>`` span inside tokens; chat delta
     ``reasoning``, ``reasoning_content`` or ``reasoning_text``.
@@ -89,7 +89,7 @@ class Reasoning(Event):
 
 @define
 class ReasoningStatus(Event):
-    """What the reasoning is doing, in the server's words.
+    """The state of the reasoning, as text of the server.
 
     Wire: chat-ui ``{"type":"reasoning","subtype":"status"}`` (servers of December 2024 to September 2025).
 
@@ -102,12 +102,12 @@ class ReasoningStatus(Event):
 
 @define
 class Title(Event):
-    """The conversation got a title; it may come before, between or after the tokens.
+    """The conversation's new title; it may come before, between or after the tokens.
 
     Wire: chat-ui ``{"type":"title"}``; before May 2024 ``{"type":"status","status":"title"}``.
 
     Attributes:
-        title: The title with ``<think>`` tags removed.
+        title: The title without ``<think>`` tags.
     """
 
     title: str
@@ -115,15 +115,14 @@ class Title(Event):
 
 @define
 class Status(Event):
-    """The state of the run. Keep-alives are swallowed and never become events.
+    """The state of the run. Keep-alives are not events.
 
-    Wire: chat-ui ``{"type":"status"}``. A status of ``"error"`` is handed out here and then raised as
-    ``GenerationError`` at the end of the stream.
+    Wire: chat-ui ``{"type":"status"}``. After a status ``"error"``, the stream ends with a ``GenerationError``.
 
     Attributes:
-        status: ``"started"``, ``"finished"``, ``"error"``, or something newer.
-        message: The server's text, with an error.
-        status_code: HTTP status of the failure behind the server, with an error.
+        status: ``"started"``, ``"finished"``, ``"error"``, or a value of newer servers.
+        message: The server's text, for an error.
+        status_code: HTTP status of the failure behind the server, for an error.
     """
 
     status: str
@@ -138,14 +137,14 @@ class ToolCall(Event):
     Wire: chat-ui ``{"type":"tool","subtype":"call"}``; merged ``tool_calls`` deltas of chat completions.
 
     Attributes:
-        uuid: Names the call; results, errors and progress carry the same one.
+        uuid: The call's id, which results, errors and progress have, too.
         name: The tool's name.
-        parameters: The arguments that the wire gives as an object (chat-ui leaves nested ones out).
-        arguments: The complete arguments as JSON text, or None if the server does not say.
+        parameters: The arguments as an object (chat-ui omits nested ones).
+        arguments: The complete arguments as JSON text, or None if the server does not send them.
         call_id: The model's own id of the call.
         reasoning, content: Reasoning and text of the round, on its first call only (chat-ui).
-        extra: What the server attached to the call (``extra_content``, a ``thought_signature``), in ``function`` what it
-            attached to that; it goes back unchanged with the call.
+        extra: Further fields of the call (``extra_content``, a ``thought_signature``), and under ``function`` those of its
+            function; they are sent back unchanged with the call.
     """
 
     uuid: str
@@ -159,17 +158,17 @@ class ToolCall(Event):
 
 @define
 class ToolResult(Event):
-    """A tool answered.
+    """The result of a tool call.
 
     Wire: chat-ui ``{"type":"tool","subtype":"result"}``.
 
     Attributes:
-        uuid: The call that this answers.
+        uuid: The call's id.
         status: ``"success"`` or ``"error"``.
-        outputs: What the tool gave, as on the wire: MCP results have ``text``, ``structured`` and ``content``.
-        name: The tool's name, if the wire repeats it.
+        outputs: The results, as on the wire: MCP results have ``text``, ``structured`` and ``content``.
+        name: The tool's name, if the server sends it.
         message: The error's text, if *status* is ``"error"``.
-        display: Whether the server's own page would show it.
+        display: Whether the server's web page shows it.
     """
 
     uuid: str
@@ -182,7 +181,7 @@ class ToolResult(Event):
 
 @define
 class ToolError(Event):
-    """A tool call failed; the run goes on and the model sees the failure.
+    """A tool call failed; the run continues and the model sees the failure.
 
     Wire: chat-ui ``{"type":"tool","subtype":"error"}``.
 
@@ -197,15 +196,15 @@ class ToolError(Event):
 
 @define
 class ToolProgress(Event):
-    """A tool reports how far it is.
+    """The progress of a tool call.
 
     Wire: chat-ui ``{"type":"tool","subtype":"progress"}``.
 
     Attributes:
         uuid: The call.
-        progress: Done so far, in the tool's own unit.
-        total: All there is to do, in the same unit, or None.
-        message: The tool's words, or None.
+        progress: The work done so far, in the tool's own unit.
+        total: The total work, in the same unit, or None.
+        message: The tool's text, or None.
     """
 
     uuid: str
@@ -216,7 +215,7 @@ class ToolProgress(Event):
 
 @define
 class ToolEta(Event):
-    """How long a tool call is expected to take.
+    """The expected duration of a tool call.
 
     Wire: chat-ui ``{"type":"tool","subtype":"eta"}``.
 
@@ -234,11 +233,11 @@ class WebSearch(Event):
     """A step of the server's own web search.
 
     Wire: chat-ui ``{"type":"webSearch"}`` with subtype (or, before May 2024, messageType) ``update``, ``error`` or
-    ``finished``. Servers from September 2025 on have none: there, web search is a tool.
+    ``finished``. Servers since September 2025 do not send it: there, web search is a tool.
 
     Attributes:
-        message: The server's words; empty for ``finished``.
-        args: What the words are about, such as the query or the page.
+        message: The server's text; empty for ``finished``.
+        args: The subject, such as the query or the page.
         kind: ``"update"``, ``"error"`` or ``"finished"``.
     """
 
@@ -249,13 +248,13 @@ class WebSearch(Event):
 
 @define
 class Source:
-    """One page that an answer rests on.
+    """One web page that an answer is based on.
 
     Attributes:
         title: The page's title, or None.
         link: Its URL.
-        hostname: Its host, if the server says.
-        text: An excerpt, if the server says.
+        hostname: Its host, if the server sends it.
+        text: An excerpt, if the server sends it.
     """
 
     link: str
@@ -266,7 +265,7 @@ class Source:
 
 @define
 class Sources(Event):
-    """The pages that the answer rests on.
+    """The web pages that the answer is based on.
 
     Wire: chat-ui ``{"type":"webSearch","subtype":"sources"}``, and ``webSources`` of a ``finalAnswer``.
 
@@ -284,10 +283,10 @@ class File(Event):
     Wire: chat-ui ``{"type":"file"}``.
 
     Attributes:
-        name: The server's name for it: never a path to trust.
+        name: The server's name for it; it is not safe as a path.
         sha: Its id on the server.
-        mime: Its type.
-        url: Where it can be fetched with the conversation's credentials, or None.
+        mime: Its media type.
+        url: URL for the download with the conversation's credentials, or None.
     """
 
     name: str
@@ -298,13 +297,13 @@ class File(Event):
 
 @define
 class Route(Event):
-    """Who answers: a routing decision, or the provider that serves the model. Several may come; later ones add to it.
+    """The model and provider that answer. Several may arrive; later ones add to earlier ones.
 
     Wire: chat-ui ``{"type":"routerMetadata"}``; ``x-router-metadata`` of chat completions.
 
     Attributes:
-        route: The router's name for the kind of question; empty if there was no routing.
-        model: The LLM chosen; may be empty.
+        route: The router's name for the kind of question; empty without routing.
+        model: The selected LLM; may be empty.
         provider: The inference provider, or None.
     """
 
@@ -315,19 +314,19 @@ class Route(Event):
 
 @define
 class Elicitation(Event):
-    """A tool asks the user something; ``Conversation.answer`` replies.
+    """A question of a tool to the user; ``Conversation.answer`` replies.
 
     Wire: chat-ui ``{"type":"elicitation","subtype":"request"}``.
 
     Attributes:
-        elicitation_id: What the reply must name.
+        elicitation_id: The question's id, for the reply.
         server: The MCP server that asks.
         mode: ``"form"`` (fill in *fields*) or ``"url"`` (visit *url*, then accept).
         message: The question, at most 2000 characters.
         fields: The form's fields as on the wire: ``kind``, ``name``, ``required`` and limits.
         url: The page to visit, in url mode.
-        expires_at: Epoch milliseconds; None means that the run has ended and waits for the reply.
-        tool_uuid: The tool call that asks, if the server knows.
+        expires_at: Milliseconds since 1970; None means that the run has ended and waits for the reply.
+        tool_uuid: The tool call that asks, if the server sends it.
     """
 
     elicitation_id: str
@@ -342,15 +341,15 @@ class Elicitation(Event):
 
 @define
 class ElicitationResolved(Event):
-    """A question was settled.
+    """A question was answered, or is no longer open.
 
     Wire: chat-ui ``{"type":"elicitation","subtype":"resolved"}``.
 
     Attributes:
         elicitation_id: The question.
         action: ``"accept"``, ``"decline"`` or ``"cancel"``.
-        resolution: Who settled it: ``"user"``, ``"expired"``, ``"aborted"`` or ``"withdrawn"``.
-        content: The values given, if any.
+        resolution: How it ended: ``"user"``, ``"expired"``, ``"aborted"`` or ``"withdrawn"``.
+        content: The values of the answer, or None.
     """
 
     elicitation_id: str
@@ -361,14 +360,14 @@ class ElicitationResolved(Event):
 
 @define
 class Usage(Event):
-    """How many tokens a call took.
+    """The number of tokens of a call.
 
     Wire: ``usage`` of chat completions (its own chunk, or on the last one).
 
     Attributes:
-        prompt_tokens, completion_tokens, total_tokens: As counted by the server.
-        cached_tokens: Prompt tokens that were served from a cache, or None.
-        reasoning_tokens: Completion tokens spent on reasoning, or None.
+        prompt_tokens, completion_tokens, total_tokens: The server's counts.
+        cached_tokens: Prompt tokens from a cache, or None.
+        reasoning_tokens: Completion tokens of the reasoning, or None.
     """
 
     prompt_tokens: int = 0
@@ -380,12 +379,12 @@ class Usage(Event):
 
 @define
 class FinalAnswer(Event):
-    """The server's own version of the whole answer; a title may still follow.
+    """The whole answer, as the server stores it; a title may still follow.
 
     Wire: chat-ui ``{"type":"finalAnswer"}``.
 
     Attributes:
-        text: The text as the server sends it, ``<think>`` spans included; with tools, of the last round only.
+        text: The text from the server, including ``<think>`` spans; with tools, only that of the last round.
         interrupted: True if the generation was stopped.
     """
 
@@ -400,7 +399,7 @@ class Finish(Event):
     Wire: ``finish_reason`` of chat completions; TGI ``details.finish_reason``.
 
     Attributes:
-        reason: ``"stop"``, ``"length"``, ``"tool_calls"``, ``"content_filter"``, or the server's own word.
+        reason: ``"stop"``, ``"length"``, ``"tool_calls"``, ``"content_filter"``, or another value of the server.
     """
 
     reason: str
@@ -408,9 +407,9 @@ class Finish(Event):
 
 @define
 class Unknown(Event):
-    """Something that this release has no class for: kept whole, never fatal.
+    """An object that this release does not know; it does not end the stream.
 
-    Wire: any object with an unknown ``type``, ``subtype`` or shape.
+    Wire: any object with an unknown ``type``, ``subtype`` or structure.
 
     Attributes:
         type: The wire's ``type``, or an empty string.
@@ -450,10 +449,10 @@ _CLASSES: dict[str, type[AnyEvent]] = {cls.__name__: cls for cls in AnyEvent.__a
 
 
 def to_dict(event: AnyEvent) -> dict[str, Any]:
-    """Return *event* as plain JSON types: ``event`` holds the class name, the other keys its fields (None left out).
+    """Return *event* as plain JSON types: ``event`` is the class name, the other keys are its fields (without None).
 
     Raises:
-        ProtocolError: What the server sent nests too deeply for where this is called.
+        ProtocolError: The event is nested too deeply for the stack that is left.
     """
     try:
         fields = msgspec.to_builtins(event)
@@ -463,14 +462,14 @@ def to_dict(event: AnyEvent) -> dict[str, Any]:
 
 
 def from_dict(data: dict[str, Any]) -> AnyEvent:
-    """Return the event that :func:`to_dict` described.
+    """Return the event from a dict of :func:`to_dict`.
 
     Raises:
-        ValueError: *data* names no event class, or its fields do not fit.
+        ValueError: The name of the class is unknown, or the fields do not fit.
     """
     fields = dict(data)
     name = fields.pop("event", None)
     cls = _CLASSES.get(name) if isinstance(name, str) else None
     if cls is None:
-        raise ValueError(f"no event class {name!r}; known ones: {', '.join(sorted(_CLASSES))}")
+        raise ValueError(f"unknown event class {name!r}; known are {', '.join(sorted(_CLASSES))}")
     return msgspec.convert(fields, cls)

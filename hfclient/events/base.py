@@ -1,4 +1,4 @@
-"""What all events share."""
+"""The base class of events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Event"]
 
 @define
 class Event:
-    """What all events share.
+    """The base class of events.
 
     Attributes:
         extra: Fields of the wire object that this release does not know, or None.

@@ -1,4 +1,4 @@
-"""Events of inference that takes its time: jobs in a queue, and providers that take over from each other."""
+"""Events of long-running inference: jobs in a queue, and failovers to other providers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ __all__ = ["Failover", "JobProgress"]
 
 @define
 class JobProgress(Event):
-    """A job in a provider's queue: what the last look at it showed.
+    """The state of a job in a provider's queue, as of the last poll.
 
     Wire: fal-ai ``status`` and ``queue_position``; replicate, together and wavespeed ``status``; zai-org ``task_status``;
     novita ``task.status``.
 
     Attributes:
-        provider: Who works on it.
-        job_id: The provider's id of it.
+        provider: The provider of the job.
+        job_id: The provider's id of the job.
         state: ``"queued"`` or ``"running"``.
-        position: How many jobs are in front of it, or None.
-        progress: Done so far, 0 to 1, or None.
-        message: The provider's words, or None.
-        elapsed: Seconds since it was submitted.
+        position: The number of jobs before it in the queue, or None.
+        progress: The completed part, 0 to 1, or None.
+        message: The provider's text, or None.
+        elapsed: Seconds since the job was submitted.
     """
 
     provider: str
@@ -37,15 +37,15 @@ class JobProgress(Event):
 
 @define
 class Failover(Event):
-    """A provider failed before anything had come from it, and the next one is asked.
+    """A provider failed before it sent any content, and the next provider is tried.
 
-    Wire: none; hfclient's own doing, with several providers to choose from.
+    Wire: none; hfclient makes this event when it can use several providers.
 
     Attributes:
-        provider: Who failed.
-        to: Who is asked now.
-        reason: Why, in one sentence.
-        status: The HTTP status of the failure, or None if there was no answer.
+        provider: The provider that failed.
+        to: The next provider.
+        reason: The reason, in one sentence.
+        status: The HTTP status of the failure, or None without an answer.
     """
 
     provider: str

@@ -14,6 +14,7 @@ from attrs import field, frozen
 from hfclient.errors import ProtocolError
 from hfclient.events import (
     Elicitation,
+from hfclient.values import Value
     Failover,
     File,
     Route,
@@ -55,8 +56,8 @@ class Entries(list[_E]):
         return any(entry.id == item for entry in self) if isinstance(item, str) else super().__contains__(item)
 
 
-@frozen
-class _Value:
+@frozen(eq=False, repr=False)
+class _Value(Value):
     """A received value that converts to plain JSON types and back."""
 
     def to_dict(self) -> dict[str, Any]:

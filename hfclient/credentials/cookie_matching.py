@@ -21,6 +21,7 @@ from hfclient.credentials.origins import (
 )
 from hfclient.credentials.secret import Secret
 from hfclient.errors import CredentialsError
+from hfclient.values import Value
 
 if TYPE_CHECKING:
     from http.cookiejar import CookieJar
@@ -53,8 +54,8 @@ NEVER_IN_VALUES = re.compile(r"[^\x20-\x3a\x3c-\x7e\x80-\xff]")
 """Characters that end a cookie, or that a header cannot carry."""
 
 
-@frozen
-class Cookie:
+@frozen(eq=False, repr=False)
+class Cookie(Value):
     """A cookie as a browser stores it.
 
     Attributes:

@@ -21,6 +21,7 @@ from hfclient.credentials.origins import server_key
 from hfclient.credentials.secret import Secret
 from hfclient.credentials.secret_files import DamagedFile, SecretsFile, settings_folder
 from hfclient.errors import CredentialsError
+from hfclient.values import Value
 
 __all__ = ["LoginStore", "SavedLogin"]
 
@@ -30,8 +31,8 @@ _LOCK_TIMEOUT = 10.0  # seconds, at a login
 _RENEW_LOCK_TIMEOUT = 2.0  # seconds, while an answer waits
 
 
-@frozen
-class SavedLogin:
+@frozen(eq=False, repr=False)
+class SavedLogin(Value):
     """One entry.
 
     Attributes:

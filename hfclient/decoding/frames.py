@@ -13,6 +13,7 @@ from attrs import frozen
 
 from hfclient.errors import ProtocolError
 from hfclient.redaction.masking import masked
+from hfclient.values import Value
 
 __all__ = ["MAX_LINE", "LineFramer", "SSEParser", "ServerSentEvent", "excerpt"]
 
@@ -92,8 +93,8 @@ class LineFramer:
         return ProtocolError(f"the server sent a line of more than {self._limit:,} bytes (Limits.line)", frame=excerpt(line))
 
 
-@frozen
-class ServerSentEvent:
+@frozen(eq=False, repr=False)
+class ServerSentEvent(Value):
     """One dispatched event of a ``text/event-stream``.
 
     Attributes:

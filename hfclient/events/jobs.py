@@ -9,7 +9,7 @@ from hfclient.events.base import Event
 __all__ = ["Failover", "JobProgress"]
 
 
-@define
+@define(eq=False, repr=False)
 class JobProgress(Event):
     """The state of a job in a provider's queue, as of the last poll.
 
@@ -35,7 +35,7 @@ class JobProgress(Event):
     elapsed: float = 0.0
 
 
-@define
+@define(eq=False, repr=False)
 class Failover(Event):
     """A provider failed before it sent any content, and the next provider is tried.
 

@@ -19,6 +19,7 @@ from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.files.data_urls import data_url_media_type, decode_base64, decode_data_url
 from hfclient.files.media_types import sniff
 from hfclient.files.pillow_images import encode_image, is_pillow_image
+from hfclient.values import Value
 
 __all__ = ["FileLike", "SourceFile", "as_file_list", "is_data_url", "is_single_file", "is_url", "open_source"]
 
@@ -37,8 +38,8 @@ _MIN_BASE64 = 64  # characters, a multiple of 4; shorter base64 is too short for
 _SHOWN = 200  # characters of a path in an error; the "path" may be a whole file in base64
 
 
-@frozen
-class SourceFile:
+@frozen(eq=False, repr=False)
+class SourceFile(Value):
     """A file of the caller.
 
     Attributes:

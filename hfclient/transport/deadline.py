@@ -18,6 +18,7 @@ from attrs import Attribute, field, frozen
 
 from hfclient.errors import InvalidInputError, TransportTimeout
 from hfclient.transport.cancellation import Cancellation
+from hfclient.values import Value
 
 __all__ = ["Clock", "Deadline", "Timeouts"]
 
@@ -31,8 +32,8 @@ def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
         )
 
 
-@frozen(kw_only=True)
-class Timeouts:
+@frozen(kw_only=True, eq=False, repr=False)
+class Timeouts(Value):
     """How long to wait, in seconds; None waits without end.
 
     Attributes:

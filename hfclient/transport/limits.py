@@ -8,6 +8,7 @@ from attrs import Attribute, field, frozen
 
 from hfclient.decoding.frames import MAX_LINE
 from hfclient.errors import InvalidInputError, ProtocolError
+from hfclient.values import Value
 
 __all__ = ["Limits"]
 
@@ -19,8 +20,8 @@ def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
         raise InvalidInputError(f"Limits.{attribute.name} must be a positive number of bytes, not {value!r}")
 
 
-@frozen(kw_only=True)
-class Limits:
+@frozen(kw_only=True, eq=False, repr=False)
+class Limits(Value):
     """Most bytes that are held of an answer, compression undone; more is a `ProtocolError` that names the limit.
 
     An answer that promises more than its limit (``Content-Length``) is not read at all. What is saved to a file is not

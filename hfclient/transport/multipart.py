@@ -17,14 +17,15 @@ from pathlib import Path
 from attrs import Factory, field, frozen
 
 from hfclient.errors import InvalidInputError
+from hfclient.values import Value
 
 __all__ = ["Multipart", "Part"]
 
 _PIECE = 48 * 1024  # a multiple of 3, so that pieces of base64 join without padding
 
 
-@frozen(kw_only=True)
-class Part:
+@frozen(kw_only=True, eq=False, repr=False)
+class Part(Value):
     """One field of a form.
 
     Attributes:
@@ -84,8 +85,8 @@ def _size(content: bytes | Path) -> int:
     return status.st_size
 
 
-@frozen
-class Multipart:
+@frozen(eq=False, repr=False)
+class Multipart(Value):
     """A form; iterating over it gives its bytes, ``len()`` their number.
 
     Attributes:

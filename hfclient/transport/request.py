@@ -14,6 +14,7 @@ from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, Tr
 from hfclient.transport.deadline import Clock
 from hfclient.transport.multipart import Multipart
 from hfclient.transport.retry import Schedule
+from hfclient.values import Value
 
 __all__ = ["Request", "check_headers", "safe_url"]
 
@@ -21,8 +22,8 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 _HEADER_VALUE = re.compile(r"[^\r\n\0]*")
 
 
-@frozen(kw_only=True)
-class Request:
+@frozen(kw_only=True, eq=False, repr=False)
+class Request(Value):
     """One HTTP request as a value: it can be built and compared without a network.
 
     Attributes:

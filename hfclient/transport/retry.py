@@ -13,6 +13,7 @@ from attrs import Attribute, field, frozen
 
 from hfclient.errors import APIStatusError, Cancelled, ConnectError, HFClientError, InvalidInputError, TransportTimeout
 from hfclient.transport.deadline import Clock
+from hfclient.values import Value
 
 __all__ = ["ONCE", "Attempt", "Polling", "Retry", "Schedule", "retrying"]
 
@@ -45,8 +46,8 @@ class Schedule(Protocol):
         """
 
 
-@frozen(kw_only=True)
-class Retry:
+@frozen(kw_only=True, eq=False, repr=False)
+class Retry(Value):
     """When and how often a request is repeated.
 
     Reads may be repeated, and inference before its first token. Everything else, a chat turn above all, is repeated only

@@ -9,12 +9,13 @@ from hfclient.chat.wire import superjson
 from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.messages import newest_leaf, parse_conversation
 from hfclient.errors import BadRequestError, InvalidInputError, ProtocolError
+from hfclient.values import Value
 
 __all__ = ["Created", "create_conversation"]
 
 
-@frozen
-class Created:
+@frozen(eq=False, repr=False)
+class Created(Value):
     """A conversation that was created.
 
     Attributes:

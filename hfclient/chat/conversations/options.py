@@ -20,6 +20,7 @@ from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.tools import McpLike, OnElicitation, mcp_fields
 from hfclient.errors import InvalidInputError, Unsupported
 from hfclient.transport import Timeouts
+from hfclient.values import Value
 
 __all__ = ["AnswerOptions", "AttachOptions", "OnClose", "RetryOptions", "SendOptions", "TurnOptions", "checked_options"]
 
@@ -76,8 +77,8 @@ class SendOptions(RetryOptions, total=False):
     files: Iterable[FileLike] | FileLike | None
 
 
-@frozen
-class TurnOptions:
+@frozen(eq=False, repr=False)
+class TurnOptions(Value):
     """Checked options of one turn.
 
     Attributes:

@@ -17,6 +17,7 @@ from hfclient.files.message_fields import (
     without_empty_fields,
 )
 from hfclient.files.sources import is_data_url, is_single_file, is_url
+from hfclient.values import Value
 
 __all__ = ["Prompt", "PromptLike", "parse_prompt"]
 
@@ -35,8 +36,8 @@ _BROUGHT = frozenset(
 _NAMES = {"user": "User", "assistant": "Assistant"}
 
 
-@frozen
-class Prompt:
+@frozen(eq=False, repr=False)
+class Prompt(Value):
     """What a prompt says.
 
     Attributes:

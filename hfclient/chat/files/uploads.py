@@ -21,6 +21,7 @@ from hfclient.files.sources import FileLike as SourceLike
 from hfclient.files.sources import SourceFile, as_file_list, is_url, open_source
 from hfclient.transport import Part
 from hfclient.types import StoredFile
+from hfclient.values import Value
 
 __all__ = ["MAX_FILE", "MAX_UPLOAD", "FileLike", "RemoteFile", "listed_files", "stored_part", "upload_parts"]
 
@@ -31,8 +32,8 @@ MAX_UPLOAD = 15_728_640
 """Most bytes of a whole request, base64 included: the server's default."""
 
 
-@frozen
-class RemoteFile:
+@frozen(eq=False, repr=False)
+class RemoteFile(Value):
     """A file at a URL, fetched by this client without credentials and then sent: naming it so is asking for that.
 
     Attributes:

@@ -24,6 +24,7 @@ from hfclient.decoding.frames import excerpt
 from hfclient.decoding.json_repair import loads_mended
 from hfclient.decoding.json_values import date_or_none, int_or_none, is_int
 from hfclient.errors import ProtocolError
+from hfclient.values import Value
 
 __all__ = ["ChunkError", "NodeError", "PageData", "Redirected", "parse_page", "unflatten"]
 
@@ -35,8 +36,8 @@ _SHORT = 64  # characters; the document pays for each reference to a shorter val
 _COST = 16  # characters that a value other than a long string counts for
 
 
-@frozen
-class NodeError:
+@frozen(eq=False, repr=False)
+class NodeError(Value):
     """A layer of the page that failed. The answer's own status is 200 all the same.
 
     Attributes:
@@ -48,8 +49,8 @@ class NodeError:
     status: int | None = None
 
 
-@frozen
-class Redirected:
+@frozen(eq=False, repr=False)
+class Redirected(Value):
     """The whole page is elsewhere: usually a login.
 
     Attributes:
@@ -59,8 +60,8 @@ class Redirected:
     location: str
 
 
-@frozen
-class ChunkError:
+@frozen(eq=False, repr=False)
+class ChunkError(Value):
     """A value that was promised and then failed.
 
     Attributes:
@@ -70,8 +71,8 @@ class ChunkError:
     error: Any
 
 
-@frozen
-class PageData:
+@frozen(eq=False, repr=False)
+class PageData(Value):
     """The data of a page.
 
     Attributes:

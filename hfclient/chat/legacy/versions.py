@@ -29,14 +29,15 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.transport import Request, Session
+from hfclient.values import Value
 
 __all__ = ["Release", "ServerVersion", "detect_version", "fetch_layout"]
 
 Release = Literal["0.20", "0.20-elysia", "0.10", "0.9"]
 
 
-@frozen
-class ServerVersion:
+@frozen(eq=False, repr=False)
+class ServerVersion(Value):
     """The version of a chat-ui server.
 
     Attributes:

@@ -18,14 +18,15 @@ from hfclient.errors import NotFoundError, ProtocolError, StreamInterrupted
 from hfclient.files.media_types import media_type
 from hfclient.files.sources import FileLike, open_source
 from hfclient.transport import Response
+from hfclient.values import Value
 
 __all__ = ["LiveGeneration", "LiveUpdate", "Server", "live_updates"]
 
 _MAX_AUDIO = 15_728_640
 
 
-@frozen
-class LiveGeneration:
+@frozen(eq=False, repr=False)
+class LiveGeneration(Value):
     """A generation that is running, or has just ended.
 
     Attributes:
@@ -39,8 +40,8 @@ class LiveGeneration:
     status: str = "running"
 
 
-@frozen
-class LiveUpdate:
+@frozen(eq=False, repr=False)
+class LiveUpdate(Value):
     """The generations that are running, and those that have ended since the last update.
 
     Attributes:

@@ -14,6 +14,7 @@ from attrs import evolve, field, fields, frozen
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.errors import InvalidInputError
+from hfclient.values import Value
 
 __all__ = ["Settings", "SettingsResource"]
 
@@ -23,8 +24,8 @@ def _camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-@frozen(kw_only=True)
-class Settings:
+@frozen(kw_only=True, eq=False, repr=False)
+class Settings(Value):
     """The caller's settings on the server; None for a setting that the server does not have.
 
     Attributes:

@@ -16,6 +16,7 @@ from hfclient.decoding.json_values import date_or_none, int_or_none, list_or_emp
 from hfclient.decoding.think_tags import split_thinking
 from hfclient.errors import ProtocolError
 from hfclient.types import ConversationInfo, Message, Model, ModelProvider, PromptExample, Share, StoredFile, User
+from hfclient.values import Value
 
 __all__ = [
     "ConversationState",
@@ -31,8 +32,8 @@ __all__ = [
 ]
 
 
-@frozen
-class ConversationState:
+@frozen(eq=False, repr=False)
+class ConversationState(Value):
     """A conversation at the time of a read.
 
     Attributes:

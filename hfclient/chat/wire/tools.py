@@ -16,6 +16,7 @@ from hfclient.credentials import Secret, hidden_header, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.events import Elicitation
 from hfclient.redaction.masking import register_url_secrets
+from hfclient.values import Value
 
 __all__ = ["ElicitationAnswer", "McpLike", "McpServer", "OnElicitation", "mcp_fields"]
 
@@ -54,8 +55,8 @@ def _secrets(headers: Mapping[str, str]) -> dict[str, Secret]:
     return {name: hidden_header(name, value) for name, value in headers.items()}
 
 
-@frozen
-class McpServer:
+@frozen(eq=False, repr=False)
+class McpServer(Value):
     """An MCP server for the chat server to use for a message.
 
     Raises:
@@ -116,8 +117,8 @@ def mcp_fields(mcp: Iterable[McpLike] | Literal["all"]) -> dict[str, Any]:
     return fields
 
 
-@frozen
-class ElicitationAnswer:
+@frozen(eq=False, repr=False)
+class ElicitationAnswer(Value):
     """The answer to a tool's question.
 
     Attributes:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from hfclient.values import Value
+
 __all__ = ["Turn", "new_generation_id"]
 
 
-@frozen
-class Turn:
+@frozen(eq=False, repr=False)
+class Turn(Value):
     """One send, as a value.
 
     Attributes:

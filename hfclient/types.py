@@ -14,7 +14,6 @@ from attrs import field, frozen
 from hfclient.errors import ProtocolError
 from hfclient.events import (
     Elicitation,
-from hfclient.values import Value
     Failover,
     File,
     Route,
@@ -24,6 +23,7 @@ from hfclient.values import Value
     ToolResult,
     Usage,
 )
+from hfclient.values import Value
 
 __all__ = [
     "ConversationInfo",
@@ -78,7 +78,7 @@ class _Value(Value):
         return msgspec.convert(data, cls)
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Reply(_Value):
     """An answer, complete or as far as it has been received. ``str(reply)`` is its text.
 
@@ -132,7 +132,7 @@ class Reply(_Value):
         return self.text
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class StoredFile(_Value):
     """A file in a message.
 
@@ -147,7 +147,7 @@ class StoredFile(_Value):
     sha: str
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Message(_Value):
     """One message of a conversation.
 
@@ -181,7 +181,7 @@ class Message(_Value):
     raw: dict[str, Any] = field(factory=dict, repr=False, eq=False)
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class ConversationInfo(_Value):
     """An entry of the list of conversations.
 
@@ -198,7 +198,7 @@ class ConversationInfo(_Value):
     updated_at: datetime.datetime | None = None
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Share(_Value):
     """A published copy of a conversation. ``str(share)`` is its link.
 
@@ -214,7 +214,7 @@ class Share(_Value):
         return self.url
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class PromptExample(_Value):
     """A suggested prompt for a model."""
 
@@ -222,7 +222,7 @@ class PromptExample(_Value):
     prompt: str
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class ModelProvider(_Value):
     """A provider of an LLM.
 
@@ -239,7 +239,7 @@ class ModelProvider(_Value):
     raw: dict[str, Any] = field(factory=dict, repr=False, eq=False)
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class Model(_Value):
     """An LLM that a chat server offers.
 
@@ -272,7 +272,7 @@ class Model(_Value):
     raw: dict[str, Any] = field(factory=dict, repr=False, eq=False)
 
 
-@frozen
+@frozen(eq=False, repr=False)
 class User(_Value):
     """The user that the credentials belong to.
 

@@ -21,6 +21,7 @@ from attrs import define, field
 from hfclient.errors import ProtocolError
 from hfclient.events.base import Event
 from hfclient.events.jobs import Failover, JobProgress
+from hfclient.values import Value
 
 __all__ = [
     "AnyEvent",
@@ -53,7 +54,7 @@ __all__ = [
 ]
 
 
-@define
+@define(eq=False, repr=False)
 class Token(Event):
     """A part of the answer's text.
 
@@ -73,7 +74,7 @@ class Token(Event):
     special: bool | None = None
 
 
-@define
+@define(eq=False, repr=False)
 class Reasoning(Event):
     """A part of the model's reasoning.
 
@@ -87,7 +88,7 @@ class Reasoning(Event):
     text: str
 
 
-@define
+@define(eq=False, repr=False)
 class ReasoningStatus(Event):
     """The state of the reasoning, as text of the server.
 
@@ -100,7 +101,7 @@ class ReasoningStatus(Event):
     status: str
 
 
-@define
+@define(eq=False, repr=False)
 class Title(Event):
     """The conversation's new title; it may come before, between or after the tokens.
 
@@ -113,7 +114,7 @@ class Title(Event):
     title: str
 
 
-@define
+@define(eq=False, repr=False)
 class Status(Event):
     """The state of the run. Keep-alives are not events.
 
@@ -130,7 +131,7 @@ class Status(Event):
     status_code: int | None = None
 
 
-@define
+@define(eq=False, repr=False)
 class ToolCall(Event):
     """The model calls a tool.
 
@@ -156,7 +157,7 @@ class ToolCall(Event):
     content: str | None = None
 
 
-@define
+@define(eq=False, repr=False)
 class ToolResult(Event):
     """The result of a tool call.
 
@@ -179,7 +180,7 @@ class ToolResult(Event):
     display: bool | None = None
 
 
-@define
+@define(eq=False, repr=False)
 class ToolError(Event):
     """A tool call failed; the run continues and the model sees the failure.
 
@@ -194,7 +195,7 @@ class ToolError(Event):
     message: str
 
 
-@define
+@define(eq=False, repr=False)
 class ToolProgress(Event):
     """The progress of a tool call.
 
@@ -213,7 +214,7 @@ class ToolProgress(Event):
     message: str | None = None
 
 
-@define
+@define(eq=False, repr=False)
 class ToolEta(Event):
     """The expected duration of a tool call.
 
@@ -228,7 +229,7 @@ class ToolEta(Event):
     eta: float
 
 
-@define
+@define(eq=False, repr=False)
 class WebSearch(Event):
     """A step of the server's own web search.
 
@@ -246,8 +247,8 @@ class WebSearch(Event):
     kind: str = "update"
 
 
-@define
-class Source:
+@define(eq=False, repr=False)
+class Source(Value):
     """One web page that an answer is based on.
 
     Attributes:
@@ -262,8 +263,10 @@ class Source:
     hostname: str | None = None
     text: str | None = None
 
+    __hash__ = None  # type: ignore[assignment]
 
-@define
+
+@define(eq=False, repr=False)
 class Sources(Event):
     """The web pages that the answer is based on.
 
@@ -276,7 +279,7 @@ class Sources(Event):
     sources: tuple[Source, ...]
 
 
-@define
+@define(eq=False, repr=False)
 class File(Event):
     """A file that the answer produced; ``Conversation.download`` fetches it.
 
@@ -295,7 +298,7 @@ class File(Event):
     url: str | None = None
 
 
-@define
+@define(eq=False, repr=False)
 class Route(Event):
     """The model and provider that answer. Several may arrive; later ones add to earlier ones.
 
@@ -312,7 +315,7 @@ class Route(Event):
     provider: str | None = None
 
 
-@define
+@define(eq=False, repr=False)
 class Elicitation(Event):
     """A question of a tool to the user; ``Conversation.answer`` replies.
 
@@ -339,7 +342,7 @@ class Elicitation(Event):
     tool_uuid: str | None = None
 
 
-@define
+@define(eq=False, repr=False)
 class ElicitationResolved(Event):
     """A question was answered, or is no longer open.
 
@@ -358,7 +361,7 @@ class ElicitationResolved(Event):
     content: dict[str, Any] | None = None
 
 
-@define
+@define(eq=False, repr=False)
 class Usage(Event):
     """The number of tokens of a call.
 
@@ -377,7 +380,7 @@ class Usage(Event):
     reasoning_tokens: int | None = None
 
 
-@define
+@define(eq=False, repr=False)
 class FinalAnswer(Event):
     """The whole answer, as the server stores it; a title may still follow.
 
@@ -392,7 +395,7 @@ class FinalAnswer(Event):
     interrupted: bool = False
 
 
-@define
+@define(eq=False, repr=False)
 class Finish(Event):
     """The model stopped.
 
@@ -405,7 +408,7 @@ class Finish(Event):
     reason: str
 
 
-@define
+@define(eq=False, repr=False)
 class Unknown(Event):
     """An object that this release does not know; it does not end the stream.
 

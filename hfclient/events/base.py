@@ -6,11 +6,13 @@ from typing import Any
 
 from attrs import define, field
 
+from hfclient.values import Value
+
 __all__ = ["Event"]
 
 
-@define
-class Event:
+@define(eq=False, repr=False)
+class Event(Value):
     """The base class of events.
 
     Attributes:
@@ -18,3 +20,5 @@ class Event:
     """
 
     extra: dict[str, Any] | None = field(default=None, kw_only=True, repr=False)
+
+    __hash__ = None  # type: ignore[assignment]  # an event can be changed

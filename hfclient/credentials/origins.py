@@ -6,7 +6,6 @@ import base64
 import contextlib
 import functools
 import re
-import socket
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from hfclient.credentials.secret import Secret
@@ -86,6 +85,8 @@ def _ascii_host(host: str) -> str:
     """
     found = host if host.isascii() else _idna(host)
     if _NUMERIC.fullmatch(found):
+        import socket  # most hosts are names
+
         with contextlib.suppress(OSError):
             return socket.inet_ntoa(socket.inet_aton(found))  # 127.1, as libcurl and browsers read it
     return found

@@ -8,7 +8,6 @@ Reference: the signatures are those of the formats' own specifications (PNG, JFI
 
 from __future__ import annotations
 
-import mimetypes
 import re
 import struct
 
@@ -143,6 +142,8 @@ def _by_name(name: str) -> str:
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
     if known := _BY_SUFFIX.get(suffix):
         return known
+    import mimetypes  # not for a call without files
+
     guessed = mimetypes.guess_type("x" + suffix)[0] or ""
     return _ALIASES.get(guessed, guessed)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
@@ -84,6 +83,8 @@ class Retry(Value):
         elif not isinstance(error, ConnectError):
             return None
         wait = min(self.max_wait, self.backoff * 2.0 ** min(attempt - 2, 64))
+        import random  # most calls do not repeat anything
+
         return wait * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import random
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -166,6 +165,8 @@ class RunTracker:
             if look == "log" and self._log_ends(conversation_id, message, until, cancellation, use):
                 self._over.add(key)
                 if key not in self._left:  # other clients may have waited for it, too
+                    import random  # most calls do not wait
+
                     cancellation.pause(min(random.random() * _APART, max(0.0, until - time.monotonic())))  # noqa: S311
                 continue
             unknown[key] += look == "log"

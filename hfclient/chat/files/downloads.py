@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import mimetypes
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -46,6 +45,8 @@ def file_name(file: Downloadable) -> str:
     if isinstance(file, str):
         return safe_name(file[:16])
     name = safe_name(file.name, _sha(file)[:16])
+    import mimetypes  # not for a call without files
+
     return name if "." in name else name + (mimetypes.guess_extension(file.mime) or "")
 
 

@@ -8,7 +8,6 @@ Reference: docs/protocol/huggingchat ("send"): a part named ``files`` with the f
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -123,6 +122,8 @@ def _kind(file: SourceFile) -> tuple[str, str]:
     if mime.startswith("image/") and mime != "image/svg+xml":
         return mime, _SUFFIXES.get(mime, "")
     if _is_text(start):
+        import mimetypes  # not for a call without files
+
         claimed = (file.claimed, mimetypes.guess_type(file.name)[0] or "")
         return next((kind for kind in claimed if kind.startswith("text/") or kind in _TEXT_TYPES), "text/plain"), ".txt"
     raise Unsupported(

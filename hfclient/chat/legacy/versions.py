@@ -16,7 +16,6 @@ from typing import Any, Literal
 from attrs import frozen
 
 from hfclient.chat.legacy import endpoints as legacy
-from hfclient.chat.legacy.devalue import NodeError, parse_page
 from hfclient.chat.legacy.errors import is_missing_route
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import not_a_chat_server
@@ -163,6 +162,8 @@ def _list_from(session: Session, request: Request) -> list[Any] | None:
 
 def fetch_layout(session: Session, endpoints: Endpoints) -> dict[str, Any] | None:
     """Return the data that every page of a server without a v2 API holds; None without any."""
+    from hfclient.chat.legacy.devalue import NodeError, parse_page  # not loaded for today's servers
+
     try:
         page = parse_page(session.send(legacy.layout_data(endpoints)).read())
     except (APIStatusError, ProtocolError):

@@ -94,9 +94,9 @@ OPERATIONS = [
         "an embedding", "call", "embed", _client, lambda it: it.inference.embed(["Hi"], model="m"), [[0.5, 0.25]]
     ),
     Operation(
-        "a picture", "image", "images", _client, lambda it: it.inference.image("Hi", model="m").content, PICTURE
+        "an image", "image", "images", _client, lambda it: it.inference.image("Hi", model="m").content, PICTURE
     ),
     Operation(
-        "a picture's file", "result", "picture", _client, lambda it: it.inference.image("Hi", model="m").content, PICTURE
+        "an image's file", "result", "picture", _client, lambda it: it.inference.image("Hi", model="m").content, PICTURE
     ),
 ]

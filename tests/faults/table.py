@@ -1,9 +1,9 @@
-"""What has to come of each fault in each operation: the table that the matrix is run by and that the documentation shows.
+"""The expected result of each fault in each operation: the table that test_matrix.py checks and that the documentation shows.
 
     python -m tests.faults.table            writes it into docs/reliability.rst
 
-A cell is ``"answer"`` (the right one), ``"as sent"`` (what the server sent, which nobody can tell from the right one), or
-the name of an error, for a deadline with its name behind it. `AGAIN` marks the columns that ask a second time first.
+A cell is ``"answer"`` (the right one), ``"as sent"`` (what the server sent, which cannot be told from the right one), or the name of an
+error, followed by the name of the deadline.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from tests.faults.faults import FIN, HALF, PAGE, RESET, SILENCE, Fault
 
 COLUMNS = {
     "turn": "a message",
-    "alone": "a message, log gone too",
+    "alone": "a message, no log",
     "create": "a new conversation",
     "read": "lists of the chat server",
     "served": "models for inference",
     "file": "a file of a chat",
     "stream": "a completion",
     "call": "an embedding",
-    "image": "a picture",
-    "result": "a picture's file",
+    "image": "an image",
+    "result": "an image's file",
 }
 STREAMS = frozenset({"turn", "alone", "stream"})
 READS = frozenset({"read", "served", "file", "stream", "call", "result"})
-NOBODY: frozenset[str] = frozenset()
+NO_COLUMNS: frozenset[str] = frozenset()
 PAGE_OF_DOCS = Path(__file__).parents[2] / "docs" / "reliability.rst"
 _BEGIN, _END = ".. The table is written by \"python -m tests.faults.table\".\n", ".. The end of the table.\n"
 
@@ -39,22 +39,22 @@ class Row:
     """One fault.
 
     Attributes:
-        name: In words.
+        name: Shown in the table.
         fault: What the server does.
-        says: What comes of it in all columns but those of `other`; None where it makes no sense.
-        other: What comes of it in single columns.
-        again: The columns that ask again.
-        timeouts: The deadlines that are short in this row, in seconds; all others are not meant to be met.
-        late: Text came before.
-        text: What the answer of a stream is if it is not the usual one.
-        curl: What comes of it with impersonation where that differs; nothing is asked again there.
+        says: The result in all columns except those in `other`; None where the fault does not apply.
+        other: The result in single columns.
+        again: The columns in which the request is repeated.
+        timeouts: The deadlines that are short in this row, in seconds; the others do not expire.
+        late: Text came before the fault.
+        text: The answer of a stream, if it is not the usual one.
+        curl: The result with impersonation where it differs; nothing is repeated there.
     """
 
     name: str
     fault: Fault
     says: str | None
     other: dict[str, str | None] = field(factory=dict)
-    again: frozenset[str] = NOBODY
+    again: frozenset[str] = NO_COLUMNS
     timeouts: dict[str, float] = field(factory=dict)
     late: bool = False
     text: str | None = None
@@ -74,14 +74,14 @@ def row(
     fault: Fault,
     says: str | None,
     *,
-    again: frozenset[str] = NOBODY,
+    again: frozenset[str] = NO_COLUMNS,
     timeouts: dict[str, float] | None = None,
     late: bool = False,
     text: str | None = None,
     curl: dict[str, str | None] | None = None,
     **other: str | None,
 ) -> Row:
-    """Return a row; what differs from *says* is given by column."""
+    """Return a row; results that differ from *says* are given by column."""
     return Row(name, fault, says, other, again, timeouts or {}, late, text, curl or {})
 
 
@@ -138,14 +138,14 @@ SILENT = [
 
 BYTES = [
     row(
-        "half of a gzip",
+        "truncated gzip",
         f.body(f.packed, "Content-Encoding: gzip"),
         "ConnectError",
         curl={**dict.fromkeys(("served", "call", "image"), "ProtocolError"), **_NO_JSON},  # libcurl notices nothing
         again=_FETCHED | {"stream"},
         **_BROKEN,
     ),
-    row("no gzip that says it is", f.body(lambda good: b"no gzip", "Content-Encoding: gzip"), "ProtocolError"),
+    row("labelled gzip, not compressed", f.body(lambda good: b"no gzip", "Content-Encoding: gzip"), "ProtocolError"),
     row(
         "Content-Length too small",
         f.length(lambda good: good.cut, FIN),
@@ -183,14 +183,14 @@ BYTES = [
         **_ALL_CAME,
     ),
     row(
-        "a chunk of no size",
+        "a chunk without a size",
         f.chunks(lambda good: b"many\r\n%b\r\n" % good.body),
         "ConnectError",
         again=_FETCHED | {"stream"},
         **_BROKEN,
     ),
     row("a line of 100 MB", f.long_line, "ProtocolError", late=True, file=None),
-    row("a promise of 4 GB", f.promise, "ProtocolError", file="ConnectError", again=frozenset({"file"})),
+    row("Content-Length of 4 GB", f.promise, "ProtocolError", file="ConnectError", again=frozenset({"file"})),
     row(
         "a chunk of 4 GB",
         f.chunks(lambda good: b"100000000\r\n" + good.body),
@@ -226,7 +226,7 @@ BYTES = [
         **_NO_JSON,
     ),
     row(
-        "nothing at all",
+        "an empty body",
         f.body(lambda good: b""),
         "ProtocolError",
         again=frozenset({"stream"}),
@@ -237,7 +237,7 @@ BYTES = [
 
 STATUSES = [
     row("100 and 103 before the answer", f.early(f.CONTINUE, f.HINTS), "answer"),
-    row("103 without end", f.early(*[f.HINTS * 100] * 200), "ProtocolError"),
+    row("endless 103", f.early(*[f.HINTS * 100] * 200), "ProtocolError"),
     row("101", f.played(f.UPGRADE, FIN), "ConnectError", again=READS, **_HEADLESS),
     row(
         "204",

@@ -1,4 +1,4 @@
-"""`Client`: the roof. It wires a session to the chat wing and the inference wing and holds the defaults; no more."""
+"""`Client`: connects a session to chat and to inference, and holds the defaults."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class ClientOptions(TypedDict, total=False):
 class Client:
     """A session with HuggingChat (or any chat-ui) and with Hugging Face inference.
 
-    Making one sends nothing, opens nothing and reads at most two small files; a client at the top of a module is fine.
-    Threads may share it, a forked child may go on with it, and it pickles as its configuration.
+    Creating one sends nothing, opens no connection and reads at most two small files; a client at the top of a module is fine.
+    Threads may share it, a forked child may use it, and it pickles as its configuration.
 
         client = Client()                          # HF_TOKEN, HFCLIENT_COOKIE, what "hfclient login" saved
         client = Client("http://localhost:3000")   # a self-hosted chat-ui, anonymous session
@@ -66,27 +66,27 @@ class Client:
 
     Args:
         base_url: The chat server. None takes ``HFCLIENT_BASE_URL`` from the environment, or HuggingChat.
-        token: A Hub token; None looks for ``HF_TOKEN`` and huggingface_hub's own file; ``""`` uses none. One that was
-            found rather than given goes to Hugging Face's own sites only.
+        token: A Hub token; None looks for ``HF_TOKEN`` and the file of huggingface_hub; ``""`` uses none. A token that was
+            found, not passed, is sent to Hugging Face's own sites only.
         cookies: The chat server's cookies: a mapping, the text of a Cookie header, the path of an export, a cookie jar,
             ``"browser:firefox"``, ... (see `hfclient.credentials.parse_cookies`); None looks for ``HFCLIENT_COOKIE`` and
             then for the login that ``hfclient login`` saved for this server; ``""`` uses none.
-        session: Which anonymous session to be at a server without login. None is the one that is kept for all programs
-            of this user of the machine (``HFCLIENT_SESSION`` names another one), or with ``cookies=""`` a private one; a
-            name is another one that is kept; ``""`` or ``"private"`` one that ends with this client.
+        session: The anonymous session at a server without login. None takes the one that all programs of this user of the
+            machine share (``HFCLIENT_SESSION`` names another one), or with ``cookies=""`` a private one; a name takes
+            another shared one; ``""`` or ``"private"`` one that ends with this client.
         transport: ``"requests"`` (the default), ``"curl_cffi"``, or an object with the methods of `Transport`.
         impersonate: A browser such as ``"chrome"`` for sites behind a bot check; selects curl_cffi (extra: impersonate).
         timeouts: Deadlines for every call that has none of its own.
-        retry: How often what may be repeated is repeated.
-        proxy: URL of a proxy for everything; ``""`` uses none; None follows the environment, except for this machine's own servers.
-        headers: Sent with every request. Credentials do not belong here: these headers go to every host.
+        retry: How often a request is repeated that may be.
+        proxy: URL of a proxy for all requests; ``""`` uses none; None follows the environment, except for servers on this machine.
+        headers: Sent with every request, to every host, so they must not hold credentials.
         inference_url: Base URL of the inference service: the Hugging Face router, or any OpenAI-compatible server.
         hub_url: Base URL of the Hub; None takes ``HF_ENDPOINT``, or huggingface.co.
         bill_to: Organisation that pays for inference.
-        provider_keys: Keys of your own for single inference providers, such as ``{"together": "..."}``: they are asked on
-            their own sites then. A key goes to its provider and nowhere else.
-        on_event: Called with every event of every stream, before the stream's reader gets it.
-        limits: How much of what a server sends is held in memory.
+        provider_keys: Your own keys of inference providers, such as ``{"together": "..."}``: their calls then go to the
+            provider's own site. A key is sent to its provider only.
+        on_event: Called with every event of every stream, before the reader of the stream gets it.
+        limits: How much of a response is held in memory.
 
     Raises:
         InvalidInputError: A URL or an option cannot work.
@@ -121,7 +121,7 @@ class Client:
             hub_url or os.environ.get("HF_ENDPOINT") or HUB,
         ]
         try:
-            _refuse_others(
+            _check_texts(
                 base_url=base_url,
                 token=token,
                 session=session,
@@ -134,7 +134,7 @@ class Client:
             credentials = Credentials.find(
                 token=token, cookies=cookies, session=session, chat_url=urls[0], token_urls=urls[1:]
             )
-            # From here on they are without the user names and passwords that may have stood in them.
+            # Without the user names and passwords that the URLs may contain.
             self.base_url, self.inference_url, self.hub_url = (without_user_info(url)[0].rstrip("/") for url in urls)
             self._session = Session(
                 _transport(transport, impersonate, proxy),
@@ -153,7 +153,7 @@ class Client:
         finally:
             del base_url, inference_url, hub_url, urls, token, cookies, proxy, headers, provider_keys
         if failure is not None:
-            # What happened below happened to secrets as they were given, and there are tools that show local values.
+            # The frames below hold secrets as they were passed, and some tools show the local values of a traceback.
             failure.__context__ = failure.__cause__ = None
             try:
                 raise failure.with_traceback(None)
@@ -192,7 +192,7 @@ class Client:
             MissingDependencyError: The packages of the extra are not installed.
             LocalServerError: The model's weights are missing, or the server could not start.
         """
-        from hfclient.local import LocalServer  # behind an extra: a plain client must not need it
+        from hfclient.local import LocalServer  # needs an extra
 
         refuse_unknown("local", options, ClientOptions.__annotations__)
         server = LocalServer(upstream=upstream, database=database).start()
@@ -215,11 +215,11 @@ class Client:
         return client
 
     def __getstate__(self) -> dict[str, object]:
-        # The embedded server stays where it runs; a copy asks it, too, and closing the copy does not end it.
+        # The embedded server is not copied: the copy uses the same one, and closing the copy does not end it.
         return {**self.__dict__, "_server": None}
 
     def __repr__(self) -> str:
-        chat: ChatService | None = vars(self).get("_chat")  # none if making it failed: a traceback shows it, too
+        chat: ChatService | None = vars(self).get("_chat")  # missing if the constructor failed: a traceback shows it, too
         return f"<Client {chat.endpoints.origin}>" if chat is not None else "<Client>"
 
     # Chat
@@ -272,7 +272,7 @@ class Client:
             id: 24 hex digits of an existing conversation, or the 7 characters of a shared one.
             model: LLM for a new conversation; None takes the server's default, or the assistant's.
             system_prompt: System prompt for a new conversation; None takes the model's own.
-            assistant: Id of an assistant for a new conversation, on servers of before September 2025. On others its
+            assistant: Id of an assistant for a new conversation, on servers before September 2025. On others its
                 first message raises `Unsupported`.
         """
         check_arguments(Client.conversation, locals())
@@ -321,13 +321,13 @@ class Client:
         """The login that this client was given: ``save`` it for other processes, or ``end`` it."""
         return Login(self._chat)
 
-    # The inference wing
+    # Inference
 
     @property
     def inference(self) -> InferenceClient:
-        """The client for models of text, pictures, videos and sound."""
+        """The client for models of text, images, videos and audio."""
         if self._inference is None:
-            from hfclient.inference import InferenceClient  # as large as all the rest: who only chats need not load it
+            from hfclient.inference import InferenceClient  # imported late: it is as large as the rest
 
             self._inference = InferenceClient(self._session, **self._inference_options)
         return self._inference
@@ -335,7 +335,7 @@ class Client:
     # Ending
 
     def close(self) -> None:
-        """Close idle connections, and the embedded server if there is one. Streams that are being read go on."""
+        """Close idle connections, and the embedded server if there is one. Streams that are being read continue."""
         self._session.close()
         server, self._server = self._server, None
         if server is not None:
@@ -348,8 +348,8 @@ class Client:
         self.close()
 
 
-def _refuse_others(**texts: object) -> None:
-    """Raise `InvalidInputError` for what should be a text and is something else, without showing it."""
+def _check_texts(**texts: object) -> None:
+    """Raise `InvalidInputError` for an argument that is not a text, without showing it."""
     wrong = [f"{name} is a text, not {type(text).__name__}" for name, text in texts.items() if not _is_text(text)]
     texts.clear()
     if wrong:
@@ -370,7 +370,7 @@ def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
     for name in headers:
         if name.lower() in ("authorization", "cookie"):
             raise InvalidInputError(
-                f"{name} in headers would go to every host; use token= or cookies=, which go where they belong"
+                f"{name} in headers would be sent to every host; use token= or cookies=, which are sent to their own hosts only"
             )
     return headers
 
@@ -378,7 +378,7 @@ def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
 def _transport(given: TransportLike, impersonate: str | None, proxy: str | None) -> Transport:
     if given is not None and not isinstance(given, str):
         if impersonate or proxy:
-            raise InvalidInputError("a transport object brings its own proxy and impersonation")
+            raise InvalidInputError("a transport object has its own proxy and impersonation")
         return given
     if given not in (None, "requests", "curl_cffi"):
         raise InvalidInputError(f'transport is "requests", "curl_cffi" or an object, not {given!r}')

@@ -198,7 +198,7 @@ def test_bad_input_is_refused_before_anything_is_sent(ui: ChatUI, client: Client
 
 def test_a_file_no_model_would_see(ui: ChatUI, client: Client) -> None:
     """What the server would store and never show to the model is refused at once."""
-    with pytest.raises(Unsupported, match="neither a picture nor text"):
+    with pytest.raises(Unsupported, match="neither an image nor text"):
         client.chat("x", files=[("a.bin", b"\0\1\2")])
     assert ui.connections == 0
 

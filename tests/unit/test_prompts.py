@@ -164,7 +164,7 @@ def test_files_of_earlier_turns() -> None:
 )
 def test_messages_open_nothing(build: Any, source: str) -> None:
     """A message may come from a browser: a string in it opens no file of this machine, and has nothing fetched."""
-    with pytest.raises(InvalidInputError, match=r"is not a URL|not fetched unless asked"):
+    with pytest.raises(InvalidInputError, match=r"is not a URL|is not fetched"):
         parse_prompt([{"role": "user", "content": "x", **build(source)}])
 
 
@@ -177,8 +177,8 @@ def test_messages_open_nothing(build: Any, source: str) -> None:
         ({"role": "user", "content": "hi", "attachments": []}, "'attachments'.*'files'"),
         ({"role": "user", "content": "hi", "custom": 1}, "'custom'"),
         ({"role": "user", "image": PNG}, "needs a text"),
-        ({"role": "system", "content": "hi", "image": PNG}, "message of the user's"),
-        ({"role": "user", "content": "hi", "files": [{"name": "a", "mime": "", "sha": "b"}]}, "neither text nor picture"),
+        ({"role": "system", "content": "hi", "image": PNG}, "only user messages"),
+        ({"role": "user", "content": "hi", "files": [{"name": "a", "mime": "", "sha": "b"}]}, "neither text nor an image"),
     ],
 )
 def test_keys_that_no_message_has(message: dict[str, Any], words: str) -> None:

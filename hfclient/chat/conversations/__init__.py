@@ -1,1 +1,1 @@
-"""Talking: a conversation, how a message leaves exactly once, and the stream of its answer, which mends itself."""
+"""Conversations: messages that are sent exactly once, and the streams of their answers, which resume."""

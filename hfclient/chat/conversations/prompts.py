@@ -1,4 +1,4 @@
-"""A prompt as the caller has it, a string or a list of messages, becomes what chat-ui takes: a system prompt, a text, files."""
+"""Prompts: a string or a list of messages becomes the system prompt, the text and the files that chat-ui takes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PromptLike: TypeAlias = "str | Sequence[Mapping[str, Any]]"
 
 _ROLES = ("system", "developer", "user", "assistant")
 _KEYS = ("role", "content", "name", *FILE_KEYS)
-# What answers bring along, here and in chat completions; a chat has no place for it, and needs none.
-_BROUGHT = frozenset(
+# Fields of answers, here and in chat completions. A message to chat-ui has no place for them.
+_ANSWER_FIELDS = frozenset(
     (
         *("id", "parent_id", "children", "created_at", "updated_at", "interrupted", "generation_id", "finished", "raw"),
         *("annotations", "audio", "cache_control", "finish_reason", "function_call", "metadata", "model", "reasoning"),
@@ -38,14 +38,14 @@ _NAMES = {"user": "User", "assistant": "Assistant"}
 
 @frozen(eq=False, repr=False)
 class Prompt(Value):
-    """What a prompt says.
+    """A parsed prompt.
 
     Attributes:
-        text: The last user message: what a running conversation is sent.
+        text: The last user message, which is what an existing conversation gets.
         system: The system messages, joined; None if there are none.
         earlier: ``(role, text)`` of the turns before the last user message.
-        files: What is attached to the last user message.
-        earlier_files: What is attached to those before it, in order.
+        files: Attachments of the last user message.
+        earlier_files: Attachments of those before it, in order.
     """
 
     text: str
@@ -55,7 +55,7 @@ class Prompt(Value):
     earlier_files: tuple[Any, ...] = ()
 
     def folded(self) -> str:
-        """Return the text for a new conversation: the server takes one user message, so earlier turns are told in it."""
+        """Return the text for a new conversation: the server takes one user message, so earlier turns become part of it."""
         if not self.earlier:
             return self.text
         turns = "\n\n".join(f"{_NAMES[role]}: {text}" for role, text in self.earlier)
@@ -63,13 +63,13 @@ class Prompt(Value):
 
 
 def parse_prompt(prompt: PromptLike) -> Prompt:
-    """Return what *prompt* says.
+    """Return *prompt*, parsed.
 
         >>> parse_prompt([{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Hi"}])
         Prompt(text='Hi', system='Be terse.', earlier=())
 
     Raises:
-        InvalidInputError: It is empty, ends with something else than a user message, or holds an unknown role, key or part.
+        InvalidInputError: It is empty, does not end with a user message, or holds an unknown role, key or part.
     """
     if isinstance(prompt, str):
         return Prompt(_not_empty(prompt))
@@ -93,20 +93,20 @@ def parse_prompt(prompt: PromptLike) -> Prompt:
         raise InvalidInputError("the prompt holds no user message")
     role, text = turns.pop()
     if role != "user":
-        raise InvalidInputError("the last message of a prompt must be the user's")
+        raise InvalidInputError("the last message of a prompt must be a user message")
     if files and not text.strip():
         raise InvalidInputError("a message with files needs a text, too")
-    told = "\n\n".join(filter(None, system)) or None
-    return Prompt(_not_empty(text), told, tuple(turns), tuple(files), tuple(before))
+    system_prompt = "\n\n".join(filter(None, system)) or None
+    return Prompt(_not_empty(text), system_prompt, tuple(turns), tuple(files), tuple(before))
 
 
 def _not_empty(text: str) -> str:
     if not text.strip():
         raise InvalidInputError("the prompt is empty")
-    return _whole(text)
+    return _encodable(text)
 
 
-def _whole(text: str) -> str:
+def _encodable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -119,16 +119,16 @@ def _whole(text: str) -> str:
 def _read(message: Any, where: str) -> tuple[str, str, list[Any]]:
     """Return the role, the text and the files of a message."""
     if not isinstance(message, Mapping):
-        raise InvalidInputError(f"{where} is no mapping with 'role' and 'content'")
+        raise InvalidInputError(f"{where} is not a mapping with 'role' and 'content'")
     fields = without_empty_fields(message)
     is_answer = fields.get("role") == "assistant"
     for key, value in fields.items():
-        if (key not in _BROUGHT and not (key == "tool_calls" and not value)) or (key in FILE_KEYS and not is_answer):
+        if (key not in _ANSWER_FIELDS and not (key == "tool_calls" and not value)) or (key in FILE_KEYS and not is_answer):
             check_key(key, _KEYS, where)
     role = fields.get("role")
     if role not in _ROLES:
         check_role(role, where)
-        raise InvalidInputError(f"{where} has the role {role!r}; a chat knows {', '.join(_ROLES)}")
+        raise InvalidInputError(f"{where} has the role {role!r}; a chat has the roles {', '.join(_ROLES)}")
     texts: list[str] = []
     files: list[Any] = []
     content = fields.get("content", [] if any(key in fields for key in FILE_KEYS) else None)
@@ -142,11 +142,11 @@ def _read(message: Any, where: str) -> tuple[str, str, list[Any]]:
             texts += [] if text is None else [text]
             files += [] if file is None else [file]
     for key in FILE_KEYS:
-        if key in fields and not (is_answer and key in _BROUGHT):
+        if key in fields and not (is_answer and key in _ANSWER_FIELDS):
             files += [_of_mapping(value, where) for value in file_values(fields[key], key, where)]
     if files and role != "user":
-        raise InvalidInputError(f"{where} ({role}) has files, which belong into a message of the user's")
-    return role, _whole("".join(texts)), [_local(file, where) for file in files]
+        raise InvalidInputError(f"{where} ({role}) has files; only user messages can have them")
+    return role, _encodable("".join(texts)), [_not_url(file, where) for file in files]
 
 
 def _part(part: Any, where: str) -> tuple[str | None, Any]:
@@ -160,7 +160,7 @@ def _part(part: Any, where: str) -> tuple[str | None, Any]:
 
 
 def _of_mapping(value: Any, where: str) -> Any:
-    """Return the file in a part as chat completions have it, or *value* if it is no dict."""
+    """Return the file in a part as chat completions have it, or *value* if it is not a dict."""
     if not isinstance(value, Mapping):
         return value
     source = value.get("source")  # Anthropic's
@@ -172,18 +172,18 @@ def _of_mapping(value: Any, where: str) -> Any:
             inner = inner.get("url", inner.get("file_data"))
         if inner is not None:
             file = reject_path(inner, where)
-            return (name, _local(file, where)) if isinstance(name, str) and isinstance(file, (str, bytes)) else file
-    packed = given.get("base64") or given.get("data")
-    if isinstance(packed, str):
-        return reject_path(packed if is_data_url(packed) else f"data:;base64,{packed}", where)
+            return (name, _not_url(file, where)) if isinstance(name, str) and isinstance(file, (str, bytes)) else file
+    encoded = given.get("base64") or given.get("data")
+    if isinstance(encoded, str):
+        return reject_path(encoded if is_data_url(encoded) else f"data:;base64,{encoded}", where)
     raise InvalidInputError(
-        f"{where} holds a part that is neither text nor picture; pass pictures and other files as files=[...]"
+        f"{where} holds a part that is neither text nor an image; pass images and other files as files=[...]"
     )
 
 
-def _local(file: Any, where: str) -> Any:
+def _not_url(file: Any, where: str) -> Any:
     if is_url(file):
         raise InvalidInputError(
-            f"a URL in {where} is not fetched unless asked: RemoteFile(url) in its place, or download it yourself"
+            f"a URL in {where} is not fetched: use RemoteFile(url) instead, or download it yourself"
         )
     return file

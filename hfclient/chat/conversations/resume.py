@@ -39,7 +39,7 @@ _log = logging.getLogger("hfclient")
 _FIRST_PAUSE = 0.25  # seconds before the log is requested again; doubled while it brings nothing new
 _LONGEST_PAUSE = 4.0
 _POLL = 1.0  # seconds between looks at the conversation of a server without the log
-_LAST_WORD = 5.0  # seconds in which a server that ends an answer with its connection stores what it had of it
+_LATE_SAVE = 5.0  # seconds in which a server that ends an answer with its connection stores what it has generated
 
 
 class LogReader:
@@ -68,9 +68,9 @@ class LogReader:
         """Skip what *decoder* has taken so far when the log is read.
 
         Args:
-            decoder: Has had the live answer's beginning.
-            body_ended: The live answer ended where a line does, only without a word.
-            is_over: And that was its regular end: what a server without a log has stored is then all there will be.
+            decoder: Has had the beginning of the live answer.
+            body_ended: The live answer ended after a line, but without a final event.
+            is_over: The body ended regularly: a server without a log has then stored all there will be.
         """
         self._body_ended, self._is_over = body_ended, is_over
         self._skip_units = decoder.text_units
@@ -78,7 +78,7 @@ class LogReader:
         self._skip_others = decoder.others
 
     def blocks(self, first: Response | None = None) -> Iterator[list[AnyEvent]]:
-        """Yield the events that the decoder has not had, by the block, until the run is over.
+        """Yield the events that the decoder has not had, in blocks, until the run is over.
 
         Raises:
             StreamInterrupted: Neither the log nor the conversation could be read, or the server forgot the run.
@@ -91,9 +91,9 @@ class LogReader:
             yield from self._ask_for_message()
             return
         decoder = self._decoder
-        # Forgotten, or its server died, or nothing is left of it but its last frame (after 24 hours).
+        # The server forgot the run or died, or only the last frame of the log is left (after 24 hours).
         if not decoder.ended and decoder.error is None:
-            self._body_ended = self._is_over = False  # a server with a log knows better than its connection
+            self._body_ended = self._is_over = False  # the log of a server says more than the end of the connection
             yield from self._ask_for_message()
             return
         if events := decoder.finish():
@@ -151,7 +151,7 @@ class LogReader:
                             self._take(frame.id, decode_update(frame.data), events)
                 except ProtocolError as error:
                     broken = error
-                if events:  # what came before a frame that cannot be read counts as taken, so it must get out
+                if events:  # events before an unreadable frame count as read, so the reader must get them
                     yield events
                 if broken is not None:
                     raise broken
@@ -184,13 +184,13 @@ class LogReader:
     def _ask_for_message(self) -> Iterator[list[AnyEvent]]:
         message = self._last_message()
         is_last = message.finished or self._body_ended
-        events = self._tell(message, is_last)
+        events = self._missing_events(message, is_last)
         if events:
             yield events
         if self._decoder.error is not None:
             self._decoder.check_end()
         if not is_last:
-            raise StreamInterrupted("the server has the answer's beginning only, and writes no more of it")
+            raise StreamInterrupted("the server has only the beginning of the answer, and no longer writes to it")
 
     def _last_message(self) -> Message:
         """Return the answer as it is stored: once it is complete, or nothing more of it is to be expected."""
@@ -222,7 +222,7 @@ class LogReader:
         raise trouble or StreamInterrupted("the conversation cannot be read")
 
     def _longest_silence(self, silence: float | None) -> float | None:
-        """Return how long to wait for more of an unfinished answer: not long where its connection's end was its own."""
+        """Return how long to wait for more of an unfinished answer: not long on servers that end a run with its connection."""
         try:
             if self._run.service.version().outlives_connection:
                 return silence
@@ -230,12 +230,12 @@ class LogReader:
             return silence
         if self._body_ended:
             return 0.0
-        return _LAST_WORD if silence is None else min(silence, _LAST_WORD)
+        return _LATE_SAVE if silence is None else min(silence, _LATE_SAVE)
 
-    def _tell(self, message: Message, is_last: bool) -> list[AnyEvent]:
-        """Return what *message* says that the decoder has not had, in the order of the stream as far as it is known.
+    def _missing_events(self, message: Message, is_last: bool) -> list[AnyEvent]:
+        """Return the events of *message* that the decoder has not had, in the order of the stream as far as it is known.
 
-        Everything but the text is in the stored updates as it was; of the text they only hold the lengths, if anything.
+        The stored updates hold everything but the text, of which they only hold the lengths, if anything.
         """
         decoder = self._decoder
         events: list[AnyEvent] = []
@@ -246,20 +246,20 @@ class LogReader:
             if not isinstance(update, dict):
                 continue
             if _is_end(update):
-                self._tell_text(message, content, events)
+                self._add_missing_text(message, content, events)
             if update.get("type") == "stream" or (update.get("type") == "finalAnswer" and decoder.answered):
                 continue
             if had[kind_of(update)] > 0:  # not by position: a server need not store all that it streams
                 had[kind_of(update)] -= 1
                 continue
             decoder.add(update, events)
-        self._tell_text(message, content, events)
+        self._add_missing_text(message, content, events)
         interrupted = message.interrupted or not message.finished
         if is_last and not decoder.answered and decoder.error is None and (interrupted or not decoder.ended):
             decoder.add({"type": "finalAnswer", "text": content, "interrupted": interrupted}, events)
         return events + decoder.finish()
 
-    def _tell_text(self, message: Message, content: str, events: list[AnyEvent]) -> None:
+    def _add_missing_text(self, message: Message, content: str, events: list[AnyEvent]) -> None:
         decoder = self._decoder
         thoughts, _ = _without(str(message.raw.get("reasoning") or ""), decoder.thought_units)
         if thoughts:

@@ -125,12 +125,12 @@ class ChatStream(Stream):
         answer = ElicitationAnswer.of(on_elicitation(question))
         try:
             return self._run.answer(question, answer)
-        except (ConflictError, NotFoundError) as error:  # another client was faster, or the log tells of an old question
+        except (ConflictError, NotFoundError) as error:  # another client was faster, or the log holds an old question
             _log.info("the question %s needs no answer: %s", question.elicitation_id, error.message)
             return False
 
     def _continue(self, question: Elicitation) -> None:
-        """Go on with the run that continues after the answer to a parked question."""
+        """Read the run that continues after the answer to a parked question."""
         self._response.close()
         self._run, response = self._continue_run(self._run, question, self._use)
         self._waiting = True
@@ -338,7 +338,7 @@ class ChatStream(Stream):
         self._run.service.session.close()  # or Python warns of the connection that the stop has used
 
     def _seen_units(self) -> int:
-        """Return how much of the stored text has been handed out, in UTF-16 units: where the server is to cut it."""
+        """Return how much of the stored text the reader has got, in UTF-16 units: the server cuts it there."""
         seen = self._updates.text_units - self._updates.held_units
         left = self._undelivered()
         if self._updates.thought_units:  # reasoning that comes in updates of its own is not part of the text

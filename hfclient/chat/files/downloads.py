@@ -1,4 +1,4 @@
-"""Files out of a conversation: what tools produced and what was attached."""
+"""Downloads of files of a conversation: attachments, and files that tools have made."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def file_name(file: Downloadable) -> str:
 def fetch_file(
     service: ChatService, conversation_id: str, file: Downloadable, timeouts: Timeouts | None, *, keep: bool = False
 ) -> Iterator[Iterator[bytes]]:
-    """Request a file and give its bytes as they arrive; leaving the ``with`` frees the connection.
+    """Request a file and yield its bytes as they arrive; leaving the ``with`` frees the connection.
 
     ``Limits.file`` holds if they are kept. When the connection breaks, the file is requested again, and the bytes that had
     come are skipped: its id is a hash of its content, so it is the same file.

@@ -1,8 +1,8 @@
-"""Conversations as files: Markdown to read, JSON to keep, with everything that was attached or produced.
+"""Export of conversations as Markdown or JSON, with their attachments and the files that tools have made.
 
-One conversation, or all of them into a folder. The folder keeps an index, so a run that was interrupted goes on where it
-stopped, and a later one fetches only what has changed since. What the server does not hand out, be it one file or one
-conversation, is left out with a warning, and the rest is written.
+Exports one conversation, or all of them into a folder. The folder has an index, so an export that was interrupted continues
+where it stopped, and a later one fetches only what has changed. A file or a conversation that the server does not return is
+left out with a warning.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["Format", "Progress", "export_all", "export_one"]
 
 Format: TypeAlias = Literal["md", "json"]
 Progress: TypeAlias = "bool | Callable[[int, int, str], object] | None"
-"""True for a bar (needs tqdm), a callable that gets (done, total, title), None for a bar only on a terminal, or False."""
+"""True for a progress bar (needs tqdm), a callable that gets (done, total, title), None for a bar only on a terminal, or False."""
 
 _log = logging.getLogger("hfclient")
 _INDEX = "index.json"
-_OF_ONE = frozenset({400, 403, 404, 405, 410, 413, 414, 422, 500})
-"""Statuses that tell of one file or conversation; others tell of the server, the caller or the moment, and end an export."""
+_SKIPPED = frozenset({400, 403, 404, 405, 410, 413, 414, 422, 500})
+"""Statuses that concern one file or conversation, which is then skipped; others end an export."""
 _ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
@@ -44,17 +44,17 @@ def export_one(
     overwrite: bool = False,
     leaf_id: str | None = None,
 ) -> Path:
-    """Write one conversation and return the path of what was written.
+    """Write one conversation and return the path of its file.
 
     Args:
         service: The server.
         conversation_id: Of a conversation or a share.
         path: A file ending in ``.md`` or ``.json``, or a folder: the name is then made from title and id.
         format: ``"md"`` or ``"json"``; None takes it from *path*, else Markdown.
-        files: Save attachments and produced files too, in a folder beside it; the text names those that the server does not
-            hand out.
-        overwrite: Replace what is there.
-        leaf_id: End of the branch that Markdown tells; None takes the newest. JSON holds all branches.
+        files: Save attachments and files of tools too, in a folder beside it; the text names those that the server does not
+            return.
+        overwrite: Replace existing files.
+        leaf_id: End of the branch that Markdown shows; None takes the newest. JSON holds all branches.
     """
     return _write(
         service,
@@ -92,13 +92,13 @@ def _format_of(path: Path, given: str | None) -> Format:
     found = given or path.suffix.removeprefix(".") or "md"
     if found not in ("md", "json") or (path.suffix in (".md", ".json") and path.suffix != f".{found}"):
         raise InvalidInputError(
-            f'export knows "md" and "json", and {path.name!r} should say the same as format={given!r}'
+            f'formats of an export are "md" and "json", and the suffix of {path.name!r} must not contradict format={given!r}'
         )
     return "json" if found == "json" else "md"
 
 
 def _name_of(title: str, conversation_id: str, kind: Format) -> str:
-    # The id keeps two conversations of one title apart, and a later run finds its file again.
+    # The id tells conversations of the same title apart, and a later export finds its file again.
     return f"{safe_name(title.replace('.', ' '), 'conversation')[:80]}-{safe_name(conversation_id)[-8:]}.{kind}"
 
 
@@ -112,7 +112,7 @@ def _save_files(
         if file.sha in saved:
             continue
         if not is_file_id(file.sha):
-            _log.warning("a file of %s is left out: %r is no id of a file", conversation_id, file.sha[:100])
+            _log.warning("a file of %s is left out: %r is not an id of a file", conversation_id, file.sha[:100])
             continue
         name = f"{safe_name(file.sha)[:8]}-{file_name(file)}"  # two attachments may have one name
         place = folder / name
@@ -121,8 +121,8 @@ def _save_files(
                 with fetch_file(service, conversation_id, file, None) as pieces:
                     write_file(place, pieces, overwrite=True)
             except (APIStatusError, ProtocolError) as error:
-                # Copies of shares made by old servers name files that they do not hold.
-                if not _is_of_one(error):
+                # Imported shares of old servers refer to files that they do not contain.
+                if not _is_skipped(error):
                     raise
                 _log.warning("a file of %s is left out: %s", conversation_id, error)
                 continue
@@ -130,8 +130,8 @@ def _save_files(
     return saved
 
 
-def _is_of_one(error: HFClientError) -> bool:
-    return isinstance(error, ProtocolError) or (isinstance(error, APIStatusError) and error.status in _OF_ONE)
+def _is_skipped(error: HFClientError) -> bool:
+    return isinstance(error, ProtocolError) or (isinstance(error, APIStatusError) and error.status in _SKIPPED)
 
 
 def _files_of(state: ConversationState) -> Iterator[StoredFile]:
@@ -168,8 +168,8 @@ def _message_parts(message: Message, saved: Mapping[str, str]) -> Iterator[str]:
     for file in message.files:
         label = " ".join(file.name.split()).replace("[", "(").replace("]", ")") or file.sha[:16]
         link = saved.get(file.sha)
-        picture = "!" if file.mime.startswith("image/") else ""
-        yield f"{picture}[{label}](<{link}>)" if link else f"({label}, not saved)"
+        prefix = "!" if file.mime.startswith("image/") else ""
+        yield f"{prefix}[{label}](<{link}>)" if link else f"({label}, not saved)"
     if message.reasoning:
         yield f"<details><summary>Reasoning</summary>\n\n{message.reasoning.strip()}\n\n</details>"
     if message.content:
@@ -189,15 +189,15 @@ def export_all(
 ) -> list[Path]:
     """Write all conversations of *infos* into *folder*; return the paths, in the same order.
 
-    What the folder's index says is there and unchanged is not fetched again. A conversation that cannot be read (another
-    program has deleted it meanwhile, or the server fails over it) is left out with a warning; if none can, the first error is
+    A conversation that is unchanged according to the folder's index is not fetched again. One that cannot be read (another
+    program has deleted it, or the server fails on it) is left out with a warning; if none can be read, the first error is
     raised.
     """
     _format_of(folder / "x", format)
     index = _read_index(folder)
     paths: list[Path] = []
     first: HFClientError | None = None
-    tell = _teller(progress, len(infos))
+    tell = _progress_function(progress, len(infos))
     for number, info in enumerate(infos):
         tell(number, info.title)
         stamp = info.updated_at.isoformat() if info.updated_at else ""
@@ -211,12 +211,12 @@ def export_all(
         ):
             paths.append(_inside(folder, known["file"]))
             continue
-        old = _inside(folder, known["file"]) if known else None  # renamed since: it goes when the new one is there
+        old = _inside(folder, known["file"]) if known else None  # the conversation was renamed: its old file is deleted once the new one is written
         target = folder / _name_of(info.title, info.id, format)
         try:
             state = service.read_state(info.id)
         except (APIStatusError, ProtocolError, InvalidInputError) as error:
-            if not (isinstance(error, InvalidInputError) or _is_of_one(error)):
+            if not (isinstance(error, InvalidInputError) or _is_skipped(error)):
                 raise
             _log.warning("the conversation %s is left out: %s", info.id, error)
             first = first or error
@@ -244,7 +244,7 @@ def _read_index(folder: Path) -> dict[str, dict[str, str]]:
         return {}
     except (OSError, ValueError) as exc:
         raise InvalidInputError(
-            f"{folder / _INDEX} cannot be read ({exc}); delete it to export everything anew"
+            f"{folder / _INDEX} cannot be read ({exc}); delete it to export everything again"
         ) from exc
     return {
         str(key): {str(name): str(text) for name, text in entry.items()}
@@ -253,7 +253,7 @@ def _read_index(folder: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def _teller(progress: Progress, total: int) -> Callable[[int, str], None]:
+def _progress_function(progress: Progress, total: int) -> Callable[[int, str], None]:
     if callable(progress):
         report = progress
 
@@ -264,7 +264,7 @@ def _teller(progress: Progress, total: int) -> Callable[[int, str], None]:
     if progress is False:
         return lambda done, title: None
     try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped,unused-ignore]  # nice to have; never needed
+        from tqdm.auto import tqdm  # type: ignore[import-untyped,unused-ignore]  # optional
     except ImportError:
         if progress is True:
             raise InvalidInputError("a progress bar needs tqdm: pip install tqdm") from None

@@ -1,7 +1,7 @@
-"""Files on their way to a chat: what the caller names becomes parts of the form, checked before anything is sent.
+"""Uploads: files become parts of the form, checked before anything is sent.
 
-A server stores every file but shows a model only pictures and text. So text goes out as text, whatever its ending is
-registered as, and what no model would ever see is refused here instead of being ignored there.
+A server stores every file but shows a model only images and text. So text is sent as text, whatever its suffix, and a file
+that no model would see is refused here instead of being ignored there.
 
 Reference: docs/protocol/huggingchat ("send"): a part named ``files`` with the file name ``base64;NAME`` and base64 text.
 """
@@ -33,7 +33,7 @@ MAX_UPLOAD = 15_728_640
 
 @frozen(eq=False, repr=False)
 class RemoteFile(Value):
-    """A file at a URL, fetched by this client without credentials and then sent: naming it so is asking for that.
+    """A file at a URL, which this client fetches without credentials and then sends.
 
     Attributes:
         url: Its address.
@@ -48,7 +48,7 @@ that the conversation holds already."""
 
 _SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif", "image/webp": ".webp"}
 _TEXT_TYPES = ("application/json", "application/xml", "application/csv", "application/vnd.chatui.clipboard")
-_START = 4096  # bytes that are looked at to tell text from everything else
+_START = 4096  # bytes that are inspected to tell text from other content
 
 
 def upload_parts(
@@ -61,16 +61,16 @@ def upload_parts(
 
     Args:
         files: What to send; a single one needs no list.
-        fetch: Gets the content at a URL, at most so many bytes; for `RemoteFile`.
-        is_new: The conversation does not exist yet, so it holds no file either.
+        fetch: Returns the content at a URL, at most so many bytes; for `RemoteFile`.
+        is_new: The conversation does not exist yet, so it holds no files.
 
     Raises:
         InvalidInputError: A file is missing, empty or over 10 MB, all together exceed the request, or it is a bare URL.
-        Unsupported: A file is neither a picture nor text.
+        Unsupported: A file is neither an image nor text.
     """
     parts = tuple(_part(file, fetch, is_new) for file in listed_files(files))
     total = sum(part.length() for part in parts)
-    if total > MAX_UPLOAD - 64 * 1024:  # room for the rest of the form
+    if total > MAX_UPLOAD - 64 * 1024:  # space for the rest of the form
         raise InvalidInputError(
             f"the files are too large together: {total / 1e6:.1f} MB as base64; a request takes {MAX_UPLOAD / 1e6:.1f} MB"
         )
@@ -87,7 +87,7 @@ def listed_files(files: Iterable[FileLike] | FileLike | None) -> list[FileLike]:
 
 
 def stored_part(file: StoredFile | File) -> Part:
-    """Return the form part that names a file which the conversation holds already, instead of sending it again."""
+    """Return the form part that refers to a file of the conversation, instead of sending it again."""
     return Part(
         name="files", content=file.sha.encode(), filename=f"hash;{file.name or 'file'}", content_type=file.mime or None
     )
@@ -97,7 +97,7 @@ def _part(file: FileLike, fetch: Callable[[str, int], bytes] | None, is_new: boo
     if isinstance(file, (StoredFile, File)):
         if is_new:
             raise InvalidInputError(
-                f"the file {file.name!r} lies in another conversation: download() it there and pass the bytes"
+                f"the file {file.name!r} is in another conversation: call its read_file() and pass the bytes"
             )
         return stored_part(file)
     if isinstance(file, RemoteFile):
@@ -105,7 +105,7 @@ def _part(file: FileLike, fetch: Callable[[str, int], bytes] | None, is_new: boo
             raise InvalidInputError("a file at a URL cannot be fetched here; download it and pass the bytes")
         file = (file.url.partition("?")[0].rpartition("/")[2], fetch(file.url, MAX_FILE + 1))
     elif is_url(file):
-        raise InvalidInputError("a URL is not fetched unless asked: pass RemoteFile(url), or download it yourself")
+        raise InvalidInputError("a URL is not fetched: pass RemoteFile(url), or download it yourself")
     return _build(open_source(file, MAX_FILE))
 
 
@@ -127,8 +127,8 @@ def _kind(file: SourceFile) -> tuple[str, str]:
         claimed = (file.claimed, mimetypes.guess_type(file.name)[0] or "")
         return next((kind for kind in claimed if kind.startswith("text/") or kind in _TEXT_TYPES), "text/plain"), ".txt"
     raise Unsupported(
-        f"{file.name or 'the file'} is neither a picture nor text; the server would store it and never show it to the model. "
-        "Extract its text, or turn its pages into pictures"
+        f"{file.name or 'the file'} is neither an image nor text; the server would store it and never show it to the model. "
+        "Extract its text, or convert its pages to images"
     )
 
 
@@ -138,5 +138,5 @@ def _is_text(start: bytes) -> bool:
     try:
         start.decode()
     except UnicodeDecodeError as exc:
-        return len(start) == _START and exc.start > _START - 4  # a character cut by the end of what was looked at
+        return len(start) == _START and exc.start > _START - 4  # a character at the end of what was inspected
     return True

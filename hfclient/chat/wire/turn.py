@@ -1,4 +1,4 @@
-"""`Turn`: what is known of one send, enough to find its answer again from any process."""
+"""`Turn`: the ids of one sent message, enough to find its answer from any process."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["Turn", "new_generation_id"]
 
 @frozen(eq=False, repr=False)
 class Turn(Value):
-    """One send, as a value.
+    """One message that was sent.
 
     Attributes:
-        conversation_id: Where it is.
-        generation_id: The run on the server; None if somebody else's run is followed without naming it.
-        parent_id: The message that the prompt was hung from, or None if unknown.
+        conversation_id: Its conversation.
+        generation_id: The run on the server; None for the newest run, whose id is not known.
+        parent_id: The message that the prompt was attached to, or None if unknown.
         text: The prompt, or None if unknown.
-        user_id: The user message that is answered once more, for a retry.
-        known: Answers that were there before, which can therefore not be this one.
-        message_id: The assistant message that the run goes on writing, for the answer to a parked question.
+        user_id: The user message that is answered again, for a retry.
+        known: Ids of earlier answers to it.
+        message_id: The assistant message that the run continues, after a parked question.
     """
 
     conversation_id: str
@@ -33,7 +33,7 @@ class Turn(Value):
 
 
 def new_generation_id() -> str:
-    """Return an id for a run that nobody else has."""
-    import uuid  # loads much, for which import hfclient need not wait
+    """Return a unique id for a run."""
+    import uuid  # imported late: it loads much
 
     return str(uuid.uuid4())

@@ -15,15 +15,15 @@ from hfclient.errors import (
     ProtocolError,
 )
 from hfclient.events import AnyEvent
-from hfclient.inference.abilities import TEXT_TASKS, explain_missing_route
 from hfclient.inference.endpoints import chat_url, is_router, models_url, refuse_url
-from hfclient.inference.failures import refined
+from hfclient.inference.generation_errors import refined
 from hfclient.inference.models.defaults import resolve
 from hfclient.inference.models.hub import Hub
 from hfclient.inference.models.served_models import ServedModel, default_among, name_to_ask, parse_models
-from hfclient.inference.providers.places import call_headers
+from hfclient.inference.providers.addresses import call_headers
 from hfclient.inference.routing.candidates import Candidate, Routes, add_keys, check_name
 from hfclient.inference.schemas.dialects import detect_dialect
+from hfclient.inference.unsupported_tasks import TEXT_TASKS, explain_missing_route
 from hfclient.transport import Request, Session
 
 __all__ = ["InferenceService"]

@@ -11,7 +11,7 @@ from attrs import evolve
 from hfclient.credentials import Credentials, Secret
 from hfclient.errors import CredentialsError, InvalidInputError, RateLimitError, Unsupported
 from hfclient.inference import InferenceClient
-from hfclient.inference.providers.places import PLACES
+from hfclient.inference.providers.addresses import ADDRESSES
 from hfclient.transport import Retry, Session
 from hfclient.transport.requests_transport import RequestsTransport
 from tests.inference.answers import CHAT, says
@@ -43,8 +43,8 @@ def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) 
     """Make clients of the router (the server); providers' own sites are the other server."""
     transport = RequestsTransport()
     server.on("*", plain("Not Found", 404))
-    places = {name: evolve(place, direct=place.direct and other_server.url) for name, place in PLACES.items()}
-    monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
+    addresses = {name: evolve(address, direct=address.direct and other_server.url) for name, address in ADDRESSES.items()}
+    monkeypatch.setattr("hfclient.inference.routing.candidates.ADDRESSES", addresses)
     monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
     monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
 
@@ -171,7 +171,7 @@ def test_headers_of_a_provider(other_server: Server, make: Make) -> None:
 # Response formats
 
 
-@pytest.mark.parametrize("site", [name for name in SITES if name in PLACES])
+@pytest.mark.parametrize("site", [name for name in SITES if name in ADDRESSES])
 def test_a_schema_for_a_providers_own_site(other_server: Server, make: Make, site: str) -> None:
     """OpenAI's envelope reaches each provider's own site in the form that the site knows; the schema is the same."""
     other_server.on("*", OK)

@@ -29,7 +29,7 @@ from hfclient.errors import (
 )
 from hfclient.events import Failover, Finish, Route, Token, ToolResult
 from hfclient.inference import InferenceClient
-from hfclient.inference.providers.places import PLACES
+from hfclient.inference.providers.addresses import ADDRESSES
 from hfclient.transport import Retry, Session, Timeouts, Transport
 from tests.clock import FakeTime
 from tests.conftest import TRANSPORTS
@@ -70,8 +70,8 @@ def transport_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def make(server: Server, other_server: Server, transport: Transport, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes clients of the router (the server) and of a provider named groq, whose own site is the other server."""
-    places = {**PLACES, "groq": evolve(PLACES["groq"], direct=other_server.url)}
-    monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
+    addresses = {**ADDRESSES, "groq": evolve(ADDRESSES["groq"], direct=other_server.url)}
+    monkeypatch.setattr("hfclient.inference.routing.candidates.ADDRESSES", addresses)
     monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
     monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
 

@@ -338,10 +338,10 @@ def test_links_that_are_none(server: Server, make: Make, link: str) -> None:
 
 def test_own_key(server: Server, other_server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider's key goes to that provider alone, in its own form, and the Hub's token does not go there."""
-    from hfclient.inference.providers.places import PLACES, Place
+    from hfclient.inference.providers.addresses import ADDRESSES, ProviderAddress
 
-    places = {**PLACES, "fal-ai": Place(other_server.url, scheme="Key")}
-    monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
+    addresses = {**ADDRESSES, "fal-ai": ProviderAddress(other_server.url, scheme="Key")}
+    monkeypatch.setattr("hfclient.inference.routing.candidates.ADDRESSES", addresses)
     mapping(server, "together", "fal-ai")
     ticket = {"request_id": "1", "response_url": "https://queue.fal.run/fal-ai/paint/requests/1", "status": "IN_QUEUE"}
     other_server.on("/fal-ai/paint", json_answer(ticket))
@@ -950,11 +950,11 @@ def test_odd_jobs_from_elsewhere(server: Server, make: Make) -> None:
     count = len(server.requests)
     for bad in (
         {},
-        {**good, "ticket": {}},
+        {**good, "queued": {}},
         {**good, "task": "make-coffee"},
-        {**good, "ticket": {**good["ticket"], "provider": "nobody"}},
-        {**good, "ticket": {**good["ticket"], "url": "https://evil.example/x"}},
-        {**good, "ticket": {**good["ticket"], "cancel": ["PUT", "https://evil.example/x"]}},
+        {**good, "queued": {**good["queued"], "provider": "nobody"}},
+        {**good, "queued": {**good["queued"], "url": "https://evil.example/x"}},
+        {**good, "queued": {**good["queued"], "cancel": ["PUT", "https://evil.example/x"]}},
     ):
         with pytest.raises(InvalidInputError):
             make().restore_job(json.loads(json.dumps(bad)))

@@ -28,8 +28,8 @@ from hfclient.errors import (
 from hfclient.events import Failover, Finish, Route, Token
 from hfclient.inference import InferenceClient
 from hfclient.inference.models.mapping import ProviderEntry
-from hfclient.inference.providers.places import PLACES
-from hfclient.inference.providers.places import Target as Where
+from hfclient.inference.providers.addresses import ADDRESSES
+from hfclient.inference.providers.addresses import Target as Where
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import may_fail_over, try_each
 from hfclient.transport import Clock, Retry, Session, Timeouts
@@ -48,8 +48,8 @@ Make = Callable[..., InferenceClient]
 def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes clients of the router (the server) and of a provider named groq, whose own site is the other server."""
     transport = RequestsTransport()
-    places = {**PLACES, "groq": evolve(PLACES["groq"], direct=other_server.url)}
-    monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
+    addresses = {**ADDRESSES, "groq": evolve(ADDRESSES["groq"], direct=other_server.url)}
+    monkeypatch.setattr("hfclient.inference.routing.candidates.ADDRESSES", addresses)
     # The router is known by its address: here it is the test's server.
     monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
     monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")

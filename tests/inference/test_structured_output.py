@@ -27,7 +27,7 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.inference import InferenceClient
-from hfclient.inference.providers.places import PLACES
+from hfclient.inference.providers.addresses import ADDRESSES
 from hfclient.inference.structured_output import ParseStream
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.requests_transport import RequestsTransport
@@ -391,8 +391,8 @@ def test_each_provider_is_asked_in_its_own_form(
     server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A provider on its own site gets its own form; the one that is asked after it, through the router, OpenAI's."""
-    places = {**PLACES, "together": attrs.evolve(PLACES["together"], direct=other_server.url)}
-    monkeypatch.setattr("hfclient.inference.routing.candidates.PLACES", places)
+    addresses = {**ADDRESSES, "together": attrs.evolve(ADDRESSES["together"], direct=other_server.url)}
+    monkeypatch.setattr("hfclient.inference.routing.candidates.ADDRESSES", addresses)
     monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
     monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
     mapping = {"together": {"status": "live", "providerId": "acme/talker-t", "task": "conversational"}}

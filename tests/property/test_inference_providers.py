@@ -15,7 +15,7 @@ from hfclient.errors import HFClientError
 from hfclient.files.data_urls import decode_base64, decode_data_url
 from hfclient.files.media_types import dimensions, sniff
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
-from hfclient.inference.providers import PROVIDERS, TAKES, Answer, Outcome, Target, Ticket, Work
+from hfclient.inference.providers import PROVIDERS, TAKES, Answer, MediaRequest, MediaResult, QueuedJob, Target
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.parameters import checked
 
@@ -32,7 +32,7 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dic
 OBJECTS = st.dictionaries(KEYS, VALUES, max_size=6)
 _settings = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 TARGET = Target("https://router.example/p", routed=True)
-TICKET = Ticket(provider="any", id="1", url="https://router.example/p/1", result_url="https://router.example/p/1/r")
+QUEUED = QueuedJob(provider="any", id="1", url="https://router.example/p/1", result_url="https://router.example/p/1/r")
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
@@ -43,17 +43,17 @@ def test_any_answer(name: str, data: dict[str, Any], rest: st.DataObject) -> Non
     provider = PROVIDERS[name]
     answer = Answer(json.dumps(data).encode())
     task = rest.draw(st.sampled_from(list(TAKES[name])))
-    work = Work(task=task, entry=ProviderEntry(name, "m"), prompt="x")
+    work = MediaRequest(task=task, entry=ProviderEntry(name, "m"), prompt="x")
     looks = (
         lambda: provider.decode(work, TARGET, answer),
-        lambda: provider.follow(TICKET, TARGET, answer),
-        lambda: provider.follow(TICKET.fetch(), TARGET, answer),
+        lambda: provider.decode_poll(QUEUED, TARGET, answer),
+        lambda: provider.decode_poll(QUEUED.fetch(), TARGET, answer),
     )
     for look in looks:
         with contextlib.suppress(HFClientError):
             found = look()
-            assert isinstance(found, (Outcome, Ticket))
-            if isinstance(found, Outcome):
+            assert isinstance(found, (MediaResult, QueuedJob))
+            if isinstance(found, MediaResult):
                 assert all(output.content or output.url for output in found.outputs)
                 assert found.outputs
             else:
@@ -67,9 +67,9 @@ def test_any_answer(name: str, data: dict[str, Any], rest: st.DataObject) -> Non
 @given(st.binary(max_size=60), st.sampled_from(["", "image/png", "application/json", "text/html", "application/octet-stream"]))
 def test_any_bytes(body: bytes, kind: str) -> None:
     """Any bytes of any claimed type are a result or an error of ours."""
-    work = Work(task="text-to-image", entry=ProviderEntry("together", "m"), prompt="x")
+    work = MediaRequest(task="text-to-image", entry=ProviderEntry("together", "m"), prompt="x")
     with contextlib.suppress(HFClientError):
-        assert isinstance(PROVIDERS["together"].decode(work, TARGET, Answer(body, kind)), Outcome)
+        assert isinstance(PROVIDERS["together"].decode(work, TARGET, Answer(body, kind)), MediaResult)
 
 
 @_settings
@@ -90,7 +90,7 @@ def test_any_text(text: str) -> None:
     with contextlib.suppress(HFClientError):
         assert ".." not in id_path(text).split("/")
     with contextlib.suppress(HFClientError):
-        assert TARGET.follow(text).startswith("https://router.example/p/")
+        assert TARGET.resolve_link(text).startswith("https://router.example/p/")
 
 
 @_settings

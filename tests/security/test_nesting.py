@@ -21,7 +21,7 @@ from hfclient.credentials import LoginStore, parse_cookies
 from hfclient.errors import HFClientError, from_dict
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.models.hub import parse_hub_model
-from hfclient.inference.providers.results import Answer, outcome_of
+from hfclient.inference.providers.results import Answer, parse_result
 from hfclient.inference.schemas.partial_json import PartialJSON
 from hfclient.inference.text.generation_events import GenerationReader
 from hfclient.transport.status_errors import message_in
@@ -85,7 +85,7 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "superjson within": lambda data: superjson.loads(b'{"json":' + data + b',"meta":{"values":' + data + b"}}"),
     "devalue": lambda data: devalue.parse_page(b'{"type":"data","nodes":[{"type":"data","data":' + data + b"}]}"),
     "devalue itself": devalue.parse_page,
-    "a picture": lambda data: outcome_of(Answer(data, "application/json")),
+    "a picture": lambda data: parse_result(Answer(data, "application/json")),
     "a piece of JSON": lambda data: PartialJSON().feed(data.decode()),
     "cookies": lambda data: parse_cookies(data.decode(), "https://a.example"),
 }

@@ -19,7 +19,7 @@ from hfclient.chat.legacy.endpoints import assistant
 from hfclient.credentials import Credentials, Secret, origin_of
 from hfclient.errors import CredentialsError, HFClientError, InvalidInputError, ProtocolError
 from hfclient.inference.models.hub import next_page
-from hfclient.inference.providers.places import Target
+from hfclient.inference.providers.addresses import Target
 from hfclient.transport import Multipart, Part, Request, Session
 from tests.conftest import make_transport
 from tests.server import Recorded, Server, head, json_answer, plain
@@ -385,7 +385,7 @@ def test_links_of_a_mirror(link: str, page: str) -> None:
 )
 def test_links_to_a_job(link: str) -> None:
     """Of a provider's link to its job only the path is taken: it is asked where the job was given."""
-    assert origin_of(Target("https://router.example/fal").follow(link)) == "https://router.example"
+    assert origin_of(Target("https://router.example/fal").resolve_link(link)) == "https://router.example"
 
 
 @pytest.mark.parametrize(
@@ -394,4 +394,4 @@ def test_links_to_a_job(link: str) -> None:
 def test_links_that_lead_upwards(link: object) -> None:
     """And a path that leads out of the provider's own is refused."""
     with pytest.raises(ProtocolError):
-        Target("https://router.example/fal").follow(link)
+        Target("https://router.example/fal").resolve_link(link)

@@ -1,7 +1,7 @@
 """Regular expressions meet what servers, models and files hold: the time that each takes grows with the length, not faster.
 
 For every pattern of the package inputs are made from the pattern itself: its beginnings and whatever it repeats, many times
-over, with an end that does not fit. Each is tried at one length and at eight times that. Work that grows with the square
+over, with an end that does not fit. Each is tried at one length and at eight times that. MediaRequest that grows with the square
 becomes 64 times as much then; with the length, eight times.
 """
 

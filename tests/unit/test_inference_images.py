@@ -19,7 +19,7 @@ from hfclient.files.data_urls import decode_base64, decode_data_url
 from hfclient.files.media_types import SUFFIXES, dimensions, sniff
 from hfclient.inference.content.image_inputs import ImageInput, load_image
 from hfclient.inference.media.images import Image, Video, media_from
-from hfclient.inference.providers.results import Output
+from hfclient.inference.providers.results import OutputFile
 from hfclient.inference.tasks.audio import Audio
 from tests.inference.test_media import MP4, PNG, png
 
@@ -27,7 +27,7 @@ FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP":
 
 
 def an_image(**fields: Any) -> Image:
-    return media_from(Image, fields.pop("content", PNG), Output(), prompt="a red fox", model="acme/m", provider="p", **fields)
+    return media_from(Image, fields.pop("content", PNG), OutputFile(), prompt="a red fox", model="acme/m", provider="p", **fields)
 
 
 def drawn(kind: str, size: tuple[int, int] = (33, 21)) -> bytes:
@@ -112,12 +112,12 @@ def test_other_formats(data: bytes, mime: str | None) -> None:
 
 def test_what_providers_say() -> None:
     """What the provider says about its result is kept; its seed counts more than ours, the image's head more than its size."""
-    said = Output(url="https://cdn/x", width=9, height=9, seed=5, nsfw=True, prompt="a fox, oil on canvas")
+    said = OutputFile(url="https://cdn/x", width=9, height=9, seed=5, nsfw=True, prompt="a fox, oil on canvas")
     made = media_from(Image, PNG, said, seed=4, request_id="r")
     assert (made.seed, made.nsfw, made.width, made.height) == (5, True, 16, 8)
     assert (made.url, made.revised_prompt, made.request_id) == ("https://cdn/x", "a fox, oil on canvas", "r")
     assert media_from(Image, b"BM" + bytes(50), said).width == 9
-    assert media_from(Image, b"\xff\x4f\xff\x51", Output(mime="image/jp2")).mime == "image/jp2"
+    assert media_from(Image, b"\xff\x4f\xff\x51", OutputFile(mime="image/jp2")).mime == "image/jp2"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_what_providers_say() -> None:
 def test_what_is_no_image(cls: Any, content: bytes, mime: str | None) -> None:
     """Bytes of another kind, or a page, are no result, whatever their type claims."""
     with pytest.raises(ProtocolError):
-        media_from(cls, content, Output(mime=mime))
+        media_from(cls, content, OutputFile(mime=mime))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_is_no_image(cls: Any, content: bytes, mime: str | None) -> None:
 def test_a_file_of_another_kind_is_not_lost(cls: Any, content: bytes, mime: str | None, kept: str) -> None:
     """A file that is none of what was asked for is an error that has it: it may have been paid for."""
     with pytest.raises(ProtocolError) as caught:
-        media_from(cls, content, Output(mime=mime, url="https://cdn/x?sig=1"), prompt="a fox")
+        media_from(cls, content, OutputFile(mime=mime, url="https://cdn/x?sig=1"), prompt="a fox")
     (made,) = caught.value.completed
     assert (made.content, made.mime, made.prompt) == (content, kept, "a fox")
     assert caught.value.links == ("https://cdn/x?sig=1",)
@@ -160,7 +160,7 @@ def test_a_file_of_another_kind_is_not_lost(cls: Any, content: bytes, mime: str 
 def test_a_page_instead_of_a_file_is_not_lost() -> None:
     """A text that came in the place of a file is on the error."""
     with pytest.raises(ProtocolError) as caught:
-        media_from(Image, b"<html>Pay at https://h/pay</html>", Output())
+        media_from(Image, b"<html>Pay at https://h/pay</html>", OutputFile())
     assert caught.value.body == "<html>Pay at https://h/pay</html>"
     assert caught.value.links == ("https://h/pay",)
 
@@ -168,10 +168,10 @@ def test_a_page_instead_of_a_file_is_not_lost() -> None:
 def test_kinds_that_are_as_good(tmp_path: Path) -> None:
     """A sound in a container for videos is a sound, an image that moves a video, a sound of a claimed type that one."""
     webm = b"\x1a\x45\xdf\xa3\x9f\x42\x82\x84webm"
-    assert media_from(Audio, webm, Output(mime="video/webm")).mime == "audio/webm"
-    assert media_from(Audio, MP4, Output()).save(tmp_path / "a").suffix == ".m4a"
-    assert media_from(Audio, b"\0\1\2", Output(mime="audio/pcm")).mime == "audio/pcm"
-    assert media_from(Video, b"GIF89a" + bytes(20), Output()).mime == "image/gif"
+    assert media_from(Audio, webm, OutputFile(mime="video/webm")).mime == "audio/webm"
+    assert media_from(Audio, MP4, OutputFile()).save(tmp_path / "a").suffix == ".m4a"
+    assert media_from(Audio, b"\0\1\2", OutputFile(mime="audio/pcm")).mime == "audio/pcm"
+    assert media_from(Video, b"GIF89a" + bytes(20), OutputFile()).mime == "image/gif"
 
 
 # Saving
@@ -209,11 +209,11 @@ def test_save_into_a_folder(tmp_path: Path) -> None:
     assert image.save(tmp_path) == tmp_path / "a red fox.png"
     assert image.save(tmp_path) == tmp_path / "a red fox-2.png"
     assert image.save(f"{tmp_path}/new/") == tmp_path / "new" / "a red fox.png"
-    nasty = media_from(Image, PNG, Output(), prompt="../../etc/passwd\n" + "x" * 500)
+    nasty = media_from(Image, PNG, OutputFile(), prompt="../../etc/passwd\n" + "x" * 500)
     saved = nasty.save(tmp_path)
     assert saved.parent == tmp_path
     assert len(saved.name) < 100
-    assert media_from(Image, PNG, Output()).save(tmp_path).name == "image.png"
+    assert media_from(Image, PNG, OutputFile()).save(tmp_path).name == "image.png"
 
 
 def test_overwriting(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_nothing_is_written_unasked(tmp_path: Path) -> None:
 def test_metadata(tmp_path: Path) -> None:
     """With metadata a PNG carries prompt, model and seed, in any script, and is still the same image."""
     pil = pytest.importorskip("PIL.Image")
-    image = media_from(Image, PNG, Output(), prompt="ein Fuchs 🦊", model="acme/m", provider="p", seed=7)
+    image = media_from(Image, PNG, OutputFile(), prompt="ein Fuchs 🦊", model="acme/m", provider="p", seed=7)
     saved = image.save(tmp_path / "fox", metadata=True)
     with pil.open(saved) as opened:
         opened.load()
@@ -248,7 +248,7 @@ def test_metadata(tmp_path: Path) -> None:
 
 def test_video(tmp_path: Path) -> None:
     """A video saves the same way and has no such text."""
-    video = media_from(Video, MP4, Output(), prompt="a fox runs")
+    video = media_from(Video, MP4, OutputFile(), prompt="a fox runs")
     assert video.save(tmp_path / "fox").name == "fox.mp4"
     with pytest.raises(InvalidInputError):
         video.save(tmp_path / "fox.png")
@@ -265,11 +265,11 @@ def test_every_type_has_an_ending() -> None:
 
 def test_repr() -> None:
     """A repr is short and holds neither bytes nor a signed link."""
-    made = media_from(Image, png(padding=2_000_000), Output(url="https://cdn/x?sig=secret"), prompt="a fox " * 50)
+    made = media_from(Image, png(padding=2_000_000), OutputFile(url="https://cdn/x?sig=secret"), prompt="a fox " * 50)
     assert repr(made).startswith("<Image 16x8 png, 2.0 MB, 'a fox a fox")
     assert len(repr(made)) < 100
     assert "secret" not in repr(made)
-    assert repr(media_from(Video, MP4, Output())) == f"<Video mp4, {len(MP4)} bytes>"
+    assert repr(media_from(Video, MP4, OutputFile())) == f"<Video mp4, {len(MP4)} bytes>"
 
 
 def test_notebooks() -> None:
@@ -286,11 +286,11 @@ def test_notebooks() -> None:
 
 def test_notebooks_and_other_types() -> None:
     """Other types and videos are shown by the browser; a prompt cannot break out of its page."""
-    made = media_from(Image, drawn("WEBP"), Output(), prompt='"><script>alert(1)</script>')
+    made = media_from(Image, drawn("WEBP"), OutputFile(), prompt='"><script>alert(1)</script>')
     page = made._repr_mimebundle_()["text/html"]
     assert page.startswith('<img src="data:image/webp;base64,')
     assert "<script>" not in page
-    video = media_from(Video, MP4, Output())
+    video = media_from(Video, MP4, OutputFile())
     assert "<video controls" in video._repr_mimebundle_()["text/html"]
 
 
@@ -318,7 +318,7 @@ def test_pil_and_broken_images() -> None:
 
 def test_values() -> None:
     """Images compare by value, pickle, and turn into JSON and back."""
-    made = media_from(Image, PNG, Output(nsfw=False), prompt="x", seed=3, failovers=(Failover("a", "b", "down", 500),))
+    made = media_from(Image, PNG, OutputFile(nsfw=False), prompt="x", seed=3, failovers=(Failover("a", "b", "down", 500),))
     assert pickle.loads(pickle.dumps(made)) == made
     written = json.dumps(made.to_dict())
     assert Image.from_dict(json.loads(written)) == made

@@ -14,26 +14,26 @@ from hfclient.errors import GenerationError, InvalidInputError, ProtocolError, U
 from hfclient.inference.content.image_inputs import ImageInput
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.inference.providers import (
+    ADDRESSES,
     IMAGE_SEGMENTATION,
     IMAGE_TO_IMAGE,
     IMAGE_TO_VIDEO,
-    PLACES,
     PROVIDERS,
     TAKES,
     TEXT_TO_IMAGE,
     TEXT_TO_VIDEO,
     Answer,
-    Outcome,
-    Output,
+    MediaRequest,
+    MediaResult,
+    OutputFile,
+    QueuedJob,
     Target,
-    Ticket,
-    Work,
     providers_for,
 )
+from hfclient.inference.providers.addresses import call_headers
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.parameters import checked, ignored_by, refuse_ignored, size_for
-from hfclient.inference.providers.places import call_headers
-from hfclient.inference.providers.results import bodied, outcome_of
+from hfclient.inference.providers.results import keep_body, parse_result
 from hfclient.inference.tasks.embeddings import EMBEDDERS
 from hfclient.inference.tasks.speech_requests import SPEAKERS, TRANSCRIBERS
 from hfclient.inference.text.parameters import COMPLETION_ROUTES
@@ -51,17 +51,17 @@ def routed(name: str) -> Target:
 
 
 def direct(name: str) -> Target:
-    place = PLACES[name]
+    place = ADDRESSES[name]
     assert place.direct
     return Target(place.direct, queue=place.queue or place.direct)
 
 
-def work(task: str = TEXT_TO_IMAGE, model: str = FLUX, **fields: Any) -> Work:
+def work(task: str = TEXT_TO_IMAGE, model: str = FLUX, **fields: Any) -> MediaRequest:
     entry = fields.pop("entry", None) or ProviderEntry("any", model, model=FLUX)
-    return Work(task=task, entry=entry, prompt=fields.pop("prompt", "a red fox"), **fields)
+    return MediaRequest(task=task, entry=entry, prompt=fields.pop("prompt", "a red fox"), **fields)
 
 
-def build(name: str, asked: Work, target: Target | None = None) -> tuple[Request, dict[str, Any]]:
+def build(name: str, asked: MediaRequest, target: Target | None = None) -> tuple[Request, dict[str, Any]]:
     request = PROVIDERS[name].build(asked, target or routed(name))
     assert (request.method, request.retryable, request.stream) == ("POST", False, True)
     assert isinstance(request.body, bytes)
@@ -204,7 +204,7 @@ def test_model_comes_first(name: str) -> None:
 def test_every_provider_is_reachable() -> None:
     """The tables agree: each provider has settings and a place, except for servers of one's own."""
     assert set(PROVIDERS) == set(TAKES)
-    assert set(TAKES) - set(PLACES) == {"openai-compatible"}
+    assert set(TAKES) - set(ADDRESSES) == {"openai-compatible"}
 
 
 def test_matrix() -> None:
@@ -223,7 +223,7 @@ def test_matrix() -> None:
     assert set(SPEAKERS) - own == speech
     assert set(EMBEDDERS) - own == {"deepinfra", "hf-inference", "scaleway", "together"}
     assert {"deepinfra", "featherless-ai", "novita", "together"} <= set(COMPLETION_ROUTES)
-    assert {name for name, place in PLACES.items() if not place.chat} == {"fal-ai", "replicate", "wavespeed"}
+    assert {name for name, place in ADDRESSES.items() if not place.chat} == {"fal-ai", "replicate", "wavespeed"}
 
 
 def test_headers() -> None:
@@ -430,56 +430,56 @@ def test_large_first_frames() -> None:
 # What comes back: images
 
 
-RESULTS: dict[str, tuple[Any, Output]] = {
-    "b64_json": ({"data": [{"b64_json": B64, "revised_prompt": "a fox"}]}, Output(content=PNG, prompt="a fox")),
-    "url": ({"data": [{"index": 0, "url": "https://cdn/x.png"}]}, Output(url="https://cdn/x.png")),
-    "data url": ({"data": [{"url": DATA_URL}]}, Output(content=PNG)),
-    "b64 with prefix": ({"data": [{"b64_json": DATA_URL}]}, Output(content=PNG)),
-    "b64 without padding": ({"data": [{"b64_json": B64.rstrip("=")}]}, Output(content=PNG)),
-    "b64 in lines": ({"data": [{"b64_json": B64[:20] + "\n" + B64[20:]}]}, Output(content=PNG)),
+RESULTS: dict[str, tuple[Any, OutputFile]] = {
+    "b64_json": ({"data": [{"b64_json": B64, "revised_prompt": "a fox"}]}, OutputFile(content=PNG, prompt="a fox")),
+    "url": ({"data": [{"index": 0, "url": "https://cdn/x.png"}]}, OutputFile(url="https://cdn/x.png")),
+    "data url": ({"data": [{"url": DATA_URL}]}, OutputFile(content=PNG)),
+    "b64 with prefix": ({"data": [{"b64_json": DATA_URL}]}, OutputFile(content=PNG)),
+    "b64 without padding": ({"data": [{"b64_json": B64.rstrip("=")}]}, OutputFile(content=PNG)),
+    "b64 in lines": ({"data": [{"b64_json": B64[:20] + "\n" + B64[20:]}]}, OutputFile(content=PNG)),
     "images": (
         {
             "images": [{"url": "https://cdn/x.png", "width": 768, "height": 512, "content_type": "image/png"}],
             "seed": 7,
             "has_nsfw_concepts": [False],
         },
-        Output(url="https://cdn/x.png", width=768, height=512, mime="image/png", seed=7, nsfw=False),
+        OutputFile(url="https://cdn/x.png", width=768, height=512, mime="image/png", seed=7, nsfw=False),
     ),
-    "images as strings": ({"images": ["https://cdn/x.png"]}, Output(url="https://cdn/x.png")),
-    "images as base64": ({"images": [B64]}, Output(content=PNG)),
-    "image": ({"images": [{"image": B64}]}, Output(content=PNG)),
-    "one image": ({"image": {"url": "https://cdn/x.png"}}, Output(url="https://cdn/x.png")),
-    "output": ({"output": ["https://cdn/x.png"]}, Output(url="https://cdn/x.png")),
-    "output as a string": ({"output": "https://cdn/x.png"}, Output(url="https://cdn/x.png")),
-    "outputs": ({"data": {"outputs": ["https://cdn/x.png"]}}, Output(url="https://cdn/x.png")),
-    "video": ({"video": {"url": "https://cdn/x.mp4"}}, Output(url="https://cdn/x.mp4")),
-    "video_url": ({"outputs": {"video_url": "https://cdn/x.mp4"}}, Output(url="https://cdn/x.mp4")),
-    "videos": ({"images": [], "videos": [{"video_url": "https://cdn/x.mp4"}]}, Output(url="https://cdn/x.mp4")),
-    "image_result": ({"image_result": [{"url": "https://cdn/x.png"}]}, Output(url="https://cdn/x.png")),
-    "a list": ([{"url": "https://cdn/x.png"}], Output(url="https://cdn/x.png")),
-    "a list of texts": (["https://cdn/x.png"], Output(url="https://cdn/x.png")),
-    "a text": ("https://cdn/x.png", Output(url="https://cdn/x.png")),
-    "base64 alone": (B64, Output(content=PNG)),
-    "a data url alone": (DATA_URL, Output(content=PNG)),
-    "image as a link": ({"image": "https://cdn/x.png"}, Output(url="https://cdn/x.png")),
-    "nested": ({"output": {"images": [{"url": "https://cdn/x.png"}]}}, Output(url="https://cdn/x.png")),
-    "nested twice": ({"result": {"data": {"images": [[B64]]}}}, Output(content=PNG)),
-    "a name of its own": ({"output": {"gif_out": "https://cdn/x.gif"}}, Output(url="https://cdn/x.gif")),
+    "images as strings": ({"images": ["https://cdn/x.png"]}, OutputFile(url="https://cdn/x.png")),
+    "images as base64": ({"images": [B64]}, OutputFile(content=PNG)),
+    "image": ({"images": [{"image": B64}]}, OutputFile(content=PNG)),
+    "one image": ({"image": {"url": "https://cdn/x.png"}}, OutputFile(url="https://cdn/x.png")),
+    "output": ({"output": ["https://cdn/x.png"]}, OutputFile(url="https://cdn/x.png")),
+    "output as a string": ({"output": "https://cdn/x.png"}, OutputFile(url="https://cdn/x.png")),
+    "outputs": ({"data": {"outputs": ["https://cdn/x.png"]}}, OutputFile(url="https://cdn/x.png")),
+    "video": ({"video": {"url": "https://cdn/x.mp4"}}, OutputFile(url="https://cdn/x.mp4")),
+    "video_url": ({"outputs": {"video_url": "https://cdn/x.mp4"}}, OutputFile(url="https://cdn/x.mp4")),
+    "videos": ({"images": [], "videos": [{"video_url": "https://cdn/x.mp4"}]}, OutputFile(url="https://cdn/x.mp4")),
+    "image_result": ({"image_result": [{"url": "https://cdn/x.png"}]}, OutputFile(url="https://cdn/x.png")),
+    "a list": ([{"url": "https://cdn/x.png"}], OutputFile(url="https://cdn/x.png")),
+    "a list of texts": (["https://cdn/x.png"], OutputFile(url="https://cdn/x.png")),
+    "a text": ("https://cdn/x.png", OutputFile(url="https://cdn/x.png")),
+    "base64 alone": (B64, OutputFile(content=PNG)),
+    "a data url alone": (DATA_URL, OutputFile(content=PNG)),
+    "image as a link": ({"image": "https://cdn/x.png"}, OutputFile(url="https://cdn/x.png")),
+    "nested": ({"output": {"images": [{"url": "https://cdn/x.png"}]}}, OutputFile(url="https://cdn/x.png")),
+    "nested twice": ({"result": {"data": {"images": [[B64]]}}}, OutputFile(content=PNG)),
+    "a name of its own": ({"output": {"gif_out": "https://cdn/x.gif"}}, OutputFile(url="https://cdn/x.gif")),
     "of a chat": (
         {"choices": [{"message": {"content": "Here.", "images": [{"type": "image_url", "image_url": {"url": DATA_URL}}]}}]},
-        Output(content=PNG),
+        OutputFile(content=PNG),
     ),
     "inline data": (
         {"candidates": [{"content": {"parts": [{"text": "Here."}, {"inlineData": {"mimeType": "image/png", "data": B64}}]}}]},
-        Output(content=PNG, mime="image/png"),
+        OutputFile(content=PNG, mime="image/png"),
     ),
-    "predictions": ({"predictions": [{"bytesBase64Encoded": B64}]}, Output(content=PNG)),
-    "image URLs": ({"image_urls": ["https://cdn/x.png"]}, Output(url="https://cdn/x.png")),
-    "imageURL": ({"data": [{"imageURL": "https://cdn/x.png"}]}, Output(url="https://cdn/x.png")),
-    "task result": ({"task_result": {"images": [{"url": "https://cdn/x.png"}]}}, Output(url="https://cdn/x.png")),
-    "artifacts": ({"artifacts": [{"base64": B64, "seed": 3}]}, Output(content=PNG, seed=3)),
-    "a word beside the link": ({"data": "done", "url": "https://cdn/x.png"}, Output(url="https://cdn/x.png")),
-    "sample": ({"result": {"sample": "https://cdn/x.png"}}, Output(url="https://cdn/x.png")),
+    "predictions": ({"predictions": [{"bytesBase64Encoded": B64}]}, OutputFile(content=PNG)),
+    "image URLs": ({"image_urls": ["https://cdn/x.png"]}, OutputFile(url="https://cdn/x.png")),
+    "imageURL": ({"data": [{"imageURL": "https://cdn/x.png"}]}, OutputFile(url="https://cdn/x.png")),
+    "task result": ({"task_result": {"images": [{"url": "https://cdn/x.png"}]}}, OutputFile(url="https://cdn/x.png")),
+    "artifacts": ({"artifacts": [{"base64": B64, "seed": 3}]}, OutputFile(content=PNG, seed=3)),
+    "a word beside the link": ({"data": "done", "url": "https://cdn/x.png"}, OutputFile(url="https://cdn/x.png")),
+    "sample": ({"result": {"sample": "https://cdn/x.png"}}, OutputFile(url="https://cdn/x.png")),
 }
 
 
@@ -487,29 +487,29 @@ RESULTS: dict[str, tuple[Any, Output]] = {
 def test_results(name: str) -> None:
     """Every shape in which providers give a result is read, whoever sent it."""
     data, expected = RESULTS[name]
-    assert PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), answer(data)) == Outcome((expected,))
+    assert PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), answer(data)) == MediaResult((expected,))
 
 
 @pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "application/octet-stream", ""])
 def test_bytes(kind: str) -> None:
     """A body that is the image is taken as it is."""
     outcome = PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), Answer(PNG, kind))
-    assert outcome == Outcome((Output(content=PNG, mime=kind or None),))
+    assert outcome == MediaResult((OutputFile(content=PNG, mime=kind or None),))
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "text/html"])
 def test_bytes_under_another_name(kind: str) -> None:
     """A body that is an image is one, whatever its type claims; a text that is one in base64, or its link, too."""
     provider = PROVIDERS["hf-inference"]
-    for body, expected in ((PNG, Output(content=PNG, mime=kind)), (B64.encode(), Output(content=PNG)), (b"https://cdn/x.png\n", Output(url="https://cdn/x.png"))):
-        assert provider.decode(work(), routed("hf-inference"), Answer(body, kind)) == Outcome((expected,))
+    for body, expected in ((PNG, OutputFile(content=PNG, mime=kind)), (B64.encode(), OutputFile(content=PNG)), (b"https://cdn/x.png\n", OutputFile(url="https://cdn/x.png"))):
+        assert provider.decode(work(), routed("hf-inference"), Answer(body, kind)) == MediaResult((expected,))
 
 
 def test_an_answer_that_is_not_understood_is_not_lost() -> None:
     """The error has what came, and all links in it; its message shows one of them, without what may be secret in it."""
     link = "https://cdn/x.glb?sig=secret"
-    with pytest.raises(ProtocolError) as caught, bodied(answer({"mesh": {"here": link}})):
-        outcome_of(answer({"mesh": {"here": link}}))
+    with pytest.raises(ProtocolError) as caught, keep_body(answer({"mesh": {"here": link}})):
+        parse_result(answer({"mesh": {"here": link}}))
     assert caught.value.links == (link,)
     assert caught.value.body is not None
     assert "mesh" in caught.value.body
@@ -523,7 +523,7 @@ def test_secrets_in_an_answer_that_is_not_understood() -> None:
     token = Secret("hf_aVeryLongTokenOfMine")
     link = f"https://evil/x?t={token.reveal()}"
     with pytest.raises(ProtocolError) as caught:
-        outcome_of(answer({"mesh": {"here": link, "there": "https://evil/\x1b[2J"}}))
+        parse_result(answer({"mesh": {"here": link, "there": "https://evil/\x1b[2J"}}))
     shown = json.dumps(caught.value.to_dict())
     assert "hf_aVery" not in shown + str(caught.value)
     assert "\x1b" not in str(caught.value)
@@ -532,8 +532,8 @@ def test_secrets_in_an_answer_that_is_not_understood() -> None:
 
 def test_json_without_a_type() -> None:
     """JSON is known as such although nobody says that it is."""
-    assert PROVIDERS["together"].decode(work(), routed("together"), answer({"data": [{"b64_json": B64}]}, "")) == Outcome(
-        (Output(content=PNG),)
+    assert PROVIDERS["together"].decode(work(), routed("together"), answer({"data": [{"b64_json": B64}]}, "")) == MediaResult(
+        (OutputFile(content=PNG),)
     )
 
 
@@ -541,7 +541,7 @@ def test_several_results() -> None:
     """All of them are read, each with its own flag."""
     data = {"images": [{"url": "https://cdn/1"}, {"url": "https://cdn/2"}], "has_nsfw_concepts": [True, False]}
     outcome = PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), answer(data))
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, MediaResult)
     assert [(output.url, output.nsfw) for output in outcome.outputs] == [("https://cdn/1", True), ("https://cdn/2", False)]
 
 
@@ -576,16 +576,16 @@ def test_the_providers_own_words() -> None:
 
 # What comes back: jobs
 
-VIDEO_OUT = Outcome((Output(url="https://cdn/x.mp4"),))
-IMAGE_OUT = Outcome((Output(url="https://cdn/x.png"),))
+VIDEO_OUT = MediaResult((OutputFile(url="https://cdn/x.mp4"),))
+IMAGE_OUT = MediaResult((OutputFile(url="https://cdn/x.png"),))
 
 
 def start(name: str, data: Any, task: str = TEXT_TO_IMAGE, target: Target | None = None) -> Any:
     return PROVIDERS[name].decode(work(task), target or routed(name), answer(data))
 
 
-def look(ticket: Ticket, data: Any, target: Target | None = None) -> Any:
-    return PROVIDERS[ticket.provider].follow(ticket, target or routed(ticket.provider), answer(data))
+def look(queued: QueuedJob, data: Any, target: Target | None = None) -> Any:
+    return PROVIDERS[queued.provider].decode_poll(queued, target or routed(queued.provider), answer(data))
 
 
 FAL = {
@@ -600,24 +600,24 @@ FAL = {
 
 def test_fal_job() -> None:
     """fal-ai: the path of the answer's link, below our own base, with the queue's query when routed."""
-    ticket = start("fal-ai", FAL)
+    queued = start("fal-ai", FAL)
     base = f"{ROUTER}/fal-ai/fal-ai/flux/requests/764c"
-    assert ticket.url == f"{base}/status?_subdomain=queue"
-    assert ticket.result_url == f"{base}?_subdomain=queue"
-    assert ticket.cancel == ("PUT", f"{base}/cancel?_subdomain=queue")
-    assert (ticket.id, ticket.state, ticket.position) == ("764c", "queued", 2)
-    running = look(ticket, {"status": "IN_PROGRESS", "logs": [{"message": "30%"}]})
+    assert queued.url == f"{base}/status?_subdomain=queue"
+    assert queued.result_url == f"{base}?_subdomain=queue"
+    assert queued.cancel == ("PUT", f"{base}/cancel?_subdomain=queue")
+    assert (queued.id, queued.state, queued.position) == ("764c", "queued", 2)
+    running = look(queued, {"status": "IN_PROGRESS", "logs": [{"message": "30%"}]})
     assert (running.state, running.position, running.message) == ("running", None, "30%")
     done = look(running, {"status": "COMPLETED"})
-    assert (done.url, done.is_done, done.every) == (ticket.result_url, True, 0.0)
+    assert (done.url, done.is_done, done.every) == (queued.result_url, True, 0.0)
     assert look(done, {"images": [{"url": "https://cdn/x.png"}]}) == IMAGE_OUT
 
 
 def test_fal_job_on_its_own_site() -> None:
     """With a key of one's own the queue's own host is asked, without the query."""
-    ticket = start("fal-ai", FAL, target=direct("fal-ai"))
-    assert ticket.url == "https://queue.fal.run/fal-ai/flux/requests/764c/status"
-    assert ticket.result_url == "https://queue.fal.run/fal-ai/flux/requests/764c"
+    queued = start("fal-ai", FAL, target=direct("fal-ai"))
+    assert queued.url == "https://queue.fal.run/fal-ai/flux/requests/764c/status"
+    assert queued.result_url == "https://queue.fal.run/fal-ai/flux/requests/764c"
 
 
 @pytest.mark.parametrize(
@@ -656,13 +656,13 @@ REPLICATE = {
 
 def test_replicate_job() -> None:
     """replicate: done at once, or looked at below our own base until it is."""
-    ticket = start("replicate", REPLICATE)
-    assert ticket.url == f"{ROUTER}/replicate/v1/predictions/abc"
-    assert ticket.cancel == ("POST", f"{ROUTER}/replicate/v1/predictions/abc/cancel")
+    queued = start("replicate", REPLICATE)
+    assert queued.url == f"{ROUTER}/replicate/v1/predictions/abc"
+    assert queued.cancel == ("POST", f"{ROUTER}/replicate/v1/predictions/abc/cancel")
     done = {**REPLICATE, "status": "succeeded", "output": ["https://cdn/x.png"]}
-    assert look(ticket, done) == IMAGE_OUT
+    assert look(queued, done) == IMAGE_OUT
     assert start("replicate", done) == IMAGE_OUT
-    assert start("replicate", {"id": "abc", "status": "starting"}).url == ticket.url
+    assert start("replicate", {"id": "abc", "status": "starting"}).url == queued.url
 
 
 @pytest.mark.parametrize("state", ["failed", "canceled", "aborted", "vanished"])
@@ -692,12 +692,12 @@ def wavespeed(**fields: Any) -> dict[str, Any]:
 
 def test_wavespeed_job() -> None:
     """wavespeed: created, processing, completed; the flag of each output is kept."""
-    ticket = start("wavespeed", WAVESPEED)
-    assert ticket.url == f"{ROUTER}/wavespeed/api/v3/predictions/t1/result"
-    assert ticket.cancel is None
-    assert look(ticket, wavespeed(status="processing")).state == "running"
-    done = look(ticket, wavespeed(status="completed", outputs=["https://cdn/x.png"], has_nsfw_contents=[True]))
-    assert done == Outcome((Output(url="https://cdn/x.png", nsfw=True),))
+    queued = start("wavespeed", WAVESPEED)
+    assert queued.url == f"{ROUTER}/wavespeed/api/v3/predictions/t1/result"
+    assert queued.cancel is None
+    assert look(queued, wavespeed(status="processing")).state == "running"
+    done = look(queued, wavespeed(status="completed", outputs=["https://cdn/x.png"], has_nsfw_contents=[True]))
+    assert done == MediaResult((OutputFile(url="https://cdn/x.png", nsfw=True),))
 
 
 @pytest.mark.parametrize(
@@ -717,24 +717,24 @@ def test_wavespeed_failures(data: dict[str, Any], words: str) -> None:
 
 def test_zai_job() -> None:
     """zai-org: looked at every five seconds by its id."""
-    ticket = start("zai-org", {"id": "T", "request_id": "r", "model": "m", "task_status": "PROCESSING"})
-    assert (ticket.url, ticket.every) == (f"{ROUTER}/zai-org/api/paas/v4/async-result/T", 5.0)
-    assert look(ticket, {"task_status": "SUCCESS", "image_result": [{"url": "https://cdn/x.png"}]}) == IMAGE_OUT
+    queued = start("zai-org", {"id": "T", "request_id": "r", "model": "m", "task_status": "PROCESSING"})
+    assert (queued.url, queued.every) == (f"{ROUTER}/zai-org/api/paas/v4/async-result/T", 5.0)
+    assert look(queued, {"task_status": "SUCCESS", "image_result": [{"url": "https://cdn/x.png"}]}) == IMAGE_OUT
     for data in ({"task_status": "FAIL"}, {}, {"task_status": "FAIL", "error": {"message": "sensitive"}}):
         with pytest.raises(GenerationError):
-            look(ticket, data)
+            look(queued, data)
 
 
 def test_together_job() -> None:
     """together: videos are jobs; a status that is missing means that it waits."""
-    ticket = start("together", {"id": "v1", "status": "queued"}, TEXT_TO_VIDEO)
-    assert (ticket.url, ticket.every) == (f"{ROUTER}/together/v2/videos/v1", 2.0)
+    queued = start("together", {"id": "v1", "status": "queued"}, TEXT_TO_VIDEO)
+    assert (queued.url, queued.every) == (f"{ROUTER}/together/v2/videos/v1", 2.0)
     assert start("together", {"id": "v1"}, TEXT_TO_VIDEO).state == "queued"
-    assert look(ticket, {"id": "v1", "status": "in_progress"}).state == "running"
+    assert look(queued, {"id": "v1", "status": "in_progress"}).state == "running"
     done = {"id": "v1", "status": "completed", "outputs": {"cost": 0.28, "video_url": "https://cdn/x.mp4"}}
-    assert look(ticket, done) == VIDEO_OUT
+    assert look(queued, done) == VIDEO_OUT
     with pytest.raises(GenerationError, match="moderated"):
-        look(ticket, {"id": "v1", "status": "failed", "error": {"message": "moderated"}})
+        look(queued, {"id": "v1", "status": "failed", "error": {"message": "moderated"}})
 
 
 LOOKS: dict[str, list[tuple[Any, Any]]] = {
@@ -782,7 +782,7 @@ VIDEO_LOOKS: dict[str, list[tuple[Any, Any]]] = {
         *((name, *pair, TEXT_TO_VIDEO, VIDEO_OUT) for name, pairs in VIDEO_LOOKS.items() for pair in pairs),
     ],
 )
-def test_a_result_that_is_there_is_taken(name: str, first: Any, second: Any, task: str, expected: Outcome) -> None:
+def test_a_result_that_is_there_is_taken(name: str, first: Any, second: Any, task: str, expected: MediaResult) -> None:
     """A file in an answer is the result, whatever the word for the job's state says."""
     found = start(name, first, task)
     assert (found if second is None else look(found, second)) == expected
@@ -799,9 +799,9 @@ def test_links_of_a_job_are_no_result() -> None:
         start("together", {"id": "t1", "status": "queued", **own}, TEXT_TO_VIDEO),
         start("replicate", {"id": "p1", "status": "processing", "input": own, **own}),
     ]
-    assert all(isinstance(found, Ticket) for found in started)
-    assert isinstance(look(started[0], {"status": "IN_PROGRESS", **own}), Ticket)
-    assert isinstance(look(started[0], {"status": "COMPLETED", **own}), Ticket)
+    assert all(isinstance(found, QueuedJob) for found in started)
+    assert isinstance(look(started[0], {"status": "IN_PROGRESS", **own}), QueuedJob)
+    assert isinstance(look(started[0], {"status": "COMPLETED", **own}), QueuedJob)
 
 
 @pytest.mark.parametrize("state", ["failed", "canceled", "cancelled", "aborted", "FAILED", "error", "timed_out"])
@@ -817,24 +817,24 @@ def test_a_job_that_failed_has_no_result(state: str) -> None:
 
 def test_some_of_several_files_are_waited_for() -> None:
     """With fewer files than were asked for, a job that is not done goes on; one that is done has no more."""
-    asked = Work(task=TEXT_TO_IMAGE, entry=work().entry, prompt="x", count=2)
+    asked = MediaRequest(task=TEXT_TO_IMAGE, entry=work().entry, prompt="x", count=2)
     provider = PROVIDERS["replicate"]
     for state, is_over in (("processing", False), ("succeeded", True)):
         data = {"id": "p1", "status": state, "output": ["https://cdn/x.png"]}
-        assert isinstance(provider.decode(asked, routed("replicate"), answer(data)), Outcome) is is_over
+        assert isinstance(provider.decode(asked, routed("replicate"), answer(data)), MediaResult) is is_over
 
 
 def test_novita_job() -> None:
     """novita: the task's id goes into the query; progress is counted."""
-    ticket = start("novita", {"task_id": "n1"}, TEXT_TO_VIDEO)
-    assert ticket.url == f"{ROUTER}/novita/v3/async/task-result?task_id=n1"
-    running = look(ticket, {"task": {"status": "TASK_STATUS_PROCESSING", "progress_percent": 40}})
+    queued = start("novita", {"task_id": "n1"}, TEXT_TO_VIDEO)
+    assert queued.url == f"{ROUTER}/novita/v3/async/task-result?task_id=n1"
+    running = look(queued, {"task": {"status": "TASK_STATUS_PROCESSING", "progress_percent": 40}})
     assert (running.state, running.progress) == ("running", 0.4)
     done = {"task": {"status": "TASK_STATUS_SUCCEED"}, "images": [], "videos": [{"video_url": "https://cdn/x.mp4"}]}
-    assert look(ticket, done) == VIDEO_OUT
+    assert look(queued, done) == VIDEO_OUT
     assert start("novita", {"video": {"video_url": "https://cdn/x.mp4"}}, TEXT_TO_VIDEO) == VIDEO_OUT, "done at once"
     with pytest.raises(GenerationError, match="no GPU"):
-        look(ticket, {"task": {"status": "TASK_STATUS_FAILED", "reason": "no GPU"}})
+        look(queued, {"task": {"status": "TASK_STATUS_FAILED", "reason": "no GPU"}})
 
 
 @pytest.mark.parametrize(
@@ -850,18 +850,18 @@ def test_jobs_without_an_id(name: str, task: str) -> None:
 def test_links_lead_nowhere_else() -> None:
     """Only the path of a link in a job counts: no credentials go to a host that an answer names."""
     evil = {**REPLICATE, "urls": {"get": "https://evil.example/v1/predictions/abc", "cancel": "//evil.example/x"}}
-    ticket = start("replicate", evil)
-    assert ticket.url == f"{ROUTER}/replicate/v1/predictions/abc"
-    assert ticket.cancel == ("POST", f"{ROUTER}/replicate/x")
-    ticket = start("fal-ai", {**FAL, "response_url": "https://evil.example/a"})
-    assert ticket.url == f"{ROUTER}/fal-ai/a/status?_subdomain=queue"
+    queued = start("replicate", evil)
+    assert queued.url == f"{ROUTER}/replicate/v1/predictions/abc"
+    assert queued.cancel == ("POST", f"{ROUTER}/replicate/x")
+    queued = start("fal-ai", {**FAL, "response_url": "https://evil.example/a"})
+    assert queued.url == f"{ROUTER}/fal-ai/a/status?_subdomain=queue"
 
 
 @pytest.mark.parametrize("path", ["/a/../../whoami", "/a/%2e%2e/%2E%2e/whoami", "/a/./b", "/..\\x", "", "relative", "http://[", "/a b", "/\ud800", "/\u0430pp/requests/1"])
 def test_links_that_lead_upwards(path: str) -> None:
     """A path that would leave the provider's part of the router is refused."""
     with pytest.raises(ProtocolError):
-        routed("fal-ai").follow(f"https://queue.fal.run{path}" if path.startswith("/") else path)
+        routed("fal-ai").resolve_link(f"https://queue.fal.run{path}" if path.startswith("/") else path)
 
 
 # Settings

@@ -31,7 +31,7 @@ from hfclient.inference.completions.plain_chunks import (
     shape_of,
 )
 from hfclient.inference.completions.tool_calls import ToolCallMerger, new_call_id
-from hfclient.inference.failures import error_in, generation_error
+from hfclient.inference.generation_errors import error_in, generation_error
 
 __all__ = ["DeltaReader", "failure_for", "usage_of"]
 

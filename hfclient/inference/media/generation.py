@@ -17,7 +17,7 @@ from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.inference.content.image_inputs import MAX_IMAGE, ImageInput, ImageLike, load_image
 from hfclient.inference.media.images import Image, Media
-from hfclient.inference.media.jobs import Job, ticket_from
+from hfclient.inference.media.jobs import Job, queued_job_from
 from hfclient.inference.models.defaults import DEFAULT_IMAGE_MODEL
 from hfclient.inference.providers import (
     IMAGE_SEGMENTATION,
@@ -27,13 +27,13 @@ from hfclient.inference.providers import (
     TAKES,
     TEXT_TO_IMAGE,
     TEXT_TO_VIDEO,
-    Outcome,
-    Ticket,
-    Work,
+    MediaRequest,
+    MediaResult,
+    QueuedJob,
 )
+from hfclient.inference.providers.addresses import call_headers
 from hfclient.inference.providers.parameters import MAX_SEED, checked
-from hfclient.inference.providers.places import call_headers
-from hfclient.inference.providers.results import bodied
+from hfclient.inference.providers.results import keep_body
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import try_each
 from hfclient.inference.routing.provider_client import ProviderClient
@@ -77,20 +77,20 @@ class MediaGeneration:
         known = state.get("facts") if isinstance(state, Mapping) else None
         if not isinstance(known, Mapping):
             raise InvalidInputError("this does not describe a job; Job.to_dict() does")
-        ticket, task = ticket_from(state.get("ticket")), str(state.get("task"))
-        provider = PROVIDERS.get(ticket.provider)
-        if provider is None or task not in TAKES[ticket.provider]:
-            raise InvalidInputError(f"this does not describe a job: no provider {ticket.provider!r} does {task!r}")
-        target = self._service.routes.target(ticket.provider)
-        places = {origin_of(target.base), origin_of(target.queue)}
-        for url in (ticket.url, ticket.result_url, ticket.cancel and ticket.cancel[1]):
-            if url and origin_of(url) not in places:
+        job, task = queued_job_from(state.get("queued")), str(state.get("task"))
+        provider = PROVIDERS.get(job.provider)
+        if provider is None or task not in TAKES[job.provider]:
+            raise InvalidInputError(f"this does not describe a job: no provider {job.provider!r} does {task!r}")
+        target = self._service.routes.target(job.provider)
+        origins = {origin_of(target.base), origin_of(target.queue)}
+        for url in (job.url, job.result_url, job.cancel and job.cancel[1]):
+            if url and origin_of(url) not in origins:
                 raise InvalidInputError("this job was submitted by another route (router or own key) than this client has")
         client = ProviderClient(self._service.session, self._clock(task, timeouts))
-        billed = not self._service.routes.has_key(ticket.provider)
-        client.headers = call_headers(ticket.provider, self._service.bill_to if billed else None)
-        facts = {**known, "provider": ticket.provider, "request_id": ticket.id}
-        return Job(client, provider, target, ticket, task=task, facts=facts, on_event=self._service.on_event)
+        billed = not self._service.routes.has_key(job.provider)
+        client.headers = call_headers(job.provider, self._service.bill_to if billed else None)
+        facts = {**known, "provider": job.provider, "request_id": job.id}
+        return Job(client, provider, target, job, task=task, facts=facts, on_event=self._service.on_event)
 
     def start(
         self,
@@ -131,10 +131,10 @@ class MediaGeneration:
         candidates = self._service.routes.candidates(task, model, provider, settings)
         client = ProviderClient(self._service.session, clock or self._clock(task, timeouts))
 
-        def attempt(candidate: Candidate, is_last: bool) -> tuple[Outcome | Ticket, str | None]:
+        def attempt(candidate: Candidate, is_last: bool) -> tuple[MediaResult | QueuedJob, str | None]:
             maker = PROVIDERS[candidate.provider]
             client.headers = self._service.headers(candidate)
-            work = Work(
+            wanted = MediaRequest(
                 task=task,
                 entry=candidate.entry,
                 prompt=prompt,
@@ -143,11 +143,11 @@ class MediaGeneration:
                 count=n,
                 extra=extra or {},
             )
-            request = evolve(maker.build(work, candidate.target), refine=self._service.refining(candidate.entry.model))
+            request = evolve(maker.build(wanted, candidate.target), refine=self._service.refining(candidate.entry.model))
             try:
                 answer, request_id = client.send_once(request, is_last=is_last)
-                with bodied(answer):
-                    return maker.decode(work, candidate.target, answer), request_id
+                with keep_body(answer):
+                    return maker.decode(wanted, candidate.target, answer), request_id
             except HFClientError as error:
                 client.identify(error)
                 raise
@@ -158,7 +158,7 @@ class MediaGeneration:
             "model": candidate.entry.model or candidate.entry.provider_id,
             "provider": candidate.provider,
             "seed": settings.get("seed"),
-            "request_id": request_id or (state.id if isinstance(state, Ticket) else None),
+            "request_id": request_id or (state.id if isinstance(state, QueuedJob) else None),
             "failovers": failovers,
         }
         maker = PROVIDERS[candidate.provider]

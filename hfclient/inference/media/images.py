@@ -23,7 +23,7 @@ from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolE
 from hfclient.events import Failover
 from hfclient.files.media_types import SUFFIXES, dimensions, media_type, sniff
 from hfclient.files.saving import free_path, safe_name, write_file
-from hfclient.inference.providers.results import Output, with_body
+from hfclient.inference.providers.results import OutputFile, add_body
 from hfclient.redaction.control_characters import escaped
 from hfclient.redaction.masking import masked
 
@@ -220,7 +220,7 @@ class Video(Media):
         return {"text/html": f'<video controls src="data:{html.escape(self.mime)};base64,{data}"></video>'}
 
 
-def media_from(cls: type[_M], content: bytes, output: Output, **facts: Any) -> _M:
+def media_from(cls: type[_M], content: bytes, output: OutputFile, **facts: Any) -> _M:
     """Return what a provider made.
 
     Args:
@@ -254,14 +254,14 @@ def media_from(cls: type[_M], content: bytes, output: Output, **facts: Any) -> _
     )
 
 
-def _of_another_kind(cls: type[Media], content: bytes, mime: str | None, output: Output, facts: dict[str, Any]) -> ProtocolError:
+def _of_another_kind(cls: type[Media], content: bytes, mime: str | None, output: OutputFile, facts: dict[str, Any]) -> ProtocolError:
     """Return the error for what is no *cls*, with all that came: it may have been paid for."""
     start = content[:64].lstrip()[:1]
     is_text = start in (b"<", b"{", b"[", b"") or (mime is None and _is_text(content))
     what = mime or ("a page" if start == b"<" else "something else" if content else "nothing")
     error = ProtocolError(f"the provider's {cls.__name__.lower()} is {what}", frame=excerpt(content))
     if is_text:
-        with_body(error, content)
+        add_body(error, content)
     else:
         family = (mime or "").partition("/")[0]
         like = Image if family == "image" else Video if family == "video" else cls

@@ -27,16 +27,16 @@ from hfclient.errors import (
 )
 from hfclient.events import AnyEvent, JobProgress
 from hfclient.inference.media.images import Image, Media, Video, media_from
-from hfclient.inference.providers.base import Provider, Ticket
-from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Outcome, Output, bodied
+from hfclient.inference.providers.addresses import Target
+from hfclient.inference.providers.base import Provider, QueuedJob
+from hfclient.inference.providers.results import MediaResult, OutputFile, keep_body
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.process.forks import reset_after_fork
 from hfclient.redaction.control_characters import escaped
 from hfclient.redaction.masking import sanitized
 from hfclient.transport import Request, retrying
 
-__all__ = ["Job", "kind_for", "ticket_from"]
+__all__ = ["Job", "kind_for", "queued_job_from"]
 
 _M = TypeVar("_M", bound=Media)
 
@@ -72,20 +72,20 @@ class Job(Generic[_M]):
         client: ProviderClient,
         provider: Provider,
         target: Target,
-        state: Outcome | Ticket,
+        state: MediaResult | QueuedJob,
         *,
         task: str,
         facts: Mapping[str, Any],
         on_event: Callable[[AnyEvent], object] | None = None,
     ) -> None:
-        self.id = state.id if isinstance(state, Ticket) else None
+        self.id = state.id if isinstance(state, QueuedJob) else None
         self.provider = provider.name
         self.model: str = facts.get("model", "")
         self.task = task
         self._client = client
-        self._maker = provider
+        self._provider = provider
         self._target = target
-        self._at = state
+        self._current = state
         self._facts = dict(facts)
         self._on_event = on_event
         self._made: list[_M] | None = None
@@ -108,11 +108,11 @@ class Job(Generic[_M]):
     @property
     def state(self) -> str:
         """``"queued"``, ``"running"``, ``"done"``, ``"failed"`` or ``"cancelled"``: as the last look showed it."""
-        if self._made is not None or isinstance(self._at, Outcome):
+        if self._made is not None or isinstance(self._current, MediaResult):
             return "done"
         if self._client.clock.cancellation.requested:
             return "cancelled"
-        return "failed" if isinstance(self._failure, GenerationError) else self._at.state
+        return "failed" if isinstance(self._failure, GenerationError) else self._current.state
 
     @property
     def is_finished(self) -> bool:
@@ -127,16 +127,16 @@ class Job(Generic[_M]):
                 with attempt:
                     if attempt.number > 1:
                         self.refresh()
-                    if not isinstance(self._at, Ticket):
+                    if not isinstance(self._current, QueuedJob):
                         return
                     if self._failure is not None:
                         raise self._failure
-                    progress = self._progress(self._at)
+                    progress = self._progress(self._current)
                     if last is None or evolve(progress, elapsed=last.elapsed) != last:
                         last = progress
                         self._tell(progress)
                         yield progress
-                    self._pauses.every = self._at.every
+                    self._pauses.every = self._current.every
                     attempt.again()
         except (KeyboardInterrupt, SystemExit):
             self._cancel_at_provider()
@@ -161,9 +161,9 @@ class Job(Generic[_M]):
             if self._made is None:
                 for _ in self:
                     pass
-                assert isinstance(self._at, Outcome)
+                assert isinstance(self._current, MediaResult)
                 made: list[_M] = []
-                for output in self._at.outputs:
+                for output in self._current.outputs:
                     try:
                         made.append(self._collect(output))
                     except HFClientError as error:
@@ -179,13 +179,13 @@ class Job(Generic[_M]):
             HFClientError: As :meth:`result`.
         """
         with self._lock:
-            ticket = self._at
-            if not isinstance(ticket, Ticket) or self.is_finished:
+            job = self._current
+            if not isinstance(job, QueuedJob) or self.is_finished:
                 return self.state
             try:
-                self._poll(ticket)
+                self._poll(job)
             except GenerationError as error:
-                error.request_id = ticket.id
+                error.request_id = job.id
                 self._failure = error
                 raise
             return self.state
@@ -207,10 +207,10 @@ class Job(Generic[_M]):
         Raises:
             InvalidInputError: It is over: there is nothing to come back to.
         """
-        if not isinstance(self._at, Ticket) or self.is_finished:
+        if not isinstance(self._current, QueuedJob) or self.is_finished:
             raise InvalidInputError(f"the job is {self.state}; save its result instead")
         facts = {name: value for name, value in self._facts.items() if isinstance(value, (str, int))}
-        return {"task": self.task, "provider": self.provider, "facts": facts, "ticket": asdict(self._at)}
+        return {"task": self.task, "provider": self.provider, "facts": facts, "queued": asdict(self._current)}
 
     def __enter__(self) -> Job[_M]:
         return self
@@ -220,27 +220,27 @@ class Job(Generic[_M]):
 
     # Polling
 
-    def _poll(self, ticket: Ticket) -> None:
+    def _poll(self, job: QueuedJob) -> None:
         try:
-            answer, _ = self._client.send(Request(method="GET", url=ticket.url, headers={"Accept": "application/json"}))
+            answer, _ = self._client.send(Request(method="GET", url=job.url, headers={"Accept": "application/json"}))
         except (APIStatusError, TransportError) as error:
-            self._miss(ticket, error)
+            self._miss(job, error)
             return
         try:
-            with bodied(answer):
-                self._at = self._maker.follow(ticket, self._target, answer)
+            with keep_body(answer):
+                self._current = self._provider.decode_poll(job, self._target, answer)
         except ProtocolError as error:
-            if ticket.is_done and answer.is_json:  # the result: it will be the same the next time
+            if job.is_done and answer.is_json:  # the result: it will be the same the next time
                 raise
-            self._miss(ticket, error)  # a proxy's page, say: the job goes on
+            self._miss(job, error)  # a proxy's page, say: the job goes on
             return
         self._misses, self._pauses.hint = 0, 0.0
 
-    def _miss(self, ticket: Ticket, error: APIStatusError | TransportError | ProtocolError) -> None:
+    def _miss(self, job: QueuedJob, error: APIStatusError | TransportError | ProtocolError) -> None:
         """Count a failed poll, and raise its error unless the next one may succeed."""
         self._misses += 1
         if isinstance(error, APIStatusError):
-            if ticket.is_done and error.status not in _NOT_THE_JOB:  # fal-ai gives the job's own failure as a status
+            if job.is_done and error.status not in _NOT_THE_JOB:  # fal-ai gives the job's own failure as a status
                 raise GenerationError(error.message, status_code=error.status, code=error.code) from error
             passes = error.status in _PASSING
         else:
@@ -251,14 +251,14 @@ class Job(Generic[_M]):
         retry = self._client.session.retry
         self._pauses.hint = min(retry.max_wait, hint or retry.backoff * self._misses)
 
-    def _progress(self, ticket: Ticket) -> JobProgress:
+    def _progress(self, job: QueuedJob) -> JobProgress:
         return JobProgress(
-            ticket.provider,
-            ticket.id,
-            ticket.state,
-            position=ticket.position,
-            progress=ticket.progress,
-            message=ticket.message,
+            job.provider,
+            job.id,
+            job.state,
+            position=job.position,
+            progress=job.progress,
+            message=job.message,
             elapsed=round(self._client.clock.elapsed, 3),
         )
 
@@ -268,7 +268,7 @@ class Job(Generic[_M]):
 
     # Ending
 
-    def _collect(self, output: Output) -> _M:
+    def _collect(self, output: OutputFile) -> _M:
         content, mime = output.content, output.mime
         try:
             if content is None and output.url is not None:
@@ -290,12 +290,12 @@ class Job(Generic[_M]):
 
     def _cancel_at_provider(self) -> bool:
         """Ask the provider to stop, once; True if it agreed. An error here does not matter to the caller."""
-        ticket = self._at
-        if not isinstance(ticket, Ticket) or ticket.cancel is None:
+        job = self._current
+        if not isinstance(job, QueuedJob) or job.cancel is None:
             return False
         if not self._cancelled:
             with contextlib.suppress(HFClientError):
-                self._client.send_cancel(*ticket.cancel)
+                self._client.send_cancel(*job.cancel)
                 self._cancelled = True
         return self._cancelled
 
@@ -327,9 +327,9 @@ def kind_for(task: str) -> type[Image] | type[Video]:
     return Video if task.endswith("-to-video") else Image
 
 
-def ticket_from(data: Any) -> Ticket:
-    """Return the ticket in what `Job.to_dict` gave; raises `InvalidInputError` if there is none."""
+def queued_job_from(data: Any) -> QueuedJob:
+    """Return the job in what `Job.to_dict` gave; raises `InvalidInputError` if there is none."""
     try:
-        return msgspec.convert(data, Ticket)
+        return msgspec.convert(data, QueuedJob)
     except (msgspec.ValidationError, TypeError) as error:
         raise InvalidInputError(f"this describes no job: {error}") from error

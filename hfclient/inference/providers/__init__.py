@@ -1,13 +1,14 @@
 """The providers, one small class a file, and what each of them takes.
 
-To add one: a file with a subclass of `Provider`, and a line each in `PROVIDERS`, `PLACES` and `TAKES`.
+To add one: a file with a subclass of `Provider`, and a line each in `PROVIDERS`, `ADDRESSES` and `TAKES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hfclient.inference.providers.base import Provider, Ticket, Work
+from hfclient.inference.providers.addresses import ADDRESSES, ProviderAddress, Target
+from hfclient.inference.providers.base import MediaRequest, Provider, QueuedJob
 from hfclient.inference.providers.deepinfra import DeepInfra
 from hfclient.inference.providers.fal_ai import FalAI
 from hfclient.inference.providers.hf_inference import HFInference
@@ -23,30 +24,29 @@ from hfclient.inference.providers.parameters import (
     TEXT_TO_VIDEO,
     providers_for,
 )
-from hfclient.inference.providers.places import PLACES, Place, Target
 from hfclient.inference.providers.replicate import Replicate
-from hfclient.inference.providers.results import Answer, Outcome, Output
+from hfclient.inference.providers.results import Answer, MediaResult, OutputFile
 from hfclient.inference.providers.together import Together
 from hfclient.inference.providers.wavespeed import Wavespeed
 from hfclient.inference.providers.zai_org import ZaiOrg
 
 __all__ = [
+    "ADDRESSES",
     "IMAGE_SEGMENTATION",
     "IMAGE_TO_IMAGE",
     "IMAGE_TO_VIDEO",
-    "PLACES",
     "PROVIDERS",
     "TAKES",
     "TEXT_TO_IMAGE",
     "TEXT_TO_VIDEO",
     "Answer",
-    "Outcome",
-    "Output",
-    "Place",
+    "MediaRequest",
+    "MediaResult",
+    "OutputFile",
     "Provider",
+    "ProviderAddress",
+    "QueuedJob",
     "Target",
-    "Ticket",
-    "Work",
     "providers_for",
 ]
 

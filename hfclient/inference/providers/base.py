@@ -1,10 +1,10 @@
 """What a provider is: a small class between values. Nothing here knows a network.
 
-    build(work, target)   ->  Request                   what to send
-    decode(work, answer)  ->  Outcome or Ticket         what came back: files, or a job that is not done yet
-    follow(ticket, answer) -> Outcome or Ticket         the same for each look at the job
+    build(wanted, target)   ->  Request                   what to send
+    decode(wanted, answer)  ->  MediaResult or QueuedJob         what came back: files, or a job that is not done yet
+    follow(queued, answer) -> MediaResult or QueuedJob         the same for each look at the job
 
-`Ticket` holds all that a later look needs, so a job can be picked up by another process.
+`QueuedJob` holds all that a later look needs, so a job can be picked up by another process.
 
 Reference: docs/protocol/inference ("images and video", "queued jobs").
 """
@@ -23,17 +23,17 @@ from hfclient.decoding.frames import excerpt
 from hfclient.decoding.json_values import int_or_none, text_or_none
 from hfclient.errors import GenerationError, InvalidInputError, ProtocolError
 from hfclient.inference.content.image_inputs import ImageInput
-from hfclient.inference.failures import generation_error
+from hfclient.inference.generation_errors import generation_error
 from hfclient.inference.models.mapping import ProviderEntry
+from hfclient.inference.providers.addresses import Target
 from hfclient.inference.providers.parameters import TAKES, refuse_ignored, size_for
-from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Answer, Outcome, found_in, outcome_in, outcome_of
+from hfclient.inference.providers.results import Answer, MediaResult, find_result, parse_result, result_in
 from hfclient.transport import Request
 
 __all__ = [
+    "MediaRequest",
     "Provider",
-    "Ticket",
-    "Work",
+    "QueuedJob",
     "child",
     "has_failed",
     "id_path",
@@ -49,7 +49,7 @@ _FAILED = re.compile(r"fail|error|cancel|abort|reject|expired|time_?d?_?out", re
 
 
 @frozen(kw_only=True)
-class Work:
+class MediaRequest:
     """What is asked for, in nobody's dialect.
 
     Attributes:
@@ -72,7 +72,7 @@ class Work:
 
 
 @frozen(kw_only=True)
-class Ticket:
+class QueuedJob:
     """A job in a provider's queue, and where to look next.
 
     Attributes:
@@ -108,8 +108,8 @@ class Ticket:
 
     def waiting(
         self, state: str, *, position: Any = None, progress: float | None = None, message: Any = None
-    ) -> Ticket:
-        """Return the ticket for a job that is not done; *position* and *message* are taken as they came."""
+    ) -> QueuedJob:
+        """Return the queued for a job that is not done; *position* and *message* are taken as they came."""
         return evolve(
             self,
             state=state,
@@ -118,8 +118,8 @@ class Ticket:
             message=text_or_none(message),
         )
 
-    def fetch(self) -> Ticket:
-        """Return the ticket for a job that is done: the next look fetches its result."""
+    def fetch(self) -> QueuedJob:
+        """Return the queued for a job that is done: the next look fetches its result."""
         return evolve(self, url=self.result_url or self.url, state="running", every=0.0)
 
 
@@ -137,20 +137,20 @@ class Provider:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
 
-    def build(self, work: Work, target: Target) -> Request:
-        """Return the request that asks for *work*."""
+    def build(self, wanted: MediaRequest, target: Target) -> Request:
+        """Return the request that asks for *wanted*."""
         raise NotImplementedError
 
-    def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
+    def decode(self, wanted: MediaRequest, target: Target, answer: Answer) -> MediaResult | QueuedJob:
         """Return what the answer to that request holds.
 
         Raises:
             GenerationError: It reports an error.
             ProtocolError: It is neither a result nor a job.
         """
-        return outcome_of(answer)
+        return parse_result(answer)
 
-    def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
+    def decode_poll(self, queued: QueuedJob, target: Target, answer: Answer) -> MediaResult | QueuedJob:
         """Return what a look at a job shows.
 
         Raises:
@@ -161,19 +161,19 @@ class Provider:
 
     # For subclasses
 
-    def settings(self, work: Work) -> dict[str, Any]:
-        """Return the settings of *work* by the provider's own names; a shape becomes a size where it knows only sizes.
+    def settings(self, wanted: MediaRequest) -> dict[str, Any]:
+        """Return the settings of *wanted* by the provider's own names; a shape becomes a size where it knows only sizes.
 
         Raises:
             Unsupported: It would ignore one of them.
         """
-        names = TAKES[self.name][work.task]
-        given = pruned(work.parameters)
+        names = TAKES[self.name][wanted.task]
+        given = pruned(wanted.parameters)
         if "aspect_ratio" in given and "aspect_ratio" not in names and "width" in names:
             given["width"], given["height"] = size_for(given.pop("aspect_ratio"))
-        if work.count > 1 and "n" in names:
-            given["n"] = work.count
-        refuse_ignored(self.name, work.task, given)
+        if wanted.count > 1 and "n" in names:
+            given["n"] = wanted.count
+        refuse_ignored(self.name, wanted.task, given)
         return {names[name]: value for name, value in given.items()}
 
     def post(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Request:
@@ -203,7 +203,7 @@ class Provider:
 
     def found(
         self, data: Any, state: str | None, *, done: Container[str | None], waiting: Container[str | None], why: Any = None
-    ) -> Outcome | None:
+    ) -> MediaResult | None:
         """Return the files in a look at a job, whatever *state* says, unless it says that the job failed; None: look again.
 
         A status may lag behind: replicate answers with all files as soon as they are there, and still says "processing".
@@ -219,11 +219,11 @@ class Provider:
             GenerationError: The job failed, is done without a file, or is in an unknown state.
         """
         if not has_failed(state):
-            result = found_in(data, is_job=state in waiting)
+            result = find_result(data, is_job=state in waiting)
             if result is not None:
                 return result
         if state in done:
-            return outcome_in(data)
+            return result_in(data)
         if state not in waiting:
             self.failed(why, f"the job is {state!r}")
         return None

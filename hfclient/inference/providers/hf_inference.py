@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hfclient.inference.providers.base import Provider, Work, id_path, pruned
-from hfclient.inference.providers.places import Target
+from hfclient.inference.providers.addresses import Target
+from hfclient.inference.providers.base import MediaRequest, Provider, id_path, pruned
 from hfclient.transport import Request
 
 __all__ = ["HFInference", "accepted_type"]
@@ -42,23 +42,23 @@ class HFInference(Provider):
     name = "hf-inference"
     takes_urls = False
 
-    def build(self, work: Work, target: Target) -> Request:
-        model = work.entry.model or work.entry.provider_id  # the Hub's name
+    def build(self, wanted: MediaRequest, target: Target) -> Request:
+        model = wanted.entry.model or wanted.entry.provider_id  # the Hub's name
         url = target.url(f"/models/{id_path(model)}" if model else "")
-        parameters = self.settings(work)
-        if work.image is None:
-            parameters = pruned({**parameters, **work.extra})
-            return self.post(url, {"inputs": work.prompt, "parameters": parameters}, {"Accept": "image/png"})
+        parameters = self.settings(wanted)
+        if wanted.image is None:
+            parameters = pruned({**parameters, **wanted.extra})
+            return self.post(url, {"inputs": wanted.prompt, "parameters": parameters}, {"Accept": "image/png"})
         width, height = parameters.pop("width", None), parameters.pop("height", None)
         size = None if width is None else {"width": width, "height": height}
-        parameters = pruned({"prompt": work.prompt or None, **parameters, "target_size": size, **work.extra})
-        encoded = work.image.as_base64()
+        parameters = pruned({"prompt": wanted.prompt or None, **parameters, "target_size": size, **wanted.extra})
+        encoded = wanted.image.as_base64()
         if parameters:
             return self.post(url, {"inputs": encoded, "parameters": parameters}, {"Accept": "image/png"})
         return Request(
             method="POST",
             url=url,
-            body=work.image.content,
-            headers={"Accept": "image/png", "Content-Type": accepted_type(work.image.mime)},
+            body=wanted.image.content,
+            headers={"Accept": "image/png", "Content-Type": accepted_type(wanted.image.mime)},
             stream=True,
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfclient.inference.providers.base import Provider, Ticket, Work, child, id_path, word
-from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Answer, Outcome, found_in
+from hfclient.inference.providers.addresses import Target
+from hfclient.inference.providers.base import MediaRequest, Provider, QueuedJob, child, id_path, word
+from hfclient.inference.providers.results import Answer, MediaResult, find_result
 from hfclient.transport import Request
 
 __all__ = ["Novita"]
@@ -24,18 +24,18 @@ class Novita(Provider):
 
     name = "novita"
 
-    def build(self, work: Work, target: Target) -> Request:
-        body: dict[str, Any] = {"prompt": work.prompt, **self.settings(work), **work.extra}
-        return self.post(target.url(f"/v3/async/{id_path(work.entry.provider_id)}"), body)
+    def build(self, wanted: MediaRequest, target: Target) -> Request:
+        body: dict[str, Any] = {"prompt": wanted.prompt, **self.settings(wanted), **wanted.extra}
+        return self.post(target.url(f"/v3/async/{id_path(wanted.entry.provider_id)}"), body)
 
-    def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
+    def decode(self, wanted: MediaRequest, target: Target, answer: Answer) -> MediaResult | QueuedJob:
         data = answer.json()
-        if (found := found_in(data, is_job="task_id" in data)) is not None:
+        if (found := find_result(data, is_job="task_id" in data)) is not None:
             return found
         job = self.job_id(data, "task_id")
-        return Ticket(provider=self.name, id=job, url=target.url("/v3/async/task-result") + f"?task_id={job}")
+        return QueuedJob(provider=self.name, id=job, url=target.url("/v3/async/task-result") + f"?task_id={job}")
 
-    def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
+    def decode_poll(self, queued: QueuedJob, target: Target, answer: Answer) -> MediaResult | QueuedJob:
         data = answer.json()
         job = child(data, "task")
         state = word(job, "status")
@@ -44,4 +44,4 @@ class Novita(Provider):
             return found
         percent = job.get("progress_percent")
         progress = percent / 100 if isinstance(percent, (int, float)) and 0 <= percent <= 100 else None
-        return ticket.waiting(_STATES.get(state, "running"), progress=progress)
+        return queued.waiting(_STATES.get(state, "running"), progress=progress)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfclient.inference.providers.base import Provider, Work, size_text
-from hfclient.inference.providers.places import Target
+from hfclient.inference.providers.addresses import Target
+from hfclient.inference.providers.base import MediaRequest, Provider, size_text
 from hfclient.transport import Multipart, Part, Request
 
 __all__ = ["OpenAI", "OpenAICompatible"]
@@ -22,23 +22,23 @@ class OpenAICompatible(Provider):
     root = ""
     response_format: str | None = "b64_json"
 
-    def build(self, work: Work, target: Target) -> Request:
-        settings = self.settings(work)
+    def build(self, wanted: MediaRequest, target: Target) -> Request:
+        settings = self.settings(wanted)
         size = size_text(settings, "x")
         body: dict[str, Any] = {
-            "model": work.entry.provider_id or None,
-            "prompt": work.prompt,
+            "model": wanted.entry.provider_id or None,
+            "prompt": wanted.prompt,
             "response_format": self.response_format,
             "size": size,
-            "n": work.count,
+            "n": wanted.count,
             **settings,
-            **work.extra,
+            **wanted.extra,
         }
-        if work.image is None:
+        if wanted.image is None:
             return self.post(target.url(f"{self.root}/images/generations"), body)
-        content, mime = work.image.content, work.image.mime
+        content, mime = wanted.image.content, wanted.image.mime
         if content is None:
-            work.image.as_base64()  # says why
+            wanted.image.as_base64()  # says why
         fields = [Part(name=name, content=str(value).encode("utf-8", "replace")) for name, value in body.items() if value is not None]
         file = Part(name="image", content=content or b"", filename="image." + mime.partition("/")[2], content_type=mime)
         return Request(

@@ -174,7 +174,7 @@ def checked(parameters: Mapping[str, Any]) -> dict[str, Any]:
     {'steps': 4, 'width': 768, 'height': 512}
 
     Raises:
-        InvalidInputError: A value cannot work, or two of them contradict each other.
+        InvalidInputError: A value cannot wanted, or two of them contradict each other.
     """
     found = {name: value for name, value in parameters.items() if value is not None}
     size = found.pop("size", None)

@@ -19,17 +19,17 @@ from hfclient.decoding.json_values import int_or_none, is_int, text_or_none
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.files.data_urls import decode_base64, decode_data_url
 from hfclient.files.media_types import sniff
-from hfclient.inference.failures import generation_error
+from hfclient.inference.generation_errors import generation_error
 from hfclient.redaction.masking import masked, sanitized
 from hfclient.transport.request import safe_url
 from hfclient.transport.status_errors import message_in
 
-__all__ = ["Answer", "Outcome", "Output", "bodied", "found_in", "outcome_in", "outcome_of", "with_body"]
+__all__ = ["Answer", "MediaResult", "OutputFile", "add_body", "find_result", "keep_body", "parse_result", "result_in"]
 
 _E = TypeVar("_E", bound=HFClientError)
 
 # Where files are: under these keys there is one, or a list, or an object that has others of these keys.
-_PLACES = (
+_FILE_KEYS = (
     "data",
     "images",
     "videos",
@@ -150,7 +150,7 @@ class Answer:
 
 
 @frozen(kw_only=True)
-class Output:
+class OutputFile:
     """One file of a result: its bytes, or where they are.
 
     Attributes:
@@ -159,7 +159,7 @@ class Output:
         mime: Its type, if the provider says.
         width, height: In pixels, if the provider says.
         seed: The seed that it was made with, if the provider says.
-        nsfw: Whether the provider takes it for unfit for work, or None.
+        nsfw: Whether the provider takes it for unfit for wanted, or None.
         prompt: The prompt as the provider rewrote it, or None.
     """
 
@@ -174,17 +174,17 @@ class Output:
 
 
 @frozen
-class Outcome:
+class MediaResult:
     """A finished result.
 
     Attributes:
         outputs: Its files, at least one.
     """
 
-    outputs: tuple[Output, ...]
+    outputs: tuple[OutputFile, ...]
 
 
-def outcome_of(answer: Answer) -> Outcome:
+def parse_result(answer: Answer) -> MediaResult:
     """Return the files in *answer*, whichever provider it came from.
 
     Raises:
@@ -192,23 +192,23 @@ def outcome_of(answer: Answer) -> Outcome:
         ProtocolError: It is nothing that is known. The error has the answer in ``body``, and in ``links`` what it points to.
     """
     if answer.is_media:
-        return Outcome((Output(content=answer.body, mime=answer.content_type or None),))
-    with bodied(answer):
-        return outcome_in(answer.value())
+        return MediaResult((OutputFile(content=answer.body, mime=answer.content_type or None),))
+    with keep_body(answer):
+        return result_in(answer.value())
 
 
-def outcome_in(data: Any) -> Outcome:
+def result_in(data: Any) -> MediaResult:
     """Return the files that a JSON value holds, bytes or links.
 
     Raises:
         GenerationError: It reports an error, or has a place for files and none in it.
         ProtocolError: It is nothing that is known.
     """
-    found = found_in(data)
+    found = find_result(data)
     if found is not None:
         return found
     fields = data if isinstance(data, dict) else {}
-    if any(isinstance(fields.get(key), (list, str, dict)) for key in _PLACES):
+    if any(isinstance(fields.get(key), (list, str, dict)) for key in _FILE_KEYS):
         raise GenerationError("the provider says that it is done but gives no file")
     if message_in(fields):
         raise generation_error(data)
@@ -216,7 +216,7 @@ def outcome_in(data: Any) -> Outcome:
     raise ProtocolError(f"the provider's answer holds no result, only {shown}")
 
 
-def found_in(data: Any, *, is_job: bool = False) -> Outcome | None:
+def find_result(data: Any, *, is_job: bool = False) -> MediaResult | None:
     """Return the files that a JSON value holds, wherever they are in it; None if it holds none.
 
     Args:
@@ -233,10 +233,10 @@ def found_in(data: Any, *, is_job: bool = False) -> Outcome | None:
         outputs = _inside(around, around, _DEEPEST)
     else:
         outputs = _outputs(data, around, _DEEPEST)
-    return Outcome(tuple(outputs)) if outputs else None
+    return MediaResult(tuple(outputs)) if outputs else None
 
 
-def with_body(error: _E, answer: Answer | bytes) -> _E:
+def add_body(error: _E, answer: Answer | bytes) -> _E:
     """Return *error* with the answer that it is about, so that nothing of a result which was paid for is lost.
 
     The links in the answer are complete in ``links``; the message shows one of them without its query.
@@ -254,16 +254,16 @@ def with_body(error: _E, answer: Answer | bytes) -> _E:
 
 
 @contextlib.contextmanager
-def bodied(answer: Answer) -> Iterator[None]:
-    """Let the errors of reading *answer* carry it: see :func:`with_body`."""
+def keep_body(answer: Answer) -> Iterator[None]:
+    """Let the errors of reading *answer* carry it: see :func:`add_body`."""
     try:
         yield
     except (GenerationError, ProtocolError) as error:
-        with_body(error, answer)
+        add_body(error, answer)
         raise
 
 
-def _outputs(value: Any, around: dict[str, Any], depth: int) -> list[Output]:
+def _outputs(value: Any, around: dict[str, Any], depth: int) -> list[OutputFile]:
     """Return the files in a value that stands where files are."""
     if depth <= 0:
         return []
@@ -286,9 +286,9 @@ def _outputs(value: Any, around: dict[str, Any], depth: int) -> list[Output]:
     return _inside(value, around, depth) if own is None else [own]
 
 
-def _inside(value: dict[str, Any], around: dict[str, Any], depth: int) -> list[Output]:
+def _inside(value: dict[str, Any], around: dict[str, Any], depth: int) -> list[OutputFile]:
     """Return the files in the fields of an object that is none itself."""
-    for key in _PLACES:  # novita sends all of its lists, most of them empty
+    for key in _FILE_KEYS:  # novita sends all of its lists, most of them empty
         if key in _OF_A_CHAT and isinstance(value.get(key), str):
             continue  # a model's words: a link in them is none that the provider gives
         if value.get(key) and (outputs := _outputs(value[key], {**around, **value}, depth - 1)):
@@ -308,16 +308,16 @@ def _flags(around: dict[str, Any]) -> list[Any]:
     return []
 
 
-def _output_of_text(text: str) -> Output | None:
+def _output_of_text(text: str) -> OutputFile | None:
     """Return the file that a text is: a link, or base64 of what is known by its first bytes."""
     text = text.strip()
     if _URL.match(text):
-        return Output(content=_unpacked(text)) if _is_data(text) else Output(url=text)
+        return OutputFile(content=_unpacked(text)) if _is_data(text) else OutputFile(url=text)
     content = decode_base64(text)
-    return Output(content=content) if content and (sniff(content) or len(content) > _A_WORD) else None
+    return OutputFile(content=content) if content and (sniff(content) or len(content) > _A_WORD) else None
 
 
-def _output(item: dict[str, Any], around: dict[str, Any]) -> Output | None:
+def _output(item: dict[str, Any], around: dict[str, Any]) -> OutputFile | None:
     """Return the file that an object is, or None if it is none itself."""
     packed = next((item[key] for key in _PACKED if text_or_none(item.get(key))), None)
     url = next((item[key] for key in _LINKS if text_or_none(item.get(key))), None)
@@ -330,7 +330,7 @@ def _output(item: dict[str, Any], around: dict[str, Any]) -> Output | None:
             return None
         content, url = found.content, found.url
     seed = item.get("seed", around.get("seed"))
-    return Output(
+    return OutputFile(
         content=content,
         url=url if content is None else None,
         mime=next((kind for key in ("content_type", "mime_type", "mimeType", "content-type") if (kind := text_or_none(item.get(key)))), None),

@@ -6,16 +6,16 @@ from typing import Any
 
 from hfclient.decoding.frames import excerpt
 from hfclient.errors import ProtocolError
+from hfclient.inference.providers.addresses import Target
 from hfclient.inference.providers.base import (
+    MediaRequest,
     Provider,
-    Ticket,
-    Work,
+    QueuedJob,
     child,
     id_path,
     word,
 )
-from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Answer, Outcome, found_in
+from hfclient.inference.providers.results import Answer, MediaResult, find_result
 from hfclient.transport import Request
 
 __all__ = ["Wavespeed"]
@@ -31,31 +31,31 @@ class Wavespeed(Provider):
 
     name = "wavespeed"
 
-    def build(self, work: Work, target: Target) -> Request:
-        settings = self.settings(work)
+    def build(self, wanted: MediaRequest, target: Target) -> Request:
+        settings = self.settings(wanted)
         scale = settings.pop("lora_scale", 1)
-        body: dict[str, Any] = {"prompt": work.prompt or None}
-        if work.image is not None:
-            body["image"] = work.image.as_url()
+        body: dict[str, Any] = {"prompt": wanted.prompt or None}
+        if wanted.image is not None:
+            body["image"] = wanted.image.as_url()
         if "width" in settings:  # some of its models have two numbers, most have one text
             settings["size"] = f"{settings['width']}*{settings['height']}"
-        if work.entry.adapter == "lora":
-            body["loras"] = [{"path": work.entry.model, "scale": scale}]
-        return self.post(target.url(f"/api/v3/{id_path(work.entry.provider_id)}"), {**body, **settings, **work.extra})
+        if wanted.entry.adapter == "lora":
+            body["loras"] = [{"path": wanted.entry.model, "scale": scale}]
+        return self.post(target.url(f"/api/v3/{id_path(wanted.entry.provider_id)}"), {**body, **settings, **wanted.extra})
 
-    def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
+    def decode(self, wanted: MediaRequest, target: Target, answer: Answer) -> MediaResult | QueuedJob:
         job = self._job(answer)
-        if "id" not in job and (found := found_in(job)) is not None:
+        if "id" not in job and (found := find_result(job)) is not None:
             return found
         name = self.job_id(job, "id")
-        url = target.follow(child(job, "urls").get("get") or f"/api/v3/predictions/{name}/result")
-        return self.follow(Ticket(provider=self.name, id=name, url=url), target, answer)
+        url = target.resolve_link(child(job, "urls").get("get") or f"/api/v3/predictions/{name}/result")
+        return self.decode_poll(QueuedJob(provider=self.name, id=name, url=url), target, answer)
 
-    def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
+    def decode_poll(self, queued: QueuedJob, target: Target, answer: Answer) -> MediaResult | QueuedJob:
         job = self._job(answer)
         state = word(job, "status")
         found = self.found({"outputs": [], **job}, state, done=("completed",), waiting=_STATES, why=job.get("error"))
-        return found or ticket.waiting(_STATES.get(state, "running"))
+        return found or queued.waiting(_STATES.get(state, "running"))
 
     def _job(self, answer: Answer) -> dict[str, Any]:
         data = answer.json()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfclient.inference.providers.base import Provider, Ticket, Work, size_text, word
-from hfclient.inference.providers.places import Target
-from hfclient.inference.providers.results import Answer, Outcome, found_in
+from hfclient.inference.providers.addresses import Target
+from hfclient.inference.providers.base import MediaRequest, Provider, QueuedJob, size_text, word
+from hfclient.inference.providers.results import Answer, MediaResult, find_result
 from hfclient.transport import Request
 
 __all__ = ["ZaiOrg"]
@@ -24,23 +24,23 @@ class ZaiOrg(Provider):
 
     name = "zai-org"
 
-    def build(self, work: Work, target: Target) -> Request:
-        settings = self.settings(work)
+    def build(self, wanted: MediaRequest, target: Target) -> Request:
+        settings = self.settings(wanted)
         size = size_text(settings, "x")
-        body: dict[str, Any] = {"model": work.entry.provider_id, "prompt": work.prompt, "size": size, **settings}
-        return self.post(target.url(f"{_ROOT}/async/images/generations"), {**body, **work.extra})
+        body: dict[str, Any] = {"model": wanted.entry.provider_id, "prompt": wanted.prompt, "size": size, **settings}
+        return self.post(target.url(f"{_ROOT}/async/images/generations"), {**body, **wanted.extra})
 
-    def decode(self, work: Work, target: Target, answer: Answer) -> Outcome | Ticket:
+    def decode(self, wanted: MediaRequest, target: Target, answer: Answer) -> MediaResult | QueuedJob:
         data = answer.json()
-        if (found := found_in(data, is_job="task_status" in data)) is not None:
+        if (found := find_result(data, is_job="task_status" in data)) is not None:
             return found
         job = self.job_id(data, "id")
-        ticket = Ticket(provider=self.name, id=job, url=target.url(f"{_ROOT}/async-result/{job}"), every=5.0)
-        return self.follow(ticket, target, answer)
+        queued = QueuedJob(provider=self.name, id=job, url=target.url(f"{_ROOT}/async-result/{job}"), every=5.0)
+        return self.decode_poll(queued, target, answer)
 
-    def follow(self, ticket: Ticket, target: Target, answer: Answer) -> Outcome | Ticket:
+    def decode_poll(self, queued: QueuedJob, target: Target, answer: Answer) -> MediaResult | QueuedJob:
         data = answer.json()
         state = word(data, "task_status")
         why = data.get("message") or data.get("msg")
         found = self.found(data, state, done=("SUCCESS",), waiting=("PROCESSING",), why=why)
-        return found or ticket.waiting("running")
+        return found or queued.waiting("running")

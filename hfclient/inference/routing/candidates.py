@@ -25,7 +25,6 @@ from hfclient.errors import (
     NotFoundError,
     Unsupported,
 )
-from hfclient.inference.abilities import unable
 from hfclient.inference.endpoints import (
     ROUTER_URL,
     bare_url,
@@ -39,8 +38,9 @@ from hfclient.inference.endpoints import (
 from hfclient.inference.models.defaults import resolve
 from hfclient.inference.models.hub import Hub
 from hfclient.inference.models.mapping import ProviderEntry
+from hfclient.inference.providers.addresses import ADDRESSES, Target
 from hfclient.inference.providers.parameters import ignored_by, providers_for, refuse_ignored
-from hfclient.inference.providers.places import PLACES, Target
+from hfclient.inference.unsupported_tasks import unsupported_task
 
 __all__ = ["Candidate", "ProviderLike", "Routes", "add_keys", "check_name", "named_providers"]
 
@@ -94,16 +94,16 @@ def add_keys(credentials: Credentials, keys: Mapping[str, str]) -> Credentials:
     for provider, key in keys.items():
         if key is None:  # as from os.environ.get()
             raise CredentialsError(f"the key for {provider} is None: is its variable set?")
-        place = PLACES.get(provider)
-        if place is None or not place.sites:
-            known = ", ".join(name for name, place in PLACES.items() if place.sites)
+        address = ADDRESSES.get(provider)
+        if address is None or not address.sites:
+            known = ", ".join(name for name, address in ADDRESSES.items() if address.sites)
             raise InvalidInputError(f"no provider {provider!r} takes a key of its own; those that do: {known}")
         value = Secret("".join(key).strip())
         if not value or not value.isascii() or any(ch.isspace() for ch in value):
             raise CredentialsError(f"the key for {provider} is empty or holds characters that a key never has")
         if value.startswith(("hf_", "api_org_")):
             raise InvalidInputError(f"the key for {provider} is a Hugging Face token, which goes to no provider: use token=")
-        bound.update((site, Secret(f"{place.scheme} {value.reveal()}")) for site in place.sites)
+        bound.update((site, Secret(f"{address.scheme} {value.reveal()}")) for site in address.sites)
     return credentials.with_keys(bound) if bound else credentials
 
 
@@ -140,7 +140,7 @@ class Routes:
     def check_able(self, task: str) -> None:
         """Raise `Unsupported` if it is known that the server at the base URL does not do *task*."""
         if self._only is not None and task not in self._only:
-            raise unable(task)
+            raise unsupported_task(task)
 
     @property
     def own_server(self) -> bool:
@@ -163,14 +163,14 @@ class Routes:
             Unsupported: Nobody knows the provider, or there is no way to it.
             CredentialsError: The way leads through the router, and there is no token for it.
         """
-        place = PLACES.get(provider)
-        if provider in self._keys and place is not None and place.direct:
-            return Target(place.direct, routed=False, queue=place.queue or place.direct)
+        address = ADDRESSES.get(provider)
+        if provider in self._keys and address is not None and address.direct:
+            return Target(address.direct, routed=False, queue=address.queue or address.direct)
         if provider == "hf-inference" and self.router_url is None:
             return Target(bare_url(self._base_url))  # a deployment that speaks its language
-        if place is None:
+        if address is None:
             raise _unknown(provider)
-        if not place.routed:
+        if not address.routed:
             raise CredentialsError(f"{provider} needs a key of its own: provider_keys={{{provider!r}: ...}}")
         if self.router_url is None:
             raise Unsupported(
@@ -280,14 +280,14 @@ class Routes:
         return found[:_MAX_FALLBACKS]
 
     def _direct_chat(self, model: str, name: str) -> Candidate:
-        able = [known for known, place in PLACES.items() if place.chat]
+        able = [known for known, address in ADDRESSES.items() if address.chat]
         (candidate,) = self.candidates("conversational", model, name, able=able)
-        route = PLACES[name].chat or ""
+        route = ADDRESSES[name].chat or ""
         return evolve(candidate, target=Target(candidate.target.url(route)))
 
     def _need_way(self, provider: str) -> None:
-        place = PLACES.get(provider.lower())
-        if place is not None and not place.routed:
+        address = ADDRESSES.get(provider.lower())
+        if address is not None and not address.routed:
             self.target(provider.lower())  # says which key is missing
         self.need_token()
 
@@ -333,11 +333,11 @@ class Routes:
     ) -> list[ProviderEntry]:
         for name in names:
             if name not in able:
-                others = ", ".join(other for other in PLACES if other in able)
+                others = ", ".join(other for other in ADDRESSES if other in able)
                 raise Unsupported(f"{name} cannot be asked for {task} here; those that can: {others}")
         if len(names) == 1:
             self.target(names[0])  # if there is no way, the Hub need not be asked
-        needed = [name for name in names if not PLACES[name].hub_ids]
+        needed = [name for name in names if not ADDRESSES[name].hub_ids]
         found: list[ProviderEntry] = []
         if needed:
             try:
@@ -349,7 +349,7 @@ class Routes:
         for name in names:
             offers = [entry for entry in _for_task(found, task) if entry.provider == name]
             mapped = min(offers, key=lambda entry: entry.task != task, default=None)  # its very task first
-            if mapped is None and not PLACES[name].hub_ids and name not in self._keys:
+            if mapped is None and not ADDRESSES[name].hub_ids and name not in self._keys:
                 if len(names) > 1:
                     continue  # somebody else of those named may serve it
                 raise _nobody(model, f"{name} does not serve it for {task}; {_who(found)}")
@@ -392,7 +392,7 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
             model = resolve(model)
         name, colon, last = model.rpartition(":")
         if not own_server and colon and "/" in name and "/" not in last:  # models of your own server may have colons
-            if last in PLACES or last in (*_CHAT_ONLY, "preferred", "auto"):
+            if last in ADDRESSES or last in (*_CHAT_ONLY, "preferred", "auto"):
                 model, suffix = name, last
             elif not provider and not _VERSION.fullmatch(last):  # else the Hub's first provider would do it, for money
                 raise _unknown(last)
@@ -403,7 +403,7 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
     if chosen := [name for name in names if name in _CHAT_ONLY]:
         raise Unsupported(f"{chosen[0]!r} is for chat models only; name a provider, or leave the choice to the Hub")
     for name in names:
-        if name not in PLACES:
+        if name not in ADDRESSES:
             raise _unknown(name)
     return model, names
 
@@ -436,11 +436,11 @@ def _listed(provider: ProviderLike) -> list[str]:
     found = [provider] if isinstance(provider, str) else list(provider or ())
     if not all(isinstance(name, str) for name in found):
         raise InvalidInputError("each provider is given by its id, a text")
-    return [name.lower() if name.lower() in PLACES else name for name in found]
+    return [name.lower() if name.lower() in ADDRESSES else name for name in found]
 
 
 def _unknown(provider: str) -> Unsupported:
-    return Unsupported(f"no provider {provider!r} is known; known ones: {', '.join(PLACES)}")
+    return Unsupported(f"no provider {provider!r} is known; known ones: {', '.join(ADDRESSES)}")
 
 
 def _for_task(entries: Iterable[ProviderEntry], task: str) -> list[ProviderEntry]:

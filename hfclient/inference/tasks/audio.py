@@ -25,8 +25,8 @@ from hfclient.errors import InvalidInputError, ProtocolError
 from hfclient.files.media_types import SUFFIXES, media_type
 from hfclient.files.sources import FileLike, is_url, open_source
 from hfclient.inference.media.images import Image, Media, Video, media_from
-from hfclient.inference.providers import Answer, Output
-from hfclient.inference.providers.results import bodied, found_in, outcome_of
+from hfclient.inference.providers import Answer, OutputFile
+from hfclient.inference.providers.results import find_result, keep_body, parse_result
 
 __all__ = [
     "MAX_AUDIO",
@@ -149,17 +149,17 @@ def fal_mime(audio: AudioInput) -> str:
     return _FAL[audio.mime]
 
 
-def audio_output(answer: Answer) -> Output:
+def audio_output(answer: Answer) -> OutputFile:
     """Return the audio in a provider's answer: the answer itself, a link, base64, or the pipeline's own numbers.
 
     Raises:
         GenerationError: It reports an error, or holds no file.
         ProtocolError: It is nothing that is known.
     """
-    return _of_numbers(answer) or outcome_of(answer).outputs[0]
+    return _of_numbers(answer) or parse_result(answer).outputs[0]
 
 
-def _of_numbers(answer: Answer) -> Output | None:
+def _of_numbers(answer: Answer) -> OutputFile | None:
     """Return the samples in ``{"audio": [...], "sampling_rate": ...}``, from -1 to 1, as WAV; None for another answer."""
     if b'"sampling_rate"' not in answer.body or answer.is_media:
         return None
@@ -181,7 +181,7 @@ def _of_numbers(answer: Answer) -> Output | None:
             file.writeframes(samples.tobytes())
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error, wave.Error):
         return None  # it is something else, or broken: the usual way says what
-    return Output(content=buffer.getvalue(), mime="audio/wav") if samples else None
+    return OutputFile(content=buffer.getvalue(), mime="audio/wav") if samples else None
 
 
 def as_it_comes(answer: Answer, **facts: Any) -> Any:
@@ -192,15 +192,15 @@ def as_it_comes(answer: Answer, **facts: Any) -> Any:
         ProtocolError: It is a page.
     """
     if not answer.is_media:
-        with bodied(answer):
+        with keep_body(answer):
             return answer.value()
     claimed = answer.content_type
     family = (media_type(answer.body, claimed=claimed) or claimed).partition("/")[0]
     cls = {"image": Image, "video": Video, "audio": Audio}.get(family)
-    return answer.body if cls is None else media_from(cls, answer.body, Output(mime=claimed), **facts)
+    return answer.body if cls is None else media_from(cls, answer.body, OutputFile(mime=claimed), **facts)
 
 
-def audio_tracks(answer: Answer) -> list[tuple[str, Output]]:
+def audio_tracks(answer: Answer) -> list[tuple[str, OutputFile]]:
     """Return the labelled tracks of ``audio-to-audio``: base64 under ``blob``, in other forms, or the only track itself.
 
     Raises:
@@ -208,12 +208,12 @@ def audio_tracks(answer: Answer) -> list[tuple[str, Output]]:
         ProtocolError: It does not hold audio.
     """
     if answer.is_media:
-        return [("", Output(content=answer.body, mime=answer.content_type or None))]
-    with bodied(answer):
+        return [("", OutputFile(content=answer.body, mime=answer.content_type or None))]
+    with keep_body(answer):
         data = answer.value()
         tracks = []
         for entry in data if isinstance(data, list) else [data]:
-            found = found_in(entry)
+            found = find_result(entry)
             if found is None:
                 raise ProtocolError("the answer is not a list of audio tracks", frame=excerpt(answer.body))
             label = entry.get("label") if isinstance(entry, dict) else None
@@ -221,7 +221,7 @@ def audio_tracks(answer: Answer) -> list[tuple[str, Output]]:
         return tracks
 
 
-def audio_from(content: bytes, output: Output, **facts: Any) -> Audio:
+def audio_from(content: bytes, output: OutputFile, **facts: Any) -> Audio:
     """Return what a provider said aloud.
 
     Raises:

@@ -18,7 +18,7 @@ from hfclient.decoding.json_repair import loads_mended
 from hfclient.decoding.json_values import int_or_none, number_or_none
 from hfclient.errors import ProtocolError
 from hfclient.files.data_urls import decode_base64, decode_data_url
-from hfclient.inference.failures import generation_error
+from hfclient.inference.generation_errors import generation_error
 from hfclient.inference.providers import Answer
 from hfclient.inference.tasks.values import (
     Box,

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from attrs import evolve
 
 from hfclient.files.sources import open_source
-from hfclient.inference.providers import Answer, Output
-from hfclient.inference.providers.results import bodied
+from hfclient.inference.providers import Answer, OutputFile
+from hfclient.inference.providers.results import keep_body
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.tasks import Transcript
@@ -36,7 +36,7 @@ def audio_in(client: ProviderClient, candidate: Candidate, answer: Answer, **fac
     return audio_of(client, candidate, audio_output(answer), model=model, provider=candidate.provider, **facts)
 
 
-def audio_of(client: ProviderClient, candidate: Candidate, output: Output, **facts: Any) -> Audio:
+def audio_of(client: ProviderClient, candidate: Candidate, output: OutputFile, **facts: Any) -> Audio:
     """Return *output* as audio; a link is fetched."""
     content = output.content
     if content is None:
@@ -50,5 +50,5 @@ def transcript_in(client: ProviderClient, candidate: Candidate, answer: Answer) 
     link = link_in(answer)
     if link is not None:
         answer = Answer(*client.fetch(link, candidate.target.own_site))
-    with bodied(answer):
+    with keep_body(answer):
         return transcript_of(answer)

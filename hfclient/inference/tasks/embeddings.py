@@ -11,7 +11,7 @@ from hfclient.inference.endpoints import refuse_url, root_url
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers import Answer, Target
 from hfclient.inference.providers.base import id_path
-from hfclient.inference.providers.results import bodied
+from hfclient.inference.providers.results import keep_body
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
@@ -146,7 +146,7 @@ class Embeddings(ProviderCalls):
             return ranked(send_request(client, place, json_request(place.target.url("/rerank"), body))[0])
 
         def ranked(answer: Answer) -> list[Ranking]:
-            with bodied(answer):
+            with keep_body(answer):
                 return rankings(json_of(answer))
 
         def usual() -> list[Ranking]:

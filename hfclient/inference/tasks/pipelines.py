@@ -15,7 +15,7 @@ from hfclient.inference.content.image_inputs import MAX_IMAGE, ImageInput, Image
 from hfclient.inference.media.generation import MediaGeneration
 from hfclient.inference.providers import IMAGE_SEGMENTATION
 from hfclient.inference.providers.base import id_path
-from hfclient.inference.providers.results import bodied
+from hfclient.inference.providers.results import keep_body
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
 from hfclient.inference.tasks import Classification, Segment, Task, task_named
@@ -104,7 +104,7 @@ class Pipelines(ProviderCalls):
         if name == "automatic-speech-recognition":
             said = transcript_in(client, place, answer)
             return evolve(said, provider=place.provider, request_id=request_id)
-        with bodied(answer):
+        with keep_body(answer):
             return spec.decode(json_of(answer))
 
     def _is_for_fal(self, model: str | None, provider: str | None, settings: Mapping[str, Any]) -> bool:

@@ -21,10 +21,10 @@ from hfclient.errors import (
     TransportTimeout,
     Unsupported,
 )
-from hfclient.inference.failures import generation_error, refined
+from hfclient.inference.generation_errors import generation_error, refined
 from hfclient.inference.providers import Answer
 from hfclient.inference.providers.base import child, has_failed, id_path, word
-from hfclient.inference.providers.results import bodied
+from hfclient.inference.providers.results import keep_body
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import ModelLoading, short_waits
 from hfclient.inference.routing.provider_client import ProviderClient
@@ -94,7 +94,7 @@ def finished(client: ProviderClient, candidate: Candidate, answer: Answer) -> An
     """
     if candidate.provider != "replicate":
         return answer
-    with bodied(answer):
+    with keep_body(answer):
         if _is_result(answer) or _is_done(answer):
             return answer
         data = answer.json()
@@ -103,9 +103,9 @@ def finished(client: ProviderClient, candidate: Candidate, answer: Answer) -> An
         for attempt in retrying(Polling(_FIRST_PAUSE, growth=1.3, max_wait=_MAX_PAUSE), client.clock, on=_never):
             with attempt:
                 if attempt.number > 1:
-                    answer, _ = client.send(Request.read(candidate.target.follow(_url(data, "get"))))
+                    answer, _ = client.send(Request.read(candidate.target.resolve_link(_url(data, "get"))))
                     try:
-                        with bodied(answer):
+                        with keep_body(answer):
                             if _is_done(answer):
                                 return answer
                             data = answer.json()
@@ -116,7 +116,7 @@ def finished(client: ProviderClient, candidate: Candidate, answer: Answer) -> An
                 attempt.again()
     except (TransportTimeout, KeyboardInterrupt, SystemExit):
         with contextlib.suppress(HFClientError):  # so that it costs nothing more
-            client.send_cancel("POST", candidate.target.follow(_url(data, "cancel")))
+            client.send_cancel("POST", candidate.target.resolve_link(_url(data, "cancel")))
         raise
     return answer
 

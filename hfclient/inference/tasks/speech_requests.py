@@ -10,8 +10,8 @@ from typing import Any
 
 from hfclient.errors import Unsupported
 from hfclient.inference.models.mapping import ProviderEntry
+from hfclient.inference.providers.addresses import Target
 from hfclient.inference.providers.base import id_path, pruned
-from hfclient.inference.providers.places import Target
 from hfclient.inference.tasks.audio import AudioInput, fal_mime
 from hfclient.inference.tasks.pipeline_requests import File, json_request, pipeline_request
 from hfclient.inference.tasks.table import TASKS

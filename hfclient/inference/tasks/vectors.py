@@ -21,7 +21,7 @@ from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolE
 from hfclient.files.data_urls import decode_base64
 from hfclient.inference.providers import Answer
 from hfclient.inference.providers.base import pruned
-from hfclient.inference.providers.results import bodied
+from hfclient.inference.providers.results import keep_body
 from hfclient.inference.tasks.decoders import json_of
 
 __all__ = ["MAX_CHARACTERS", "batches", "check_texts", "embedding_body", "need_numpy", "normalised", "parse_vectors", "to_numpy"]
@@ -122,7 +122,7 @@ def parse_vectors(answer: Answer, count: int) -> list[list[float]]:
         Unsupported: The model gives a vector for each token.
         GenerationError: The answer reports an error.
     """
-    with bodied(answer):
+    with keep_body(answer):
         return _checked(_vectors(answer, count), count)
 
 

@@ -24,7 +24,7 @@ from hfclient.inference.completions.deltas import DeltaReader, failure_for
 from hfclient.inference.completions.finish_reasons import has_failed
 from hfclient.inference.completions.plain_chunks import MISFITS
 from hfclient.inference.completions.stream import CompletionStream
-from hfclient.inference.failures import generation_error
+from hfclient.inference.generation_errors import generation_error
 from hfclient.redaction.masking import sanitized
 from hfclient.transport import Response
 from hfclient.types import Reply

@@ -16,14 +16,14 @@ from attrs import field, frozen
 
 from hfclient.errors import ProtocolError
 
-__all__ = ["PLACES", "Place", "Target", "call_headers"]
+__all__ = ["ADDRESSES", "ProviderAddress", "Target", "call_headers"]
 
 _ROUTER = "router.huggingface.co"
 _PATH = re.compile(r"/[!-~]*")  # ASCII that can be seen: what a URL may hold
 
 
 @frozen
-class Place:
+class ProviderAddress:
     """A provider's address.
 
     Attributes:
@@ -55,26 +55,26 @@ class Place:
         return tuple(urlsplit(url).hostname for url in self.sites)
 
 
-PLACES: Mapping[str, Place] = {
-    "baseten": Place("https://inference.baseten.co", "/v1/chat/completions"),
-    "cerebras": Place("https://api.cerebras.ai", "/v1/chat/completions"),
-    "cohere": Place("https://api.cohere.com", "/compatibility/v1/chat/completions"),
-    "deepinfra": Place("https://api.deepinfra.com", "/v1/openai/chat/completions"),
-    "fal-ai": Place("https://fal.run", queue="https://queue.fal.run", scheme="Key"),
-    "featherless-ai": Place("https://api.featherless.ai", "/v1/chat/completions"),
-    "fireworks-ai": Place("https://api.fireworks.ai", "/inference/v1/chat/completions"),
-    "groq": Place("https://api.groq.com", "/openai/v1/chat/completions"),
-    "hf-inference": Place(None, "/models/{model}/v1/chat/completions", hub_ids=True),
-    "novita": Place("https://api.novita.ai", "/v3/openai/chat/completions"),
-    "nscale": Place("https://inference.api.nscale.com", "/v1/chat/completions"),
-    "openai": Place("https://api.openai.com", "/v1/chat/completions", routed=False, hub_ids=True),
-    "ovhcloud": Place("https://oai.endpoints.kepler.ai.cloud.ovh.net", "/v1/chat/completions"),
-    "publicai": Place("https://api.publicai.co", "/v1/chat/completions"),
-    "replicate": Place("https://api.replicate.com"),
-    "scaleway": Place("https://api.scaleway.ai", "/v1/chat/completions"),
-    "together": Place("https://api.together.xyz", "/v1/chat/completions"),
-    "wavespeed": Place("https://api.wavespeed.ai"),
-    "zai-org": Place(
+ADDRESSES: Mapping[str, ProviderAddress] = {
+    "baseten": ProviderAddress("https://inference.baseten.co", "/v1/chat/completions"),
+    "cerebras": ProviderAddress("https://api.cerebras.ai", "/v1/chat/completions"),
+    "cohere": ProviderAddress("https://api.cohere.com", "/compatibility/v1/chat/completions"),
+    "deepinfra": ProviderAddress("https://api.deepinfra.com", "/v1/openai/chat/completions"),
+    "fal-ai": ProviderAddress("https://fal.run", queue="https://queue.fal.run", scheme="Key"),
+    "featherless-ai": ProviderAddress("https://api.featherless.ai", "/v1/chat/completions"),
+    "fireworks-ai": ProviderAddress("https://api.fireworks.ai", "/inference/v1/chat/completions"),
+    "groq": ProviderAddress("https://api.groq.com", "/openai/v1/chat/completions"),
+    "hf-inference": ProviderAddress(None, "/models/{model}/v1/chat/completions", hub_ids=True),
+    "novita": ProviderAddress("https://api.novita.ai", "/v3/openai/chat/completions"),
+    "nscale": ProviderAddress("https://inference.api.nscale.com", "/v1/chat/completions"),
+    "openai": ProviderAddress("https://api.openai.com", "/v1/chat/completions", routed=False, hub_ids=True),
+    "ovhcloud": ProviderAddress("https://oai.endpoints.kepler.ai.cloud.ovh.net", "/v1/chat/completions"),
+    "publicai": ProviderAddress("https://api.publicai.co", "/v1/chat/completions"),
+    "replicate": ProviderAddress("https://api.replicate.com"),
+    "scaleway": ProviderAddress("https://api.scaleway.ai", "/v1/chat/completions"),
+    "together": ProviderAddress("https://api.together.xyz", "/v1/chat/completions"),
+    "wavespeed": ProviderAddress("https://api.wavespeed.ai"),
+    "zai-org": ProviderAddress(
         "https://api.z.ai",
         "/api/paas/v4/chat/completions",
         # Its site has two languages.
@@ -92,17 +92,17 @@ def call_headers(provider: str, bill_to: str | None, base: str = "") -> dict[str
     >>> call_headers("openai-compatible", None, "https://api.z.ai/api/paas/v4")["Accept-Language"]
     'en-US,en'
     """
-    place = PLACES.get(provider) or _place_at(base)
-    own = dict(place.headers) if place is not None else {}
+    address = ADDRESSES.get(provider) or _address_at(base)
+    own = dict(address.headers) if address is not None else {}
     return {**own, "X-HF-Bill-To": bill_to} if bill_to else own
 
 
-def _place_at(base: str) -> Place | None:
+def _address_at(base: str) -> ProviderAddress | None:
     """Return the provider whose own site, or whose part of the router, a base URL is in."""
     parts = urlsplit(base)
     if parts.hostname == _ROUTER:
-        return PLACES.get(parts.path.strip("/").partition("/")[0])
-    return next((place for place in PLACES.values() if parts.hostname in place.hosts), None)
+        return ADDRESSES.get(parts.path.strip("/").partition("/")[0])
+    return next((address for address in ADDRESSES.values() if parts.hostname in address.hosts), None)
 
 
 @frozen
@@ -137,7 +137,7 @@ class Target:
         parts = urlsplit(self.queue if queue else self.base)
         return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + path, parts.query, ""))
 
-    def follow(self, url: object, *, queue: bool = False) -> str:
+    def resolve_link(self, url: object, *, queue: bool = False) -> str:
         """Return what the provider calls *url* as it is reached from here: its path, below our own base.
 
         A provider names its own host in the links of a job. Through the router they lead elsewhere, and credentials go to

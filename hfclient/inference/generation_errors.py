@@ -80,17 +80,17 @@ def generation_error(data: Any) -> GenerationError:
     message = message_in(data)
     if message is None:
         message = json.dumps(scrub(data, 8))[:300] if data else "the server reported an error without saying which"
-    places = [data] if isinstance(data, dict) else []
-    if places and isinstance(data.get("error"), dict):
-        places.insert(0, data["error"])
-    status = _status(places) or _meaning(places, message)
-    return GenerationError(mend_surrogates(message), status_code=status, code=_code(places))
+    objects = [data] if isinstance(data, dict) else []
+    if objects and isinstance(data.get("error"), dict):
+        objects.insert(0, data["error"])
+    status = _status(objects) or _meaning(objects, message)
+    return GenerationError(mend_surrogates(message), status_code=status, code=_code(objects))
 
 
-def _status(places: list[dict[str, Any]]) -> int | None:
-    for place in places:
+def _status(objects: list[dict[str, Any]]) -> int | None:
+    for entry in objects:
         for key in ("status_code", "http_status_code", "status", "code"):
-            value = place.get(key)
+            value = entry.get(key)
             if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
                 value = int(value)
             if not isinstance(value, int) or isinstance(value, bool) or not 400 <= value <= 599:
@@ -101,9 +101,9 @@ def _status(places: list[dict[str, Any]]) -> int | None:
     return None
 
 
-def _meaning(places: list[dict[str, Any]], message: str) -> int | None:
+def _meaning(objects: list[dict[str, Any]], message: str) -> int | None:
     """Return the status that an error without one would have, by its words: names of errors, well-known sentences."""
-    names = [str(place[key]) for place in places for key in ("code", "error_type", "type") if place.get(key)]
+    names = [str(entry[key]) for entry in objects for key in ("code", "error_type", "type") if entry.get(key)]
     for text, words in [(" ".join(names), _NAMES), (message, _SENTENCES)]:
         found = next((status for status, pattern in words if pattern.search(text)), None)
         if found is not None:
@@ -111,10 +111,10 @@ def _meaning(places: list[dict[str, Any]], message: str) -> int | None:
     return None
 
 
-def _code(places: list[dict[str, Any]]) -> str | None:
-    for place in places:
+def _code(objects: list[dict[str, Any]]) -> str | None:
+    for entry in objects:
         for key in ("code", "error_type", "type"):
-            value = place.get(key)
+            value = entry.get(key)
             if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
                 return mend_surrogates(str(value))
     return None

@@ -13,7 +13,7 @@ from hfclient.credentials import origin_of
 from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, Unsupported
 from hfclient.transport.status_errors import restated
 
-__all__ = ["TEXT_TASKS", "explain_missing_route", "unable"]
+__all__ = ["TEXT_TASKS", "explain_missing_route", "unsupported_task"]
 
 TEXT_TASKS = frozenset({"conversational", "text-generation"})
 """What the small model of ``Client.local()`` does."""
@@ -52,7 +52,7 @@ _ROUTES = (
 _ELSEWHERE = "ask another one with inference.at(url), Client(inference_url=...), or provider= and its key in provider_keys="
 
 
-def unable(task: str) -> Unsupported:
+def unsupported_task(task: str) -> Unsupported:
     """Return the error for a task that the small model of ``Client.local()`` does not do."""
     what = _LACKS.get(task, f"does no {task}")
     return Unsupported(f"the small model of Client.local() writes texts and {what}; {_ELSEWHERE}")

@@ -198,7 +198,7 @@ def retrying(
         if error is None or wait is None:
             return wait
         left = clock.remaining()
-        if left is not None and wait >= left:
+        if wait and left is not None and wait >= left:
             return None
         _log.info("%s: %s; again in %.2f s", what, error.message, wait)
         return wait

@@ -201,6 +201,7 @@ def _is_below(url: str, sites: tuple[str, ...]) -> bool:
     return parts.scheme == "https" and any(host == site or host.endswith("." + site) for site in sites)
 
 
+@functools.lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether *host* is a name or an address of the loopback interface (127.0.0.0/8, ``::1``) in any notation."""
     host = host.lower().rstrip(".").strip("[]")

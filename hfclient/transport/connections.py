@@ -12,8 +12,10 @@ import http.client
 import io
 import os
 import queue
+import re
 import socket
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -23,11 +25,13 @@ from hfclient.errors import Cancelled, ProtocolError
 from hfclient.transport.chunked import ChunkedDecoder
 from hfclient.transport.deadline import Deadline
 
-__all__ = ["CALL", "POOLS", "READ_SIZE", "Connection", "HTTPResponse", "IdleConnections", "Wire"]
+__all__ = ["CALL", "POOLS", "READ_SIZE", "Connection", "HTTPResponse", "IdleConnections", "Wire", "parse_fields"]
 
 READ_SIZE = _SEND_SIZE = 64 * 1024
 _ONE_SEND = 16 * 1024  # bytes of a body that leaves together with the head
 _LONGEST_HEADER = 64 * 1024
+_MOST_FIELDS = 100
+_FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*\r\n)+")  # well-formed: RFC 9112, section 5
 _LONGEST_HEAD = 256 * 1024  # of one answer, with all that comes before it (1xx); libcurl allows 300 KB
 
 
@@ -133,6 +137,15 @@ class _HeadReader:
             raise http.client.RemoteDisconnected("the answer ended in its head")
         return line
 
+    def readlines(self) -> list[bytes]:
+        """Return the lines up to the blank one, which is read, too."""
+        lines: list[bytes] = []
+        while (line := self.readline(_LONGEST_HEADER + 1)) not in (b"\r\n", b"\n"):
+            lines.append(line)
+            if len(line) > _LONGEST_HEADER or len(lines) > _MOST_FIELDS:
+                raise _head_too_large()
+        return lines
+
 
 def _head_too_large() -> ProtocolError:
     return ProtocolError("the answer's headers are too large")
@@ -144,6 +157,8 @@ class HTTPResponse(http.client.HTTPResponse):
     fp: Any
     length: int | None
     chunked: bool
+    _method: str
+    _check_close: Callable[[], bool]  # http.client's
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -218,27 +233,58 @@ class HTTPResponse(http.client.HTTPResponse):
         file = self.fp
         self.fp = _HeadReader(file)
         try:
-            super().begin()
-        except http.client.HTTPException as exc:
-            if type(exc) in (http.client.HTTPException, http.client.LineTooLong):  # more than 100 lines, or a long one
-                raise _head_too_large() from None
-            raise
+            version, self.status, reason = self._read_status()
+            self.headers = self.msg = parse_fields(self.fp.readlines())
+        except http.client.LineTooLong:
+            raise _head_too_large() from None
         finally:
-            if self.fp is not None:  # http.client drops it where no body can follow
+            if self.fp is not None:  # http.client closes it after a status line that is not HTTP
                 self.fp = file
-        if self.fp is not None:
-            self._reader.is_dry = True
-            self._came = file.read1(READ_SIZE)
-            self._reader.is_dry = False
+        self.code, self.reason = self.status, reason.strip()
+        self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
+        if self.version == 11 and not version.startswith("HTTP/1."):
+            raise http.client.UnknownProtocol(version)
+        self.chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
+        self.chunk_left = None
+        self.length = None if self.chunked else _length_in(self.headers)
+        if self.status in (204, 304) or self._method == "HEAD":
+            self.length = 0
+        self.will_close = self._check_close() or not (self.chunked or self.length is not None)
+        self._reader.is_dry = True
+        self._came = file.read1(READ_SIZE)
+        self._reader.is_dry = False
 
     def _read_status(self) -> tuple[str, int, str]:
         # http.client skips 100 only and takes 103 (Early Hints) for the response (seen with Python 3.11).
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
-            if not 100 < status < 200:
+            if not 100 <= status < 200:
                 return version, status, reason
             while self.fp.readline(_LONGEST_HEADER + 1).strip():
                 pass
+
+
+def parse_fields(lines: list[bytes]) -> http.client.HTTPMessage:
+    """Return the header fields in *lines*, as `http.client.parse_headers` does.
+
+    That one takes 5 us a field, because its parser is made for e-mail. It still reads what is not well-formed.
+    """
+    text = b"".join(lines).decode("iso-8859-1")
+    if not _FIELDS.fullmatch(text):
+        return http.client.parse_headers(io.BytesIO(b"".join([*lines, b"\r\n"])))
+    message = http.client.HTTPMessage()
+    for line in text[:-2].split("\r\n"):
+        name, _, value = line.partition(":")
+        message[name] = value.lstrip(" \t")
+    return message
+
+
+def _length_in(headers: http.client.HTTPMessage) -> int | None:
+    try:
+        length = int(headers.get("content-length", ""))
+    except ValueError:
+        return None
+    return length if length >= 0 else None
 
 
 class Connection:

@@ -8,6 +8,7 @@ Reference: docs/protocol/inference ("providers").
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -97,6 +98,7 @@ def call_headers(provider: str, bill_to: str | None, base: str = "") -> dict[str
     return {**own, "X-HF-Bill-To": bill_to} if bill_to else own
 
 
+@functools.lru_cache(maxsize=64)
 def _address_at(base: str) -> ProviderAddress | None:
     """Return the provider whose own site, or whose part of the router, a base URL is in."""
     parts = urlsplit(base)

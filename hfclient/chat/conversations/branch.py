@@ -22,7 +22,7 @@ class Branch:
 
     Attributes:
         leaf: Id of its last message; None if that is the answer to the last turn, which is found when it is needed.
-        leaf_before: The leaf that a message of unknown fate was to be attached to, or None.
+        leaf_before: The leaf that a message that may have arrived was to be attached to, or None.
         last_turn: The last turn that may have arrived, or None.
     """
 

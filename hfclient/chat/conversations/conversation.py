@@ -327,9 +327,9 @@ class Conversation(StoredConversation):
             self.tree()  # says which model it is
         if self.model is None:
             self.service.need_session()
-            self.model = self.service.model_that_sees().id
+            self.model = self.service.models.default_for_images().id
         else:
-            self.service.check_sees(self.model)
+            self.service.models.check_accepts_images(self.model)
 
     def _options(self, options: Mapping[str, Any]) -> TurnOptions:
         return checked_options(self.service, options, has_assistant=self.assistant is not None)

@@ -39,12 +39,12 @@ def create_conversation(
     service.need_session()
     if assistant is not None:
         model = _model_of_assistant(service, assistant, model, system_prompt)
-    name = model or service.default_model().id
+    name = model or service.models.default().id
     request = service.endpoints.create(name, system_prompt, assistant)
     try:
         response = service.session.send(request)
     except BadRequestError as error:  # a short name, perhaps; ids, which most callers pass, cost no further request
-        name = service.model_meant(name, error)
+        name = service.models.id_of(name, error)
         request = service.endpoints.create(name, system_prompt, assistant)
         response = service.session.send(request)
     response.hold()
@@ -77,4 +77,4 @@ def _model_of_assistant(
     if system_prompt is not None:
         raise InvalidInputError("an assistant has a system prompt of its own")
     own = fetch_assistant_model(assistant, service.endpoints, service.session)  # the server ignores unknown ids
-    return service.model(model).id if model else own
+    return service.models.get(model).id if model else own

@@ -17,7 +17,7 @@ from attrs import evolve
 from hfclient.chat.conversations.background import STOP_BUDGET, in_background
 from hfclient.chat.conversations.options import TurnOptions
 from hfclient.chat.servers.service import ChatService
-from hfclient.chat.wire.delivery import fate_after
+from hfclient.chat.wire.delivery import delivery_after
 from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.messages import find_answer
 from hfclient.chat.wire.tools import ElicitationAnswer
@@ -45,7 +45,7 @@ from hfclient.types import Message
 __all__ = ["LOG_UNAVAILABLE", "Run", "log_end", "may_have_arrived"]
 
 _log = logging.getLogger("hfclient")
-_FIRST_PAUSE = 0.2  # seconds before the first look for a message of unknown fate; doubled before each further one
+_FIRST_PAUSE = 0.2  # seconds before the first look for a message that may have arrived; doubled before each further one
 _LONGEST_PAUSE = 2.0
 LOG_UNAVAILABLE = ("gone", "unknown")
 """Ends of the log (see `log_end`) of a run that the server does not know, or no longer knows."""
@@ -111,10 +111,10 @@ class Run:
                 raise
             return self._find(error)
         except APIStatusError as error:
-            fate = fate_after(error)
-            if fate == "unknown":
+            delivery = delivery_after(error)
+            if delivery == "unknown":
                 return self._find(error)
-            found = self._find_now() if fate == "doubtful" else None
+            found = self._find_now() if delivery == "unlikely" else None
             if found is None:
                 raise
             return found
@@ -141,11 +141,11 @@ class Run:
             raise
         except HFClientError as trouble:
             if not _may_pass(trouble):  # a refusal: the next look would be refused as well
-                raise self._unknown_fate(trouble) from error
+                raise self._unknown_delivery(trouble) from error
         if isinstance(error, TransportTimeout):
             error.conversation_id, error.generation_id = self.turn.conversation_id, self.turn.generation_id
             raise error
-        raise self._unknown_fate(error) from error
+        raise self._unknown_delivery(error) from error
 
     def _find_now(self) -> Response | None:
         """Return the log of the run if its message did arrive, against expectation; None if not, or if that is unknown."""
@@ -170,7 +170,7 @@ class Run:
         patience = self.service.session.retry.resume
         return Polling(2 * _FIRST_PAUSE, max_wait=_LONGEST_PAUSE, patience=patience, at_least=at_least)
 
-    def _unknown_fate(self, error: HFClientError) -> StreamInterrupted:
+    def _unknown_delivery(self, error: HFClientError) -> StreamInterrupted:
         conversation_id, generation_id = self.turn.conversation_id, self.turn.generation_id
         return StreamInterrupted(
             f"it is not known whether the message arrived ({error.message}), so it is not sent again; if it did, "
@@ -212,7 +212,7 @@ class Run:
         request = self.service.endpoints.answer(
             self.turn.conversation_id, question.elicitation_id, answer.action, answer.content
         )
-        for attempt in retrying(self._polling(at_least=3), clock, on=_has_unknown_fate, what=self):
+        for attempt in retrying(self._polling(at_least=3), clock, on=_has_unknown_delivery, what=self):
             with attempt:
                 try:
                     data = self.service.session.send(evolve(request, clock=clock)).json()
@@ -259,11 +259,11 @@ def may_have_arrived(error: BaseException) -> bool:
     return isinstance(error, Cancelled) or not isinstance(error, Exception)  # Ctrl-C, say
 
 
-def _has_unknown_fate(error: HFClientError) -> bool:
+def _has_unknown_delivery(error: HFClientError) -> bool:
     """Whether the request that failed with *error* may have arrived all the same."""
     if isinstance(error, TransportError):
         return error.sent
-    return isinstance(error, APIStatusError) and fate_after(error) == "unknown"
+    return isinstance(error, APIStatusError) and delivery_after(error) == "unknown"
 
 
 def _may_pass(error: HFClientError) -> bool:

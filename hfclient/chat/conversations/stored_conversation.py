@@ -262,7 +262,7 @@ class StoredConversation:
         Reference: PATCH {base}/api/v2/conversations/{id}
         """
         check_arguments(StoredConversation.set_model, locals())
-        model = self.service.model(name).id
+        model = self.service.models.get(name).id
         if self.id is not None:
             self.service.read(self.service.endpoints.set_model(self.id, model))
         self.model = model

@@ -25,17 +25,17 @@ class Models:
         return "<Models>"
 
     def __iter__(self) -> Iterator[Model]:
-        return iter(self._service.models())
+        return iter(self._service.models.all())
 
     def __len__(self) -> int:
-        return len(self._service.models())
+        return len(self._service.models.all())
 
     def __contains__(self, model: object) -> bool:
         if isinstance(model, Model):
-            return model in self._service.models()
+            return model in self._service.models.all()
         if not isinstance(model, str):
             raise TypeError(f"a model is found by its name, not by {type(model).__name__}")
-        return self._service.find_model(model) is not None
+        return self._service.models.find(model) is not None
 
     def list(self, *, fresh: bool = False) -> list[Model]:
         """Return all models; *fresh* bypasses the cache.
@@ -43,7 +43,7 @@ class Models:
         Reference: GET {base}/api/v2/models
         """
         check_arguments(Models.list, locals())
-        return self._service.models(fresh=fresh)
+        return self._service.models.all(fresh=fresh)
 
     def get(self, name: str, *, details: bool = False) -> Model:
         """Return the LLM called *name*: its id in any case, the last part of its id, or its label.
@@ -56,10 +56,10 @@ class Models:
             ModelNotFound: It does not exist; the message and ``suggestions`` hold the nearest names.
         """
         check_arguments(Models.get, locals())
-        model = self._service.model(name)
+        model = self._service.models.get(name)
         return parse_model(self._service.read(self._service.endpoints.model(model.id))) if details else model
 
     @property
     def default(self) -> Model:
         """The server's default LLM."""
-        return self._service.default_model()
+        return self._service.models.default()

@@ -138,8 +138,8 @@ class SettingsResource:
     def _with_ids(self, name: str, value: Any, raw: dict[str, Any]) -> Any:
         """Return a setting with models' ids instead of short names, which the server would store and ignore."""
         if name == "active_model" and value is not None:
-            return self._service.model(value).id
+            return self._service.models.get(value).id
         if name not in _BY_MODEL or not value:
             return value
         known = raw.get(_camel(name)) or {}  # models that were removed included
-        return {key if key in known else self._service.model(key).id: entry for key, entry in value.items()}
+        return {key if key in known else self._service.models.get(key).id: entry for key, entry in value.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hfclient.chat.legacy.errors import is_missing_route
-from hfclient.chat.legacy.versions import ServerVersion, detect_version
 from hfclient.chat.wire import superjson
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import not_a_chat_server
@@ -14,6 +13,7 @@ from hfclient.transport import Request, Response, Session
 
 if TYPE_CHECKING:
     from hfclient.chat.legacy.api import LegacyApi
+    from hfclient.chat.legacy.versions import ServerVersion
 
 __all__ = ["ServerApi"]
 
@@ -36,6 +36,8 @@ class ServerApi:
             NotAChatServer: It is not a chat-ui of any version.
         """
         if self._version is None:  # two threads that ask at once get the same answer
+            from hfclient.chat.legacy.versions import detect_version  # not loaded before it is needed
+
             self._version = detect_version(session.with_auth(None), self._endpoints)
         return self._version
 

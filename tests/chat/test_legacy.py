@@ -337,7 +337,7 @@ def test_an_answer_that_another_client_stopped(
     server: Server, client: Client, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A regular end without a final answer is the end: the stored text is the answer, interrupted."""
-    monkeypatch.setattr("hfclient.chat.conversations.resume._LAST_WORD", PATIENCE)
+    monkeypatch.setattr("hfclient.chat.conversations.resume._LATE_SAVE", PATIENCE)
     old = LegacyServer(server, version, "stopped")
     started = time.monotonic()
     reply = client.conversation(CONVERSATION).ask(old.prompt)
@@ -365,7 +365,7 @@ def test_a_broken_connection_that_ended_the_answer(
     server: Server, client: Client, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If an answer ends with its connection, the client does not wait for two minutes; the stored part is kept."""
-    monkeypatch.setattr("hfclient.chat.conversations.resume._LAST_WORD", 0.3)
+    monkeypatch.setattr("hfclient.chat.conversations.resume._LATE_SAVE", 0.3)
     monkeypatch.setattr("hfclient.chat.conversations.resume._POLL", 0.1)
     old = LegacyServer(server, version, "stopped")
     old.answer_with(began(old.stream[: old.stream.index(b'{"type":"stream","token":"word-4 ')]), RST)

@@ -92,7 +92,7 @@ class Client:
         InvalidInputError: A URL or an option cannot work.
         CredentialsError: A token or cookie is malformed, has expired or belongs to another site, or a file of them
             cannot be read.
-        MissingDependencyError: Impersonation was asked for and curl_cffi is not installed.
+        MissingDependencyError: Impersonation needs curl_cffi, which is not installed.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Clients of a `ChatUI`, with deadlines that end a broken test and pauses that cost nothing."""
+"""Clients of a `ChatUI`, with deadlines that end a broken test and short pauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stand-in for chat-ui over real sockets: it keeps conversations as chat-ui does and answers with what was recorded.
+"""A fake chat-ui over real sockets: it stores conversations as chat-ui does and answers with recordings.
 
     ui.says(recording("plain"))                                 the next message is answered like that
     ui.says(recording("plain"), cut(200, "rst"))                ... and the connection breaks after 200 bytes
@@ -74,7 +74,7 @@ def cut(at: int, how: str = "rst") -> Live:
 
 
 def whole(stream: bytes) -> list[Step]:
-    """The stream as the server sends it: a line a chunk."""
+    """The stream as the server sends it: one line in each chunk."""
     lines = [line + b"\n" for line in stream.split(b"\n")[:-1]]
     rest = stream[sum(map(len, lines)) :]
     return [head(200, JSONL, "Transfer-Encoding: chunked"), *map(chunk, filter(None, [*lines, rest])), LAST_CHUNK]
@@ -114,7 +114,7 @@ class Answer:
     live: Live | list[Step]
     title: str | None = None
     unfinished_reads: int = 0
-    """How many reads of the conversation still find the answer without its end."""
+    """How many reads of the conversation return the answer without its end."""
 
 
 @define
@@ -143,7 +143,7 @@ class ChatUI(Server):
         seen: Kind and request of all that came.
         stops: The bodies of requests to stop.
         answered: The bodies of answers to questions.
-        parks: Questions end the run that asks them; their answer asks for a run that goes on.
+        parks: Questions end the run that asks them; their answer requires a run that continues.
         tells_conversation: Creating answers with the conversation, as servers since July 2026 do.
         has_log: Runs have an event log, and messages the id of their run (since July 2026).
         knows: Ids of the models.
@@ -165,7 +165,7 @@ class ChatUI(Server):
         super().__init__(tls=tls)
         self.on("*", [self._route])  # type: ignore[list-item]
 
-    # What the test says
+    # Scripts of the test
 
     def says(
         self,
@@ -176,7 +176,7 @@ class ChatUI(Server):
         stored: dict[str, Any] | None = None,
         unfinished_reads: int = 0,
     ) -> None:
-        """Answer the next message (the last one given goes on for all further ones)."""
+        """Answer the next message; the last one given answers all further ones."""
         if isinstance(what, Recording):
             message = json.loads(json.dumps(what.answer.raw, default=str))
             answer = Answer(what.stream, log or what.log, message, live, what.state.title, unfinished_reads)
@@ -185,7 +185,7 @@ class ChatUI(Server):
         self._next.append(answer)
 
     def fault(self, kind: str, *scripts: Script | None) -> None:
-        """Play *scripts* for the next requests of a kind, one each; None is for one that goes well."""
+        """Play *scripts* for the next requests of a kind, one each; None stands for a normal response."""
         self._faults.setdefault(kind, []).extend(scripts)
 
     def always(self, kind: str, script: Script) -> None:
@@ -198,7 +198,7 @@ class ChatUI(Server):
         self._listener.shutdown(socket.SHUT_RDWR)
 
     def store(self, request: Recorded) -> None:
-        """A step: take over a message as a send does, without answering."""
+        """A step: store a message as a send does, without answering."""
         self._take_message(request)
 
     def count(self, kind: str) -> int:
@@ -311,12 +311,12 @@ class ChatUI(Server):
             chat = self.chats[request.path.split("/")[2]]
             data = form_data(request)
             answer = self._next.pop(0) if len(self._next) > 1 else self._next[0]
-            if answer in chat.answers.values():  # the last one, used again
+            if answer in chat.answers.values():  # the last one again
                 answer = Answer(answer.stream, answer.log, answer.stored, answer.live, answer.title)
             text = data.get("inputs", "").replace("\r\n", "\n")
             by_id = {message["id"]: message for message in chat.messages}
             parent = by_id[data["id"]]
-            if "resumeElicitationId" in data:  # goes on in the same message
+            if "resumeElicitationId" in data:  # continues the same message
                 parent.update(
                     {key: value for key, value in answer.stored.items() if key in ("content", "updates", "interrupted")}
                 )
@@ -391,7 +391,7 @@ class ChatUI(Server):
 
 
 def served_log(log: str, last: int = 0, *steps_after: Step) -> Iterator[Step]:
-    """Serve an event log from the event after number *last* on, a frame a chunk, with a heartbeat before each."""
+    """Serve an event log from the event after number *last* on, one frame in each chunk, with a heartbeat before each."""
     yield head(200, SSE, "Transfer-Encoding: chunked")
     for frame in log.split("\n\n")[:-1]:
         number = re.match(r"id: (\d+)", frame)
@@ -401,7 +401,7 @@ def served_log(log: str, last: int = 0, *steps_after: Step) -> Iterator[Step]:
 
 
 def broken_logs(log: str, *cuts: int, how: Step = RST) -> list[Script]:
-    """Logs of which each breaks off after so many bytes of what it had left to tell."""
+    """Logs that break off after so many bytes each."""
 
     def script(at: int) -> Script:
         def steps(request: Recorded) -> Iterator[Step]:

@@ -1,4 +1,4 @@
-"""Files in messages, over real HTTP: what goes out with which turn, and which files the conversation holds already."""
+"""Files in messages, over real HTTP: which files are sent with which turn, and which ones the conversation holds already."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _says_hello(ui: ChatUI) -> None:
 
 
 def uploads(request: Recorded) -> list[tuple[str, bytes]]:
-    """The files of a form: their names and what they hold."""
+    """The files of a form: their names and contents."""
     parts = BytesParser(policy=HTTP).parsebytes(
         b"Content-Type: " + request.headers["content-type"].encode() + b"\r\n\r\n" + request.body
     )
@@ -34,7 +34,7 @@ def uploads(request: Recorded) -> list[tuple[str, bytes]]:
 
 
 def test_files_in_messages(ui: ChatUI, any_client: Client) -> None:
-    """A new conversation is sent the files of all its turns, a running one those of the question; arguments come last."""
+    """A new conversation gets the files of all its turns, an existing one those of the question; *files* come last."""
     turns = [
         {"role": "user", "content": "one", "image": ("1.png", PNG)},
         {"role": "assistant", "content": "two"},
@@ -49,7 +49,7 @@ def test_files_in_messages(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_files_that_the_conversation_has(ui: ChatUI, client: Client) -> None:
-    """They are named in the form of the same conversation; another one does not have them."""
+    """They are referenced in the form of the same conversation; another conversation does not have them."""
     stored = StoredFile("note.txt", "text/plain", "569f" * 16)
     with pytest.raises(InvalidInputError, match="another conversation"):
         client.chat("Hi", files=stored)

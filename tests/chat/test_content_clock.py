@@ -1,4 +1,4 @@
-"""The wait for content in a chat: keep-alives do not move it, and what is not the server's time does not count."""
+"""The wait for content in a chat: keep-alives do not extend it, and time of the caller does not count."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hfclient.errors import TransportTimeout
 from hfclient.transport import Timeouts
 from tests.chat.recordings import recording
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
-from tests.chat.test_questions import BLOCKS, CALL, RESOLVED, RESULT
+from tests.chat.test_elicitation import BLOCKS, CALL, RESOLVED, RESULT
 from tests.chat.test_resume import KEEP_ALIVE
 from tests.clock import FakeTime
 from tests.server import LAST_CHUNK, PATIENCE, UNTIL_GONE, Recorded, Script, Step, chunk, head
@@ -23,7 +23,7 @@ PROGRESS = {"type": "tool", "subtype": "progress", "uuid": "t", "progress": 1}
 
 
 def stalls(*updates: dict[str, Any]) -> Script:
-    """A stream that begins with *updates* and then sends keep-alives until the client goes."""
+    """A stream that begins with *updates* and then sends keep-alives until the client closes it."""
 
     def steps(request: Recorded) -> Iterator[Step]:
         yield head(200, JSONL, "Transfer-Encoding: chunked")
@@ -56,7 +56,7 @@ def timeouts(**changed: float) -> Timeouts:
 
 @pytest.mark.parametrize("updates", [[token("a")], [token("a"), CALL], [token("a"), CALL, PROGRESS]])
 def test_a_model_that_stalls(ui: ChatUI, any_client: Client, updates: list[dict[str, Any]]) -> None:
-    """An answer that goes on with keep-alives alone ends with ``next_token``, keeps what came, and the run is stopped."""
+    """An answer that continues with keep-alives alone ends with ``next_token``; the partial answer is kept and the run is stopped."""
     ui.says(lines(STARTED, *updates), stalls(STARTED, *updates))
     stream = any_client.chat("Hi", timeouts=timeouts(next_token=SHORT))
     with pytest.raises(TransportTimeout) as caught:
@@ -68,21 +68,21 @@ def test_a_model_that_stalls(ui: ChatUI, any_client: Client, updates: list[dict[
 
 
 def test_a_slow_answer_is_whole(ui: ChatUI, any_client: Client) -> None:
-    """Content that comes slowly, or a tool that reports progress, is no stall."""
+    """Content that comes slowly, or a tool that reports progress, does not count as silence."""
     updates = [STARTED, token("a"), CALL, *[PROGRESS] * 4, RESULT, token("b"), final("ab"), FINISHED]
     ui.says(lines(*updates), slowly(*updates))
     assert any_client.chat("Hi", timeouts=timeouts(next_token=2)).text == "ab"
 
 
 def test_a_title_that_is_late(ui: ChatUI, any_client: Client) -> None:
-    """Once the answer is complete, a title that does not come is no failure."""
+    """Once the answer is complete, a missing title does not raise."""
     ui.says(lines(STARTED, token("a"), final("a")), stalls(STARTED, token("a"), final("a")))
     assert any_client.chat("Hi", timeouts=timeouts(next_token=SHORT)).text == "a"
 
 
 @pytest.mark.parametrize("start", [[STARTED], [STARTED, {"type": "title", "title": "T"}]])
 def test_silence_before_content(ui: ChatUI, any_client: Client, start: list[dict[str, Any]]) -> None:
-    """Without keep-alives no clock but ``first_token`` ends the wait for content, whatever came that is none."""
+    """Without keep-alives only ``first_token`` ends the wait for content, whatever other events came."""
     rest = lines(token("a"), final("a"), FINISHED)
     body: list[Step] = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(*start)), 2.0, chunk(rest), LAST_CHUNK]
     ui.says(lines(*start) + rest, body)
@@ -91,7 +91,7 @@ def test_silence_before_content(ui: ChatUI, any_client: Client, start: list[dict
 
 
 def test_keep_alives_that_stop(ui: ChatUI, any_client: Client) -> None:
-    """When keep-alives came and stop before any content, the connection is dead: the answer goes on through the log."""
+    """When keep-alives stop before any content, the connection is dead: the answer resumes from the log."""
     body: list[Step] = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, KEEP_ALIVE)), UNTIL_GONE]
     ui.says(recording("plain"), body)
     assert any_client.chat("Hi", timeouts=timeouts(idle=1)).text == "Hello, world!"
@@ -99,7 +99,7 @@ def test_keep_alives_that_stop(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_a_question_takes_its_time(ui: ChatUI, any_client: Client) -> None:
-    """While a tool waits for an answer, silence is the user's: no clock for content runs."""
+    """While a tool waits for the user's answer, no deadline for content runs."""
     updates = [STARTED, CALL, BLOCKS, RESOLVED, RESULT, token("a"), final("a"), FINISHED]
     between = lines(KEEP_ALIVE)
 
@@ -117,8 +117,8 @@ def test_a_question_takes_its_time(ui: ChatUI, any_client: Client) -> None:
 
 
 @pytest.mark.parametrize("which", ["first_token", "next_token"])
-def test_a_reader_that_is_away(ui: ChatUI, any_client: Client, clock: FakeTime, which: str) -> None:
-    """Time in which the caller does something else is not counted, before the first event and between two of them."""
+def test_a_caller_that_does_not_read(ui: ChatUI, any_client: Client, clock: FakeTime, which: str) -> None:
+    """Time in which the caller does not read is not counted, before the first event and between two events."""
     updates = [STARTED, token("a"), {"type": "title", "title": "T"}, token("b"), final("ab"), FINISHED]
     ui.says(lines(*updates))
     stream = any_client.chat("Hi", timeouts=timeouts(**{which: PATIENCE}))

@@ -1,4 +1,4 @@
-"""Conversations as objects and as a list: reading, renaming, deleting, handing them to another process, reading streams."""
+"""Conversations as objects and as a list: reading, renaming, deleting, saving for another process, reading streams."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def _says_hello(ui: ChatUI) -> None:
 
 
 def test_events_in_order(any_client: Client) -> None:
-    """Iterating gives the events as they are."""
+    """Iterating yields the events in order."""
     assert list(any_client.chat("Hi")) == read([recording("plain").stream])[0]
 
 
 def test_iter_text(ui: ChatUI, any_client: Client) -> None:
-    """Only the answer's text, in pieces, without reasoning."""
+    """`iter_text` yields the text of the answer in pieces, without reasoning."""
     assert list(any_client.chat("Hi").iter_text()) == ["Hello", ", ", "world", "!"]
     ui.says(recording("reasoning"))
     assert "".join(any_client.chat("Hi").iter_text()) == "Hello, world!"
@@ -47,7 +47,7 @@ def test_iter_text(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_text_and_result(client: Client) -> None:
-    """The whole answer, as often as one likes."""
+    """`text` and `result` return the whole answer, also when called again."""
     stream = client.chat("Hi")
     assert stream.text == stream.text == HELLO
     reply = stream.result()
@@ -62,7 +62,7 @@ def test_text_and_result(client: Client) -> None:
 
 
 def test_partial(client: Client) -> None:
-    """What has come so far, at any time, without reading."""
+    """`partial` holds what has come so far, at any time, without reading."""
     stream = client.chat("Hi")
     assert stream.partial.text == ""
     seen = []
@@ -74,7 +74,7 @@ def test_partial(client: Client) -> None:
 
 
 def test_next(client: Client) -> None:
-    """A stream is its own iterator; a loop goes on where `next` left off."""
+    """A stream is its own iterator; a loop continues where `next` stopped."""
     stream = client.chat("Hi")
     assert next(stream) == Status("started")
     assert next(stream) == Token("Hello")
@@ -85,7 +85,7 @@ def test_next(client: Client) -> None:
 
 
 def test_a_second_pass(client: Client) -> None:
-    """A stream is read once, and says so."""
+    """A stream can be read once; a second pass raises."""
     for read_all in (list, lambda stream: stream.text, lambda stream: [next(stream), *stream]):
         stream = client.chat("Hi")
         read_all(stream)
@@ -96,7 +96,7 @@ def test_a_second_pass(client: Client) -> None:
 
 
 def test_two_loops_at_once(client: Client) -> None:
-    """A second loop beside the first one is an error of its own."""
+    """A second loop while the first one reads raises."""
     stream = client.chat("Hi")
     loop = iter(stream)
     next(loop)
@@ -106,7 +106,7 @@ def test_two_loops_at_once(client: Client) -> None:
 
 
 def test_on_event(ui: ChatUI, make_client: MakeClient) -> None:
-    """The client's callback gets each event before the reader does, however it is read."""
+    """The callback of the client gets each event before the reader does, in each way of reading."""
     seen: list[Any] = []
     client = make_client(on_event=seen.append)
     for event in client.chat("Hi"):
@@ -118,7 +118,7 @@ def test_on_event(ui: ChatUI, make_client: MakeClient) -> None:
 
 
 def test_a_callback_that_fails(make_client: MakeClient) -> None:
-    """Its own exception reaches the reader as it is: also a ValueError."""
+    """The exception of a callback reaches the reader unchanged, also a ValueError."""
 
     def callback(event: Any) -> None:
         if isinstance(event, Title):
@@ -133,7 +133,7 @@ def test_a_callback_that_fails(make_client: MakeClient) -> None:
 
 @pytest.mark.parametrize("item", [item for item in RECORDINGS if item.name not in ("empty", "upstream_500")], ids=str)
 def test_every_recording(ui: ChatUI, client: Client, item: Any) -> None:
-    """Each recorded answer, over a real socket, is the reply that its server has stored."""
+    """Each recorded answer, over a real socket, gives the reply that its server has stored."""
     ui._next.clear()
     ui.says(item)
     ui.has_log = item.version == "0.20"
@@ -147,7 +147,7 @@ def test_every_recording(ui: ChatUI, client: Client, item: Any) -> None:
 
 
 def test_reasoning_is_apart(ui: ChatUI, client: Client) -> None:
-    """Reasoning is neither in the text nor lost."""
+    """Reasoning is kept apart from the text."""
     ui._next.clear()
     ui.says(recording("reasoning"))
     stream = client.chat("Hi")
@@ -171,7 +171,7 @@ def test_tool_calls(ui: ChatUI, client: Client) -> None:
 
 
 def test_messages_and_tree(ui: ChatUI, client: Client) -> None:
-    """The active branch in order, and all branches."""
+    """`messages` returns the active branch in order, `tree` all branches."""
     conversation = client.conversation(system_prompt="Be terse.")
     conversation.ask("one")
     conversation.ask("two")
@@ -188,7 +188,7 @@ def test_messages_and_tree(ui: ChatUI, client: Client) -> None:
 
 
 def test_editing(ui: ChatUI, client: Client) -> None:
-    """The same question in other words is a branch of its own, and the active one."""
+    """An edited message starts a branch, which becomes the active one."""
     conversation = client.conversation()
     conversation.ask("one")
     assert conversation.edit("two").text == HELLO
@@ -201,7 +201,7 @@ def test_editing(ui: ChatUI, client: Client) -> None:
 
 
 def test_rename_and_set_model(ui: ChatUI, any_client: Client) -> None:
-    """Both are on the server at once."""
+    """A new title and a new model are on the server at once."""
     conversation = any_client.conversation()
     conversation.ask("Hi")
     conversation.rename("A title")
@@ -214,7 +214,7 @@ def test_rename_and_set_model(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_delete(ui: ChatUI, any_client: Client) -> None:
-    """A deleted conversation is gone; the object begins a new one."""
+    """After a deletion the object starts a new conversation."""
     conversation = any_client.conversation()
     conversation.ask("Hi")
     conversation.delete()
@@ -238,7 +238,7 @@ def test_a_conversation_that_was_deleted_elsewhere(ui: ChatUI, client: Client) -
 
 
 def test_an_existing_conversation(ui: ChatUI, client: Client) -> None:
-    """Opened by its id it goes on from the end of its newest branch."""
+    """A conversation opened by its id continues at the end of its newest branch."""
     first = client.conversation()
     first.ask("one")
     again = client.conversations.get(first.id or "")
@@ -248,7 +248,7 @@ def test_an_existing_conversation(ui: ChatUI, client: Client) -> None:
 
 
 def test_create_and_fetch_message_id(ui: ChatUI, client: Client) -> None:
-    """Creating is idempotent; the id is that of the message that the next one hangs from."""
+    """Creating is idempotent; the id is that of the message that the next one is attached to."""
     conversation = client.conversation()
     assert conversation.create() is conversation
     assert conversation.create().id == ui.chat.id
@@ -259,7 +259,7 @@ def test_create_and_fetch_message_id(ui: ChatUI, client: Client) -> None:
 
 
 def test_nothing_happens_before_the_first_call(ui: ChatUI, client: Client) -> None:
-    """Making objects sends nothing."""
+    """Creating objects sends nothing."""
     client.conversation()
     client.conversation("6b010f31c065be6a00896989")
     client.restore(client.conversation().to_dict())
@@ -267,8 +267,8 @@ def test_nothing_happens_before_the_first_call(ui: ChatUI, client: Client) -> No
     assert ui.connections == 0
 
 
-def test_what_is_handed_to_another_process(ui: ChatUI, client: Client) -> None:
-    """Ids are enough to go on elsewhere: no text, no secrets; the next message hangs from the right answer."""
+def test_saving_for_another_process(ui: ChatUI, client: Client) -> None:
+    """Ids are enough to continue in another process: no text, no secrets; the next message is attached to the right answer."""
     conversation = client.conversation(system_prompt="Secret instructions.")
     conversation.ask("A private question")
     state = json.dumps(conversation.to_dict())
@@ -292,7 +292,7 @@ def test_what_is_handed_to_another_process(ui: ChatUI, client: Client) -> None:
 
 
 def test_saved_before_its_first_message(ui: ChatUI, client: Client) -> None:
-    """What a conversation is to be made with is kept, however often it is saved: no server has it yet."""
+    """The options of a conversation that was not created yet are saved, also when it is saved again."""
     conversation = client.conversation(model="org/second", system_prompt="Answer in French.")
     conversation.temporary = True
     state = conversation.to_dict()
@@ -312,7 +312,7 @@ def test_saved_before_its_first_message(ui: ChatUI, client: Client) -> None:
 @pytest.mark.parametrize("way", ["send", "retry"])
 @pytest.mark.parametrize("has_log", [True, False])
 def test_the_last_turn_is_saved(ui: ChatUI, client: Client, has_log: bool, way: str) -> None:
-    """What finds the answer of the last turn is kept, for each kind of turn and on servers without ids of runs, too."""
+    """The ids that find the answer of the last turn are saved, for each kind of turn, also on servers without ids of runs."""
     ui.has_log = has_log
     conversation = client.conversation()
     conversation.ask("one")
@@ -339,8 +339,8 @@ def test_the_last_turn_is_saved(ui: ChatUI, client: Client, has_log: bool, way: 
         [1],
     ],
 )
-def test_states_that_are_none(client: Client, state: Any) -> None:
-    """What no release wrote is refused."""
+def test_invalid_states(client: Client, state: Any) -> None:
+    """A state that no release has written is refused."""
     with pytest.raises(InvalidInputError):
         client.restore(state)
 
@@ -355,7 +355,7 @@ def filled(ui: ChatUI, count: int) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 30, 61])
 def test_paging(ui: ChatUI, any_client: Client, count: int) -> None:
-    """All pages, each asked for when it is needed, and none more than there are."""
+    """Each page is requested when it is needed, and no more pages than there are."""
     filled(ui, count)
     assert [info.title for info in any_client.conversations] == [f"No. {number}" for number in range(count)]
     assert ui.count("list") == max(1, -(-count // 30))
@@ -363,7 +363,7 @@ def test_paging(ui: ChatUI, any_client: Client, count: int) -> None:
 
 
 def test_pages_of_older_servers(ui: ChatUI, client: Client) -> None:
-    """Servers of 2025 say how many there are instead of whether there are more."""
+    """Servers of 2025 send the number of conversations instead of whether there are more."""
     entries = [{"_id": f"{number:024x}", "title": "t", "model": "m"} for number in range(60)]
     pages = [{"conversations": entries[i : i + 30], "nConversations": 60} for i in (0, 30, 60)]
     ui.fault("list", *[json_answer({"json": page}) for page in pages])
@@ -371,30 +371,30 @@ def test_pages_of_older_servers(ui: ChatUI, client: Client) -> None:
 
 
 def test_pages_that_shift(ui: ChatUI, client: Client) -> None:
-    """One that moved to the front while it was paged through is told once."""
+    """A conversation that moves to the front between two pages is listed once."""
     entries = [{"id": f"{number:024x}", "title": "t", "model": "m"} for number in range(31)]
     ui.fault("list", json_answer({"json": {"conversations": entries[:30], "hasMore": True}}))
     ui.fault("list", json_answer({"json": {"conversations": entries[29:], "hasMore": False}}))
     assert len({info.id for info in client.conversations}) == len(client.conversations.list()) + 31 == 31
 
 
-def test_the_same_page_for_ever(ui: ChatUI, client: Client) -> None:
-    """A server that always says that there are more, and never gives any, is believed once."""
+def test_the_same_page_again_and_again(ui: ChatUI, client: Client) -> None:
+    """If a server announces more conversations and sends no new ones, the list ends."""
     page = {"conversations": [{"id": f"{1:024x}", "title": "t", "model": "m"}], "hasMore": True}
     ui.always("list", json_answer({"json": page}))
     assert [info.id for info in client.conversations] == [f"{1:024x}"]
     assert ui.count("list") == 2
 
 
-def test_a_page_with_nonsense(ui: ChatUI, client: Client) -> None:
-    """An entry without an id is an error of ours."""
+def test_a_malformed_page(ui: ChatUI, client: Client) -> None:
+    """An entry without an id raises an error of this package."""
     ui.fault("list", json_answer({"json": {"conversations": [{"title": "t"}], "hasMore": False}}))
     with pytest.raises(HFClientError):
         client.conversations.list()
 
 
 def test_deleting_from_the_list(ui: ChatUI, client: Client) -> None:
-    """One by its id, or all."""
+    """`delete` deletes one by its id, `delete_all` all."""
     filled(ui, 3)
     client.conversations.delete(f"{1:024x}")
     assert [info.title for info in client.conversations] == ["No. 0", "No. 2"]

@@ -1,4 +1,4 @@
-"""Files out of a conversation, and conversations as files: safe names, whole files or none, and exports that go on."""
+"""Downloads and exports: safe names, complete files or none, and exports that continue."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def file_at(ui: ChatUI, *scripts: Any, sha: str = SHA, id: str = ID) -> None:
 
 
 def inside(folder: Path) -> list[str]:
-    """Everything below *folder*, and a check that nothing came to lie beside it."""
+    """Everything below *folder*, and a check that nothing was written beside it."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
@@ -65,8 +65,8 @@ def inside(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", EVIL, ids=ascii)
-def test_names_become_names(name: str) -> None:
-    """No name from a server is a path, hidden, or more than it seems."""
+def test_safe_names(name: str) -> None:
+    """No name from a server is a path, a hidden file, or has another suffix than it shows."""
     safe = safe_name(name)
     assert Path(safe).name == safe
     assert not safe.startswith(".")
@@ -75,14 +75,14 @@ def test_names_become_names(name: str) -> None:
 
 
 def test_long_names() -> None:
-    """They are cut by bytes, between characters, and keep their ending."""
+    """They are cut by bytes, between characters, and keep their suffix."""
     safe = safe_name("ż" * 500 + ".png")
     assert len(safe.encode()) <= 120
     assert safe.endswith("ż.png")
 
 
 def test_free_names(tmp_path: Path) -> None:
-    """The next free one has a number."""
+    """The next free name has a number."""
     for expected in ("a.txt", "a-2.txt", "a-3.txt"):
         path = free_path(tmp_path, "a.txt")
         assert path.name == expected
@@ -93,7 +93,7 @@ def test_free_names(tmp_path: Path) -> None:
 
 
 def test_writing(tmp_path: Path) -> None:
-    """A file appears when it is complete, with the usual permissions, in folders that are made."""
+    """A file appears when it is complete, with the usual permissions; folders are created."""
     path = write_file(tmp_path / "a" / "b.txt", [b"x", b"y"])
     assert path.read_bytes() == b"xy"
     assert inside(tmp_path) == [os.path.join("a", "b.txt")]
@@ -104,8 +104,8 @@ def test_writing(tmp_path: Path) -> None:
         assert stat.S_IMODE(write_file(tmp_path / "c", [b""], mode=0o600).stat().st_mode) == 0o600
 
 
-def test_what_is_there_stays(tmp_path: Path) -> None:
-    """Nothing is replaced unless asked for, and nothing is lost when writing fails."""
+def test_existing_files_stay(tmp_path: Path) -> None:
+    """Nothing is replaced without *overwrite*, and nothing is lost when writing fails."""
     path = tmp_path / "a"
     path.write_bytes(b"old")
     with pytest.raises(InvalidInputError, match="exists already"):
@@ -115,15 +115,15 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
         yield b"new"
         raise TransportTimeout("late", deadline="idle")
 
-    with pytest.raises(TransportTimeout):  # which is an OSError, too, but none of the disk's
+    with pytest.raises(TransportTimeout):  # which is an OSError, too, but not of the disk
         write_file(path, breaks(), overwrite=True)
     assert path.read_bytes() == b"old"
     assert inside(tmp_path) == ["a"]
     assert write_file(path, [b"new"], overwrite=True).read_bytes() == b"new"
 
 
-def test_places_that_cannot_be_written(tmp_path: Path) -> None:
-    """An error of ours names the place."""
+def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
+    """An error of this package names the path."""
     (tmp_path / "file").touch()
     with pytest.raises(InvalidInputError, match="cannot write"):
         write_file(tmp_path / "file" / "x", [b""])
@@ -134,7 +134,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", [SHA, File("cat.png", SHA, "image/png"), StoredFile("cat.png", "image/png", SHA)])
 def test_downloads(ui: ChatUI, any_client: Client, tmp_path: Path, file: Any) -> None:
-    """Into memory, under a name, or into a folder under its own name."""
+    """A file is read into memory, or saved under a name, or into a folder under its own name."""
     file_at(ui, plain(b"\x89PNG", 200, "Content-Type: image/png"))
     any_client.conversations.list()
     conversation = any_client.conversation(ID)
@@ -150,7 +150,7 @@ def test_downloads(ui: ChatUI, any_client: Client, tmp_path: Path, file: Any) ->
 
 @pytest.mark.parametrize("name", EVIL, ids=ascii)
 def test_downloads_stay_in_their_folder(ui: ChatUI, client: Client, tmp_path: Path, name: str) -> None:
-    """Whatever the server calls a file."""
+    """Names from the server never lead out of the folder."""
     file_at(ui, plain(b"x"))
     folder = tmp_path / "in"
     folder.mkdir()
@@ -161,8 +161,8 @@ def test_downloads_stay_in_their_folder(ui: ChatUI, client: Client, tmp_path: Pa
 
 
 @pytest.mark.parametrize("sha", ["", "../../x", "a/b", "a?b", "é/"])
-def test_ids_of_files_that_are_none(ui: ChatUI, client: Client, sha: str) -> None:
-    """What is no id never becomes a path."""
+def test_invalid_ids_of_files(ui: ChatUI, client: Client, sha: str) -> None:
+    """A text that is not an id never becomes a path."""
     with pytest.raises(InvalidInputError):
         client.conversation(ID).read_file(sha)
     assert ui.connections == 0
@@ -180,7 +180,7 @@ def test_ids_of_files_that_are_none(ui: ChatUI, client: Client, sha: str) -> Non
 def test_downloads_that_fail(
     ui: ChatUI, any_client: Client, tmp_path: Path, script: Any, error: type[Exception]
 ) -> None:
-    """Nothing is left of a file that did not come whole."""
+    """An incomplete file is deleted."""
     file_at(ui, script)
     timeouts = Timeouts(idle=0.2 if error is TransportTimeout else PATIENCE)
     with pytest.raises(error):
@@ -189,13 +189,13 @@ def test_downloads_that_fail(
 
 
 def test_downloads_that_break_off(ui: ChatUI, any_client: Client, tmp_path: Path) -> None:
-    """A file is asked for again when its connection breaks, and nothing of it comes twice, however often that happens."""
+    """A file is requested again when its connection breaks, repeatedly, and no bytes come twice."""
     content = bytes(range(256)) * 40
     cut = [[head(200, f"Content-Length: {len(content)}"), content[:at], RST] for at in (10, 3000, 7000)]
     file_at(ui, *cut, plain(content))
     assert any_client.conversation(ID).download(SHA, tmp_path / "x").read_bytes() == content
     file_at(ui, cut[1], cut[0], cut[0], plain(content))
-    with pytest.raises(ConnectError):  # nothing new came any more
+    with pytest.raises(ConnectError):  # without anything new
         any_client.conversation(ID).download(SHA, tmp_path / "y")
     file_at(ui, cut[1], plain(content[:100]))
     with pytest.raises(ProtocolError, match="shorter"):
@@ -203,8 +203,8 @@ def test_downloads_that_break_off(ui: ChatUI, any_client: Client, tmp_path: Path
     assert inside(tmp_path) == ["x"]
 
 
-def test_a_place_that_cannot_be_written(ui: ChatUI, any_client: Client, tmp_path: Path) -> None:
-    """The connection is free at once, although nobody began to read: not when the error is forgotten."""
+def test_a_path_that_cannot_be_written(ui: ChatUI, any_client: Client, tmp_path: Path) -> None:
+    """The connection is free at once, although the body was not read, and not only when the error is deleted."""
     file_at(ui, [head(200, "Content-Length: 9"), b"half", UNTIL_GONE])
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InvalidInputError, match="cannot write") as caught:
@@ -229,7 +229,7 @@ def stored(ui: ChatUI, number: int = 1, title: str = "A title", **answer: Any) -
 
 
 def test_markdown(ui: ChatUI, client: Client, tmp_path: Path) -> None:
-    """The active branch as one reads it, with its files beside it."""
+    """Markdown has the active branch, with its files beside it."""
     stored(ui, interrupted=True)
     path = client.conversation(ID).export(tmp_path / "chat.md")
     text = path.read_text("utf-8")
@@ -249,7 +249,7 @@ def test_markdown(ui: ChatUI, client: Client, tmp_path: Path) -> None:
 
 
 def test_json(ui: ChatUI, client: Client, tmp_path: Path) -> None:
-    """All branches, every field."""
+    """JSON has all branches and every field."""
     stored(ui)
     path = client.conversation(ID).export(tmp_path, format="json", files=False)
     data = json.loads(path.read_text("utf-8"))
@@ -260,8 +260,8 @@ def test_json(ui: ChatUI, client: Client, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("title", EVIL, ids=ascii)
-def test_titles_are_no_paths(ui: ChatUI, client: Client, tmp_path: Path, title: str) -> None:
-    """Nor anything else that a server calls something."""
+def test_titles_do_not_become_paths(ui: ChatUI, client: Client, tmp_path: Path, title: str) -> None:
+    """Titles and other names from a server do not become paths."""
     folder = tmp_path / "in"
     folder.mkdir()
     stored(ui, title=title)
@@ -272,17 +272,17 @@ def test_titles_are_no_paths(ui: ChatUI, client: Client, tmp_path: Path, title: 
 
 
 def test_export_of_all(ui: ChatUI, any_client: Client, tmp_path: Path) -> None:
-    """Each once; what is unchanged is not fetched again; what was interrupted goes on; what was renamed moves."""
+    """Each conversation once; unchanged ones are not fetched again; an interrupted export continues; renamed ones move."""
     for number in (1, 2, 3):
         stored(ui, number, f"No. {number}")
     ui.fault("read", None, json_answer({"message": "An error occurred"}, 501))
     with pytest.raises(HFClientError):
         any_client.conversations.export(tmp_path)
     assert ui.count("read") == 2
-    told: list[tuple[int, int, str]] = []
-    paths = any_client.conversations.export(tmp_path, progress=lambda *args: told.append(args))
+    calls: list[tuple[int, int, str]] = []
+    paths = any_client.conversations.export(tmp_path, progress=lambda *args: calls.append(args))
     assert ui.count("read") == 4
-    assert told == [(0, 3, "No. 1"), (1, 3, "No. 2"), (2, 3, "No. 3"), (3, 3, "")]
+    assert calls == [(0, 3, "No. 1"), (1, 3, "No. 2"), (2, 3, "No. 3"), (3, 3, "")]
     assert [path.read_text("utf-8")[:9] for path in paths] == ["# No. 1\n\n", "# No. 2\n\n", "# No. 3\n\n"]
     assert any_client.conversations.export(tmp_path) == paths
     assert ui.count("read") == 4
@@ -292,7 +292,7 @@ def test_export_of_all(ui: ChatUI, any_client: Client, tmp_path: Path) -> None:
 
 
 def test_an_index_that_leads_elsewhere(ui: ChatUI, client: Client, tmp_path: Path) -> None:
-    """Nothing outside the folder is deleted, whatever its index says."""
+    """Nothing outside the folder is deleted, whatever the index contains."""
     outside = tmp_path / "precious.md"
     outside.write_text("x")
     folder = tmp_path / "in"
@@ -308,8 +308,8 @@ def test_an_index_that_leads_elsewhere(ui: ChatUI, client: Client, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("path", "format"), [("a.md", "json"), ("a.json", "md"), ("a", "pdf")])
-def test_formats_that_are_none(ui: ChatUI, client: Client, tmp_path: Path, path: str, format: Any) -> None:
-    """The ending and the format say the same, and one of the two that there are."""
+def test_invalid_formats(ui: ChatUI, client: Client, tmp_path: Path, path: str, format: Any) -> None:
+    """The suffix and the format must agree, and be one of the two."""
     stored(ui)
     with pytest.raises(InvalidInputError):
         client.conversation(ID).export(tmp_path / path, format=format)
@@ -317,7 +317,7 @@ def test_formats_that_are_none(ui: ChatUI, client: Client, tmp_path: Path, path:
 
 
 def test_missing_files_do_not_stop_an_export(ui: ChatUI, client: Client, tmp_path: Path) -> None:
-    """Copies of shares name files that they do not hold."""
+    """Imported shares refer to files that they do not contain."""
     stored(ui)
     file_at(ui, json_answer({"message": "File not found"}, 404))
     assert "(../cat.png, not saved)" in client.conversation(ID).export(tmp_path / "x.md").read_text("utf-8")

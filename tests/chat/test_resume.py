@@ -1,4 +1,4 @@
-"""A stream that breaks anywhere goes on: no gap, no repetition, and one message on the server."""
+"""A stream that breaks anywhere resumes: no gap, no repetition, and one message on the server."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(client: Client, prompt: str = "Hi") -> tuple[list[AnyEvent], Reply, Any]
 
 
 def places(item: Recording) -> list[int]:
-    """Every end of a line, and 40 places drawn by lot."""
+    """Every end of a line, and 40 random places."""
     ends = list(itertools.accumulate(map(len, item.lines)))
     lot = random.Random(str(item))
     return [0, *ends[:-1], *(lot.randrange(1, len(item.stream)) for _ in range(40))]
@@ -74,7 +74,7 @@ def test_a_cut_anywhere(ui: ChatUI, any_client: Client, name: str) -> None:
     for number, place in enumerate(places(item)):
         how = WAYS[number % len(WAYS)]
         if place > complete and how in ("ended", "delimited"):
-            how = "fin"  # the end of a body that looks good is taken for one: old servers send no `finished`
+            how = "fin"  # a regular end of the body counts as the end: old servers send no `finished`
         ui._next.clear()
         ui.says(item, cut(place, how))
         before = ui.count("send")
@@ -97,7 +97,7 @@ SLOW = recording("slow")
 
 @pytest.mark.parametrize("name", ["plain", "tool_echo", "stopped", "unicode"])
 def test_a_log_that_breaks_again_and_again(ui: ChatUI, any_client: Client, name: str) -> None:
-    """Each further connection asks for what comes after the last event, wherever the one before broke."""
+    """Each further connection requests the events after the last one, wherever the one before broke."""
     item = recording(name)
     ui.says(item)
     events, reply, _ = run(any_client)
@@ -117,7 +117,7 @@ def test_a_log_that_breaks_again_and_again(ui: ChatUI, any_client: Client, name:
 
 
 def test_a_log_that_ends_without_its_last_frame(ui: ChatUI, any_client: Client) -> None:
-    """Only the last frame ends a log; one that is closed in good order (after five minutes) is opened again."""
+    """Only the last frame ends a log; one that is closed regularly (after five minutes) is opened again."""
     ui.says(SLOW, cut(300))
     log = SLOW.log or ""
     half = log[: log.index("id: 5")]
@@ -130,7 +130,7 @@ def test_a_log_that_ends_without_its_last_frame(ui: ChatUI, any_client: Client) 
 
 
 def test_a_log_that_repeats_itself(ui: ChatUI, client: Client) -> None:
-    """Events that were taken already are passed over by their number, even if the server begins anew each time."""
+    """Events that were read are skipped by their number, even if the server starts from the first one each time."""
     ui.says(SLOW, cut(300))
     log = SLOW.log or ""
     ui.fault("log", [lambda request: served_log(log[: log.index("id: 5")])], [lambda request: served_log(log)])
@@ -139,7 +139,7 @@ def test_a_log_that_repeats_itself(ui: ChatUI, client: Client) -> None:
 
 
 def test_a_log_that_is_followed_live(ui: ChatUI, any_client: Client) -> None:
-    """A run that goes on is followed as it goes, heartbeats and all."""
+    """The log of a run in progress is followed live, with its heartbeats."""
     go = threading.Event()
     frames = (SLOW.log or "").split("\n\n")
 
@@ -164,7 +164,7 @@ def test_a_log_that_is_followed_live(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_a_log_outlives_first_token(ui: ChatUI, any_client: Client, clock: FakeTime) -> None:
-    """Content that came before the break counts: going on may take longer than the first content may."""
+    """Content that came before the break counts: ``first_token`` does not bound the rest."""
     frames = (SLOW.log or "").split("\n\n")
 
     def steps(request: Recorded) -> Any:
@@ -183,7 +183,7 @@ def test_a_log_outlives_first_token(ui: ChatUI, any_client: Client, clock: FakeT
 
 
 def test_a_silent_log_is_opened_again(ui: ChatUI, any_client: Client) -> None:
-    """Silence on the log, where heartbeats should come, is a broken connection like any other."""
+    """Silence on the log, where heartbeats should come, counts as a broken connection."""
     ui.says(SLOW, cut(200))
     ui.fault("log", [head(200, SSE, "Transfer-Encoding: chunked"), UNTIL_GONE])
     stream = any_client.chat("Hi", timeouts=Timeouts(first_token=PATIENCE, idle=1))
@@ -191,8 +191,8 @@ def test_a_silent_log_is_opened_again(ui: ChatUI, any_client: Client) -> None:
     assert ui.count("log") == 2
 
 
-def test_frames_that_are_no_json(ui: ChatUI, client: Client) -> None:
-    """What came before a broken frame is not lost, and the frame is asked for again."""
+def test_frames_that_are_not_json(ui: ChatUI, client: Client) -> None:
+    """Events before a broken frame are not lost, and the frame is requested again."""
     item = recording("plain")
     log = item.log or ""
     ui.says(item, cut(0))
@@ -216,7 +216,7 @@ REASONING = [
 
 @pytest.mark.parametrize("count", range(len(REASONING)))
 def test_reasoning_updates_that_the_log_merges(ui: ChatUI, client: Client, count: int) -> None:
-    """The log merges pieces of reasoning like those of text, so they are skipped by length and not by number."""
+    """The log merges pieces of reasoning like those of text, so they are skipped by length, not by number."""
     merged = [STARTED, {"type": "reasoning", "subtype": "stream", "token": "Let me think."}, *REASONING[4:]]
     ui.says(lines(*REASONING), cut(len(lines(*REASONING[:count]))), log=log_of(*merged))
     events, reply, ended = run(client)
@@ -226,7 +226,7 @@ def test_reasoning_updates_that_the_log_merges(ui: ChatUI, client: Client, count
 
 @pytest.mark.parametrize("count", range(5))
 def test_halves_of_characters_and_tags_at_the_break(ui: ChatUI, client: Client, count: int) -> None:
-    """A stream that breaks within a character or within a tag goes on with the other half."""
+    """A stream that breaks within a character or within a tag continues with the other half."""
     pieces = ["a\ud83d", "\ude00<th", "ink>b\ud83d", "\ude01</think", ">c"]
     live = [escaped(piece) for piece in pieces]
     log = log_of(token("".join(pieces[:3])), token("".join(pieces[3:])), final("a😀<think>b😁</think>c"), FINISHED)
@@ -242,8 +242,8 @@ def test_halves_of_characters_and_tags_at_the_break(ui: ChatUI, client: Client, 
     assert (reply.text, reply.reasoning) == ("a😀c", "b😁")
 
 
-def test_nothing_is_asked_after_the_last_event(ui: ChatUI, any_client: Client) -> None:
-    """A connection that breaks after ``finished`` has told everything."""
+def test_no_requests_after_the_last_event(ui: ChatUI, any_client: Client) -> None:
+    """After ``finished`` nothing is missing when the connection breaks."""
     item = recording("plain")
     ui.says(item, cut(len(item.stream)))
     events, _reply, ended = run(any_client)
@@ -252,7 +252,7 @@ def test_nothing_is_asked_after_the_last_event(ui: ChatUI, any_client: Client) -
 
 
 def test_an_answer_that_is_complete_is_not_waited_for(ui: ChatUI, any_client: Client) -> None:
-    """After ``finished`` a server that does not end its body is given a moment, not the whole of ``idle``."""
+    """After ``finished`` the end of the body is waited for shortly, not for all of ``idle``."""
     item = recording("plain")
     ui.says(item, [*cut(len(item.stream))(item.stream)[:-1], UNTIL_GONE])
     started = time.monotonic()
@@ -262,7 +262,7 @@ def test_an_answer_that_is_complete_is_not_waited_for(ui: ChatUI, any_client: Cl
 
 
 def test_only_the_title_is_missing(ui: ChatUI, client: Client) -> None:
-    """An answer that is complete is not lost with a title that can no longer be had."""
+    """A complete answer is returned even if its title can no longer be read."""
     ui.says(lines(STARTED, token("a"), final("a")), cut(10_000, "fin"))
     for kind in ("log", "read"):
         ui.always(kind, plain(b"{}", 500))
@@ -275,7 +275,7 @@ def test_only_the_title_is_missing(ui: ChatUI, client: Client) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "reasoning", "tool_echo", "unicode", "stopped", "empty", "upstream_500"])
 def test_a_server_without_the_log(ui: ChatUI, any_client: Client, name: str) -> None:
-    """Such a server is asked for the finished message: the same answer, title and all."""
+    """A server without the log is asked for the finished message: the same answer, with its title."""
     ui.has_log = False
     item = recording(name)
     ui.says(item)
@@ -311,7 +311,7 @@ def test_an_older_server(ui: ChatUI, client: Client, name: str) -> None:
 
 
 def test_separate_reasoning_of_the_message(ui: ChatUI, client: Client) -> None:
-    """Servers that keep reasoning apart keep it in the message."""
+    """Servers that stream reasoning apart store it in a field of the message."""
     ui.has_log = False
     stored = {
         "content": "42", "reasoning": "Let me think.", "interrupted": False,
@@ -325,7 +325,7 @@ def test_separate_reasoning_of_the_message(ui: ChatUI, client: Client) -> None:
 
 
 def test_a_message_that_stores_less_than_was_streamed(ui: ChatUI, client: Client) -> None:
-    """Updates that were streamed and not stored do not make others seem known."""
+    """Updates that were streamed but not stored do not hide others."""
     ui.has_log = False
     call = {"type": "tool", "subtype": "call", "uuid": "u", "call": {"name": "n", "parameters": {}}}
     progress = {"type": "tool", "subtype": "progress", "uuid": "u", "progress": 1}
@@ -351,7 +351,7 @@ def test_a_message_that_stores_less_than_was_streamed(ui: ChatUI, client: Client
 @pytest.mark.parametrize("name", ["plain", "stopped", "tool_echo"])
 @pytest.mark.parametrize("end", ["gone", "completed", "interrupted", "something new"])
 def test_a_log_that_was_forgotten(ui: ChatUI, client: Client, name: str, end: str) -> None:
-    """After a day a log holds its last frame only; the conversation still has the answer, and how it ended."""
+    """After a day a log holds its last frame only; the conversation still has the answer and how it ended."""
     item = recording(name)
     ui.says(item)
     _, reply, _ = run(client)
@@ -363,7 +363,7 @@ def test_a_log_that_was_forgotten(ui: ChatUI, client: Client, name: str, end: st
 
 
 def test_a_log_with_a_hole(ui: ChatUI, client: Client) -> None:
-    """Where a log stops in the middle the message goes on, and nothing is told twice."""
+    """Where a log stops in the middle the stored message continues, without repetition."""
     item = recording("tool_echo")
     log = item.log or ""
     ui.says(item, cut(100), log=log[: log.index("id: 4")] + 'event: end\ndata: {"status":"completed"}\n\n')
@@ -372,7 +372,7 @@ def test_a_log_with_a_hole(ui: ChatUI, client: Client) -> None:
 
 
 def test_a_server_that_died(ui: ChatUI, client: Client) -> None:
-    """An answer whose server died is what it had stored, marked as interrupted."""
+    """The answer of a server that died is the stored part, marked as interrupted."""
     stored = {
         "content": "half an",
         "updates": [STARTED, {"type": "stream", "token": "", "len": 7}],
@@ -387,7 +387,7 @@ def test_a_server_that_died(ui: ChatUI, client: Client) -> None:
 
 
 def test_a_log_that_always_fails(ui: ChatUI, client: Client) -> None:
-    """A log that gives nothing but errors is no reason to lose an answer that is there."""
+    """If the log only gives errors, the stored answer is used."""
     item = recording("plain")
     ui.says(item, cut(150))
     ui.always("log", json_answer({"message": "An error occurred", "errorId": "x"}, 500))
@@ -405,19 +405,19 @@ def test_reads_that_fail_once(ui: ChatUI, client: Client) -> None:
 
 
 def test_an_answer_that_never_ends(ui: ChatUI, client: Client) -> None:
-    """A message that grows no more is not waited for without end."""
+    """A message that no longer grows is not waited for without limit."""
     ui.has_log = False
     ui.says(recording("plain"), cut(150), unfinished_reads=10_000)
     with pytest.raises(StreamInterrupted, match="writes no more of it"):
         client.chat("Hi", timeouts=Timeouts(first_token=1, idle=PATIENCE)).result()
 
 
-# When nothing works
+# When resuming fails
 
 
 @pytest.mark.parametrize("how", [[RST], [CLOSE], plain(b"", 503), json_answer({"message": "no"}, 401)], ids=str)
 def test_everything_fails(ui: ChatUI, any_client: Client, how: Any) -> None:
-    """The error says what has come and where the rest can be found, and the conversation can be used again."""
+    """The error has the partial answer and the ids of the run, and the conversation can be used again."""
     ui.says(recording("slow"), cut(700))
     for kind in ("log", "read"):
         ui.always(kind, how)
@@ -449,8 +449,8 @@ def test_everything_fails(ui: ChatUI, any_client: Client, how: Any) -> None:
     ids=["403", "401", "429", "login"],
 )
 @pytest.mark.parametrize("came", [0, 1, 3])
-def test_an_attached_log_that_cannot_be_read_on(ui: ChatUI, any_client: Client, refusal: bytes, came: int) -> None:
-    """Half an answer is no answer: a log that breaks off and is then refused ends with an error that holds what came."""
+def test_an_attached_log_that_is_refused(ui: ChatUI, any_client: Client, refusal: bytes, came: int) -> None:
+    """A log that breaks off and is then refused raises an error with the partial answer."""
     pieces = ["half ", "of ", "it"]
     log = "".join(log_of(*map(token, pieces), end=None).split("\n\n")[n] + "\n\n" for n in range(came))
     ui.says(lines(STARTED, token("whole"), final("whole"), FINISHED))
@@ -472,7 +472,7 @@ def test_an_attached_log_that_cannot_be_read_on(ui: ChatUI, any_client: Client, 
 
 
 def test_the_server_is_gone(make_client: Any) -> None:
-    """A server that vanishes in the middle of an answer."""
+    """A server that stops in the middle of an answer raises `StreamInterrupted`."""
     with ChatUI() as ui:
         client = make_client(base_url=ui.url)
         ui.says(SLOW, [*cut(300, "rst")(SLOW.stream)[:-1], lambda request: ui.vanish(), RST])
@@ -484,8 +484,8 @@ def test_the_server_is_gone(make_client: Any) -> None:
 # Deadlines
 
 
-def test_idle_silence_is_mended(ui: ChatUI, any_client: Client) -> None:
-    """When not even keep-alives come, the connection is given up and the run followed through its log."""
+def test_idle_silence_is_resumed(ui: ChatUI, any_client: Client) -> None:
+    """When not even keep-alives come, the connection is closed and the run is read from its log."""
     item = recording("plain")
     ui.says(item, [*cut(250)(item.stream)[:-1], UNTIL_GONE])
     stream = any_client.chat("Hi", timeouts=Timeouts(first_token=PATIENCE, idle=1))
@@ -494,7 +494,7 @@ def test_idle_silence_is_mended(ui: ChatUI, any_client: Client) -> None:
 
 
 class Endless:
-    """A stream that says nothing but keep-alives after *updates*; once `read` is set, much time passes between them."""
+    """A stream that sends only keep-alives after *updates*; once `read` is set, much time passes between them."""
 
     def __init__(self, clock: FakeTime, *updates: dict[str, Any]) -> None:
         self.read, self.left = threading.Event(), threading.Event()
@@ -509,7 +509,7 @@ class Endless:
                 if self.read.is_set():
                     self._clock.advance(PATIENCE)
                 yield chunk(lines(KEEP_ALIVE))
-        finally:  # the client has gone
+        finally:  # the client has closed the connection
             self.left.set()
 
 
@@ -524,7 +524,7 @@ class Endless:
 def test_deadlines_behind_keep_alives(
     ui: ChatUI, any_client: Client, clock: FakeTime, timeouts: Timeouts, deadline: str, updates: list[dict[str, Any]]
 ) -> None:
-    """Keep-alives do not count as content, and nobody waits longer than was said; the run is stopped then."""
+    """Keep-alives do not count as content, so the deadline passes; the run is then stopped."""
     live = Endless(clock, *updates)
     ui.says(lines(*updates), [live])  # type: ignore[list-item]
     stream = any_client.chat("Hi", timeouts=timeouts)
@@ -544,7 +544,7 @@ def test_deadlines_behind_keep_alives(
 
 
 def test_garbage_in_mid_stream(ui: ChatUI, any_client: Client) -> None:
-    """A line that is no JSON is an error with all that came before it; the run is stopped, the conversation usable."""
+    """A line that is not JSON raises an error with the partial answer; the run is stopped, and the conversation stays usable."""
     live = lines(STARTED, token("a")) + b"<html>504 Gateway Timeout</html>\n"
     ui.says(live, [*cut(10_000)(live)[:-1], UNTIL_GONE])
     stream = any_client.chat("Hi")
@@ -559,8 +559,8 @@ def test_garbage_in_mid_stream(ui: ChatUI, any_client: Client) -> None:
     assert stream.conversation.ask("again").text == "Hello, world!"
 
 
-def test_a_deadline_that_lets_the_run_go_on(ui: ChatUI, client: Client, clock: FakeTime) -> None:
-    """With ``detach`` a deadline does not stop the run either."""
+def test_a_deadline_that_detaches(ui: ChatUI, client: Client, clock: FakeTime) -> None:
+    """With ``detach`` a deadline does not stop the run."""
     live = Endless(clock, STARTED)
     ui.says(lines(STARTED), [live])  # type: ignore[list-item]
     stream = client.chat("Hi", on_close="detach")
@@ -573,10 +573,10 @@ def test_a_deadline_that_lets_the_run_go_on(ui: ChatUI, client: Client, clock: F
 
 
 @pytest.mark.parametrize("has_log", [True, False])
-def test_the_total_deadline_holds_while_mending(
+def test_the_total_deadline_holds_while_resuming(
     ui: ChatUI, any_client: Client, clock: FakeTime, has_log: bool
 ) -> None:
-    """It does not begin anew with each connection."""
+    """``Timeouts.total`` does not start again with each connection."""
     ui.has_log = has_log
     ui.says(SLOW, cut(300), unfinished_reads=10_000)
     kind = "log" if has_log else "read"
@@ -590,7 +590,7 @@ def test_the_total_deadline_holds_while_mending(
 
 
 def test_a_slow_log_and_the_total_deadline(ui: ChatUI, any_client: Client, clock: FakeTime) -> None:
-    """The deadline that the caller set is the one that is named."""
+    """The error names the deadline that the caller has set."""
     ui.says(SLOW, cut(300))
     beats = [chunk(b": heartbeat\n\n"), 0.02]
     late = [*beats * 3, lambda _: clock.advance(PATIENCE), *beats * 1000]
@@ -602,7 +602,7 @@ def test_a_slow_log_and_the_total_deadline(ui: ChatUI, any_client: Client, clock
 
 
 def test_a_thousand_keep_alives_first(ui: ChatUI, any_client: Client) -> None:
-    """They pass unseen."""
+    """Keep-alives before the first content give no events."""
     stream = lines(STARTED, *[KEEP_ALIVE] * 1000, token("a"), final("a"), FINISHED)
     ui.says(stream)
     events, _reply, _ended = run(any_client)

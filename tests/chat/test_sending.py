@@ -1,4 +1,4 @@
-"""A message is sent once: whatever breaks, whoever else sends, and whatever the server says about it."""
+"""A message is sent once, whatever breaks, whichever other clients send, and however the server refuses it."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def _says_hello(ui: ChatUI) -> None:
     ui.says(recording("plain"))
 
 
-# What goes out
+# Requests
 
 
 def test_the_requests_of_a_first_turn(ui: ChatUI, any_client: Client) -> None:
-    """Create and send; the form has the parent's id, an id of its own, and no tools; nothing more is asked for."""
+    """Two requests: create and send. The form has the id of the parent, an id of its own, and no tools."""
     stream = any_client.conversation(system_prompt="Be terse.").send("Hi\u2028there 😀")
     assert stream.text == HELLO
     assert [kind for kind, _ in ui.seen] == ["models", "create", "send"]
@@ -64,25 +64,25 @@ def test_the_requests_of_a_first_turn(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_without_the_conversation_in_the_answer(ui: ChatUI, client: Client) -> None:
-    """Servers before July 2026 do not send it along: the first parent is asked for."""
+    """Servers before July 2026 do not send the conversation along: the first parent is requested."""
     ui.tells_conversation = False
     assert client.chat("Hi").text == HELLO
     assert [kind for kind, _ in ui.seen] == ["models", "create", "read", "send"]
 
 
 def test_a_named_model_needs_no_list(ui: ChatUI, client: Client) -> None:
-    """The list of models is asked for only if nobody named one."""
+    """The list of models is requested only if the caller named no model."""
     client.chat("Hi", model="org/second").result()
     assert ui.count("models") == 0
     assert ui.chat.model == "org/second"
 
 
 def test_the_next_parent_is_the_answer(ui: ChatUI, client: Client) -> None:
-    """A second message hangs from the answer to the first, which is found by the id of its run."""
+    """A second message is attached to the answer to the first, which is found by the id of its run."""
     conversation = client.conversation()
     conversation.ask("one")
     ours = ui.chat.messages[-1]
-    # Somebody else goes on in another branch, which is the newest then.
+    # Another client continues in another branch, which is then the newest.
     other = ui._add(ui.chat, ui.chat.messages[0], {"from": "user", "content": "from elsewhere"})
     ui._add(ui.chat, other, {"from": "assistant", "content": "x", "generationId": "another", "interrupted": False})
     conversation.ask("two")
@@ -93,7 +93,7 @@ def test_the_next_parent_is_the_answer(ui: ChatUI, client: Client) -> None:
 
 
 def test_generation_ids_are_fresh(ui: ChatUI, client: Client) -> None:
-    """No two sends share an id, not even those of one text."""
+    """No two messages have the same id, not even those with the same text."""
     conversation = client.conversation()
     for _ in range(3):
         conversation.ask("again")
@@ -107,7 +107,7 @@ def test_generation_ids_are_fresh(ui: ChatUI, client: Client) -> None:
 
 
 def test_a_list_in_a_new_conversation(ui: ChatUI, client: Client) -> None:
-    """System messages become the system prompt, earlier turns are told in the prompt."""
+    """System messages become the system prompt, earlier turns become part of the prompt."""
     prompt = [
         {"role": "system", "content": "Be terse."},
         {"role": "developer", "content": [{"type": "text", "text": "In "}, {"type": "text", "text": "English."}]},
@@ -137,7 +137,7 @@ def test_a_list_in_a_running_conversation(ui: ChatUI, client: Client) -> None:
 
 
 def test_two_system_prompts(ui: ChatUI, client: Client) -> None:
-    """Two different ones are a mistake; one that is said twice is none."""
+    """Two different system prompts are an error; the same one twice is not."""
     prompt = [{"role": "system", "content": "Be terse."}, {"role": "user", "content": "Hi"}]
     with pytest.raises(InvalidInputError, match="twice"):
         client.chat(prompt, system_prompt="Be verbose.")
@@ -184,7 +184,7 @@ files too large together, a URL, an open text file, a number as a file, an odd o
 
 @pytest.mark.parametrize("what", [what.strip() for what in CALLS.split(",")])
 def test_bad_input_is_refused_before_anything_is_sent(ui: ChatUI, client: Client, tmp_path: Path, what: str) -> None:
-    """Not even a connection is opened; the conversation stays usable."""
+    """No connection is opened, and the conversation stays usable."""
     calls = _bad_calls(tmp_path)
     arguments, options = calls[what]
     conversation = client.conversation()
@@ -197,7 +197,7 @@ def test_bad_input_is_refused_before_anything_is_sent(ui: ChatUI, client: Client
 
 
 def test_a_file_no_model_would_see(ui: ChatUI, client: Client) -> None:
-    """What the server would store and never show to the model is refused at once."""
+    """A file that the server would store and never show to the model is refused at once."""
     with pytest.raises(Unsupported, match="neither an image nor text"):
         client.chat("x", files=[("a.bin", b"\0\1\2")])
     assert ui.connections == 0
@@ -207,7 +207,7 @@ def test_a_file_no_model_would_see(ui: ChatUI, client: Client) -> None:
 
 
 def test_a_refused_connection(any_client: Client, make_client: MakeClient, transport_name: str) -> None:
-    """Nothing can have arrived, so it is tried again, and then said."""
+    """Nothing can have arrived, so the request is repeated; then the error is raised."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     client = make_client(transport_name, base_url=url, retry=Retry(attempts=3, backoff=0.01))
@@ -218,7 +218,7 @@ def test_a_refused_connection(any_client: Client, make_client: MakeClient, trans
 
 
 def test_a_connection_refused_for_the_send_only(ui: ChatUI, any_client: Client) -> None:
-    """A server that goes away between creating and sending; when it is back the conversation goes on."""
+    """The server stops between creating and sending; once it runs again, the conversation continues."""
     conversation = any_client.conversation().create()
     port, chats = ui.port, ui.chats
     ui.close()
@@ -238,7 +238,7 @@ def test_a_connection_refused_for_the_send_only(ui: ChatUI, any_client: Client) 
 
 
 def test_requests_inside_an_except_block(ui: ChatUI, client: Client) -> None:
-    """An error that the caller is handling has nothing to do with the next one."""
+    """An error that the caller is handling does not become the context of the next one."""
     conversation = client.conversation()
     ui.fault("send", json_answer({"message": "Message too long."}, 400), [RST], [RST])
 
@@ -256,7 +256,7 @@ def test_requests_inside_an_except_block(ui: ChatUI, client: Client) -> None:
 
 
 def test_the_same_thread_must_read_first(ui: ChatUI, client: Client) -> None:
-    """A second send of the thread that has not read the first answer would wait for itself: it is refused at once."""
+    """A second send of the thread that has not read the first answer would wait for itself, so it is refused at once."""
     conversation = client.conversation()
     stream = conversation.send("one")
     started = time.monotonic()
@@ -269,7 +269,7 @@ def test_the_same_thread_must_read_first(ui: ChatUI, client: Client) -> None:
 
 
 def test_other_threads_take_turns(ui: ChatUI, any_client: Client) -> None:
-    """Sends of many threads come one after the other, each hanging from the answer before it, also when some fail."""
+    """Messages of many threads are sent one after the other, each attached to the answer before it, also when some fail."""
     ui.fault("send", None, json_answer({"message": "slow down"}, 500), None, [RST])
     conversation = any_client.conversation()
 
@@ -285,11 +285,11 @@ def test_other_threads_take_turns(ui: ChatUI, any_client: Client) -> None:
     users = ui.chat.users
     assert len(users) == 6
     for before, after in zip(ui.chat.messages, ui.chat.messages[1:], strict=False):
-        assert after["ancestors"][-1] == before["id"]  # one line, no branch
+        assert after["ancestors"][-1] == before["id"]  # no branches
 
 
 def test_how_long_another_thread_waits(ui: ChatUI, client: Client) -> None:
-    """It waits as long as it says, and gets its turn when the other has read."""
+    """It waits for *wait* seconds, and sends when the other thread has read its answer."""
     conversation = client.conversation()
     stream = conversation.send("one")
     errors: list[HFClientError] = []
@@ -318,7 +318,7 @@ def test_how_long_another_thread_waits(ui: ChatUI, client: Client) -> None:
 
 
 def test_two_threads_create_one_conversation(ui: ChatUI, client: Client) -> None:
-    """However many threads begin at once."""
+    """One conversation is created, however many threads start at once."""
     conversation = client.conversation()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda call: call(), [conversation.create, conversation.fetch_message_id] * 4))
@@ -338,7 +338,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize("label", ["text/html; charset=UTF-8", "text/plain", "application/octet-stream", "application/json"])
 def test_an_answer_under_another_label(ui: ChatUI, any_client: Client, label: str) -> None:
-    """An answer is told by its bytes: what a gateway labels otherwise is read, and not asked for again."""
+    """An answer is recognized by its bytes: one with another content type, from a gateway, is read and not requested again."""
     stream = lines(token("Hi"), final("Hi"), {"type": "status", "status": "finished"})
     ui.says(stream, lambda stream: [plain(stream, 200, f"Content-Type: {label}")])
     conversation = any_client.conversation()
@@ -349,7 +349,7 @@ def test_an_answer_under_another_label(ui: ChatUI, any_client: Client, label: st
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal[9:12].decode() + str(len(refusal)))
 def test_after_a_refusal(ui: ChatUI, any_client: Client, refusal: bytes) -> None:
-    """A refused send raises at the call, sends nothing again, and leaves the conversation as it was."""
+    """A refused message raises at the call, is not sent again, and leaves the conversation as it was."""
     conversation = any_client.conversation()
     conversation.ask("one")
     ui.fault("send", refusal)
@@ -375,7 +375,7 @@ def test_after_a_refusal(ui: ChatUI, any_client: Client, refusal: bytes) -> None
 def test_an_error_inside_the_stream(
     ui: ChatUI, any_client: Client, error: dict[str, Any], code: int | None, message: str
 ) -> None:
-    """It is raised when the stream has ended, with the server's text and what had come."""
+    """It is raised at the end of the stream, with the server's message and the partial answer."""
     ui._next.clear()
     ui.says(
         lines(
@@ -406,7 +406,7 @@ def test_an_error_inside_the_stream(
 
 
 def test_a_title_after_the_final_answer(ui: ChatUI, any_client: Client) -> None:
-    """The stream is read to its end, so a title that comes last is the conversation's."""
+    """The stream is read to its end, so a title that comes last becomes the title of the conversation."""
     ui._next.clear()
     gate = threading.Event()
     stream = lines(STARTED, token("a"), final("a")) + b" " * 4096
@@ -429,13 +429,13 @@ def test_a_title_after_the_final_answer(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_cookies_are_taken_over(ui: ChatUI, make_client: MakeClient) -> None:
-    """The server renews its cookie with each success, and what it sets while it refuses is ignored."""
+    """The server renews its cookie with each success; cookies of refusals are ignored."""
     client = make_client(cookies={"hf-chat": "first", "token": "t"})
     created = {"conversationId": "1" * 24}
-    ui.fault("create", head(302, "Location: https://x/login", "Set-Cookie: hf-chat=stranger", "Content-Length: 0"))
+    ui.fault("create", head(302, "Location: https://x/login", "Set-Cookie: hf-chat=other", "Content-Length: 0"))
     with pytest.raises(APIStatusError):
         client.chat("Hi")
-    ui.fault("create", json_answer({"message": "no"}, 401, "Set-Cookie: hf-chat=stranger; Path=/"))
+    ui.fault("create", json_answer({"message": "no"}, 401, "Set-Cookie: hf-chat=other; Path=/"))
     with pytest.raises(APIStatusError):
         client.chat("Hi")
     ui.fault("create", json_answer(created, 200, "Set-Cookie: hf-chat=second; Path=/; HttpOnly; SameSite=Lax"))
@@ -444,12 +444,12 @@ def test_cookies_are_taken_over(ui: ChatUI, make_client: MakeClient) -> None:
     client.chat("Hi").result()
     cookies = [request.headers["cookie"] for _, request in ui.seen]
     assert cookies[0] == "hf-chat=first; token=t"
-    assert not any("stranger" in cookie for cookie in cookies)
+    assert not any("hf-chat=other" in cookie for cookie in cookies)
     assert cookies[-1] == "hf-chat=second; token=t"
 
 
 def test_stops_are_not_sent_by_accident(ui: ChatUI, any_client: Client) -> None:
-    """A whole answer, read in any way, is followed by no stop."""
+    """After a complete answer, read in any way, no stop is sent."""
     conversation = any_client.conversation()
     conversation.ask("a")
     with conversation.send("b") as stream:

@@ -1,4 +1,4 @@
-"""A message waits until no earlier run writes into its conversation: that run's save would wipe it out."""
+"""A message waits until no earlier run writes into its conversation, because that run's save would overwrite it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FLAGS_010 = {"searchEnabled": True, "loginEnabled": False, "guestMode": False}
 
 
 class Run:
-    """A run that goes on until the test ends it."""
+    """A run that is in progress until the test ends it."""
 
     def __init__(self, chat: Chat, message: dict[str, Any]) -> None:
         self.chat, self.id = chat, message.get("generationId")
@@ -63,7 +63,7 @@ class Run:
 
 
 class LongRuns(ChatUI):
-    """A `ChatUI` whose runs go on after their answer, and then save the whole conversation.
+    """A `ChatUI` whose runs continue after their answer, and then save the whole conversation.
 
     Attributes:
         hold: Whether new runs do.
@@ -97,7 +97,7 @@ class LongRuns(ChatUI):
 
 @pytest.fixture
 def ui() -> Iterator[LongRuns]:
-    """A server whose first run goes on; the next ones do not."""
+    """A server whose first run continues after its answer; the next ones do not."""
     with LongRuns() as running:
         updates = [STARTED, token("a"), final("a")]
         live = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(*updates) + b" " * 4096), UNTIL_GONE]
@@ -163,7 +163,7 @@ GO_ON: dict[str, Callable[[Client, Conversation], Any]] = {
 def test_a_message_after_an_answer_that_was_left(
     ui: LongRuns, client: Client, leave: Callable[[ChatStream], None], go_on: str, on_close: Any
 ) -> None:
-    """It is not sent before the run has ended, and both stay."""
+    """The message is sent after the run has ended, and both are kept."""
     conversation = client.conversation()
     leave(conversation.send("one", on_close=on_close))
     ui.hold = False
@@ -177,7 +177,7 @@ def test_a_message_after_an_answer_that_was_left(
 
 
 def test_both_transports(ui: LongRuns, any_client: Client) -> None:
-    """The wait is the same on each."""
+    """Both transports wait in the same way."""
     conversation = any_client.conversation()
     leave_at_the_final_answer(conversation.send("one"))
     ui.hold = False
@@ -188,7 +188,7 @@ def test_both_transports(ui: LongRuns, any_client: Client) -> None:
 
 
 def test_another_process(ui: LongRuns, client: Client) -> None:
-    """A worker that knows nothing but the id waits, too."""
+    """A process that knows only the id waits, too."""
     conversation = client.conversation()
     leave_in_mid_answer(conversation.send("one", on_close="detach"))
     ui.hold = False
@@ -213,7 +213,7 @@ def test_another_process(ui: LongRuns, client: Client) -> None:
 
 @pytest.mark.parametrize("way", ["retry", "edit", "delete_message", "rename"])
 def test_other_changes_wait(ui: LongRuns, client: Client, way: str) -> None:
-    """What a run's save would undo is done after it."""
+    """Changes that the save of a run would undo are made after it."""
     conversation = client.conversation()
     ui.hold = False
     ui._next.insert(0, ui._next[1])
@@ -237,7 +237,7 @@ def test_other_changes_wait(ui: LongRuns, client: Client, way: str) -> None:
 
 
 def test_after_an_interrupted_stream(ui: LongRuns, client: Client) -> None:
-    """A run whose answer could not be resumed may still live."""
+    """A run whose answer could not be resumed may still be in progress."""
     ui._next[0].live = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, token("a"))), RST]
     ui.always("log", json_answer({"message": "no"}, 403))
     ui.always("read", json_answer({"message": "no"}, 403))
@@ -255,7 +255,7 @@ def test_after_an_interrupted_stream(ui: LongRuns, client: Client) -> None:
 
 
 def test_a_body_without_its_end(ui: LongRuns, client: Client) -> None:
-    """``finished`` comes before the save: only the end of the body, or of the log, says that all is done."""
+    """``finished`` comes before the save: only the end of the body, or of the log, means that the run is over."""
     updates = [STARTED, token("a"), final("a"), FINISHED]
     ui._next[0].live = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(*updates)), UNTIL_GONE]
     conversation = client.conversation()
@@ -270,7 +270,7 @@ def test_a_body_without_its_end(ui: LongRuns, client: Client) -> None:
 
 @pytest.mark.parametrize("wait", [0, 0.05])
 def test_how_long_it_waits(ui: LongRuns, client: Client, wait: float) -> None:
-    """After *wait* seconds the message is refused, nothing was sent, and later it goes."""
+    """After *wait* seconds the call raises and nothing was sent; later the message can be sent."""
     conversation = client.conversation()
     leave_at_the_final_answer(conversation.send("one"))
     ui.hold = False
@@ -286,7 +286,7 @@ def test_how_long_it_waits(ui: LongRuns, client: Client, wait: float) -> None:
 
 
 def test_the_total_deadline_ends_the_wait(ui: LongRuns, client: Client) -> None:
-    """A call that may take so many seconds waits no longer than that, whatever *wait* says."""
+    """``Timeouts.total`` ends the wait, however long *wait* is."""
     conversation = client.conversation()
     leave_at_the_final_answer(conversation.send("one"))
     for wait in (60.0, None):
@@ -297,7 +297,7 @@ def test_the_total_deadline_ends_the_wait(ui: LongRuns, client: Client) -> None:
 
 @pytest.mark.parametrize("wait", [None, float("inf"), 1e10, 10**400], ids=["None", "inf", "1e10", "10**400"])
 def test_waiting_without_end(ui: LongRuns, client: Client, wait: Any) -> None:
-    """None, infinity and what no clock can hold wait for as long as it takes: for a run and for another thread."""
+    """None, infinity and numbers beyond any clock wait without limit, for a run and for another thread."""
     conversation = client.conversation()
     stream = conversation.send("one")
     second = InThread(lambda: conversation.ask("two", wait=wait).text)
@@ -309,8 +309,8 @@ def test_waiting_without_end(ui: LongRuns, client: Client, wait: Any) -> None:
 
 
 @pytest.mark.parametrize("wait", [-1, -0.1, float("nan"), float("-inf"), "60", "soon", True, [], object()])
-def test_waits_that_are_none(ui: LongRuns, client: Client, wait: Any) -> None:
-    """Nonsense is refused before anything is sent, wherever there is a *wait*."""
+def test_invalid_waits(ui: LongRuns, client: Client, wait: Any) -> None:
+    """An invalid *wait* is refused before anything is sent, in each call that has one."""
     conversation = client.conversation("6b010f31c065be6a00896989")
     question = Elicitation("x", "server", "form", "message")
     for call in (
@@ -326,7 +326,7 @@ def test_waits_that_are_none(ui: LongRuns, client: Client, wait: Any) -> None:
 
 
 def test_objects_that_send_at_once(ui: LongRuns, make_client: MakeClient) -> None:
-    """Threads with objects and clients of their own take turns, each waiting for the run before."""
+    """Threads with their own objects and clients send one after the other, each after the run before."""
     conversation = make_client().conversation().create()
     cookies = {"hf-chat": "me"}
     ui._next.pop(0)
@@ -354,7 +354,7 @@ def test_objects_that_send_at_once(ui: LongRuns, make_client: MakeClient) -> Non
 
 
 def test_a_fork_in_mid_send() -> None:
-    """A child does not wait for a thread that it has not got."""
+    """A forked child does not wait for a thread of its parent."""
     with exclusive("http://x", "id", time.monotonic()):
         with pytest.raises(ConversationBusy), exclusive("http://x", "id", time.monotonic()):
             pass
@@ -363,11 +363,11 @@ def test_a_fork_in_mid_send() -> None:
             pass
 
 
-# What it costs
+# Requests
 
 
 def test_no_requests_without_need(ui: LongRuns, client: Client) -> None:
-    """Where the answer before was read to its end a message asks for nothing more than its place."""
+    """After an answer that was read to its end, a message needs only the id of its parent."""
     ui.hold = False
     ui._next.pop(0)
     conversation = client.conversation()
@@ -379,7 +379,7 @@ def test_no_requests_without_need(ui: LongRuns, client: Client) -> None:
     assert kinds == ["models", "create", "send", "read", "send", "read", "send", "read", "send"]
 
 
-# How a run's end is told
+# How the end of a run is recognized
 
 
 def stored(ui: ChatUI, client: Client, message: dict[str, Any], title: str = "T") -> Conversation:
@@ -413,8 +413,8 @@ OVER: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", OVER)
-def test_what_is_over(ui: LongRuns, client: Client, what: str) -> None:
-    """The conversation itself tells: there is nothing to wait for, and nothing more is asked."""
+def test_complete_answers(ui: LongRuns, client: Client, what: str) -> None:
+    """The conversation shows that the run is over: nothing is waited for, and no log is requested."""
     message, title = OVER[what]
     assert stored(ui, client, message, title).ask("two", wait=0).text == HELLO
     assert ui.count("log") == 0
@@ -428,7 +428,7 @@ LIVE: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", LIVE)
-def test_what_lives_on_a_server_without_logs(ui: LongRuns, client: Client, what: str) -> None:
+def test_running_answers_on_a_server_without_logs(ui: LongRuns, client: Client, what: str) -> None:
     """The conversation is read again until the run has ended."""
     message, title = LIVE[what]
     conversation = stored(ui, client, message, title)
@@ -450,7 +450,7 @@ def test_what_lives_on_a_server_without_logs(ui: LongRuns, client: Client, what:
 def test_servers_whose_runs_end_with_their_connection(
     ui: LongRuns, client: Client, message: dict[str, Any], is_over: bool
 ) -> None:
-    """Version 0.10 and before: what is stored of an answer is all of it; of a run whose reader is there, nothing is."""
+    """Version 0.10 and before: a stored answer is complete; while a run has a reader, nothing is stored."""
     ui.always("features", json_answer({"json": FLAGS_010}))
     conversation = stored(ui, client, message, "New Chat")
     if is_over:
@@ -461,7 +461,7 @@ def test_servers_whose_runs_end_with_their_connection(
 
 
 def test_an_answer_that_was_left_there(ui: LongRuns, client: Client) -> None:
-    """There the run of an answer that this object has left is over, whatever is stored of it."""
+    """On these servers the run of an answer that this object has left is over, whatever is stored of it."""
     ui.always("features", json_answer({"json": FLAGS_010}))
     ui.has_log = False
     conversation = client.conversation()
@@ -471,8 +471,8 @@ def test_an_answer_that_was_left_there(ui: LongRuns, client: Client) -> None:
 
 
 @pytest.mark.parametrize("log", [log_of(end="gone"), None], ids=["gone", "no log"])
-def test_a_log_that_is_not_there(ui: LongRuns, client: Client, log: str | None) -> None:
-    """A run that the server knows nothing of is looked for a few times, because it may be just beginning."""
+def test_an_unknown_log(ui: LongRuns, client: Client, log: str | None) -> None:
+    """A run that the server does not know is looked up a few times, because it may be just beginning."""
     conversation = stored(ui, client, {"generationId": RUN})
     if log is None:
         ui.has_log = False
@@ -482,7 +482,7 @@ def test_a_log_that_is_not_there(ui: LongRuns, client: Client, log: str | None) 
 
 @pytest.mark.parametrize("how", [[RST], [head(200, SSE, "Transfer-Encoding: chunked"), chunk(b": heartbeat\n\n"), RST]])
 def test_a_log_that_breaks_off(ui: LongRuns, client: Client, how: Any) -> None:
-    """It is asked for again, and the message is not sent before its end."""
+    """The log is requested again, and the message is not sent before its end."""
     conversation = client.conversation()
     leave_at_the_final_answer(conversation.send("one"))
     ui.hold = False
@@ -494,8 +494,8 @@ def test_a_log_that_breaks_off(ui: LongRuns, client: Client, how: Any) -> None:
     assert (second.join(), users(ui)) == (HELLO, ["one", "two"])
 
 
-def test_a_parked_answer_that_goes_on(ui: LongRuns, client: Client) -> None:
-    """A message with a question may be written again after its end: its log is asked."""
+def test_a_parked_answer_that_continues(ui: LongRuns, client: Client) -> None:
+    """A message with a question may be written again after its end, so its log is requested."""
     asks = {"type": "elicitation", "subtype": "request", "request": {"elicitationId": "x", "fields": []}}
     conversation = stored(ui, client, {"generationId": RUN, "updates": [STARTED, asks, FINISHED]})
     run = Run(ui.chat, ui.chat.messages[-1])
@@ -507,11 +507,11 @@ def test_a_parked_answer_that_goes_on(ui: LongRuns, client: Client) -> None:
     assert conversation.ask("two").text == HELLO
     logs = ui.count("log")
     conversation.ask("three")
-    assert ui.count("log") == logs  # known by now
+    assert ui.count("log") == logs  # already known
 
 
 def test_a_conversation_that_cannot_be_read(ui: LongRuns, client: Client) -> None:
-    """Then nothing is sent."""
+    """If the conversation cannot be read, nothing is sent."""
     conversation = client.conversation()
     leave_at_the_final_answer(conversation.send("one"))
     ui.always("read", [RST])
@@ -520,10 +520,10 @@ def test_a_conversation_that_cannot_be_read(ui: LongRuns, client: Client) -> Non
     assert ui.count("send") == 1
 
 
-def test_a_turn_that_was_overwritten_is_told(
+def test_an_overwritten_turn_is_logged(
     ui: LongRuns, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where another client did not wait, what it cost is at least logged."""
+    """A turn that the run of another client has overwritten is logged."""
     ui.hold = False
     ui._next.pop(0)
     conversation = client.conversation()

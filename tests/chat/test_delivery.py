@@ -1,4 +1,4 @@
-"""A message whose fate is not known is looked for and never sent twice; one that cannot have arrived is sent again."""
+"""A message of unknown fate is looked up and never sent twice; one that cannot have arrived is sent again."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ LOST: dict[str, list[Any]] = {
     "504 in JSON": [json_answer({"message": "Endpoint request timed out"}, 504)],
     "502 in text": [plain(b"error code: 502", 502)],
 }
-"""What does not say whether a message arrived."""
+"""Failures that do not say whether a message arrived."""
 
 
 def answers(ui: ChatUI) -> list[str]:
-    """The runs that the server has begun."""
+    """The runs that the server has started."""
     return [message["generationId"] for message in ui.chat.messages if message["from"] == "assistant"]
 
 
 @pytest.mark.parametrize("how", LOST)
-def test_what_arrived_is_found(ui: ChatUI, any_client: Client, how: str) -> None:
-    """A message that was stored is answered to the caller; the next one hangs below it; each is there once."""
+def test_a_stored_message_is_found(ui: ChatUI, any_client: Client, how: str) -> None:
+    """The answer of a stored message is returned; the next one is attached to it; each is stored once."""
     ui.fault("send", [ui.store, *LOST[how]])
     stream = any_client.chat("Hi")
     assert [event for event in stream if isinstance(event, Status)] == [Status("started"), Status("finished")]
@@ -72,8 +72,8 @@ def test_what_arrived_is_found(ui: ChatUI, any_client: Client, how: str) -> None
 
 
 @pytest.mark.parametrize("how", LOST)
-def test_what_is_not_found_is_not_sent_again(ui: ChatUI, any_client: Client, how: str) -> None:
-    """The error has what attach() takes, and the next message hangs from where this one was to hang."""
+def test_a_message_that_is_not_found_is_not_sent_again(ui: ChatUI, any_client: Client, how: str) -> None:
+    """The error has the ids for attach(), and the next message gets the parent that this one was to get."""
     conversation = any_client.conversation()
     conversation.ask("one")
     ui.fault("send", LOST[how])
@@ -92,7 +92,7 @@ def test_what_is_not_found_is_not_sent_again(ui: ChatUI, any_client: Client, how
 
 @pytest.mark.parametrize("how", ["rst", "504"])
 def test_a_message_that_is_stored_late(ui: ChatUI, make_client: MakeClient, transport_name: str, how: str) -> None:
-    """It is looked for again and again, and found once the server has got round to storing it."""
+    """The message is looked up repeatedly, and found once the server has stored it."""
     looks: list[Recorded] = []
 
     def store_late(request: Recorded) -> None:
@@ -111,7 +111,7 @@ def test_a_message_that_is_stored_late(ui: ChatUI, make_client: MakeClient, tran
 
 
 def test_a_message_that_is_stored_too_late(ui: ChatUI, client: Client) -> None:
-    """What the caller gave up on is found by the next message, which hangs below it."""
+    """A message that the caller gave up on is found by the next one, which is attached to its answer."""
     requests: list[Recorded] = []
     ui.fault("send", [requests.append, RST])
     conversation = client.conversation()
@@ -135,7 +135,7 @@ WAYS: dict[str, Any] = {
 @pytest.mark.parametrize("how", ["rst", "504", "524"])
 @pytest.mark.parametrize("way", WAYS)
 def test_other_turns(ui: ChatUI, client: Client, way: str, how: str, has_log: bool, stored: bool) -> None:
-    """Another answer and another wording are looked up like a message, also on servers that know no runs."""
+    """Retries and edits are looked up like messages, also on servers without ids of runs."""
     ui.has_log = has_log
     conversation = client.conversation()
     conversation.ask("Hi")
@@ -151,8 +151,8 @@ def test_other_turns(ui: ChatUI, client: Client, way: str, how: str, has_log: bo
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
-def test_a_fate_that_cannot_be_looked_up(ui: ChatUI, client: Client, stored: bool) -> None:
-    """The error says how to find the answer, and the next message hangs from it."""
+def test_looks_that_fail(ui: ChatUI, client: Client, stored: bool) -> None:
+    """The error says how to find the answer, and the next message is attached to it."""
     conversation = client.conversation()
     conversation.ask("one")
     first_answer = ui.chat.messages[-1]["id"]
@@ -172,8 +172,8 @@ def test_a_fate_that_cannot_be_looked_up(ui: ChatUI, client: Client, stored: boo
     assert parent == (ui.chat.messages[4]["id"] if stored else first_answer)
 
 
-def test_a_look_that_is_refused(ui: ChatUI, make_client: MakeClient) -> None:
-    """Whoever is not let in is not asked again and again."""
+def test_looks_that_are_refused(ui: ChatUI, make_client: MakeClient) -> None:
+    """A look that is refused is not repeated."""
     client = make_client(retry=Retry(resume=None))
     ui.fault("send", [RST])
     ui.always("read", json_answer({"message": "no"}, 403))
@@ -183,14 +183,14 @@ def test_a_look_that_is_refused(ui: ChatUI, make_client: MakeClient) -> None:
 
 
 def test_a_message_without_ids_is_found_by_text_and_place(ui: ChatUI, any_client: Client) -> None:
-    """Servers of before July 2026 keep no ids of runs."""
+    """Servers before July 2026 store no ids of runs."""
     ui.has_log = False
     ui.fault("send", [ui.store, RST])
     assert any_client.chat("Hi\r\nthere").text == HELLO
     assert (len(ui.chat.users), ui.count("send")) == (1, 1)
 
 
-# Refused, as far as the answer says
+# Refusals
 
 
 REFUSED: dict[str, tuple[bytes, type[HFClientError]]] = {
@@ -206,7 +206,7 @@ REFUSED: dict[str, tuple[bytes, type[HFClientError]]] = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_the_server_refuses(ui: ChatUI, any_client: Client, what: str) -> None:
-    """A refusal in the server's own words is raised as such, at once, and nothing is sent again."""
+    """A refusal of the server itself is raised at once, and nothing is sent again."""
     answer, cls = REFUSED[what]
     conversation = any_client.conversation().create()
     ui.fault("send", answer)
@@ -219,7 +219,7 @@ def test_what_the_server_refuses(ui: ChatUI, any_client: Client, what: str) -> N
 
 @pytest.mark.parametrize("what", ["503", "500", "501", "a page"])
 def test_a_refusal_after_all(ui: ChatUI, any_client: Client, what: str) -> None:
-    """A failure of the server's own may come after it has stored the message: one look tells."""
+    """The server may fail after it has stored the message, so the conversation is read once."""
     ui.fault("send", [ui.store, REFUSED[what][0]])
     assert any_client.chat("Hi").text == HELLO
     assert (len(ui.chat.users), ui.count("send")) == (1, 1)
@@ -232,7 +232,7 @@ def test_a_refusal_after_all(ui: ChatUI, any_client: Client, what: str) -> None:
 def test_a_body_that_broke_off(
     ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    """A form that did not leave whole is sent again, as often as `Retry` says, and is then an error that says so."""
+    """A form that was not sent completely is sent again, as often as `Retry` says; then the error is raised."""
     read_body, left = ui._read_body, [times]
 
     def read_or_reset(file: Any, headers: dict[str, str]) -> bytes:
@@ -243,7 +243,7 @@ def test_a_body_that_broke_off(
 
     monkeypatch.setattr(ui, "_read_body", read_or_reset)
     conversation = any_client.conversation().create()
-    files = [("large.txt", b"content " * 1_000_000)]  # more than a socket holds that nobody reads
+    files = [("large.txt", b"content " * 1_000_000)]  # more than the buffers of a socket hold
     if times == 1:
         assert conversation.send("Hi", files=files).text == HELLO
     else:
@@ -258,7 +258,7 @@ def test_a_body_that_broke_off(
 
 
 def test_a_slow_server_that_has_stored_the_message(ui: ChatUI, any_client: Client) -> None:
-    """A deadline that passes before the answer's head does not lose what the server has."""
+    """A deadline that passes before the head of the answer does not lose the stored message."""
     ui.fault("send", [ui.store, UNTIL_GONE])
     assert any_client.chat("Hi", timeouts=Timeouts(first_token=1, idle=PATIENCE)).text == HELLO
     assert (len(ui.chat.users), ui.count("send")) == (1, 1)
@@ -266,7 +266,7 @@ def test_a_slow_server_that_has_stored_the_message(ui: ChatUI, any_client: Clien
 
 @pytest.mark.parametrize("deadline", ["first_token", "total"])
 def test_a_slow_server_that_may_store_it_yet(ui: ChatUI, any_client: Client, deadline: str) -> None:
-    """A message is not sent again because the server is slow: the first one may still be on its way."""
+    """A slow server is not a reason to send a message again: the first one may still arrive."""
     ui.fault("send", [UNTIL_GONE])
     conversation = any_client.conversation().create()
     started = time.monotonic()
@@ -282,7 +282,7 @@ def test_a_slow_server_that_may_store_it_yet(ui: ChatUI, any_client: Client, dea
 
 @pytest.mark.parametrize("on_close", ["stop", "detach"])
 def test_a_deadline_before_the_head_stops_the_run(ui: ChatUI, any_client: Client, on_close: OnClose) -> None:
-    """Nobody waits for an answer after the call's deadline, so none is generated, unless it was to go on without a reader."""
+    """After the deadline of the call its run is stopped, unless the caller wants it to continue without a reader."""
     ui.fault("send", [ui.store, UNTIL_GONE])
     conversation = any_client.conversation().create()
     with pytest.raises(TransportTimeout) as caught:
@@ -295,10 +295,10 @@ def test_a_deadline_before_the_head_stops_the_run(ui: ChatUI, any_client: Client
     assert len(ui.stops) == (on_close == "stop")
 
 
-def test_a_stop_is_not_waited_for_at_a_silent_server(
+def test_an_unconfirmed_stop_delays_the_next_message(
     ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next message waits until the stop cannot hit it, and no longer, even if the server does not say what came of it."""
+    """The next message waits until the stop cannot hit it, and no longer, even if the server does not confirm the stop."""
     monkeypatch.setattr(run_tracker, "_STOP_MARK", 0.5)
     ui.fault("send", [ui.store, UNTIL_GONE])
     conversation = any_client.conversation().create()
@@ -311,7 +311,7 @@ def test_a_stop_is_not_waited_for_at_a_silent_server(
 
 
 def test_resuming_without_end(ui: ChatUI, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``Retry(resume=None)`` looks until the message is there; ``resume=0`` looks twice."""
+    """``Retry(resume=None)`` looks until the message is found; ``resume=0`` looks twice."""
     monkeypatch.setattr(run, "_LONGEST_PAUSE", 0.01)
     ui.fault("send", [RST])
     with pytest.raises(StreamInterrupted):
@@ -331,6 +331,6 @@ def test_resuming_without_end(ui: ChatUI, make_client: MakeClient, monkeypatch: 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), "soon", True])
 def test_resume_is_a_number_of_seconds(value: Any) -> None:
-    """Anything else is refused when the policy is made."""
+    """Other values are refused when the policy is created."""
     with pytest.raises(InvalidInputError, match="resume"):
         Retry(resume=value)

@@ -1,4 +1,4 @@
-"""What a call began and could not do is undone; what the caller holds, or what may have arrived, stays."""
+"""A failed chat deletes the conversation that it created; one that the caller holds, or whose message may have arrived, stays."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ REFUSALS = {
 @pytest.mark.parametrize("temporary", [False, True])
 @pytest.mark.parametrize("what", REFUSALS)
 def test_a_refused_chat_leaves_nothing(ui: ChatUI, any_client: Client, what: str, temporary: bool) -> None:
-    """The conversation that the call made is deleted again, and the error is the refusal."""
+    """The conversation that the call created is deleted again, and the refusal is raised."""
     ui.always("send", REFUSALS[what])
     for _ in range(2):
         with pytest.raises(HFClientError) as caught:
@@ -58,8 +58,8 @@ def test_a_refused_chat_leaves_nothing(ui: ChatUI, any_client: Client, what: str
     assert (ui.count("create"), ui.count("delete")) == (2, 2)
 
 
-def test_a_chat_that_does_not_get_as_far_as_sending(ui: ChatUI, client: Client) -> None:
-    """Nor if the place of the first message cannot be found out, as on servers of before July 2026."""
+def test_a_chat_that_fails_before_sending(ui: ChatUI, client: Client) -> None:
+    """The same holds if the parent of the first message cannot be found, as on servers before July 2026."""
     ui.tells_conversation = False
     ui.always("read", json_answer({"message": "no"}, 403))
     with pytest.raises(APIStatusError):
@@ -71,7 +71,7 @@ def test_a_chat_that_does_not_get_as_far_as_sending(ui: ChatUI, client: Client) 
 def test_an_interruption_before_the_message(
     ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
-    """Ctrl-C between creating and sending leaves nothing either."""
+    """Ctrl-C between creating and sending leaves no conversation."""
 
     def interrupted(*args: Any, **options: Any) -> Any:
         assert len(ui.chats) == 1
@@ -84,10 +84,10 @@ def test_an_interruption_before_the_message(
 
 
 @pytest.mark.parametrize("answer", [[RST], plain(b"no", 500), json_answer({"message": "Conversation not found"}, 404)])
-def test_what_cannot_be_undone(
+def test_a_deletion_that_fails(
     ui: ChatUI, client: Client, caplog: pytest.LogCaptureFixture, answer: Any
 ) -> None:
-    """A conversation that cannot be deleted is named in the log; the error is the refusal."""
+    """A conversation that cannot be deleted is named in the log; the refusal is raised."""
     ui.always("send", REFUSALS["429"])
     ui.always("delete", answer)
     with caplog.at_level(logging.WARNING, logger="hfclient"), pytest.raises(RateLimitError):
@@ -105,7 +105,7 @@ LOST: dict[str, list[Any]] = {
 @pytest.mark.parametrize("temporary", [False, True])
 @pytest.mark.parametrize("how", LOST)
 def test_what_may_have_arrived_stays(ui: ChatUI, any_client: Client, how: str, temporary: bool) -> None:
-    """A conversation whose message may be answered yet is not deleted, and the error names it."""
+    """A conversation whose message may have arrived is not deleted, and the error names it."""
     ui.always("send", LOST[how])
     timeouts = Timeouts(first_token=0.5, idle=PATIENCE) if how == "a deadline" else None
     with pytest.raises((StreamInterrupted, TransportTimeout)) as caught:
@@ -114,7 +114,7 @@ def test_what_may_have_arrived_stays(ui: ChatUI, any_client: Client, how: str, t
 
 
 def test_what_the_caller_holds_stays(ui: ChatUI, any_client: Client) -> None:
-    """A conversation object keeps the conversation that a refused message made, and goes on in it."""
+    """A conversation object keeps the conversation that a refused message created, and continues in it."""
     conversation = any_client.conversation()
     ui.fault("send", REFUSALS["429"])
     with pytest.raises(RateLimitError):
@@ -124,8 +124,8 @@ def test_what_the_caller_holds_stays(ui: ChatUI, any_client: Client) -> None:
     assert [message["content"] for message in ui.chat.users] == ["Hi"]
 
 
-def test_nothing_is_undone_that_was_not_made(ui: ChatUI, client: Client) -> None:
-    """A conversation that could not be created is not deleted, nor one that was answered."""
+def test_only_created_conversations_are_deleted(ui: ChatUI, client: Client) -> None:
+    """A conversation that could not be created is not deleted, and neither is one with an answer."""
     ui.fault("create", json_answer({"message": "no"}, 403))
     with pytest.raises(APIStatusError):
         client.chat("Hi")
@@ -135,7 +135,7 @@ def test_nothing_is_undone_that_was_not_made(ui: ChatUI, client: Client) -> None
 
 
 def test_the_command_line(ui: ChatUI) -> None:
-    """``hfclient chat`` leaves nothing behind either."""
+    """``hfclient chat`` leaves no conversation after a refusal either."""
     ui.always("send", REFUSALS["429"])
     assert run(["chat", "--url", ui.url, "Hi"]) != 0
     assert (ui.count("create"), ui.chats) == (1, {})

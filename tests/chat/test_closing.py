@@ -1,4 +1,4 @@
-"""Leaving an answer early: the generation is stopped or goes on as asked, quickly, and the conversation stays usable."""
+"""Leaving an answer early stops the generation or detaches from it, quickly, and the conversation stays usable."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ SILENCE, BUDGET = chat_stream._SILENCE, chat_stream.STOP_BUDGET
 
 
 def silent(*updates: dict[str, Any]) -> list[Any]:
-    """An answer that stops in its middle and says nothing more."""
+    """An answer whose server sends nothing more from its middle on."""
     return [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(*updates)), UNTIL_GONE]
 
 
 def stopped_when_told(ui: ChatUI, *updates: dict[str, Any], text: str) -> Any:
-    """An answer that goes on until it is told to stop, and then says so, as chat-ui does."""
+    """An answer that continues until it is stopped, and then ends with an interrupted final answer, as chat-ui's do."""
 
     def steps(request: Recorded) -> Iterator[Any]:
         yield head(200, JSONL, "Transfer-Encoding: chunked")
@@ -83,19 +83,19 @@ def goes_on(ui: ChatUI, stream: ChatStream) -> None:
 
 
 @pytest.fixture
-def heard_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that still speaks is given all the time that a busy machine may need to say how the answer ended."""
+def time_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that still sends has as much time to end the answer as a busy machine may need."""
     monkeypatch.setattr(chat_stream, "_SILENCE", PATIENCE)
     monkeypatch.setattr(chat_stream, "STOP_BUDGET", PATIENCE)
 
 
 def test_how_long_leaving_takes() -> None:
-    """Half a second on a silent stream and two on one that speaks, as documented; other tests show that nothing else is waited for."""
+    """At most half a second on a silent stream and two on one that still sends, as documented; other tests show that nothing else is waited for."""
     assert (SILENCE, BUDGET) == (0.4, 2.0)
 
 
 def test_close_on_a_silent_stream(ui: ChatUI, begun: ChatStream) -> None:
-    """It returns soon, and the generation is stopped at what was seen, counted in UTF-16 units."""
+    """`close` returns soon, and the generation is stopped with the number of UTF-16 units that were read."""
     started = time.monotonic()
     begun.close()
     begun.close()
@@ -168,18 +168,18 @@ def leave_by_callback(stream: ChatStream) -> None:
         stream.result()
 
 
-WAYS_OUT = [
+WAYS_TO_LEAVE = [
     leave_by_break, leave_by_with, leave_by_error, leave_by_error_in_with, leave_by_generator, leave_iter_text,
     leave_unread, leave_by_callback,
 ]  # fmt: skip
 
 
-@pytest.mark.usefixtures("heard_out")
-@pytest.mark.parametrize("leave", WAYS_OUT)
-def test_ways_out(
+@pytest.mark.usefixtures("time_to_end")
+@pytest.mark.parametrize("leave", WAYS_TO_LEAVE)
+def test_ways_to_leave(
     ui: ChatUI, any_client: Client, leave: Callable[[ChatStream], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every way out stops the generation, takes the server's word for how it ended, and frees the conversation."""
+    """Each way to leave stops the generation, reads how the answer ended, and frees the conversation."""
     monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
     ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("Hel"), token("lo 😀"), text="Hello 😀"))
     stream = any_client.chat("Hi")
@@ -191,12 +191,12 @@ def test_ways_out(
     assert not stream._run.stop_unconfirmed
     started = time.monotonic()
     goes_on(ui, stream)
-    assert time.monotonic() - started < SOON  # a stop that was confirmed is waited for no longer
+    assert time.monotonic() - started < SOON  # a confirmed stop does not delay the next message
 
 
-@pytest.mark.parametrize("leave", WAYS_OUT)
+@pytest.mark.parametrize("leave", WAYS_TO_LEAVE)
 def test_detaching(ui: ChatUI, any_client: Client, leave: Callable[[ChatStream], None]) -> None:
-    """With ``detach`` the run goes on, and can be attached to by its id from anywhere."""
+    """With ``detach`` the run continues, and any client can attach to it by its id."""
     item = recording("slow")
     ui.says(item, silent(STARTED, token("Hel"), token("lo 😀")))
     stream = any_client.conversation().send("Hi", on_close="detach")
@@ -210,7 +210,7 @@ def test_detaching(ui: ChatUI, any_client: Client, leave: Callable[[ChatStream],
 
 
 def test_a_dropped_stream(ui: ChatUI, any_client: Client) -> None:
-    """A stream that nobody holds any more stops its generation, read or unread, and frees its conversation."""
+    """A stream without references stops its generation, read or unread, and frees its conversation."""
     ui.says(lines(STARTED), silent(STARTED, token("a")))
     conversation = any_client.conversation()
     stream = conversation.send("Hi")
@@ -228,8 +228,8 @@ def test_a_dropped_stream(ui: ChatUI, any_client: Client) -> None:
     assert conversation.ask("third").text == HELLO
 
 
-def test_what_was_seen_is_what_was_handed_out(ui: ChatUI, client: Client) -> None:
-    """Tokens that came in one piece with others but were not handed out yet have not been seen; nor has half a tag."""
+def test_seen_text_is_what_the_reader_got(ui: ChatUI, client: Client) -> None:
+    """Tokens of the same block that the reader has not got yet are not counted as seen; neither is half a tag."""
     updates = [
         STARTED,
         token("one "),
@@ -250,7 +250,7 @@ def test_what_was_seen_is_what_was_handed_out(ui: ChatUI, client: Client) -> Non
 
 
 def test_reasoning_that_was_not_seen(ui: ChatUI, client: Client) -> None:
-    """Reasoning inside the tokens is part of the text that the server cuts back."""
+    """Reasoning inside the tokens is part of the text that the server cuts."""
     updates = [STARTED, token("<think>"), token("one "), token("two "), token("</think>"), token("three")]
     ui.says(lines(*updates), silent(*updates))
     for event in client.chat("Hi"):
@@ -260,9 +260,9 @@ def test_reasoning_that_was_not_seen(ui: ChatUI, client: Client) -> None:
     assert len("<think>one ") <= ui.stops[-1]["seenContentLength"] <= len("<think>one </think>")
 
 
-@pytest.mark.usefixtures("heard_out")
+@pytest.mark.usefixtures("time_to_end")
 def test_closing_in_the_loop_ends_it(ui: ChatUI, any_client: Client) -> None:
-    """A loop that closes its own stream ends without an error, even if it goes on."""
+    """A loop that closes its own stream ends without an error, even if it continues."""
     ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("a"), text="a"))
     stream = any_client.chat("Hi")
     for event in stream:
@@ -283,7 +283,7 @@ def in_thread(call: Callable[[], object]) -> threading.Thread:
 
 @pytest.mark.parametrize("way", ["cancel", "close"])
 def test_from_another_thread(ui: ChatUI, begun: ChatStream, way: str) -> None:
-    """A reader that waits is woken up with `Cancelled`; the generation is stopped."""
+    """A waiting reader raises `Cancelled`; the generation is stopped."""
     timer = threading.Timer(0.1, getattr(begun, way))
     timer.start()
     started = time.monotonic()
@@ -301,7 +301,7 @@ def test_from_another_thread(ui: ChatUI, begun: ChatStream, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["cancel", "close"])
 def test_a_reader_between_two_events(ui: ChatUI, begun: ChatStream, way: str) -> None:
-    """A stream whose reader is busy elsewhere is closed at once, and the reader is told when it comes back."""
+    """A stream whose reader is between two events is closed at once; the reader raises when it continues."""
     started = time.monotonic()
     in_thread(getattr(begun, way)).join(PATIENCE)
     assert time.monotonic() - started < SOON
@@ -313,7 +313,7 @@ def test_a_reader_between_two_events(ui: ChatUI, begun: ChatStream, way: str) ->
 
 
 def test_readers_that_take_turns(ui: ChatUI, any_client: Client) -> None:
-    """A web server may read each event in another thread and close in yet another."""
+    """Each event may be read in another thread, and the stream closed in yet another, as web servers do."""
     ui.says(lines(STARTED), silent(STARTED, token("a"), token("b")))
     stream = any_client.chat("Hi")
     events: list[Any] = []
@@ -328,7 +328,7 @@ def test_readers_that_take_turns(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_cancel_before_reading(ui: ChatUI, any_client: Client) -> None:
-    """Cancelling a stream that nobody reads yet closes it."""
+    """Cancelling a stream that is not read yet closes it."""
     ui.says(lines(STARTED), silent(STARTED))
     stream = any_client.chat("Hi")
     in_thread(stream.cancel).join(PATIENCE)
@@ -339,15 +339,15 @@ def test_cancel_before_reading(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_cancel_in_the_loop(ui: ChatUI, begun: ChatStream) -> None:
-    """A loop that cancels its own stream gets `Cancelled`, too."""
+    """A loop that cancels its own stream raises `Cancelled`, too."""
     begun.cancel()
     with pytest.raises(Cancelled):
         next(begun)
     goes_on(ui, begun)
 
 
-def test_cancel_while_mending(ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pause before the next look at a log that does not answer ends at once, too."""
+def test_cancel_while_resuming(ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cancel` ends the pause before the next request of a log."""
     pause = Cancellation.pause
 
     def long_pause(self: Cancellation, seconds: float) -> None:
@@ -366,8 +366,8 @@ def test_cancel_while_mending(ui: ChatUI, any_client: Client, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("kind", ["log", "read"])
-def test_cancel_while_a_head_is_waited_for(ui: ChatUI, any_client: Client, kind: str) -> None:
-    """And waiting for a server that does not even begin to answer."""
+def test_cancel_while_waiting_for_a_head(ui: ChatUI, any_client: Client, kind: str) -> None:
+    """`cancel` ends the wait for a server that does not begin to answer."""
     ui.says(recording("slow"), [*silent(STARTED)[:-1], RST])
     stream = any_client.chat("Hi")
     ui.always("log", [plain(b"", 404)])
@@ -380,7 +380,7 @@ def test_cancel_while_a_head_is_waited_for(ui: ChatUI, any_client: Client, kind:
 
 
 def test_cancel_while_a_log_is_read(ui: ChatUI, any_client: Client) -> None:
-    """So does waiting for a log that says nothing."""
+    """`cancel` ends the wait for a log that sends nothing."""
     ui.says(recording("slow"), [*silent(STARTED)[:-1], RST])
     stream = any_client.chat("Hi")
     begins = [head(200, SSE, "Transfer-Encoding: chunked"), chunk(b": heartbeat\n\n")]
@@ -392,7 +392,7 @@ def test_cancel_while_a_log_is_read(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_cancels_and_closes_that_race(ui: ChatUI, any_client: Client) -> None:
-    """Whichever comes first, nothing hangs, nothing is released twice, and the next message goes through."""
+    """Whichever comes first, nothing blocks, nothing is released twice, and the next message is sent."""
     conversation = any_client.conversation()
     go = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, token("a"))), 0.003]
     go += [chunk(lines(token("b"), final("ab"), FINISHED)), LAST_CHUNK]
@@ -410,7 +410,7 @@ def test_cancels_and_closes_that_race(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_partial_from_another_thread(ui: ChatUI, client: Client) -> None:
-    """Looking at what has come, from many threads and again and again, loses nothing of it."""
+    """Reading `partial` from many threads, repeatedly, loses no text."""
     updates = [token(f"{number} ") for number in range(2000)]
     text = "".join(update["token"] for update in updates)
     ui.says(lines(STARTED, *updates, FINISHED))
@@ -437,7 +437,7 @@ def test_partial_from_another_thread(ui: ChatUI, client: Client) -> None:
 
 
 def test_stop_and_read_on(ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`stop` from any thread: the reader sees the answer end early; the reply has all that came, whatever the server kept."""
+    """After `stop` from any thread the answer ends early; the reply has all the text that came, whatever the server stored."""
     monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
     ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("one "), token("two"), text="one t"))
     conversation = any_client.conversation()
@@ -454,7 +454,7 @@ def test_stop_and_read_on(ui: ChatUI, any_client: Client, monkeypatch: pytest.Mo
 
 
 def test_a_stop_that_the_server_refuses(ui: ChatUI, client: Client) -> None:
-    """`stop` says so; leaving does not: it never raises over what is on its way."""
+    """`stop` raises the refusal; leaving does not, so that it never replaces an exception."""
     ui.says(lines(STARTED), silent(STARTED, token("a")))
     ui.always("stop", json_answer({"message": "An error occurred"}, 500))
     stream = client.chat("Hi")
@@ -467,7 +467,7 @@ def test_a_stop_that_the_server_refuses(ui: ChatUI, client: Client) -> None:
 
 @pytest.mark.parametrize("script", [[UNTIL_GONE], [RST], [head(200), UNTIL_GONE]], ids=["silent", "reset", "half"])
 def test_a_stop_that_is_not_answered(ui: ChatUI, begun: ChatStream, script: Any) -> None:
-    """Leaving waits for nobody."""
+    """Leaving does not wait for the response to its stop."""
     ui.always("stop", script)
     started = time.monotonic()
     begun.close()
@@ -475,9 +475,9 @@ def test_a_stop_that_is_not_answered(ui: ChatUI, begun: ChatStream, script: Any)
     goes_on(ui, begun)
 
 
-@pytest.mark.usefixtures("heard_out")
+@pytest.mark.usefixtures("time_to_end")
 def test_a_stop_that_came_too_late(ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stop that found the run already ended would hit the next one: the next message waits until it has passed."""
+    """A stop that came after the end of its run would hit the next one, so the next message waits."""
     monkeypatch.setattr(run_tracker, "_STOP_MARK", 0.3)
     whole_at_once = [
         head(200, JSONL, "Transfer-Encoding: chunked"),
@@ -497,8 +497,8 @@ def test_a_stop_that_came_too_late(ui: ChatUI, client: Client, monkeypatch: pyte
     assert time.monotonic() - started > 0.25
 
 
-def test_a_stop_that_the_message_tells_of(ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A silent server may say in the conversation that the run was stopped: then nothing is waited for any longer."""
+def test_a_stop_that_the_conversation_shows(ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the conversation shows that the run was stopped, the next message does not wait."""
     monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
     monkeypatch.setattr(run_tracker, "_STOP_LOOK", 0.02)
     stored = {"content": "a", "interrupted": True, "updates": [final("a", interrupted=True)]}
@@ -513,7 +513,7 @@ def test_a_stop_that_the_message_tells_of(ui: ChatUI, client: Client, monkeypatc
 
 
 def test_no_stop_after_the_end(ui: ChatUI, client: Client) -> None:
-    """Once the final answer was read there is nothing to stop, though a title may still come."""
+    """After the final answer no stop is sent, although a title may still come."""
     ui.says(lines(STARTED), silent(STARTED, token("a"), final("a")))
     with client.chat("Hi") as stream:
         for event in stream:
@@ -527,7 +527,7 @@ def test_no_stop_after_the_end(ui: ChatUI, client: Client) -> None:
 
 
 def test_a_temporary_conversation(ui: ChatUI, any_client: Client) -> None:
-    """It is deleted when its stream has ended, before anybody can send to it."""
+    """It is deleted when its stream has ended, before another message can be sent to it."""
     ui.says(recording("plain"))
     stream = any_client.chat("Hi", temporary=True)
     assert len(ui.chats) == 1
@@ -537,10 +537,10 @@ def test_a_temporary_conversation(ui: ChatUI, any_client: Client) -> None:
     assert [kind for kind, _ in ui.seen][-1] == "delete"
 
 
-@pytest.mark.usefixtures("heard_out")
+@pytest.mark.usefixtures("time_to_end")
 @pytest.mark.parametrize("leave", [leave_by_break, leave_by_with, leave_by_error])
 def test_leaving_a_temporary_conversation(ui: ChatUI, any_client: Client, leave: Callable[[ChatStream], None]) -> None:
-    """Also when it was left early or failed."""
+    """It is also deleted when the stream was left early or failed."""
     ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("lo 😀"), text="lo"))
     leave(any_client.chat("Hi", temporary=True))
     assert ui.chats == {}
@@ -549,7 +549,7 @@ def test_leaving_a_temporary_conversation(ui: ChatUI, any_client: Client, leave:
 def test_a_temporary_conversation_that_cannot_be_deleted(
     ui: ChatUI, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The answer is what was asked for: it is not lost over that, only noted."""
+    """The answer is returned, and the failure is logged."""
     ui.says(recording("plain"))
     ui.always("delete", json_answer({"message": "no"}, 500))
     assert client.chat("Hi", temporary=True).text == HELLO
@@ -568,7 +568,7 @@ QUESTION = {
 ASKS = {"type": "elicitation", "subtype": "request", "request": QUESTION, "expiresAt": 1795235814881}
 
 
-@pytest.mark.usefixtures("heard_out")
+@pytest.mark.usefixtures("time_to_end")
 def test_closing_in_a_callback(ui: ChatUI, any_client: Client) -> None:
     """A callback may close the stream that calls it."""
     ui.says(lines(STARTED), stopped_when_told(ui, STARTED, ASKS, text=""))
@@ -586,7 +586,7 @@ def test_closing_in_a_callback(ui: ChatUI, any_client: Client) -> None:
 
 @pytest.mark.parametrize("status", [409, 404])
 def test_a_question_that_was_answered_elsewhere(ui: ChatUI, client: Client, status: int) -> None:
-    """Somebody may be quicker on the server's own page: the answer goes on."""
+    """Another client may answer first, on the server's own page: the answer continues."""
     ui.says(lines(STARTED, ASKS, token("a"), final("a"), FINISHED))
     ui.always("answer", json_answer({"message": "Already answered."}, status))
     assert client.chat("Hi", on_elicitation=lambda question: {"seats": 2}).text == "a"
@@ -612,8 +612,8 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("on_close", ["stop", "detach"])
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
-def test_ctrl_c_while_the_head_is_waited_for(ui: ChatUI, any_client: Client, on_close: Any) -> None:
-    """The message is there but nothing of its answer: what would be said to nobody is stopped all the same."""
+def test_ctrl_c_while_waiting_for_the_head(ui: ChatUI, any_client: Client, on_close: Any) -> None:
+    """The message has arrived but nothing of its answer: its run is stopped, because it has no reader."""
 
     def interrupt(_: Any) -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
@@ -633,7 +633,7 @@ def test_ctrl_c_while_the_head_is_waited_for(ui: ChatUI, any_client: Client, on_
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
 def test_ctrl_c_on_a_silent_stream(ui: ChatUI, transport_name: str) -> None:
-    """The process ends at once, the generation is stopped, and what had come is there."""
+    """The process ends at once, the generation is stopped, and the partial answer is available."""
     updates = [STARTED, token("a😀")]
     ui.says(lines(STARTED), silent(*updates))
     root = Path(__file__).parents[2]
@@ -671,7 +671,7 @@ print("left", flush=True)
 
 
 def test_a_process_that_ends_waits_for_its_stop(ui: ChatUI) -> None:
-    """A stop on a slow line is not lost when the process ends before it has gone out."""
+    """A stop that is slow to send is not lost when the process ends."""
     ui.says(lines(STARTED), silent(STARTED))
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", BREAK.format(url=ui.url)]
@@ -691,7 +691,7 @@ def test_a_process_that_ends_waits_for_its_stop(ui: ChatUI) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_leaves_the_parents_run_alone(ui: ChatUI, any_client: Client) -> None:
-    """A child's copy of an open stream may be dropped or closed: the run is the parent's."""
+    """A child may drop or close its copy of an open stream without stopping the parent's run."""
     go = threading.Event()
     rest = [chunk(lines(token("b"), final("ab"), FINISHED)), LAST_CHUNK]
     ui.says(
@@ -716,9 +716,9 @@ def test_a_forked_child_leaves_the_parents_run_alone(ui: ChatUI, any_client: Cli
 # Busy
 
 
-@pytest.mark.usefixtures("heard_out")
+@pytest.mark.usefixtures("time_to_end")
 def test_left_streams_free_their_conversation(ui: ChatUI, client: Client) -> None:
-    """As long as a stream is open its thread cannot send; once it is left it can."""
+    """While a stream is open its thread cannot send; once it is closed it can."""
     ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("a"), text="a"))
     stream = client.chat("Hi")
     next(stream)
@@ -728,9 +728,9 @@ def test_left_streams_free_their_conversation(ui: ChatUI, client: Client) -> Non
     goes_on(ui, stream)
 
 
-@pytest.mark.usefixtures("heard_out")
+@pytest.mark.usefixtures("time_to_end")
 def test_an_old_reader_does_not_free_a_new_send(ui: ChatUI, client: Client) -> None:
-    """Closing a stream twice, or late, does not give another thread's turn away."""
+    """Closing a stream twice, or late, does not release the lock that another thread holds."""
     ui.says(recording("plain"))
     conversation = client.conversation()
     old = conversation.send("one")
@@ -746,7 +746,7 @@ def test_an_old_reader_does_not_free_a_new_send(ui: ChatUI, client: Client) -> N
 
 
 def test_attached_streams_do_not_hold_the_conversation(ui: ChatUI, client: Client) -> None:
-    """Whoever only looks on neither waits for a turn nor takes one."""
+    """An attached stream neither waits for the lock of the conversation nor takes it."""
     ui.says(recording("plain"))
     conversation = client.conversation()
     conversation.ask("one")
@@ -758,7 +758,7 @@ def test_attached_streams_do_not_hold_the_conversation(ui: ChatUI, client: Clien
 
 
 def test_leaving_an_attached_stream(ui: ChatUI, any_client: Client) -> None:
-    """It goes on by default; asked to stop, it is stopped by its id."""
+    """Its run continues by default; with ``on_close="stop"`` it is stopped by its id."""
     item = recording("slow")
     ui.says(item)
     conversation = any_client.conversation()
@@ -773,8 +773,8 @@ def test_leaving_an_attached_stream(ui: ChatUI, any_client: Client) -> None:
     assert ui.stops[0]["generationId"] == run
 
 
-def test_plain_pages_are_no_stop(ui: ChatUI, client: Client) -> None:
-    """A server without the path answers a page; leaving does not mind."""
+def test_stop_requests_that_get_a_page(ui: ChatUI, client: Client) -> None:
+    """A server without the path responds with a page, which leaving ignores."""
     ui.says(lines(STARTED), silent(STARTED, token("a")))
     ui.always("stop", plain(b"<!doctype html>", 404, "Content-Type: text/html"))
     with client.chat("Hi") as stream:

@@ -1,4 +1,4 @@
-"""Tools: which of them a message may use, and the questions that they ask, blocking and parked."""
+"""Tools: which of them a message may use, and their questions, blocking and parked."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ RESULT = {"type": "tool", "subtype": "result", "uuid": "t", "result": {"status":
 
 
 def test_no_tools_by_default() -> None:
-    """The key must be there and empty: left out, it turns on everything that the instance has."""
+    """The field must be present and empty: without it all tools of the instance are on."""
     assert mcp_fields(()) == {"selectedMcpServerNames": []}
     assert mcp_fields("all") == {}
 
 
 def test_tools_by_name_and_url() -> None:
-    """Names are the instance's own; URLs and `McpServer` objects are sent along, named after their host."""
+    """Names are those of the instance; URLs and `McpServer` objects are sent along, named after their host."""
     fields = mcp_fields(["exa", "https://mcp.example/x", McpServer("https://h/y", {"X-Key": "k"}, name="mine")])
     assert fields == {
         "selectedMcpServerNames": ["exa", "mcp.example", "mine"],
@@ -72,26 +72,26 @@ def test_tools_by_name_and_url() -> None:
 
 
 @pytest.mark.parametrize("mcp", [[""], [5], [None], ["a", "a"], ["https://h/1", "https://h/2"], [b"x"]])
-def test_tools_that_cannot_be(mcp: Any) -> None:
-    """Refused before anything is sent."""
+def test_invalid_tools(mcp: Any) -> None:
+    """Invalid tools are refused before anything is sent."""
     with pytest.raises(InvalidInputError):
         mcp_fields(mcp)
 
 
 @pytest.mark.parametrize("headers", [{"a b": "x"}, {"": "x"}, {"x": "a\r\nb"}, {"x:": "y"}])
-def test_headers_of_tools_that_cannot_be(headers: dict[str, str]) -> None:
-    """So are headers that would smuggle another one in."""
+def test_invalid_headers_of_tools(headers: dict[str, str]) -> None:
+    """Headers that would inject another one are refused."""
     with pytest.raises(InvalidInputError):
         McpServer("https://h", headers)
 
 
 def test_secrets_of_tools_do_not_show() -> None:
-    """An MCP server's own token is in no repr."""
+    """The token of an MCP server does not show in a repr."""
     assert "s3cret" not in repr(McpServer("https://h", {"Authorization": "Bearer s3cret"}))
 
 
 def test_tools_go_into_the_form(ui: ChatUI, client: Client) -> None:
-    """As fields of the message."""
+    """Tools are fields of the form."""
     ui.says(lines(STARTED, final("a"), FINISHED))
     client.chat("Hi", mcp=["exa"]).result()
     assert form_data(ui.of("send")[0])["selectedMcpServerNames"] == ["exa"]
@@ -101,7 +101,7 @@ def test_tools_go_into_the_form(ui: ChatUI, client: Client) -> None:
 
 
 def waits_for_the_answer(ui: ChatUI) -> Any:
-    """A run that asks and goes on when it was answered."""
+    """A run that asks and continues when it was answered."""
 
     def steps(request: Recorded) -> Any:
         yield head(200, JSONL, "Transfer-Encoding: chunked")
@@ -127,7 +127,7 @@ ANSWERS: list[tuple[Any, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("given", "sent"), ANSWERS, ids=str)
 def test_a_callback_answers(ui: ChatUI, any_client: Client, given: Any, sent: dict[str, Any]) -> None:
-    """The stream waits for the callback, answers on another connection, and goes on."""
+    """The stream waits for the callback, answers on another connection, and continues."""
     ui.says(lines(STARTED), waits_for_the_answer(ui))
     asked: list[Elicitation] = []
 
@@ -144,7 +144,7 @@ def test_a_callback_answers(ui: ChatUI, any_client: Client, given: Any, sent: di
 
 
 def test_the_reader_answers(ui: ChatUI, any_client: Client) -> None:
-    """Without a callback whoever reads the events answers."""
+    """Without a callback the reader of the events answers."""
     ui.says(lines(STARTED), waits_for_the_answer(ui))
     stream = any_client.chat("Hi", mcp=["booking"])
     for event in stream:
@@ -155,7 +155,7 @@ def test_the_reader_answers(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_ask_declines(ui: ChatUI, client: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """With nobody to ask, a question must not hang for an hour."""
+    """`ask` without a callback declines, because the question would block for an hour."""
     ui.says(lines(STARTED), waits_for_the_answer(ui))
     assert client.conversation().ask("Hi", mcp=["booking"]).text == "Booked."
     assert ui.answered == [{"elicitationId": ID, "action": "decline"}]
@@ -163,7 +163,7 @@ def test_ask_declines(ui: ChatUI, client: Client, caplog: pytest.LogCaptureFixtu
 
 
 def test_values_that_do_not_fit(ui: ChatUI, client: Client) -> None:
-    """The server's words reach the caller; the run is stopped with the stream, and the conversation goes on."""
+    """The server's message reaches the caller; the run is stopped with the stream, and the conversation stays usable."""
     ui.says(lines(STARTED), waits_for_the_answer(ui))
     ui.fault("answer", json_answer({"message": '"seats" is required.'}, 400))
     stream = client.chat("Hi", on_elicitation=lambda question: {})
@@ -178,8 +178,8 @@ def test_values_that_do_not_fit(ui: ChatUI, client: Client) -> None:
     assert stream.conversation.ask("again").text == "b"
 
 
-def test_what_cannot_be_sent_as_an_answer(ui: ChatUI, client: Client) -> None:
-    """Values that JSON cannot hold are refused before anything is sent."""
+def test_answers_that_json_cannot_represent(ui: ChatUI, client: Client) -> None:
+    """Values that JSON cannot represent are refused before anything is sent."""
     ui.says(lines(STARTED), waits_for_the_answer(ui))
     with pytest.raises(InvalidInputError):
         client.chat("Hi", on_elicitation=lambda question: {"seats": object()}).result()
@@ -187,7 +187,7 @@ def test_what_cannot_be_sent_as_an_answer(ui: ChatUI, client: Client) -> None:
     wait_until(lambda: len(ui.stops) == 1)
 
 
-def test_a_question_that_the_log_tells_again(ui: ChatUI, any_client: Client) -> None:
+def test_a_question_that_the_log_repeats(ui: ChatUI, any_client: Client) -> None:
     """A stream that broke after its question was answered does not ask it again."""
     live = lines(STARTED, CALL, BLOCKS)
     updates = [STARTED, CALL, BLOCKS, RESOLVED, RESULT, token("Booked."), final("Booked."), FINISHED]
@@ -200,14 +200,14 @@ def test_a_question_that_the_log_tells_again(ui: ChatUI, any_client: Client) -> 
     ui.fault("log", in_one_piece)
     looked = stream.conversation.attach(on_elicitation=calls.append)
     assert looked.result().text == "Booked."
-    assert len(calls) == 1  # settled long ago, as the log itself says
+    assert len(calls) == 1  # already answered, as the log shows
 
 
 # Parked questions
 
 
 def parked(ui: ChatUI) -> None:
-    """The run ends with its question; the next one goes on in the same message."""
+    """The run ends with its question; the next one continues in the same message."""
     ui.parks = True
     ui.says(lines(STARTED, CALL, ASKS, FINISHED), stored={"content": "", "updates": [STARTED, CALL, ASKS, FINISHED]})
     going_on = [RESOLVED, RESULT, STARTED, token("Booked."), final("Booked."), FINISHED]
@@ -219,7 +219,7 @@ def parked(ui: ChatUI) -> None:
 
 
 def check_parked(ui: ChatUI, run: str | None) -> None:
-    """Check that one question was asked, answered once, and gone on with in its own message."""
+    """Check that one question was asked and answered once, and that the next run continued its message."""
     first, second = (form_data(request) for request in ui.of("send"))
     assert len(ui.chat.users) == 1
     assert second["id"] == ui.chat.messages[-1]["id"]
@@ -229,7 +229,7 @@ def check_parked(ui: ChatUI, run: str | None) -> None:
 
 
 def test_a_callback_answers_a_parked_question(ui: ChatUI, any_client: Client) -> None:
-    """The stream goes on with the next run by itself."""
+    """The stream continues with the next run."""
     parked(ui)
     stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: {"seats": 2})
     events = list(stream)
@@ -247,7 +247,7 @@ def test_a_callback_answers_a_parked_question(ui: ChatUI, any_client: Client) ->
 
 
 def test_a_parked_question_is_answered_later(ui: ChatUI, any_client: Client) -> None:
-    """Also by another client: the answer is then the stream of the run that goes on."""
+    """Another client may answer later: it gets the stream of the run that continues."""
     parked(ui)
     stream = any_client.chat("Hi", mcp=["booking"])
     (question,) = stream.result().elicitations
@@ -260,8 +260,8 @@ def test_a_parked_question_is_answered_later(ui: ChatUI, any_client: Client) -> 
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
-def test_going_on_that_is_lost_on_the_way(ui: ChatUI, any_client: Client, stored: bool) -> None:
-    """Going on is sent once, too: the message was there before, so it is known by whose run it is now."""
+def test_a_continuing_run_of_unknown_fate(ui: ChatUI, any_client: Client, stored: bool) -> None:
+    """The continuing run is posted once, too: it is found by the run that its message belongs to now."""
     parked(ui)
     stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: {"seats": 2})
     ui.fault("send", *([[ui.store, RST]] if stored else [[RST]]))
@@ -287,10 +287,10 @@ LOST_ANSWERS: dict[str, Any] = {
 @pytest.mark.parametrize("arrived", [True, False], ids=["arrived", "lost"])
 @pytest.mark.parametrize("parks", [True, False], ids=["parked", "blocking"])
 @pytest.mark.parametrize("how", LOST_ANSWERS)
-def test_an_answer_that_is_lost_on_the_way(
+def test_an_answer_of_unknown_fate(
     ui: ChatUI, any_client: Client, how: str, parks: bool, arrived: bool
 ) -> None:
-    """An answer of unknown fate is given again; the server refuses the second one, and the run goes on where it was parked."""
+    """An answer of unknown fate is sent again; the server refuses the second one, and the parked run continues."""
     if parks:
         parked(ui)
     else:
@@ -307,8 +307,8 @@ def test_an_answer_that_is_lost_on_the_way(
     assert ui.count("send") == (2 if parks else 1)
 
 
-def test_going_on_has_its_own_first_token(ui: ChatUI, any_client: Client, clock: FakeTime) -> None:
-    """The next run's first content is waited for as long as the first one's, and no longer."""
+def test_a_continuing_run_has_its_own_first_token(ui: ChatUI, any_client: Client, clock: FakeTime) -> None:
+    """``first_token`` bounds the wait for the first content of each run."""
     parked(ui)
     go = threading.Event()
     late = [
@@ -323,7 +323,7 @@ def test_going_on_has_its_own_first_token(ui: ChatUI, any_client: Client, clock:
     stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: True, timeouts=patience)
     for event in stream:
         if event == Token("Booked."):
-            clock.advance(2 * PATIENCE)  # the content was there already
+            clock.advance(2 * PATIENCE)  # there was content already
             go.set()
     assert stream.result().text == "Booked."
     ui.chats.clear()
@@ -339,8 +339,8 @@ def test_going_on_has_its_own_first_token(ui: ChatUI, any_client: Client, clock:
 
 
 @pytest.mark.parametrize("waits_for", ["answer", "read", "send"])
-def test_a_cancel_while_it_goes_on(ui: ChatUI, any_client: Client, waits_for: str) -> None:
-    """`cancel` ends each wait on the way to the next run, and a run that may have begun by then is stopped by its own id."""
+def test_cancel_before_the_continuing_run(ui: ChatUI, any_client: Client, waits_for: str) -> None:
+    """`cancel` ends each wait before the next run, and a run that may have started by then is stopped by its own id."""
     parked(ui)
     stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: {"seats": 2})
     arrived = threading.Event()
@@ -366,10 +366,10 @@ def test_a_cancel_while_it_goes_on(ui: ChatUI, any_client: Client, waits_for: st
     assert [stop["generationId"] for stop in ui.stops] == ids
 
 
-def test_the_stop_of_a_run_that_goes_on_may_tell_its_end(
+def test_a_confirmed_stop_of_a_continuing_run(
     ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once the message says that this run was stopped, the next one does not wait for the stop to pass."""
+    """Once the message shows that this run was stopped, the next message does not wait."""
     monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
     monkeypatch.setattr(run_tracker, "_STOP_LOOK", 0.02)
     parked(ui)

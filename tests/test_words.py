@@ -9,8 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CHECKED = (
+    "hfclient/chat",
     "hfclient/cli",
+    "hfclient/client.py",
     "hfclient/local",
+    "tests/chat",
     "tests/cli",
     "tests/local",
     "tests/processes",

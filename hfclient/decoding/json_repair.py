@@ -8,7 +8,7 @@ import msgspec
 
 from hfclient.decoding.utf16 import mend_all, mend_surrogates
 
-__all__ = ["is_deep", "loads", "loads_mended", "scrub"]
+__all__ = ["is_deep", "loads", "loads_repaired", "scrub"]
 
 _DEEPEST_DOCUMENT = 200  # levels; pickle and copy fail at some 300, json at some 900, wherever the caller is
 _DEEPEST = 100  # levels of nesting kept of an object that nobody here understands
@@ -38,10 +38,10 @@ def loads(data: bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def loads_mended(data: bytes) -> Any:
+def loads_repaired(data: bytes) -> Any:
     """Return what *data*, which is complete in itself, means as JSON: as :func:`loads`, and every string can be encoded.
 
-    >>> loads_mended(b'["cut off in a smile: \\\\ud83d"]')
+    >>> loads_repaired(b'["cut off in a smile: \\\\ud83d"]')
     ['cut off in a smile: \ufffd']
 
     Raises:

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_repair import loads_repaired
 
 __all__ = [
     "date_or_none",
@@ -74,6 +74,6 @@ def date_or_none(value: Any) -> datetime.datetime | None:
 def json_or_none(body: bytes | str | None) -> Any:
     """Return what *body* holds as JSON, None if it is not JSON."""
     try:
-        return loads_mended(body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body or b"")
+        return loads_repaired(body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body or b"")
     except ValueError:
         return None

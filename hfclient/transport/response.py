@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.html_pages import instead, what_came
-from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_repair import loads_repaired
 from hfclient.errors import ConnectError, HFClientError, TransportError
 from hfclient.redaction.masking import sanitized
 from hfclient.transport.deadline import Deadline
@@ -259,7 +259,7 @@ class Response:
         """
         body = self.read()
         try:
-            return loads_mended(body)
+            return loads_repaired(body)
         except ValueError:
             raise instead(
                 f"{self.method} {self.url} should give JSON but gave {what_came(body, self.content_type)}; is the URL right?",

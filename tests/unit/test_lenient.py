@@ -9,7 +9,7 @@ import pytest
 from hfclient.chat.legacy.devalue import parse_page
 from hfclient.chat.wire.superjson import loads as load_superjson
 from hfclient.credentials import Credentials
-from hfclient.decoding.json_repair import loads, loads_mended
+from hfclient.decoding.json_repair import loads, loads_repaired
 from hfclient.errors import ProtocolError
 from hfclient.transport import Request, Session
 from hfclient.transport.requests_transport import RequestsTransport
@@ -31,7 +31,7 @@ MENDED = {"title": "smile \ufffd", "\ufffd": ["\U0001f600"]}
 )
 def test_mended(data: bytes, value: Any) -> None:
     """Half characters, raw line ends, odd numbers and broken bytes are read, and give strings that are whole."""
-    assert loads_mended(data) == value
+    assert loads_repaired(data) == value
 
 
 def test_halves_of_a_stream_are_kept() -> None:
@@ -39,7 +39,7 @@ def test_halves_of_a_stream_are_kept() -> None:
     assert loads(rb'"\ud83d"') == "\ud83d"
 
 
-@pytest.mark.parametrize("read", [loads, loads_mended])
+@pytest.mark.parametrize("read", [loads, loads_repaired])
 @pytest.mark.parametrize("data", [b"", b"<html>", b"{", b"[" * 100_000, b'["\\ud83d", ' + b"[" * 100_000])
 def test_no_json(read: Any, data: bytes) -> None:
     """What is no JSON, or nested beyond sense, is one kind of error."""

@@ -42,7 +42,7 @@ class Prompt(Value):
 
     Attributes:
         text: The last user message, which is what an existing conversation gets.
-        system: The system messages, joined; None if there are none.
+        system: The system messages, joined; None without any.
         earlier: ``(role, text)`` of the turns before the last user message.
         files: Attachments of the last user message.
         earlier_files: Attachments of those before it, in order.

@@ -164,7 +164,7 @@ class Run:
             return self.open_log()
         except (NotFoundError, NotAChatServer):  # a server without logs: the reader notices that and asks for the message
             url = self.service.endpoints.resume(self.turn.conversation_id, self.turn.generation_id, 0, self.clock).url
-            return Response(200, Headers([]), _NoBody(), method="GET", url=url, deadline=Deadline(self.clock))
+            return Response(200, Headers([]), _EmptyBody(), method="GET", url=url, deadline=Deadline(self.clock))
 
     def _polling(self, at_least: int = 2) -> Polling:
         patience = self.service.session.retry.resume
@@ -277,7 +277,7 @@ def log_end(data: bytes) -> str:
     return str(update.get("status") or "") if isinstance(update, dict) else ""
 
 
-class _NoBody:
+class _EmptyBody:
     """The body of a response that has none."""
 
     def read_some(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Which answers of a conversation are still being written, and the wait until there are none.
+"""Which answers of a conversation are still being written, and the wait until they are complete.
 
 chat-ui saves all messages of a conversation when a run ends, as they were when that run began, and a run ends only after
 its title. A message that is sent meanwhile is answered, and then the save of the older run overwrites both. So a send looks

@@ -21,7 +21,7 @@ from typing import Any
 from attrs import field, frozen
 
 from hfclient.decoding.frames import excerpt
-from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_repair import loads_repaired
 from hfclient.decoding.json_values import date_or_none, int_or_none, is_int
 from hfclient.errors import ProtocolError
 from hfclient.values import Value
@@ -134,7 +134,7 @@ def unflatten(data: Any) -> Any:
 
 def _line(text: bytes) -> Any:
     try:
-        return loads_mended(text)
+        return loads_repaired(text)
     except ValueError:
         raise _wrong(text) from None
 

@@ -14,7 +14,7 @@ import datetime
 from typing import Any
 
 from hfclient.decoding.frames import excerpt
-from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_repair import loads_repaired
 from hfclient.decoding.json_values import date_or_none
 from hfclient.errors import ProtocolError
 
@@ -64,7 +64,7 @@ def loads(document: bytes | str) -> Any:
     """
     try:
         # A text that JavaScript cut may end with half a character.
-        data = loads_mended(document.encode("utf-8", "surrogatepass") if isinstance(document, str) else document)
+        data = loads_repaired(document.encode("utf-8", "surrogatepass") if isinstance(document, str) else document)
     except ValueError:
         raw = document if isinstance(document, bytes) else document[:200].encode("utf-8", "replace")
         raise ProtocolError("a superjson document is not JSON", frame=excerpt(raw)) from None

@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.html_pages import instead, what_came
-from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_repair import loads_repaired
 from hfclient.decoding.json_values import int_or_none, is_int, text_or_none
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.files.data_urls import decode_base64, decode_data_url
@@ -128,7 +128,7 @@ class Answer:
             GenerationError: It reports an error.
         """
         try:
-            data = loads_mended(self.body)
+            data = loads_repaired(self.body)
         except ValueError:
             text = self.body.decode("utf-8", "replace").strip()
             if not text or text[0] in "<{[":
@@ -143,7 +143,7 @@ class Answer:
     def is_json(self) -> bool:
         """Whether the body is JSON."""
         try:
-            loads_mended(self.body)
+            loads_repaired(self.body)
         except ValueError:
             return False
         return True

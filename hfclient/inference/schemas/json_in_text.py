@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_repair import loads_repaired
 from hfclient.decoding.utf16 import mend_all
 from hfclient.inference.schemas.type_schemas import SchemaMismatch
 
@@ -42,7 +42,7 @@ def json_values(text: str) -> Iterator[Any]:
         SchemaMismatch: A value is malformed or cut off; the values before it have been yielded.
     """
     try:
-        value = loads_mended(text.strip().removeprefix("\ufeff").encode("utf-8", "replace"))
+        value = loads_repaired(text.strip().removeprefix("\ufeff").encode("utf-8", "replace"))
     except ValueError:
         pass
     else:
@@ -54,7 +54,7 @@ def json_values(text: str) -> Iterator[Any]:
         looked_at += 1
         if found["fence"]:
             try:
-                value = loads_mended(found["block"].strip().encode("utf-8", "replace"))
+                value = loads_repaired(found["block"].strip().encode("utf-8", "replace"))
             except ValueError:
                 place = found.start("block")  # the block is not JSON alone: search in it
                 continue

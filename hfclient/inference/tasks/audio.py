@@ -20,7 +20,7 @@ import msgspec
 from attrs import Factory, field, frozen
 
 from hfclient.decoding.frames import excerpt
-from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_repair import loads_repaired
 from hfclient.errors import InvalidInputError, ProtocolError
 from hfclient.files.media_types import SUFFIXES, media_type
 from hfclient.files.sources import FileLike, is_url, open_source
@@ -164,7 +164,7 @@ def _of_numbers(answer: Answer) -> OutputFile | None:
     if b'"sampling_rate"' not in answer.body or answer.is_media:
         return None
     try:
-        data = loads_mended(answer.body)
+        data = loads_repaired(answer.body)
         data = data[0] if isinstance(data, list) and len(data) == 1 else data
         numbers, rate = data["audio"], data["sampling_rate"]
         while isinstance(numbers, list) and len(numbers) == 1 and isinstance(numbers[0], list):

@@ -14,7 +14,7 @@ import msgspec
 
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.html_pages import instead, what_came
-from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_repair import loads_repaired
 from hfclient.decoding.json_values import int_or_none, number_or_none
 from hfclient.errors import ProtocolError
 from hfclient.files.data_urls import decode_base64, decode_data_url
@@ -58,7 +58,7 @@ def json_of(answer: Answer) -> Any:
         GenerationError: It reports an error.
     """
     try:
-        data = loads_mended(answer.body)
+        data = loads_repaired(answer.body)
     except ValueError:
         what = what_came(answer.body, answer.content_type)
         raise instead(f"the answer should be JSON but is {what}", answer.body) from None

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from hfclient.decoding.json_repair import loads_mended
+from hfclient.decoding.json_repair import loads_repaired
 from hfclient.decoding.json_values import number_or_none
 from hfclient.files.sources import is_url
 from hfclient.inference.providers import Answer
@@ -46,7 +46,7 @@ def transcript_of(answer: Answer) -> Transcript:
         if text.lstrip()[:1] not in ("{", "[", '"'):
             return transcript(text)
         try:
-            loads_mended(answer.body)
+            loads_repaired(answer.body)
         except ValueError:  # "[Music] Hello."
             return transcript(text)
     return transcript(answer.value())
@@ -58,7 +58,7 @@ def link_in(answer: Answer) -> str | None:
     A URL that was only said is none: a speaker must not be able to have a server of their choice asked from here.
     """
     try:
-        return _link(loads_mended(answer.body), _DEEPEST)
+        return _link(loads_repaired(answer.body), _DEEPEST)
     except ValueError:
         return None
 

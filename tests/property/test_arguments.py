@@ -1,4 +1,4 @@
-"""Arguments of a wrong type, in the wrong order or the wrong place: an error of ours that names them, in every public call."""
+"""Arguments of a wrong type, in the wrong order or place: each public call raises an hfclient error that names them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _answer(request: Recorded) -> bytes:
 
 @pytest.fixture
 def client(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """A client of a chat-ui and of an inference server that answer whatever is asked."""
+    """A client of a chat-ui and an inference server that answer all requests."""
     monkeypatch.chdir(tmp_path)  # some of the values are taken for paths
     server.on("*", [_answer])
     with ChatUI() as ui:
@@ -78,7 +78,7 @@ CALLS: dict[str, tuple[Callable[[Client], Callable[..., Any]], dict[str, Any]]] 
             "answer": {"question": None},
             "choose_branch": {"message_id": "x"},
             "file_url": {"sha": "0" * 64},
-            "download": {"file": "0" * 64},
+            "read_file": {"file": "0" * 64},
             "rename": {"title": "t"},
             "set_model": {"name": "org/first"},
             "delete_message": {"message_id": "x"},
@@ -137,7 +137,7 @@ def _finish(result: Any) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_wrong_types(client: Client, name: str) -> None:
-    """Whatever stands in the place of an argument, it works, or an error of ours comes out."""
+    """Any value as any argument works or raises an hfclient error."""
     get, good = CALLS[name]
     function = get(client)
     for parameter in _parameters(function):
@@ -151,8 +151,8 @@ def test_wrong_types(client: Client, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in CALLS if "." in name or name in ("chat", "conversation")])
-def test_plain_types_are_told_by_name(client: Client, server: Server, name: str) -> None:
-    """A value of another type than a plain one that is wanted is told by the argument's name; nothing is sent."""
+def test_wrong_plain_types_are_named(client: Client, server: Server, name: str) -> None:
+    """A value that is not of the plain type of its argument is an error with the argument's name; nothing is sent."""
     get, good = CALLS[name]
     function = get(client)
     before = len(server.requests)
@@ -162,8 +162,8 @@ def test_plain_types_are_told_by_name(client: Client, server: Server, name: str)
     assert len(server.requests) == before
 
 
-def test_arguments_in_the_wrong_order(client: Client) -> None:
-    """Two that were exchanged are noticed, where their types differ."""
+def test_swapped_arguments(client: Client) -> None:
+    """Two swapped arguments are detected if their types differ."""
     url = "https://tools.example/mcp"
     calls: list[Callable[[], Any]] = [
         lambda: McpServer(url, "tools"),  # type: ignore[arg-type]
@@ -184,7 +184,7 @@ def test_arguments_in_the_wrong_order(client: Client) -> None:
 
 
 class _Truth:
-    """A truth value as numpy's."""
+    """A boolean like numpy's."""
 
     def __init__(self, value: bool) -> None:
         self._value = value
@@ -197,7 +197,7 @@ _Truth.__name__ = "bool_"
 
 
 class _Whole:
-    """A whole number as numpy's."""
+    """An integer like numpy's."""
 
     def __index__(self) -> int:
         return 2
@@ -206,8 +206,8 @@ class _Whole:
         return other > 2
 
 
-def test_what_counts_as_a_plain_type(client: Client) -> None:
-    """1 and 0 are truth values, as are numpy's; its whole numbers are limits; messages may stand in an edit."""
+def test_values_accepted_as_plain_types(client: Client) -> None:
+    """1, 0 and numpy's booleans are accepted as booleans, numpy's integers as limits, and messages in an edit."""
     for yes in (True, 1, _Truth(True)):
         client.chat("hi", temporary=yes).result()  # type: ignore[arg-type]
     assert client.conversations.list() == []
@@ -224,7 +224,7 @@ def test_what_counts_as_a_plain_type(client: Client) -> None:
 
 
 def test_options_of_a_client() -> None:
-    """`Client.local` takes the options of `Client`, and refuses others before a server starts."""
+    """`Client.local` accepts the options of `Client`, and refuses others before a server starts."""
     known = inspect.signature(Client).parameters
     assert list(ClientOptions.__annotations__) == [name for name in known if name != "base_url"]
     with pytest.raises(TypeError, match="did you mean token"):
@@ -232,6 +232,6 @@ def test_options_of_a_client() -> None:
 
 
 def test_types_of_a_union() -> None:
-    """Bars inside of brackets belong to what is in the brackets."""
+    """A ``|`` inside of brackets belongs to the type in the brackets."""
     assert _alternatives("str | Mapping[str, int | None] | None") == ["str", "Mapping[str, int | None]", "None"]
     assert _alternatives(inspect.Parameter.empty) == []

@@ -1,4 +1,4 @@
-"""Properties of devalue: what a page flattens comes out again, and nothing a stranger sends does worse than a ProtocolError."""
+"""Properties of devalue: flattened values are restored, and any other data raises at most a ProtocolError."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ LINES = st.fixed_dictionaries(
 
 
 def flatten(value):
-    """The other direction, as the framework on the server does it: each distinct value once."""
+    """The inverse, as the framework on the server does it: each distinct value once."""
     flat, places = [], {}
 
     def place(value):
@@ -82,14 +82,14 @@ def flatten(value):
 
 
 @given(VALUES)
-def test_what_goes_in_comes_out(value):
-    """Any JSON value, with dates, that is flattened and unflattened is the same value again."""
+def test_round_trip(value):
+    """Any JSON value with dates is unchanged after it is flattened and unflattened."""
     assert unflatten(flatten(value)) == value
 
 
 @given(VALUES)
-def test_promised_values_come_out_too(later):
-    """A value in a chunk of its own stands where it was promised."""
+def test_promised_values(later):
+    """A value in a chunk of its own replaces its promise."""
     node = {"type": "data", "data": [{"later": 1}, ["Promise", 2], 1]}
     chunk = {"type": "chunk", "id": 1, "data": flatten(later)}
     body = json.dumps({"type": "data", "nodes": [None, node]}) + "\n" + json.dumps(chunk) + "\n"
@@ -98,14 +98,14 @@ def test_promised_values_come_out_too(later):
 
 @given(FLAT)
 def test_any_flat_array_is_a_value_or_a_protocol_error(flat):
-    """Whatever an array refers to, loops and wrong tags included, nothing but ProtocolError comes of it."""
+    """Any array, including loops and wrong tags, is a value or a ProtocolError."""
     with contextlib.suppress(ProtocolError):
         json.dumps(unflatten(flat), default=str)  # what comes of it can be written
 
 
 @given(st.lists(LINES, min_size=1, max_size=4))
 def test_any_document_is_a_page_or_a_protocol_error(lines):
-    """Whatever the lines hold, nothing but ProtocolError comes of them, and asking for any node is safe."""
+    """Any lines are a page or a ProtocolError, and any node can be read."""
     body = "\n".join(map(json.dumps, lines)).encode()
     with contextlib.suppress(ProtocolError):
         parsed = parse_page(body)
@@ -115,7 +115,7 @@ def test_any_document_is_a_page_or_a_protocol_error(lines):
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_page_or_a_protocol_error(body):
-    """Not even what is no JSON does worse."""
+    """Bytes that are not JSON are a ProtocolError, too."""
     with contextlib.suppress(ProtocolError):
         parse_page(body)
     with contextlib.suppress(ProtocolError):

@@ -1,4 +1,4 @@
-"""Any bytes, cut anywhere: the same frames as whole, and no exception but ours."""
+"""Any bytes in any chunks: the same frames as from one chunk, and no foreign exception."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ cut_points = st.lists(st.integers(min_value=0, max_value=300), max_size=12)
 
 @given(stream_bytes, cut_points)
 def test_lines(data: bytes, cuts: list[int]) -> None:
-    """Whatever the cuts, blocks are whole lines and together the very bytes."""
+    """For any chunks, blocks are complete lines, and together they are the input."""
     framer = LineFramer()
     blocks = [framer.feed(piece) for piece in _pieces(data, cuts)]
     rest = framer.finish()
@@ -55,7 +55,7 @@ def test_lines(data: bytes, cuts: list[int]) -> None:
 
 @given(stream_bytes, cut_points, st.integers(min_value=1, max_value=60))
 def test_line_limits(data: bytes, cuts: list[int], limit: int) -> None:
-    """Lines within the limit pass; a longer one is a `ProtocolError`, wherever it is cut."""
+    """Lines within the limit pass; a longer line is a `ProtocolError` for any chunks."""
     framer = LineFramer(limit)
     too_long = any(len(line) > limit for line in data.split(b"\n"))
     try:
@@ -74,7 +74,7 @@ def _parse(pieces: list[bytes]) -> list[ServerSentEvent]:
 
 @given(stream_bytes, cut_points)
 def test_events(data: bytes, cuts: list[int]) -> None:
-    """Whatever the cuts, the events are those of the whole."""
+    """Events do not depend on the chunks."""
     whole = _parse([data])
     assert _parse(_pieces(data, cuts)) == whole
     assert _parse([bytes([byte]) for byte in data]) == whole
@@ -82,7 +82,7 @@ def test_events(data: bytes, cuts: list[int]) -> None:
 
 
 def _reference(data: bytes) -> list[ServerSentEvent]:
-    """The specification's algorithm, written down once more and as plainly as possible."""
+    """The specification's algorithm, implemented as simply as possible."""
     events, values, name, last_id = [], [], None, None
     for line in [*re.split(rb"\r\n|\n|\r", data.removeprefix(b"\xef\xbb\xbf")), b""]:
         if not line:
@@ -106,13 +106,13 @@ def _reference(data: bytes) -> list[ServerSentEvent]:
 
 @given(stream_bytes)
 def test_events_follow_the_specification(data: bytes) -> None:
-    """The parser agrees with a plain reading of the specification."""
+    """The parser agrees with the simple implementation of the specification."""
     assert _parse([data]) == _reference(data)
 
 
 @given(st.lists(st.tuples(st.text(max_size=30), st.sampled_from(["\n", "\r\n", "\r"])), max_size=8), cut_points)
-def test_what_was_written_is_read(messages: list[tuple[str, str]], cuts: list[int]) -> None:
-    """Data written as servers do comes back, in any line end, whatever characters it holds."""
+def test_written_events_are_read(messages: list[tuple[str, str]], cuts: list[int]) -> None:
+    """Data in the forms that servers write is read, with all line ends and any characters."""
     texts = [re.sub(r"[\r\n]", " ", text) for text, _ in messages]
     wire = "".join(f"data: {text}{end}{end}" for text, (_, end) in zip(texts, messages, strict=True)).encode()
     assert [event.data.decode() for event in _parse(_pieces(wire, cuts))] == texts
@@ -120,7 +120,7 @@ def test_what_was_written_is_read(messages: list[tuple[str, str]], cuts: list[in
 
 @given(stream_bytes, cut_points, st.integers(min_value=1, max_value=60))
 def test_event_limits(data: bytes, cuts: list[int], limit: int) -> None:
-    """With any limit nothing but our own error comes out."""
+    """With any limit, only hfclient's own error is raised."""
     parser = SSEParser(limit)
     with contextlib.suppress(ProtocolError):
         for piece in _pieces(data, cuts):
@@ -136,7 +136,7 @@ tags = st.lists(
 
 @given(tags, cut_points)
 def test_thinking(text: str, cuts: list[int]) -> None:
-    """A text in pieces is split as the whole is, and nothing but whole tags gets lost."""
+    """A text in chunks is split like the whole text, and only complete tags are removed."""
     splitter = ThinkSplitter()
     places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
     pieces = [found for start, end in pairwise(places) for found in splitter.feed(text[start:end])] + splitter.finish()

@@ -1,4 +1,4 @@
-"""Whatever bytes come instead of generated text: the decoder ends them with events and at most one error of ours."""
+"""Any bytes in place of generated text: the decoder yields events and at most one hfclient error."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ PLAIN = st.builds(lambda text: step(text=text), TEXTS) | st.builds(lambda text: 
 
 
 class Thorough(GenerationReader):
-    """Takes every object apart."""
+    """A reader that parses each object completely."""
 
     def take_plain(self, parts: Iterable[bytes], out: list[AnyEvent]) -> bytes | None:
-        """Find none of them plain."""
+        """Treat no object as plain."""
         return next(iter(parts), None)
 
 
@@ -95,7 +95,7 @@ def in_lines(values: Iterable[Any]) -> bytes:
 
 @st.composite
 def streams(draw: Any) -> bytes:
-    """Many events one line each, and some framed in other ways."""
+    """Many events of one line each, and some with other framing."""
     steps = draw(st.lists(PLAIN | st.sampled_from(ODD), max_size=8))
     if draw(st.booleans()):
         return in_lines(steps)
@@ -123,15 +123,15 @@ def as_json(events: list[AnyEvent]) -> bytes:
 def outcome(
     parts: list[bytes], make: type[GenerationReader] = GenerationReader, **options: Any
 ) -> tuple[bytes, str | None]:
-    """Return all of the events, for their repr leaves `extra` out, and the error's class."""
+    """Return all events with `extra`, which their repr omits, and the error's class."""
     events, error = decoded(parts, make, **options)
     return as_json(events), error
 
 
 @given(streams(), st.booleans(), st.booleans(), places)
 @settings(deadline=None, max_examples=500)
-def test_quick_and_thorough_agree(data: bytes, splits: bool, strips: bool, at: list[int]) -> None:
-    """The quick way gives what the thorough one does, however the objects are framed and wherever they are cut."""
+def test_fast_and_full_parser_agree(data: bytes, splits: bool, strips: bool, at: list[int]) -> None:
+    """The fast path yields the same as the full parser, for any framing and any chunks."""
     options = {"splits_thoughts": splits, "strips": strips}
     expected = outcome([data], Thorough, **options)
     for parts in ([data], *pieces(data, at)):
@@ -140,8 +140,8 @@ def test_quick_and_thorough_agree(data: bytes, splits: bool, strips: bool, at: l
 
 @pytest.mark.parametrize("first", [step(special=True), *(step(text=text) for text in ("<", "<think>", " ", "x\ud83d"))])
 @pytest.mark.parametrize("options", [{}, {"splits_thoughts": True}, {"strips": True}])
-def test_one_odd_thing(first: dict[str, Any], options: dict[str, bool]) -> None:
-    """Whatever is not usual about one object, the quick way makes of it, and of what follows, what the thorough one does."""
+def test_one_unusual_object(first: dict[str, Any], options: dict[str, bool]) -> None:
+    """For any unusual object and those after it, the fast path yields the same as the full parser."""
     for odd in ODD:
         for values in (
             [first, step(text="x"), odd, step(text="y"), {"token": None, "generated_text": "z"}],
@@ -159,8 +159,8 @@ def test_one_odd_thing(first: dict[str, Any], options: dict[str, bool]) -> None:
     st.integers(0, 200),
 )
 @settings(deadline=None, max_examples=200)
-def test_anything(values: list[Any], splits: bool, strips: bool, cut: int) -> None:
-    """Any objects give events that can be written as text, the same ones wherever the bytes are cut."""
+def test_any_objects(values: list[Any], splits: bool, strips: bool, cut: int) -> None:
+    """Any objects yield events that can be encoded, the same ones for any chunks."""
     body = in_lines(values)
     options = {"splits_thoughts": splits, "strips": strips}
     assert all(isinstance(event, Event) for event in decoded([body], **options)[0])
@@ -170,7 +170,7 @@ def test_anything(values: list[Any], splits: bool, strips: bool, cut: int) -> No
 @given(VALUES, st.binary(max_size=40))
 @settings(deadline=None, max_examples=100)
 def test_documents(value: Any, rest: bytes) -> None:
-    """A document instead of a stream, whole or broken, gives events and at most one error."""
+    """A document in place of a stream, complete or broken, yields events and at most one error."""
     for body in (json.dumps(value).encode(), json.dumps([value]).encode() + rest, rest):
         events, _ = decoded([body])
         as_json(events)
@@ -179,7 +179,7 @@ def test_documents(value: Any, rest: bytes) -> None:
 @given(st.text(max_size=20), st.text(max_size=20), st.booleans())
 @settings(deadline=None)
 def test_text_is_kept(first: str, second: str, special: bool) -> None:
-    """The text of all tokens is what the server generated, whatever characters are in it."""
+    """The text of all tokens is the text that the server generated, with any characters."""
     whole = first + ("" if special else second)
     steps = [
         {"token": {"id": 1, "text": first, "logprob": -1.0, "special": False}},

@@ -1,4 +1,4 @@
-"""Any bytes, cut anywhere: the same events, and nothing raised but our own errors."""
+"""Any bytes in any chunks: the same events, and only hfclient errors."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _streams(draw: Any) -> bytes:
 
 
 def _thorough(data: bytes) -> list[AnyEvent]:
-    """The events of a stream by way of the general parser and the thorough reader alone."""
+    """The events of a stream from the general parser and the full reader only."""
     numbers = itertools.count(1)
     reader, parser = DeltaReader(new_id=lambda: f"made-up-{next(numbers)}"), SSEParser()
     parser.feed(b"\n")
@@ -117,15 +117,15 @@ def _plain_values(events: list[AnyEvent]) -> str:
 
 @_settings
 @given(name=st.sampled_from(sorted(EXPECTED)), places=places)
-def test_samples_at_any_cut(name: str, places: list[int]) -> None:
-    """A sample means the same wherever the network cuts it."""
+def test_samples_in_any_chunks(name: str, places: list[int]) -> None:
+    """A sample yields the same events for any chunks."""
     assert read(cut((SAMPLES / name).read_bytes(), places)) == EXPECTED[name]
 
 
 @_settings
 @given(data=_streams(), places=places)
-def test_streams_at_any_cut(data: bytes, places: list[int]) -> None:
-    """Any stream, odd ones included, means the same whole, event by event, byte by byte and cut anywhere; all of it can be written."""
+def test_streams_in_any_chunks(data: bytes, places: list[int]) -> None:
+    """Any stream yields the same events whole, event by event, byte by byte and in any chunks; all can be encoded."""
     events, error = read([data])
     for parts in pieces(data, places):
         again, error_again = read(parts)
@@ -137,14 +137,14 @@ def test_streams_at_any_cut(data: bytes, places: list[int]) -> None:
 
 @_settings
 @given(data=_streams())
-def test_quick_and_thorough_agree(data: bytes) -> None:
-    """The quick way gives the events that the thorough one would have given."""
+def test_fast_and_full_parser_agree(data: bytes) -> None:
+    """The fast path yields the same events as the full parser."""
     if data.lstrip()[:1] not in (b"{", b"[", b"<"):
         assert _plain_values(read([data])[0]) == _plain_values(_thorough(data))
 
 
-def test_open_tags_and_halves() -> None:
-    """What one chunk leaves open counts for the next ones, in one block or each in its own."""
+def test_open_tags_and_surrogates() -> None:
+    """A tag or a surrogate pair that one chunk leaves open continues in the next ones, in one block or in several."""
     texts = ["a", "<", "think>", "<think>", "</think>", "\ud83d", "\ude00"]
     deltas = [*({"content": text} for text in texts), {"reasoning": "r"}, {"reasoning": "\ud83d"}]
     written_ones = [b"data: " + json.dumps({"choices": [{"delta": delta}]}).encode() + b"\n\n" for delta in deltas]
@@ -156,7 +156,7 @@ def test_open_tags_and_halves() -> None:
 
 
 def test_line_ends_inside_an_event() -> None:
-    """A line end between two tokens of JSON ends a line, also in a piece that holds one event and nothing else."""
+    """A line end between two tokens of JSON ends a line, also in a chunk with a single event."""
     plain = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
     for end in (b"\n", b"\r", b"\r\n", b"\ndata: ", b"\rdata:", b"\n\n", b"\r\r", b"\n\ndata: "):
         events = [plain, plain.replace(b":[", b":" + end + b"["), plain]
@@ -175,7 +175,7 @@ def test_line_ends_inside_an_event() -> None:
     places=places,
 )
 def test_any_bytes(data: bytes, edits: list[tuple[int, int, bytes]], places: list[int]) -> None:
-    """Bytes of any kind, and samples with damage, raise nothing but our errors, and mean the same at any cut."""
+    """Any bytes, and damaged samples, raise only hfclient errors, and yield the same for any chunks."""
     for place, length, new in edits:
         at = place % (len(data) + 1)
         data = data[:at] + new + data[at + length :]

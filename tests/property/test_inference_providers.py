@@ -1,4 +1,4 @@
-"""Whatever a provider answers, what comes out is a result, a job, or an error of ours."""
+"""Any answer of a provider is a result, a job or an hfclient error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ QUEUED = QueuedJob(provider="any", id="1", url="https://router.example/p/1", res
 @_settings
 @given(data=OBJECTS, rest=st.data())
 def test_any_answer(name: str, data: dict[str, Any], rest: st.DataObject) -> None:
-    """Any object as an answer, or as a look at a job, gives a result, a job at the provider's own place, or an error."""
+    """Any object as an answer, or as a poll's answer, is a result, a job at the provider's own URL, or an error."""
     provider = PROVIDERS[name]
     answer = Answer(json.dumps(data).encode())
     task = rest.draw(st.sampled_from(list(TAKES[name])))
@@ -66,7 +66,7 @@ def test_any_answer(name: str, data: dict[str, Any], rest: st.DataObject) -> Non
 @_settings
 @given(st.binary(max_size=60), st.sampled_from(["", "image/png", "application/json", "text/html", "application/octet-stream"]))
 def test_any_bytes(body: bytes, kind: str) -> None:
-    """Any bytes of any claimed type are a result or an error of ours."""
+    """Any bytes of any media type are a result or an hfclient error."""
     work = MediaRequest(task="text-to-image", entry=ProviderEntry("together", "m"), prompt="x")
     with contextlib.suppress(HFClientError):
         assert isinstance(PROVIDERS["together"].decode(work, TARGET, Answer(body, kind)), MediaResult)
@@ -74,8 +74,8 @@ def test_any_bytes(body: bytes, kind: str) -> None:
 
 @_settings
 @given(st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF\0\0\0\0WEBPVP8 ", b"RIFF....WEBPVP8L", b""]), st.binary())
-def test_any_picture(start: bytes, rest: bytes) -> None:
-    """Looking at a broken picture never raises."""
+def test_any_image(start: bytes, rest: bytes) -> None:
+    """Reading a broken image never raises."""
     sniff(start + rest)
     found = dimensions(start + rest)
     assert found is None or len(found) == 2
@@ -84,7 +84,7 @@ def test_any_picture(start: bytes, rest: bytes) -> None:
 @_settings
 @given(st.text())
 def test_any_text(text: str) -> None:
-    """Broken base64, data URLs and names never raise anything but our own."""
+    """Broken base64, data URLs and names raise only hfclient errors."""
     decode_base64(text)
     decode_data_url("data:" + text)
     with contextlib.suppress(HFClientError):
@@ -96,13 +96,13 @@ def test_any_text(text: str) -> None:
 @_settings
 @given(VALUES)
 def test_any_mapping(value: Any) -> None:
-    """Any value in the place of a mapping gives entries that can be used."""
+    """Any value in place of a mapping gives usable entries."""
     assert all(entry.provider and entry.provider_id for entry in parse_mapping(value, "a/b"))
 
 
 @_settings
 @given(st.dictionaries(st.sampled_from(["size", "width", "height", "seed", "steps", "guidance", "aspect_ratio"]), LEAVES))
 def test_any_settings(chosen: dict[str, Any]) -> None:
-    """Settings of any kind work or are refused."""
+    """Any settings work or are refused."""
     with contextlib.suppress(HFClientError):
         assert None not in checked(chosen).values()

@@ -1,4 +1,4 @@
-"""JSON that is still being written: at any cut, what is certain is a beginning of what comes, and nothing raises."""
+"""Incomplete JSON: at any cut the value is a start of the final value, and nothing raises."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ CONTAINERS = st.lists(VALUES, max_size=4) | st.dictionaries(st.text(), VALUES, m
 _settings = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
-def is_beginning(part: Any, whole: Any) -> bool:
-    """Tell whether *part* can have been read when *whole* was on its way."""
+def is_start(part: Any, whole: Any) -> bool:
+    """Return whether *part* can be the value of an incomplete *whole*."""
     if isinstance(part, str) and isinstance(whole, str):
         return whole.startswith(part)
     if isinstance(part, list) and isinstance(whole, list):
         return len(part) <= len(whole) and all(
-            is_beginning(one, other) if number == len(part) - 1 else one == other
+            is_start(one, other) if number == len(part) - 1 else one == other
             for number, (one, other) in enumerate(zip(part, whole, strict=False))
         )
     if isinstance(part, dict) and isinstance(whole, dict):
-        return list(part) == list(whole)[: len(part)] and all(is_beginning(part[key], whole[key]) for key in part)
+        return list(part) == list(whole)[: len(part)] and all(is_start(part[key], whole[key]) for key in part)
     return type(part) is type(whole) and part == whole
 
 
 def is_hollow(value: Any) -> bool:
-    """Tell whether there is nothing in *value* but opening brackets and what an open string has."""
+    """Return whether *value* has only opening brackets and the content of an open string."""
     return isinstance(value, str) or (isinstance(value, list) and len(value) < 2 and all(map(is_hollow, value))) or value == {}
 
 
@@ -51,15 +51,15 @@ def pieces_of(text: str, cuts: list[int]) -> list[str]:
 @_settings
 @given(CONTAINERS, st.booleans(), st.sampled_from([None, 1]), st.lists(st.integers(0, 2000), max_size=12))
 def test_certain_at_any_cut(value: Any, ascii_only: bool, indent: int | None, cuts: list[int]) -> None:
-    """Each value on the way is a beginning of the next and of the last one, which is the whole."""
+    """Each intermediate value is a start of the next one and of the final value."""
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
     partial = PartialJSON()
     before: Any = NOTHING
     for piece in pieces_of(text, cuts):
         partial.feed(piece)
         now = partial.value()
-        assert before is NOTHING or is_beginning(before, now)
-        assert now is NOTHING or is_beginning(now, value)
+        assert before is NOTHING or is_start(before, now)
+        assert now is NOTHING or is_start(now, value)
         before = now
     assert before == value
     assert partial.complete
@@ -68,8 +68,8 @@ def test_certain_at_any_cut(value: Any, ascii_only: bool, indent: int | None, cu
 
 @_settings
 @given(CONTAINERS, st.lists(st.integers(0, 2000), max_size=12))
-def test_cuts_do_not_matter(value: Any, cuts: list[int]) -> None:
-    """What is certain after so many characters does not depend on how they came, or on having been looked at."""
+def test_chunks_do_not_matter(value: Any, cuts: list[int]) -> None:
+    """The value after a number of characters does not depend on the chunks, or on earlier calls of `value`."""
     text = "Here [sic] it is: " + json.dumps(value)
     for end in (len(text) // 2, len(text)):
         whole, cut = PartialJSON(), PartialJSON()
@@ -82,14 +82,14 @@ def test_cuts_do_not_matter(value: Any, cuts: list[int]) -> None:
 
 @_settings
 @given(st.text(alphabet='{}[]",:\\ud83e0129.-tfnNaI \n`x', max_size=80), st.lists(st.integers(0, 100), max_size=6))
-def test_anything_goes(text: str, cuts: list[int]) -> None:
-    """No text raises, and a value on the way is never taken back, but for an empty one that was none."""
+def test_any_text(text: str, cuts: list[int]) -> None:
+    """No text raises, and an intermediate value is never taken back, except an empty one."""
     partial = PartialJSON()
     before: Any = NOTHING
     for piece in pieces_of(text, cuts):
         partial.feed(piece)
         now = partial.value()
-        assert before is NOTHING or is_hollow(before) or is_beginning(before, now)
+        assert before is NOTHING or is_hollow(before) or is_start(before, now)
         before = now
     if partial.complete:
         json.dumps(before)
@@ -129,7 +129,7 @@ def test_anything_goes(text: str, cuts: list[int]) -> None:
     ],
 )
 def test_examples(text: str, expected: Any) -> None:
-    """Strings are certain as far as they have come; keys, numbers and words only when whole."""
+    """Strings are certain as far as they have arrived; keys, numbers and words when they are complete."""
     for cut in range(len(text) + 1):
         partial = PartialJSON()
         partial.feed(text[:cut])

@@ -1,4 +1,4 @@
-"""Properties of superjson: what goes in comes out, and nothing a stranger sends does worse than a ProtocolError."""
+"""Properties of superjson: encoded values are restored, and any other data raises at most a ProtocolError."""
 
 from __future__ import annotations
 
@@ -68,33 +68,33 @@ DOCUMENTS = st.fixed_dictionaries(
 
 @given(VALUES)
 def test_what_is_encoded_decodes_to_itself(value):
-    """decode(encode(x)) == x for everything that Python and superjson both have, through real JSON text."""
+    """decode(encode(x)) == x for all types that Python and superjson have, via JSON text."""
     assert decode(json.loads(json.dumps(encode(value)))) == value
 
 
 @given(VALUES)
 def test_encoding_gives_plain_json(value):
-    """A document holds nothing but JSON types, and loads takes it as text and as bytes."""
+    """A document has only JSON types, and loads accepts it as text and as bytes."""
     text = json.dumps(encode(value), ensure_ascii=False, allow_nan=False)
     assert loads(text) == loads(text.encode())
 
 
 @given(DOCUMENTS)
 def test_any_document_decodes_or_is_a_protocol_error(document):
-    """No annotation, path or equality that a stranger can write raises anything else."""
+    """Any annotation, path or equality raises at most a ProtocolError."""
     with contextlib.suppress(ProtocolError):
         decode(document)
 
 
 @given(DOCUMENTS)
-def test_what_is_decoded_can_be_written(document):
-    """Whatever a document means, a model or a message that keeps it turns into JSON."""
+def test_decoded_values_can_be_encoded(document):
+    """A model or a message with any decoded document converts to JSON."""
     with contextlib.suppress(ProtocolError):
         json.dumps(Model("m", raw={"value": decode(document)}).to_dict())
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60) | DOCUMENTS.map(json.dumps))
 def test_any_bytes_load_or_are_a_protocol_error(document):
-    """No bytes at all raise anything else."""
+    """Any bytes raise at most a ProtocolError."""
     with contextlib.suppress(ProtocolError):
         loads(document)

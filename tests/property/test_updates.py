@@ -1,4 +1,4 @@
-"""Any updates, cut anywhere: the same events, nothing raised but our own errors, and text counted as the server counts."""
+"""Any updates in any chunks: the same events, only hfclient errors, and the server's count of text."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
 
 @_settings
 @given(st.lists(st.tuples(_update, st.booleans()), max_size=8), _cuts)
-def test_any_updates_cut_anywhere(updates: list[tuple[Any, bool]], cuts: list[int]) -> None:
-    """Events do not depend on where the bytes were cut, nor on the code path: a line, a block of tokens, any lines."""
+def test_any_updates_in_any_chunks(updates: list[tuple[Any, bool]], cuts: list[int]) -> None:
+    """Events do not depend on the chunks, nor on the code path: a line, a block of tokens, any lines."""
     lines = [_encode(update, ascii_only) for update, ascii_only in updates]
     data = b"".join(lines)
     whole, ended = read([data])
@@ -97,8 +97,8 @@ def test_any_updates_cut_anywhere(updates: list[tuple[Any, bool]], cuts: list[in
 
 @_settings
 @given(st.sampled_from(RECORDINGS), _cuts)
-def test_recordings_cut_anywhere(item: Any, cuts: list[int]) -> None:
-    """So it is with what real servers sent."""
+def test_recordings_in_any_chunks(item: Any, cuts: list[int]) -> None:
+    """The same holds for recordings of real servers."""
     whole, ended = read([item.stream])
     events, again = read(_cut(item.stream, cuts))
     assert (events, repr(again)) == (whole, repr(ended))
@@ -106,8 +106,8 @@ def test_recordings_cut_anywhere(item: Any, cuts: list[int]) -> None:
 
 @_settings
 @given(st.sampled_from(RECORDINGS), st.integers(0, 10_000))
-def test_recordings_broken_off_anywhere(item: Any, cut: int) -> None:
-    """What is left of an answer that breaks off is its beginning, but for what was still held back as a tag's start."""
+def test_recordings_cut_anywhere(item: Any, cut: int) -> None:
+    """The text of an interrupted answer is a start of the whole text, except what may begin a tag."""
     whole, _ = read([item.stream])
     decoder = UpdateDecoder()
     events = decoder.feed(item.stream[: cut % len(item.stream)])
@@ -117,7 +117,7 @@ def test_recordings_broken_off_anywhere(item: Any, cut: int) -> None:
 @_settings
 @given(st.lists(st.binary(max_size=30), max_size=5))
 def test_any_bytes(pieces: list[bytes]) -> None:
-    """Bytes of any kind raise nothing but our own errors (`read` lets no others pass)."""
+    """Any bytes raise only hfclient errors (`read` allows no others)."""
     read(pieces)
 
 
@@ -127,7 +127,7 @@ def test_any_bytes(pieces: list[bytes]) -> None:
     _cuts,
 )
 def test_garbage_between_updates(pieces: list[bytes], cuts: list[int]) -> None:
-    """Garbage between good lines ends the stream at the same place, however it is cut."""
+    """Garbage between valid lines ends the stream at the same position for any chunks."""
     data = b"".join(pieces)
     whole, ended = read([data])
     events, again = read(_cut(data, cuts))
@@ -137,7 +137,7 @@ def test_garbage_between_updates(pieces: list[bytes], cuts: list[int]) -> None:
 @_settings
 @given(st.lists(_text, max_size=8), st.booleans(), _cuts)
 def test_text_is_that_of_the_tokens(tokens: list[str], ascii_only: bool, cuts: list[int]) -> None:
-    """Tokens and reasoning together are the tokens' text without padding, split at the tags, every character whole."""
+    """Tokens and reasoning together are the tokens' text without padding, split at the tags, with all characters complete."""
     lines = [_encode({"type": "stream", "token": token}, ascii_only) for token in tokens]
     for pieces in (_cut(b"".join(lines), cuts), lines):
         decoder = UpdateDecoder()
@@ -152,7 +152,7 @@ def test_text_is_that_of_the_tokens(tokens: list[str], ascii_only: bool, cuts: l
 @_settings
 @given(_update)
 def test_parsing_never_raises(update: Any) -> None:
-    """Any JSON value has an event, which turns into a dict and back."""
+    """Any JSON value has an event, which converts to a dict and back."""
     event: AnyEvent = parse_update(update)
     again = from_dict(json.loads(json.dumps(to_dict(event))))
     assert again == event or repr((again, again.extra)) == repr((event, event.extra))  # NaN does not equal itself

@@ -1,4 +1,4 @@
-"""A server that repeats a secret: errors and logs show stars in its place, in whatever way it was written."""
+"""A server that repeats a secret: errors and logs have stars in its place, for all encodings."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ WRITTEN: dict[str, Callable[[str], bytes]] = {
 
 @pytest.mark.parametrize("secret", ["token", "cookie", "password", "header"])
 @pytest.mark.parametrize("way", WRITTEN)
-def test_echoes(server: Server, transport_name: str, caplog: pytest.LogCaptureFixture, way: str, secret: str) -> None:
-    """No way to write a secret brings it into an error, its dict, its pickle, a traceback or the log."""
+def test_repeated_secrets(server: Server, transport_name: str, caplog: pytest.LogCaptureFixture, way: str, secret: str) -> None:
+    """No encoding of a secret gets into an error, its dict, its pickle, a traceback or the log."""
     value = SECRETS[secret]
     server.on("*", WRITTEN[way](value))
     client = _client(server, transport_name)
@@ -118,8 +118,8 @@ def _is_clean(text: str, secret: str) -> None:
         assert form[:16] not in text
 
 
-def test_the_header_of_a_password(server: Server) -> None:
-    """The header that carries a user name and a password is masked, and so are the two with a colon between them."""
+def test_basic_auth_header(server: Server) -> None:
+    """The header with a user name and a password is masked, and so is the pair with a colon."""
     basic = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
     server.on("*", json_answer({"message": f"got Basic {basic}, user:{PASSWORD}"}, 403))
     with pytest.raises(HFClientError) as caught:
@@ -128,7 +128,7 @@ def test_the_header_of_a_password(server: Server) -> None:
 
 
 def test_a_rotated_cookie(server: Server) -> None:
-    """A cookie that the server itself has set is a secret like the one before."""
+    """A cookie that the server has set is masked like the previous one."""
     server.on("*", json_answer({"message": ROTATED}, 500))
     server.on("/chat/api/v2/models", plain(b'{"json": []}', 200, f"Set-Cookie: hf-chat={ROTATED}; Path=/"))
     client = _client(server)
@@ -140,7 +140,7 @@ def test_a_rotated_cookie(server: Server) -> None:
 
 
 def test_a_providers_key(server: Server) -> None:
-    """The key of a provider is masked in what the provider says."""
+    """The key of a provider is masked in the provider's messages."""
     server.on("*", json_answer({"error": f"Incorrect API key provided: {KEY}."}, 401))
     client = _client(server, provider_keys={"together": KEY})
     credentials = Credentials().with_keys({server.url: Secret(f"Bearer {KEY}")})
@@ -151,7 +151,7 @@ def test_a_providers_key(server: Server) -> None:
 
 
 def test_inside_of_streams(server: Server, transport_name: str) -> None:
-    """An error in the midst of an answer is masked as well; the answer's own text is what the server wrote."""
+    """An error in the middle of an answer is masked; the text of the answer is unchanged."""
     update = json.dumps({"type": "status", "status": "error", "message": f"provider refused {TOOL} and {TOKEN}"})
     told = json.dumps({"type": "tool", "subtype": "error", "uuid": "u", "message": f"401 for Bearer {TOOL}"})
     token = json.dumps({"type": "stream", "token": f"you said {COOKIE}"})
@@ -182,15 +182,15 @@ def test_inside_of_streams(server: Server, transport_name: str) -> None:
 
 
 def test_the_address_of_a_tool() -> None:
-    """A token in the address of an MCP server is masked like one in its headers."""
+    """A token in the URL of an MCP server is masked like one in its headers."""
     mcp_fields([McpServer("https://us:s3same-open@tool.example/mcp?api_key=k3y-of-the-tool&mode=fast#x")])
     assert masked("https://tool.example?api_key=k3y-of-the-tool&mode=fast s3same-open") == (
         "https://tool.example?api_key=***&mode=fast ***"
     )
 
 
-def test_headers_of_a_tool_that_are_no_secret() -> None:
-    """Of the headers of an MCP server, too, types, models and names stay readable, also in a process that unpickles them."""
+def test_headers_of_a_tool_that_are_not_secret() -> None:
+    """Media types, models and names in the headers of an MCP server stay readable, also in a process that unpickles them."""
     headers = {"Accept": "application/json, text/event-stream", "X-Model": "org/Llama-3.3-70B-Instruct", "X-Key": "t00l-k3y"}
     tool = pickle.loads(pickle.dumps(McpServer("https://tool.example/mcp", headers)))
     mcp_fields([tool])
@@ -199,15 +199,15 @@ def test_headers_of_a_tool_that_are_no_secret() -> None:
     assert masked(f"{text}: t00l-k3y") == f"{text}: ***"
 
 
-def test_a_tools_error() -> None:
-    """What a tool's error says is masked, the result of a tool is content."""
+def test_a_tool_error() -> None:
+    """The text of a tool's error is masked; the result of a tool is content and is not."""
     Secret(f"Bearer {TOOL}")
     failed = parse_update({"type": "tool", "subtype": "error", "uuid": "u", "message": f"got {TOOL}"})
     assert failed == events.ToolError("u", "got ***")
 
 
 def test_short_secrets_and_words() -> None:
-    """A secret that is short, or a word like any other, is no reason to tear texts apart."""
+    """A secret that is short or an ordinary word is not masked within other words."""
     for value in ("me", "abc", "default", "Bearer x", "expired", "http://", "s3cret", "https://proxy.example:8080"):
         Secret(value)
     text = "me and abc: the default has expired at http://proxy.example:8080 (xs3cretx)"
@@ -223,8 +223,8 @@ NAMES = {
 }
 
 
-def test_headers_that_are_no_secret(server: Server) -> None:
-    """Of the caller's own headers those with a telling name, or with a value that looks random, are secrets."""
+def test_headers_that_are_not_secret(server: Server) -> None:
+    """A caller's header is a secret if its name suggests it or its value looks random."""
     server.on("*", json_answer({"message": f"acme-eu: acme-eu-0a1b2c3d4e5f production en-US 0123abcd {' '.join(NAMES.values())}"}, 500))
     headers = {"X-Tenant": "production", "Accept-Language": "en-US", "X-Zone": "acme-eu", "X-Pass": "0123abcd"}
     with pytest.raises(HFClientError) as caught:
@@ -232,8 +232,8 @@ def test_headers_that_are_no_secret(server: Server) -> None:
     assert caught.value.message == f"acme-eu: *** production en-US *** {' '.join(NAMES.values())}"
 
 
-def test_secrets_in_any_number() -> None:
-    """The newest thousand secrets are masked, each time with the work of the new ones alone; of long ones the beginning, too."""
+def test_many_secrets() -> None:
+    """The newest thousand secrets are masked, at the cost of the new ones only; of long secrets the start, too."""
     mine = _Memory()
     indexes = []
     for number in range(5000):
@@ -249,8 +249,8 @@ def test_secrets_in_any_number() -> None:
     assert max(sum(map(len, index.groups.values())) for index in indexes) < 100_000
 
 
-def test_a_document_that_is_no_answer(server: Server) -> None:
-    """JSON that is no chat completion stands on the error as text, with the secrets in it masked, and in no partial answer."""
+def test_a_document_that_is_not_an_answer(server: Server) -> None:
+    """JSON that is not a chat completion is on the error as text, with secrets masked, and not in a partial answer."""
     server.on("*", json_answer({"note": f"you sent {TOKEN}", "result": ["what was paid for"]}))
     client = _client(server)
     for call in (client.inference.chat, client.inference.text):
@@ -260,8 +260,8 @@ def test_a_document_that_is_no_answer(server: Server) -> None:
         assert "what was paid for" in str(caught.value.body)
 
 
-def test_clients_that_live_long(server: Server, transport_name: str) -> None:
-    """What a client sends is masked however many other secrets the process has met since the client was made."""
+def test_long_lived_clients(server: Server, transport_name: str) -> None:
+    """The credentials of a client are masked, however many other secrets the process has seen since."""
     value = "long-l1ved-s3cret-0123456789"
     server.on("*", json_answer({"message": f"no: {value}, {PASSWORD}"}, 403))
     tool = McpServer("https://tool.example/mcp", {"X-Key": value + "-t00l"})
@@ -278,15 +278,15 @@ def test_clients_that_live_long(server: Server, transport_name: str) -> None:
     assert masked(f"{value}-t00l") == "***"
 
 
-def test_secrets_that_begin_alike() -> None:
-    """The longest secret counts that is there; one beside it in the alphabet does not hide it."""
+def test_secrets_with_the_same_start() -> None:
+    """The longest matching secret is masked; a neighbor in the sorted index does not hide it."""
     for value in ("Zq7-begins", "Zq7-begins-and-goes-on-0123456789", "Zq7-begins-and-goes-up", "Zq7-beginsX"):
         Secret(value)
     assert masked("(Zq7-begins-zzz) Zq7-begins-and-goes-up. Zq7-begins-and-goes-on-01234-other") == "(***-zzz) ***. ***-other"
 
 
 def test_proxies(server: Server, monkeypatch: pytest.MonkeyPatch, transport_name: str) -> None:
-    """The password of a proxy is masked, whether it was passed or stands in the environment."""
+    """The password of a proxy is masked, from an argument and from the environment."""
     basic = base64.b64encode(b"us:pr0xy-p4ssword").decode()
     server.on("*", json_answer({"error": f"pr0xy-p4ssword and {basic}"}, 403))
     proxy = server.url.replace("//", "//us:pr0xy-p4ssword@")
@@ -304,8 +304,8 @@ def test_proxies(server: Server, monkeypatch: pytest.MonkeyPatch, transport_name
             assert text not in str(caught.value) + str(caught.value.to_dict())
 
 
-def test_names_of_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch, transport_name: str) -> None:
-    """Neither a host of NO_PROXY nor a proxy without a scheme is a secret: errors name them."""
+def test_hosts_in_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch, transport_name: str) -> None:
+    """Hosts of NO_PROXY and proxies without a scheme are not secrets: errors name them."""
     proxy = server.url.partition("//")[2]
     server.on("*", json_answer({"error": f"no way from the proxy {proxy} to chat.example, nor to other-host.example"}, 403))
     for name, value in (("HTTP_PROXY", proxy), ("NO_PROXY", "other-host.example")):
@@ -320,14 +320,14 @@ def test_names_of_the_environment(server: Server, monkeypatch: pytest.MonkeyPatc
 
 
 def test_excerpts() -> None:
-    """The start of an answer that is shown is masked before it is cut."""
+    """The shown start of an answer is masked before it is cut."""
     Secret("tok_" + "q1w2" * 20)
     assert "q1w2" not in excerpt(b"x" * 190 + b"tok_" + b"q1w2" * 20)
 
 
 @pytest.mark.parametrize("moment", ["models", "begin", "middle"])
 def test_an_upstream_of_the_embedded_server(server: Server, moment: str) -> None:
-    """What the embedded server passes on of its upstream's errors does not hold the upstream's key."""
+    """Errors of an upstream that the embedded server passes on do not have the upstream's key."""
     pytest.importorskip("waitress", reason="the embedded server needs the extra: local")
     from hfclient.local import LocalServer
 

@@ -1,4 +1,4 @@
-"""No secret is shown by what a program, a log, a debugger or a crash reporter shows of us."""
+"""Programs, logs, debuggers and crash reporters show no secrets of hfclient's objects."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _is_clean(shown: str, what: str = "") -> None:
 
 
 def _check_error(error: BaseException) -> None:
-    """Look at all that hangs from an error: texts, attributes, causes, contexts, and the frames of its traceback."""
+    """Check all objects reachable from an error: texts, attributes, causes, contexts, and the frames of its traceback."""
     _is_clean("".join(traceback.format_exception(error)), "the traceback")
     _is_clean(repr(pickle.dumps(error)), "the pickle")
     queue: list[Any] = [error]
@@ -75,7 +75,7 @@ def _check_error(error: BaseException) -> None:
 
 
 def _check_frame(frame: types.FrameType) -> None:
-    """Show local values as crash reporters do: containers by what is in them, all else by its repr."""
+    """Show local values as crash reporters do: containers with their content, other objects by repr."""
     for name, value in frame.f_locals.items():
         where = f"{frame.f_code.co_filename}:{frame.f_lineno} {name} ="
         _is_clean(repr(value), where)
@@ -85,7 +85,7 @@ def _check_frame(frame: types.FrameType) -> None:
 
 
 def _check_object(value: object, depth: int = 3) -> None:
-    """Show what ``vars`` and inspectors show: attributes, and those of attributes that are ours."""
+    """Show what ``vars`` and inspectors show: attributes, and those of attributes of hfclient."""
     fields = getattr(value, "__dict__", None) or {
         name: getattr(value, name, None)
         for cls in type(value).__mro__
@@ -117,7 +117,7 @@ SCRIPTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_failures(transport_name: str, server: Server, caplog: pytest.LogCaptureFixture, script: str) -> None:
-    """Whatever goes wrong on the way, neither the error nor all that hangs from it holds a secret, nor does a log."""
+    """No failure leaves a secret in the error, in the objects reachable from it, or in the log."""
     server.on("*", SCRIPTS[script])
     stalls = script in ("stalled", "too long")
     client = _client(server, transport_name, timeouts=Timeouts(idle=0.1, first_token=0.1, total=0.5) if stalls else PATIENT)
@@ -146,8 +146,8 @@ def test_failures(transport_name: str, server: Server, caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize("proxied", [False, True])
-def test_nobody_there(transport_name: str, caplog: pytest.LogCaptureFixture, proxied: bool) -> None:
-    """Nor where nothing was sent: a port where nobody listens, a proxy that is down."""
+def test_nothing_listens(transport_name: str, caplog: pytest.LogCaptureFixture, proxied: bool) -> None:
+    """The same without a server: a port without a listener, a proxy that is down."""
     proxy = f"http://user:{PROXY}@127.0.0.1:1" if proxied else None
     client = Client(
         f"http://user:{BASIC}@127.0.0.1:1/chat",
@@ -204,8 +204,8 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_arguments_that_cannot_work(what: str) -> None:
-    """A client that cannot be made says why, and neither its words nor its frames show what it was given."""
+def test_invalid_arguments(what: str) -> None:
+    """A client that cannot be created says why; neither the message nor the frames show the arguments."""
     options: dict[str, Any] = {
         "base_url": "https://a.example/chat",
         "token": TOKEN,
@@ -219,7 +219,7 @@ def test_arguments_that_cannot_work(what: str) -> None:
 
 
 def test_objects(server: Server, transport_name: str) -> None:
-    """What a prompt, a notebook or an inspector shows of our objects; strings made of them, too."""
+    """Prompts, notebooks and inspectors show no secret of hfclient's objects; neither do strings of them."""
     client = _client(server, transport_name, proxy=None)
     credentials = client._session.credentials
     request = Request(method="GET", url=server.url, headers={"Authorization": TOKEN})
@@ -250,7 +250,7 @@ def test_objects(server: Server, transport_name: str) -> None:
 
 
 def test_answers(server: Server, transport_name: str) -> None:
-    """Events, replies, conversations and what restores them hold no credential of the client that made them."""
+    """Events, replies, conversations and their stored states have no credentials of the client."""
     server.on("/chat/api/v2/models", json_answer({"json": [{"id": "m", "name": "m"}]}))
     server.on("/chat/conversation", json_answer({"conversationId": ID}))
     server.on(
@@ -283,7 +283,7 @@ def test_answers(server: Server, transport_name: str) -> None:
 
 
 def test_streams_do_not_pickle(server: Server) -> None:
-    """A stream, which holds a connection, is no value: nothing of it gets into a pickle."""
+    """A stream holds a connection and cannot be pickled."""
     server.on("/v1/chat/completions", plain(b"data: [DONE]\n\n", 200, "Content-Type: text/event-stream"))
     client = _client(server, "plain")
     stream = client.inference.chat("hi", model="m")
@@ -294,7 +294,7 @@ def test_streams_do_not_pickle(server: Server) -> None:
 
 
 def test_files_of_secrets(tmp_path: Path) -> None:
-    """What is wrong with a file of cookies or of logins is told without what is in it."""
+    """Errors about a file of cookies or logins do not have its content."""
     for name, text in {
         "cookies.json": '[{"name": "hf-chat", "value": "' + COOKIE,
         "cookies.txt": f"# Netscape HTTP Cookie File\n{COOKIE}\n",
@@ -310,8 +310,8 @@ def test_files_of_secrets(tmp_path: Path) -> None:
         _is_clean("".join(traceback.format_exception(caught.value)))
 
 
-def test_a_login_that_is_bound(transport_name: str) -> None:
-    """Credentials that are given on to a provider's key, or pickled with their client, stay where they belong."""
+def test_bound_credentials(transport_name: str) -> None:
+    """Credentials with a provider's key, or pickled with their client, keep their origins."""
     made = Credentials(
         token=Secret(TOKEN), chat_url=f"https://us:{BASIC}@a.example/chat", cookies={"a": Secret(COOKIE)}
     )
@@ -325,6 +325,6 @@ def test_a_login_that_is_bound(transport_name: str) -> None:
 
 
 def test_limits_and_timeouts_are_values() -> None:
-    """Configuration that may be shown is no secret, and shows."""
+    """Configuration without secrets is shown."""
     assert "67108864" in repr(Limits())
     assert "connect" in repr(Timeouts())

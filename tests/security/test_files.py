@@ -1,4 +1,4 @@
-"""What a server calls something never leaves the folder, and a file is written whole, privately if it is secret, or not at all."""
+"""File names of a server stay in the folder; a file is written completely, privately if it is secret, or not at all."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _is_safe(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names(name: str, tmp_path: Path) -> None:
-    """A name becomes one that every file system takes, and that is a name and no path."""
+    """A name becomes a single file name that all file systems accept."""
     safe = safe_name(name)
     _is_safe(safe)
     written = write_file(tmp_path / "in" / safe, [b"x"])
@@ -90,7 +90,7 @@ def test_names(name: str, tmp_path: Path) -> None:
 
 @given(st.text(max_size=400))
 def test_any_name(name: str) -> None:
-    """Any text at all does; and a safe name stays as it is."""
+    """Any text becomes a file name, and a safe name stays unchanged."""
     safe = safe_name(name)
     _is_safe(safe)
     assert safe_name(safe) == safe
@@ -100,7 +100,7 @@ def test_any_name(name: str) -> None:
     "name", ["../../evil.png", "/tmp/evil.png", "C:\\evil", "", "CON", "\u202egnp.exe", "a" * 1000]
 )
 def test_downloads_and_exports(server: Server, tmp_path: Path, name: str) -> None:
-    """Files and titles of a conversation end up in the folder that was given, whatever they are called."""
+    """Files and titles of a conversation are saved in the given folder, whatever their names are."""
     server.on("*", plain(b"content"))
     message = {"id": "11111111-1111-4111-8111-111111111111", "from": "user", "content": "hi", "children": []}
     message["files"] = [{"type": "hash", "name": name, "value": "abc" * 8, "mime": "image/png"}]
@@ -125,7 +125,7 @@ def test_downloads_and_exports(server: Server, tmp_path: Path, name: str) -> Non
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    """A file that is there stays unless the caller says otherwise; so does one that appears while ours is written."""
+    """An existing file stays unless overwrite is set; so does one that appears during the write."""
     path = tmp_path / "x"
     path.write_bytes(b"old")
     with pytest.raises(InvalidInputError, match="exists already"):
@@ -142,8 +142,8 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["x", "y"]
 
 
-def test_of_many_writers_one_wins(tmp_path: Path) -> None:
-    """Of eight that want the same new name one gets it, and the file is wholly that one's."""
+def test_one_of_many_writers_wins(tmp_path: Path) -> None:
+    """Of eight writers of the same new file, one succeeds, and the file is completely its own."""
     results: list[bytes] = []
     gate = threading.Barrier(8)
 
@@ -166,7 +166,7 @@ def test_of_many_writers_one_wins(tmp_path: Path) -> None:
 
 
 def test_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that knows no hard links loses nobody's file either."""
+    """On a file system without hard links, no file is lost either."""
     monkeypatch.setattr(os, "link", lambda *paths: (_ for _ in ()).throw(PermissionError(1, "no links")))
     assert write_file(tmp_path / "x", [b"new"]).read_bytes() == b"new"
 
@@ -180,8 +180,8 @@ def test_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert sorted(os.listdir(tmp_path)) == ["x", "y"]
 
 
-def test_a_download_that_breaks_off(server: Server, tmp_path: Path) -> None:
-    """Half a file is no file: what was there stays, and nothing else is left behind."""
+def test_an_interrupted_download(server: Server, tmp_path: Path) -> None:
+    """After an interrupted download, the old file stays, and no other file is left."""
     server.on(f"/conversation/{ID}/output/abc", [head(200, "Content-Length: 100"), b"half", CLOSE])
     (tmp_path / "x").write_bytes(b"old")
     client = Client(server.url, token="", cookies={"hf-chat": "c"})
@@ -194,7 +194,7 @@ def test_a_download_that_breaks_off(server: Server, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="symbolic links need a right on Windows")
 def test_links_are_not_followed(tmp_path: Path) -> None:
-    """A link that somebody put where a file shall go does not lead the file elsewhere, whether or not it leads anywhere."""
+    """A symbolic link at the target of a write is not followed, dangling or not."""
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     folder = tmp_path / "in"
@@ -213,7 +213,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
 def test_logins_are_private(tmp_path: Path, umask: int) -> None:
-    """Saved logins are 0600 in a folder of 0700, whatever the umask, and at no moment open to others."""
+    """Saved logins have mode 0600 in a folder with 0700, for any umask, at all times."""
     path = tmp_path / "home" / "logins.json"
     seen: set[int] = set()
     real = os.open
@@ -238,8 +238,8 @@ def test_logins_are_private(tmp_path: Path, umask: int) -> None:
     assert not stat.S_IMODE(path.parent.stat().st_mode) & 0o077
 
 
-def test_a_login_is_saved_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that stops between writing and renaming leaves the old logins, and no file of secrets beside them."""
+def test_a_login_is_saved_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash between writing and renaming leaves the old logins, and no other file of secrets."""
     store = LoginStore(tmp_path / "logins.json")
     store.put("https://a.example", SavedLogin({"hf-chat": Secret("old")}, "u"))
     old = store.path.read_bytes()
@@ -255,8 +255,8 @@ def test_a_login_is_saved_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
-def test_open_files_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file of cookies that others may read is told of, once, with the command that helps; its content is not."""
+def test_readable_files_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file of cookies that others may read is logged once, with the command to fix it, without its content."""
     from hfclient.credentials import parse_cookies
 
     path = tmp_path / "cookies.txt"

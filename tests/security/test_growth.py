@@ -1,4 +1,4 @@
-"""A short answer of a chat server costs little, and what is made of it can be written out."""
+"""A short answer of a chat server costs little, and its values can be written out."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ DEVALUE: dict[str, Callable[[], Any]] = {
 
 
 def test_superjson_equalities() -> None:
-    """Equalities make no value larger than its plain JSON: they are not read."""
+    """Equalities do not make a value larger than its plain JSON: they are ignored."""
     plain = {f"x{i}": [None, None] for i in range(60)} | {"x60": None}
     same = {f"x{i + 1}": [f"x{i}.0", f"x{i}.1"] for i in range(60)}
     with _at_most(MIB):
@@ -57,13 +57,13 @@ def test_superjson_equalities() -> None:
 
 @pytest.mark.parametrize("name", DEVALUE)
 def test_devalue(name: str) -> None:
-    """A page's data that would be too large when they are written out are refused before that."""
+    """A page's data that would be too large when written out is refused before that."""
     with _at_most(20 * MIB), pytest.raises(ProtocolError, match=r"too large|deep"):
         devalue.unflatten(DEVALUE[name]())
 
 
-def test_what_servers_share() -> None:
-    """A document that repeats as much as real ones do is taken as it is."""
+def test_shared_values_of_servers() -> None:
+    """A document with as many repetitions as real servers send is accepted."""
     prompt = "You are helpful. " * 600
     page = devalue.unflatten([[1] * 300, {"content": 2}, prompt])
     assert len(page) == 300
@@ -73,8 +73,8 @@ def test_what_servers_share() -> None:
 CIRCLE = {"providers": [{"provider": "p", "self": None}], "self": None}
 
 
-def test_circles(server: Server, tmp_path: Path) -> None:
-    """Models and messages that hold themselves can be shown, turned into JSON and exported."""
+def test_cycles(server: Server, tmp_path: Path) -> None:
+    """Models and messages that contain themselves can be shown, turned into JSON and exported."""
     model = {"id": "m", "name": "m", **CIRCLE}
     message = {"id": "u", "from": "user", "content": "hi", "ancestors": [], "children": [], **CIRCLE}
     same = {"0": ["0.self"], "0.providers.0": ["0.providers.0.self"]}
@@ -93,7 +93,7 @@ def test_circles(server: Server, tmp_path: Path) -> None:
 
 
 def test_the_growth_of_a_page(server: Server) -> None:
-    """A list of conversations, or a conversation, that is too large is an error of ours with a short text."""
+    """A list of conversations, or a conversation, that is too large is an hfclient error with a short text."""
     nodes = [{"type": "data", "data": _flat_chain(60)}, {"type": "data", "data": _flat_chain(60)}]
     server.on("*", plain("<!doctype html><title>ChatUI</title>", 200, "Content-Type: text/html"))
     server.on("/api/models", json_answer([{"id": "m"}]))
@@ -107,7 +107,7 @@ def test_the_growth_of_a_page(server: Server) -> None:
 
 
 def test_nesting_beyond_the_stack() -> None:
-    """What nests more deeply than can be written where the caller is, is an error of ours."""
+    """A value that is nested too deeply for the caller's stack is an hfclient error."""
     deep: Any = 1
     for _ in range(20_000):  # Python 3.13 writes 3,000
         deep = {"a": deep}
@@ -115,8 +115,8 @@ def test_nesting_beyond_the_stack() -> None:
         types.Model("m", raw=deep).to_dict()
 
 
-def test_no_decoder_of_ours_counts_on_lengths() -> None:
-    """Numbers that servers send as lengths or places allocate nothing by themselves."""
+def test_decoders_do_not_allocate_by_lengths() -> None:
+    """Numbers that servers send as lengths or positions allocate nothing by themselves."""
     from hfclient.inference.completions.chunks import ChunkDecoder
 
     decoder = ChunkDecoder()
@@ -128,7 +128,7 @@ def test_no_decoder_of_ours_counts_on_lengths() -> None:
 
 
 def test_a_message_of_megabytes() -> None:
-    """Of an endless message an error, and a line of the log, hold the beginning."""
+    """An error and a log line have the start of a huge message."""
     assert len(HFClientError("x" * 50_000_000).message) == 8001
     record = logging.LogRecord("hfclient", logging.INFO, "", 0, "a %s", ("y" * 50_000_000,), None)
     assert logging.getLogger("hfclient").filter(record)
@@ -136,7 +136,7 @@ def test_a_message_of_megabytes() -> None:
 
 
 def test_thousands_of_calls() -> None:
-    """Each of many calls of tools in one answer is found without a look at all the others."""
+    """Each of many tool calls in one answer is found without a search through all others."""
     merger = ToolCallMerger()
     for number in range(30_000):
         merger.add({"index": number % 7, "id": f"call-{number}", "function": {"name": "f", "arguments": "{}"}})
@@ -145,8 +145,8 @@ def test_thousands_of_calls() -> None:
 
 
 @pytest.mark.parametrize("depth", [150, 500, 900])
-def test_nesting_that_pickles_fail_at(server: Server, depth: int) -> None:
-    """A document that a program could not pickle, copy or write out is refused, whatever it is; one that it could is taken."""
+def test_nesting_that_cannot_be_pickled(server: Server, depth: int) -> None:
+    """A document that a program could not pickle, copy or write out is refused; any other is accepted."""
     deep = "[" * depth + "]" * depth
     models = json.dumps([{"id": "m", "x": 1}]).replace("1", deep)
     server.on("/api/v2/models", plain(f'{{"json":{models}}}', 200, "Content-Type: application/json"))

@@ -1,4 +1,4 @@
-"""What a server can make us hold in memory has a limit, and the error says which one; on both transports."""
+"""Memory that a server can make the client use has a limit, and the error names it; for both transports."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def _client(server: Server, transport: Transport, limits: Limits = SMALL) -> Cli
 
 
 def _forever(piece: bytes, first: bytes = b"") -> Callable[[Recorded], bytes]:
-    """A step that sends 8 MiB: more than any limit here, and more than fits between two sockets."""
+    """A step that sends 8 MiB: more than the limits here, and more than the buffers of two sockets."""
     return lambda request: first + piece * (8 * MIB // len(piece))
 
 
 def test_the_limits_themselves() -> None:
-    """They are generous, they are what the documentation says, and nonsense is refused."""
+    """The limits are generous, match the documentation, and invalid ones are refused."""
     assert Limits() == Limits(line=64 * MIB, stream=512 * MIB, body=64 * MIB, file=1024 * MIB)
     for wrong in (0, -1, True, 1.5, "1", None):
         with pytest.raises(InvalidInputError, match=r"Limits\.line must be a positive number of bytes"):
@@ -53,7 +53,7 @@ def test_the_limits_themselves() -> None:
     ids=["token", "final answer"],
 )
 def test_a_line_of_a_chat(server: Server, transport: Transport, start: bytes) -> None:
-    """A line that does not end is given up at ``Limits.line``; what came before it is kept, and the run is stopped."""
+    """A line without an end is refused at ``Limits.line``; the content before it is kept, and the run is stopped."""
     server.on("/chat/api/v2/models", json_answer({"json": [{"id": "m", "name": "m"}]}))
     server.on("/chat/conversation", json_answer({"conversationId": ID}))
     server.on(f"/chat/api/v2/conversations/{ID}", json_answer(_conversation()))
@@ -81,7 +81,7 @@ def _conversation() -> Any:
     "piece", [b"x" * 1024, b"data: x\n" * 128, b"data: x\r\n" * 128], ids=["one line", "many lines", "CRLF"]
 )
 def test_a_server_sent_event(server: Server, transport: Transport, piece: bytes) -> None:
-    """Nor may an event be longer than that, in one line or in many that are never dispatched."""
+    """An event has the same limit, in one line or in many."""
     steps: list[Step] = [head(200, "Connection: close", "Content-Type: text/event-stream")]
     steps += [b'data: {"choices":[{"delta":{"content":"so far"}}]}\n\ndata: ', _forever(piece), UNTIL_GONE]
     server.on("/v1/chat/completions", steps)
@@ -94,8 +94,8 @@ def test_a_server_sent_event(server: Server, transport: Transport, piece: bytes)
     assert caught.value.partial.text == "so far"
 
 
-def test_an_answer_without_end(server: Server, transport: Transport) -> None:
-    """All events of one answer together have a limit, too: a text that goes on and on is not collected for ever."""
+def test_an_endless_answer(server: Server, transport: Transport) -> None:
+    """All events of one answer have a limit: an endless text is not collected forever."""
     steps: list[Step] = [head(200, "Connection: close", "Content-Type: text/event-stream")]
     steps += [_forever(b'data: {"choices":[{"delta":{"content":"on and on"}}]}\n\n'), UNTIL_GONE]
     server.on("/v1/chat/completions", steps)
@@ -109,8 +109,8 @@ def test_an_answer_without_end(server: Server, transport: Transport) -> None:
 
 
 @pytest.mark.parametrize("path", ["chat", "stream"])
-def test_a_promise_of_four_gigabytes(server: Server, transport: Transport, path: str) -> None:
-    """An answer that promises more than its limit is refused before a byte of it is read."""
+def test_a_content_length_of_four_gigabytes(server: Server, transport: Transport, path: str) -> None:
+    """An answer with a Content-Length above its limit is refused before its body is read."""
     server.on("*", [head(200, "Content-Length: 4294967296", "Content-Type: application/json"), UNTIL_GONE])
     with (
         _client(server, transport, Limits()) as client,
@@ -119,8 +119,8 @@ def test_a_promise_of_four_gigabytes(server: Server, transport: Transport, path:
         client.whoami() if path == "chat" else client.inference.chat("hi", model="m").result()
 
 
-def test_nonsense_promises(transport: Transport, server: Server) -> None:
-    """A length with five thousand digits, or none at all, is no reason to fail in any way but ours."""
+def test_invalid_content_lengths(transport: Transport, server: Server) -> None:
+    """A Content-Length with five thousand digits, or without digits, is at most an hfclient error."""
     session = session_for(transport)
     for length in ("9" * 5000, "-5", "x", "1e9"):
         server.on("/s", [head(200, f"Content-Length: {length}", "Connection: close"), b"ok", CLOSE])
@@ -129,7 +129,7 @@ def test_nonsense_promises(transport: Transport, server: Server) -> None:
 
 
 def test_json(server: Server, transport: Transport) -> None:
-    """An answer in JSON that does not end is given up at ``Limits.body``."""
+    """A JSON answer without an end is refused at ``Limits.body``."""
     server.on("*", delimited(b'["', _forever(b"y" * 1024), headers=["Content-Type: application/json"]))
     with _client(server, transport) as client:
         for call in (client.whoami, lambda: next(iter(client.inference.models(search="x")))):
@@ -138,7 +138,7 @@ def test_json(server: Server, transport: Transport) -> None:
 
 
 def test_a_document_instead_of_a_stream(server: Server, transport: Transport) -> None:
-    """So is one that a server gives where a stream was asked for."""
+    """So is a document in place of a stream."""
     server.on("*", delimited(b'{"a":"', _forever(b"y" * 1024), headers=["Content-Type: application/json"]))
     with (
         _client(server, transport) as client,
@@ -148,7 +148,7 @@ def test_a_document_instead_of_a_stream(server: Server, transport: Transport) ->
 
 
 def test_a_file_in_memory(server: Server, transport: Transport, tmp_path: Path) -> None:
-    """A file has a limit where it is handed out as bytes, and none where it is saved."""
+    """A file has a limit if it is returned as bytes, and no limit if it is saved."""
     server.on(f"/chat/conversation/{ID}/output/abc", delimited(b"z" * 200_000))
     with _client(server, transport) as client:
         conversation = client.conversation(ID)
@@ -159,8 +159,8 @@ def test_a_file_in_memory(server: Server, transport: Transport, tmp_path: Path) 
     assert saved == tmp_path / "file"
 
 
-def test_a_picture(server: Server, transport: Transport) -> None:
-    """A result, in an answer or behind a link, is no longer than ``Limits.file``."""
+def test_an_image(server: Server, transport: Transport) -> None:
+    """A result, in an answer or behind a link, is at most ``Limits.file`` long."""
     server.on("*", delimited(b"\x89PNG\r\n\x1a\n", _forever(b"\0" * 1024), headers=["Content-Type: image/png"]))
     with (
         _client(server, transport) as client,
@@ -170,7 +170,7 @@ def test_a_picture(server: Server, transport: Transport) -> None:
 
 
 def test_an_error_page(transport: Transport, server: Server) -> None:
-    """Of an error's body only the start is read, however long it is."""
+    """Of an error's body, only the start is read."""
     server.on("/s", [head(500, "Connection: close"), _forever(b"w" * 1024), UNTIL_GONE])
     with pytest.raises(HFClientError) as caught:
         session_for(transport).send(Request.read(f"{server.url}/s"))
@@ -192,8 +192,8 @@ def _zstd_bomb() -> bytes:
 
 
 @pytest.mark.parametrize(("encoding", "bomb"), [("gzip", _gzip_bomb()), ("zstd", _zstd_bomb())], ids=["gzip", "zstd"])
-def test_a_bomb(transport_name: str, transport: Transport, server: Server, encoding: str, bomb: bytes) -> None:
-    """A few kilobytes that unpack to 256 MiB are given up long before that."""
+def test_a_decompression_bomb(transport_name: str, transport: Transport, server: Server, encoding: str, bomb: bytes) -> None:
+    """A few kilobytes that decompress to 256 MiB are refused long before that."""
     server.on("/s", plain(bomb, 200, f"Content-Encoding: {encoding}"))
     response = session_for(transport).send(Request(method="GET", url=f"{server.url}/s"))
     chunks = response.chunks("body")
@@ -210,8 +210,8 @@ def test_a_bomb(transport_name: str, transport: Transport, server: Server, encod
     assert total <= 96 * MIB
 
 
-def test_what_is_packed_well_is_no_bomb(transport: Transport, server: Server) -> None:
-    """Ten megabytes that are much the same unpack as ever."""
+def test_well_compressed_data_is_not_a_bomb(transport: Transport, server: Server) -> None:
+    """Ten megabytes of repetitive data are decompressed."""
     text = b"".join(b'{"id": %d, "name": "much the same", "tags": []}\n' % number for number in range(200_000))
     packer = zlib.compressobj(wbits=31)
     server.on("/s", plain(packer.compress(text) + packer.flush(), 200, "Content-Encoding: gzip"))
@@ -228,14 +228,14 @@ def test_what_is_packed_well_is_no_bomb(transport: Transport, server: Server) ->
     ids=["large lines", "early hints without end", "one line without end"],
 )
 def test_headers(transport: Transport, server: Server, first: bytes) -> None:
-    """The head of an answer is bounded, with all the answers before the answer."""
+    """The headers of an answer have a limit, including those of informational answers."""
     server.on("/s", [first, UNTIL_GONE])
     with pytest.raises(ProtocolError, match="the answer's headers are too large"):
         session_for(transport).send(Request.read(f"{server.url}/s"))
 
 
 def test_trailers(transport: Transport, server: Server) -> None:
-    """So is what comes after its body."""
+    """So have the trailers."""
     steps: list[Step] = [
         head(200, "Transfer-Encoding: chunked"),
         chunk(b"ok") + b"0\r\n",
@@ -248,7 +248,7 @@ def test_trailers(transport: Transport, server: Server) -> None:
 
 
 def test_pages(transport: Transport, server: Server) -> None:
-    """A list whose pages bring nothing and always name another one ends."""
+    """A list whose pages are empty and always have a next page ends."""
     server.on("/api/models", [lambda request: _page(f"{server.url}/api/models?c={len(server.requests)}")])
     with _client(server, transport) as client, pytest.raises(ProtocolError, match="goes in circles"):
         list(client.inference.models(search="x"))
@@ -261,7 +261,7 @@ def _page(following: str) -> bytes:
 
 @pytest.mark.parametrize("follow", [False, True])
 def test_redirects(transport: Transport, server: Server, follow: bool) -> None:
-    """After five redirects it is enough."""
+    """After five redirects the call fails."""
     server.on("*", head(307, "Location: /again", "Content-Length: 0"))
     with pytest.raises(HFClientError, match="more than 5 redirects"):
         session_for(transport).send(Request(method="GET", url=f"{server.url}/s", follow_redirects=follow))

@@ -1,4 +1,4 @@
-"""A document that nests without end, or counts beyond all measure, is an error of ours like any other."""
+"""A document with extreme nesting or extreme numbers is an ordinary hfclient error."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _lines(data: bytes) -> None:
 
 
 def _used(event: Any) -> None:
-    """Do what callers do with an event."""
+    """Use an event as callers do."""
     pickle.dumps(event)
     with contextlib.suppress(HFClientError):
         events.from_dict(events.to_dict(event))
@@ -93,7 +93,7 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
 
 @pytest.mark.parametrize("what", DECODERS)
 def test_decoders(what: str) -> None:
-    """Every reader of a server's JSON takes it or refuses it in our words."""
+    """All readers of a server's JSON accept it or raise an hfclient error."""
     for document in NESTED.values():
         with contextlib.suppress(HFClientError):
             DECODERS[what](document)
@@ -101,7 +101,7 @@ def test_decoders(what: str) -> None:
 
 @pytest.mark.parametrize("kind", ["lists", "objects", "errors", "a number"])
 def test_on_the_wire(server: Server, kind: str) -> None:
-    """And so does every call, whether the document is the answer or an error's."""
+    """So do all calls, if the document is the answer or the body of an error."""
     client = Client(
         server.url,
         token="hf_x",
@@ -134,7 +134,7 @@ def test_on_the_wire(server: Server, kind: str) -> None:
 
 @pytest.mark.parametrize("depth", [100, 500, 900])
 def test_parsers(depth: int) -> None:
-    """What takes a decoded document apart does not fall over its depth either."""
+    """Functions that read a decoded document are not affected by its depth."""
     deep = _deep(depth)
     for parse in (parse_update, parse_hub_model, message_in, parse_conversation, types.Reply.from_dict, from_dict):
         for data in (deep, {"type": "tool", "subtype": "call", "uuid": "u", "call": {"name": "n", "parameters": deep}}):
@@ -143,7 +143,7 @@ def test_parsers(depth: int) -> None:
 
 
 def test_a_saved_login(tmp_path: Path) -> None:
-    """A file of logins that was tampered with is damaged, and that is all."""
+    """A manipulated file of logins is reported as damaged."""
     path = tmp_path / "logins.json"
     for kind in NESTED.values():
         path.write_bytes(b'{"version":1,"logins":' + kind + b"}")
@@ -152,8 +152,8 @@ def test_a_saved_login(tmp_path: Path) -> None:
             LoginStore(path).get("https://a.example")
 
 
-def test_numbers_beyond_measure() -> None:
-    """A number of five thousand digits in a stream is no ValueError of Python's."""
+def test_huge_numbers() -> None:
+    """A number with five thousand digits in a stream does not raise Python's ValueError."""
     decoder = UpdateDecoder()
     line = json.dumps({"type": "status", "status": "started", "statusCode": 1}).replace("1}", "9" * 5000 + "}")
     with contextlib.suppress(HFClientError):

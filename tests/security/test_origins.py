@@ -1,7 +1,7 @@
-"""A credential goes to the origin that it belongs to, however a URL, a redirect, a link or a cookie is written.
+"""A credential is sent to its origin only, for any form of a URL, a redirect, a link or a cookie.
 
-Everything goes through a proxy here, which shows where a library really wants to go: what we think of a URL and what
-the library makes of it must not differ to our cost.
+All requests go through a proxy, which shows the host that a library connects to: hfclient and the library must agree on the
+host of a URL.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _check(proxy: Server) -> None:
 
 
 def test_urls(transport_name: str, server: Server) -> None:
-    """A URL that looks like the chat server's and is not gets no credential, whatever the library makes of it."""
+    """A URL that looks like the chat server's but is another host gets no credentials."""
     server.on("*", [_answer])
     session = _session(transport_name, server)
     for url in ELSEWHERE:
@@ -114,7 +114,7 @@ def test_urls(transport_name: str, server: Server) -> None:
 
 @pytest.mark.parametrize("follow", [False, True])
 def test_redirects(transport_name: str, server: Server, follow: bool) -> None:
-    """Nor does it when a server redirects there, whether or not redirects are followed to other hosts."""
+    """The same holds for redirects, whether or not redirects to other hosts are followed."""
     server.on("*", [_answer])
     session = _session(transport_name, server)
     for location in ELSEWHERE:
@@ -133,8 +133,8 @@ def test_redirects(transport_name: str, server: Server, follow: bool) -> None:
 @pytest.mark.parametrize(
     "url", ["http://CHAT.example/chat/x", "HTTP://chat.example:80/chat/x", "http://a:b@chat.example/chat/x"]
 )
-def test_the_same_place_in_other_words(transport_name: str, server: Server, url: str) -> None:
-    """Case, the usual port and a user name make no other origin."""
+def test_the_same_origin_in_other_notations(transport_name: str, server: Server, url: str) -> None:
+    """Case, the default port and a user name do not make another origin."""
     server.on("*", plain(b""))
     session = _session(transport_name, server)
     session.send(Request.read(url)).close()
@@ -145,8 +145,8 @@ def test_the_same_place_in_other_words(transport_name: str, server: Server, url:
 DOTS = ["/chat/../x", "/chat/%2e%2e/x", "/chat/./../x", "/chat/.%2E/x", "/chat/x/../../y", "/chat/..", "/chatty"]
 
 
-def test_dots_lead_out_of_the_chat(transport_name: str, server: Server) -> None:
-    """A path that begins with the chat's and is resolved to another one gets no cookie."""
+def test_dots_in_paths(transport_name: str, server: Server) -> None:
+    """A path that begins with the chat's base path but resolves to another one gets no cookie."""
     server.on("*", plain(b""))
     session = _session(transport_name, server)
     for path in DOTS:
@@ -156,7 +156,7 @@ def test_dots_lead_out_of_the_chat(transport_name: str, server: Server) -> None:
 
 
 def test_a_trailing_dot_is_another_host(transport_name: str, server: Server) -> None:
-    """``chat.example.`` may be the same machine, but a browser would not send the cookie there either."""
+    """``chat.example.`` may be the same machine, but a browser would not send the cookie there."""
     server.on("*", plain(b""))
     session = _session(transport_name, server)
     session.send(Request.read(f"http://{HOST}./chat/x")).close()
@@ -181,13 +181,13 @@ def test_a_trailing_dot_is_another_host(transport_name: str, server: Server) -> 
     ],
 )
 def test_the_token_of_the_environment(url: str) -> None:
-    """A token that was found goes to Hugging Face's own hosts over TLS, and to nothing that looks like them."""
+    """A token from the environment goes to Hugging Face's own hosts over TLS only, not to similar names."""
     assert Credentials(token=Secret("hf_x"), chat_url="https://huggingface.co/chat").headers_for(url) == {}
 
 
 @pytest.mark.parametrize("name", ["chat_url", "inference_url", "hub_url"])
 def test_a_password_in_a_base_url(transport_name: str, server: Server, other_server: Server, name: str) -> None:
-    """A user name and a password in a base URL go to its origin, and nowhere do they show."""
+    """A user name and a password in a base URL are sent to its origin and shown nowhere."""
     for one in (server, other_server):
         one.on("*", json_answer({"json": []}, 404))
     url = server.url.replace("//", "//us%40er:pass-word@")
@@ -227,7 +227,7 @@ def test_a_password_in_a_base_url(transport_name: str, server: Server, other_ser
     ],
 )
 def test_cookies_that_are_not_for_the_chat(attributes: str) -> None:
-    """What a browser would not keep, or would not send to the chat, is not kept here."""
+    """A cookie that a browser would reject, or not send to the chat, is not stored."""
     made = Credentials(cookies={"hf-chat": Secret("mine")}, chat_url="https://chat.example/chat")
     made.keep_cookies("https://chat.example/chat/x", [f"hf-chat=theirs; {attributes}", f"other=theirs; {attributes}"])
     assert {name: value.reveal() for name, value in made.cookies().items()} == {"hf-chat": "mine"}
@@ -237,7 +237,7 @@ def test_cookies_that_are_not_for_the_chat(attributes: str) -> None:
     "attributes", ["", "Domain=chat.example", "Domain=.example.org", "Path=/", "Path=/chat", "Secure"]
 )
 def test_cookies_for_the_chat(attributes: str) -> None:
-    """A cookie of the host or of the domain above it is kept, for this host alone."""
+    """A cookie of the host or of a parent domain is stored, for this host only."""
     made = Credentials(cookies={"hf-chat": Secret("mine")}, chat_url="https://chat.example.org/chat")
     made.keep_cookies(
         "https://chat.example.org/chat/x", [f"hf-chat=new; {attributes}".replace("chat.example", HOST + ".org")]
@@ -249,7 +249,7 @@ def test_cookies_for_the_chat(attributes: str) -> None:
 
 
 def test_ports_are_other_origins() -> None:
-    """A cookie for one port of this machine goes to no other one, though a browser would send it there."""
+    """A cookie for one port of this machine is not sent to another port, although a browser would send it."""
     made = Credentials(cookies={"hf-chat": Secret("c")}, chat_url="http://localhost:3000")
     assert made.headers_for("http://localhost:3000/api")
     for url in (
@@ -262,8 +262,8 @@ def test_ports_are_other_origins() -> None:
 
 
 @pytest.mark.parametrize("value", ["x" * 10_000, "a\0b", "a\x1bb", "a\tb\x7f"])
-def test_cookies_that_no_header_carries(value: str) -> None:
-    """A cookie that is too long, or that would break every further request, is not kept."""
+def test_cookies_that_headers_cannot_carry(value: str) -> None:
+    """A cookie that is too long, or would make all further requests invalid, is not stored."""
     made = Credentials(cookies={"hf-chat": Secret("mine")}, chat_url="https://chat.example/chat")
     made.keep_cookies("https://chat.example/chat/x", [f"hf-chat={value}", *(f"c{n}=1" for n in range(100))])
     assert made.cookies()["hf-chat"].reveal() == "mine"
@@ -274,16 +274,16 @@ def test_cookies_that_no_header_carries(value: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["hf_a\r\nX-Evil: 1", "hf_a b", "hf_a\x00b", "hf_a\x0bb", "hf_\u00e9", "hf_a\x7f"])
-def test_tokens_that_are_more(token: str) -> None:
-    """A token with a line break or anything else that ends a header is refused, and not shown."""
+def test_invalid_tokens(token: str) -> None:
+    """A token with a line break or another character that ends a header is refused and not shown."""
     with pytest.raises(CredentialsError) as caught:
         Client("http://127.0.0.1:1", token=token, cookies="")
     assert token not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["a\r\nX-Evil: 1", "a\nb", "a\rb", "a\0b"])
-def test_header_values_that_are_more(transport_name: str, server: Server, text: str) -> None:
-    """So is every other header that would bring another one along: nothing is sent."""
+def test_invalid_header_values(transport_name: str, server: Server, text: str) -> None:
+    """So is any other header value with a line break: nothing is sent."""
     server.on("*", plain(b""))
     client = Client(server.url, token="", cookies="", transport=make_transport(transport_name), headers={"X-A": text})
     with pytest.raises(InvalidInputError, match="characters that HTTP forbids") as caught:
@@ -317,7 +317,7 @@ NAMES = ["..", ".", "../x", "a/../b", "x?y=1", "x#y", "%2e%2e", "%2f..%2f", "a b
 
 
 def test_ids_in_paths(transport_name: str, server: Server) -> None:
-    """A name that becomes a part of a path stays below that path, or is refused before anything is sent."""
+    """A name that becomes part of a path stays below that path, or is refused before a request."""
     server.on("*", json_answer({"json": {"error": "no"}}, 404))
     client = Client(
         f"{server.url}/chat",
@@ -363,7 +363,7 @@ def test_ids_in_paths(transport_name: str, server: Server) -> None:
     ],
 )
 def test_links_to_the_next_page(link: str) -> None:
-    """A Link header names no other place than a further page of the same list."""
+    """A Link header can only name another page of the same list."""
     with pytest.raises(ProtocolError):
         next_page([f'<{link}>; rel="next"'], "https://hub.example/api/models?limit=1")
 
@@ -376,7 +376,7 @@ def test_links_to_the_next_page(link: str) -> None:
     ],
 )
 def test_links_of_a_mirror(link: str, page: str) -> None:
-    """Of a link to another host only the query is taken."""
+    """Of a link to another host, only the query is used."""
     assert next_page([f'<{link}>; rel="next"'], "https://hub.example/api/models?limit=1") == page
 
 
@@ -384,14 +384,14 @@ def test_links_of_a_mirror(link: str, page: str) -> None:
     "link", ["https://evil.example/jobs/1", "//evil.example/jobs/1", "/jobs/1", "https://a@evil.example/jobs/1"]
 )
 def test_links_to_a_job(link: str) -> None:
-    """Of a provider's link to its job only the path is taken: it is asked where the job was given."""
+    """Of a provider's link to a job, only the path is used: the host stays that of the submission."""
     assert origin_of(Target("https://router.example/fal").resolve_link(link)) == "https://router.example"
 
 
 @pytest.mark.parametrize(
     "link", ["../../x", "https://h/a/../../x", "https://h/%2e%2e/x", "https://h/a\\..\\x", None, 5, "", "x"]
 )
-def test_links_that_lead_upwards(link: object) -> None:
-    """And a path that leads out of the provider's own is refused."""
+def test_links_with_dots(link: object) -> None:
+    """A path that leaves the provider's part is refused."""
     with pytest.raises(ProtocolError):
         Target("https://router.example/fal").resolve_link(link)

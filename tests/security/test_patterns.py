@@ -1,8 +1,8 @@
-"""Regular expressions meet what servers, models and files hold: the time that each takes grows with the length, not faster.
+"""Regular expressions on data from servers, models and files: their time grows linearly with the length.
 
-For every pattern of the package inputs are made from the pattern itself: its beginnings and whatever it repeats, many times
-over, with an end that does not fit. Each is tried at one length and at eight times that. MediaRequest that grows with the square
-becomes 64 times as much then; with the length, eight times.
+For each pattern of the package, inputs are made from the pattern itself: its starts and its repeated parts, many times, with
+an end that does not match. Each is tried at one length and at eight times that length. Quadratic work takes 64 times as long
+then, linear work eight times.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CALLS = ("search", "match", "fullmatch", "sub", "split", "findall", "finditer")
 
 
 def _samples(tree: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield pairs: what leads to a part of the pattern, and a text that this part matches."""
+    """Yield pairs: a text that leads to a part of the pattern, and a text that this part matches."""
     steps = list(tree)
     for place, (op, value) in enumerate(steps):
         name, before = str(op), prefix
@@ -90,14 +90,14 @@ def _character(op: Any, value: Any) -> str:
 
 
 def inputs(pattern: re.Pattern[Any]) -> list[Any]:
-    """Texts that begin or go on as *pattern* does, but do not end so; each a function's argument short of its length."""
+    """Texts that begin or continue as *pattern* does, but do not match at the end; each as a function of its length."""
     text = pattern.pattern if isinstance(pattern.pattern, str) else pattern.pattern.decode("latin-1")
     parts = dict.fromkeys((prefix, pump) for prefix, pump in _samples(_parser.parse(text, pattern.flags & ~re.UNICODE)) if pump)
     return [(prefix, pump, tail) for prefix, pump in parts for tail in ("\x00", "\n", "")]
 
 
 def _patterns() -> Iterator[tuple[str, re.Pattern[Any]]]:
-    """Every pattern that a module of the package has compiled, also in tuples, with its name."""
+    """All compiled patterns of the package's modules, also in tuples, with their names."""
     for info in pkgutil.walk_packages(hfclient.__path__, "hfclient."):
         if info.name.endswith("__main__"):
             continue
@@ -118,7 +118,7 @@ def _in(name: str, value: Any, depth: int) -> Iterator[tuple[str, re.Pattern[Any
 
 
 def _uses() -> Iterator[tuple[str, str, str | None]]:
-    """How the package calls patterns: the module, the method, and the name of the pattern or itself."""
+    """The uses of patterns in the package: the module, the method, and the pattern's name or itself."""
     for path in ROOT.rglob("*.py"):
         module = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -133,8 +133,8 @@ def _uses() -> Iterator[tuple[str, str, str | None]]:
                 yield module, node.func.attr, owner.id
 
 
-def took(pattern: re.Pattern[Any], call: str, text: Any) -> float:
-    """The seconds of this process that *call* takes, at the best of three."""
+def seconds_of(pattern: re.Pattern[Any], call: str, text: Any) -> float:
+    """The CPU seconds of *call*, the best of three."""
     function = getattr(pattern, call)
     best = float("inf")
     for _ in range(3):
@@ -153,7 +153,7 @@ def took(pattern: re.Pattern[Any], call: str, text: Any) -> float:
 
 
 def _cases() -> dict[str, tuple[re.Pattern[Any], set[str]]]:
-    """Every pattern that others' input meets, with the methods by which it is used."""
+    """All patterns that are used on foreign input, with their methods."""
     uses = list(_uses())
     cases: dict[str, tuple[re.Pattern[Any], set[str]]] = {}
     for name, pattern in _patterns():
@@ -179,7 +179,7 @@ CASES = _cases()
 
 
 def too_slow(pattern: re.Pattern[Any], calls: set[str]) -> str | None:
-    """Return what takes time that grows faster than the text, or None."""
+    """Return the input whose time grows faster than its length, or None."""
     for prefix, pump, tail in inputs(pattern):
 
         def text(length: int, prefix: str = prefix, pump: str = pump, tail: str = tail) -> Any:
@@ -187,22 +187,22 @@ def too_slow(pattern: re.Pattern[Any], calls: set[str]) -> str | None:
             return made if isinstance(pattern.pattern, str) else made.encode("latin-1", "replace")
 
         for call in sorted(calls):
-            long = took(pattern, call, text(SHORT * TIMES))
-            if long > NOTICEABLE and long > TOO_MUCH * (short := took(pattern, call, text(SHORT))):
+            long = seconds_of(pattern, call, text(SHORT * TIMES))
+            if long > NOTICEABLE and long > TOO_MUCH * (short := seconds_of(pattern, call, text(SHORT))):
                 return f"{call} of {prefix!r}, {pump!r} many times and {tail!r}: {short:.4f} s, then {long:.4f} s"
     return None
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_time_grows_with_the_length(name: str) -> None:
-    """No text makes a pattern do work that grows faster than the text."""
+    """No text makes a pattern work longer than in linear time."""
     assert too_slow(*CASES[name]) is None
 
 
 SLOW = [r"<title[^>]*>(.*?)</title>", r"\s+$", r'"(?:[^"\\]|\\.)*"', r"<([^>]*)>"]
 
 
-def test_what_is_slow_is_found() -> None:
-    """The patterns of the package are found, and of others those that are known to be slow are told."""
+def test_slow_patterns_are_found() -> None:
+    """The patterns of the package are found, and known slow patterns are detected."""
     assert len(CASES) > 60
     assert [slow for slow in SLOW if too_slow(re.compile(slow, re.DOTALL), {"search"}) is None] == []

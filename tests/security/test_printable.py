@@ -1,4 +1,4 @@
-"""What others send steers no terminal, forges no line of a log and hides nothing in an error."""
+"""Received text cannot control a terminal, forge lines of a log or hide characters in an error."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ID = "65a000000000000000000001"
 
 
 def _is_clean(text: str) -> None:
-    """No line begins with what was forged, and no character but line ends and tabs is unseen."""
+    """No line begins with forged text, and line ends and tabs are the only control characters."""
     assert [line for line in text.splitlines() if line.startswith(FORGED)] == []
     assert [ch for ch in text if unicodedata.category(ch) in ("Cc", "Cf", "Zl", "Zp", "Cs") and ch not in "\n\t"] == []
 
 
 def test_every_character() -> None:
-    """Controls, line ends, directions, halves of characters and tags are escaped; letters, emoji and joiners are not."""
+    """Control characters, line ends, direction marks, lone surrogates and tags are escaped; letters, emoji and joiners are not."""
     for code in (*range(0x3000), *range(0xD7F0, 0xD810), *range(0xDFF0, 0x10000), *range(0xE0000, 0xE0100)):
         ch = chr(code)
         category = unicodedata.category(ch)
@@ -52,7 +52,7 @@ def test_every_character() -> None:
 
 
 def test_errors(server: Server, transport_name: str) -> None:
-    """The text of an error is one clean line, wherever the server wrote it; the body is kept as it came."""
+    """The text of an error is one line without control characters, for all sources; the body is unchanged."""
     evil = EVIL.encode("utf-8", "replace").decode()
     transport = {"plain": "requests", "impersonate": "curl_cffi"}[transport_name]
     client = Client(server.url, cookies="", token="", transport=transport, retry=Retry(attempts=1, resume=0))
@@ -84,7 +84,7 @@ def test_errors(server: Server, transport_name: str) -> None:
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """A handler with a formatter of its own on hfclient's logger and on the root's."""
+    """A handler with a formatter of its own on hfclient's logger and on the root logger."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
@@ -101,7 +101,7 @@ def log() -> Iterator[io.StringIO]:
 
 @pytest.mark.parametrize("name", ["hfclient", "hfclient.local"])
 def test_logs(log: io.StringIO, name: str) -> None:
-    """Whatever a record is made of, no handler gets a line end or an escape sequence of others."""
+    """For any record, no handler gets line ends or escape sequences from outside."""
     logger = logging.getLogger(name)
     logger.warning("plain %s and %d and %.2f", EVIL, 3, 0.5)
     logger.warning("%(what)s", {"what": EVIL})
@@ -119,7 +119,7 @@ def test_logs(log: io.StringIO, name: str) -> None:
 
 
 def test_logs_of_real_calls(log: io.StringIO, server: Server) -> None:
-    """A failure that is repeated, and a question that a tool asks and nobody answers, are told in one line each."""
+    """A retried failure, and an unanswered question of a tool, are logged in one line each."""
     server.on("*", json_answer({"message": EVIL.encode("utf-8", "replace").decode()}, 503))
     client = Client(server.url, cookies="", token="", retry=Retry(attempts=2, backoff=0.01, resume=0))
     with pytest.raises(HFClientError):
@@ -129,8 +129,8 @@ def test_logs_of_real_calls(log: io.StringIO, server: Server) -> None:
     _is_clean(log.getvalue())
 
 
-def test_a_server_of_ours(log: io.StringIO) -> None:
-    """The embedded server's own log, and that of the library below it, write what callers asked for as text."""
+def test_the_embedded_server(log: io.StringIO) -> None:
+    """The logs of the embedded server and of its HTTP library have callers' text in escaped form."""
     pytest.importorskip("waitress", reason="the embedded server needs the extra: local")
     from hfclient.local import LocalServer
     from tests.local.upstream import ScriptedUpstream
@@ -142,15 +142,15 @@ def test_a_server_of_ours(log: io.StringIO) -> None:
     assert "Exception while serving evil\\n" in log.getvalue()
 
 
-def test_a_drawn_tree() -> None:
-    """A conversation's tree is drawn in clean lines."""
+def test_a_printed_tree() -> None:
+    """The tree of a conversation is printed without control characters of others."""
     message = {"id": "\x1b[2Jid", "from": "user\x1b", "content": EVIL, "children": []}
     state = parse_conversation({"id": ID, "title": EVIL, "model": "m", "messages": [message], "rootMessageId": None})
     _is_clean(str(MessageTree(state)))
 
 
 def test_no_other_logger() -> None:
-    """The package writes to the loggers that have the filter, and to no other: a filter does not hold for children."""
+    """The package logs only to the loggers with the filter: a filter does not apply to child loggers."""
     root = Path(hfclient.__file__).parent
     names = {name for path in root.rglob("*.py") for name in re.findall(r"getLogger\(([^)]*)\)", path.read_text("utf-8"))}
     assert names == {'"hfclient"', '"hfclient.local"', '"waitress"', "name"}
@@ -159,7 +159,7 @@ def test_no_other_logger() -> None:
 
 
 def test_reprs() -> None:
-    """What a shell shows of an object holds no control character of a server's."""
+    """The repr of an object has no control character of a server."""
     from hfclient import Image
 
     client = Client("http://127.0.0.1:9", cookies="", token="")

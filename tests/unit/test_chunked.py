@@ -22,7 +22,7 @@ def encode(pieces: list[bytes], *, extension: bytes = b"", trailers: bytes = b""
 
 @given(contents, st.lists(st.integers(min_value=0, max_value=4000)), st.sampled_from([b"", b';x="y"', b" ; a=b"]))
 def test_any_cut_gives_the_same_content(pieces: list[bytes], cuts: list[int], extension: bytes) -> None:
-    """Wherever the bytes are cut, the content comes out whole, and what follows it is left alone."""
+    """For any chunks, the content is complete, and the data after it is not consumed."""
     wire = encode(pieces, extension=extension, trailers=b"X-Checksum: 1\r\n") + b"next"
     reader = ChunkedDecoder()
     places = sorted({0, len(wire), *(cut for cut in cuts if cut < len(wire))})
@@ -32,8 +32,8 @@ def test_any_cut_gives_the_same_content(pieces: list[bytes], cuts: list[int], ex
     assert b"next".startswith(reader.rest)
 
 
-def test_a_lie_between_many_true_ones() -> None:
-    """A chunk that does not end where it says is found in the middle of a large block, too."""
+def test_one_wrong_size_among_many() -> None:
+    """A chunk with a wrong size is found in the middle of a large block, too."""
     pieces = [b'{"token":"%d"}\n' % (number % 10) for number in range(200)]
     wire = encode(pieces)
     assert ChunkedDecoder().feed(wire) == b"".join(pieces)
@@ -46,7 +46,7 @@ def test_a_lie_between_many_true_ones() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_raise_value_error_at_most(data: bytes) -> None:
-    """Bytes that are no chunked coding are said to be none."""
+    """Bytes that are not chunked coding are refused."""
     reader = ChunkedDecoder()
     with contextlib.suppress(ValueError):
         reader.feed(data)
@@ -56,8 +56,8 @@ def test_any_bytes_raise_value_error_at_most(data: bytes) -> None:
     "wire",
     [b"-5\r\nhello", b"+5\r\nhello", b"0x5\r\nhello", b"\r\n", b"5\r\nhelloworld", b"zz\r\n", b"f" * 16 + b"\r\n"],
 )
-def test_odd_sizes_are_refused(wire: bytes) -> None:
-    """Signs, prefixes, empty sizes, sizes beyond sense and chunks that go on are no chunked coding."""
+def test_invalid_sizes_are_refused(wire: bytes) -> None:
+    """Signs, prefixes, empty sizes, huge sizes and chunks without an end are refused."""
     reader = ChunkedDecoder()
     with pytest.raises(ValueError, match="chunk"):
         list(map(reader.feed, (wire, b"")))  # what came before the fault is given first
@@ -66,7 +66,7 @@ def test_odd_sizes_are_refused(wire: bytes) -> None:
 
 @pytest.mark.parametrize("wire", [b"5" + b";x" * 20_000, b"0\r\n" + b"a: b\r\n" * 200])
 def test_lines_and_trailers_are_bounded(wire: bytes) -> None:
-    """A server cannot make the reader hold lines without end."""
+    """The size line and the trailers have a limit."""
     with pytest.raises(ValueError, match="end"):
         ChunkedDecoder().feed(wire)
 

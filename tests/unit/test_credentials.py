@@ -1,4 +1,4 @@
-"""Secrets: found, kept apart, hidden, and sent where they belong."""
+"""Secrets: found, kept apart, hidden, and sent to their own origins."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ ROUTER = "https://router.huggingface.co/v1"
 # Secret
 
 
-def test_a_secret_hides() -> None:
-    """No usual way of showing a value shows it."""
+def test_a_secret_is_hidden() -> None:
+    """No usual way of showing a secret reveals it."""
     shown = [
         str(TOKEN),
         repr(TOKEN),
@@ -43,8 +43,8 @@ def test_a_secret_hides() -> None:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_secret_travels(protocol: int) -> None:
-    """Pickles and copies hold the value and stay secrets."""
+def test_a_secret_is_pickled(protocol: int) -> None:
+    """Pickles and copies have the value and stay secrets."""
     for again in (pickle.loads(pickle.dumps(TOKEN, protocol)), copy.copy(TOKEN), copy.deepcopy(TOKEN)):
         assert (again.reveal(), type(again)) == ("hf_abc", Secret)
     assert Secret("x") == Secret("x")
@@ -84,7 +84,7 @@ def test_origins(url: str, origin: str) -> None:
     ],
 )  # fmt: skip
 def test_unusable_urls(url: str) -> None:
-    """A URL that is none, or about whose host two readers could disagree, is refused."""
+    """An invalid URL, or one whose host is ambiguous, is refused."""
     with pytest.raises(InvalidInputError, match="URL"):
         origin_of(url)
 
@@ -93,7 +93,7 @@ def test_unusable_urls(url: str) -> None:
 
 
 def test_argument_first() -> None:
-    """A token that is passed wins over the environment; an empty one means none at all."""
+    """A token argument takes precedence over the environment; an empty one means no token."""
     env = {"HF_TOKEN": "hf_env"}
     assert find_token("  hf_arg\n", env) == ("hf_arg", True)
     assert find_token("", env) == (None, True)
@@ -102,7 +102,7 @@ def test_argument_first() -> None:
 
 
 def test_environment(tmp_path: Path) -> None:
-    """The environment's names in order, then huggingface_hub's file; white space is no token."""
+    """The variables in order, then huggingface_hub's file; white space is not a token."""
     path = tmp_path / "token"
     path.write_text(" hf_file \n")
     env = {"HF_TOKEN": "hf_1", "HUGGING_FACE_HUB_TOKEN": "hf_2", "HF_TOKEN_PATH": str(path)}
@@ -131,7 +131,7 @@ def test_token_file_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_unreadable_token_files(tmp_path: Path) -> None:
-    """A file that is missing, a folder or no text is no token, and no error."""
+    """A token file that is missing, a folder or not text gives no token and no error."""
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe\x00")
     for path in (tmp_path / "missing", tmp_path, binary):
@@ -139,8 +139,8 @@ def test_unreadable_token_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["1", "ON", "Yes", "true"])
-def test_implicit_tokens_may_be_forbidden(value: str) -> None:
-    """HF_HUB_DISABLE_IMPLICIT_TOKEN leaves only the argument."""
+def test_implicit_tokens_can_be_disabled(value: str) -> None:
+    """With HF_HUB_DISABLE_IMPLICIT_TOKEN only the argument is used."""
     env = {"HF_TOKEN": "hf_env", "HF_HUB_DISABLE_IMPLICIT_TOKEN": value}
     assert find_token(None, env) == (None, False)
     assert find_token("hf_arg", env) == ("hf_arg", True)
@@ -148,8 +148,8 @@ def test_implicit_tokens_may_be_forbidden(value: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["hf_a b", "hf_\u200b", "Bearer hf_x", "hf_é", "a\tb"])
-def test_pasted_wrongly(token: str) -> None:
-    """Something that cannot be a token is refused, without being shown."""
+def test_invalid_tokens(token: str) -> None:
+    """Text that cannot be a token is refused and not shown."""
     with pytest.raises(CredentialsError) as caught:
         find_token(token)
     assert token not in str(caught.value)
@@ -173,7 +173,7 @@ def test_pasted_wrongly(token: str) -> None:
     ],
 )
 def test_cookies(given: object, expected: dict[str, str]) -> None:
-    """A mapping, a header or a bare session: the same cookies, as secrets."""
+    """A mapping, a header or a bare session value: the same cookies, as secrets."""
     found = parse_cookies(given)  # type: ignore[arg-type]
     assert {name: value.reveal() for name, value in found.items()} == expected
     assert all(type(value) is Secret for value in found.values())
@@ -181,7 +181,7 @@ def test_cookies(given: object, expected: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("given", [{}, "", " ", ";", "a=", {"a": ""}, {"a": None}])
 def test_no_cookies(given: object) -> None:
-    """Nothing usable says how to give something usable."""
+    """The error for unusable cookies shows the expected form."""
     with pytest.raises(CredentialsError, match="hf-chat"):
         parse_cookies(given)  # type: ignore[arg-type]
 
@@ -200,14 +200,14 @@ def test_no_cookies(given: object) -> None:
     ],
 )
 def test_cookies_that_break_headers(given: object) -> None:
-    """What would break out of the header is refused, without the value being shown."""
+    """A cookie that would break the header is refused, and its value is not shown."""
     with pytest.raises(CredentialsError) as caught:
         parse_cookies(given)  # type: ignore[arg-type]
     assert "Evil" not in str(caught.value)
 
 
 def test_cookies_from_the_environment() -> None:
-    """HFCLIENT_COOKIE serves if nothing is passed."""
+    """HFCLIENT_COOKIE is used without an argument."""
     assert find_cookies(None, {"HFCLIENT_COOKIE": "hf-chat=e"})["hf-chat"] == "e"
     assert find_cookies("hf-chat=a", {"HFCLIENT_COOKIE": "hf-chat=e"})["hf-chat"] == "a"
     assert find_cookies("", {"HFCLIENT_COOKIE": "hf-chat=e"}) == {}
@@ -218,7 +218,7 @@ def test_cookies_from_the_environment() -> None:
 
 
 def _headers(url: str, **options: object) -> str | None:
-    """What goes to *url*: "token", the cookie header, or None."""
+    """The credentials for *url*: "token", the cookie header, or None."""
     made = Credentials(**options)  # type: ignore[arg-type]
     headers = made.headers_for(url)
     assert len(headers) <= 1
@@ -248,7 +248,7 @@ def _headers(url: str, **options: object) -> str | None:
     ],
 )
 def test_who_gets_the_token(url: str, implicit: str | None, explicit: str | None) -> None:
-    """A found token goes to Hugging Face, one that was passed to what the caller named besides, and neither elsewhere."""
+    """A token from the environment goes to Hugging Face, a passed one also to the given URLs, and neither to others."""
     named = ["http://localhost:8080/v1", "https://my.endpoints.huggingface.cloud"]
     assert _headers(url, token=TOKEN, token_urls=named) == implicit
     assert _headers(url, token=TOKEN, explicit=True, token_urls=named) == explicit
@@ -271,13 +271,13 @@ def test_who_gets_the_token(url: str, implicit: str | None, explicit: str | None
     ],
 )
 def test_who_gets_the_cookie(url: str, expected: str | None) -> None:
-    """The cookie goes below the chat's base URL and nowhere else; there it goes alone."""
+    """The cookie is sent below the chat's base URL only, and without a token."""
     chat = {"chat_url": "https://huggingface.co/chat", "cookies": {"hf-chat": Secret("c")}}
     assert _headers(url, token=TOKEN, **chat) == expected
 
 
 def test_chat_at_the_root() -> None:
-    """A chat server without a path gets its cookie everywhere on its origin."""
+    """A chat server without a base path gets its cookie on its whole origin."""
     chat = {"chat_url": "http://localhost:3000", "cookies": {"hf-chat": Secret("c")}}
     for path in ("", "/", "/conversation", "/api/v2/models"):
         assert _headers(f"http://localhost:3000{path}", **chat) == "hf-chat=c"
@@ -285,7 +285,7 @@ def test_chat_at_the_root() -> None:
 
 
 def test_anonymous_session() -> None:
-    """Without a place to keep it, an anonymous session lives as long as its client, and is different for each of them."""
+    """Without a store, an anonymous session exists as long as its client, and differs between clients."""
     made = Credentials(chat_url="http://localhost:3000")
     assert not made.has_session
     made.use_session()
@@ -316,14 +316,14 @@ CHAT = "http://localhost:3000/chat"
     ],
 )
 def test_rotation(line: str, expected: dict[str, str]) -> None:
-    """The server's renewal is taken over; its clearing is not, nor what is no cookie."""
+    """Renewed cookies are stored; deleted ones stay, and invalid ones are ignored."""
     made = Credentials(cookies={"hf-chat": Secret("old")}, chat_url=CHAT)
     made.keep_cookies(f"{CHAT}/api/user", [line])
     assert made.cookies() == expected
 
 
 def test_rotation_has_bounds() -> None:
-    """Only the chat's own origin rotates, only a session that exists, and not without end."""
+    """Only the chat's own origin renews cookies, only of an existing session, and only a limited number."""
     made = Credentials(cookies={"hf-chat": Secret("old")}, chat_url=CHAT)
     made.keep_cookies("http://localhost:3001/chat/x", ["hf-chat=evil"])
     assert made.cookies() == {"hf-chat": "old"}
@@ -337,7 +337,7 @@ def test_rotation_has_bounds() -> None:
 
 
 def test_copies_are_copies() -> None:
-    """What `cookies` hands out, and what was passed in, is not what is kept."""
+    """The results of `cookies`, and the passed mapping, are copies."""
     given = {"hf-chat": Secret("a")}
     made = Credentials(cookies=given, chat_url=CHAT)
     given["hf-chat"] = Secret("b")
@@ -346,7 +346,7 @@ def test_copies_are_copies() -> None:
 
 
 def test_pickling() -> None:
-    """Credentials pickle, lock left out, and hide in their repr."""
+    """Credentials pickle without their lock, and their repr shows no secret."""
     made = Credentials(token=TOKEN, explicit=True, cookies={"hf-chat": Secret("c")}, chat_url=CHAT, token_urls=[ROUTER])
     again = pickle.loads(pickle.dumps(made))
     for url in (ROUTER, f"{CHAT}/x", "http://localhost:3000/other"):
@@ -357,7 +357,7 @@ def test_pickling() -> None:
 
 
 def test_threads() -> None:
-    """Rotation from many threads loses no cookie and tears no header."""
+    """Renewals from many threads lose no cookies, and headers stay consistent."""
     made = Credentials(cookies={"hf-chat": Secret("0")}, chat_url=CHAT)
     seen: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""Cookies in every form in which people have them, and which of them a chat server gets."""
+"""Cookies in all supported forms, and their selection for a chat server."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ def _plain(cookies: dict[str, Secret]) -> dict[str, str]:
     ],
 )
 def test_text(text: str, found: dict[str, str]) -> None:
-    """A header's text is split, a bare value is the session cookie's, whatever stands around it."""
+    """The text of a header is split; a bare value is the session cookie's; surrounding space is removed."""
     assert _plain(parse_cookies(text)) == found
 
 
 def test_mappings() -> None:
-    """A mapping is taken as it is, empty values left out; the standard library's own kind too."""
+    """A mapping is used without its empty values; so is a SimpleCookie."""
     assert _plain(parse_cookies({"hf-chat": "abc", "token": Secret("x"), "empty": ""})) == {"hf-chat": "abc", "token": "x"}
     simple: SimpleCookie = SimpleCookie("hf-chat=abc; token=xyz")
     assert _plain(parse_cookies(simple)) == {"hf-chat": "abc", "token": "xyz"}
@@ -96,7 +96,7 @@ def test_mappings() -> None:
 
 @pytest.mark.parametrize("bad", ["", "   ", ";;", "Cookie:", {}, {"hf-chat": ""}])
 def test_nothing(bad: CookiesLike) -> None:
-    """What holds no cookie is an error that shows what is expected."""
+    """Input without cookies is an error that shows the expected form."""
     with pytest.raises(CredentialsError, match=r"hf-chat=\.\.\.; token="):
         parse_cookies(bad)
 
@@ -105,29 +105,29 @@ def test_nothing(bad: CookiesLike) -> None:
     "bad",
     [{"hf-chat": "abc\r\nX-Evil: 1"}, {"hf-chat": "sec;ret"}, {"se cret": "v"}, {"hf-chat": "secre\u20act"}, "sec ret secret"],
 )
-def test_what_no_header_carries(bad: CookiesLike) -> None:
-    """Characters that would break out of the header are refused, and nothing of what was pasted is shown."""
+def test_characters_that_headers_cannot_carry(bad: CookiesLike) -> None:
+    """Characters that would break the header are refused, and the pasted text is not shown."""
     with pytest.raises(CredentialsError) as caught:
         parse_cookies(bad)
     assert "sec" not in str(caught.value)
     assert "Evil" not in str(caught.value)
 
 
-def test_a_hub_token_is_no_cookie() -> None:
-    """Whoever pastes a token is told what that is good for."""
+def test_a_hub_token_is_not_a_cookie() -> None:
+    """For a pasted token, the error says what it is for."""
     with pytest.raises(CredentialsError, match="pass it as token="):
         parse_cookies("hf_abcdefghijklmnopqrstuvwxyz")
 
 
-def test_something_else() -> None:
-    """A type that nobody can make cookies of is an error of the call."""
+def test_another_type() -> None:
+    """An unsupported type is an error of the call."""
     with pytest.raises(InvalidInputError, match="int"):
         parse_cookies(3, HF)  # type: ignore[arg-type]
 
 
 @given(st.text())
 def test_any_text(text: str) -> None:
-    """Whatever is pasted gives cookies or an error of ours."""
+    """Any pasted text gives cookies or an hfclient error."""
     try:
         found = parse_cookies(text, HF)
     except HFClientError:
@@ -141,7 +141,7 @@ def test_any_text(text: str) -> None:
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_netscape(tmp_path: Path, ending: str) -> None:
-    """Of a cookies.txt those cookies are taken that a browser would send to the chat: HttpOnly ones too."""
+    """From a cookies.txt, the cookies that a browser would send to the chat are used, including HttpOnly ones."""
     text = NETSCAPE.replace("\n", ending)
     assert _plain(parse_cookies(text, HF)) == NETSCAPE_FOUND
     file = tmp_path / "cookies.txt"
@@ -152,12 +152,12 @@ def test_netscape(tmp_path: Path, ending: str) -> None:
 
 
 def test_netscape_with_spaces() -> None:
-    """A terminal that made spaces of the tabs does no harm."""
+    """Spaces in place of tabs (from a terminal) are accepted."""
     assert _plain(parse_cookies(NETSCAPE.replace("\t", "   "), HF)) == NETSCAPE_FOUND
 
 
 def test_netscape_of_the_standard_library(tmp_path: Path) -> None:
-    """What the standard library's jar saves is read, and so is the jar."""
+    """Files that the standard library's jar saves are read, and so is the jar."""
     file = tmp_path / "exported"
     file.write_text(NETSCAPE)
     file.chmod(0o600)
@@ -198,7 +198,7 @@ def test_json(tmp_path: Path) -> None:
     ],
 )
 def test_json_times(expiry: dict[str, Any], lives: bool) -> None:
-    """Seconds, milliseconds, dates, and the several ways of saying "as long as the browser runs"."""
+    """Seconds, milliseconds, dates, and the notations of a session cookie."""
     export = [{"name": "hf-chat", "value": "v", "domain": "huggingface.co", **expiry}]
     if lives:
         assert _plain(parse_cookies(export, HF)) == {"hf-chat": "v"}
@@ -208,7 +208,7 @@ def test_json_times(expiry: dict[str, Any], lives: bool) -> None:
 
 
 def test_plain_json(tmp_path: Path) -> None:
-    """A file that holds names and values and nothing else is one, too."""
+    """A file with only names and values is accepted, too."""
     file = tmp_path / "saved.json"
     file.write_text('{"hf-chat": "abc", "token": "xyz", "version": 3}')
     file.chmod(0o600)
@@ -225,8 +225,8 @@ def test_plain_json(tmp_path: Path) -> None:
         ("http://huggingface.co/chat", {"dotted", "below"}),
     ],
 )
-def test_what_belongs(url: str, expected: set[str]) -> None:
-    """Host, subdomain, path and plain http decide as they do in a browser; the port does not."""
+def test_matching_cookies(url: str, expected: set[str]) -> None:
+    """Host, subdomain, path and plain http decide as in a browser; the port does not."""
     cookies = [
         {"name": "exact", "value": "1", "domain": "huggingface.co", "hostOnly": True, "secure": True},
         {"name": "dotted", "value": "1", "domain": ".huggingface.co"},
@@ -249,8 +249,8 @@ def test_this_machine(url: str) -> None:
     assert set(parse_cookies(cookies, url)) == {"hf-chat"}
 
 
-def test_the_more_special_one_wins() -> None:
-    """Of two cookies with one name, that of the longer path is sent first, and here alone."""
+def test_the_most_specific_cookie_wins() -> None:
+    """Of two cookies with one name, only the one with the longer path is sent."""
     cookies = [
         {"name": "hf-chat", "value": "chat", "domain": "huggingface.co", "path": "/chat"},
         {"name": "hf-chat", "value": "host", "domain": "huggingface.co", "path": "/"},
@@ -260,7 +260,7 @@ def test_the_more_special_one_wins() -> None:
 
 
 def test_of_another_site(tmp_path: Path) -> None:
-    """An export of another site is refused with both names."""
+    """An export of another site is refused; the error names both."""
     file = tmp_path / "cookies.txt"
     file.write_text(NETSCAPE)
     file.chmod(0o600)
@@ -269,7 +269,7 @@ def test_of_another_site(tmp_path: Path) -> None:
 
 
 def test_expired() -> None:
-    """When the login of an export has expired, the error says since when, even if other cookies live on."""
+    """If the login of an export has expired, the error has the date, even if other cookies are valid."""
     text = NETSCAPE.replace(str(LATER), str(EARLIER), 1)
     with pytest.raises(CredentialsError, match=time.strftime("%Y-%m-%d", time.gmtime(EARLIER))) as caught:
         parse_cookies(text, HF)
@@ -277,7 +277,7 @@ def test_expired() -> None:
 
 
 def test_https_only() -> None:
-    """A login that only goes out over https is not sent to a plain http server elsewhere."""
+    """A login that is sent over https only is not sent to a plain http server on another machine."""
     cookies = [{"name": "hf-chat", "value": "v", "domain": "chat.example.org", "secure": True}]
     with pytest.raises(CredentialsError, match="https only"):
         parse_cookies(cookies, "http://chat.example.org")
@@ -296,8 +296,8 @@ def test_https_only() -> None:
         (b"SQLite format 3\0" + bytes(100), "no cookie was found"),
     ],
 )
-def test_no_export(tmp_path: Path, content: bytes, why: str) -> None:
-    """Any other file is refused with its name."""
+def test_not_an_export(tmp_path: Path, content: bytes, why: str) -> None:
+    """Any other file is refused; the error has its name."""
     file = tmp_path / "cookies.txt"
     file.write_bytes(content)
     file.chmod(0o600)
@@ -308,14 +308,14 @@ def test_no_export(tmp_path: Path, content: bytes, why: str) -> None:
 
 @pytest.mark.parametrize("path", ["missing.json", "~/missing.txt", "./missing", "/nowhere/cookies", "bad\0name.txt"])
 def test_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    """What looks like a path and is none is said to be none, rather than sent as a cookie."""
+    """Text that looks like a path of a missing file is an error, and is not sent as a cookie."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CredentialsError, match="cannot be read"):
         parse_cookies(path, HF)
 
 
 def test_errors_hold_no_secrets(tmp_path: Path) -> None:
-    """Neither an error's text nor anything that it hangs from holds what the file held."""
+    """Neither the text of an error nor the objects reachable from it have the content of the file."""
     file = tmp_path / "cookies.json"
     file.write_text('[{"name": "hf-chat", "value": "chat-secret"')
     file.chmod(0o600)
@@ -327,8 +327,8 @@ def test_errors_hold_no_secrets(tmp_path: Path) -> None:
         error = error.__cause__ or error.__context__
 
 
-def test_loose_modes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that others may read is read, and warned about once."""
+def test_readable_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that others may read is read, and logged once."""
     file = tmp_path / "loose.txt"
     file.write_text(NETSCAPE)
     file.chmod(0o644)
@@ -341,7 +341,7 @@ def test_loose_modes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_where_the_url_is_needed() -> None:
-    """Cookies of many sites need to be told for which of them."""
+    """Cookies of several sites need the chat server's URL."""
     with pytest.raises(InvalidInputError, match="chat_url"):
         parse_cookies(NETSCAPE)
 
@@ -364,7 +364,7 @@ def test_jars() -> None:
 
 
 def test_an_empty_jar() -> None:
-    """A jar without cookies is an error, rather than somebody who silently chats as nobody."""
+    """A jar without cookies is an error; the client does not silently become anonymous."""
     with pytest.raises(CredentialsError, match="cookie jar has no cookies"):
         find_cookies(CookieJar(), {}, HF)
     with pytest.raises(CredentialsError, match="cookie jar has no cookies"):
@@ -375,7 +375,7 @@ def test_an_empty_jar() -> None:
 
 
 def _firefox(home: Path, version: int) -> None:
-    """Make a profile as Firefox does, as far as cookies are concerned."""
+    """Create the cookie database of a Firefox profile."""
     profile = home / ".mozilla" / "firefox" / "abc.default-release"
     profile.mkdir(parents=True)
     unit = 1000 if version >= 16 else 1
@@ -401,7 +401,7 @@ def _firefox(home: Path, version: int) -> None:
 @pytest.mark.parametrize("version", [12, 16])
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="profiles lie elsewhere there")
 def test_firefox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: int) -> None:
-    """The cookies of a Firefox profile, before and after its times became milliseconds; the default one or by name."""
+    """The cookies of a Firefox profile, with times in seconds and in milliseconds; the default profile or a named one."""
     pytest.importorskip("yt_dlp")
     monkeypatch.setenv("HOME", str(tmp_path))
     _firefox(tmp_path, version)
@@ -413,15 +413,15 @@ def test_firefox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: int) 
         parse_cookies("browser:firefox:no-such-profile", HF)
 
 
-def test_no_such_browser() -> None:
-    """A browser that cannot be read is refused with the list of those that can."""
+def test_unknown_browser() -> None:
+    """An unsupported browser is refused with the list of supported ones."""
     pytest.importorskip("yt_dlp")
     with pytest.raises(CredentialsError, match=r"'netscape'.*firefox"):
         parse_cookies("browser:netscape", HF)
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra the error holds the command that installs it."""
+    """Without the extra, the error has the command that installs it."""
     monkeypatch.setitem(sys.modules, "yt_dlp", None)
     monkeypatch.setitem(sys.modules, "yt_dlp.cookies", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "hfclient\[browser\]"'):
@@ -429,7 +429,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_extra_is_imported_late() -> None:
-    """Making a client with cookies does not load what reads browsers."""
+    """Creating a client with cookies does not import the reader of browser cookies."""
     code = "import hfclient, sys; hfclient.Client(cookies='a=b', token=''); print('yt_dlp' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
@@ -439,7 +439,7 @@ def test_the_extra_is_imported_late() -> None:
 
 
 def test_environment() -> None:
-    """HFCLIENT_COOKIE counts where no argument is; an empty argument means none."""
+    """HFCLIENT_COOKIE is used without an argument; an empty argument means no cookies."""
     env = {"HFCLIENT_COOKIE": "hf-chat=env"}
     assert _plain(find_cookies(None, env, HF)) == {"hf-chat": "env"}
     assert _plain(find_cookies("hf-chat=arg", env, HF)) == {"hf-chat": "arg"}
@@ -451,7 +451,7 @@ def test_environment() -> None:
 
 
 def test_environment_takes_every_form(tmp_path: Path) -> None:
-    """The variable may hold whatever a text may: the path of an export, say."""
+    """The variable may have any form of text, such as the path of an export."""
     file = tmp_path / "cookies.txt"
     file.write_text(NETSCAPE)
     file.chmod(0o600)
@@ -472,10 +472,10 @@ def test_environment_takes_every_form(tmp_path: Path) -> None:
         ("https://other.example.org", {"HFCLIENT_BASE_URL": "https://chat.example.org/"}, False),
     ],
 )
-def test_the_hub_login_stays_at_home(
+def test_the_hub_login_is_not_sent_to_other_servers(
     url: str, more: dict[str, str], sent: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A Hub login that is merely found in the environment does not go to whatever server a program names."""
+    """A Hub login from the environment is not sent to any other server that a program names."""
     env = {"HFCLIENT_COOKIE": "hf-chat=c; token=hub-secret", **more}
     assert bool(find_cookies(None, env, url)) is sent
     assert ("HFCLIENT_COOKIE" in caplog.text) is not sent

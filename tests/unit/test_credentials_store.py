@@ -1,4 +1,4 @@
-"""The file of saved logins: who may read it, what happens when two write it, and what when it is broken."""
+"""The file of saved logins: its modes, concurrent writers, and damaged files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> LoginStore:
 
 
 def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """HFCLIENT_HOME, else XDG_CONFIG_HOME, else ~/.config; nobody without a home has a store."""
+    """HFCLIENT_HOME, else XDG_CONFIG_HOME, else ~/.config; without a home directory there is not a store."""
 
     def path(**env: str) -> Path:
         found = LoginStore.find(env)
@@ -61,8 +61,8 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Credentials.find(token="", chat_url=HF, environ={}).has_session
 
 
-def test_reading_makes_nothing(store: LoginStore) -> None:
-    """To look for a login leaves no trace on the disk."""
+def test_reading_creates_nothing(store: LoginStore) -> None:
+    """Reading a login creates no file or folder."""
     assert store.get(HF) is None
     assert store.remove(HF) is False
     store.renew(HF, "u1", {"hf-chat": Secret("c2")})
@@ -73,7 +73,7 @@ def test_reading_makes_nothing(store: LoginStore) -> None:
 
 
 def test_round_trip(store: LoginStore) -> None:
-    """One entry for each server, whatever form its URL has; saving again replaces, removing forgets one."""
+    """One entry for each server, for any form of its URL; saving again replaces it, removing deletes one."""
     store.put("HTTPS://HuggingFace.co:443/chat/", _login(token="t1"))
     store.put(OWN, _login("other", "u2"))
     assert store.get(HF) == _login(token="t1")
@@ -87,8 +87,8 @@ def test_round_trip(store: LoginStore) -> None:
     assert store.get(OWN) is not None
 
 
-def test_hides(store: LoginStore) -> None:
-    """Neither the store nor an entry shows what it holds."""
+def test_repr(store: LoginStore) -> None:
+    """Neither the store nor an entry shows secrets."""
     store.put(HF, _login("secret-value"))
     assert "secret-value" not in repr((store, store.get(HF), vars(store)))
     assert "secret-value" in store.path.read_text()
@@ -96,7 +96,7 @@ def test_hides(store: LoginStore) -> None:
 
 @posix
 def test_modes(store: LoginStore) -> None:
-    """The file is its owner's alone, in a folder that is too, whatever the umask; rewriting keeps it so."""
+    """The file and its folder are private for any umask, also after a rewrite."""
     old = os.umask(0)
     try:
         store.put(HF, _login())
@@ -110,7 +110,7 @@ def test_modes(store: LoginStore) -> None:
 
 @posix
 def test_loose_modes(store: LoginStore, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that was made readable for others is read, warned about once, and closed with the next change."""
+    """A file that others may read is read, logged once, and made private by the next change."""
     store.put(HF, _login())
     store.path.chmod(0o644)
     with caplog.at_level(logging.WARNING, "hfclient"):
@@ -122,8 +122,8 @@ def test_loose_modes(store: LoginStore, caplog: pytest.LogCaptureFixture) -> Non
 
 
 @posix
-def test_folders_of_others_keep_their_mode(tmp_path: Path) -> None:
-    """A folder that was there before has another life: only what is made here gets its mode here."""
+def test_existing_folders_keep_their_mode(tmp_path: Path) -> None:
+    """An existing folder keeps its mode; only new folders get one."""
     tmp_path.chmod(0o755)
     LoginStore(tmp_path / "logins.json").put(HF, _login())
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
@@ -131,7 +131,7 @@ def test_folders_of_others_keep_their_mode(tmp_path: Path) -> None:
 
 @posix
 def test_links_stay_links(tmp_path: Path) -> None:
-    """A link that leads to the file is followed, not replaced."""
+    """A symbolic link to the file is followed, not replaced."""
     real = tmp_path / "real"
     real.mkdir()
     link = tmp_path / "logins.json"
@@ -166,7 +166,7 @@ def test_links_stay_links(tmp_path: Path) -> None:
     ids=range(15),
 )
 def test_damaged(store: LoginStore, content: bytes) -> None:
-    """A file that is not ours is an error that names it, for reading and for writing; it is left as it is."""
+    """A file with other content is an error that names it, for reading and for writing; the file is unchanged."""
     store.path.parent.mkdir()
     store.path.write_bytes(content)
     store.path.chmod(0o600)
@@ -183,8 +183,8 @@ def test_damaged(store: LoginStore, content: bytes) -> None:
     assert store.path.read_bytes() == content
 
 
-def test_damaged_matters_to_nobody_else(store: LoginStore) -> None:
-    """Whoever brings cookies, or wants none, does not trip over a damaged file."""
+def test_a_damaged_file_matters_only_if_needed(store: LoginStore) -> None:
+    """With other cookies, or without any, a damaged file does not matter."""
     store.path.parent.mkdir()
     store.path.write_bytes(b"{")
     env = {"HFCLIENT_HOME": str(store.path.parent)}
@@ -196,7 +196,7 @@ def test_damaged_matters_to_nobody_else(store: LoginStore) -> None:
 @posix
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
 def test_unreadable(store: LoginStore, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that belongs to somebody else is said to, and is never replaced."""
+    """A file of another user is reported, and never replaced."""
     store.put(HF, _login())
     store.path.chmod(0)
     with caplog.at_level(logging.WARNING, "hfclient"):
@@ -206,8 +206,8 @@ def test_unreadable(store: LoginStore, caplog: pytest.LogCaptureFixture) -> None
         store.put(OWN, _login())
 
 
-def test_what_cannot_be_read_is_not_replaced(store: LoginStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read that fails, for any reason, does not count as an empty file when something is to be saved."""
+def test_an_unreadable_file_is_not_replaced(store: LoginStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed read does not count as an empty file when a login is saved."""
     store.put(HF, _login())
     content = store.path.read_bytes()
 
@@ -222,8 +222,8 @@ def test_what_cannot_be_read_is_not_replaced(store: LoginStore, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("where", ["file/logins.json", "file"])
-def test_no_place_to_write(tmp_path: Path, where: str) -> None:
-    """A folder that cannot be made is an error with the path."""
+def test_a_folder_that_cannot_be_created(tmp_path: Path, where: str) -> None:
+    """A folder that cannot be created is an error with the path."""
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "file").chmod(0o600)
     with pytest.raises(CredentialsError, match="file"):
@@ -231,7 +231,7 @@ def test_no_place_to_write(tmp_path: Path, where: str) -> None:
 
 
 def test_a_full_disk(store: LoginStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When writing fails in its middle, the file is as it was, and nothing lies about."""
+    """If writing fails halfway, the old file stays, and no other file is left."""
     store.put(HF, _login())
 
     def full(descriptor: int) -> None:
@@ -248,7 +248,7 @@ def test_a_full_disk(store: LoginStore, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_renewing(store: LoginStore) -> None:
-    """New values join the others of the entry, and the time of the login stays."""
+    """New values are added to the entry, and the time of the login stays."""
     store.put(HF, _login(token="t1"))
     store.put(OWN, _login())
     store.renew(HF, "u1", {"hf-chat": Secret("c2")})
@@ -256,8 +256,8 @@ def test_renewing(store: LoginStore) -> None:
     assert store.get(OWN) == _login()
 
 
-def test_renewing_only_what_changed(store: LoginStore) -> None:
-    """Nothing is written where nothing is new."""
+def test_unchanged_values_are_not_written(store: LoginStore) -> None:
+    """Without a change nothing is written."""
     store.put(HF, _login())
     before = store.path.stat()
     store.renew(HF, "u1", {"hf-chat": Secret("c1")})
@@ -265,8 +265,8 @@ def test_renewing_only_what_changed(store: LoginStore) -> None:
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_renewing_what_is_gone(store: LoginStore) -> None:
-    """A client that goes on after a logout does not undo it; nor does it write into the login of somebody else."""
+def test_renewing_a_removed_login(store: LoginStore) -> None:
+    """A client that runs on after a logout does not restore the login, nor change the login of another user."""
     store.put(HF, _login())
     store.remove(HF)
     store.renew(HF, "u1", {"hf-chat": Secret("c2")})
@@ -289,7 +289,7 @@ def _save(path: str, number: int, count: int) -> None:
 @forking
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_processes_lose_nothing(store: LoginStore, method: str) -> None:
-    """Processes that save and renew at once keep all of each other's entries and values."""
+    """Processes that save and renew at the same time keep all of each other's entries and values."""
     store.put(HF, _login())
     context = multiprocessing.get_context(method)
     started = [context.Process(target=_save, args=(str(store.path), number, 15)) for number in range(3)]
@@ -310,7 +310,7 @@ def test_processes_lose_nothing(store: LoginStore, method: str) -> None:
 
 @pytest.mark.usefixtures("lock_kind")
 def test_threads_lose_nothing(store: LoginStore) -> None:
-    """Threads that save and renew at once keep all of each other's entries and values."""
+    """Threads that save and renew at the same time keep all of each other's entries and values."""
     store.put(HF, _login())
     threads = [threading.Thread(target=_save, args=(str(store.path), number, 10)) for number in range(4)]
     for thread in threads:
@@ -323,8 +323,8 @@ def test_threads_lose_nothing(store: LoginStore) -> None:
     assert not store.path.with_name("logins.json.lock.held").exists()
 
 
-def test_readers_see_whole_files(store: LoginStore) -> None:
-    """Whoever reads while others write sees a version, never a part of one."""
+def test_readers_see_complete_files(store: LoginStore) -> None:
+    """A reader during writes sees a complete version."""
     store.put(HF, _login())
     done = threading.Event()
     seen = 0
@@ -437,7 +437,7 @@ def _found(store: LoginStore, **options: Any) -> Credentials:
 
 
 def test_order(store: LoginStore, tmp_path: Path) -> None:
-    """Argument, environment, saved login; and for the token argument, environment, huggingface_hub's file."""
+    """Argument, environment, saved login; for the token: argument, environment, huggingface_hub's file."""
     store.put(HF, _login("saved"))
     env = {"HFCLIENT_COOKIE": "hf-chat=env"}
     assert _found(store, cookies="hf-chat=arg", environ=env).cookies() == {"hf-chat": "arg"}
@@ -452,7 +452,7 @@ def test_order(store: LoginStore, tmp_path: Path) -> None:
 
 
 def test_clients_are_apart(store: LoginStore) -> None:
-    """Two clients of one process share nothing: what one is given the other does not have."""
+    """Two clients of one process share no credentials."""
     store.put(HF, _login("saved"))
     one, two, mine = _found(store), _found(store), _found(store, cookies={"hf-chat": "mine"})
     one.keep_cookies(f"{HF}/conversation", ["hf-chat=rotated; Path=/"])
@@ -460,7 +460,7 @@ def test_clients_are_apart(store: LoginStore) -> None:
 
 
 def test_rotation_waits_for_confirmation(store: LoginStore) -> None:
-    """What the server rotates is saved when it is known to be the same user's, and not before."""
+    """Rotated cookies are saved after they are confirmed to be the same user's."""
     store.put(HF, _login(token="t1"))
     made = _found(store)
     made.keep_cookies(f"{HF}/x", ["hf-chat=c2; Path=/"])
@@ -472,7 +472,7 @@ def test_rotation_waits_for_confirmation(store: LoginStore) -> None:
 
 
 def test_rotation_back(store: LoginStore) -> None:
-    """A stranger's cookie is given up for the one before, however many came in between."""
+    """Another user's cookie is replaced by the previous one, however many came in between."""
     store.put(HF, _login(token="t1"))
     made = _found(store)
     for value in ("s1", "s2", "s3"):
@@ -495,8 +495,8 @@ def test_rotation_back(store: LoginStore) -> None:
         "",
     ],
 )
-def test_what_does_not_rotate(store: LoginStore, line: str) -> None:
-    """A cookie that is deleted, renewed with its own value, or none at all changes nothing."""
+def test_no_rotation(store: LoginStore, line: str) -> None:
+    """A cookie that is deleted, set to its own value, or new does not count as rotated."""
     store.put(HF, _login())
     made = _found(store)
     made.keep_cookies(f"{HF}/x", [line])
@@ -504,7 +504,7 @@ def test_what_does_not_rotate(store: LoginStore, line: str) -> None:
 
 
 def test_rotation_of_given_cookies_is_not_saved(store: LoginStore) -> None:
-    """A client that brought its own cookies never writes into the saved login."""
+    """A client with its own cookies never writes into the saved login."""
     store.put(HF, _login())
     made = _found(store, cookies={"hf-chat": "mine"})
     made.keep_cookies(f"{HF}/x", ["hf-chat=rotated"])
@@ -514,7 +514,7 @@ def test_rotation_of_given_cookies_is_not_saved(store: LoginStore) -> None:
 
 
 def test_saving_may_fail(store: LoginStore, caplog: pytest.LogCaptureFixture) -> None:
-    """When what was rotated cannot be saved, the client goes on, and says so in the log."""
+    """If rotated cookies cannot be saved, the client works on and logs it."""
     store.put(HF, _login())
     made = _found(store)
     store.path.write_bytes(b"{")
@@ -527,7 +527,7 @@ def test_saving_may_fail(store: LoginStore, caplog: pytest.LogCaptureFixture) ->
 
 
 def test_reload(store: LoginStore) -> None:
-    """A login that was renewed elsewhere is taken over, if it is the same user's."""
+    """A login that another process renewed is loaded, if it is the same user's."""
     store.put(HF, _login(token="t1"))
     made = _found(store)
     assert not made.reload()
@@ -542,7 +542,7 @@ def test_reload(store: LoginStore) -> None:
 
 
 def test_pickled(store: LoginStore) -> None:
-    """A client's configuration in another process goes on to save where the first one did."""
+    """A client's configuration in another process saves to the same store."""
     store.put(HF, _login())
     again: Credentials = pickle.loads(pickle.dumps(_found(store)))
     again.keep_cookies(f"{HF}/x", ["hf-chat=c2"])
@@ -558,7 +558,7 @@ def _rotate(path: str, number: int, count: int) -> None:
 
 
 def test_two_processes_rotate(store: LoginStore) -> None:
-    """Clients of two processes that save rotated cookies at once leave a whole login, one of the two last ones."""
+    """Clients of two processes that save rotated cookies at the same time leave a complete login."""
     store.put(HF, _login("c1", token="t1"))
     store.put(OWN, _login("own"))
     context = multiprocessing.get_context("spawn")
@@ -575,7 +575,7 @@ def test_two_processes_rotate(store: LoginStore) -> None:
 @forking
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_fork_while_locked(store: LoginStore) -> None:
-    """A child that was forked while another thread held the credentials can use them."""
+    """A child that was forked while another thread held the credentials' lock can use them."""
     made = _found(store, cookies={"hf-chat": "c"})
     context = multiprocessing.get_context("fork")
     with made._lock:
@@ -589,6 +589,6 @@ def test_fork_while_locked(store: LoginStore) -> None:
 
 
 def test_repr_hides_what_was_pasted() -> None:
-    """Even where a whole secret became the name of a cookie, it does not show."""
+    """A whole secret that was pasted as a cookie's name is not shown."""
     made = Credentials.find(token="", cookies="a-very-long-secret-that-was-pasted-whole=x", chat_url=HF, environ={})
     assert "secret" not in repr(made)

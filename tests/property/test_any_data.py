@@ -1,7 +1,7 @@
-"""Whatever a server sends, and whatever a stored file holds: what comes out is a result or an error of ours.
+"""Any data from a server or a stored file gives a result or an hfclient error.
 
-Here whole calls are made, over a transport that answers everything with the same bytes, cut anywhere; what single decoders
-promise beyond that is tested beside this file.
+These tests make whole calls over a transport that answers all requests with the same bytes in any chunks. The tests of the
+decoders are next to this file.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ HEADERS = st.lists(
 )
 
 
-class Pieces:
-    """A body in pieces."""
+class Chunks:
+    """A body in chunks."""
 
     def __init__(self, data: bytes, cuts: list[int]) -> None:
         places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
@@ -105,13 +105,13 @@ class Pieces:
         return next(self._pieces, b"")
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing."""
 
     abort = close
 
 
 class Canned:
-    """A transport that answers everything with the same."""
+    """A transport with one answer for all requests."""
 
     def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes, cuts: list[int]) -> None:
         self.status, self.headers, self.body, self.cuts = status, Headers(headers), body, cuts
@@ -120,11 +120,11 @@ class Canned:
     def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
         self.asked += 1
         assert self.asked < 500, "this goes on for ever"
-        body = unpacked(Pieces(self.body, self.cuts), self.headers)
+        body = unpacked(Chunks(self.body, self.cuts), self.headers)
         return Response(self.status, self.headers, body, method=request.method, url=request.url, deadline=deadline)
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing."""
 
 
 CALLS: dict[str, Callable[[Client], Any]] = {
@@ -191,7 +191,7 @@ def _no_pauses() -> Iterator[None]:
     cuts=st.lists(st.integers(0, 500), max_size=4),
 )
 def test_any_answer(name: str, status: int, headers: list[tuple[str, str]], body: bytes, cuts: list[int]) -> None:
-    """Any status with any headers and any body, cut anywhere, is a result or an error of ours, and comes to an end."""
+    """Any status, headers and body in any chunks are a result or an hfclient error, and the call ends."""
     transport = Canned(status, headers, body, cuts)
     urls = {"inference_url": "http://i.invalid", "hub_url": "http://h.invalid"}
     client = Client("http://c.invalid", token="hf_x", transport=transport, timeouts=QUICK, retry=Retry(attempts=1, resume=0), **urls)
@@ -201,11 +201,11 @@ def test_any_answer(name: str, status: int, headers: list[tuple[str, str]], body
 
 @_settings
 @given(st.binary(max_size=400), st.sampled_from(["gzip", "deflate", "x-gzip"]), st.lists(st.integers(0, 500), max_size=6))
-def test_any_packed_bytes(data: bytes, coding: str, cuts: list[int]) -> None:
-    """What was packed comes out whole wherever it is cut; a part of it, or anything else, is an error or empty."""
+def test_any_compressed_bytes(data: bytes, coding: str, cuts: list[int]) -> None:
+    """Compressed data is decoded for any chunks; a part of it, or any other data, is an error or empty."""
 
     def read(packed: bytes) -> bytes:
-        body = unpacked(Pieces(packed, cuts), Headers([("Content-Encoding", coding)]))
+        body = unpacked(Chunks(packed, cuts), Headers([("Content-Encoding", coding)]))
         return b"".join(iter(body.read_some, b""))
 
     packed = zlib.compress(data) if coding == "deflate" else gzip.compress(data)
@@ -225,7 +225,7 @@ def test_any_packed_bytes(data: bytes, coding: str, cuts: list[int]) -> None:
     | VALUES
 )
 def test_any_state(state: Any) -> None:
-    """What is no state of a conversation, or of a job, is refused by an error of ours, and what is one can be asked for."""
+    """An invalid state of a conversation or a job is an hfclient error; a valid one can be used."""
     client = Client("http://c.invalid", token="", transport=Canned(404, [], b"", []), inference_url="http://i.invalid")
     with contextlib.suppress(errors.HFClientError):
         conversation = client.restore(state)
@@ -251,7 +251,7 @@ STORED = st.fixed_dictionaries(
 @_settings
 @given(STORED)
 def test_any_stored_value(data: dict[str, Any]) -> None:
-    """An event, an error or a reply that somebody stored, and somebody else changed, is one again or a `ValueError`."""
+    """A stored event, error or reply with any changes is a value again or a `ValueError`."""
     for again in (events.from_dict, errors.from_dict, Reply.from_dict):
         with contextlib.suppress(errors.HFClientError, ValueError):
             again(json.loads(json.dumps(data)))
@@ -260,7 +260,7 @@ def test_any_stored_value(data: dict[str, Any]) -> None:
 @_settings
 @given(st.binary(max_size=200) | DOCUMENTS | st.lists(VALUES, max_size=3).map(lambda value: json.dumps(value).encode()))
 def test_any_file(tmp_path: Path, content: bytes) -> None:
-    """A saved login, a token and an export of cookies may be any bytes."""
+    """A saved login, a token and an export of cookies may have any bytes."""
     path = tmp_path / "file"
     path.write_bytes(content)
     path.chmod(0o600)

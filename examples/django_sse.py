@@ -4,8 +4,8 @@
     path("", django_sse.page)
     path("ask", django_sse.ask)
 
-Django's check of forms (CsrfViewMiddleware) stays on: ask.html sends the token that the page's cookie holds. Under ASGI a
-blocking iterator would be read whole before anything is sent: see "asyncio" in docs/processes.rst.
+Django's CsrfViewMiddleware stays on: ask.html sends the token from the page's cookie. Under ASGI a blocking iterator would be
+read whole before anything is sent: see "asyncio" in docs/processes.rst.
 """
 
 import json
@@ -23,7 +23,7 @@ from hfclient import ChatStream, Client, HFClientError, Timeouts, errors, events
 client = Client(timeouts=Timeouts(total=120))
 log = logging.getLogger(__name__)
 
-# What the public is told. The error's own text names hosts and tells an operator what to do, so it goes into the log.
+# What the public sees. The error's own text names hosts and advises the operator, so it goes into the log.
 MESSAGES = {
     400: "This prompt cannot be answered.",
     401: "The service is not logged in.",
@@ -50,18 +50,18 @@ STATUSES = {
 @require_GET
 @ensure_csrf_cookie
 def page(request: HttpRequest) -> HttpResponse:
-    """Show a page that asks."""
+    """Show a page with a form."""
     return HttpResponse(Path(__file__).with_name("ask.html").read_text("utf-8"))
 
 
 @require_POST
 def ask(request: HttpRequest) -> HttpResponseBase:
     """Answer the form's field ``prompt`` with a stream of server-sent events."""
-    if "Last-Event-ID" in request.headers:  # a client that asks again by itself: 204 tells it to stop
+    if "Last-Event-ID" in request.headers:  # a client that repeats the request: 204 tells it to stop
         return HttpResponse(status=204)
     try:
         stream = client.chat(request.POST.get("prompt", ""), temporary=True)
-    except HFClientError as error:  # refused before the answer began: there is still a status to say so with
+    except HFClientError as error:  # refused before the answer began: the status can still say so
         status, body, headers = refusal(error)
         return JsonResponse(body, status=status, headers=headers)
     headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
@@ -69,19 +69,19 @@ def ask(request: HttpRequest) -> HttpResponseBase:
 
 
 class ServerSent:
-    """The pieces of an answer's text, then ``done``, or ``error`` with what a refusal would have said.
+    """The pieces of an answer's text, then ``done``, or ``error`` with the body of a refusal.
 
-    An object with ``close()``, which Django calls when the browser goes, also before the first piece: that stops the generation.
+    Django calls ``close()`` when the browser disconnects, also before the first piece: that stops the generation.
     """
 
     def __init__(self, stream: ChatStream) -> None:
         self.close = stream.close
-        self._frames = self._made(stream)
+        self._frames = self._encoded(stream)
 
     def __iter__(self) -> Iterator[str]:
         return self._frames
 
-    def _made(self, stream: ChatStream) -> Iterator[str]:
+    def _encoded(self, stream: ChatStream) -> Iterator[str]:
         try:
             for number, token in enumerate(event for event in stream if isinstance(event, events.Token)):
                 yield f"id: {number}\ndata: {json.dumps({'text': token.text})}\n\n"
@@ -93,8 +93,8 @@ class ServerSent:
 def refusal(error: HFClientError) -> tuple[int, dict[str, object], dict[str, str]]:
     """Return status, body and headers for an error, and log it."""
     log.warning("no answer: %s: %s", type(error).__name__, error)
-    said = getattr(error, "status", None) or getattr(error, "status_code", None)  # by the chat server, or the model's
-    status = {410: 404, 422: 400}.get(said, said)
+    given = getattr(error, "status", None) or getattr(error, "status_code", None)  # from the chat server, or the model's
+    status = {410: 404, 422: 400}.get(given, given)
     if status not in MESSAGES:
         status = next((code for cls, code in STATUSES.items() if isinstance(error, cls)), 502)
     after = getattr(error, "retry_after", None)

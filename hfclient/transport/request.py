@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -126,6 +127,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise InvalidInputError(f"the request cannot be sent: the header {name} holds characters that HTTP forbids")
 
 
+@functools.lru_cache(maxsize=64)
 def safe_url(url: str) -> str:
     """Return *url* without user name, password, query and fragment, for logs and exceptions."""
     try:

@@ -237,6 +237,11 @@ def _url_of(request: Request) -> urllib3.util.Url:
     url, _, _ = request.url.partition("#")
     if query := urlencode([(name, str(value)) for name, value in request.params.items() if value is not None]):
         url = f"{url}{'&' if '?' in url else '?'}{query}"
+    return _parsed(url)
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(url: str) -> urllib3.util.Url:
     found = urllib3.util.parse_url(url)
     if found.scheme not in ("http", "https") or not found.host:
         raise InvalidInputError("the request cannot be sent: its URL has no host, or is not one of HTTP")

@@ -24,30 +24,31 @@ REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-trace-id", "x-amz-cf-id", "cf-ray"
 class Headers(Mapping[str, str]):
     """The headers of an answer: names in any case, repeated ones joined with ``", "`` or listed by :meth:`all`."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("_values",)
 
     def __init__(self, items: list[tuple[str, str]]) -> None:
-        self._items = [(name.lower(), value) for name, value in items]
+        self._values: dict[str, list[str]] = {}
+        for name, value in items:
+            self._values.setdefault(name.lower(), []).append(value)
 
     def __getitem__(self, name: str) -> str:
-        found = self.all(name)
-        if not found:
-            raise KeyError(name)
-        return ", ".join(found)
+        return ", ".join(self._values[name.lower()])
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._values
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _ in self._items))
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len({name for name, _ in self._items})
+        return len(self._values)
 
     def __repr__(self) -> str:
         return f"<Headers: {', '.join(self)}>"  # names only: a value may be a cookie
 
     def all(self, name: str) -> list[str]:
         """Return every value of *name*, in order."""
-        name = name.lower()
-        return [value for key, value in self._items if key == name]
+        return list(self._values.get(name.lower(), ()))
 
 
 class Body(Protocol):

@@ -249,7 +249,7 @@ class DeltaReader:
     def _delta(self, delta: dict[str, Any], out: list[AnyEvent], whole: bool) -> None:
         start = len(out)
         for key in (*_REASONING_KEYS, "reasoning_details"):
-            if self._reasoning(delta.get(key), out):  # two of them may hold the same text
+            if (value := delta.get(key)) and self._reasoning(value, out):  # two of them may hold the same text
                 break
         content = delta.get("content")
         if isinstance(content, str):

@@ -69,9 +69,19 @@ class _Chunk(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     choices: tuple[_Choice]
 
 
+_nulls: Shape = frozenset()  # of the last chunks
+
+
 def shape_of(chunk: Mapping[str, Any]) -> Shape:
-    """Return the shape of a chunk, as far as other chunks of it may be plain."""
-    return frozenset(_names_in(chunk))
+    """Return the shape of a chunk, as far as other chunks of it may be plain.
+
+    It includes the fields of earlier answers that can only be null: servers leave them out of the first chunk, and the second
+    one would have to be read in full for nothing but its nulls.
+    """
+    global _nulls  # noqa: PLW0603 (a cache)
+    shape = frozenset(_names_in(chunk))
+    _nulls |= {(place, name) for place, name in shape if place in ("choice", "delta") and _TYPES[place][name] is None}
+    return shape | _nulls
 
 
 def _names_in(chunk: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Five clocks, of which the one that rings first is named."""
+"""Five deadlines; an error names the one that passed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_defaults_are_finite() -> None:
 
 @pytest.mark.parametrize("name", ["connect", "first_token", "next_token", "idle", "total"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, -math.inf, "5", [], 1e300])
-def test_useless_values(name: str, value: object) -> None:
-    """Only a positive, finite number of seconds is one; None is no limit."""
+def test_invalid_values(name: str, value: object) -> None:
+    """Only positive, finite numbers of seconds are valid; None means no limit."""
     with pytest.raises(InvalidInputError, match=f"Timeouts.{name}"):
         Timeouts(**{name: value})
     assert getattr(Timeouts(**{name: None}), name) is None
@@ -41,8 +41,8 @@ def test_timeouts_are_values() -> None:
     assert pickle.loads(pickle.dumps(Timeouts(total=3))) == Timeouts(total=3)
 
 
-def test_an_answer_that_is_no_stream(clock: FakeTime) -> None:
-    """For it each byte has ``idle``, and ``first_token`` means nothing."""
+def test_an_answer_that_is_not_a_stream(clock: FakeTime) -> None:
+    """Each byte has ``idle``, and ``first_token`` does not apply."""
     deadline = Deadline(Clock(Timeouts(idle=30, first_token=1)))
     clock.advance(100)
     assert deadline.read_wait() == 30
@@ -71,7 +71,7 @@ def test_a_stream(clock: FakeTime) -> None:
 
 
 def test_more_content(clock: FakeTime) -> None:
-    """``next_token`` begins with the first read after content, and keep-alives do not move it."""
+    """``next_token`` begins with the first read after content, and keep-alives do not extend it."""
     deadline = Deadline(Clock(Timeouts(idle=None, first_token=10, next_token=5)), stream=True)
     deadline.content_came()
     clock.advance(60)  # the caller works on what came
@@ -86,7 +86,7 @@ def test_more_content(clock: FakeTime) -> None:
 
 
 def test_the_earlier_of_both(clock: FakeTime) -> None:
-    """After content, a server without keep-alives meets ``idle``, one with them ``next_token``."""
+    """After content, ``idle`` applies to a server without keep-alives, and ``next_token`` to one with them."""
     deadline = Deadline(Clock(Timeouts(idle=3, next_token=5)), stream=True)
     deadline.content_came()
     assert (deadline.read_wait(), deadline.expired().deadline) == (3, "idle")
@@ -94,8 +94,8 @@ def test_the_earlier_of_both(clock: FakeTime) -> None:
     assert (deadline.read_wait(), deadline.expired().deadline) == (2, "next_token")
 
 
-def test_a_question_is_waited_for(clock: FakeTime) -> None:
-    """While a tool waits for an answer, no content can come: only ``idle`` counts, until content comes again."""
+def test_waiting_for_the_user(clock: FakeTime) -> None:
+    """While a tool waits for an answer, only ``idle`` applies, until the next content."""
     deadline = Deadline(Clock(Timeouts(idle=30, next_token=5)), stream=True)
     deadline.content_came()
     deadline.hold()
@@ -106,8 +106,8 @@ def test_a_question_is_waited_for(clock: FakeTime) -> None:
     assert deadline.read_wait() == 5
 
 
-def test_a_reader_that_is_away(clock: FakeTime) -> None:
-    """Time in which the caller does not read is not the server's: neither before the first content nor after."""
+def test_a_slow_reader(clock: FakeTime) -> None:
+    """Time in which the caller does not read does not count, before the first content and after it."""
     deadline = Deadline(Clock(Timeouts(first_token=10, next_token=10)), stream=True)
     clock.advance(4)
     deadline.pause()
@@ -124,7 +124,7 @@ def test_a_reader_that_is_away(clock: FakeTime) -> None:
 
 
 def test_no_limit_between_content(clock: FakeTime) -> None:
-    """``next_token=None`` waits for content as long as bytes come."""
+    """``next_token=None`` waits for content as long as bytes arrive."""
     deadline = Deadline(Clock(Timeouts(next_token=None, idle=30)), stream=True)
     deadline.content_came()
     clock.advance(10_000)
@@ -132,7 +132,7 @@ def test_no_limit_between_content(clock: FakeTime) -> None:
 
 
 def test_total_is_over_all(clock: FakeTime) -> None:
-    """``total`` counts from the start, whatever else happens, and across requests."""
+    """``total`` counts from the start, for all requests of a call."""
     call = Clock(Timeouts(idle=30, first_token=120, total=50))
     deadline = Deadline(call, stream=True)
     assert (call.remaining(), call.elapsed) == (50, 0)
@@ -149,7 +149,7 @@ def test_total_is_over_all(clock: FakeTime) -> None:
 
 
 def test_a_new_attempt(clock: FakeTime) -> None:
-    """Another request of a call has its own first token, and silence before its first byte again."""
+    """Another request of a call has its own ``first_token``, and its own silence before the first byte."""
     call = Clock(Timeouts(idle=1, first_token=10))
     Deadline(call, stream=True).count_bytes()
     clock.advance(9)
@@ -174,7 +174,7 @@ def test_a_part_of_a_call(clock: FakeTime) -> None:
 
 
 def test_pauses_end_with_the_call(clock: FakeTime) -> None:
-    """A pause is cut off at the end of the call, and none begins after it."""
+    """A pause ends at the end of the call, and none begins after it."""
     call = Clock(Timeouts(total=50))
     call.check()
     clock.advance(49.99)
@@ -189,7 +189,7 @@ def test_pauses_end_with_the_call(clock: FakeTime) -> None:
 
 
 def test_connecting(clock: FakeTime) -> None:
-    """Connecting has its own limit, and never outlasts the others."""
+    """Connecting has its own limit, within the others."""
     assert Deadline(Clock(Timeouts(connect=5))).connect_wait() == 5
     assert Deadline(Clock(Timeouts(connect=5, first_token=3)), stream=True).connect_wait() == 3
     deadline = Deadline(Clock(Timeouts(connect=5, total=2)))
@@ -200,7 +200,7 @@ def test_connecting(clock: FakeTime) -> None:
 
 
 def test_winding_down(clock: FakeTime) -> None:
-    """What is left after the last content gets little time, and never more than was left anyway."""
+    """The time for reading after the last content is short, and within the remaining time."""
     deadline = Deadline(Clock(Timeouts(idle=30, total=100)), stream=True)
     deadline.content_came()
     deadline.wind_down(idle=0.5, total=2)
@@ -215,8 +215,8 @@ def test_winding_down(clock: FakeTime) -> None:
     assert short.read_wait() == 1
 
 
-def test_every_cause_has_words(clock: FakeTime) -> None:
-    """Whichever clock rings, the error says what did not come and which setting that is."""
+def test_all_deadlines_have_messages(clock: FakeTime) -> None:
+    """For each deadline, the error says what was not received and names the setting."""
     for timeouts, wait in (
         (Timeouts(connect=1), Deadline.connect_wait),
         (Timeouts(first_token=1), Deadline.read_wait),
@@ -231,7 +231,7 @@ def test_every_cause_has_words(clock: FakeTime) -> None:
 
 
 def test_real_time() -> None:
-    """And it runs on the real clock."""
+    """The deadlines also work with the real clock."""
     deadline = Deadline(Clock(Timeouts(total=0.02)))
     time.sleep(0.03)
     _rings(deadline, "total")

@@ -1,4 +1,4 @@
-"""Every error: found by itself, so that a new one cannot be forgotten."""
+"""All errors; new classes are found automatically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VALUES = {"str": "text", "int": 7, "float": 1.5, "bool": False}
 
 
 def _filled(cls: type[HFClientError]) -> HFClientError:
-    """An instance with something in every field, those of the class body included."""
+    """An instance with a value in each field, including those of the class body."""
     options = {}
     for name, parameter in inspect.signature(cls).parameters.items():
         if name not in ("message", "partial"):
@@ -48,7 +48,7 @@ def _fields(error: HFClientError) -> dict[str, object]:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_round_trips(cls: type[HFClientError]) -> None:
-    """Pickling, copying, and the dict, by way of JSON too, keep class, text and every field."""
+    """Pickling, copying, and the dict via JSON keep class, text and all fields."""
     for error in (cls(), cls("text"), _filled(cls)):
         for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
             assert _fields(pickle.loads(pickle.dumps(error, protocol))) == _fields(error)
@@ -60,7 +60,7 @@ def test_round_trips(cls: type[HFClientError]) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_public(cls: type[HFClientError]) -> None:
-    """Every class is exported, documented, and stands in the tree at the top of the module."""
+    """Each class is exported, documented, and in the tree at the top of the module."""
     assert cls.__name__ in errors.__all__
     assert inspect.getdoc(cls)
     assert cls.__name__ in (errors.__doc__ or "").split()
@@ -68,7 +68,7 @@ def test_public(cls: type[HFClientError]) -> None:
 
 
 def test_tree() -> None:
-    """The drawing's indentation is the inheritance."""
+    """The indentation of the tree shows the inheritance."""
     lines = [line for line in (errors.__doc__ or "").splitlines() if line.startswith("    ") and line.strip()]
     parents: list[tuple[int, type]] = []
     for line in lines:
@@ -84,13 +84,13 @@ def test_tree() -> None:
 
 
 def test_all_is_sorted() -> None:
-    """``__all__`` is sorted and holds what is there."""
+    """``__all__`` is sorted and has existing names."""
     assert sorted(errors.__all__) == errors.__all__ or sorted(errors.__all__, key=str.lower) == errors.__all__
     assert all(hasattr(errors, name) for name in errors.__all__)
 
 
 def test_builtins() -> None:
-    """Where Python has a class for it, ours is that too."""
+    """Errors with a matching builtin class derive from it."""
     assert issubclass(errors.TransportTimeout, TimeoutError)
     assert issubclass(errors.InvalidInputError, ValueError)
     assert issubclass(errors.MissingDependencyError, ImportError)
@@ -98,14 +98,14 @@ def test_builtins() -> None:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_texts(cls: type[HFClientError]) -> None:
-    """The text is the message, whatever builtin class sits in between; the message attribute is it alone."""
+    """The text is the message, for any builtin class in between; the attribute message is the message alone."""
     error = cls("what happened")
     assert (str(error), error.message, error.partial) == ("what happened", "what happened", None)
     assert "what happened" in repr(error)
 
 
-def test_status_errors_say_where() -> None:
-    """A status error names status, request and the server's id for it."""
+def test_status_errors_name_the_request() -> None:
+    """A status error names the status, the request and the server's request id."""
     error = errors.NotFoundError("no such model", status=404, method="GET", url="http://x/m", request_id="r1")
     assert str(error) == "no such model (404 from GET http://x/m, request r1)"
     assert (
@@ -126,15 +126,15 @@ def test_status_errors_say_where() -> None:
         {"error": ["x"]},
     ],
 )
-def test_dicts_from_elsewhere(data: dict[str, object]) -> None:
-    """A dict of a newer release, or of nobody, still becomes an error of ours."""
+def test_foreign_dicts(data: dict[str, object]) -> None:
+    """A dict of a newer release, or any other, becomes an hfclient error."""
     error = from_dict(dict(data))
     assert isinstance(error, HFClientError)
     assert isinstance(str(error), str)
 
 
-def test_dicts_cannot_reach_in() -> None:
-    """A dict from elsewhere sets fields, not the workings of the object."""
+def test_dicts_cannot_set_internals() -> None:
+    """A dict sets fields, and not methods or private attributes."""
     error = from_dict(
         {"error": "ServerError", "message": "m", "__class__": "x", "to_dict": "y", "args": ["z"], "_p": 1}
     )
@@ -145,7 +145,7 @@ def test_dicts_cannot_reach_in() -> None:
 
 
 def test_dicts_do_not_share() -> None:
-    """The dict is a copy: changing it changes no error."""
+    """The dict is a copy: changing it does not change the error."""
     error = errors.ModelNotFound("m")
     error.suggestions = ("a",)
     data = error.to_dict()
@@ -155,7 +155,7 @@ def test_dicts_do_not_share() -> None:
 
 
 def test_events_in_partial() -> None:
-    """A partial answer rides along, and comes back as one."""
+    """A partial answer is part of the dict, and is restored."""
     error = errors.GenerationError("x", partial=Reply(text="half"), status_code=429)
     again = from_dict(error.to_dict())
     assert (again.partial, type(again.partial)) == (Reply(text="half"), Reply)
@@ -163,7 +163,7 @@ def test_events_in_partial() -> None:
 
 
 def test_user_subclasses() -> None:
-    """A subclass of somebody else's pickles and turns into a dict like ours, if it keeps the constructor."""
+    """A user's subclass pickles and converts to a dict like others, if it keeps the constructor."""
     again = pickle.loads(pickle.dumps(_Mine("m", status=500)))
     assert (type(again), again.status, again.message) == (_Mine, 500, "m")
     assert type(from_dict(_Mine("m").to_dict())) is _Mine

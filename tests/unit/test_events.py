@@ -1,4 +1,4 @@
-"""Every event: found by itself, compared by value, pickled, and turned into a dict and back."""
+"""All events: new classes are found automatically, compared by value, pickled, and converted to a dict and back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _bare(cls: type) -> Any:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_round_trips(cls: type) -> None:
-    """Filled or bare, an event comes back equal from a pickle, a copy, and its dict, by way of JSON too."""
+    """With all fields or with the required ones, an event from a pickle, a copy, or its dict via JSON is equal."""
     for event in (_filled(cls), _bare(cls)):
         assert pickle.loads(pickle.dumps(event)) == event
         assert copy.deepcopy(event) == event
@@ -52,7 +52,7 @@ def test_round_trips(cls: type) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_shape(cls: type) -> None:
-    """Small (slots), documented with every field and its wire type, exported, and ready for ``match``."""
+    """Small (slots), documented with all fields and the wire type, exported, and usable with ``match``."""
     assert not hasattr(_bare(cls), "__dict__")
     assert cls.__name__ in events.__all__
     assert issubclass(cls, Event)
@@ -64,8 +64,8 @@ def test_shape(cls: type) -> None:
     assert "extra" not in repr(_filled(cls))
 
 
-def test_vocabulary_is_complete() -> None:
-    """`AnyEvent` holds every event class of the module, and ``__all__`` every public name."""
+def test_all_events_are_exported() -> None:
+    """`AnyEvent` has all event classes of the module, and ``__all__`` all public names."""
     found = {
         cls for _, cls in inspect.getmembers(events, inspect.isclass) if issubclass(cls, Event) and cls is not Event
     }
@@ -74,7 +74,7 @@ def test_vocabulary_is_complete() -> None:
 
 
 def test_values() -> None:
-    """Events are compared by what they hold, `extra` included, and by class."""
+    """Events compare by class and fields, `extra` included."""
     assert Token("a") == Token("a")
     assert Token("a") != Token("b")
     assert Token("a") != events.Reasoning("a")
@@ -82,7 +82,7 @@ def test_values() -> None:
 
 
 def test_defaults_are_not_shared() -> None:
-    """Each event has containers of its own."""
+    """Each event has its own containers."""
     first, second = events.ToolCall("u", "n"), events.ToolCall("u", "n")
     first.parameters["a"] = 1
     assert second.parameters == {}
@@ -109,11 +109,11 @@ def test_to_dict_does_not_share() -> None:
     ],
 )
 def test_dicts_that_do_not_fit(data: dict[str, Any]) -> None:
-    """A dict that names no event, or does not fit it, is a `ValueError` that says so."""
+    """A dict of an unknown event, or with wrong fields, is a `ValueError` that names the problem."""
     with pytest.raises(ValueError, match=r"event|expected|missing|Expected|Object"):
         from_dict(data)
 
 
 def test_a_newer_field() -> None:
-    """A field that a newer release wrote does not stop an older one."""
+    """A field of a newer release is ignored."""
     assert from_dict({"event": "Token", "text": "a", "future": 1}) == Token("a")

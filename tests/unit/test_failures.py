@@ -1,4 +1,4 @@
-"""From a failed answer to words: the pure parts (over the wire: tests/wire/test_status.py)."""
+"""Failed answers as errors: the pure functions (over the wire: tests/wire/test_status.py)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hfclient.transport.status_errors import error_for, message_in, retry_after,
     ],
 )
 def test_safe_url(url: str, shown: str) -> None:
-    """What may stand in a log: no user, no password, no query, no fragment."""
+    """The URL for logs: no user, password, query or fragment."""
     assert safe_url(url) == shown
 
 
@@ -39,7 +39,7 @@ any_json = st.recursive(
 
 @given(any_json)
 def test_any_json_is_read(data: object) -> None:
-    """Whatever JSON a server answers with, reading it for a message does not fail, and gives text or nothing."""
+    """Any JSON of a server gives a message or None, and raises nothing."""
     found = message_in(data)
     assert found is None or (isinstance(found, str) and found)
     waits = retry_after(Headers([]), data)
@@ -72,7 +72,7 @@ class _Body:
     ),
 )
 def test_any_answer_becomes_an_error(status: int, body: bytes, headers: list[tuple[str, str]]) -> None:
-    """Any status with any body and any headers is an `APIStatusError`, never a surprise."""
+    """Any status with any body and headers is an `APIStatusError`."""
     response = Response(
         status, Headers(headers), _Body(body), method="GET", url="http://a.b/c", deadline=Deadline(Clock(Timeouts()))
     )

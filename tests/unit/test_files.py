@@ -1,4 +1,4 @@
-"""What a caller calls a file: every source, its name and its type, and what is refused; the types of sounds and videos."""
+"""Files of callers: all sources, names and media types, and what is refused; types of audio and video."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AS_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
 
 
 class Upload:
-    """As much of a web framework's upload as is used: the field is called ``name``, the file ``filename``."""
+    """The used part of a web framework's upload: ``name`` is the form field, ``filename`` the file."""
 
     name, filename = "field", "C:\\Users\\x\\cat.png"
 
@@ -36,7 +36,7 @@ class Upload:
 
 
 class Trickle:
-    """A source that gives less than it is asked for, as a pipe does."""
+    """A source that returns less than requested, like a pipe."""
 
     def __init__(self, content: bytes) -> None:
         self.left = content
@@ -47,7 +47,7 @@ class Trickle:
 
 
 class Late:
-    """An upload that is read asynchronously."""
+    """An upload with an asynchronous read()."""
 
     async def read(self, size: int) -> bytes:
         return PNG
@@ -78,7 +78,7 @@ def sources(tmp_path: Path) -> list[tuple[Any, str]]:
 
 
 def test_every_source(tmp_path: Path) -> None:
-    """Chat and inference read the same bytes from whatever names a file, as often as they are asked to where it can be."""
+    """Chat and inference read the same bytes from all sources, and repeatedly if the source allows it."""
     for source, name in sources(tmp_path):
         file = open_source(source, 1000)
         assert (file.read(), file.name) == (PNG, name), source
@@ -92,13 +92,13 @@ def test_every_source(tmp_path: Path) -> None:
 
 
 def test_results_of_models_are_files(tmp_path: Path) -> None:
-    """What one call made goes into the next one, with the type that it has."""
+    """The result of one call is the file of the next one, with its media type."""
     assert load_audio(Audio(content=WAV, mime="audio/wav")).mime == "audio/wav"
     assert open_source(Video(content=b"\0\1", mime="video/mp4"), 10).claimed == "video/mp4"
 
 
-def test_what_is_read_stays_where_it_was(tmp_path: Path) -> None:
-    """An open file is read from where it stands and left there; a temporary one too."""
+def test_an_open_file_keeps_its_position(tmp_path: Path) -> None:
+    """An open file is read from its position, which is restored; a temporary file, too."""
     with tempfile.SpooledTemporaryFile() as file:
         file.write(b"ab" + PNG)
         file.seek(2)
@@ -145,7 +145,7 @@ def _refused(tmp_path: Path) -> list[tuple[Any, str]]:
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
-    """What is no file is an error of ours that says what it is and what to do, in the words of each reader."""
+    """An object that is not a file is an hfclient error with advice, for both readers."""
     for source, words in _refused(tmp_path):
         with pytest.raises(InvalidInputError, match=words):
             open_source(source, 100, "recording")
@@ -153,14 +153,14 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
 def test_pipes_are_not_opened(tmp_path: Path) -> None:
-    """A path that would block for ever is refused; the caller may open it."""
+    """A path that would block forever is refused; the caller may open it."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InvalidInputError, match="not a regular file"):
         open_source(tmp_path / "pipe", 100)
 
 
 def test_released_memory() -> None:
-    """Memory that is gone is an error of ours."""
+    """A released memoryview is an hfclient error."""
     view = memoryview(PNG)
     view.release()
     with pytest.raises(InvalidInputError, match="released"):
@@ -168,14 +168,14 @@ def test_released_memory() -> None:
 
 
 def test_arrays() -> None:
-    """An array is no picture yet; the error says how to make one of it."""
+    """For an array, the error shows how to convert it to an image."""
     numpy = pytest.importorskip("numpy")
     with pytest.raises(InvalidInputError, match="fromarray"):
         open_source(numpy.zeros((2, 2)), 100)
 
 
 def test_one_or_several() -> None:
-    """One file needs no list; a tuple of a name and content is one, of two paths or contents it is two."""
+    """A single file needs no list; a tuple of a name and content is one file, of two paths or contents it is two."""
     for one in (PNG, "a.png", Path("a.png"), ("a.png", PNG), ("a.png", io.BytesIO(), "image/png"), AS_URL):
         assert is_single_file(one)
         assert as_file_list(one, "files") == [one]
@@ -236,7 +236,7 @@ CONTENT = [
 
 @pytest.mark.parametrize(("content", "mime"), CONTENT)
 def test_types_by_content(content: bytes, mime: str | None) -> None:
-    """The first bytes tell a format, and a container that holds nothing but sound is a sound."""
+    """The first bytes determine the format; a container with only audio is audio."""
     assert sniff(content) == mime
 
 
@@ -260,7 +260,7 @@ def test_types_by_content(content: bytes, mime: str | None) -> None:
     ],
 )
 def test_types_by_name_and_claim(content: bytes, name: str, claimed: str, mime: str | None) -> None:
-    """Where the content does not say, or not whether it is a video, the caller's word does, and then the name's ending."""
+    """If the content is ambiguous, the given media type decides, then the suffix of the name."""
     assert media_type(content, name, claimed) == mime
 
 
@@ -281,12 +281,12 @@ def test_types_by_name_and_claim(content: bytes, name: str, claimed: str, mime: 
     ],
 )
 def test_recordings(content: bytes, name: str, claimed: str, mime: str, file: str) -> None:
-    """What is given as a recording is a sound if nothing says that it is a video, in forms and data URLs alike."""
+    """A file that is given as a recording is audio unless something shows that it is a video, in forms and data URLs."""
     sound = load_audio((name, content, claimed))
     assert (sound.mime, sound.filename) == (mime, file)
     assert sound.as_url().startswith(f"data:{mime};base64,")
 
 
-def test_a_container_of_nothing_but_boxes_is_soon_told() -> None:
-    """A file that consists of what is looked for does not cost time."""
+def test_a_container_of_many_boxes_is_fast() -> None:
+    """A file with nothing but the searched boxes takes little time."""
     assert sniff(_mp4(b"isom") + b"hdlr" * 1_000_000) == "video/mp4"

@@ -1,4 +1,4 @@
-"""Bytes to frames: every way of cutting, every line end, every oddity that servers were seen to send."""
+"""Bytes to frames: any chunks, all line ends, and the irregular forms of servers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hfclient.errors import ProtocolError
 
 
 def _lines(data: bytes, size: int | None = None, **options: int) -> list[bytes]:
-    """All lines of *data*, fed in pieces of *size* bytes."""
+    """All lines of *data*, read in chunks of *size* bytes."""
     framer = LineFramer(**options)
     size = size or len(data) or 1
     blocks = [framer.feed(data[start : start + size]) for start in range(0, len(data), size)]
@@ -29,7 +29,7 @@ LINES = [b"", b"\n", b"a\n", b"a", b"a\nb", b"a\n\nb\n", b'{"a":1}\n{"b":2}\n', 
 
 @pytest.mark.parametrize("data", LINES)
 def test_lines(data: bytes) -> None:
-    """Lines come whole, byte by byte, or in pairs: the same lines."""
+    """Whole, byte by byte or in pairs: the same lines."""
     whole = b"".join(_lines(data))
     assert whole == data
     for size in (1, 2, 3):
@@ -37,7 +37,7 @@ def test_lines(data: bytes) -> None:
 
 
 def test_lines_come_when_they_are_complete() -> None:
-    """A block holds all lines that are complete, never half of one."""
+    """A block has all complete lines, and no incomplete one."""
     framer = LineFramer()
     assert framer.feed(b"one\ntw") == b"one\n"
     assert framer.feed(b"o") == b""
@@ -50,14 +50,14 @@ def test_lines_come_when_they_are_complete() -> None:
 
 
 def test_unicode_line_ends_are_content() -> None:
-    """U+2028, U+0085, form feeds and a lone CR are bytes like others."""
+    """U+2028, U+0085, form feeds and a lone CR are ordinary characters."""
     odd = "a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg\rh\n".encode()
     assert LineFramer().feed(odd) == odd
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])
-def test_too_long_a_line(size: int) -> None:
-    """A line over the limit is refused with its start, wherever it is cut; one at the limit passes."""
+def test_a_line_over_the_limit(size: int) -> None:
+    """A line over the limit is refused with its start, for any chunks; a line at the limit passes."""
     fine = b"x" * 100 + b"\n"
     assert b"".join(_lines(fine + fine, size, limit=100)) == fine + fine
     framer = LineFramer(limit=100)
@@ -68,8 +68,8 @@ def test_too_long_a_line(size: int) -> None:
     assert "y" in (caught.value.frame or "")
 
 
-def test_a_long_line_in_small_pieces() -> None:
-    """The longest line that is accepted by default comes together from small pieces; it is not joined for each."""
+def test_a_long_line_in_small_chunks() -> None:
+    """A line of the maximum length in small chunks is read without copying it for each chunk."""
     framer = LineFramer()
     pieces = [b"x" * 4096] * 16_384
     assert not any(map(framer.feed, pieces))
@@ -78,7 +78,7 @@ def test_a_long_line_in_small_pieces() -> None:
 
 
 def test_excerpt() -> None:
-    """An excerpt is short, printable text, whatever the bytes."""
+    """An excerpt is short, printable text for any bytes."""
     assert excerpt(b"  hi \n") == "hi"
     assert excerpt("é".encode() * 300, 10) == "é" * 9 + "…"
     assert excerpt(b"\xff\xfe\x00") == "\ufffd\ufffd\x00"
@@ -129,7 +129,7 @@ SSE = {
 
 @pytest.mark.parametrize("name", SSE)
 def test_server_sent_events(name: str) -> None:
-    """Every sample goes in whole, byte by byte, and in pieces of all small sizes: the same events."""
+    """Each sample whole, byte by byte, and in chunks of all small sizes: the same events."""
     data, expected = SSE[name]
     assert _events(data) == expected
     for size in range(1, min(len(data), 12) + 1):
@@ -137,7 +137,7 @@ def test_server_sent_events(name: str) -> None:
 
 
 def test_events_come_when_they_are_complete() -> None:
-    """An event is handed out with its blank line, not later."""
+    """An event is returned with its blank line, not later."""
     parser = SSEParser()
     assert parser.feed(b"data: a\n") == []
     assert parser.feed(b"\n") == [ServerSentEvent(b"a")]
@@ -146,7 +146,7 @@ def test_events_come_when_they_are_complete() -> None:
 
 
 def test_comments_are_counted() -> None:
-    """A comment is a sign of life."""
+    """A comment shows that the connection is alive."""
     parser = SSEParser()
     parser.feed(b":\n\n: ping\n\n")
     assert parser.comments == 2
@@ -156,32 +156,32 @@ def test_comments_are_counted() -> None:
     "data", [b"data: " + b"x" * 200, b"data: " + b"x" * 200 + b"\n\n", (b"data: " + b"x" * 30 + b"\n") * 9, b"y" * 200]
 )
 @pytest.mark.parametrize("size", [1, 10, 1000])
-def test_too_long_an_event(data: bytes, size: int) -> None:
-    """Neither one line nor many of one event grow without bound."""
+def test_an_event_over_the_limit(data: bytes, size: int) -> None:
+    """Neither one long line nor many lines of one event exceed the limit."""
     with pytest.raises(ProtocolError, match="more than 100 bytes"):
         _events(data, size, limit=100)
 
 
 def test_many_small_events_have_no_limit() -> None:
-    """The limit is for one event, not for what one read brings."""
+    """The limit applies to one event, not to all events of one read."""
     assert len(_events(b"data: abc\n\n" * 1000, limit=100)) == 1000
 
 
 def test_at_the_limit() -> None:
-    """An event just as long as the limit passes."""
+    """An event of exactly the maximum length passes."""
     assert _events(b"data: " + b"x" * 94 + b"\n\n", limit=100) == [ServerSentEvent(b"x" * 94)]
     assert _events(b"data: 1234\ndata: 12345\n\n", limit=10) == [ServerSentEvent(b"1234\n12345")]
 
 
 def test_empty_data_lines_count() -> None:
-    """Even lines without content cannot pile up for ever."""
+    """Lines without content count for the limit, too."""
     for line in (b"data:\n", b"data\n", b"error:\n"):
         with pytest.raises(ProtocolError):
             _events(line * 1000, limit=100)
 
 
 def test_take_rest() -> None:
-    """The bytes of an unfinished line can be taken back while no event has begun."""
+    """The bytes of an incomplete line can be taken back before an event has begun."""
     parser = SSEParser()
     assert parser.take_rest() is None  # a byte order mark may still come
     parser.feed(b"data: a\n\ndat")

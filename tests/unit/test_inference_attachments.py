@@ -1,4 +1,4 @@
-"""Images and files as parts of messages: every source, every type, and what is refused before anything is sent."""
+"""Images and files as parts of messages: all sources, all types, and what is refused before a request."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def image(url: str, **more: Any) -> dict[str, Any]:
 
 
 class FakePIL:
-    """What a PIL image looks like from outside."""
+    """The methods of a PIL image."""
 
     def tobytes(self) -> bytes:
         return b""
@@ -48,7 +48,7 @@ class FakePIL:
         file.write(PNG)
 
 
-def test_every_source_of_a_image(tmp_path: Path) -> None:
+def test_all_sources_of_an_image(tmp_path: Path) -> None:
     """A path, bytes, an open file, an `Image`, a PIL image and a data URL all become the same data URL."""
     path = tmp_path / "dot.jpg"  # its name lies; its first bytes do not
     path.write_bytes(PNG)
@@ -58,12 +58,12 @@ def test_every_source_of_a_image(tmp_path: Path) -> None:
 
 
 def test_url_stays() -> None:
-    """A URL goes out as it is, signature and all; nothing is fetched."""
+    """A URL is sent unchanged, with its signature; nothing is fetched."""
     assert image_part("https://h/a.png?sig=1", detail="low") == image("https://h/a.png?sig=1", detail="low")
 
 
-def test_open_file_is_left_where_it_was() -> None:
-    """An open file is read from where it stands and left there, so that the next round reads it again."""
+def test_an_open_file_keeps_its_position() -> None:
+    """An open file is read from its position, which is restored, so that the next round reads it again."""
     file = io.BytesIO(b"junk" + PNG)
     file.seek(4)
     assert image_part(file) == image_part(file) == PART
@@ -85,13 +85,13 @@ def test_open_file_is_left_where_it_was() -> None:
     ],
 )
 def test_refused_images(source: Any, words: str) -> None:
-    """What is no image, or one that hardly any server reads, is refused by name."""
+    """A file that is not an image, or of a format that few servers read, is refused with its type."""
     with pytest.raises(InvalidInputError, match=words):
         image_part(source)
 
 
 def test_too_large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A file that is too large is refused, and no more of it is read than is needed to know."""
+    """A file that is too large is refused after a minimal read."""
     monkeypatch.setattr(attachments, "MAX_FILE", 1000)
     monkeypatch.setattr(attachments, "MAX_TEXT", 100)
     path = tmp_path / "big.txt"
@@ -102,8 +102,8 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         file_part(("n.txt", b"x" * 101))
 
 
-def test_files_by_what_they_hold(tmp_path: Path) -> None:
-    """Texts, sounds, PDFs, videos and images each become their kind of part."""
+def test_kinds_of_files(tmp_path: Path) -> None:
+    """Text, audio, PDFs, videos and images each become their own kind of part."""
     path = tmp_path / "notes.md"
     path.write_text("# Caf\u00e9", "utf-8")
     assert file_part(path) == {"type": "text", "text": "notes.md:\n\n# Caf\u00e9"}
@@ -126,13 +126,13 @@ def test_files_by_what_they_hold(tmp_path: Path) -> None:
     "source", [b"", b"\x00\x01\x02", b"\xff\xfe\x00", "https://h/a.pdf", "missing.txt", 7, {"a": 1}]
 )
 def test_refused_files(source: Any) -> None:
-    """What no message carries is refused."""
+    """Files that a message cannot carry are refused."""
     with pytest.raises(InvalidInputError):
         file_part(source)
 
 
 def test_parts(tmp_path: Path) -> None:
-    """In a message's content strings are text, never paths; objects become parts, the protocol's own dicts stay."""
+    """In a message's content, strings are text, never paths; objects become parts, and the protocol's own dicts stay."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     own = {"type": "input_audio", "input_audio": {"data": "x", "format": "wav"}}
@@ -151,7 +151,7 @@ def test_parts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["text", "object", "transformers", "path"])
 def test_dicts_open_no_files(tmp_path: Path, form: str) -> None:
-    """A dict may come from a browser: a path in it does not make a file of this machine part of the request."""
+    """A dict may come from a browser: a path in it does not add a file of this machine to the request."""
     path = tmp_path / "secret.png"
     path.write_bytes(PNG)
     part = {
@@ -165,7 +165,7 @@ def test_dicts_open_no_files(tmp_path: Path, form: str) -> None:
 
 
 def test_messages() -> None:
-    """Messages may hold images as they are; the caller's own list is not changed."""
+    """Messages may contain images; the caller's list is not changed."""
     given = [{"role": "user", "content": ["What?", PNG]}, UserMessage([PNG])]
     before = pickle.dumps(given)
     assert [message["content"] for message in build_messages(given)] == [
@@ -175,8 +175,8 @@ def test_messages() -> None:
     assert pickle.dumps(given) == before
 
 
-def test_attached() -> None:
-    """Images and files go behind the text of the last message of the user's; one alone needs no list."""
+def test_images_and_files_arguments() -> None:
+    """Images and files are added after the text of the last user message; a single one needs no list."""
     messages = build_messages([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
     got = with_attachments(messages, PNG, [("n.txt", b"t")])
     assert got[0]["content"] == [{"type": "text", "text": "a"}, PART, {"type": "text", "text": "n.txt:\n\nt"}]
@@ -196,7 +196,7 @@ FIELDS = ["image", "images", "file", "files"]
 
 @pytest.mark.parametrize("key", FIELDS)
 def test_files_under_keys_of_a_message(tmp_path: Path, key: str) -> None:
-    """A message may hold its files under keys of their own: objects, data URLs and plain base64, one or several."""
+    """A message may have files under keys: objects, data URLs and plain base64, one or several."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     for value in (path, PNG, FakePIL(), AS_URL, AS_URL.partition(",")[2], [path, io.BytesIO(PNG)], ("a.png", PNG), PART):
@@ -209,15 +209,15 @@ def test_files_under_keys_of_a_message(tmp_path: Path, key: str) -> None:
 
 
 def test_urls_under_keys_of_a_message() -> None:
-    """An image's URL goes to the server, which fetches it; other files are fetched by no server."""
+    """An image's URL is sent to the server, which fetches it; servers do not fetch other files."""
     (message,) = build_messages([{"role": "user", "content": "What?", "image": "https://h/a.png"}])
     assert message["content"][1] == image("https://h/a.png")
     with pytest.raises(InvalidInputError, match="download it"):
         build_messages([{"role": "user", "content": "What?", "files": ["https://h/a.pdf"]}])
 
 
-def test_sounds_under_keys_of_a_message() -> None:
-    """A recording becomes a sound of the type that its content and its name say."""
+def test_audio_under_keys_of_a_message() -> None:
+    """A recording becomes audio of the type of its content and name."""
     memo = b"\0\0\0\x20ftypisom" + b"\0" * 40
     (message,) = build_messages([{"role": "user", "content": "?", "audio": ("memo.m4a", memo)}])
     assert message["content"][1]["input_audio"]["format"] == "m4a"
@@ -226,8 +226,8 @@ def test_sounds_under_keys_of_a_message() -> None:
 
 
 @pytest.mark.parametrize("sound", [b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01B\x82\x84webm", b"\0\0\0\x18ftypisom\0\0\0\0"])
-def test_what_is_given_as_a_sound(sound: bytes) -> None:
-    """A file that may be a sound or a video is what its key, or the type of its part, says."""
+def test_files_given_as_audio(sound: bytes) -> None:
+    """For a file that may be audio or video, its key or the type of its part decides."""
     data = base64.b64encode(sound).decode()
     for message in ({"content": "?", "audio": sound}, {"content": [{"type": "audio", "audio": sound}]}, {"content": [{"type": "input_audio", "input_audio": {"data": sound}}]}):
         assert build_messages([{"role": "user", **message}])[0]["content"][-1]["input_audio"]["data"] == data
@@ -265,20 +265,20 @@ PATHS = ["/etc/passwd", "file:///etc/passwd", "FILE:/etc/passwd", "C:\\a.png", "
         lambda path: {"role": "assistant", "content": "x", "image": path},
     ],
 )
-def test_paths_never_leave(build: Any, path: str) -> None:
-    """A path in a message is neither read nor sent as a URL, wherever it stands: a server cannot fetch it."""
+def test_paths_are_never_sent(build: Any, path: str) -> None:
+    """A path in a message is neither read nor sent as a URL, at any position."""
     with pytest.raises(InvalidInputError, match=r"not a URL|belong into a message of the user"):
         build_messages([{"role": "user", "content": "x", **build(path)}])
 
 
-def test_urls_of_other_kinds_pass() -> None:
-    """What a server may know by other means than http goes out as it was written."""
+def test_other_url_schemes() -> None:
+    """URLs with schemes other than http are sent unchanged."""
     for url in ("https://h/a.png", "HTTP://h/a.png", "gs://bucket/a.png", "ms://file-id", AS_URL):
         assert build_messages([{"role": "user", "content": [image(url)]}])[0]["content"] == [image(url)]
 
 
 def test_objects_under_keys() -> None:
-    """An object under a key is a part of the protocol, with its type or without."""
+    """An object under a key is a part of the protocol, with or without a type."""
     packed = {"data": "UklGRg==", "format": "wav"}
     for key, value, part in (
         ("audio", packed, {"type": "input_audio", "input_audio": packed}),
@@ -290,7 +290,7 @@ def test_objects_under_keys() -> None:
 
 
 def test_objects_in_parts(tmp_path: Path) -> None:
-    """A file may stand where a part of the protocol has its URL or its base64."""
+    """A file is accepted in place of a URL or base64 in a part of the protocol."""
     wav = b"RIFF\0\0\0\0WAVEfmt "
     path = tmp_path / "a.wav"
     path.write_bytes(wav)
@@ -338,14 +338,14 @@ def test_objects_in_parts(tmp_path: Path) -> None:
         ({"role": "user", "content": "hi", "extra_body": 5}, "extra_body"),
     ],
 )
-def test_keys_that_no_message_has(message: dict[Any, Any], words: str) -> None:
-    """A key or a role that would be ignored, or refused in other words, is refused by name with the right one."""
+def test_unknown_keys(message: dict[Any, Any], words: str) -> None:
+    """An unknown key or role is refused; the error names the known one that it resembles."""
     with pytest.raises(InvalidInputError, match=words):
         build_messages([message])
 
 
 def test_a_history_of_gradio() -> None:
-    """What Gradio keeps beside each message is left out where it says nothing."""
+    """Gradio's additional keys are removed if they are empty."""
     beside = {"metadata": {"title": None, "id": ""}, "options": []}
     history = [{"role": role, "content": "a", **beside} for role in ("user", "assistant", "user")]
     assert build_messages(history) == [{"role": role, "content": "a"} for role in ("user", "assistant", "user")]
@@ -353,8 +353,8 @@ def test_a_history_of_gradio() -> None:
         build_messages([{"role": "user", "content": "a", "options": [{"value": "yes"}]}])
 
 
-def test_keys_that_are_meant() -> None:
-    """The protocol's own keys pass, what a server put into its answer too, and what stands in ``extra_body``."""
+def test_known_keys() -> None:
+    """The protocol's own keys are accepted, also those of servers' answers and of ``extra_body``."""
     said = {"role": "assistant", "content": "hi", "refusal": "no", "annotations": [], "audio": {"id": "a"}, "images": [{"x": 1}], "custom_id": 5}
     asked = {"role": "user", "content": "hi", "name": "Ann", "cache_control": {"type": "ephemeral"}}
     assert build_messages([asked, said, asked]) == [asked, said, asked]
@@ -364,8 +364,8 @@ def test_keys_that_are_meant() -> None:
     assert build_messages([{"role": "critic", "content": "hi"}, asked])[0]["role"] == "critic"
 
 
-def test_results_of_tools_with_types_of_their_own() -> None:
-    """A tool that lists images of this machine gives a result, not parts of a message; and no error."""
+def test_results_of_tools_with_type_keys() -> None:
+    """A tool's result with keys like "type" is a result, not parts of a message, and not an error."""
     found = [{"type": "image", "path": "/home/x/a.png"}, {"type": "folder"}]
     for result in (found, [image("/home/x/a.png")], [{"type": "dog"}]):
         (message,) = build_messages([{"role": "tool", "tool_call_id": "a", "content": result}])

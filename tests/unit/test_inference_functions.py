@@ -1,4 +1,4 @@
-"""Functions as tools: what the model is shown of a signature, and what a call makes of its arguments."""
+"""Functions as tools: their schema for the model, and the conversion of the model's arguments."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ POINT = {
 
 
 def test_types() -> None:
-    """Every kind of annotation has its schema, complete in itself."""
+    """Each kind of annotation has its complete schema."""
 
     def tool(
         a: int,
@@ -130,8 +130,8 @@ def test_types() -> None:
     assert shown(tool)["parameters"]["required"] == list("abcdefghijklmnopqr")
 
 
-def test_nothing_to_give() -> None:
-    """A function without parameters has an empty object, and no list of required ones."""
+def test_no_parameters() -> None:
+    """A function without parameters has an empty object without ``required``."""
 
     def tool() -> None: ...
 
@@ -139,7 +139,7 @@ def test_nothing_to_give() -> None:
 
 
 def test_defaults() -> None:
-    """A default is shown where JSON has it, makes the argument optional, and None makes it nullable."""
+    """A default is in the schema if JSON has it, makes the argument optional, and None makes it nullable."""
 
     def tool(a: int = 3, b: Colour = Colour.RED, c: str = None, d: Any = object(), *, e: int) -> None: ...  # type: ignore[assignment]  # noqa: B008, RUF013
 
@@ -155,7 +155,7 @@ def test_defaults() -> None:
 
 
 def test_recursive_types() -> None:
-    """A type that holds itself keeps its definition at the root of the parameters, where references lead."""
+    """A recursive type has its definition at the root of the parameters, where references point to."""
 
     def tool(tree: Tree, other: Tree) -> None: ...
 
@@ -179,7 +179,7 @@ def lambda_free(like: Any) -> Any:
 
 
 def test_two_classes_of_one_name() -> None:
-    """Classes that are called the same do not get into each other's way."""
+    """Classes with the same name have separate definitions."""
     one = msgspec.defstruct("Node", [("x", int), ("next", Optional[Tree], None)])  # noqa: UP045
     two = msgspec.defstruct("Node", [("y", str)])
 
@@ -248,7 +248,7 @@ NUMPY = """Do it.
 
 @pytest.mark.parametrize("text", [GOOGLE, SPHINX, NUMPY], ids=["google", "sphinx", "numpy"])
 def test_docstrings(text: str) -> None:
-    """The three layouts say the same."""
+    """The three layouts give the same result."""
     said = parse_docstring(inspect.cleandoc(text))
     assert said.description == "Do it.\n\nIt takes a while."
     assert said.parameters == {"a": "One, and more: of it.", "b": "Two.", "rest": "All others."}
@@ -272,13 +272,13 @@ def test_docstrings(text: str) -> None:
     ],
 )
 def test_odd_docstrings(text: str | None, description: str, parameters: dict[str, str]) -> None:
-    """Whatever fits no layout is prose; nothing raises."""
+    """Text that fits no layout is part of the description; nothing raises."""
     said = parse_docstring(text)
     assert (said.description, said.parameters) == (description, parameters)
 
 
 def test_descriptions() -> None:
-    """Annotated wins over the docstring; neither makes an argument out of what is none."""
+    """Annotated takes precedence over the docstring; neither adds arguments."""
 
     def tool(a: Annotated[int, "From the hint."], b: int) -> None:
         """Do it.
@@ -297,7 +297,7 @@ def test_descriptions() -> None:
 
 
 def test_constraints() -> None:
-    """Meta of msgspec is both shown and kept."""
+    """Constraints of msgspec.Meta are in the schema and are checked."""
 
     def tool(a: Annotated[int, msgspec.Meta(ge=1, le=9)]) -> int:
         return a
@@ -334,7 +334,7 @@ class Shop:
 
 
 def test_methods_and_objects() -> None:
-    """Methods show no self; an object with __call__ is called by its class's name."""
+    """Methods have no self; an object with __call__ has the name of its class."""
     shop = Shop()
     assert shown(shop.buy)["description"] == "Buy something."
     assert list(properties(shop.buy)) == ["what", "count"]
@@ -347,7 +347,7 @@ def test_methods_and_objects() -> None:
 
 
 def test_partials() -> None:
-    """What a partial holds is neither shown nor taken from the model."""
+    """Arguments that a partial sets are neither shown to the model nor accepted from it."""
 
     def send(secret: str, to: str, text: str, *, copies: int = 1) -> str:
         """Send it.
@@ -367,7 +367,7 @@ def test_partials() -> None:
 
 
 def test_wrapped_functions() -> None:
-    """functools.wraps keeps the signature; a synchronous wrapper of an asynchronous function is fine."""
+    """functools.wraps keeps the signature; a synchronous wrapper of an asynchronous function is accepted."""
 
     async def fetch(url: str) -> str:
         """Fetch it."""
@@ -382,7 +382,7 @@ def test_wrapped_functions() -> None:
 
 
 def test_positional_only() -> None:
-    """Positional-only parameters are given by position."""
+    """Positional-only parameters are passed by position."""
 
     def tool(a: int, b: int = 2, /, c: int = 3) -> tuple[int, int, int]:
         return a, b, c
@@ -392,7 +392,7 @@ def test_positional_only() -> None:
 
 
 def test_local_names_in_annotations() -> None:
-    """A class that only the enclosing function knows is found if the tool uses it."""
+    """A class of the enclosing function is found if the tool uses it."""
 
     @attrs.define
     class Local:
@@ -446,14 +446,14 @@ def _unknown_name(a: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa
         (None, "not None"),
     ],
 )
-def test_what_cannot_be_a_tool(function: Any, words: str) -> None:
-    """What cannot work is refused with the reason, before anything is sent."""
+def test_invalid_tools(function: Any, words: str) -> None:
+    """Anything that cannot be a tool is refused with the reason, before a request."""
     with pytest.raises(InvalidInputError, match=words):
         as_tools([function])
 
 
 def test_names() -> None:
-    """A name of its own makes a lambda a tool; names that servers refuse are refused here."""
+    """With a given name a lambda is a tool; names that servers refuse are refused here."""
     assert Tool.of(lambda: 1, name="one").call({}) == 1
     for name in ("zwölf", "a b", "a.b", "x" * 65):
         with pytest.raises(InvalidInputError, match="not a valid name of a tool"):
@@ -463,7 +463,7 @@ def test_names() -> None:
 
 
 def test_dicts_stay_as_they_are() -> None:
-    """Ready tools go out unchanged, those that servers offer of their own included."""
+    """Dicts are sent unchanged, including built-in tools of servers."""
     ready = {"type": "function", "function": {"name": "f", "parameters": {}, "strict": True}}
     native = {"type": "web_search", "depth": 3}
     flat = {"type": "function", "name": "g", "parameters": {}}
@@ -479,7 +479,7 @@ def test_dicts_stay_as_they_are() -> None:
 
 
 def test_conversion() -> None:
-    """Arguments become what the annotations say: attrs, dataclass, enum, tuple, date, path."""
+    """Arguments are converted to the annotated types: attrs, dataclass, enum, tuple, date, path."""
 
     def tool(line: Line, colour: Colour, pair: Pair, day: datetime.date, where: pathlib.Path, tags: set[str]) -> Any:
         return line, colour, pair, day, where, tags
@@ -504,7 +504,7 @@ def test_conversion() -> None:
 
 
 def test_loose_values() -> None:
-    """What models put into quotes is understood, but what fits as it is stays as it is."""
+    """Values in quotes are converted, but values that already fit stay unchanged."""
 
     def tool(number: int, either: int | str, flag: bool, real: float) -> Any:
         return number, either, flag, real
@@ -514,8 +514,8 @@ def test_loose_values() -> None:
     assert type(values[3]) is float
 
 
-def test_all_that_is_wrong_is_said() -> None:
-    """One message names every trouble, with its place."""
+def test_all_problems_in_one_message() -> None:
+    """One message lists all problems with their positions."""
 
     def tool(a: Point, b: int, c: int = 1) -> None: ...
 
@@ -527,7 +527,7 @@ def test_all_that_is_wrong_is_said() -> None:
 
 
 def test_coroutine_at_run_time() -> None:
-    """A function that turns out to be asynchronous fails its call, and leaves no coroutine behind."""
+    """A function that returns a coroutine fails its call, and the coroutine is closed."""
 
     def sneaky() -> Any:
         return _later()
@@ -537,7 +537,7 @@ def test_coroutine_at_run_time() -> None:
 
 
 def test_pydantic_parameters() -> None:
-    """Models of pydantic work as parameters, alone and inside other types, with their own checks."""
+    """Pydantic models work as parameters, alone and inside other types, with their own validation."""
     pydantic = pytest.importorskip("pydantic")
 
     class Person(pydantic.BaseModel):  # type: ignore[misc,name-defined]
@@ -583,5 +583,5 @@ def test_pydantic_parameters() -> None:
     ],
 )
 def test_results(result: Any, text: str, value: Any) -> None:
-    """Text goes to the model as it is, everything else as JSON."""
+    """Text is sent to the model unchanged, other results as JSON."""
     assert tool_result_text(result) == (text, value)

@@ -1,4 +1,4 @@
-"""Images and videos as values: types and sizes by their bytes, saving, showing, Pillow, and images on their way out."""
+"""Images and videos as values: types and sizes from their bytes, saving, display, Pillow, and images in requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def an_image(**fields: Any) -> Image:
 
 
 def drawn(kind: str, size: tuple[int, int] = (33, 21)) -> bytes:
-    """A real image of that format, made by Pillow."""
+    """A real image in the format, created by Pillow."""
     pil = pytest.importorskip("PIL.Image")
     buffer = io.BytesIO()
     pil.new("RGB", size, "red").save(buffer, kind)
@@ -43,7 +43,7 @@ def drawn(kind: str, size: tuple[int, int] = (33, 21)) -> bytes:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_formats(kind: str) -> None:
-    """The formats that Pillow writes are known by their first bytes, most of them with their size."""
+    """The formats that Pillow writes are detected by their first bytes, most of them with their size."""
     data = drawn(kind)
     assert sniff(data) == FORMATS[kind]
     assert dimensions(data) == ((33, 21) if kind in ("PNG", "JPEG", "GIF", "WEBP") else None)
@@ -59,7 +59,7 @@ def test_kinds_of_webp(options: dict[str, Any]) -> None:
 
 
 def test_progressive_jpeg() -> None:
-    """A progressive JPEG with a comment in front has its size as well."""
+    """A progressive JPEG with a leading comment has its size, too."""
     pil = pytest.importorskip("PIL.Image")
     buffer = io.BytesIO()
     pil.new("RGB", (300, 200)).save(buffer, "JPEG", progressive=True, comment=b"x" * 5000)
@@ -68,7 +68,7 @@ def test_progressive_jpeg() -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_any_cut(kind: str) -> None:
-    """Wherever an image is cut off, looking at it raises nothing."""
+    """Reading a truncated image raises nothing."""
     data = drawn(kind)
     for end in range(min(len(data), 300)):
         sniff(data[:end])
@@ -76,7 +76,7 @@ def test_any_cut(kind: str) -> None:
 
 
 def test_endless_markers() -> None:
-    """A JPEG of megabytes of fill bytes, or of marks that mean nothing, is given up long before its end."""
+    """A JPEG with megabytes of fill bytes or meaningless markers is given up early."""
 
     class Counted(bytes):
         looks = 0
@@ -106,12 +106,12 @@ def test_endless_markers() -> None:
     ],
 )
 def test_other_formats(data: bytes, mime: str | None) -> None:
-    """Videos and vector graphics are known, pages are not taken for them."""
+    """Videos and vector graphics are detected; HTML is not an image."""
     assert sniff(data) == mime
 
 
-def test_what_providers_say() -> None:
-    """What the provider says about its result is kept; its seed counts more than ours, the image's head more than its size."""
+def test_provider_data_of_a_result() -> None:
+    """Data from the provider is kept; its seed takes precedence over the requested one, the image's own size over its claim."""
     said = OutputFile(url="https://cdn/x", width=9, height=9, seed=5, nsfw=True, prompt="a fox, oil on canvas")
     made = media_from(Image, PNG, said, seed=4, request_id="r")
     assert (made.seed, made.nsfw, made.width, made.height) == (5, True, 16, 8)
@@ -132,8 +132,8 @@ def test_what_providers_say() -> None:
         (Video, PNG, "video/mp4"),
     ],
 )
-def test_what_is_no_image(cls: Any, content: bytes, mime: str | None) -> None:
-    """Bytes of another kind, or a page, are no result, whatever their type claims."""
+def test_results_that_are_not_images(cls: Any, content: bytes, mime: str | None) -> None:
+    """Bytes of another kind, or HTML, are not a result, for any claimed type."""
     with pytest.raises(ProtocolError):
         media_from(cls, content, OutputFile(mime=mime))
 
@@ -148,8 +148,8 @@ def test_what_is_no_image(cls: Any, content: bytes, mime: str | None) -> None:
         (Audio, b"\0\1\2\xff", "application/octet-stream", "application/octet-stream"),
     ],
 )
-def test_a_file_of_another_kind_is_not_lost(cls: Any, content: bytes, mime: str | None, kept: str) -> None:
-    """A file that is none of what was asked for is an error that has it: it may have been paid for."""
+def test_a_file_of_another_kind_is_kept(cls: Any, content: bytes, mime: str | None, kept: str) -> None:
+    """A file of an unexpected kind is on the error: it may have been paid for."""
     with pytest.raises(ProtocolError) as caught:
         media_from(cls, content, OutputFile(mime=mime, url="https://cdn/x?sig=1"), prompt="a fox")
     (made,) = caught.value.completed
@@ -157,16 +157,16 @@ def test_a_file_of_another_kind_is_not_lost(cls: Any, content: bytes, mime: str 
     assert caught.value.links == ("https://cdn/x?sig=1",)
 
 
-def test_a_page_instead_of_a_file_is_not_lost() -> None:
-    """A text that came in the place of a file is on the error."""
+def test_text_instead_of_a_file_is_kept() -> None:
+    """Text in place of a file is on the error."""
     with pytest.raises(ProtocolError) as caught:
         media_from(Image, b"<html>Pay at https://h/pay</html>", OutputFile())
     assert caught.value.body == "<html>Pay at https://h/pay</html>"
     assert caught.value.links == ("https://h/pay",)
 
 
-def test_kinds_that_are_as_good(tmp_path: Path) -> None:
-    """A sound in a container for videos is a sound, an image that moves a video, a sound of a claimed type that one."""
+def test_equivalent_kinds(tmp_path: Path) -> None:
+    """Audio in a video container is audio, an animated image is a video, and unknown bytes of a claimed audio type are audio."""
     webm = b"\x1a\x45\xdf\xa3\x9f\x42\x82\x84webm"
     assert media_from(Audio, webm, OutputFile(mime="video/webm")).mime == "audio/webm"
     assert media_from(Audio, MP4, OutputFile()).save(tmp_path / "a").suffix == ".m4a"
@@ -178,7 +178,7 @@ def test_kinds_that_are_as_good(tmp_path: Path) -> None:
 
 
 def test_save(tmp_path: Path) -> None:
-    """An image is saved under the name given, folders are made, a missing ending is added."""
+    """An image is saved under the given name; folders are created and a missing suffix is added."""
     image = an_image()
     assert image.save(tmp_path / "a" / "b" / "fox.png") == tmp_path / "a" / "b" / "fox.png"
     assert image.save(tmp_path / "fox") == tmp_path / "fox.png"
@@ -188,15 +188,15 @@ def test_save(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["fox.jpg", "fox.webp", "fox.mp4", "fox.JPEG"])
-def test_wrong_endings(tmp_path: Path, name: str) -> None:
-    """An ending that lies is refused."""
+def test_wrong_suffixes(tmp_path: Path, name: str) -> None:
+    """A suffix of another type is refused."""
     with pytest.raises(InvalidInputError, match=r"save it as \.png"):
         an_image().save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_endings_of_one_type(tmp_path: Path) -> None:
-    """All endings of a type are good."""
+def test_suffixes_of_one_type(tmp_path: Path) -> None:
+    """All suffixes of a type are accepted."""
     image = an_image(content=drawn("JPEG"))
     assert image.suffix == ".jpg"
     assert image.save(tmp_path / "fox.jpeg").exists()
@@ -204,7 +204,7 @@ def test_endings_of_one_type(tmp_path: Path) -> None:
 
 
 def test_save_into_a_folder(tmp_path: Path) -> None:
-    """In a folder it is named for its prompt, made safe, and never overwrites by accident."""
+    """In a folder, the file is named after its prompt, safely, and never overwrites another one."""
     image = an_image()
     assert image.save(tmp_path) == tmp_path / "a red fox.png"
     assert image.save(tmp_path) == tmp_path / "a red fox-2.png"
@@ -217,7 +217,7 @@ def test_save_into_a_folder(tmp_path: Path) -> None:
 
 
 def test_overwriting(tmp_path: Path) -> None:
-    """A file that is there is replaced only when that was asked for."""
+    """An existing file is replaced only if requested."""
     target = tmp_path / "fox.png"
     target.write_bytes(b"mine")
     with pytest.raises(InvalidInputError, match="exists already"):
@@ -227,13 +227,13 @@ def test_overwriting(tmp_path: Path) -> None:
     assert target.read_bytes() == PNG
 
 
-def test_nothing_is_written_unasked(tmp_path: Path) -> None:
-    """What is saved is what came: no prompt gets into a file that is passed on."""
+def test_no_metadata_by_default(tmp_path: Path) -> None:
+    """The saved bytes are the received ones: no prompt is added to a file that is passed on."""
     assert b"red fox" not in an_image().save(tmp_path / "fox").read_bytes()
 
 
 def test_metadata(tmp_path: Path) -> None:
-    """With metadata a PNG carries prompt, model and seed, in any script, and is still the same image."""
+    """With metadata, a PNG has prompt, model and seed in any script, and the same image."""
     pil = pytest.importorskip("PIL.Image")
     image = media_from(Image, PNG, OutputFile(), prompt="ein Fuchs 🦊", model="acme/m", provider="p", seed=7)
     saved = image.save(tmp_path / "fox", metadata=True)
@@ -247,15 +247,15 @@ def test_metadata(tmp_path: Path) -> None:
 
 
 def test_video(tmp_path: Path) -> None:
-    """A video saves the same way and has no such text."""
+    """A video is saved the same way, without metadata."""
     video = media_from(Video, MP4, OutputFile(), prompt="a fox runs")
     assert video.save(tmp_path / "fox").name == "fox.mp4"
     with pytest.raises(InvalidInputError):
         video.save(tmp_path / "fox.png")
 
 
-def test_every_type_has_an_ending() -> None:
-    """Endings are told apart: none belongs to two types, save those of containers for videos that may hold only sound."""
+def test_all_types_have_suffixes() -> None:
+    """No suffix belongs to two types, except those of containers that may hold only audio."""
     endings = [ending for found in SUFFIXES.values() for ending in found]
     assert sorted(ending for ending in set(endings) if endings.count(ending) > 1) == [".3gp", ".webm"]
 
@@ -264,7 +264,7 @@ def test_every_type_has_an_ending() -> None:
 
 
 def test_repr() -> None:
-    """A repr is short and holds neither bytes nor a signed link."""
+    """A repr is short and has neither bytes nor a signed link."""
     made = media_from(Image, png(padding=2_000_000), OutputFile(url="https://cdn/x?sig=secret"), prompt="a fox " * 50)
     assert repr(made).startswith("<Image 16x8 png, 2.0 MB, 'a fox a fox")
     assert len(repr(made)) < 100
@@ -273,7 +273,7 @@ def test_repr() -> None:
 
 
 def test_notebooks() -> None:
-    """A notebook gets the image itself, in the form that it knows."""
+    """A notebook gets the image in a format that it displays."""
     image = an_image()
     assert (image._repr_png_(), image._repr_jpeg_()) == (PNG, None)
     bundle = image._repr_mimebundle_(include=None, exclude=None)
@@ -285,7 +285,7 @@ def test_notebooks() -> None:
 
 
 def test_notebooks_and_other_types() -> None:
-    """Other types and videos are shown by the browser; a prompt cannot break out of its page."""
+    """Other types and videos are displayed by the browser; a prompt cannot break out of the HTML."""
     made = media_from(Image, drawn("WEBP"), OutputFile(), prompt='"><script>alert(1)</script>')
     page = made._repr_mimebundle_()["text/html"]
     assert page.startswith('<img src="data:image/webp;base64,')
@@ -301,23 +301,23 @@ def test_pil() -> None:
     assert (found.size, found.getpixel((0, 0))) == ((16, 8), (128, 128, 128))
 
 
-def test_pil_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Pillow the error says what to install."""
+def test_pillow_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Pillow, the error names the package to install."""
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(MissingDependencyError, match="pip install pillow"):
         an_image().to_pil()
 
 
-def test_pil_and_broken_images() -> None:
-    """What Pillow cannot read is our own error."""
+def test_broken_images() -> None:
+    """An image that Pillow cannot read is an hfclient error."""
     pytest.importorskip("PIL.Image")
     with pytest.raises(ProtocolError, match="Pillow cannot read"):
         an_image(content=PNG[:40]).to_pil()
 
 
 def test_values() -> None:
-    """Images compare by value, pickle, and turn into JSON and back."""
+    """Images compare by value, pickle, and convert to JSON and back."""
     made = media_from(Image, PNG, OutputFile(nsfw=False), prompt="x", seed=3, failovers=(Failover("a", "b", "down", 500),))
     assert pickle.loads(pickle.dumps(made)) == made
     written = json.dumps(made.to_dict())
@@ -356,7 +356,7 @@ def test_pil_as_a_source() -> None:
 
 
 def test_urls_as_a_source() -> None:
-    """A URL is kept as it is; nothing is fetched here."""
+    """A URL is kept unchanged; nothing is fetched here."""
     found = load_image("https://example.org/fox.png?signature=1")
     assert (found.as_url(), found.content) == ("https://example.org/fox.png?signature=1", None)
     assert "signature" not in repr(found)
@@ -366,14 +366,14 @@ def test_urls_as_a_source() -> None:
     "source",
     ["/no/such/file.png", "", b"", b"text", b"<html>", MP4, io.BytesIO(b""), io.StringIO("x"), "data:image/png", 3, None, "a\0b"],
 )
-def test_sources_that_are_none(source: Any) -> None:
-    """What is no image is refused before anything is sent."""
+def test_sources_that_are_not_images(source: Any) -> None:
+    """An object that is not an image is refused before a request."""
     with pytest.raises(InvalidInputError):
         load_image(source)
 
 
 def test_too_large_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is too large is not even read to its end."""
+    """A file that is too large is not read to its end."""
     monkeypatch.setattr("hfclient.inference.content.image_inputs.MAX_IMAGE", 1000)
     path = tmp_path / "fox.png"
     path.write_bytes(png(padding=2000))
@@ -396,11 +396,11 @@ def test_too_large_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_data_urls(url: str, content: bytes | None) -> None:
-    """Data URLs of every kind are read, and broken ones are nothing."""
+    """All kinds of data URLs are read; broken ones give None."""
     assert decode_data_url(url) == content
 
 
 def test_base64() -> None:
-    """White space inside is passed over; nothing gives nothing."""
+    """White space is skipped; empty text gives None."""
     assert decode_base64("Y\n W I=\r\n") == b"ab"
     assert decode_base64("") is None

@@ -1,4 +1,4 @@
-"""Prompt layouts byte for byte, which model gets which, and what is left of a long conversation."""
+"""Prompt layouts byte for byte, their choice by model, and shortening of long conversations."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layouts(name: str) -> None:
-    """Each layout writes a conversation, and one that is to be continued, exactly as the older client did."""
+    """Each layout writes a conversation, and one to be continued, exactly as the older client did."""
     full, begun = EXPECTED[name]
     assert LAYOUTS[name].render(FULL) == full
     assert LAYOUTS[name].render(BEGUN, action="continue") == begun
@@ -77,23 +77,23 @@ def data(end: Any = None, kind: str | None = None, author: str | None = None) ->
     ],
 )
 def test_choice(model: dict[str, Any], name: str) -> None:
-    """The first rule that fits chooses the layout; an eos token may be a string or an object."""
+    """The first matching rule chooses the layout; an eos token may be a string or an object."""
     assert layout_for(model).name == name
 
 
 def test_role_tags_end_with_the_models_own_token() -> None:
-    """The eos token of the model stands directly after each text."""
+    """The model's eos token follows each text directly."""
     assert layout_for(data("<eos>")).render([("user", "U1")]) == "<|user|>\nU1<eos>\n<|assistant|>\n"
 
 
 def test_plain_alone() -> None:
-    """A single message is its text; blank ones are passed over."""
+    """A single message is its text; blank ones are skipped."""
     assert LAYOUTS["plain"].render([("user", "U1")]) == "U1"
     assert LAYOUTS["plain"].render([("system", " "), ("user", "U1")]) == "User: U1\nAssistant:"
 
 
 def test_mistral_loses_nothing() -> None:
-    """Mistral begins without an empty line and keeps questions that nobody answered."""
+    """Mistral's layout begins without an empty line and keeps unanswered questions."""
     layout = LAYOUTS["mistral"]
     assert layout.render([("user", "U1")]) == "<s>[INST] U1 [/INST]"
     turns = [("user", "U0"), ("user", "U1"), ("assistant", "A1"), ("user", "U2"), ("user", "U3")]
@@ -101,7 +101,7 @@ def test_mistral_loses_nothing() -> None:
 
 
 def test_nothing_to_continue() -> None:
-    """Only an answer can be continued, and there is one action only."""
+    """Only an answer can be continued, and only one action exists."""
     with pytest.raises(InvalidInputError, match="assistant"):
         LAYOUTS["chatml"].render(FULL, action="continue")
     with pytest.raises(InvalidInputError, match="regenerate"):
@@ -111,7 +111,7 @@ def test_nothing_to_continue() -> None:
 
 
 def test_shorten() -> None:
-    """Of many messages the first and last three stay, of few the system messages and the last question."""
+    """Of many messages the first and the last three stay, of few the system messages and the last question."""
     many = [("user", str(number)) for number in range(8)]
     assert [text for _, text in shorten(many)] == ["0", "1", "2", "5", "6", "7"]
     six = [("system", "S"), ("user", "a"), ("assistant", "b"), ("user", "c"), ("user", "d")]
@@ -124,7 +124,7 @@ def test_shorten() -> None:
 
 
 def test_long_prompts() -> None:
-    """A prompt of more than 4096 characters is shortened once; what is left may still be longer."""
+    """A prompt of more than 4096 characters is shortened once; the result may still be longer."""
     turns = [("system", "S"), ("user", "x" * 4050), ("assistant", "A1"), ("user", "U2")]
     plain = LAYOUTS["plain"]
     exact = len(plain.render(turns))
@@ -135,8 +135,8 @@ def test_long_prompts() -> None:
     assert len(prompt_for(turns * 20, plain, max_prompt_length=None)) > 80_000
 
 
-def test_most_tokens() -> None:
-    """GPT-2 gets half of its window, all others what was asked for, or 1024."""
+def test_max_tokens() -> None:
+    """GPT-2 gets half of its context, all others the requested number, or 1024."""
     assert most_tokens({}) == 1024
     assert most_tokens({}, 7) == 7
     assert most_tokens(data(kind="gpt2"), 2000) == 512

@@ -1,4 +1,4 @@
-"""Messages as objects: each means one dict, and dicts stay what they are."""
+"""Messages as objects: each converts to one dict, and dicts stay unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIRE = {"id": "a", "type": "function", "function": {"name": "add", "arguments": 
 
 
 class Foreign:
-    """A message of some other library."""
+    """A message of another library."""
 
     def model_dump(self, exclude_none: bool = False) -> dict[str, Any]:
         return {"role": "assistant", "content": "hi", "refusal": None} if not exclude_none else {"role": "assistant", "content": "hi"}
@@ -50,20 +50,20 @@ class Foreign:
     ids=lambda value: type(value).__name__,
 )
 def test_messages(message: Any, expected: dict[str, Any]) -> None:
-    """Objects and dicts may stand in one list."""
+    """Objects and dicts may be in one list."""
     first = {"role": "user", "content": "first"}
     assert build_messages([first, message, first]) == [first, expected, first]
 
 
 def test_reasoning_is_kept_on_demand() -> None:
-    """Reasoning goes along only when it is wanted."""
+    """Reasoning is sent only if requested."""
     for message in (AssistantMessage("hi", reasoning="hm"), Reply("hi", "hm")):
         kept = build_messages([UserMessage("a"), message, UserMessage("b")], keep_reasoning=True)
         assert kept[1] == {"role": "assistant", "content": "hi", "reasoning_content": "hm"}
 
 
-def test_what_is_no_message() -> None:
-    """Anything else is refused with its place."""
+def test_invalid_messages() -> None:
+    """Anything else is refused with its position."""
     for wrong in (5, "text", object(), ["user", "hi"], None):
         with pytest.raises(InvalidInputError, match=r"messages\[1\]"):
             build_messages([UserMessage("hi"), wrong])

@@ -1,4 +1,4 @@
-"""Schemas and dialects as values: one dict in, another one out."""
+"""Schemas and dialects as values: pure functions on dicts."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Title:
     title: str
 
 
-def test_references_are_put_in_place() -> None:
-    """Definitions go where they are used, also those that nested schemas bring along; what stands beside stays."""
+def test_references_are_resolved() -> None:
+    """References are replaced by definitions, also those of nested schemas; keywords next to them stay."""
     schema = {
         "$ref": "#/$defs/A",
         "$defs": {
@@ -58,8 +58,8 @@ def test_references_are_put_in_place() -> None:
     assert standalone_schema({**odd, "$defs": {"a/b~c": INTEGER}}) == {"anyOf": [INTEGER, *odd["anyOf"][1:]]}
 
 
-def test_what_holds_itself_stays_a_reference() -> None:
-    """A recursive definition is kept once, and the root is an object all the same."""
+def test_recursive_definitions_stay_references() -> None:
+    """A recursive definition is kept once, and the root is an object."""
     schema = standalone_schema(schema_of(Node))
     assert (schema["type"], list(schema["$defs"])) == ("object", ["Node"])
     assert schema["properties"]["next"] == {"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}], "default": None}
@@ -68,15 +68,15 @@ def test_what_holds_itself_stays_a_reference() -> None:
     assert can_be_strict(strict)
 
 
-def test_what_fans_out_ends() -> None:
-    """Definitions that would grow to a million copies are kept as references after some hundred."""
+def test_many_expansions_end() -> None:
+    """Definitions that would grow to a million copies stay references after some hundred."""
     defs = {f"L{n}": {"anyOf": [{"$ref": f"#/$defs/L{n + 1}"}, {"$ref": f"#/$defs/L{n + 1}"}]} for n in range(20)}
     schema = standalone_schema({"$ref": "#/$defs/L0", "$defs": {**defs, "L20": INTEGER}})
     assert len(str(schema)) < 200_000
 
 
-def test_titles_go_but_not_fields_of_that_name() -> None:
-    """A field called title is a field."""
+def test_titles_are_removed_but_not_fields_named_title() -> None:
+    """A field called title stays."""
     assert standalone_schema(schema_of(Title)) == {
         "type": "object",
         "properties": {"title": {"type": "string"}},
@@ -85,7 +85,7 @@ def test_titles_go_but_not_fields_of_that_name() -> None:
 
 
 def test_strict() -> None:
-    """Every object, at any depth, requires all it has and allows nothing else; words that strict mode lacks go."""
+    """All objects, at any depth, require all their properties and allow no others; unsupported keywords are removed."""
     schema = {
         "type": "object",
         "properties": {
@@ -136,12 +136,12 @@ def test_strict() -> None:
     ids=str,
 )
 def test_what_can_be_strict(annotation: Any, possible: bool) -> None:
-    """Keys or values that are not known beforehand cannot be strict."""
+    """Schemas with arbitrary keys or values cannot be strict."""
     assert can_be_strict(strict_schema(standalone_schema(schema_of(annotation)))) is possible
 
 
 def test_tagged_unions() -> None:
-    """A union of tagged Structs has a schema and comes back as the right class."""
+    """A union of tagged Structs has a schema and converts to the right class."""
     schema = strict_schema(standalone_schema(schema_of(Cat | Dog)))
     assert [part["properties"]["type"] for part in schema["anyOf"]] == [
         {"type": "string", "enum": ["Cat"]},
@@ -152,13 +152,13 @@ def test_tagged_unions() -> None:
 
 @pytest.mark.parametrize("annotation", [object, type, msgspec.json.Decoder, Title | Node, list[object]], ids=str)
 def test_types_without_schema(annotation: Any) -> None:
-    """What JSON cannot be is refused with a reason."""
+    """Types without a JSON form are refused with a reason."""
     with pytest.raises(InvalidInputError, match=r"has no JSON schema: ."):
         schema_of(annotation)
 
 
-def test_misfits() -> None:
-    """What does not fit says where and why; nesting without end is no other error."""
+def test_mismatches() -> None:
+    """A value that does not fit gives the reason and the position; so does extreme nesting."""
     for value, annotation, path, reason in [
         ([1, "x"], list[int], "$[1]", "Expected `int`, got `str`"),
         ({"value": 1, "next": {"value": "x"}}, Node, "$.next.value", "Expected `int`, got `str`"),
@@ -180,7 +180,7 @@ def test_misfits() -> None:
 
 
 def test_every_dialect_has_a_form() -> None:
-    """Each name gives fields; any other is refused; all that providers map to exist."""
+    """Each dialect gives request fields; unknown ones are refused; all dialects of providers exist."""
     for dialect in DIALECTS:
         assert isinstance(response_format(CLOSED, name="x", dialect=dialect), dict)
     assert set(PROVIDER_DIALECTS.values()) <= set(DIALECTS)
@@ -193,7 +193,7 @@ def test_every_dialect_has_a_form() -> None:
     [("Person", "Person"), ("list[Person]", "list_Person"), ("Größe", "Gr_e"), ("", "answer"), ("x" * 99, "x" * 64)],
 )
 def test_names(name: str, sent: str) -> None:
-    """Names are made of what servers take for a name."""
+    """Names are made of characters that servers accept."""
     fields = response_format(CLOSED, name=name, dialect="openai")
     assert fields["response_format"]["json_schema"]["name"] == sent
 
@@ -215,5 +215,5 @@ def test_names(name: str, sent: str) -> None:
     ],
 )
 def test_dialects_by_address(base_url: str, provider: str | None, dialect: str) -> None:
-    """What an address, or a provider's name, tells about the dialect."""
+    """The address, or a provider's name, determines the dialect."""
     assert dialect_for(base_url, provider) == dialect

@@ -1,4 +1,4 @@
-"""JSON that is a little wrong: what servers really write is read, and what comes out can always be encoded."""
+"""JSON with small errors of servers is read, and all results can be encoded."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ MENDED = {"title": "smile \ufffd", "\ufffd": ["\U0001f600"]}
         (rb'"\ud83d"', "\ufffd"),
     ],
 )
-def test_mended(data: bytes, value: Any) -> None:
-    """Half characters, raw line ends, odd numbers and broken bytes are read, and give strings that are whole."""
+def test_repaired(data: bytes, value: Any) -> None:
+    """Lone surrogates, raw line ends, odd numbers and broken bytes are read, and give valid strings."""
     assert loads_repaired(data) == value
 
 
 def test_halves_of_a_stream_are_kept() -> None:
-    """What may find its other half in the next piece is not mended yet."""
+    """A surrogate that may be completed by the next chunk is not replaced yet."""
     assert loads(rb'"\ud83d"') == "\ud83d"
 
 
 @pytest.mark.parametrize("read", [loads, loads_repaired])
 @pytest.mark.parametrize("data", [b"", b"<html>", b"{", b"[" * 100_000, b'["\\ud83d", ' + b"[" * 100_000])
-def test_no_json(read: Any, data: bytes) -> None:
-    """What is no JSON, or nested beyond sense, is one kind of error."""
+def test_not_json(read: Any, data: bytes) -> None:
+    """Text that is not JSON, or is nested too deeply, raises one kind of error."""
     with pytest.raises(ValueError, match=r"."):
         read(data)
 
 
 def test_bodies(server: Server) -> None:
-    """A body that JavaScript cut in the middle of a character is JSON like any other; a page is not."""
+    """A body that JavaScript cut within a character is read; HTML is not."""
     server.on("/half", plain(HALF, 200, "Content-Type: application/json"))
     server.on("/page", plain(b"<html>", 200, "Content-Type: text/html"))
     transport = RequestsTransport()
@@ -60,7 +60,7 @@ def test_bodies(server: Server) -> None:
 
 
 def test_stored_conversations() -> None:
-    """Titles and messages of a chat server are mended in both forms in which it writes them."""
+    """Titles and messages of a chat server are repaired in both of its notations."""
     assert load_superjson(rb'{"json": {"title": "x\ud83d"}}') == {"title": "x\ufffd"}
     assert load_superjson('{"json": {"title": "x\\ud83d"}}') == {"title": "x\ufffd"}
     page = rb'{"type":"data","nodes":[{"type":"data","data":[{"title":1},"x\ud83d"]}]}'

@@ -1,4 +1,4 @@
-"""Forms as values: their bytes, their length, and no way out of a header."""
+"""Forms as values: their bytes, their length, and safe headers."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_bytes() -> None:
         max_size=4,
     ).map(tuple)
 )
-def test_length_is_told_beforehand(parts: tuple[Part, ...]) -> None:
-    """``len`` is the number of bytes, whatever the parts, and no name breaks the frame of lines."""
+def test_length_is_known_before(parts: tuple[Part, ...]) -> None:
+    """``len`` is the number of bytes for any parts, and no name breaks the structure."""
     form = Multipart(parts)
     data = b"".join(form)
     assert len(data) == len(form)
@@ -59,7 +59,7 @@ def test_length_is_told_beforehand(parts: tuple[Part, ...]) -> None:
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 48 * 1024 - 1, 48 * 1024, 48 * 1024 + 1, 200_000])
 @pytest.mark.parametrize("as_base64", [False, True])
 def test_sizes(tmp_path: Path, size: int, as_base64: bool) -> None:
-    """A file and the same bytes give the same form, at every odd size."""
+    """A file and the same bytes give the same form, at all unusual sizes."""
     content = os.urandom(size)
     path = tmp_path / "f"
     path.write_bytes(content)
@@ -71,8 +71,8 @@ def test_sizes(tmp_path: Path, size: int, as_base64: bool) -> None:
     assert len(forms[0]) == len(forms[1]) == len(b"".join(forms[0]))
 
 
-def test_pieces_are_small(tmp_path: Path) -> None:
-    """No piece is larger than base64 of 48 KiB: the whole is never in memory."""
+def test_chunks_are_small(tmp_path: Path) -> None:
+    """No chunk is larger than base64 of 48 KiB: the form is never in memory as a whole."""
     path = tmp_path / "f"
     path.write_bytes(b"x" * 500_000)
     form = Multipart((Part(name="f", content=path, as_base64=True), Part(name="g", content=b"y" * 500_000)))
@@ -80,14 +80,14 @@ def test_pieces_are_small(tmp_path: Path) -> None:
 
 
 def test_boundaries_differ() -> None:
-    """Two forms have different boundaries, and are equal all the same."""
+    """Two forms have different boundaries, and are equal."""
     first, second = Multipart((Part(name="a", content=b"b"),)), Multipart((Part(name="a", content=b"b"),))
     assert first.boundary != second.boundary
     assert first == second
 
 
 def test_not_a_file(tmp_path: Path) -> None:
-    """A missing path, a folder and a pipe are refused when the part is built, by name."""
+    """A missing path, a folder and a pipe are refused by name when the part is created."""
     pipe = tmp_path / "pipe"
     paths = [tmp_path / "missing", tmp_path]
     if hasattr(os, "mkfifo"):
@@ -99,5 +99,5 @@ def test_not_a_file(tmp_path: Path) -> None:
 
 
 def test_contents_stay_out_of_reprs() -> None:
-    """A form's repr does not show what is in the files."""
+    """A form's repr does not show the content of files."""
     assert "private" not in repr(Multipart((Part(name="f", content=b"private", filename="f.txt"),)))

@@ -1,4 +1,4 @@
-"""Packed bodies come out whole, wherever the pieces that they come in are cut."""
+"""Compressed bodies are decoded completely, for any chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Pieces:
         return self._pieces.pop(0) if self._pieces else b""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
     abort = close
 
@@ -45,7 +45,7 @@ def _raw(data: bytes) -> bytes:
     ids=["three members", "padding", "zlib", "raw"],
 )
 def test_every_cut(coding: str, packed: bytes, content: bytes) -> None:
-    """In two pieces, cut anywhere, and byte by byte: all members, whatever "deflate" means, and no padding."""
+    """In two chunks, cut anywhere, and byte by byte: all members, both meanings of "deflate", and no padding."""
     for cut in range(len(packed) + 1):
         assert _read(coding, packed[:cut], packed[cut:]) == content
     assert _read(coding, *(packed[at : at + 1] for at in range(len(packed)))) == content
@@ -53,7 +53,7 @@ def test_every_cut(coding: str, packed: bytes, content: bytes) -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_every_end(coding: str) -> None:
-    """An end that comes too early is told, unless it is that of one of several members."""
+    """An early end is reported, unless it is that of one of several members."""
     one = gzip.compress(b"one") if coding == "gzip" else zlib.compress(b"one")
     packed = one * 2 if coding == "gzip" else one
     for end in range(1, len(packed)):

@@ -1,4 +1,4 @@
-"""Pictures of Pillow on their way out: their own format and about its size, upright, every mode, and errors of ours."""
+"""Pillow images in requests: their own format and similar size, upright, all modes, and errors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ WAYS: list[Callable[[Any], bytes]] = [
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("mode", MODES)
 def test_modes(mode: str, way: Callable[[Any], bytes]) -> None:
-    """A picture of any mode goes out as one that shows the same, in chat and in inference."""
+    """An image of any mode is sent with the same appearance, in chat and in inference."""
     through = {"RGBa": "RGBA", "PA": "P", "I;16": "I", "I;16B": "I", "I;16L": "I"}.get(mode, "RGB")  # older releases need that
     source = PIL.new("RGB", (8, 8), (255, 0, 0)).convert(through).convert(mode)
     red, green, blue = opened(way(source)).convert("RGB").getpixel((4, 4))
@@ -70,7 +70,7 @@ def test_modes(mode: str, way: Callable[[Any], bytes]) -> None:
 
 
 def test_lab() -> None:
-    """CIE Lab, which older releases of Pillow do not convert by themselves."""
+    """CIE Lab, which older releases of Pillow do not convert themselves."""
     cms = pytest.importorskip("PIL.ImageCms")
     profiles = cms.createProfile("sRGB"), cms.createProfile("LAB")
     lab = cms.applyTransform(
@@ -85,12 +85,12 @@ def test_lab() -> None:
     ("value", "shown"), [(("I;16", 65535), 255), (("I;16", 200), 200), (("F", 0.5), 127), (("F", 255.0), 255), (("I", 65535), 255)]
 )
 def test_grey_levels_of_any_range(value: tuple[str, Any], shown: int) -> None:
-    """Sixteen bits and floats become eight bits by the range that they have; they are not cut to white."""
+    """Sixteen bits and floats are scaled to eight bits by their range, and not clipped to white."""
     assert opened(encode_image(PIL.new(value[0], (4, 4), value[1]))[0]).getpixel((1, 1)) == shown
 
 
 def test_transparency() -> None:
-    """What is transparent stays so: palettes, premultiplied colours, alpha."""
+    """Transparency stays: palettes, premultiplied colors, alpha."""
     palette = PIL.new("P", (4, 4))
     palette.info["transparency"] = 0
     for source in (palette, PIL.new("RGBA", (4, 4)), PIL.new("RGBa", (4, 4)), PIL.new("LA", (4, 4)), PIL.new("La", (4, 4))):
@@ -100,7 +100,7 @@ def test_transparency() -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 85}), ("JPEG", {"quality": 40}), ("WEBP", {}), ("GIF", {})])
 def test_formats_stay(kind: str, options: dict[str, Any], way: Callable[[Any], bytes]) -> None:
-    """A picture that was opened goes out in its own format and about as large as it was."""
+    """An image from a file is sent in its own format, with about the same size."""
     content = saved(noise(), kind, **options)
     sent = way(opened(content))
     assert opened(sent).format == kind
@@ -108,7 +108,7 @@ def test_formats_stay(kind: str, options: dict[str, Any], way: Callable[[Any], b
 
 
 def test_photos_of_formats_that_servers_do_not_read() -> None:
-    """They become JPEG, because as PNG they would be many times as large; drawings become PNG, as does what has no format."""
+    """Lossy formats become JPEG, because as PNG they would be many times as large; others and images without a format become PNG."""
     features = pytest.importorskip("PIL.features")
     if features.check("jpg_2000"):
         assert opened(encode_image(opened(saved(noise(), "JPEG2000")))[0]).format == "JPEG"
@@ -119,8 +119,8 @@ def test_photos_of_formats_that_servers_do_not_read() -> None:
 
 @pytest.mark.parametrize(("kind", "key"), [("JPEG", "comment"), ("GIF", "comment"), ("JPEG", "xmp"), ("WEBP", "xmp"), ("PNG", "pnginfo")])
 @pytest.mark.parametrize("frames", [1, 2])
-def test_what_is_said_in_a_picture_stays_at_home(kind: str, key: str, frames: int) -> None:
-    """Comments and other data about a picture do not go out with it."""
+def test_metadata_is_removed(kind: str, key: str, frames: int) -> None:
+    """Comments and other data about an image are not sent."""
     value: Any = b"secret place"
     if key == "pnginfo":
         value = pytest.importorskip("PIL.PngImagePlugin").PngInfo()
@@ -132,7 +132,7 @@ def test_what_is_said_in_a_picture_stays_at_home(kind: str, key: str, frames: in
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_animations(kind: str) -> None:
-    """All frames go out; if another frame than the first is shown, that one does. The picture stays where it was."""
+    """All frames are sent; if the current frame is not the first, only that one. The image keeps its frame."""
     frames = [PIL.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     picture = opened(saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=100))
     assert opened(encode_image(picture)[0]).n_frames == 3
@@ -147,7 +147,7 @@ def test_animations(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("change", [None, "CMYK", "L"])
 def test_upright(kind: str, change: str | None) -> None:
-    """A picture stands as its camera was held, whatever was made of it; nothing else of EXIF goes out."""
+    """The orientation is applied for any target format; other EXIF data is not sent."""
     exif = PIL.Exif()
     exif[0x0112], exif[0x0110] = 6, "secret camera"
     picture = opened(saved(PIL.new("RGB", (40, 20), "blue"), kind, exif=exif.tobytes()))
@@ -157,8 +157,8 @@ def test_upright(kind: str, change: str | None) -> None:
     assert b"secret camera" not in sent
 
 
-def test_a_profile_of_other_colours_is_left_out() -> None:
-    """A profile goes along with the colours that it describes, and with no others."""
+def test_a_profile_of_other_colors_is_removed() -> None:
+    """A color profile is sent only with the colors that it describes."""
     profile = b"\0" * 128
     kept = encode_image(opened(saved(noise(), "JPEG", icc_profile=profile)))[0]
     assert opened(kept).info["icc_profile"] == profile
@@ -174,7 +174,7 @@ def _closed() -> Any:
 
 
 class Broken:
-    """A picture whose own code fails, with an error of a kind that nobody expects."""
+    """An image whose code fails with an unexpected error."""
 
     size = (1, 1)
 
@@ -197,14 +197,14 @@ class Broken:
         (Broken, "not a picture"),
     ],
 )
-def test_what_pillow_cannot_do(make: Callable[[], Any], words: str, way: Callable[[Any], bytes]) -> None:
-    """An error of Pillow's is one of ours that says what was wrong."""
+def test_pillow_errors(make: Callable[[], Any], words: str, way: Callable[[Any], bytes]) -> None:
+    """An error of Pillow is an hfclient error with the reason."""
     with pytest.raises(InvalidInputError, match=re.compile(words, re.IGNORECASE)):
         way(make())
 
 
 def test_decompression_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture that Pillow takes for an attack is refused in our words."""
+    """An image that Pillow refuses as a decompression bomb is an hfclient error."""
     content = saved(PIL.new("L", (200, 200)), "PNG")
     picture = opened(content)
     monkeypatch.setattr(picture, "load", lambda: (_ for _ in ()).throw(PIL.DecompressionBombError("too many pixels")))
@@ -213,7 +213,7 @@ def test_decompression_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names() -> None:
-    """A picture that was opened by its path keeps its name, with the ending of what it is now."""
+    """An image from a path keeps its name, with the suffix of the new format."""
     picture = opened(saved(noise(), "TIFF"))
     picture.filename = "/home/x/scan.tif"
     assert encode_image(picture)[1] == "scan.png"

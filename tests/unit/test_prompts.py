@@ -1,4 +1,4 @@
-"""What a prompt says: a string, or a list of role/content messages."""
+"""The content of a prompt: a string, or a list of messages with role and content."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def user(content: Any) -> dict[str, Any]:
 
 
 def test_a_string() -> None:
-    """A string is what the user says, as it is: leading spaces, line ends and all."""
+    """A string is the user's text, unchanged, with leading spaces and line ends."""
     assert parse_prompt("  Hi\r\n") == Prompt("  Hi\r\n")
     assert parse_prompt("Hi").folded() == "Hi"
 
 
 def test_a_single_message() -> None:
-    """A list of one says the same as the string."""
+    """A list of one message is equal to the string."""
     assert parse_prompt([user("Hi")]) == parse_prompt((user("Hi"),)) == Prompt("Hi")
     assert parse_prompt([MappingProxyType(user("Hi"))]) == Prompt("Hi")
 
 
 def test_system_messages() -> None:
-    """System and developer messages are joined, wherever they stand; empty ones are none."""
+    """System and developer messages are joined, at any position; empty ones are ignored."""
     prompt = parse_prompt(
         [
             {"role": "system", "content": "A"},
@@ -50,12 +50,12 @@ def test_system_messages() -> None:
 
 
 def test_parts() -> None:
-    """Text parts are joined, also those that are bare strings."""
+    """Text parts are joined, including those that are plain strings."""
     assert parse_prompt([user([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}, "c"])]).text == "abc"
 
 
 def test_folding() -> None:
-    """For a new conversation the earlier turns are told in order, and the question comes last."""
+    """For a new conversation, the earlier turns are included in order, and the question comes last."""
     folded = parse_prompt([user("one"), {"role": "assistant", "content": "two"}, user("three")]).folded()
     assert folded.split("\n\n") == ["This conversation goes on. So far:", "User: one", "Assistant: two", "User: three"]
 
@@ -94,8 +94,8 @@ BAD = [
 
 
 @pytest.mark.parametrize("prompt", BAD, ids=ascii)
-def test_what_is_no_prompt(prompt: Any) -> None:
-    """All else is refused, with a sentence that says what is wrong."""
+def test_invalid_prompts(prompt: Any) -> None:
+    """Anything else is refused with a message that names the problem."""
     with pytest.raises(InvalidInputError) as caught:
         parse_prompt(prompt)
     assert len(caught.value.message) > 10
@@ -106,7 +106,7 @@ AS_URL = "data:image/png;base64,iVBORw0KGgo="
 
 
 def test_a_history_of_gradio() -> None:
-    """What Gradio keeps beside each message is left out where it says nothing."""
+    """Gradio's additional keys are removed if they are empty."""
     beside = {"metadata": {"title": None}, "options": []}
     history = [{"role": role, "content": role, **beside} for role in ("user", "assistant", "user")]
     assert parse_prompt(history) == parse_prompt([{"role": one["role"], "content": one["content"]} for one in history])
@@ -114,7 +114,7 @@ def test_a_history_of_gradio() -> None:
 
 @pytest.mark.parametrize("key", ["image", "images", "file", "files", "audio"])
 def test_files_under_keys(key: str) -> None:
-    """A message may hold its files under keys of their own, or as parts: objects, data URLs and plain base64."""
+    """A message may have files under keys or as parts: objects, data URLs and plain base64."""
     for value in (PNG, Path("a.png"), ("a.png", PNG), AS_URL, RemoteFile("https://h/a.png")):
         assert parse_prompt([{**user("Hi"), key: value}]) == Prompt("Hi", files=(value,))
         assert parse_prompt([{**user("Hi"), key: [value, value]}]).files == (value, value)
@@ -125,7 +125,7 @@ def test_files_under_keys(key: str) -> None:
 
 
 def test_parts_of_chat_completions() -> None:
-    """The parts of the other protocol are files here."""
+    """Parts of chat completions are files here."""
     for part in (
         {"type": "image_url", "image_url": {"url": AS_URL}},
         {"type": "image_url", "image_url": AS_URL},
@@ -141,7 +141,7 @@ def test_parts_of_chat_completions() -> None:
 
 
 def test_files_of_earlier_turns() -> None:
-    """They are told apart from those of the question: only a new conversation is told the earlier turns."""
+    """Files of earlier turns are separate from those of the question: only a new conversation gets them."""
     prompt = parse_prompt([{**user("one"), "image": PNG}, {"role": "assistant", "content": "two"}, {**user("three"), "file": AS_URL}])
     assert (prompt.earlier_files, prompt.files) == ((PNG,), (AS_URL,))
 
@@ -163,7 +163,7 @@ def test_files_of_earlier_turns() -> None:
     ],
 )
 def test_messages_open_nothing(build: Any, source: str) -> None:
-    """A message may come from a browser: a string in it opens no file of this machine, and has nothing fetched."""
+    """A message may come from a browser: a string in it opens no file of this machine and fetches nothing."""
     with pytest.raises(InvalidInputError, match=r"is not a URL|is not fetched"):
         parse_prompt([{"role": "user", "content": "x", **build(source)}])
 
@@ -181,14 +181,14 @@ def test_messages_open_nothing(build: Any, source: str) -> None:
         ({"role": "user", "content": "hi", "files": [{"name": "a", "mime": "", "sha": "b"}]}, "neither text nor an image"),
     ],
 )
-def test_keys_that_no_message_has(message: dict[str, Any], words: str) -> None:
-    """A key or a role that would be ignored is refused by name, with the right one."""
+def test_unknown_keys(message: dict[str, Any], words: str) -> None:
+    """An unknown key or role is refused; the error names the known one that it resembles."""
     with pytest.raises(InvalidInputError, match=words):
         parse_prompt([message])
 
 
 def test_messages_of_conversations_and_answers() -> None:
-    """What answers and stored messages bring along is passed over."""
+    """Further fields of answers and stored messages are ignored."""
     stored = Message("1", "user", "Hi", created_at=datetime.datetime.now(datetime.timezone.utc)).to_dict()
     said = {"role": "assistant", "content": "Hello", "reasoning_content": "hm", "refusal": None, "audio": {"id": "x"}, "annotations": [], "tool_calls": []}
     assert parse_prompt([stored, said, user("Bye")]).earlier == (("user", "Hi"), ("assistant", "Hello"))

@@ -1,4 +1,4 @@
-"""Text in UTF-16 units, and characters that come in halves."""
+"""Text in UTF-16 units, and surrogate pairs in two chunks."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def units(text: str) -> list[bytes]:
 
 @given(any_text)
 def test_length(text: str) -> None:
-    """Characters beyond the basic plane count two, halves one."""
+    """Characters beyond the basic plane count two, lone surrogates one."""
     assert utf16_length(text) == len(units(text))
 
 
 @given(any_text, st.integers(0, 30))
 def test_skip(text: str, count: int) -> None:
-    """What is left after skipping are the units from there on, be it in mid-character."""
+    """Skipping counts units, and may end within a character."""
     assert units(skip_utf16(text, count)) == units(text)[count:]
 
 
 @given(any_text)
-def test_mended_text_can_be_encoded(text: str) -> None:
-    """Mending joins what fits together, replaces what does not, and leaves whole text alone."""
+def test_repaired_text_can_be_encoded(text: str) -> None:
+    """Surrogate pairs are joined, lone surrogates are replaced, and other text stays."""
     mended = mend_surrogates(text)
     mended.encode()
     assert mended == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") or text.startswith("\ufeff")
@@ -38,8 +38,8 @@ def test_mended_text_can_be_encoded(text: str) -> None:
 
 
 @given(st.lists(any_text, max_size=6))
-def test_joining_pieces_is_mending_the_whole(pieces: list[str]) -> None:
-    """However a text is cut, even within characters, the pieces that come out make the mended text."""
+def test_joining_chunks_is_repairing_the_whole(pieces: list[str]) -> None:
+    """For any chunks, the results together are the repaired text."""
     joiner = SurrogateJoiner()
     out = [joiner.feed(piece) for piece in pieces]
     for piece in out:
@@ -49,7 +49,7 @@ def test_joining_pieces_is_mending_the_whole(pieces: list[str]) -> None:
 
 @pytest.mark.parametrize("cut", range(5))
 def test_a_cut_between_units(cut: int) -> None:
-    """A text cut at any of its units is whole again afterwards."""
+    """A text that is cut at any unit is complete again afterwards."""
     text = "a\U0001f600b"
     data = text.encode("utf-16-le")
     joiner = SurrogateJoiner()
@@ -58,6 +58,6 @@ def test_a_cut_between_units(cut: int) -> None:
 
 
 def test_mend_all() -> None:
-    """Texts are mended wherever they stand in a value, keys included; all else stays as it is."""
+    """Strings are repaired at any position of a value, keys included; other values stay."""
     value = {"a\ud83d": ["\ude00", 1, None, True, {"b": "\ud83d\ude00"}], "c": 1.5}
     assert mend_all(value) == {"a\ufffd": ["\ufffd", 1, None, True, {"b": "\U0001f600"}], "c": 1.5}

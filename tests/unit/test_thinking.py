@@ -1,4 +1,4 @@
-"""Reasoning inside tags, in one text or in pieces."""
+"""Reasoning inside tags, in one text or in chunks."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from hfclient.decoding.think_tags import ThinkSplitter, split_thinking
         ("<think>☃\n\n</think>\n\n4", "\n\n4", "☃\n\n"),
     ],
 )
-def test_whole_and_in_pieces(text: str, answer: str, thoughts: str) -> None:
-    """Cut anywhere, a text is split the same."""
+def test_whole_and_in_chunks(text: str, answer: str, thoughts: str) -> None:
+    """For any chunks, a text is split the same."""
     assert split_thinking(text) == (answer, thoughts)
     for size in range(1, 9):
         splitter = ThinkSplitter()
@@ -37,8 +37,8 @@ def test_whole_and_in_pieces(text: str, answer: str, thoughts: str) -> None:
         assert "".join(piece for inside, piece in pieces if inside) == thoughts
 
 
-def test_nothing_waits_that_cannot_be_a_tag() -> None:
-    """Only the start of a tag is held back, and no longer than it may become one."""
+def test_only_a_possible_tag_waits() -> None:
+    """Only the start of a tag is held back, and only as long as it may become one."""
     splitter = ThinkSplitter()
     assert splitter.feed("1 <") == [(False, "1 ")]
     assert splitter.held == "<"
@@ -49,7 +49,7 @@ def test_nothing_waits_that_cannot_be_a_tag() -> None:
 
 
 def test_finish_gives_back() -> None:
-    """What looked like a tag at the end was none; afterwards the splitter is as new, inside or not."""
+    """An incomplete tag at the end is text; afterwards the splitter is in its initial state."""
     splitter = ThinkSplitter()
     splitter.feed("<think>hm</th")
     assert splitter.finish() == [(True, "</th")]

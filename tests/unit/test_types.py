@@ -1,4 +1,4 @@
-"""Values that come from a server: frozen, equal by value, and able to travel."""
+"""Values from a server: frozen, equal by value, and serializable."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _filled(cls: type) -> Any:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_round_trips(cls: type) -> None:
-    """A value comes back equal from a pickle and from its dict, by way of JSON too."""
+    """A value from a pickle, or from its dict via JSON, is equal."""
     value = _filled(cls)
     assert pickle.loads(pickle.dumps(value)) == value
     if not hasattr(value, "to_dict"):
@@ -83,8 +83,8 @@ def test_reply_is_its_text() -> None:
     assert Reply().to_dict()["text"] == ""
 
 
-def test_raw_is_out_of_the_way() -> None:
-    """What the server sent is kept but neither shown nor compared."""
+def test_raw_is_hidden() -> None:
+    """The server's data is kept but neither shown nor compared."""
     first, second = Model(id="m", raw={"a": "b"}), Model(id="m")
     assert first == second
     assert "raw" not in repr(first)
@@ -94,13 +94,13 @@ def test_raw_is_out_of_the_way() -> None:
 
 
 def test_values_hash() -> None:
-    """Values without events in them may be keys."""
+    """Values without events in them can be keys."""
     assert len({Reply(text="a"), Reply(text="a"), Reply(text="b")}) == 2
 
 
 @pytest.mark.parametrize("data", [{"text": 5}, {"sources": [{"title": "no link"}]}, {"usage": "x"}])
 def test_dicts_that_do_not_fit(data: dict[str, Any]) -> None:
-    """A dict that does not fit is a `ValueError`; a field from the future is not."""
+    """A dict that does not fit is a `ValueError`; an unknown field is ignored."""
     with pytest.raises(ValueError, match=r"Expected|Object missing"):
         Reply.from_dict(data)
     assert Reply.from_dict({"text": "a", "future": 1}) == Reply(text="a")

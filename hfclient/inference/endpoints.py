@@ -1,4 +1,4 @@
-"""Where inference is asked for: URL rules and model names, as pure functions.
+"""URLs of inference servers and names of models, as pure functions.
 
 Reference: docs/protocol/inference ("URLs", "model suffixes").
 """
@@ -26,10 +26,10 @@ __all__ = [
 ]
 
 ROUTER_URL = "https://router.huggingface.co/v1"
-"""Hugging Face's router: it picks the provider."""
+"""Hugging Face's router, which picks the provider."""
 
 HUB_URL = "https://huggingface.co"
-"""The Hub: it knows the models and who serves them."""
+"""The Hub, which lists the models and their providers."""
 
 _CHAT = "/chat/completions"
 _ROUTES = (
@@ -42,15 +42,15 @@ _SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def chat_url(base: str) -> str:
-    """Return the URL of chat completions for any of the forms in which servers state their base URL.
+    """Return the URL of chat completions, for any form of a base URL.
 
         >>> chat_url("http://localhost:8080"), chat_url("http://h/v1/?a=b")
         ('http://localhost:8080/v1/chat/completions', 'http://h/v1/chat/completions?a=b')
         >>> chat_url("https://api.z.ai/api/paas/v4"), chat_url("https://h/openai/deployments/gpt/?api-version=1")
         ('https://api.z.ai/api/paas/v4/chat/completions', 'https://h/openai/deployments/gpt/chat/completions?api-version=1')
 
-    A base that has a version of its own, or that ends in ``/openai``, gets no ``/v1``. The URL of a whole route, such as
-    one that ends in ``/chat/completions``, is taken as it is: the way out for a base without any version.
+    ``/v1`` is added unless the base has a version or ends in ``/openai``. The URL of a whole route, such as one that ends in
+    ``/chat/completions``, is taken as it is, for servers without a version in the path.
 
     Raises:
         InvalidInputError: *base* is not an absolute http(s) URL.
@@ -73,7 +73,7 @@ def models_url(base: str) -> str:
 
 
 def root_url(base: str) -> str:
-    """Return the URL that all routes hang from, for the same forms as :func:`chat_url`.
+    """Return the URL that the routes are appended to, for the same forms as :func:`chat_url`.
 
         >>> root_url("http://localhost:8080")
         'http://localhost:8080/v1'
@@ -85,7 +85,7 @@ def root_url(base: str) -> str:
 
 
 def bare_url(base: str) -> str:
-    """Return the URL of a server without the ``/v1`` that belongs to its OpenAI-compatible routes.
+    """Return the URL of a server without the ``/v1`` of its OpenAI-compatible routes.
 
     >>> bare_url("http://localhost:8080/v1")
     'http://localhost:8080'
@@ -99,7 +99,7 @@ def _path(base: str) -> str:
 
 
 def _root(base: str) -> str:
-    """Return the path that the routes hang from."""
+    """Return the path that the routes are appended to."""
     path = _path(base)
     for route in (_CHAT, *_ROUTES):
         if path.endswith(route):
@@ -118,7 +118,7 @@ def is_router(base: str) -> bool:
 
 
 def is_endpoint(base: str) -> bool:
-    """Tell whether *base* is a deployment at Hugging Face as such, and not its OpenAI-compatible part.
+    """Tell whether *base* is an Inference Endpoint, and not its OpenAI-compatible part.
 
     >>> is_endpoint("https://x.endpoints.huggingface.cloud"), is_endpoint("https://x.endpoints.huggingface.cloud/v1")
     (True, False)
@@ -127,22 +127,22 @@ def is_endpoint(base: str) -> bool:
 
 
 def refuse_url(model: object) -> None:
-    """Raise for a URL in the place of a model's name.
+    """Refuse a URL as the name of a model.
 
-    A name often comes from a user or a file. One that could send prompt and token to any host would be a trap.
+    A name often comes from a user or a file, and must not send the prompt and the token to any host.
 
     Raises:
         InvalidInputError: *model* is a URL; the message says what to write instead.
     """
     if isinstance(model, str) and model.strip().lower().startswith(("http://", "https://")):
         raise InvalidInputError(
-            f"{safe_url(model.strip())!r} is a URL and no name of a model: ask the server there with inference.at(url), or make "
+            f"{safe_url(model.strip())!r} is a URL, not a name of a model: use inference.at(url) for that server, or make "
             "a client for it with Client(inference_url=url)"
         )
 
 
 def model_for_provider(model: str, provider: str | None, base: str) -> str:
-    """Return the model's name as the server at *base* wants it, *provider* being the router's suffix.
+    """Return the model's name for the server at *base*, with *provider* as the router's suffix.
 
         >>> model_for_provider("Qwen/Qwen3-8B", "cheapest", ROUTER_URL)
         'Qwen/Qwen3-8B:cheapest'
@@ -153,7 +153,7 @@ def model_for_provider(model: str, provider: str | None, base: str) -> str:
         base: Base URL of the server.
 
     Raises:
-        InvalidInputError: *provider* cannot be a suffix, or *model* has another one already.
+        InvalidInputError: *provider* cannot be a suffix, or *model* has another suffix.
         Unsupported: The server at *base* is not the router.
     """
     if provider is None or provider == "auto":
@@ -167,6 +167,6 @@ def model_for_provider(model: str, provider: str | None, base: str) -> str:
     name, colon, suffix = model.rpartition(":")
     if colon and "/" in name and "/" not in suffix:
         if suffix != provider:
-            raise InvalidInputError(f"the model {model!r} names another provider than provider={provider!r}")
+            raise InvalidInputError(f"the model {model!r} has another provider than provider={provider!r}")
         return model
     return f"{model}:{provider}"

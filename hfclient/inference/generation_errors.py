@@ -1,4 +1,4 @@
-"""Errors that arrive inside a 200 answer, in all the shapes that servers give them, and status errors made precise.
+"""Errors inside a 200 answer, in all the shapes that servers give them, and more specific classes of status errors.
 
 Reference: docs/protocol/inference ("errors in mid-stream").
 """
@@ -18,7 +18,7 @@ from hfclient.transport.status_errors import message_in, restated
 __all__ = ["error_in", "generation_error", "refined"]
 
 # Names of errors, as servers write them: "rate_limit_exceeded", "InternalServerError", "overloaded_error", ... Those that
-# only the caller can mend come first.
+# the caller has to fix come first.
 _NAMES = [
     (404, re.compile(r"model_not_(found|supported)", re.IGNORECASE)),
     (402, re.compile(r"insufficient_(quota|credit)|payment|credits?_exhausted", re.IGNORECASE)),
@@ -55,7 +55,7 @@ _SENTENCES = [
 
 
 def error_in(chunk: dict[str, Any]) -> GenerationError | None:
-    """Return the error that an object of a stream reports, or None; a null or empty ``error`` is none."""
+    """Return the error that an object of a stream reports; None if it has none, or an empty ``error``."""
     if chunk.get("error"):
         return generation_error(chunk)
     groq = chunk.get("x_groq")
@@ -76,10 +76,10 @@ def error_in(chunk: dict[str, Any]) -> GenerationError | None:
 
 
 def generation_error(data: Any) -> GenerationError:
-    """Return the error for *data*, which is known to describe one: any JSON value."""
+    """Return the error that *data* describes, a JSON value of any type."""
     message = message_in(data)
     if message is None:
-        message = json.dumps(scrub(data, 8))[:300] if data else "the server reported an error without saying which"
+        message = json.dumps(scrub(data, 8))[:300] if data else "the server reported an error without a message"
     objects = [data] if isinstance(data, dict) else []
     if objects and isinstance(data.get("error"), dict):
         objects.insert(0, data["error"])
@@ -96,7 +96,7 @@ def _status(objects: list[dict[str, Any]]) -> int | None:
             if not isinstance(value, int) or isinstance(value, bool) or not 400 <= value <= 599:
                 continue
             if key == "http_status_code" and value == 422:
-                continue  # text-generation-inference 3.x says 422 in its streams, whatever happened
+                continue  # text-generation-inference 3.x says 422 for every error in its streams
             return value
     return None
 
@@ -121,7 +121,7 @@ def _code(objects: list[dict[str, Any]]) -> str | None:
 
 
 def refined(error: APIStatusError, model: str | None) -> HFClientError:
-    """Return the error for a model that no provider serves, if *error* means that, or for a URL that is no API's."""
+    """Return a more specific error: for a model that no provider serves, or a URL without an API; else *error* itself."""
     if error.status in (404, 405) and (error.body or "").lstrip().startswith("<"):
         page = what_came((error.body or "").encode())
         return restated(

@@ -203,7 +203,7 @@ def test_other_refusals(server: Server, make: Make) -> None:
 @pytest.mark.parametrize("name", ["", "a/b/c", "../etc", "o/..", "a b", "https://h/x", None])
 def test_names_that_are_none(name: Any, make: Make) -> None:
     """What is no name of a model is refused before anything is sent."""
-    with pytest.raises(InvalidInputError, match="no name"):
+    with pytest.raises(InvalidInputError, match=r"(no|not a) name"):
         make().model(name)
 
 

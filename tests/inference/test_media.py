@@ -410,13 +410,13 @@ def test_models_that_nobody_serves(server: Server, make: Make) -> None:
 def test_providers_that_cannot(make: Make) -> None:
     """A provider that does not do the task, is unknown, or is a chat router's word, is refused with names that work."""
     inference = make()
-    with pytest.raises(Unsupported, match="groq cannot be asked for text-to-image here; those that can: deepinfra, fal-ai"):
+    with pytest.raises(Unsupported, match="groq does not have text-to-image here; these do: deepinfra, fal-ai"):
         inference.image("a fox", model=MODEL, provider="groq")
     with pytest.raises(Unsupported, match="'nobody' is known"):
         inference.image("a fox", model=MODEL, provider="nobody")
     with pytest.raises(Unsupported, match="chat models only"):
         inference.image("a fox", model=f"{MODEL}:cheapest")
-    with pytest.raises(Unsupported, match="does not lead to together"):
+    with pytest.raises(Unsupported, match="together cannot be reached through"):
         make(base_url="http://localhost:1/v1", router_url=None).image("a fox", model=MODEL, provider="together")
 
 

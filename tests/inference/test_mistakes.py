@@ -88,8 +88,8 @@ MISTAKES: list[tuple[Call, type[Exception], str]] = [
     (lambda inference: inference.image_to_image(None, "hi"), InvalidInputError, "image is None"),  # type: ignore[arg-type]
     (lambda inference: inference.images("hi", 2, seed="7"), InvalidInputError, "seed is a whole number or None, not str"),  # type: ignore[arg-type]
     (lambda inference: inference.images("hi", 2, seed=2**32), InvalidInputError, "a seed is a whole number"),
-    (lambda inference: inference.video("hi"), Unsupported, "a server of your own cannot be asked for text-to-video"),
-    (lambda inference: inference.video("hi", image=b"\x89PNG\r\n\x1a\n"), Unsupported, "asked for image-to-video"),
+    (lambda inference: inference.video("hi"), Unsupported, "your own server does not have text-to-video"),
+    (lambda inference: inference.video("hi", image=b"\x89PNG\r\n\x1a\n"), Unsupported, "does not have image-to-video"),
     (lambda inference: inference.speak(b"hi"), InvalidInputError, "text is a text, not bytes"),  # type: ignore[arg-type]
     (lambda inference: inference.at(None), InvalidInputError, "url is a text, not None"),  # type: ignore[arg-type]
     (lambda inference: inference.image("hi", on_progress=5), InvalidInputError, "on_progress is a function"),  # type: ignore[arg-type]

@@ -196,7 +196,7 @@ def test_own_key_next_to_a_server_of_ones_own(server: Server, other_server: Serv
 def test_providers_that_cannot_chat(server: Server, make: Make) -> None:
     """A provider without chat models says so before anything is sent."""
     inference = make(provider_keys={"fal-ai": "k"})
-    with pytest.raises(Unsupported, match="cannot be asked for conversational"):
+    with pytest.raises(Unsupported, match="does not have conversational"):
         inference.chat("hi", model=MODEL, provider="fal-ai")
     with pytest.raises(InvalidInputError):
         inference.chat("hi", model=MODEL, provider=["not a provider!"])

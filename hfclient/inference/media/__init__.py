@@ -1,1 +1,1 @@
-"""Images and videos: requests, jobs that wait in a queue, and what was made."""
+"""Images and videos: their generation, jobs in a queue, and results."""

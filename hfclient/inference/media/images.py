@@ -1,6 +1,6 @@
-"""What comes back: `Image` and `Video`, bytes with all that is known about them.
+"""`Image` and `Video`: the bytes of a result, with what is known about it.
 
-They save themselves, show themselves in a notebook and go into an image library; they hold no connection.
+They can be saved, shown in a notebook and opened with Pillow; they hold no connection.
 
 Reference for the text in an image: https://www.w3.org/TR/png-3/#11iTXt
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Image", "Media", "Video", "media_from"]
 
 _M = TypeVar("_M", bound="Media")
-_MOVING = ("image/gif", "image/webp")  # images that move are videos, too, if one was asked for
+_MOVING = ("image/gif", "image/webp")  # an animated image is accepted as a video
 _LONGEST_NAME = 60  # characters of a prompt that become a file's name
 _SHOWN = 50 * 1024 * 1024  # bytes of a video that a notebook gets; a larger one would be kept in the notebook's file
 
@@ -45,13 +45,13 @@ class Media:
     Attributes:
         content: Its bytes.
         mime: Its type, by its first bytes.
-        prompt: The text that was asked for.
-        model: The model's name on the Hub, or what was asked for instead.
-        provider: Who made it.
-        seed: The seed that it was made with, as the provider says or as it was asked for; None if nobody knows.
+        prompt: The prompt as it was given.
+        model: The model's name on the Hub, or the name that was given.
+        provider: The provider's id.
+        seed: The seed, as the provider says or else as it was given; None if unknown.
         request_id: The provider's id for the request or the job, if it gave one.
-        url: Where the provider keeps it for a while, or None. Whoever has this link has the file.
-        nsfw: Whether the provider takes it for unfit for work; None if it does not say.
+        url: The provider's URL of the file, which is valid for a while, or None. The link alone gives access to the file.
+        nsfw: Whether the provider considers it not safe for work; None if it does not say.
         revised_prompt: The prompt as the provider rewrote it, or None.
         failovers: Which providers failed before this one.
     """
@@ -81,29 +81,29 @@ class Media:
         return ", ".join(words)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as plain JSON types, None left out; *content* is base64."""
+        """Return all fields as plain JSON types, without None; *content* is base64."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         return {name: value for name, value in fields.items() if value is not None}
 
     @classmethod
     def from_dict(cls: type[_M], data: dict[str, Any]) -> _M:
-        """Return what :meth:`to_dict` described; raises ``ValueError`` if the fields do not fit."""
+        """Return the file from :meth:`to_dict`; raises ``ValueError`` if the fields do not fit."""
         return msgspec.convert(data, cls)
 
     @property
     def suffix(self) -> str:
-        """The usual ending of a file of this type, such as ``".png"``; ``".bin"`` if there is none."""
+        """The usual file extension of this type, such as ``".png"``, or ``".bin"``."""
         return SUFFIXES.get(self.mime, (".bin",))[0]
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Save the file and return where it is; folders are made.
+        """Save the file and return its path; folders are created.
 
             inference.image("a red fox", model="black-forest-labs/FLUX.1-schnell").save("fox")   # fox.png
 
         Args:
-            path: A file, whose ending is added where there is none; or a folder (one that exists, or ends with a slash),
+            path: A file, whose extension is added if it has none; or a folder (one that exists, or ends with a slash),
                 in which the file is named for its prompt.
-            overwrite: Replace a file that is there.
+            overwrite: Replace an existing file.
 
         Raises:
             InvalidInputError: The ending is that of another type, there is a file already, or it cannot be written.
@@ -120,8 +120,8 @@ class Media:
         if suffix in known or not known:
             return target
         if suffix in _ENDINGS:
-            raise InvalidInputError(f"this is {self.mime}, which is no {suffix} file: save it as {self.suffix}")
-        return target.with_name(target.name + self.suffix)  # "v1.5" has a dot, but no ending
+            raise InvalidInputError(f"this is {self.mime}, not a {suffix} file: save it as {self.suffix}")
+        return target.with_name(target.name + self.suffix)  # ".5" of "v1.5" is not an extension
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return {"text/plain": repr(self), **self._shown()}
@@ -135,10 +135,10 @@ _ENDINGS = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
 
 @frozen(kw_only=True, repr=False)
 class Image(Media):
-    """An image that a model made. As a cell's value it shows itself in a notebook.
+    """An image that a model made. A notebook shows it as a cell's value.
 
     Attributes:
-        width, height: In pixels, by the image's own head; None for formats that are not looked into.
+        width, height: In pixels, from the image's header; None for formats that are not parsed.
     """
 
     width: int | None = None
@@ -149,32 +149,32 @@ class Image(Media):
         return size + super()._described()
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, metadata: bool = False) -> Path:
-        """Save the image and return where it is; see `Media.save`.
+        """Save the image and return its path; see `Media.save`.
 
         Args:
             path: A file or a folder.
-            overwrite: Replace a file that is there.
-            metadata: Write prompt, model, provider and seed into the file, where everybody who gets it can read them
+            overwrite: Replace an existing file.
+            metadata: Write prompt, model, provider and seed into the file, where every reader of the file finds them
                 (PNG only).
 
         Raises:
             InvalidInputError: The ending is that of another type, there is a file already, or it cannot be written.
-            Unsupported: *metadata* for an image that is no PNG.
+            Unsupported: *metadata* for an image that is not a PNG.
         """
         content = self.with_metadata() if metadata else self.content
         return write_file(self._place(path, overwrite), [content], overwrite=overwrite)
 
     def with_metadata(self) -> bytes:
-        """Return the PNG with prompt, model, provider and seed as text in it.
+        """Return the PNG with prompt, model, provider and seed as text chunks.
 
         Raises:
-            Unsupported: The image is no PNG.
+            Unsupported: The image is not a PNG.
         """
         if self.mime != "image/png":
             raise Unsupported(f"only PNG carries such text, this is {self.mime}; convert it with to_pil()")
         facts = {"prompt": self.prompt, "model": self.model, "provider": self.provider, "seed": self.seed}
         chunks = b"".join(_text_chunk(name, str(value)) for name, value in facts.items() if value not in (None, ""))
-        head = 8 + 25  # the signature, and IHDR, which comes first and has always this length
+        head = 8 + 25  # the signature and IHDR, which comes first and always has this length
         return self.content[:head] + chunks + self.content[head:]
 
     def to_pil(self) -> PILImage:
@@ -205,13 +205,13 @@ class Image(Media):
         data = base64.b64encode(self.content).decode()
         if self.mime in ("image/png", "image/jpeg", "image/gif"):
             return {self.mime: data}
-        # Notebooks know no other types, but browsers do.
+        # Notebooks do not have other types, but browsers do.
         return {"text/html": f'<img src="data:{html.escape(self.mime)};base64,{data}" alt="{html.escape(self.prompt)}">'}
 
 
 @frozen(kw_only=True, repr=False)
 class Video(Media):
-    """A video that a model made. As a cell's value it shows itself in a notebook."""
+    """A video that a model made. A notebook shows it as a cell's value."""
 
     def _shown(self) -> dict[str, str]:
         if len(self.content) > _SHOWN:
@@ -221,22 +221,22 @@ class Video(Media):
 
 
 def media_from(cls: type[_M], content: bytes, output: OutputFile, **facts: Any) -> _M:
-    """Return what a provider made.
+    """Return the `Image` or `Video` of a provider's output.
 
     Args:
         cls: `Image` or `Video`.
         content: Its bytes.
-        output: What the provider said about it.
-        facts: The fields of *cls* that are known to the caller; a seed gives way to the provider's own.
+        output: What the provider says about it.
+        facts: Fields of *cls* that the caller knows; the provider's own seed takes precedence.
 
     Raises:
-        ProtocolError: The bytes are none of that kind: a page that says why not, or nothing. Whatever file it is, ``completed``
-            on the error has it, ``body`` the text.
+        ProtocolError: The bytes are of another type, such as a page. ``completed`` on the error has a file of another type,
+            ``body`` has text.
     """
     kind = cls.__name__.lower()
     mime = media_type(content, claimed=output.mime or "") if sniff(content) else _claimed(content, output.mime, cls)
     if kind == "audio" and mime is not None:
-        mime = mime.replace("video/", "audio/", 1)  # what was to be a sound is one, in a container for both
+        mime = mime.replace("video/", "audio/", 1)  # the container is the same for both
     if output.seed is not None:
         facts["seed"] = output.seed
     if mime is None or not (mime.startswith(kind + "/") or (kind == "video" and mime in _MOVING)):
@@ -255,7 +255,7 @@ def media_from(cls: type[_M], content: bytes, output: OutputFile, **facts: Any) 
 
 
 def _of_another_kind(cls: type[Media], content: bytes, mime: str | None, output: OutputFile, facts: dict[str, Any]) -> ProtocolError:
-    """Return the error for what is no *cls*, with all that came: it may have been paid for."""
+    """Return the error for content of another type, with all of it: it may have been paid for."""
     start = content[:64].lstrip()[:1]
     is_text = start in (b"<", b"{", b"[", b"") or (mime is None and _is_text(content))
     what = mime or ("a page" if start == b"<" else "something else" if content else "nothing")
@@ -279,11 +279,11 @@ def _is_text(content: bytes) -> bool:
 
 
 def _claimed(content: bytes, mime: str | None, cls: type[Media]) -> str | None:
-    """Return the type that the provider claims, for formats that are not known by their first bytes."""
+    """Return the type that the provider claims, for formats that cannot be detected."""
     kind = (mime or "").partition(";")[0].strip().lower()
     if not kind.startswith(cls.__name__.lower() + "/") or content.lstrip()[:1] in (b"<", b"{", b""):
         return None
-    return kind if kind not in SUFFIXES else None  # a known format has known first bytes
+    return kind if kind not in SUFFIXES else None  # such a format would have been detected
 
 
 def _text_chunk(keyword: str, text: str) -> bytes:

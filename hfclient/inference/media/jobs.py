@@ -62,7 +62,7 @@ class Job(Generic[_M]):
 
     Attributes:
         id: The provider's id of it, or None if it was done at once.
-        provider: Who works on it.
+        provider: The provider's id.
         model: The model's name.
         task: Such as ``"text-to-video"``.
     """
@@ -107,7 +107,7 @@ class Job(Generic[_M]):
 
     @property
     def state(self) -> str:
-        """``"queued"``, ``"running"``, ``"done"``, ``"failed"`` or ``"cancelled"``: as the last look showed it."""
+        """``"queued"``, ``"running"``, ``"done"``, ``"failed"`` or ``"cancelled"``: as of the last poll."""
         if self._made is not None or isinstance(self._current, MediaResult):
             return "done"
         if self._client.clock.cancellation.requested:
@@ -116,7 +116,7 @@ class Job(Generic[_M]):
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether its state is final."""
         return self.state in ("done", "failed", "cancelled")
 
     def __iter__(self) -> Iterator[JobProgress]:
@@ -147,15 +147,15 @@ class Job(Generic[_M]):
             raise self._given_up(error) from error.__cause__
 
     def result(self) -> list[_M]:
-        """Wait for the end and return what was made: at least one image or video. May be asked again.
+        """Wait for the end and return the results, at least one image or video. Later calls return the same.
 
         Raises:
             GenerationError: The job failed.
             Cancelled: It was cancelled from here.
             TransportTimeout: It was not done within ``Timeouts.total``; it has been cancelled, if the provider can do that.
-            ProtocolError: The result is no image or video.
-            APIStatusError, TransportError: The provider could not be asked, or the result not be fetched. Of several results
-                ``completed`` on the error holds those that are there.
+            ProtocolError: The result is not an image or video.
+            APIStatusError, TransportError: The provider could not be polled, or the result could not be fetched. Of several
+                results, ``completed`` on the error holds those that were fetched.
         """
         with self._lock:
             if self._made is None:
@@ -173,7 +173,7 @@ class Job(Generic[_M]):
             return list(self._made)
 
     def refresh(self) -> str:
-        """Look once, without waiting for the end, and return the state: for a page that is loaded again and again.
+        """Poll once, without a wait, and return the state: for a web page that reloads, say.
 
         Raises:
             HFClientError: As :meth:`result`.
@@ -194,7 +194,7 @@ class Job(Generic[_M]):
         """Stop waiting, from any thread, and ask the provider to stop working.
 
         Returns:
-            Whether the provider agreed. Those that cannot be asked go on, and may charge for it.
+            Whether the provider agreed. A provider that cannot cancel continues, and may charge for it.
         """
         if self.is_finished:
             return False
@@ -205,7 +205,7 @@ class Job(Generic[_M]):
         """Return the job as plain JSON types, for ``inference.restore_job`` in this or another process. No secrets.
 
         Raises:
-            InvalidInputError: It is over: there is nothing to come back to.
+            InvalidInputError: It is finished.
         """
         if not isinstance(self._current, QueuedJob) or self.is_finished:
             raise InvalidInputError(f"the job is {self.state}; save its result instead")
@@ -323,13 +323,13 @@ class _Pauses:
 
 
 def kind_for(task: str) -> type[Image] | type[Video]:
-    """Return what *task* makes."""
+    """Return the type of the results of *task*."""
     return Video if task.endswith("-to-video") else Image
 
 
 def queued_job_from(data: Any) -> QueuedJob:
-    """Return the job in what `Job.to_dict` gave; raises `InvalidInputError` if there is none."""
+    """Return the queued job from `Job.to_dict`; raises `InvalidInputError` if *data* does not describe one."""
     try:
         return msgspec.convert(data, QueuedJob)
     except (msgspec.ValidationError, TypeError) as error:
-        raise InvalidInputError(f"this describes no job: {error}") from error
+        raise InvalidInputError(f"this does not describe a job: {error}") from error

@@ -1,6 +1,6 @@
-"""The providers, one small class a file, and what each of them takes.
+"""The providers, each a small class in a file, and the settings that each of them takes.
 
-To add one: a file with a subclass of `Provider`, and a line each in `PROVIDERS`, `ADDRESSES` and `TAKES`.
+To add a provider: a file with a subclass of `Provider`, and a line each in `PROVIDERS`, `ADDRESSES` and `TAKES`.
 """
 
 from __future__ import annotations
@@ -64,4 +64,4 @@ _ALL: tuple[Provider, ...] = (
     ZaiOrg(),
 )
 PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in _ALL}
-"""Every provider of images and videos that this release knows, by name."""
+"""Every provider of images and videos, by name."""

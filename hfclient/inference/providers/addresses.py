@@ -1,7 +1,8 @@
-"""Where providers live, as data: their own sites, the routes of chat completions, the form of their keys.
+"""The addresses of providers, as data: their own sites, the routes of chat completions, the form of their keys.
 
 A provider is reached through Hugging Face's router with a Hub token (``{router}/{provider}`` and then the provider's own
-route), or on its own site with a key of its own. A key that begins with ``hf_`` is a Hub token and goes to no provider.
+route), or on its own site with a key of its own. A key that begins with ``hf_`` is a Hub token, which is never sent to a
+provider.
 
 Reference: docs/protocol/inference ("providers").
 """
@@ -20,7 +21,7 @@ from hfclient.errors import ProtocolError
 __all__ = ["ADDRESSES", "ProviderAddress", "Target", "call_headers"]
 
 _ROUTER = "router.huggingface.co"
-_PATH = re.compile(r"/[!-~]*")  # ASCII that can be seen: what a URL may hold
+_PATH = re.compile(r"/[!-~]*")  # visible ASCII, which is what a URL may have
 
 
 @frozen
@@ -28,13 +29,13 @@ class ProviderAddress:
     """A provider's address.
 
     Attributes:
-        direct: Base URL of its own site; None if only the router leads there.
+        direct: Base URL of its own site; None if it is reached through the router only.
         chat: The route of chat completions, or None if it has no chat models.
-        queue: Base URL of its queue, where that is another host.
-        scheme: The word in front of its key in the Authorization header.
-        routed: Whether the router leads there.
+        queue: Base URL of its queue, if that is another host.
+        scheme: The scheme of its key in the Authorization header.
+        routed: Whether it is reached through the router.
         headers: Sent with every request to it.
-        hub_ids: Whether it knows models by their names on the Hub, so that the mapping need not be asked.
+        hub_ids: Whether it uses the models' names on the Hub, so that the mapping is not needed.
     """
 
     direct: str | None
@@ -47,12 +48,12 @@ class ProviderAddress:
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """Every base URL that the provider's own key may go to."""
+        """The base URLs that the provider's own key may be sent to."""
         return tuple(url for url in (self.direct, self.queue) if url)
 
     @property
     def hosts(self) -> tuple[str | None, ...]:
-        """The hosts of those."""
+        """The hosts of these URLs."""
         return tuple(urlsplit(url).hostname for url in self.sites)
 
 
@@ -82,11 +83,11 @@ ADDRESSES: Mapping[str, ProviderAddress] = {
         headers={"Accept-Language": "en-US,en", "x-source-channel": "hugging_face"},
     ),
 }
-"""Every provider that this release knows how to reach."""
+"""Every provider that this release can reach."""
 
 
 def call_headers(provider: str, bill_to: str | None, base: str = "") -> dict[str, str]:
-    """Return the headers that every request to *provider*, or to the provider at *base*, has besides credentials.
+    """Return the headers of every request to *provider*, or to the provider at *base*, without credentials.
 
     >>> call_headers("groq", "my-org")
     {'X-HF-Bill-To': 'my-org'}
@@ -100,7 +101,7 @@ def call_headers(provider: str, bill_to: str | None, base: str = "") -> dict[str
 
 @functools.lru_cache(maxsize=64)
 def _address_at(base: str) -> ProviderAddress | None:
-    """Return the provider whose own site, or whose part of the router, a base URL is in."""
+    """Return the address of the provider whose own site, or whose part of the router, contains *base*."""
     parts = urlsplit(base)
     if parts.hostname == _ROUTER:
         return ADDRESSES.get(parts.path.strip("/").partition("/")[0])
@@ -127,7 +128,7 @@ class Target:
 
     @property
     def own_site(self) -> str | None:
-        """The base, if the files that lie there may want its credentials; None for the router, which has no files."""
+        """The base, if files there may need its credentials; None for the router, which has no files."""
         return None if self.routed else self.base
 
     def url(self, path: str, *, queue: bool = False) -> str:
@@ -140,13 +141,13 @@ class Target:
         return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + path, parts.query, ""))
 
     def resolve_link(self, url: object, *, queue: bool = False) -> str:
-        """Return what the provider calls *url* as it is reached from here: its path, below our own base.
+        """Return the URL for a link in a provider's answer: its path, below this base.
 
-        A provider names its own host in the links of a job. Through the router they lead elsewhere, and credentials go to
-        no host that an answer names.
+        A provider names its own host in the links of a job. Through the router that host is not reached, and credentials are
+        never sent to a host that an answer names.
 
         Raises:
-            ProtocolError: It is no link, or its path leads upwards.
+            ProtocolError: It is not a link, or its path has ``..``.
         """
         try:
             path = urlsplit(url).path if isinstance(url, str) else ""

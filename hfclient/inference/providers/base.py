@@ -1,10 +1,10 @@
-"""What a provider is: a small class between values. Nothing here knows a network.
+"""`Provider`: a small class that turns values into values, without a network.
 
-    build(wanted, target)   ->  Request                   what to send
-    decode(wanted, answer)  ->  MediaResult or QueuedJob         what came back: files, or a job that is not done yet
-    follow(queued, answer) -> MediaResult or QueuedJob         the same for each look at the job
+    build(wanted, target)                -> Request                     what to send
+    decode(wanted, target, answer)       -> MediaResult or QueuedJob    files, or a job that is not done
+    decode_poll(queued, target, answer)  -> MediaResult or QueuedJob    the same for each poll of the job
 
-`QueuedJob` holds all that a later look needs, so a job can be picked up by another process.
+`QueuedJob` has everything that a later poll needs, so another process can continue a job.
 
 Reference: docs/protocol/inference ("images and video", "queued jobs").
 """
@@ -50,16 +50,16 @@ _FAILED = re.compile(r"fail|error|cancel|abort|reject|expired|time_?d?_?out", re
 
 @frozen(kw_only=True)
 class MediaRequest:
-    """What is asked for, in nobody's dialect.
+    """A request for images or a video, in the terms of no particular provider.
 
     Attributes:
         task: ``"text-to-image"``, ``"image-to-image"``, ``"text-to-video"`` or ``"image-to-video"``.
         entry: The model, and what it is called at the provider.
         prompt: The text; may be empty where there is an image.
-        image: The image to begin with, or None.
-        parameters: Settings by our names: ``width``, ``steps``, ``guidance``, ... Those that are None are left out.
-        count: How many results are wanted of this one request.
-        extra: Fields that go out as they are, over all others.
+        image: The image to start from, or None.
+        parameters: Settings by our names: ``width``, ``steps``, ``guidance``, ... None values are left out.
+        count: How many results this one request is for.
+        extra: Fields that are sent as they are; they override all others.
     """
 
     task: str
@@ -73,20 +73,20 @@ class MediaRequest:
 
 @frozen(kw_only=True)
 class QueuedJob:
-    """A job in a provider's queue, and where to look next.
+    """A job in a provider's queue, and where to poll it.
 
     Attributes:
-        provider: Who works on it.
-        id: The provider's id of it.
-        url: What to GET next, its query included.
+        provider: The provider's id.
+        id: The provider's id of the job.
+        url: What to GET next, with its query.
         state: ``"queued"`` or ``"running"``.
         position: How many jobs are in front of it, or None.
         progress: Done so far, 0 to 1, or None.
         message: The provider's words, or None.
-        every: Shortest wait between two looks, in seconds.
-        result_url: Where the result will be, if that is another place than *url*.
+        every: Shortest wait between two polls, in seconds.
+        result_url: Where the result will be, if it is not at *url*.
         cancel: Method and URL of the request that cancels it, or None.
-        wanted: How many files were asked for: with fewer, a job that is not done goes on.
+        wanted: How many files were requested: with fewer, a job that is not done continues.
     """
 
     provider: str
@@ -103,13 +103,13 @@ class QueuedJob:
 
     @property
     def is_done(self) -> bool:
-        """Whether the next look fetches the result itself."""
+        """Whether the next poll fetches the result itself."""
         return self.url == self.result_url
 
     def waiting(
         self, state: str, *, position: Any = None, progress: float | None = None, message: Any = None
     ) -> QueuedJob:
-        """Return the queued for a job that is not done; *position* and *message* are taken as they came."""
+        """Return the same job with a new state, not done; *position* and *message* are taken as they came."""
         return evolve(
             self,
             state=state,
@@ -119,16 +119,16 @@ class QueuedJob:
         )
 
     def fetch(self) -> QueuedJob:
-        """Return the queued for a job that is done: the next look fetches its result."""
+        """Return the same job, done: the next poll fetches its result."""
         return evolve(self, url=self.result_url or self.url, state="running", every=0.0)
 
 
 class Provider:
-    """One provider. Subclasses say what they take and how; an instance holds nothing.
+    """One provider. Subclasses build its requests and parse its answers; an instance has no state.
 
     Attributes:
         name: Its id on the Hub.
-        takes_urls: Whether it fetches images by their URLs.
+        takes_urls: Whether it takes images as URLs.
     """
 
     name: ClassVar[str]
@@ -138,11 +138,11 @@ class Provider:
         return f"<{type(self).__name__} {self.name}>"
 
     def build(self, wanted: MediaRequest, target: Target) -> Request:
-        """Return the request that asks for *wanted*."""
+        """Return the request for *wanted*."""
         raise NotImplementedError
 
     def decode(self, wanted: MediaRequest, target: Target, answer: Answer) -> MediaResult | QueuedJob:
-        """Return what the answer to that request holds.
+        """Return the result in the answer to that request, or the job in it.
 
         Raises:
             GenerationError: It reports an error.
@@ -151,18 +151,18 @@ class Provider:
         return parse_result(answer)
 
     def decode_poll(self, queued: QueuedJob, target: Target, answer: Answer) -> MediaResult | QueuedJob:
-        """Return what a look at a job shows.
+        """Return the result in the answer to a poll, or the job with its new state.
 
         Raises:
             GenerationError: The job failed or was cancelled, or is in an unknown state.
-            ProtocolError: The answer is no look at a job.
+            ProtocolError: The answer does not describe a job.
         """
         raise ProtocolError(f"{self.name} has no queued jobs", frame=excerpt(answer.body))
 
     # For subclasses
 
     def settings(self, wanted: MediaRequest) -> dict[str, Any]:
-        """Return the settings of *wanted* by the provider's own names; a shape becomes a size where it knows only sizes.
+        """Return the settings of *wanted* by the provider's own names; an aspect ratio becomes a size if it has sizes only.
 
         Raises:
             Unsupported: It would ignore one of them.
@@ -177,10 +177,10 @@ class Provider:
         return {names[name]: value for name, value in given.items()}
 
     def post(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Request:
-        """Return a POST of *body*, fields without a value left out.
+        """Return a POST of *body* without the fields that are None.
 
-        It is never repeated by the session: what may have been received may be billed. Silence before its answer is
-        bounded by ``Timeouts.first_token``, because the work is done meanwhile.
+        The session never repeats it once it may have arrived, because it may be billed. Silence before its answer is bounded
+        by ``Timeouts.first_token``, because the provider works meanwhile.
 
         Raises:
             InvalidInputError: Something in it cannot be written as JSON.
@@ -194,26 +194,26 @@ class Provider:
         """Return the id of a job, fit for a URL.
 
         Raises:
-            ProtocolError: There is none, or it is one that no provider gives.
+            ProtocolError: It is missing, or has characters that an id never has.
         """
         found = data.get(key)
         if not isinstance(found, str) or not _JOB_ID.fullmatch(found):
-            raise ProtocolError(f"{self.name} gave no id for the job", frame=str(found)[:200])
+            raise ProtocolError(f"{self.name} gave no usable id of the job", frame=str(found)[:200])
         return found
 
     def found(
         self, data: Any, state: str | None, *, done: Container[str | None], waiting: Container[str | None], why: Any = None
     ) -> MediaResult | None:
-        """Return the files in a look at a job, whatever *state* says, unless it says that the job failed; None: look again.
+        """Return the files in the answer to a poll unless the job failed, whatever its state; None: poll again.
 
-        A status may lag behind: replicate answers with all files as soon as they are there, and still says "processing".
+        The state may lag behind: replicate answers with all files as soon as they are there, and still says "processing".
 
         Args:
             data: Where the files are.
-            state: The provider's word for the job's state, or None if it says none.
-            done: Words for a job that is done.
-            waiting: Words for one that is not.
-            why: What the provider says of a failure.
+            state: The job's state as the provider calls it, or None.
+            done: The states of a job that is done.
+            waiting: The states of one that is not.
+            why: What the provider says about a failure.
 
         Raises:
             GenerationError: The job failed, is done without a file, or is in an unknown state.
@@ -236,7 +236,7 @@ class Provider:
 
 
 def id_path(name: str) -> str:
-    """Return a model's name, or a job's id, as it may stand in a path: slashes kept, nothing that leads elsewhere.
+    """Return a model's name or a job's id as a part of a path: slashes stay, and it cannot change the rest of the path.
 
     >>> id_path("fal-ai/flux/dev")
     'fal-ai/flux/dev'
@@ -245,19 +245,19 @@ def id_path(name: str) -> str:
         InvalidInputError: It has an empty segment, or one of dots.
     """
     if any(part in ("", ".", "..") for part in name.split("/")):
-        raise InvalidInputError(f"this is no name of a model: {name!r}")
+        raise InvalidInputError(f"this is not a name of a model: {name!r}")
     return quote(name, safe="/:@", errors="replace")
 
 
 def has_failed(state: str | None) -> bool:
-    """Return whether a provider's word for the state of a job says that it failed or was cancelled."""
+    """Return whether a state of a job, as a provider calls it, means that it failed or was cancelled."""
     return _FAILED.search(state or "") is not None
 
 
 def word(data: Mapping[str, Any], key: str) -> str | None:
-    """Return the text under *key*, None if there is nothing; what is no text is told as one that nobody knows."""
+    """Return the string under *key*, or None; any other type gives a string that is not a known state."""
     value = data.get(key)
-    return value if value is None or isinstance(value, str) else f"no word, but {type(value).__name__}"
+    return value if value is None or isinstance(value, str) else f"not a string, but {type(value).__name__}"
 
 
 def pruned(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def pruned(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def child(data: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return the object under *key*, or an empty one if there is none."""
+    """Return the object under *key*, or an empty one."""
     value = data.get(key)
     return value if isinstance(value, dict) else {}
 

@@ -1,4 +1,4 @@
-"""deepinfra: images in OpenAI's manner, with a key of its own."""
+"""deepinfra: images over OpenAI's API, with a key of its own."""
 
 from __future__ import annotations
 

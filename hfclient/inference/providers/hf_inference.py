@@ -1,4 +1,4 @@
-"""hf-inference: Hugging Face's own backend, and dedicated endpoints that speak its language."""
+"""hf-inference: Hugging Face's own backend, and Inference Endpoints with the same API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hfclient.transport import Request
 
 __all__ = ["HFInference", "accepted_type"]
 
-# Every other type of a bare file is refused before the pipeline sees it, though it decodes whatever Pillow and ffmpeg do.
+# A file of any other type is refused before the pipeline gets it, although Pillow and ffmpeg could decode more types.
 # https://github.com/huggingface/huggingface-inference-toolkit (serialization/base.py, 2026-11-28)
 _IMAGES = frozenset(f"image/{name}" for name in ("bmp", "gif", "jpeg", "png", "tiff", "webp"))
 _AUDIO = {
@@ -21,7 +21,7 @@ _AUDIO = {
 
 
 def accepted_type(mime: str, is_audio: bool = False) -> str:
-    """Return the type to declare for a bare file: one that hf-inference and deployments let in.
+    """Return the content type for a file as the body: one that hf-inference and Inference Endpoints accept.
 
     >>> accepted_type("image/avif"), accepted_type("audio/mp4", is_audio=True), accepted_type("audio/aiff", is_audio=True)
     ('image/x-image', 'audio/m4a', 'audio/x-audio')
@@ -34,7 +34,7 @@ def accepted_type(mime: str, is_audio: bool = False) -> str:
 class HFInference(Provider):
     """``POST /models/{model}`` with ``inputs`` and ``parameters``; the answer is the image's bytes.
 
-    A model without a name is a dedicated endpoint, which has one model and no path. Knows no images by their URLs.
+    Without a model's name it is an Inference Endpoint, which has one model and no paths. Images cannot be URLs.
 
     Reference: docs/protocol/inference ("images and video").
     """

@@ -17,7 +17,7 @@ _STATES: dict[str | None, str] = {"TASK_STATUS_QUEUED": "queued", "TASK_STATUS_P
 class Novita(Provider):
     """``POST /v3/async/{model}``, then ``GET /v3/async/task-result``.
 
-    There is a route that answers at once as well; a video takes longer than gateways wait.
+    There is also a route without a job; a video takes longer than gateways wait.
 
     Reference: docs/protocol/inference ("queued jobs").
     """

@@ -1,4 +1,4 @@
-"""nscale: images in OpenAI's manner."""
+"""nscale: images over OpenAI's API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as OpenAI's API has them: what most servers speak, hosted or your own."""
+"""Images over OpenAI's API, which most servers have, hosted or your own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class OpenAICompatible(Provider):
             return self.post(target.url(f"{self.root}/images/generations"), body)
         content, mime = wanted.image.content, wanted.image.mime
         if content is None:
-            wanted.image.as_base64()  # says why
+            wanted.image.as_base64()  # raises the error
         fields = [Part(name=name, content=str(value).encode("utf-8", "replace")) for name, value in body.items() if value is not None]
         file = Part(name="image", content=content or b"", filename="image." + mime.partition("/")[2], content_type=mime)
         return Request(

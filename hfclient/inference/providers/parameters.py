@@ -37,7 +37,7 @@ IMAGE_SEGMENTATION = "image-segmentation"
 
 
 def _names(*settings: str, **others: str) -> dict[str, str]:
-    """Return a provider's own names: the same as ours for *settings*, *others* where they differ."""
+    """Return a provider's own names: the same as ours for *settings*, different ones for *others*."""
     return {**{name: name for name in settings}, **others}
 
 
@@ -86,10 +86,10 @@ TAKES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "zai-org": {TEXT_TO_IMAGE: _names("width", "height")},
 }
-"""What each provider does, and for each task the settings that it takes: our names, and its own for them.
+"""The tasks of each provider, and for each task the settings that it takes: our names, and its own for them.
 
-``n`` is the number of results of one request. A setting that is missing here would be ignored in silence, so it is
-refused. Models differ within a provider: what a single one of them ignores, nobody can know beforehand.
+``n`` is the number of results of one request. The provider would silently ignore a setting that is missing here, so it is
+refused. Models of one provider differ, and a single one of them may still ignore a setting.
 """
 
 _RATIO = re.compile(r"(\d{1,3}):(\d{1,3})")
@@ -110,7 +110,7 @@ _PIXELS, _STEP = 1024 * 1024, 32
 
 
 def providers_for(task: str, settings: Iterable[str] = ()) -> list[str]:
-    """Return the names of the providers that do *task* and take all of *settings* (by our names).
+    """Return the names of the providers that have *task* and take all of *settings* (by our names).
 
     >>> providers_for("text-to-image", ["scheduler"])
     ['hf-inference']
@@ -120,7 +120,7 @@ def providers_for(task: str, settings: Iterable[str] = ()) -> list[str]:
 
 
 def ignored_by(provider: str, task: str, settings: Iterable[str]) -> list[str]:
-    """Return those of *settings* that *provider* would ignore for *task*; it may know a shape as a size."""
+    """Return those of *settings* that *provider* would ignore for *task*; an aspect ratio may become a size."""
     names = TAKES.get(provider, {}).get(task, {})
     return [
         setting for setting in settings if setting not in names and not (setting == "aspect_ratio" and "width" in names)
@@ -128,14 +128,14 @@ def ignored_by(provider: str, task: str, settings: Iterable[str]) -> list[str]:
 
 
 def refuse_ignored(provider: str, task: str, settings: Iterable[str]) -> None:
-    """Raise for settings that *provider* would ignore in silence.
+    """Refuse settings that *provider* would silently ignore.
 
     Raises:
         Unsupported: It would; the message names the providers that take them.
     """
     wanted = list(settings)
     if ignored := ignored_by(provider, task, wanted):
-        others = ", ".join(providers_for(task, wanted)) or "none takes all that was asked for"
+        others = ", ".join(providers_for(task, wanted)) or "none takes all of them"
         raise Unsupported(
             f"{provider} would ignore {', '.join(ignored)} for {task}; providers that take it: {others}. A field of its own "
             "goes into extra_body"
@@ -143,15 +143,15 @@ def refuse_ignored(provider: str, task: str, settings: Iterable[str]) -> None:
 
 
 def size_for(aspect_ratio: str) -> tuple[int, int]:
-    """Return a width and a height of that shape, for providers that know sizes only.
+    """Return a width and a height of that aspect ratio, for providers that have sizes only.
 
-    A shape that is not in the table gets about a megapixel, in multiples of 32.
+    A ratio that is not in the table gets about a megapixel, in multiples of 32.
 
         >>> size_for("16:9"), size_for("5:4")
         ((832, 480), (1152, 928))
 
     Raises:
-        InvalidInputError: It is no ratio such as ``"16:9"``.
+        InvalidInputError: It is not a ratio such as ``"16:9"``.
     """
     found = _RATIO.fullmatch(aspect_ratio) if isinstance(aspect_ratio, str) else None
     if found and aspect_ratio in _SIZES:
@@ -168,13 +168,13 @@ def _share(found: re.Match[str]) -> float:
 
 
 def checked(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *parameters* with those that are None left out and ``size`` taken apart.
+    """Return *parameters* without those that are None, and ``size`` as width and height.
 
     >>> checked({"size": "768x512", "steps": 4, "seed": None})
     {'steps': 4, 'width': 768, 'height': 512}
 
     Raises:
-        InvalidInputError: A value cannot wanted, or two of them contradict each other.
+        InvalidInputError: A value is out of range, or two of them contradict each other.
     """
     found = {name: value for name, value in parameters.items() if value is not None}
     size = found.pop("size", None)

@@ -1,4 +1,4 @@
-"""replicate: predictions, which answer at once if they are quick."""
+"""replicate: predictions, whose result comes with the first answer if they are quick."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Replicate(Provider):
     def build(self, wanted: MediaRequest, target: Target) -> Request:
         inputs: dict[str, Any] = {"prompt": wanted.prompt or None}
         if wanted.image is not None:
-            url = wanted.image.as_url()  # under every name that its models have for it
+            url = wanted.image.as_url()  # its models have different names for it
             inputs |= {"image": url, "images": [url], "input_image": url, "input_images": [url]}
         if wanted.entry.adapter == "lora":
             inputs["lora_weights"] = f"https://huggingface.co/{wanted.entry.model}"

@@ -1,4 +1,4 @@
-"""What providers answer with: raw bytes, or one of a dozen shapes of JSON around files and links to files.
+"""Answers of providers: raw bytes, or one of a dozen shapes of JSON around files and links to files.
 
 Reference: docs/protocol/inference ("images and video").
 """
@@ -28,7 +28,7 @@ __all__ = ["Answer", "MediaResult", "OutputFile", "add_body", "find_result", "ke
 
 _E = TypeVar("_E", bound=HFClientError)
 
-# Where files are: under these keys there is one, or a list, or an object that has others of these keys.
+# Under these keys there is a file, or a list, or an object that has others of these keys.
 _FILE_KEYS = (
     "data",
     "images",
@@ -66,18 +66,18 @@ _FILE_KEYS = (
 )
 _OF_A_CHAT = ("content", "message", "response")
 _OF_ANY_NAME = ("output", "outputs", "result", "results")
-# What a file has itself: where it lies, or its bytes in base64.
+# The fields of a file: its URL, or its bytes in base64.
 _LINKS = ("url", "video_url", "image_url", "audio_url", "sample", "uri", "download_url", "file_url", "imageURL", "videoURL", "audioURL")
 _PACKED = ("b64_json", "base64", "b64", "blob", "image_base64", "audio_base64", "video_base64", "bytesBase64Encoded", "audioContent")
-_PERHAPS_PACKED = ("image", "audio", "video", "data")  # or a word about it
+_PERHAPS_PACKED = ("image", "audio", "video", "data")  # or a word about the file
 _URL = re.compile(r"https?://|data:", re.IGNORECASE)
 _ANY_URL = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 _DEEPEST = 8
-_A_WORD = 256  # bytes; what is longer and base64 is no word, though its first bytes say nothing
-_MOST = 256  # entries of a list: no provider makes more of one request
-_KEPT = 64 * 1024  # characters of an answer that go along with an error
+_A_WORD = 256  # bytes; longer base64 is a file even if its first bytes are not those of a known type
+_MOST = 256  # entries of a list: no provider returns more for one request
+_KEPT = 64 * 1024  # characters of an answer in an error
 _MOST_LINKS = 20
-_PAGE = re.compile(rb"\s*<(?:!doctype html|html|head|body|title)\b", re.IGNORECASE)  # "<laughs> Hello.", a transcript, is none
+_PAGE = re.compile(rb"\s*<(?:!doctype html|html|head|body|title)\b", re.IGNORECASE)  # not "<laughs> Hello.", a transcript
 _BINARY = ("application/octet-stream", "binary/octet-stream", "")
 
 
@@ -100,11 +100,11 @@ class Answer:
             return True
         if self.content_type in _BINARY:
             return self.body[:64].lstrip()[:1] not in (b"{", b"[", b"") and not self.is_page
-        return (sniff(self.body) or "image/svg+xml") != "image/svg+xml"  # whatever it is called
+        return (sniff(self.body) or "image/svg+xml") != "image/svg+xml"  # the content type may be wrong
 
     @property
     def is_page(self) -> bool:
-        """Whether the body is a page of HTML, whatever it is called."""
+        """Whether the body is a page of HTML, whatever its content type."""
         return _PAGE.match(self.body) is not None
 
     def json(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Answer:
         return data
 
     def value(self) -> Any:
-        """Return the body as JSON of any shape, or as a text if it is none and no page.
+        """Return the body as JSON of any shape, or as text if it is neither JSON nor a page.
 
         Raises:
             ProtocolError: It is neither.
@@ -159,7 +159,7 @@ class OutputFile:
         mime: Its type, if the provider says.
         width, height: In pixels, if the provider says.
         seed: The seed that it was made with, if the provider says.
-        nsfw: Whether the provider takes it for unfit for wanted, or None.
+        nsfw: Whether the provider considers it not safe for work, or None.
         prompt: The prompt as the provider rewrote it, or None.
     """
 
@@ -185,11 +185,11 @@ class MediaResult:
 
 
 def parse_result(answer: Answer) -> MediaResult:
-    """Return the files in *answer*, whichever provider it came from.
+    """Return the files in *answer*, from any provider.
 
     Raises:
         GenerationError: It reports an error, or holds no file.
-        ProtocolError: It is nothing that is known. The error has the answer in ``body``, and in ``links`` what it points to.
+        ProtocolError: Its shape is unknown. The error has the answer in ``body``, and its links in ``links``.
     """
     if answer.is_media:
         return MediaResult((OutputFile(content=answer.body, mime=answer.content_type or None),))
@@ -201,15 +201,15 @@ def result_in(data: Any) -> MediaResult:
     """Return the files that a JSON value holds, bytes or links.
 
     Raises:
-        GenerationError: It reports an error, or has a place for files and none in it.
-        ProtocolError: It is nothing that is known.
+        GenerationError: It reports an error, or has a field for files without a file.
+        ProtocolError: Its shape is unknown.
     """
     found = find_result(data)
     if found is not None:
         return found
     fields = data if isinstance(data, dict) else {}
     if any(isinstance(fields.get(key), (list, str, dict)) for key in _FILE_KEYS):
-        raise GenerationError("the provider says that it is done but gives no file")
+        raise GenerationError("the provider says that it is done, but there is no file")
     if message_in(fields):
         raise generation_error(data)
     shown = ", ".join(sorted(map(str, fields))[:10]) if fields else type(data).__name__
@@ -217,14 +217,14 @@ def result_in(data: Any) -> MediaResult:
 
 
 def find_result(data: Any, *, is_job: bool = False) -> MediaResult | None:
-    """Return the files that a JSON value holds, wherever they are in it; None if it holds none.
+    """Return the files anywhere in a JSON value; None if it has none.
 
     Args:
         data: The value.
-        is_job: It describes a job: a link of its own may lead to what was sent, or to the job.
+        is_job: It describes a job: a link in its own fields may be that of an input, or of the job.
 
     Raises:
-        ProtocolError: A file in it is no readable base64.
+        ProtocolError: A file in it is not valid base64.
     """
     around = data if isinstance(data, dict) else {}
     if is_job:
@@ -237,7 +237,7 @@ def find_result(data: Any, *, is_job: bool = False) -> MediaResult | None:
 
 
 def add_body(error: _E, answer: Answer | bytes) -> _E:
-    """Return *error* with the answer that it is about, so that nothing of a result which was paid for is lost.
+    """Return *error* with the answer that caused it: the result in it may have been paid for.
 
     The links in the answer are complete in ``links``; the message shows one of them without its query.
     """
@@ -255,7 +255,7 @@ def add_body(error: _E, answer: Answer | bytes) -> _E:
 
 @contextlib.contextmanager
 def keep_body(answer: Answer) -> Iterator[None]:
-    """Let the errors of reading *answer* carry it: see :func:`add_body`."""
+    """Add *answer* to the errors of parsing it; see :func:`add_body`."""
     try:
         yield
     except (GenerationError, ProtocolError) as error:
@@ -264,14 +264,14 @@ def keep_body(answer: Answer) -> Iterator[None]:
 
 
 def _outputs(value: Any, around: dict[str, Any], depth: int) -> list[OutputFile]:
-    """Return the files in a value that stands where files are."""
+    """Return the files in the value of a field for files."""
     if depth <= 0:
         return []
     if isinstance(value, str):
         single = _output_of_text(value)
         return [] if single is None else [single]
     if isinstance(value, list):
-        if value and isinstance(value[0], (int, float)):  # numbers are no files, and there may be millions
+        if value and isinstance(value[0], (int, float)):  # numbers are not files, and there may be millions
             return []
         flags = _flags(around)
         outputs = []
@@ -287,13 +287,13 @@ def _outputs(value: Any, around: dict[str, Any], depth: int) -> list[OutputFile]
 
 
 def _inside(value: dict[str, Any], around: dict[str, Any], depth: int) -> list[OutputFile]:
-    """Return the files in the fields of an object that is none itself."""
+    """Return the files in the fields of an object that is not a file itself."""
     for key in _FILE_KEYS:  # novita sends all of its lists, most of them empty
         if key in _OF_A_CHAT and isinstance(value.get(key), str):
-            continue  # a model's words: a link in them is none that the provider gives
+            continue  # text of a model: a link in it is not a result
         if value.get(key) and (outputs := _outputs(value[key], {**around, **value}, depth - 1)):
             return outputs
-    for key in _OF_ANY_NAME:  # models at replicate name their files as they like
+    for key in _OF_ANY_NAME:  # models at replicate choose the names of their fields
         if isinstance(value.get(key), dict):
             texts = [text for text in value[key].values() if isinstance(text, str) and _URL.match(text)]
             return list(filter(None, map(_output_of_text, texts)))
@@ -309,7 +309,7 @@ def _flags(around: dict[str, Any]) -> list[Any]:
 
 
 def _output_of_text(text: str) -> OutputFile | None:
-    """Return the file that a text is: a link, or base64 of what is known by its first bytes."""
+    """Return the file in a string: a link, or base64 of a known type."""
     text = text.strip()
     if _URL.match(text):
         return OutputFile(content=_unpacked(text)) if _is_data(text) else OutputFile(url=text)
@@ -318,7 +318,7 @@ def _output_of_text(text: str) -> OutputFile | None:
 
 
 def _output(item: dict[str, Any], around: dict[str, Any]) -> OutputFile | None:
-    """Return the file that an object is, or None if it is none itself."""
+    """Return the file that an object describes; None if it does not describe one."""
     packed = next((item[key] for key in _PACKED if text_or_none(item.get(key))), None)
     url = next((item[key] for key in _LINKS if text_or_none(item.get(key))), None)
     given = packed or url
@@ -344,7 +344,7 @@ def _output(item: dict[str, Any], around: dict[str, Any]) -> OutputFile | None:
 def _unpacked(packed: str) -> bytes:
     content = decode_data_url(packed) if _is_data(packed) else decode_base64(packed)
     if not content:
-        raise ProtocolError("the provider's result is no readable base64", frame=packed[:200])
+        raise ProtocolError("the provider's result is not valid base64", frame=packed[:200])
     return content
 
 

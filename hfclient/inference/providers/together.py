@@ -19,7 +19,7 @@ from hfclient.transport import Request
 __all__ = ["Together"]
 
 _IMAGES, _VIDEOS = "/v1/images/generations", "/v2/videos"
-_LARGEST_FRAME = 60 * 1024  # bytes of an image that a video may begin with; larger ones must be hosted somewhere
+_LARGEST_FRAME = 60 * 1024  # bytes of the first frame of a video; a larger one must be a URL
 _STATES: dict[str | None, str] = {None: "queued", "queued": "queued", "in_progress": "running"}
 
 

@@ -17,7 +17,7 @@ _ROOT = "/api/paas/v4"
 class ZaiOrg(Provider):
     """``POST /api/paas/v4/async/images/generations``, then ``GET /api/paas/v4/async-result/{id}``.
 
-    Its API knows a prompt and a size, nothing else that we have a name for.
+    Of our settings its API has the size only.
 
     Reference: docs/protocol/inference ("queued jobs").
     """

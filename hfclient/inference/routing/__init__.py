@@ -1,1 +1,1 @@
-"""Who is asked, and who is asked next when that fails."""
+"""The choice of a provider, and the next one when it fails."""

@@ -1,8 +1,8 @@
-"""Who is asked, and where: the choice among providers.
+"""Which providers can serve a call, and where they are reached.
 
-A model that is not a chat model has no router that chooses: the Hub's mapping says who serves it, in the caller's own
+The router chooses a provider for chat models only. For other models the Hub's mapping lists the providers, in the caller's
 order of preference. With a Hub token a provider is reached through Hugging Face's router, with a key of its own
-(``provider_keys``) on its own site; which credentials go along depends on the URL alone.
+(``provider_keys``) on its own site. The credentials of a request depend on its URL alone.
 
 Reference: docs/protocol/inference ("providers").
 """
@@ -50,8 +50,8 @@ ProviderLike: TypeAlias = "str | Sequence[str] | None"
 _OWN_SERVER = "openai-compatible"
 _CHAT_ONLY = ("fastest", "cheapest")
 _VERSION = re.compile(r"[0-9a-f]{64}")  # of a model at replicate, behind a colon
-# The Hub's mapping names one task of a model that does several: sentence encoders embed; editors take an image and a text,
-# or, where that is what their task is called, a text alone.
+# The Hub's mapping names one task of a model that does several: sentence encoders also embed; image editors take an image and
+# a text, or a text alone.
 _ALSO = {
     "feature-extraction": ("sentence-similarity",),
     "sentence-similarity": ("feature-extraction",),
@@ -65,12 +65,12 @@ _MAX_FALLBACKS = 3
 
 @frozen
 class Candidate:
-    """One provider that may be asked.
+    """A provider that can serve a call.
 
     Attributes:
         entry: The model as this provider knows it.
-        target: Where it is reached.
-        billed: Whether ``X-HF-Bill-To`` means something there.
+        target: Where the provider is reached.
+        billed: Whether ``X-HF-Bill-To`` applies: the request goes through the router, not to the provider's own site.
     """
 
     entry: ProviderEntry
@@ -87,8 +87,8 @@ def add_keys(credentials: Credentials, keys: Mapping[str, str]) -> Credentials:
     """Return *credentials* with the providers' own *keys*, each bound to that provider's sites.
 
     Raises:
-        InvalidInputError: Nobody knows the provider, it has no site of its own, or the key is a Hub token.
-        CredentialsError: A key holds characters that no header can carry.
+        InvalidInputError: The provider is unknown or has no site of its own, or the key is a Hub token.
+        CredentialsError: A key has characters that a header cannot carry.
     """
     bound: dict[str, Secret] = {}
     for provider, key in keys.items():
@@ -97,27 +97,27 @@ def add_keys(credentials: Credentials, keys: Mapping[str, str]) -> Credentials:
         address = ADDRESSES.get(provider)
         if address is None or not address.sites:
             known = ", ".join(name for name, address in ADDRESSES.items() if address.sites)
-            raise InvalidInputError(f"no provider {provider!r} takes a key of its own; those that do: {known}")
+            raise InvalidInputError(f"no provider {provider!r} takes a key of its own; these do: {known}")
         value = Secret("".join(key).strip())
         if not value or not value.isascii() or any(ch.isspace() for ch in value):
             raise CredentialsError(f"the key for {provider} is empty or holds characters that a key never has")
         if value.startswith(("hf_", "api_org_")):
-            raise InvalidInputError(f"the key for {provider} is a Hugging Face token, which goes to no provider: use token=")
+            raise InvalidInputError(f"the key for {provider} is a Hugging Face token, which is never sent to a provider: use token=")
         bound.update((site, Secret(f"{address.scheme} {value.reveal()}")) for site in address.sites)
     return credentials.with_keys(bound) if bound else credentials
 
 
 class Routes:
-    """The ways to the providers, for one client.
+    """The providers that one client can reach.
 
     Args:
-        credentials: Tell which ways are open.
+        credentials: Decide which providers can be reached.
         base_url: The client's inference server.
-        hub: Knows who serves a model.
+        hub: Lists the providers of a model.
         keys: The providers that the caller has a key of.
         router_url: Root of the router, below which each provider has a path; None takes Hugging Face's, if *base_url* is
-            there.
-        only: The tasks that the server at *base_url* does, if that is known.
+            the router.
+        only: The tasks that the server at *base_url* does, if they are known.
     """
 
     def __init__(
@@ -138,13 +138,13 @@ class Routes:
         self.router_url = (router_url or (origin_of(ROUTER_URL) if is_router(base_url) else "")).rstrip("/") or None
 
     def check_able(self, task: str) -> None:
-        """Raise `Unsupported` if it is known that the server at the base URL does not do *task*."""
+        """Raise `Unsupported` if the server at the base URL is known not to do *task*."""
         if self._only is not None and task not in self._only:
             raise unsupported_task(task)
 
     @property
     def own_server(self) -> bool:
-        """Whether calls without a provider go to a server of the caller's choice, not to the router."""
+        """Whether calls without a provider go to another server than the router."""
         return self.router_url is None
 
     @property
@@ -153,29 +153,29 @@ class Routes:
         return self.own_server and is_endpoint(self._base_url)
 
     def has_key(self, provider: str) -> bool:
-        """Whether the caller has a key of that provider's own."""
+        """Whether the caller has a key of the provider."""
         return provider in self._keys
 
     def target(self, provider: str) -> Target:
-        """Return where *provider* is reached: on its own site if there is a key for it, else through the router.
+        """Return where *provider* is reached: on its own site with a key of its own, else through the router.
 
         Raises:
-            Unsupported: Nobody knows the provider, or there is no way to it.
-            CredentialsError: The way leads through the router, and there is no token for it.
+            Unsupported: The provider is unknown or cannot be reached.
+            CredentialsError: It is reached through the router, and there is no token.
         """
         address = ADDRESSES.get(provider)
         if provider in self._keys and address is not None and address.direct:
             return Target(address.direct, routed=False, queue=address.queue or address.direct)
         if provider == "hf-inference" and self.router_url is None:
-            return Target(bare_url(self._base_url))  # a deployment that speaks its language
+            return Target(bare_url(self._base_url))  # an Inference Endpoint with the same API
         if address is None:
             raise _unknown(provider)
         if not address.routed:
             raise CredentialsError(f"{provider} needs a key of its own: provider_keys={{{provider!r}: ...}}")
         if self.router_url is None:
             raise Unsupported(
-                f"{self._base_url} does not lead to {provider}: leave inference_url at {ROUTER_URL}, or pass a key of its "
-                f"own with provider_keys={{{provider!r}: ...}}"
+                f"{provider} cannot be reached through {self._base_url}: leave inference_url at {ROUTER_URL}, or pass a key "
+                f"of its own with provider_keys={{{provider!r}: ...}}"
             )
         if provider != "hf-inference" and not self._has_token():
             raise CredentialsError(
@@ -193,21 +193,22 @@ class Routes:
         *,
         able: Container[str] | None = None,
     ) -> list[Candidate]:
-        """Return who may be asked, best first; never empty.
+        """Return the providers that can serve a call, best first; never empty.
 
         Args:
             task: As on the Hub, such as ``"text-to-image"``.
             model: The model's name on the Hub, with a provider's suffix or without; for a provider with a key of its own
                 also what it is called there. None only for a server with one model.
-            provider: Who shall be asked; see `ProviderLike`.
+            provider: The caller's choice; see `ProviderLike`.
             settings: Names of settings that must not be ignored.
-            able: Names of the providers that the caller can ask for *task*; None takes those of images and videos.
+            able: Names of the providers that have *task*; None takes those of images and videos.
 
         Raises:
-            InvalidInputError: No model was named, or it does something else.
-            ModelNotFound: Nobody serves it.
-            Unsupported: The embedded server does not do it; nobody who serves it is known here, or takes all *settings*.
-            CredentialsError: Whoever serves it needs credentials that are not there.
+            InvalidInputError: No model was named, or it has another task.
+            ModelNotFound: No provider serves the model.
+            Unsupported: The embedded server does not have the task; this client does not know a provider that serves the
+                model and takes all *settings*.
+            CredentialsError: The providers need credentials that are missing.
             APIStatusError, TransportError: The Hub could not be asked.
         """
         wanted = list(settings)
@@ -217,7 +218,7 @@ class Routes:
         if not names and self.own_server:
             self.check_able(task)
             if not knows_ways and _OWN_SERVER not in able:
-                raise Unsupported(f"a server of your own cannot be asked for {task}; name a provider: {', '.join(providers_for(task))}")
+                raise Unsupported(f"your own server does not have {task}; name a provider: {', '.join(providers_for(task))}")
             refuse_ignored(_OWN_SERVER, task, wanted)
             root = Target(root_url(self._base_url))
             return [Candidate(ProviderEntry(_OWN_SERVER, model or "", model=model or ""), root)]
@@ -230,17 +231,16 @@ class Routes:
         return self._open(entries, task, wanted, named=bool(names))
 
     def chat(self, model: str, provider: ProviderLike = None) -> list[Candidate]:
-        """Return who may be asked for a chat completion, in order; each target is the whole URL.
+        """Return the providers for a chat completion, in order; each target is the whole URL.
 
         The router chooses by itself, so without a provider there is one candidate. A provider that the caller has a key
-        of is asked on its own site, all others through the router, by a suffix.
+        of is reached on its own site, all others through the router, by a suffix of the model.
 
         Raises:
-            InvalidInputError: A name cannot be a provider's, or *model* has another one already.
+            InvalidInputError: A name cannot be that of a provider, or *model* has another provider's suffix.
             ModelNotFound: The provider that was named does not serve the model.
             Unsupported: The server is not the router, or the provider has no chat models.
-            CredentialsError: The router needs a token and there is none, or the router does not lead to the provider, and
-                there is no key of its own.
+            CredentialsError: The router needs a token, or the provider can only be reached with a key of its own.
         """
         names: list[str | None] = [None] if provider is None else [*_listed(provider)]
         plain, suffix = model, ""
@@ -256,8 +256,8 @@ class Routes:
                 found.append(self._direct_chat(plain, own))
                 continue
             try:
-                self._need_way(own or (model.rpartition(":")[2] if not self.own_server else ""))
-            except CredentialsError as error:  # another one of those named may do
+                self._check_reachable(own or (model.rpartition(":")[2] if not self.own_server else ""))
+            except CredentialsError as error:  # another one of those named may have them
                 closed = closed or error
                 continue
             asked = model_for_provider(model, name, self._base_url)
@@ -267,7 +267,7 @@ class Routes:
         return found
 
     def fallbacks(self, model: str, failed: str) -> list[Candidate]:
-        """Return who may be asked for a chat completion when the router's own choice has *failed*.
+        """Return the providers for a chat completion after the router's own choice has *failed*.
 
         Raises:
             HFClientError: The Hub does not know the model, or could not be asked.
@@ -275,7 +275,7 @@ class Routes:
         found: list[Candidate] = []
         for entry in _for_task(self._mapping(model), "conversational"):
             if entry.status == "live" and entry.provider != failed:
-                with contextlib.suppress(CredentialsError, InvalidInputError, Unsupported):  # no way to that one
+                with contextlib.suppress(CredentialsError, InvalidInputError, Unsupported):  # it cannot be reached
                     found += self.chat(model, entry.provider)
         return found[:_MAX_FALLBACKS]
 
@@ -285,14 +285,14 @@ class Routes:
         route = ADDRESSES[name].chat or ""
         return evolve(candidate, target=Target(candidate.target.url(route)))
 
-    def _need_way(self, provider: str) -> None:
+    def _check_reachable(self, provider: str) -> None:
         address = ADDRESSES.get(provider.lower())
         if address is not None and not address.routed:
             self.target(provider.lower())  # says which key is missing
         self.need_token()
 
     def need_token(self) -> None:
-        """Raise if the server is the router and there is no token for it.
+        """Raise an error if the server is the router and there is no token for it.
 
         Raises:
             CredentialsError: The message says how to get one.
@@ -305,7 +305,7 @@ class Routes:
             )
 
     def forget(self, model: str) -> None:
-        """The mapping of *model* turned out to be wrong: ask again next time."""
+        """Fetch the mapping of *model* again next time: it was wrong."""
         with contextlib.suppress(InvalidInputError):  # a provider's own name of it
             self._hub.forget(model)
 
@@ -313,18 +313,18 @@ class Routes:
         return "Authorization" in self._credentials.headers_for(f"{self.router_url}/v1/models")
 
     def _mapped_entries(self, model: str, task: str, able: Container[str]) -> list[ProviderEntry]:
-        """Return who does *task* by the Hub's mapping: first those that pass its checks."""
+        """Return the providers that have *task* by the Hub's mapping, those that pass its checks first."""
         found = self._mapping(model)
         if not found:
-            raise _nobody(model, "no inference provider serves it")
+            raise _not_served(model, "no inference provider serves it")
         fitting = _for_task(found, task)
         if not fitting:
             tasks = ", ".join(sorted({entry.task for entry in found}))
-            raise InvalidInputError(f"{model} is no model for {task}, but for {tasks}")
+            raise InvalidInputError(f"{model} is not a model for {task}, but for {tasks}")
         known = [entry for entry in fitting if entry.provider in able]
         if not known:
             raise Unsupported(
-                f"{model} is served by {', '.join(entry.provider for entry in fitting)}, which cannot be asked for {task} here"
+                f"{model} is served by {', '.join(entry.provider for entry in fitting)}, which do not have {task} here"
             )
         return sorted(known, key=lambda entry: entry.status != "live")  # stable: the Hub's order is kept
 
@@ -334,35 +334,35 @@ class Routes:
         for name in names:
             if name not in able:
                 others = ", ".join(other for other in ADDRESSES if other in able)
-                raise Unsupported(f"{name} cannot be asked for {task} here; those that can: {others}")
+                raise Unsupported(f"{name} does not have {task} here; these do: {others}")
         if len(names) == 1:
-            self.target(names[0])  # if there is no way, the Hub need not be asked
+            self.target(names[0])  # an error here saves a request to the Hub
         needed = [name for name in names if not ADDRESSES[name].hub_ids]
         found: list[ProviderEntry] = []
         if needed:
             try:
                 found = self._mapping(model)
-            except (NotFoundError, InvalidInputError):  # it may be what the model is called there
+            except (NotFoundError, InvalidInputError):  # it may be the provider's own name of the model
                 if not all(name in self._keys for name in needed):
                     raise
         entries = []
         for name in names:
             offers = [entry for entry in _for_task(found, task) if entry.provider == name]
-            mapped = min(offers, key=lambda entry: entry.task != task, default=None)  # its very task first
+            mapped = min(offers, key=lambda entry: entry.task != task, default=None)  # the same task first
             if mapped is None and not ADDRESSES[name].hub_ids and name not in self._keys:
                 if len(names) > 1:
-                    continue  # somebody else of those named may serve it
-                raise _nobody(model, f"{name} does not serve it for {task}; {_who(found)}")
+                    continue  # another one of those named may serve it
+                raise _not_served(model, f"{name} does not serve it for {task}; {_offers(found)}")
             entries.append(mapped or ProviderEntry(name, model, task=task, model=model))
         if not entries:
-            raise _nobody(model, f"none of {', '.join(names)} serves it for {task}; {_who(found)}")
+            raise _not_served(model, f"none of {', '.join(names)} serves it for {task}; {_offers(found)}")
         return entries
 
     def _mapping(self, model: str) -> list[ProviderEntry]:
         return list(self._hub.model(model).providers)
 
     def _open(self, entries: list[ProviderEntry], task: str, settings: list[str], *, named: bool) -> list[Candidate]:
-        """Return those of *entries* that there is a way to, and that ignore nothing."""
+        """Return those of *entries* that can be reached and do not ignore any setting."""
         reached: list[Candidate] = []
         closed: HFClientError | None = None
         for entry in entries:
@@ -383,7 +383,7 @@ class Routes:
 
 
 def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple[str | None, list[str]]:
-    """Return the model without its suffix, and the providers that were named, in order; none means any."""
+    """Return the model without its suffix, and the providers that were named, in order; an empty list means any."""
     suffix = ""
     if model is not None:
         check_name(model)
@@ -391,14 +391,14 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
         if not own_server:
             model = resolve(model)
         name, colon, last = model.rpartition(":")
-        if not own_server and colon and "/" in name and "/" not in last:  # models of your own server may have colons
+        if not own_server and colon and "/" in name and "/" not in last:  # names of models on other servers may have colons
             if last in ADDRESSES or last in (*_CHAT_ONLY, "preferred", "auto"):
                 model, suffix = name, last
-            elif not provider and not _VERSION.fullmatch(last):  # else the Hub's first provider would do it, for money
+            elif not provider and not _VERSION.fullmatch(last):  # otherwise the Hub's first provider would be used, and billed
                 raise _unknown(last)
     names = _listed(provider)
     if suffix and names and names != [suffix]:
-        raise InvalidInputError(f"the model names the provider {suffix!r}, provider={provider!r} another one")
+        raise InvalidInputError(f"the model names the provider {suffix!r}, and provider= names {provider!r}")
     names = [name for name in names or [suffix] if name not in ("", "auto", "preferred")]
     if chosen := [name for name in names if name in _CHAT_ONLY]:
         raise Unsupported(f"{chosen[0]!r} is for chat models only; name a provider, or leave the choice to the Hub")
@@ -409,33 +409,33 @@ def _named(model: str | None, provider: ProviderLike, own_server: bool) -> tuple
 
 
 def named_providers(provider: ProviderLike) -> list[str]:
-    """Return the providers that *provider* names, without the words for a choice that the router makes."""
+    """Return the providers that *provider* names, without ``"fastest"``, ``"auto"`` and the like."""
     return [name for name in _listed(provider) if name not in (*_CHAT_ONLY, "preferred", "auto")]
 
 
 def check_name(model: object) -> None:
-    """Raise for what is no name of a model.
+    """Refuse what cannot be a name of a model.
 
     Raises:
-        InvalidInputError: It is empty, or no text.
+        InvalidInputError: It is empty, or not a string.
     """
     if not isinstance(model, str):
-        raise InvalidInputError(f"a model is given by its name, a text, not by {type(model).__name__}")
+        raise InvalidInputError(f"a model is given by its name, a string, not by {type(model).__name__}")
     if not model.strip():
         raise InvalidInputError("the model's name is empty")
 
 
 def _listed(provider: ProviderLike) -> list[str]:
-    """Return the providers that were named, in order; those that are known in their own spelling.
+    """Return the providers that were named, in order; known ones in lower case.
 
     Raises:
-        InvalidInputError: It is neither a text nor a list.
+        InvalidInputError: It is neither a string nor a list.
     """
     if not isinstance(provider, (str, Sequence, type(None))):
-        raise InvalidInputError(f"a provider is given by its id, a text, or several in a list, not by {type(provider).__name__}")
+        raise InvalidInputError(f"a provider is given by its id, a string, or several in a list, not by {type(provider).__name__}")
     found = [provider] if isinstance(provider, str) else list(provider or ())
     if not all(isinstance(name, str) for name in found):
-        raise InvalidInputError("each provider is given by its id, a text")
+        raise InvalidInputError("each provider is given by its id, a string")
     return [name.lower() if name.lower() in ADDRESSES else name for name in found]
 
 
@@ -448,12 +448,12 @@ def _for_task(entries: Iterable[ProviderEntry], task: str) -> list[ProviderEntry
     return [entry for entry in entries if entry.task in names]
 
 
-def _who(entries: list[ProviderEntry]) -> str:
+def _offers(entries: list[ProviderEntry]) -> str:
     offers = ", ".join(f"{entry.provider} ({entry.task or 'any task'})" for entry in entries)
-    return f"those that serve it: {offers}" if offers else "nobody does"
+    return f"these serve it: {offers}" if offers else "no provider does"
 
 
-def _nobody(model: str, why: str) -> ModelNotFound:
+def _not_served(model: str, why: str) -> ModelNotFound:
     found = ModelNotFound(f"{model}: {why}")
     found.model = model
     return found

@@ -5,7 +5,6 @@ Reference: docs/protocol/inference ("The Hub's models").
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
 __all__ = [
@@ -85,6 +84,8 @@ def nearest(model: str, known: Iterable[str] = ()) -> tuple[str, ...]:
     'meta-llama/Llama-3.3-70B-Instruct'
     """
     names = {name.lower(): name for name in (*ALIASES, *TEXT_MODELS, *VISION_MODELS, *IMAGE_MODELS, *known)}
+    import difflib  # for typing errors only
+
     return tuple(names[found] for found in difflib.get_close_matches(model.lower(), list(names), n=3, cutoff=0.7))
 
 

@@ -1,11 +1,10 @@
 """The bytes of a chat completion become events.
 
-Nearly every server writes one ``data:`` line an event. Blocks of those go the quick way: they are cut at the blank lines,
+Nearly every server writes one ``data:`` line per event. Blocks of those take a fast path: they are split at the blank lines,
 and the reader takes as many objects as are plain (`DeltaReader.take_plain`). Other framing goes through `SSEParser`, and
-objects that are not plain through `DeltaReader.message`. All ways give the same events; the tests hold them to that at
-every cut.
+objects that are not plain through `DeltaReader.message`. All paths give the same events; tests compare them at every cut.
 
-An answer that is one JSON document although a stream was asked for is told by its first byte, not by its content type.
+An answer that is one JSON document instead of a stream is recognized by its first byte, not by its content type.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ __all__ = ["ChunkDecoder"]
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
-_KEPT = 64 * 1024  # characters of a document that is no answer, on its error
-_HELD = 2048  # an event without its end is kept here up to this size; a longer one waits in the parser
+_KEPT = 64 * 1024  # characters of a document that is not an answer, kept on its error
+_HELD = 2048  # an event without its end is kept here up to this size; the parser holds a longer one
 
 
 class ChunkDecoder:
@@ -37,14 +36,13 @@ class ChunkDecoder:
         >>> decoder.feed(b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\\n\\n')
         [Token(text='Hi', id=None, logprob=None, special=None), Finish(reason='stop')]
 
-    Nothing in it raises but `check_end`: an error inside the answer is remembered until everything before it was handed
-    out.
+    Only `check_end` raises: an error inside the answer is kept until all events before it were returned.
 
     Args:
-        first: Events that are known before the body comes; handed out with its first bytes.
-        new_id: Makes ids for tool calls that have none of their own.
-        reader: Reads the objects, if they are none of chat completions.
-        limits: How long an event, or an answer that is no stream, may be.
+        first: Events that are known before the body; returned with its first bytes.
+        new_id: Makes ids for tool calls without one.
+        reader: Reads objects other than chat completions.
+        limits: Maximum size of an event, or of an answer that is not a stream.
     """
 
     def __init__(
@@ -61,18 +59,18 @@ class ChunkDecoder:
         self._parser = SSEParser(limits.line)
         self._lines = LineFramer(limits.line)
         self._begin = b""  # bytes before it is known what this is
-        self._rest = b""  # the start of an event, while the quick way is open
+        self._rest = b""  # the start of an event, on the fast path
         self._document: list[bytes] | None = None
         self._document_size = 0
         self._may_be_lines = True
         self._line_came = False
         self._mode: Callable[[bytes, list[AnyEvent]], None] = self._feed_begin
-        self._between = False  # the quick way is open, and no event has begun
+        self._between = False  # on the fast path, and no event has begun
         self._cut: HFClientError | None = None
 
     @property
     def over(self) -> bool:
-        """Nothing more can come: ``[DONE]`` or an error was read. What else the body holds is of no interest."""
+        """``[DONE]`` or an error was read; the rest of the body is ignored."""
         return self._reader.over
 
     @property
@@ -82,17 +80,17 @@ class ChunkDecoder:
 
     @property
     def call_pieces(self) -> int:
-        """How many pieces of tool calls came; a call comes out as an event only when it is whole."""
+        """Number of pieces of tool calls; a call becomes an event when it is complete."""
         return self._reader.call_pieces
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields of a `Reply` that no event tells of."""
+        """Return the fields of a `Reply` that no event has."""
         return self._reader.fields()
 
     def feed(self, data: bytes) -> list[AnyEvent]:
         """Return the events that *data* completes."""
         out: list[AnyEvent] = []
-        # A server that sends a token in each piece is the most common case of all: one event, one line, plain text.
+        # The most common case: the server sends each token alone, as one event, one line, plain text.
         if (
             self._between
             and data.endswith(b"\n\n")
@@ -111,7 +109,7 @@ class ChunkDecoder:
         return out
 
     def cut(self, error: HFClientError) -> None:
-        """Say that the body broke off with *error*; `check_end` decides what that means."""
+        """Note that the body ended early with *error*; `check_end` decides what that means."""
         self._cut = error
 
     def finish(self) -> list[AnyEvent]:
@@ -139,13 +137,13 @@ class ChunkDecoder:
         return out
 
     def check_end(self) -> None:
-        """Raise if the answer did not come to a good end.
+        """Raise if the answer is incomplete or failed.
 
         Raises:
             GenerationError: The server reported an error inside the answer.
-            ProtocolError: What came was no chat completion.
+            ProtocolError: It is not a chat completion.
             StreamInterrupted: Neither ``[DONE]`` nor a finish_reason came.
-            TransportTimeout: A deadline passed in mid-answer.
+            TransportTimeout: A deadline passed during the answer.
         """
         reader = self._reader
         if reader.error is not None:
@@ -167,7 +165,7 @@ class ChunkDecoder:
             return
         data = data.removeprefix(_BOM).lstrip(_BLANK)
         if not data:
-            # Blank lines, with which some servers say that they live; a mark behind them would be no mark any more.
+            # Blank lines, which some servers send as keep-alives; a byte order mark after them would not be one.
             self._begin = b"\n"
             return
         self._begin = b""
@@ -180,7 +178,7 @@ class ChunkDecoder:
             self._reader.fail(instead(message, data), out)
             return
         else:
-            # An empty line tells the parser that the time of byte order marks is over; it has no other meaning.
+            # After an empty line the parser does not look for a byte order mark.
             self._parser.feed(b"\n")
             self._mode = self._feed_quick
         self._mode(data, out)
@@ -204,7 +202,7 @@ class ChunkDecoder:
             else:
                 self._feed_parser(data, out)
             return
-        # One line an event: then there are two line ends for each. Anything else is for the parser.
+        # One line per event has two line ends each. Anything else is for the parser.
         parts = data[5 : end - 2].split(b"\n\ndata:")
         if not data.startswith(b"data:") or data.count(b"\n", 0, end) != 2 * len(parts):
             self._feed_parser(data, out)
@@ -224,8 +222,8 @@ class ChunkDecoder:
     def _feed_parser(self, data: bytes, out: list[AnyEvent]) -> None:
         self._mode = self._feed_parser
         self._parse(data, out)
-        # The quick way is open again once nothing has begun but a line. Not asked for without a line's end: else a long
-        # line in many pieces would be copied for each of them.
+        # Back to the fast path once only a line has begun. Checked at line ends only: otherwise a long line in many
+        # pieces would be copied for each of them.
         if b"\n" in data and (rest := self._parser.take_rest()) is not None:
             self._rest = rest
             self._mode = self._feed_quick
@@ -259,7 +257,7 @@ class ChunkDecoder:
             self._look_for_lines(b"".join(self._document), out)
 
     def _look_for_lines(self, body: bytes, out: list[AnyEvent]) -> None:
-        """Tell JSON Lines from one document: in a document the first line is not whole, or the only one."""
+        """Distinguish JSON Lines from one document, whose first line is not complete, or is the only one."""
         self._document = [body]
         line, _, after = body.partition(b"\n")
         try:
@@ -273,7 +271,7 @@ class ChunkDecoder:
             self._feed_lines(body, out)
 
     def _feed_lines(self, data: bytes, out: list[AnyEvent]) -> None:
-        """Read JSON Lines: servers that call their stream ``application/x-ndjson`` leave ``data:`` out."""
+        """Read JSON Lines: servers with ``application/x-ndjson`` streams leave ``data:`` out."""
         try:
             block = self._lines.feed(data)
         except ProtocolError as error:
@@ -288,7 +286,7 @@ class ChunkDecoder:
             document: Any = loads(body)
         except ValueError:
             if self._cut is None:
-                self._fail("the server's answer is no JSON, though it begins like it; it may have been cut off", body, out)
+                self._fail("the server's answer begins like JSON but is not valid; it may have been cut off", body, out)
             return
         before = len(out)
         reader.message(body, out)
@@ -298,13 +296,13 @@ class ChunkDecoder:
         elif reader.error is None:
             del out[before:]
             reader.forget()
-            error = ProtocolError(f"the server's answer is JSON, but no {reader.noun}", frame=excerpt(body))
+            error = ProtocolError(f"the server's answer is JSON, but not a {reader.noun}", frame=excerpt(body))
             error.body = excerpt(body, _KEPT)
             reader.fail(error, out)
 
 
 def _is_piece(value: dict[str, Any]) -> bool:
-    """Tell whether an object is certainly one of a stream, and no whole answer."""
+    """Return whether an object is certainly a part of a stream, and not a whole answer."""
     choices = value.get("choices")
     found = choices if isinstance(choices, list) else []
     return "token" in value or any(isinstance(choice, dict) and "delta" in choice for choice in found)

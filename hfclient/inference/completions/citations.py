@@ -1,4 +1,4 @@
-"""The pages that an answer rests on, wherever servers put them.
+"""Citations: the web pages that an answer uses, in all the fields where servers put them.
 
 Seen: ``citations`` and ``search_results`` at the root of each chunk (Perplexity), ``citations`` of the last one (xAI),
 ``annotations`` of a delta or a message (OpenAI, OpenRouter), ``executed_tools`` (Groq), ``web_search`` (Z.AI), ``search_info``
@@ -18,7 +18,7 @@ from hfclient.events import Source
 
 __all__ = ["pages_in"]
 
-# Names of fields that hold pages. Of those the first say most about a page.
+# Names of fields that hold pages; the first ones have most details.
 _KEYS = re.compile(
     r"(search_?results?)|citation|annotation|web_?(?:search|results?)|search_?info|executed_tools|references|sources|grounding",
     re.IGNORECASE,
@@ -27,7 +27,7 @@ _LINKS = ("url", "link", "uri")
 _TITLES = ("title", "name")
 _HOSTS = ("hostname", "site_name", "media", "domain")
 _TEXTS = ("snippet", "content", "description", "text", "summary")
-_DEEPEST = 6  # levels of nesting in which pages are looked for
+_DEEPEST = 6  # levels of nesting that are searched
 
 
 def pages_in(fields: Mapping[str, Any]) -> Iterator[Source]:

@@ -1,9 +1,9 @@
-"""What one object of a chat completion means, in any of the dialects that servers speak.
+"""Objects of a chat completion become events, in all the dialects of servers.
 
-Nearly every chunk has one shape: one choice with a piece of text in it and nothing else (`plain`). What does not fit is
-taken apart as a dict, and nothing in it that is not known gets lost (`kept`).
+Nearly every chunk has one shape: one choice with a piece of text and nothing else (`plain_chunks`). Other chunks are read as
+dicts, and their unknown fields are kept (`extra_fields`).
 
-Reference: docs/protocol/inference ("stream chunks"); the names of servers in comments say who was seen doing it.
+Reference: docs/protocol/inference ("stream chunks"); the names in comments are those of servers that do it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from hfclient.inference.generation_errors import error_in, generation_error
 __all__ = ["DeltaReader", "failure_for", "usage_of"]
 
 _REASONING_KEYS = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
-# Fields that are read one by one; all others are kept as they come.
+# Fields that are read here; all others are kept as they are.
 _CHUNK_KEYS = {"choices", "usage", "error", "x-router-metadata", *PADDING}
-# A chunk with nothing but these says nothing by itself.
+# A chunk with only these fields is not an event.
 _COMMON_KEYS = {*_CHUNK_KEYS, *REPEATED, "x_groq", "timings", "time_info", "prompt"}
 _CHOICE_KEYS = {"index", "delta", "message", "text", "finish_reason", "usage", "error", "logprobs"}
 _DELTA_KEYS = {"role", "name", "content", "refusal", "tool_calls", "function_call", "token_id", *_REASONING_KEYS}
@@ -52,14 +52,14 @@ _PINGS = {"ping", "heartbeat", "keepalive", "keep-alive"}
 class DeltaReader:
     """Turns the objects of one answer into events.
 
-    Only the choice with index 0 is the answer; others (``n`` in ``extra_body``) come out as ``Unknown("choice", ...)``.
-    What follows the end, or an error, is not looked at.
+    Only the choice with index 0 is the answer; others (option ``n``) become ``Unknown("choice", ...)``.
+    Anything after the end, or after an error, is ignored.
 
     Attributes:
         finished: A finish_reason came: the text is complete.
-        done: ``[DONE]`` came, or all of an answer that is no stream: nothing follows.
-        error: What went wrong inside the answer: to be raised once everything else was handed out.
-        noun: What an answer is called in errors.
+        done: ``[DONE]`` came, or all of an answer that is not a stream.
+        error: The error inside the answer, raised after all events.
+        noun: The word for an answer in error messages.
         known: Fields of an object's root that are read.
     """
 
@@ -77,7 +77,7 @@ class DeltaReader:
         self.call_pieces = 0
         self._reason: str | None = None
         self._usage: Usage | None = None
-        # What a plain text is; None while the start of something waits for the rest.
+        # The class of plain text; None while the start of a tag waits for its rest.
         self._plain: type[Token] | type[Reasoning] | None = Token
         self._shape: Shape = frozenset()
         self._decode = plain_decoder(self._shape)
@@ -92,27 +92,27 @@ class DeltaReader:
         return self.done or self.error is not None
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields of a `Reply` that no event tells of: ``extra``, ``provider_fields`` and ``refusal``."""
+        """Return the fields of a `Reply` that no event has: ``extra``, ``provider_fields`` and ``refusal``."""
         refusal = mend_surrogates("".join(self._refusal))
         return {**self._kept.fields(), **({"refusal": refusal} if refusal else {})}
 
     def forget(self) -> None:
-        """Drop the fields that were kept: they came in something that is no answer."""
+        """Drop the kept fields: they came in a document that is not an answer."""
         self._kept = ExtraFields()
 
     @staticmethod
     def is_answer(document: Any) -> bool:
-        """Tell whether a JSON document, sent instead of a stream, is a whole answer."""
+        """Return whether a JSON document, sent instead of a stream, is a whole answer."""
         return isinstance(document, dict) and bool(document.get("choices"))
 
-    # What came
+    # Objects
 
     def take_plain(self, parts: Iterable[bytes], out: list[AnyEvent]) -> bytes | None:
-        """Read objects as long as they have the plain form; return the first that has not, or None.
+        """Read objects as long as they are plain; return the first one that is not, or None.
 
         Args:
-            parts: The data of events without a name; an iterator stands behind what is returned.
-            out: Gets the events: those that :meth:`message` would have given.
+            parts: The data of events without a name; an iterator has passed the object that is returned.
+            out: Gets the same events as :meth:`message` gives.
         """
         kind, decode, thinks = self._plain, self._decode, self._thinks
         for part in parts:
@@ -123,7 +123,7 @@ class DeltaReader:
             except MISFITS:
                 return part
             if thinks and (thought := delta.reasoning or delta.reasoning_content or delta.reasoning_text):
-                out.append(Reasoning(thought))  # msgspec gives no half characters
+                out.append(Reasoning(thought))  # msgspec refuses half characters
             text = delta.content
             if not text:
                 continue
@@ -141,7 +141,7 @@ class DeltaReader:
             data: The undecoded bytes.
             out: Gets the events.
             name: The event's name.
-            last: The body ended here without the event's end: the data may be cut.
+            last: The body ended here without the event's end, so the data may be cut off.
         """
         if self.over:
             return
@@ -270,7 +270,7 @@ class DeltaReader:
         self._kept.keep_delta(unknown, out, start, whole=whole)
 
     def _refused(self, text: Any, out: list[AnyEvent]) -> None:
-        """Take a piece of a refusal, which stands in a field of its own or in a part of the content."""
+        """Read a piece of a refusal, from its own field or from a part of the content."""
         if text and isinstance(text, str):
             self._refusal.append(text)
             out.append(Token(mend_surrogates(text), extra={"refusal": True}))
@@ -299,7 +299,7 @@ class DeltaReader:
             add_extra(unknown, out, start)
 
     def _reasoning(self, value: Any, out: list[AnyEvent]) -> bool:
-        """Take reasoning in any form: a text, an object with one, or a list of those; False if there is none in it."""
+        """Read reasoning in any form: a text, an object with one, or a list of those; return whether there was any."""
         if isinstance(value, str):
             if value:
                 self.thought(value, out)
@@ -310,7 +310,7 @@ class DeltaReader:
         return any(found)
 
     def text(self, text: str, out: list[AnyEvent]) -> None:
-        """Take a piece of content, of which ``<think>`` spans are reasoning."""
+        """Read a piece of content; ``<think>`` spans are reasoning."""
         if self._texts.held or not text.isascii():
             text = self._texts.feed(text)
         if text:
@@ -318,7 +318,7 @@ class DeltaReader:
         self._look_at_held()
 
     def thought(self, text: str, out: list[AnyEvent]) -> None:
-        """Take a piece of reasoning."""
+        """Read a piece of reasoning."""
         if self._thoughts.held or not text.isascii():
             text = self._thoughts.feed(text)
         if text:
@@ -338,7 +338,7 @@ class DeltaReader:
     def _unknown(out: list[AnyEvent], kind: str, raw: dict[str, Any]) -> None:
         out.append(Unknown(mend_surrogates(kind), scrub(raw)))
 
-    # Endings
+    # The end
 
     def _finish(self, reason: str, out: list[AnyEvent]) -> None:
         self.finished = True
@@ -364,11 +364,11 @@ class DeltaReader:
             )
 
     def end(self, out: list[AnyEvent], *, whole: bool = False) -> None:
-        """Nothing follows: ``[DONE]`` came, or the end of the body after a finish_reason.
+        """End the answer: ``[DONE]`` came, or the end of the body after a finish_reason.
 
         Args:
             out: Gets the events.
-            whole: The answer was one document, of which nothing can be missing.
+            whole: The answer was one document, so nothing can be missing.
         """
         self.done = True
         self._flush(out)
@@ -378,13 +378,13 @@ class DeltaReader:
         self.error = self.error or self._unfinished
 
     def fail(self, error: HFClientError, out: list[AnyEvent]) -> None:
-        """Remember *error* unless there is one already; nothing that follows counts."""
+        """Keep *error* if it is the first one; the rest of the answer is ignored."""
         if self.error is None:
             self.error = error
             self.stop(out)
 
     def stop(self, out: list[AnyEvent]) -> None:
-        """The answer stops too early: hand out what is certain. Tool calls are not: their arguments may be half."""
+        """End an incomplete answer: return the text that is held back, but not tool calls, whose arguments may be incomplete."""
         self._flush(out)
         self._report_usage(out)
 
@@ -397,7 +397,7 @@ class DeltaReader:
         self._look_at_held()
 
     def _report_usage(self, out: list[AnyEvent]) -> None:
-        # Only now: servers that count along send one with every chunk, and the last is the one that counts.
+        # At the end only: some servers send one with every chunk, and the last one counts.
         if self._usage is not None:
             out.append(self._usage)
             self._kept.attach(out, len(out) - 1)
@@ -443,20 +443,20 @@ def _route(data: dict[str, Any]) -> Route:
 
 
 def _reason_in(reason: Any) -> str:
-    """Return a finish_reason that is no text as one: SGLang's own objects have a type."""
+    """Return a finish_reason as text: SGLang sends objects with a type."""
     kind = reason.get("type") if isinstance(reason, dict) else None
     return mend_surrogates(kind) if isinstance(kind, str) and kind else str(scrub(reason))
 
 
 def failure_for(reason: str) -> GenerationError:
-    """Return the error for an answer that ended with *reason*, of which the server says no more."""
+    """Return the error for an answer that ended with *reason* and no error message."""
     error = generation_error({"type": reason, "message": f"the server ended the answer with finish_reason {reason!r}"})
     error.code = reason
     return error
 
 
 def _add_logprobs(logprobs: Any, out: list[AnyEvent], start: int) -> None:
-    """Give the chunk's probabilities to its token: the number if there is one, all details as ``extra["logprobs"]``."""
+    """Set the probabilities of the chunk's token: ``logprob``, and all details in ``extra["logprobs"]``."""
     entries = logprobs.get("content") if isinstance(logprobs, dict) else None
     if isinstance(logprobs, dict) and not any(holds(value) for value in logprobs.values()):
         return

@@ -1,7 +1,7 @@
-"""What an answer holds beside its text, reasoning and calls: nothing that a server sends is lost.
+"""Fields of an answer besides its text, reasoning and tool calls: none that a server sends is lost.
 
-Each field comes out three times: on an event as it came, in the `Reply` put together from all pieces, and, if it belongs
-to the model's reasoning, in the next request (`Reply.provider_fields`). Pages are `Sources`, too.
+Each field is returned three times: on an event as it came, merged in the `Reply`, and, if it belongs to the model's
+reasoning, in the next request (`Reply.provider_fields`). Citations also become `Sources`.
 
 Reference: docs/protocol/inference ("unknown fields").
 """
@@ -18,7 +18,7 @@ from hfclient.inference.completions.field_merging import FieldMerger, holds, is_
 
 __all__ = ["ExtraFields", "add_extra"]
 
-# What every chunk repeats. Of these the reply tells, and no event: else each answer would have an event more.
+# Fields of every chunk. Only the reply has them: otherwise each answer would have one more event.
 _QUIET = frozenset({"id", "object", "created", "model", "x_groq", "prompt"})
 
 
@@ -27,7 +27,7 @@ class ExtraFields:
 
     def __init__(self) -> None:
         self._last: dict[str, Any] = {}  # fields of roots and choices, as they came last
-        self._waiting: dict[str, Any] = {}  # those that were on no event yet
+        self._waiting: dict[str, Any] = {}  # those that no event has yet
         self._extra = FieldMerger()
         self._attached = FieldMerger()
         self._thoughts: list[tuple[str, FieldMerger]] = []  # parts of the content that are reasoning, by type
@@ -37,18 +37,18 @@ class ExtraFields:
 
     @property
     def are_waiting(self) -> bool:
-        """Something was on no event yet."""
+        """Whether a field is on no event yet."""
         return bool(self._waiting or self._pages)
 
     def fields(self) -> dict[str, Any]:
-        """Return ``extra`` and ``provider_fields`` of the `Reply`; what is empty is left out."""
+        """Return ``extra`` and ``provider_fields`` of the `Reply`; empty ones are left out."""
         extra = self._extra.value()
         if self._probabilities:
             extra["logprobs"] = scrub({key: list(items) for key, items in list(self._probabilities.items())})
         attached = self._attached.value()
         audio = extra.get("audio")
         if isinstance(audio, dict) and isinstance(audio.get("id"), str):
-            attached["audio"] = {"id": audio["id"]}  # OpenAI has what was spoken, and wants its id alone
+            attached["audio"] = {"id": audio["id"]}  # OpenAI keeps the audio and wants its id only
         if signed := [part for _, merger in list(self._thoughts) if is_signed(part := merger.value())]:
             attached["content"] = signed
         found = {"extra": extra, "provider_fields": attached}
@@ -57,7 +57,7 @@ class ExtraFields:
     def keep(self, fields: Mapping[str, Any], known: Collection[str]) -> None:
         """Keep the fields of a chunk's root, or of a choice, that are not *known*.
 
-        One that only repeats what came before is not kept again; of the others the next event has them.
+        A field that repeats its last value is not kept again; the next event gets the others.
         """
         found = {
             key: value
@@ -71,13 +71,13 @@ class ExtraFields:
             self.find_pages(found)
 
     def keep_delta(self, fields: dict[str, Any], out: list[AnyEvent], start: int, *, whole: bool) -> None:
-        """Keep unknown fields of a message: they go on the first event since *start*, or become an event of their own.
+        """Keep unknown fields of a message: they are put on the first event since *start*, or become an event.
 
         Args:
             fields: Of a delta, or, if *whole*, of all the message.
             out: The events.
-            start: Where those of the message begin.
-            whole: Nothing is to be put together.
+            start: Index of the message's first event.
+            whole: Nothing needs to be merged.
         """
         if fields:
             attached = {key: value for key, value in fields.items() if is_attached(key, value)}
@@ -88,44 +88,44 @@ class ExtraFields:
             add_extra(fields, out, start)
 
     def note(self, fields: Mapping[str, Any]) -> None:
-        """Keep fields that an event has already."""
+        """Keep fields that are already on an event."""
         self._extra.add(fields)
         self.find_pages(fields)
 
     def keep_part(self, part: dict[str, Any], kind: Any) -> None:
-        """Keep a part of the content that is no text, or that has more than text."""
+        """Keep a part of the content that is not text, or has other fields besides."""
         self._extra.add({"parts": [part]})
         is_page = isinstance(kind, str) and "reference" in kind
         self.find_pages({"references": part} if is_page else part)
 
     def keep_thought(self, part: dict[str, Any], kind: str) -> None:
-        """Keep a part of the content that is reasoning: what is signed goes back in front of the text."""
+        """Keep a part of the content that is reasoning; a signed one is sent back in front of the text."""
         if not self._thoughts or self._thoughts[-1][0] != kind:
             self._thoughts.append((kind, FieldMerger()))
         self._thoughts[-1][1].add(part)
 
     def keep_choice(self, choice: dict[str, Any]) -> None:
-        """Keep a piece of another choice than the first."""
+        """Keep a piece of a choice other than the first."""
         self._extra.add({"choices": [choice]})
 
     def keep_probabilities(self, logprobs: Any) -> None:
-        """Keep the probabilities of a piece: lists that go on with each of them."""
+        """Keep the probabilities of a piece, which are lists for each piece."""
         for key, items in logprobs.items() if isinstance(logprobs, dict) else [("content", logprobs)]:
             if isinstance(items, list) and items:
                 self._probabilities.setdefault(key, []).extend(items)
 
     def find_pages(self, fields: Mapping[str, Any]) -> None:
-        """Look for pages that have not come yet."""
+        """Look for new citations."""
         for page in pages_in(fields):
             if page.link not in self._links:
                 self._links.add(page.link)
                 self._pages.append(page)
 
     def attach(self, out: list[AnyEvent], start: int, *, last: bool = False) -> None:
-        """Give what waits to the first event since *start*; at the *last* chance it becomes an event, if there is none.
+        """Put the waiting fields on the first event since *start*; with *last*, make an event of them if there is no other.
 
-        Never to a call: its fields are those that go back with it. Pages wait for an event, too: while nothing of an answer
-        has come, another provider may be asked for it.
+        Tool calls are left out, because their fields are sent back. Citations wait for an event, too: before the first
+        content, the request may still move to another provider.
         """
         is_due = last or len(out) > start
         if self._waiting and (first := next((event for event in out[start:] if type(event) is not ToolCall), None)):
@@ -139,7 +139,7 @@ class ExtraFields:
             self._pages = []
 
     def was_handed_out(self, chunk: Mapping[str, Any]) -> None:
-        """Say that the whole *chunk* came out as an event."""
+        """Note that the whole *chunk* became an event."""
         for key in chunk:
             self._waiting.pop(key, None)
 
@@ -154,5 +154,5 @@ def add_extra(extra: dict[str, Any], out: list[AnyEvent], start: int) -> None:
 
 
 def _may_repeat(value: Any) -> bool:
-    """Tell whether a value says something each time that it comes: numbers of tokens, for instance."""
+    """Return whether a repeated value is new information, such as numbers of tokens."""
     return isinstance(value, list) and any(isinstance(item, (int, float)) for item in value)

@@ -1,4 +1,4 @@
-"""Checks of values of chat completions' options.
+"""Checks of the values of options.
 
 Reference: docs/protocol/inference ("request fields").
 """
@@ -17,28 +17,28 @@ _MOST_SEED = 2**63 - 1
 
 
 def stops_of(stop: Any) -> tuple[str, ...]:
-    """Return the texts at which to stop: *stop* is one, or several.
+    """Return the stop sequences: *stop* is one, or several.
 
     Raises:
-        InvalidInputError: One is empty, or no text.
+        InvalidInputError: One is empty, or is not a string.
     """
     if stop is None:
         return ()
     stops = (stop,) if isinstance(stop, str) or not isinstance(stop, Iterable) else tuple(stop)
     if not all(isinstance(text, str) and text for text in stops):
-        raise InvalidInputError("stop is a text, or several, none of them empty")
+        raise InvalidInputError("stop is a string, or several, none of them empty")
     return stops
 
 
 def checked(body: Mapping[str, Any]) -> None:
-    """Refuse values that no server can take: JSON would make null of them, or a counter overflow.
+    """Refuse values that JSON cannot hold or that overflow on the server.
 
     Raises:
         InvalidInputError: A number is not finite, or the seed is out of range.
     """
     for name, value in body.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise InvalidInputError(f"{name} is no number: {value!r}")
+            raise InvalidInputError(f"{name} is not a finite number: {value!r}")
     seed = body.get("seed")
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MOST_SEED):
         raise InvalidInputError(f"seed is a whole number from 0 to 2**63 - 1, not {seed!r}")

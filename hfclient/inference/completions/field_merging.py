@@ -1,7 +1,7 @@
-"""Fields that this release has no name for: put together from the pieces of a stream, so that none is lost.
+"""Unknown fields, merged from the pieces of a stream, so that none is lost.
 
-What one field means is not known here, only how servers send things in pieces: texts grow, or are repeated whole; entries
-of a list have an ``index``, or the list is repeated; an object comes in parts.
+The meaning of a field is not known here, only how servers send it in pieces: texts grow, or are repeated whole; entries of
+a list have an ``index``, or the list is repeated; an object comes in parts.
 
 Reference: docs/protocol/inference ("unknown fields").
 """
@@ -16,12 +16,12 @@ from hfclient.decoding.json_repair import scrub
 
 __all__ = ["FieldMerger", "holds", "is_attached", "is_signed"]
 
-# Names of texts that grow with each piece, even if the next piece is the same as all before it.
+# Texts that grow with each piece, even if a piece equals the whole text so far.
 _GROWING = frozenset({
     *("text", "content", "summary", "data", "transcript", "thinking", "reasoning", "reasoning_content", "arguments"),
     *("partial_json", "input", "refusal"),
 })
-# Names of texts that are whole at once: one that comes later takes the place of the one before.
+# Texts that come whole: a later one replaces the earlier one.
 _WHOLE = frozenset({
     *("id", "type", "object", "role", "name", "format", "status", "model", "provider", "index", "url", "title", "uri"),
     *("finish_reason", "native_finish_reason", "system_fingerprint", "service_tier", "mime_type", "channel"),
@@ -40,14 +40,14 @@ _DEEPEST = 100  # levels of nesting that are kept
 
 
 def holds(value: Any) -> bool:
-    """Tell whether a field says anything."""
+    """Return whether a field has content."""
     return value is not None and value != "" and value != [] and value != {}
 
 
 def is_attached(name: Any, value: Any) -> bool:
-    """Tell whether a field of an answer goes back with it when the conversation goes on.
+    """Return whether a field of an answer is sent back with it in the next request.
 
-    The text of a model's reasoning is none: most servers refuse that, and `keep_reasoning` sends it.
+    The text of the reasoning is not: most servers refuse it, and ``keep_reasoning`` sends it.
 
         >>> is_attached("reasoning_details", [{"type": "reasoning.encrypted"}]), is_attached("reasoning", "2 and 2")
         (True, False)
@@ -58,7 +58,7 @@ def is_attached(name: Any, value: Any) -> bool:
 
 
 def is_signed(part: Mapping[str, Any]) -> bool:
-    """Tell whether a part of the content is reasoning that its server can check, and so wants back.
+    """Return whether a part of the content is signed reasoning, which its server wants back.
 
     >>> is_signed({"type": "thinking", "thinking": "hm", "signature": "x"}), is_signed({"type": "thinking", "thinking": "hm"})
     (True, False)
@@ -78,7 +78,7 @@ def _has_signature(value: Any, depth: int) -> bool:
 
 
 class _Text:
-    """A text that grows. Kept in pieces: a long one in small pieces would be copied for each of them."""
+    """A text that grows, kept in pieces so that a long one is not copied for each of them."""
 
     __slots__ = ("pieces",)
 
@@ -86,11 +86,11 @@ class _Text:
         self.pieces = list(pieces)
 
     def whole(self) -> str:
-        return "".join(self.pieces)  # and leaves them as they are: another thread may look while one reads
+        return "".join(self.pieces)  # does not change them: another thread may read at the same time
 
 
 class _Items:
-    """A list that comes in pieces, or again and again; what it costs to add an entry does not grow with it."""
+    """A list that comes in pieces, or is repeated; adding an entry takes constant time."""
 
     __slots__ = ("_places", "_seen", "items")
 
@@ -100,7 +100,7 @@ class _Items:
         self._places: dict[tuple[int, Any], dict[str, Any]] = {}  # the newest entry by index, and by index and type
 
     def extend(self, name: str, items: list[Any], depth: int) -> None:
-        """Add the entries of one piece: to those that they go on with, or as new ones, unless an earlier piece had them."""
+        """Add the entries of one piece: they continue earlier entries, or are new, or repeat earlier ones."""
         marks: set[int] = set()
         before = len(self.items)
         for item in items:
@@ -116,7 +116,7 @@ class _Items:
         self._seen |= marks
 
     def _add(self, name: str, item: Any, depth: int) -> bool:
-        """Add an entry that has a place of its own; False for others."""
+        """Add an entry with an index; return False for others."""
         index = item.get("index") if isinstance(item, dict) else None
         if isinstance(item, dict) and isinstance(index, int):
             kind = item.get("type") if isinstance(item.get("type"), str) else None
@@ -134,7 +134,7 @@ class _Items:
 
 
 class FieldMerger:
-    """Puts the fields of many pieces together.
+    """Merges the fields of many pieces.
 
         >>> merger = FieldMerger()
         >>> merger.add({"details": [{"index": 0, "type": "t", "text": "a"}]})
@@ -152,15 +152,15 @@ class FieldMerger:
         return bool(self._fields)
 
     def add(self, fields: Mapping[str, Any]) -> None:
-        """Take over the *fields* of one piece: JSON values, which may hold halves of characters."""
+        """Add the *fields* of one piece: JSON values, which may hold half characters."""
         _add_fields(self._fields, fields, _DEEPEST)
 
     def put(self, fields: Mapping[str, Any]) -> None:
-        """Take over *fields* that are whole."""
+        """Add *fields* that are whole."""
         self._fields.update(fields)
 
     def value(self) -> dict[str, Any]:
-        """Return everything so far, fit to be encoded; a fresh dict."""
+        """Return a new dict with everything so far, which can be encoded as JSON."""
         found: dict[str, Any] = scrub(_plain(self._fields))
         return found
 
@@ -175,7 +175,7 @@ def _add_fields(old: dict[str, Any], fields: Mapping[str, Any], depth: int) -> N
 
 
 def _kept(name: str, value: Any, depth: int) -> Any:
-    """Return a value as it is kept here, apart from what it came in."""
+    """Return a copy of a value in the form that is kept here."""
     if isinstance(value, str):
         return value if name in _WHOLE else _Text(value)
     if not isinstance(value, (dict, list)):
@@ -205,7 +205,7 @@ def _merged(name: str, old: Any, new: Any, depth: int) -> Any:
             if new == text:
                 return old  # repeated
             if new.startswith(text):
-                return _Text(new)  # whole each time, as far as it has come
+                return _Text(new)  # each time the whole text so far
         old.pieces.append(new)
         return old
     if isinstance(old, dict) and isinstance(new, dict) and depth > 0:
@@ -218,7 +218,7 @@ def _merged(name: str, old: Any, new: Any, depth: int) -> Any:
 
 
 def _goes_on(old: Any, new: Mapping[str, Any]) -> bool:
-    """Tell whether an entry without an index is the next piece of the last one: thoughts, up to their signature (LiteLLM)."""
+    """Return whether an entry without an index continues the last one: reasoning, up to its signature (LiteLLM)."""
     kind = new.get("type")
     if not isinstance(kind, str) or not isinstance(old, dict) or not _may_be_one(old, new):
         return False
@@ -228,5 +228,5 @@ def _goes_on(old: Any, new: Mapping[str, Any]) -> bool:
 
 
 def _may_be_one(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Tell whether two entries with one index are parts of one: neither their type nor their id differs."""
+    """Return whether two entries with the same index are parts of one: their type and id do not differ."""
     return all(not old.get(key) or not new.get(key) or old[key] == new[key] for key in ("type", "id"))

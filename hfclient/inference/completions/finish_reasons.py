@@ -1,6 +1,6 @@
-"""What a finish_reason says about an answer: a good end, a cut, or a failure.
+"""The meaning of a finish_reason: a normal end, a cut-off answer, or a failure.
 
-Servers have many words for the same end. Those below are from the API pages and sources of OpenAI, Anthropic, Bedrock,
+Servers use many words for the same end. These are from the API pages and sources of OpenAI, Anthropic, Bedrock,
 Cohere, DeepSeek, Fireworks, Gemini, Mistral, OpenRouter, Z.AI, llama.cpp, SGLang, text-generation-inference and vLLM.
 
 Reference: docs/protocol/inference ("stream chunks").
@@ -13,7 +13,7 @@ import re
 __all__ = ["STOPS", "has_failed", "is_cut", "normal_reason"]
 
 STOPS = frozenset({"stop", "tool_calls"})
-"""The good ends, in their normal spelling: the model said all that it wanted to say."""
+"""The normal ends in OpenAI's spelling: the answer is complete."""
 
 _NORMAL = {
     "eos": "stop",
@@ -28,13 +28,13 @@ _NORMAL = {
     "tool_call": "tool_calls",
     "tool_use": "tool_calls",
 }
-# What ended before its end through no fault of the server: a limit, a filter. Other words of this kind stay as they are.
+# The answer is cut off, but the server did not fail: a limit, a filter. Other words of this kind stay as they are.
 _CUTS = re.compile(
     r"length|max_?tokens|token_?limit|context_?window|filter|sensitive|safety|refus|guardrail|prohibited|blocklist|"
     r"recitation|spii|incomplete|truncat",
     re.IGNORECASE,
 )
-# The server, or what it asked, gave up. "error" (OpenRouter, Mistral, Fireworks), "network_error" (Z.AI), "abort" (vLLM,
+# The server, or its backend, failed. "error" (OpenRouter, Mistral, Fireworks), "network_error" (Z.AI), "abort" (vLLM,
 # SGLang), "insufficient_system_resource" (DeepSeek), "ERROR_TOXIC", "USER_CANCEL", "TIMEOUT" (Cohere),
 # "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL" (Gemini), "malformed_model_output" (Bedrock), "time_limit" (watsonx).
 _FAILURES = re.compile(
@@ -45,7 +45,7 @@ _FAILURES = re.compile(
 
 
 def normal_reason(reason: str) -> str:
-    """Return the usual spelling of a finish_reason; one that is not known is returned as it is.
+    """Return OpenAI's spelling of a finish_reason; an unknown one is returned as it is.
 
     >>> normal_reason("end_turn"), normal_reason("STOP"), normal_reason("sensitive")
     ('stop', 'stop', 'sensitive')
@@ -57,7 +57,7 @@ def normal_reason(reason: str) -> str:
 
 
 def has_failed(reason: str) -> bool:
-    """Tell whether an answer with this end is none: the server gave up.
+    """Return whether this finish_reason means that the server failed.
 
     >>> has_failed("network_error"), has_failed("length"), has_failed("a_new_word")
     (True, False, False)
@@ -66,7 +66,7 @@ def has_failed(reason: str) -> bool:
 
 
 def is_cut(reason: str | None) -> bool:
-    """Tell whether an answer with this end is known to lack its rest: a limit was reached, or a filter took it away.
+    """Return whether this finish_reason means that the answer is cut off, by a limit or a filter.
 
     >>> is_cut("length"), is_cut("sensitive"), is_cut("stop"), is_cut(None)
     (True, True, False, False)

@@ -1,4 +1,4 @@
-"""What goes out: prompts become messages, arguments become the body of a request. No network.
+"""Requests of chat completions: prompts become messages, options become the body. No network.
 
 Reference: docs/protocol/inference ("request fields", "messages").
 """
@@ -23,13 +23,13 @@ from hfclient.inference.schemas.tools import Tool
 __all__ = ["Prompt", "build_messages", "normalised", "tool_choice_of"]
 
 Prompt: TypeAlias = "str | Sequence[Any]"
-"""A question, or a list of messages: dicts with ``role`` and ``content``, or the objects of `hfclient.inference.completions.roles`."""
+"""A string, or a list of messages: dicts with ``role`` and ``content``, or the objects of `hfclient.inference.completions.roles`."""
 
 _KEYS = ("role", "content", "name", "cache_control", *FILE_KEYS)
 _TOOL_KEYS = ("role", "content", "tool_call_id", "name", "cache_control", "is_error")
-# What a server says, field by field, goes back as it came; so an answer's message may have keys that are not known here.
+# The fields of an answer are sent back as they came, so an assistant message may have unknown keys.
 _ANSWER_KEYS = ("role", "content", "tool_calls", "name")
-# The protocol has these in messages of some roles; in others a server ignores them, or says what is wrong.
+# The protocol has these in messages of some roles; in others a server ignores or refuses them.
 _PROTOCOL = frozenset(
     ("tool_calls", "tool_call_id", "function_call", "refusal", "annotations", "reasoning", "reasoning_content", "prefix")
 )
@@ -43,15 +43,15 @@ def build_messages(
     """Return the ``messages`` of a request.
 
     In a list of messages the text of earlier reasoning is left out unless *keep_reasoning* (several servers refuse it, some
-    want it back; what is signed or encrypted goes out in any case), ``developer`` becomes ``system`` (few templates know
-    it), the arguments of tool calls become the text that the protocol wants, as do the results of tools, an answer has a
-    content even if that is empty, and an empty system message or a last empty answer is dropped.
+    want it back; signed or encrypted reasoning is always sent), ``developer`` becomes ``system`` (few templates know it),
+    arguments of tool calls and results of tools become text, an assistant message always has a ``content``, and an empty
+    system message or an empty last answer is dropped.
 
         >>> build_messages("hi", "Be terse.")
         [{'role': 'system', 'content': 'Be terse.'}, {'role': 'user', 'content': 'hi'}]
 
     Raises:
-        InvalidInputError: There is nothing to say, a message has no role or no content, or there are two system prompts.
+        InvalidInputError: The prompt is empty, a message has no role or content, or there are two system prompts.
     """
     if isinstance(prompt, str):
         if not prompt.strip():
@@ -75,7 +75,7 @@ def build_messages(
 
 def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
     if not isinstance(message, Mapping):
-        raise InvalidInputError(f"messages[{number}] is no dict with role and content, but {type(message).__name__}")
+        raise InvalidInputError(f"messages[{number}] is not a dict with role and content, but {type(message).__name__}")
     where = f"messages[{number}]"
     given: dict[str, Any] = _without_nulls(message)
     extra = given.pop("extra_body", {})
@@ -86,7 +86,7 @@ def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
     files = attached_parts(given, where) if role != "assistant" else []
     fields = {key: value for key, value in given.items() if role == "assistant" or key not in FILE_KEYS}
     if files and role != "user":
-        raise InvalidInputError(f"{where} ({role}) has files, which belong into a message of the user's")
+        raise InvalidInputError(f"{where} ({role}) has files, which belong in a user message")
     if role == "developer":
         fields["role"] = "system"
     if role == "assistant":
@@ -94,11 +94,11 @@ def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
             fields = {key: value for key, value in fields.items() if key not in _REASONING or not isinstance(value, str)}
         if isinstance(fields.get("content"), (list, tuple)):
             fields["content"] = parts_of(fields["content"], where)
-        if calls := _calls(fields.pop("tool_calls", ()), number):  # an empty list means nothing, and is refused by some
+        if calls := _calls(fields.pop("tool_calls", ()), number):  # some servers refuse an empty list
             fields["tool_calls"] = calls
         if isinstance(fields.get("function_call"), Mapping):
             fields["function_call"] = _call({"function": fields["function_call"]})["function"]
-        if not fields.get("content"):  # hardly any server takes a message without, or an empty list, and some want it next to calls
+        if not fields.get("content"):  # nearly all servers refuse a message without it, or an empty list, and some want it next to tool calls
             fields["content"] = ""
     elif "content" not in fields and not files:
         raise InvalidInputError(f"{where} ({role}) has no content")
@@ -115,10 +115,10 @@ def _message(message: Any, number: int, keep_reasoning: bool) -> dict[str, Any]:
 
 
 def _check_keys(fields: Mapping[str, Any], where: str) -> None:
-    """Refuse keys that a server would ignore: misspelt ones, and files where no message has any.
+    """Refuse keys that a server would ignore: misspelt ones, and files in messages of other roles.
 
     Raises:
-        InvalidInputError: There is one; the error names it, and the key that was probably meant.
+        InvalidInputError: The message names the key, and the one that was probably meant.
     """
     role = fields.get("role")
     if role == "assistant":
@@ -127,7 +127,7 @@ def _check_keys(fields: Mapping[str, Any], where: str) -> None:
             if meant and meant not in fields and "content" not in fields:
                 check_key(key, _ANSWER_KEYS, where)
             if key in FILE_KEYS and not _is_servers(value):
-                raise InvalidInputError(f"{where} (assistant) has files under {key!r}, which belong into a message of the user's")
+                raise InvalidInputError(f"{where} (assistant) has files under {key!r}, which belong in a user message")
         return
     known = _TOOL_KEYS if role in ("tool", "function") else _KEYS
     for key in fields:
@@ -136,16 +136,16 @@ def _check_keys(fields: Mapping[str, Any], where: str) -> None:
 
 
 def _is_servers(value: Any) -> bool:
-    """Return whether a value is what a server put under a key of files: an object, a URL, or a list of them."""
+    """Return whether a server put a value under a key of files: an object, a URL, or a list of them."""
     if isinstance(value, str):
         return is_data_url(value) or is_url(value)
     return isinstance(value, Mapping) or (isinstance(value, list) and all(map(_is_servers, value)))
 
 
 def _without_nulls(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message without what is None in it and its parts: it means nothing, and several servers refuse it.
+    """Return a message without None in its fields and parts: several servers refuse it.
 
-    In fields that are not known here null may mean something; those go back as they came.
+    Unknown fields, in which null may have a meaning, are sent back as they came.
     """
     kept = without_empty_fields(message)
     if "content" in kept and kept.get("role") != "assistant":
@@ -164,22 +164,22 @@ def _is_empty(message: dict[str, Any]) -> bool:
 
 
 def _calls(calls: Any, number: int) -> list[dict[str, Any]]:
-    """Return the calls in a message as all servers take them; a single one counts as a list of one."""
+    """Return the calls in a message in the form that all servers accept; a single call is a list of one."""
     listed = [calls] if isinstance(calls, (Mapping, ToolCall)) else calls
     if not isinstance(listed, (list, tuple)) or not all(isinstance(call, (Mapping, ToolCall)) for call in listed):
-        raise InvalidInputError(f"the tool_calls of messages[{number}] are no list of calls")
+        raise InvalidInputError(f"the tool_calls of messages[{number}] are not a list of calls")
     return [wire_call(call) if isinstance(call, ToolCall) else _call(call) for call in listed]
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tool call with its type, and its arguments as text: some servers give an object, all want a string."""
+    """Return a tool call with its type, and its arguments as text: some servers send an object, all want a string."""
     function = call.get("function")
     if not isinstance(function, Mapping):
         return dict(call)  # of some other type
     arguments = function.get("arguments")
     if not isinstance(arguments, str):
         arguments = "{}" if arguments is None else msgspec.json.encode(arguments).decode()
-    elif object_in(arguments) == {}:  # in another spelling, of which servers that parse it know few
+    elif object_in(arguments) == {}:  # in another spelling, which few servers can parse
         arguments = "{}"
     kept = {key: value for key, value in call.items() if value is not None}
     named = {key: value for key, value in function.items() if value is not None}
@@ -187,7 +187,7 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _result(content: Any) -> Any:
-    """Return what a tool said as text; parts that the caller made stay as they are, all other values become JSON."""
+    """Return the result of a tool as text; parts from the caller stay as they are, all other values become JSON."""
     if isinstance(content, str):
         return content
     if (parts := _parts_in(content)) is not None:
@@ -195,11 +195,11 @@ def _result(content: Any) -> Any:
     try:
         return msgspec.json.encode(content).decode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidInputError(f"a tool's result is no JSON: {error}") from error
+        raise InvalidInputError(f"a tool's result cannot be written as JSON: {error}") from error
 
 
 def _parts_in(content: Any) -> Any:
-    """Return the parts of a message that *content* is, or None: a tool's own objects may have a type of some kind, too."""
+    """Return *content* as parts of a message, or None: a tool's own objects may also have a ``type``."""
     if not isinstance(content, list) or not content:
         return None
     for part in content:
@@ -208,12 +208,12 @@ def _parts_in(content: Any) -> Any:
             return None
     try:
         return parts_of(content)
-    except InvalidInputError:  # a path, for instance, which a tool may well have found
+    except InvalidInputError:  # a path, for instance, which a tool may return
         return None
 
 
 def tool_choice_of(choice: Any) -> Any:
-    """Return ``tool_choice`` as all servers take it: a tool, or its bare name, becomes the object that means it.
+    """Return ``tool_choice`` in the form that all servers accept: a tool or its name becomes an object.
 
         >>> tool_choice_of("auto"), tool_choice_of("add")
         ('auto', {'type': 'function', 'function': {'name': 'add'}})
@@ -233,12 +233,12 @@ def normalised(fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> di
     The order of *fields* is kept: the router reads only the start of a large body to find the model.
 
     Raises:
-        InvalidInputError: A value is none that any server takes; what is in *extra* is not looked at.
+        InvalidInputError: No server accepts a value. *extra* is not checked.
     """
     body = dict(fields)
     body["stop"] = list(stops_of(body.get("stop"))) or None
     if body.get("top_p") == 1:
-        body["top_p"] = None  # means nothing, and TGI refuses it
+        body["top_p"] = None  # has no effect, and TGI refuses it
     body["tool_choice"] = tool_choice_of(body.get("tool_choice"))
     _check_choice(body["tool_choice"], body.get("tools"))
     checked(body)
@@ -249,9 +249,9 @@ def normalised(fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> di
 
 
 def _check_choice(choice: Any, tools: Any) -> None:
-    """Refuse the choice of a tool that is none of *tools*: some servers would go on without any."""
+    """Refuse the choice of a tool that is not in *tools*: some servers would ignore it."""
     function = choice.get("function") if isinstance(choice, Mapping) else None
     name = function.get("name") if isinstance(function, Mapping) else None
     shown = [tool["function"].get("name") for tool in tools or () if isinstance(tool.get("function"), Mapping)]
     if name is not None and shown and name not in shown:
-        raise InvalidInputError(f"tool_choice names {name!r}, which is none of the tools: {', '.join(map(str, shown))}")
+        raise InvalidInputError(f"tool_choice names {name!r}, which is not in tools: {', '.join(map(str, shown))}")

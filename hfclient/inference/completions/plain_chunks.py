@@ -1,8 +1,8 @@
-"""The plain chunk: one choice with a piece of text in it, and nothing that was not there before. Decoded by msgspec.
+"""The plain chunk: one choice with a piece of text, and no new field. Decoded by msgspec.
 
-Each server writes chunks of one shape. Its names are learnt from those that were read in full (:func:`shape_of`), and the
-decoder for it takes no other: a chunk with a new field is not plain, so that nothing in it gets lost. Where a value would
-mean more than text, only null is taken.
+Each server writes chunks of one shape. The names of its fields are learned from chunks that were read in full
+(:func:`shape_of`), and its decoder accepts no others: a chunk with a new field is not plain, so that no field is lost. Where a
+value would mean more than text, only null is accepted.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ import msgspec
 __all__ = ["MISFITS", "PADDING", "REPEATED", "Shape", "has_thoughts", "plain_decoder", "shape_of"]
 
 MISFITS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises where data is not of the type that it is wanted as."""
+"""The exceptions of msgspec for data of another type."""
 
 REPEATED = frozenset({"id", "object", "created", "model", "system_fingerprint", "service_tier", "provider"})
 """Fields of the root that every chunk repeats."""
 
 PADDING = ("obfuscation", "p")
-"""Fields of the root that hide the length of a token: OpenAI's; Mistral's and Cloudflare's. They say nothing."""
+"""Fields of the root that hide the length of a token: OpenAI's; Mistral's and Cloudflare's. They have no content."""
 
 Shape: TypeAlias = "frozenset[tuple[str, str]]"
-"""Names of fields, each with where it stands; a field that is repeated stands under "null" while it has no value."""
+"""Names of fields with their place; the place of a repeated field without a value is "null"."""
 
 _TYPES: Mapping[str, Mapping[str, Any]] = {
     "null": dict.fromkeys(REPEATED),
     "root": {
         **dict.fromkeys(REPEATED, Any),
         **dict.fromkeys(("usage", "error", "x_groq", "timings", "prompt_token_ids", "prompt_logprobs", "kv_transfer_params")),
-        "prompt": Any,  # together: what was asked
+        "prompt": Any,  # together: the prompt
         **dict.fromkeys(PADDING, str | None),
     },
     "choice": {
         **dict.fromkeys(("finish_reason", "logprobs", "usage", "stop_reason", "token_ids", "matched_stop")),
         **dict.fromkeys(("native_finish_reason", "content_filter_results", "hidden_states", "routed_experts")),
-        "text": str | None,  # together: the content once more
+        "text": str | None,  # together: the content again
         "seed": int | None,
     },
     "delta": {
@@ -73,10 +73,10 @@ _nulls: Shape = frozenset()  # of the last chunks
 
 
 def shape_of(chunk: Mapping[str, Any]) -> Shape:
-    """Return the shape of a chunk, as far as other chunks of it may be plain.
+    """Return the shape of the plain chunks that resemble *chunk*.
 
     It includes the fields of earlier answers that can only be null: servers leave them out of the first chunk, and the second
-    one would have to be read in full for nothing but its nulls.
+    one would have to be read in full because of its nulls.
     """
     global _nulls  # noqa: PLW0603 (a cache)
     shape = frozenset(_names_in(chunk))
@@ -99,13 +99,13 @@ def _names_in(chunk: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def has_thoughts(shape: Shape) -> bool:
-    """Tell whether deltas of this shape have reasoning beside the content."""
+    """Return whether deltas of this shape have reasoning besides the content."""
     return any(place == "thoughts" for place, _ in shape)
 
 
 @functools.lru_cache(maxsize=128)
 def plain_decoder(shape: Shape) -> Callable[[bytes], Any]:
-    """Return what decodes a plain chunk of this shape, and raises one of `MISFITS` for any other."""
+    """Return a decoder for plain chunks of this shape, which raises one of `MISFITS` for others."""
 
     def struct(base: type[msgspec.Struct], *places: str, **inner: Any) -> Any:
         types = {name: _TYPES[place][name] for wanted in places for place, name in sorted(shape) if place == wanted}

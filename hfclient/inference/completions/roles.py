@@ -1,4 +1,4 @@
-"""Messages as objects, for those who like them better than dicts; both may stand in one list."""
+"""Messages as objects instead of dicts; a list may hold both."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAMELESS = "unnamed"
 
 @define
 class SystemMessage:
-    """What the model is told beforehand.
+    """A system message: instructions for the model.
 
     Attributes:
         content: The text.
@@ -43,11 +43,11 @@ class SystemMessage:
 
 @define
 class UserMessage:
-    """What the user says.
+    """A message of the user.
 
     Attributes:
         content: A text, or a list of parts.
-        name: Tells several users apart, where the model can.
+        name: Distinguishes several users, if the model supports it.
     """
 
     role: ClassVar[str] = "user"
@@ -62,13 +62,13 @@ class UserMessage:
 
 @define
 class AssistantMessage:
-    """What the model said.
+    """An answer of the model.
 
     Attributes:
         content: Its text.
-        tool_calls: The calls that it made; each needs a `ToolMessage` after this message.
+        tool_calls: Its tool calls; each needs a `ToolMessage` after this message.
         reasoning: Its reasoning; sent only with ``keep_reasoning=True``.
-        provider_fields: Further fields of the message, which go out as they are (`Reply.provider_fields`).
+        provider_fields: Further fields of the message, sent as they are (`Reply.provider_fields`).
     """
 
     role: ClassVar[str] = "assistant"
@@ -79,7 +79,7 @@ class AssistantMessage:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the message as a request has it."""
-        # Next to calls, too: many servers insist on a content, and some of them take no null.
+        # Also next to tool calls: many servers require a content, and some of them refuse null.
         shown: dict[str, Any] = {"role": self.role, "content": self.content, **(self.provider_fields or {})}
         if isinstance(shown["content"], list) and self.content:  # reasoning that is a part of the content
             shown["content"] = [*shown["content"], {"type": "text", "text": self.content}]
@@ -92,7 +92,7 @@ class AssistantMessage:
 
 @define
 class ToolMessage:
-    """What a tool answered.
+    """The result of a tool call.
 
     Attributes:
         content: The result: text, or a JSON value.
@@ -109,10 +109,10 @@ class ToolMessage:
 
 
 def wire_call(call: ToolCall) -> dict[str, Any]:
-    """Return a call as a message repeats it, with all that the server attached to it.
+    """Return a call in the form of a message, with all fields that the server sent with it.
 
-    Servers parse the arguments once more, to fill the model's template: what is no JSON object would fail the whole request,
-    and so would an empty name.
+    Servers parse the arguments again, to fill the model's template: arguments that are not a JSON object, or an empty name,
+    would fail the whole request.
     """
     arguments = call.arguments
     try:
@@ -129,15 +129,15 @@ def wire_call(call: ToolCall) -> dict[str, Any]:
 
 
 def arguments_of(call: ToolCall) -> dict[str, Any] | None:
-    """Return the arguments of a call, or None if they are no object."""
+    """Return the arguments of a call, or None if they are not an object."""
     return call.parameters if call.parameters or call.arguments is None else object_in(call.arguments)
 
 
 def as_mapping(message: Any) -> Any:
-    """Return the dict that *message* means; what is not known is returned as it is.
+    """Return *message* as a dict; an unknown object is returned as it is.
 
-    Besides the classes above that may be a `Reply`, a `Message` of HuggingChat, and the objects of other libraries that
-    have ``model_dump``. A reply brings the calls of tools that nobody has answered yet.
+    Known are the classes above, a `Reply`, a `Message` of HuggingChat, and objects of other libraries with ``model_dump``. A
+    reply has the tool calls without results.
     """
     if isinstance(message, Mapping):
         return message

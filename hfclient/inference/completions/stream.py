@@ -18,9 +18,9 @@ from hfclient.types import Reply
 
 __all__ = ["CompletionStream", "without_thoughts"]
 
-_LINGER = 0.5  # seconds to wait for the end of the body once everything has been said
-_GLANCE = 0.05  # the same after a failure, which somebody waits to hear of
-# With one of these an answer has begun: from then on nothing is asked again.
+_LINGER = 0.5  # seconds to wait for the end of the body after the answer is complete
+_GLANCE = 0.05  # the same after a failure, which must be raised soon
+# With one of these an answer has begun, and the request is not repeated any more.
 _BEGINNINGS = (Token, Reasoning, ToolCall, FinalAnswer, Finish)
 
 
@@ -28,7 +28,7 @@ class CompletionStream(Stream):
     """A blocking iterator over the events of one answer; see `hfclient.stream.Stream`.
 
     It ends with ``[DONE]``, whatever the connection does afterwards. A connection that breaks earlier raises
-    `StreamInterrupted` after everything that had come was handed out, and is no matter once a finish_reason was there.
+    `StreamInterrupted` after all events before it; after a finish_reason it is ignored.
 
     If it fails before an answer has begun, the request is repeated, or another provider gets it, as `Attempts` says; a
     `Failover` event reports the latter.
@@ -56,8 +56,8 @@ class CompletionStream(Stream):
     def partial(self) -> Reply:
         """What has come so far, as a `Reply`. Never reads, never raises.
 
-        Reasoning whose ``<think>`` stood in the prompt comes as tokens, as nobody can tell before its ``</think>``; here
-        it is apart from the text.
+        Reasoning whose ``<think>`` is part of the prompt comes as tokens, because only its ``</think>`` shows what it is;
+        here it is separate from the text.
         """
         return without_thoughts(super().partial)
 
@@ -89,7 +89,7 @@ class CompletionStream(Stream):
         self._attempts.clock.cancellation.check()  # a cancel() meanwhile aborted the answer before this one
 
     def _answer(self) -> Iterator[list[AnyEvent]]:
-        """Yield the events of one answer, and raise what ended it if that was no good end."""
+        """Yield the events of one answer; raise the error if it is incomplete or failed."""
         chunks = self._chunks
         call_pieces = 0
         cut: TransportError | None = None
@@ -102,7 +102,7 @@ class CompletionStream(Stream):
                     yield events
                 if chunks.call_pieces != call_pieces:
                     call_pieces = chunks.call_pieces
-                    self._response.deadline.content_came()  # a long file can be an argument: its event comes with its end
+                    self._response.deadline.content_came()  # an argument can be a long file, whose event comes at its end
                 if chunks.over:
                     self._drain(_GLANCE if chunks.failed else _LINGER)
                     break
@@ -118,7 +118,7 @@ class CompletionStream(Stream):
         except ProtocolError:
             if cut is None:
                 raise
-            # Half a document is no JSON, but the cut is what went wrong.
+            # Half a document is not valid JSON, but the cause is the broken connection.
             if isinstance(cut, TransportTimeout):
                 raise cut from None
             raise StreamInterrupted(f"the answer broke off: {cut.message}") from cut
@@ -126,7 +126,7 @@ class CompletionStream(Stream):
             raise StreamInterrupted("the answer ended before it began: neither content nor a finish_reason came")
 
     def _look_for_content(self, events: list[AnyEvent]) -> None:
-        # A call that has begun is content, too, though there is no event for it yet: a long file can be its argument.
+        # A tool call that has begun is content, too, although its event comes at its end.
         if self._chunks.call_pieces or any(isinstance(event, _BEGINNINGS) for event in events):
             self._begun = True
             self._attempts.settle()
@@ -134,14 +134,14 @@ class CompletionStream(Stream):
             self._response.deadline.content_came()
 
     def _complete(self, error: HFClientError) -> None:
-        """Let *error* say which request it belongs to."""
+        """Set the request id, method and URL of *error*."""
         response = self._response
         error.request_id = error.request_id or response.request_id
         if isinstance(error, TransportError):
             error.method, error.url = response.method, response.url
 
     def _drain(self, linger: float) -> None:
-        """Read on to the end of the body, so that the connection can be used again; but not if the server dawdles."""
+        """Read the rest of the body, so that the connection can be reused, but wait only shortly."""
         deadline = self._response.deadline
         deadline.content_came()
         deadline.wind_down(idle=linger, total=linger)
@@ -149,11 +149,11 @@ class CompletionStream(Stream):
             for _ in self._response.chunks():
                 pass
         except TransportError:
-            pass  # then the connection is not used again
+            pass  # the connection is not reused
 
 
 def without_thoughts(reply: Reply) -> Reply:
-    """Return *reply* with reasoning that only its end tells apart from the text."""
+    """Return *reply* with the reasoning before an unopened ``</think>`` separated from its text."""
     if reply.reasoning or "</think>" not in reply.text:
         return reply
     text, reasoning = split_unopened(reply.text)

@@ -1,4 +1,4 @@
-"""Tool calls come in pieces; this puts them together.
+"""Merges the pieces of tool calls.
 
 Reference: docs/protocol/inference ("tool-call deltas").
 """
@@ -20,17 +20,17 @@ from hfclient.inference.completions.field_merging import FieldMerger, holds
 
 __all__ = ["ToolCallMerger", "new_call_id", "object_in"]
 
-# Spellings of "no arguments": null of Cohere's, an empty array of PHP's, None of Python's; some write JSON into a string.
+# Spellings of "no arguments": null (Cohere), an empty array (PHP), None (Python); some servers encode JSON twice.
 _NOTHING = ("", "null", "{}", "[]", '""', '"null"', '"{}"', "None")
 
 
 def new_call_id() -> str:
-    """Return a fresh id for a call: nine letters and digits, the only form that Mistral's templates take."""
+    """Return a new id for a call: nine letters and digits, the only form that Mistral's templates accept."""
     return uuid.uuid4().hex[:9]
 
 
 def object_in(arguments: str) -> dict[str, Any] | None:
-    """Return the arguments of a call as an object, or None if they are none; JSON that was written twice is read twice.
+    """Return the arguments of a call as a dict, or None if they are not an object; JSON that was encoded twice is decoded twice.
 
     >>> object_in('{"a": 1}'), object_in("null"), object_in('"{}"'), object_in("[1]")
     ({'a': 1}, {}, {}, None)
@@ -62,13 +62,13 @@ class _Call:
         return "".join(self.arguments).strip()
 
     def is_whole(self) -> bool:
-        """Tell whether the arguments are complete as they stand: an object that is not empty has an end of its own."""
+        """Return whether the arguments are complete: an object that is not empty has its own end."""
         last = self.arguments[-1].rstrip() if self.arguments else ""
         return last.endswith("}") and self.text() != "{}" and _is_object(self.text())
 
     @property
     def says_nothing(self) -> bool:
-        """It is no call: some servers put an empty one into every answer."""
+        """Return whether it is empty: some servers put an empty call into every answer."""
         return not self.id and not self.name and self.text() in _NOTHING
 
 
@@ -89,15 +89,15 @@ class ToolCallMerger:
 
     @property
     def has_begun(self) -> bool:
-        """There is a call, whole or not."""
+        """Whether there is a call, complete or not."""
         return any(not call.says_nothing for call in self._calls)
 
     def add(self, deltas: Any, *, whole: bool = False) -> None:
-        """Take over the ``tool_calls`` of one chunk.
+        """Add the ``tool_calls`` of one chunk.
 
         Args:
             deltas: As on the wire: a list, or a single object.
-            whole: Each entry is a complete call (an answer that is no stream).
+            whole: Each entry is a complete call (the answer is not a stream).
         """
         for delta in deltas if isinstance(deltas, list) else [deltas]:
             if isinstance(delta, dict):
@@ -109,7 +109,7 @@ class ToolCallMerger:
         function = delta.get("function")
         is_flat = not isinstance(function, dict)  # the form of the "responses" style
         inner: dict[str, Any] = delta if not isinstance(function, dict) else function
-        custom = delta.get("custom")  # OpenAI's calls with a text instead of arguments
+        custom = delta.get("custom")  # OpenAI's custom tools have a text instead of arguments
         piece = _Piece(
             index=_index(delta.get("index")),
             id=_string(delta.get("id")),
@@ -118,7 +118,7 @@ class ToolCallMerger:
             begins=any(delta.get(key) is not None for key in ("id", "type")),
         )
         call = self._find(piece, whole)
-        if piece.id and not call.id:  # set once, never joined: some servers repeat it on every delta, others send ""
+        if piece.id and not call.id:  # set once: some servers repeat it on every delta, others send ""
             call.id = piece.id
             self._note(call, piece.id)
         call.name = _joined_name(call, piece)
@@ -139,15 +139,15 @@ class ToolCallMerger:
         return found
 
     def _note(self, call: _Call, call_id: str) -> None:
-        """Find *call* from now on by its index, or none, and *call_id*: by dict, as there may be thousands of calls."""
+        """Index *call* by its index, or None, and *call_id*, because there may be thousands of calls."""
         self._newest[call.index, call_id] = self._newest[None, call_id] = call
 
     def finish(self, *, good: bool) -> tuple[list[AnyEvent], list[str]]:
-        """Return the calls, complete now, and the names of those that are not; and forget them.
+        """Return the complete calls and the names of the incomplete ones, and forget them.
 
         Args:
-            good: The answer came to a good end, so that nothing of the last call is missing. Else its arguments have to
-                show by themselves that they are whole: none at all are no call without arguments.
+            good: The answer is complete, so nothing of the last call is missing. Otherwise its arguments must be a
+                complete object; missing arguments do not mean a call without arguments.
         """
         calls = [call for call in self._calls if not call.says_nothing]
         events: list[AnyEvent] = []
@@ -189,7 +189,7 @@ class ToolCallMerger:
 
 @define
 class _Piece:
-    """One delta: what it says of a call, and whether it looks like the first one of it."""
+    """One delta of a call."""
 
     index: int | None
     id: str
@@ -198,20 +198,20 @@ class _Piece:
     begins: bool
 
     def begins_another(self, call: _Call) -> bool:
-        """Tell whether this piece, which leads to *call*, begins another call.
+        """Return whether this piece, whose index and id match *call*, begins another call.
 
-        Some servers give every call the index 0, or none, and no ids; but a new id alone proves nothing, as others make
-        up one for every delta, and neither does a name, which others repeat.
+        Some servers give every call the index 0, or none, and no ids. A new id alone proves nothing, because other servers
+        make one for every delta; neither does a name, which others repeat.
         """
         if self.id and call.id:
-            if self.id == call.id:  # one id for all calls: only another name tells them apart
+            if self.id == call.id:  # one id for all calls: only another name distinguishes them
                 return bool(self.name) and self.name != call.name and call.is_whole()
             if self.name and self._goes_on_with(call):
                 return False
             return bool(self.name) or self.index is None
         if not self.name or not call.name:
             return False
-        if call.is_whole():  # nothing can be added to that
+        if call.is_whole():  # it cannot get any longer
             arguments = (self.arguments or "").strip()
             return self.name != call.name or self.index is None or arguments not in ("", call.text())
         if self.name == call.name:
@@ -219,14 +219,14 @@ class _Piece:
         return not self._goes_on_with(call) if call.text() else self.begins and not call.id
 
     def _goes_on_with(self, call: _Call) -> bool:
-        """Tell whether the arguments of *call* have begun, and these cannot be the beginning of others."""
+        """Return whether the arguments of *call* have begun, and these cannot be the start of others."""
         if not self.arguments or self.arguments.lstrip().startswith("{"):
             return False
         return call.text() not in ("", "{}") and not call.is_whole()
 
 
 def _joined_name(call: _Call, piece: _Piece) -> str:
-    """Return the name of a call after one more piece: whole with the first one, repeated, or in pieces itself."""
+    """Return the name of a call after one more piece: whole in the first one, repeated, or in pieces itself."""
     if not call.name or not piece.name or piece.name == call.name:
         return call.name or piece.name
     if call.text():
@@ -259,7 +259,7 @@ def _is_object(text: str) -> bool:
 
 
 def _last_object(text: str) -> str:
-    """Return the last of several objects in a row: some servers begin with an empty one, others repeat the whole."""
+    """Return the last of several consecutive objects: some servers begin with an empty one, others repeat the whole."""
     place = 0
     while True:
         try:

@@ -21,13 +21,13 @@ _Check = Callable[[Any], bool]
 
 
 def checked_limit(limit: int | None) -> int | None:
-    """Return *limit* if a list can have it: None, or a whole number that is not negative.
+    """Return *limit* if it is None, or a whole number that is not negative.
 
     Raises:
         InvalidInputError: It is something else.
     """
     if limit is not None and (not _is_whole(limit) or limit < 0):
-        raise InvalidInputError(f"a limit is a whole number, 0 or more, not {limit!r}")
+        raise InvalidInputError(f"limit is a whole number, 0 or more, not {limit!r}")
     return limit
 
 
@@ -35,11 +35,11 @@ def _is_number(value: Any) -> bool:
     return hasattr(type(value), "__float__") and not isinstance(value, (bool, str))
 
 
-def _is_whole(value: Any) -> bool:  # numpy's numbers are no int
+def _is_whole(value: Any) -> bool:  # numpy's integers are not int
     return hasattr(type(value), "__index__") and not isinstance(value, bool)
 
 
-def _is_truth(value: Any) -> bool:  # 1 and 0 are equal to them; numpy's are no bool
+def _is_truth(value: Any) -> bool:  # 1 and 0 equal them; numpy's are not bool
     return type(value).__name__ in ("bool", "bool_") or (isinstance(value, int) and value in (0, 1))
 
 

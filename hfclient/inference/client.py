@@ -107,7 +107,7 @@ class InferenceClient(MediaClient):
             InvalidInputError: The prompt is empty, something cannot be written as JSON, a number or the seed is out of
                 range, or no model was named and the server lists none.
             TypeError: There is no option of that name.
-            CredentialsError: The router needs a token and there is none. Nothing was sent.
+            CredentialsError: The router needs a token, and none was found; nothing was sent.
             Unsupported: *provider* with a server that is not the router.
             ModelNotFound: No provider serves the model.
             APIStatusError: The server refused: `AuthenticationError`, `CreditsExhausted`, `RateLimitError`, ...

@@ -1,6 +1,6 @@
 """The options of `InferenceClient`'s methods, each one documented once.
 
-They are keyword arguments. A wrapper of your own can take and pass them on with the same types:
+They are keyword arguments. A wrapper can take them and pass them on with the same types:
 
     def ask(prompt: str, **options: Unpack[ChatOptions]) -> str:
         return inference.chat(prompt, **options).text
@@ -477,7 +477,7 @@ class TaskOptions(TypedDict, total=False):
 
 
 class ModelFilters(TypedDict, total=False):
-    """Filters of `InferenceClient.models` for the Hub's models; None is no filter.
+    """Filters of `InferenceClient.models` for the Hub's models; None filters nothing.
 
     Args:
         task: Such as ``"text-to-image"``.

@@ -1,8 +1,7 @@
 """Structured output: the answer is an object of a class.
 
-The class becomes a JSON schema, the server is asked to keep to it, and what comes back is validated all the same, as
-many servers ignore schemas in silence. An answer that does not fit goes back to the model with what is wrong with it, a
-bounded number of times.
+The class becomes a JSON schema that the server is asked to follow. The answer is validated all the same, because many servers
+ignore schemas. An invalid answer is sent back to the model with the error, a limited number of times.
 """
 
 from __future__ import annotations
@@ -35,25 +34,25 @@ __all__ = ["ParseStream", "Shape", "parse_stream"]
 
 T = TypeVar("T")
 
-_WRAP = "value"  # the root has to be an object: anything else is put into one under this key
+_WRAP = "value"  # the root must be an object: any other value is put into one under this key
 _CUT = {
-    "length": "the answer was cut off at its greatest length (max_tokens)",
+    "length": "the answer was cut off at its maximum length (max_tokens)",
     "content_filter": "the answer was cut off by a content filter",
 }
-_STEP = 64  # of a long answer, snapshots are taken for each 64th part that comes
+_STEP = 64  # a long answer has a draft each time it grew by a 64th
 
 
 @frozen
 class Shape:
-    """What is asked for: a type, and the schema that says so.
+    """A type and its schema.
 
     Attributes:
         into: The type.
-        schema: Its JSON schema, complete in itself, an object at its root.
-        name: What the type is called.
-        wrapped: The value stands under the key ``value`` of that object.
-        bare: The schema of the type itself, without what strict mode adds.
-        strict: Keys that the schema does not know are none of an answer's.
+        schema: Its JSON schema without external references, an object at its root.
+        name: The type's name.
+        wrapped: The value is under the key ``value`` of that object.
+        bare: The schema of the type itself, without the additions of strict mode.
+        strict: An answer with unknown keys is invalid.
     """
 
     into: Any
@@ -65,7 +64,7 @@ class Shape:
 
     @classmethod
     def of(cls, into: Any, *, strict: bool = True) -> Shape:
-        """Return the shape of *into*: a class that JSON objects can become, or any other type with a JSON schema.
+        """Return the shape of *into*, any type with a JSON schema.
 
         Raises:
             InvalidInputError: *into* has no JSON schema.
@@ -81,10 +80,10 @@ class Shape:
         return cls(into, strict_schema(schema) if strict else schema, name, wrapped, bare, strict)
 
     def read(self, text: str) -> Any:
-        """Return the object that *text* holds, which may stand in a code block or in prose.
+        """Return the object in *text*, which may be in a code block or within prose.
 
         Raises:
-            SchemaMismatch: There is no JSON in it, none that fits, or several that do and are not the same.
+            SchemaMismatch: It has no JSON, none that fits, or several different objects that fit.
         """
         trouble: SchemaMismatch | None = None
         fitting: list[tuple[Any, Any]] = []
@@ -96,7 +95,7 @@ class Shape:
         if not fitting:
             raise trouble or SchemaMismatch("there is no JSON in the answer" if text.strip() else "the answer is empty")
         if any(value != fitting[0][0] for value, _ in fitting):
-            raise SchemaMismatch("there are several of them in the answer")
+            raise SchemaMismatch("the answer has several different ones")
         return fitting[0][1]
 
     def _convert(self, value: Any) -> Any:
@@ -105,7 +104,7 @@ class Shape:
                 return self._checked(value[_WRAP])
             except SchemaMismatch as misfit:
                 raise SchemaMismatch(misfit.reason, f"$.{_WRAP}{misfit.path[1:]}") from misfit
-        return self._checked(value)  # without the wrap: a server that ignored the schema, and a model that guessed right
+        return self._checked(value)  # without the key: the server ignored the schema, but the model's answer may fit
 
     def _checked(self, value: Any) -> Any:
         made = convert(value, self.into)
@@ -113,7 +112,7 @@ class Shape:
         return made
 
     def unwrapped(self, value: Any) -> Any:
-        """Return what is there of the object in an answer that is still coming."""
+        """Return the object so far, of an answer that is still being received."""
         if self.wrapped and isinstance(value, dict):
             return value.get(_WRAP, NOTHING)
         return value
@@ -137,13 +136,13 @@ class _Call:
 
 
 class ParseStream(Generic[T]):
-    """An answer that becomes an object; iterate it for what is there so far.
+    """An answer that becomes an object; iterating yields the object so far.
 
         for draft in inference.parse_stream("Three cities?", into=Cities, model=...):
             print(draft)                    # {'names': ['Par']}, {'names': ['Paris', 'L']}, ...
 
-    Each item is a fresh JSON value (a dict, for a class): strings as far as they have come, numbers once they are whole,
-    keys once they have a value. It is not validated; :meth:`result` is. A repaired answer begins anew.
+    Each item is a new JSON value (a dict, for a class): strings so far, numbers once they are complete, keys once they have
+    a value. It is not validated; :meth:`result` is. A repaired answer starts again.
     """
 
     def __init__(self, call: _Call, first: Stream) -> None:
@@ -163,12 +162,12 @@ class ParseStream(Generic[T]):
         raise TypeError("an answer that is being read cannot be copied or pickled; what result() returns can")
 
     def __iter__(self) -> Iterator[Any]:
-        """Return what comes of the object.
+        """Return an iterator over the object so far.
 
         Raises:
             StreamConsumed: It was read already.
         """
-        if self._drafts is not None and self._state == "reading":  # next() was used before: go on with that
+        if self._drafts is not None and self._state == "reading":  # next() was used before: continue
             return self._drafts
         if self._state != "open":
             raise StreamConsumed("an answer is read once; result() has the object", partial=self.partial)
@@ -181,11 +180,11 @@ class ParseStream(Generic[T]):
         return next(self._drafts)
 
     def result(self) -> T:
-        """Return the object; reads the answer to its end. May be asked again.
+        """Return the object; reads the answer to its end. May be called again.
 
         Raises:
-            ParseError: Neither the answer nor a repaired one fits.
-            HFClientError: What ended the answer early.
+            ParseError: Neither the answer nor a repaired one is valid.
+            HFClientError: The error that ended the answer early.
         """
         if self._state == "open":
             for _ in self:
@@ -193,7 +192,7 @@ class ParseStream(Generic[T]):
         if self._error is not None:
             raise self._error
         if self._value is NOTHING:
-            raise StreamConsumed("the answer was left before its end, or is still being read", partial=self.partial)
+            raise StreamConsumed("the answer was closed before its end, or is still being read", partial=self.partial)
         value: T = self._value
         return value
 
@@ -204,7 +203,7 @@ class ParseStream(Generic[T]):
 
     @property
     def attempts(self) -> int:
-        """How many answers were asked for."""
+        """Number of answers that were requested."""
         return self._attempts
 
     def close(self) -> None:
@@ -238,7 +237,7 @@ class ParseStream(Generic[T]):
                     self._value = self._read_reply(reply)
                     break
                 except SchemaMismatch as misfit:
-                    # What was cut off would be cut off again, and what was refused refused.
+                    # A second answer would be cut off or refused again.
                     if self._attempts > self._call.repair or is_cut(reply.finish_reason) or reply.refusal:
                         raise self._parse_error(reply, misfit) from misfit
                     self._ask_again(reply, misfit)
@@ -252,7 +251,7 @@ class ParseStream(Generic[T]):
                 self.close()
 
     def _read_reply(self, reply: Reply) -> Any:
-        if is_cut(reply.finish_reason):  # whatever can be read of it
+        if is_cut(reply.finish_reason):  # even if it can be read
             raise SchemaMismatch(_CUT.get(reply.finish_reason or "", f"the answer was cut off ({reply.finish_reason})"))
         if reply.refusal:
             raise SchemaMismatch(f"the model refused: {reply.refusal}")
@@ -266,7 +265,7 @@ class ParseStream(Generic[T]):
             if type(event) is not Token:
                 continue
             partial.feed(event.text)
-            # Each draft is decoded from the start: of a long answer fewer are taken, so that the cost does not explode.
+            # Each draft is decoded from the start, so a long answer has fewer of them.
             if partial.size < due and not partial.complete:
                 continue
             draft = self._call.shape.unwrapped(partial.value())
@@ -289,7 +288,7 @@ class ParseStream(Generic[T]):
             self._inner = self._call.send()
         finally:
             self._asking = False
-        if self._call.clock.cancellation.requested or self._state == "closed":  # meanwhile, and the answer before this one
+        if self._call.clock.cancellation.requested or self._state == "closed":  # cancelled or closed while the request was sent
             self._inner.close()
             raise Cancelled("the call was cancelled", partial=reply)
 
@@ -300,7 +299,7 @@ class ParseStream(Generic[T]):
         times = "" if self._attempts == 1 else f" ({self._attempts} answers)"
         where = "" if misfit.path == "$" else f" at {misfit.path}"
         return ParseError(
-            f"the answer is no {self._call.shape.name}{where}: {reason}{times}; it begins {excerpt(reply.text.encode())!r}",
+            f"the answer is not a {self._call.shape.name}{where}: {reason}{times}; it begins {excerpt(reply.text.encode())!r}",
             raw=reply.text,
             path=misfit.path,
             reason=reason,
@@ -335,7 +334,7 @@ def parse_stream(
 
 
 def _add_instruction(messages: list[dict[str, Any]], instruction: str) -> None:
-    """Tell the model, in the system message: many templates take only one."""
+    """Add the instruction to the system message: many templates allow only one."""
     first = messages[0]
     if first["role"] == "system" and isinstance(first["content"], str):
         messages[0] = {**first, "content": f"{first['content']}\n\n{instruction}"}

@@ -1,9 +1,8 @@
-"""Tools in a loop: the model calls functions, gets their results, and goes on until it has an answer.
+"""The tool loop: the model calls functions, gets their results, and continues until it has an answer.
 
-One `ToolStream` goes over the answers of all rounds. Its events are those of the answers, by the block as they come,
-and a `ToolResult` or `ToolError` for every call. What goes wrong with a call (no such tool, arguments that do not fit, a
-function that raises, a user who declines) is told to the model, which often does better the next time; only what goes
-wrong with the answers themselves is raised.
+One `ToolStream` covers the answers of all rounds. Its events are those of the answers, in blocks as they come, and a
+`ToolResult` or `ToolError` for every call. If a call fails (no such tool, arguments that do not fit, a function that raises, a
+user who declines), the model gets the error and may correct itself; only errors of the answers themselves are raised.
 
 Reference: docs/protocol/inference ("tool-call deltas", "messages").
 """
@@ -43,7 +42,7 @@ _MOST_THREADS = 8
 _CANCELLED = "the run was cancelled"
 
 Approve: TypeAlias = "Callable[[ToolCall], bool | str | None]"
-"""Asked before each call: True runs it; anything else does not, and a string tells the model why."""
+"""Called before each tool call: only True runs it; a string is the reason for the model."""
 
 
 def run_tools(
@@ -79,7 +78,7 @@ def run_tools(
 
 @frozen
 class _Run:
-    """What one run goes by, and the messages that it has gathered."""
+    """The settings of one run, and its messages so far."""
 
     completions: ChatCompletions
     tools: Mapping[str, Tool]
@@ -92,22 +91,22 @@ class _Run:
     clock: Clock
 
     def begin_round(self, number: int) -> Stream:
-        """Send the messages as they stand."""
+        """Send the messages so far."""
         options = dict(self.options)
         if number and options.get("tool_choice") not in (None, "auto", "none"):
-            options["tool_choice"] = "auto"  # or it would call for ever
+            options["tool_choice"] = "auto"  # otherwise it would call tools forever
         self.clock.check()
         return self.completions.start(self.messages, options, self.clock)
 
     @property
     def must_call(self) -> bool:
-        """The model was told that it has to call a tool."""
+        """Whether *tool_choice* requires a call."""
         return self.options.get("tool_choice") not in (None, "auto", "none")
 
 
 @frozen
 class _Job:
-    """One call of a round, with its place among the others."""
+    """One call of a round, with its index."""
 
     place: int
     call: ToolCall
@@ -117,7 +116,7 @@ class _Job:
 
 @frozen
 class _Outcome:
-    """What came of a call: an event, and the text that the model gets. A fatal one ends the run."""
+    """The result of a call: an event, and the text for the model. A fatal one ends the run."""
 
     place: int
     event: ToolResult | ToolError | None
@@ -129,8 +128,8 @@ class ToolStream(Stream):
     """A blocking iterator over the events of all rounds; see `hfclient.stream.Stream`.
 
     ``result()`` is the last round's answer: its ``text`` and ``reasoning``, with the calls and results of every round and
-    the sum of their ``usage``. A single call runs in the thread that reads; of several at once each gets a thread of its
-    own. `cancel` and the total deadline end the wait for those; a function that is running cannot be stopped by anybody.
+    the sum of their ``usage``. A single call runs in the reader's thread; several at once run in their own threads.
+    `cancel` and the total deadline end the wait for those, but cannot stop a running function.
     """
 
     def __init__(self, run: _Run, first: Stream) -> None:
@@ -148,14 +147,14 @@ class ToolStream(Stream):
     def messages(self) -> list[dict[str, Any]]:
         """The conversation so far, as sent to the server: the prompt, then the rounds that are complete.
 
-        With another user message it makes the next prompt. Calls of tools without a function are the last ones in it and
-        wait for their results.
+        Append a user message to make the next prompt. If tools without a function were called, append their results first:
+        their calls are the last ones.
         """
         return list(self._run.messages)
 
     @property
     def rounds(self) -> int:
-        """How many rounds of calls were run."""
+        """Number of rounds of tool calls so far."""
         return self._rounds
 
     @property
@@ -168,7 +167,7 @@ class ToolStream(Stream):
     def cancel(self) -> None:
         """Stop the reader, from any thread: its loop raises `Cancelled`. Returns at once.
 
-        Functions in threads of their own are left to themselves; one in the reader's thread is waited for.
+        Functions in their own threads keep running; one in the reader's thread ends first.
         """
         super().cancel()
 
@@ -192,7 +191,7 @@ class ToolStream(Stream):
             if not calls:
                 if run.must_call and not self._rounds:
                     raise Unsupported(
-                        "the model had to call a tool but did not: this server, or the model's template, ignores tools"
+                        "the model had to call a tool but did not: the server or the model's template ignores tools"
                     )
                 if self._round.reply().finish_reason == "tool_calls" and not self._round.text().strip():
                     raise ProtocolError("the answer ended with finish_reason 'tool_calls', but no call of a tool came")
@@ -200,7 +199,7 @@ class ToolStream(Stream):
                 return
             if self._rounds >= run.max_rounds:
                 raise TooManyRounds(
-                    f"the model called tools {run.max_rounds} times over and wants to go on (max_rounds)",
+                    f"the model called tools in {run.max_rounds} rounds and wants to continue (max_rounds)",
                     rounds=self._rounds,
                 )
             self._rounds += 1
@@ -208,22 +207,22 @@ class ToolStream(Stream):
             yield from self._work(calls, outcomes)
             self._remember(calls, outcomes)
             if len(outcomes) < len(calls):
-                return  # somebody else runs the rest
+                return  # the caller runs the rest
             self._check_cancelled()
             inner = run.begin_round(self._rounds)
             self._round, self._inner, self._response = ReplyBuilder(), inner, inner._response
             self._waiting = True
-            if self._cancelled:  # meanwhile: that reached the answer before this one
+            if self._cancelled:  # cancelled while the request was sent
                 inner.close()
                 self._check_cancelled()
 
     def _answer(self, calls: list[ToolCall]) -> Iterator[list[AnyEvent]]:
-        """Yield the blocks of one answer, and gather the calls in it, with ids that no other call has."""
+        """Yield the blocks of one answer, and collect its calls with unique ids."""
         for events in self._inner._blocks():
             self._response = self._inner._response  # another one after a failover
             for number, event in enumerate(events):
                 if type(event) is ToolCall:
-                    if event.uuid in self._used:  # such as servers that count from "call_0" in every answer
+                    if event.uuid in self._used:  # some servers count from "call_0" in every answer
                         events[number] = event = evolve(event, uuid=new_call_id())
                     self._used.add(event.uuid)
                     calls.append(event)
@@ -252,7 +251,7 @@ class ToolStream(Stream):
     # The calls of a round
 
     def _work(self, calls: list[ToolCall], outcomes: dict[int, _Outcome]) -> Iterator[list[AnyEvent]]:
-        """Run the calls, yield what comes of each as it comes, and gather it in *outcomes* by place."""
+        """Run the calls, yield their events as they come, and collect the outcomes by index."""
         jobs: list[_Job] = []
         for place, call in enumerate(calls):
             self._check_cancelled()
@@ -270,10 +269,10 @@ class ToolStream(Stream):
             yield [outcome.event] if outcome.event else []
 
     def _prepare(self, place: int, call: ToolCall) -> _Job | _Outcome | None:
-        """Return a call that can be run, what is wrong with it, or None if the caller shall run it."""
+        """Return a job for the call, its failure, or None if the tool has no function."""
         tools = self._run.tools
         tool = tools.get(call.name)
-        if tool is None or not call.name:  # tools of a server's own may have no name
+        if tool is None or not call.name:  # built-in tools of a server may have no name
             names = ", ".join(filter(None, tools))
             return _failed(place, call, f"there is no tool {call.name!r}; known are: {names or 'none'}")
         if tool.function is None:
@@ -281,7 +280,7 @@ class ToolStream(Stream):
         arguments = arguments_of(call)
         if arguments is None:
             text = excerpt((call.arguments or "").encode("utf-8", "replace"))
-            return _failed(place, call, f"the arguments are no JSON object: {text}")
+            return _failed(place, call, f"the arguments are not a JSON object: {text}")
         verdict = True if self._run.approve is None else self._run.approve(call)
         if verdict is not True:
             reason = f": {verdict}" if isinstance(verdict, str) and verdict else ""
@@ -297,7 +296,7 @@ class ToolStream(Stream):
             waiting.put(job)
         over = threading.Event()
         for _ in range(min(len(jobs), _MOST_THREADS)):
-            # Daemons: a tool that hangs must not keep the program from ending. Each gets the reader's context variables.
+            # Daemon threads: a tool that hangs must not block the end of the program. Each gets the reader's context variables.
             run = contextvars.copy_context().run
             threading.Thread(target=run, args=(self._serve, waiting, over), name="hfclient-tool", daemon=True).start()
         try:
@@ -310,7 +309,7 @@ class ToolStream(Stream):
                     raise Cancelled(_CANCELLED)
                 yield outcome
         finally:
-            over.set()  # whatever has not begun does not begin any more
+            over.set()  # calls that have not begun do not begin any more
 
     def _serve(self, waiting: queue.SimpleQueue[_Job], over: threading.Event) -> None:
         with contextlib.suppress(queue.Empty):
@@ -319,16 +318,16 @@ class ToolStream(Stream):
 
 
 def _run_job(job: _Job) -> _Outcome:
-    """Call the function; what it raises becomes text for the model, but Ctrl-C and the like end the run."""
+    """Call the function; an exception becomes text for the model, but KeyboardInterrupt and the like end the run."""
     call = job.call
     try:
         text, value = tool_result_text(job.tool.call(job.arguments))
     except SchemaMismatch as misfit:
         return _failed(job.place, call, f"the arguments do not fit: {misfit}")
-    except Exception as error:  # noqa: BLE001 (whatever it is, the model is told)
+    except Exception as error:  # noqa: BLE001 (the model gets any error)
         _log.info("the tool %s failed", call.name, exc_info=True)
         return _failed(job.place, call, mend_surrogates(f"{type(error).__name__}: {error}"))
-    except BaseException as error:  # noqa: BLE001 (raised again by the reader, whose thread this need not be)
+    except BaseException as error:  # noqa: BLE001 (raised again in the reader's thread)
         return _Outcome(job.place, None, fatal=error)
     output = {"text": text} if value is None else {"text": text, "structured": value}
     return _Outcome(job.place, ToolResult(call.uuid, "success", [output], name=call.name), text)
@@ -345,7 +344,7 @@ def _calls_in(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _sum(usages: list[Usage]) -> Usage | None:
-    """Return all counts together; those that only some rounds have are the sum of what there is."""
+    """Return the sum of all counts; a count that no round has stays None."""
     if len(usages) < 2:
         return usages[0] if usages else None
 

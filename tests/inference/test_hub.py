@@ -92,7 +92,7 @@ def test_links_that_lead_elsewhere(link: str, server: Server, make: Make) -> Non
 def test_pages_in_a_circle(server: Server, make: Make) -> None:
     """A list whose next page is itself ends with an error."""
     server.on(LIST, json_answer(entries("o/a"), 200, 'Link: </api/models?c=1>; rel="next"'))
-    with pytest.raises(ProtocolError, match="circles"):
+    with pytest.raises(ProtocolError, match="repeats its pages"):
         list(make().models())
 
 
@@ -100,7 +100,7 @@ def test_pages_in_a_circle(server: Server, make: Make) -> None:
 def test_a_list_that_is_none(body: Any, server: Server, make: Make) -> None:
     """An answer that is no list raises."""
     server.on(LIST, json_answer(body))
-    with pytest.raises(ProtocolError, match="no list"):
+    with pytest.raises(ProtocolError, match="not a list"):
         next(make().models())
 
 
@@ -203,7 +203,7 @@ def test_other_refusals(server: Server, make: Make) -> None:
 @pytest.mark.parametrize("name", ["", "a/b/c", "../etc", "o/..", "a b", "https://h/x", None])
 def test_names_that_are_none(name: Any, make: Make) -> None:
     """What is no name of a model is refused before anything is sent."""
-    with pytest.raises(InvalidInputError, match=r"(no|not a) name"):
+    with pytest.raises(InvalidInputError, match="not a name"):
         make().model(name)
 
 

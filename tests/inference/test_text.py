@@ -335,7 +335,7 @@ def test_page_and_other_json(server: Server, make: Callable[..., InferenceClient
     client = make(server)
     with pytest.raises(ProtocolError, match=r"HTML page .*instead of a text"):
         client.text("x", model="m").result()
-    with pytest.raises(ProtocolError, match="no text"):
+    with pytest.raises(ProtocolError, match="not a text"):
         client.text("x", model="m").result()
 
 

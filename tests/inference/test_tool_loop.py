@@ -182,8 +182,8 @@ def test_goes_on(server: Server, run: Run) -> None:
     ("made", "told"),
     [
         (call("get_wether", {"city": "Paris"}), "there is no tool 'get_wether'; known are: get_weather, boom"),
-        (call("get_weather", '{"ci'), 'the arguments are no JSON object: {"ci'),
-        (call("get_weather", "[1]"), "the arguments are no JSON object: [1]"),
+        (call("get_weather", '{"ci'), 'the arguments are not a JSON object: {"ci'),
+        (call("get_weather", "[1]"), "the arguments are not a JSON object: [1]"),
         (call("get_weather", ""), "the arguments do not fit: the argument 'city' is missing"),
         (
             call("get_weather", {"city": 5, "unit": "kelvin", "day": 1}),

@@ -185,7 +185,7 @@ def test_images_and_files_arguments() -> None:
     assert with_attachments(messages, None, []) is messages
     again = with_attachments(got, [FakePIL()])
     assert again[0]["content"][-1] == PART
-    with pytest.raises(InvalidInputError, match="there is none"):
+    with pytest.raises(InvalidInputError, match="the prompt has none"):
         with_attachments([{"role": "assistant", "content": "b"}], [PNG])
     with pytest.raises(InvalidInputError, match="list"):
         with_attachments(messages, {"a": PNG})
@@ -267,7 +267,7 @@ PATHS = ["/etc/passwd", "file:///etc/passwd", "FILE:/etc/passwd", "C:\\a.png", "
 )
 def test_paths_are_never_sent(build: Any, path: str) -> None:
     """A path in a message is neither read nor sent as a URL, at any position."""
-    with pytest.raises(InvalidInputError, match=r"not a URL|belong into a message of the user"):
+    with pytest.raises(InvalidInputError, match=r"not a URL|belong in a user message"):
         build_messages([{"role": "user", "content": "x", **build(path)}])
 
 
@@ -327,7 +327,7 @@ def test_objects_in_parts(tmp_path: Path) -> None:
         ({"role": "user", "content": "hi", "custom": 1}, "'custom'.*extra_body"),
         ({"role": "user", "content": "hi", 5: 1}, "'5'"),
         ({"role": "tool", "content": "hi", "call_id": "x"}, "'call_id'.*'tool_call_id'"),
-        ({"role": "system", "content": "hi", "image": PNG}, "message of the user's"),
+        ({"role": "system", "content": "hi", "image": PNG}, "in a user message"),
         ({"role": "assistant", "contents": "hi"}, "'contents'.*'content'"),
         ({"role": "assistant", "tool_call": []}, "'tool_call'.*'tool_calls'"),
         ({"role": "User", "content": "hi"}, "'User'.*'user'"),

@@ -191,7 +191,7 @@ def test_names_that_are_not_known() -> None:
         assert (task.name, task.decode) == (name, None)
         task.check({"whatever": 1})
     for name in ("text-clasification", "nonsense", "", "Depth Estimation", 5):
-        with pytest.raises(InvalidInputError, match="no task is called"):
+        with pytest.raises(InvalidInputError, match="unknown task"):
             task_named(name)  # type: ignore[arg-type]
 
 

@@ -1,9 +1,9 @@
-"""Images and files in messages: whatever the caller has becomes a part of a message.
+"""Images and files become parts of messages.
 
-An image becomes ``image_url``, its bytes a data URL; audio ``input_audio``; a text its text, with its name in front; a
-PDF ``file``; a video ``video_url``. Types are told by the first bytes and checked before anything is sent, because a server
-answers an image that it cannot read with any error at all. A part that the caller wrote as a dict of the protocol's own
-goes out unchanged; a string in it is never read as a path, and a path never leaves as a URL.
+An image becomes ``image_url`` with a data URL, audio ``input_audio``, a text its text with its name in front, a PDF ``file``, a
+video ``video_url``. The first bytes tell the type, which is checked before anything is sent, because a server's error about an
+image that it cannot read may be any error. A part that the caller wrote as the protocol's dict is sent unchanged; a string in
+it is never read as a path, and a path is never sent as a URL.
 
 Reference: docs/protocol/inference ("messages").
 """
@@ -24,12 +24,12 @@ from hfclient.inference.content.image_inputs import ImageLike, load_image
 __all__ = ["MAX_FILE", "MAX_TEXT", "FileLike", "attached_parts", "file_part", "image_part", "parts_of", "with_attachments"]
 
 MAX_FILE = 64 * 1024 * 1024
-"""Most bytes of a file that is sent."""
+"""Maximum size of a file that is sent, in bytes."""
 
 MAX_TEXT = 4 * 1024 * 1024
-"""Most bytes of a text that is sent: more than any model reads."""
+"""Maximum size of a text that is sent, in bytes: more than any model reads."""
 
-# What the servers behind chat completions can read: others answer with errors about something else.
+# The types that servers of chat completions can read; for others their errors are about something else.
 _IMAGES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
 _AUDIO = {
     "audio/3gpp": "3gp",
@@ -53,10 +53,10 @@ def with_attachments(
     images: Iterable[ImageLike] | ImageLike | None = None,
     files: Iterable[FileLike] | FileLike | None = None,
 ) -> list[dict[str, Any]]:
-    """Return *messages* with *images* and *files* in the last one of the user's, behind its text.
+    """Return *messages* with *images* and *files* in the last user message, after its text.
 
     Raises:
-        InvalidInputError: Something cannot be sent, or no message is the user's.
+        InvalidInputError: A file cannot be sent, or there is no user message.
     """
     parts = [image_part(image) for image in as_file_list(images, "images")]
     parts += [file_part(file) for file in as_file_list(files, "files")]
@@ -64,7 +64,7 @@ def with_attachments(
         return messages
     places = [number for number, message in enumerate(messages) if message["role"] == "user"]
     if not places:
-        raise InvalidInputError("images and files belong to the user's message, and there is none")
+        raise InvalidInputError("images and files belong in a user message, and the prompt has none")
     message = messages[places[-1]]
     said = message["content"]
     before = [{"type": "text", "text": said}] if isinstance(said, str) else list(said)
@@ -73,13 +73,13 @@ def with_attachments(
 
 
 def parts_of(content: Any, where: str = "a message") -> Any:
-    """Return the content of a message as a request has it: text as it is, everything else as parts.
+    """Return the content of a message in the form of a request: text as it is, everything else as parts.
 
         >>> parts_of(["What is this?", {"type": "image", "url": "https://h/a.png"}])[1]
         {'type': 'image_url', 'image_url': {'url': 'https://h/a.png'}}
 
     Raises:
-        InvalidInputError: A part is nothing that can be sent.
+        InvalidInputError: A part cannot be sent.
     """
     if isinstance(content, str):
         return content
@@ -89,7 +89,7 @@ def parts_of(content: Any, where: str = "a message") -> Any:
 
 
 def attached_parts(message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
-    """Return the files under the keys of a message that hold some (``images``, ``files``, ...) as parts.
+    """Return the files under the keys of a message (``images``, ``files``, ...) as parts.
 
     Raises:
         InvalidInputError: One cannot be sent, or is a path written as a string.
@@ -108,11 +108,11 @@ def image_part(source: ImageLike, *, detail: str | None = None) -> dict[str, Any
     """Return an image as a part of a message: a URL stays a URL, everything else becomes a data URL.
 
     Args:
-        source: What names a file, or an http(s) URL.
-        detail: ``"low"``, ``"high"`` or ``"auto"``, where the server knows that.
+        source: A file in any form that `open_source` reads, or an http(s) URL.
+        detail: ``"low"``, ``"high"`` or ``"auto"``, for servers that support it.
 
     Raises:
-        InvalidInputError: It is no image, of a type that hardly any server reads, too large, or missing.
+        InvalidInputError: It is not an image, of a type that hardly any server reads, too large, or missing.
     """
     image = load_image(source)
     if image.content is not None and image.mime not in _IMAGES:
@@ -125,18 +125,18 @@ def image_part(source: ImageLike, *, detail: str | None = None) -> dict[str, Any
 
 
 def file_part(source: FileLike, *, is_audio: bool = False) -> dict[str, Any]:
-    """Return a file as a part of a message, by what it holds.
+    """Return a file as a part of a message, by its content.
 
     Args:
         source: The file.
         is_audio: It was given as audio; a video in it is still recognized as one.
 
     Raises:
-        InvalidInputError: It is empty, too large, missing, or of a type that no message carries.
+        InvalidInputError: It is empty, too large, missing, or of a type that messages cannot have.
     """
     if is_url(source):
         raise InvalidInputError(
-            "a file is no URL: servers fetch images only (images=[url]); download it and pass the path"
+            "a file cannot be a URL: servers fetch images only (images=[url]); download it and pass the path"
         )
     file = open_source(source, MAX_FILE)
     name, content = file.name, file.read()
@@ -160,7 +160,7 @@ def file_part(source: FileLike, *, is_audio: bool = False) -> dict[str, Any]:
 
 
 def _typed(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Return an object under a key of a message as a part: as one if it says so, else by its key, as in ``{"url": ...}``."""
+    """Return an object under a key of a message as a part: it has a ``type``, or is like ``{"url": ...}``."""
     if value.get("type") is not None or any(kind in value for kind in _KINDS):
         return value
     if "data" in value and key.startswith("audio"):
@@ -172,7 +172,7 @@ def _typed(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _is_named(content: tuple[Any, ...]) -> bool:
-    """Return whether a tuple is a file with its name, not several parts."""
+    """Return whether a tuple is ``(name, content)``, not several parts."""
     return len(content) in (2, 3) and isinstance(content[0], str) and isinstance(content[1], (bytes, bytearray, memoryview))
 
 
@@ -188,7 +188,7 @@ def _part(part: Any, where: str) -> Any:
         part = {"type": kind, **part}
     if kind == "text" and not isinstance(part.get("text"), str):
         raise InvalidInputError(f"a part of {where} is a text, but has none under 'text'; it has {', '.join(map(str, part))}")
-    if kind == "image":  # as transformers' templates and Anthropic's API have it
+    if kind == "image":  # the form of transformers' templates and Anthropic's API
         return _image_of(part, where)
     if kind == "image_url":
         return _pointing(part, "image_url", where)
@@ -212,9 +212,9 @@ def _image_of(part: Mapping[str, Any], where: str) -> Any:
 
 
 def _pointing(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    """Return a part with a URL under *key*: an object becomes a data URL, a string is one that a server can fetch."""
+    """Return a part with a URL under *key*: a file becomes a data URL, a string must be a URL that a server can fetch."""
     value = part.get(key)
-    if value is None and key == "image_url":  # written flat
+    if value is None and key == "image_url":  # the flat form
         value = {name: part[name] for name in ("url", "detail") if name in part}
         part = {**{name: item for name, item in part.items() if name not in value}, key: value}
     if value is None:
@@ -237,9 +237,9 @@ def _pointing(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any
 
 
 def _holding(part: Mapping[str, Any], kind: str, where: str) -> Any:
-    """Return a part with a file in it: the protocol's own, or one whose file is an object."""
+    """Return a part with a file: in the protocol's form, or with an object as the file."""
     value = part.get(kind)
-    if value is None:  # as transformers' templates have it
+    if value is None:  # the form of transformers' templates
         value = next((part[key] for key in ("path", "url") if part.get(key) is not None and not is_url(part[key])), None)
     if value is None:
         return part
@@ -255,14 +255,14 @@ def _holding(part: Mapping[str, Any], kind: str, where: str) -> Any:
     data = value.get(key)
     if data is None or isinstance(data, str):
         if data and not is_url(data) and not is_data_url(data) and _NOT_BASE64.search(data[:1000]):
-            raise InvalidInputError(f"{data[:200]!r} in {where} is no base64; a file of yours is a pathlib.Path there, or goes into files=")
+            raise InvalidInputError(f"{data[:200]!r} in {where} is not base64; pass a path as pathlib.Path, or in files=")
         return part
     name = value.get("filename")
     return file_part((name, data) if isinstance(name, str) else data, is_audio="audio" in kind)
 
 
 def _decoded(content: bytes) -> str | None:
-    """Return a text, or None if it is none: broken UTF-8, or control characters that no text has."""
+    """Return *content* as text, or None for invalid UTF-8 and for control characters that texts do not have."""
     coding = next((name for bom, name in _BOMS.items() if content.startswith(bom)), "utf-8")
     try:
         text = content.decode(coding)

@@ -1,4 +1,4 @@
-"""Images on their way to a model: whatever the caller has becomes bytes with a type, or a URL that is passed on."""
+"""Images for a model: any input becomes bytes with a type, or a URL that is passed on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hfclient.files.sources import FileLike, is_url, open_source
 __all__ = ["MAX_IMAGE", "ImageInput", "ImageLike", "load_image"]
 
 MAX_IMAGE = 64 * 1024 * 1024
-"""Most bytes of an image that is sent."""
+"""Maximum size of an image that is sent, in bytes."""
 
 ImageLike: TypeAlias = FileLike
-"""What names a file; an http(s) URL besides, which the provider fetches."""
+"""A path, bytes, an open binary file, an `Image`, a PIL image, a data URL, or an http(s) URL, which the provider fetches."""
 
 
 @frozen
@@ -41,19 +41,19 @@ class ImageInput:
             InvalidInputError: There is only a URL.
         """
         if self.content is None:
-            raise InvalidInputError("this provider takes no image by its URL; download it and pass the bytes")
+            raise InvalidInputError("this provider does not take an image by its URL; download it and pass the bytes")
         return base64.b64encode(self.content).decode()
 
     def as_url(self) -> str:
-        """Return the image's URL, or all of it as a data URL."""
+        """Return the image's URL, or a data URL of its bytes."""
         return self.url if self.url is not None else f"data:{self.mime};base64,{self.as_base64()}"
 
 
 def load_image(source: ImageLike) -> ImageInput:
-    """Return *source* as a `ImageInput`. Reads a file; fetches nothing.
+    """Return *source* as an `ImageInput`. Reads a file; fetches nothing.
 
     Raises:
-        InvalidInputError: It is no image, too large, missing, or nothing that an image can be read from.
+        InvalidInputError: It is not an image, too large, missing, or of a type that is not a source of images.
     """
     if isinstance(source, ImageInput):
         return source

@@ -1,1 +1,1 @@
-"""Which models there are, and who serves them: the Hub, the router's list, lists for when neither answers."""
+"""Models and their providers: the Hub's, the inference server's, and built-in lists."""

@@ -1,4 +1,4 @@
-"""Short names for models, and the models to offer where the Hub cannot be asked: those of the older HuggingFaceInference.
+"""Short names of models, and the models to suggest if the Hub does not answer: those of the older HuggingFaceInference.
 
 Reference: docs/protocol/inference ("The Hub's models").
 """
@@ -37,13 +37,13 @@ TEXT_MODELS = (
 """Models for text, best first."""
 
 VISION_MODELS = ("meta-llama/Llama-3.2-11B-Vision-Instruct", "Qwen/Qwen2-VL-7B-Instruct")
-"""Models that see images."""
+"""Models that accept images."""
 
 IMAGE_MODELS = (DEFAULT_IMAGE_MODEL, "black-forest-labs/FLUX.1-schnell")
 """Models that make images."""
 
 ALIASES: Mapping[str, str] = {
-    # The older client sent this one to Qwen2.5-Coder-32B by mistake; here it is what it says.
+    # The older client mapped this one to Qwen2.5-Coder-32B by mistake.
     "qwen-2.5-72b": DEFAULT_TEXT_MODEL,
     "llama-3": "meta-llama/Llama-3.3-70B-Instruct",
     "llama-3.3-70b": "meta-llama/Llama-3.3-70B-Instruct",
@@ -68,7 +68,7 @@ ALIASES: Mapping[str, str] = {
 
 
 def resolve(model: str) -> str:
-    """Return the Hub's name for a short one, a provider's suffix kept; every other name is returned as it is.
+    """Return the Hub's name for a short one, with its provider's suffix; any other name is returned as it is.
 
     >>> resolve("llama-3.3-70b:groq"), resolve("gpt2")
     ('meta-llama/Llama-3.3-70B-Instruct:groq', 'gpt2')
@@ -78,7 +78,7 @@ def resolve(model: str) -> str:
 
 
 def nearest(model: str, known: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the names that look most like *model*, best first, at most three: for an error that helps.
+    """Return up to three names that are most similar to *model*, best first, for error messages.
 
     >>> nearest("meta-lama/Llama-3.3-70B-Instruct")[0]
     'meta-llama/Llama-3.3-70B-Instruct'
@@ -90,5 +90,5 @@ def nearest(model: str, known: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 def merged(*lists: Iterable[str]) -> list[str]:
-    """Return all names in order, each of them once."""
+    """Return all names in order, without duplicates."""
     return list(dict.fromkeys(name for names in lists for name in names))

@@ -1,4 +1,4 @@
-"""Answers that are kept for a while: the Hub counts requests, and what it says does not change by the minute."""
+"""A cache whose entries expire: the Hub limits the number of requests, and its data change slowly."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _V = TypeVar("_V")
 
 
 class ExpiringCache(Generic[_V]):
-    """A bounded memory by key, in which nothing grows old. Threads may share it: at worst two ask the same thing at once.
+    """A bounded cache whose entries expire. Threads may share it: at worst two fetch the same entry at once.
 
     Args:
         keep: How long an entry is used, in seconds.
-        most: How many entries are kept; the oldest goes first.
+        most: Maximum number of entries; the oldest one is removed first.
     """
 
     def __init__(self, keep: float, *, most: int = 1000) -> None:
@@ -24,10 +24,10 @@ class ExpiringCache(Generic[_V]):
         self._known: dict[str, tuple[float, _V]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"keep": self.keep, "most": self.most, "_known": {}}  # another process has another clock
+        return {"keep": self.keep, "most": self.most, "_known": {}}  # the times are of this process's clock
 
     def get(self, key: str) -> _V | None:
-        """Return what is known under *key*, or None if nothing is, or not any more."""
+        """Return the entry of *key*, or None if it does not exist or has expired."""
         found = self._known.get(key)
         if found is None or time.monotonic() - found[0] >= self.keep:
             return None
@@ -45,9 +45,9 @@ class ExpiringCache(Generic[_V]):
         return value
 
     def forget(self, key: str) -> None:
-        """Know nothing about *key* any more."""
+        """Remove the entry of *key*."""
         self._known.pop(key, None)
 
     def clear(self) -> None:
-        """Know nothing any more."""
+        """Remove all entries."""
         self._known.clear()

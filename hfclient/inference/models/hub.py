@@ -1,6 +1,6 @@
-"""The Hub's models: search them page by page, ask about one, and learn who serves it.
+"""The Hub's models: search, and look up one with its providers.
 
-Answers are kept for ten minutes. A list is lazy: a page is asked for when its first entry is wanted.
+Answers are cached for ten minutes. A list is lazy: a page is requested when its first entry is needed.
 
 Reference: docs/protocol/inference ("The Hub's models").
 """
@@ -45,12 +45,12 @@ SORTS = {
     "created": "createdAt",
     "modified": "lastModified",
 }
-"""Our words for the orders of a list, and the Hub's; all of them descending."""
+"""Names of the orders of a list, and the Hub's names; all are descending."""
 
 _PAGE = 100
 _LARGEST_PAGE = 500
-_MOST_IDLE = 10  # pages in a row without a model that was not there before
-_MOST_PAGES = 32  # kept of all lists together
+_MOST_IDLE = 10  # consecutive pages without a new model
+_MOST_PAGES = 32  # cached, of all lists together
 _LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')
 _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]+))', re.IGNORECASE)
 _NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
@@ -70,9 +70,9 @@ _EXPAND = (
     "tags",
     "trendingScore",
 )
-# What the page of one model has besides: the template of its prompts, for instance.
+# Further fields of a single model, such as its prompt template.
 _EXPAND_ONE = (*_EXPAND, "cardData", "config", "safetensors", "sha", "transformersInfo")
-# Below these scores the older client took a model for noise.
+# The older client ignored models with lower scores.
 _TEXT_SCORE, _IMAGE_SCORE = 10, 20
 
 
@@ -82,16 +82,16 @@ class HubModel:
 
     Attributes:
         id: Its name, such as ``"Qwen/Qwen3-8B"``.
-        task: What it is for (its ``pipeline_tag``), such as ``"text-generation"``; None if the Hub does not know.
-        providers: Who serves it, in your own order of preference if a token was sent, else the most used first.
-        author: Whose it is.
-        library: What loads it, such as ``"transformers"``.
+        task: Its ``pipeline_tag``, such as ``"text-generation"``, or None.
+        providers: Its providers, in your own order of preference if a token was sent, else the most used first.
+        author: User or organisation that owns it.
+        library: Library that loads it, such as ``"transformers"``.
         tags: Its tags.
         downloads, likes: Of the last 30 days; in all.
-        trending: The Hub's score for what is talked about.
-        gated: ``"auto"`` or ``"manual"`` if one has to ask for its files, else None.
-        is_private: Whether only some may see it.
-        is_warm: Whether somebody serves it right now.
+        trending: The Hub's trending score.
+        gated: ``"auto"`` or ``"manual"`` if access to its files must be requested, else None.
+        is_private: Whether it is private.
+        is_warm: Whether a provider serves it right now.
         created_at, modified_at: Times in ISO 8601, UTC.
         raw: The entry as the Hub sent it; of `Hub.model` it has ``config``, ``cardData`` and more.
     """
@@ -113,7 +113,7 @@ class HubModel:
     raw: dict[str, Any] = field(factory=dict, repr=False, eq=False)
 
     def provider(self, name: str) -> ProviderEntry | None:
-        """Return what *name* serves it as, or None."""
+        """Return the entry of the provider *name*, or None."""
         return next((entry for entry in self.providers if entry.provider == name), None)
 
     @property
@@ -124,13 +124,13 @@ class HubModel:
 
 @frozen
 class DefaultModels:
-    """Models to offer somebody who named none.
+    """Models to suggest to a user.
 
     Attributes:
         text: For chat and text, best first.
         image: For images.
         vision: Those that see images; they are among *text*.
-        is_fresh: Whether the Hub said so; False if it could not be asked, and these are the ones built in.
+        is_fresh: Whether they are from the Hub; False for the built-in ones, if it did not answer.
     """
 
     text: tuple[str, ...]
@@ -143,7 +143,7 @@ class Hub:
     """The Hub's models. Threads may share it.
 
     Args:
-        session: The way to the network; a token, if there is one, goes along.
+        session: Sends the requests, with the token if there is one.
         url: Base URL of the Hub.
         keep: How long an answer is used, in seconds.
     """
@@ -169,21 +169,21 @@ class Hub:
         tags: str | Iterable[str] = (),
         warm: bool = False,
     ) -> Iterator[HubModel]:
-        """Return an iterator over the Hub's models; nothing is sent before its first step, and no page too many.
+        """Return an iterator over the Hub's models; each page is requested when its first entry is needed.
 
         Args:
             task: Such as ``"text-to-image"``; ``"conversational"`` means the same as ``"text-generation"``.
-            provider: Only what this provider serves, or one of several; ``"all"`` for what anybody serves.
+            provider: Only what this provider serves, or one of several; ``"all"`` for those with any provider.
             search: A part of the name.
             sort: ``"trending"``, ``"likes"``, ``"downloads"``, ``"created"`` or ``"modified"``; None is the Hub's own order.
-            limit: At most so many.
+            limit: Maximum number of models.
             author: Only this user's or organisation's.
             tags: Only models with all of these tags.
             warm: Only what is served right now.
 
         Raises:
-            InvalidInputError: An argument cannot work. Raised at the call, the others by the iterator.
-            ProtocolError: The answer is no list of models, or its next page is elsewhere.
+            InvalidInputError: An argument is invalid. Raised at the call, the others by the iterator.
+            ProtocolError: The answer is not a list of models, or its next page is on another host.
             APIStatusError, TransportError: The Hub refused, or did not answer.
 
         Reference: GET {hub}/api/models
@@ -191,7 +191,7 @@ class Hub:
         checked_limit(limit)
         providers = [provider] if isinstance(provider, str) else list(provider or ())
         if not all(isinstance(name, str) for name in providers):
-            raise InvalidInputError("each provider is given by its id, a text")
+            raise InvalidInputError("each provider is given by its id, a string")
         query: list[tuple[str, str]] = []
         if warm:
             query.append(("inference", "warm"))
@@ -210,15 +210,15 @@ class Hub:
         return self._walk(f"{self.url}/api/models?{urlencode(query, errors='replace')}", limit)
 
     def model(self, id: str) -> HubModel:
-        """Return one model with who serves it.
+        """Return one model with its providers.
 
         Args:
             id: Its name; a short one such as ``"llama-3.3-70b"`` works, a provider's suffix is left out.
 
         Raises:
-            InvalidInputError: That is no model's name.
-            ModelNotFound: There is none, or it is private and the token does not show it; carries similar names.
-            PermissionDeniedError: It is there, but not for this token.
+            InvalidInputError: It is not a name of a model.
+            ModelNotFound: It does not exist, or is private; ``suggestions`` has similar names.
+            PermissionDeniedError: The token has no access to it.
             APIStatusError, TransportError: The Hub refused, or did not answer.
 
         Reference: GET {hub}/api/models/{id}
@@ -236,11 +236,11 @@ class Hub:
         data = self._session.send(Request.read(f"{url}?{query}", refine=refine)).json()
         model = parse_hub_model(data, name)
         if model is None:
-            raise ProtocolError(f"{url} gave something that is no model", frame=str(data)[:200])
+            raise ProtocolError(f"the answer of {url} is not a model", frame=str(data)[:200])
         return self._models.put(name, model)
 
     def recommended(self, task: str) -> str | None:
-        """Return the model that the Hub shows for *task*, or None if it shows none.
+        """Return the model that the Hub recommends for *task*, or None.
 
         Raises:
             APIStatusError, TransportError: The Hub refused, or did not answer.
@@ -259,9 +259,9 @@ class Hub:
         return next((name for name in names if isinstance(name, str) and name), None)
 
     def default_models(self) -> DefaultModels:
-        """Return models to offer: what is talked about now, and the well-known ones; those alone if the Hub is away.
+        """Return models to suggest: trending ones and well-known ones; only the latter if the Hub does not answer.
 
-        Never raises for a Hub that does not answer: then ``is_fresh`` is False, and the next call asks again.
+        Raises nothing if the Hub does not answer: then ``is_fresh`` is False, and the next call tries again.
 
         Reference: GET {hub}/api/models?inference=warm, as the older HuggingFaceInference client asked
         """
@@ -277,7 +277,7 @@ class Hub:
         return self._defaults.put("", found)
 
     def forget(self, id: str | None = None) -> None:
-        """Ask again next time: about *id*, or about everything."""
+        """Remove *id*, or everything, from the cache."""
         if id is not None:
             self._models.forget(resolve(id).partition(":")[0])
             return
@@ -287,14 +287,14 @@ class Hub:
         self._defaults.clear()
 
     def _names(self, query: str, score: float) -> list[str]:
-        """Return the models of a list's first page that are talked about enough, in the Hub's order."""
+        """Return the models of a list's first page with a sufficient trending score, in the Hub's order."""
         entries, _ = self._page(f"{self.url}/api/models?{query}")
         models = [model for entry in entries if (model := parse_hub_model(entry)) is not None]
         return [model.id for model in models if model.trending >= score]
 
     def _walk(self, url: str, limit: int | None) -> Iterator[HubModel]:
         left = limit
-        given: set[str] = set()  # the order may change between two pages: nothing comes twice
+        given: set[str] = set()  # the order may change between two pages, so models may repeat
         visited = {url}
         page: str | None = url
         idle = 0
@@ -313,7 +313,7 @@ class Hub:
                         return
             idle = 0 if len(given) > known else idle + 1
             if page in visited or idle >= _MOST_IDLE:
-                raise ProtocolError("the Hub's list of models goes in circles", frame=page)
+                raise ProtocolError("the Hub's list of models repeats its pages", frame=page)
             visited.add(page or "")
 
     def _page(self, url: str) -> tuple[list[Any], str | None]:
@@ -323,21 +323,21 @@ class Hub:
         following = next_page(response.headers.all("link"), url)
         data = response.json()
         if not isinstance(data, list):
-            raise ProtocolError("the Hub's list of models is no list", frame=excerpt(str(data)[:300].encode()))
+            raise ProtocolError("the Hub's list of models is not a list", frame=excerpt(str(data)[:300].encode()))
         return self._pages.put(url, (data, following))
 
 
 def next_page(links: Iterable[str], url: str) -> str | None:
-    """Return the URL that ``Link`` headers name as the next page of *url*, or None if this was the last one.
+    """Return the URL of the next page of *url* from its ``Link`` headers, or None for the last page.
 
-    It is always on the host that was asked, where the token belongs: a mirror passes on links to huggingface.co, of
-    which only the query is taken.
+    It is always on the host of *url*, to which the token belongs: a mirror passes on links to huggingface.co, and only their
+    query is used.
 
         >>> next_page(['<https://huggingface.co/api/models?cursor=x>; rel="next"'], "http://mirror/api/models?limit=1")
         'http://mirror/api/models?cursor=x'
 
     Raises:
-        ProtocolError: The link leads to something else than a list of the same kind.
+        ProtocolError: The link is not to a list of the same kind.
     """
     for header in links:
         for found in _LINK.finditer(header):
@@ -347,18 +347,18 @@ def next_page(links: Iterable[str], url: str) -> str | None:
                 link = str(urljoin(url, found[1]))
                 same = origin_of(link) == origin_of(url)
             except (ValueError, InvalidInputError):
-                raise ProtocolError("the link to the next page leads nowhere", frame=found[1][:200]) from None
+                raise ProtocolError("the link to the next page is not a URL", frame=found[1][:200]) from None
             if same:
                 return link
             here, there = urlsplit(url), urlsplit(link)
             if there.path.rstrip("/").rpartition("/")[2] != here.path.rstrip("/").rpartition("/")[2]:
-                raise ProtocolError("the link to the next page leads to another place", frame=found[1][:200])
+                raise ProtocolError("the link to the next page is to another path", frame=found[1][:200])
             return str(urlunsplit((here.scheme, here.netloc, here.path, there.query, "")))
     return None
 
 
 def parse_hub_model(data: Any, name: str | None = None) -> HubModel | None:
-    """Return the model that an entry of ``/api/models`` describes; None for a null, or for one without a name."""
+    """Return the model of an entry of ``/api/models``; None for null, or without a name."""
     if not isinstance(data, dict):
         return None
     found = text_or_none(data.get("id")) or text_or_none(data.get("modelId")) or name
@@ -389,14 +389,14 @@ def _plain_name(id: str) -> str:
     name, _, suffix = resolve(id).partition(":") if isinstance(id, str) else ("", "", "")
     name = id if "/" in suffix else name  # a URL has no suffix
     if not _NAME.fullmatch(name) or any(part in ("", ".", "..") for part in name.split("/")):
-        raise InvalidInputError(f"this is no name of a model on the Hub: {id!r}")
+        raise InvalidInputError(f"this is not a name of a model on the Hub: {id!r}")
     return name
 
 
 def _refined(error: APIStatusError, name: str, has_token: bool) -> HFClientError:
-    """Return the error that says what a refusal to show *name* means.
+    """Return a more specific error for a model that cannot be read.
 
-    The Hub does not tell what is missing from what is private: 401 to strangers, 404 to those who have a token.
+    The Hub does not distinguish missing from private models: 401 without a token, 404 with one.
     """
     missing = error.code == "RepoNotFound" or isinstance(error, NotFoundError)
     if isinstance(error, AuthenticationError) and not has_token and error.code != "GatedRepo":
@@ -409,7 +409,7 @@ def _refined(error: APIStatusError, name: str, has_token: bool) -> HFClientError
         )
     elif error.code == "GatedRepo":
         cls = PermissionDeniedError
-        message = f"the files of {name} have to be asked for on its page on the Hub: {error.message}"
+        message = f"access to {name} must be requested on its page on the Hub: {error.message}"
     else:
         return error
     refined = restated(cls, error, message)
@@ -421,4 +421,4 @@ def _refined(error: APIStatusError, name: str, has_token: bool) -> HFClientError
 
 def _count(value: Any) -> float:
     number = number_or_none(value) or 0
-    return number if abs(number) < 1e15 else 0  # neither NaN nor infinity
+    return number if abs(number) < 1e15 else 0  # not NaN or infinity

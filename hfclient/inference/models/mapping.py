@@ -1,4 +1,4 @@
-"""Who serves a model: the Hub's ``inferenceProviderMapping``, in both of its shapes, as values. No network.
+"""The providers of a model: the Hub's ``inferenceProviderMapping`` in its two forms. No network.
 
 Reference: docs/protocol/inference ("providers").
 """
@@ -20,10 +20,9 @@ class ProviderEntry:
 
     Attributes:
         provider: The provider's id, such as ``"fal-ai"``.
-        provider_id: What the model is called there.
+        provider_id: The provider's name of the model.
         status: ``"live"``, ``"staging"`` (not public yet) or ``"error"`` (its last check failed).
-        task: What the model does there, such as ``"text-to-image"``; chat models say ``"conversational"``. Empty if the
-            Hub does not say.
+        task: Its task there, such as ``"text-to-image"``; ``"conversational"`` for chat models. Empty if unknown.
         model: The model's name on the Hub.
         adapter: ``"lora"`` if the model is an adapter that runs on top of another one, else None.
         adapter_weights: The adapter's file in its repository, or None.
@@ -41,8 +40,8 @@ class ProviderEntry:
 def parse_mapping(value: Any, model: str) -> list[ProviderEntry]:
     """Return the entries of ``inferenceProviderMapping``, in the Hub's order, which is the caller's preference.
 
-    It is an object keyed by provider for one model and a list of entries in lists of models. What is no entry in it is
-    passed over; nothing at all means that nobody serves the model.
+    It is an object keyed by provider for one model, and a list of entries in lists of models. Invalid entries are skipped; an
+    empty one means that no provider serves the model.
 
         >>> parse_mapping({"groq": {"status": "live", "providerId": "m", "task": "conversational"}}, "org/m")[0].provider
         'groq'
@@ -65,7 +64,7 @@ def _entry(provider: Any, entry: Any, model: str) -> ProviderEntry | None:
     name = text_or_none(entry.get("hfModelId")) or model
     return ProviderEntry(
         provider=provider,
-        provider_id=name if provider == "hf-inference" else provider_id,  # its routes have the Hub's names in them
+        provider_id=name if provider == "hf-inference" else provider_id,  # its routes contain the Hub's names
         status=text_or_none(entry.get("status")) or "live",
         task=text_or_none(entry.get("task")) or "",
         model=name,

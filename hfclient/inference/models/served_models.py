@@ -1,4 +1,4 @@
-"""Which LLMs an inference server offers: ``GET /v1/models``, with what the router adds to it.
+"""The LLMs of an inference server: ``GET /v1/models``, with the router's additions.
 
 Reference: docs/protocol/inference ("The router's models").
 """
@@ -19,18 +19,18 @@ __all__ = ["Offer", "ServedModel", "default_among", "name_to_ask", "parse_models
 
 @frozen
 class Offer:
-    """A provider's offer of an LLM, as the router lists it. What the router leaves out is None.
+    """A provider's offer of an LLM in the router's list. Missing values are None.
 
     Attributes:
         provider: The provider's id.
         status: ``"live"``, or ``"error"`` if its last check failed.
-        context_length: Most tokens of prompt and answer together.
+        context_length: Maximum number of tokens of prompt and answer together.
         input_price, output_price: US dollars for a million tokens.
         is_free: Whether it costs nothing.
-        supports_tools: Whether it takes tools.
-        supports_structured_output: Whether it takes a JSON schema.
+        supports_tools: Whether it supports tools.
+        supports_structured_output: Whether it supports JSON schemas.
         first_token: Seconds until the first token, as the router measured it.
-        throughput: Tokens a second.
+        throughput: Tokens per second.
         is_model_author: Whether the provider made the model.
     """
 
@@ -53,12 +53,12 @@ class ServedModel:
 
     Attributes:
         id: What to pass as ``model``.
-        owned_by: Who made it or who runs it, in the server's words, or None.
+        owned_by: Its author or operator, as the server names it, or None.
         raw: The entry as the server sent it.
-        offers: Who serves it; the router's list only.
+        offers: Its providers; the router's list only.
         input_modalities, output_modalities: ``"text"``, ``"image"``, ...; empty if the server does not say.
-        context_length: Most tokens of prompt and answer together: the least of all live offers, because the router may
-            choose any; or what vLLM, llama.cpp and others say of their one model. None if nobody says.
+        context_length: Maximum number of tokens of prompt and answer together: the minimum of all live offers, because the
+            router may choose any; or the value of vLLM, llama.cpp and others. None if unknown.
     """
 
     id: str
@@ -71,12 +71,12 @@ class ServedModel:
 
     @property
     def supports_images(self) -> bool:
-        """Whether the server says that it sees images."""
+        """Whether the server says that it accepts images."""
         return "image" in self.input_modalities
 
     @property
     def supports_tools(self) -> bool:
-        """Whether one of its live offers takes tools."""
+        """Whether one of its live offers supports tools."""
         return any(offer.supports_tools for offer in self.live)
 
     @property
@@ -92,10 +92,10 @@ class ServedModel:
 
 
 def name_to_ask(model: ServedModel) -> str:
-    """Return the name under which a server that has only *model* is asked for it.
+    """Return the name for requests to a server that has only *model*.
 
-    text-generation-inference takes any name but ``"tgi"``, even its model's own, for that of a LoRA adapter. It is known by
-    an entry that was made at time 0 and owns itself.
+    text-generation-inference reads any name but ``"tgi"``, even its model's own, as a LoRA adapter. Its entry has the time 0
+    and its own id as its owner.
     """
     is_tgi = model.owned_by == model.id and model.raw.get("created") == 0
     return "tgi" if is_tgi else model.id
@@ -104,13 +104,13 @@ def name_to_ask(model: ServedModel) -> str:
 def default_among(
     models: Iterable[ServedModel], providers: Collection[str] = (), *, sees: bool = False, calls_tools: bool = False
 ) -> ServedModel | None:
-    """Return the first model, of those that can do what is wanted, as far as the server says what they can do.
+    """Return the first model that fits, as far as the server lists abilities.
 
     Args:
-        models: As the server lists them; the router puts first what is used most.
-        providers: One of these has to serve it; empty for any. A list without offers says nothing about them.
-        sees: Images are sent.
-        calls_tools: Tools are offered.
+        models: As the server lists them; the router lists the most used ones first.
+        providers: One of these must serve it; empty for any. Ignored for a list without offers.
+        sees: The prompt has images.
+        calls_tools: The call has tools.
     """
     found = [one for one in models if not (one.offers and providers) or any(offer.provider in providers for offer in one.live)]
     for wanted, able in (
@@ -132,7 +132,7 @@ def parse_models(data: Any) -> list[ServedModel]:
     if isinstance(data, dict):
         entries = data["data"] if isinstance(data.get("data"), list) else data.get("models")
     if not isinstance(entries, list):
-        raise ProtocolError("the server's list of models is no list")
+        raise ProtocolError("the server's list of models is not a list")
     return Entries(model for entry in entries if (model := _model(entry)) is not None)
 
 
@@ -187,7 +187,7 @@ def _price(offer: Offer) -> float | None:
 
 
 def _own_length(entry: dict[str, Any]) -> int | None:
-    """Return what vLLM, SGLang, OpenRouter and llama.cpp call it."""
+    """Return the context length of vLLM, SGLang, OpenRouter or llama.cpp."""
     meta = entry.get("meta")
     places = (entry.get("max_model_len"), entry.get("context_length"), entry.get("context_window"))
     inner = (meta.get("n_ctx"), meta.get("n_ctx_train")) if isinstance(meta, dict) else ()

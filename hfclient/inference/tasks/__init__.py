@@ -1,4 +1,4 @@
-"""The smaller tasks: classification, extraction, question answering, speech. One table, and pure functions around it."""
+"""Embeddings, speech, and the tasks of pipelines: classification, extraction, question answering, ..."""
 
 from hfclient.inference.tasks.table import TASKS, Task, task_named
 from hfclient.inference.tasks.values import (

@@ -1,4 +1,4 @@
-"""AudioInput: what is sent to be heard, and what a model says.
+"""Audio as input and as result.
 
 Reference: docs/protocol/inference ("Speech").
 """
@@ -46,11 +46,11 @@ MAX_AUDIO = 100 * 1024 * 1024
 """Maximum size of audio that is sent, in bytes."""
 
 AudioLike: TypeAlias = FileLike
-"""What names a file; an http(s) URL besides, which is fetched without credentials."""
+"""A path, bytes, an open binary file, an `Audio`, a data URL, or an http(s) URL, which is fetched without credentials."""
 
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
 _SHOWN = 20 * 1024 * 1024
-# The types that fal-ai's queue takes in a data URL; all others are refused there.
+# The types that fal-ai accepts in a data URL.
 _FAL = {
     "audio/mpeg": "audio/mpeg",
     "audio/wav": "audio/x-wav",
@@ -64,7 +64,7 @@ class Audio(Media):
     """Audio from a model. A notebook shows it as a player.
 
     Attributes:
-        label: What the model calls this track, where it made several; else empty.
+        label: The model's name of this track, if it made several; else empty.
     """
 
     label: str = ""
@@ -82,10 +82,10 @@ class AudioInput:
 
     Attributes:
         content: Its bytes; empty if only its URL is known.
-        url: Where it is to be fetched from, or None.
-        name: What its file is called, or empty.
-        claimed: Its type as the caller, or the server that it was fetched from, says; or empty.
-        mime: Its type, by its first bytes; if they say nothing, as *claimed* or by the ending of *name*; else
+        url: Its URL, or None.
+        name: Name of its file, or empty.
+        claimed: Its type as the caller or the server says, or empty.
+        mime: Its type, by its first bytes; if they are unknown, *claimed* or by the suffix of *name*; else
             ``"application/octet-stream"``.
     """
 
@@ -100,7 +100,7 @@ class AudioInput:
 
     @property
     def filename(self) -> str:
-        """A name with the ending by which servers tell the format: by the bytes, or else as the file had it."""
+        """A name whose suffix tells servers the format: by the bytes, or else the file's own."""
         own = PurePath(self.name).suffix
         usual = SUFFIXES.get(self.mime, ())
         kept = own.lower() in usual or (not usual and _ENDING.fullmatch(own))
@@ -111,15 +111,15 @@ class AudioInput:
         return base64.b64encode(self.content).decode()
 
     def as_url(self, mime: str | None = None) -> str:
-        """Return all of it as a data URL."""
+        """Return it as a data URL."""
         return f"data:{mime or self.mime};base64,{self.as_base64()}"
 
 
 def load_audio(source: AudioLike) -> AudioInput:
-    """Return *source* as a `AudioInput`. Reads a file; fetches nothing.
+    """Return *source* as an `AudioInput`. Reads a file; fetches nothing.
 
     Raises:
-        InvalidInputError: It is empty, too large, missing, an image or a text, or nothing that can be read.
+        InvalidInputError: It is empty, too large, missing, an image or a text, or of a type that cannot be read.
     """
     if isinstance(source, AudioInput):
         return source
@@ -150,11 +150,11 @@ def fal_mime(audio: AudioInput) -> str:
 
 
 def audio_output(answer: Answer) -> OutputFile:
-    """Return the audio in a provider's answer: the answer itself, a link, base64, or the pipeline's own numbers.
+    """Return the audio in a provider's answer: the answer itself, a link, base64, or a pipeline's samples.
 
     Raises:
-        GenerationError: It reports an error, or holds no file.
-        ProtocolError: It is nothing that is known.
+        GenerationError: It reports an error, or has no file.
+        ProtocolError: Its form is unknown.
     """
     return _of_numbers(answer) or parse_result(answer).outputs[0]
 
@@ -180,7 +180,7 @@ def _of_numbers(answer: Answer) -> OutputFile | None:
             file.setframerate(rate)
             file.writeframes(samples.tobytes())
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error, wave.Error):
-        return None  # it is something else, or broken: the usual way says what
+        return None  # another form, or broken: the caller raises the error
     return OutputFile(content=buffer.getvalue(), mime="audio/wav") if samples else None
 
 
@@ -189,7 +189,7 @@ def as_it_comes(answer: Answer, **facts: Any) -> Any:
 
     Raises:
         GenerationError: It reports an error.
-        ProtocolError: It is a page.
+        ProtocolError: It is an HTML page.
     """
     if not answer.is_media:
         with keep_body(answer):
@@ -222,7 +222,7 @@ def audio_tracks(answer: Answer) -> list[tuple[str, OutputFile]]:
 
 
 def audio_from(content: bytes, output: OutputFile, **facts: Any) -> Audio:
-    """Return what a provider said aloud.
+    """Return *content* as `Audio`.
 
     Raises:
         ProtocolError: The bytes are not audio.

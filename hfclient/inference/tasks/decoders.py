@@ -1,7 +1,7 @@
-"""Answers of pipelines become values: pure functions, one for each shape.
+"""Decodes the answers of pipelines: pure functions, one for each form.
 
-The same task answers with a list or with an object, once or twice wrapped, depending on the server's release; a field
-that is missing or odd in one entry is a broken answer and raises, a field that is new is kept in ``raw``.
+A task answers with a list or an object, nested once or twice, depending on the server's release. A missing or invalid field
+of an entry raises an error, a new field is kept in ``raw``.
 
 Reference: docs/protocol/inference ("Other tasks").
 """
@@ -54,7 +54,7 @@ def json_of(answer: Answer) -> Any:
     """Return the JSON of an answer with status 200.
 
     Raises:
-        ProtocolError: It is none.
+        ProtocolError: It is not JSON.
         GenerationError: It reports an error.
     """
     try:
@@ -101,7 +101,7 @@ def classifications(data: Any) -> list[Classification]:
 
 
 def spans(data: Any) -> list[Span]:
-    """Return the parts of a text; single tokens have ``entity``, groups ``entity_group``."""
+    """Return the entities of a text; single tokens have ``entity``, groups ``entity_group``."""
     what = "a list of entities"
     return [
         Span(
@@ -133,7 +133,7 @@ def answers(data: Any) -> list[ExtractedAnswer]:
 
 
 def fills(data: Any) -> list[MaskFill] | list[list[MaskFill]]:
-    """Return words for a gap; for several gaps a list of them for each."""
+    """Return words for a mask; for several masks a list of words for each."""
     what = "a list of words"
     if isinstance(data, list) and len(data) > 1 and all(isinstance(entry, list) for entry in data):
         return [[_fill(entry, what) for entry in objects(gap, what)] for gap in data]
@@ -152,7 +152,7 @@ def _fill(entry: dict[str, Any], what: str) -> MaskFill:
 
 
 def boxes(data: Any) -> list[BoxedObject]:
-    """Return things in an image."""
+    """Return the objects in an image."""
     what = "a list of boxes"
     found = []
     for entry in objects(data, what):
@@ -165,7 +165,7 @@ def boxes(data: Any) -> list[BoxedObject]:
 
 
 def segments(data: Any) -> list[Segment]:
-    """Return parts of an image with their masks unpacked."""
+    """Return the segments of an image with decoded masks."""
     what = "a list of masks"
     found = []
     for entry in objects(data, what):
@@ -180,7 +180,7 @@ def segments(data: Any) -> list[Segment]:
 
 
 def table_answer(data: Any) -> TableAnswer:
-    """Return the answer from a table."""
+    """Return the answer to a question about a table."""
     what = "an answer from a table"
     entries = objects(data, what)
     if not entries:
@@ -200,7 +200,7 @@ def table_answer(data: Any) -> TableAnswer:
 
 
 def text_under(*keys: str) -> Any:
-    """Return a decoder for answers that hold one text under one of *keys*."""
+    """Return a decoder for answers with a text under one of *keys*."""
 
     def decode(data: Any) -> str:
         if isinstance(data, str):
@@ -231,7 +231,7 @@ def plain_list(data: Any) -> list[Any]:
 
 
 def rankings(data: Any) -> list[Ranking]:
-    """Return which texts fit, best first; also from ``{"results": [{"relevance_score": ...}]}``."""
+    """Return the ranking of texts, best first; also from ``{"results": [{"relevance_score": ...}]}``."""
     what = "a ranking"
     if isinstance(data, dict) and isinstance(data.get("results"), list):
         data = data["results"]

@@ -1,4 +1,4 @@
-"""Inputs and results that lie behind a URL."""
+"""Inputs and results that are given by their URL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def audio_with_content(client: ProviderClient, audio: AudioInput) -> AudioInput:
 
 
 def audio_in(client: ProviderClient, candidate: Candidate, answer: Answer, **facts: Any) -> Audio:
-    """Return the audio in *answer*, or behind its link."""
+    """Return the audio in *answer*, or at its link."""
     model = candidate.entry.model or candidate.entry.provider_id
     return audio_of(client, candidate, audio_output(answer), model=model, provider=candidate.provider, **facts)
 
@@ -46,7 +46,7 @@ def audio_of(client: ProviderClient, candidate: Candidate, output: OutputFile, *
 
 
 def transcript_in(client: ProviderClient, candidate: Candidate, answer: Answer) -> Transcript:
-    """Return the transcript in *answer*, or behind its link."""
+    """Return the transcript in *answer*, or at its link."""
     link = link_in(answer)
     if link is not None:
         answer = Answer(*client.fetch(link, candidate.target.own_site))

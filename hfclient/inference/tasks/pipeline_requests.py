@@ -1,4 +1,4 @@
-"""hf-inference's pipelines: what is asked becomes a request. Pure functions.
+"""Requests for hf-inference's pipelines. Pure functions.
 
 Reference: docs/protocol/inference ("Other tasks").
 """
@@ -38,10 +38,10 @@ class File:
 
 
 def check_inputs(task: Task, inputs: Any) -> Any:
-    """Return *inputs* if they are what *task* takes; files are not looked at.
+    """Return *inputs* if they are valid for *task*; files are not checked.
 
     Raises:
-        InvalidInputError: They are not; the message says what is.
+        InvalidInputError: They are not; the message says what the task takes.
     """
     if task.takes == TEXT:
         if not isinstance(inputs, str) or not inputs.strip():
@@ -62,7 +62,7 @@ def check_inputs(task: Task, inputs: Any) -> Any:
 
 
 def _cells(table: Any) -> dict[str, list[str]]:
-    """Return a table with all its cells as texts: other ones are refused by the server."""
+    """Return a table with all its cells as text: the server refuses others."""
     if not isinstance(table, Mapping) or not table:
         raise InvalidInputError('a table is a dict of columns: {"city": ["Paris", "Rome"], "age": [2300, 2800]}')
     columns = [(str(name), column) for name, column in table.items() if isinstance(column, Iterable)]
@@ -75,13 +75,13 @@ def _cells(table: Any) -> dict[str, list[str]]:
 def pipeline_body(
     task: Task, inputs: Any, settings: Mapping[str, Any], extra: Mapping[str, Any] | None = None
 ) -> bytes | dict[str, Any]:
-    """Return the body of a call: the bare bytes of a file without settings, JSON in all other cases.
+    """Return the body of a call: the bytes of a file if there are no settings, else JSON.
 
     Args:
-        task: What is asked for.
-        inputs: By :func:`check_inputs`; files as `File`.
-        settings: Those of the task; None ones are left out.
-        extra: Fields over all others, at the root.
+        task: The task.
+        inputs: From :func:`check_inputs`; files as `File`.
+        settings: Parameters of the task; None ones are left out.
+        extra: Fields at the root, which override all others.
     """
     given: dict[str, Any] = without_none(settings)
     more = dict(extra or {})
@@ -92,7 +92,7 @@ def pipeline_body(
     elif task.name.startswith("tabular-"):
         body = {"inputs": {"data": inputs}, "parameters": given}
     elif task.takes == ROOT:
-        body = {"inputs": inputs, **given}  # here the settings stand at the root
+        body = {"inputs": inputs, **given}  # with its settings at the root
     elif isinstance(inputs, Mapping):
         packed = {key: value.as_base64() if isinstance(value, File) else value for key, value in inputs.items()}
         body = {"inputs": packed, "parameters": given}
@@ -119,7 +119,7 @@ def pipeline_request(
 
 
 def json_request(url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Request:
-    """Return a POST of *body*; silence before its answer is bounded by ``first_token``, for the work is done meanwhile.
+    """Return a POST of *body*; the wait for its answer is limited by ``first_token``, because the model runs meanwhile.
 
     Raises:
         InvalidInputError: Something in it cannot be written as JSON.

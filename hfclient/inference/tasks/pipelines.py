@@ -41,7 +41,7 @@ class Pipelines(ProviderCalls):
 
     Args:
         service: The service.
-        media: Its image models: one provider does ``image-segmentation`` as they do.
+        media: The image models, for providers that segment images like them.
     """
 
     def __init__(self, service: InferenceService, media: MediaGeneration) -> None:
@@ -62,7 +62,7 @@ class Pipelines(ProviderCalls):
         return found
 
     def run(self, name: str, inputs: Any, options: Mapping[str, Any]) -> Any:
-        """Return what a pipeline gives for *inputs*; see `InferenceClient.task`."""
+        """Return the result of a pipeline; see `InferenceClient.task`."""
         model, provider, extra_body = options.get("model"), options.get("provider"), options.get("extra_body")
         spec = task_named(name)
         settings = {key: value for key, value in options.items() if key not in _NOT_PARAMETERS and value is not None}
@@ -83,7 +83,7 @@ class Pipelines(ProviderCalls):
             request = json_request(place.target.url(_TEI_ROUTES[name]), body)
         else:
             if provider not in (None, "auto", HF):
-                raise Unsupported(f"pipelines are asked at hf-inference only, not at {provider}")
+                raise Unsupported(f"only hf-inference has pipelines, not {provider}")
             place = self._serving(name, model, HF, (HF,))[0]
             named = place.entry.provider_id
             # An Inference Endpoint has one model and no paths.
@@ -111,7 +111,7 @@ class Pipelines(ProviderCalls):
         """Return whether fal-ai segments the image; besides hf-inference only fal-ai can, and it has no settings."""
         named = provider == "fal-ai" or (model or "").endswith(":fal-ai")
         if named and settings:
-            raise Unsupported(f"fal-ai would ignore {', '.join(settings)}; hf-inference takes it")
+            raise Unsupported(f"fal-ai would ignore {', '.join(settings)}; hf-inference does not")
         if named or settings or provider not in (None, "auto") or model is None or self._service.routes.own_server:
             return named
         try:
@@ -142,7 +142,7 @@ def _image_file(client: ProviderClient, source: ImageLike) -> File:
 
 
 def _any_file(client: ProviderClient, value: Any, is_file: bool) -> Any:
-    """Return what names a file as its bytes; a string does if *is_file*. Whatever else JSON has stays as it is."""
+    """Return a file as a `File`; a string is one if *is_file*. Other JSON values stay as they are."""
     if isinstance(value, str) and not is_data_url(value) and not is_file:
         return value
     if not is_single_file(value):
@@ -156,7 +156,7 @@ def _any_file(client: ProviderClient, value: Any, is_file: bool) -> Any:
 
 
 def _classified(inputs: Any) -> tuple[str, Any]:
-    """Return the task that gives labels to *inputs*, and the inputs as that task takes them."""
+    """Return the classification task for *inputs*, and the inputs in its form."""
     if isinstance(inputs, list):
         raise InvalidInputError("one text, image or audio file is classified at a time, not a list")
     if isinstance(inputs, str) and not is_data_url(inputs):

@@ -1,4 +1,4 @@
-"""Speech at the providers: what each of them wants, and what it takes. Pure functions.
+"""Requests for speech, for each provider. Pure functions.
 
 Reference: docs/protocol/inference ("Speech").
 """
@@ -26,7 +26,7 @@ OPENAI_ROOTS: Mapping[str, str] = {
     "scaleway": "/v1",
     "together": "/v1",
 }
-"""Providers that speak OpenAI's language for these tasks, and what their routes hang from."""
+"""Providers with OpenAI's protocol for these tasks, and the path in front of their routes."""
 
 _WHISPER = ("language", "prompt", "temperature", "timestamps")
 TRANSCRIBERS: Mapping[str, tuple[str, ...]] = {
@@ -38,7 +38,7 @@ TRANSCRIBERS: Mapping[str, tuple[str, ...]] = {
     "replicate": (),
     "together": _WHISPER,
 }
-"""Who writes down what is said, and which settings each of them takes."""
+"""Providers of speech recognition, and the settings that each of them takes."""
 
 _VOICE = ("voice", "format", "speed")
 SPEAKERS: Mapping[str, tuple[str, ...]] = {
@@ -50,9 +50,9 @@ SPEAKERS: Mapping[str, tuple[str, ...]] = {
     "replicate": (),
     "together": _VOICE,
 }
-"""Who speaks, and which settings each of them takes."""
+"""Providers of text to speech, and the settings that each of them takes."""
 
-_KOKORO_VOICE = "af_alloy"  # together refuses a request without a voice; this one its model always has
+_KOKORO_VOICE = "af_alloy"  # together refuses a request without a voice; its model always has this one
 
 
 def transcription_request(
@@ -82,7 +82,7 @@ def transcription_request(
     if timestamps:
         fields["response_format"] = "verbose_json"
         fields["timestamp_granularities[]"] = "word" if timestamps == "word" else "segment"
-    # The model comes first: a router looks for it in the first bytes of the form.
+    # The model comes first: a router searches for it in the first bytes of the form.
     parts = [Part(name=key, content=_field(value)) for key, value in pruned({**fields, **extra}).items()]
     file = Part(name="file", content=audio.content, filename=audio.filename, content_type=audio.mime)
     return Request(
@@ -97,7 +97,7 @@ def transcription_request(
 def speech_request(
     entry: ProviderEntry, target: Target, text: str, settings: Mapping[str, Any], extra: Mapping[str, Any]
 ) -> Request:
-    """Return the request that has *text* spoken; *settings* are ``voice``, ``format`` and ``speed``.
+    """Return the request for *text* as speech; *settings* are ``voice``, ``format`` and ``speed``.
 
     Raises:
         Unsupported: The provider would ignore one of them.

@@ -1,6 +1,6 @@
-"""The tasks of hf-inference as data: what goes in, which settings it takes, and how its answer is read.
+"""The tasks of hf-inference as data: inputs, settings and decoders.
 
-To add one: a line in `TASKS`.
+To add one, add a line to `_ALL`.
 
 Reference: docs/protocol/inference ("Other tasks").
 """
@@ -29,14 +29,14 @@ class Task:
 
     Attributes:
         name: As on the Hub.
-        takes: What its inputs are: ``"text"``; an ``"object"`` with *keys*; an ``"image"`` or ``"audio"`` (a file); a
-            ``"question"`` about an image; ``"root"``: an object of its own beside the settings; or ``"any"`` of these.
-        decode: Reads the JSON of its answer; None if the answer is a file.
-        settings: The names of the settings that go into ``parameters``; None for any.
-        keys: What an object must have.
-        path: Behind the model's own path.
-        needs: Settings that must be there.
-        together: Settings of which all or none must be there.
+        takes: Its kind of inputs: ``"text"``; an ``"object"`` with *keys*; an ``"image"`` or ``"audio"`` (a file); a
+            ``"question"`` about an image; ``"root"``: an object whose fields stand next to the settings; or ``"any"`` of these.
+        decode: Decodes the JSON of its answer; None if the answer is a file.
+        settings: Names of its ``parameters``; None for any.
+        keys: Keys that an object must have.
+        path: Path after the model's own path.
+        needs: Required settings.
+        together: Settings that need each other.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Task:
         """Refuse settings that the task does not have.
 
         Raises:
-            Unsupported: It would be ignored; the message names those that there are.
+            Unsupported: A setting would be ignored; the message names the task's settings.
             InvalidInputError: One is missing.
         """
         for name in settings:
@@ -151,10 +151,10 @@ _ALL = (
     ),
 )
 TASKS: Mapping[str, Task] = {task.name: task for task in _ALL}
-"""Every task of hf-inference whose answers become values, besides chat, text generation, images and videos."""
+"""The tasks of hf-inference whose answers become values, except chat, text generation, images and videos."""
 
-# Other tasks on the Hub (https://huggingface.co/tasks, 2026-11-28), of which the name does not say what they take, or is
-# like another's. Any other name is asked for as well.
+# Other tasks on the Hub (https://huggingface.co/tasks, 2026-11-28) whose name does not tell their inputs, or is similar to
+# another name. Any other name is sent as well.
 _OTHERS = {
     **dict.fromkeys(
         (
@@ -171,7 +171,7 @@ _OTHERS = {
     "voice-activity-detection": AUDIO,
 }
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
-_A_SLIP = 0.85  # likeness from which a name is a known one misspelt
+_A_SLIP = 0.85  # similarity from which a name is a misspelt one
 
 _ELSEWHERE = {
     "conversational": "chat()",
@@ -188,16 +188,16 @@ _ELSEWHERE = {
 
 
 def task_named(name: str) -> Task:
-    """Return the task of that name; one that is not known takes anything, and its answer stays as it comes.
+    """Return the task of that name; an unknown one takes any inputs, and its answer is not decoded.
 
     Raises:
-        InvalidInputError: It is no name of a task, or one that is known is misspelt; the message has similar names.
-        Unsupported: It has a method of its own, which the message names.
+        InvalidInputError: It is not a name of a task, or a misspelt one; the message has similar names.
+        Unsupported: It has its own method, which the message names.
     """
     if name in TASKS:
         return TASKS[name]
     if name in _ELSEWHERE:
-        raise Unsupported(f"{name} has a method of its own: {_ELSEWHERE[name]}")
+        raise Unsupported(f"{name} has its own method: {_ELSEWHERE[name]}")
     if name in _OTHERS:
         return Task(name, _OTHERS[name], None, None)
     is_name = isinstance(name, str) and _NAME.fullmatch(name)
@@ -206,4 +206,4 @@ def task_named(name: str) -> Task:
         return Task(name, ANY, None, None)
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(TASKS)}"
-    raise InvalidInputError(f"no task is called {name!r}{hint}")
+    raise InvalidInputError(f"unknown task {name!r}{hint}")

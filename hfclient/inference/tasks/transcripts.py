@@ -1,4 +1,4 @@
-"""Transcripts in every form that servers give them: JSON of a dozen shapes, plain text, SRT and WebVTT. Pure functions.
+"""Decodes transcripts: JSON in a dozen forms, plain text, SRT and WebVTT. Pure functions.
 
 Reference: docs/protocol/inference ("Speech"); OpenAI's ``response_format`` (json, text, srt, verbose_json, vtt); the models for
 speech at replicate.
@@ -25,7 +25,7 @@ _PARTS = ("chunks", "segments", "utterances", "sentences", "words")
 _WORDS = ("text", "word", "punctuated_word", "transcript", "sentence")
 _AROUND = ("output", "result", "results", "data", "response", "prediction", "predictions", "channels", "alternatives", "transcripts")
 _FILES = ("txt_file", "text_file", "srt_file", "vtt_file", "json_file", "subtitles")
-_DELIVERY = "replicate.delivery"  # where replicate's models leave files; a model may answer with nothing but such a link
+_DELIVERY = "replicate.delivery"  # the host of replicate's files; a model may answer with only such a link
 _LANGUAGES = ("language", "detected_language", "language_code", "lang")
 _DEEPEST = 8
 _TIMES = re.compile(
@@ -35,11 +35,11 @@ _TAG = re.compile(r"<[^<>]{0,200}>")  # WebVTT's <v Ann>, <i>, <00:00:01.000>
 
 
 def transcript_of(answer: Answer) -> Transcript:
-    """Return what was said, from a whole answer: JSON, or a text in one of the formats for subtitles.
+    """Return the transcript in an answer: JSON, or a text in a format of subtitles.
 
     Raises:
         GenerationError: It reports an error.
-        ProtocolError: It is a page, or nothing that is known.
+        ProtocolError: It is an HTML page, or of an unknown form.
     """
     if answer.content_type.startswith("text/") and answer.content_type != "text/html" and not answer.is_page:
         text = answer.body.decode("utf-8-sig", "replace")
@@ -53,9 +53,9 @@ def transcript_of(answer: Answer) -> Transcript:
 
 
 def link_in(answer: Answer) -> str | None:
-    """Return the URL of the file that holds the transcript, if the answer has none but says where it is.
+    """Return the URL of the transcript's file, if the answer is only a link to it.
 
-    A URL that was only said is none: a speaker must not be able to have a server of their choice asked from here.
+    A URL within spoken words does not count: a speaker must not be able to make this client call a server.
     """
     try:
         return _link(loads_repaired(answer.body), _DEEPEST)
@@ -94,10 +94,10 @@ def _is_delivered(text: str) -> bool:
 
 
 def transcript(data: Any) -> Transcript:
-    """Return what was said, from any of the shapes that providers have for it.
+    """Return the transcript in any of the providers' forms.
 
     Raises:
-        ProtocolError: It is none of them.
+        ProtocolError: Its form is unknown.
     """
     found = _said(data, _DEEPEST)
     if found is None:
@@ -145,7 +145,7 @@ def _of_object(value: dict[str, Any], depth: int) -> _Said | None:
             return inner[0], chunks or inner[1], language or inner[2]
     if chunks:
         return _joined(chunks), chunks, language
-    if any(value.get(key) == [] for key in _PARTS):  # nothing was said
+    if any(value.get(key) == [] for key in _PARTS):  # no speech
         return "", [], language
     return None
 
@@ -163,7 +163,7 @@ def _chunk(part: dict[str, Any]) -> TranscriptChunk | None:
 
 
 def _joined(chunks: list[TranscriptChunk]) -> str:
-    """Return the text of all parts: Whisper's begin with the space that parts them, others' do not."""
+    """Return the text of all parts: Whisper's begin with a space, others do not."""
     between = "" if any(chunk.text[:1].isspace() for chunk in chunks) else " "
     return between.join(chunk.text for chunk in chunks).strip()
 

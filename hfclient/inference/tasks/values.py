@@ -1,4 +1,4 @@
-"""What the smaller tasks give back: values with a label, a score and a place, and the server's own words in ``raw``."""
+"""Results of tasks: values with a label, a score and a position, and the server's entry in ``raw``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Finding:
     """One result of a task.
 
     Attributes:
-        raw: The entry as the server sent it, fields that are new included.
+        raw: The entry as the server sent it, with unknown fields.
     """
 
     raw: dict[str, Any] = field(factory=dict, repr=False, eq=False, kw_only=True)
@@ -53,7 +53,7 @@ class Classification(Finding):
 
     Attributes:
         label: The label.
-        score: How sure the model is, 0 to 1 unless other scores were asked for.
+        score: Confidence, 0 to 1 unless *function_to_apply* says otherwise.
     """
 
     label: str
@@ -62,13 +62,13 @@ class Classification(Finding):
 
 @frozen
 class Span(Finding):
-    """A part of a text that means something: a name, a part of speech.
+    """An entity in a text, such as a name, or a word with its part of speech.
 
     Attributes:
         label: Such as ``"PER"``.
-        word: The part itself, as the model's tokens spell it.
-        score: How sure the model is, 0 to 1.
-        start, end: Where it is in the text, in characters; None if the server does not say.
+        word: The text, as the model's tokens spell it.
+        score: Confidence, 0 to 1.
+        start, end: Position in the text, in characters; None if unknown.
     """
 
     label: str
@@ -84,8 +84,8 @@ class ExtractedAnswer(Finding):
 
     Attributes:
         answer: The words.
-        score: How sure the model is, 0 to 1; None if the server does not say.
-        start, end: Where it is: characters of the text, or words of the document; None for images.
+        score: Confidence, 0 to 1; None if unknown.
+        start, end: Position: characters of the text, or words of the document; None for images.
     """
 
     answer: str
@@ -96,13 +96,13 @@ class ExtractedAnswer(Finding):
 
 @frozen
 class MaskFill(Finding):
-    """A word for the gap in a text.
+    """A word for the mask in a text.
 
     Attributes:
         word: The word.
-        score: How likely it is, 0 to 1.
+        score: Probability, 0 to 1.
         sequence: The whole text with it.
-        token: Its number in the model's vocabulary, or None.
+        token: Its id in the model's vocabulary, or None.
     """
 
     word: str
@@ -127,12 +127,12 @@ class Box:
 
 @frozen
 class BoxedObject(Finding):
-    """A thing in an image.
+    """An object in an image.
 
     Attributes:
-        label: What it is.
-        score: How sure the model is, 0 to 1.
-        box: Where it is.
+        label: The label.
+        score: Confidence, 0 to 1.
+        box: Position.
     """
 
     label: str
@@ -142,12 +142,12 @@ class BoxedObject(Finding):
 
 @frozen
 class Segment(Finding):
-    """A part of an image.
+    """A segment of an image.
 
     Attributes:
-        label: What it shows.
-        mask: A PNG of the image's size, white where the part is.
-        score: How sure the model is, 0 to 1; None if it does not say.
+        label: The label.
+        mask: A PNG of the image's size, white inside the segment.
+        score: Confidence, 0 to 1; None if unknown.
     """
 
     label: str
@@ -157,13 +157,13 @@ class Segment(Finding):
 
 @frozen
 class TableAnswer(Finding):
-    """An answer from a table.
+    """An answer to a question about a table.
 
     Attributes:
         answer: The answer as text.
-        cells: The cells it is from.
+        cells: The cells that it uses.
         coordinates: Row and column of each of them, from 0.
-        aggregator: What is done with them, such as ``"SUM"``; None if nothing is.
+        aggregator: The operation on them, such as ``"SUM"``, or None.
     """
 
     answer: str
@@ -174,7 +174,7 @@ class TableAnswer(Finding):
 
 @frozen
 class TranscriptChunk(Finding):
-    """A part of what was said.
+    """A part of a transcript.
 
     Attributes:
         text: The words.
@@ -188,15 +188,15 @@ class TranscriptChunk(Finding):
 
 @frozen
 class Transcript(Finding):
-    """What was said.
+    """A transcript of speech.
 
     Attributes:
         text: All of it.
-        chunks: Its parts with their times, if those were asked for.
-        language: What the server takes its language for, or None.
-        provider: Who wrote it down.
+        chunks: Its parts with their times, if *timestamps* was given.
+        language: The language that the server detected, or None.
+        provider: The provider.
         request_id: The provider's id for the request, if it gave one.
-        failovers: Which providers failed before this one.
+        failovers: The providers that failed before this one.
     """
 
     text: str
@@ -215,8 +215,8 @@ class Ranking(Finding):
     """How well one of several texts fits a query.
 
     Attributes:
-        index: Which one, from 0, in the order in which they were given.
-        score: How well.
+        index: Index of the text, from 0, in the order given.
+        score: Relevance.
         text: The text, if the server returned it.
     """
 

@@ -1,7 +1,7 @@
 """Embeddings: texts in, vectors out, in the same order; long lists in several requests.
 
-Three dialects, each a builder and one decoder for all: hf-inference's ``feature-extraction``, OpenAI's ``/embeddings``,
-and text-embeddings-inference's ``/embed``. Pure functions; `hfclient.inference.tasks.embeddings` sends.
+There are three protocols, with one decoder for all: hf-inference's ``feature-extraction``, OpenAI's ``/embeddings``, and
+text-embeddings-inference's ``/embed``. Pure functions; `hfclient.inference.tasks.embeddings` sends the requests.
 
 Reference: docs/protocol/inference ("Embeddings").
 """
@@ -27,16 +27,16 @@ from hfclient.inference.tasks.decoders import json_of
 __all__ = ["MAX_CHARACTERS", "batches", "check_texts", "embedding_body", "need_numpy", "normalised", "parse_vectors", "to_numpy"]
 
 MAX_CHARACTERS = 200_000
-"""Most characters of one request; servers refuse bodies of a few megabytes, and a text alone may be longer."""
+"""Maximum number of characters of one request, except for a single text; servers refuse bodies of a few megabytes."""
 
 _DEEPEST = 8
-# Where vectors are, in the answers of gateways, old servers and other APIs.
+# Keys of vectors in the answers of gateways, old servers and other APIs.
 _PLACES = (
     *("data", "embeddings", "embedding", "vectors", "vector", "values", "float", "floats", "dense", "dense_embedding"),
     *("dense_vecs", "sentence_embedding", "base64", "output", "outputs", "result", "results", "response", "predictions"),
 )
 _OPENAI, _TEI = "openai", "tei"
-# What each dialect knows. OpenAI's knows neither a prompt's name nor how to cut, and would ignore both in silence.
+# The settings of each protocol. OpenAI's would ignore the others.
 _TAKES = {
     _OPENAI: ("dimensions",),
     _TEI: ("normalize", "truncate", "truncation_direction", "prompt_name", "dimensions"),
@@ -57,19 +57,19 @@ def check_texts(texts: str | Iterable[str]) -> list[str]:
     """Return the texts as a list; one text is a list of one.
 
     Raises:
-        InvalidInputError: One of them is no string, or they are no list of anything.
+        InvalidInputError: One of them is not a string, or they are not a list.
     """
     if not isinstance(texts, Iterable) or isinstance(texts, (bytes, bytearray, Mapping)):
         raise InvalidInputError(f"texts are strings in a list, or one string, not {type(texts).__name__}")
     found = [texts] if isinstance(texts, str) else list(texts)
     for number, text in enumerate(found):
         if not isinstance(text, str):
-            raise InvalidInputError(f"text {number} is no string, but {type(text).__name__}")
+            raise InvalidInputError(f"text {number} is not a string, but {type(text).__name__}")
     return found
 
 
 def batches(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:
-    """Cut *texts* into runs of at most *most* texts and `MAX_CHARACTERS` characters, in order.
+    """Split *texts* into batches of at most *most* texts and `MAX_CHARACTERS` characters, in order.
 
     >>> [list(batch) for batch in batches(["a", "b", "c"], 2)]
     [['a', 'b'], ['c']]
@@ -87,21 +87,21 @@ def batches(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:
 def embedding_body(
     dialect: str, model: str, texts: Sequence[str], settings: Mapping[str, Any], extra: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the body of one request; what the dialect would ignore is refused.
+    """Return the body of one request; settings that the protocol would ignore are refused.
 
     Args:
         dialect: ``"openai"``, ``"tei"`` or ``"hf-inference"``.
-        model: What the model is called there; empty for a server with one model.
+        model: The provider's name of the model; empty for a server with one model.
         texts: The texts.
         settings: ``normalize``, ``truncate``, ``truncation_direction``, ``prompt_name``, ``dimensions``.
-        extra: Fields over all others; None removes one.
+        extra: Fields that override all others; None removes one.
 
     Raises:
-        Unsupported: *settings* has something that the dialect does not know.
+        Unsupported: The protocol does not have one of *settings*.
     """
     given = pruned(settings)
     if dialect == _OPENAI and given.get("normalize") is True:
-        del given["normalize"]  # done with what comes back
+        del given["normalize"]  # the caller normalizes the result
     if ignored := [name for name in given if name not in _TAKES[dialect]]:
         raise Unsupported(
             f"{', '.join(ignored)} would be ignored by an OpenAI-compatible server; provider='hf-inference' (and 'tei', for a "
@@ -115,10 +115,10 @@ def embedding_body(
 
 
 def parse_vectors(answer: Answer, count: int) -> list[list[float]]:
-    """Return the vectors of *count* texts, from any of the dialects.
+    """Return the vectors of *count* texts, from any of the protocols.
 
     Raises:
-        ProtocolError: There are more or fewer of them, they differ in length, or they are none.
+        ProtocolError: There are more or fewer of them, they differ in length, or they are not vectors.
         Unsupported: The model gives a vector for each token.
         GenerationError: The answer reports an error.
     """
@@ -130,13 +130,13 @@ def _checked(vectors: list[list[float]], count: int) -> list[list[float]]:
     if len(vectors) != count:
         raise ProtocolError(f"{count} texts were sent, but {len(vectors)} vectors came back")
     if not all(vectors) or len({len(vector) for vector in vectors}) > 1:
-        raise ProtocolError("the vectors that came back are not of one length")
+        raise ProtocolError("the vectors differ in length")
     return vectors
 
 
 def _vectors(answer: Answer, count: int) -> list[list[float]]:
     try:
-        return msgspec.json.decode(answer.body, type=list[list[float]])  # straight into floats: this may be megabytes
+        return msgspec.json.decode(answer.body, type=list[list[float]])  # directly into floats, because this may be megabytes
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
@@ -144,18 +144,18 @@ def _vectors(answer: Answer, count: int) -> list[list[float]]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     else:
-        if {item.index for item in items} == set(range(len(items))):  # else the indexes are useless
+        if {item.index for item in items} == set(range(len(items))):  # otherwise the indexes are invalid
             items.sort(key=lambda item: item.index or 0)
         return [_unpacked(item.embedding) for item in items]
     data = json_of(answer)
     vectors = _found_in(data, count, _DEEPEST)
     if vectors is None:
-        raise ProtocolError("the answer holds no embeddings", frame=excerpt(answer.body))
+        raise ProtocolError("the answer has no embeddings", frame=excerpt(answer.body))
     return vectors
 
 
 def _found_in(value: Any, count: int, depth: int) -> list[list[float]] | None:
-    """Return the vectors in a value of any of the other shapes: objects around them or each in one, packed, or wrapped."""
+    """Return the vectors in a value of any other form: inside objects, each in an object, in base64, or nested."""
     if depth <= 0:
         return None
     if isinstance(value, str):
@@ -194,21 +194,21 @@ def _converted(value: Any) -> list[float]:
     try:
         return msgspec.convert(value, list[float])
     except msgspec.ValidationError:
-        raise ProtocolError("an embedding is no list of numbers", frame=str(value[:10])[:200]) from None
+        raise ProtocolError("an embedding is not a list of numbers", frame=str(value[:10])[:200]) from None
 
 
 def _unpacked(value: list[float] | str) -> list[float]:
-    """Return a vector that may be packed: base64 of 32-bit floats, little-endian."""
+    """Return a vector that may be base64 of little-endian 32-bit floats."""
     if not isinstance(value, str):
         return value
     content = decode_base64(value)
     if not content or len(content) % 4:
-        raise ProtocolError("an embedding is no readable base64", frame=value[:200])
+        raise ProtocolError("an embedding is not valid base64", frame=value[:200])
     return list(struct.unpack(f"<{len(content) // 4}f", content))
 
 
 def normalised(vectors: list[list[float]]) -> list[list[float]]:
-    """Return the vectors with a length of 1; one of zeros stays.
+    """Return the vectors with a length of 1; a vector of zeros stays.
 
     >>> normalised([[3.0, 4.0]])
     [[0.6, 0.8]]
@@ -227,7 +227,7 @@ def need_numpy() -> Any:
         MissingDependencyError: It is not installed.
     """
     try:
-        return importlib.import_module("numpy")  # late: a plain call must not need it
+        return importlib.import_module("numpy")  # imported late: it is optional
     except ImportError as exc:
         raise MissingDependencyError("as_numpy=True needs numpy: pip install numpy") from exc
 

@@ -1,7 +1,7 @@
-"""The bytes of generated text become events: text-generation-inference's own stream, and ``/v1/completions``.
+"""Decodes text generation: text-generation-inference's own stream, and ``/v1/completions``.
 
-Framing, documents instead of streams and every shape of error are those of chat completions (`ChunkDecoder`); only the
-objects differ. One reader takes both kinds, so nobody has to know beforehand what a server will send.
+Framing, documents instead of streams and all forms of errors are those of chat completions (`ChunkDecoder`); only the
+objects differ. One reader accepts both kinds, so the protocol of the server need not be known.
 
 Reference: docs/protocol/inference ("text generation").
 """
@@ -78,7 +78,7 @@ class _Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class _Step(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """An object with a piece of text in it and nothing else: text-generation-inference's, or one of ``/v1/completions``."""
+    """An object with a piece of text and nothing else, in either protocol."""
 
     token: _Token | None = None
     choices: tuple[_Choice] | None = None
@@ -88,7 +88,7 @@ class _Step(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     usage: None = None
     error: None = None
     index: int | None = None
-    id: Any = None  # this one and the four below are repeated by the last object, which is read in full
+    id: Any = None  # the last object, which is read in full, repeats this field and the four below
     object: Any = None
     created: Any = None
     model: Any = None
@@ -102,11 +102,11 @@ _STEP_KEYS = {"index", "token", "generated_text", "details", "top_tokens"}
 class GenerationReader(DeltaReader):
     """Turns the objects of one answer into events; see `DeltaReader`.
 
-    Special tokens come out without text: ``Token("", id=2, special=True, extra={"text": "</s>"})``. Where the pieces do
-    not add up to ``generated_text`` (half characters, the prompt in front), that follows as a `FinalAnswer`.
+    Special tokens have no text: ``Token("", id=2, special=True, extra={"text": "</s>"})``. If the pieces do not add up to
+    ``generated_text`` (half characters, the prompt in front), it follows as a `FinalAnswer`.
 
     Args:
-        splits_thoughts: ``<think>`` spans are reasoning; else they are text like any other.
+        splits_thoughts: ``<think>`` spans are reasoning; otherwise they are text.
         strips: White space at the beginning is left out.
     """
 
@@ -123,14 +123,14 @@ class GenerationReader(DeltaReader):
 
     @staticmethod
     def is_answer(document: Any) -> bool:
-        """Tell whether a JSON document, sent instead of a stream, is a whole answer."""
+        """Return whether a JSON document, sent instead of a stream, is a whole answer."""
         document = document[0] if isinstance(document, list) and len(document) == 1 else document
         return DeltaReader.is_answer(document) or (
             isinstance(document, dict) and isinstance(document.get("generated_text"), str)
         )
 
     def take_plain(self, parts: Iterable[bytes], out: list[AnyEvent]) -> bytes | None:
-        """Read objects as long as they have the plain form; see `DeltaReader.take_plain`."""
+        """Read objects as long as they are plain; see `DeltaReader.take_plain`."""
         splits, inside = self._splits, self._splitter.inside
         is_open = self._blank or self._splitter.held or self._texts.held
         for part in parts:
@@ -179,7 +179,7 @@ class GenerationReader(DeltaReader):
             super().chunk(chunk, out, name=name)
 
     def text(self, text: str, out: list[AnyEvent]) -> None:
-        """Take a piece of the answer."""
+        """Read a piece of the answer."""
         if self._blank:
             text = text.lstrip()
             self._blank = not text
@@ -254,7 +254,7 @@ class GenerationReader(DeltaReader):
                 break
 
     def _settle(self, whole: str, out: list[AnyEvent]) -> None:
-        """Make the text what the server says it is."""
+        """Add a `FinalAnswer` if the server's whole text differs from the pieces."""
         said = "".join(self._pieces)
         if said == whole:
             return
@@ -278,7 +278,7 @@ class GenerationReader(DeltaReader):
 
 
 def _add_details(token: Token, probabilities: dict[str, Any]) -> None:
-    """Give a token the number and the probability that a choice has for it: OpenAI's lists, or llama.cpp's objects."""
+    """Set a token's id and probability from its choice: OpenAI's lists, or llama.cpp's objects."""
     entries, values = probabilities.get("content"), probabilities.get("token_logprobs")
     if isinstance(values, list) and len(values) == 1 and isinstance(values[0], (int, float)):
         token.logprob = float(values[0])
@@ -308,7 +308,7 @@ def _usage_of(details: dict[str, Any]) -> Usage | None:
 def decoder_for(
     response: Response, *, first: Iterable[AnyEvent] = (), splits_thoughts: bool = False, strips: bool = False
 ) -> ChunkDecoder:
-    """Return what reads *response*; see `GenerationReader` and `ChunkDecoder`."""
+    """Return a decoder for *response*; see `GenerationReader` and `ChunkDecoder`."""
     reader = GenerationReader(splits_thoughts=splits_thoughts, strips=strips)
     return ChunkDecoder(first=first, reader=reader, limits=response.limits)
 
@@ -317,7 +317,7 @@ class TextStream(CompletionStream):
     """A blocking iterator over the events of one generated text; see `hfclient.stream.Stream`.
 
     Attributes:
-        is_raw: ``text`` is what was generated, tags and all; else thoughts are split off.
+        is_raw: ``text`` is the generated text with its tags; otherwise the reasoning is separate.
     """
 
     is_raw = True

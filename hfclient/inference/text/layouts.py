@@ -1,14 +1,14 @@
-"""Prompt layouts: a conversation as the one text that a model without a chat route gets.
+"""Prompt layouts: a conversation as one text, for models without chat completions.
 
-These are the layouts of the older HuggingFaceInference client, byte for byte, chosen by what the Hub says about the model.
-They are approximations: ChatML and llama3 have line ends that the models' own templates do not have, deepseek has a role
-of its own making. A chat route applies the real template and is better wherever there is one.
+These are the layouts of the older HuggingFaceInference client, byte for byte, chosen by the Hub's data of the model. They are
+approximations: ChatML and llama3 have line ends that the models' own templates do not have, deepseek has an extra role.
+Chat completions apply the real template, so they are better if the server has them.
 
-What was a mistake there is mended here, each with a word beside it:
+These mistakes of that client are fixed here:
 
-- an eos token that the Hub writes as an object counts like the same one as a string;
-- going on with a deepseek answer takes off the whole end marker, not 13 of its 19 characters;
-- mistral loses no question that stands without an answer, and does not begin with an empty line;
+- an eos token that the Hub writes as an object equals the same one as a string;
+- continuing a deepseek answer removes the whole end marker, not 13 of its 19 characters;
+- mistral keeps a question without an answer, and does not begin with an empty line;
 - shortening a long conversation keeps the answer that is to be continued.
 
 Reference: docs/protocol/inference ("prompt layouts").
@@ -37,14 +37,14 @@ _MOST_TOKENS = 1024
 
 @frozen
 class Layout:
-    """How a conversation is written down.
+    """The format of a conversation.
 
     Attributes:
         name: One of `LAYOUTS`.
-        head: Written before a message, by its role.
-        tail: Written after a message.
-        begin: Written before everything.
-        whole: Writes the layouts that are no sequence of like messages; gets the turns and whether to go on with the last.
+        head: Text before a message, by its role.
+        tail: Text after a message.
+        begin: Text at the start.
+        whole: Formats layouts that are not a sequence of similar messages, from the turns and whether to continue the last one.
     """
 
     name: str
@@ -58,19 +58,19 @@ class Layout:
 
         Args:
             turns: Pairs of role and text; see :func:`turns_of`.
-            action: ``"continue"`` goes on with the last answer instead of beginning a new one.
+            action: ``"continue"`` continues the last answer instead of beginning a new one.
 
         Raises:
-            InvalidInputError: There is nothing to write, or no answer to go on with.
+            InvalidInputError: There are no turns, or no answer to continue.
         """
         if not turns:
             raise InvalidInputError("the list of messages is empty")
         if action not in (None, "continue"):
-            raise InvalidInputError(f"an action is None or 'continue', not {action!r}")
+            raise InvalidInputError(f"action is None or 'continue', not {action!r}")
         goes_on = action == "continue"
         if goes_on and turns[-1][0] != "assistant":
             raise InvalidInputError(
-                "action='continue' goes on with an answer: the last message must be the assistant's"
+                "action='continue' continues an answer: the last message must be the assistant's"
             )
         if self.whole is not None:
             return self.whole(turns, goes_on)
@@ -91,7 +91,7 @@ def _mistral(turns: Sequence[Turn], goes_on: bool) -> str:
     asked: list[str] = []
     for role, text in turns:
         if role == "assistant":
-            # The older client took the one message before an answer for its question and lost all other ones.
+            # The older client kept only the message before an answer as its question.
             history.append(f"<s>[INST]{chr(10).join(asked)} [/INST] {text}</s>")
             asked = []
         elif role != "system":
@@ -99,7 +99,7 @@ def _mistral(turns: Sequence[Turn], goes_on: bool) -> str:
     if goes_on:
         return "\n".join(history).removesuffix("</s>")
     question = " ".join(filter(None, ["\n".join(asked), *system]))
-    # There, a conversation without history began with an empty line, which stands before the token that begins a text.
+    # The older client began a conversation without history with an empty line, in front of the token that begins a text.
     return "\n".join([*history, f"<s>[INST] {question} [/INST]"])
 
 
@@ -120,11 +120,11 @@ LAYOUTS: Mapping[str, Layout] = {
         begin="<|begin_of_text|>",
     ),
 }
-"""The layouts by name. ``role-tags`` ends messages with the model's own eos token where :func:`layout_for` chooses it."""
+"""The layouts by name. If :func:`layout_for` chooses ``role-tags``, messages end with the model's own eos token."""
 
 
 def layout_for(model: Mapping[str, Any]) -> Layout:
-    """Return the layout for a model, by what the Hub says about it (``GET /api/models/{id}``).
+    """Return the layout for a model, by the Hub's data of it (``GET /api/models/{id}``).
 
     >>> layout_for({"config": {"tokenizer_config": {"eos_token": "<|im_end|>"}}}).name
     'chatml'
@@ -132,7 +132,7 @@ def layout_for(model: Mapping[str, Any]) -> Layout:
     config = object_or_empty(model.get("config"))
     kind = config.get("model_type")
     end = object_or_empty(config.get("tokenizer_config")).get("eos_token")
-    if isinstance(end, dict):  # the older client looked into the object for deepseek only
+    if isinstance(end, dict):  # the older client read the object for deepseek only
         end = end.get("content")
     if kind in ("gpt2", "gpt_neo", "gemma", "gemma2"):
         return LAYOUTS["plain"]
@@ -145,7 +145,7 @@ def layout_for(model: Mapping[str, Any]) -> Layout:
 
 
 def most_tokens(model: Mapping[str, Any], asked: int | None = None) -> int:
-    """Return how long an answer of raw chat may be: 1024 tokens, and for GPT-2, whose window is no larger, 512."""
+    """Return the maximum length of an answer, 1024 tokens; 512 for GPT-2, because its context has 1024."""
     asked = _MOST_TOKENS if asked is None else asked
     return 512 if object_or_empty(model.get("config")).get("model_type") == "gpt2" and asked >= 1024 else asked
 
@@ -165,10 +165,10 @@ def prompt_for(
 
 
 def shorten(turns: Sequence[Turn]) -> list[Turn]:
-    """Return the most important part of a conversation.
+    """Return a shorter conversation.
 
-    Of more than six messages the first and the last three; of fewer, all system messages and the last question. An answer
-    at the end, which is to be continued, stays (the older client lost it and failed).
+    Of more than six messages the first and last three are kept; of fewer, all system messages and the last question. A last
+    answer, which is to be continued, is kept (the older client dropped it and failed).
     """
     if len(turns) > 2 * _KEPT:
         return [*turns[:_KEPT], *turns[-_KEPT:]]
@@ -187,7 +187,7 @@ def turns_of(messages: Iterable[Mapping[str, Any]]) -> list[Turn]:
     Images become ``![](url)``, as text-generation-inference wants them inside a prompt.
 
     Raises:
-        InvalidInputError: A message holds something else than text and images.
+        InvalidInputError: A message has parts other than text and images.
     """
     return [(_role(message), _text(message.get("content"))) for message in messages]
 
@@ -213,4 +213,4 @@ def _part(part: Any) -> str:
         url = part["image_url"].get("url") if isinstance(part.get("image_url"), Mapping) else part.get("image_url")
         if isinstance(url, str):
             return f"![]({url})"
-    raise InvalidInputError(f"a raw prompt holds text and images only, no part of type {kind!r}")
+    raise InvalidInputError(f"a raw prompt has text and images only, not a part of type {kind!r}")

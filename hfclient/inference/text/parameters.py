@@ -1,4 +1,4 @@
-"""Requests for generated text, as values: what may be asked for, and the bodies of both wires. No network.
+"""The parameters of text generation, and the bodies of its two protocols. No network.
 
 Reference: docs/protocol/inference ("text generation").
 """
@@ -23,7 +23,7 @@ COMPLETION_ROUTES: Mapping[str, str] = {
     "scaleway": "/v1/completions",
     "together": "/v1/completions",
 }
-"""The providers that complete a text, and where."""
+"""The routes of the providers that complete text."""
 
 _MOST_STOPS = 4
 _MOST_SEED = 2**64 - 1
@@ -32,7 +32,7 @@ _Check: TypeAlias = "Callable[[object, Attribute[Any], Any], None]"
 
 
 def _number(low: float, high: float = float("inf"), *, whole: bool = False, beyond: bool = False) -> _Check:
-    """Return a check for a number from *low* to *high*; *beyond*: *low* itself is none. None is always allowed."""
+    """Return a check for a number from *low* to *high*; *beyond*: without *low* itself. None is always allowed."""
     kinds = (int,) if whole else (int, float)
 
     def check(instance: object, attribute: Attribute[Any], value: Any) -> None:
@@ -58,10 +58,10 @@ def _a_grammar(instance: object, attribute: Attribute[Any], value: Any) -> None:
 
 @frozen(kw_only=True)
 class TextParameters:
-    """What is wanted of a generated text; `InferenceClient.text` describes the fields.
+    """The parameters of `InferenceClient.text`; `TextOptions` describes them.
 
     Raises:
-        InvalidInputError: A value cannot work on any server.
+        InvalidInputError: No server accepts a value.
     """
 
     max_new_tokens: int | None = field(default=None, validator=_number(1, whole=True))
@@ -87,7 +87,7 @@ class TextParameters:
     def __attrs_post_init__(self) -> None:
         if self.best_of is not None and self.best_of > 1:
             if self.seed is not None:
-                raise InvalidInputError("best_of makes several answers, which cannot have one seed")
+                raise InvalidInputError("best_of generates several texts, which cannot share a seed")
             if self.do_sample is False or not (self.do_sample or self._samples):
                 raise InvalidInputError("best_of needs sampling: pass do_sample=True or a temperature")
 
@@ -98,11 +98,11 @@ class TextParameters:
 
     @property
     def streams(self) -> bool:
-        """Whether text-generation-inference can stream it: neither several answers nor the prompt's tokens."""
+        """Whether text-generation-inference can stream it; it cannot with several answers or the prompt's tokens."""
         return (self.best_of or 1) == 1 and not self.decoder_input_details
 
     def native_only(self) -> list[str]:
-        """Return the names of what was asked for that ``/v1/completions`` does not know, and would ignore in silence."""
+        """Return the given parameters that ``/v1/completions`` would ignore."""
         names = (
             "typical_p",
             "repetition_penalty",
@@ -136,30 +136,30 @@ def native_body(
 ) -> dict[str, Any]:
     """Return the body for text-generation-inference and hf-inference.
 
-    ``return_full_text`` is always sent, because its default depends on the route, and ``details`` unless it was declined:
-    the finish reason is in them. ``do_sample`` is left to the server if nobody asked for it: with ``parameters`` there,
-    it samples if one of its settings is. A temperature of 0, which it refuses, means not to sample.
+    ``return_full_text`` is always sent, because its default depends on the route, and ``details`` unless it is False, because
+    they have the finish reason. Without *do_sample* the server decides: it samples if a parameter of sampling is given. A
+    temperature of 0, which it refuses, means not to sample.
 
     Args:
         prompt: The text.
         wanted: The parameters.
-        stream: For the route that does both; None leaves it out.
-        extra: Further parameters, over all others; None removes one.
+        stream: For the route that streams on request; None leaves it out.
+        extra: Further parameters. They override all others; None removes one.
         without: Parameters that the server refused.
 
     Raises:
-        InvalidInputError: There are more than four texts at which to stop.
+        InvalidInputError: There are more than four stop sequences.
     """
     if len(wanted.stop) > _MOST_STOPS and "stop" not in (extra or {}):
         raise InvalidInputError(
-            f"text-generation-inference stops at {_MOST_STOPS} texts at most; extra_body= goes unchecked"
+            f"text-generation-inference takes at most {_MOST_STOPS} stop sequences; extra_body= is not checked"
         )
     greedy = wanted.temperature == 0
     parameters = {
         "max_new_tokens": wanted.max_new_tokens,
         "temperature": None if greedy else wanted.temperature,
         "top_k": wanted.top_k,
-        "top_p": None if wanted.top_p == 1 else wanted.top_p,  # 1 means nothing, and is refused
+        "top_p": None if wanted.top_p == 1 else wanted.top_p,  # 1 has no effect, and is refused
         "typical_p": None if wanted.typical_p == 1 else wanted.typical_p,
         "repetition_penalty": wanted.repetition_penalty,
         "frequency_penalty": wanted.frequency_penalty,
@@ -190,19 +190,19 @@ def completions_body(
     """Return the body for ``/v1/completions``.
 
     Args:
-        model: As the server calls it.
+        model: The server's name of it.
         prompt: The text.
         wanted: The parameters.
-        extra: Further fields, over all others; None removes one. What is in it counts as known to the server.
-        usage: Ask for token counts.
+        extra: Further fields. They override all others; None removes one. The server is expected to know them.
+        usage: Request token counts.
 
     Raises:
-        Unsupported: A parameter would be ignored in silence.
+        Unsupported: A parameter would be ignored.
     """
     if ignored := [name for name in wanted.native_only() if name not in (extra or {})]:
         raise Unsupported(
-            f"/v1/completions knows no {', '.join(ignored)}: that takes text-generation-inference or hf-inference; what this "
-            f"server has instead goes into extra_body="
+            f"/v1/completions does not have {', '.join(ignored)}; text-generation-inference and hf-inference do. A field of "
+            f"the server's own goes into extra_body="
         )
     temperature = 0 if wanted.do_sample is False and wanted.temperature is None else wanted.temperature
     body = {

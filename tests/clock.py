@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 class FakeTime:
-    """Stands in for the module `time` where deadlines are counted.
+    """Replaces the module `time` for deadlines.
 
-    Waits for a socket last as long as the deadline said when they began, in real time: what a frozen clock spares a test
-    is a deadline that passes because the machine was slow.
+    Waits for a socket take the remaining time of the deadline in real time. The frozen clock prevents a deadline from passing
+    because the machine is slow.
     """
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ _CERTIFICATES = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_C
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep logins and sessions of whoever runs the suite out of what runs outside of `_clean_environment`, and the reverse."""
+    """Keep the user's logins and sessions out of code that runs outside of `_clean_environment`, and the reverse."""
     home = tempfile.mkdtemp(prefix="hfclient-tests-")
     atexit.register(_remove, home, os.getpid())  # workers of xdist do not come to their cleanups
     os.environ["HFCLIENT_HOME"] = home
@@ -37,7 +37,7 @@ def _remove(folder: str, process: int) -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No token, cookie, login or proxy of whoever runs the tests gets into them."""
+    """Remove the user's tokens, cookies, logins and proxies from the environment of tests."""
     for name in list(os.environ):
         if name in _PRIVATE | _CERTIFICATES or name.startswith("HFCLIENT_") or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
@@ -48,16 +48,16 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_known_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test has for a secret, an ordinary word perhaps, is not masked in the errors of the next."""
+    """A secret of one test, perhaps an ordinary word, is not masked in the errors of the next."""
     monkeypatch.setattr(masking, "_memory", masking._Memory())
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_ignored_signals() -> Iterator[None]:
-    """Processes that tests start hear signals, also where the tests run under nohup or in the background of a script.
+    """Let processes that tests start receive signals, also if the tests run under nohup or in the background of a script.
 
-    What is ignored here would be ignored there, too: a child is told to end and never does. A handler that does nothing
-    is no inheritance: a new program begins with the default. A child by fork keeps it; there Ctrl-C is what tests send.
+    A signal that is ignored here is ignored in a child, too, which then never ends. A handler that does nothing is not inherited:
+    a new program begins with the default. A forked child keeps the handler; there the tests send Ctrl-C.
     """
     ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
     ignored -= _IGNORED_BY_PYTHON  # subprocess gives the default back to children
@@ -84,14 +84,14 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def other_server() -> Iterator[Server]:
-    """A second one: another origin."""
+    """A second `Server`, with another origin."""
     with Server() as running:
         yield running
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
-    """The time of clocks and deadlines; it stands still until the test moves it."""
+    """The time of deadlines; it stands still until the test advances it."""
     fake = FakeTime()
     monkeypatch.setattr(deadline, "time", fake)
     return fake
@@ -113,7 +113,7 @@ def make_transport(name: str, **options: Any) -> Transport:
 
 @pytest.fixture(params=TRANSPORTS)
 def transport_name(request: pytest.FixtureRequest) -> str:
-    """Each transport's name in turn, for tests that make their own."""
+    """Each transport's name in turn, for tests that create their own."""
     return str(request.param)
 
 

@@ -1,8 +1,8 @@
-"""What is published works on its own: run as ``python -m tests.published`` in the project's root (``tox -e package`` does).
+"""Test of the published packages: run as ``python -m tests.published`` in the project's root (``tox -e package`` does).
 
-The sdist is built, and the wheel from it. The one holds the project, the other the package and nothing else. The sdist is
-installed into a new virtual environment, away from the checkout, where the command answers and a call goes through the
-embedded server to a scripted model.
+The sdist is built, and the wheel from it. The sdist has the project, the wheel has the package and nothing else. The sdist is
+installed into a new virtual environment outside of the checkout. There the command runs, and a call goes through the embedded
+server to a scripted model.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def files(*options: str) -> set[str]:
 
 
 def check_sdist(path: Path) -> None:
-    """All of the project is in the sdist, and nothing that is lying about."""
+    """The sdist has the whole project, and no other files."""
     with tarfile.open(path) as archive:
         names = {member.name.partition("/")[2] for member in archive if member.isfile()}
     missing = files() - names
@@ -60,7 +60,7 @@ def check_sdist(path: Path) -> None:
 
 
 def check_wheel(path: Path) -> None:
-    """The wheel holds every module of the package, the mark that it is typed, the licence and the command, and no tests."""
+    """The wheel has all modules of the package, py.typed, the license and the command, and no tests."""
     package = {file.relative_to(ROOT).as_posix() for file in (ROOT / "hfclient").rglob("*.py")} | {"hfclient/py.typed"}
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
@@ -79,7 +79,7 @@ def check_wheel(path: Path) -> None:
 
 
 def check_install(sdist: Path, folder: Path) -> None:
-    """The sdist installs where nothing else of the project is, and works there."""
+    """The sdist installs into an empty environment, and works there."""
     venv.create(folder / "venv", with_pip=True)
     programs = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
     python = programs / "python"
@@ -95,7 +95,7 @@ def check_install(sdist: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    """Build, look and install."""
+    """Build, check and install."""
     with tempfile.TemporaryDirectory() as work:
         built = Path(work) / "dist"
         subprocess.run([sys.executable, "-m", "build", "--outdir", built, ROOT], cwd=work, check=True, stdout=subprocess.DEVNULL)

@@ -45,7 +45,7 @@ CERTIFICATE = Path(__file__).with_name("localhost.pem")
 
 
 class Do(enum.Enum):
-    """What a script can do besides sending and waiting."""
+    """Steps of a script other than sending and waiting."""
 
     CLOSE = enum.auto()
     HALF_CLOSE = enum.auto()
@@ -60,7 +60,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 @frozen
 class Recorded:
-    """One request as it came. Header names are lower case; repeated ones are joined with a comma."""
+    """One received request. Header names are lower case; repeated ones are joined with a comma."""
 
     method: str
     target: str
@@ -91,13 +91,13 @@ def head(status: int = 200, *headers: str) -> bytes:
 
 
 def plain(body: bytes | str = b"", status: int = 200, *headers: str) -> bytes:
-    """A whole answer with its Content-Length."""
+    """A complete answer with its Content-Length."""
     body = body.encode() if isinstance(body, str) else body
     return head(status, *headers, f"Content-Length: {len(body)}") + body
 
 
 def json_answer(data: Any, status: int = 200, *headers: str) -> bytes:
-    """A whole answer in JSON."""
+    """A complete answer in JSON."""
     return plain(json.dumps(data), status, "Content-Type: application/json", *headers)
 
 
@@ -113,12 +113,12 @@ def chunked(*pieces: Step, headers: Iterable[str] = ()) -> list[Step]:
 
 
 def delimited(*pieces: Step, headers: Iterable[str] = ()) -> list[Step]:
-    """An answer that ends where the connection does."""
+    """An answer that ends with the connection."""
     return [head(200, "Connection: close", *headers), *pieces, CLOSE]
 
 
 def gzip_pieces(*pieces: bytes) -> list[bytes]:
-    """One gzip stream in as many pieces, each flushed so that it can be unpacked when it comes."""
+    """One gzip stream in chunks, each flushed so that it can be decompressed at once."""
     packer = zlib.compressobj(wbits=31)
     packed = [packer.compress(piece) + packer.flush(zlib.Z_SYNC_FLUSH) for piece in pieces]
     packed[-1] += packer.flush()
@@ -179,7 +179,7 @@ class Server:
         return self.requests[-1]
 
     def wait_for(self, count: int) -> None:
-        """Wait until *count* requests have come."""
+        """Wait until *count* requests have arrived."""
         end = time.monotonic() + PATIENCE
         while len(self.requests) < count:
             assert time.monotonic() < end, f"{len(self.requests)} requests came, {count} were expected"
@@ -268,7 +268,7 @@ class Server:
         return all(self._play(step, sock, request) for step in ([script] if isinstance(script, bytes) else script))
 
     def _play(self, step: Step, sock: socket.socket, request: Recorded) -> bool:
-        """Do one step; False if the connection is over."""
+        """Run one step; False if the connection has ended."""
         if callable(step):
             step = step(request) or b""
         if isinstance(step, bytes):

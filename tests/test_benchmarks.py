@@ -1,6 +1,6 @@
-"""The benchmarks measure what they say: all clients find the same in every form, and the page shows what was measured.
+"""The benchmarks measure what they claim: all clients find the same in all forms, and the page shows the measurements.
 
-How fast anything is, is not looked at here.
+The speed itself is not tested here.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def replay() -> Iterator[ReplayServer]:
 
 @pytest.mark.parametrize("name", CLIENTS)
 @pytest.mark.parametrize("wire", wires.WIRES)
-def test_all_find_the_same(replay: ReplayServer, name: str, wire: str) -> None:
-    """Floors, hfclient and plain requests find every event and every character, in every form, on one connection."""
+def test_all_clients_find_the_same(replay: ReplayServer, name: str, wire: str) -> None:
+    """Floors, hfclient and plain requests find all events and all characters, in all forms, on one connection."""
     client = make(name, replay.origin)
     before = replay.connections()
     try:
@@ -59,7 +59,7 @@ def test_all_find_the_same(replay: ReplayServer, name: str, wire: str) -> None:
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_paced_events_are_timed(replay: ReplayServer, name: str) -> None:
-    """Each paced event says when it was written, and comes later than that."""
+    """Each paced event has the time of its writing, and arrives later."""
     client = make(name, replay.origin)
     try:
         for wire in ("chat", "sse"):
@@ -72,8 +72,8 @@ def test_paced_events_are_timed(replay: ReplayServer, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["floor (attrs)", "hfclient", "requests, iter_lines"])
-def test_downloads_are_whole(replay: ReplayServer, name: str, tmp_path: Path) -> None:
-    """A file that is fetched has the size that was asked for."""
+def test_downloads_are_complete(replay: ReplayServer, name: str, tmp_path: Path) -> None:
+    """A downloaded file has the requested size."""
     client = make(name, replay.origin)
     try:
         client.download(replay.url("chat", "big", 200_001), tmp_path / "file")
@@ -83,7 +83,7 @@ def test_downloads_are_whole(replay: ReplayServer, name: str, tmp_path: Path) ->
 
 
 def test_a_lost_event_ends_the_run() -> None:
-    """A client that does not find everything is an error, not fast."""
+    """A client that does not find all events is an error."""
     check("all", {"events": 5, "characters": 9}, 5, 9)
     with pytest.raises(SystemExit, match="says nothing"):
         check("hasty", {"events": 4, "characters": 9}, 5, 9)
@@ -92,13 +92,13 @@ def test_a_lost_event_ends_the_run() -> None:
 
 
 def test_a_client_that_does_not_start_is_left_out(replay: ReplayServer) -> None:
-    """Its process ends, and the reason is told."""
+    """Its process ends, and the reason is reported."""
     with pytest.raises(Skipped, match="nobody: does not start here"):
         Worker("nobody", replay.origin)
 
 
-def test_a_client_that_fails_takes_part_no_longer(replay: ReplayServer) -> None:
-    """The others go on, and the reason is told."""
+def test_a_client_that_fails_is_dropped(replay: ReplayServer) -> None:
+    """The others continue, and the reason is reported."""
     bench = Bench(replay, only=["hfclient"])
     try:
         assert sorted(bench.each(bench.on("sse"), 2)) == ["floor (attrs)"] * 2 + ["hfclient"] * 2
@@ -110,15 +110,15 @@ def test_a_client_that_fails_takes_part_no_longer(replay: ReplayServer) -> None:
         bench.close()
 
 
-def test_turns_change() -> None:
-    """Every round has every client once, and the order is not always the same."""
+def test_order_varies() -> None:
+    """Each round has all clients once, and the order varies."""
     rounds = list(turns("abcdef", 20))
     assert [sorted(order) for order in rounds] == [list("abcdef")] * 20
     assert len(set(map(tuple, rounds))) > 1
 
 
 def test_ratios_are_taken_round_by_round() -> None:
-    """A round in which everything is slow changes no ratio; plain requests is its better way."""
+    """A slow round does not change ratios; plain requests counts with its faster variant."""
     section = Section("costs", "µs", ["a"])
     for slow in (1, 1, 10):
         for name, cost in (("hfclient", 3), ("floor (attrs)", 2), ("requests, iter_lines", 8), ("requests, pieces", 6)):
@@ -131,7 +131,7 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 
 def test_the_command_runs(tmp_path: Path) -> None:
-    """``python -m benchmarks`` measures in processes of its own, and what it stores it shows again."""
+    """``python -m benchmarks`` measures in processes of its own, and shows the stored results."""
     command = [sys.executable, "-m", "benchmarks", "--client", "hfclient"]
     stored = tmp_path / "results.json"
     subprocess.run(
@@ -145,7 +145,7 @@ def test_the_command_runs(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_what_was_measured() -> None:
-    """Tables and plot of the documentation are made from benchmarks/results.json and nothing else."""
+    """Tables and plot of the documentation are made from benchmarks/results.json only."""
     results = Results.from_dict(json.loads((ROOT / "benchmarks" / "results.json").read_text("utf-8")))
     how = "python -m benchmarks --from benchmarks/results.json --write-docs makes them anew"
     made = page(results)

@@ -1,4 +1,4 @@
-"""Small guardians: promises about the whole house that no single test of a room keeps."""
+"""Checks of the whole package: imports, ``__all__``, documentation, dependencies and file sizes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _modules() -> list[str]:
 
 
 def test_import_is_light() -> None:
-    """Importing hfclient loads nothing that a plain call does not use."""
+    """Importing hfclient imports nothing that a plain call does not use."""
     code = f"import hfclient, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
@@ -52,7 +52,7 @@ def test_a_plain_chat_loads_no_optional_package() -> None:
 
 
 def test_import_opens_nothing() -> None:
-    """Importing hfclient and making a client starts no thread and opens no file or socket."""
+    """Importing hfclient and creating a client starts no thread and opens no file or socket."""
     code = (
         "import hfclient, os, threading, gc, io, socket\n"
         "client = hfclient.Client(token='')\n"
@@ -65,7 +65,7 @@ def test_import_opens_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["hfclient", *_modules()])
 def test_all_is_sorted_and_exists(name: str) -> None:
-    """Every ``__all__`` is sorted (constants, classes, functions), without repetition, and names what is there."""
+    """Each ``__all__`` is sorted (constants, classes, functions), without repetition, and has existing names."""
     module = importlib.import_module(name)
     names = list(getattr(module, "__all__", []))
     assert names == sorted(set(names), key=lambda name: (not name.isupper(), not name[0].isupper(), name))
@@ -92,7 +92,7 @@ def test_all_is_complete(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_references_lead_to_sections(path: Path) -> None:
-    """Where the code names a section of a page on the protocol, that section is there."""
+    """The sections of protocol pages that the code names exist."""
     for page, sections in re.findall(r"docs/(protocol/\w+) \(([^)]*)\)", path.read_text("utf-8")):
         text = (ROOT / "docs" / f"{page}.rst").read_text("utf-8").lower()
         headings = re.findall(r"^(.+)\n--+$", text, re.MULTILINE)
@@ -101,7 +101,7 @@ def test_references_lead_to_sections(path: Path) -> None:
 
 
 def test_promises_are_kept() -> None:
-    """Every test that the page on security names is there, and every promise names one."""
+    """Each test that the page on security names exists, and each promise names one."""
     page = (ROOT / "docs" / "security.rst").read_text("utf-8")
     named = re.findall(r"``(tests/[\w/]+\.py)::(\w+)``", page)
     assert named
@@ -112,14 +112,14 @@ def test_promises_are_kept() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_rooms_stay_small(path: Path) -> None:
-    """No file of the package is longer than 500 lines."""
+def test_files_stay_small(path: Path) -> None:
+    """A file of the package has at most 500 lines."""
     assert len(path.read_text("utf-8").split("\n")) <= 501
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_splitlines(path: Path) -> None:
-    """Nobody calls ``splitlines``: it cuts at U+2028 and U+0085, which stand unescaped inside JSON."""
+    """The package does not call ``splitlines``: it cuts at U+2028 and U+0085, which JSON does not escape."""
     calls = [
         node.lineno
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
@@ -129,7 +129,7 @@ def test_no_splitlines(path: Path) -> None:
 
 
 def test_wheel_is_complete() -> None:
-    """What is installed holds every file of the package (the tests themselves run on the sources)."""
+    """The wheel has all files of the package (the tests themselves run on the sources)."""
     found = [dist for dist in importlib.metadata.distributions(name="hfclient") if dist.read_text("RECORD")]
     if not found or any("__editable__" in str(file) for file in found[0].files or ()):
         pytest.skip("hfclient is not installed from a wheel")
@@ -140,7 +140,7 @@ def test_wheel_is_complete() -> None:
 
 
 def test_every_error_pickles_by_default() -> None:
-    """Every class of error can be made without arguments, so that it survives pickling."""
+    """Each class of error can be created without arguments, so that it pickles."""
     for name in hfclient.errors.__all__:
         cls = getattr(hfclient.errors, name)
         if isinstance(cls, type):
@@ -149,7 +149,7 @@ def test_every_error_pickles_by_default() -> None:
 
 
 def _requirements() -> dict[str, list[Requirement]]:
-    """What setup.cfg asks for, by the extra that does ("" for all)."""
+    """The requirements in setup.cfg, by extra ("" for install_requires)."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", "utf-8")
     texts = {"": config["options"]["install_requires"], **config["options.extras_require"]}
@@ -161,7 +161,7 @@ def _requirements() -> dict[str, list[Requirement]]:
 
 @pytest.mark.parametrize("extra", ["", "impersonate", "local", "cli", "browser", "docs"])
 def test_dependencies_are_bounded(extra: str) -> None:
-    """What users install, and what builds the documentation, has a lower and an upper bound; installed versions are between them."""
+    """Requirements of users, and of the documentation, have a lower and an upper bound; the installed versions are between them."""
     for requirement in _requirements()[extra]:
         if requirement.name == "hfclient":
             continue
@@ -174,14 +174,14 @@ def test_dependencies_are_bounded(extra: str) -> None:
         assert installed in requirement.specifier, f"the tests run with {requirement.name} {installed}"
 
 
-def test_every_extra_is_looked_at() -> None:
-    """No extra for users is missing above: the others are "all" of them, and what development needs."""
+def test_all_extras_are_checked() -> None:
+    """All extras for users are in the list above; the others are "all" of them, and those for development."""
     extras = set(_requirements()) - {"", "impersonate", "local", "cli", "browser", "docs"}
     assert extras == {"all", "test"}
 
 
-def test_the_versions_of_curl_cffi_are_said_alike() -> None:
-    """The range in setup.cfg is the one that the error for another version names."""
+def test_versions_of_curl_cffi_agree() -> None:
+    """The range in setup.cfg is the one in the error for another version."""
     (requirement,) = _requirements()["impersonate"]
     assert str(requirement.specifier) == "<0.18,>=0.15"
     source = (ROOT / "hfclient" / "transport" / "curl_transport.py").read_text("utf-8")
@@ -189,7 +189,7 @@ def test_the_versions_of_curl_cffi_are_said_alike() -> None:
 
 
 def test_the_suite_leaves_the_users_files_alone(tmp_path: Path) -> None:
-    """Tests find and keep logins and sessions in a folder of their own."""
+    """Tests read and write logins and sessions in their own folder."""
     from hfclient.credentials.secret_files import settings_folder
 
     folder = settings_folder()

@@ -1,4 +1,4 @@
-"""The suite itself: a test that hangs names itself, and processes that tests start hear signals."""
+"""The suite itself: a test that hangs is named, and processes that tests start receive signals."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_children_hear_signals():
 
 
 def start(folder: Path, code: str, *options: str, ignored: tuple[int, ...] = ()) -> subprocess.Popen[str]:
-    """Start pytest on *code*, with the project's settings and conftest."""
+    """Run pytest on *code*, with the project's settings and conftest."""
     (folder / "test_it.py").write_text(code)
     begin = "import os, signal, sys\n"
     begin += "".join(f"signal.signal({int(number)}, signal.SIG_IGN)\n" for number in ignored)
@@ -67,8 +67,8 @@ def start(folder: Path, code: str, *options: str, ignored: tuple[int, ...] = ())
 
 
 @needs_signals
-def test_a_test_that_hangs_names_itself(tmp_path: Path) -> None:
-    """Whether it waits in Python, for a thread or in C: its name and its stack are told, and it is not waited for.
+def test_a_test_that_hangs_is_named(tmp_path: Path) -> None:
+    """A test that waits in Python, for a thread or in C fails with its name and its stack.
 
     In workers the tests after it run, too.
     """
@@ -92,7 +92,7 @@ def test_a_test_that_hangs_names_itself(tmp_path: Path) -> None:
 @needs_signals
 @pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["alone", "workers"])
 def test_ignored_signals_are_not_inherited(tmp_path: Path, options: tuple[str, ...]) -> None:
-    """Under nohup, or in a script's background, processes that tests start can be interrupted and told to end."""
+    """Under nohup, or in a script's background, processes that tests start can be interrupted and terminated."""
     ignored = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE, signal.SIGUSR1)
     with start(tmp_path, SIGNALS, *options, ignored=ignored) as run:
         said = run.communicate()[0]

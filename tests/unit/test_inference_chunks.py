@@ -1,4 +1,4 @@
-"""Bytes of chat completions to events: every manner of every server that the protocol page knows."""
+"""Bytes of chat completions to events: all forms of servers on the page about the protocol."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TGI = {"system_fingerprint": "3.3.6-native"}
 
 
 def read(pieces: Iterable[bytes], cut: HFClientError | None = None) -> tuple[list[AnyEvent], tuple[str, ...] | None]:
-    """Return the events of an answer that came in *pieces*, and what it raised at its end."""
+    """Return the events of an answer that arrives in *pieces*, and the error at its end."""
     numbers = itertools.count(1)
     decoder = ChunkDecoder(new_id=lambda: f"made-up-{next(numbers)}")
     events: list[AnyEvent] = []
@@ -231,15 +231,15 @@ def data_of(value: object) -> bytes:
 END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 
 
-def test_every_sample_is_expected() -> None:
-    """No sample lies about without anybody saying what it means."""
+def test_all_samples_have_expectations() -> None:
+    """Each sample has an expected result."""
     assert {path.name for path in SAMPLES.glob("[a-z]*")} == set(EXPECTED)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 @pytest.mark.parametrize("size", [1 << 20, 1, 7, 100])
 def test_samples(name: str, size: int) -> None:
-    """Each sample gives its events, whole and in pieces of any size."""
+    """Each sample yields its events, whole and in chunks of any size."""
     data = (SAMPLES / name).read_bytes()
     events, error = read(data[at : at + size] for at in range(0, len(data), size))
     assert (events, error) == EXPECTED[name]
@@ -247,14 +247,14 @@ def test_samples(name: str, size: int) -> None:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_samples_event_by_event(name: str) -> None:
-    """An answer whose events come in pieces of their own gives the same: this is how servers send."""
+    """An answer with one event per chunk, as servers send it, yields the same."""
     data = (SAMPLES / name).read_bytes()
     assert read(piece + b"\n\n" for piece in data.removesuffix(b"\n\n").split(b"\n\n"))[0] == EXPECTED[name][0]
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_events_turn_into_json_and_back(name: str) -> None:
-    """Whatever a server sent, its events can be written as JSON and read again."""
+def test_events_convert_to_json_and_back(name: str) -> None:
+    """All events can be written as JSON and read again."""
     for event in EXPECTED[name][0]:
         assert from_dict(json.loads(json.dumps(to_dict(event)).encode())) == event
 
@@ -265,7 +265,7 @@ def test_events_turn_into_json_and_back(name: str) -> None:
 )
 @pytest.mark.parametrize("size", [1 << 20, 1, 50])
 def test_line_ends_and_separators(line_end: bytes, separator: bytes, size: int) -> None:
-    """All three line ends, with a space after the colon and without, mean the same."""
+    """All three line ends, and a colon with or without a space, have the same meaning."""
     data = (SAMPLES / "openai.sse").read_bytes().replace(b"data: ", separator).replace(b"\n", line_end)
     assert read(data[at : at + size] for at in range(0, len(data), size)) == EXPECTED["openai.sse"]
 
@@ -279,7 +279,7 @@ def test_line_ends_and_separators(line_end: bytes, separator: bytes, size: int) 
     ],
 )
 def test_finish_reasons(wire: str, reason: str) -> None:
-    """The many spellings of a finish_reason become four; a new one is kept."""
+    """The spellings of finish_reason become four values; a new one is kept."""
     data = data_of({"choices": [{"delta": {"content": "x"}, "finish_reason": wire}]})
     assert read([data]) == ([Token("x"), Finish(reason)], None)
 
@@ -292,7 +292,7 @@ def test_finish_reason_is_not_repeated() -> None:
 
 
 def test_usage_with_every_chunk_counts_once() -> None:
-    """Of counts that come along with every chunk the last one is reported."""
+    """Of counts in each chunk, the last ones are reported."""
     chunks = [
         data_of({"choices": [{"delta": {"content": "x"}}], "usage": {"prompt_tokens": 5, "completion_tokens": number}})
         for number in range(1, 4)
@@ -301,12 +301,12 @@ def test_usage_with_every_chunk_counts_once() -> None:
 
 
 @pytest.mark.parametrize("usage", [{}, {"prompt_tokens": None}, {"prompt_tokens": "9", "completion_tokens": -1}])
-def test_odd_usage(usage: dict[str, object]) -> None:
-    """Counts that are no counts are zero."""
+def test_invalid_usage(usage: dict[str, object]) -> None:
+    """Invalid counts are zero."""
     assert read([data_of({"choices": [], "usage": usage}), END])[0][1:] == [Usage(0, 0, 0)]
 
 
-def test_function_call_of_old() -> None:
+def test_old_function_call() -> None:
     """The single function_call of early servers is a tool call."""
     pieces = [event_of(function_call={"name": "f", "arguments": "{"}), event_of(function_call={"arguments": "}"})]
     events, _ = read([*pieces, END])
@@ -314,7 +314,7 @@ def test_function_call_of_old() -> None:
 
 
 def test_calls_that_share_an_index() -> None:
-    """Complete calls that all have the index 0 are told apart by their ids."""
+    """Complete calls that all have the index 0 are separated by their ids."""
     calls = [{"index": 0, "id": f"id-{n}", "function": {"name": "f", "arguments": f'{{"n":{n}}}'}} for n in (1, 2)]
     for pieces in ([event_of(tool_calls=calls)], [event_of(tool_calls=[call]) for call in calls]):
         events, _ = read([*pieces, END])
@@ -322,14 +322,14 @@ def test_calls_that_share_an_index() -> None:
 
 
 def test_calls_without_index_and_id() -> None:
-    """Complete calls without index and id are told apart once the one before is whole."""
+    """Complete calls without index and id are separated when the previous one is complete."""
     calls = [{"function": {"name": "f", "arguments": f'{{"n":{n}}}'}} for n in (1, 2)]
     events, _ = read([event_of(tool_calls=calls), END])
     assert [call.parameters for call in events[:-1]] == [{"n": 1}, {"n": 2}]
 
 
 def test_a_new_id_with_every_delta() -> None:
-    """A server that makes up an id for every delta still means one call."""
+    """With a new id in each delta, the deltas are still one call."""
     deltas = [
         {"index": 0, "id": "x1", "function": {"name": "f", "arguments": "{"}},
         {"index": 0, "id": "x2", "function": {"arguments": "}"}},
@@ -339,13 +339,13 @@ def test_a_new_id_with_every_delta() -> None:
 
 
 def test_a_call_without_a_name() -> None:
-    """A call of a tool without a name is a call, of which the model can be told; what is no object is kept as it came."""
+    """A tool call without a name is a call, so that the model can be informed; an entry that is not an object is kept."""
     events, _ = read([event_of(tool_calls=[{"index": 0, "id": "a", "function": {"arguments": "{}"}}, 5]), END])
     assert events == [ToolCall("a", "", {}, "{}", "a"), Unknown("tool_call", {"tool_call": 5}), Finish("tool_calls")]
 
 
-def test_half_characters_in_arguments() -> None:
-    """A character that two deltas of arguments share is whole in the end."""
+def test_surrogates_in_arguments() -> None:
+    """A surrogate pair in two deltas of arguments is joined."""
     deltas = [
         b'{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{\\"x\\":\\"\\ud83d"}}]}}]}',
         b'{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\\ude00\\"}"}}]}}]}',
@@ -355,8 +355,8 @@ def test_half_characters_in_arguments() -> None:
 
 
 @pytest.mark.parametrize("pieces", [["{}", '{"n":', "1}"], ['{"n":1}', '{"n":1}'], [{}, '{"n":1}']])
-def test_arguments_that_begin_anew(pieces: list[object]) -> None:
-    """An empty object in front of the arguments, or all of them once more, is not joined to something that is no JSON."""
+def test_arguments_that_start_again(pieces: list[object]) -> None:
+    """An empty object before the arguments, or all of them a second time, are not concatenated to invalid JSON."""
     deltas = [{"index": 0, "id": "a", "function": {"name": "f", "arguments": piece}} for piece in pieces]
     events, _ = read([*(event_of(tool_calls=[delta]) for delta in deltas), END])
     assert events[0] == ToolCall("a", "f", {"n": 1}, '{"n":1}', "a")
@@ -374,14 +374,14 @@ def test_arguments_that_begin_anew(pieces: list[object]) -> None:
     ],
 )
 def test_more_spellings_of_reasoning(delta: dict[str, object]) -> None:
-    """Reasoning is found as a text, an object or a list, and once only."""
+    """Reasoning is found as a text, an object or a list, and reported once."""
     events, error = read([event_of(**delta), event_of(content="4"), END])
     assert "".join(event.text for event in events if isinstance(event, Reasoning)) == "hm"
     assert (events[-2:], error) == ([Token("4"), STOP], None)
 
 
 def test_usage_inside_a_choice() -> None:
-    """Counts that stand in the last choice, as moonshot sends them, are counts; next to a text, too."""
+    """Counts in the last choice (moonshot) are reported, also with text next to them."""
     usage = {"prompt_tokens": 5, "completion_tokens": 2}
     data = data_of({"choices": [{"delta": {}, "finish_reason": "stop", "usage": usage}]})
     assert read([data]) == ([STOP, Usage(5, 2, 7)], None)
@@ -398,15 +398,15 @@ def test_usage_inside_a_choice() -> None:
     ],
 )
 def test_errors_of_frameworks(chunk: dict[str, object], message: str) -> None:
-    """What a web framework writes into a stream when its application fails is an error with its words."""
+    """An error that a web framework writes into the stream is an error with its text."""
     events, error = read([event_of(content="a"), data_of(chunk)])
     assert events == [Token("a")]
     assert error is not None
     assert (error[0], error[1]) == ("GenerationError", message)
 
 
-def test_lines_are_read_as_they_come() -> None:
-    """JSON Lines give their events line by line, not at the end; a single document waits for its end."""
+def test_json_lines_are_read_at_once() -> None:
+    """JSON Lines yield their events line by line; a single document is read at its end."""
     first, second = (json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n" for text in "ab")
     decoder = ChunkDecoder()
     assert decoder.feed(first[:9]) == []
@@ -421,8 +421,8 @@ def test_lines_are_read_as_they_come() -> None:
     assert read(whole[at : at + 1] for at in range(len(whole))) == ([Token("a"), STOP], None)
 
 
-def test_lines_that_are_cut() -> None:
-    """JSON Lines without an end are an interrupted answer; half a line is none, and a line has a greatest length."""
+def test_incomplete_json_lines() -> None:
+    """JSON Lines without an end are an interrupted answer; an incomplete line is dropped, and lines have a limit."""
     line = json.dumps({"choices": [{"delta": {"content": "a"}}]}).encode() + b"\n"
     assert read([line, line, line[:20]]) == ([Token("a"), Token("a")], INTERRUPTED)
     decoder = ChunkDecoder(limits=Limits(line=100))
@@ -432,8 +432,8 @@ def test_lines_that_are_cut() -> None:
         decoder.check_end()
 
 
-def test_long_lines_in_small_pieces() -> None:
-    """An image in a line of JSON Lines is not copied for each piece of it, nor is a document read for each blank behind it."""
+def test_long_lines_in_small_chunks() -> None:
+    """An image in a JSON line is not copied for each chunk, and a document is not parsed again for blanks after it."""
     line = json.dumps({"choices": [{"delta": {"content": "a" * 8_000_000}}]}).encode() + b"\n"
     pieces = [line[at : at + 1024] for at in range(0, len(line), 1024)]
     assert read([b'{"choices":[{"delta":{"content":"b"}}]}\n', *pieces])[0] == [Token("b"), Token("a" * 8_000_000)]
@@ -441,21 +441,21 @@ def test_long_lines_in_small_pieces() -> None:
     assert read([whole, *[b"\n"] * 3000]) == ([Token("a" * 1_000_000), STOP], None)
 
 
-def test_made_up_ids() -> None:
-    """Ids that hfclient makes up have nine letters and digits, which is what Mistral's templates take."""
+def test_generated_ids() -> None:
+    """Ids that hfclient generates have nine letters and digits, as Mistral's templates require."""
     made = {new_call_id() for _ in range(100)}
     assert len(made) == 100
     assert all(len(call_id) == 9 and call_id.isalnum() for call_id in made)
 
 
 def test_think_tag_across_reasoning() -> None:
-    """A tag that is open when a reasoning field comes waits for the next content."""
+    """A tag that is open before a reasoning field continues in the next content."""
     events, _ = read([event_of(content="<"), event_of(reasoning="hm"), event_of(content="b>"), END])
     assert events == [Reasoning("hm"), Token("<b>"), STOP]
 
 
 def test_think_span_in_one_block() -> None:
-    """Spans begin and end inside a block of chunks, and plain text follows in the quick way."""
+    """Spans begin and end inside a block of chunks, and plain text after them is read on the fast path."""
     pieces = ["a", "<think>", "b", "c", "</think>d", "e<", "f"]
     data = b"".join(event_of(content=piece) for piece in pieces) + END
     events = [*map(Token, "a"), *map(Reasoning, "bc"), *map(Token, "de"), Token("<f"), STOP]
@@ -464,16 +464,16 @@ def test_think_span_in_one_block() -> None:
 
 
 @pytest.mark.parametrize("lost", [b"broken", b"data: not json\n\n", b"data: {\n\n", None])
-def test_after_done_nothing_counts(lost: bytes | None) -> None:
-    """What follows [DONE] is not looked at, in the same piece and in later ones."""
+def test_data_after_done_is_ignored(lost: bytes | None) -> None:
+    """Data after [DONE] is ignored, in the same chunk and in later ones."""
     lost = event_of(content="b") if lost is None else lost
     data = event_of(content="a") + END
     assert read([data + lost]) == ([Token("a"), STOP], None)
     assert read([data, lost, lost]) == ([Token("a"), STOP], None)
 
 
-def test_after_an_error_nothing_counts() -> None:
-    """What follows an error is not looked at; what stood before it is handed out, held text included."""
+def test_data_after_an_error_is_ignored() -> None:
+    """Data after an error is ignored; the events before it are returned, including held text."""
     data = event_of(content="a<") + data_of({"error": "no"}) + event_of(content="b") + END
     assert read([data]) == ([Token("a"), Token("<")], failed("no"))
     assert read([b":\n\n", data]) == ([Token("a"), Token("<")], failed("no"))
@@ -495,17 +495,17 @@ NO_JSON = ("ProtocolError", "the server sent something that is not JSON")
         ([b"event: err", b"or\n" + event_of(error="no")], [], failed('{"choices": [{"index": 0, "delta": {"error": "no"}}]}')),
     ],
 )
-def test_the_quick_way_looks_closely(
+def test_similar_objects_on_the_fast_path(
     pieces: list[bytes], events: list[AnyEvent], error: tuple[str, ...] | None
 ) -> None:
-    """What only resembles a plain chunk is not taken for one, once the quick way is open."""
+    """An object that only resembles a plain chunk is not read as one on the fast path."""
     first = event_of(content="a")
     assert read([first, *pieces]) == ([Token("a"), *events], error)
     assert read([first + b"".join(pieces)]) == ([Token("a"), *events], error)
 
 
 def test_not_json() -> None:
-    """Data that is no JSON is a protocol error that shows it, after everything before it."""
+    """Data that is not JSON is a protocol error with its start, after all events before it."""
     decoder = ChunkDecoder()
     assert decoder.feed(event_of(content="a") + b"data: <oops>\n\n") == [Token("a")]
     assert decoder.over
@@ -516,34 +516,34 @@ def test_not_json() -> None:
 
 @pytest.mark.parametrize("start", [b"<!DOCTYPE html><html>", b"\n\n  <html>", b"\xef\xbb\xbf<html>"])
 def test_html(start: bytes) -> None:
-    """A page of HTML is a protocol error, not an empty answer."""
+    """HTML is a protocol error, not an empty answer."""
     _, error = read([start, b"<title>Sign in</title>"])
     assert error is not None
     assert error[0] == "ProtocolError"
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"id":1}', b'{"choices":[]}', b'[{"generated_text":"x"}]', b'{"a":', b"[1"])
-def test_documents_that_are_no_answers(body: bytes) -> None:
-    """A JSON document without choices, or half of one, is a protocol error."""
+def test_documents_that_are_not_answers(body: bytes) -> None:
+    """A JSON document without choices, or an incomplete one, is a protocol error."""
     events, error = read([body])
     assert events == []
     assert error is not None
     assert error[0] == "ProtocolError"
 
 
-def test_half_a_document() -> None:
-    """A document whose connection broke is an interrupted answer."""
+def test_an_incomplete_document() -> None:
+    """A document whose connection ended early is an interrupted answer."""
     assert read([b'{"choices":[{"mess'], ConnectError("gone"))[1] == ("StreamInterrupted", "the answer broke off: gone")
 
 
-def test_nothing_at_all() -> None:
+def test_an_empty_body() -> None:
     """An empty body, or one of blank lines and comments, is an interrupted answer."""
     for body in (b"", b"\n", b"\xef", b": hello\n\n", b"\n\n: hello\n"):
         assert read([body]) == ([], INTERRUPTED)
 
 
 def test_cut_before_and_after_the_end() -> None:
-    """A broken connection matters before a finish_reason and is no matter behind it; a late one keeps the usage."""
+    """A broken connection matters before a finish_reason and not after it; late usage is kept."""
     finish = data_of({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}})
     assert read([event_of(content="a")], ConnectError("gone"))[1] == ("StreamInterrupted", "the answer broke off: gone")
     assert read([event_of(content="a")], TransportTimeout("late"))[1] == ("TransportTimeout", "late")
@@ -553,7 +553,7 @@ def test_cut_before_and_after_the_end() -> None:
 
 
 def test_cause_of_an_interruption() -> None:
-    """The interruption names what broke the connection as its cause."""
+    """The interruption has the connection's error as its cause."""
     decoder = ChunkDecoder()
     cut = ConnectError("gone")
     decoder.cut(cut)
@@ -564,14 +564,14 @@ def test_cause_of_an_interruption() -> None:
 
 
 def test_events_known_before() -> None:
-    """Events from the headers come first, also if no body comes."""
+    """Events from the headers come first, also without a body."""
     decoder = ChunkDecoder(first=[Route(provider="groq")])
     assert decoder.feed(event_of(content="a")) == [Route(provider="groq"), Token("a")]
     assert ChunkDecoder(first=[Route(provider="groq")]).finish() == [Route(provider="groq")]
 
 
 def test_deep_nesting() -> None:
-    """Objects nested without end raise nothing but a protocol error, and deep ones become unknown events."""
+    """Extreme nesting is at most a protocol error, and deep objects become unknown events."""
     for depth in (50, 90, 200, 500, 900, 20_000):
         _, error = read([b"data: " + b'{"a":' * depth + b"1" + b"}" * depth + b"\n\n", END])
         assert error is None or error[0] == "ProtocolError"
@@ -582,7 +582,7 @@ def test_deep_nesting() -> None:
 
 @pytest.mark.parametrize("piece", [b"x" * 65536, b"data: " + b"x" * 65530, b'{"' + b"x" * 65534])
 def test_endless_lines(piece: bytes) -> None:
-    """A line or document without end is refused, not collected for ever."""
+    """An endless line or document is refused, not collected forever."""
     decoder = ChunkDecoder()
     decoder.feed(b":\n\n" if piece[:1] != b"{" else b"{")
     for _ in range(2 * MAX_LINE // len(piece)):
@@ -597,8 +597,8 @@ def test_endless_lines(piece: bytes) -> None:
 @pytest.mark.parametrize(
     "place", ["content", "reasoning", "arguments", "name", "error", "unknown", "extra", "finish", "route", "logprobs", "document"]
 )
-def test_everything_can_be_encoded(text: str, place: str) -> None:
-    """No lone surrogate leaves, wherever it stood."""
+def test_all_text_can_be_encoded(text: str, place: str) -> None:
+    """No event has a lone surrogate, wherever it was."""
     delta: dict[str, object] = {"content": "x"}
     chunk: dict[str, object] = {"choices": [{"delta": delta}]}
     if place in ("content", "reasoning"):

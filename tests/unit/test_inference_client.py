@@ -1,4 +1,4 @@
-"""Inference over real HTTP: good answers, refusals, and networks that stop at the wrong byte."""
+"""Inference over real HTTP: good answers, refusals, and connections that end at any byte."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def says(text: str) -> bytes:
 
 @pytest.fixture
 def make(server: Server, transport: Transport) -> Make:
-    """Makes clients of the server, over each transport in turn."""
+    """Creates clients of the server, over each transport in turn."""
 
     def make(**options: Any) -> InferenceClient:
         session = {"timeouts": Timeouts(idle=PATIENCE), "retry": Retry(backoff=0.01)}
@@ -92,7 +92,7 @@ def ask(server: Server, make: Make) -> Callable[..., Any]:
 
 
 def test_an_answer(server: Server, ask: Callable[..., Any]) -> None:
-    """An answer comes as events, ends well, and knows its model; the token and the body arrived."""
+    """An answer arrives as events, ends normally, and knows its model; the token and the body were sent."""
     with ask(GOOD, bill_to="acme") as stream:
         assert list(stream) == [Token("Hel"), Token("lo"), Finish("stop")]
     reply = stream.result()
@@ -105,7 +105,7 @@ def test_an_answer(server: Server, ask: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in EXPECTED if EXPECTED[name][1] is None))
 def test_samples_over_http(name: str, ask: Callable[..., Any]) -> None:
-    """Every good sample gives its text over HTTP, in chunks of its own lines."""
+    """Each good sample gives its text over HTTP, with one chunk per line."""
     lines = (SAMPLES / name).read_bytes().split(b"\n")
     kind = "application/json" if name.endswith("json") else "text/event-stream; charset=utf-8"
     pieces = [line + b"\n" for line in lines[:-1]] + [lines[-1]] * bool(lines[-1])
@@ -116,7 +116,7 @@ def test_samples_over_http(name: str, ask: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("headers", [(), ("Content-Type: text/plain",), ("Content-Type: application/x-ndjson",)])
 def test_any_content_type(headers: tuple[str, ...], ask: Callable[..., Any]) -> None:
-    """A stream is known by its bytes: servers forget its content type."""
+    """A stream is detected by its bytes: some servers send no content type."""
     assert ask(chunked(HEL, LO, STOP, DONE, headers=headers)).text == "Hello"
 
 
@@ -126,7 +126,7 @@ def test_an_answer_that_ends_with_its_connection(ask: Callable[..., Any]) -> Non
 
 
 def test_a_json_answer(ask: Callable[..., Any]) -> None:
-    """A server that ignores `stream` answers in JSON; that is an answer like any other."""
+    """A server that ignores `stream` answers in JSON, which is read as an answer."""
     body = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}], "usage": {"total_tokens": 3}}
     stream = ask(json_answer(body))
     assert list(stream) == [Token("Hello"), Finish("stop"), Usage(0, 0, 3)]
@@ -139,7 +139,7 @@ def test_a_json_error_with_200(ask: Callable[..., Any]) -> None:
 
 
 def test_html_with_200(server: Server, ask: Callable[..., Any]) -> None:
-    """A page of HTML is refused at the call, and its connection does not stay open."""
+    """HTML is refused at the call, and its connection is closed."""
     with pytest.raises(ProtocolError, match="HTML") as caught:
         ask(plain("<html><title>Sign in</title></html>", 200, "Content-Type: text/html; charset=utf-8"))
     assert "Sign in" in (caught.value.frame or "")
@@ -152,8 +152,8 @@ LABELS = ["text/html; charset=UTF-8", "application/xhtml+xml", "text/plain", "ap
 @pytest.mark.parametrize("label", [*LABELS, "text/event-stream", "application/x-ndjson"])
 @pytest.mark.parametrize("start", [b"", b"\n\n  ", b"\xef\xbb\xbf"], ids=["", "blank", "mark"])
 @pytest.mark.parametrize("form", ["stream", "document", "lines", "comment"])
-def test_an_answer_is_told_by_its_bytes(ask: Callable[..., Any], label: str, start: bytes, form: str) -> None:
-    """A stream, a document and JSON Lines are read under any label, and whatever is in front of them."""
+def test_the_content_decides(ask: Callable[..., Any], label: str, start: bytes, form: str) -> None:
+    """A stream, a document and JSON Lines are read with any content type, and after any leading space."""
     document = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
     body = {
         "stream": says("Hello") + STOP + DONE,
@@ -169,14 +169,14 @@ def test_an_answer_is_told_by_its_bytes(ask: Callable[..., Any], label: str, sta
 
 @pytest.mark.parametrize("label", LABELS)
 @pytest.mark.parametrize("page", [b"<!doctype html><title>x</title>", b"\n <html>", b"\xef\xbb\xbf<?xml version='1.0'?>"])
-def test_a_page_is_no_answer(ask: Callable[..., Any], label: str, page: bytes) -> None:
-    """A page of HTML is an error under any label."""
+def test_html_is_not_an_answer(ask: Callable[..., Any], label: str, page: bytes) -> None:
+    """HTML is an error with any content type."""
     with pytest.raises(ProtocolError, match="instead of a chat completion"):
         ask(plain(page, 200, *([f"Content-Type: {label}"] if label else []))).result()
 
 
-def test_a_label_of_html_and_a_cut(ask: Callable[..., Any]) -> None:
-    """What breaks before the first byte of an answer labelled as a page breaks as it does anywhere else."""
+def test_a_cut_with_an_html_content_type(ask: Callable[..., Any]) -> None:
+    """A connection that breaks before the first byte of an answer labelled as HTML is an ordinary interruption."""
     with pytest.raises(StreamInterrupted):
         ask([head(200, "Content-Type: text/html", "Content-Length: 9"), CLOSE], retry=Retry(attempts=1)).result()
 
@@ -188,7 +188,7 @@ def test_an_empty_answer(ask: Callable[..., Any]) -> None:
 
 
 def test_reasoning_that_began_in_the_prompt(ask: Callable[..., Any]) -> None:
-    """Where only ``</think>`` is in the answer, what stands before it is reasoning in the reply; tokens are as they came."""
+    """If only ``</think>`` is in the answer, the text before it is reasoning in the reply; tokens stay unchanged."""
     stream = ask(chunked(says("6 x 7\n"), says("</think>\n\n42"), STOP, DONE, headers=[SSE]))
     assert "".join(stream.iter_text()) == "6 x 7\n</think>\n\n42"
     reply = stream.result()
@@ -196,8 +196,8 @@ def test_reasoning_that_began_in_the_prompt(ask: Callable[..., Any]) -> None:
     assert ask(chunked(says("Close it with </think>."), STOP, DONE)).text == "Close it with </think>."
 
 
-def test_who_answers(ask: Callable[..., Any]) -> None:
-    """Headers that name the provider become the first event; later metadata adds to it."""
+def test_route_events(ask: Callable[..., Any]) -> None:
+    """Headers with the provider become the first event; later metadata adds to it."""
     meta = b'data: {"x-router-metadata":{"route":"casual","model":"org/small"}}\n\n'
     stream = ask(chunked(meta, HEL, STOP, DONE, headers=[SSE, "X-Inference-Provider: groq", "X-Request-Id: r-1"]))
     assert next(stream) == Route(provider="groq")
@@ -221,7 +221,7 @@ def test_who_answers(ask: Callable[..., Any]) -> None:
     ],
 )
 def test_refusals(status: int, error: type[APIStatusError], calls: int, server: Server, ask: Callable[..., Any]) -> None:
-    """A refusal raises at the call with the server's words; the passing ones are tried again first."""
+    """A refusal raises at the call with the server's message; temporary ones are retried first."""
     with pytest.raises(error, match="the reason") as caught:
         ask(json_answer({"error": {"message": "the reason", "code": "c"}}, status))
     assert (caught.value.status, caught.value.code, caught.value.attempts) == (status, "c", calls)
@@ -230,7 +230,7 @@ def test_refusals(status: int, error: type[APIStatusError], calls: int, server: 
 
 
 def test_retry_after(server: Server, ask: Callable[..., Any]) -> None:
-    """A server that is busy once is asked again."""
+    """A server that is busy once is tried again."""
     assert ask(json_answer({"error": "busy"}, 429, "Retry-After: 0"), GOOD).text == "Hello"
     assert len(server.requests) == 2
 
@@ -241,8 +241,8 @@ def test_a_connection_lost_before_the_answer(server: Server, ask: Callable[..., 
     assert len(server.requests) == 3
 
 
-def test_nothing_is_sent_twice_once_an_answer_began(server: Server, ask: Callable[..., Any]) -> None:
-    """A connection that breaks after the first content is not repeated: it is an interrupted answer."""
+def test_no_retry_after_content(server: Server, ask: Callable[..., Any]) -> None:
+    """After the first content, a broken connection is an interrupted answer and not retried."""
     stream = ask([STREAM, chunk(HEL), 0.05, RST], GOOD)
     with pytest.raises(StreamInterrupted) as caught:
         stream.result()
@@ -264,7 +264,7 @@ def test_nothing_is_sent_twice_once_an_answer_began(server: Server, ask: Callabl
     ],
 )
 def test_a_cut_answer(end: list[Step], ask: Callable[..., Any]) -> None:
-    """An answer that ends without [DONE] and finish_reason raises after what came, however politely it ended."""
+    """An answer that ends without [DONE] and finish_reason raises after its content, for any kind of end."""
     stream = ask([STREAM, chunk(HEL), *end])
     assert next(stream) == Token("Hel")
     with pytest.raises(StreamInterrupted) as caught:
@@ -274,13 +274,13 @@ def test_a_cut_answer(end: list[Step], ask: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("end", [[CLOSE], [RST], [b"0\r\n\r\n"], [chunk(b"data: half"), CLOSE]])
-def test_a_cut_behind_the_finish_reason(end: list[Step], ask: Callable[..., Any]) -> None:
+def test_a_cut_after_the_finish_reason(end: list[Step], ask: Callable[..., Any]) -> None:
     """With a finish_reason the answer is complete, whatever happens to the connection."""
     assert ask([STREAM, chunk(HEL), chunk(STOP), 0.05, *end]).result().text == "Hel"
 
 
 def test_an_error_in_the_stream(ask: Callable[..., Any]) -> None:
-    """An error inside the answer raises after what came before it; its connection may stay open for all we care."""
+    """An error inside the answer raises after the content before it; its connection need not be closed."""
     error = b'data: {"error":{"message":"out of memory","code":500}}\n\n'
     started = time.monotonic()
     stream = ask([STREAM, chunk(HEL), chunk(error), UNTIL_GONE])
@@ -294,15 +294,15 @@ def test_an_error_in_the_stream(ask: Callable[..., Any]) -> None:
 
 
 def test_done_is_the_end(server: Server, ask: Callable[..., Any]) -> None:
-    """A server that keeps the connection open after [DONE] keeps nobody waiting, and is left."""
+    """A server that keeps the connection open after [DONE] delays nothing."""
     started = time.monotonic()
     assert ask([STREAM, chunk(HEL + STOP + DONE), UNTIL_GONE]).text == "Hel"
     assert time.monotonic() - started < SOON
     assert server.client_gone.wait(PATIENCE)
 
 
-def test_a_server_that_drips_after_done(ask: Callable[..., Any]) -> None:
-    """Comments without end after [DONE] keep nobody waiting either."""
+def test_comments_after_done(ask: Callable[..., Any]) -> None:
+    """Endless comments after [DONE] delay nothing either."""
     started = time.monotonic()
     steps: list[Step] = [STREAM, chunk(HEL + STOP + DONE)]
     assert ask(steps + [chunk(b":\n\n"), 0.1] * 600).text == "Hel"
@@ -310,7 +310,7 @@ def test_a_server_that_drips_after_done(ask: Callable[..., Any]) -> None:
 
 
 def test_one_connection_for_many_answers(server: Server, make: Make) -> None:
-    """Answers read to [DONE] leave their connection to the next one, also when the end of the body comes a moment later."""
+    """Answers that are read to [DONE] return their connection to the pool, also if the end of the body arrives a moment later."""
     late: list[Step] = [STREAM, chunk(HEL + STOP + DONE), 0.05, b"0\r\n\r\n"]
     server.on(CHAT, GOOD, late, GOOD)
     inference = make()
@@ -319,8 +319,8 @@ def test_one_connection_for_many_answers(server: Server, make: Make) -> None:
     assert server.connections == 1
 
 
-def test_tokens_come_as_they_are_sent(ask: Callable[..., Any]) -> None:
-    """Each token can be read before the server sends the next."""
+def test_tokens_are_returned_at_once(ask: Callable[..., Any]) -> None:
+    """Each token can be read before the server sends the next one."""
     seen = threading.Event()
     stream = ask([STREAM, chunk(HEL), seen, chunk(LO + STOP + DONE), b"0\r\n\r\n"])
     assert next(stream) == Token("Hel")
@@ -328,7 +328,7 @@ def test_tokens_come_as_they_are_sent(ask: Callable[..., Any]) -> None:
     assert list(stream) == [Token("lo"), Finish("stop")]
 
 
-def test_comments_are_no_content(ask: Callable[..., Any], clock: FakeTime) -> None:
+def test_comments_are_not_content(ask: Callable[..., Any], clock: FakeTime) -> None:
     """Comments keep a connection alive but do not count as a first token."""
     steps: list[Step] = [STREAM, *[chunk(b": wait\n\n"), 0.02, lambda _: clock.advance(PATIENCE)] * 1000]
     with pytest.raises(TransportTimeout) as caught:
@@ -336,8 +336,8 @@ def test_comments_are_no_content(ask: Callable[..., Any], clock: FakeTime) -> No
     assert caught.value.deadline == "first_token"
 
 
-def test_silence_in_mid_answer(ask: Callable[..., Any]) -> None:
-    """Silence raises after its deadline and keeps what had come."""
+def test_silence_in_the_middle(ask: Callable[..., Any]) -> None:
+    """Silence raises after its deadline and keeps the received text."""
     stream = ask([STREAM, chunk(HEL), UNTIL_GONE], timeouts=Timeouts(idle=1))
     with pytest.raises(TransportTimeout) as caught:
         stream.result()
@@ -347,7 +347,7 @@ def test_silence_in_mid_answer(ask: Callable[..., Any]) -> None:
 
 
 def test_leaving_early(server: Server, ask: Callable[..., Any]) -> None:
-    """A loop that is left closes the connection: the server can stop generating."""
+    """Leaving the loop closes the connection, so that the server can stop."""
     for _ in ask([STREAM, chunk(HEL), UNTIL_GONE]):
         break
     assert server.client_gone.wait(PATIENCE)
@@ -367,7 +367,7 @@ def test_cancel_from_another_thread(ask: Callable[..., Any]) -> None:
 
 
 def test_without_stream_options(server: Server, make: Make) -> None:
-    """A server that refuses stream_options is asked once more without, and never again with them."""
+    """After a refusal of stream_options the request is sent once more without them, and never again with them."""
     refusal = json_answer({"detail": [{"loc": ["body", "stream_options"], "msg": "extra fields not permitted"}]}, 422)
     server.on(CHAT, refusal, GOOD)
     inference = make()
@@ -377,7 +377,7 @@ def test_without_stream_options(server: Server, make: Make) -> None:
 
 
 def test_another_refusal_is_not_repeated(server: Server, ask: Callable[..., Any]) -> None:
-    """A 400 that names something else is raised; one that keeps naming stream_options is raised the second time."""
+    """A 400 that names something else is raised; one that names stream_options again is raised the second time."""
     with pytest.raises(BadRequestError):
         ask(json_answer({"error": "top_p must be below 1"}, 400))
     assert len(server.requests) == 1
@@ -394,8 +394,8 @@ def test_another_refusal_is_not_repeated(server: Server, ask: Callable[..., Any]
         json_answer({"error": "Model not supported by provider groq"}, 400),
     ],
 )
-def test_a_model_that_nobody_serves(answer: bytes, ask: Callable[..., Any]) -> None:
-    """The ways to say that there is no such model are one error, which names it."""
+def test_an_unknown_model(answer: bytes, ask: Callable[..., Any]) -> None:
+    """The different messages for an unknown model are one error, which names it."""
     with pytest.raises(ModelNotFound) as caught:
         ask(answer)
     assert caught.value.model == "m"
@@ -403,7 +403,7 @@ def test_a_model_that_nobody_serves(answer: bytes, ask: Callable[..., Any]) -> N
 
 
 def test_models(server: Server, make: Make) -> None:
-    """The list of models is read with what the server says about each."""
+    """The list of models has the server's data about each model."""
     server.on(MODELS, json_answer({"object": "list", "data": [{"id": "a", "owned_by": "me", "max_model_len": 8}]}))
     models = make().models()
     assert models == [ServedModel("a", "me", context_length=8)]
@@ -411,7 +411,7 @@ def test_models(server: Server, make: Make) -> None:
 
 
 def test_the_first_model(server: Server, make: Make) -> None:
-    """Without a name the server is asked once what it has, and the first model is taken."""
+    """Without a name, the list is requested once, and the first model is used."""
     server.on(MODELS, json_answer({"data": [{"id": "first"}, {"id": "second"}]}))
     server.on(CHAT, GOOD)
     inference = make()
@@ -422,7 +422,7 @@ def test_the_first_model(server: Server, make: Make) -> None:
 
 
 def test_the_first_model_of_tgi(server: Server, make: Make) -> None:
-    """text-generation-inference is not asked by its model's name, which it would take for an adapter's."""
+    """text-generation-inference does not get its model's name, which it would read as an adapter's."""
     server.on(MODELS, json_answer({"data": [{"id": "org/m", "object": "model", "created": 0, "owned_by": "org/m"}]}))
     server.on(CHAT, GOOD)
     make().chat("hi").result()
@@ -433,21 +433,21 @@ def test_the_first_model_of_tgi(server: Server, make: Make) -> None:
     "answer", [plain("no", 404), json_answer({"data": []}), json_answer({}), plain("<html>", 200, "Content-Type: text/html")]
 )
 def test_no_first_model(answer: bytes, server: Server, make: Make) -> None:
-    """A server that names no model needs to be told one."""
+    """A server without a model's name needs a model argument."""
     server.on(MODELS, answer)
     with pytest.raises(InvalidInputError, match="model="):
         make().chat("hi")
 
 
 def test_a_server_that_fails_to_list(server: Server, make: Make) -> None:
-    """Asking for the models fails as any request does: a wrong token is not a missing model."""
+    """A failed request for the list of models raises as usual: an invalid token is not a missing model."""
     server.on(MODELS, plain("no", 401))
     with pytest.raises(AuthenticationError):
         make().chat("hi")
 
 
 def test_on_event(server: Server, make: Make) -> None:
-    """A client's hook sees every event before the reader does."""
+    """A client's callback gets each event before the reader does."""
     server.on(CHAT, GOOD)
     seen: list[AnyEvent] = []
     for event in make(on_event=seen.append).chat("hi", model="m"):
@@ -456,7 +456,7 @@ def test_on_event(server: Server, make: Make) -> None:
 
 
 def test_threads_share_a_client(server: Server, make: Make) -> None:
-    """Threads that ask at once get an answer each, and one list of models serves them all or a few."""
+    """Threads that call at the same time get one answer each, and one or a few lists of models serve them all."""
     server.on(MODELS, json_answer({"data": [{"id": "first"}]}))
     server.on(CHAT, GOOD)
     inference = make()
@@ -481,7 +481,7 @@ def forked(server: Server) -> Iterator[InferenceClient]:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_after_a_fork(server: Server, forked: InferenceClient) -> None:
-    """Parent and child go on with the same client, each over connections of its own."""
+    """Parent and child use the same client, each with its own connections."""
     assert forked.chat("hi", model="m").text == "Hello"
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""Embeddings as values: batches, bodies of three dialects, and vectors in every shape."""
+"""Embeddings as values: batches, bodies of three dialects, and all forms of vectors."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def answer(data: Any) -> Answer:
 
 @given(st.lists(st.text(max_size=5)), st.integers(1, 7))
 def test_batches_lose_nothing(texts: list[str], most: int) -> None:
-    """Joined, the batches are the texts in order; none is empty or too long."""
+    """The batches together are the texts in order; no batch is empty or too long."""
     found = [list(batch) for batch in batches(texts, most)]
     assert [text for batch in found for text in batch] == texts
     assert all(0 < len(batch) <= most for batch in found)
 
 
 def test_batches_are_bounded_in_size() -> None:
-    """Long texts go in fewer at a time; one that is too long by itself goes alone."""
+    """Long texts make smaller batches; one that is too long by itself is sent alone."""
     half, long = "x" * (MAX_CHARACTERS // 2), "x" * (MAX_CHARACTERS + 1)
     assert [len(batch) for batch in batches([half, half, "a", long, "b"], 32)] == [2, 1, 1, 1]
 
 
 def test_texts() -> None:
-    """One string is one text; what is no string is refused with its place."""
+    """One string is one text; a text that is not a string is refused with its position."""
     assert check_texts("a") == ["a"]
     assert check_texts(iter(["a", "b"])) == ["a", "b"]
     with pytest.raises(InvalidInputError, match="text 1"):
@@ -55,7 +55,7 @@ def test_texts() -> None:
 
 
 def test_bodies() -> None:
-    """Each dialect's body is the protocol's; the model comes first."""
+    """Each dialect's body follows the protocol; the model comes first."""
     settings = {"normalize": None, "dimensions": 8}
     body = embedding_body("openai", "m", ["a"], settings)
     assert body == {"model": "m", "input": ["a"], "encoding_format": "float", "dimensions": 8}
@@ -69,7 +69,7 @@ def test_bodies() -> None:
 
 @pytest.mark.parametrize("setting", [{"truncate": True}, {"prompt_name": "q"}, {"normalize": False}], ids=str)
 def test_settings_that_would_be_ignored(setting: Any) -> None:
-    """An OpenAI-compatible server knows neither prompts nor cutting."""
+    """An OpenAI-compatible server supports neither prompts nor truncation."""
     with pytest.raises(Unsupported, match=next(iter(setting))):
         embedding_body("openai", "m", ["a"], setting)
 
@@ -105,18 +105,18 @@ def test_settings_that_would_be_ignored(setting: Any) -> None:
     ],
     ids=range(20),
 )
-def test_shapes_of_two_vectors(data: Any) -> None:
-    """Lists, indexed objects in any order, base64: the vectors come in the order of the texts."""
+def test_forms_of_two_vectors(data: Any) -> None:
+    """Lists, indexed objects in any order, base64: the vectors are in the order of the texts."""
     assert parse_vectors(answer(data), 2) == [[1.0, 2.0], [3.0, 4.0]]
 
 
 def test_one_vector() -> None:
-    """One text may come back as a bare list of numbers."""
+    """The vector of one text may be a bare list of numbers."""
     assert parse_vectors(answer([1, 2.5]), 1) == [[1.0, 2.5]]
 
 
 def test_a_vector_for_each_token() -> None:
-    """Three levels are something else, which is said."""
+    """Three levels are vectors of tokens, and refused with that reason."""
     with pytest.raises(Unsupported, match="each token"):
         parse_vectors(answer([[[1, 2], [3, 4]]]), 1)
 
@@ -140,13 +140,13 @@ def test_a_vector_for_each_token() -> None:
     ids=str,
 )
 def test_broken_vectors(data: Any) -> None:
-    """Too few, too many, of different lengths, or none at all: never silently the wrong ones."""
+    """Too few, too many, of different lengths, or empty: never silently wrong."""
     with pytest.raises(ProtocolError):
         parse_vectors(answer(data), 2)
 
 
-def test_an_answer_of_an_unknown_shape_is_not_lost() -> None:
-    """The error has what came, at most 64 kB of it."""
+def test_an_answer_of_an_unknown_form_is_kept() -> None:
+    """The error has the answer, at most 64 kB of it."""
     with pytest.raises(ProtocolError) as caught:
         parse_vectors(answer({"strange": [1, 2], "rest": "x" * 100_000}), 1)
     assert caught.value.body is not None
@@ -155,7 +155,7 @@ def test_an_answer_of_an_unknown_shape_is_not_lost() -> None:
 
 
 def test_broken_bytes() -> None:
-    """A page, half a document, broken base64, an error."""
+    """HTML, an incomplete document, broken base64, an error."""
     for body in (b"<html>", b"[[1.0,", b"", b'{"data":[{"embedding":"AAA","index":0}]}'):
         with pytest.raises(ProtocolError):
             parse_vectors(Answer(body), 1)
@@ -163,13 +163,13 @@ def test_broken_bytes() -> None:
         parse_vectors(answer({"error": {"message": "input too long"}}), 1)
 
 
-def test_normalised() -> None:
-    """Vectors get a length of 1; zeros stay."""
+def test_normalized() -> None:
+    """Vectors are normalized to a length of 1; zeros stay."""
     assert normalised([[3.0, 4.0], [0.0, 0.0]]) == [[0.6, 0.8], [0.0, 0.0]]
 
 
 def test_numpy() -> None:
-    """As an array the vectors have float32 and a shape that holds for none of them, too."""
+    """As an array the vectors have float32 and a fixed shape, also without any texts."""
     np = pytest.importorskip("numpy")
     found = to_numpy([[1.0, 2.0], [3.0, 4.5]])
     assert isinstance(found, np.ndarray)
@@ -178,7 +178,7 @@ def test_numpy() -> None:
 
 
 def test_numpy_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without numpy the error says what to install."""
+    """Without numpy, the error names the package to install."""
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(MissingDependencyError, match="pip install numpy"):
         to_numpy([[1.0]])

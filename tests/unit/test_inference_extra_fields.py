@@ -1,4 +1,4 @@
-"""Nothing that a server sends is lost: fields without a name of ours, pages, other choices, calls in odd pieces, ends."""
+"""All fields of a server are kept: unknown fields, pages, other choices, calls in several chunks, ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STOP = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 
 
 def chunk(content: str | None = None, finish: str | None = None, root: Any = None, choice: Any = None, **delta: Any) -> Any:
-    """One chunk as servers write it: with an envelope, and fields of its own at the root, in the choice and the delta."""
+    """One chunk in a server's form: with an envelope, and fields of its own at the root, in the choice and in the delta."""
     fields = {**({} if content is None else {"content": content}), **delta}
     entry = {"index": 0, "delta": fields, "finish_reason": finish, **(choice or {})}
     return {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [entry], **(root or {})}
@@ -67,7 +67,7 @@ def calls_in(events: list[AnyEvent]) -> list[tuple[str, dict[str, Any]]]:
 @pytest.mark.parametrize("place", ["root", "choice", "delta"])
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_unknown_fields_are_on_an_event_and_in_the_reply(field: dict[str, Any], place: str, number: int) -> None:
-    """A field at the root, in a choice or in a delta, of the first, a middle or the last chunk, is on an event and kept."""
+    """A field at the root, in a choice or in a delta, of the first, a middle or the last chunk, is on an event and in the reply."""
     chunks = [chunk("a"), chunk("b"), chunk("c", "stop")]
     entry = chunks[number]["choices"][0]
     {"root": chunks[number], "choice": entry, "delta": entry["delta"]}[place].update(field)
@@ -80,14 +80,14 @@ def test_unknown_fields_are_on_an_event_and_in_the_reply(field: dict[str, Any], 
 
 
 def test_the_envelope_is_in_the_reply() -> None:
-    """What every chunk repeats is no event's, but the reply has it: the server's id of the answer, and its model."""
+    """Fields that each chunk repeats are not on events, but in the reply: the server's id of the answer, and its model."""
     events, fields, _ = read(chunk("a"), chunk("b"), chunk(finish="stop"))
     assert events == [Token("a"), Token("b"), Finish("stop")]
     assert fields == {"extra": {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}}
 
 
-def test_what_is_repeated_is_told_once() -> None:
-    """A field that all chunks repeat is on one event; one that changes is on one for each change."""
+def test_repeated_fields() -> None:
+    """A field that all chunks repeat is on one event; one that changes is on one event for each change."""
     same = {"system_fingerprint": "fp", "a_list": ["x"]}
     events, fields, _ = read(chunk(role="assistant", root=same), *[chunk(text, root=same) for text in "ab"], STOP)
     assert events == [Token("a", extra=same), Token("b"), Finish("stop")]
@@ -102,7 +102,7 @@ def test_what_is_repeated_is_told_once() -> None:
 
 
 def test_fields_without_an_event() -> None:
-    """Fields that come with nothing else wait for the next event; at the end they are one of their own."""
+    """Fields without content wait for the next event; at the end they become an event of their own."""
     events, _, _ = read({"choices": [], "timings": {"ms": 1}}, chunk("a", "stop"))
     assert events[0] == Token("a", extra={"timings": {"ms": 1}})
     events, _, _ = read(chunk("a", "stop"), {"choices": [], "timings": {"ms": 1}})
@@ -111,15 +111,15 @@ def test_fields_without_an_event() -> None:
     assert events[-1] == Usage(1, 0, 1, extra={"timings": {"ms": 1}})
 
 
-def test_probabilities_of_all_pieces() -> None:
-    """The probabilities of all tokens are in the reply, equal ones too."""
+def test_probabilities_of_all_tokens() -> None:
+    """The probabilities of all tokens are in the reply, also equal ones."""
     entry = {"token": "a", "logprob": -0.5}
     _, fields, _ = read(*[chunk("a", choice={"logprobs": {"content": [entry]}}) for _ in range(3)], STOP)
     assert fields["extra"]["logprobs"] == {"content": [entry] * 3}
 
 
 def test_other_choices() -> None:
-    """Of several choices the first is the answer; the others come as they are, and put together in the reply."""
+    """The first choice is the answer; the others are events, and merged in the reply."""
     other = [{"index": 1, "delta": {"content": text}, "finish_reason": None} for text in ("B", "B", "C")]
     last = {"index": 1, "delta": {}, "finish_reason": "stop"}
     chunks = [{"choices": [{"index": 0, "delta": {"content": "A"}}, choice]} for choice in other]
@@ -164,7 +164,7 @@ def test_other_choices() -> None:
     ],
 )
 def test_merging(pieces: list[dict[str, Any]], whole: dict[str, Any]) -> None:
-    """Texts grow, repeated values stay, entries of lists go by their index, and halves of characters are joined."""
+    """Text is appended, repeated values stay, entries of lists are merged by index, and surrogate pairs are joined."""
     merger = FieldMerger()
     for piece in pieces:
         merger.add(piece)
@@ -173,7 +173,7 @@ def test_merging(pieces: list[dict[str, Any]], whole: dict[str, Any]) -> None:
 
 
 def test_equal_entries() -> None:
-    """Entries that are equal within one piece are all kept; a list that is sent again is not there twice."""
+    """Equal entries within one chunk are all kept; a list that is sent again is not doubled."""
     merger = FieldMerger()
     for _ in range(3):
         merger.add({"l": [{"a": 1}, {"a": 1}], "m": ["x", "x"]})
@@ -185,7 +185,7 @@ def test_equal_entries() -> None:
 
 
 def test_details_of_counts() -> None:
-    """Counts that have no name here are kept."""
+    """Unknown counts are kept."""
     details = {"cached_tokens": 1, "audio_tokens": 2, "nothing": 0}
     usage = {"prompt_tokens": 3, "prompt_tokens_details": details, "cost": 0.5}
     events, _, _ = read(chunk("a", "stop"), {"choices": [], "usage": usage})
@@ -193,7 +193,7 @@ def test_details_of_counts() -> None:
 
 
 def test_merging_has_bounds() -> None:
-    """What is nested without end is cut off, and a list with many entries costs no more for each of them."""
+    """Extreme nesting is cut off, and the cost of a long list is linear."""
     deep: Any = "x"
     for _ in range(900):
         deep = {"a": deep}
@@ -211,7 +211,7 @@ def test_merging_has_bounds() -> None:
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_details_of_reasoning(whole: bool) -> None:
-    """Details of reasoning are on its events and put together in the reply, whatever becomes of the text."""
+    """Details of reasoning are on its events and merged in the reply, with or without text."""
     first = {"type": "reasoning.text", "text": "2 and", "index": 0, "id": None}
     second = {"type": "reasoning.text", "text": " 2", "signature": "s", "index": 0}
     joined = {"type": "reasoning.text", "text": "2 and 2", "index": 0, "id": None, "signature": "s"}
@@ -227,16 +227,16 @@ def test_details_of_reasoning(whole: bool) -> None:
 
 
 @pytest.mark.parametrize("name", ["thought_signature", "extra_content", "signature", "reasoning_opaque", "thinking_blocks"])
-def test_what_belongs_to_the_reasoning_is_attached(name: str) -> None:
-    """Signatures and the like are what a server wants back, with an event beside them or without."""
+def test_provider_fields_of_reasoning(name: str) -> None:
+    """Signatures and the like are in the fields that the server wants back, with an event or without."""
     for delta in (chunk(**{name: "x"}), chunk("a", **{name: "x"})):
         events, fields, _ = read(delta, STOP)
         assert fields["provider_fields"] == {name: "x"}
         assert {name: "x"} in [event.raw if isinstance(event, Unknown) else event.extra for event in events]
 
 
-def test_sounds_are_named_by_their_id() -> None:
-    """An answer that was spoken goes back by its id; the sound itself is in the reply."""
+def test_audio_is_sent_back_by_id() -> None:
+    """A spoken answer is sent back by its id; the audio itself is in the reply."""
     pieces = [chunk(audio={"id": "audio_1", "data": "QQ=="}), chunk(audio={"data": "Qg==", "transcript": "Hi"})]
     _, fields, _ = read(*pieces, STOP)
     assert fields["provider_fields"] == {"audio": {"id": "audio_1"}}
@@ -245,14 +245,14 @@ def test_sounds_are_named_by_their_id() -> None:
 
 @pytest.mark.parametrize("name", ["obfuscation", "p"])
 def test_padding(name: str) -> None:
-    """Padding that hides the length of tokens says nothing."""
+    """Padding that hides the length of tokens is ignored."""
     events, fields, _ = read(*[chunk(text, root={name: "abc"[:number]}) for number, text in enumerate("abc")], STOP)
     assert events == [Token("a"), Token("b"), Token("c"), Finish("stop")]
     assert name not in fields["extra"]
 
 
 def test_signed_parts_of_the_content() -> None:
-    """A part of the content that has more than its text keeps that on its event."""
+    """A part of the content with further fields keeps them on its event."""
     part = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "signature": "s"}
     events, fields, _ = read(chunk(content=[part, {"type": "text", "text": "4"}]), STOP)
     assert events == [Reasoning("hm", extra={"signature": "s"}), Token("4"), Finish("stop")]
@@ -260,8 +260,8 @@ def test_signed_parts_of_the_content() -> None:
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_signed_parts_go_back(whole: bool) -> None:
-    """Reasoning inside the content that is signed or encrypted goes back in front of the text; other reasoning does not."""
+def test_signed_parts_are_sent_back(whole: bool) -> None:
+    """Signed or encrypted reasoning in the content is sent back before the text; other reasoning is not."""
     parts = [
         {"type": "thinking", "thinking": "hm", "signature": "s", "n": None},
         {"type": "redacted_thinking", "data": "x"},
@@ -304,7 +304,7 @@ PAGE = "https://e.org/a"
 )
 @pytest.mark.parametrize("place", ["root", "choice", "delta", "message"])
 def test_pages(fields: dict[str, Any], source: Source, place: str) -> None:
-    """Pages are sources wherever a server puts them, each of them once, and the fields are kept as they are."""
+    """Pages are sources wherever a server puts them, once each, and their fields are kept."""
     if place == "message":
         events, kept, _ = read({"choices": [{"message": {"content": "a", **fields}, "finish_reason": "stop"}]}, whole=True)
     else:
@@ -315,7 +315,7 @@ def test_pages(fields: dict[str, Any], source: Source, place: str) -> None:
 
 
 def test_a_reference_in_the_content() -> None:
-    """A part of the content that names a page is a source; an image's address is none."""
+    """A part of the content that names a page is a source; the URL of an image is not."""
     reference = {"type": "tool_reference", "tool": "web_search", "title": "A", "url": PAGE}
     image = {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}}
     events, _, _ = read(chunk(content=[{"type": "text", "text": "a"}, reference, image]), STOP)
@@ -325,13 +325,13 @@ def test_a_reference_in_the_content() -> None:
 
 
 @pytest.mark.parametrize("link", ["javascript:alert(1)", "file:///etc/passwd", "", "e.org", 5, None, {"a": PAGE}])
-def test_what_is_no_page(link: Any) -> None:
-    """Only addresses of pages become sources."""
+def test_what_is_not_a_page(link: Any) -> None:
+    """Only URLs of pages become sources."""
     assert [page.link for page in pages_in({"citations": [link], "annotations": [{"url": link}]})] in ([], [PAGE])
 
 
 def test_refusal() -> None:
-    """A refusal says in the reply that it is one; an answer with the same words does not."""
+    """A refusal is marked in the reply; an answer with the same text is not."""
     events, refused, _ = read(chunk(refusal="I can"), chunk(refusal="not."), STOP)
     assert "".join(event.text for event in events if isinstance(event, Token)) == "I cannot."
     assert refused["refusal"] == "I cannot."
@@ -345,7 +345,7 @@ def test_refusal() -> None:
 
 
 def call(name: str | None, arguments: Any, id: Any = None, index: Any = 0, **more: Any) -> Any:
-    """One entry of ``tool_calls``; an id or an index of None is left out."""
+    """One entry of ``tool_calls``; an id or an index of None is omitted."""
     found = {"index": index, "id": id, **more, "function": {"name": name, "arguments": arguments}}
     return {key: value for key, value in found.items() if value is not None}
 
@@ -381,8 +381,8 @@ ONE, TWO = '{"q": 1}', '{"q": 2}'
     ],
 )
 @pytest.mark.parametrize("together", [False, True])
-def test_calls_in_pieces(deltas: list[Any], expected: list[Any], together: bool) -> None:
-    """Several calls under one index are several, and one in pieces is one, whatever each piece repeats or leaves out."""
+def test_calls_in_chunks(deltas: list[Any], expected: list[Any], together: bool) -> None:
+    """Several calls with one index are several, and one in chunks is one, whatever each chunk repeats or omits."""
     chunks = [chunk(tool_calls=deltas)] if together else [chunk(tool_calls=[delta]) for delta in deltas]
     events, _, error = read(*chunks, chunk(finish="tool_calls"))
     assert error is None
@@ -403,15 +403,15 @@ def test_calls_in_pieces(deltas: list[Any], expected: list[Any], together: bool)
     ],
 )
 @pytest.mark.parametrize("whole", [False, True])
-def test_an_empty_call_is_none(fields: dict[str, Any], whole: bool) -> None:
-    """Fields of calls with nothing in them mean nothing: no event, and the end stays what it is."""
+def test_an_empty_call_is_ignored(fields: dict[str, Any], whole: bool) -> None:
+    """Empty entries of calls are ignored: no event, and the end stays unchanged."""
     choice = {"index": 0, "message" if whole else "delta": {"content": "4", **fields}, "finish_reason": "stop"}
     events, _, error = read({"choices": [choice]}, whole=whole)
     assert (events, error) == ([Token("4"), Finish("stop")], None)
 
 
 def test_fields_of_a_call() -> None:
-    """What a server attaches to a call, or to its function, is put together over its pieces; the root's fields are not."""
+    """Further fields of a call, or of its function, are merged over its chunks; those of the root are not."""
     first = call("f", '{"q"', "a", extra_content={"google": {"thought_signature": "ab"}}, type="builtin_function")
     second = call(None, ": 1}", extra_content={"google": {"thought_signature": "ab"}})
     second["function"]["signature"] = "s"
@@ -424,8 +424,8 @@ def test_fields_of_a_call() -> None:
     assert events[1] == Finish("tool_calls", extra={"moderation": 1})
 
 
-def test_another_thread_may_look() -> None:
-    """What has come so far can be asked for at any time, from any thread, and grows only."""
+def test_partial_from_another_thread() -> None:
+    """The partial reply can be read at any time, from any thread, and only grows."""
     decoder, sizes = ChunkDecoder(), [0]
     over = threading.Event()
 
@@ -456,7 +456,7 @@ def test_another_thread_may_look() -> None:
     ],
 )
 def test_an_end_that_is_a_failure(reason: str) -> None:
-    """An answer that the server's own trouble ended is an error with what the server called it, and with what came."""
+    """An answer that ended because of a failure of the server is an error with the server's reason and the partial reply."""
     assert has_failed(reason)
     events, _, error = read(chunk("Half"), chunk(finish=reason))
     assert events == [Token("Half")]
@@ -467,14 +467,14 @@ def test_an_end_that_is_a_failure(reason: str) -> None:
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter", "sensitive", "a_new_word", "refusal"])
-def test_an_end_that_is_none(reason: str) -> None:
-    """All other ends are kept as they are, unknown ones too."""
+def test_other_ends_are_kept(reason: str) -> None:
+    """All other values of finish_reason are kept, including unknown ones."""
     events, _, error = read(chunk("Hi"), chunk(finish=reason))
     assert (events, error) == ([Token("Hi"), Finish(reason)], None)
 
 
 def test_ends_in_other_spellings() -> None:
-    """Capitals and the words of other APIs mean the same; what is cut is known in any spelling."""
+    """Capitals and the values of other APIs have the same meaning; a length limit is detected in any spelling."""
     for word in ("STOP", "END_TURN", "COMPLETE", "eos_token"):
         assert normal_reason(word) == "stop"
     assert [normal_reason(word) for word in ("tool_use", "TOOL_CALL", "MAX_TOKENS")] == ["tool_calls", "tool_calls", "length"]
@@ -488,8 +488,8 @@ def test_ends_in_other_spellings() -> None:
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", "a_new_word", None])
 @pytest.mark.parametrize("arguments", ["", '{"q"', "{}"])
-def test_an_unfinished_call(reason: str | None, arguments: str) -> None:
-    """A call that the end broke off is no call but an error; what came of it, whole calls and the counts are handed out."""
+def test_an_incomplete_call(reason: str | None, arguments: str) -> None:
+    """An incomplete call is an error; the complete calls and the counts are returned."""
     usage = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
     made = [call("f", ONE, "a"), call("g", arguments, "b", index=1)]
     events, _, error = read(chunk("Hm.", tool_calls=made), chunk(finish=reason), usage)
@@ -504,7 +504,7 @@ def test_an_unfinished_call(reason: str | None, arguments: str) -> None:
 
 
 def test_a_whole_document_is_whole() -> None:
-    """Of a document that gives no reason nothing can be missing; with a reason of length a call without arguments can."""
+    """A document without a finish_reason is complete; with the reason length, a call without arguments is incomplete."""
     message = {"content": None, "tool_calls": [call("f", "", "a")]}
     assert calls_in(read({"choices": [{"message": message}]}, whole=True)[0]) == [("f", {})]
     assert read({"choices": [{"message": message, "finish_reason": "length"}]}, whole=True)[2] is not None

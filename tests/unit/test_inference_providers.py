@@ -1,4 +1,4 @@
-"""Providers as values: what they would send, and what they read out of an answer. No network."""
+"""Providers as values: the requests that they would send, and the results in answers. No network."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ ALL = {"width": 768, "height": 512, "steps": 4, "guidance": 3.5, "seed": 7, "neg
 
 
 def only(name: str, task: str = TEXT_TO_IMAGE) -> dict[str, Any]:
-    """The settings of ALL that the provider takes."""
+    """Those settings of ALL that the provider supports."""
     return {key: value for key, value in ALL.items() if key in TAKES[name][task]}
 
 
@@ -176,7 +176,7 @@ BODIES = {
 
 @pytest.mark.parametrize("name", BODIES)
 def test_images_from_text(name: str) -> None:
-    """Every provider of images gets its own URL and its own names for all settings that it takes."""
+    """Each provider of images has its own URL and its own names for all settings that it supports."""
     url, body = BODIES[name]
     request, sent = build(name, work(parameters=only(name)))
     assert (request.url, sent) == (url, body)
@@ -184,7 +184,7 @@ def test_images_from_text(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in TAKES if TEXT_TO_IMAGE in TAKES[name]])
 def test_settings_without_a_value(name: str) -> None:
-    """What was not asked for is not sent: no null anywhere in a body."""
+    """Settings that were not given are not sent: a body has no null."""
     asked = work(parameters=dict.fromkeys(ALL))
     target = Target("http://h/v1") if name == "openai-compatible" else routed(name)
     request = PROVIDERS[name].build(asked, target)
@@ -202,13 +202,13 @@ def test_model_comes_first(name: str) -> None:
 
 
 def test_every_provider_is_reachable() -> None:
-    """The tables agree: each provider has settings and a place, except for servers of one's own."""
+    """The tables agree: each provider has settings and a URL, except for the user's own servers."""
     assert set(PROVIDERS) == set(TAKES)
     assert set(TAKES) - set(ADDRESSES) == {"openai-compatible"}
 
 
 def test_matrix() -> None:
-    """Who does what is as in the protocol's matrix; deepinfra and the OpenAI kind come on top."""
+    """The tasks of each provider match the protocol's matrix, plus deepinfra and OpenAI-compatible servers."""
     own = {"openai", "openai-compatible"}
     on_top = {"deepinfra", *own}
     assert set(providers_for(TEXT_TO_IMAGE)) - on_top == {
@@ -227,13 +227,13 @@ def test_matrix() -> None:
 
 
 def test_headers() -> None:
-    """Headers that a request to a provider wants go along: Accept and Prefer."""
+    """Headers that a provider needs are sent: Accept and Prefer."""
     assert build("hf-inference", work())[0].headers["Accept"] == "image/png"
     assert build("replicate", work())[0].headers["Prefer"] == "wait"
 
 
 def test_own_sites() -> None:
-    """With a key of one's own the same routes hang from the provider's own site; fal-ai's queue is a host of its own."""
+    """With the user's own key, the same routes are below the provider's own site; fal-ai's queue has its own host."""
     assert build("together", work(), direct("together"))[0].url == "https://api.together.xyz/v1/images/generations"
     request, _ = build("fal-ai", work(model="fal-ai/flux/dev"), direct("fal-ai"))
     assert request.url == "https://queue.fal.run/fal-ai/flux/dev"
@@ -243,7 +243,7 @@ def test_own_sites() -> None:
 
 
 def test_own_server() -> None:
-    """Any OpenAI-compatible server: the base has its /v1 already, a query is kept, a model is not needed."""
+    """Any OpenAI-compatible server: the base may have /v1 already, a query is kept, a model is optional."""
     target = Target("http://localhost:8080/v1?key=1")
     nameless = ProviderEntry("any", "")
     request, body = build("openai-compatible", work(entry=nameless, parameters={"width": 512, "height": 512}), target)
@@ -261,18 +261,18 @@ def test_dedicated_endpoint() -> None:
     ("name", "key"), [("together", "n"), ("fal-ai", "num_images"), ("nscale", "n"), ("openai-compatible", "n")]
 )
 def test_several_at_once(name: str, key: str) -> None:
-    """Where one request can make several images it asks for them."""
+    """A provider that can make several images in one request gets the number."""
     assert build(name, work(count=3))[1][key] == 3
 
 
 def test_several_one_by_one() -> None:
-    """Where it cannot, the number is not sent; replicate has it among its inputs."""
+    """For other providers, the number is not sent; replicate has it among its inputs."""
     assert "n" not in build("hf-inference", work(count=3))[1]["parameters"]
     assert build("replicate", work(count=3))[1]["input"]["num_outputs"] == 3
 
 
-def test_shapes() -> None:
-    """A shape is sent as such where it is known, and as a size elsewhere."""
+def test_aspect_ratios() -> None:
+    """An aspect ratio is sent as such if the provider supports it, and as a size otherwise."""
     shape = {"aspect_ratio": "16:9"}
     assert build("replicate", work(parameters=shape))[1]["input"]["aspect_ratio"] == "16:9"
     assert build("fal-ai", work(parameters=shape))[1]["image_size"] == {"width": 832, "height": 480}
@@ -281,7 +281,7 @@ def test_shapes() -> None:
 
 
 def test_extra_fields() -> None:
-    """Extra fields go where the provider keeps its settings, over all others; None removes one."""
+    """Extra fields are sent next to the provider's settings, and replace them; None removes one."""
     extra = {"seed": 9, "quality": "high", "width": None}
     asked = work(parameters={"seed": 1, "width": 64, "height": 64}, extra=extra)
     assert build("hf-inference", asked)[1]["parameters"] == {"seed": 9, "height": 64, "quality": "high"}
@@ -292,7 +292,7 @@ def test_extra_fields() -> None:
 
 
 def test_lora() -> None:
-    """An adapter is named in each provider's own way, at the strength that was asked for."""
+    """An adapter is sent in each provider's own form, with the given strength."""
     mapped = {"provider": "fal-ai", "hfModelId": "acme/style", "providerId": "fal-ai/flux-lora", "status": "live"}
     mapped |= {"task": "text-to-image", "adapter": "lora", "adapterWeightsPath": "style.safetensors"}
     (entry,) = parse_mapping([mapped], "acme/style")
@@ -313,7 +313,7 @@ def test_lora() -> None:
 
 
 def test_replicate_versions() -> None:
-    """A name with a version goes to the route of predictions, the version beside the input."""
+    """A name with a version uses the route of predictions, with the version next to the input."""
     request, body = build("replicate", work(model="acme/fox:0123abc"))
     assert request.url == f"{ROUTER}/replicate/v1/predictions"
     assert body == {"version": "0123abc", "input": {"prompt": "a red fox"}}
@@ -327,7 +327,7 @@ def edit(name: str, **fields: Any) -> dict[str, Any]:
 
 
 def test_edits() -> None:
-    """An image to begin with goes where each provider wants it, as a data URL or as base64."""
+    """The input image is sent in each provider's own field, as a data URL or as base64."""
     size = {"width": 512, "height": 256}
     assert edit("hf-inference", parameters=size) == {
         "inputs": B64,
@@ -349,14 +349,14 @@ def test_edits() -> None:
 
 
 def test_edit_without_settings() -> None:
-    """hf-inference gets the bare bytes when there is nothing else to say."""
+    """hf-inference gets the bare bytes without further settings."""
     request = PROVIDERS["hf-inference"].build(work(IMAGE_TO_IMAGE, prompt="", image=ImageInput(PNG)), routed("hf-inference"))
     assert (request.body, request.headers["Content-Type"]) == (PNG, "image/png")
     assert not request.retryable
 
 
 def test_edit_as_a_form() -> None:
-    """OpenAI's edits are a form: the settings as text, the model first, the image with a name that tells its type."""
+    """OpenAI's edits are a form: the settings as text, the model first, the image with a name that has its type."""
     asked = work(IMAGE_TO_IMAGE, model="m", image=ImageInput(PNG), parameters={"width": 64, "height": 64})
     request = PROVIDERS["openai-compatible"].build(asked, Target("http://h/v1"))
     assert request.url == "http://h/v1/images/edits"
@@ -366,12 +366,12 @@ def test_edit_as_a_form() -> None:
 
 
 def test_prompt_of_an_edit() -> None:
-    """No null for a prompt at together, which refuses it: an empty one is sent."""
+    """Together refuses a null prompt: an empty one is sent."""
     assert edit("together", prompt="")["prompt"] == ""
 
 
 def test_images_by_url() -> None:
-    """A URL is handed on to those that take one; the others say that they do not."""
+    """A URL is passed on to providers that support it; the others raise."""
     image = ImageInput(url="https://example.org/a.png")
     assert edit("fal-ai", image=image)["image_url"] == "https://example.org/a.png"
     assert [name for name, provider in PROVIDERS.items() if not provider.takes_urls] == [
@@ -385,7 +385,7 @@ def test_images_by_url() -> None:
 
 
 def test_videos() -> None:
-    """Every provider of videos gets its own route and names."""
+    """Each provider of videos has its own route and names."""
     settings = {"steps": 20, "guidance": 5.0, "seed": 7, "negative_prompt": "blurry", "num_frames": 81}
     request, body = build("fal-ai", work(TEXT_TO_VIDEO, "fal-ai/wan-t2v", parameters=settings))
     assert request.url == f"{ROUTER}/fal-ai/fal-ai/wan-t2v?_subdomain=queue"
@@ -409,7 +409,7 @@ def test_videos() -> None:
 
 
 def test_videos_of_images() -> None:
-    """A video that begins with an image: fal-ai has one name for it, together frames, wavespeed image."""
+    """For a video from an image, fal-ai, together (frames) and wavespeed (image) have their own fields."""
     asked = work(IMAGE_TO_VIDEO, "acme/video", prompt="", image=ImageInput(PNG))
     assert build("fal-ai", asked)[1] == {"image_url": DATA_URL}
     assert build("together", asked)[1] == {
@@ -419,7 +419,7 @@ def test_videos_of_images() -> None:
 
 
 def test_large_first_frames() -> None:
-    """For a video together takes 60 KB of an image; more is refused before it is sent, a URL is not."""
+    """For a video, together accepts an image of 60 KB; a larger one is refused before a request, a URL is not."""
     big = ImageInput(PNG + bytes(60 * 1024))
     with pytest.raises(InvalidInputError, match="60 KB"):
         build("together", work(IMAGE_TO_VIDEO, image=big))
@@ -485,28 +485,28 @@ RESULTS: dict[str, tuple[Any, OutputFile]] = {
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_results(name: str) -> None:
-    """Every shape in which providers give a result is read, whoever sent it."""
+    """All forms of results are read, for any provider."""
     data, expected = RESULTS[name]
     assert PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), answer(data)) == MediaResult((expected,))
 
 
 @pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "application/octet-stream", ""])
 def test_bytes(kind: str) -> None:
-    """A body that is the image is taken as it is."""
+    """A body that is the image is the result."""
     outcome = PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), Answer(PNG, kind))
     assert outcome == MediaResult((OutputFile(content=PNG, mime=kind or None),))
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "text/html"])
-def test_bytes_under_another_name(kind: str) -> None:
-    """A body that is an image is one, whatever its type claims; a text that is one in base64, or its link, too."""
+def test_bytes_of_another_type(kind: str) -> None:
+    """A body that is an image is the result with any content type; so is a text with its base64 or its link."""
     provider = PROVIDERS["hf-inference"]
     for body, expected in ((PNG, OutputFile(content=PNG, mime=kind)), (B64.encode(), OutputFile(content=PNG)), (b"https://cdn/x.png\n", OutputFile(url="https://cdn/x.png"))):
         assert provider.decode(work(), routed("hf-inference"), Answer(body, kind)) == MediaResult((expected,))
 
 
-def test_an_answer_that_is_not_understood_is_not_lost() -> None:
-    """The error has what came, and all links in it; its message shows one of them, without what may be secret in it."""
+def test_an_unknown_answer_is_kept() -> None:
+    """The error has the answer and all links in it; its message has one link, without parts that may be secret."""
     link = "https://cdn/x.glb?sig=secret"
     with pytest.raises(ProtocolError) as caught, keep_body(answer({"mesh": {"here": link}})):
         parse_result(answer({"mesh": {"here": link}}))
@@ -518,8 +518,8 @@ def test_an_answer_that_is_not_understood_is_not_lost() -> None:
     assert from_dict(caught.value.to_dict()).links == (link,)
 
 
-def test_secrets_in_an_answer_that_is_not_understood() -> None:
-    """A secret that a server repeats in such an answer is masked in all that the error has, and control characters do not show."""
+def test_secrets_in_an_unknown_answer() -> None:
+    """A secret that a server repeats in such an answer is masked in the whole error, and control characters are escaped."""
     token = Secret("hf_aVeryLongTokenOfMine")
     link = f"https://evil/x?t={token.reveal()}"
     with pytest.raises(ProtocolError) as caught:
@@ -531,14 +531,14 @@ def test_secrets_in_an_answer_that_is_not_understood() -> None:
 
 
 def test_json_without_a_type() -> None:
-    """JSON is known as such although nobody says that it is."""
+    """JSON is read as such without a content type."""
     assert PROVIDERS["together"].decode(work(), routed("together"), answer({"data": [{"b64_json": B64}]}, "")) == MediaResult(
         (OutputFile(content=PNG),)
     )
 
 
 def test_several_results() -> None:
-    """All of them are read, each with its own flag."""
+    """All results are read, each with its own flag."""
     data = {"images": [{"url": "https://cdn/1"}, {"url": "https://cdn/2"}], "has_nsfw_concepts": [True, False]}
     outcome = PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), answer(data))
     assert isinstance(outcome, MediaResult)
@@ -563,12 +563,12 @@ def test_several_results() -> None:
     ],
 )
 def test_answers_without_a_result(body: bytes, kind: str, error: type[Exception]) -> None:
-    """An answer without an image is an error: the provider's own, where it says one."""
+    """An answer without an image is an error, with the provider's message if it has one."""
     with pytest.raises(error):
         PROVIDERS["together"].decode(work(), routed("together"), Answer(body, kind))
 
 
-def test_the_providers_own_words() -> None:
+def test_the_providers_own_message() -> None:
     """An error inside a good answer has the provider's text."""
     with pytest.raises(GenerationError, match="NSFW content detected"):
         PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), answer({"error": "NSFW content detected"}))
@@ -599,7 +599,7 @@ FAL = {
 
 
 def test_fal_job() -> None:
-    """fal-ai: the path of the answer's link, below our own base, with the queue's query when routed."""
+    """fal-ai: the path of the answer's link, below the client's own base URL, with the queue's query if routed."""
     queued = start("fal-ai", FAL)
     base = f"{ROUTER}/fal-ai/fal-ai/flux/requests/764c"
     assert queued.url == f"{base}/status?_subdomain=queue"
@@ -614,7 +614,7 @@ def test_fal_job() -> None:
 
 
 def test_fal_job_on_its_own_site() -> None:
-    """With a key of one's own the queue's own host is asked, without the query."""
+    """With the user's own key, the queue's own host is used, without the query."""
     queued = start("fal-ai", FAL, target=direct("fal-ai"))
     assert queued.url == "https://queue.fal.run/fal-ai/flux/requests/764c/status"
     assert queued.result_url == "https://queue.fal.run/fal-ai/flux/requests/764c"
@@ -630,13 +630,13 @@ def test_fal_job_on_its_own_site() -> None:
     ],
 )
 def test_fal_failures(data: dict[str, Any]) -> None:
-    """A state that nobody knows, or an error beside a known one, ends the wait."""
+    """An unknown state, or an error next to a known one, ends the wait."""
     with pytest.raises(GenerationError):
         look(start("fal-ai", FAL), data)
 
 
 def test_fal_result_with_details() -> None:
-    """A result that is an explanation is an error with its words."""
+    """A result that is an explanation is an error with its text."""
     done = start("fal-ai", FAL).fetch()
     with pytest.raises(GenerationError, match=r"body\.prompt: too long"):
         look(done, {"detail": [{"loc": ["body", "prompt"], "msg": "too long", "type": "value_error"}]})
@@ -655,7 +655,7 @@ REPLICATE = {
 
 
 def test_replicate_job() -> None:
-    """replicate: done at once, or looked at below our own base until it is."""
+    """replicate: done at once, or polled below the client's own base URL until it is."""
     queued = start("replicate", REPLICATE)
     assert queued.url == f"{ROUTER}/replicate/v1/predictions/abc"
     assert queued.cancel == ("POST", f"{ROUTER}/replicate/v1/predictions/abc/cancel")
@@ -667,7 +667,7 @@ def test_replicate_job() -> None:
 
 @pytest.mark.parametrize("state", ["failed", "canceled", "aborted", "vanished"])
 def test_replicate_failures(state: str) -> None:
-    """Every other end is an error, with replicate's own text where there is one."""
+    """All other ends are errors, with replicate's own text if it has one."""
     with pytest.raises(GenerationError, match=state):
         start("replicate", {**REPLICATE, "status": state})
     with pytest.raises(GenerationError, match="CUDA out of memory"):
@@ -710,13 +710,13 @@ def test_wavespeed_job() -> None:
     ],
 )
 def test_wavespeed_failures(data: dict[str, Any], words: str) -> None:
-    """A failure has its text, also one that hides behind an HTTP 200."""
+    """A failure has its text, also one with HTTP status 200."""
     with pytest.raises(GenerationError, match=words):
         look(start("wavespeed", WAVESPEED), data)
 
 
 def test_zai_job() -> None:
-    """zai-org: looked at every five seconds by its id."""
+    """zai-org: polled every five seconds by its id."""
     queued = start("zai-org", {"id": "T", "request_id": "r", "model": "m", "task_status": "PROCESSING"})
     assert (queued.url, queued.every) == (f"{ROUTER}/zai-org/api/paas/v4/async-result/T", 5.0)
     assert look(queued, {"task_status": "SUCCESS", "image_result": [{"url": "https://cdn/x.png"}]}) == IMAGE_OUT
@@ -726,7 +726,7 @@ def test_zai_job() -> None:
 
 
 def test_together_job() -> None:
-    """together: videos are jobs; a status that is missing means that it waits."""
+    """together: videos are jobs; a missing status means that the job waits."""
     queued = start("together", {"id": "v1", "status": "queued"}, TEXT_TO_VIDEO)
     assert (queued.url, queued.every) == (f"{ROUTER}/together/v2/videos/v1", 2.0)
     assert start("together", {"id": "v1"}, TEXT_TO_VIDEO).state == "queued"
@@ -782,14 +782,14 @@ VIDEO_LOOKS: dict[str, list[tuple[Any, Any]]] = {
         *((name, *pair, TEXT_TO_VIDEO, VIDEO_OUT) for name, pairs in VIDEO_LOOKS.items() for pair in pairs),
     ],
 )
-def test_a_result_that_is_there_is_taken(name: str, first: Any, second: Any, task: str, expected: MediaResult) -> None:
-    """A file in an answer is the result, whatever the word for the job's state says."""
+def test_a_file_in_an_answer_is_the_result(name: str, first: Any, second: Any, task: str, expected: MediaResult) -> None:
+    """A file in an answer is the result, for any state of the job."""
     found = start(name, first, task)
     assert (found if second is None else look(found, second)) == expected
 
 
-def test_links_of_a_job_are_no_result() -> None:
-    """A job that is not done may show the image that it was given, or a page about itself."""
+def test_links_of_a_job_are_not_results() -> None:
+    """A job that is not done may have links to its input image, or to a page about itself."""
     own = {"image_url": "https://h/given.png", "url": "https://h/job", "image": B64, "outputs": []}
     started = [
         start("fal-ai", {**FAL, **own}),
@@ -806,7 +806,7 @@ def test_links_of_a_job_are_no_result() -> None:
 
 @pytest.mark.parametrize("state", ["failed", "canceled", "cancelled", "aborted", "FAILED", "error", "timed_out"])
 def test_a_job_that_failed_has_no_result(state: str) -> None:
-    """What lies in the answer of a job that failed is no result."""
+    """Files in the answer of a failed job are not results."""
     with pytest.raises(GenerationError):
         start("replicate", {"id": "p1", "status": state, "output": ["https://cdn/x.png"]})
     with pytest.raises(GenerationError):
@@ -815,8 +815,8 @@ def test_a_job_that_failed_has_no_result(state: str) -> None:
         look(start("novita", {"task_id": "n1"}, TEXT_TO_VIDEO), {"task": {"status": f"TASK_STATUS_{state}"}, "videos": [{"video_url": "https://cdn/x.mp4"}]})
 
 
-def test_some_of_several_files_are_waited_for() -> None:
-    """With fewer files than were asked for, a job that is not done goes on; one that is done has no more."""
+def test_jobs_with_some_of_several_files() -> None:
+    """With fewer files than requested, a job that is not done is polled again; one that is done is returned."""
     asked = MediaRequest(task=TEXT_TO_IMAGE, entry=work().entry, prompt="x", count=2)
     provider = PROVIDERS["replicate"]
     for state, is_over in (("processing", False), ("succeeded", True)):
@@ -825,7 +825,7 @@ def test_some_of_several_files_are_waited_for() -> None:
 
 
 def test_novita_job() -> None:
-    """novita: the task's id goes into the query; progress is counted."""
+    """novita: the task's id is in the query; progress is reported."""
     queued = start("novita", {"task_id": "n1"}, TEXT_TO_VIDEO)
     assert queued.url == f"{ROUTER}/novita/v3/async/task-result?task_id=n1"
     running = look(queued, {"task": {"status": "TASK_STATUS_PROCESSING", "progress_percent": 40}})
@@ -842,13 +842,13 @@ def test_novita_job() -> None:
     [("replicate", TEXT_TO_IMAGE), ("wavespeed", TEXT_TO_IMAGE), ("zai-org", TEXT_TO_IMAGE), ("together", TEXT_TO_VIDEO)],
 )
 def test_jobs_without_an_id(name: str, task: str) -> None:
-    """An answer that is neither a result nor a job is no answer of that provider."""
+    """An answer that is neither a result nor a job is refused."""
     with pytest.raises(ProtocolError):
         start(name, {"data": {"status": "created"}, "status": "queued"}, task)
 
 
-def test_links_lead_nowhere_else() -> None:
-    """Only the path of a link in a job counts: no credentials go to a host that an answer names."""
+def test_hosts_of_links_are_ignored() -> None:
+    """Only the path of a job's link is used: no credentials are sent to a host that an answer names."""
     evil = {**REPLICATE, "urls": {"get": "https://evil.example/v1/predictions/abc", "cancel": "//evil.example/x"}}
     queued = start("replicate", evil)
     assert queued.url == f"{ROUTER}/replicate/v1/predictions/abc"
@@ -858,7 +858,7 @@ def test_links_lead_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize("path", ["/a/../../whoami", "/a/%2e%2e/%2E%2e/whoami", "/a/./b", "/..\\x", "", "relative", "http://[", "/a b", "/\ud800", "/\u0430pp/requests/1"])
-def test_links_that_lead_upwards(path: str) -> None:
+def test_links_with_dots(path: str) -> None:
     """A path that would leave the provider's part of the router is refused."""
     with pytest.raises(ProtocolError):
         routed("fal-ai").resolve_link(f"https://queue.fal.run{path}" if path.startswith("/") else path)
@@ -868,7 +868,7 @@ def test_links_that_lead_upwards(path: str) -> None:
 
 
 def test_ignored_settings() -> None:
-    """A setting that a provider would ignore is refused, and those that take it are named."""
+    """A setting that a provider would ignore is refused; the error names those that support it."""
     with pytest.raises(Unsupported, match=r"nscale would ignore steps.*fal-ai, hf-inference, replicate, together, wavespeed"):
         refuse_ignored("nscale", TEXT_TO_IMAGE, ["steps", "seed"])
     with pytest.raises(Unsupported, match="none takes all"):
@@ -900,27 +900,27 @@ def test_ignored_settings() -> None:
         {"guidance": float("nan")},
     ],
 )
-def test_settings_that_cannot_work(settings: dict[str, Any]) -> None:
-    """Nonsense is found before anything is sent."""
+def test_invalid_settings(settings: dict[str, Any]) -> None:
+    """Invalid values are refused before a request."""
     with pytest.raises(InvalidInputError):
         checked(settings)
 
 
-def test_settings_that_work() -> None:
-    """Sizes come as text, as a pair or as two numbers; the largest seed is 2**32 - 1."""
+def test_valid_settings() -> None:
+    """Sizes may be text, a pair or two numbers; the largest seed is 2**32 - 1."""
     assert checked({"size": "768×512"}) == checked({"size": (768, 512)}) == {"width": 768, "height": 512}
     assert checked({"seed": 2**32 - 1, "guidance": 0, "steps": None}) == {"seed": 2**32 - 1, "guidance": 0}
 
 
 @pytest.mark.parametrize(("ratio", "size"), [("1:1", (1024, 1024)), ("16:9", (832, 480)), ("9:16", (480, 832))])
 def test_sizes_of_earlier_clients(ratio: str, size: tuple[int, int]) -> None:
-    """The three shapes that earlier clients knew have their sizes still."""
+    """The three aspect ratios of earlier clients have their sizes."""
     assert size_for(ratio) == size
 
 
 @pytest.mark.parametrize("ratio", ["4:3", "3:4", "3:2", "2:3", "21:9", "9:21", "5:4", "4:1", "1:4"])
 def test_sizes(ratio: str) -> None:
-    """Other shapes get about a megapixel, in multiples of 32, and are what they say."""
+    """Other aspect ratios get about a megapixel, in multiples of 32, with the right ratio."""
     width, height = size_for(ratio)
     wide, high = map(int, ratio.split(":"))
     assert width % 32 == height % 32 == 0
@@ -943,8 +943,8 @@ def test_names_are_quoted() -> None:
 # The mapping
 
 
-def test_mapping_shapes() -> None:
-    """Both shapes give the same entries, in order; what is no entry is passed over."""
+def test_forms_of_mappings() -> None:
+    """Both forms give the same entries, in order; invalid entries are skipped."""
     one = {"status": "live", "providerId": "m1", "task": "text-to-image"}
     by_name = parse_mapping({"fal-ai": one, "new-one": {"providerId": "x"}, "broken": None, "worse": {"providerId": 3}}, "a/b")
     as_list = parse_mapping([{"provider": "fal-ai", **one}, {"provider": "new-one", "providerId": "x"}, None, {}], "a/b")
@@ -955,20 +955,20 @@ def test_mapping_shapes() -> None:
 
 @pytest.mark.parametrize("nothing", [None, {}, [], "x", 3])
 def test_empty_mapping(nothing: Any) -> None:
-    """Nothing in any form means that nobody serves the model."""
+    """An empty mapping in any form means that no provider serves the model."""
     assert parse_mapping(nothing, "a/b") == []
 
 
 @pytest.mark.parametrize("name", [name for name in PROVIDERS if TEXT_TO_IMAGE in TAKES[name]])
-def test_what_is_no_json(name: str) -> None:
-    """What JSON cannot carry is our own error with every provider."""
+def test_values_that_are_not_json(name: str) -> None:
+    """Values that JSON cannot carry are an hfclient error for all providers."""
     for asked in (work(prompt="half a pair \ud83d"), work(extra={"x": object()})):
         with pytest.raises(InvalidInputError, match="JSON"):
             build(name, asked)
 
 
-def test_hf_inference_knows_the_hubs_names() -> None:
-    """hf-inference's routes have the Hub's name in them, whatever else the mapping calls the model there."""
+def test_hf_inference_uses_the_hubs_names() -> None:
+    """hf-inference's routes have the Hub's name, whatever name the mapping has."""
     entry = {"provider": "hf-inference", "providerId": "other", "status": "live", "task": "text-to-image"}
     assert parse_mapping([entry], "org/m")[0].provider_id == "org/m"
     assert parse_mapping([{**entry, "provider": "together"}], "org/m")[0].provider_id == "other"
@@ -984,7 +984,7 @@ def test_hf_inference_knows_the_hubs_names() -> None:
     ],
 )
 def test_headers_of_a_provider(provider: str, base: str) -> None:
-    """A provider's own headers go along however it is reached: by its name, its site as the server, its part of the router."""
+    """A provider's own headers are sent however it is reached: by its name, its site as the server, its part of the router."""
     assert call_headers(provider, None, base)["Accept-Language"] == "en-US,en"
     for other in ("https://api.groq.com/openai/v1", "https://router.huggingface.co/v1", "http://localhost:8080", "https://x.api.z.ai"):
         assert call_headers("openai-compatible", "org", other) == {"X-HF-Bill-To": "org"}

@@ -1,4 +1,4 @@
-"""What inference sends: URLs, model names, messages and fields, without a network."""
+"""Requests of inference: URLs, model names, messages and fields, without a network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Body:
 
 
 class FakeTransport:
-    """Answers every request with one greeting and keeps what it was asked."""
+    """Answers all requests with one greeting and keeps the requests."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[Request, dict[str, str]]] = []
@@ -65,7 +65,7 @@ def make(token: str | None = "hf_secret", **options: Any) -> tuple[InferenceClie
 
 
 def sent(prompt: Any = "hi", *, client: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-    """Return the body that a call sends, by way of the router."""
+    """Return the body that a call sends, via the router."""
     inference, transport = make(**(client or {}))
     with inference.chat(prompt, **{"model": "org/name", **options}):
         pass
@@ -105,14 +105,14 @@ def sent(prompt: Any = "hi", *, client: dict[str, Any] | None = None, **options:
     ],
 )
 def test_urls(base: str, chat: str, models: str) -> None:
-    """Every form of base URL leads to the same two routes."""
+    """All forms of base URLs lead to the same two routes."""
     assert chat_url(base) == chat
     assert models_url(base) == models
 
 
 @pytest.mark.parametrize("base", ["", "h", "h/v1", "ftp://h", "http://", "http://h:port", "//h"])
-def test_bad_urls(base: str) -> None:
-    """What is no http(s) URL is refused when the client is made."""
+def test_invalid_urls(base: str) -> None:
+    """A base that is not an http(s) URL is refused when the client is created."""
     with pytest.raises(InvalidInputError):
         make(base_url=base)
 
@@ -142,8 +142,8 @@ def test_providers(model: str, provider: str | None, name: str) -> None:
     assert sent(model=model, provider=provider)["model"] == name
 
 
-def test_providers_that_cannot_be() -> None:
-    """A provider is refused where it cannot be a suffix, contradicts one, or would be ignored."""
+def test_invalid_providers() -> None:
+    """A provider is refused if it cannot be a suffix, contradicts one, or would be ignored."""
     for model, provider in (("o/n", ""), ("o/n", "a b"), ("o/n", "a:b"), ("o/n", "a/b"), ("o/n:groq", "novita")):
         with pytest.raises(InvalidInputError):
             model_for_provider(model, provider, ROUTER_URL)
@@ -153,7 +153,7 @@ def test_providers_that_cannot_be() -> None:
 
 
 def test_smallest_body() -> None:
-    """A plain call sends the model first, the messages, and that it wants a stream with counts; nothing is null."""
+    """A plain call sends the model first, the messages, and the options of a stream with counts; nothing is null."""
     body = sent("hi")
     assert list(body) == ["model", "messages", "stream", "stream_options"]
     assert body == {
@@ -165,7 +165,7 @@ def test_smallest_body() -> None:
 
 
 def test_every_field() -> None:
-    """Each argument arrives under its name on the wire."""
+    """Each argument has its name on the wire."""
     fields: dict[str, Any] = {
         "max_tokens": 5,
         "temperature": 0.0,
@@ -224,7 +224,7 @@ def test_every_field() -> None:
     ],
 )
 def test_fields_that_change(given: dict[str, Any], wire: dict[str, Any]) -> None:
-    """Some arguments are put into the one form that all servers take; extra_body overrides; None is never sent."""
+    """Some arguments are converted to the one form that all servers accept; extra_body overrides; None is never sent."""
     body = sent(**given)
     del body["model"], body["messages"], body["stream"], body["stream_options"]
     assert body == wire
@@ -247,8 +247,8 @@ def test_fields_that_change(given: dict[str, Any], wire: dict[str, Any]) -> None
         {"tools": [make_of], "tool_choice": "make"},
     ],
 )
-def test_values_that_no_server_takes(given: dict[str, Any]) -> None:
-    """JSON would make null of a number that is none; those and what is plainly a mistake are refused at once."""
+def test_invalid_values(given: dict[str, Any]) -> None:
+    """NaN, which JSON would turn into null, and plain mistakes are refused at once."""
     inference, transport = make()
     with pytest.raises(InvalidInputError):
         inference.chat("hi", model="org/name", **given)
@@ -271,7 +271,7 @@ def test_values_that_no_server_takes(given: dict[str, Any]) -> None:
     ],
 )
 def test_misspelt_options(call: str, name: str, hint: str) -> None:
-    """An option that nobody knows says what was meant, before anything is sent."""
+    """For an unknown option, the error names a similar one, before a request."""
     inference, transport = make()
     more = {"tools": []} if call == "run_tools" else {"into": int} if call == "parse" else {}
     with pytest.raises(TypeError, match=rf"^{call}\(\) has no option '{name}'; .*{re.escape(hint)}"):
@@ -286,7 +286,7 @@ def test_extra_body_can_remove_stream_options() -> None:
 
 
 def test_messages() -> None:
-    """A conversation goes out with roles and arguments that all servers understand, and without old reasoning."""
+    """Roles and arguments of a conversation are sent in forms that all servers accept, without old reasoning."""
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
     given: list[dict[str, Any]] = [
         {"role": "developer", "content": "Be terse.", "name": None},
@@ -310,7 +310,7 @@ def test_messages() -> None:
 
 
 def test_calls_and_results_in_any_form() -> None:
-    """Calls as events, objects or half-written dicts and results that are no text become what all servers take."""
+    """Calls as events, objects or incomplete dicts, and results that are not text, are converted to forms that all servers accept."""
     wire = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}}
     bare = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     for calls, expected in [
@@ -336,8 +336,8 @@ def test_calls_and_results_in_any_form() -> None:
     assert build_messages([{"role": "tool", "tool_call_id": "a", "content": parts}])[0]["content"] == parts
 
 
-def test_nothing_in_a_message_is_null() -> None:
-    """What other libraries leave as None in their messages is not sent, however deep, and an answer is never nothing."""
+def test_no_nulls_in_messages() -> None:
+    """None in messages of other libraries is not sent, at any depth, and the content of an answer is never missing."""
     image = {"type": "image_url", "image_url": {"url": "https://h/a.png", "detail": None}}
     given = [
         {"role": "user", "content": [image], "name": None},
@@ -351,8 +351,8 @@ def test_nothing_in_a_message_is_null() -> None:
     ]
 
 
-def test_what_a_server_attached_goes_back_as_it_came() -> None:
-    """Signatures and encrypted reasoning go out unchanged, nulls in them too; the text of reasoning does not."""
+def test_provider_fields_are_sent_back() -> None:
+    """Signatures and encrypted reasoning are sent unchanged, including their nulls; the text of reasoning is not sent."""
     details = [{"type": "reasoning.encrypted", "data": "x", "id": None, "index": 0}]
     made = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": null}', "thought_signature": "s"}}
     made["extra_content"] = {"google": {"thought_signature": "t", "more": None}}
@@ -372,13 +372,13 @@ def test_a_system_message_of_parts() -> None:
 
 
 def test_a_prefill_stays() -> None:
-    """The beginning of an answer, given as the last message, is sent."""
+    """The beginning of an answer, as the last message, is sent."""
     messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "He"}]
     assert build_messages(messages) == messages
 
 
 def test_system_prompt() -> None:
-    """The system prompt goes in front; a second one is refused; an empty one is none."""
+    """The system prompt comes first; a second one is refused; an empty one is ignored."""
     assert build_messages([{"role": "user", "content": "x"}], "S")[0] == {"role": "system", "content": "S"}
     assert build_messages("x", "") == [{"role": "user", "content": "x"}]
     with pytest.raises(InvalidInputError):
@@ -411,8 +411,8 @@ def test_system_prompt() -> None:
         "\ud83d",
     ],
 )
-def test_nothing_to_say(prompt: Any) -> None:
-    """A prompt that cannot work is refused before anything is sent."""
+def test_invalid_prompts(prompt: Any) -> None:
+    """An invalid prompt is refused before a request."""
     inference, transport = make()
     with pytest.raises(InvalidInputError):
         inference.chat(prompt, model="org/name")
@@ -421,15 +421,15 @@ def test_nothing_to_say(prompt: Any) -> None:
 
 @pytest.mark.parametrize("model", ["", " "])
 def test_an_empty_model(model: str) -> None:
-    """An empty name is no model: nothing is sent."""
+    """An empty name is not a model: nothing is sent."""
     inference, transport = make()
     with pytest.raises(InvalidInputError, match="model"):
         inference.chat("hi", model=model)
     assert transport.requests == []
 
 
-def test_the_router_wants_a_token() -> None:
-    """Without a token nothing is sent to the router; the message says which one is needed and where it is made."""
+def test_the_router_requires_a_token() -> None:
+    """Without a token nothing is sent to the router; the error says which one is needed and where to create it."""
     inference, transport = make(token=None)
     with pytest.raises(CredentialsError) as caught:
         inference.chat("hi", model="org/name")
@@ -439,7 +439,7 @@ def test_the_router_wants_a_token() -> None:
 
 
 def test_headers() -> None:
-    """The token and who pays go to the router; the answer is wanted as it comes, unpacked."""
+    """The token and the billed organization are sent to the router; the answer is requested uncompressed."""
     inference, transport = make(bill_to="acme")
     inference.chat("hi", model="org/name").close()
     request, headers = transport.requests[0]
@@ -452,21 +452,21 @@ def test_headers() -> None:
 
 
 def test_other_servers_get_no_foreign_token() -> None:
-    """A server that is not Hugging Face's gets no token that was not meant for it."""
+    """A server that is not Hugging Face's gets no token that is not for it."""
     inference, transport = make(base_url="http://localhost:8080")
     inference.chat("hi", model="m").close()
     assert "Authorization" not in transport.requests[0][1]
 
 
 def test_timeouts_of_one_call() -> None:
-    """Deadlines given with a call are those of its request."""
+    """Deadlines of a call apply to its request."""
     inference, transport = make()
     inference.chat("hi", model="org/name", timeouts=Timeouts(idle=1.5)).close()
     assert transport.requests[0][0].clock.timeouts == Timeouts(idle=1.5)
 
 
 def test_repr_and_pickle() -> None:
-    """A client shows no secrets of its URL, and pickles as its configuration."""
+    """A client's repr has no secrets of its URL, and it pickles as its configuration."""
     inference, _ = make(base_url="http://user:password@h/v1?key=secret", bill_to="acme")
     assert repr(inference) == "<InferenceClient http://h/v1>"
     again = pickle.loads(pickle.dumps(inference))
@@ -485,21 +485,21 @@ def test_repr_and_pickle() -> None:
     ],
 )
 def test_lists_of_models(data: Any, ids: list[str]) -> None:
-    """Every form of a list of models gives its ids; entries without one are left out."""
+    """All forms of a list of models give its ids; entries without an id are skipped."""
     models = parse_models(data)
     assert [model.id for model in models] == ids
     assert all(isinstance(model.raw, dict) for model in models)
 
 
 @pytest.mark.parametrize("data", [None, {}, {"data": None}, "x", 5, {"models": {}}])
-def test_what_is_no_list_of_models(data: Any) -> None:
+def test_invalid_lists_of_models(data: Any) -> None:
     """Anything else is a protocol error."""
     with pytest.raises(ProtocolError):
         parse_models(data)
 
 
-def test_errors_are_ours() -> None:
-    """Arguments that no JSON can hold are our own error, not the encoder's."""
+def test_encoder_errors() -> None:
+    """Arguments that JSON cannot carry are an hfclient error, not the encoder's."""
     for value in (object(), {1: {2: object()}}, "\udc00", [{object()}]):
         with pytest.raises(HFClientError):
             sent(extra_body={"x": value})

@@ -1,4 +1,4 @@
-"""The list of models that a server offers: prices, context lengths, and entries that are odd."""
+"""The list of models of a server: prices, context lengths, and irregular entries."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROUTER = {
 
 
 def test_the_routers_list() -> None:
-    """Providers come with prices and lengths; the smallest length of the live ones counts; missing fields are None."""
+    """Providers have prices and context lengths; the smallest length of the live ones counts; missing fields are None."""
     (model,) = parse_models(ROUTER)
     assert model.offers == (
         Offer("cerebras", "live", 131072, 0.25, 0.69, False, True, False, 0.31, 1100.5),
@@ -51,7 +51,7 @@ def test_the_routers_list() -> None:
 
 
 def test_other_servers() -> None:
-    """The length of its model is named by vLLM and llama.cpp each in their own way; most servers do not."""
+    """VLLM and llama.cpp have their own names for the context length; most servers omit it."""
     entries = [{"id": "a", "max_model_len": 4096}, {"id": "b", "meta": {"n_ctx_train": 8192}}, {"id": "c"}, "d", 5]
     models = parse_models({"data": entries})
     assert [(model.id, model.context_length) for model in models] == [
@@ -65,14 +65,14 @@ def test_other_servers() -> None:
 
 
 def test_free_is_cheapest() -> None:
-    """What is free has a price of nothing, whatever its pricing says."""
+    """A free offer has the price zero, whatever its pricing is."""
     providers = [{"provider": "a", "pricing": {"output": 0.1}}, {"provider": "b", "is_free": True}]
     (model,) = parse_models([{"id": "m", "providers": providers}])
     assert model.cheapest is model.offers[1]
 
 
-def test_odd_offers() -> None:
-    """Numbers that are none count as missing."""
+def test_invalid_numbers() -> None:
+    """Invalid numbers count as missing."""
     providers = [{"provider": "a", "pricing": "free", "context_length": "many", "throughput": True, "is_free": 1}]
     (model,) = parse_models([{"id": "m", "providers": providers, "architecture": [], "owned_by": 5}])
     assert model.offers == (Offer("a"),)

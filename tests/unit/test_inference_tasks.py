@@ -1,4 +1,4 @@
-"""The table of tasks: bodies compared with the protocol exactly, and answers in every shape that servers give them."""
+"""The table of tasks: exact bodies of the protocol, and all forms of answers."""
 
 from __future__ import annotations
 
@@ -125,14 +125,14 @@ def test_every_parameter_is_an_option() -> None:
     ("name", "inputs", "settings", "body"), BODIES, ids=[f"{i}-{row[0]}" for i, row in enumerate(BODIES)]
 )
 def test_bodies(name: str, inputs: Any, settings: Any, body: Any) -> None:
-    """Each body is what the protocol says: bare bytes without settings, plain base64 with them."""
+    """Each body follows the protocol: bare bytes without settings, base64 with them."""
     task = task_named(name)
     task.check(settings)
     assert pipeline_body(task, check_inputs(task, inputs), settings) == body
 
 
 def test_extra_fields_and_headers() -> None:
-    """Further fields stand at the root and win; a file goes with its type, a sound is asked for as one."""
+    """Further fields are at the root and take precedence; a file has its type, and audio is requested as such."""
     task = TASKS["text-classification"]
     body = pipeline_body(task, "hi", {"top_k": 1}, {"options": {"wait_for_model": True}, "parameters": {"top_k": 9}})
     assert body == {"inputs": "hi", "parameters": {"top_k": 9}, "options": {"wait_for_model": True}}
@@ -141,8 +141,8 @@ def test_extra_fields_and_headers() -> None:
     assert pipeline_request(TASKS["text-to-speech"], "http://h/", "hi", {}).headers["Accept"].startswith("audio/*")
 
 
-def test_what_is_no_json() -> None:
-    """A field that JSON cannot carry is said before anything is sent."""
+def test_values_that_are_not_json() -> None:
+    """A field that JSON cannot carry is refused before a request."""
     for value in (object(), "\ud800"):
         with pytest.raises(InvalidInputError, match="JSON"):
             json_request("http://h/", {"x": value})
@@ -164,28 +164,28 @@ def test_what_is_no_json() -> None:
         ("tabular-regression", {"a": 5}),
     ],
 )
-def test_inputs_that_are_none(name: str, inputs: Any) -> None:
-    """What a task cannot take is refused with what it takes."""
+def test_invalid_inputs(name: str, inputs: Any) -> None:
+    """An input that a task does not support is refused; the error names the supported ones."""
     with pytest.raises(InvalidInputError):
         check_inputs(TASKS[name], inputs)
 
 
 def test_cells() -> None:
-    """Cells of a table are texts; one with nothing in it is empty, not a word."""
+    """Cells of a table are strings; an empty one is an empty string."""
     table = check_inputs(TASKS["table-question-answering"], {"query": "q", "table": {"a": (1, None, "x"), 2: range(3)}})["table"]
     assert table == {"a": ["1", "", "x"], "2": ["0", "1", "2"]}
 
 
-def test_settings_that_are_none() -> None:
-    """A setting that would be ignored is refused with those that there are; one that is missing is named."""
+def test_invalid_settings() -> None:
+    """A setting that would be ignored is refused with the list of known ones; a missing one is named."""
     with pytest.raises(Unsupported, match="top_k, targets"):
         TASKS["fill-mask"].check({"topk": 5})
     with pytest.raises(InvalidInputError, match="candidate_labels"):
         TASKS["zero-shot-classification"].check({"multi_label": True})
 
 
-def test_names_that_are_not_known() -> None:
-    """The Hub has more tasks than this release has readers: they take anything, and any setting."""
+def test_unknown_tasks() -> None:
+    """Tasks of the Hub without a reader accept any input and any setting."""
     for name in ("depth-estimation", "mask-generation", "zero-shot-object-detection", "text2text-generation", "video-to-video", "new-task"):
         task = task_named(name)
         assert (task.name, task.decode) == (name, None)
@@ -197,7 +197,7 @@ def test_names_that_are_not_known() -> None:
 
 @pytest.mark.parametrize("settings", [{"src_lang": "en_XX"}, {"tgt_lang": "de_DE"}, {"src_lang": "", "tgt_lang": "de_DE"}])
 def test_settings_that_need_each_other(settings: dict[str, Any]) -> None:
-    """One language of a translation is of no use without the other, and servers do not say so."""
+    """A translation needs both languages or neither, and servers do not report it."""
     task = task_named("translation")
     with pytest.raises(InvalidInputError, match=next(name for name in ("src_lang", "tgt_lang") if not settings.get(name))):
         task.check(settings)
@@ -206,7 +206,7 @@ def test_settings_that_need_each_other(settings: dict[str, Any]) -> None:
 
 
 def test_names_of_tasks() -> None:
-    """A typing error finds its task, and what has a method of its own is told."""
+    """A misspelt task is corrected in the error, and one with its own method is named."""
     with pytest.raises(InvalidInputError, match="text-classification"):
         task_named("text-clasification")
     with pytest.raises(Unsupported, match=r"image\(\)"):
@@ -224,12 +224,12 @@ def test_names_of_tasks() -> None:
     ],
 )
 def test_classifications(data: Any) -> None:
-    """Nested, flat and the older form of zero-shot are one; the best comes first."""
+    """Nested, flat and the older form of zero-shot give the same; the best comes first."""
     assert decoders.classifications(data) == [Classification("A", 0.9), Classification("B", 0.1)]
 
 
 def test_new_fields_are_kept() -> None:
-    """What a server adds is in ``raw``, and not in the value's equality or JSON."""
+    """Further fields of a server are in ``raw``, and not in the value's equality or JSON."""
     (found,) = decoders.classifications([{"label": "A", "score": 1, "new": {"x": 1}}])
     assert found.raw["new"] == {"x": 1}
     assert found == Classification("A", 1)
@@ -280,7 +280,7 @@ def test_tables() -> None:
     "data", [[{"summary_text": "s"}], {"summary_text": "s"}, [{"generated_text": "s"}], "s", [["x"]][:0] or "s"]
 )
 def test_texts(data: Any) -> None:
-    """A text comes in a list, in an object, or bare."""
+    """A text is in a list, in an object, or bare."""
     assert decoders.text_under("summary_text", "generated_text")(data) == "s"
 
 
@@ -307,14 +307,14 @@ def test_texts(data: Any) -> None:
     ],
 )
 def test_transcripts(data: Any) -> None:
-    """Every provider's form of a transcript is one value."""
+    """All forms of transcripts become one kind of value."""
     chunks = (TranscriptChunk("hi", 0.0, 1.0), TranscriptChunk(" there", 1.0))
     assert transcript(data) == Transcript("hi there", chunks)
 
 
 @pytest.mark.parametrize("data", [{"output": ["hi", " there"]}, ["hi", " there"], "hi there", [{"text": "hi there"}]])
 def test_bare_transcripts(data: Any) -> None:
-    """Pieces are joined; a bare text is a transcript, and an empty one is silence."""
+    """Chunks are joined; a bare text is a transcript, and an empty one is silence."""
     assert str(transcript(data)) == "hi there"
     assert transcript({"text": ""}) == Transcript("")
 
@@ -327,7 +327,7 @@ VTT = "WEBVTT - x\n\nNOTE no words\n\nSTYLE\n::cue {}\n\n00:00.000 --> 00:01.500
 @pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/x-subrip", "text/vtt", "application/json", ""])
 @pytest.mark.parametrize("wrap", [str.encode, lambda text: json.dumps(text).encode(), lambda text: json.dumps({"text": text}).encode()])
 def test_subtitles(form: str, kind: str, wrap: Any) -> None:
-    """Subtitles are words with times, whatever they are called, bare or in JSON; as they came they are in ``raw``."""
+    """Subtitles are text with times, with any content type, bare or in JSON; ``raw`` has them unchanged."""
     said = transcript_of(Answer(wrap(form), kind.partition(";")[0]))
     assert said.text == "Hello there. Second line."
     assert [(chunk.text, chunk.start, chunk.end) for chunk in said.chunks] == [
@@ -339,7 +339,7 @@ def test_subtitles(form: str, kind: str, wrap: Any) -> None:
 
 @pytest.mark.parametrize("text", ["Hello there.\n", "[Music] Hello.", "42", "<unk> Hello.", "true", "null", "1\nHello", "{x", ""])
 def test_plain_texts(text: str) -> None:
-    """A plain text is what was said, whatever it looks like; an empty one is silence."""
+    """A plain text is the transcript, whatever it looks like; an empty one is silence."""
     assert transcript_of(Answer(text.encode(), "text/plain")) == Transcript(text)
 
 
@@ -367,8 +367,8 @@ SHAPES: list[Any] = [
 
 @pytest.mark.parametrize("around", [lambda data: data, lambda data: {"status": "succeeded", "output": data}, lambda data: [data]])
 @pytest.mark.parametrize("data", SHAPES, ids=range(len(SHAPES)))
-def test_transcripts_of_other_shapes(data: Any, around: Any) -> None:
-    """The models at replicate, and other services, have each their own names for it; what came is kept."""
+def test_other_forms_of_transcripts(data: Any, around: Any) -> None:
+    """Models at replicate, and other services, have their own names; the answer is kept."""
     said = transcript(around(data))
     assert said.text == "hola amigo"
     assert json.loads(json.dumps(said.raw)) == (around(data) if isinstance(around(data), dict) else {"text": around(data)})
@@ -377,16 +377,16 @@ def test_transcripts_of_other_shapes(data: Any, around: Any) -> None:
 
 
 @pytest.mark.parametrize("page", ["<!DOCTYPE html><p>Wait", "\n<html><body>Wait", "<HTML>"])
-def test_a_page_is_no_transcript(page: str) -> None:
-    """What comes as a text but is a page is told as one."""
+def test_html_is_not_a_transcript(page: str) -> None:
+    """HTML in place of text is an error."""
     with pytest.raises(ProtocolError, match="an HTML page"):
         transcript_of(Answer(page.encode(), "text/plain"))
     with pytest.raises(ProtocolError, match="an HTML page"):
         as_it_comes(Answer(page.encode(), "application/octet-stream"))
 
 
-def test_half_characters_in_answers_of_tasks() -> None:
-    """Half of a character in any answer, in keys too, becomes U+FFFD: what is handed out can be written down."""
+def test_surrogates_in_answers_of_tasks() -> None:
+    """A lone surrogate in any answer, in keys too, becomes U+FFFD: all results can be encoded."""
     said = transcript_of(Answer(rb'{"text": "a\ud83d", "language": "\ude00", "segments": [{"text": "\ud83d", "start": 0, "end": 1}]}'))
     assert (said.text, said.language, said.chunks[0].text) == ("a\ufffd", "\ufffd", "\ufffd")
     assert json.dumps(said.raw, ensure_ascii=False).encode()
@@ -394,8 +394,8 @@ def test_half_characters_in_answers_of_tasks() -> None:
         assert answer.value()["\ufffd"] == json_of(answer)["\ufffd"] == ["\ufffd"]
 
 
-def test_transcripts_that_lie_elsewhere() -> None:
-    """A model may answer with the URL of a file; whoever is heard cannot have a URL fetched by saying it."""
+def test_transcripts_behind_a_link() -> None:
+    """A model may answer with the URL of a file; a spoken URL is not fetched."""
     url = "https://replicate.delivery/x/out.srt?sig=1"
     for data in ({"output": url}, {"output": [url]}, {"srt_file": url, "text": None}, {"subtitles": url}, [{"output": {"txt_file": "https://h/x"}}]):
         assert link_in(Answer(json.dumps(data).encode())) in (url, "https://h/x")
@@ -406,8 +406,8 @@ def test_transcripts_that_lie_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("data", [None, 5, {"x": "y"}, {"output": None}, [5], {"text": {"x": 1}}, [[[[[[[[[["deep"]]]]]]]]]]])
-def test_what_is_no_transcript(data: Any) -> None:
-    """What holds no words is an error, which has all that came."""
+def test_what_is_not_a_transcript(data: Any) -> None:
+    """An answer without text is an error, which has the answer."""
     with pytest.raises(ProtocolError, match="transcript"):
         transcript(data)
 
@@ -425,15 +425,15 @@ def test_rankings() -> None:
     "data", [None, 5, "", {"x": 1}, [5], [{"x": []}], [[[1]]], [{"label": 1, "score": "x"}]], ids=str
 )
 def test_broken_answers(name: str, data: Any) -> None:
-    """What is not the task's answer is a `ProtocolError` or passes; nothing else ever comes out."""
+    """An answer of another form is a `ProtocolError` or passes; nothing else is raised."""
     decode = TASKS[name].decode
     assert decode is not None
     with contextlib.suppress(ProtocolError):
         decode(data)
 
 
-def test_answers_that_are_no_json() -> None:
-    """HTML and nothing raise; an error with status 200 is a failed generation; NaN is forgiven."""
+def test_answers_that_are_not_json() -> None:
+    """HTML and empty answers raise; an error with status 200 is a failed generation; NaN is accepted."""
     with pytest.raises(ProtocolError, match="HTML"):
         decoders.json_of(Answer(b"<html>"))
     with pytest.raises(ProtocolError):

@@ -1,4 +1,4 @@
-"""The default transport as tools see it that replace the adapter of requests."""
+"""The default transport with tools that replace the adapter of requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make() -> Client:
 
 @responses.activate
 def test_answers_can_be_mocked() -> None:
-    """The package responses sees the whole request and gives the answer, as in any program that uses requests."""
+    """The package responses gets the whole request and gives the answer, as in other programs with requests."""
     responses.post(CHAT, body=ANSWER, content_type="text/event-stream")
     assert make().inference.chat("hello", model="m", max_tokens=3).text == "Hi"
     request = responses.calls[0].request
@@ -52,7 +52,7 @@ def test_refusals_can_be_mocked() -> None:
     ],
 )
 def test_exceptions_of_requests_are_translated(raised: Exception, expected: type[Exception]) -> None:
-    """What the adapter raises comes out as one of the package's own errors."""
+    """Exceptions of the adapter become hfclient errors."""
     responses.post(CHAT, body=raised)
     with pytest.raises(expected):
         make().inference.chat("hello", model="m")

@@ -1,4 +1,4 @@
-"""How long a server asks to wait, in every header that servers say it in."""
+"""The seconds to wait, in all headers that servers use."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ NAMES = ["retry-after", "retry-after-ms", "ratelimit", "ratelimit-reset", "ratel
     ],
 )
 def test_headers(headers: dict[str, str], seconds: float | None) -> None:
-    """Retry-After goes before all others; of limits only those that are used up count, and of several the last to end."""
+    """Retry-After takes precedence; of rate limits only exhausted ones count, and of several the last to end."""
     assert retry_after(Headers(list(headers.items()))) == seconds
 
 
 @pytest.mark.parametrize("unit", [1, 1000])
 def test_a_time(unit: int) -> None:
-    """A reset may be a time, in seconds or milliseconds, as Retry-After may be a date."""
+    """A reset may be a time, in seconds or milliseconds, and Retry-After may be a date."""
     reset = str(int((time.time() + 3600) * unit))
     assert 3000 < (retry_after(Headers([("X-RateLimit-Reset", reset)])) or 0) <= 3600
     assert 3000 < (retry_after(Headers([("Retry-After", formatdate(time.time() + 3600, usegmt=True))])) or 0) <= 3600
@@ -62,13 +62,13 @@ def test_a_time(unit: int) -> None:
 
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_other_statuses(status: int) -> None:
-    """A limit that is used up says nothing about a failure of another kind."""
+    """An exhausted limit does not matter for a failure of another kind."""
     assert retry_after(Headers([("RateLimit", '"api";r=0;t=55')]), status=status) is None
     assert retry_after(Headers([("Retry-After", "5")]), status=status) == 5
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(st.characters(codec="latin-1"), max_size=20), max_size=4))
 def test_any_headers(headers: dict[str, str]) -> None:
-    """Whatever a server writes there gives a number that can be waited for, or nothing."""
+    """Any header values give a valid number of seconds, or None."""
     found = retry_after(Headers(list(headers.items())))
     assert found is None or 0 <= found < float("inf")

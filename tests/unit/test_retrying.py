@@ -1,4 +1,4 @@
-"""The loop that every repeated request and every poll goes through."""
+"""The loop of all retries and polls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_WAIT = Retry(backoff=0)
 
 
 class _Pauses:
-    """A schedule that remembers what it was asked."""
+    """A schedule that records its calls."""
 
     def __init__(self, *waits: float | None) -> None:
         self._waits = iter(waits)
@@ -33,7 +33,7 @@ def _clock(total: float | None = None) -> FakeTime:
 
 
 def test_the_first_success_ends_it() -> None:
-    """What fails is tried again, and the loop ends with the body that raises nothing."""
+    """A failure is retried, and the loop ends with the first body that raises nothing."""
     numbers = []
     for attempt in retrying(NO_WAIT, _clock()):
         with attempt:
@@ -50,7 +50,7 @@ def _fail(error: BaseException, schedule: Schedule = NO_WAIT, clock: FakeTime | 
 
 
 def test_the_last_error_is_raised() -> None:
-    """When the schedule gives up, or the error is not worth another try, that very error is raised."""
+    """If the schedule gives up, or the error is not retried, that error is raised."""
     schedule = _Pauses(0.0, 0.0, None)
     with pytest.raises(ConnectError, match="x"):
         _fail(ConnectError("x"), schedule)
@@ -62,7 +62,7 @@ def test_the_last_error_is_raised() -> None:
 
 
 def test_others_pass() -> None:
-    """Foreign exceptions, Ctrl-C and Cancelled are never tried again."""
+    """Foreign exceptions, Ctrl-C and Cancelled are never retried."""
     for error in (ZeroDivisionError(), KeyboardInterrupt(), Cancelled()):
         schedule = _Pauses()
         with pytest.raises(type(error)):
@@ -71,13 +71,13 @@ def test_others_pass() -> None:
 
 
 def test_no_wait_beyond_the_end(clock: FakeTime) -> None:
-    """An error after which the next try would come too late is raised at once."""
+    """An error is raised at once if the next try would be too late."""
     with pytest.raises(ConnectError):
         _fail(ConnectError("x"), _Pauses(5.0), _clock(total=5))
 
 
 def test_polling() -> None:
-    """`again` looks once more, after the schedule's pause or a longer one; the loop ends if that gives up."""
+    """`again` polls once more, after the schedule's pause or a longer one; the loop ends if the schedule gives up."""
     schedule = _Pauses(0.0, 0.0, None)
     waits = []
     for attempt in retrying(schedule, _clock()):
@@ -89,7 +89,7 @@ def test_polling() -> None:
 
 
 def test_polling_ends_with_the_call(clock: FakeTime) -> None:
-    """When no time is left the error says so, with the call's own seconds."""
+    """When the time is over, the error has the call's own seconds."""
 
     def poll() -> None:
         for attempt in retrying(Polling(0, max_wait=0), _clock(total=5)):
@@ -102,7 +102,7 @@ def test_polling_ends_with_the_call(clock: FakeTime) -> None:
 
 
 def test_progress_restarts_the_count() -> None:
-    """After something new the next failure counts as the first one."""
+    """After progress the next failure counts as the first one."""
     schedule = _Pauses(0.0, 0.0, None)
 
     def run() -> None:
@@ -118,7 +118,7 @@ def test_progress_restarts_the_count() -> None:
 
 
 def test_inside_a_generator() -> None:
-    """A generator may yield from an attempt; leaving it there is no failure."""
+    """A generator may yield from an attempt; closing it there is not a failure."""
 
     def pieces() -> Iterator[int]:
         for attempt in retrying(NO_WAIT, _clock()):
@@ -134,7 +134,7 @@ def test_inside_a_generator() -> None:
 
 
 def test_pauses_of_polling(clock: FakeTime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They grow to the longest; after *patience* without anything new, but not before so many looks, it gives up."""
+    """Pauses grow to the maximum; after *patience* without progress, but not before a number of polls, the schedule gives up."""
     monkeypatch.setattr(module, "time", clock)
     polling = Polling(0.5, growth=2, max_wait=3, patience=10, at_least=3)
     assert [polling.wait_before(number, None) for number in (2, 3, 4, 5, 5000)] == [0.5, 1, 2, 3, 3]

@@ -1,4 +1,4 @@
-"""The session's policy, apart from any network (over the wire: tests/wire)."""
+"""The policy of the session, without a network (over the wire: tests/wire)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Body:
 
 
 class _Transport:
-    """Answers from a list; remembers what it was asked."""
+    """Answers from a list; records its calls."""
 
     def __init__(self, *answers: int | BaseException) -> None:
         self.answers = list(answers)
@@ -65,14 +65,14 @@ def _session(transport: _Transport, **options: object) -> Session:
 
 @pytest.mark.parametrize("name", ["attempts", "backoff", "max_wait"])
 @pytest.mark.parametrize("value", [-1, math.nan, "3", None])
-def test_useless_policies(name: str, value: object) -> None:
-    """Only numbers from zero up are a policy."""
+def test_invalid_policies(name: str, value: object) -> None:
+    """Only numbers from zero up are valid."""
     with pytest.raises(InvalidInputError, match=f"Retry.{name}"):
         Retry(**{name: value})
 
 
 def test_waits_grow_with_jitter() -> None:
-    """Each wait doubles, up to the longest, and no two clients wait alike."""
+    """Each wait doubles, up to the maximum, with jitter."""
     retry = Retry(attempts=100, backoff=1, max_wait=10)
     error = ConnectError("x")
     waits = [[retry.wait_before(attempt, error) or 0 for _ in range(50)] for attempt in range(2, 9)]
@@ -98,8 +98,8 @@ def test_waits_grow_with_jitter() -> None:
         (RateLimitError("x", status=429, retry_after=0), True),
     ],
 )
-def test_what_is_worth_another_try(error: Exception, again: bool) -> None:
-    """Connections that fail and answers that say "later"; not what would only take as long once more."""
+def test_which_failures_are_retried(error: Exception, again: bool) -> None:
+    """Failed connections and temporary statuses are retried; deadlines that would pass again are not."""
     assert (Retry().wait_before(2, error) is not None) is again  # type: ignore[arg-type]
     assert Retry(attempts=1).wait_before(2, error) is None  # type: ignore[arg-type]
 
@@ -108,14 +108,14 @@ def test_what_is_worth_another_try(error: Exception, again: bool) -> None:
 
 
 def test_one_deadline_for_all_tries() -> None:
-    """Every try shares the call's clock."""
+    """All tries share the call's deadline."""
     transport = _Transport(503, ConnectError("x"), 200)
     _session(transport).send(Request(method="GET", url="http://a.b/", retryable=True))
     assert len({id(deadline.clock) for _, _, deadline in transport.asked}) == 1
 
 
-def test_answers_that_are_tried_again_are_closed() -> None:
-    """No body of an answer that was not handed out stays open."""
+def test_bodies_of_retried_answers_are_closed() -> None:
+    """The body of an answer that is not returned is closed."""
     transport = _Transport(503, 503, 404)
     with pytest.raises(APIStatusError):
         _session(transport).send(Request(method="GET", url="http://a.b/", retryable=True))
@@ -131,8 +131,8 @@ def test_timeouts_of_the_request_win() -> None:
     assert [deadline.timeouts.total for _, _, deadline in transport.asked] == [5, 7]
 
 
-def test_forms_bring_their_type() -> None:
-    """The boundary is in the header, whatever the request's headers say."""
+def test_forms_set_their_content_type() -> None:
+    """The boundary is in the header, for any headers of the request."""
     transport = _Transport(200)
     form = Multipart((Part(name="a", content=b"b"),))
     _session(transport).send(Request(method="POST", url="http://a.b/", body=form, headers={"content-type": "x"}))
@@ -141,7 +141,7 @@ def test_forms_bring_their_type() -> None:
 
 
 def test_errors_carry_the_request() -> None:
-    """A transport's error gets method, URL without secrets, and the number of tries."""
+    """A transport's error has the method, the URL without secrets, and the number of tries."""
     transport = _Transport(ConnectError("x"), ConnectError("y"), ConnectError("z"))
     with pytest.raises(ConnectError, match="z") as caught:
         _session(transport).send(Request(method="GET", url="http://u:p@a.b/c?q=1", retryable=True))
@@ -161,7 +161,7 @@ def test_retries_are_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_foreign_exceptions_pass() -> None:
-    """Ctrl-C and bugs are not swallowed."""
+    """Ctrl-C and bugs are not caught."""
     for error in (KeyboardInterrupt(), ZeroDivisionError()):
         with pytest.raises(type(error)):
             _session(_Transport(error)).send(Request(method="GET", url="http://a.b/", retryable=True))  # type: ignore[arg-type]
@@ -171,7 +171,7 @@ def test_foreign_exceptions_pass() -> None:
 
 
 def test_requests_are_values() -> None:
-    """Two requests with the same parts are equal; a body stays out of the repr."""
+    """Two requests with the same parts are equal; the repr has no body."""
     first = Request.with_json("POST", "http://a.b/", {"a": 1}, headers={"X": "y"}, stream=True)
     assert first == Request.with_json("POST", "http://a.b/", {"a": 1}, headers={"X": "y"}, stream=True)
     assert first.body == b'{"a":1}'
@@ -181,7 +181,7 @@ def test_requests_are_values() -> None:
 
 
 def test_headers() -> None:
-    """Names match in any case, repeated ones are joined or listed, and values stay out of the repr."""
+    """Names match in any case, repeated headers are joined or listed, and the repr has no values."""
     headers = Headers([("Set-Cookie", "a=1"), ("X-A", "1"), ("set-cookie", "b=2")])
     assert headers["SET-COOKIE"] == "a=1, b=2"
     assert headers.all("set-cookie") == ["a=1", "b=2"]
@@ -199,14 +199,14 @@ def test_headers() -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a:", "a\n", "é", "a\0", "(x)"])
 def test_names_of_headers(name: str) -> None:
-    """What is no name of a header is refused."""
+    """An invalid name of a header is refused."""
     with pytest.raises(InvalidInputError):
         check_headers({name: "x"})
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "\0", "☃", "a\r\n b"])
 def test_values_of_headers(value: str) -> None:
-    """What would end the header, or cannot be written in it, is refused and not shown."""
+    """A value that would end the header, or cannot be encoded, is refused and not shown."""
     with pytest.raises(InvalidInputError) as caught:
         check_headers({"X-Secret": f"hf_{value}"})
     assert "hf_" not in str(caught.value)
@@ -214,7 +214,7 @@ def test_values_of_headers(value: str) -> None:
 
 
 def test_request_ids() -> None:
-    """The first of the known headers is the server's id for the request."""
+    """The first of the known headers is the server's id of the request."""
 
     def id_of(*items: tuple[str, str]) -> str | None:
         return Response(

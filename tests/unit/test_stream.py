@@ -1,4 +1,4 @@
-"""`Stream` and `ReplyBuilder` with no socket in sight: one reader, one answer, and nothing lost on the way out."""
+"""`Stream` and `ReplyBuilder` without a socket: one reader, one answer, and no lost content."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from tests.server import PATIENCE
 
 
 class Body:
-    """Gives pieces; an exception among them is raised, a function is called."""
+    """Yields chunks; an exception among them is raised, a function is called."""
 
     def __init__(self, *pieces: bytes | Exception | Callable[[], bytes]) -> None:
         self.pieces = list(pieces)
@@ -70,7 +70,7 @@ class Body:
 
 
 class Words:
-    """A decoder for which each word is a token, ``t:`` a title, and ``!`` the good end."""
+    """A decoder that reads each word as a token, ``t:`` as a title, and ``!`` as the end."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -103,7 +103,7 @@ def stream(*pieces: Any, on_event: Any = None, timeouts: Timeouts = Timeouts(), 
 
 
 def test_a_whole_answer() -> None:
-    """Events come by the piece and go out one by one; the end closes the response."""
+    """Events are read by the chunk and returned one by one; the end closes the response."""
     found, body = stream(b"a b", b"t:T", b"c !", model="m")
     assert repr(found) == "<Stream open>"
     assert list(found) == [Token("a"), Token("b"), Title("T"), Token("c"), Token("(end)")]
@@ -113,7 +113,7 @@ def test_a_whole_answer() -> None:
 
 
 def test_nothing_is_read_ahead() -> None:
-    """A piece is asked for when the events of the one before have been taken."""
+    """A chunk is read after the events of the previous one were returned."""
     found, body = stream(b"a b", b"c", b"!")
     assert next(found) == Token("a")
     assert len(body.pieces) == 2
@@ -133,7 +133,7 @@ def test_nothing_is_read_ahead() -> None:
     ],
 )
 def test_errors(error: HFClientError, raised: type[HFClientError]) -> None:
-    """An error goes out with what had come, is kept, and is raised again by `result`."""
+    """An error has the partial reply, is kept, and is raised again by `result`."""
     found, body = stream(b"a b", error)
     events = []
     with pytest.raises(raised) as caught:
@@ -150,7 +150,7 @@ def test_errors(error: HFClientError, raised: type[HFClientError]) -> None:
 
 
 def test_an_answer_that_is_cut() -> None:
-    """What the decoder says about the end is raised after everything was handed out."""
+    """The decoder's error about the end is raised after all events."""
     found, _ = stream(b"a")
     assert next(found) == Token("a")
     with pytest.raises(StreamInterrupted, match="cut"):
@@ -158,7 +158,7 @@ def test_an_answer_that_is_cut() -> None:
 
 
 def test_a_callback() -> None:
-    """It gets each event just before the reader does; its exceptions are the reader's."""
+    """It gets each event before the reader does; its exceptions are raised in the reader."""
     seen: list[AnyEvent] = []
     found, _ = stream(b"a b", b"!", on_event=seen.append)
     for event in found:
@@ -174,7 +174,7 @@ def test_a_callback() -> None:
 
 
 def test_two_threads_cannot_read_one_stream() -> None:
-    """The second one is told so."""
+    """The second thread gets an error."""
     inside, leave = threading.Event(), threading.Event()
 
     def wait() -> bytes:
@@ -198,7 +198,7 @@ def test_two_threads_cannot_read_one_stream() -> None:
 
 
 def test_first_token_is_kept_by_content_only() -> None:
-    """A title is no content; a token is."""
+    """Only content counts as a first token: a title does not."""
     found, _ = stream(b"t:T", b"a", b"b !", timeouts=Timeouts(first_token=100, idle=30))
     deadline = found._response.deadline
     next(found)
@@ -234,7 +234,7 @@ def test_leaving_closes() -> None:
 
 
 def test_after_leaving() -> None:
-    """What had come is there; the rest is not, and that is said."""
+    """The received part is available; reading on is an error."""
     found, _ = stream(b"a b", b"!")
     for _ in found:
         break
@@ -246,7 +246,7 @@ def test_after_leaving() -> None:
 
 
 def test_closing_twice_and_late() -> None:
-    """Closing is idempotent, and does nothing to an answer that was read."""
+    """Closing is idempotent, and does not affect a complete answer."""
     found, body = stream(b"a !")
     found.result()
     closed = body.closed
@@ -257,7 +257,7 @@ def test_closing_twice_and_late() -> None:
 
 
 def test_closing_in_the_loop() -> None:
-    """A loop that closes its own stream ends, after the events that it had been given."""
+    """A loop that closes its own stream ends after the events that were decoded."""
     found, body = stream(b"a b", b"c !")
     seen = []
     for event in found:
@@ -268,7 +268,7 @@ def test_closing_in_the_loop() -> None:
 
 
 def test_closing_from_another_thread_between_two_events() -> None:
-    """The reader is told when it comes back for more."""
+    """The reader gets an error with its next step."""
     found, body = stream(b"a b", b"c !")
     assert next(found) == Token("a")
     closer = threading.Thread(target=found.close)
@@ -283,7 +283,7 @@ def test_closing_from_another_thread_between_two_events() -> None:
 
 
 def test_closing_from_another_thread_while_it_reads() -> None:
-    """It wakes the reader up instead of reading beside it."""
+    """It wakes the reader and does not read itself."""
     inside, body_of = threading.Event(), []
 
     def wait() -> bytes:
@@ -303,7 +303,7 @@ def test_closing_from_another_thread_while_it_reads() -> None:
 
 
 def test_generators_over_a_stream() -> None:
-    """A generator that is closed closes the stream below it."""
+    """Closing a generator closes the stream below it."""
     found, body = stream(b"a b", b"!")
 
     def upper() -> Iterator[str]:
@@ -328,14 +328,14 @@ def add(*events: AnyEvent) -> Reply:
 
 
 @pytest.mark.parametrize("kept", ["<think>h", "<think>hm</think>a", ""])
-def test_what_was_received_is_not_taken_away(kept: str) -> None:
-    """A final answer that was interrupted holds what the server had kept; what came besides stays, reasoning too."""
+def test_received_text_stays(kept: str) -> None:
+    """The text of an interrupted final answer is the stored one; other received parts stay, including reasoning."""
     reply = add(Reasoning("hmm"), Token("abc"), File("f", "n", "m"), FinalAnswer(kept, interrupted=True))
     assert (reply.text, reply.reasoning, len(reply.files), reply.interrupted) == ("abc", "hmm", 1, True)
 
 
-def test_what_a_reader_that_left_has_had() -> None:
-    """What came and was not handed out may be cut back to what the server kept, no further."""
+def test_text_after_leaving() -> None:
+    """Text that was received and not returned may be cut to the stored text, and no further."""
     for kept, text in (("one ", "one "), ("one two", "one two"), ("on", "one two three")):
         builder = ReplyBuilder()
         builder.add([Token("one "), Token("two "), Token("three")])
@@ -367,19 +367,19 @@ CALL = ToolCall("u", "echo")
     ],
 )
 def test_text_of_an_answer(events: list[AnyEvent], text: str) -> None:
-    """The final answer replaces the tokens; with tools it is only the last round and is merged as the server does it."""
+    """The final answer replaces the tokens; with tools it is the last round, and is merged as the server does it."""
     assert add(*events).text == text
 
 
 def test_reasoning_of_an_answer() -> None:
-    """Reasoning of the final answer counts, else that of the events."""
+    """Reasoning of the final answer is used, else that of the events."""
     assert add(Reasoning("a"), Token("b"), FinalAnswer("<think>A</think>b")).reasoning == "A"
     assert add(Reasoning("a"), Token("b"), FinalAnswer("b")).reasoning == "a"
     assert add(FinalAnswer("<think>never closed")).reasoning == "never closed"
 
 
-def test_everything_in_a_reply() -> None:
-    """Each kind of event has its place."""
+def test_all_events_in_a_reply() -> None:
+    """Each kind of event has its field."""
     result, failed, file = ToolResult("u", "success"), ToolError("v", "no"), File("n", "s", "m")
     question = Elicitation("e", "s", "form", "m")
     usage, source = Usage(1, 2, 3), Source("https://a")
@@ -400,8 +400,8 @@ def test_what_is_content() -> None:
         assert ReplyBuilder().add([event]) is content
 
 
-def test_looking_again_and_again() -> None:
-    """Looking at what has come does not change it, and costs no more each time."""
+def test_partial_is_cheap() -> None:
+    """Reading the partial reply does not change it, and its cost does not grow with each read."""
     builder = ReplyBuilder()
     for number in range(1000):
         builder.add([Token(str(number % 10))])
@@ -410,8 +410,8 @@ def test_looking_again_and_again() -> None:
     assert len(builder._text.pieces) == 1
 
 
-def test_a_long_answer_is_kept_as_text_not_as_pieces() -> None:
-    """Pieces are joined as they come, text and reasoning apart and in their order, so that memory grows with the text only."""
+def test_memory_of_a_long_answer() -> None:
+    """Tokens are joined as they arrive, text and reasoning separately, so that memory grows with the text only."""
     builder = ReplyBuilder()
     for number in range(200):
         assert builder.add([Token(f"{number}.{piece} ") for piece in range(100)])
@@ -425,7 +425,7 @@ def test_a_long_answer_is_kept_as_text_not_as_pieces() -> None:
 
 
 def test_closing_in_the_loop_reads_no_more() -> None:
-    """The rest of the block is handed out, then the loop ends: not a byte more is asked for."""
+    """The rest of the block is returned, then the loop ends: nothing more is read."""
     asked: list[int] = []
 
     def more() -> bytes:
@@ -444,8 +444,8 @@ def test_closing_in_the_loop_reads_no_more() -> None:
     assert found.partial.text == "ab"
 
 
-def test_closing_from_elsewhere_reads_no_more() -> None:
-    """The reader learns of it with its next step, before it asks for anything."""
+def test_closing_from_another_thread_reads_no_more() -> None:
+    """The reader ends with its next step, before it reads anything."""
     asked: list[int] = []
 
     def more() -> bytes:
@@ -469,7 +469,7 @@ def test_closing_from_elsewhere_reads_no_more() -> None:
     ("limit", "content", "unread"), [(1, b"a", 2), (3, b"abc", 2), (5, b"abcde", 1), (6, b"abcdef", 1), (7, b"abcdefg", 0), (99, b"abcdefghi", 0)]
 )
 def test_read_at_most(limit: int, content: bytes, unread: int) -> None:
-    """As many bytes as were asked for, of however many pieces; those behind them are not read."""
+    """The requested number of bytes, from any number of chunks; chunks after them are not read."""
     body = Body(b"abc", b"def", b"ghi")
     deadline = Deadline(Clock(Timeouts()))
     response = Response(200, Headers([]), body, method="GET", url="https://x", deadline=deadline)
@@ -478,8 +478,8 @@ def test_read_at_most(limit: int, content: bytes, unread: int) -> None:
     assert body.closed
 
 
-def test_fields_that_are_not_known_reach_the_reply() -> None:
-    """What a server adds to its final answer, or to the word on who answers, is in the reply."""
+def test_unknown_fields_reach_the_reply() -> None:
+    """Further fields of the final answer and of the route are in the reply."""
     builder = ReplyBuilder()
     builder.add([Route("a", extra={"x": 1}), Route(model="m", extra={"y": 2}), FinalAnswer("Hi", extra={"z": [3]})])
     reply = builder.reply(extra={"id": "c1"})

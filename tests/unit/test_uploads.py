@@ -1,4 +1,4 @@
-"""Files on their way to a chat: what becomes a part of the form, under which name and type, and what is refused."""
+"""Uploads to a chat: the parts of the form, their names and types, and what is refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def shown(part: Part) -> tuple[str | None, str | None]:
     ids=lambda value: ascii(value)[:40],
 )
 def test_names_and_types(file: Any, name: str, mime: str) -> None:
-    """The content says what a file is, else its name; text is text whatever its ending is registered as."""
+    """The content decides the type, else the name; text is text for any suffix."""
     part = only(file)
     assert shown(part) == (name, mime)
     assert (part.name, part.as_base64) == ("files", True)
@@ -69,7 +69,7 @@ def test_paths(tmp_path: Path) -> None:
 
 
 def test_open_files(tmp_path: Path) -> None:
-    """An open file is read from where it stands; one without a name of its own gets one."""
+    """An open file is read from its position; a file without a name gets one."""
     path = tmp_path / "a.txt"
     path.write_bytes(b"xxhello")
     with path.open("rb") as file:
@@ -79,8 +79,8 @@ def test_open_files(tmp_path: Path) -> None:
     assert shown(only(io.BytesIO(PNG))) == ("base64;file.png", "image/png")
 
 
-class Picture:
-    """As much of a PIL image as is used."""
+class FakeImage:
+    """The used part of a PIL image."""
 
     size = (1, 1)
 
@@ -92,16 +92,16 @@ class Picture:
         file.write(PNG)
 
 
-def test_pictures() -> None:
-    """A PIL image goes out as PNG, without PIL being needed to know one."""
-    assert shown(only(Picture())) == ("base64;image.png", "image/png")
+def test_pil_images() -> None:
+    """A PIL image is sent as PNG, without importing PIL for the check."""
+    assert shown(only(FakeImage())) == ("base64;image.png", "image/png")
 
 
 def test_a_single_file_needs_no_list(tmp_path: Path) -> None:
-    """Whatever names one file is one; a tuple of several bytes is several."""
+    """A single file of any kind needs no list; a tuple of several bytes is several files."""
     path = tmp_path / "a.txt"
     path.write_bytes(b"hello")
-    for file in (path, str(path), b"hello", ("a.txt", b"hello"), io.BytesIO(b"hello"), Picture()):
+    for file in (path, str(path), b"hello", ("a.txt", b"hello"), io.BytesIO(b"hello"), FakeImage()):
         assert len(upload_parts(file)) == 1
     assert len(upload_parts((b"one", b"two"))) == 2
     assert len(upload_parts((path, b"two"))) == 2
@@ -110,7 +110,7 @@ def test_a_single_file_needs_no_list(tmp_path: Path) -> None:
 
 
 def test_remote_files() -> None:
-    """A file at a URL is fetched only when it is asked for in so many words."""
+    """A file at a URL is fetched only if it is given as a `RemoteFile`."""
     asked: list[tuple[str, int]] = []
 
     def fetch(url: str, limit: int) -> bytes:
@@ -126,13 +126,13 @@ def test_remote_files() -> None:
 
 @pytest.mark.parametrize("url", ["https://example.com/x.png", "http://x", "HTTPS://EXAMPLE.COM/x.png"])
 def test_bare_urls_are_refused(url: str) -> None:
-    """A string that is a URL is not fetched, and not looked for on the disk either."""
+    """A string that is a URL is not fetched, and not searched on the disk."""
     with pytest.raises(InvalidInputError, match="RemoteFile"):
         upload_parts([url])
 
 
 def test_limits(tmp_path: Path) -> None:
-    """Ten MiB a file fits, one byte more does not; neither do two that exceed the request together."""
+    """Ten MiB a file are accepted, one byte more is not, nor two files that exceed the limit of the request."""
     assert only(b"a" * MAX_FILE).size == MAX_FILE
     path = tmp_path / "large.txt"
     path.write_bytes(b"a" * (MAX_FILE + 1))
@@ -145,36 +145,36 @@ def test_limits(tmp_path: Path) -> None:
 
 
 def test_empty_files() -> None:
-    """The server would drop them in silence."""
+    """The server would drop them silently."""
     for file in (b"", ("a.txt", b""), io.BytesIO()):
         with pytest.raises(InvalidInputError, match="empty"):
             upload_parts([file])
 
 
-def test_what_no_model_would_see() -> None:
-    """Neither picture nor text."""
+def test_types_that_models_cannot_read() -> None:
+    """A file that is neither an image nor text is refused."""
     for file in (b"\0\1", b"PK\3\4\0", b"\xff\xfeh\0i\0", ("a.pdf", b"%PDF-1.7\n\xe2\xe3\xcf\xd3")):
         with pytest.raises(Unsupported):
             upload_parts([file])
 
 
 @pytest.mark.parametrize("cut", range(4))
-def test_text_is_text_wherever_the_look_ends(cut: int) -> None:
-    """A character that is cut by the end of what is looked at does not make a text something else."""
+def test_text_cut_within_a_character(cut: int) -> None:
+    """Text stays text if the examined part ends within a character."""
     assert only(b"a" * (4096 - cut) + "😀".encode() * 10).content_type == "text/plain"
 
 
 @pytest.mark.parametrize(
     "file", [5, None, object(), ("a", "b"), ("a", b"x", 1), io.StringIO("x"), ["x"], b"x\0".decode()]
 )
-def test_what_is_no_file(file: Any) -> None:
-    """All else is refused by our own errors."""
+def test_invalid_files(file: Any) -> None:
+    """Anything else is an hfclient error."""
     with pytest.raises(HFClientError):
         upload_parts([file])
 
 
 def test_stored_files() -> None:
-    """A file that the conversation has already is named by its hash."""
+    """A file that the conversation has already is sent by its hash."""
     part = stored_part(StoredFile("cat.png", "image/png", "569f"))
     assert (shown(part), part.content, part.as_base64) == (("hash;cat.png", "image/png"), b"569f", False)
     assert shown(stored_part(StoredFile("", "", "569f"))) == ("hash;file", None)

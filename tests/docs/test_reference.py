@@ -14,6 +14,12 @@ INTERNAL = {"ChatStream.turn", "ChatOptions.response_format"}
 
 
 @pytest.fixture(scope="module")
+def found() -> dict[type, str]:
+    """The classes of the package that can be reached from its public names, and where each was found."""
+    return Walk().found
+
+
+@pytest.fixture(scope="module")
 def documented() -> set[object]:
     """The objects that the pages of the reference show."""
     return {resolved(name) for names in shown().values() for name in names}
@@ -28,22 +34,22 @@ def test_public_names(documented: set[object]) -> None:
         assert {f"{module.__name__}.{name}" for name in module.__all__} <= shown()[f"{page}.rst"]
 
 
-def test_everything_handed_out(documented: set[object]) -> None:
+def test_everything_handed_out(documented: set[object], found: dict[type, str]) -> None:
     """Every type that a public property, method, attribute, event or option has in its annotations is in the reference.
 
     The walk begins at the public names and goes on through the annotations of each class that it finds.
     """
     missing = {
         f"{cls.__module__}.{cls.__qualname__}": place
-        for cls, place in Walk().found.items()
+        for cls, place in found.items()
         if cls not in documented and place not in INTERNAL
     }
     assert missing == {}
 
 
-def test_the_walk_goes_deep() -> None:
+def test_the_walk_goes_deep(found: dict[type, str]) -> None:
     """The walk sees what is several annotations away: a property's value, its method's list, an option's fields."""
-    names = {cls.__name__ for cls in Walk().found}
+    names = {cls.__name__ for cls in found}
     assert {"Settings", "LiveGeneration", "PromptExample", "TranscriptChunk", "ProviderEntry", "ChatOptions"} <= names
 
 

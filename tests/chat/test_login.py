@@ -228,7 +228,7 @@ def test_the_user_cannot_be_asked_for(chat: LoginServer, make: Any, broken: byte
     assert client.conversation().create().id == CONVERSATION
     assert _saved(chat) == GOOD
     chat.user_answer = None
-    client._chat.auth._not_before = 0.0  # a minute later
+    client._chat.auth._next_check = 0.0  # a minute later
     client.conversation().create()
     assert _saved(chat) == {"hf-chat": "s1-next", "token": "t1"}
 

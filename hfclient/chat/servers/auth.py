@@ -12,25 +12,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from attrs import evolve
 
 from hfclient.chat.legacy.errors import is_missing_route
 from hfclient.chat.servers.api import ServerApi
+from hfclient.chat.servers.form_origin import origin_flow
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import HOW_TO_LOG_IN, is_foreign_origin
+from hfclient.chat.wire.failures import HOW_TO_LOG_IN
 from hfclient.chat.wire.messages import parse_user
 from hfclient.credentials import (
     HUGGING_CHAT,
     SESSION_COOKIE,
     Credentials,
     Secret,
-    host_origin,
     is_hugging_face,
     origin_of,
     server_key,
@@ -49,7 +48,7 @@ from hfclient.errors import (
     SessionExpired,
 )
 from hfclient.process.forks import reset_after_fork
-from hfclient.transport import Clock, Request, Response, Session, Timeouts
+from hfclient.transport import Clock, Request, Session, Timeouts
 from hfclient.transport.auth import AuthFlow
 from hfclient.transport.request import safe_url
 from hfclient.transport.status_errors import restated
@@ -60,9 +59,7 @@ __all__ = ["ChatAuth"]
 _log = logging.getLogger("hfclient")
 _LOGIN_HOSTS = ("huggingface.co", "hf.co")
 _ASKING = Timeouts(connect=5.0, first_token=10.0, idle=10.0, total=10.0)
-_PAUSE = 60.0  # seconds before a doubt that could not be settled, or was settled badly, is asked about again
-_PAGE = 64 * 1024  # bytes of the server's page, in which its name is looked for
-_OG_URL = re.compile(rb'<meta property="og:url" content="([^"<>]{1,300})"')
+_PAUSE = 60.0  # seconds after which rotated cookies that were refused, or could not be checked, are checked again
 _GENERIC = "An error occurred"
 
 
@@ -81,19 +78,19 @@ class ChatAuth:
         self._endpoints = endpoints
         self._api = api
         self._login_enabled: bool | None = True if is_hugging_face(endpoints.base) else None
-        self._not_before = 0.0
-        self._refused = False
+        self._next_check = 0.0
+        self._was_refused = False
         self._reset_after_fork()
         reset_after_fork(self)
 
     def _reset_after_fork(self) -> None:
-        self._settling = threading.Lock()
+        self._checking = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_settling": None}
+        return {**self.__dict__, "_checking": None}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state, _not_before=0.0)
+        self.__dict__.update(state, _next_check=0.0)
         self._reset_after_fork()
         reset_after_fork(self)
 
@@ -123,10 +120,10 @@ class ChatAuth:
             before = credentials.cookies()
             try:
                 with contextlib.nullcontext() if request.method == "GET" else credentials.first_write():
-                    response = yield from self._with_origin(request, asking)
+                    response = yield from origin_flow(request, asking, self._endpoints, self._api)
             except APIStatusError as error:
                 if not renewed and (
-                    self._has_new_session(before, error, credentials) or self._is_visitor(request, error, asking)
+                    self._has_new_session(before, error, credentials) or self._is_token_for_gateway(request, error, asking)
                 ):
                     continue
                 if not self._has_expired(request, error, asking):
@@ -137,7 +134,7 @@ class ChatAuth:
                 break
         if credentials.rotated:
             try:
-                self._settle(asking)
+                self._check_rotated(asking)
             except BaseException:  # Ctrl-C
                 response.close()
                 raise
@@ -183,12 +180,12 @@ class ChatAuth:
         credentials.use_session(begin=True)  # it may have ended the old one without setting another
         return credentials.cookies() != before
 
-    def _is_visitor(self, request: Request, error: APIStatusError, session: Session) -> bool:
+    def _is_token_for_gateway(self, request: Request, error: APIStatusError, session: Session) -> bool:
         """Whether the token is for a gateway alone: the chat-ui has no login, and fails at a token.
 
         It ignores a token next to a session cookie, so from now on there is one.
         """
-        if is_hugging_face(self._endpoints.base) or not self._is_about_token(request, error, session):
+        if is_hugging_face(self._endpoints.base) or not self._is_token_at_fault(request, error, session):
             return False
         session.credentials.use_session()
         with contextlib.suppress(HFClientError):
@@ -196,61 +193,6 @@ class ChatAuth:
                 return True
         session.credentials.end_anonymous_session()
         return False
-
-    # The Origin header
-
-    def _with_origin(self, request: Request, session: Session) -> Generator[Request, Response, Response]:
-        """Yield *request*, and one that is refused for its Origin again with the origin that the server gives itself.
-
-        The server checks the Origin before it processes anything, so nothing happens twice.
-
-        Reference: chat-ui's src/lib/server/hooks/handle.ts ("CSRF protection"), seen 2026-11-28
-        """
-        try:
-            return (yield request)
-        except PermissionDeniedError as error:
-            if not is_foreign_origin(error):
-                raise
-            refused: PermissionDeniedError = error
-        sent = request.headers.get("Origin", "")
-        own = self._public_origin(session)
-        if own is not None and own != sent and not _sets_origin(session):
-            try:
-                response = yield evolve(request, headers={**request.headers, "Origin": own})
-            except PermissionDeniedError as error:
-                if not is_foreign_origin(error):
-                    raise
-                refused = error
-            else:
-                self._endpoints.form_origin = own
-                return response
-        raise restated(
-            PermissionDeniedError,
-            refused,
-            f"{refused.message.rstrip('.')}: the server takes messages under its own name only, the header Origin said "
-            f"{sent or 'nothing'}, and the server {f'gives its name as {own}' if own else 'does not say what its name is'}. "
-            'Use the URL by which it knows itself, or Client(headers={"Origin": "https://its.own.name"}); on the server, set '
-            "PUBLIC_ORIGIN or ORIGIN to the address that is used",
-        )
-
-    def _public_origin(self, session: Session) -> str | None:
-        """Return the origin that the server gives itself, or None.
-
-        Its page holds it, too, and says what the setting ORIGIN is where there is no PUBLIC_ORIGIN.
-
-        Reference: GET {base}/api/v2/public-config; ``og:url`` in chat-ui's src/routes/+layout.svelte, seen 2026-11-28
-        """
-        try:
-            config = self._api.read(evolve(self._endpoints.public_config(), clock=Clock(_ASKING), retryable=False), session)
-            return host_origin(config["PUBLIC_ORIGIN"])
-        except (HFClientError, TypeError, KeyError, AttributeError):
-            pass
-        try:
-            page = session.send(evolve(self._endpoints.page(), clock=Clock(_ASKING))).read_start(_PAGE)
-            named = _OG_URL.search(page)
-            return host_origin(named[1].decode("ascii")) if named else None
-        except (HFClientError, UnicodeDecodeError):
-            return None
 
     # The user
 
@@ -276,11 +218,11 @@ class ChatAuth:
             return parse_user(self._api.read(request, session))
         except AuthenticationError as error:
             # An invalid token, or a gateway: the answer is not the server's own "not logged in".
-            if error.status >= 500 or isinstance(error, PasswordRequired) or self._is_behind_gate(session):
+            if error.status >= 500 or isinstance(error, PasswordRequired) or self._gateway_wants_login(session):
                 raise
             return None
 
-    def _is_behind_gate(self, session: Session) -> bool:
+    def _gateway_wants_login(self, session: Session) -> bool:
         """Whether a gateway asks for the missing login: a chat-ui itself answers its health check without one.
 
         Reference: GET {base}/healthcheck; chat-ui's src/lib/server/hooks/handle.ts exempts it from its own login
@@ -380,7 +322,7 @@ class ChatAuth:
         if isinstance(error, PasswordRequired):
             return error
         if isinstance(error, AuthenticationError) and credentials.has_session:
-            if credentials.is_anonymous and credentials.token_reaches_chat and self._is_behind_gate(session):
+            if credentials.is_anonymous and credentials.token_reaches_chat and self._gateway_wants_login(session):
                 return restated(
                     AuthenticationError,
                     error,
@@ -394,7 +336,7 @@ class ChatAuth:
                 error,
                 f"this server wants a login; a token alone reads and lists but cannot chat: {HOW_TO_LOG_IN}",
             )
-        if self._is_about_token(request, error, session):
+        if self._is_token_at_fault(request, error, session):
             return restated(
                 AuthenticationError,
                 error,
@@ -407,7 +349,7 @@ class ChatAuth:
             return restated(PermissionDeniedError, error, f"{error.message} ({hint})")
         return error
 
-    def _is_about_token(self, request: Request, error: APIStatusError, session: Session) -> bool:
+    def _is_token_at_fault(self, request: Request, error: APIStatusError, session: Session) -> bool:
         """Whether the server fails because of the token, and not because of this request.
 
         It reads a token only if there is no cookie.
@@ -426,37 +368,32 @@ class ChatAuth:
 
     # Rotated cookies
 
-    def _settle(self, session: Session) -> None:
+    def _check_rotated(self, session: Session) -> None:
         """Find out whether new cookies are the same user's; go back to the old ones if not."""
         credentials = session.credentials
-        if not self._settling.acquire(blocking=False):
+        if not self._checking.acquire(blocking=False):
             return
         try:
             cookies = credentials.cookies()
-            if time.monotonic() < self._not_before:
-                if self._refused:
+            if time.monotonic() < self._next_check:
+                if self._was_refused:
                     credentials.restore(cookies)
                 return
             try:
                 user = self._ask(session, _ASKING)
             except HFClientError as error:
                 _log.info("the owner of the renewed cookies could not be asked for: %s", error.message)
-                self._not_before, self._refused = time.monotonic() + _PAUSE, False
+                self._next_check, self._was_refused = time.monotonic() + _PAUSE, False
                 return
             if user is not None and credentials.user_id in (None, user.id):
                 credentials.confirm(cookies, user.id)
                 return
             credentials.restore(cookies)
-            self._not_before, self._refused = time.monotonic() + _PAUSE, True
+            self._next_check, self._was_refused = time.monotonic() + _PAUSE, True
             if self._login_enabled is not False:
                 _log.warning("the server set the cookie of another user; the login may have expired")
         finally:
-            self._settling.release()
-
-
-def _sets_origin(session: Session) -> bool:
-    """Whether the caller's headers say what the server's origin is."""
-    return any(name.lower() in ("origin", "host") for name in session.headers)
+            self._checking.release()
 
 
 def _is_generic(error: HFClientError) -> bool:

@@ -147,10 +147,7 @@ def path_to(state: ConversationState, leaf_id: str | None) -> list[Message]:
 
 
 def find_answer(state: ConversationState, turn: Turn) -> Message | None:
-    """Return the assistant message that answers *turn*, or None if the server has not received that turn.
-
-    Servers before July 2026 do not keep generation ids; there it is the newest answer to the same text at the same place.
-    """
+    """Return the assistant message that answers *turn*, or None if the server has not received that turn."""
     by_id = {message.id: message for message in state.messages}
     if turn.message_id is not None:  # it existed before: its generation id tells whether the run began
         message = by_id.get(turn.message_id)
@@ -163,20 +160,9 @@ def find_answer(state: ConversationState, turn: Turn) -> Message | None:
             return message
     if any(message.generation_id for message in answers):
         return None
-    for message in answers:
-        asked = by_id.get(message.parent_id or "")
-        if asked is None or message.id in turn.known:
-            continue
-        if turn.user_id is not None:
-            if asked.id == turn.user_id:
-                return message
-        elif turn.parent_id is not None and asked.parent_id == turn.parent_id and _same_text(asked.content, turn.text):
-            return message
-    return None
+    from hfclient.chat.legacy.answers import find_answer_by_text  # servers before July 2026 store no generation ids
 
-
-def _same_text(stored: str, sent: str | None) -> bool:
-    return sent is None or stored == sent.replace("\r\n", "\n")
+    return find_answer_by_text(answers, by_id, turn)
 
 
 def parse_conversation_info(item: Any) -> ConversationInfo:

@@ -22,6 +22,7 @@ CHECKED = (
     "tests/chat",
     "tests/cli",
     "tests/docs",
+    "tests/faults",
     "tests/local",
     "tests/processes",
     "tests/wire",

@@ -1,4 +1,4 @@
-"""What can go wrong with one request, as scripts for the server. Each takes a `Place` and returns what is played there."""
+"""Faults of one request, as scripts for the server. Each function takes a `Target` and returns the steps to play."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 from attrs import frozen
 
-from tests.faults.server import FaultServer, Good, took
+from tests.faults.server import FaultServer, Good, accept_message
 from tests.server import CLOSE, HALF_CLOSE, LAST_CHUNK, RST, UNTIL_GONE, Server, Step, head, plain
 
-Fault = Callable[["Place"], list[Step]]
+Fault = Callable[["Target"], list[Step]]
 
 _MEGABYTE = b"x" * (1 << 20)
 _CHALLENGE = "<!DOCTYPE html><title>Just a moment...</title><script src='/cdn-cgi/challenge-platform/x'></script>"
@@ -22,13 +22,13 @@ _PAGE = b"<html><head><title>504 Gateway Time-out</title></head></html>\n"
 
 
 @frozen
-class Place:
-    """Where something goes wrong.
+class Target:
+    """The request that a fault hits.
 
     Attributes:
         kind: The kind of request.
-        server: Who gets it.
-        elsewhere: A server at another origin, whose every answer is the right one.
+        server: The server that receives it.
+        elsewhere: A server at another origin, without faults.
     """
 
     kind: str
@@ -40,45 +40,45 @@ class Place:
         return self.server.good(self.kind)
 
     @property
-    def took(self) -> list[Step]:
-        """The server takes the message over, if it is one."""
-        return took(self.server, self.kind)
+    def accept_message(self) -> list[Step]:
+        """The server stores the message, if the request is one."""
+        return accept_message(self.server, self.kind)
 
 
-def played(*steps: Step) -> Fault:
-    """Play *steps* instead of an answer."""
-    return lambda place: [*place.took, *steps]
+def play(*steps: Step) -> Fault:
+    """Play *steps* instead of a response."""
+    return lambda target: [*target.accept_message, *steps]
 
 
-def in_head(end: Step) -> Fault:
-    """Break off within the answer's head."""
-    return lambda place: [*place.took, place.good.head()[:25], end]
+def in_headers(end: Step) -> Fault:
+    """End in the middle of the headers."""
+    return lambda target: [*target.accept_message, target.good.head()[:25], end]
 
 
-def after_head(*ends: Step) -> Fault:
-    """Break off between head and body."""
-    return lambda place: [*place.took, place.good.head(), *ends]
+def after_headers(*ends: Step) -> Fault:
+    """End between headers and body."""
+    return lambda target: [*target.accept_message, target.good.head(), *ends]
 
 
 def in_body(*ends: Step) -> Fault:
-    """Break off in mid-line, after the first content."""
-    return lambda place: [*place.took, place.good.first, *ends]
+    """End in the middle of a line, after the first content."""
+    return lambda target: [*target.accept_message, target.good.first, *ends]
 
 
-def alive(place: Place) -> list[Step]:
-    """Send nothing but keep-alives."""
-    return _kept_alive(place, b"")
+def keep_alives(target: Target) -> list[Step]:
+    """Send only keep-alives."""
+    return _kept_alive(target, b"")
 
 
-def stalled(place: Place) -> list[Step]:
-    """Send nothing but keep-alives after the first content."""
-    good = place.good
+def stalled(target: Target) -> list[Step]:
+    """Send only keep-alives after the first content."""
+    good = target.good
     start = good.body[: good.cut]
-    return _kept_alive(place, start[: start.rindex(b"\n") + 1] if good.streams else start)
+    return _kept_alive(target, start[: start.rindex(b"\n") + 1] if good.streams else start)
 
 
-def _kept_alive(place: Place, start: bytes) -> list[Step]:
-    good = place.good
+def _kept_alive(target: Target, start: bytes) -> list[Step]:
+    good = target.good
     length = None if good.streams else 10_000
 
     def steps(request: Any) -> Iterable[Step]:
@@ -89,35 +89,35 @@ def _kept_alive(place: Place, start: bytes) -> list[Step]:
             yield good.piece(good.alive)
             yield 0.02
 
-    return [*place.took, steps]  # type: ignore[list-item]
+    return [*target.accept_message, steps]  # type: ignore[list-item]
 
 
 def body(change: Callable[[Good], bytes], *headers: str) -> Fault:
-    """Answer with another body, whose length is as it says."""
+    """Respond with another body, and its right length."""
 
-    def script(place: Place) -> list[Step]:
-        changed = change(place.good)
-        mime = f"Content-Type: {place.good.mime}"
-        return [*place.took, plain(changed, 200, *headers, *([] if "Content-Type" in "".join(headers) else [mime]))]
+    def script(target: Target) -> list[Step]:
+        changed = change(target.good)
+        mime = f"Content-Type: {target.good.mime}"
+        return [*target.accept_message, plain(changed, 200, *headers, *([] if "Content-Type" in "".join(headers) else [mime]))]
 
     return script
 
 
 def in_mid_body(junk: Callable[[Good], bytes]) -> Fault:
-    """Put *junk* where a line begins, or into what is no stream; what follows is as it was."""
+    """Insert *junk* at the start of a line, or into a body that is not a stream; the rest is unchanged."""
 
     def change(good: Good) -> bytes:
         if good.streams:
-            place = good.body.rindex(b"\n", 0, good.cut) + 1
+            position = good.body.rindex(b"\n", 0, good.cut) + 1
         else:
-            place = good.body.find(b":") + 1 if "json" in good.mime else good.cut
-        return good.body[:place] + junk(good) + good.body[place:]
+            position = good.body.find(b":") + 1 if "json" in good.mime else good.cut
+        return good.body[:position] + junk(good) + good.body[position:]
 
     return body(change)
 
 
 def invalid_utf8(good: Good) -> bytes:
-    """A line whose text is no UTF-8, in the form of the stream."""
+    """A line whose text is not UTF-8, in the format of the stream."""
     if "jsonl" in good.mime:
         return b'{"type":"stream","token":"\xff\xfe"}\n'
     step = b'{"choices":[{"index":0,"delta":{"content":"\xff\xfe"}}],"token":{"id":9,"text":"\xff\xfe","special":false}}'
@@ -125,66 +125,66 @@ def invalid_utf8(good: Good) -> bytes:
 
 
 def invalid_json(good: Good) -> bytes:
-    """A line that is no JSON, in the form of the stream."""
+    """A line that is not JSON, in the format of the stream."""
     return (b'data: {"type":\n\n' if "event-stream" in good.mime else b'{"type":\n')
 
 
-def packed(good: Good) -> bytes:
-    """The body as gzip, but only half of it."""
+def half_gzip(good: Good) -> bytes:
+    """The first half of the body as gzip."""
     whole = gzip.compress(good.body, mtime=0)
     return whole[: len(whole) // 2]
 
 
-def length(said: Callable[[Good], int], end: Step) -> Fault:
-    """A Content-Length that is wrong."""
+def length(length_of: Callable[[Good], int], end: Step) -> Fault:
+    """A wrong Content-Length."""
 
-    def script(place: Place) -> list[Step]:
-        good = place.good
-        return [*place.took, good.head(length=said(good)), good.body, end]
+    def script(target: Target) -> list[Step]:
+        good = target.good
+        return [*target.accept_message, good.head(length=length_of(good)), good.body, end]
 
     return script
 
 
 def chunks(write: Callable[[Good], bytes]) -> Fault:
-    """A chunked body that *write* makes wrong."""
+    """A chunked body that *write* makes invalid."""
 
-    def script(place: Place) -> list[Step]:
-        good = place.good
+    def script(target: Target) -> list[Step]:
+        good = target.good
         coding = head(200, f"Content-Type: {good.mime}", "Transfer-Encoding: chunked")
-        return [*place.took, coding, write(good), LAST_CHUNK, CLOSE]
+        return [*target.accept_message, coding, write(good), LAST_CHUNK, CLOSE]
 
     return script
 
 
-def long_line(place: Place) -> list[Step]:
+def long_line(target: Target) -> list[Step]:
     """A hundred megabytes in one line."""
-    good = place.good
+    good = target.good
     start = good.body[: good.cut]
     size = len(start) + 100 * len(_MEGABYTE)
     begin = [good.head(), b"%x\r\n" % size] if good.streams else [good.head(length=size)]
-    return [*place.took, *begin, start, *[_MEGABYTE] * 100]
+    return [*target.accept_message, *begin, start, *[_MEGABYTE] * 100]
 
 
-def promise(place: Place) -> list[Step]:
-    """A Content-Length of four gigabytes over an answer that is all there will be."""
-    return [*place.took, place.good.head(length=4 << 30), place.good.body, CLOSE]
+def huge_length(target: Target) -> list[Step]:
+    """A Content-Length of four gigabytes for a short body."""
+    return [*target.accept_message, target.good.head(length=4 << 30), target.good.body, CLOSE]
 
 
-def loop(place: Place) -> list[Step]:
-    """Lead back to where the request came to."""
+def redirect_loop(target: Target) -> list[Step]:
+    """Redirect to the same URL."""
     return [lambda request: head(307, f"Location: {request.target}", "Content-Length: 0")]
 
 
-def early(*lines: bytes) -> Fault:
-    """Say something before the answer."""
-    return lambda place: [*place.took, *lines, *place.good.whole()]
+def before_response(*lines: bytes) -> Fault:
+    """Send *lines* before the response."""
+    return lambda target: [*target.accept_message, *lines, *target.good.whole()]
 
 
 def status(code: int, data: Any = None, *headers: str) -> Fault:
-    """Answer with a status and, as JSON, the reason."""
+    """Respond with a status and, as JSON, the reason."""
     text = json.dumps({"error": f"status {code}"} if data is None else data)
 
-    def script(place: Place) -> list[Step]:
+    def script(target: Target) -> list[Step]:
         kept = [header.format(date=_soon()) for header in headers]
         return [plain(text, code, "Content-Type: application/json", *kept)]
 
@@ -196,22 +196,22 @@ def _soon() -> str:
 
 
 def page(code: int, text: str) -> Fault:
-    """Answer with a page."""
-    return lambda place: [plain(text, code, "Content-Type: text/html")]
+    """Respond with an HTML page."""
+    return lambda target: [plain(text, code, "Content-Type: text/html")]
 
 
 def redirect(code: int, where: str) -> Fault:
-    """Lead elsewhere."""
+    """Redirect."""
 
-    def script(place: Place) -> list[Step]:
-        to = where.format(here=place.server.url, elsewhere=place.elsewhere.url)
+    def script(target: Target) -> list[Step]:
+        to = where.format(here=target.server.url, elsewhere=target.elsewhere.url)
         return [head(code, f"Location: {to}", "Content-Length: 0")]
 
     return script
 
 
-def refused(place: Place) -> list[Step]:
-    """Nobody listens; what the tests do about it they do themselves."""
+def refused(target: Target) -> list[Step]:
+    """No server listens; the tests stop it themselves."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""The operations of the matrix: what users call, and what comes of it when nothing is wrong."""
+"""The operations of the matrix: calls of the public API, and their results without a fault."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from attrs import frozen
 
 from hfclient import Client
 from hfclient.stream import Stream
-from tests.faults.server import CHAT_ID, FILE, FILE_ID, GOOD, PICTURE, TEXT, Good
+from tests.faults.server import CHAT_ID, FILE, FILE_ID, GOOD, IMAGE, TEXT, Good
 
 
 @frozen
 class Operation:
-    """One thing that users do.
+    """One call of the public API.
 
     Attributes:
-        name: In words.
-        column: Which column of the table tells what happens to it.
+        name: Shown in the test's id.
+        column: Column of the table with its expected outcomes.
         kind: The request that the fault hits.
-        prepare: Makes ready what has to be there before the fault.
-        run: Does it, with what was prepared; a stream is returned unread.
-        answer: What comes of it.
-        resumes: The log of the run, and the conversation, can be read while the fault lasts.
+        prepare: Runs before the fault starts.
+        run: Makes the call with the result of *prepare*; a stream is returned unread.
+        answer: The right result.
+        resumes: The generation's log, and the conversation, can be read during the fault.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Operation:
         return GOOD[self.kind]
 
     def result(self, made: Any) -> Any:
-        """Read what :attr:`run` returned, if it is a stream."""
+        """Read the result of :attr:`run`, if it is a stream."""
         return made.text if isinstance(made, Stream) else made
 
 
@@ -94,9 +94,9 @@ OPERATIONS = [
         "an embedding", "call", "embed", _client, lambda it: it.inference.embed(["Hi"], model="m"), [[0.5, 0.25]]
     ),
     Operation(
-        "an image", "image", "images", _client, lambda it: it.inference.image("Hi", model="m").content, PICTURE
+        "an image", "image", "images", _client, lambda it: it.inference.image("Hi", model="m").content, IMAGE
     ),
     Operation(
-        "an image's file", "result", "picture", _client, lambda it: it.inference.image("Hi", model="m").content, PICTURE
+        "an image's file", "result", "image_file", _client, lambda it: it.inference.image("Hi", model="m").content, IMAGE
     ),
 ]

@@ -1,13 +1,12 @@
-"""A proxy that passes bytes on between a client and a server until it is told to cut.
+"""A proxy that forwards bytes between a client and a server, and cuts connections at a given byte.
 
     with Proxy(server.port) as proxy:
-        proxy.cut(at=100, how="reset")                       after 100 bytes of the next answer
-        proxy.cut(b"POST /conversation/", at=0, how="stall") before the first byte of the answer to such a request
-        proxy.cut(at=100, how="close", of_request=True)      after 100 bytes of the next request, which never arrives whole
+        proxy.cut(at=100, how="reset")                       after 100 bytes of the next response
+        proxy.cut(b"POST /conversation/", at=0, how="stall") before the first byte of the response to such a request
+        proxy.cut(at=100, how="close", of_request=True)      after 100 bytes of the next request, which is then incomplete
 
-It is one thread and knows nothing of HTTP but that requests do not overlap. To reset (RST) and to close (FIN) end the
-connection on both sides; half-closed, it ends the answer and goes on reading; stalled, it passes on nothing and waits until
-the client has gone.
+It is one thread, does not parse HTTP, and needs requests that do not overlap. Reset (RST) and close (FIN) end the connection
+on both sides; half-close ends the response and continues to read; stall forwards nothing and waits until the client has closed.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ class Cut:
     """Where and how to cut.
 
     Attributes:
-        request: How the request begins that it is about.
-        at: So many bytes of it are passed on.
+        request: Start of the request.
+        at: Number of bytes to forward.
         how: One of `WAYS`, or ``"stall"``.
-        of_request: Bytes of the request are meant, and not of its answer.
+        of_request: Count bytes of the request, not of its response.
     """
 
     request: bytes
@@ -44,21 +43,21 @@ class Cut:
 
 @define(eq=False)
 class _Pair:
-    """A client's connection and the one to the server that belongs to it."""
+    """A client's connection and its connection to the server."""
 
     client: socket.socket
     server: socket.socket
     cut: Cut | None = None
     left: int = 0
-    deaf: bool = False  # what comes from the server is thrown away
+    deaf: bool = False  # bytes from the server are dropped
 
 
 class Proxy:
-    """The proxy; use as a context manager.
+    """The proxy; a context manager.
 
     Attributes:
-        port: Where it listens, on 127.0.0.1.
-        done: How many cuts were made.
+        port: Its port on 127.0.0.1.
+        done: Number of cuts made.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -85,11 +84,11 @@ class Proxy:
         return len(self._pairs)
 
     def cut(self, request: bytes = b"", *, at: int, how: str, of_request: bool = False) -> None:
-        """Cut once, at the next request that begins with *request*."""
+        """Cut once, at the next request that starts with *request*."""
         self._cuts.append(Cut(request, at, how, of_request))
 
     def forget(self) -> None:
-        """Make none of the cuts that have not been made."""
+        """Remove the cuts that have not been made."""
         self._cuts.clear()
 
     def close(self) -> None:
@@ -114,7 +113,7 @@ class Proxy:
                     return
                 if key.fileobj is self._listener:
                     self._accept()
-                elif key.data in self._pairs:  # not ended by an event before
+                elif key.data in self._pairs:  # not closed by an earlier event
                     with contextlib.suppress(OSError):
                         self._pass_on(key.data, key.fileobj)
                         continue

@@ -2,11 +2,11 @@
 
     with FaultServer() as server:
         server.always("embed", [RST])       every request for embeddings is reset
-        server.well()                       and now nothing is wrong any more
-        server.refuse(), server.listen()    nobody is there for a while
+        server.clear_faults()               no request has a fault any more
+        server.refuse(), server.listen()    connections are refused in between
 
 The kinds of requests are those of `ChatUI` and ``file``, ``completions``, ``embed``, ``served``, ``generate``, ``info``,
-``images``, ``picture``, all of which answer as `GOOD` says.
+``images``, ``image_file``, with the responses in `GOOD`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHAT_ID = f"{1:024x}"
 FILE_ID = "569f9f52" * 8
 TEXT = "Hello, wörld!"
 FILE = bytes(range(256)) * 8
-PICTURE = base64.b64decode(
+IMAGE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 
@@ -51,14 +51,14 @@ _STEPS = [
 
 @frozen
 class Good:
-    """What a request is answered with when nothing is wrong.
+    """The response to a request without a fault.
 
     Attributes:
         body: The body.
-        mime: Its type.
-        cut: A place in mid-line, after the first content.
-        alive: What such a server sends to show that it lives.
-        streams: It comes in chunks.
+        mime: Its media type.
+        cut: A position in the middle of a line, after the first content.
+        alive: A keep-alive of such a server.
+        streams: It is sent in chunks.
     """
 
     body: bytes
@@ -68,23 +68,23 @@ class Good:
     streams: bool = False
 
     def head(self, *more: str, length: int | None = None) -> bytes:
-        """The head for a body that is as long as it is, or of another length."""
+        """The headers, with the body's length or another one."""
         if self.streams and length is None:
             return head(200, f"Content-Type: {self.mime}", *more, "Transfer-Encoding: chunked")
         said = len(self.body) if length is None else length
         return head(200, f"Content-Type: {self.mime}", *more, f"Content-Length: {said}")
 
     def piece(self, data: bytes) -> bytes:
-        """A piece of the body as it goes over the wire."""
+        """A piece of the body in its framing."""
         return chunk(data) if self.streams else data
 
     def whole(self) -> list[Step]:
-        """The answer."""
+        """The whole response."""
         return [self.head(), self.piece(self.body), LAST_CHUNK if self.streams else b""]
 
     @property
     def first(self) -> bytes:
-        """The head and the body as far as `cut`, in a chunk that goes on."""
+        """The headers and the body up to `cut`, in an unfinished chunk."""
         rest = b"%x\r\n" % len(self.body) if self.streams else b""
         return self.head() + rest + self.body[: self.cut]
 
@@ -117,16 +117,16 @@ GOOD = {
     "generate": _events(*_STEPS),
     "embed": _json({"data": [{"index": 0, "embedding": [0.5, 0.25]}]}),
     "served": _json({"object": "list", "data": [{"id": "served", "owned_by": "us"}]}),
-    "images": _json({"data": [{"url": "/picture"}]}),  # the whole address is put in by the server
-    "picture": Good(PICTURE, "image/png", len(PICTURE) // 2),
+    "images": _json({"data": [{"url": "/image"}]}),  # the server inserts the whole URL
+    "image_file": Good(IMAGE, "image/png", len(IMAGE) // 2),
 }
 
 
 class FaultServer(ChatUI):
-    """The server; one conversation exists, with nothing in it but its root.
+    """The server, with one conversation that holds only its root.
 
     Args:
-        tls: It speaks https, with a certificate of its own.
+        tls: Use https, with the tests' certificate.
     """
 
     def __init__(self, *, tls: bool = False) -> None:
@@ -146,7 +146,7 @@ class FaultServer(ChatUI):
             ("POST", "/v1/embeddings", "embed"),
             ("GET", "/v1/models", "served"),
             ("POST", "/generate_stream", "generate"),
-            ("GET", "/picture", "picture"),
+            ("GET", "/image", "image_file"),
         ]
         return [
             *((method, path, kind, lambda request, good=GOOD[kind]: good.whole()) for method, path, kind in more),
@@ -162,8 +162,8 @@ class FaultServer(ChatUI):
             raise ConnectionError("half a request is none")
         return body
 
-    def begin_anew(self) -> None:
-        """Forget all messages of the conversation, and what was asked."""
+    def reset(self) -> None:
+        """Delete all messages of the conversation, and forget all requests."""
         chat = self.chats[CHAT_ID]
         del chat.messages[1:]
         chat.messages[0]["children"].clear()
@@ -172,12 +172,12 @@ class FaultServer(ChatUI):
         self.requests.clear()
 
     def good(self, kind: str) -> Good:
-        """What *kind* is answered with."""
+        """The response to *kind*."""
         good = GOOD[kind]
-        return _json({"data": [{"url": f"{self.url}/picture"}]}) if kind == "images" else good
+        return _json({"data": [{"url": f"{self.url}/image"}]}) if kind == "images" else good
 
-    def well(self) -> None:
-        """Let nothing be wrong any more."""
+    def clear_faults(self) -> None:
+        """Remove all faults."""
         with self._changing:
             self._always.clear()
             self._faults.clear()
@@ -186,27 +186,27 @@ class FaultServer(ChatUI):
     def open_connections(self) -> int:
         return len(self._open)
 
-    def wait_for_quiet(self, most: int) -> None:
-        """Wait until clients hold no more than *most* connections."""
+    def wait_for_connections(self, most: int) -> None:
+        """Wait until clients have at most *most* connections open."""
         end = time.monotonic() + PATIENCE
         while self.open_connections > most:
             assert time.monotonic() < end, f"{self.open_connections} connections are open, {most} may be"
             time.sleep(0.002)
 
     def refuse(self) -> None:
-        """End all connections and listen no more, until :meth:`listen`."""
+        """Close all connections and stop listening, until :meth:`listen`."""
         self.close()
 
     def listen(self) -> None:
-        """Listen again, at the same place."""
+        """Listen again, on the same port."""
         self._closing.clear()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
         self._start(self._accept)
 
 
-def took(server: FaultServer, kind: str) -> list[Step]:
-    """What makes the server take over a message that it does not answer properly; nothing for other requests."""
+def accept_message(server: FaultServer, kind: str) -> list[Step]:
+    """The step that stores a message whose response is faulty; none for other requests."""
 
     def store(request: Recorded) -> None:
         server.store(request)

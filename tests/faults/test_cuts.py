@@ -1,4 +1,4 @@
-"""The network stops at every byte: of a recorded chat, of a recorded completion, of a request on its way out."""
+"""Connections cut at every byte: of a recorded chat, of a recorded completion, and of requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.server import LAST_CHUNK, PATIENCE, RST, chunk, head
 
 PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=2 * PATIENCE)
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "inference"
-SHARDS = 4  # tests that share the bytes of one answer, so that several processes can
+SHARDS = 4  # tests that share the bytes of one response, to run in parallel
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def proxy(server: FaultServer) -> Iterator[Proxy]:
 
 @pytest.fixture(params=TRANSPORTS)
 def client(request: pytest.FixtureRequest, server: FaultServer, proxy: Proxy) -> Iterator[Client]:
-    """A client that sees the server through the proxy."""
+    """A client that uses the server through the proxy."""
     client = Client(
         proxy.url,
         inference_url=proxy.url,
@@ -63,22 +63,22 @@ def client(request: pytest.FixtureRequest, server: FaultServer, proxy: Proxy) ->
     )
     yield client
     client.close()
-    server.wait_for_quiet(most=0)  # whatever was cut, nothing stays open
+    server.wait_for_connections(most=0)  # after every cut, no connection stays open
     assert proxy.open_connections == 0
 
 
 def read(stream: Stream) -> tuple[list[AnyEvent], errors.HFClientError | None]:
-    """Return the events of a stream, and what it raised."""
+    """Return the events of a stream, and the error that it raised."""
     events: list[AnyEvent] = []
     try:
-        events.extend(stream)  # keeps what came before an exception
+        events.extend(stream)  # keeps the events before an exception
     except errors.HFClientError as error:
         return events, error
     return events, None
 
 
 def ask(client: Client) -> tuple[list[AnyEvent], errors.HFClientError | None]:
-    """Send a message to the conversation, which holds none."""
+    """Send a message to the empty conversation."""
     return read(client.restore({"version": 1, "id": CHAT_ID, "model": "org/first", "leaf": "root"}).send("Hi"))
 
 
@@ -87,7 +87,7 @@ def text_of(events: list[AnyEvent]) -> str:
 
 
 def says(server: FaultServer, item: Recording) -> bytes:
-    """Have the server answer as was recorded, without the spaces at its end; return the bytes on the wire."""
+    """Let the server respond as recorded, without the trailing spaces; return the bytes on the wire."""
     wire = b"".join(step for step in whole(re.sub(rb" {100,}", b"", item.stream)) if isinstance(step, bytes))
     server._next.clear()
     server.says(item, [wire])
@@ -99,13 +99,13 @@ def says(server: FaultServer, item: Recording) -> bytes:
 
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_a_chat_at_every_byte(server: FaultServer, proxy: Proxy, client: Client, shard: int) -> None:
-    """Wherever the answer is cut, there is no gap and no repetition, and the server has got one message."""
+    """Wherever the response is cut, no event is missing or repeated, and the server has one message."""
     wire = says(server, recording("plain"))
     events, error = ask(client)
     assert (text_of(events), error) == ("Hello, world!", None)
     events = joined(events)
     for at in range(shard, len(wire), SHARDS):
-        server.begin_anew()
+        server.reset()
         how = WAYS[at // SHARDS % len(WAYS)]
         proxy.cut(b"POST ", at=at, how=how)
         again, error = ask(client)
@@ -116,25 +116,25 @@ def test_a_chat_at_every_byte(server: FaultServer, proxy: Proxy, client: Client,
 
 
 def test_a_long_chat_somewhere(server: FaultServer, proxy: Proxy, client: Client) -> None:
-    """So it is with a thousand events, and with other kinds of them."""
+    """The same for a thousand events, and for other kinds of events."""
     for name, count in (("many", 4), ("tool_echo", 12), ("unicode", 12)):
         wire = says(server, recording(name))
-        server.begin_anew()
+        server.reset()
         events, error = ask(client)
         for at in random.Random(name).sample(range(len(wire)), count):
-            server.begin_anew()
+            server.reset()
             proxy.cut(b"POST ", at=at, how=WAYS[at % len(WAYS)])
             again, raised = ask(client)
             assert (joined(again), repr(raised)) == (joined(events), repr(error)), f"{name}, {at} of {len(wire)} bytes"
             assert server.count("send") == 1
 
 
-def test_a_chat_whose_log_is_cut_as_well(server: FaultServer, proxy: Proxy, client: Client) -> None:
-    """The log may break anywhere, too, again and again."""
+def test_a_chat_whose_log_is_cut_too(server: FaultServer, proxy: Proxy, client: Client) -> None:
+    """The log may break anywhere, too, repeatedly."""
     wire = says(server, recording("plain"))
     events = joined(ask(client)[0])
     for at in range(0, len(wire), 29):
-        server.begin_anew()
+        server.reset()
         proxy.cut(b"POST ", at=at, how="reset")
         for further in (at % 97, 80 + at % 300, 500):
             proxy.cut(b"GET /conversation/", at=further, how=WAYS[at % len(WAYS)])
@@ -145,16 +145,16 @@ def test_a_chat_whose_log_is_cut_as_well(server: FaultServer, proxy: Proxy, clie
 
 
 def test_a_chat_without_its_log(server: FaultServer, proxy: Proxy, client: Client) -> None:
-    """When nothing else can be had, the error holds what was handed out, which is the answer's beginning."""
+    """If the log is not available, the error has the events so far, which are the start of the answer."""
     wire = says(server, recording("plain"))
     events, _ = ask(client)
     for at in range(0, len(wire), 29):
-        server.begin_anew()
+        server.reset()
         for kind in ("log", "read"):
             server.always(kind, [RST])
-        server.fault("read", None)  # the first look is for its place
+        server.fault("read", None)  # the first read looks up the parent message
         proxy.cut(b"POST ", at=at, how=WAYS[at % len(WAYS)])
-        if at < wire.index(b"\r\n\r\n") + 4:  # whether it arrived cannot be asked
+        if at < wire.index(b"\r\n\r\n") + 4:  # whether it arrived cannot be looked up
             with pytest.raises(errors.StreamInterrupted) as raised:
                 ask(client)
             assert raised.value.generation_id
@@ -168,7 +168,7 @@ def test_a_chat_without_its_log(server: FaultServer, proxy: Proxy, client: Clien
             assert error.generation_id
         else:
             assert text_of(again) == text_of(events)
-    server.well()
+    server.clear_faults()
 
 
 # Completions
@@ -185,7 +185,7 @@ def test_a_chat_without_its_log(server: FaultServer, proxy: Proxy, client: Clien
 def test_a_completion_at_every_byte(
     server: FaultServer, proxy: Proxy, client: Client, name: str, text: str, shard: int, stride: int
 ) -> None:
-    """What came is kept; nothing is raised once the end had come; what had no content yet is asked for again."""
+    """Text that arrived is kept; nothing is raised after the last event; an answer without content is requested again."""
     body = (FIXTURES / f"{name}.sse").read_bytes()
     wire = head(200, "Content-Type: text/event-stream", "Transfer-Encoding: chunked")
     wire += b"".join(chunk(event + b"\n\n") for event in body.split(b"\n\n")[:-1]) + LAST_CHUNK
@@ -193,7 +193,7 @@ def test_a_completion_at_every_byte(
     events, error = read(client.inference.chat("Hi", model="m"))
     assert (text_of(events)[: len(text)], error) == (text, None)
     for at in range(shard, len(wire), stride):
-        server.begin_anew()
+        server.reset()
         proxy.cut(b"POST ", at=at, how=WAYS[at // stride % len(WAYS)])
         again, error = read(client.inference.chat("Hi", model="m"))
         where = f"after {at} of {len(wire)} bytes"
@@ -212,12 +212,12 @@ def test_a_completion_at_every_byte(
 # Requests
 
 
-def test_a_message_on_its_way_out(server: FaultServer, proxy: Proxy, client: Client) -> None:
-    """A message that did not arrive whole is sent again where that is certain, and else an error; never is it there twice."""
+def test_a_message_cut_during_the_upload(server: FaultServer, proxy: Proxy, client: Client) -> None:
+    """An incomplete message is sent again if it cannot have arrived, else it is an error; it is never stored twice."""
     size = 96_000
     places = [*range(0, 700, 61), *(random.Random(1).sample(range(700, size), 6))]
     for number, at in enumerate(places):
-        server.begin_anew()
+        server.reset()
         proxy.cut(b"POST ", at=at + 1, how=WAYS[number % 2], of_request=True)
         conversation = client.restore({"version": 1, "id": CHAT_ID, "model": "org/first", "leaf": "root"})
         lost: errors.StreamInterrupted | None = None
@@ -233,8 +233,8 @@ def test_a_message_on_its_way_out(server: FaultServer, proxy: Proxy, client: Cli
 
 
 @pytest.mark.parametrize("how", [*WAYS[:2], "stall"])
-def test_other_requests_on_their_way_out(server: FaultServer, proxy: Proxy, client: Client, how: str) -> None:
-    """What may be done twice is asked for again; a conversation is created again only if it cannot have been created."""
+def test_other_requests_cut_during_the_upload(server: FaultServer, proxy: Proxy, client: Client, how: str) -> None:
+    """Requests that may be repeated are sent again; a conversation only if it cannot have been created."""
     client._chat.session.timeouts = Timeouts(connect=4, first_token=0.2, idle=0.2) if how == "stall" else PATIENT
     made = 0
     for at in (1, 50, 200):
@@ -250,18 +250,18 @@ def test_other_requests_on_their_way_out(server: FaultServer, proxy: Proxy, clie
             client.conversation(model="org/first").create()
         except (errors.ConnectError, errors.TransportTimeout) as error:
             sent = error.sent
-        else:  # its second half found the connection reset: it cannot have arrived
+        else:  # the rest of the request met a reset connection: it cannot have arrived
             sent, made = True, made + 1
         assert (sent, server.count("create")) == (True, made)
 
 
-def test_a_stall_in_mid_answer(server: FaultServer, proxy: Proxy, client: Client) -> None:
-    """A stalled connection is given up after the silence that was agreed, wherever it stalled."""
+def test_a_stall_during_an_answer(server: FaultServer, proxy: Proxy, client: Client) -> None:
+    """A stalled connection is closed after the deadline for silence, wherever it stalled."""
     wire = says(server, recording("plain"))
     events = joined(ask(client)[0])
     client._chat.session.timeouts = Timeouts(connect=4, first_token=6, idle=0.3, total=10)
     for at in (len(wire) // 2, len(wire) - 20):
-        server.begin_anew()
+        server.reset()
         proxy.cut(b"POST ", at=at, how="stall")
         again, error = ask(client)
         assert (joined(again), error) == (events, None)

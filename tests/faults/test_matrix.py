@@ -1,4 +1,4 @@
-"""Every fault in every operation over both transports: the right error or the right answer, in time, nothing left open."""
+"""Every fault in every operation over both transports: the right error or result, in time, with nothing left open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hfclient.stream import Stream
 from hfclient.transport import Retry, Timeouts
 from tests.conftest import TRANSPORTS, make_transport
 from tests.faults import table
-from tests.faults.faults import Place, refused
+from tests.faults.faults import Target, refused
 from tests.faults.operations import OPERATIONS, Operation
 from tests.faults.server import FaultServer
 from tests.faults.table import ROWS, Row
@@ -33,7 +33,7 @@ PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=
 """Deadlines that no cell is meant to meet, except those that its row names."""
 
 _MIB = 1024 * 1024
-_LIMITS = Limits(line=_MIB, stream=8 * _MIB, body=2 * _MIB, file=4 * _MIB)  # less than usual, to be quick
+_LIMITS = Limits(line=_MIB, stream=8 * _MIB, body=2 * _MIB, file=4 * _MIB)  # smaller than the defaults, to be quick
 
 _FIRST = {operation.column: operation for operation in reversed(OPERATIONS)}
 
@@ -42,9 +42,9 @@ CELLS = [
     for number, row in enumerate(ROWS)
     for operation in OPERATIONS
     if row.outcome(operation.column) is not None
-    for place, transport in enumerate(TRANSPORTS)
-    # A second operation of a column takes turns with the transports: it is asked by the same code.
-    if operation is _FIRST[operation.column] or (number + place) % len(TRANSPORTS) == 0
+    for index, transport in enumerate(TRANSPORTS)
+    # A second operation of a column alternates between the transports: it runs the same code.
+    if operation is _FIRST[operation.column] or (number + index) % len(TRANSPORTS) == 0
 ]
 
 
@@ -65,25 +65,25 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def descriptors() -> int:
-    """How many files and sockets this process has open, where that can be known."""
+    """The number of open files and sockets of this process, if the system tells it."""
     folder = Path("/proc/self/fd")
     return len(os.listdir(folder)) if folder.is_dir() else 0
 
 
 @contextlib.contextmanager
 def nothing_left_open() -> Iterator[None]:
-    """Whatever happens inside, as many files and sockets are open afterwards as were before."""
+    """After the block at most as many files and sockets are open as before."""
     before = descriptors()
     yield
     for thread in threading.enumerate():
-        if thread.name.startswith("hfclient"):  # a stop on its way out
+        if thread.name.startswith("hfclient"):  # a stop request in progress
             thread.join(PATIENCE)
     assert descriptors() <= before
 
 
 @contextlib.contextmanager
-def worlds(row: Row) -> Iterator[tuple[FaultServer, Server]]:
-    """The server that something goes wrong with, and another one."""
+def servers(row: Row) -> Iterator[tuple[FaultServer, Server]]:
+    """The server with the fault, and another one."""
     with FaultServer(tls=row.name == "https to http") as server, Server() as elsewhere:
         yield server, elsewhere
 
@@ -102,12 +102,12 @@ def new_client(server: FaultServer, transport: str) -> Client:
 
 
 def outcome(operation: Operation, prepared: Any) -> tuple[Any, errors.HFClientError | None, str]:
-    """Do it; return what came of it, what was raised, and the text that was handed out before."""
+    """Run the operation; return its result, its error, and the text before the error."""
     texts: list[str] = []
     try:
         made = operation.run(prepared)
         if isinstance(made, Stream):
-            texts.extend(event.text for event in made if isinstance(event, Token))  # keeps what came before an exception
+            texts.extend(event.text for event in made if isinstance(event, Token))  # keeps the text before an exception
         return operation.result(made), None, "".join(texts)
     except errors.HFClientError as error:
         return None, error, "".join(texts)
@@ -122,16 +122,16 @@ def named(error: errors.HFClientError) -> str:
 def test_a_cell(
     operation: Operation, row: Row, transport: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the table says comes of it, in time; the text so far is kept, nothing stays open, and the next call works."""
+    """The outcome is that of the table, in time; the text so far is kept, nothing stays open, and the next call works."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
-    with nothing_left_open(), worlds(row) as (server, elsewhere):
+    with nothing_left_open(), servers(row) as (server, elsewhere):
         elsewhere.on("*", server.good(operation.kind).whole())
         client = new_client(server, transport)
         prepared = operation.prepare(client, tmp_path)
         if row.fault is refused:
             server.refuse()
         else:
-            script = row.fault(Place(operation.kind, server, elsewhere))
+            script = row.fault(Target(operation.kind, server, elsewhere))
             if not operation.resumes:
                 server.always("log", [RST])
                 no_reads = lambda request: server.always("read", [RST])  # noqa: E731 (from the message on)
@@ -154,32 +154,32 @@ def test_a_cell(
             if operation.good.streams and text:
                 assert error.partial is not None
                 assert error.partial.text == text
-            assert not row.late or not operation.good.streams or text.startswith("Hello, ")
+            assert not row.after_text or not operation.good.streams or text.startswith("Hello, ")
         if isinstance(error, errors.TransportTimeout):
             assert error.seconds == row.timeouts[str(error.deadline)]
         assert took < max(row.timeouts.values(), default=0.0) + SOON
         if row.fault is refused:
             assert isinstance(error, errors.ConnectError)
             asked = error.attempts
-        assert (asked > 1) == row.asks_again(operation.column, transport), asked
+        assert (asked > 1) == row.is_retried(operation.column, transport), asked
         assert not list(tmp_path.glob(".*"))
 
         client._chat.session.timeouts = PATIENT
         if row.fault is refused:
             server.listen()
-        server.well()
+        server.clear_faults()
         assert outcome(operation, prepared)[:2] == (operation.answer, None)
-        server.wait_for_quiet(most=2)  # the one that was used last, and that of a stop
+        server.wait_for_connections(most=2)  # the one that was used last, and that of a stop request
         client.close()
-        server.wait_for_quiet(most=0)
+        server.wait_for_connections(most=0)
 
 
 def test_the_page_is_current() -> None:
-    """The table in the documentation is the one that these tests are run by."""
+    """The table in the documentation is the one that these tests use."""
     text = table.PAGE_OF_DOCS.read_text("utf-8")
     assert table.page(text) == text, "python -m tests.faults.table writes it anew"
 
 
 def test_every_column_has_its_operation() -> None:
-    """The table has no column that nothing stands for."""
+    """Every column of the table has an operation."""
     assert {operation.column for operation in OPERATIONS} == set(table.COLUMNS)

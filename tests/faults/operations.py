@@ -10,6 +10,7 @@ from attrs import frozen
 
 from hfclient import Client
 from hfclient.stream import Stream
+from hfclient.transport import Timeouts
 from tests.faults.server import CHAT_ID, FILE, FILE_ID, GOOD, IMAGE, TEXT, Good
 
 
@@ -64,6 +65,12 @@ def _download(prepared: Any) -> bytes:
 
 def _ids(models: Any) -> list[str]:
     return [model.id for model in models]
+
+
+def set_timeouts(client: Client, timeouts: Timeouts) -> None:
+    """Set the deadlines of all later calls, whichever of the client's sessions sends them."""
+    for session in (client._session, client._chat.session, client.inference._service.session):
+        session.timeouts = timeouts
 
 
 def _client(client: Client, folder: Path) -> Client:

@@ -18,6 +18,7 @@ from hfclient.transport import Retry, Timeouts
 from tests.chat.recordings import Recording, joined, recording
 from tests.chat.replay import whole
 from tests.conftest import TRANSPORTS, make_transport
+from tests.faults.operations import set_timeouts
 from tests.faults.proxy import WAYS, Proxy
 from tests.faults.server import CHAT_ID, TEXT, FaultServer
 from tests.server import LAST_CHUNK, PATIENCE, RST, chunk, head
@@ -235,7 +236,7 @@ def test_a_message_cut_during_the_upload(server: FaultServer, proxy: Proxy, clie
 @pytest.mark.parametrize("how", [*WAYS[:2], "stall"])
 def test_other_requests_cut_during_the_upload(server: FaultServer, proxy: Proxy, client: Client, how: str) -> None:
     """Requests that may be repeated are sent again; a conversation only if it cannot have been created."""
-    client._chat.session.timeouts = Timeouts(connect=4, first_token=0.2, idle=0.2) if how == "stall" else PATIENT
+    set_timeouts(client, Timeouts(connect=4, first_token=0.2, idle=0.2) if how == "stall" else PATIENT)
     made = 0
     for at in (1, 50, 200):
         proxy.cut(b"POST ", at=at, how=how, of_request=True)
@@ -259,7 +260,7 @@ def test_a_stall_during_an_answer(server: FaultServer, proxy: Proxy, client: Cli
     """A stalled connection is closed after the deadline for silence, wherever it stalled."""
     wire = says(server, recording("plain"))
     events = joined(ask(client)[0])
-    client._chat.session.timeouts = Timeouts(connect=4, first_token=6, idle=0.3, total=10)
+    set_timeouts(client, Timeouts(connect=4, first_token=6, idle=0.3, total=10))
     for at in (len(wire) // 2, len(wire) - 20):
         server.reset()
         proxy.cut(b"POST ", at=at, how="stall")

@@ -24,7 +24,7 @@ from hfclient.transport import Retry, Timeouts
 from tests.conftest import TRANSPORTS, make_transport
 from tests.faults import table
 from tests.faults.faults import Target, refused
-from tests.faults.operations import OPERATIONS, Operation
+from tests.faults.operations import OPERATIONS, Operation, set_timeouts
 from tests.faults.server import FaultServer
 from tests.faults.table import ROWS, Row
 from tests.server import CERTIFICATE, PATIENCE, RST, SOON, Server
@@ -137,7 +137,7 @@ def test_a_cell(
                 no_reads = lambda request: server.always("read", [RST])  # noqa: E731 (from the message on)
                 script = [no_reads, *([script] if isinstance(script, bytes) else script)]
             server.always(operation.kind, script)
-        client._chat.session.timeouts = evolve(PATIENT, **row.timeouts)
+        set_timeouts(client, evolve(PATIENT, **row.timeouts))
         before, started = server.count(operation.kind), time.monotonic()
         answer, error, text = outcome(operation, prepared)
         took, asked = time.monotonic() - started, server.count(operation.kind) - before
@@ -164,7 +164,7 @@ def test_a_cell(
         assert (asked > 1) == row.is_retried(operation.column, transport), asked
         assert not list(tmp_path.glob(".*"))
 
-        client._chat.session.timeouts = PATIENT
+        set_timeouts(client, PATIENT)
         if row.fault is refused:
             server.listen()
         server.clear_faults()

@@ -126,7 +126,7 @@ def gzip_pieces(*pieces: bytes) -> list[bytes]:
 
 
 class Server:
-    """The server; use as a context manager. With ``tls=True`` it speaks https with a certificate nobody trusts.
+    """The server; use as a context manager. With ``tls=True`` it speaks https with an untrusted certificate.
 
     Attributes:
         requests: Every `Recorded` request, in the order in which they were complete.
@@ -221,7 +221,7 @@ class Server:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
-                if self._closing.is_set():  # nobody would end this one any more
+                if self._closing.is_set():  # close() no longer ends this one
                     sock.close()
                     return
                 self.connections += 1
@@ -254,7 +254,7 @@ class Server:
         headers: dict[str, str] = {}
         while (line := file.readline()) != b"\r\n":
             if not line.endswith(b"\n"):
-                return False  # half a head is no request
+                return False  # incomplete headers
             name, _, value = line.decode("latin-1").partition(":")
             name, value = name.strip().lower(), value.strip()
             headers[name] = f"{headers[name]}, {value}" if name in headers else value

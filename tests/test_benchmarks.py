@@ -93,8 +93,8 @@ def test_a_lost_event_ends_the_run() -> None:
 
 def test_a_client_that_does_not_start_is_left_out(replay: ReplayServer) -> None:
     """Its process ends, and the reason is reported."""
-    with pytest.raises(Skipped, match="nobody: does not start here"):
-        Worker("nobody", replay.origin)
+    with pytest.raises(Skipped, match="unknown: does not start here"):
+        Worker("unknown", replay.origin)
 
 
 def test_a_client_that_fails_is_dropped(replay: ReplayServer) -> None:

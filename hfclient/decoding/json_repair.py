@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from hfclient.decoding.utf16 import mend_all, mend_surrogates
+from hfclient.decoding.utf16 import repair_all, repair_surrogates
 
 __all__ = ["is_deep", "loads", "loads_repaired", "scrub"]
 
@@ -51,7 +51,7 @@ def loads_repaired(data: bytes) -> Any:
         value = msgspec.json.decode(data)  # gives no half characters, so there is nothing to mend
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
-            value = mend_all(loads(data))
+            value = repair_all(loads(data))
         except RecursionError:
             raise ValueError("nested too deeply") from None
     if data.count(b"{") + data.count(b"[") > _DEEPEST_DOCUMENT and is_deep(value, _DEEPEST_DOCUMENT):
@@ -81,9 +81,9 @@ def is_deep(value: Any, levels: int) -> bool:
 def scrub(value: Any, depth: int = _DEEPEST) -> Any:
     """Return a JSON value with all its strings fit to be encoded; what is nested deeper than *depth* becomes ``"…"``."""
     if isinstance(value, str):
-        return value if value.isascii() else mend_surrogates(value)
+        return value if value.isascii() else repair_surrogates(value)
     if isinstance(value, dict):
-        return {mend_surrogates(key): scrub(item, depth - 1) for key, item in value.items()} if depth else "…"
+        return {repair_surrogates(key): scrub(item, depth - 1) for key, item in value.items()} if depth else "…"
     if isinstance(value, list):
         return [scrub(item, depth - 1) for item in value] if depth else "…"
     return value

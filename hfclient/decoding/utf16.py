@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["SurrogateJoiner", "mend_all", "mend_surrogates", "skip_utf16", "utf16_length"]
+__all__ = ["SurrogateJoiner", "repair_all", "repair_surrogates", "skip_utf16", "utf16_length"]
 
 
 def utf16_length(text: str) -> int:
@@ -23,19 +23,19 @@ def skip_utf16(text: str, units: int) -> str:
     return text.encode("utf-16-le", "surrogatepass")[2 * units :].decode("utf-16-le", "surrogatepass")
 
 
-def mend_surrogates(text: str) -> str:
+def repair_surrogates(text: str) -> str:
     """Return *text* with halves joined, and those without a partner replaced by U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def mend_all(value: Any) -> Any:
+def repair_all(value: Any) -> Any:
     """Return a decoded JSON value with every text in it mended."""
     if isinstance(value, str):
-        return value if value.isascii() else mend_surrogates(value)
+        return value if value.isascii() else repair_surrogates(value)
     if isinstance(value, list):
-        return [mend_all(item) for item in value]
+        return [repair_all(item) for item in value]
     if isinstance(value, dict):
-        return {mend_all(key): mend_all(item) for key, item in value.items()}
+        return {repair_all(key): repair_all(item) for key, item in value.items()}
     return value
 
 
@@ -58,9 +58,9 @@ class SurrogateJoiner:
         self.held = ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             text, self.held = text[:-1], text[-1]
-        return mend_surrogates(text)
+        return repair_surrogates(text)
 
     def finish(self) -> str:
         """Return what was held back: its other half never came."""
         held, self.held = self.held, ""
-        return mend_surrogates(held)
+        return repair_surrogates(held)

@@ -11,7 +11,7 @@ from typing import Any
 
 from hfclient.decoding.html_pages import what_came
 from hfclient.decoding.json_repair import scrub
-from hfclient.decoding.utf16 import mend_surrogates
+from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.errors import APIStatusError, GenerationError, HFClientError, ModelNotFound
 from hfclient.transport.status_errors import message_in, restated
 
@@ -84,7 +84,7 @@ def generation_error(data: Any) -> GenerationError:
     if objects and isinstance(data.get("error"), dict):
         objects.insert(0, data["error"])
     status = _status(objects) or _meaning(objects, message)
-    return GenerationError(mend_surrogates(message), status_code=status, code=_code(objects))
+    return GenerationError(repair_surrogates(message), status_code=status, code=_code(objects))
 
 
 def _status(objects: list[dict[str, Any]]) -> int | None:
@@ -116,7 +116,7 @@ def _code(objects: list[dict[str, Any]]) -> str | None:
         for key in ("code", "error_type", "type"):
             value = entry.get(key)
             if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
-                return mend_surrogates(str(value))
+                return repair_surrogates(str(value))
     return None
 
 

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from attrs import evolve, field, frozen
 
 from hfclient.decoding.frames import excerpt
-from hfclient.decoding.utf16 import mend_surrogates
+from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.errors import Cancelled, InvalidInputError, ProtocolError, TooManyRounds, Unsupported
 from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
 from hfclient.inference.completions.chat import ChatCompletions
@@ -326,7 +326,7 @@ def _run_job(job: _Job) -> _Outcome:
         return _failed(job.place, call, f"the arguments do not fit: {misfit}")
     except Exception as error:  # noqa: BLE001 (the model gets any error)
         _log.info("the tool %s failed", call.name, exc_info=True)
-        return _failed(job.place, call, mend_surrogates(f"{type(error).__name__}: {error}"))
+        return _failed(job.place, call, repair_surrogates(f"{type(error).__name__}: {error}"))
     except BaseException as error:  # noqa: BLE001 (raised again in the reader's thread)
         return _Outcome(job.place, None, fatal=error)
     output = {"text": text} if value is None else {"text": text, "structured": value}

@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from hfclient.decoding.utf16 import mend_surrogates
+from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.local.error_responses import HTTPError, internal_error
 from hfclient.local.records import StoredConversation, StoredFile, StoredMessage, now
 
@@ -55,7 +55,7 @@ class FormFile:
 
 def clean_text(text: str) -> str:
     """Return *text* with U+FFFD for lone surrogates: JSON can carry them, UTF-8 and SQLite cannot."""
-    return text if text.isascii() else mend_surrogates(text)
+    return text if text.isascii() else repair_surrogates(text)
 
 
 def parse_form(data: str) -> MessageForm:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hfclient.chat.wire.update_events import parse_update
 from hfclient.chat.wire.updates import UpdateDecoder
 from hfclient.decoding.think_tags import split_thinking
-from hfclient.decoding.utf16 import mend_surrogates, utf16_length
+from hfclient.decoding.utf16 import repair_surrogates, utf16_length
 from hfclient.events import AnyEvent, Reasoning, Token, from_dict, to_dict
 from tests.chat.recordings import RECORDINGS
 from tests.unit.test_updates import UPDATES, read
@@ -146,7 +146,7 @@ def test_text_is_that_of_the_tokens(tokens: list[str], ascii_only: bool, cuts: l
         assert decoder.text_units == utf16_length("".join(t.replace("\0", "") for t in tokens))
         answer = "".join(event.text for event in events if isinstance(event, Token))
         thoughts = "".join(event.text for event in events if isinstance(event, Reasoning))
-        assert (answer, thoughts) == split_thinking(mend_surrogates(text))
+        assert (answer, thoughts) == split_thinking(repair_surrogates(text))
 
 
 @_settings

@@ -137,7 +137,7 @@ def test_failures(transport_name: str, server: Server, caplog: pytest.LogCapture
             except HFClientError as error:
                 _check_error(error)
             else:
-                assert script in ("cookies", "login page")  # whose user is nobody
+                assert script in ("cookies", "login page")  # which has no user
     _check_object(client, depth=5)
     client.close()
     for record in caplog.records:
@@ -197,7 +197,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "a bad scheme": {"base_url": f"ftp://user:{BASIC}@h/"},
     "a bad inference URL": {"inference_url": f"http://user:{BASIC}@[::1/"},
     "a bad key": {"provider_keys": {"together": f"{KEY} x"}},
-    "a key of nobody": {"provider_keys": {"nobody": KEY}},
+    "a key of an unknown provider": {"provider_keys": {"unknown": KEY}},
     "a bad transport": {"transport": "pigeon", "proxy": f"http://u:{PROXY}@h"},
     "a bad browser": {"impersonate": "lynx", "proxy": f"http://u:{PROXY}@h"},
 }
@@ -239,7 +239,7 @@ def test_objects(server: Server, transport_name: str) -> None:
     ):
         for text in (repr(value), str(value), f"{value}", pprint.pformat(value)):
             _is_clean(text, type(value).__name__)
-        if value is not request:  # whoever makes one by hand put it there
+        if value is not request:  # the caller has set it there
             _check_object(value, depth=5)
     secret = Secret(TOKEN)
     for text in (repr(secret), str(secret), f"{secret}", f"{secret:>50}", "%s" % secret, "%r" % secret, repr([secret])):  # noqa: UP031

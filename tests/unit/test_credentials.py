@@ -332,7 +332,7 @@ def test_rotation_has_bounds() -> None:
     made.keep_cookies(CHAT, ["hf-chat=still"])
     assert made.cookies()["hf-chat"] == "still"
     tokens_only = Credentials(token=TOKEN, chat_url=CHAT)
-    tokens_only.keep_cookies(CHAT, ["hf-chat=stranger"])
+    tokens_only.keep_cookies(CHAT, ["hf-chat=other"])
     assert not tokens_only.has_session
 
 

@@ -488,7 +488,7 @@ NO_JSON = ("ProtocolError", "the server sent something that is not JSON")
         # White space inside JSON may be no line end, though JSON alone would allow it.
         ([b'data: {"choices":[{"delta":\n{"content":"x"}}]}\n\n'], [], NO_JSON),
         ([b'data: {"choices":[{"delta":\r{"content":"x"}}]}\n\n'], [], NO_JSON),
-        # A line that begins with a space is no data line, though the event before it looks complete.
+        # A line that begins with a space is not a data line, although the event before it looks complete.
         ([event_of(content="b")[:-1] + b" ", event_of(content="c"), END], [Token("b"), STOP], None),
         # The name of an event may come long before its data.
         ([b"event: error\n", event_of(content="b")], [], failed('{"choices": [{"index": 0, "delta": {"content": "b"}}]}')),

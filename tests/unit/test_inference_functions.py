@@ -286,7 +286,7 @@ def test_descriptions() -> None:
         Args:
             a: From the docstring.
             b: From the docstring.
-            c: Nobody.
+            c: Not a parameter.
         """
 
     assert shown(tool)["description"] == "Do it."

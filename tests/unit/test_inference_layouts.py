@@ -64,7 +64,7 @@ def data(end: Any = None, kind: str | None = None, author: str | None = None) ->
         (data("<|im_end|>", "gpt2"), "plain"),
         (data("<eos>", "gemma2"), "plain"),
         (data("</s>", "mistral", "mistralai"), "mistral"),
-        (data("</s>", "mistral", "somebody"), "role-tags"),
+        (data("</s>", "mistral", "another"), "role-tags"),
         (data("<|endoftext|>"), "role-tags"),
         (data({"content": "</s>"}), "role-tags"),
         (data("<|im_end|>"), "chatml"),

@@ -211,7 +211,7 @@ def test_names(name: str, sent: str) -> None:
         ("http://localhost:8080", None, "openai"),
         ("https://x.us-east-1.aws.endpoints.huggingface.cloud", None, "openai"),
         ("http://localhost:8080", "hf-inference", "tgi"),
-        ("http://localhost:8080", "somebody-new", "openai"),
+        ("http://localhost:8080", "new-provider", "openai"),
     ],
 )
 def test_dialects_by_address(base_url: str, provider: str | None, dialect: str) -> None:

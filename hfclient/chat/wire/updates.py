@@ -19,7 +19,7 @@ from hfclient.chat.wire.update_events import parse_update
 from hfclient.decoding.frames import MAX_LINE, LineFramer, excerpt
 from hfclient.decoding.json_repair import is_deep
 from hfclient.decoding.think_tags import ThinkSplitter
-from hfclient.decoding.utf16 import SurrogateJoiner, mend_all, utf16_length
+from hfclient.decoding.utf16 import SurrogateJoiner, repair_all, utf16_length
 from hfclient.errors import GenerationError, ProtocolError, StreamInterrupted
 from hfclient.events import AnyEvent, Elicitation, FinalAnswer, Reasoning, Status, Token
 
@@ -294,7 +294,7 @@ def decode_update(line: bytes) -> Any:
 
             update = json.loads(line)  # takes half characters and NaN, which msgspec does not
             if isinstance(update, dict):  # the other half of a token's character may be in the next token; other texts are complete
-                return {mend_all(key): value if key == "token" else mend_all(value) for key, value in update.items()}
-            return mend_all(update)
+                return {repair_all(key): value if key == "token" else repair_all(value) for key, value in update.items()}
+            return repair_all(update)
         except (ValueError, RecursionError):
             raise ProtocolError("the server sent a line that is not JSON", frame=excerpt(line)) from None

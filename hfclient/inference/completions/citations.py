@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hfclient.decoding.utf16 import mend_surrogates
+from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.events import Source
 
 __all__ = ["pages_in"]
@@ -44,14 +44,14 @@ def pages_in(fields: Mapping[str, Any]) -> Iterator[Source]:
 def _pages(value: Any, depth: int) -> Iterator[Source]:
     if isinstance(value, str):
         if _is_link(value):
-            yield Source(mend_surrogates(value))
+            yield Source(repair_surrogates(value))
     elif isinstance(value, list) and depth:
         for item in value:
             yield from _pages(item, depth - 1)
     elif isinstance(value, dict) and depth:
         link = next((value[key] for key in _LINKS if _is_link(value.get(key))), None)
         if link is not None:
-            yield Source(mend_surrogates(link), _text(value, _TITLES), _text(value, _HOSTS), _text(value, _TEXTS))
+            yield Source(repair_surrogates(link), _text(value, _TITLES), _text(value, _HOSTS), _text(value, _TEXTS))
         else:
             for item in value.values():
                 if isinstance(item, (dict, list)):
@@ -63,4 +63,4 @@ def _is_link(value: Any) -> bool:
 
 
 def _text(page: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
-    return next((mend_surrogates(page[key]) for key in keys if isinstance(page.get(key), str) and page[key]), None)
+    return next((repair_surrogates(page[key]) for key in keys if isinstance(page.get(key), str) and page[key]), None)

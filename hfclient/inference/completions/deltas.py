@@ -15,7 +15,7 @@ from hfclient.decoding.frames import excerpt
 from hfclient.decoding.json_repair import loads, scrub
 from hfclient.decoding.json_values import is_int, number_or_none
 from hfclient.decoding.think_tags import ThinkSplitter
-from hfclient.decoding.utf16 import SurrogateJoiner, mend_surrogates
+from hfclient.decoding.utf16 import SurrogateJoiner, repair_surrogates
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Unknown, Usage
 from hfclient.inference.completions.extra_fields import ExtraFields, add_extra
@@ -93,7 +93,7 @@ class DeltaReader:
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of a `Reply` that no event has: ``extra``, ``provider_fields`` and ``refusal``."""
-        refusal = mend_surrogates("".join(self._refusal))
+        refusal = repair_surrogates("".join(self._refusal))
         return {**self._kept.fields(), **({"refusal": refusal} if refusal else {})}
 
     def forget(self) -> None:
@@ -168,7 +168,7 @@ class DeltaReader:
             elif name == "message":
                 self.fail(ProtocolError("the server sent something that is not JSON", frame=excerpt(data)), out)
             elif name not in _PINGS:
-                out.append(Unknown(mend_surrogates(name), {"data": text}))
+                out.append(Unknown(repair_surrogates(name), {"data": text}))
             return
         if name == "error":
             self.fail(generation_error(value), out)
@@ -240,7 +240,7 @@ class DeltaReader:
         reason = choice.get("finish_reason")
         if reason is None or reason in ("", "null"):  # TGI's /v1/completions sends "" until the end, DashScope "null"
             return generation_error(choice) if choice.get("error") else None
-        reason = mend_surrogates(reason) if isinstance(reason, str) else _reason_in(reason)
+        reason = repair_surrogates(reason) if isinstance(reason, str) else _reason_in(reason)
         if has_failed(reason):
             return generation_error(choice) if choice.get("error") else failure_for(reason)
         self._finish(reason, out)
@@ -273,7 +273,7 @@ class DeltaReader:
         """Read a piece of a refusal, from its own field or from a part of the content."""
         if text and isinstance(text, str):
             self._refusal.append(text)
-            out.append(Token(mend_surrogates(text), extra={"refusal": True}))
+            out.append(Token(repair_surrogates(text), extra={"refusal": True}))
 
     def _part(self, part: Any, out: list[AnyEvent]) -> None:
         if isinstance(part, str):
@@ -336,7 +336,7 @@ class DeltaReader:
 
     @staticmethod
     def _unknown(out: list[AnyEvent], kind: str, raw: dict[str, Any]) -> None:
-        out.append(Unknown(mend_surrogates(kind), scrub(raw)))
+        out.append(Unknown(repair_surrogates(kind), scrub(raw)))
 
     # The end
 
@@ -436,7 +436,7 @@ def _detail(usage: dict[str, Any], group: str, key: str) -> int | None:
 def _route(data: dict[str, Any]) -> Route:
     def text(key: str) -> str:
         value = data.get(key)
-        return mend_surrogates(value) if isinstance(value, str) else ""
+        return repair_surrogates(value) if isinstance(value, str) else ""
 
     extra = {key: value for key, value in data.items() if key not in ("route", "model", "provider") and holds(value)}
     return Route(text("route"), text("model"), text("provider") or None, extra=scrub(extra) or None)
@@ -445,7 +445,7 @@ def _route(data: dict[str, Any]) -> Route:
 def _reason_in(reason: Any) -> str:
     """Return a finish_reason as text: SGLang sends objects with a type."""
     kind = reason.get("type") if isinstance(reason, dict) else None
-    return mend_surrogates(kind) if isinstance(kind, str) and kind else str(scrub(reason))
+    return repair_surrogates(kind) if isinstance(kind, str) and kind else str(scrub(reason))
 
 
 def failure_for(reason: str) -> GenerationError:

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from hfclient.decoding.json_repair import loads, scrub
 from hfclient.decoding.json_values import int_or_none
-from hfclient.decoding.utf16 import mend_surrogates
+from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.events import AnyEvent, ToolCall, Unknown
 from hfclient.inference.completions.field_merging import FieldMerger, holds
 
@@ -159,17 +159,17 @@ class ToolCallMerger:
                 function = {"name": call.name, "arguments": call.text()}
                 raw = {**call.extra.value(), "id": call.id, "function": function}
                 events.append(Unknown("unfinished_tool_call", scrub(raw)))
-                broken.append(mend_surrogates(call.name))
+                broken.append(repair_surrogates(call.name))
         events += self._odd
         self._calls, self._newest, self._odd = [], {}, []
         return events, broken
 
     def _event(self, call: _Call) -> AnyEvent:
-        text = mend_surrogates(call.text())
+        text = repair_surrogates(call.text())
         arguments = text if text not in _NOTHING else "{}"
         if not _is_object(arguments):
             arguments = _last_object(arguments)
-        own_id = mend_surrogates(call.id)
+        own_id = repair_surrogates(call.id)
         usable = own_id and own_id not in self._used and not own_id.isdigit()
         call_uuid = own_id if usable else self._new_id()
         self._used.add(call_uuid)
@@ -179,7 +179,7 @@ class ToolCallMerger:
             parameters = None
         return ToolCall(
             uuid=call_uuid,
-            name=mend_surrogates(call.name),
+            name=repair_surrogates(call.name),
             parameters=parameters if isinstance(parameters, dict) else {},
             arguments=arguments,
             call_id=own_id or None,

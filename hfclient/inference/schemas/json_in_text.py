@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hfclient.decoding.json_repair import loads_repaired
-from hfclient.decoding.utf16 import mend_all
+from hfclient.decoding.utf16 import repair_all
 from hfclient.inference.schemas.type_schemas import SchemaMismatch
 
 __all__ = ["json_values"]
@@ -64,7 +64,7 @@ def json_values(text: str) -> Iterator[Any]:
         start = found.start()
         try:
             value, place = json.JSONDecoder(strict=False).raw_decode(text, start)
-            value = mend_all(value)
+            value = repair_all(value)
         except (ValueError, RecursionError):
             end = _end_of(text, start)
             if end is None and _BEGUN.match(text, start):

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 from attrs import field, frozen
 
-from hfclient.decoding.utf16 import mend_surrogates
+from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.errors import InvalidInputError
 from hfclient.files.media_types import sniff
 from hfclient.inference.schemas.docstrings import Docstring, parse_docstring
@@ -310,7 +310,7 @@ def tool_result_text(result: Any) -> tuple[str, Any]:
         (('18 degrees', None), ('{"temp":18}', {'temp': 18}))
     """
     if isinstance(result, str):
-        return mend_surrogates(result), None
+        return repair_surrogates(result), None
     if isinstance(result, Iterator):
         result = list(result)
     content = getattr(result, "content", None) if hasattr(result, "mime") else result
@@ -320,7 +320,7 @@ def tool_result_text(result: Any) -> tuple[str, Any]:
         data = msgspec.json.encode(result, enc_hook=_plain)
         return data.decode(), msgspec.json.decode(data)
     except (TypeError, ValueError, OverflowError, RecursionError):
-        return mend_surrogates(str(result)), None
+        return repair_surrogates(str(result)), None
 
 
 def _describe_bytes(content: bytes) -> str:

@@ -16,7 +16,7 @@ from attrs import evolve
 
 from hfclient.decoding.json_repair import loads, scrub
 from hfclient.decoding.json_values import int_or_none, number_or_none
-from hfclient.decoding.utf16 import mend_surrogates
+from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.errors import GenerationError
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Token, Usage
 from hfclient.inference.completions.chunks import ChunkDecoder
@@ -218,9 +218,9 @@ class GenerationReader(DeltaReader):
         if not isinstance(reason, str) or not reason:
             reason = "stop" if self._last_special or "token" not in step else "length"
         if has_failed(reason):
-            self.fail(failure_for(mend_surrogates(reason)), out)
+            self.fail(failure_for(repair_surrogates(reason)), out)
             return
-        self._finish(mend_surrogates(reason), out)
+        self._finish(repair_surrogates(reason), out)
         rest = {key: value for key, value in details.items() if key not in ("finish_reason", "tokens") and value}
         if rest:
             self._kept.note({"details": rest})
@@ -243,7 +243,7 @@ class GenerationReader(DeltaReader):
     def _token(self, text: str, number: int | None, logprob: float | None, special: bool, out: list[AnyEvent]) -> None:
         self._last_special = special
         if special:
-            out.append(Token("", number, logprob, True, extra={"text": mend_surrogates(text)}))
+            out.append(Token("", number, logprob, True, extra={"text": repair_surrogates(text)}))
             return
         self._pieces.append(text)
         start = len(out)
@@ -262,7 +262,7 @@ class GenerationReader(DeltaReader):
             self.text(whole, out)
         else:
             self._flush(out)
-            text = mend_surrogates(whole)
+            text = repair_surrogates(whole)
             out.append(FinalAnswer(text.lstrip() if self._strips else text))
 
     # /v1/completions
@@ -290,7 +290,7 @@ def _add_details(token: Token, probabilities: dict[str, Any]) -> None:
 
 def _typed_error(chunk: dict[str, Any], kind: str) -> GenerationError:
     error = generation_error(chunk)
-    error.code = sanitized(mend_surrogates(kind))
+    error.code = sanitized(repair_surrogates(kind))
     error.status_code = status_of(kind) or error.status_code
     return error
 

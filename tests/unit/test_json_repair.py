@@ -16,13 +16,13 @@ from hfclient.transport.requests_transport import RequestsTransport
 from tests.server import Server, plain
 
 HALF = rb'{"title": "smile \ud83d", "\ude00": ["\ud83d\ude00"]}'
-MENDED = {"title": "smile \ufffd", "\ufffd": ["\U0001f600"]}
+REPAIRED = {"title": "smile \ufffd", "\ufffd": ["\U0001f600"]}
 
 
 @pytest.mark.parametrize(
     ("data", "value"),
     [
-        (HALF, MENDED),
+        (HALF, REPAIRED),
         (b'{"a": 1}', {"a": 1}),
         (b'["a\nb", Infinity]', ["a\nb", float("inf")]),
         (b'["\xff"]', ["\ufffd"]),
@@ -53,7 +53,7 @@ def test_bodies(server: Server) -> None:
     server.on("/page", plain(b"<html>", 200, "Content-Type: text/html"))
     transport = RequestsTransport()
     session = Session(transport, Credentials())
-    assert session.send(Request.read(f"{server.url}/half")).json() == MENDED
+    assert session.send(Request.read(f"{server.url}/half")).json() == REPAIRED
     with pytest.raises(ProtocolError, match="an HTML page"):
         session.send(Request.read(f"{server.url}/page")).json()
     transport.close()

@@ -84,7 +84,7 @@ WRITTEN: dict[str, Callable[[str], bytes]] = {
     "in a redirect": lambda s: head(302, f"Location: /{quote(s, safe='')}/login?k={s}", "Content-Length: 0"),
     "in a redirect elsewhere": lambda s: head(302, f"Location: https://{s[:2]}.example/{s}", "Content-Length: 0"),
     "cut off": lambda s: plain("x" * (1990 - len(s)) + s + s * 9, 500),
-    "instead of JSON": lambda s: plain(f"Authorization: {s} is no good", 200),
+    "instead of JSON": lambda s: plain(f"Authorization: {s} is invalid", 200),
 }
 
 
@@ -342,7 +342,7 @@ def test_an_upstream_of_the_embedded_server(server: Server, moment: str) -> None
         else chunked(f"data: {piece}\n\ndata: {failure}\n\n".encode(), headers=["Content-Type: text/event-stream"]),
     )
     with LocalServer(upstream=server.url, api_key=KEY) as local:
-        client = Client(local.url, cookies="hf-chat=a-stranger", token="", retry=Retry(attempts=1))
+        client = Client(local.url, cookies="hf-chat=another-user", token="", retry=Retry(attempts=1))
         with pytest.raises(HFClientError) as caught:
             client.chat("hi").result()
         _holds_none(caught.value, KEY)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfclient.decoding.utf16 import SurrogateJoiner, mend_all, mend_surrogates, skip_utf16, utf16_length
+from hfclient.decoding.utf16 import SurrogateJoiner, repair_all, repair_surrogates, skip_utf16, utf16_length
 
 any_text = st.text(st.one_of(st.characters(), st.sampled_from("\ud83d\ude00\ud800\udfff")), max_size=12)
 
@@ -31,10 +31,10 @@ def test_skip(text: str, count: int) -> None:
 @given(any_text)
 def test_repaired_text_can_be_encoded(text: str) -> None:
     """Surrogate pairs are joined, lone surrogates are replaced, and other text stays."""
-    mended = mend_surrogates(text)
-    mended.encode()
-    assert mended == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") or text.startswith("\ufeff")
-    assert mend_surrogates(mended) == mended
+    repaired = repair_surrogates(text)
+    repaired.encode()
+    assert repaired == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") or text.startswith("\ufeff")
+    assert repair_surrogates(repaired) == repaired
 
 
 @given(st.lists(any_text, max_size=6))
@@ -44,7 +44,7 @@ def test_joining_chunks_is_repairing_the_whole(pieces: list[str]) -> None:
     out = [joiner.feed(piece) for piece in pieces]
     for piece in out:
         piece.encode()
-    assert "".join(out) + joiner.finish() == mend_surrogates("".join(pieces))
+    assert "".join(out) + joiner.finish() == repair_surrogates("".join(pieces))
 
 
 @pytest.mark.parametrize("cut", range(5))
@@ -60,4 +60,4 @@ def test_a_cut_between_units(cut: int) -> None:
 def test_mend_all() -> None:
     """Strings are repaired at any position of a value, keys included; other values stay."""
     value = {"a\ud83d": ["\ude00", 1, None, True, {"b": "\ud83d\ude00"}], "c": 1.5}
-    assert mend_all(value) == {"a\ufffd": ["\ufffd", 1, None, True, {"b": "\U0001f600"}], "c": 1.5}
+    assert repair_all(value) == {"a\ufffd": ["\ufffd", 1, None, True, {"b": "\U0001f600"}], "c": 1.5}

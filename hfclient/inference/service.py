@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Literal
 
@@ -14,7 +14,7 @@ from hfclient.errors import (
     NotFoundError,
     ProtocolError,
 )
-from hfclient.events import AnyEvent
+from hfclient.events import AnyEvent, Failover
 from hfclient.inference.endpoints import chat_url, is_router, models_url, refuse_url
 from hfclient.inference.generation_errors import refined
 from hfclient.inference.models.defaults import resolve
@@ -22,9 +22,12 @@ from hfclient.inference.models.hub import Hub
 from hfclient.inference.models.served_models import ServedModel, default_among, name_to_ask, parse_models
 from hfclient.inference.providers.addresses import call_headers
 from hfclient.inference.routing.candidates import Candidate, Routes, add_keys, check_name
+from hfclient.inference.routing.failover import Providers
+from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.schemas.dialects import detect_dialect
 from hfclient.inference.unsupported_tasks import TEXT_TASKS, explain_missing_route
-from hfclient.transport import Request, Session
+from hfclient.transport import Request, Session, retrying
+from hfclient.transport.retry import Attempt
 
 __all__ = ["InferenceService"]
 
@@ -136,3 +139,36 @@ class InferenceService:
             return better
 
         return refine
+
+    def each_provider(
+        self, providers: Providers, client: ProviderClient, tell: Callable[[Failover], object] | None = None
+    ) -> Iterator[Attempt]:
+        """Yield an attempt for each provider until one succeeds; the loop has the form of `retrying`.
+
+            providers = Providers(candidates, billed=True)
+            for attempt in service.each_provider(providers, client):
+                with attempt:
+                    answer, _ = client.send(build(providers.candidate))
+
+        Args:
+            providers: The candidates; ``candidate`` is the one of the current attempt.
+            client: The client of the call; it gets the headers for each candidate.
+            tell: Called with each failover; ``on_event`` if None.
+
+        Raises:
+            HFClientError: The error of the last provider, or the first error after which no other one may be tried; its
+                message has the errors of the providers before.
+        """
+        tell = tell or self.on_event
+
+        def note(error: HFClientError) -> bool:
+            error.request_id = error.request_id or client.request_id
+            if isinstance(error, ModelNotFound):  # the Hub's list of providers is out of date
+                self.routes.forget(providers.candidate.entry.model)
+            return True
+
+        for attempt in retrying(providers, client.clock, on=note):
+            client.headers = self.headers(providers.candidate)
+            yield attempt
+            if attempt.wait is not None and tell is not None:
+                tell(providers.failovers[-1])

@@ -61,8 +61,8 @@ def _double(number: int) -> int:
         (7, lambda client: client.text("hi", model="m", provider="hf-inference")),
         (8, lambda client: client.parse("hi", City, model="m")),
         (8, lambda client: client.run_tools("hi", [_double], model="m")),
-        (8, lambda client: client.image("hi", model="m")),
-        (12, lambda client: client.embed(["hi"], model="m", provider="hf-inference")),
+        (5, lambda client: client.image("hi", model="m")),
+        (7, lambda client: client.embed(["hi"], model="m", provider="hf-inference")),
     ],
     ids=["chat", "text", "parse", "run_tools", "image", "embed"],
 )

@@ -31,7 +31,8 @@ from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.addresses import ADDRESSES
 from hfclient.inference.providers.addresses import Target as Where
 from hfclient.inference.routing.candidates import Candidate
-from hfclient.inference.routing.failover import may_fail_over, try_each
+from hfclient.inference.routing.failover import Providers, may_fail_over
+from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.transport import Clock, Retry, Session, Timeouts
 from hfclient.transport.requests_transport import RequestsTransport
 from tests.clock import FakeTime
@@ -244,21 +245,20 @@ def test_when_to_failover(error: Any, text: bool, paid: bool) -> None:
     assert may_fail_over(error, billed=True) is paid
 
 
-def test_each_in_turn() -> None:
-    """Each is tried once, the last is told that it is the last, and the steps are recorded."""
+def test_each_provider() -> None:
+    """Each provider is tried once, the last one is known as the last, and failovers are recorded and reported."""
     names = ["a", "b", "c"]
-    candidates = [Candidate(ProviderEntry(name, "m"), Where("http://h")) for name in names]
+    session = Session(RequestsTransport(), Credentials())
+    service = InferenceClient(session)._service
+    providers = Providers([Candidate(ProviderEntry(name, "m"), Where("http://h")) for name in names], billed=True)
+    client = ProviderClient(session, Clock(Timeouts()))
     tried: list[tuple[str, bool]] = []
     told: list[Failover] = []
-
-    def attempt(candidate: Candidate, is_last: bool) -> str:
-        tried.append((candidate.provider, is_last))
-        if not is_last:
-            raise failure(ServerError, status=500)
-        return "done"
-
-    result, used, steps = try_each(candidates, attempt, Clock(Timeouts()), billed=True, tell=told.append)
-    assert (result, used.provider) == ("done", "c")
+    for attempt in service.each_provider(providers, client, told.append):
+        with attempt:
+            tried.append((providers.candidate.provider, not providers.left))
+            if providers.left:
+                raise failure(ServerError, status=500)
     assert tried == [("a", False), ("b", False), ("c", True)]
-    assert [(step.provider, step.to) for step in steps] == [("a", "b"), ("b", "c")]
-    assert list(steps) == told
+    assert [(step.provider, step.to) for step in told] == [("a", "b"), ("b", "c")]
+    assert providers.failovers == told

@@ -28,14 +28,12 @@ from hfclient.inference.providers import (
     TEXT_TO_IMAGE,
     TEXT_TO_VIDEO,
     MediaRequest,
-    MediaResult,
     QueuedJob,
 )
 from hfclient.inference.providers.addresses import call_headers
 from hfclient.inference.providers.parameters import MAX_SEED, checked
 from hfclient.inference.providers.results import keep_body
-from hfclient.inference.routing.candidates import Candidate
-from hfclient.inference.routing.failover import try_each
+from hfclient.inference.routing.failover import Providers
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
 from hfclient.transport import Clock, Timeouts
@@ -131,37 +129,33 @@ class MediaGeneration:
         candidates = self._service.routes.candidates(task, model, provider, settings)
         client = ProviderClient(self._service.session, clock or self._clock(task, timeouts))
 
-        def attempt(candidate: Candidate, is_last: bool) -> tuple[MediaResult | QueuedJob, str | None]:
-            maker = PROVIDERS[candidate.provider]
-            client.headers = self._service.headers(candidate)
-            wanted = MediaRequest(
-                task=task,
-                entry=candidate.entry,
-                prompt=prompt,
-                image=_with_content(loaded, candidate.provider, client),
-                parameters=settings,
-                count=n,
-                extra=extra or {},
-            )
-            request = evolve(maker.build(wanted, candidate.target), refine=self._service.refining(candidate.entry.model))
-            try:
-                answer, request_id = client.send_once(request, is_last=is_last)
+        providers = Providers(candidates, billed=True)
+        for attempt in self._service.each_provider(providers, client, tell):
+            with attempt:
+                candidate = providers.candidate
+                maker = PROVIDERS[candidate.provider]
+                wanted = MediaRequest(
+                    task=task,
+                    entry=candidate.entry,
+                    prompt=prompt,
+                    image=_with_content(loaded, candidate.provider, client),
+                    parameters=settings,
+                    count=n,
+                    extra=extra or {},
+                )
+                refine = self._service.refining(candidate.entry.model)
+                request = evolve(maker.build(wanted, candidate.target), refine=refine)
+                answer, request_id = client.send_once(request, is_last=not providers.left)
                 with keep_body(answer):
-                    return maker.decode(wanted, candidate.target, answer), request_id
-            except HFClientError as error:
-                client.identify(error)
-                raise
-
-        (state, request_id), candidate, failovers = try_each(candidates, attempt, client.clock, billed=True, tell=tell)
+                    state = maker.decode(wanted, candidate.target, answer)
         facts = {
             "prompt": prompt,
             "model": candidate.entry.model or candidate.entry.provider_id,
             "provider": candidate.provider,
             "seed": settings.get("seed"),
             "request_id": request_id or (state.id if isinstance(state, QueuedJob) else None),
-            "failovers": failovers,
+            "failovers": tuple(providers.failovers),
         }
-        maker = PROVIDERS[candidate.provider]
         return Job(client, maker, candidate.target, state, task=task, facts=facts, on_event=tell)
 
     def _clock(self, task: str, timeouts: Timeouts | None) -> Clock:

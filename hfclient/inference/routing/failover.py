@@ -46,9 +46,7 @@ from hfclient.inference.routing.candidates import Candidate
 from hfclient.stream import Decoder
 from hfclient.transport import Clock, Response, Retry, retrying
 
-__all__ = ["Attempts", "Begin", "Begun", "ModelLoading", "is_loading", "may_fail_over", "short_waits", "try_each"]
-
-_T = TypeVar("_T")
+__all__ = ["Attempts", "Begin", "Begun", "ModelLoading", "Providers", "is_loading", "may_fail_over", "short_waits"]
 
 _log = logging.getLogger("hfclient")
 
@@ -122,20 +120,25 @@ def _loading_wait(error: ServerError, retry: Retry) -> float:
     return min(max(error.retry_after or 0.0, 0.1), max(retry.max_wait, 0.1))
 
 
-class _Providers:
+class Providers:
     """The providers of one call, as a `Schedule`: after an error that allows it, the next one is tried without a wait.
 
     Args:
-        candidates: The providers, in the order to try; not empty.
+        candidates: The providers, in the order to try.
         billed: See :func:`may_fail_over`.
 
     Attributes:
         candidate: The provider to try now.
         left: Those after it.
         failovers: What has failed so far.
+
+    Raises:
+        InvalidInputError: There are no candidates.
     """
 
     def __init__(self, candidates: Sequence[Candidate], *, billed: bool) -> None:
+        if not candidates:
+            raise InvalidInputError("no provider is left")
         self.candidate, *self.left = candidates
         self.failovers: list[Failover] = []
         self._billed = billed
@@ -175,39 +178,6 @@ def _account(candidate: Candidate) -> str:
     return origin_of(candidate.target.base) if candidate.billed else candidate.provider
 
 
-def try_each(
-    candidates: Sequence[Candidate],
-    send: Callable[[Candidate, bool], _T],
-    clock: Clock,
-    *,
-    billed: bool,
-    tell: Callable[[Failover], object],
-) -> tuple[_T, Candidate, tuple[Failover, ...]]:
-    """Return the first result of *send*, the provider that gave it, and the failovers before.
-
-    Args:
-        candidates: The providers, in the order to try.
-        send: Sends the request to one of them, several times if that helps; the flag says that it is the last one, for
-            which long waits are worth it.
-        clock: Of the call.
-        billed: See :func:`may_fail_over`.
-        tell: Called with each failover.
-
-    Raises:
-        HFClientError: What the last provider failed with, or the first error after which no other may be tried; the message
-            says what the providers before it failed with.
-    """
-    if not candidates:
-        raise InvalidInputError("there is no provider to ask")
-    providers = _Providers(candidates, billed=billed)
-    for attempt in retrying(providers, clock):
-        with attempt:
-            result = send(providers.candidate, not providers.left)
-        if attempt.wait is not None:
-            tell(providers.failovers[-1])
-    return result, providers.candidate, tuple(providers.failovers)
-
-
 # Streams
 
 _D = TypeVar("_D", bound=Decoder)
@@ -218,7 +188,7 @@ Begun: TypeAlias = "tuple[_D, dict[str, Any]]"
 Begin: TypeAlias = "Callable[[Response, Candidate, Sequence[Failover]], Begun[_D]]"
 
 
-class Attempts(_Providers, Generic[_D]):
+class Attempts(Providers, Generic[_D]):
     """The tries of one streamed answer, over all its providers.
 
     A stream that fails before its first content continues here: its loop is ``retrying(attempts, attempts.clock)``, like the

@@ -57,10 +57,6 @@ class ProviderClient:
             request = evolve(request, retry=ModelLoading(self.session.retry), retry_on=_did_nothing)
         return self.send(request)
 
-    def identify(self, error: HFClientError) -> None:
-        """Let *error* say which request it belongs to, if it does not."""
-        error.request_id = error.request_id or self.request_id
-
     def send_cancel(self, method: str, url: str) -> None:
         """Send a request that cancels a job, within some seconds even if the call's time is over; ignore the answer."""
         clock = Clock(_CANCEL_TIMEOUTS)

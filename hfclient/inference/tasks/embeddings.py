@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from hfclient.errors import HFClientError, InvalidInputError, RequestTooLargeError, Unsupported
 from hfclient.inference.endpoints import refuse_url, root_url
 from hfclient.inference.models.mapping import ProviderEntry
-from hfclient.inference.providers import Answer, Target
+from hfclient.inference.providers import Target
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.results import keep_body
 from hfclient.inference.routing.candidates import Candidate
+from hfclient.inference.routing.failover import Providers
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
 from hfclient.inference.tasks import Ranking
@@ -80,39 +80,19 @@ class Embeddings(ProviderCalls):
         settings: Mapping[str, Any],
         extra: _Body | None,
     ) -> tuple[list[list[float]], Candidate]:
-        def request(candidate: Candidate) -> Request:
-            dialect, model = _dialect(candidate), candidate.entry.provider_id
-            if dialect == "openai":
-                path = f"{OPENAI_ROOTS[candidate.provider]}/embeddings"
-            elif dialect == TEI:
-                path = "/embed"
-            else:
-                path = f"/models/{id_path(model)}/pipeline/feature-extraction" if model else ""
-            return json_request(candidate.target.url(path), embedding_body(dialect, model, texts, settings, extra))
+        def send(candidate: Candidate) -> tuple[list[list[float]], Candidate]:
+            request = _embedding_request(candidate, texts, settings, extra)
+            answer, _ = send_request(client, candidate, request, is_last=not providers.left)
+            if candidate is not providers.candidate:
+                self._embeds_as = candidate.provider
+            return parse_vectors(answer, len(texts)), candidate
 
-        def attempt(candidate: Candidate, is_last: bool) -> tuple[list[list[float]], Candidate]:
-            built = request(candidate)
-
-            def send() -> tuple[list[list[float]], Candidate]:
-                return parse_vectors(send_request(client, candidate, built, is_last=is_last)[0], len(texts)), candidate
-
-            if candidate.provider != "openai-compatible":
-                return send()
-
-            def as_other(other: Candidate) -> tuple[list[list[float]], Candidate]:
-                answer, _ = send_request(client, other, request(other))
-                self._embeds_as = other.provider
-                return parse_vectors(answer, len(texts)), other
-
-            # Servers have one of these three; an Inference Endpoint of one model has the last one, without a path.
-            model = candidate.entry.model
-            others = [self._tei(model)] if model else [self._tei(""), self._pipelines("")]
-            if learnt := [one for one in others if one.provider == self._embeds_as]:
-                return as_other(learnt[0])
-            return try_routes(send, *(partial(as_other, one) for one in others))
-
+        providers = Providers(candidates, billed=False)
         try:
-            (vectors, used), _, _ = self._each(client, candidates, attempt, billed=False)
+            for attempt in self._service.each_provider(providers, client):
+                with attempt:
+                    protocols = self._protocols(providers.candidate)
+                    vectors, used = send(protocols[0]) if len(protocols) == 1 else try_routes(protocols, send)
         except RequestTooLargeError:
             if len(texts) == 1:
                 raise
@@ -125,6 +105,15 @@ class Embeddings(ProviderCalls):
                 raise
             return left + right, used
         return vectors, used
+
+    def _protocols(self, candidate: Candidate) -> list[Candidate]:
+        """Return *candidate* and the other protocols that it may have, or the one that it has, if that is known."""
+        if candidate.provider != "openai-compatible":
+            return [candidate]
+        # Servers have one of these three; an Inference Endpoint of one model has the last one, without a path.
+        model = candidate.entry.model
+        others = [self._tei(model)] if model else [self._tei(""), self._pipelines("")]
+        return [one for one in others if one.provider == self._embeds_as] or [candidate, *others]
 
     def rerank(self, query: str, texts: Sequence[str], options: Mapping[str, Any]) -> list[Ranking]:
         """Return how well each text fits the query; see `InferenceClient.rerank`."""
@@ -140,21 +129,30 @@ class Embeddings(ProviderCalls):
             return []
         client, extra = provider_client(self._service.session, options.get("timeouts")), dict(options.get("extra_body") or {})
 
-        def as_tei() -> list[Ranking]:
-            place = self._tei(model or "")
-            body = without_none({"query": query, "texts": found, **extra})
-            return ranked(send_request(client, place, json_request(place.target.url("/rerank"), body))[0])
+        tei = self._tei(model or "")
+        usual = Candidate(ProviderEntry("openai-compatible", model or ""), Target(root_url(self._service.base_url)))
 
-        def ranked(answer: Answer) -> list[Ranking]:
+        def send(candidate: Candidate) -> list[Ranking]:
+            body = {"query": query, "texts": found} if candidate is tei else {"model": model, "query": query, "documents": found}
+            request = json_request(candidate.target.url("/rerank"), without_none({**body, **extra}))
+            answer, _ = send_request(client, candidate, request)
             with keep_body(answer):
                 return rankings(json_of(answer))
 
-        def usual() -> list[Ranking]:
-            place = Candidate(ProviderEntry("openai-compatible", model or ""), Target(root_url(self._service.base_url)))
-            body = without_none({"model": model, "query": query, "documents": found, **extra})
-            return ranked(send_request(client, place, json_request(place.target.url("/rerank"), body))[0])
+        return send(tei) if options.get("provider") == TEI else try_routes([usual, tei], send)
 
-        return as_tei() if options.get("provider") == TEI else try_routes(usual, as_tei)
+
+def _embedding_request(
+    candidate: Candidate, texts: Sequence[str], settings: Mapping[str, Any], extra: Mapping[str, Any] | None
+) -> Request:
+    dialect, model = _dialect(candidate), candidate.entry.provider_id
+    if dialect == "openai":
+        path = f"{OPENAI_ROOTS[candidate.provider]}/embeddings"
+    elif dialect == TEI:
+        path = "/embed"
+    else:
+        path = f"/models/{id_path(model)}/pipeline/feature-extraction" if model else ""
+    return json_request(candidate.target.url(path), embedding_body(dialect, model, texts, settings, extra))
 
 
 def _dialect(candidate: Candidate) -> str:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import TypeVar
 
-from hfclient.errors import HFClientError, InvalidInputError, ModelNotFound, Unsupported
-from hfclient.events import AnyEvent
+from hfclient.errors import InvalidInputError, Unsupported
 from hfclient.inference.endpoints import bare_url, refuse_url
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers import Target
 from hfclient.inference.routing.candidates import Candidate, ProviderLike
-from hfclient.inference.routing.failover import try_each
-from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
-from hfclient.inference.tasks.sending import try_routes
 
 __all__ = ["HF", "TEI", "ProviderCalls"]
 
@@ -53,37 +48,12 @@ class ProviderCalls:
         # /v1 is for chat only.
         return Candidate(ProviderEntry(HF, model, model=model), Target(bare_url(self._service.base_url)))
 
-    def _or_pipelines(self, attempt: Callable[[Candidate, bool], _T]) -> Callable[[Candidate, bool], _T]:
-        """Return *attempt* with a fallback for an Inference Endpoint of one model without OpenAI's routes."""
-
-        def asking(candidate: Candidate, is_last: bool) -> _T:
-            if candidate.provider != "openai-compatible" or candidate.entry.model:
-                return attempt(candidate, is_last)
-            other = self._pipelines("")
-            return try_routes(partial(attempt, candidate, is_last), partial(attempt, other, is_last))
-
-        return asking
+    def _or_pipelines(self, candidate: Candidate) -> list[Candidate]:
+        """Return *candidate*, and a fallback if it may be an Inference Endpoint of one model without OpenAI's routes."""
+        is_unknown = candidate.provider == "openai-compatible" and not candidate.entry.model
+        return [candidate, self._pipelines("")] if is_unknown else [candidate]
 
     def _tei(self, model: str) -> Candidate:
         if not self._service.routes.own_server:
             raise Unsupported("provider='tei' is for a server of your own: Client(inference_url=...)")
         return Candidate(ProviderEntry(TEI, model, model=model), Target(bare_url(self._service.base_url)))
-
-    def _each(
-        self, client: ProviderClient, candidates: Sequence[Candidate], attempt: Callable[[Candidate, bool], _T], *, billed: bool
-    ) -> tuple[_T, Candidate, tuple[Any, ...]]:
-        def billing(candidate: Candidate, is_last: bool) -> _T:
-            client.headers = self._service.headers(candidate)
-            try:
-                return attempt(candidate, is_last)
-            except HFClientError as error:
-                if isinstance(error, ModelNotFound):  # the Hub's list of providers is out of date
-                    self._service.routes.forget(candidate.entry.model)
-                client.identify(error)
-                raise
-
-        return try_each(candidates, billing, client.clock, billed=billed, tell=self._service.on_event or _ignore)
-
-
-def _ignore(event: AnyEvent) -> None:
-    """Do nothing with it."""

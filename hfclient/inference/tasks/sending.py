@@ -6,7 +6,7 @@ Reference: docs/protocol/inference ("Errors").
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -154,19 +154,19 @@ def _is_done(answer: Answer) -> bool:
     raise GenerationError(f"replicate: the prediction is {state!r}")
 
 
-def try_routes(usual: Callable[[], _T], *others: Callable[[], _T]) -> _T:
-    """Return the result of *usual*; if the server does not have its route, that of the first of *others* that it has.
+def try_routes(candidates: Sequence[Candidate], send: Callable[[Candidate], _T]) -> _T:
+    """Return the result of *send* for the first of *candidates* whose route the server has.
 
-    If it has none, the first error is raised.
+    They are one server with several protocols. If it has none of the routes, the first error is raised.
     """
-    try:
-        return usual()
-    except NotFoundError as error:
-        first = error
-    for other in others:
+    first: NotFoundError | None = None
+    for candidate in candidates:
         try:
-            return other()
+            return send(candidate)
         except (APIStatusError, Unsupported) as error:
-            if isinstance(error, APIStatusError) and error.status not in _NO_ROUTE:
+            if first is None and isinstance(error, NotFoundError):
+                first = error
+            elif first is None or (isinstance(error, APIStatusError) and error.status not in _NO_ROUTE):
                 raise
+    assert first is not None
     raise first

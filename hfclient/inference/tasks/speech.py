@@ -13,11 +13,12 @@ from attrs import evolve
 from hfclient.errors import InvalidInputError
 from hfclient.inference.providers import Answer
 from hfclient.inference.routing.candidates import Candidate
+from hfclient.inference.routing.failover import Providers
 from hfclient.inference.tasks import Transcript
 from hfclient.inference.tasks.audio import Audio, AudioLike, load_audio
 from hfclient.inference.tasks.downloads import audio_in, audio_with_content, transcript_in
 from hfclient.inference.tasks.provider_calls import HF, ProviderCalls
-from hfclient.inference.tasks.sending import finished, provider_client, send_request
+from hfclient.inference.tasks.sending import finished, provider_client, send_request, try_routes
 from hfclient.inference.tasks.speech_requests import SPEAKERS, TRANSCRIBERS, speech_request, transcription_request
 
 __all__ = ["Speech"]
@@ -36,16 +37,20 @@ class Speech(ProviderCalls):
         client = provider_client(self._service.session, options.get("timeouts"))
         recording = audio_with_content(client, recording)
 
-        def ask_one(candidate: Candidate, is_last: bool) -> Transcript:
-            extra = options.get("extra_body") or {}
+        providers = Providers(candidates, billed=True)
+
+        def send(candidate: Candidate) -> Transcript:
+            extra, is_last = options.get("extra_body") or {}, not providers.left
             request = transcription_request(candidate.entry, candidate.target, recording, settings, extra)
             repeatable = candidate.provider in (HF, "openai-compatible")
             answer, request_id = send_request(client, candidate, request, is_last=is_last, repeatable=repeatable)
             found = transcript_in(client, candidate, finished(client, candidate, answer))
             return evolve(found, provider=candidate.provider, request_id=request_id)
 
-        found, _, failovers = self._each(client, candidates, self._or_pipelines(ask_one), billed=True)
-        return evolve(found, failovers=failovers)
+        for attempt in self._service.each_provider(providers, client):
+            with attempt:
+                found = try_routes(self._or_pipelines(providers.candidate), send)
+        return evolve(found, failovers=tuple(providers.failovers))
 
     def speak(self, text: str, options: Mapping[str, Any]) -> Audio:
         """Return the text as speech; see `InferenceClient.speak`."""
@@ -56,12 +61,16 @@ class Speech(ProviderCalls):
         candidates = self._serving("text-to-speech", options.get("model"), options.get("provider"), SPEAKERS)
         client = provider_client(self._service.session, options.get("timeouts"))
 
-        def ask_one(candidate: Candidate, is_last: bool) -> tuple[Answer, str | None, Candidate]:
-            extra = options.get("extra_body") or {}
+        providers = Providers(candidates, billed=True)
+
+        def send(candidate: Candidate) -> tuple[Answer, str | None, Candidate]:
+            extra, is_last = options.get("extra_body") or {}, not providers.left
             request = speech_request(candidate.entry, candidate.target, text, settings, extra)
             answer, request_id = send_request(client, candidate, request, is_last=is_last, repeatable=candidate.provider == HF)
             return finished(client, candidate, answer), request_id, candidate
 
-        found, _, failovers = self._each(client, candidates, self._or_pipelines(ask_one), billed=True)
-        answer, request_id, candidate = found
+        for attempt in self._service.each_provider(providers, client):
+            with attempt:
+                answer, request_id, candidate = try_routes(self._or_pipelines(providers.candidate), send)
+        failovers = tuple(providers.failovers)
         return audio_in(client, candidate, answer, prompt=text, request_id=request_id, failovers=failovers)

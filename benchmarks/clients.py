@@ -27,8 +27,8 @@ class _Texts:
 
     Attributes:
         wires: What it understands.
-        leaf: Whether it is told the message that a new one hangs from (``"known"``: one request for a chat's answer),
-            or asks for it each time (``"looked up"``: two requests), or can do either.
+        leaf: Whether it is told the message that a new one is the child of (``"known"``: one request for a chat's
+            answer), or asks for it each time (``"looked up"``: two requests), or can do either.
     """
 
     wires: tuple[str, ...] = ()
@@ -70,12 +70,11 @@ class HFClient(_Texts):
     """hfclient itself, on one of its two transports."""
 
     wires = ("chat", "sse", "tgi")
-    leaf = ("known", "looked up")
+    leaf = ("looked up",)  # always: another client may have written into the conversation
 
     def __init__(self, origin: str, **options: Any) -> None:
         self._options = options
         self._clients: dict[str, Any] = {}
-        self._ready: list[Any] = []
         if "impersonate" in options:
             import curl_cffi  # noqa: F401 (so that it is known now whether it is there)
 
@@ -92,20 +91,13 @@ class HFClient(_Texts):
         for client in self._clients.values():
             client.close()
 
-    def prepare(self, url: str, times: int, leaf: str) -> None:
-        if leaf == "known":
-            self._ready = [self._client(url).conversation(_ID) for _ in range(times)]
-            for conversation in self._ready:
-                conversation.fetch_message_id()
-
     def events(self, wire: str, url: str, **send: Any) -> Any:
         client = self._client(url)
         if wire == "sse":
             return client.inference.chat("hi", model="org/model")
         if wire == "tgi":
             return client.inference.text("hi")
-        conversation = self._ready.pop() if self._ready else client.conversation(_ID)
-        return conversation.send("hi", **send)
+        return client.conversation(_ID).send("hi", **send)
 
     def drain(self, wire: str, url: str) -> tuple[int, int]:
         from hfclient.events import Token

@@ -47,7 +47,7 @@ def per_event(bench: Bench) -> dict[str, Section]:
         for form in section.columns:
             bench.say(f"CPU per event, {wire} {form}")
             for name in bench.each(bench.on(wire), bench.rounds(15) + 1):
-                count = 2_000 if name in _SLOW else 20_000  # enough for what the request costs not to show
+                count = 2_000 if name in _SLOW else 20_000  # so many that the cost of the request does not show
                 with bench.turn_of(name):
                     section.add(name, form, bench.drain(name, wire, form, count)["cpu"] / count * 1e6)
         section.forget_first().sort(bench.workers).compare()
@@ -114,9 +114,9 @@ def small(bench: Bench) -> dict[str, Section]:
                 cpu = bench.drain(name, wire, "framed", 10, times, leaf=leaf)["cpu"]
                 section.add(name, column, cpu / times * 1e3)
     section.notes.append(
-        "A message hangs from another one. ``chat`` is the one request that sends a message whose place is known, as "
-        "in a conversation that was just made; else it is looked up first, by a second request. g4f always does that; "
-        "hugchat does it after each answer, by loading a page, which is left out here."
+        "A message is the child of another one. ``chat`` is one request, for a client that is told which message that is. "
+        "With a look-up a second request asks for it first: hfclient and g4f always do that, as another client may have "
+        "written into the conversation; hugchat does it after each answer, by loading a page, which is left out here."
     )
     return {"small": section.forget_first().sort(bench.workers).compare()}
 
@@ -133,7 +133,7 @@ def threads(bench: Bench) -> dict[str, Section]:
         names = [name for name in bench.on(wire) if name != "g4f"]
         for name in bench.each(names, bench.rounds(7) + 1):
             with bench.turn_of(name):
-                count = 200 if name in _SLOW else 2000
+                count = 200 if name in _SLOW else 5000
                 answer = bench.workers[name].ask(
                     "threads", wire=wire, url=bench.server.url(wire, form, count), threads=number,
                     origin=bench.server.origin, own=name.startswith("floor") or name == "hugchat",
@@ -142,7 +142,7 @@ def threads(bench: Bench) -> dict[str, Section]:
                 rate.add(name, column, answer["events"] / answer["wall"] / 1e3)
                 cost.add(name, column, answer["cpu"] / answer["events"] * 1e6)
     rate.notes.append(
-        "By the clock. Answers of 2,000 events (200 for huggingface_hub and openai). One client for all threads, except "
+        "By the clock. Answers of 5,000 events (200 for huggingface_hub and openai). One client for all threads, except "
         "the floors and hugchat, which have one for each; g4f runs in an event loop instead. In ``each`` the server writes "
         "every event by itself, and its own two system calls an event are the limit of a fast client."
     )

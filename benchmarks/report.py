@@ -135,7 +135,7 @@ def _marks() -> Iterator[_Mark]:
             "100,000 to 1,000",
             1.1,
         )
-    for column in ("chat", "chat, with a look-up", "sse"):
+    for column in ("chat, with a look-up", "sse"):
         yield _Mark(f"a short answer, {column}: at most 0.7 times plain requests'", "small", column, 0.7, "of_plain")
     for who, limit in (("hfclient", 1.0), ("hfclient, and inference", 1.2)):
         text = f"{IMPORTS[who]}: at most {limit} times import requests"

@@ -37,11 +37,11 @@ from urllib.parse import parse_qsl, urlsplit
 from attrs import field, frozen
 
 PATIENCE = 30.0
-"""Seconds to wait for what comes at once: a busy machine may need some of them, and only a broken test all."""
+"""Seconds to wait for something that should come at once: a busy machine may need some, only a broken test needs all."""
 SOON = 10.0
-"""Less than this takes what does not wait. All that it could wait for by mistake takes `PATIENCE` or more."""
+"""Limit in seconds for a call that must not wait. What it might wait for by mistake takes `PATIENCE` or more."""
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
-"""A self-signed certificate for localhost and 127.0.0.1 with its key: worth nothing outside of these tests."""
+"""A self-signed certificate for localhost and 127.0.0.1 with its key, for these tests only."""
 
 
 class Do(enum.Enum):
@@ -67,7 +67,7 @@ class Recorded:
     headers: dict[str, str]
     body: bytes = field(repr=False)
     connection: int
-    """Which connection brought it; the first one is 1."""
+    """Number of its connection; the first one is 1."""
 
     @property
     def path(self) -> str:
@@ -126,14 +126,14 @@ def gzip_pieces(*pieces: bytes) -> list[bytes]:
 
 
 class Server:
-    """The server; use as a context manager. With ``tls=True`` it speaks https with an untrusted certificate.
+    """The server; a context manager. With ``tls=True`` it uses https, with an untrusted certificate.
 
     Attributes:
-        requests: Every `Recorded` request, in the order in which they were complete.
-        connections: How many connections were opened.
-        client_gone: Set when a script's ``UNTIL_GONE`` saw the client leave.
-        read_pause: Seconds to wait after every `READ_SIZE` bytes of a request's body: a slow line.
-        keep_bodies: False throws the bodies of requests away.
+        requests: Every complete request, in the order of completion.
+        connections: Number of opened connections.
+        client_gone: Set when ``UNTIL_GONE`` in a script has seen the client close.
+        read_pause: Seconds to wait after every `READ_SIZE` bytes of a request's body, like a slow connection.
+        keep_bodies: False discards the bodies of requests.
     """
 
     READ_SIZE = 256 * 1024
@@ -160,13 +160,13 @@ class Server:
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:port``, without a slash at its end."""
+        """``http://127.0.0.1:port``, without a trailing slash."""
         return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     def on(self, path: str, *scripts: Script, read_body: bool = True) -> None:
-        """Play *scripts* for requests to *path*, one after the other; the last one stays. ``"*"`` takes the rest.
+        """Play *scripts* for requests to *path*, one after the other; the last one is repeated. ``"*"`` is for other paths.
 
-        With ``read_body=False`` the script begins as soon as the request's headers are there.
+        With ``read_body=False`` the script starts when the request's headers have arrived.
         """
         with self._lock:
             self._scripts[path] = list(scripts)
@@ -221,7 +221,7 @@ class Server:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
-                if self._closing.is_set():  # close() no longer ends this one
+                if self._closing.is_set():  # close() would miss this connection
                     sock.close()
                     return
                 self.connections += 1
@@ -240,7 +240,7 @@ class Server:
                 while self._exchange(sock, file, number):
                     pass
         except (OSError, ValueError):
-            pass  # the client went away, or sent half a request: what these tests are about
+            pass  # the client has closed, or sent an incomplete request: some tests do that
         finally:
             sock.close()
             with self._lock:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from hfclient.chat.legacy.errors import is_missing_route
 from hfclient.chat.wire import superjson
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.errors import HFClientError, NotAChatServer, NotFoundError, PermissionDeniedError, ProtocolError
-from hfclient.transport import Request, Response, Session
+from hfclient.transport import Clock, Request, Response, Session, Timeouts
 
 if TYPE_CHECKING:
     from hfclient.chat.legacy.api import LegacyApi
     from hfclient.chat.legacy.versions import ServerVersion
 
-__all__ = ["ServerApi"]
+__all__ = ["ServerApi", "as_question"]
+
+_ASKING = Timeouts(connect=5.0, first_token=10.0, idle=10.0, total=10.0)
 
 
 class ServerApi:
@@ -77,6 +81,11 @@ class ServerApi:
             return not self.version(session).has_v2
         except NotAChatServer:
             raise error from None
+
+
+def as_question(request: Request) -> Request:
+    """Return *request* with short deadlines and without retries, because another call waits for the answer."""
+    return evolve(request, clock=Clock(_ASKING), retryable=False)
 
 
 def _decoded(response: Response, request: Request) -> Any:

@@ -17,10 +17,8 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from attrs import evolve
-
 from hfclient.chat.legacy.errors import is_missing_route
-from hfclient.chat.servers.api import ServerApi
+from hfclient.chat.servers.api import ServerApi, as_question
 from hfclient.chat.servers.form_origin import origin_flow
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import HOW_TO_LOG_IN
@@ -48,7 +46,7 @@ from hfclient.errors import (
     SessionExpired,
 )
 from hfclient.process.forks import reset_after_fork
-from hfclient.transport import Clock, Request, Session, Timeouts
+from hfclient.transport import Request, Session
 from hfclient.transport.auth import AuthFlow
 from hfclient.transport.request import safe_url
 from hfclient.transport.status_errors import restated
@@ -58,7 +56,6 @@ __all__ = ["ChatAuth"]
 
 _log = logging.getLogger("hfclient")
 _LOGIN_HOSTS = ("huggingface.co", "hf.co")
-_ASKING = Timeouts(connect=5.0, first_token=10.0, idle=10.0, total=10.0)
 _PAUSE = 60.0  # seconds after which rotated cookies that were refused, or could not be checked, are checked again
 _GENERIC = "An error occurred"
 
@@ -183,7 +180,7 @@ class ChatAuth:
     def _is_token_for_gateway(self, request: Request, error: APIStatusError, session: Session) -> bool:
         """Whether the token is for a gateway alone: the chat-ui has no login, and fails at a token.
 
-        It ignores a token next to a session cookie, so from now on there is one.
+        The server ignores a token next to a session cookie, so from now on there is one.
         """
         if is_hugging_face(self._endpoints.base) or not self._is_token_at_fault(request, error, session):
             return False
@@ -203,18 +200,17 @@ class ChatAuth:
         """
         credentials = session.credentials
         cookies = credentials.cookies()
-        user = self._ask(session)
+        user = self._user_in(self._endpoints.user(), session)
         if user is None and credentials.reload():
             cookies = credentials.cookies()
-            user = self._ask(session)
+            user = self._user_in(self._endpoints.user(), session)
         if user is not None and credentials.has_login_cookies and credentials.user_id in (None, user.id):
             credentials.confirm(cookies, user.id)
         return user
 
-    def _ask(self, session: Session, timeouts: Timeouts | None = None) -> User | None:
-        """Ask for the user; with *timeouts* without a retry, because another call waits for the answer."""
+    def _user_in(self, request: Request, session: Session) -> User | None:
+        """Return the user in the answer to *request*."""
         try:
-            request = evolve(self._endpoints.user(), clock=session.clock(timeouts), retryable=timeouts is None)
             return parse_user(self._api.read(request, session))
         except AuthenticationError as error:
             # An invalid token, or a gateway: the answer is not the server's own "not logged in".
@@ -228,8 +224,7 @@ class ChatAuth:
         Reference: GET {base}/healthcheck; chat-ui's src/lib/server/hooks/handle.ts exempts it from its own login
         """
         try:
-            health = evolve(self._endpoints.health(), clock=Clock(_ASKING), retryable=False)
-            session.with_auth(None).send(health).close()
+            session.with_auth(None).send(as_question(self._endpoints.health())).close()
         except AuthenticationError:
             return True
         except HFClientError:
@@ -310,7 +305,7 @@ class ChatAuth:
         if request.url in (self._endpoints.user().url, self._endpoints.features().url):
             return False
         try:
-            if not self.login_enabled(session) or self._ask(session, _ASKING) is not None:
+            if not self.login_enabled(session) or self._user_in(as_question(self._endpoints.user()), session) is not None:
                 return False
         except HFClientError:
             return False
@@ -352,12 +347,12 @@ class ChatAuth:
     def _is_token_at_fault(self, request: Request, error: APIStatusError, session: Session) -> bool:
         """Whether the server fails because of the token, and not because of this request.
 
-        It reads a token only if there is no cookie.
+        The server reads a token only if there is no cookie.
         """
         sent = session.credentials.headers_for(request.url)
         if not _is_generic(error) or "Cookie" in sent or not sent.get("Authorization", "").startswith("Bearer "):
             return False
-        question = evolve(self._endpoints.user(), clock=Clock(_ASKING), retryable=False)
+        question = as_question(self._endpoints.user())
         if request.url == question.url:
             return True
         try:
@@ -380,7 +375,7 @@ class ChatAuth:
                     credentials.restore(cookies)
                 return
             try:
-                user = self._ask(session, _ASKING)
+                user = self._user_in(as_question(self._endpoints.user()), session)
             except HFClientError as error:
                 _log.info("the owner of the renewed cookies could not be asked for: %s", error.message)
                 self._next_check, self._was_refused = time.monotonic() + _PAUSE, False

@@ -7,17 +7,16 @@ from collections.abc import Generator
 
 from attrs import evolve
 
-from hfclient.chat.servers.api import ServerApi
+from hfclient.chat.servers.api import ServerApi, as_question
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import is_foreign_origin
 from hfclient.credentials import host_origin
 from hfclient.errors import HFClientError, PermissionDeniedError
-from hfclient.transport import Clock, Request, Response, Session, Timeouts
+from hfclient.transport import Request, Response, Session
 from hfclient.transport.status_errors import restated
 
 __all__ = ["origin_flow"]
 
-_ASKING = Timeouts(connect=5.0, first_token=10.0, idle=10.0, total=10.0)
 _PAGE = 64 * 1024  # bytes of the server's page that are searched for its origin
 _OG_URL = re.compile(rb'<meta property="og:url" content="([^"<>]{1,300})"')
 
@@ -66,12 +65,12 @@ def _public_origin(session: Session, endpoints: Endpoints, api: ServerApi) -> st
     Reference: GET {base}/api/v2/public-config; ``og:url`` in chat-ui's src/routes/+layout.svelte, seen 2026-11-28
     """
     try:
-        config = api.read(evolve(endpoints.public_config(), clock=Clock(_ASKING), retryable=False), session)
+        config = api.read(as_question(endpoints.public_config()), session)
         return host_origin(config["PUBLIC_ORIGIN"])
     except (HFClientError, TypeError, KeyError, AttributeError):
         pass
     try:
-        page = session.send(evolve(endpoints.page(), clock=Clock(_ASKING))).read_start(_PAGE)
+        page = session.send(as_question(endpoints.page())).read_start(_PAGE)
         named = _OG_URL.search(page)
         return host_origin(named[1].decode("ascii")) if named else None
     except (HFClientError, UnicodeDecodeError):

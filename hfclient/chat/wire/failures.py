@@ -1,4 +1,4 @@
-"""What a status means when a chat-ui sends it: more precise than HTTP, with what to do about it.
+"""Errors of a chat-ui: its statuses and texts as precise exceptions, with advice.
 
 Reference: docs/protocol/huggingchat ("errors"); the texts are the server's own, seen 2026-11-21.
 """
@@ -39,7 +39,7 @@ HOW_TO_LOG_IN = (
 _PLAIN = (APIStatusError, AuthenticationError, PermissionDeniedError, NotFoundError, ServerError)  # no subclasses
 _EVERYWHERE = re.compile(r"/api/v2/(models|user|user/settings|feature-flags|public-config|conversations)|/healthcheck|/conversation")
 _MISSING = re.compile(r"(Assistant|Conversation|Model|Share) not found", re.IGNORECASE)
-"""What a chat-ui says of a share that POST /conversation was to continue, and that is gone."""
+"""Texts of a chat-ui's own 404, such as that of POST /conversation for a deleted share."""
 
 _ORIGIN = re.compile(
     r"Invalid referer for POST request|form requests need to have an origin|Cross-site \w+ form submissions are forbidden"
@@ -47,7 +47,7 @@ _ORIGIN = re.compile(
 
 
 def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServer | CloudflareChallenge:
-    """Return the error for something that answers, but not as a chat-ui does; *frame* is the start of its answer."""
+    """Return the error for a server that is not a chat-ui; *frame* is the start of its answer."""
     if frame is not None and is_challenge_page(frame):
         return CloudflareChallenge(BOT_CHECK, status=200, url=url, method="GET")
     start = (frame or "").encode("utf-8", "replace")
@@ -61,11 +61,11 @@ def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServ
 
 
 def refine(error: APIStatusError, base: str = "") -> HFClientError:
-    """Return the error that says what *error* means on a chat-ui; *error* itself where there is nothing to add.
+    """Return the error that *error* means on a chat-ui; *error* itself if there is nothing to add.
 
     Args:
-        error: As HTTP has it.
-        base: The base URL that was asked.
+        error: The error by its HTTP status.
+        base: The server's base URL.
     """
     text = error.message
     if isinstance(error, (CloudflareChallenge, PasswordRequired)):  # not the chat server's own error
@@ -87,7 +87,7 @@ def refine(error: APIStatusError, base: str = "") -> HFClientError:
     if error.status in (404, 500) and (old := legacy_error(error)):
         return old
     body = (error.body or "").lstrip()
-    # A chat-ui says why in JSON; a page, or a bare "Not Found", comes from something else (or from a wrong base path).
+    # A chat-ui's errors are JSON; a page, or a bare "Not Found", comes from another server (or from a wrong base path).
     if error.status in (404, 405, 501) and not body.startswith("{") and type(error) in _PLAIN:
         return not_a_chat_server(error.url, body or None)
     return error
@@ -96,19 +96,19 @@ def refine(error: APIStatusError, base: str = "") -> HFClientError:
 def is_foreign_origin(error: HFClientError) -> bool:
     """Return whether *error* refuses a form because its header Origin names another host than the server's own.
 
-    Seen: chat-ui's own texts, and those of SvelteKit, which a fork or an older server may leave to look.
+    Seen: chat-ui's own texts, and those of SvelteKit, whose own check a fork or an older server may use.
     """
     return isinstance(error, PermissionDeniedError) and bool(_ORIGIN.search(error.message))
 
 
 def _moved(error: APIStatusError, base: str) -> APIStatusError | None:
-    """Return the error that names the base URL where the server is now, if the redirect keeps what was asked for."""
-    asked, there = (error.url or "").removeprefix(base), error.location or ""
-    if not base or asked == error.url or not there.endswith(asked) or not asked.strip("/"):
+    """Return the error that names the base URL where the server is now, if the redirect keeps the rest of the path."""
+    path, target = (error.url or "").removeprefix(base), error.location or ""
+    if not base or path == error.url or not target.endswith(path) or not path.strip("/"):
         return None
-    new = there.removesuffix(asked)
+    new = target.removesuffix(path)
     if new == base:
-        message = f"{base} redirects to itself, as what sets a cookie first does, or what does not know that https is used"
+        message = f"{base} redirects to itself: a gateway sets a cookie first, or the server does not know that https is used"
         return restated(APIStatusError, error, message)
     old_parts, new_parts = urlsplit(base), urlsplit(new)
     wants_tls = (old_parts.scheme, new_parts.scheme) == ("http", "https") and old_parts.hostname == new_parts.hostname
@@ -123,9 +123,9 @@ def _moved(error: APIStatusError, base: str) -> APIStatusError | None:
 
 
 def _is_other_api(error: APIStatusError, base: str) -> bool:
-    """Whether an error in JSON comes from another API: by its shape, or because each chat-ui has what was asked for.
+    """Whether an error in JSON comes from another API: by its shape, or because every chat-ui has that path.
 
-    A chat-ui says ``{"message": "..."}`` or ``{"error": "..."}``. OpenAI-compatible servers have an object in ``error`` (llama.cpp,
+    A chat-ui sends ``{"message": "..."}`` or ``{"error": "..."}``. OpenAI-compatible servers have an object in ``error`` (llama.cpp,
     vLLM, LiteLLM), or FastAPI's ``detail``; Nest and its like add ``statusCode``. Seen on 2026-11-28.
     """
     data = json_or_none(error.body)
@@ -154,5 +154,5 @@ def _limit(error: APIStatusError) -> APIStatusError:
     rate = restated(RateLimitError, error, error.message)
     if "too many messages" in error.message:
         rate.scope = "messages_per_minute"
-        rate.retry_after = rate.retry_after or 60.0  # a sliding minute that each further try prolongs
+        rate.retry_after = rate.retry_after or 60.0  # the last minute counts, and each further try prolongs the wait
     return rate

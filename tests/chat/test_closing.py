@@ -19,7 +19,7 @@ import pytest
 from hfclient import Client
 from hfclient.chat.conversations import run_tracker
 from hfclient.chat.conversations import stream as chat_stream
-from hfclient.chat.conversations.stream import ChatStream
+from hfclient.chat.conversations.conversation import ChatStream
 from hfclient.errors import Cancelled, ConversationBusy, HFClientError, StreamConsumed
 from hfclient.events import Elicitation, Reasoning, Token
 from hfclient.transport import Cancellation

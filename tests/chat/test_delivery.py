@@ -1,4 +1,4 @@
-"""A message of unknown fate is looked up and never sent twice; one that cannot have arrived is sent again."""
+"""A message of unknown delivery is looked up and never sent twice; one that cannot have arrived is sent again."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ def test_a_parked_question_is_answered_later(ui: ChatUI, any_client: Client) -> 
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
-def test_a_continuing_run_of_unknown_fate(ui: ChatUI, any_client: Client, stored: bool) -> None:
+def test_a_continuing_run_of_unknown_delivery(ui: ChatUI, any_client: Client, stored: bool) -> None:
     """The continuing run is posted once, too: it is found by the run that its message belongs to now."""
     parked(ui)
     stream = any_client.chat("Hi", mcp=["booking"], on_elicitation=lambda question: {"seats": 2})
@@ -287,10 +287,10 @@ LOST_ANSWERS: dict[str, Any] = {
 @pytest.mark.parametrize("arrived", [True, False], ids=["arrived", "lost"])
 @pytest.mark.parametrize("parks", [True, False], ids=["parked", "blocking"])
 @pytest.mark.parametrize("how", LOST_ANSWERS)
-def test_an_answer_of_unknown_fate(
+def test_an_answer_of_unknown_delivery(
     ui: ChatUI, any_client: Client, how: str, parks: bool, arrived: bool
 ) -> None:
-    """An answer of unknown fate is sent again; the server refuses the second one, and the parked run continues."""
+    """An answer of unknown delivery is sent again; the server refuses the second one, and the parked run continues."""
     if parks:
         parked(ui)
     else:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from hfclient import Client, Conversation
+from hfclient.chat.conversations.conversation import ChatStream
 from hfclient.chat.conversations.send_lock import exclusive
-from hfclient.chat.conversations.stream import ChatStream
 from hfclient.errors import ConnectError, ConversationBusy, HFClientError, InvalidInputError, StreamInterrupted
 from hfclient.events import Elicitation, FinalAnswer, Token
 from hfclient.process.forks import _after_fork

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client
-from hfclient.chat.conversations.stream import ChatStream
+from hfclient.chat.conversations.conversation import ChatStream
 from hfclient.errors import ConversationBusy
 from hfclient.events import Token
 from hfclient.inference.media.jobs import Job

@@ -29,7 +29,7 @@ from hfclient.chat.conversations.prompts import Prompt, PromptLike, parse_prompt
 from hfclient.chat.conversations.run import Run
 from hfclient.chat.conversations.send_lock import WAIT, HeldLock, SendLock, checked_wait, exclusive
 from hfclient.chat.conversations.stored_conversation import CLEANUP, StoredConversation
-from hfclient.chat.conversations.stream import ChatStream
+from hfclient.chat.conversations.stream import ContinueRun, RunStream
 from hfclient.chat.files.uploads import listed_files, stored_part, upload_parts
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.tools import ElicitationAnswer
@@ -44,7 +44,7 @@ from hfclient.types import Reply
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["Conversation"]
+__all__ = ["ChatStream", "Conversation"]
 
 _log = logging.getLogger("hfclient")
 
@@ -272,7 +272,7 @@ class Conversation(StoredConversation):
     def _stream_of(self, run: Run, response: Response, held: HeldLock | None = None) -> ChatStream:
         """Return the stream of an answer; its end releases the lock that is *held*."""
         on_end = functools.partial(self._end, held) if held is not None else None
-        stream = ChatStream(run, response, self, continue_run=self._continue, on_end=on_end)
+        stream = ChatStream(self, run, response, continue_run=self._continue, on_end=on_end)
         self._stream = weakref.ref(stream)
         return stream
 
@@ -333,3 +333,26 @@ class Conversation(StoredConversation):
 
     def _options(self, options: Mapping[str, Any]) -> TurnOptions:
         return checked_options(self.service, options, has_assistant=self.assistant is not None)
+
+
+class ChatStream(RunStream):
+    """A blocking iterator over the events of one answer of a `Conversation`.
+
+    Leaving it early (``break``, the end of a ``with``, Ctrl-C, an exception, :meth:`close`) stops the generation on the
+    server. With ``on_close="detach"`` the generation continues there, and `Conversation.attach` returns its stream.
+
+    Attributes:
+        conversation: The conversation that it belongs to.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        run: Run,
+        response: Response,
+        *,
+        continue_run: ContinueRun,
+        on_end: Callable[[Run, str | None], object] | None,
+    ) -> None:
+        super().__init__(run, response, model=conversation.model, continue_run=continue_run, on_end=on_end)
+        self.conversation = conversation

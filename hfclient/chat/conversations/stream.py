@@ -1,4 +1,4 @@
-"""`ChatStream`: the answer to one message, with all that HuggingChat adds to a stream.
+"""`RunStream`: the events of one answer, with all that HuggingChat adds to a stream.
 
 It resumes when its connection breaks (`resume.py`). Leaving it early stops the generation on the server, because closing
 a connection alone does not.
@@ -6,13 +6,14 @@ a connection alone does not.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from attrs import evolve
 
@@ -38,10 +39,7 @@ from hfclient.stream import Stream
 from hfclient.transport import Response
 from hfclient.types import Reply
 
-if TYPE_CHECKING:  # for the type of the public attribute only
-    from hfclient.chat.conversations.conversation import Conversation
-
-__all__ = ["ChatStream"]
+__all__ = ["ContinueRun", "RunStream"]
 
 _log = logging.getLogger("hfclient")
 _SILENCE = 0.4  # seconds without a byte after which close() no longer waits for the server to end the answer
@@ -55,49 +53,43 @@ that it can be aborted.
 """
 
 
-class ChatStream(Stream):
-    """A blocking iterator over the events of one answer of a `Conversation`.
-
-    Leaving it early (``break``, the end of a ``with``, Ctrl-C, an exception, :meth:`close`) stops the generation on the
-    server. With ``on_close="detach"`` the generation continues there, and ``Conversation.attach`` returns its stream.
+class RunStream(Stream):
+    """A blocking iterator over the events of one answer. It knows the run on the server, but not the conversation object.
 
     Args:
         run: The run on the server.
         response: Its answer or its log.
-        conversation: The conversation that it belongs to.
+        model: The LLM, as far as it is known.
         continue_run: Starts the run that continues after a parked question.
         on_end: Called once with the last run and the title that came, when the connection has been freed.
-
-    Attributes:
-        conversation: The conversation that it belongs to.
     """
 
     def __init__(
         self,
         run: Run,
         response: Response,
-        conversation: Conversation,
         *,
+        model: str | None,
         continue_run: ContinueRun,
         on_end: Callable[[Run, str | None], object] | None = None,
     ) -> None:
         self._run = run
-        self._updates = UpdateDecoder(file_url=conversation.file_url, limit=response.limits.line)
+        self._updates = self._new_decoder(response)
+        turn = run.turn
         super().__init__(
             response,
             self._updates,
             on_event=run.service.on_event,
-            fields={
-                "model": conversation.model,
-                "conversation_id": run.turn.conversation_id,
-                "generation_id": run.turn.generation_id,
-            },
+            fields={"model": model, "conversation_id": turn.conversation_id, "generation_id": turn.generation_id},
         )
-        self.conversation = conversation
         self._continue_run = continue_run
         self._on_end = on_end
         self._process = os.getpid()
         close_at_exit(self)
+
+    def _new_decoder(self, response: Response) -> UpdateDecoder:
+        file_url = functools.partial(self._run.service.endpoints.file_url, self._run.turn.conversation_id)
+        return UpdateDecoder(file_url=file_url, limit=response.limits.line)
 
     @property
     def generation_id(self) -> str | None:
@@ -135,7 +127,7 @@ class ChatStream(Stream):
         self._run, response = self._continue_run(self._run, question, self._use)
         self._waiting = True
         self._fields["generation_id"] = self.generation_id
-        self._updates = UpdateDecoder(file_url=self.conversation.file_url, limit=response.limits.line)
+        self._updates = self._new_decoder(response)
         self._use(response)
 
     def _run_blocks(self) -> Iterator[list[AnyEvent]]:

@@ -1,4 +1,4 @@
-"""Answers of a chat-completions server, written down in short."""
+"""Short functions for the answers of a chat-completions server."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def usage(prompt: int, completion: int) -> bytes:
 
 
 def call(name: str, arguments: Any = None, id: str | None = None, index: int = 0) -> dict[str, Any]:
-    """A whole tool call as an entry of ``tool_calls``; arguments that are no string are written as JSON."""
+    """A whole tool call as an entry of ``tool_calls``; arguments that are not a string are encoded as JSON."""
     written = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
     named = {} if id is None else {"id": id}
     return {"index": index, **named, "type": "function", "function": {"name": name, "arguments": written}}
 
 
 def says(*pieces: str, reason: str | None = "stop", counts: tuple[int, int] | None = None) -> list[Step]:
-    """An answer in words."""
+    """An answer with text."""
     chunks = [delta(content=piece) for piece in pieces]
     return chunked(*chunks, delta(reason), *([usage(*counts)] if counts else []), DONE, headers=[SSE])
 
@@ -56,5 +56,5 @@ def calls(
 
 
 def begun(*events: bytes) -> list[Step]:
-    """An answer that has begun and does not go on by itself."""
+    """The start of an answer without its end."""
     return [STREAM, *map(chunk, events)]

@@ -41,8 +41,8 @@ def test_image_of_20_mb(server: Server, client: InferenceClient, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["images", "files"])
-def test_one_alone(server: Server, client: InferenceClient, tmp_path: Path, name: str) -> None:
-    """One image or file needs no list, whatever it is: a path, bytes, a data URL."""
+def test_single_attachment(server: Server, client: InferenceClient, tmp_path: Path, name: str) -> None:
+    """A single image or file of any kind needs no list: a path, bytes, a data URL."""
     content = b"GIF89a" + b"\0" * 20
     path = tmp_path / "a.gif"
     path.write_bytes(content)
@@ -53,22 +53,22 @@ def test_one_alone(server: Server, client: InferenceClient, tmp_path: Path, name
         assert server.last.json()["messages"][0]["content"][1]["image_url"]["url"] == url
 
 
-def test_nothing_is_sent(server: Server, client: InferenceClient) -> None:
-    """What cannot be sent is refused before the server hears of it."""
+def test_invalid_attachments(server: Server, client: InferenceClient) -> None:
+    """An invalid file raises before a request is sent."""
     with pytest.raises(InvalidInputError):
         client.chat("x", model="m", images=["https://h/a.png", b"no picture"])
     assert server.requests == []
 
 
 def test_too_large_for_the_server(server: Server, client: InferenceClient) -> None:
-    """A server with a lower limit says so with a 413."""
+    """A server with a lower limit answers 413."""
     server.on(CHAT, json_answer({"error": "length limit exceeded"}, 413))
     with pytest.raises(RequestTooLargeError, match="length limit"):
         client.chat("x", model="m", images=["https://h/a.png"])
 
 
-def test_every_round_has_the_image(server: Server, client: InferenceClient, tmp_path: Path) -> None:
-    """With tools the image stays in the user's message in each round, also one from an open file."""
+def test_image_in_every_round(server: Server, client: InferenceClient, tmp_path: Path) -> None:
+    """With tools, the image is in the user message in each round, even if it came from an open file."""
     path = tmp_path / "a.gif"
     path.write_bytes(b"GIF89a" + b"\0" * 20)
 
@@ -86,8 +86,8 @@ def test_every_round_has_the_image(server: Server, client: InferenceClient, tmp_
     assert first[0] == second[0]
 
 
-def test_repair_keeps_the_image_where_it_was(server: Server, client: InferenceClient) -> None:
-    """An answer that goes back to the model leaves the image in the question."""
+def test_repair_keeps_the_image(server: Server, client: InferenceClient) -> None:
+    """A repair keeps the image in the first user message."""
     server.on(CHAT, says("no object"), says('{"value": 3}'))
     assert client.parse("How many?", into=int, model="m", images=["https://h/a.png"]) == 3
     contents = [message["content"] for message in server.last.json()["messages"] if message["role"] == "user"]

@@ -1,4 +1,4 @@
-"""What a call without a model, with a provider's own key or with a response format asks for, and where."""
+"""Calls without a model, with a provider's key, or with a response format: which request goes to which URL."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SERVED = {
 
 @pytest.fixture
 def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """Make clients of the router (the server); providers' own sites are the other server."""
+    """Make clients of the router (*server*); *other_server* has the providers' own sites."""
     transport = RequestsTransport()
     server.on("*", plain("Not Found", 404))
     addresses = {name: evolve(address, direct=address.direct and other_server.url) for name, address in ADDRESSES.items()}
@@ -78,7 +78,7 @@ def asked(server: Server) -> list[str]:
     ],
 )
 def test_the_routers_first_model(server: Server, make: Make, options: dict[str, Any], model: str) -> None:
-    """Without a model the first that the router lists is asked, of those that can do what is wanted; the list is read once."""
+    """Without a model, the first one in the router's list that fits is used; the list is read once."""
     server.on("/v1/models", json_answer(SERVED))
     server.on(CHAT, OK)
     inference = make()
@@ -88,15 +88,15 @@ def test_the_routers_first_model(server: Server, make: Make, options: dict[str, 
     assert [request.method for request in server.requests].count("GET") == 1
 
 
-def test_a_named_model_is_asked_at_once(server: Server, make: Make) -> None:
-    """The list is read only where no model was named."""
+def test_named_model_needs_no_list(server: Server, make: Make) -> None:
+    """The list is read only if the call names no model."""
     server.on(CHAT, OK)
     assert make().chat("hi", model="org/name").text == "ok"
     assert [request.method for request in server.requests] == ["POST"]
 
 
 def test_every_call_has_a_default(server: Server, make: Make) -> None:
-    """The calls that are made of chats take the same default."""
+    """parse() and run_tools() use the same default."""
     server.on("/v1/models", json_answer(SERVED))
     server.on(CHAT, says('{"value": 5}'))
     inference = make()
@@ -105,8 +105,8 @@ def test_every_call_has_a_default(server: Server, make: Make) -> None:
     assert asked(server) == ["org/first"] * 2
 
 
-def test_raw_text_has_a_default(server: Server, make: Make) -> None:
-    """Raw text asks for the first model that a provider known here completes texts with."""
+def test_default_model_of_text(server: Server, make: Make) -> None:
+    """text() uses the first model that a known provider completes text with."""
     server.on("/v1/models", json_answer(SERVED))
     mapping = {"featherless-ai": {"status": "live", "providerId": "its/writer", "task": "conversational"}}
     server.on("/api/models/org/writer", json_answer({"id": "org/writer", "inferenceProviderMapping": mapping}))
@@ -117,34 +117,34 @@ def test_raw_text_has_a_default(server: Server, make: Make) -> None:
 
 
 def test_no_default_without_a_token(server: Server, make: Make) -> None:
-    """Where the router wants a token, the error says so before anything is sent."""
+    """Without a token for the router, the error says so before a request is sent."""
     with pytest.raises(CredentialsError, match="token"):
         make(token=None).chat("hi")
     assert server.requests == []
 
 
 def test_no_model_at_all(server: Server, make: Make) -> None:
-    """A server that lists none is one that needs a name."""
+    """If the server lists no models, the error asks for a name."""
     server.on("/v1/models", json_answer({"data": []}))
     with pytest.raises(InvalidInputError, match="model="):
         make().chat("hi")
 
 
-# Keys of a provider's own
+# Keys of providers
 
 
 @pytest.mark.parametrize("options", [{"provider": "openai"}, {"provider": ["openai"]}, {"provider": "OpenAI"}])
 @pytest.mark.parametrize("call", ["chat", "run_tools", "parse", "text", "embed", "image"])
-def test_a_key_that_is_missing(server: Server, make: Make, call: str, options: dict[str, Any]) -> None:
-    """A provider that only a key of its own leads to is an error that names the key; nothing is sent."""
+def test_missing_key(server: Server, make: Make, call: str, options: dict[str, Any]) -> None:
+    """A provider that needs its own key raises an error that names the key; nothing is sent."""
     more: dict[str, Any] = {"run_tools": {"tools": []}, "parse": {"into": int}}.get(call, {})
     with pytest.raises((CredentialsError, Unsupported), match="openai"):
         list(getattr(make(), call)("a secret plan", model="gpt-4o", **more, **options))
     assert [request for request in server.requests if request.method == "POST"] == []
 
 
-def test_a_key_that_is_missing_in_the_suffix(server: Server, make: Make) -> None:
-    """The suffix of a model's name is the same choice."""
+def test_missing_key_of_a_suffix(server: Server, make: Make) -> None:
+    """The same holds for a provider in the suffix of the model's name."""
     with pytest.raises(CredentialsError, match="openai"):
         make().chat("hi", model="openai/gpt-oss-20b:openai")
     with pytest.raises(CredentialsError, match="openai"):
@@ -152,15 +152,15 @@ def test_a_key_that_is_missing_in_the_suffix(server: Server, make: Make) -> None
     assert server.requests == []
 
 
-def test_a_provider_without_a_way_is_left_out(server: Server, make: Make) -> None:
-    """Of several providers those without a key are left out."""
+def test_provider_without_a_key_is_left_out(server: Server, make: Make) -> None:
+    """Providers without a key are left out of a list."""
     server.on(CHAT, OK)
     assert make().chat("hi", model="org/name", provider=["openai", "novita"]).text == "ok"
     assert asked(server) == ["org/name:novita"]
 
 
 def test_headers_of_a_provider(other_server: Server, make: Make) -> None:
-    """What a provider's own site wants with every request goes along with chats, too."""
+    """Headers that a provider's own site requires are sent with chats, too."""
     other_server.on("*", OK)
     made = make(provider_keys={"zai-org": "key"})
     assert made.chat("hi", model="glm-4.6", provider="zai-org").text == "ok"
@@ -173,7 +173,7 @@ def test_headers_of_a_provider(other_server: Server, make: Make) -> None:
 
 @pytest.mark.parametrize("site", [name for name in SITES if name in ADDRESSES])
 def test_a_schema_for_a_providers_own_site(other_server: Server, make: Make, site: str) -> None:
-    """OpenAI's envelope reaches each provider's own site in the form that the site knows; the schema is the same."""
+    """OpenAI's response_format is translated for each provider's own site; the schema is the same."""
     other_server.on("*", OK)
     made = make(provider_keys={site: "key"})
     assert made.chat("hi", model="org/name", provider=site, response_format=ENVELOPE).text == "ok"
@@ -187,16 +187,16 @@ def test_a_schema_for_a_providers_own_site(other_server: Server, make: Make, sit
 
 
 @pytest.mark.parametrize("form", [{"type": "json_object"}, {"type": "text"}, {"type": "json_schema", "schema": SCHEMA}])
-def test_other_forms_stay(other_server: Server, make: Make, form: dict[str, Any]) -> None:
-    """What is not OpenAI's envelope goes out as it was written."""
+def test_other_response_formats(other_server: Server, make: Make, form: dict[str, Any]) -> None:
+    """Other response formats are sent unchanged."""
     other_server.on("*", OK)
     made = make(provider_keys={"together": "key"})
     assert made.chat("hi", model="org/name", provider="together", response_format=form).text == "ok"
     assert other_server.last.json()["response_format"] == form
 
 
-def test_the_router_translates_itself(server: Server, make: Make) -> None:
-    """Through the router the envelope stays, and ``extra_body`` goes before everything."""
+def test_response_format_at_the_router(server: Server, make: Make) -> None:
+    """The router gets OpenAI's response_format, and ``extra_body`` overrides everything."""
     server.on(CHAT, OK)
     assert make().chat("hi", model="org/name", provider="together", response_format=ENVELOPE).text == "ok"
     assert server.last.json()["response_format"] == ENVELOPE
@@ -208,8 +208,8 @@ def test_the_router_translates_itself(server: Server, make: Make) -> None:
 # Limits
 
 
-def test_a_used_up_limit(server: Server, make: Make) -> None:
-    """``RateLimit`` says when to come back: the error has the seconds, and a wait beyond ``Retry.max_wait`` is not made."""
+def test_ratelimit_header(server: Server, make: Make) -> None:
+    """A ``RateLimit`` header sets the error's ``retry_after``; a wait above ``Retry.max_wait`` raises instead."""
     limited = json_answer({"error": "slow down"}, 429, 'RateLimit: "api";r=0;t=99')
     server.on(CHAT, limited)
     with pytest.raises(RateLimitError) as caught:
@@ -221,8 +221,8 @@ def test_a_used_up_limit(server: Server, make: Make) -> None:
 # Lists of models
 
 
-def test_the_type_of_models(server: Server, make: Make) -> None:
-    """Any filter asks the Hub, whatever its value is; without one the server lists its own."""
+def test_models_with_and_without_filters(server: Server, make: Make) -> None:
+    """With any filter, even None, models() lists the Hub's models; without one the server's."""
     server.on("/v1/models", json_answer(SERVED))
     server.on("/api/models", json_answer([{"id": "org/hub"}]))
     inference = make()

@@ -1,4 +1,4 @@
-"""The wait for content of a model: a role is none, keep-alives are none, pieces of a long tool call are."""
+"""The wait for content: roles and keep-alives are not content, pieces of a long tool call are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[..., InferenceClient]
 
 @pytest.fixture
 def make(server: Server, transport: Transport) -> Make:
-    """Make clients of the server with deadlines of their own, over each transport in turn."""
+    """Make clients with their own deadlines, for each transport."""
 
     def make(**changed: float) -> InferenceClient:
         clocks = dict.fromkeys(("connect", "first_token", "next_token", "idle"), PATIENCE) | changed
@@ -34,7 +34,7 @@ def make(server: Server, transport: Transport) -> Make:
 
 
 def stalls(*pieces: bytes, keep_alive: bytes = PING) -> Script:
-    """An answer that begins with *pieces* and then sends nothing but keep-alives, for longer than any clock here."""
+    """An answer that begins with *pieces* and then sends only keep-alives, for longer than any deadline here."""
     return [head(200, SSE, "Transfer-Encoding: chunked"), *map(chunk, pieces), *[0.02, chunk(keep_alive)] * 500]
 
 
@@ -47,8 +47,8 @@ def pausing(pause: float, *pieces: bytes) -> Script:
 
 
 @pytest.mark.parametrize("keep_alive", [PING, b"\n", EMPTY, usage(3, 1), b'event: ping\ndata: {"type": "ping"}\n\n'])
-def test_a_model_that_stalls(server: Server, make: Make, keep_alive: bytes) -> None:
-    """An answer that goes on with keep-alives alone, in whatever form, ends with ``next_token`` and keeps what came."""
+def test_stalled_model(server: Server, make: Make, keep_alive: bytes) -> None:
+    """An answer that continues with keep-alives only ends with ``next_token`` and keeps its text so far."""
     server.on(CHAT, stalls(delta(role="assistant", content=""), delta(content="one"), keep_alive=keep_alive))
     with pytest.raises(TransportTimeout) as caught:
         make(next_token=SHORT).chat("hi", model="m").result()
@@ -59,7 +59,7 @@ def test_a_model_that_stalls(server: Server, make: Make, keep_alive: bytes) -> N
 
 @pytest.mark.parametrize("keep_alive", [PING, b"\n", EMPTY, delta(role="assistant", content="")])
 def test_keep_alives_before_content(server: Server, make: Make, keep_alive: bytes) -> None:
-    """Neither do they count as the first content: ``first_token`` ends that wait."""
+    """Keep-alives are not the first content: ``first_token`` ends that wait."""
     server.on(CHAT, stalls(delta(role="assistant"), keep_alive=keep_alive))
     with pytest.raises(TransportTimeout) as caught:
         make(first_token=SHORT, next_token=PATIENCE).chat("hi", model="m").result()
@@ -78,13 +78,13 @@ def test_keep_alives_before_content(server: Server, make: Make, keep_alive: byte
     ],
 )
 def test_silence_before_content(server: Server, make: Make, start: list[bytes]) -> None:
-    """What is no content does not start ``idle``: a long prompt takes its time."""
+    """``idle`` does not start before the first content, because a long prompt takes time."""
     server.on(CHAT, pausing(0.5, *start, delta("stop", content="Hi") + DONE))
     assert make(idle=SHORT).chat("a long prompt", model="m").text == "Hi"
 
 
 def test_silence_after_content(server: Server, make: Make) -> None:
-    """After content, silence without a byte is a matter of ``idle``, as ever."""
+    """After content, ``idle`` ends a silence without any byte."""
     server.on(CHAT, pausing(2 * PATIENCE, delta(content="H")))
     with pytest.raises(TransportTimeout) as caught:
         make(idle=SHORT).chat("hi", model="m").result()
@@ -92,7 +92,7 @@ def test_silence_after_content(server: Server, make: Make) -> None:
 
 
 def test_a_long_argument_is_content(server: Server, make: Make) -> None:
-    """A tool call that is written for longer than ``next_token`` is alive, though its event comes only with its end."""
+    """Pieces of a tool call restart ``next_token``, although its event comes at its end."""
     pieces = ['{"text": "', *"abcdefghijkl", '"}']
     deltas = [delta(tool_calls=[call("write", pieces[0], id="c")])]
     deltas += [delta(tool_calls=[{"index": 0, "function": {"arguments": piece}}]) for piece in pieces[1:]]
@@ -101,8 +101,8 @@ def test_a_long_argument_is_content(server: Server, make: Make) -> None:
     assert [made.parameters for made in reply.tool_calls] == [{"text": "abcdefghijkl"}]
 
 
-def test_a_call_that_stalls(server: Server, make: Make) -> None:
-    """A tool call that is not written to its end is a stall, and no call."""
+def test_stalled_tool_call(server: Server, make: Make) -> None:
+    """A tool call that stops arriving raises ``next_token``, and is not a call."""
     server.on(CHAT, stalls(delta(content="a"), delta(tool_calls=[call("write", '{"text": "', id="c")])))
     with pytest.raises(TransportTimeout) as caught:
         make(next_token=SHORT).chat("hi", model="m").result()
@@ -111,8 +111,8 @@ def test_a_call_that_stalls(server: Server, make: Make) -> None:
     assert (caught.value.partial.text, caught.value.partial.tool_calls) == ("a", ())
 
 
-def test_a_function_takes_its_time(server: Server, make: Make, clock: FakeTime) -> None:
-    """A function of the caller's may run for longer than ``next_token``."""
+def test_slow_function(server: Server, make: Make, clock: FakeTime) -> None:
+    """A tool's function may run for longer than ``next_token``."""
 
     def slow() -> str:
         """Take longer than the clock."""
@@ -123,7 +123,7 @@ def test_a_function_takes_its_time(server: Server, make: Make, clock: FakeTime) 
     assert make(next_token=PATIENCE).run_tools("hi", [slow], model="m").result().text == "ok"
 
 
-def test_every_round_has_its_clock(server: Server, make: Make) -> None:
+def test_stall_in_a_later_round(server: Server, make: Make) -> None:
     """A stall in a later round ends it."""
 
     def quick() -> str:
@@ -139,8 +139,8 @@ def test_every_round_has_its_clock(server: Server, make: Make) -> None:
     assert caught.value.partial.text == "half"
 
 
-def test_raw_text_stalls(server: Server, make: Make) -> None:
-    """The same holds for raw text generation."""
+def test_stalled_text_generation(server: Server, make: Make) -> None:
+    """The same holds for text generation."""
     piece = b'data: {"token": {"id": 1, "text": "a", "logprob": -1.0, "special": false}}\n\n'
     server.on("/info", json_answer({"model_id": "m", "version": "3.3.0", "max_total_tokens": 4096}))
     server.on("/generate_stream", stalls(piece))
@@ -150,8 +150,8 @@ def test_raw_text_stalls(server: Server, make: Make) -> None:
 
 
 @pytest.mark.parametrize("which", ["first_token", "next_token"])
-def test_a_reader_that_is_away(server: Server, make: Make, clock: FakeTime, which: str) -> None:
-    """Time in which the caller does something else is not counted."""
+def test_slow_reader(server: Server, make: Make, clock: FakeTime, which: str) -> None:
+    """Time between two reads of the caller does not count."""
     server.on(CHAT, says("a", "b"))
     stream = make(**{which: PATIENCE}).chat("hi", model="m")
     clock.advance(2 * PATIENCE)

@@ -1,4 +1,4 @@
-"""The Hub's models over real HTTP: pages, one model, refusals, and what is kept."""
+"""The Hub's models over real HTTP: pages, one model, errors, and the cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Make = Callable[..., Hub]
 
 @pytest.fixture
 def make(server: Server, transport: Transport) -> Make:
-    """Makes Hubs, over each transport in turn."""
+    """Makes Hubs, for each transport."""
 
     def make(token: str | None = "hf_secret", **options: Any) -> Hub:
         credentials = Credentials(token=Secret(token) if token else None, explicit=True, token_urls=[server.url])
@@ -39,7 +39,7 @@ def entries(*names: str) -> list[dict[str, Any]]:
 
 
 def test_pages_are_followed_lazily(server: Server, make: Make) -> None:
-    """Nothing is asked before the first step; the second page only when its first entry is wanted; the link as it is."""
+    """Each page is requested when its first entry is needed; the link to the next page is used unchanged."""
     link = f'Link: <{server.url}/api/models?limit=2&cursor=a%2Bb>; rel="next"'
     server.on(LIST, json_answer(entries("o/a", "o/b"), 200, link), json_answer(entries("o/c")))
     found = make().models(task="text-to-image", provider="fal-ai", search="flux", sort="trending", limit=500)
@@ -56,8 +56,8 @@ def test_pages_are_followed_lazily(server: Server, make: Make) -> None:
     assert server.last.headers["authorization"] == "Bearer hf_secret"
 
 
-def test_the_limit_ends_it(server: Server, make: Make) -> None:
-    """With a limit no further page is asked for, and a limit of 0 sends nothing."""
+def test_limit(server: Server, make: Make) -> None:
+    """With a limit no further page is requested, and a limit of 0 sends nothing."""
     server.on(LIST, json_answer(entries("o/a", "o/b"), 200, 'Link: </api/models?cursor=x>; rel="next"'))
     hub = make()
     assert [model.id for model in hub.models(limit=2)] == ["o/a", "o/b"]
@@ -65,15 +65,15 @@ def test_the_limit_ends_it(server: Server, make: Make) -> None:
     assert len(server.requests) == 1
 
 
-def test_an_entry_on_two_pages_comes_once(server: Server, make: Make) -> None:
-    """The order may change between two pages: what came already does not come again."""
+def test_entry_on_two_pages(server: Server, make: Make) -> None:
+    """An entry that repeats on the next page, because the order changed, comes once."""
     link = 'Link: </api/models?cursor=x>; rel="next"'
     server.on(LIST, json_answer(entries("o/a", "o/b"), 200, link), json_answer(entries("o/b", "o/c")))
     assert [model.id for model in make().models()] == ["o/a", "o/b", "o/c"]
 
 
-def test_a_mirror_passes_on_foreign_links(server: Server, other_server: Server, make: Make) -> None:
-    """A next page on another host is asked for here: the token never goes there."""
+def test_next_page_on_another_host(server: Server, other_server: Server, make: Make) -> None:
+    """A next page on another host is requested from this host; the token is not sent to the other."""
     link = f'Link: <{other_server.url}/api/models?cursor=x>; rel="next"'
     server.on(LIST, json_answer(entries("o/a"), 200, link), json_answer(entries("o/b")))
     assert [model.id for model in make().models()] == ["o/a", "o/b"]
@@ -82,30 +82,30 @@ def test_a_mirror_passes_on_foreign_links(server: Server, other_server: Server, 
 
 
 @pytest.mark.parametrize("link", ["https://elsewhere.example/login", "ftp://x/api/models", "https://[/api/models"])
-def test_links_that_lead_elsewhere(link: str, server: Server, make: Make) -> None:
-    """A link to another host's other route ends the list with an error, not in silence."""
+def test_next_page_of_another_route(link: str, server: Server, make: Make) -> None:
+    """A link to another route raises an error."""
     server.on(LIST, json_answer(entries("o/a"), 200, f'Link: <{link}>; rel="next"'))
     with pytest.raises(ProtocolError, match="next page"):
         list(make().models())
 
 
-def test_pages_in_a_circle(server: Server, make: Make) -> None:
-    """A list whose next page is itself ends with an error."""
+def test_repeating_pages(server: Server, make: Make) -> None:
+    """A list whose next page is itself raises an error."""
     server.on(LIST, json_answer(entries("o/a"), 200, 'Link: </api/models?c=1>; rel="next"'))
     with pytest.raises(ProtocolError, match="repeats its pages"):
         list(make().models())
 
 
 @pytest.mark.parametrize("body", [{"error": "no"}, "text", None])
-def test_a_list_that_is_none(body: Any, server: Server, make: Make) -> None:
-    """An answer that is no list raises."""
+def test_answer_that_is_not_a_list(body: Any, server: Server, make: Make) -> None:
+    """An answer that is not a list raises an error."""
     server.on(LIST, json_answer(body))
     with pytest.raises(ProtocolError, match="not a list"):
         next(make().models())
 
 
 def test_next_page() -> None:
-    """Relations in any order and case are understood; others are passed over; no header is no page."""
+    """Link relations in any order and case are parsed; others are skipped; without a header there is no next page."""
     here = "http://h/api/models?limit=1"
     assert next_page(['</a?p>; rel="prev", </a?n>; title="x, y"; rel=next'], here) == "http://h/a?n"
     assert next_page(['</a>; REL="last NEXT"'], here) == "http://h/a"
@@ -114,14 +114,14 @@ def test_next_page() -> None:
 
 
 @pytest.mark.parametrize("options", [{"sort": "beauty"}, {"limit": -1}, {"limit": True}, {"limit": "5"}], ids=str)
-def test_arguments_that_cannot_work(options: Any, make: Make) -> None:
-    """They raise at the call, not at the first step."""
+def test_invalid_arguments(options: Any, make: Make) -> None:
+    """Invalid arguments raise at the call, not at the first step."""
     with pytest.raises(InvalidInputError):
         make().models(**options)
 
 
 def test_one_model(server: Server, make: Make) -> None:
-    """One model comes with its mapping in the Hub's order; a suffix is left out, and it is asked about once."""
+    """A model has its providers in the Hub's order; a suffix is left out, and the answer is cached."""
     live = {"status": "live", "providerId": "llama-3.3-70b-versatile", "task": "conversational", "isModelAuthor": False}
     mapping = {"groq": live, "future": {"status": "staging", "providerId": "x", "task": "new"}, "odd": None}
     data = {"_id": "65", "id": LLAMA, "pipeline_tag": "text-generation", "gated": "manual", "inference": "warm"}
@@ -142,8 +142,8 @@ def test_one_model(server: Server, make: Make) -> None:
     assert len(server.requests) == 2
 
 
-def test_what_is_kept_expires(server: Server, make: Make) -> None:
-    """After its time an answer is asked for again; pages, too, are kept."""
+def test_cache_expires(server: Server, make: Make) -> None:
+    """An expired answer is requested again; pages are cached, too."""
     server.on("*", json_answer({"id": LLAMA}))
     server.on(LIST, json_answer(entries("o/a")))
     short, long = make(keep=0.0), make()
@@ -154,8 +154,8 @@ def test_what_is_kept_expires(server: Server, make: Make) -> None:
     assert len(server.requests) == 4 + 2
 
 
-def test_a_memory_is_bounded_and_stays_at_home() -> None:
-    """The oldest entry goes first, and nothing travels into another process."""
+def test_cache_is_bounded() -> None:
+    """The oldest entry is removed first, and a pickled cache is empty."""
     memory: ExpiringCache[int] = ExpiringCache(60, most=2)
     for number in range(3):
         memory.put(str(number), number)
@@ -179,7 +179,7 @@ def refusal(status: int, code: str | None, body: Any = None) -> bytes:
     ],
 )
 def test_missing_models(token: str | None, answer: bytes, server: Server, make: Make) -> None:
-    """However the Hub says it, a model that is not there is `ModelNotFound`, with names that look alike."""
+    """A missing model raises `ModelNotFound` with similar names, for each of the Hub's answers."""
     server.on("*", answer)
     with pytest.raises(ModelNotFound) as caught:
         make(token).model("meta-lama/Llama-3.3-70B-Instruct")
@@ -189,8 +189,8 @@ def test_missing_models(token: str | None, answer: bytes, server: Server, make: 
     assert ("HF_TOKEN" in caught.value.message) == (token is None)
 
 
-def test_other_refusals(server: Server, make: Make) -> None:
-    """A bad token is a bad token, and a gated model is there."""
+def test_other_errors(server: Server, make: Make) -> None:
+    """An invalid token and a gated model have their own errors."""
     server.on("*", refusal(401, None, {"error": "Invalid credentials in Authorization header"}))
     with pytest.raises(AuthenticationError, match="Invalid credentials"):
         make().model("o/a")
@@ -201,21 +201,21 @@ def test_other_refusals(server: Server, make: Make) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b/c", "../etc", "o/..", "a b", "https://h/x", None])
-def test_names_that_are_none(name: Any, make: Make) -> None:
-    """What is no name of a model is refused before anything is sent."""
+def test_invalid_names(name: Any, make: Make) -> None:
+    """An invalid name raises before a request is sent."""
     with pytest.raises(InvalidInputError, match="not a name"):
         make().model(name)
 
 
 @pytest.mark.parametrize("mapping", [None, {}, [], "x", [None, 5, {"provider": 3}], {"groq": {"status": "live"}}])
-def test_odd_mappings(mapping: Any) -> None:
-    """A mapping that is missing, empty or odd means that nobody serves the model."""
+def test_invalid_mappings(mapping: Any) -> None:
+    """A missing, empty or invalid mapping means that the model has no providers."""
     model = parse_hub_model({"id": "o/a", "inferenceProviderMapping": mapping})
     assert model == HubModel("o/a", author="o")
 
 
-def test_odd_entries() -> None:
-    """Fields of a wrong type count as missing; what has no name is no model."""
+def test_invalid_entries() -> None:
+    """Fields of a wrong type count as missing; an entry without a name is skipped."""
     odd = {"id": "gpt2", "likes": "many", "trendingScore": None, "tags": [1, "x"], "gated": True, "downloads": 1e99}
     assert parse_hub_model(odd) == HubModel("gpt2", tags=("x",), gated="auto")
     assert [parse_hub_model(entry) for entry in (None, [], {}, {"id": 5})] == [None] * 4
@@ -239,7 +239,7 @@ def test_the_list_form_of_a_mapping(server: Server, make: Make) -> None:
 
 
 def test_recommended_models(server: Server, make: Make) -> None:
-    """The model of a task is the one that its page shows; the tasks are asked for once."""
+    """The recommended model of a task is the one on its page; the tasks are requested once."""
     tasks = {
         "fill-mask": {"widgetModels": ["o/a"], "models": [{"id": "o/b"}]},
         "x": {"models": [{"id": "o/c"}]},
@@ -252,7 +252,7 @@ def test_recommended_models(server: Server, make: Make) -> None:
 
 
 def test_default_models(server: Server, make: Make) -> None:
-    """Fresh lists hold what is talked about now and then the well-known ones, each once; they are kept."""
+    """Default models are the trending ones and then the well-known ones, without duplicates; they are cached."""
 
     def answer(request: Recorded) -> bytes:
         names = [{"id": "o/hot", "trendingScore": 20}, {"id": "o/cold"}, {"id": TEXT_MODELS[2], "trendingScore": 10}]
@@ -273,7 +273,7 @@ def test_default_models(server: Server, make: Make) -> None:
 
 @pytest.mark.parametrize("answer", [plain("", 500), plain("<html>"), json_answer({})])
 def test_default_models_without_a_hub(answer: bytes, server: Server, make: Make) -> None:
-    """A Hub that does not answer leaves the lists built in, says so, and is asked again next time."""
+    """If the Hub does not answer, the built-in lists are returned, marked as not fresh, and not cached."""
     server.on(LIST, answer)
     hub = make()
     found = hub.default_models()
@@ -284,7 +284,7 @@ def test_default_models_without_a_hub(answer: bytes, server: Server, make: Make)
 
 
 def test_default_models_without_a_network() -> None:
-    """The same where nothing listens."""
+    """The same holds if no server listens."""
     transport = RequestsTransport()
     hub = Hub(Session(transport, Credentials(), retry=Retry(attempts=1)), "http://127.0.0.1:9")
     assert not hub.default_models().is_fresh
@@ -292,7 +292,7 @@ def test_default_models_without_a_network() -> None:
 
 
 def test_aliases() -> None:
-    """Short names lead to the Hub's, a suffix stays; similar names are found; every alias leads to a whole name."""
+    """Short names resolve to the Hub's, with their suffix; similar names are found; every alias has a full name."""
     assert resolve("flux") == "black-forest-labs/FLUX.1-dev"
     assert resolve("llama-3:fastest") == f"{LLAMA}:fastest"
     assert resolve("smollm2:135m") == "smollm2:135m"

@@ -1,4 +1,4 @@
-"""What newcomers get wrong: each is refused before anything is sent, by an error that says what to write instead."""
+"""Common mistakes: each raises before a request is sent, and the error says what to write instead."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Call = Callable[[InferenceClient], Any]
 
 @pytest.fixture
 def inference(server: Server) -> Iterator[InferenceClient]:
-    """A client of a server of one's own, which is not asked for anything."""
+    """A client of a server that must not get a request."""
     with Client(inference_url=server.url, hub_url=server.url, token="") as client:
         yield client.inference
 
@@ -46,7 +46,7 @@ SECONDS: dict[str, Call] = {
 
 @pytest.mark.parametrize("name", SECONDS)
 def test_seconds_for_timeouts(server: Server, inference: InferenceClient, name: str) -> None:
-    """A number of seconds in the place of Timeouts is told at once, by every call."""
+    """Every call refuses a number of seconds as timeouts."""
     with pytest.raises(InvalidInputError, match=r"timeouts is Timeouts\(total=30\), not 30"):
         SECONDS[name](inference)
     assert not server.requests
@@ -54,21 +54,21 @@ def test_seconds_for_timeouts(server: Server, inference: InferenceClient, name: 
 
 @pytest.mark.parametrize("option", ["timeouts", "retry", "limits"])
 def test_options_of_the_client(option: str) -> None:
-    """The client itself refuses such a number as well, where it is written and not at the first request."""
+    """The constructor refuses such a number, too."""
     given: dict[str, Any] = {option: 5}
     with pytest.raises(InvalidInputError, match=rf"{option} is {option.title()}\(.*\), not 5"):
         Client(**given)
 
 
-def test_a_listener_that_is_no_function() -> None:
-    """What cannot be called is refused where it is given, not when the first event comes."""
+def test_listener_that_is_not_callable() -> None:
+    """A listener that is not callable raises at the call, not at the first event."""
     given: Any = "print"
     with pytest.raises(InvalidInputError, match="on_event is a function"):
         Client(on_event=given)
 
 
 def test_chats_refuse_seconds(server: Server) -> None:
-    """A chat with HuggingChat does so, too."""
+    """A chat with HuggingChat refuses seconds, too."""
     with Client(server.url, token="", cookies="") as client, pytest.raises(InvalidInputError, match="timeouts is Timeouts"):
         client.chat("hi", timeouts=30)  # type: ignore[arg-type]
     assert not server.requests
@@ -103,43 +103,43 @@ MISTAKES: list[tuple[Call, type[Exception], str]] = [
 
 @pytest.mark.parametrize("number", range(len(MISTAKES)))
 def test_mistakes(server: Server, inference: InferenceClient, number: int) -> None:
-    """What cannot work is refused before anything is sent, in words about what was given."""
+    """An invalid argument raises before a request is sent, and the error describes it."""
     call, kind, words = MISTAKES[number]
     with pytest.raises(kind, match=words):
         call(inference)
     assert not server.requests
 
 
-def test_a_key_whose_variable_is_not_set() -> None:
-    """None for a provider's key, which is what os.environ.get() gives, is an error of credentials that names the provider."""
+def test_key_that_is_none() -> None:
+    """None as a provider's key, as from os.environ.get(), raises a CredentialsError that names the provider."""
     keys: dict[str, Any] = {"together": None}
     with pytest.raises(CredentialsError, match="the key for together is None"):
         Client(provider_keys=keys)
 
 
-def test_streams_that_are_pickled(server: Server, inference: InferenceClient) -> None:
-    """An answer that is still coming says that it cannot be pickled, and what can, whichever call gave it."""
+def test_pickled_streams(server: Server, inference: InferenceClient) -> None:
+    """Pickling a stream of any call raises an error that says what can be pickled."""
     server.on(CHAT, says("5"))
     for stream in (inference.chat("hi", model="m"), inference.parse_stream("hi", int, model="m")):
         with stream, pytest.raises(TypeError, match=r"what result\(\) returns"):
             pickle.dumps(stream)
 
 
-def test_jobs_that_are_pickled(server: Server, inference: InferenceClient) -> None:
-    """A job says that it cannot be pickled, and what can."""
+def test_pickled_jobs(server: Server, inference: InferenceClient) -> None:
+    """Pickling a job raises an error that says what can be pickled."""
     image = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
     server.on("/v1/images/generations", json_answer({"data": [{"b64_json": image}]}))
     with pytest.raises(TypeError, match=r"to_dict\(\) returns can be stored"):
         pickle.dumps(inference.image_job("hi", model="m"))
 
 
-def test_names_to_complete() -> None:
-    """A shell offers all public names, those that are loaded late, too."""
+def test_dir() -> None:
+    """dir() has all public names, including those that are imported late."""
     assert set(hfclient.__all__) <= set(dir(hfclient))
 
 
 def test_next(server: Server, inference: InferenceClient) -> None:
-    """next() and a loop after it go on with each other on the stream of an object, as on all other streams."""
+    """A loop after next() continues the stream of an object, as on all other streams."""
     server.on(CHAT, says('{"value": [1,', " 2,", " 3]}"))
     with inference.parse_stream("hi", list[int], model="m", timeouts=Timeouts(total=9)) as stream:
         assert next(stream) == [1]

@@ -1,4 +1,4 @@
-"""llama.cpp with real weights as a peer of the inference wing: what it serves works, what it does not is said clearly."""
+"""Inference with llama.cpp and real weights: what it supports works, other calls raise clear errors."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Mood:
     reason: str
 
 
-# SmolLM2's own template shows no tools. This one shows them and writes calls as many open models do, which llama.cpp finds
-# out from the template; one example in the conversation, and the small model calls, too.
+# SmolLM2's own template has no tools. This one has them, in the format of many open models, which llama.cpp detects from the
+# template. With one example in the conversation the small model calls tools, too.
 TEMPLATE = """\
 {%- if tools %}<|im_start|>system
 You call tools:
@@ -77,7 +77,7 @@ def add(a: int, b: int) -> int:
 
 @pytest.fixture(scope="module")
 def able() -> Iterator[InferenceClient]:
-    """The same model behind a llama.cpp that shows it tools and makes embeddings."""
+    """The same model with tools and embeddings."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -103,7 +103,7 @@ def client() -> Iterator[Client]:
 
 
 def test_chat(client: Client) -> None:
-    """Tokens come one by one, then why it ended and how many there were."""
+    """Tokens come one by one, then the finish_reason and the usage."""
     got = list(client.inference.chat("Say hello.", max_tokens=12, temperature=0))
     assert sum(isinstance(event, events.Token) for event in got) > 1
     assert [type(event).__name__ for event in got if not isinstance(event, events.Token)] == ["Finish", "Usage"]
@@ -112,13 +112,13 @@ def test_chat(client: Client) -> None:
 
 
 def test_the_same_seed_gives_the_same_answer(client: Client) -> None:
-    """What is sent arrives: temperature and seed decide."""
+    """Temperature and seed have an effect."""
     answers = {client.inference.chat("Name a fruit.", seed=7, temperature=0.9, max_tokens=8).text for _ in range(2)}
     assert len(answers) == 1
 
 
-def test_an_answer_that_is_begun(client: Client) -> None:
-    """The model goes on with a last answer, and what comes is the rest of it alone."""
+def test_continued_answer(client: Client) -> None:
+    """The model continues the last answer, and only its rest comes."""
     begun = [{"role": "user", "content": "Count to five."}, {"role": "assistant", "content": "One, two,"}]
     text = client.inference.chat(begun, max_tokens=6, temperature=0).text
     assert text
@@ -126,26 +126,26 @@ def test_an_answer_that_is_begun(client: Client) -> None:
 
 
 def test_completions(client: Client) -> None:
-    """Raw text goes on where the prompt ends, and stops where it is told to."""
+    """text() continues the prompt, and stops at the stop sequence."""
     reply = client.inference.text("One, two, three,", max_new_tokens=16, stop="\n", temperature=0).result()
     assert reply.text.strip()
     assert "\n" not in reply.text
 
 
 def test_json_schema(client: Client) -> None:
-    """The answer is an object of the class asked for: llama.cpp keeps to the schema."""
+    """The answer is an object of the class: llama.cpp enforces the schema."""
     found = client.inference.parse("The soup was cold. Was the guest's mood good?", into=Mood, max_tokens=80, repair=2)
     assert found.mood in ("good", "bad")
 
 
-def test_tools_that_its_template_ignores(client: Client) -> None:
-    """Tools that must be called and are not even shown to the model are no silent prose."""
+def test_template_without_tools(client: Client) -> None:
+    """If the template ignores tools, a required call raises an error."""
     with pytest.raises(Unsupported):
         client.inference.run_tools("Add 2 and 3.", tools=[add], tool_choice="required", max_tokens=30).result()
 
 
 def test_tools(able: InferenceClient) -> None:
-    """The model calls a function with arguments of its own, the function runs, and the model answers with its result."""
+    """The model calls a function, the function runs, and the model answers with its result."""
     example = ToolCall("abcdefghi", "add", {"a": 1, "b": 1})
     prompt = [
         UserMessage("Add 1 and 1."),
@@ -163,7 +163,7 @@ def test_tools(able: InferenceClient) -> None:
 
 
 def test_embeddings(able: InferenceClient) -> None:
-    """Vectors come in the order of their texts: what is alike lies closer."""
+    """Vectors come in the order of their texts; similar texts are closer."""
     cat, kitten, market = able.embed(["a cat", "a kitten", "the stock market"])
     assert len(cat) == len(market) == 576
 
@@ -174,13 +174,13 @@ def test_embeddings(able: InferenceClient) -> None:
     assert angle(cat, kitten) < angle(cat, market)
 
 
-def test_embeddings_are_not_switched_on(client: Client) -> None:
-    """What the small model does not do is said before anything is sent."""
+def test_server_without_embeddings(client: Client) -> None:
+    """Without embeddings the call raises before a request is sent."""
     with pytest.raises(Unsupported, match="embeddings"):
         client.inference.embed(["a", "b"])
 
 
-def test_a_prompt_that_does_not_fit(client: Client) -> None:
-    """A prompt longer than the context is refused with the numbers."""
+def test_prompt_longer_than_the_context(client: Client) -> None:
+    """A prompt longer than the context raises an error with the numbers."""
     with pytest.raises(HFClientError, match="context"):
         client.inference.chat("word " * 40_000, max_tokens=4).result()

@@ -1,4 +1,4 @@
-"""Generated text over real HTTP: both wires, what is sent on them, waiting for a model, and every way to fail."""
+"""Text generation over real HTTP: both protocols, their requests, loading models, and all failures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NATIVE, COMPLETIONS = "/generate_stream", "/v1/completions"
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., InferenceClient]]:
-    """Clients with quick retries, whose transports are closed at the end."""
+    """Makes clients with fast retries, and closes their transports."""
     opened = []
 
     def build(server: Server, **options: Any) -> InferenceClient:
@@ -54,13 +54,13 @@ def make() -> Iterator[Callable[..., InferenceClient]]:
 
 @pytest.fixture
 def tgi(server: Server) -> Server:
-    """A server that says it is text-generation-inference."""
+    """A server that identifies as text-generation-inference."""
     server.on("/info", INFO)
     return server
 
 
 def step(text: str, number: int = 1, special: bool = False, **end: Any) -> bytes:
-    """One event of text-generation-inference, without a space behind the colon."""
+    """One event of text-generation-inference, without a space after the colon."""
     token = {"id": number, "text": text, "logprob": -0.5, "special": special}
     return (
         b"data:"
@@ -81,7 +81,7 @@ def piece(text: str, reason: str | None = None, **more: Any) -> bytes:
 
 
 def test_native_stream(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """Text-generation-inference is found out once; its tokens have ids and probabilities, special ones no text."""
+    """text-generation-inference is detected once; its tokens have ids and probabilities, special ones no text."""
     tgi.on(NATIVE, delimited(step(" there"), last("</s>", " there", "eos_token", special=True), headers=[SSE]))
     client = make(tgi)
     stream = client.text("Hello", max_new_tokens=20, temperature=0.7, stop="\n\n", seed=42)
@@ -110,7 +110,7 @@ def test_native_stream(tgi: Server, make: Callable[..., InferenceClient]) -> Non
 
 
 def test_other_likely_tokens(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """top_n_tokens is asked for, and what comes is on its token."""
+    """top_n_tokens is sent, and its alternatives are on their token."""
     top = [{"id": 7, "text": " a", "logprob": -0.1, "special": False}]
     tgi.on(NATIVE, chunked(step(" a", 7, generated_text=" a", top_tokens=top), headers=[SSE]))
     (token, _) = make(tgi).text("x", top_n_tokens=1)
@@ -118,8 +118,8 @@ def test_other_likely_tokens(tgi: Server, make: Callable[..., InferenceClient]) 
     assert token.extra == {"top_tokens": top}
 
 
-def test_whole_text_is_right(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """Where half characters came as U+FFFD, or the prompt stands in front, the server's whole text counts."""
+def test_whole_text_replaces_pieces(tgi: Server, make: Callable[..., InferenceClient]) -> None:
+    """If half characters came as U+FFFD, or the prompt is in front, the server's whole text is the result."""
     tgi.on(NATIVE, delimited(step("\ufffd"), last("\ufffd", "\u00e9"), headers=[SSE]))
     stream = make(tgi).text("caf")
     assert FinalAnswer("\u00e9") in list(stream)
@@ -127,7 +127,7 @@ def test_whole_text_is_right(tgi: Server, make: Callable[..., InferenceClient]) 
 
 
 def test_tags_are_text(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """In a raw text ``<think>`` is text, also when it comes from the whole."""
+    """In generated text ``<think>`` is text, also in the server's whole text."""
     tgi.on(NATIVE, delimited(step("<think>a</think>"), last("b", "<think>a</think>b"), headers=[SSE]))
     stream = make(tgi).text("x")
     assert list(stream.iter_text()) == ["<think>a</think>", "b"]
@@ -137,15 +137,15 @@ def test_tags_are_text(tgi: Server, make: Callable[..., InferenceClient]) -> Non
 
 @pytest.mark.parametrize(("special", "reason"), [(True, "stop"), (False, "length")])
 def test_reason_without_details(tgi: Server, make: Callable[..., InferenceClient], special: bool, reason: str) -> None:
-    """Without details a special token at the end means that the model had done, any other that it was cut."""
+    """Without details, a special token at the end means a complete text, any other a cut-off one."""
     tgi.on(NATIVE, delimited(step("a"), last("b", "a" if special else "ab", None, special), headers=[SSE]))
     reply = make(tgi).text("x", details=False).result()
     assert (reply.finish_reason, reply.usage) == (reason, None)
     assert tgi.last.json()["parameters"] == {"return_full_text": False, "details": False}
 
 
-def test_what_cannot_be_streamed(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """Several answers and the prompt's tokens take the route without a stream; what comes is the same events."""
+def test_parameters_without_a_stream(tgi: Server, make: Callable[..., InferenceClient]) -> None:
+    """best_of and the prompt's tokens use the route without a stream; the events are the same."""
     tokens = [{"id": 7, "text": "a", "logprob": -1, "special": False}, {"id": 8, "text": "b", "special": False}]
     details = {
         "finish_reason": "stop_sequence",
@@ -180,7 +180,7 @@ def test_what_cannot_be_streamed(tgi: Server, make: Callable[..., InferenceClien
     ],
 )
 def test_errors_inside(tgi: Server, make: Callable[..., InferenceClient], kind: str, status: int | None) -> None:
-    """An error inside the stream raises with its type, the status that it stands for, and what had come."""
+    """An error inside the stream raises with its type, its status, and the text so far."""
     tgi.on(NATIVE, delimited(step("a"), data({"error": "Oh no", "error_type": kind}), headers=[SSE]))
     with pytest.raises(GenerationError, match="Oh no") as caught:
         make(tgi).text("x").result()
@@ -190,7 +190,7 @@ def test_errors_inside(tgi: Server, make: Callable[..., InferenceClient], kind: 
 
 
 def test_errors_before(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """A refusal with a status raises at the call, with its error_type as the code; plain text is a message, too."""
+    """A status error raises at the call, with its error_type as the code; plain text is a message, too."""
     body = {"error": "Input validation error: `inputs` must have less than 4095 tokens", "error_type": "validation"}
     tgi.on(NATIVE, json_answer(body, 422), plain("Failed to parse the request body as JSON", 400))
     client = make(tgi)
@@ -203,7 +203,7 @@ def test_errors_before(tgi: Server, make: Callable[..., InferenceClient]) -> Non
 
 @pytest.mark.parametrize("end", [[CLOSE], [RST]])
 def test_cut_off(tgi: Server, make: Callable[..., InferenceClient], end: list[Any]) -> None:
-    """A stream that ends without the whole text is interrupted, wherever it is cut; what had come is kept."""
+    """A stream that is cut at any byte raises StreamInterrupted with the text so far."""
     whole = step("a") + last("b", "ab")
     for cut in (0, 20, len(step("a")), len(whole) - 20):
         tgi.on(NATIVE, [*delimited(whole[:cut], headers=[SSE])[:-1], *end])
@@ -215,8 +215,8 @@ def test_cut_off(tgi: Server, make: Callable[..., InferenceClient], end: list[An
             assert caught.value.partial.text == ("a" if cut >= len(step("a")) else "")
 
 
-def test_every_cut_is_the_same(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """Wherever the network cuts the bytes, the events are the same."""
+def test_every_split(tgi: Server, make: Callable[..., InferenceClient]) -> None:
+    """The events do not depend on how the network splits the bytes."""
     whole = step(" caf\u00e9") + b": keep-alive\n\n" + last("</s>", " caf\u00e9", "eos_token", True)
     tgi.on(NATIVE, delimited(whole, headers=[SSE]))
     expected = list(make(tgi).text("x"))
@@ -226,7 +226,7 @@ def test_every_cut_is_the_same(tgi: Server, make: Callable[..., InferenceClient]
 
 
 def test_completions(server: Server, make: Callable[..., InferenceClient]) -> None:
-    """Any other server is asked for ``/v1/completions`` and its own model; tokens have what it says about them."""
+    """Other servers get ``/v1/completions`` with their own model; tokens have the server's fields."""
     server.on("/info", plain("Not Found", 404))
     server.on("/v1/models", MODELS)
     entries = [{"id": 9, "token": " was", "logprob": -0.25, "top_logprobs": []}]
@@ -267,8 +267,8 @@ def test_completions(server: Server, make: Callable[..., InferenceClient]) -> No
     }
 
 
-def test_completions_with_a_token(server: Server, make: Callable[..., InferenceClient]) -> None:
-    """A choice counts, with its reason and the usage next to it, even if the same piece is there as a token, too."""
+def test_completions_with_tokens(server: Server, make: Callable[..., InferenceClient]) -> None:
+    """If a piece comes as a choice and as a token, the choice is used, with its finish_reason and usage."""
     token = {"id": 1, "text": " there", "logprob": -0.5, "special": False}
     choice = {"index": 0, "text": " there", "finish_reason": None}
     usage = {"prompt_tokens": 4, "completion_tokens": 2, "total_tokens": 6}
@@ -282,8 +282,8 @@ def test_completions_with_a_token(server: Server, make: Callable[..., InferenceC
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_an_end_that_is_a_failure(server: Server, make: Callable[..., InferenceClient], native: bool) -> None:
-    """A text that the server gave up is an error with what came, on both wires; the fields of the wire are in the reply."""
+def test_failure_as_finish_reason(server: Server, make: Callable[..., InferenceClient], native: bool) -> None:
+    """If the server fails, both protocols raise an error with the text so far; the reply has the server's fields."""
     server.on("/info", json_answer({"max_total_tokens": 9}) if native else plain("", 404))
     server.on("/v1/models", MODELS)
     for reason in ("abort", "stop_sequence"):
@@ -302,8 +302,8 @@ def test_an_end_that_is_a_failure(server: Server, make: Callable[..., InferenceC
         assert native == ("details" in extra)
 
 
-def test_completions_refuse_what_they_would_ignore(server: Server, make: Callable[..., InferenceClient]) -> None:
-    """What ``/v1/completions`` would ignore in silence is refused, unless the caller says what it is called there."""
+def test_parameters_that_completions_ignore(server: Server, make: Callable[..., InferenceClient]) -> None:
+    """Parameters that ``/v1/completions`` would ignore raise, unless they are in extra_body."""
     server.on("/info", plain("", 404))
     server.on("/v1/models", MODELS)
     server.on(COMPLETIONS, chunked(piece("a", "stop"), DONE))
@@ -319,7 +319,7 @@ def test_completions_refuse_what_they_would_ignore(server: Server, make: Callabl
 
 
 def test_stream_options_refused(server: Server, make: Callable[..., InferenceClient]) -> None:
-    """A server that is strict about stream_options is asked again without, and then always so."""
+    """A server that refuses stream_options gets the request, and all later ones, without them."""
     server.on("/info", plain("", 404))
     refusal = json_answer({"error": {"message": "unknown field stream_options"}}, 400)
     server.on(COMPLETIONS, refusal, chunked(piece("a", "stop"), DONE))
@@ -329,7 +329,7 @@ def test_stream_options_refused(server: Server, make: Callable[..., InferenceCli
 
 
 def test_page_and_other_json(server: Server, make: Callable[..., InferenceClient]) -> None:
-    """A page or some other JSON instead of a text is a protocol error that says what came."""
+    """An HTML page or other JSON raises a ProtocolError that says what came."""
     server.on("/info", plain("", 404))
     server.on(COMPLETIONS, plain("<html><title>x</title>", 200, "Content-Type: text/html"), json_answer({"a": 1}))
     client = make(server)
@@ -340,7 +340,7 @@ def test_page_and_other_json(server: Server, make: Callable[..., InferenceClient
 
 
 def test_hf_inference(server: Server, make: Callable[..., InferenceClient]) -> None:
-    """hf-inference is asked in its own language through the router; where it has the other route only, there."""
+    """hf-inference gets its own protocol through the router, or the other route if it has only that."""
     server.on("/hf-inference/models/org/m", delimited(last("a", "a"), headers=[SSE]), plain("Not Found", 404))
     server.on("/hf-inference/models/org/m/v1/completions", chunked(piece("b", "stop"), DONE))
     client = make(server, base_url="https://router.huggingface.co/v1", router_url=server.url)
@@ -360,7 +360,7 @@ def test_hf_inference(server: Server, make: Callable[..., InferenceClient]) -> N
 
 
 def test_next_provider(server: Server, make: Callable[..., InferenceClient]) -> None:
-    """With a choice of providers the next one is asked when one fails, and the stream begins with that."""
+    """If a provider fails, the next one is called, and the stream begins with a Failover event."""
     mapping = {
         name: {"status": "live", "providerId": f"{name}-id", "task": "text-generation"}
         for name in ("together", "featherless-ai")
@@ -381,7 +381,7 @@ def test_next_provider(server: Server, make: Callable[..., InferenceClient]) -> 
 
 
 def test_models_for_chats(server: Server, make: Callable[..., InferenceClient]) -> None:
-    """A model that the Hub lists for chats is asked for text, too; one for images is not."""
+    """A model that the Hub lists for chat generates text, too; one for images does not."""
     served = {"featherless-ai": {"status": "live", "providerId": "m-id", "task": "conversational"}}
     server.on("/api/models/org/m", json_answer({"id": "org/m", "inferenceProviderMapping": served}))
     drawn = {"together": {"status": "live", "providerId": "p-id", "task": "text-to-image"}}
@@ -396,7 +396,7 @@ def test_models_for_chats(server: Server, make: Callable[..., InferenceClient]) 
 
 
 def test_leaving_early(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """Leaving the loop frees the connection at once, and what had come is kept."""
+    """Leaving the loop frees the connection at once, and the text so far is kept."""
     tgi.on(NATIVE, [*delimited(step("a"), headers=[SSE])[:-1], UNTIL_GONE])
     stream = make(tgi).text("x")
     for event in stream:
@@ -407,7 +407,7 @@ def test_leaving_early(tgi: Server, make: Callable[..., InferenceClient]) -> Non
 
 
 def test_stalled(tgi: Server, make: Callable[..., InferenceClient], clock: FakeTime) -> None:
-    """Keep-alives do not hide a model that says nothing; then the first_token deadline passes."""
+    """Keep-alives do not extend the first_token deadline."""
     pings: list[Any] = [b": ping\n\n", 0.02, lambda _: clock.advance(PATIENCE)] * 1000
     tgi.on(NATIVE, delimited(*pings, headers=[SSE]))
     with pytest.raises(TransportTimeout) as caught:
@@ -416,7 +416,7 @@ def test_stalled(tgi: Server, make: Callable[..., InferenceClient], clock: FakeT
 
 
 def test_waits_for_a_model(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """A model that is being loaded is waited for beyond the usual number of tries, and no longer than was agreed."""
+    """The wait for a model that is being loaded is not limited by Retry.attempts, but by the timeouts."""
     loading = json_answer({"error": "Model org/m is currently loading", "estimated_time": 60.0}, 503)
     tgi.on(NATIVE, *[loading] * 4, delimited(last("a", "a"), headers=[SSE]))
     assert make(tgi).text("x").text == "a"
@@ -427,7 +427,7 @@ def test_waits_for_a_model(tgi: Server, make: Callable[..., InferenceClient]) ->
 
 
 def test_plain_transformers(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """Parameters that a backend refuses by name are left out, then and later; one that matters is not."""
+    """Parameters that a backend refuses by name are left out, now and later, except for essential ones."""
     refusal = {
         "error": "The following `model_kwargs` are not used by the model: ['details', 'watermark'] (note: typos)"
     }
@@ -443,7 +443,7 @@ def test_plain_transformers(tgi: Server, make: Callable[..., InferenceClient]) -
 
 
 def test_messages(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """Messages are written in the layout of the model; thoughts are split off, the beginning is stripped."""
+    """Messages are formatted in the model's layout; reasoning is separate, white space at the start is removed."""
     config = {"model_type": "gpt2", "tokenizer_config": {"eos_token": "<|im_end|>"}}
     tgi.on("/api/models/org/chatty", json_answer({"id": "org/chatty", "config": {**config, "model_type": "qwen2"}}))
     tgi.on("/api/models/org/old", json_answer({"id": "org/old", "config": config}))
@@ -494,14 +494,14 @@ def test_messages(tgi: Server, make: Callable[..., InferenceClient]) -> None:
     ],
 )
 def test_refused(tgi: Server, make: Callable[..., InferenceClient], options: dict[str, Any]) -> None:
-    """A parameter that cannot work is refused before anything is asked for."""
+    """An invalid parameter raises before a request is sent."""
     with pytest.raises(InvalidInputError):
         make(tgi).text("x", **options)
     assert [request.path for request in tgi.requests] in ([], ["/info"])
 
 
 def test_refused_prompts(tgi: Server, make: Callable[..., InferenceClient]) -> None:
-    """An empty prompt, a layout nobody knows and a misspelt parameter are refused."""
+    """An empty prompt, an unknown layout and a misspelt parameter raise."""
     client = make(tgi)
     with pytest.raises(InvalidInputError, match="empty"):
         client.text("")

@@ -26,12 +26,12 @@ _CERTIFICATES = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_C
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the user's logins and sessions out of code that runs outside of `_clean_environment`, and the reverse."""
     home = tempfile.mkdtemp(prefix="hfclient-tests-")
-    atexit.register(_remove, home, os.getpid())  # workers of xdist do not come to their cleanups
+    atexit.register(_remove, home, os.getpid())  # workers of xdist do not run their cleanups
     os.environ["HFCLIENT_HOME"] = home
 
 
 def _remove(folder: str, process: int) -> None:
-    if os.getpid() == process:  # a child by fork leaves it to its parent
+    if os.getpid() == process:  # a forked child leaves it to its parent
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -60,7 +60,7 @@ def _no_ignored_signals() -> Iterator[None]:
     a new program begins with the default. A forked child keeps the handler; there the tests send Ctrl-C.
     """
     ignored = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
-    ignored -= _IGNORED_BY_PYTHON  # subprocess gives the default back to children
+    ignored -= _IGNORED_BY_PYTHON  # subprocess restores the default in children
     for number in ignored:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _do_nothing)
     blocked = signal.pthread_sigmask(signal.SIG_SETMASK, []) if hasattr(signal, "pthread_sigmask") else None

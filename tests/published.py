@@ -83,7 +83,7 @@ def check_install(sdist: Path, folder: Path) -> None:
     venv.create(folder / "venv", with_pip=True)
     programs = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
     python = programs / "python"
-    # What the extra "local" brings, but for llama.cpp: here a scripted model answers.
+    # The packages of the extra "local", without llama.cpp: a scripted model answers here.
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{sdist}[cli]", "flask", "waitress"]
     subprocess.run(install, cwd=folder, check=True)
     away = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "HFCLIENT_", "HF_"))}

@@ -46,14 +46,14 @@ def test_all_clients_find_the_same(replay: ReplayServer, name: str, wire: str) -
     before = replay.connections()
     try:
         for form in ("big", "framed", "each"):
-            # 700 events are more than one read of a socket; the second answer finds what the first left behind.
+            # 700 events are more than one read of a socket; the second answer uses the same connection.
             for count in (700, 3):
                 found = client.drain(wire, replay.url(wire, form, count))
                 assert found == (count, wires.characters(count)), form
     finally:
         client.close()
     opened = replay.connections() - before
-    # hfclient and requests are asked at other URLs of one origin; hfclient has a client for each of them.
+    # hfclient and requests use other URLs of one origin; hfclient has a client for each of them.
     assert opened <= (6 if name.startswith("hfclient") else 1)
 
 

@@ -32,7 +32,7 @@ def file_lock(path: Path, timeout: float) -> Iterator[None]:
         TimeoutError: The lock was not free in time.
         OSError: The file cannot be created.
     """
-    import filelock  # 11 ms, which only a change of a file costs
+    import filelock  # imported late, because it takes 11 ms
 
     lock: BaseFileLock = filelock.FileLock(path, timeout, 0o600, poll_interval=_POLL_INTERVAL, fallback_to_soft=False)
     try:

@@ -42,7 +42,7 @@ def _answer(request: Recorded) -> bytes:
 @pytest.fixture
 def client(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     """A client of a chat-ui and an inference server that answer all requests."""
-    monkeypatch.chdir(tmp_path)  # some of the values are taken for paths
+    monkeypatch.chdir(tmp_path)  # some values are read as paths
     server.on("*", [_answer])
     with ChatUI() as ui:
         ui.says(recording("plain"))

@@ -100,7 +100,7 @@ def test_promised_values(later):
 def test_any_flat_array_is_a_value_or_a_protocol_error(flat):
     """Any array, including loops and wrong tags, is a value or a ProtocolError."""
     with contextlib.suppress(ProtocolError):
-        json.dumps(unflatten(flat), default=str)  # what comes of it can be written
+        json.dumps(unflatten(flat), default=str)  # the result can be encoded
 
 
 @given(st.lists(LINES, min_size=1, max_size=4))

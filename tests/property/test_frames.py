@@ -59,7 +59,7 @@ def test_line_limits(data: bytes, cuts: list[int], limit: int) -> None:
     framer = LineFramer(limit)
     too_long = any(len(line) > limit for line in data.split(b"\n"))
     try:
-        for piece in [*_pieces(data, cuts), b""]:  # of a line behind others the next call speaks
+        for piece in [*_pieces(data, cuts), b""]:  # the next call reports a line after others
             framer.feed(piece)
     except ProtocolError:
         assert too_long

@@ -71,7 +71,7 @@ def choice(**fields: Any) -> dict[str, Any]:
     return {"object": "text_completion", "choices": [{**CHOICE, **fields}]}
 
 
-# What is plain but for one thing, or looks so.
+# Objects that are plain except for one thing, or look plain.
 ODD = [
     *(step(**odd) for odd in ODD_TOKENS),
     *(choice(**odd) for odd in ODD_CHOICES),

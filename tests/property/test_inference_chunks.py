@@ -17,7 +17,7 @@ from tests.unit.test_inference_chunks import EXPECTED, SAMPLES, read
 
 _settings = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
-# Pieces that mean something to one of the layers, alone and next to each other.
+# Parts with a meaning in one of the layers, alone and in combination.
 _text = st.one_of(
     st.text(max_size=5),
     st.sampled_from(
@@ -162,7 +162,7 @@ def test_line_ends_inside_an_event() -> None:
         events = [plain, plain.replace(b":[", b":" + end + b"["), plain]
         expected = _plain_values(_thorough(b"".join(events)))
         assert _plain_values(read(events)[0]) == _plain_values(read([b"".join(events)])[0]) == expected, end
-    begun = [plain, b"data: ", plain]  # the last piece looks like an event, but one has begun
+    begun = [plain, b"data: ", plain]  # the last chunk looks like an event, but another one has begun
     assert _plain_values(read(begun)[0]) == _plain_values(_thorough(b"".join(begun)))
 
 

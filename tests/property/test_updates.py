@@ -19,7 +19,7 @@ from tests.unit.test_updates import UPDATES, read
 
 _settings = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
-# Pieces that mean something to one of the layers, alone and next to each other.
+# Parts with a meaning in one of the layers, alone and in combination.
 _text = st.one_of(
     st.text(max_size=5),
     st.sampled_from(

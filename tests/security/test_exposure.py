@@ -25,7 +25,7 @@ from tests.conftest import make_transport
 from tests.server import CLOSE, RST, UNTIL_GONE, Server, chunk, head, json_answer, plain
 from tests.wire.helpers import PATIENT
 
-# Put together here, so that a traceback, which quotes the lines of this file, does not show them.
+# Concatenated, because a traceback quotes the lines of this file.
 TOKEN, COOKIE, PROXY, BASIC, HEADER, KEY, TOOL = (
     f"{kind}-is-{'secret'}" for kind in ("tk", "ck", "px", "ba", "hd", "ky", "tl")
 )

@@ -270,7 +270,7 @@ def test_cookies_that_headers_cannot_carry(value: str) -> None:
     assert len(made.cookies()) <= 20
 
 
-# What becomes a part of a request
+# Parts of requests
 
 
 @pytest.mark.parametrize("token", ["hf_a\r\nX-Evil: 1", "hf_a b", "hf_a\x00b", "hf_a\x0bb", "hf_\u00e9", "hf_a\x7f"])

@@ -82,7 +82,7 @@ def _character(op: Any, value: Any) -> str:
     if name == "ANY":
         return "a"
     if name not in ("IN", "NOT_LITERAL"):
-        return ""  # a place, such as the end
+        return ""  # a position, such as the end
     tree = _parser.SubPattern(_parser.State())
     tree.append((op, value))
     one = _compiler.compile(tree)
@@ -162,7 +162,7 @@ def _cases() -> dict[str, tuple[re.Pattern[Any], set[str]]]:
             continue
         calls = {call for where, call, used in uses if used == last and where == module}
         calls = calls or {call for where, call, used in uses if used == last}  # imported by another
-        # One in a table is called by the name of a loop's variable.
+        # A pattern in a table has the name of a loop variable.
         calls = calls or {call for where, call, used in uses if where == module and used and used.islower()}
         cases[name] = pattern, calls or {"search", "fullmatch"}
     for module, call, used in uses:

@@ -60,7 +60,7 @@ def test_invalid_sizes_are_refused(wire: bytes) -> None:
     """Signs, prefixes, empty sizes, huge sizes and chunks without an end are refused."""
     reader = ChunkedDecoder()
     with pytest.raises(ValueError, match="chunk"):
-        list(map(reader.feed, (wire, b"")))  # what came before the fault is given first
+        list(map(reader.feed, (wire, b"")))  # the content before the error comes first
     assert reader.error is not None
 
 

@@ -428,7 +428,7 @@ def test_the_owner_is_killed(tmp_path: Path, lock_kind: str) -> None:
         pass
 
 
-# What a client makes of it
+# Clients with saved logins
 
 
 def _found(store: LoginStore, **options: Any) -> Credentials:

@@ -74,7 +74,7 @@ def test_more_content(clock: FakeTime) -> None:
     """``next_token`` begins with the first read after content, and keep-alives do not extend it."""
     deadline = Deadline(Clock(Timeouts(idle=None, first_token=10, next_token=5)), stream=True)
     deadline.content_came()
-    clock.advance(60)  # the caller works on what came
+    clock.advance(60)  # the caller processes the content
     assert deadline.read_wait() == 5
     clock.advance(4)
     assert deadline.read_wait() == 1
@@ -118,7 +118,7 @@ def test_a_slow_reader(clock: FakeTime) -> None:
     clock.advance(6)
     _rings(deadline, "first_token")
     deadline.content_came()
-    deadline.pause()  # nothing to stop: the clock begins with the next read
+    deadline.pause()  # no effect: the deadline begins with the next read
     clock.advance(100)
     assert deadline.read_wait() == 10
 

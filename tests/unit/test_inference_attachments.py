@@ -50,7 +50,7 @@ class FakePIL:
 
 def test_all_sources_of_an_image(tmp_path: Path) -> None:
     """A path, bytes, an open file, an `Image`, a PIL image and a data URL all become the same data URL."""
-    path = tmp_path / "dot.jpg"  # its name lies; its first bytes do not
+    path = tmp_path / "dot.jpg"  # the first bytes decide, not the name
     path.write_bytes(PNG)
     made = Image(content=PNG, mime="image/png")
     for source in (path, str(path), PNG, bytearray(PNG), io.BytesIO(PNG), made, FakePIL(), AS_URL):

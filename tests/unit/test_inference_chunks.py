@@ -485,12 +485,12 @@ NO_JSON = ("ProtocolError", "the server sent something that is not JSON")
 @pytest.mark.parametrize(
     ("pieces", "events", "error"),
     [
-        # White space inside JSON may be no line end, though JSON alone would allow it.
+        # White space inside JSON must not be a line end, although JSON allows it.
         ([b'data: {"choices":[{"delta":\n{"content":"x"}}]}\n\n'], [], NO_JSON),
         ([b'data: {"choices":[{"delta":\r{"content":"x"}}]}\n\n'], [], NO_JSON),
         # A line that begins with a space is not a data line, although the event before it looks complete.
         ([event_of(content="b")[:-1] + b" ", event_of(content="c"), END], [Token("b"), STOP], None),
-        # The name of an event may come long before its data.
+        # The name of an event may come in an earlier chunk.
         ([b"event: error\n", event_of(content="b")], [], failed('{"choices": [{"index": 0, "delta": {"content": "b"}}]}')),
         ([b"event: err", b"or\n" + event_of(error="no")], [], failed('{"choices": [{"index": 0, "delta": {"error": "no"}}]}')),
     ],

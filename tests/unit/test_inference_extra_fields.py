@@ -364,7 +364,7 @@ ONE, TWO = '{"q": 1}', '{"q": 2}'
         ([call("f", '{"q"', "a"), call("f", '{"q"', "b"), call(None, ": 1}", "a"), call(None, ": 2}", "b")], [("f", 1), ("f", 2)]),
         ([call("f", ONE, index="0"), call("f", TWO, index="1")], [("f", 1), ("f", 2)]),
         ([call("f", ONE, index=None), call("f", TWO, index=None)], [("f", 1), ("f", 2)]),
-        # One call all the same.
+        # Still one call.
         ([call("f", '{"q"', "a"), call(None, ": 1}")], [("f", 1)]),
         ([call("f", '{"q"', "a"), call("f", ": 1}", "a")], [("f", 1)]),
         ([call("f", '{"q"', "a"), call("f", ": 1}", "")], [("f", 1)]),

@@ -325,7 +325,7 @@ def test_values() -> None:
     assert made != an_image()
 
 
-# Images on their way out
+# Images in requests
 
 
 @pytest.mark.parametrize(

@@ -427,7 +427,7 @@ def test_large_first_frames() -> None:
     assert build("together", work(IMAGE_TO_VIDEO, image=hosted))[1]["frame_images"][0]["input_image"] == hosted.url
 
 
-# What comes back: images
+# Answers: images
 
 
 RESULTS: dict[str, tuple[Any, OutputFile]] = {
@@ -574,7 +574,7 @@ def test_the_providers_own_message() -> None:
         PROVIDERS["hf-inference"].decode(work(), routed("hf-inference"), answer({"error": "NSFW content detected"}))
 
 
-# What comes back: jobs
+# Answers: jobs
 
 VIDEO_OUT = MediaResult((OutputFile(url="https://cdn/x.mp4"),))
 IMAGE_OUT = MediaResult((OutputFile(url="https://cdn/x.png"),))
@@ -738,7 +738,7 @@ def test_together_job() -> None:
 
 
 LOOKS: dict[str, list[tuple[Any, Any]]] = {
-    # the first answer and a look at the job, both with words that say that it is not done, and with the file
+    # the first answer and a poll of the job, both with a state that is not done and with the file
     "fal-ai": [
         ({**FAL, "images": [{"url": "https://cdn/x.png"}]}, None),
         (FAL, {"status": "IN_PROGRESS", "images": [{"url": "https://cdn/x.png"}]}),

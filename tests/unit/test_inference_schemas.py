@@ -172,7 +172,7 @@ def test_mismatches() -> None:
         deep = {"value": 0, "next": deep}
     with pytest.raises(SchemaMismatch, match="too deeply"):
         convert(deep, Node)
-    while deep:  # let go of it level by level
+    while deep:  # released level by level
         deep = deep.pop("next", None)
 
 

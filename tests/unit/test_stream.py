@@ -421,7 +421,7 @@ def test_memory_of_a_long_answer() -> None:
     assert builder.thoughts() == "".join(f"{number}:{piece} " for number in range(200) for piece in range(100))
 
 
-# What a reader that was closed must not do
+# Closed readers
 
 
 def test_closing_in_the_loop_reads_no_more() -> None:
@@ -438,7 +438,7 @@ def test_closing_in_the_loop_reads_no_more() -> None:
         events.append(event)
         if event == Token("a"):
             found.close()
-            body.closed = 0  # as if it could still be read
+            body.closed = 0  # although it is closed
     assert events == [Token("a"), Token("b")]
     assert not asked
     assert found.partial.text == "ab"

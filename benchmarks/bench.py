@@ -189,7 +189,7 @@ class Bench:
         return CLIENTS[name][0]
 
     def say(self, text: str) -> None:
-        """Tell whoever waits what is being measured."""
+        """Write the name of the current measurement to the terminal."""
         print(f"  {text}", file=sys.stderr, flush=True)
 
     def skip(self, reason: Skipped, name: str | None = None) -> None:

@@ -45,7 +45,7 @@ class _Texts:
         raise NotImplementedError
 
     def events(self, wire: str, url: str) -> Iterator[object]:
-        """Return whatever the client itself gives for one answer."""
+        """Return what the client itself yields for one answer."""
         return self.texts(wire, url)
 
     def drain(self, wire: str, url: str) -> tuple[int, int]:
@@ -123,7 +123,7 @@ class HFClient(_Texts):
 
 
 class Requests(_Texts):
-    """What people write who use no client at all.
+    """Plain requests, as written without a client library.
 
     Args:
         origin: Where the replay server is.

@@ -1,4 +1,4 @@
-"""The measurements: clients take turns, round by round, so that whatever the machine does besides hits all of them."""
+"""The measurements: clients take turns, round by round, so that other work on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ print((took, memory / 1024, len(sys.modules), names))
 
 @contextlib.contextmanager
 def _compiled() -> Iterator[dict[str, str]]:
-    """Give an environment in which everything is compiled by the first to import it, whatever was installed how."""
+    """Give an environment in which the first import of a module compiles it."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONPYCACHEPREFIX": cache}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -213,7 +213,7 @@ def imports(bench: Bench) -> dict[str, Section]:
 def memory(bench: Bench) -> dict[str, Section]:
     """Whether memory grows with the stream."""
     bench.say("memory over a long stream")
-    section = Section("Memory gained over 80,000 events that nobody keeps", "MiB", ["chat", "sse"])
+    section = Section("Memory gained over 80,000 events that are not kept", "MiB", ["chat", "sse"])
     count, step = 100_000, 10_000
     for wire in section.columns:
         names = [name for name in bench.on(wire) if name in (*_OURS, "requests, iter_lines")]
@@ -316,7 +316,7 @@ def profile(bench: Bench) -> dict[str, Section]:
             f"{package} {share:.0f} %" for package, share in sorted(shares.items(), key=lambda i: -i[1]) if share >= 1
         ]
         section.notes.append(
-            f"Own time by package: {', '.join(told)}. cProfile makes small functions look dearer than they are."
+            f"Own time by package: {', '.join(told)}. cProfile overstates small functions."
         )
         sections[f"profile_{wire}_{count}"] = section
     return {**sections, "profile_import": _profile_import(bench)}

@@ -1,4 +1,4 @@
-"""The picture: a panel a measurement, a dot a client, a bar for the middle half of its rounds. SVG, written by hand."""
+"""The plot: a panel a measurement, a dot a client, a bar for the middle half of its rounds. SVG, written by hand."""
 
 from __future__ import annotations
 

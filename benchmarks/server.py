@@ -1,6 +1,6 @@
 """The replay server: a process of its own, raw sockets, answers made before they are asked for.
 
-The beginning of a URL says what comes back: ``/{wire}/{form}/{count}``, then whatever path a client puts behind it.
+The beginning of a URL says what comes back: ``/{wire}/{form}/{count}``, then the path of the client's own request.
 
 - ``big``: HTTP chunks of 16 KiB
 - ``framed``: an HTTP chunk for each event, many in one write

@@ -182,7 +182,7 @@ _JOBS: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
 
 def _main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints goes elsewhere
+    os.dup2(2, 1)  # what a library prints goes to stderr
     name, origin = sys.argv[1:]
     try:
         client = make(name, origin)

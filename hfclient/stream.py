@@ -1,6 +1,6 @@
 """`Stream`: one response, one consumer.
 
-A stream owns its response. The request has been sent when it exists, so whatever the server refused was raised at the
+A stream owns its response. The request has been sent when it exists, so what the server refused was raised at the
 call; what breaks later raises from the iterator. Bytes go to a `Decoder`, which returns events by the block, and out go
 the events of that block one by one: there is no layer that is called per event.
 """
@@ -151,7 +151,7 @@ class ReplyBuilder:
             case Route():
                 self._fields["route"] = _merged(self._fields.get("route"), event)
             case Failover():
-                # No content yet; and who was to answer, or counted along, is not the one that will.
+                # Not content; and the route and the usage so far are those of the provider that failed.
                 self._fields["failovers"] = (*self._fields.get("failovers", ()), event)
                 self._fields.pop("route", None)
                 self._fields.pop("usage", None)
@@ -374,7 +374,7 @@ class Stream:
                     if builder.questions:
                         self._response.deadline.hold()
                 else:
-                    self._response.deadline.pause()  # while the caller looks at what is no content
+                    self._response.deadline.pause()  # while the caller handles it: it is not content
                 self._block = events
                 rest = self._rest = iter(events)
                 yield from rest if on_event is None else self._observed(rest, on_event)
@@ -396,7 +396,7 @@ class Stream:
                 self._free()
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
-        """Yield the events of the answer by the block, and raise what ended it if that was no good end."""
+        """Yield the events of the answer by the block; raise the error that ended it, if any."""
         decoder = self._decoder
         try:
             for data in self._response.chunks("stream"):
@@ -462,7 +462,7 @@ class Stream:
         self._interrupt()
 
     def _interrupt(self) -> None:
-        """Wake up whatever the reader waits for; it raises `Cancelled`."""
+        """Wake up the reader, which raises `Cancelled`."""
         self._response.abort()
 
     def _free(self) -> None:
@@ -470,7 +470,7 @@ class Stream:
             self._release()
 
     def _release(self) -> None:
-        """Free the connection, and whatever else the stream holds: called once."""
+        """Free the connection and all else that the stream holds: called once."""
         self._response.close()
 
     def __enter__(self: _S) -> _S:
@@ -480,7 +480,7 @@ class Stream:
         self.close()
 
     def __del__(self) -> None:
-        # A stream that nobody read: its connection must not stay open until the server gives up.
+        # A stream that was not read: its connection must not stay open until the server gives up.
         if getattr(self, "_state", "done") in ("open", "reading"):
-            with contextlib.suppress(Exception):  # the interpreter may be going down; nobody could catch it
+            with contextlib.suppress(Exception):  # the interpreter may be shutting down, and no caller can catch it
                 self.close()

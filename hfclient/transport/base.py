@@ -16,7 +16,7 @@ class Transport(Protocol):
     """Opens requests. Everything that imports an HTTP library implements this and nothing more."""
 
     def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
-        """Send *request* with exactly these *headers* and return once the answer's headers are there, whatever the status.
+        """Send *request* with exactly these *headers* and return once the answer's headers are there, with any status.
 
         Raises:
             ConnectError: No answer: the name, the connection, TLS or the proxy failed.

@@ -1,4 +1,4 @@
-"""Whose certificates are trusted: certifi's list, unless the environment names another one."""
+"""The trusted certificates: certifi's list, unless the environment names another one."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def certificates() -> str | None:
     for name in VARIABLES:
         if path := os.environ.get(name):
             if not Path(path).exists():
-                raise ConnectError(f"TLS failed: {name} names {path}, and there is no such file", sent=False)
+                raise ConnectError(f"TLS failed: {name} names {path}, which does not exist", sent=False)
             return path
     return None

@@ -290,7 +290,7 @@ def _length_in(headers: http.client.HTTPMessage) -> int | None:
 class Connection:
     """What our connections do otherwise than urllib3's; to be derived from together with one of those.
 
-    They send piece by piece, each in the time that the deadline allows: http.client sends a body in one go under the
+    They send piece by piece, each in the time that the deadline allows: http.client sends a body at once under the
     timeout of connecting (or, on a kept connection, of the last read), so that a large upload over a slow line
     would fail although every byte of it moves. A short body leaves together with the head, in one packet. And each connection
     knows which response is on the wire, so that a late :meth:`Body.abort` does not reach the next one.

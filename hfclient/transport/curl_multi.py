@@ -1,12 +1,12 @@
-"""libcurl's *multi* interface, turned by hand: one request and the body of its answer.
+"""Drives libcurl's *multi* interface: one request and the body of its answer.
 
 curl_cffi's own streams run in threads: their timeouts come seconds late, closing waits until the server speaks, a fork
-hangs, and nothing slows the server down. So libcurl is driven in the thread that reads, without any thread of its own:
-`Transfer.read_some` turns the crank (``curl_multi_perform``) and sleeps (``curl_multi_poll``) for exactly as long as
-the deadline allows. What is not asked for is not read; closing takes the transfer out of the crank at once; and
-``curl_multi_wakeup`` is the one call that another thread may make.
+hangs, and nothing slows the server down. So libcurl runs in the thread that reads, without a thread of its own:
+`Transfer.read_some` calls ``curl_multi_perform`` and waits in ``curl_multi_poll`` for exactly as long as
+the deadline allows. Without a read the server has to wait; closing removes the transfer from the multi handle at once; and
+``curl_multi_wakeup`` is the only call that another thread may make.
 
-This module is given the package curl_cffi and imports no HTTP library itself; `impersonate.py` does.
+This module gets the package curl_cffi as an argument and imports no HTTP library itself; `curl_transport.py` does.
 
 Reference: https://curl.se/libcurl/c/libcurl-multi.html
 """
@@ -35,7 +35,7 @@ from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import refused_tunnel
 from hfclient.transport.response import Headers
 
-__all__ = ["NEEDED", "Multi", "Pieces", "Sink", "Transfer", "Upload"]
+__all__ = ["NEEDED", "Multi", "Pieces", "Transfer", "UploadReader", "WriteBuffer"]
 
 NEEDED = (
     "curl_multi_init",
@@ -49,12 +49,12 @@ NEEDED = (
     "curl_multi_setopt",
     "read_buffer_callback",  # uploads that are read while they are sent: since 0.15
 )
-"""What is used of ``curl_cffi.lib``: private parts, so they are looked for before anything is sent."""
+"""The functions of ``curl_cffi.lib`` that are used: they are private, so they are checked before anything is sent."""
 
-_LONGEST_NAP = 1.0  # a signal that another thread took is noticed after so many seconds
+_LONGEST_WAIT = 1.0  # a signal that another thread took is noticed after so many seconds
 _READ_ABORT = 0x10000000  # CURL_READFUNC_ABORT
-_NO_SOCKET = 0x7FFFFFFF  # and above, or below 0: CURL_SOCKET_BAD, in whatever width it comes
-_MOST_UNPACKED = 32 * 1024 * 1024  # bytes that one turn of the crank, some 640 KiB on the wire, may become
+_NO_SOCKET = 0x7FFFFFFF  # and above, or below 0: CURL_SOCKET_BAD, in any width
+_MOST_DECODED = 32 * 1024 * 1024  # bytes that one perform, some 640 KiB on the wire, may decode to
 
 # libcurl's error codes (https://curl.se/libcurl/c/libcurl-errors.html) by what they mean to a caller.
 _UNSUPPORTED_PROTOCOL, _NO_CONNECTION, _WRITE_ERROR, _TIMED_OUT, _RECV_ERROR, _BAD_ENCODING = 1, 7, 23, 28, 56, 61
@@ -137,11 +137,11 @@ class Pieces(Protocol):
         """Yield them."""
 
 
-class Upload:
-    """What libcurl reads the request's body from.
+class UploadReader:
+    """The file-like object from which libcurl reads the request's body.
 
-    It cannot seek, and that is on purpose: libcurl repeats a request by itself when a connection that it took up again
-    dies without an answer, but not once it has read from a body that cannot be read twice. So nothing is sent twice.
+    It cannot seek, on purpose: libcurl repeats a request by itself when a kept connection ends without an answer, but not
+    once it has read from a body that cannot be read twice. So nothing is sent twice.
     """
 
     def __init__(self, body: bytes | Pieces) -> None:
@@ -166,10 +166,10 @@ class Upload:
         return bytes(data)
 
 
-class Sink:
-    """What libcurl writes to: ``write`` is the append of a list, so that no Python function of ours runs below C.
+class WriteBuffer:
+    """The buffer that libcurl writes to: ``write`` is the append of a list, so that no Python function of ours runs below C.
 
-    Except while an answer is unpacked: a few kilobytes can become gigabytes before libcurl returns.
+    Except while libcurl decodes an answer: a few kilobytes can become gigabytes before it returns.
     """
 
     __slots__ = ("__weakref__", "items", "write")
@@ -178,13 +178,13 @@ class Sink:
         self.items: list[bytes] = []
         self.write: Callable[[bytes], None] = self.items.append if most is None else _bounded(self.items, most)
 
-    def trust(self) -> None:
-        """Take whatever comes: it was not packed, so there is no more of it than was on the wire."""
+    def unbound(self) -> None:
+        """Remove the limit: the answer is not compressed, so it is as long as on the wire."""
         self.write = self.items.append
 
 
 def _bounded(items: list[bytes], most: int) -> Callable[[bytes], None]:
-    """Return an append to *items* that raises once they hold more than *most* bytes; whoever takes them clears them."""
+    """Return an append to *items* that raises once they hold more than *most* bytes; the reader clears them."""
     held = 0
 
     def write(data: bytes) -> None:
@@ -199,7 +199,7 @@ def _bounded(items: list[bytes], most: int) -> Callable[[bytes], None]:
 
 def _bomb() -> ProtocolError:
     return ProtocolError(
-        f"a small piece of the answer unpacks to more than {_MOST_UNPACKED:,} bytes; "
+        f"a small piece of the answer decompresses to more than {_MOST_DECODED:,} bytes; "
         'headers={"Accept-Encoding": "identity"} asks for it as it is'
     )
 
@@ -224,8 +224,8 @@ class Transfer:
         self._deadline = deadline
         self._give_back = give_back
         self._via_proxy = via_proxy
-        self._head, self._body = Sink(), Sink(most=_MOST_UNPACKED)
-        self._upload: Upload | None = None
+        self._head, self._body = WriteBuffer(), WriteBuffer(most=_MOST_DECODED)
+        self._upload: UploadReader | None = None
         self._seen = self._block = 0  # how far the header lines have been looked at; where their block begins
         self._running, self._active = self._ffi.new("int*"), self._ffi.new("int*")
         self._over = self._aborted = self._sent = False
@@ -235,7 +235,7 @@ class Transfer:
 
     # Sending
 
-    def send(self, prepare: Callable[[Any, Sink, Sink], Upload | None]) -> tuple[int, Headers]:
+    def send(self, prepare: Callable[[Any, WriteBuffer, WriteBuffer], UploadReader | None]) -> tuple[int, Headers]:
         """Send what *prepare* puts into the easy handle; return status and headers of the answer."""
         assert self._multi is not None
         upload = self._upload = prepare(self._curl, self._head, self._body)
@@ -243,14 +243,14 @@ class Transfer:
             raise ConnectError("the connection failed: libcurl does not take the request")
         until = _from_now(self._deadline.connect_wait())
         try:
-            self._turn()
+            self._perform()
             while (found := self._headers()) is None:
                 if self._over:
                     raise self._error or ConnectError("the connection failed: the answer ended in its head")
                 just_connected = not self._sent and self._is_connected()
                 if just_connected or (self._sleep(until) and self._sent):
                     until = _from_now(self._deadline.read_wait())
-                self._turn()
+                self._perform()
                 self._check_wanted()
         except TransportError as error:
             error.sent = self._sent and not (upload is not None and upload.left)
@@ -277,13 +277,13 @@ class Transfer:
             if len(words) > 1 and words[1].isdigit() and (status := int(words[1])) >= 200:
                 headers = Headers(_fields(block[1:]))
                 if "content-encoding" not in headers:
-                    self._body.trust()
+                    self._body.unbound()
                 return status, headers
         return None
 
-    # Turning the crank
+    # Driving libcurl
 
-    def _turn(self) -> None:
+    def _perform(self) -> None:
         """Let libcurl do what it can do without waiting."""
         if self._multi is None:
             return
@@ -299,13 +299,13 @@ class Transfer:
         """
         if self._multi is None:
             return False
-        nap = _LONGEST_NAP
+        wait = _LONGEST_WAIT
         if until is not None:
             left = until - time.monotonic()
             if left <= 0:
                 raise self._deadline.expired()
-            nap = min(nap, left)
-        self._lib.curl_multi_poll(self._multi.handle, self._ffi.NULL, 0, math.ceil(nap * 1000), self._active)
+            wait = min(wait, left)
+        self._lib.curl_multi_poll(self._multi.handle, self._ffi.NULL, 0, math.ceil(wait * 1000), self._active)
         sockets: int = self._active[0]
         return sockets > 0
 
@@ -386,7 +386,7 @@ class Transfer:
             if not waiting or self._sleep(until):
                 waiting = True
                 until = _from_now(self._deadline.read_wait())
-            self._turn()
+            self._perform()
 
     def _check_wanted(self) -> None:
         if self._aborted:

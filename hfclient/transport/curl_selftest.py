@@ -1,7 +1,7 @@
-"""Tries out once whether the installed curl_cffi does what `multi.py` relies on.
+"""Tests once whether the installed curl_cffi does what `curl_multi.py` relies on.
 
-`multi.py` drives functions of libcurl that curl_cffi exports without promising them, and what they do may change with any
-release. So one request with a body is carried over loopback, in this thread alone, before the first real one.
+`curl_multi.py` calls functions of libcurl that curl_cffi exports without documenting them, and a release may change them. So
+one request with a body is sent over loopback, in this thread alone, before the first real one.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from hfclient.errors import HFClientError
-from hfclient.transport.curl_multi import NEEDED, Multi, Sink, Transfer, Upload
+from hfclient.transport.curl_multi import NEEDED, Multi, Transfer, UploadReader, WriteBuffer
 from hfclient.transport.deadline import Clock, Deadline, Timeouts
 
-__all__ = ["misfit"]
+__all__ = ["incompatibility"]
 
 _TIMEOUTS = Timeouts(connect=5, idle=5, total=10)
 _ANSWER = b"HTTP/1.1 200 OK\r\nX-Check: yes\r\nContent-Length: 5\r\n\r\nhello"
-_proved: list[Any] = []
+_tested: list[Any] = []
 
 
 class _Body:
-    """A body that has its own request answered: libcurl asks for it when the connection stands."""
+    """A body whose first read sends the response: libcurl reads it once the connection is there."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -42,29 +42,29 @@ class _Body:
             self.served.close()
 
 
-def misfit(curl_cffi: Any) -> str | None:
-    """Return what is wrong with the package *curl_cffi*, or None if it does all that is needed; tried out only once."""
+def incompatibility(curl_cffi: Any) -> str | None:
+    """Return what the package *curl_cffi* lacks or does otherwise, None if nothing; tested only once."""
     missing = [name for name in NEEDED if not hasattr(curl_cffi.lib, name)]
     if missing:
         return f"it has no {missing[0]}"
-    if curl_cffi.lib in _proved:
+    if curl_cffi.lib in _tested:
         return None
-    trouble = _tried(curl_cffi)
+    trouble = _test(curl_cffi)
     if trouble is None:
-        _proved.append(curl_cffi.lib)
+        _tested.append(curl_cffi.lib)
     return trouble
 
 
-def _tried(curl_cffi: Any) -> str | None:
+def _test(curl_cffi: Any) -> str | None:
     try:
         listener = socket.create_server(("127.0.0.1", 0), backlog=1)
-    except Exception:  # noqa: BLE001 (a sandbox, or a test suite that allows no sockets): then it has to be believed
+    except Exception:  # noqa: BLE001 (a sandbox, or a test suite that allows no sockets): then it cannot be tested
         return None
     with listener, contextlib.closing(_Body(listener)) as body:
         listener.settimeout(5)
         try:
             return _exchange(curl_cffi, body, listener.getsockname()[1])
-        except Exception as exc:  # noqa: BLE001 (whatever a function that has changed its ways raises)
+        except Exception as exc:  # noqa: BLE001 (a changed function may raise anything)
             return exc.message if isinstance(exc, HFClientError) else f"{type(exc).__name__}: {exc}"
 
 
@@ -72,8 +72,8 @@ def _exchange(curl_cffi: Any, body: _Body, port: int) -> str | None:
     kept: list[Multi] = []
     opt = curl_cffi.CurlOpt
 
-    def prepare(curl: Any, head: Sink, content: Sink) -> Upload:
-        upload = Upload(body)
+    def prepare(curl: Any, head: WriteBuffer, content: WriteBuffer) -> UploadReader:
+        upload = UploadReader(body)
         for option, value in (
             (opt.URL, f"http://127.0.0.1:{port}/"),
             (opt.PROXY, ""),

@@ -1,6 +1,6 @@
-"""The transport that looks like a browser: libcurl by way of curl_cffi, for sites behind a bot check.
+"""The transport that looks like a browser: libcurl through curl_cffi, for sites behind a bot check.
 
-How it reads is told in `multi.py`. Each multi handle has one owner at a time and holds one connection; when a body has
+`curl_multi.py` drives libcurl. Each multi handle has one owner at a time and holds one connection; when a body has
 been read to its end, its multi handle waits here for the next request to the same origin.
 """
 
@@ -19,9 +19,9 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 from hfclient.credentials import Secret, origin_of
 from hfclient.errors import ConnectError, InvalidInputError, MissingDependencyError, Unsupported
 from hfclient.transport.ca_bundle import certificates
-from hfclient.transport.content_encoding import unpacked
-from hfclient.transport.curl_multi import Multi, Sink, Transfer, Upload
-from hfclient.transport.curl_selftest import misfit
+from hfclient.transport.content_encoding import decoded
+from hfclient.transport.curl_multi import Multi, Transfer, UploadReader, WriteBuffer
+from hfclient.transport.curl_selftest import incompatibility
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import address_for, as_url, proxy_for
 from hfclient.transport.request import Request, check_headers, safe_url
@@ -38,7 +38,7 @@ _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"  # as requests does: what is quoted already s
 
 
 def _load() -> Any:
-    """Return the package curl_cffi if it is there and does what `multi.py` needs."""
+    """Return the package curl_cffi if it is installed and does what `curl_multi.py` needs."""
     try:
         import curl_cffi
     except ImportError as exc:
@@ -46,7 +46,7 @@ def _load() -> Any:
             'impersonate= needs the package curl_cffi: pip install "hfclient[impersonate]"'
         ) from exc
     package: Any = curl_cffi  # its private parts have no types
-    if trouble := misfit(package):
+    if trouble := incompatibility(package):
         raise MissingDependencyError(
             f"curl_cffi {package.__version__} does not do what hfclient needs: {trouble}; versions 0.15 to 0.17 are known to "
             'work: pip install "hfclient[impersonate]"'
@@ -55,7 +55,7 @@ def _load() -> Any:
 
 
 class ImpersonateTransport:
-    """Carries requests with libcurl, in the shape that a browser gives them: TLS handshake, HTTP/2, order of headers.
+    """Sends requests with libcurl, as a browser would: TLS handshake, HTTP/2, order of headers.
 
     Any number of threads may use one. Nothing is opened before the first request, and after a fork the child starts
     with connections of its own. Headers of a request win over those of the browser.
@@ -113,7 +113,7 @@ class ImpersonateTransport:
             if isinstance(error, ConnectError):
                 add_address(error, deadline.address)
             raise
-        body = unpacked(transfer, fields) if _wants_it_plain(headers) else transfer
+        body = decoded(transfer, fields) if _wants_it_plain(headers) else transfer
         return Response(status, fields, body, method=request.method, url=safe_url(request.url), deadline=deadline)
 
     def close(self) -> None:
@@ -122,8 +122,8 @@ class ImpersonateTransport:
         self._idle = []  # each closes its connection as it goes
 
     def _prepare(
-        self, request: Request, url: str, proxy: Secret, headers: Mapping[str, str], curl: Any, head: Sink, body: Sink
-    ) -> Upload | None:
+        self, request: Request, url: str, proxy: Secret, headers: Mapping[str, str], curl: Any, head: WriteBuffer, body: WriteBuffer
+    ) -> UploadReader | None:
         """Set up the easy handle for *request*."""
         opt, setopt = self._curl_cffi.CurlOpt, curl.setopt
         curl.impersonate(self._target, default_headers=True)
@@ -147,12 +147,12 @@ class ImpersonateTransport:
         upload = None
         lines = [b"Expect:"]
         if request.body is not None or request.method in ("POST", "PUT", "PATCH"):
-            upload = Upload(request.body or b"")
+            upload = UploadReader(request.body or b"")
             setopt(opt.POST, 1)
             setopt(opt.READDATA, upload)
             setopt(opt.POSTFIELDSIZE_LARGE, upload.size)
             if not upload.size:
-                setopt(opt.FRESH_CONNECT, 1)  # there is no body that would keep libcurl from sending twice
+                setopt(opt.FRESH_CONNECT, 1)  # without a body libcurl would send it twice
             if not any(name.lower() == "content-type" for name in headers):
                 lines.append(b"Content-Type:")
         if request.method == "HEAD":

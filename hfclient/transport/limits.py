@@ -28,10 +28,10 @@ class Limits(Value):
     held, and not limited.
 
     Attributes:
-        line: One line of a stream, or one server-sent event. 64 MiB; servers are known to send a picture in one.
+        line: One line of a stream, or one server-sent event. 64 MiB; some servers send an image in one.
         stream: All of one event stream, keep-alives included. 512 MiB.
         body: An answer that is read whole, such as a list in JSON. 64 MiB.
-        file: A file, a picture, a video or a sound that is handed out as bytes. 1 GiB.
+        file: A file, an image, a video or audio that is returned as bytes. 1 GiB.
     """
 
     line: int = field(default=MAX_LINE, validator=_positive)

@@ -1,6 +1,6 @@
-"""A multipart form as a value whose bytes are made while they are sent.
+"""A multipart form whose bytes are made while they are sent.
 
-requests builds a form whole in memory, and chat-ui wants files as base64 text on top: a file of 10 MiB would take
+HTTP libraries build a form whole in memory, and chat-ui takes files as base64 text on top: a file of 10 MiB would need
 four times its size. Here a part's content is read and encoded in pieces, and the length is known beforehand.
 
 Reference: RFC 7578; file names are escaped as browsers do it (``"`` becomes ``%22``), because chat-ui refuses RFC 5987.
@@ -37,7 +37,7 @@ class Part(Value):
         size: Length of the content in bytes, as it was when the part was built.
 
     Raises:
-        InvalidInputError: The path is missing, cannot be read, or is no regular file.
+        InvalidInputError: The path is missing, cannot be read, or is not a regular file.
     """
 
     name: str

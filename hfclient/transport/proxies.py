@@ -1,7 +1,7 @@
 """Which proxy a request goes through: the same on both transports.
 
-One that was passed is used for everything. Otherwise the environment's is, as with any other program, but never for this
-machine: a proxy somewhere in the network knows neither its servers nor who asks.
+A proxy that was passed is used for everything. Otherwise the environment's is, as with any other program, but never for this
+machine: its servers cannot be reached from a proxy in the network.
 
 Reference: https://everything.curl.dev/usingcurl/proxies/env.html; Go's net/http, ProxyFromEnvironment (loopback).
 """
@@ -26,7 +26,7 @@ _VARIABLES = tuple(
 )
 _LASTS = 30.0  # seconds: systems with settings of their own for proxies do not tell when they change
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
-_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (what a server of this machine was told to listen on)
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (an address that servers of this machine listen on)
 _known: tuple[int, float, dict[str, Secret]] = (0, 0.0, {})
 
 
@@ -63,7 +63,7 @@ def _checked(proxy: str) -> Secret:
 
 
 def as_url(proxy: str) -> Secret:
-    """Return a proxy as a URL: many an environment has only ``host:3128``, which by itself would be masked like a password."""
+    """Return a proxy as a URL: some environments have only ``host:3128``, which by itself would be masked like a password."""
     text = "".join(proxy)  # a secret shows itself by that alone
     return Secret(f"http://{text}" if text and "://" not in text else text)
 
@@ -77,7 +77,7 @@ def address_for(url: str, proxy: str) -> str:
 def refused_tunnel(status: int) -> str:
     """Return in words that a proxy answered CONNECT, which asks for a tunnel, with *status*."""
     if status == 407:
-        return 'it wants a user name and a password (status 407): put them in its URL, proxy="http://user:password@host:port"'
+        return 'it requires a user name and a password (status 407): put them in its URL, proxy="http://user:password@host:port"'
     return f"it answered with status {status}"
 
 
@@ -92,7 +92,7 @@ def _host_and_port(url: str) -> str | None:
 
 
 def _environment() -> dict[str, Secret]:
-    """Return the proxies of the environment, or of the system, by scheme. To look there costs as much as a short request."""
+    """Return the proxies of the environment, or of the system, by scheme. A look-up costs as much as a short request."""
     global _known  # noqa: PLW0603 (a cache)
     # A hash is what the variables are remembered by, because proxies' passwords are among them.
     key, now = hash(tuple(map(os.environ.get, _VARIABLES))), time.monotonic()

@@ -31,7 +31,7 @@ from hfclient.errors import Cancelled, ConnectError, InvalidInputError
 from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.transport.ca_bundle import certificates
 from hfclient.transport.connections import CALL, POOLS, READ_SIZE, Wire
-from hfclient.transport.content_encoding import is_ours, unpacked
+from hfclient.transport.content_encoding import decoded, is_decodable
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import address_for, as_url, proxy_for
 from hfclient.transport.request import Request, check_headers, safe_url
@@ -195,7 +195,7 @@ class RequestsTransport:
         return Response(
             answer.status,
             fields,
-            unpacked(body, fields),
+            decoded(body, fields),
             method=request.method,
             url=safe_url(request.url),
             deadline=deadline,
@@ -258,9 +258,9 @@ def _framed(headers: Mapping[str, str], request: Request) -> dict[str, str]:
 def _reading(answer: Any, wire: Wire, headers: Headers) -> Callable[[], bytes]:
     """Return what reads the body: the response below urllib3's, unless urllib3 has a content coding to undo."""
     response, wire.response = wire.response, None
-    if response is not None and (is_ours(headers) or "content-encoding" not in headers):
+    if response is not None and (is_decodable(headers) or "content-encoding" not in headers):
         return response.read_some
-    return functools.partial(answer.read1, READ_SIZE, decode_content=not is_ours(headers))
+    return functools.partial(answer.read1, READ_SIZE, decode_content=not is_decodable(headers))
 
 
 def _new_manager(proxy: Secret, context: ssl.SSLContext | None) -> urllib3.PoolManager:

@@ -156,7 +156,7 @@ class Response:
 
     @property
     def content_type(self) -> str:
-        """The media type without parameters, lower case; empty if there is none."""
+        """The media type without parameters, lower case; may be empty."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def is_page(self) -> bool:

@@ -93,7 +93,7 @@ ONCE = Retry(attempts=1)
 
 
 class Polling:
-    """Pauses that grow, for looking again and again; whatever the error, the next look may do better.
+    """Growing pauses for polling; after any error the next poll may succeed.
 
     Args:
         first: Seconds before the second look.
@@ -139,7 +139,7 @@ class Attempt:
         self._wait_before = wait_before
 
     def again(self, *, at_least: float = 0.0) -> None:
-        """There is no result yet: look again after a pause, of *at_least* so many seconds."""
+        """Poll again after a pause of *at_least* so many seconds: the result is not there yet."""
         wait = self._wait_before(self.number + 1, None)
         self.wait = None if wait is None else max(wait, at_least)
 

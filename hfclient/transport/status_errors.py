@@ -1,4 +1,4 @@
-"""A failed answer becomes an exception: one door for every status and every shape of error body.
+"""Turns a failed response into an exception, for every status and every shape of error body.
 
 Reference: docs/protocol/huggingchat ("errors"), docs/protocol/inference ("errors").
 """
@@ -157,8 +157,8 @@ def _target(response: Response) -> str | None:
 def leads_to_login(url: str, target: str) -> bool:
     """Whether a redirect from *url* to *target* (absolute) leads to a login page rather than to where the server is now.
 
-    A redirect that keeps the last name of the path has moved what was asked for, whatever the new place is called. A
-    login page has one of the usual names, or is told where to send the browser back to.
+    A redirect that keeps the last name of the path has moved the resource, under any new name. A
+    login page has one of the usual names, or gets the address to send the browser back to.
     """
     here, there = urlsplit(url), urlsplit(target)
     if _is_same_path(here.path, there.path) and not _RETURN.search(there.query):

@@ -26,7 +26,7 @@ from hfclient.credentials.cookie_files import read_cookie_file
 from hfclient.credentials.saved_logins import LoginStore
 from hfclient.credentials.tokens import find_token
 from hfclient.transport import Deadline, Request, Response, Retry, Timeouts
-from hfclient.transport.content_encoding import unpacked
+from hfclient.transport.content_encoding import decoded
 from hfclient.transport.response import Headers
 from hfclient.types import Reply
 
@@ -120,7 +120,7 @@ class Canned:
     def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
         self.asked += 1
         assert self.asked < 500, "this goes on for ever"
-        body = unpacked(Chunks(self.body, self.cuts), self.headers)
+        body = decoded(Chunks(self.body, self.cuts), self.headers)
         return Response(self.status, self.headers, body, method=request.method, url=request.url, deadline=deadline)
 
     def close(self) -> None:
@@ -205,7 +205,7 @@ def test_any_compressed_bytes(data: bytes, coding: str, cuts: list[int]) -> None
     """Compressed data is decoded for any chunks; a part of it, or any other data, is an error or empty."""
 
     def read(packed: bytes) -> bytes:
-        body = unpacked(Chunks(packed, cuts), Headers([("Content-Encoding", coding)]))
+        body = decoded(Chunks(packed, cuts), Headers([("Content-Encoding", coding)]))
         return b"".join(iter(body.read_some, b""))
 
     packed = zlib.compress(data) if coding == "deflate" else gzip.compress(data)

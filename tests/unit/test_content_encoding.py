@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from hfclient.errors import ConnectError
-from hfclient.transport.content_encoding import unpacked
+from hfclient.transport.content_encoding import decoded
 from hfclient.transport.response import Headers
 
 
@@ -26,7 +26,7 @@ class _Pieces:
 
 
 def _read(coding: str, *pieces: bytes) -> bytes:
-    body = unpacked(_Pieces(*filter(None, pieces)), Headers([("Content-Encoding", coding)]))
+    body = decoded(_Pieces(*filter(None, pieces)), Headers([("Content-Encoding", coding)]))
     return b"".join(iter(body.read_some, b""))
 
 

@@ -54,7 +54,7 @@ def test_what_to_do(transport: Transport, tls: Server, monkeypatch: pytest.Monke
     with pytest.raises(ConnectError, match=r"set REQUESTS_CA_BUNDLE or SSL_CERT_FILE to a file"):
         send(transport, f"{tls.url}/s")
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
-    with pytest.raises(ConnectError, match=r"TLS failed: SSL_CERT_FILE names /nowhere/ca.pem, and there is no") as caught:
+    with pytest.raises(ConnectError, match=r"TLS failed: SSL_CERT_FILE names /nowhere/ca.pem, which does not exist") as caught:
         send(transport, f"{tls.url}/s")
     assert (caught.value.sent, tls.requests) == (False, [])
 
@@ -243,7 +243,7 @@ def test_a_proxy_that_refuses(transport_name: str, tls: Server, status: int) -> 
     """The error of a proxy that refuses the tunnel names the proxy, but not its password."""
     with _Tunnel(tls.port, status) as tunnel:
         opened = make_transport(transport_name, proxy=tunnel.url)
-        reason = "it wants a user name and a password" if status == 407 else f"it answered with status {status}"
+        reason = "it requires a user name and a password" if status == 407 else f"it answered with status {status}"
         with pytest.raises(ConnectError, match=rf"the proxy failed: {reason}") as caught:
             send(opened, f"{tls.url}/s")
         opened.close()
@@ -406,7 +406,7 @@ def test_a_socks_proxy_without_its_package(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 class _SocksProxy(_Tunnel):
-    """A SOCKS5 proxy that wants a user name and a password; see RFC 1928 and RFC 1929."""
+    """A SOCKS5 proxy that requires a user name and a password; see RFC 1928 and RFC 1929."""
 
     def __init__(self, target: int) -> None:
         super().__init__(target)

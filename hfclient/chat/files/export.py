@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from attrs import frozen
+
 from hfclient.chat.files.downloads import fetch_file, file_name, is_file_id
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.messages import ConversationState
 from hfclient.chat.wire.tree import MessageTree
 from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, ProtocolError
 from hfclient.files.saving import safe_name, write_file
-from hfclient.types import ConversationInfo, Message, StoredFile
+from hfclient.types import ConversationInfo, Message
 
 __all__ = ["Format", "Progress", "export_all", "export_one"]
 
@@ -56,36 +58,53 @@ def export_one(
         overwrite: Replace existing files.
         leaf_id: End of the branch that Markdown shows; None takes the newest. JSON holds all branches.
     """
-    return _write(
-        service,
-        conversation_id,
-        service.read_state(conversation_id),
-        path,
-        format=format,
-        files=files,
-        overwrite=overwrite,
-        leaf_id=leaf_id,
-    )
+    export = _Export(service, format, files, overwrite)
+    return export.write(conversation_id, service.read_state(conversation_id), path, leaf_id)
 
 
-def _write(
-    service: ChatService,
-    conversation_id: str,
-    state: ConversationState,
-    path: Path,
-    *,
-    format: Format | None,
-    files: bool,
-    overwrite: bool,
-    leaf_id: str | None = None,
-) -> Path:
-    kind = _format_of(path, format)
-    target = path if path.suffix in (".md", ".json") else path / _name_of(state.title, conversation_id, kind)
-    if target.exists() and not overwrite:
-        raise InvalidInputError(f"{target} exists already; choose another name or pass overwrite=True")
-    saved = _save_files(service, conversation_id, state, target, overwrite=overwrite) if files else {}
-    text = _as_json(state, saved) if kind == "json" else _as_markdown(state, saved, leaf_id)
-    return write_file(target, [text.encode()], overwrite=overwrite)
+@frozen
+class _Export:
+    """How conversations are written; the attributes are the arguments of `export_one`."""
+
+    service: ChatService
+    format: Format | None
+    files: bool
+    overwrite: bool
+
+    def write(self, conversation_id: str, state: ConversationState, path: Path, leaf_id: str | None = None) -> Path:
+        """Write one conversation and return the path of its file."""
+        kind = _format_of(path, self.format)
+        target = path if path.suffix in (".md", ".json") else path / _name_of(state.title, conversation_id, kind)
+        if target.exists() and not self.overwrite:
+            raise InvalidInputError(f"{target} exists already; choose another name or pass overwrite=True")
+        saved = self._save_files(conversation_id, state, target) if self.files else {}
+        text = _as_json(state, saved) if kind == "json" else _as_markdown(state, saved, leaf_id)
+        return write_file(target, [text.encode()], overwrite=self.overwrite)
+
+    def _save_files(self, conversation_id: str, state: ConversationState, target: Path) -> dict[str, str]:
+        """Save all files of a conversation; return their paths, relative to *target*, by sha."""
+        folder = target.with_name(target.stem + "_files")
+        saved: dict[str, str] = {}
+        for file in (file for message in state.messages for file in message.files):
+            if file.sha in saved:
+                continue
+            if not is_file_id(file.sha):
+                _log.warning("a file of %s is left out: %r is not an id of a file", conversation_id, file.sha[:100])
+                continue
+            name = f"{safe_name(file.sha)[:8]}-{file_name(file)}"  # two attachments may have the same name
+            path = folder / name
+            if self.overwrite or not path.exists():
+                try:
+                    with fetch_file(self.service, conversation_id, file, None) as pieces:
+                        write_file(path, pieces, overwrite=True)
+                except (APIStatusError, ProtocolError) as error:
+                    # Imported shares of old servers refer to files that they do not contain.
+                    if not _is_skipped(error):
+                        raise
+                    _log.warning("a file of %s is left out: %s", conversation_id, error)
+                    continue
+            saved[file.sha] = f"{folder.name}/{name}"
+        return saved
 
 
 def _format_of(path: Path, given: str | None) -> Format:
@@ -102,41 +121,8 @@ def _name_of(title: str, conversation_id: str, kind: Format) -> str:
     return f"{safe_name(title.replace('.', ' '), 'conversation')[:80]}-{safe_name(conversation_id)[-8:]}.{kind}"
 
 
-def _save_files(
-    service: ChatService, conversation_id: str, state: ConversationState, target: Path, *, overwrite: bool
-) -> dict[str, str]:
-    """Save all files of a conversation; return their paths, relative to *target*, by sha."""
-    folder = target.with_name(target.stem + "_files")
-    saved: dict[str, str] = {}
-    for file in _files_of(state):
-        if file.sha in saved:
-            continue
-        if not is_file_id(file.sha):
-            _log.warning("a file of %s is left out: %r is not an id of a file", conversation_id, file.sha[:100])
-            continue
-        name = f"{safe_name(file.sha)[:8]}-{file_name(file)}"  # two attachments may have one name
-        place = folder / name
-        if overwrite or not place.exists():
-            try:
-                with fetch_file(service, conversation_id, file, None) as pieces:
-                    write_file(place, pieces, overwrite=True)
-            except (APIStatusError, ProtocolError) as error:
-                # Imported shares of old servers refer to files that they do not contain.
-                if not _is_skipped(error):
-                    raise
-                _log.warning("a file of %s is left out: %s", conversation_id, error)
-                continue
-        saved[file.sha] = f"{folder.name}/{name}"
-    return saved
-
-
 def _is_skipped(error: HFClientError) -> bool:
     return isinstance(error, ProtocolError) or (isinstance(error, APIStatusError) and error.status in _SKIPPED)
-
-
-def _files_of(state: ConversationState) -> Iterator[StoredFile]:
-    for message in state.messages:
-        yield from message.files
 
 
 def _as_json(state: ConversationState, saved: Mapping[str, str]) -> str:
@@ -194,6 +180,7 @@ def export_all(
     raised.
     """
     _format_of(folder / "x", format)
+    export = _Export(service, format, files, overwrite=True)
     index = _read_index(folder)
     paths: list[Path] = []
     first: HFClientError | None = None
@@ -203,15 +190,10 @@ def export_all(
         stamp = info.updated_at.isoformat() if info.updated_at else ""
         known = index.get(info.id)
         key = f"{format}{'+files' if files else ''}"
-        if (
-            known
-            and known.get("stamp") == stamp
-            and known.get("kind") == key
-            and _inside(folder, known["file"]).exists()
-        ):
-            paths.append(_inside(folder, known["file"]))
+        old = _inside(folder, known["file"]) if known else None
+        if known and old and known.get("stamp") == stamp and known.get("kind") == key and old.exists():
+            paths.append(old)
             continue
-        old = _inside(folder, known["file"]) if known else None  # the conversation was renamed: its old file is deleted once the new one is written
         target = folder / _name_of(info.title, info.id, format)
         try:
             state = service.read_state(info.id)
@@ -221,8 +203,8 @@ def export_all(
             _log.warning("the conversation %s is left out: %s", info.id, error)
             first = first or error
             continue
-        path = _write(service, info.id, state, target, format=format, files=files, overwrite=True)
-        if old is not None and old != path and old.exists():
+        path = export.write(info.id, state, target)
+        if old is not None and old != path and old.exists():  # the conversation was renamed
             old.unlink()
         index[info.id] = {"file": path.name, "stamp": stamp, "kind": key, "title": info.title}
         write_file(folder / _INDEX, [json.dumps(index, ensure_ascii=False, indent=1).encode()], overwrite=True)

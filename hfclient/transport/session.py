@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import logging
 import sys
-from collections.abc import Callable, Mapping
-from typing import Literal, TypeVar
+from collections.abc import Callable, Generator, Mapping
+from typing import Literal, Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from attrs import evolve
@@ -34,7 +34,6 @@ from hfclient.errors import (
     TransportError,
 )
 from hfclient.redaction.masking import sanitized
-from hfclient.transport.auth import Auth
 from hfclient.transport.base import Transport
 from hfclient.transport.deadline import Clock, Deadline, Timeouts
 from hfclient.transport.limits import Limits
@@ -43,13 +42,31 @@ from hfclient.transport.response import Response
 from hfclient.transport.retry import Retry, retrying
 from hfclient.transport.status_errors import error_for, is_bot_check
 
-__all__ = ["Session"]
+__all__ = ["Auth", "AuthFlow", "Session"]
 
 _log = logging.getLogger("hfclient")
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
 _REDIRECTS = 5
 _P = TypeVar("_P", Timeouts, Retry, Limits)
 _HARMLESS = {"accept", "accept-encoding", "accept-language", "range", "user-agent"}
+
+
+AuthFlow = Generator[Request, Response, None]
+
+
+class Auth(Protocol):
+    """An authentication hook, in the shape of httpx's: prepares credentials, sends again after a renewal, explains a refusal."""
+
+    def auth_flow(self, request: Request, session: Session) -> AuthFlow:
+        """Yield the request to send. Each ``yield`` returns the answer, a 2xx, or raises the `APIStatusError` instead.
+
+        After an error the flow yields another request, or raises the error for the caller of `Session.send`. After an answer
+        it returns. Any other error closes the generator.
+
+        Args:
+            request: The caller's request.
+            session: The session that sends it. The hook's own questions go through ``session.with_auth(None)``.
+        """
 
 
 class Session:

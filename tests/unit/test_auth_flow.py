@@ -10,8 +10,8 @@ from attrs import evolve
 from hfclient.credentials import Credentials
 from hfclient.errors import AuthenticationError, ConnectError, NotFoundError, TransportError
 from hfclient.transport import Deadline, Request, Response, Retry, Session
-from hfclient.transport.auth import AuthFlow
 from hfclient.transport.response import Headers
+from hfclient.transport.session import AuthFlow
 
 URL = "http://chat.example/x"
 

@@ -47,8 +47,8 @@ from hfclient.errors import (
 )
 from hfclient.process.forks import reset_after_fork
 from hfclient.transport import Request, Session
-from hfclient.transport.auth import AuthFlow
 from hfclient.transport.request import safe_url
+from hfclient.transport.session import AuthFlow
 from hfclient.transport.status_errors import restated
 from hfclient.types import User
 
@@ -61,7 +61,7 @@ _GENERIC = "An error occurred"
 
 
 class ChatAuth:
-    """The authentication hook of one chat server; a `hfclient.transport.auth.Auth`. Threads may share it.
+    """The authentication hook of one chat server; a `hfclient.transport.session.Auth`. Threads may share it.
 
     It chooses the session cookie of a request, sends a request again when an expired login was renewed, explains refusals, and
     checks rotated cookies.

@@ -1,4 +1,4 @@
-"""Answers as objects over real HTTP: what is asked for, what is understood, what is repaired and what is raised."""
+"""Structured output over real HTTP: requests, validation, repairs and errors."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ Ask = Callable[..., ParseStream[Any]]
 
 @pytest.fixture
 def ask(server: Server, client: InferenceClient) -> Ask:
-    """Plays answers, given as texts or as scripts, and asks for an object."""
+    """Serves answers, given as texts or as scripts, and calls parse()."""
 
     def ask(*answers: str | Script, into: Any = City, prompt: Any = "The capital of France?", **options: Any) -> Any:
         server.on(CHAT, *[says(answer) if isinstance(answer, str) else answer for answer in answers])
@@ -110,7 +110,7 @@ def ask(server: Server, client: InferenceClient) -> Ask:
 
 
 def test_body(server: Server, ask: Ask) -> None:
-    """The schema is asked for in OpenAI's strict form; every option of chat() goes along."""
+    """The schema is sent in OpenAI's strict form, with every option of chat()."""
     assert ask(PARIS, temperature=0.0, system_prompt="Be exact.").result() == City("Paris", 2_100_000)
     assert server.last.json() == {
         "model": "m",
@@ -128,7 +128,7 @@ def test_body(server: Server, ask: Ask) -> None:
     }
 
 
-def test_parse_is_its_result(server: Server, client: InferenceClient) -> None:
+def test_parse_and_parse_stream(server: Server, client: InferenceClient) -> None:
     """parse() is parse_stream().result()."""
     server.on(CHAT, says(PARIS))
     assert client.parse("The capital of France?", into=City, model="m") == City("Paris", 2_100_000)
@@ -156,7 +156,7 @@ def test_parse_is_its_result(server: Server, client: InferenceClient) -> None:
     ids=str,
 )
 def test_types(server: Server, ask: Ask, into: Any, text: str, expected: Any) -> None:
-    """Everything that JSON can become works; what is no object at its root is asked for inside one."""
+    """Every type with a JSON schema works; a schema without an object at its root is put into one."""
     assert ask(text, into=into).result() == expected
     root = server.last.json()["response_format"]["json_schema"]["schema"]
     assert root["type"] == "object"
@@ -179,17 +179,17 @@ def test_types(server: Server, ask: Ask, into: Any, text: str, expected: Any) ->
     ],
 )
 def test_json_is_found(ask: Ask, text: str) -> None:
-    """Code blocks, prose around the JSON, brackets in that prose, and reasoning do no harm."""
+    """JSON is found in code blocks, within prose with brackets, and after reasoning."""
     assert ask(text, repair=0).result() == City("Paris", 2_100_000)
 
 
 def test_raw_newline_in_a_string(ask: Ask) -> None:
-    """Weak models write line breaks into strings; they mean them."""
+    """Unescaped line breaks in strings, which weak models write, are accepted."""
     assert ask('{"name": "Pa\nris", "inhabitants": 1}').result() == City("Pa\nris", 1)
 
 
 def test_repair(server: Server, ask: Ask) -> None:
-    """What is wrong with an answer goes back to the model, with the schema, once."""
+    """The error of an invalid answer is sent to the model once, with the schema."""
     stream = ask('{"name": 5, "inhabitants": 1}', PARIS)
     assert stream.result() == City("Paris", 2_100_000)
     assert stream.attempts == 2
@@ -216,7 +216,7 @@ def test_repair(server: Server, ask: Ask) -> None:
     ],
 )
 def test_parse_error(server: Server, ask: Ask, text: str, path: str, reason: str) -> None:
-    """An answer that does not fit, twice, is an error with its text, the place and the reason."""
+    """Two invalid answers raise an error with the text, the path and the reason."""
     stream = ask(text)
     with pytest.raises(ParseError) as caught:
         stream.result()
@@ -233,7 +233,7 @@ def test_parse_error(server: Server, ask: Ask, text: str, path: str, reason: str
 
 
 def test_no_repair(server: Server, ask: Ask) -> None:
-    """repair=0 asks once; repair=3 asks four times."""
+    """repair=0 sends one request, repair=3 four."""
     for repair in (0, 3):
         server.requests.clear()
         with pytest.raises(ParseError) as caught:
@@ -247,7 +247,7 @@ def test_no_repair(server: Server, ask: Ask) -> None:
 )
 @pytest.mark.parametrize("text", ['{"name": "Par', PARIS])
 def test_cut_off(server: Server, ask: Ask, reason: str, word: str, text: str) -> None:
-    """An answer that was cut off is none, whatever can be read of it, and is not asked for again; the error says why."""
+    """A cut-off answer is invalid, even if it can be read, and is not repaired; the error says why."""
     with pytest.raises(ParseError, match=word) as caught:
         ask(says(text, reason=reason)).result()
     assert len(server.requests) == 1
@@ -255,7 +255,7 @@ def test_cut_off(server: Server, ask: Ask, reason: str, word: str, text: str) ->
 
 
 def test_drafts(ask: Ask) -> None:
-    """Iterating gives the object as far as it has come, each time a value of its own."""
+    """Iterating yields the object so far, as a new value each time."""
     stream = ask(says('Well [1]: {"na', 'me": "Pa', 'ris", "inh', 'abitants": 21', "00000", "}"))
     drafts = list(stream)
     assert drafts == [{}, {"name": "Pa"}, {"name": "Paris"}, {"name": "Paris", "inhabitants": 2_100_000}]
@@ -266,14 +266,14 @@ def test_drafts(ask: Ask) -> None:
 
 
 def test_drafts_of_a_list(ask: Ask) -> None:
-    """What is wrapped on the wire is not in the drafts; a repaired answer begins anew."""
+    """Drafts do not have the object around a list; a repaired answer starts again."""
     stream = ask(says('{"value": [', "1, ", '"x"]}'), says('{"value": [', "1, 2", "]}"), into=list[int])
     assert list(stream) == [[], [1], [1, "x"], [], [1], [1, 2]]
     assert stream.result() == [1, 2]
 
 
 def test_long_answers_are_drafted_less_often(ask: Ask) -> None:
-    """The number of drafts grows much slower than the answer: each one is decoded from its start."""
+    """A long answer has fewer drafts, because each one is decoded from the start."""
     words = [f"word{number} " for number in range(4000)]
     stream = ask(says('{"name": "', *words, '", "inhabitants": 1}'))
     began = time.monotonic()
@@ -313,7 +313,7 @@ class Careful:
 
 
 def test_pydantic(server: Server, ask: Ask) -> None:
-    """Classes of pydantic bring their own schema and validation; errors have its words and place."""
+    """Pydantic models use their own schema and validation; errors have its message and path."""
     pydantic = pytest.importorskip("pydantic")
 
     class Person(pydantic.BaseModel):  # type: ignore[misc,name-defined]
@@ -340,7 +340,7 @@ def test_pydantic(server: Server, ask: Ask) -> None:
 
 
 def test_dialects(server: Server, ask: Ask) -> None:
-    """Each server gets the form that it knows, with the same schema; those that know none are told in words."""
+    """Each server gets its own form of the same schema; servers without one get it in the system prompt."""
     forms = {
         "tgi": {"type": "json_object", "value": SCHEMA},
         "json_object": {"type": "json_object", "schema": SCHEMA},
@@ -377,7 +377,7 @@ def test_dialects(server: Server, ask: Ask) -> None:
     ids=["tgi", "tei", "404", "html", "list", "nothing"],
 )
 def test_detection(server: Server, ask: Ask, info: bytes, form: str) -> None:
-    """Only when told to is the server asked what it is, once; whatever it answers is no error."""
+    """With dialect="detect" the server is asked once what it is; no answer is an error."""
     ask(PARIS).result()
     assert [request.path for request in server.requests] == [CHAT]
     server.on("/info", [info] if info else [CLOSE])
@@ -387,10 +387,10 @@ def test_detection(server: Server, ask: Ask, info: bytes, form: str) -> None:
     assert [request.path for request in server.requests] == [CHAT, "/info", CHAT, CHAT]
 
 
-def test_each_provider_is_asked_in_its_own_form(
+def test_dialect_of_each_provider(
     server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A provider on its own site gets its own form; the one that is asked after it, through the router, OpenAI's."""
+    """A provider's own site gets its own form; the next provider, through the router, gets OpenAI's."""
     addresses = {**ADDRESSES, "together": attrs.evolve(ADDRESSES["together"], direct=other_server.url)}
     monkeypatch.setattr("hfclient.inference.routing.candidates.ADDRESSES", addresses)
     monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
@@ -415,7 +415,7 @@ def test_each_provider_is_asked_in_its_own_form(
 
 
 def test_not_strict(server: Server, ask: Ask) -> None:
-    """strict=False sends the schema as the class has it; what strict mode cannot say is not promised to be strict."""
+    """strict=False sends the schema of the class; a schema that strict mode does not allow is not sent as strict."""
     assert ask('{"name": "Paris"}', strict=False).result() == City("Paris", 0)
     sent = server.last.json()["response_format"]["json_schema"]
     assert sent["strict"] is False
@@ -425,8 +425,8 @@ def test_not_strict(server: Server, ask: Ask) -> None:
     assert server.last.json()["response_format"]["json_schema"]["strict"] is False
 
 
-def test_what_cannot_be_asked_for(server: Server, client: InferenceClient) -> None:
-    """Types without a schema, unknown dialects and contradictions are refused before anything is sent."""
+def test_invalid_arguments(server: Server, client: InferenceClient) -> None:
+    """Types without a schema, unknown dialects and contradictions raise before a request is sent."""
     wrong: list[tuple[Any, dict[str, Any]]] = [
         (object, {}),
         (threading.Thread, {}),
@@ -445,37 +445,37 @@ def test_what_cannot_be_asked_for(server: Server, client: InferenceClient) -> No
     assert server.requests == []
 
 
-def test_classes_that_json_cannot_tell_apart(client: InferenceClient) -> None:
-    """A union of plain classes is refused with the ways that there are."""
+def test_union_of_plain_classes(client: InferenceClient) -> None:
+    """A union of plain classes raises an error with the alternatives."""
     for into in (City | DataCity, list[City | DataCity]):
         with pytest.raises(InvalidInputError, match=r"City \| .*City.*tag=True"):
             client.parse("hi", into, model="m")
 
 
 def test_reasoning_is_not_the_answer(ask: Ask) -> None:
-    """An object in the reasoning is not taken for the answer, though its ``<think>`` stood in the prompt."""
+    """An object in the reasoning is not the answer, even if its ``<think>`` is part of the prompt."""
     drafts = 'Perhaps {"name": "Lyon", "inhabitants": 1}?\n</think>\n{"name": "Paris", "inhabitants": 2}'
     for text in (drafts, f"<think>{drafts}"):
         assert ask(says(text)).result() == City("Paris", 2)
 
 
-def test_a_call_is_no_answer(ask: Ask) -> None:
-    """A model that calls a tool instead of answering is said to have done so."""
+def test_tool_call_instead_of_an_answer(ask: Ask) -> None:
+    """If the model calls a tool instead of answering, the error says so."""
     with pytest.raises(ParseError, match="called the tool 'look' instead"):
         ask(calls(call("look", {}, "a")), repair=0).result()
 
 
-# When things end early
+# Errors and cancellation
 
 
-def test_refused_at_the_call(ask: Ask) -> None:
-    """A refusal is raised at the call."""
+def test_status_error(ask: Ask) -> None:
+    """A status error is raised at the call."""
     with pytest.raises(ServerError):
         ask(json_answer({"error": "down"}, 500))
 
 
-def test_fails_in_the_middle(ask: Ask) -> None:
-    """An error inside the answer is no ParseError, and is not repaired; its partial answer is there."""
+def test_error_inside_the_answer(ask: Ask) -> None:
+    """An error inside the answer is raised unchanged, with the partial answer, and is not repaired."""
     stream = ask([*begun(delta(content='{"name": "Par')), chunk(data({"error": {"message": "oom"}})), CLOSE])
     with pytest.raises(GenerationError) as caught:
         list(stream)
@@ -486,7 +486,7 @@ def test_fails_in_the_middle(ask: Ask) -> None:
 
 
 def test_leaving(server: Server, ask: Ask) -> None:
-    """Leaving early closes the connection; then there is no object."""
+    """Leaving early closes the connection, and result() raises."""
     for leave in ("break", "with", "close"):
         server.client_gone.clear()
         stream = ask([*begun(delta(content='{"name": "Par')), UNTIL_GONE])
@@ -505,7 +505,7 @@ def test_leaving(server: Server, ask: Ask) -> None:
 
 @pytest.mark.parametrize("how", ["cancel", "close"])
 def test_cancel(server: Server, ask: Ask, how: str) -> None:
-    """Another thread ends the wait for an answer, be it a repaired one."""
+    """Another thread ends the wait for an answer or a repaired one."""
     for answers in ([], ["no"]):
         stream = ask(*answers, [*begun(delta(content='{"name": "Par')), UNTIL_GONE])
         began = time.monotonic()
@@ -517,7 +517,7 @@ def test_cancel(server: Server, ask: Ask, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["cancel", "close"])
 def test_cancel_before_a_repaired_answer(server: Server, ask: Ask, how: str) -> None:
-    """Another thread ends the wait for a repaired answer of which not even the head has come."""
+    """Another thread ends the wait for the head of a repaired answer."""
     asked = threading.Event()
     stream = ask("no", [lambda request: asked.set(), UNTIL_GONE])
 
@@ -543,7 +543,7 @@ def test_total_covers_repairs(ask: Ask) -> None:
     assert time.monotonic() - began < SOON
 
 
-# Whole answers only
+# Complete answers only
 
 
 @define
@@ -602,8 +602,8 @@ TREE = '{"name": "root", "children": [{"name": "left", "children": []}, '
     ],
 )
 @pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "a_new_word", None])
-def test_never_a_piece(ask: Ask, into: Any, text: str, reason: str | None) -> None:
-    """What stands inside a value that is broken, cut off, or without its beginning is never the answer."""
+def test_part_of_broken_json(ask: Ask, into: Any, text: str, reason: str | None) -> None:
+    """A value inside JSON that is broken, cut off, or without its start is not the answer."""
     with pytest.raises(ParseError) as caught:
         ask(says(text, reason=reason), into=into, repair=0).result()
     assert caught.value.raw == text
@@ -612,16 +612,16 @@ def test_never_a_piece(ask: Ask, into: Any, text: str, reason: str | None) -> No
 @pytest.mark.parametrize("into", [Defaults, DataDefaults, DictDefaults, StructDefaults, Defaults | None, list[Defaults]])
 @pytest.mark.parametrize("text", ['{"error": "I cannot read this."}', "{}", '{"a": {"title": "x"}}'])
 @pytest.mark.parametrize("strict", [True, False])
-def test_an_object_of_something_else(ask: Ask, into: Any, text: str, strict: bool) -> None:
-    """An object with none of the keys that were asked for is no answer, although each of them has a default."""
+def test_object_without_known_keys(ask: Ask, into: Any, text: str, strict: bool) -> None:
+    """An object with none of the class's keys is invalid, even if every field has a default."""
     text = f'{{"value": [{text}]}}' if into == list[Defaults] and text != "{}" else text
     with pytest.raises(ParseError):
         ask(text, into=into, repair=0, strict=strict).result()
 
 
 @pytest.mark.parametrize("into", [Defaults, DataDefaults, DictDefaults, StructDefaults])
-def test_keys_that_were_not_asked_for(ask: Ask, into: Any) -> None:
-    """With strict=True a key that the class does not have is a misfit; without, it is left out. A default may fill up."""
+def test_unknown_keys(ask: Ask, into: Any) -> None:
+    """With strict=True an unknown key is invalid; with strict=False it is ignored. Missing fields take their defaults."""
     text = '{"title": "x", "note": "y"}'
     with pytest.raises(ParseError, match="unknown key 'note'; known are: t"):
         ask(text, into=into, repair=0).result()
@@ -629,8 +629,8 @@ def test_keys_that_were_not_asked_for(ask: Ask, into: Any) -> None:
     assert made == ask('{"title": "x"}', into=into, repair=0).result()
 
 
-def test_keys_inside(ask: Ask) -> None:
-    """The keys of objects inside count as well, and the error names the place."""
+def test_keys_of_nested_objects(ask: Ask) -> None:
+    """Keys of nested objects are checked, too, and the error has their path."""
     with pytest.raises(ParseError) as caught:
         ask('{"title": "x", "city": {"name": "Paris", "mayor": "y"}}', into=Defaults, repair=0).result()
     assert caught.value.path == "$.city"
@@ -649,17 +649,17 @@ class Dog(msgspec.Struct, tag="dog"):
     barks: bool = True
 
 
-def test_keys_of_one_of_several_classes(ask: Ask) -> None:
-    """Of several classes the keys of that one count which the object is, and the error speaks of it."""
+def test_keys_of_a_union(ask: Ask) -> None:
+    """For a union, the keys are checked against the class of the object, which the error names."""
     assert ask('{"type": "dog", "barks": false}', into=Cat | Dog, repair=0).result() == Dog(barks=False)
     with pytest.raises(ParseError, match="unknown key 'name'; known are: type, barks"):
         ask('{"value": {"type": "dog", "barks": false, "name": "x"}}', into=Cat | Dog, repair=0).result()
-    with pytest.raises(ParseError, match="unknown key 'lives'; known are: type, barks"):  # it is a key of the other one
+    with pytest.raises(ParseError, match="unknown key 'lives'; known are: type, barks"):  # a key of the other class
         ask('{"type": "dog", "lives": 9}', into=Cat | Dog, repair=0).result()
 
 
 def test_keys_of_pydantic_models(ask: Ask) -> None:
-    """A pydantic model's keys count like those of any class, by their aliases, and one that allows others has them."""
+    """Keys of pydantic models are checked by their aliases, unless the model allows extra keys."""
     pydantic = pytest.importorskip("pydantic")
 
     class Strict(pydantic.BaseModel):  # type: ignore[misc, name-defined]
@@ -677,7 +677,7 @@ def test_keys_of_pydantic_models(ask: Ask) -> None:
 
 @pytest.mark.parametrize("text", ['{"name": "cut \\ud83d", "inhabitants": 1}', 'Here: {"name": "cut \\ud83d"}'])
 def test_half_characters(ask: Ask, text: str) -> None:
-    """Half of a character in the model's JSON becomes U+FFFD, in values and keys, drafts and objects."""
+    """Half a surrogate pair in the JSON becomes U+FFFD, in values and keys, drafts and objects."""
     stream = ask(text, repair=0)
     assert all(json.dumps(draft, ensure_ascii=False).encode() for draft in stream)
     assert stream.result().name == "cut \ufffd"
@@ -688,8 +688,8 @@ def test_half_characters(ask: Ask, text: str) -> None:
     assert str(caught.value).encode()
 
 
-def test_a_refusal_is_no_answer(server: Server, ask: Ask) -> None:
-    """A refusal is an error with its words, and is not argued with; even one whose words are JSON."""
+def test_refusal(server: Server, ask: Ask) -> None:
+    """A refusal raises an error with its text, and is not repaired, even if its text is JSON."""
     for words in ("I cannot help with that.", PARIS):
         server.requests.clear()
         with pytest.raises(ParseError, match="the model refused") as caught:
@@ -700,8 +700,8 @@ def test_a_refusal_is_no_answer(server: Server, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("reason", ["network_error", "error", "abort"])
-def test_an_answer_that_failed(ask: Ask, reason: str) -> None:
-    """An answer that the server gave up is its error, even if an object could be read."""
+def test_failure_as_finish_reason(ask: Ask, reason: str) -> None:
+    """If the server fails, its error is raised, even if an object could be read."""
     with pytest.raises(GenerationError) as caught:
         ask(says(PARIS, reason=reason)).result()
     assert caught.value.partial is not None

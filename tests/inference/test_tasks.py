@@ -1,4 +1,4 @@
-"""The small tasks over real HTTP: embeddings, speech, pipelines; refusals, wrong turns and broken networks."""
+"""Tasks over real HTTP: embeddings, speech, pipelines, with errors and broken connections."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Make = Callable[..., InferenceClient]
 
 @pytest.fixture
 def make(server: Server, transport: Transport) -> Make:
-    """Makes clients over each transport in turn; the server plays router and Hub, or with ``own=True`` one of the caller's."""
+    """Makes clients for each transport; the server is router and Hub, or with ``own=True`` the caller's own."""
 
     def make(*, own: bool = False, token: str = "hf_secret", **options: Any) -> InferenceClient:
         credentials = Credentials(token=Secret(token) if token else None, explicit=True, token_urls=[server.url])
@@ -71,7 +71,7 @@ def serve_mapping(server: Server, task: str, **providers: str) -> None:
 
 
 def lengths(request: Recorded) -> bytes:
-    """Embeddings that tell which text they belong to."""
+    """Embeddings that identify their texts."""
     data = request.json()
     return json_answer([[float(len(text)), 1.0] for text in data["inputs"]])
 
@@ -85,7 +85,7 @@ def reversed_items(request: Recorded) -> bytes:
 
 
 def test_embeddings_at_hf_inference(server: Server, make: Make) -> None:
-    """Texts go in batches; the vectors come in the order of the texts; settings stand at the root."""
+    """Texts are sent in batches, with the settings at the root; the vectors come in the order of the texts."""
     server.on(PIPELINE, [lengths])
     client = make(bill_to="acme")
     found = client.embed(["a", "bb", "ccc"], model=MODEL, provider="hf-inference", batch_size=2, prompt_name="query")
@@ -104,8 +104,8 @@ def test_nothing_to_embed(server: Server, make: Make) -> None:
     assert server.requests == []
 
 
-def test_embeddings_by_the_mapping(server: Server, make: Make) -> None:
-    """The Hub says who embeds; the provider is told its own id; its answer is put in order and made long 1."""
+def test_embeddings_at_a_mapped_provider(server: Server, make: Make) -> None:
+    """The Hub's mapping gives the provider and its id of the model; the vectors are sorted and normalized."""
     serve_mapping(server, "feature-extraction", deepinfra="bge-at-deepinfra")
     server.on("/deepinfra/v1/openai/embeddings", [reversed_items])
     assert make().embed(["aaaa", "bb"], model=MODEL, normalize=True)[0] == pytest.approx([0.9701, 0.2425], abs=1e-4)
@@ -113,7 +113,7 @@ def test_embeddings_by_the_mapping(server: Server, make: Make) -> None:
 
 
 def test_embeddings_failover(server: Server, make: Make) -> None:
-    """When one provider fails the next one is asked, which is told; all later batches stay with it."""
+    """If a provider fails, a Failover event comes and the next one gets this and all later batches."""
     serve_mapping(server, "feature-extraction", together="t", hf_inference=MODEL)
     server.on("/together/v1/embeddings", plain("busy", 503))
     server.on(PIPELINE, [lengths])
@@ -126,15 +126,15 @@ def test_embeddings_failover(server: Server, make: Make) -> None:
     assert paths == ["/together/v1/embeddings"] * 2 + [PIPELINE] * 2
 
 
-def test_embeddings_of_a_server_of_ones_own(server: Server, make: Make) -> None:
-    """An OpenAI-compatible server is asked at /v1/embeddings, without a model if none was named."""
+def test_embeddings_of_own_server(server: Server, make: Make) -> None:
+    """An OpenAI-compatible server gets /v1/embeddings, without a model if none was named."""
     server.on("/v1/embeddings", [reversed_items])
     assert make(own=True).embed("abc") == [[3.0, 1.0]]
     assert server.last.json() == {"input": ["abc"], "encoding_format": "float"}
 
 
 def test_embeddings_of_tei(server: Server, make: Make) -> None:
-    """Where there is no /v1/embeddings, /embed is tried, and from then on asked at once; a name leads there directly."""
+    """Without /v1/embeddings, /embed is used, from then on directly; provider="tei" uses it at once."""
     server.on("/v1/embeddings", plain("", 404))
     server.on("/embed", [lengths])
     client = make(own=True)
@@ -144,16 +144,16 @@ def test_embeddings_of_tei(server: Server, make: Make) -> None:
     assert server.last.json() == {"inputs": ["a"], "truncate": True}
 
 
-def test_no_embeddings_at_all(server: Server, make: Make) -> None:
-    """If no route is known, the error is about the usual one."""
+def test_server_without_embeddings(server: Server, make: Make) -> None:
+    """Without any route, the error is about /v1/embeddings."""
     server.on("*", plain("not here", 404))
     with pytest.raises(NotFoundError) as caught:
         make(own=True).embed(["a"])
     assert str(caught.value.url).endswith("/v1/embeddings")
 
 
-def test_batches_that_are_too_large(server: Server, make: Make) -> None:
-    """A batch that the server refuses is cut in halves, without losing the order; a single text is not."""
+def test_too_large_batches(server: Server, make: Make) -> None:
+    """A batch that is too large for the server is halved and keeps the order; a single text raises."""
 
     def picky(request: Recorded) -> bytes:
         return plain('{"error":"batch"}', 413) if len(request.json()["inputs"]) > 2 else lengths(request)
@@ -167,15 +167,15 @@ def test_batches_that_are_too_large(server: Server, make: Make) -> None:
         make().embed(texts, model=MODEL, provider="hf-inference")
 
 
-def test_a_connection_that_breaks(server: Server, make: Make) -> None:
-    """An embedding may be asked for again: a reset connection costs nothing."""
+def test_broken_connection(server: Server, make: Make) -> None:
+    """An embedding request is repeated after a reset connection."""
     server.on(PIPELINE, [RST], [lengths])
     assert make().embed(["a"], model=MODEL, provider="hf-inference") == [[1.0, 1.0]]
     assert len(server.requests) == 2
 
 
-def test_a_model_that_is_being_loaded(server: Server, make: Make) -> None:
-    """503 with an estimated time is waited for, but not beyond the deadline."""
+def test_loading_model(server: Server, make: Make) -> None:
+    """After 503 with an estimated time the client waits, but not beyond the deadline."""
     loading = json_answer({"error": "Model o/model is currently loading", "estimated_time": 0.02}, 503)
     server.on(PIPELINE, loading, loading, loading, loading, [lengths])
     assert make().embed(["a"], model=MODEL, provider="hf-inference") == [[1.0, 1.0]]
@@ -185,14 +185,14 @@ def test_a_model_that_is_being_loaded(server: Server, make: Make) -> None:
 
 
 def test_too_few_vectors(server: Server, make: Make) -> None:
-    """A server that drops a text is found out."""
+    """Fewer vectors than texts raise an error."""
     server.on(PIPELINE, json_answer([[1.0]]))
     with pytest.raises(ProtocolError, match="2 texts"):
         make().embed(["a", "b"], model=MODEL, provider="hf-inference")
 
 
 def test_one_deadline_for_all_batches(server: Server, make: Make, clock: FakeTime) -> None:
-    """The total deadline is for the whole call, not for each batch."""
+    """The total deadline covers the whole call, not each batch."""
     server.on(PIPELINE, [lambda _: clock.advance(0.4 * PATIENCE), lengths])
     with pytest.raises(TransportTimeout) as caught:
         make().embed(["a"] * 20, model=MODEL, provider="hf-inference", batch_size=1, timeouts=Timeouts(total=PATIENCE))
@@ -200,8 +200,8 @@ def test_one_deadline_for_all_batches(server: Server, make: Make, clock: FakeTim
     assert len(server.requests) == 3
 
 
-def test_the_model_that_the_hub_shows(server: Server, make: Make) -> None:
-    """Without a name the task's page says which model to take; if it says none, that is said."""
+def test_recommended_model(server: Server, make: Make) -> None:
+    """Without a model the Hub's recommended one is used; if it has none, the error asks for a name."""
     server.on("/api/tasks", json_answer({"feature-extraction": {"widgetModels": [MODEL]}}))
     server.on(PIPELINE, [lengths])
     client = make()
@@ -211,7 +211,7 @@ def test_the_model_that_the_hub_shows(server: Server, make: Make) -> None:
 
 
 def test_rankings(server: Server, make: Make) -> None:
-    """Both kinds of servers rank; the router does not."""
+    """Both kinds of servers rank texts; the router does not."""
     server.on("/v1/rerank", plain("", 404))
     server.on("/rerank", json_answer([{"index": 0, "score": 0.1}, {"index": 1, "score": 0.9}]))
     client = make(own=True)
@@ -226,14 +226,14 @@ def test_rankings(server: Server, make: Make) -> None:
 
 
 def test_sentence_encoders_embed(server: Server, make: Make) -> None:
-    """The Hub calls many models of embeddings models of sentence similarity, and the other way round: both embed."""
+    """Models for sentence similarity and for feature extraction both embed, as the Hub lists many as the other."""
     serve_mapping(server, "sentence-similarity", hf_inference="its/own-name")
     server.on(PIPELINE, [lengths])
     assert make().embed("abc", model=MODEL) == [[3.0, 1.0]]
 
 
-def test_a_provider_that_nobody_knows(server: Server, make: Make) -> None:
-    """A typing error behind the model's name is one: nobody else is asked instead."""
+def test_unknown_provider(server: Server, make: Make) -> None:
+    """An unknown provider in the model's suffix raises; no other provider is called."""
     serve_mapping(server, "feature-extraction", together="x")
     with pytest.raises(Unsupported, match="no provider 'togther'"):
         make().embed("a", model=f"{MODEL}:togther")
@@ -241,7 +241,7 @@ def test_a_provider_that_nobody_knows(server: Server, make: Make) -> None:
 
 
 def test_numpy(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vectors come as an array; that numpy is missing is said before anything is sent."""
+    """Vectors come as an array; without numpy the call raises before a request is sent."""
     np = pytest.importorskip("numpy")
     server.on("/v1/embeddings", [reversed_items])
     found = make(own=True).embed(["a", "bb", "ccc"], as_numpy=True, batch_size=2)
@@ -254,8 +254,8 @@ def test_numpy(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(server.requests) == count
 
 
-def test_a_deployment_of_one_model(server: Server, make: Make) -> None:
-    """A server that has neither OpenAI's routes nor text-embeddings-inference's is asked as deployments are, and remembered."""
+def test_inference_endpoint(server: Server, make: Make) -> None:
+    """A server without OpenAI's and text-embeddings-inference's routes gets the pipeline's, from then on directly."""
     for route in ("embeddings", "audio/transcriptions", "audio/speech"):
         server.on(f"/v1/{route}", json_answer({"error": f"no /v1/{route}"}, 404))
     server.on("/embed", plain(b"", 404))
@@ -283,8 +283,8 @@ def test_a_deployment_of_one_model(server: Server, make: Make) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://x.endpoints.huggingface.cloud", "http://u:pw@localhost:8080/v1", " HTTP://evil.example"])
-def test_urls_in_the_place_of_names(url: str, server: Server, make: Make) -> None:
-    """A name may come from somebody else: one that is a URL is refused with the way to ask there, and nothing is sent."""
+def test_url_as_model(url: str, server: Server, make: Make) -> None:
+    """A URL as the model's name raises an error that names inference.at(); nothing is sent."""
     for client in (make(), make(own=True)):
         for method, arguments in (
             (client.chat, ["hi"]),
@@ -308,7 +308,7 @@ def test_urls_in_the_place_of_names(url: str, server: Server, make: Make) -> Non
 
 
 def test_another_server(server: Server, other_server: Server, make: Make) -> None:
-    """A server can be asked for one call; a token that was passed goes there, one that was found does not."""
+    """at() calls another server; a token that was passed goes there, one from the environment does not."""
     other_server.on("/v1/embeddings", [reversed_items])
     client = make(bill_to="acme")
     assert client.at(other_server.url).embed("abc") == [[3.0, 1.0]]
@@ -317,7 +317,7 @@ def test_another_server(server: Server, other_server: Server, make: Make) -> Non
     client._service.session.credentials.explicit = False
     assert client.at(f"{other_server.url}/v1/").embed("abc") == [[3.0, 1.0]]
     assert "authorization" not in other_server.last.headers
-    assert not client._service.session.credentials.headers_for(other_server.url), "the client itself has learnt nothing"
+    assert not client._service.session.credentials.headers_for(other_server.url), "the client itself is unchanged"
     with pytest.raises(InvalidInputError):
         client.at("ftp://x")
 
@@ -326,7 +326,7 @@ def test_another_server(server: Server, other_server: Server, make: Make) -> Non
 
 
 def parts_of(request: Recorded) -> list[tuple[str, str]]:
-    """The parts of a form: the line that names each, and its content."""
+    """The parts of a form: the line with the name, and the content."""
     boundary = request.headers["content-type"].partition("boundary=")[2].strip('"')
     found = []
     for part in request.body.decode("latin-1").split(f"--{boundary}")[1:-1]:
@@ -336,7 +336,7 @@ def parts_of(request: Recorded) -> list[tuple[str, str]]:
 
 
 def test_transcription_at_hf_inference(server: Server, make: Make) -> None:
-    """Bare bytes with their type; with settings base64; the request's id comes with the text."""
+    """The body is the audio with its type, or base64 with settings; the result has the request id."""
     server.on(HF, json_answer({"text": "hi"}, 200, "x-request-id: r1"))
     client = make()
     assert client.transcribe(WAV, model=MODEL, provider="hf-inference") == Transcript(
@@ -351,7 +351,7 @@ def test_transcription_at_hf_inference(server: Server, make: Make) -> None:
 
 
 def test_transcription_as_a_form(server: Server, make: Make, tmp_path: Path) -> None:
-    """OpenAI-compatible servers get a form with the model first and a file whose name tells the format."""
+    """OpenAI-compatible servers get a form with the model first and a file name with the format's suffix."""
     server.on(
         "/v1/audio/transcriptions", json_answer({"text": "hi", "segments": [{"text": "hi", "start": 0, "end": 1}]})
     )
@@ -368,8 +368,8 @@ def test_transcription_as_a_form(server: Server, make: Make, tmp_path: Path) -> 
     ]
 
 
-def test_sounds_of_an_unknown_kind(server: Server, make: Make, tmp_path: Path) -> None:
-    """Where the first bytes say nothing the file's own name does: servers tell the format by its ending."""
+def test_audio_of_an_unknown_type(server: Server, make: Make, tmp_path: Path) -> None:
+    """If the first bytes are unknown, the file keeps its own name, whose suffix tells servers the format."""
     server.on("/v1/audio/transcriptions", json_answer({"text": "hi"}))
     server.on(HF, json_answer({"text": "hi"}))
     path = tmp_path / "call of monday.caf"
@@ -388,11 +388,11 @@ def test_sounds_of_an_unknown_kind(server: Server, make: Make, tmp_path: Path) -
     lies = tmp_path / "x.wav"
     lies.write_bytes(MP3)
     make(own=True).transcribe(lies)
-    assert parts_of(server.last)[-1][0] == 'name="file"; filename="audio.mp3"', "the bytes count more"
+    assert parts_of(server.last)[-1][0] == 'name="file"; filename="audio.mp3"', "the first bytes decide"
 
 
 def test_transcription_at_fal(server: Server, make: Make) -> None:
-    """A data URL whose type fal-ai's whitelist knows; other types and settings are refused, nothing sent."""
+    """fal-ai gets a data URL of an allowed type; other types and settings raise before a request is sent."""
     serve_mapping(server, "automatic-speech-recognition", fal_ai="fal-ai/whisper")
     server.on("/fal-ai/fal-ai/whisper", json_answer({"text": "hi", "chunks": [{"text": "hi", "timestamp": [0, 1]}]}))
     client = make()
@@ -407,7 +407,7 @@ def test_transcription_at_fal(server: Server, make: Make) -> None:
 
 
 def test_transcription_at_replicate(server: Server, make: Make) -> None:
-    """A prediction that takes longer is looked at again, at the path of its link below the router."""
+    """A running prediction is polled at the path of its link below the router."""
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
     link = {"get": "https://api.replicate.com/v1/predictions/p1"}
     server.on(
@@ -424,8 +424,8 @@ def test_transcription_at_replicate(server: Server, make: Make) -> None:
         make().transcribe(WAV, model=MODEL)
 
 
-def test_a_transcript_before_the_status(server: Server, make: Make) -> None:
-    """A prediction whose words are there is done; one that failed is not, whatever lies in it."""
+def test_transcript_before_the_status(server: Server, make: Make) -> None:
+    """A prediction with a text is done, whatever its status, except for a failed one."""
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
     route = "/replicate/v1/models/openai/whisper/predictions"
     server.on(route, json_answer({"id": "p1", "status": "processing", "output": {"translation": "hi"}}, 201))
@@ -436,8 +436,8 @@ def test_a_transcript_before_the_status(server: Server, make: Make) -> None:
         make().transcribe(WAV, model=MODEL)
 
 
-def test_a_look_at_a_prediction_that_is_a_page(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is passed over: the prediction goes on, and was paid for."""
+def test_poll_that_is_a_page(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll that returns an HTML page is repeated, because the prediction is billed and still runs."""
     monkeypatch.setattr(sending, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(sending, "_MISSES", 2)
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
@@ -452,7 +452,7 @@ def test_a_look_at_a_prediction_that_is_a_page(server: Server, make: Make, monke
 
 
 def test_transcripts_as_text(server: Server, make: Make) -> None:
-    """A server that was asked for a text, or for subtitles, gives one; the bytes that came are in ``raw``."""
+    """With a response_format for text or subtitles, the transcript is parsed and ``raw`` has the body."""
     srt = "1\n00:00:00,000 --> 00:00:01,000\nHello there.\n"
     for form, body in (("text", "Hello there.\n"), ("srt", srt), ("vtt", "WEBVTT\n\n00:00.000 --> 00:01.000\nHello there.\n")):
         server.on("/v1/audio/transcriptions", plain(body, 200, "Content-Type: text/plain; charset=utf-8"))
@@ -462,8 +462,8 @@ def test_transcripts_as_text(server: Server, make: Make) -> None:
         assert len(said.chunks) == (form != "text")
 
 
-def test_a_result_without_its_prediction(server: Server, make: Make) -> None:
-    """What replicate answers is taken for the result itself if it is no prediction; an error is told."""
+def test_result_without_a_prediction(server: Server, make: Make) -> None:
+    """An answer of replicate that is not a prediction is the result itself; an error is raised."""
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
     route = "/replicate/v1/models/openai/whisper/predictions"
     for answer in (json_answer({"text": "hi"}), json_answer("hi"), plain("hi", 200, "Content-Type: text/plain")):
@@ -475,8 +475,8 @@ def test_a_result_without_its_prediction(server: Server, make: Make) -> None:
             make().transcribe(WAV, model=MODEL)
 
 
-def test_a_transcript_that_lies_elsewhere(server: Server, other_server: Server, make: Make) -> None:
-    """A file is fetched, without credentials; one that cannot be is named on the error."""
+def test_transcript_behind_a_link(server: Server, other_server: Server, make: Make) -> None:
+    """A transcript behind a link is fetched without credentials; on failure the error has the link."""
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
     url = f"{other_server.url}/out.srt?sig=1"
     server.on("/replicate/v1/models/openai/whisper/predictions", json_answer({"id": "p1", "status": "succeeded", "output": {"srt_file": url}}))
@@ -489,8 +489,8 @@ def test_a_transcript_that_lies_elsewhere(server: Server, other_server: Server, 
     assert url in caught.value.links
 
 
-def test_a_transcript_of_an_unknown_shape_is_not_lost(server: Server, make: Make) -> None:
-    """The error has what came, and the links in it."""
+def test_unknown_transcript_is_kept(server: Server, make: Make) -> None:
+    """The error for an unknown form has the body and its links."""
     server.on("/v1/audio/transcriptions", json_answer({"words_at": "https://h/x.json", "n": 5}))
     with pytest.raises(ProtocolError, match=r"h/x\.json") as caught:
         make(own=True).transcribe(WAV)
@@ -498,8 +498,8 @@ def test_a_transcript_of_an_unknown_shape_is_not_lost(server: Server, make: Make
     assert caught.value.body is not None
 
 
-def test_vectors_before_a_failure_are_not_lost(server: Server, make: Make) -> None:
-    """When a later batch fails the error has the vectors of those before it."""
+def test_vectors_before_a_failure(server: Server, make: Make) -> None:
+    """If a later batch fails, the error has the vectors of the earlier ones."""
     server.on("/v1/embeddings", json_answer({"data": [{"embedding": [1.0]}]}), json_answer({"data": "?"}))
     with pytest.raises(ProtocolError) as caught:
         make(own=True).embed(["a", "b"], batch_size=1)
@@ -525,8 +525,8 @@ def test_vectors_before_a_failure_are_not_lost(server: Server, make: Make) -> No
         ("a.xyz", b"\0\1\2\3", "audio/x-audio"),
     ],
 )
-def test_types_that_pipelines_let_in(server: Server, make: Make, tmp_path: Path, name: str, content: bytes, kind: str) -> None:
-    """A bare recording goes out under a name for sounds that hf-inference and deployments accept; images likewise."""
+def test_content_types_of_pipelines(server: Server, make: Make, tmp_path: Path, name: str, content: bytes, kind: str) -> None:
+    """Files have a Content-Type that hf-inference and Inference Endpoints accept, for audio and images."""
     server.on(HF, json_answer({"text": "hi"}))
     path = tmp_path / name
     path.write_bytes(content)
@@ -540,8 +540,8 @@ def test_types_that_pipelines_let_in(server: Server, make: Make, tmp_path: Path,
     assert server.last.headers["content-type"] == "image/x-image"
 
 
-def test_a_prediction_that_never_ends(server: Server, make: Make, clock: FakeTime) -> None:
-    """The deadline ends the wait for a transcript, and the prediction is cancelled: nobody will fetch it."""
+def test_endless_prediction(server: Server, make: Make, clock: FakeTime) -> None:
+    """The deadline ends the wait for a transcript, and the prediction is cancelled."""
     serve_mapping(server, "automatic-speech-recognition", replicate="openai/whisper")
     links = {name: f"https://api.replicate.com/v1/predictions/p1/{name}" for name in ("get", "cancel")}
     started = {"id": "p1", "status": "starting", "urls": links}
@@ -555,8 +555,8 @@ def test_a_prediction_that_never_ends(server: Server, make: Make, clock: FakeTim
     assert server.last.headers["authorization"] == "Bearer hf_secret"
 
 
-def test_a_sound_by_its_url(server: Server, other_server: Server, make: Make) -> None:
-    """A URL is fetched here, without credentials."""
+def test_audio_by_its_url(server: Server, other_server: Server, make: Make) -> None:
+    """Audio by its URL is fetched without credentials."""
     other_server.on("/a.wav", plain(WAV))
     server.on("/v1/audio/transcriptions", json_answer({"text": "hi"}))
     assert make(own=True).transcribe(f"{other_server.url}/a.wav").text == "hi"
@@ -566,16 +566,16 @@ def test_a_sound_by_its_url(server: Server, other_server: Server, make: Make) ->
 @pytest.mark.parametrize(
     "audio", [b"", PNG, b"<html>", "no-such-file.wav", "data:nonsense", 5, io.StringIO("x")], ids=range(7)
 )
-def test_what_is_no_sound(audio: Any, server: Server, make: Make) -> None:
-    """What cannot be heard is refused before anything is sent."""
+def test_input_that_is_not_audio(audio: Any, server: Server, make: Make) -> None:
+    """Input that is not audio raises before a request is sent."""
     with pytest.raises(InvalidInputError):
         make().transcribe(audio, model=MODEL)
     assert server.requests == []
 
 
 @pytest.mark.parametrize("wrap", [lambda numbers: numbers, lambda numbers: [numbers], lambda numbers: [[numbers]]])
-def test_speech_as_numbers(server: Server, make: Make, wrap: Any) -> None:
-    """A pipeline that answers with its numbers gives a sound, too; numbers that are none are an error that has them."""
+def test_speech_as_samples(server: Server, make: Make, wrap: Any) -> None:
+    """Samples from a pipeline become WAV; invalid samples raise an error that has them."""
     numbers = [0.0, 0.5, -1.0, 2.0]
     server.on(HF, json_answer({"audio": wrap(numbers), "sampling_rate": 16000}))
     said = make().speak("hi", model=MODEL, provider="hf-inference")
@@ -589,8 +589,8 @@ def test_speech_as_numbers(server: Server, make: Make, wrap: Any) -> None:
         assert "sampling_rate" in (caught.value.body or "")
 
 
-def test_tracks_of_every_shape(server: Server, other_server: Server, make: Make) -> None:
-    """Sounds made of a sound come in a list with labels, alone, as links, or as the body itself."""
+def test_audio_tracks(server: Server, other_server: Server, make: Make) -> None:
+    """Tracks of audio-to-audio come as a list with labels, alone, as links, or as the body."""
     packed = base64.b64encode(WAV).decode()
     other_server.on("/a.wav", plain(WAV))
     link = f"{other_server.url}/a.wav"
@@ -611,7 +611,7 @@ def test_tracks_of_every_shape(server: Server, other_server: Server, make: Make)
 
 
 def test_speech_at_hf_inference(server: Server, make: Make, tmp_path: Path) -> None:
-    """The answer's bytes are the sound; it saves itself with the right ending."""
+    """The body is the audio; save() adds the right suffix."""
     server.on(HF, plain(b"fLaC....", 200, "Content-Type: audio/flac", "x-request-id: r1"))
     audio = make().speak("Good morning.", model=MODEL, provider="hf-inference")
     assert server.last.json() == {"inputs": "Good morning.", "parameters": {}}
@@ -624,8 +624,8 @@ def test_speech_at_hf_inference(server: Server, make: Make, tmp_path: Path) -> N
     json.dumps(audio.to_dict())
 
 
-def test_speech_elsewhere(server: Server, other_server: Server, make: Make) -> None:
-    """OpenAI's route, and links to a file on a foreign host, which is fetched without credentials."""
+def test_speech_at_other_providers(server: Server, other_server: Server, make: Make) -> None:
+    """OpenAI's route, and links to a file on another host, which is fetched without credentials."""
     serve_mapping(server, "text-to-speech", together="hexgrad/Kokoro-82M")
     server.on("/together/v1/audio/speech", plain(MP3, 200, "Content-Type: audio/mpeg"))
     assert make().speak("hi", model=MODEL, format="mp3").mime == "audio/mpeg"
@@ -639,8 +639,8 @@ def test_speech_elsewhere(server: Server, other_server: Server, make: Make) -> N
     assert "authorization" not in other_server.last.headers
 
 
-def test_speech_is_not_asked_for_twice(server: Server, make: Make) -> None:
-    """Where it may be billed, a broken connection is not followed by another try."""
+def test_speech_is_not_repeated(server: Server, make: Make) -> None:
+    """A request that may be billed is not repeated after a broken connection."""
     serve_mapping(server, "text-to-speech", fal_ai="fal-ai/kokoro", deepinfra="k")
     server.on("/fal-ai/fal-ai/kokoro", [RST])
     with pytest.raises(ConnectError):
@@ -652,8 +652,8 @@ def test_speech_is_not_asked_for_twice(server: Server, make: Make) -> None:
     "answer",
     [plain("<html>", 200, "Content-Type: text/html"), json_answer([]), plain(b"", 200, "Content-Type: audio/wav")],
 )
-def test_speech_that_is_none(answer: bytes, server: Server, make: Make) -> None:
-    """A page, an empty list or nothing is no sound."""
+def test_result_that_is_not_audio(answer: bytes, server: Server, make: Make) -> None:
+    """An HTML page, an empty list or an empty body is not audio."""
     server.on(HF, answer)
     with pytest.raises((ProtocolError, GenerationError)):
         make().speak("hi", model=MODEL, provider="hf-inference")
@@ -664,8 +664,8 @@ def test_speech_that_is_none(answer: bytes, server: Server, make: Make) -> None:
 # Pipelines
 
 
-def test_classify_by_what_it_is(server: Server, make: Make, tmp_path: Path) -> None:
-    """A string is a text, bytes and files are an image or a sound by their first bytes, labels make it zero-shot."""
+def test_classify_by_type(server: Server, make: Make, tmp_path: Path) -> None:
+    """Strings are text, bytes and files are images or audio by their first bytes, labels mean zero-shot."""
     server.on(HF, json_answer([[{"label": "A", "score": 0.9}]]))
     client = make()
     path = tmp_path / "cat.png"
@@ -688,14 +688,14 @@ def test_classify_by_what_it_is(server: Server, make: Make, tmp_path: Path) -> N
 
 
 def test_one_at_a_time(server: Server, make: Make) -> None:
-    """A list is not classified, which is said."""
+    """A list raises an error."""
     with pytest.raises(InvalidInputError, match="at a time"):
         make().classify(["a", "b"], model=MODEL)
     assert server.requests == []
 
 
 def test_caption(server: Server, other_server: Server, make: Make) -> None:
-    """An image by its URL is fetched here, without credentials; its words come back."""
+    """An image by its URL is fetched without credentials and described."""
     other_server.on("/cat.png", plain(PNG))
     server.on(HF, json_answer([{"generated_text": "a cat"}]))
     assert make(token="").caption(f"{other_server.url}/cat.png", model=MODEL) == "a cat"
@@ -704,7 +704,7 @@ def test_caption(server: Server, other_server: Server, make: Make) -> None:
 
 
 def test_tasks_by_name(server: Server, make: Make) -> None:
-    """Any task by its name, with typed results, at the path that it has."""
+    """Tasks by name have typed results, and their own paths."""
     client = make(bill_to="acme")
     server.on(f"{HF}/pipeline/sentence-similarity", json_answer([0.9, 0.1]))
     inputs = {"source_sentence": "a", "sentences": ["b", "c"]}
@@ -728,8 +728,8 @@ def test_tasks_by_name(server: Server, make: Make) -> None:
     assert client.task("automatic-speech-recognition", WAV, model=MODEL).provider == "hf-inference"
 
 
-def test_tasks_without_a_reader(server: Server, make: Make, tmp_path: Path) -> None:
-    """A task that is not known is asked with what there is, and its answer comes as it is: JSON, a text, a file, bytes."""
+def test_unknown_tasks(server: Server, make: Make, tmp_path: Path) -> None:
+    """The answer of an unknown task comes as it is: JSON, a text, a file, bytes."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     client = make(own=True)
@@ -764,14 +764,14 @@ def test_tasks_without_a_reader(server: Server, make: Make, tmp_path: Path) -> N
         client.task("text-to-3d", "")
 
 
-def test_a_task_without_a_reader_of_a_model_of_the_hub(server: Server, make: Make) -> None:
-    """With a model's name the router is asked, as for every other task."""
+def test_unknown_task_with_a_model(server: Server, make: Make) -> None:
+    """An unknown task with a model goes to the router, like every other task."""
     server.on(HF, json_answer({"masks": []}))
     assert make().task("mask-generation", PNG, model=MODEL) == {"masks": []}
 
 
-def test_segments_at_fal(server: Server, make: Make) -> None:
-    """An image is taken apart by whom the Hub names, hf-inference or fal-ai, whose mask has no label; settings need the first."""
+def test_segmentation(server: Server, make: Make) -> None:
+    """Segmentation uses the Hub's provider, hf-inference or fal-ai, whose mask has no label; settings need hf-inference."""
     mask = base64.b64encode(PNG).decode()
     path = "/fal-ai/fal-ai/birefnet/requests/q1"
     queued = {"request_id": "q1", "response_url": "https://queue.fal.run/fal-ai/birefnet/requests/q1"}
@@ -794,11 +794,11 @@ def test_segments_at_fal(server: Server, make: Make) -> None:
     with pytest.raises(Unsupported, match="fal-ai would ignore threshold"):
         client.task("image-segmentation", PNG, model=MODEL, provider="fal-ai", threshold=0.5)
     server.on(f"/api/models/{MODEL}", json_answer({"id": MODEL}))
-    assert make().task("image-segmentation", PNG, model=MODEL)[0].label == "cat", "the mapping does not have to know it"
+    assert make().task("image-segmentation", PNG, model=MODEL)[0].label == "cat", "the model need not be in the mapping"
 
 
-def test_pipelines_of_ones_own(server: Server, make: Make) -> None:
-    """A deployment has no path of a model; text-embeddings-inference has its own routes."""
+def test_pipelines_of_own_server(server: Server, make: Make) -> None:
+    """An Inference Endpoint has no model in its path; text-embeddings-inference has its own routes."""
     server.on("/", json_answer([{"label": "A", "score": 0.9}]))
     server.on("/predict", json_answer([{"label": "B", "score": 0.9}]))
     client = make(own=True)
@@ -813,8 +813,8 @@ def test_pipelines_of_ones_own(server: Server, make: Make) -> None:
         make().classify("hi", provider="together", model=MODEL)
 
 
-def test_models_that_are_not_served(server: Server, make: Make) -> None:
-    """What hf-inference does not know is `ModelNotFound`; a body that it refuses is told in its own words."""
+def test_missing_models(server: Server, make: Make) -> None:
+    """A model that hf-inference does not have raises `ModelNotFound`; other errors keep its message."""
     server.on(HF, plain("Not Found", 404))
     with pytest.raises(ModelNotFound, match="does not serve o/model") as caught:
         make().classify("hi", model=MODEL)
@@ -824,8 +824,8 @@ def test_models_that_are_not_served(server: Server, make: Make) -> None:
         make().classify("hi", model=MODEL)
 
 
-def test_a_mapping_that_is_out_of_date(server: Server, make: Make) -> None:
-    """A provider that does not have the model after all makes the client ask the Hub again."""
+def test_outdated_mapping(server: Server, make: Make) -> None:
+    """If a provider does not have the model, the Hub's mapping is requested again."""
     serve_mapping(server, "feature-extraction", together="t")
     server.on("/together/v1/embeddings", json_answer({"error": "Model not supported by provider together"}, 400))
     client = make()
@@ -835,8 +835,8 @@ def test_a_mapping_that_is_out_of_date(server: Server, make: Make) -> None:
     assert [request.path for request in server.requests].count(f"/api/models/{MODEL}") == 2
 
 
-def test_a_renamed_model(server: Server, make: Make) -> None:
-    """A model that moved is followed to its new name, its request repeated there whole."""
+def test_renamed_model(server: Server, make: Make) -> None:
+    """The redirect of a renamed model is followed, with the whole request."""
     server.on("/hf-inference/models/bert", plain("moved", 307, f"Location: {HF}"))
     server.on(HF, json_answer([{"label": "A", "score": 1}]))
     assert make().classify("hi", model="bert")[0].label == "A"
@@ -844,7 +844,7 @@ def test_a_renamed_model(server: Server, make: Make) -> None:
 
 
 def test_nothing_is_sent_without_a_token(server: Server, make: Make) -> None:
-    """Providers other than hf-inference need a token or a key, which is said before they are asked."""
+    """Without a token or key, providers other than hf-inference raise before a request is sent."""
     serve_mapping(server, "text-to-speech", together="k")
     with pytest.raises(CredentialsError, match="together"):
         make(token="").speak("hi", model=MODEL)
@@ -855,7 +855,7 @@ def test_nothing_is_sent_without_a_token(server: Server, make: Make) -> None:
 
 
 def test_models(server: Server, make: Make) -> None:
-    """Without arguments the server's own list, with any the Hub's, lazily; one model with who serves it."""
+    """models() lists the server's models, with filters the Hub's, lazily; model() has the providers."""
     server.on("/v1/models", json_answer({"data": [{"id": "a"}]}))
     server.on("/api/models", json_answer([{"id": MODEL, "inferenceProviderMapping": []}]))
     serve_mapping(server, "text-to-image", fal_ai="x")

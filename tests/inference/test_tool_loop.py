@@ -1,4 +1,4 @@
-"""Tools in a loop over real HTTP: what the model is shown, what it is told, and everything that can end a run."""
+"""The tool loop over real HTTP: requests, results, errors, and every end of a run."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def client(server: Server) -> Iterator[InferenceClient]:
 
 @pytest.fixture
 def run(server: Server, client: InferenceClient) -> Run:
-    """Plays answers, one for each round, and starts a run."""
+    """Serves answers, one for each round, and starts a run."""
 
     def run(*scripts: Script, tools: Any = (get_weather,), prompt: Any = "Warm in Paris?", **options: Any) -> ToolStream:
         server.on(CHAT, *scripts)
@@ -125,7 +125,7 @@ def test_two_rounds(server: Server, run: Run) -> None:
 
 
 def test_bodies(server: Server, run: Run) -> None:
-    """Both requests are, byte for byte of their JSON, what the protocol wants."""
+    """The JSON of both requests is exactly that of the protocol."""
     stream = run(
         calls(call("get_weather", {"city": "Paris"}, "abcdefghi")),
         says("18."),
@@ -162,14 +162,14 @@ def test_bodies(server: Server, run: Run) -> None:
             {"role": "assistant", "content": "", "tool_calls": [made]},
             {"role": "tool", "tool_call_id": "abcdefghi", "content": result},
         ],
-        "tool_choice": "auto",  # asked to call once, not for ever
+        "tool_choice": "auto",  # a required call holds for the first round only
         **rest,
     }
     assert stream.messages == [*server.requests[1].json()["messages"], {"role": "assistant", "content": "18."}]
 
 
-def test_goes_on(server: Server, run: Run) -> None:
-    """The messages of a run, and its reply, are the beginning of the next prompt."""
+def test_messages_continue(server: Server, run: Run) -> None:
+    """The messages of a run, and its reply, can start the next prompt."""
     first = run(calls(call("get_weather", {"city": "Paris"}, "abcdefghi")), says("18."))
     reply = first.result()
     run(says("Yes."), prompt=[*first.messages, {"role": "user", "content": "Sure?"}]).result()
@@ -194,21 +194,21 @@ def test_goes_on(server: Server, run: Run) -> None:
     ],
     ids=["name", "cut", "list", "missing", "wrong", "raises"],
 )
-def test_trouble_goes_to_the_model(server: Server, run: Run, made: dict[str, Any], told: str) -> None:
-    """Whatever is wrong with a call is told to the model, which may go on; nothing is raised."""
+def test_failed_calls(server: Server, run: Run, made: dict[str, Any], told: str) -> None:
+    """The model gets the error of a failed call and continues; nothing is raised."""
     stream = run(calls({**made, "id": "abcdefghi"}), says("Sorry."), tools=[get_weather, boom])
     events = list(stream)
     assert ToolError("abcdefghi", told) in events
     assert not [event for event in events if isinstance(event, ToolResult)]
     sent = server.last.json()["messages"]
     assert sent[-1] == {"role": "tool", "tool_call_id": "abcdefghi", "content": f"Error: {told}"}
-    # Servers parse what they are given back: text that is no JSON object would fail the whole request.
+    # Servers parse the arguments again: text that is not a JSON object would fail the whole request.
     assert isinstance(json.loads(sent[-2]["tool_calls"][0]["function"]["arguments"]), dict)
     assert stream.result().tool_errors == (ToolError("abcdefghi", told),)
 
 
-def test_arguments_as_models_write_them(server: Server, run: Run) -> None:
-    """A number in quotes, JSON inside JSON, and NaN are understood, and repeated as JSON."""
+def test_lenient_arguments(server: Server, run: Run) -> None:
+    """A number in quotes, JSON inside JSON, and NaN are accepted, and sent back as JSON."""
     got: list[Any] = []
 
     def take(number: int, label: str = "") -> str:
@@ -231,7 +231,7 @@ def test_arguments_as_models_write_them(server: Server, run: Run) -> None:
 
 
 def test_ids_are_unique(server: Server, run: Run) -> None:
-    """Ids that repeat over rounds, bare numbers, and missing ones are replaced by such of nine letters and digits."""
+    """Ids that repeat over rounds, bare numbers, and missing ids are replaced by nine letters and digits."""
     history = [
         {"role": "user", "content": "hi"},
         {"role": "assistant", "tool_calls": [call("get_weather", {"city": "Rome"}, "call_0")]},
@@ -256,7 +256,7 @@ def test_ids_are_unique(server: Server, run: Run) -> None:
 
 
 def test_tgi_calls_end_with_stop(run: Run) -> None:
-    """A call counts although the answer's finish_reason is "stop"."""
+    """A call runs even if the answer's finish_reason is "stop"."""
     stream = run(calls(call("get_weather", {"city": "Paris"}, "0"), reason="stop"), says("18."))
     assert stream.text == "18."
     assert stream.rounds == 1
@@ -265,7 +265,7 @@ def test_tgi_calls_end_with_stop(run: Run) -> None:
 @pytest.mark.parametrize("arguments", ["", '{"fol', '{"folder": "/tmp", "x": {"a": 1}', "{}"])
 @pytest.mark.parametrize("reason", ["length", "content_filter", "sensitive", "SAFETY", "a_new_word", "error", "abort", None])
 def test_unfinished_call_is_not_run(run: Run, arguments: str, reason: str | None) -> None:
-    """A call that the answer's end broke off is an error, and nothing is run: arguments that never came are not none."""
+    """An incomplete call raises and does not run: missing arguments do not mean a call without arguments."""
     got: list[str] = []
 
     def wipe(folder: str = "/") -> None:
@@ -285,8 +285,8 @@ def test_unfinished_call_is_not_run(run: Run, arguments: str, reason: str | None
 
 @pytest.mark.parametrize("reason", ["tool_calls", "stop", "tool_use", "end_turn", "TOOL_CALL", "eos", "function_call"])
 @pytest.mark.parametrize("arguments", ["", "null", "{}", "[]", '""', '"null"', '"{}"', "None", '{"folder": "/"}'])
-def test_good_ends(run: Run, arguments: str, reason: str) -> None:
-    """After a good end, in any spelling, a call without arguments is one, however a server writes that."""
+def test_normal_ends(run: Run, arguments: str, reason: str) -> None:
+    """After a normal end, in any spelling, a call without arguments runs, in all spellings of no arguments."""
     got: list[str] = []
 
     def wipe(folder: str = "/") -> None:
@@ -296,16 +296,16 @@ def test_good_ends(run: Run, arguments: str, reason: str) -> None:
     assert got == ["/"]
 
 
-def test_a_whole_call_with_an_unknown_end(run: Run) -> None:
-    """An unknown finish_reason is kept; arguments that show their own end came whole."""
+def test_complete_call_with_an_unknown_end(run: Run) -> None:
+    """An unknown finish_reason is kept; a call with complete arguments runs."""
     stream = run(calls(call("get_weather", {"city": "Paris"}, "a"), reason="a_new_word"), says("18."))
     assert Finish("a_new_word") in list(stream)
     assert stream.result().text == "18."
 
 
 def test_a_call_without_a_name(server: Server, run: Run) -> None:
-    """A call of a tool without a name is told to the model; what goes back has a name, which strict servers want."""
-    search = {"type": "web_search"}  # a tool of the server's own has no name
+    """The model gets an error for a call without a name; it is sent back with a name, as strict servers require."""
+    search = {"type": "web_search"}  # a server's built-in tool has no name
     stream = run(calls(call("", {"city": "Paris"}, "a")), says("Sorry."), tools=[get_weather, search])
     assert stream.text == "Sorry."
     sent = server.last.json()["messages"]
@@ -314,8 +314,8 @@ def test_a_call_without_a_name(server: Server, run: Run) -> None:
 
 
 @pytest.mark.parametrize("made", [[], [{}], [call("", "{}")], [call("", "", "")]])
-def test_calls_that_never_came(run: Run, made: list[Any]) -> None:
-    """An answer that ends with calls of which none came is an error; with words it is an answer."""
+def test_missing_calls(run: Run, made: list[Any]) -> None:
+    """finish_reason "tool_calls" without a call raises, unless the answer has text."""
     for fields in ({"tool_calls": made}, {"function_call": {"name": "", "arguments": ""}}):
         answer = chunked(delta(**fields), delta("tool_calls"), DONE, headers=[SSE])
         with pytest.raises(ProtocolError, match="no call of a tool came"):
@@ -327,8 +327,8 @@ DETAILS = [{"type": "reasoning.text", "text": "2 and 2", "signature": None, "ind
 
 
 @pytest.mark.parametrize("document", [False, True])
-def test_what_a_server_attached_goes_back(server: Server, run: Run, document: bool) -> None:
-    """Fields of a call, of its function and of reasoning go back unchanged with the next request, and in a reply."""
+def test_unknown_fields_are_sent_back(server: Server, run: Run, document: bool) -> None:
+    """Fields of a call, of its function and of reasoning are sent back unchanged, and are in the reply."""
     made = call("get_weather", {"city": "Paris"}, "abcdefghi")
     made["extra_content"] = {"google": {"thought_signature": "abc=", "n": None}}
     made["function"]["thought_signature"] = "def="
@@ -350,7 +350,7 @@ def test_what_a_server_attached_goes_back(server: Server, run: Run, document: bo
     assert server.last.json()["messages"][1] == wanted
     found = next(event for event in events if isinstance(event, ToolCall))
     assert found.extra == {"extra_content": made["extra_content"], "function": {"thought_signature": "def="}}
-    # By hand: the reply in a list of messages, after a round trip through JSON.
+    # Without the loop: the reply in a list of messages, after a round trip through JSON.
     server.on(CHAT, first, says("18."))
     reply = stream._run.completions.start("Warm?", {"model": "m"}).result()
     assert reply.extra is not None
@@ -362,8 +362,8 @@ def test_what_a_server_attached_goes_back(server: Server, run: Run, document: bo
     assert server.last.json()["messages"][1] == wanted
 
 
-def test_rounds_are_bounded(server: Server, run: Run) -> None:
-    """A model that calls for ever gets max_rounds rounds; the error has the partial answer and the stream the messages."""
+def test_max_rounds(server: Server, run: Run) -> None:
+    """A model that keeps calling gets max_rounds rounds; the error has the partial answer, the stream the messages."""
     stream = run(calls(call("get_weather", {"city": "Paris"}), text="Hm."), max_rounds=2)
     with pytest.raises(TooManyRounds) as caught:
         stream.result()
@@ -378,7 +378,7 @@ def test_rounds_are_bounded(server: Server, run: Run) -> None:
 
 
 def test_no_calls(server: Server, run: Run) -> None:
-    """An answer without calls ends the run; one that had to call and did not is an error that says what is wrong."""
+    """An answer without calls ends the run; if a call was required, it raises an error that says why."""
     assert run(says("Yes.")).text == "Yes."
     assert len(server.requests) == 1
     for choice in ("required", "get_weather", {"function": {"name": "get_weather"}}):
@@ -390,8 +390,8 @@ def test_no_calls(server: Server, run: Run) -> None:
     assert "tools" not in server.last.json()
 
 
-def test_reasoning_goes_back_when_wanted(server: Server, run: Run) -> None:
-    """Reasoning is an event and no text; it is sent back only with keep_reasoning."""
+def test_keep_reasoning(server: Server, run: Run) -> None:
+    """Reasoning has its own events; it is sent back only with keep_reasoning."""
     answers = calls(call("get_weather", {"city": "Paris"}, "a"), thought="Hm."), says("18.")
     stream = run(*answers)
     assert next(stream) == Reasoning("Hm.")
@@ -414,7 +414,7 @@ def test_reasoning_goes_back_when_wanted(server: Server, run: Run) -> None:
     ],
 )
 def test_approval(run: Run, verdict: Any, told: str | None) -> None:
-    """A call runs if, and only if, the callback says True; the model hears why not."""
+    """A call runs only if the callback returns True; otherwise the model gets the reason."""
     asked: list[ToolCall] = []
     ran: list[str] = []
 
@@ -434,7 +434,7 @@ def test_approval(run: Run, verdict: Any, told: str | None) -> None:
 
 
 def test_approval_that_raises(server: Server, run: Run) -> None:
-    """An exception of the callback's own comes out, runs nothing, and closes the stream."""
+    """An exception of the callback is raised; nothing runs, and the stream is closed."""
 
     def approve(made: ToolCall) -> bool:
         raise LookupError("no rule")
@@ -448,7 +448,7 @@ def test_approval_that_raises(server: Server, run: Run) -> None:
 
 
 def test_approval_that_raises_for_one_of_several(server: Server, run: Run) -> None:
-    """All calls of a round are approved before any of them begins: after an exception none has run."""
+    """All calls of a round are approved before any of them runs: after an exception none has run."""
     ran: list[str] = []
 
     def pay(amount: int) -> None:
@@ -471,7 +471,7 @@ def test_approval_that_raises_for_one_of_several(server: Server, run: Run) -> No
 
 
 def test_parallel_calls(server: Server, run: Run) -> None:
-    """Calls of one round run at the same time; results come as they are ready, and go back in the order of the calls."""
+    """Calls of one round run in parallel; results come as they are ready, and are sent in the order of the calls."""
     meet = threading.Barrier(3, timeout=5)
     second_is_done = threading.Event()
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="lost")
@@ -504,7 +504,7 @@ def test_parallel_calls(server: Server, run: Run) -> None:
     ]
 
 
-def test_one_after_the_other(run: Run) -> None:
+def test_sequential_calls(run: Run) -> None:
     """A single call, and all with parallel=False, run in the reader's own thread, in order."""
     seen: list[tuple[int, int]] = []
 
@@ -541,8 +541,8 @@ def test_many_calls_at_once(run: Run) -> None:
 # Tools of other kinds
 
 
-def test_ready_schema_is_handed_to_the_caller(server: Server, run: Run) -> None:
-    """A dict tool goes out as it is; its call ends the stream, after the others were run, and can be gone on from."""
+def test_dict_tool(server: Server, run: Run) -> None:
+    """A dict tool is sent unchanged; its call ends the stream after the other calls ran, and the caller can continue."""
     schema = {"type": "function", "function": {"name": "ask_user", "parameters": {"type": "object", "properties": {}}}}
     stream = run(
         calls(call("ask_user", {}, "a"), call("get_weather", {"city": "Paris"}, "b")), tools=[schema, get_weather]
@@ -558,7 +558,7 @@ def test_ready_schema_is_handed_to_the_caller(server: Server, run: Run) -> None:
 
 
 def test_schema_with_function(run: Run) -> None:
-    """A Tool with a schema of its own calls its function with the model's arguments as they are."""
+    """A Tool with its own schema calls its function with the model's arguments unchanged."""
     got: list[Any] = []
 
     def lookup(**arguments: Any) -> str:
@@ -571,8 +571,8 @@ def test_schema_with_function(run: Run) -> None:
 
 
 @pytest.mark.parametrize("result", ["text", None, 5, [1], {"a": {1, 2}}, b"x", object(), iter([1, 2]), "\ud83d", float("nan")])
-def test_any_result_is_sent(server: Server, run: Run, result: Any) -> None:
-    """Whatever a function returns becomes text that can be sent."""
+def test_any_result(server: Server, run: Run, result: Any) -> None:
+    """Any return value becomes text that can be sent."""
 
     def give() -> Any:
         return result
@@ -595,8 +595,8 @@ def test_any_result_is_sent(server: Server, run: Run, result: Any) -> None:
     ],
     ids=["text", "picture", "bytes", "Image", "attrs", "None"],
 )
-def test_what_the_model_is_told(server: Server, run: Run, result: Any, told: str) -> None:
-    """Objects are told as JSON and bytes that are text as text; an image does not fill the model's window with base64."""
+def test_text_of_results(server: Server, run: Run, result: Any, told: str) -> None:
+    """Objects are sent as JSON, text bytes as text; an image is not sent as base64."""
 
     def give() -> Any:
         """Give."""
@@ -608,7 +608,7 @@ def test_what_the_model_is_told(server: Server, run: Run, result: Any, told: str
 
 
 def test_a_generator_as_a_tool(run: Run) -> None:
-    """A generator runs to its end, for the model gets one result; what it raises on the way is told."""
+    """A generator runs to its end and gives one result; the model gets its exception."""
 
     def count(to: int) -> Iterator[int]:
         """Count."""
@@ -623,8 +623,8 @@ def test_a_generator_as_a_tool(run: Run) -> None:
     assert [error.message for error in reply.tool_errors] == ["OverflowError: too far"]
 
 
-def test_what_cannot_be_a_run(server: Server, client: InferenceClient) -> None:
-    """Tools that cannot work, two of one name, and a negative bound are refused before anything is sent."""
+def test_invalid_arguments(server: Server, client: InferenceClient) -> None:
+    """Invalid tools, two of one name, and a negative max_rounds raise before a request is sent."""
 
     async def later() -> None: ...
 
@@ -643,18 +643,18 @@ def test_what_cannot_be_a_run(server: Server, client: InferenceClient) -> None:
 
 
 def test_chat_takes_functions(server: Server, client: InferenceClient) -> None:
-    """chat() shows functions to the model, too, and leaves the calls to the caller."""
+    """chat() accepts functions, too, and leaves the calls to the caller."""
     server.on(CHAT, calls(call("get_weather", {"city": "Paris"}, "a")))
     reply = client.chat("hi", model="m", tools=[get_weather]).result()
     assert server.last.json()["tools"][0]["function"]["name"] == "get_weather"
     assert [made.parameters for made in reply.tool_calls] == [{"city": "Paris"}]
 
 
-# When things end early
+# Errors and cancellation
 
 
-def test_refused_at_the_call(server: Server, run: Run) -> None:
-    """A refusal of the first request is raised at the call."""
+def test_status_error(server: Server, run: Run) -> None:
+    """A status error of the first request is raised at the call."""
     with pytest.raises(ServerError):
         run(json_answer({"error": "down"}, 500))
 
@@ -666,8 +666,8 @@ def test_refused_at_the_call(server: Server, run: Run) -> None:
         ([*begun(delta(content="Half")), chunk(data({"error": {"message": "oom"}})), CLOSE], GenerationError),
     ],
 )
-def test_a_later_round_fails(run: Run, script: Script, expected: type[Exception]) -> None:
-    """What fails a later round comes out of the iterator; the calls and results so far are in its partial answer."""
+def test_error_in_a_later_round(run: Run, script: Script, expected: type[Exception]) -> None:
+    """An error of a later round is raised by the iterator; its partial answer has the calls and results so far."""
     stream = run(calls(call("get_weather", {"city": "Paris"}, "a")), script)
     with pytest.raises(expected) as caught:
         list(stream)
@@ -688,7 +688,7 @@ def test_leaving_frees_the_connection(server: Server, run: Run) -> None:
 
 @pytest.mark.parametrize("how", ["cancel", "close"])
 def test_cancel_while_the_model_is_silent(server: Server, run: Run, how: str) -> None:
-    """Another thread ends the run while a later answer is waited for: at once, with what had come."""
+    """Another thread ends the wait for a later answer at once; the partial answer is kept."""
     stream = run(calls(call("get_weather", {"city": "Paris"})), [*begun(delta(content="Half")), UNTIL_GONE])
     began = time.monotonic()
     with pytest.raises(Cancelled) as caught:  # noqa: PT012
@@ -702,7 +702,7 @@ def test_cancel_while_the_model_is_silent(server: Server, run: Run, how: str) ->
 
 
 def test_cancel_while_tools_run(run: Run) -> None:
-    """Functions in threads do not hold up a cancelled run, and what has not begun does not begin any more."""
+    """A cancelled run does not wait for functions in threads, and starts no more of them."""
     release = threading.Event()
     began: list[int] = []
 
@@ -727,7 +727,7 @@ def test_cancel_while_tools_run(run: Run) -> None:
 
 
 def test_leaving_while_tools_run(run: Run) -> None:
-    """A run that is left while functions are running begins no more of them."""
+    """A run that is left while functions are running starts no more of them."""
     release = threading.Event()
     began: list[int] = []
 
@@ -748,7 +748,7 @@ def test_leaving_while_tools_run(run: Run) -> None:
 
 
 def test_cancel_between_rounds(server: Server, run: Run) -> None:
-    """A run that is cancelled while the next request waits for its answer ends at once, though none comes."""
+    """A run that is cancelled during the wait for the next answer ends at once."""
     asked = threading.Event()
     stream = run(calls(call("get_weather", {"city": "Paris"})), [lambda request: asked.set(), UNTIL_GONE])
 
@@ -767,7 +767,7 @@ def test_cancel_between_rounds(server: Server, run: Run) -> None:
 
 
 def test_cancel_during_a_call_in_the_readers_thread(server: Server, run: Run) -> None:
-    """A single call is waited for; then the run ends without another request."""
+    """A call in the reader's thread runs to its end; then the cancelled run ends without another request."""
     streams: list[ToolStream] = []
 
     def stop() -> str:
@@ -784,7 +784,7 @@ def test_cancel_during_a_call_in_the_readers_thread(server: Server, run: Run) ->
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_interrupt_in_a_tool(run: Run, count: int) -> None:
-    """Ctrl-C inside a function is no failure of the tool: it ends the run, from any thread."""
+    """KeyboardInterrupt inside a function, in any thread, ends the run."""
 
     def interrupted() -> None:
         raise KeyboardInterrupt
@@ -795,14 +795,14 @@ def test_interrupt_in_a_tool(run: Run, count: int) -> None:
 
 
 def test_total_covers_all_rounds(server: Server, run: Run, clock: FakeTime) -> None:
-    """Timeouts.total is for the run: the tools' time counts, and the second request gets what is left."""
+    """Timeouts.total covers the run with its tools; the second request gets the remaining time."""
     total = Timeouts(total=PATIENCE, idle=2 * PATIENCE)
     words = [chunk(delta(content="more ")), 0.02]
     late = [*begun(delta(content="La")), *words, lambda _: clock.advance(0.6 * PATIENCE), *words * 1000]
     stream = run(calls(call("nap")), late, tools=[nap_of(clock, 0.6 * PATIENCE)], timeouts=total)
     with pytest.raises(TransportTimeout) as caught:
         list(stream)
-    assert (caught.value.deadline, caught.value.seconds) == ("total", PATIENCE)  # not what was left for the second
+    assert (caught.value.deadline, caught.value.seconds) == ("total", PATIENCE)  # not the remaining time of the second request
     assert f"within {PATIENCE:g} s" in caught.value.message
     assert len(server.requests) == 2
     stream = run(calls(call("nap"), call("nap")), tools=[nap_of(clock, 0.6 * PATIENCE)], timeouts=total)
@@ -819,8 +819,8 @@ def nap_of(clock: FakeTime, seconds: float) -> Tool:
     return Tool.of(nap)
 
 
-def test_each_round_may_wait_for_its_first_token(run: Run, clock: FakeTime) -> None:
-    """The other deadlines are each request's own: a slow second round is no late first token."""
+def test_first_token_of_each_round(run: Run, clock: FakeTime) -> None:
+    """The other deadlines are per request: first_token starts again in the second round."""
     most = 0.8 * PATIENCE
     timeouts = Timeouts(first_token=PATIENCE, idle=2 * PATIENCE)
     slow = [lambda _: clock.advance(most), *says("Fine.")]
@@ -840,7 +840,7 @@ def test_each_round_may_wait_for_its_first_token(run: Run, clock: FakeTime) -> N
 
 
 def test_a_long_argument_is_content(run: Run) -> None:
-    """A call whose arguments take longer to write than a first token may take is no late first token."""
+    """Long arguments count as content, so that first_token does not end the wait for their event."""
     first = {"index": 0, "id": "a", "function": {"name": "get_weather", "arguments": '{"city": '}}
     rest = {"index": 0, "function": {"arguments": '"Paris"}'}}
     pieces = [chunk(delta(tool_calls=[first])), 1.3, chunk(delta(tool_calls=[rest])), chunk(delta("tool_calls")), CLOSE]
@@ -860,7 +860,7 @@ def test_observer_sees_every_event_once(server: Server) -> None:
 
 
 def test_options_reach_every_request(server: Server, run: Run) -> None:
-    """Any option of chat() is an option of run_tools(), in each round."""
+    """The options of chat() are sent in each round."""
     run(calls(call("get_weather", {"city": "Paris"})), says("18."), max_tokens=7, stop="X", seed=1).result()
     for request in server.requests:
         body = request.json()

@@ -17,10 +17,10 @@ def _page() -> str:
     source = re.search(r"^Source\s*=\s*(\S+?)/?$", urls, re.MULTILINE)
 
     def link(match: re.Match[str]) -> str:
-        picture, text, path = match.groups()
+        mark, text, path = match.groups()
         if source is None:
-            return "" if picture else text
-        return f"{picture}[{text}]({source[1]}/{'raw' if picture else 'blob'}/HEAD/{path})"
+            return "" if mark else text
+        return f"{mark}[{text}]({source[1]}/{'raw' if mark else 'blob'}/HEAD/{path})"
 
     return re.sub(r"(!?)\[([^\]]*)\]\((?!https?:)([^)]+)\)", link, (ROOT / "README.md").read_text("utf-8"))
 

@@ -2,7 +2,7 @@
 
     $ python docs/images/terminal.py
 
-The commands run in a pseudo-terminal (POSIX only). Each piece of an answer appears in the picture when it appeared there. A
+The commands run in a pseudo-terminal (POSIX only). Each piece of an answer appears in the image when it appeared there. A
 viewer without animations, or one that prefers reduced motion, shows the whole answer at once. Lines break between words.
 """
 
@@ -104,13 +104,13 @@ def screen() -> list[list[tuple[float, str, str]]]:
 
 
 def drawn(lines: list[list[tuple[float, str, str]]]) -> str:
-    """Return the picture as SVG."""
+    """Return the image as SVG."""
     width, height = round(LEFT * 2 + COLUMNS * CHARACTER), TOP + len(lines) * LINE + 8
     rows = []
     for number, line in enumerate(lines):
         column = 0
         for moment, style, text in line:
-            # A fixed width for each text: the picture is the same in every monospaced font.
+            # A fixed width for each text: the image is the same in every monospaced font.
             x, length = LEFT + column * CHARACTER, len(text) * CHARACTER
             rows.append(
                 f'<text class="{f"{style} piece".strip()}" x="{x:.1f}" y="{TOP + number * LINE}" textLength="{length:.1f}"'

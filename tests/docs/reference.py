@@ -1,4 +1,4 @@
-"""Which types the public API hands out or takes, found by walking annotations, and which of them docs/api shows."""
+"""The types that the public API returns or takes, found by walking annotations, and those that docs/api shows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Walk:
                 self._value(getattr(module, name), f"{module.__name__}.{name}", module)
 
     def _value(self, value: Any, place: str, module: types.ModuleType) -> None:
-        """Look at what an annotation, or a part of one, stands for."""
+        """Follow an annotation, or a part of one."""
         if isinstance(value, str):
             self._text(value, place, module)
         elif isinstance(value, type) and not isinstance(value, types.GenericAlias):
@@ -100,7 +100,7 @@ class Walk:
                     defined = sys.modules.get(function.__module__, module)
                     takes = name == "__init__" or getattr(cls, "_is_protocol", False)
                     for argument, annotation in getattr(function, "__annotations__", {}).items():
-                        # What a method takes is made by the caller, who imports it; but options and protocols are only here.
+                        # Callers import what they pass to a method; options and the methods of protocols are only named here.
                         if argument == "return" or takes or "Unpack[" in str(annotation):
                             self._value(annotation, f"{cls.__name__}.{name}", defined)
 
@@ -138,7 +138,7 @@ def shown() -> dict[str, set[str]]:
 
 
 def resolved(name: str) -> Any:
-    """The object that a dotted name stands for."""
+    """The object with a dotted name."""
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)
 

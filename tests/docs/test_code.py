@@ -23,7 +23,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.rst"))
 BLOCK = re.compile(r"^( *)\.\. code-block:: python\n\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
 
-# What stands behind a name, and behind a property of it.
+# The class of a name, and of a property.
 NAMES: dict[str, Any] = {
     "Client": Client,
     "Retry": Retry,

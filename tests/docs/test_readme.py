@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_script_prints_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """The README's script runs as it stands and prints the output below it."""
+    """The README's script runs unchanged and prints the output below it."""
     ((script, output),) = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
     with LocalScripted():
         exec(compile(script, "README.md", "exec"), {})
@@ -74,11 +74,11 @@ def test_the_page_on_pypi_has_no_relative_links(source: str, monkeypatch: pytest
 
 
 def test_the_terminal_is_self_contained() -> None:
-    """The picture is well-formed and fetches nothing: sites that show READMEs block fonts and scripts of others."""
+    """The image is well-formed and fetches nothing: sites that show READMEs block fonts and scripts of others."""
     from xml.etree import ElementTree
 
-    picture = (ROOT / "docs" / "images" / "terminal.svg").read_text("utf-8")
-    root = ElementTree.fromstring(picture)
+    image = (ROOT / "docs" / "images" / "terminal.svg").read_text("utf-8")
+    root = ElementTree.fromstring(image)
     assert root.tag.endswith("svg")
-    assert not re.search(r"url\(|@import|<script|<image|href=", picture)
-    assert "hfclient chat --local" in picture
+    assert not re.search(r"url\(|@import|<script|<image|href=", image)
+    assert "hfclient chat --local" in image

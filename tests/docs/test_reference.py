@@ -1,8 +1,9 @@
-"""The API reference shows every type that the public API hands out, and nothing else."""
+"""The API reference shows every type that the public API returns."""
 
 from __future__ import annotations
 
 import re
+from typing import is_typeddict
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_public_names(documented: set[object]) -> None:
         assert {f"{module.__name__}.{name}" for name in module.__all__} <= shown()[f"{page}.rst"]
 
 
-def test_everything_handed_out(documented: set[object], found: dict[type, str]) -> None:
+def test_everything_that_is_returned(documented: set[object], found: dict[type, str]) -> None:
     """Every type that a public property, method, attribute, event or option has in its annotations is in the reference.
 
     The walk begins at the public names and goes on through the annotations of each class that it finds.
@@ -51,6 +52,16 @@ def test_the_walk_goes_deep(found: dict[type, str]) -> None:
     """The walk sees what is several annotations away: a property's value, its method's list, an option's fields."""
     names = {cls.__name__ for cls in found}
     assert {"Settings", "LiveGeneration", "PromptExample", "TranscriptChunk", "ProviderEntry", "ChatOptions"} <= names
+
+
+def test_fields_of_options_are_described(found: dict[type, str]) -> None:
+    """Every field of a set of options is in its docstring, in that of a set which it extends, or in that of `Client`."""
+    sets = [cls for cls in found if is_typeddict(cls)]
+    assert len(sets) > 10
+    text = "\n".join(cls.__doc__ or "" for cls in [*sets, hfclient.Client])
+    described = {name for line in re.findall(r"^ {4,8}([\w, ]+):", text, re.MULTILINE) for name in line.replace(" ", "").split(",")}
+    missing = {cls.__name__: sorted(set(cls.__annotations__) - described) for cls in sets}
+    assert {name: fields for name, fields in missing.items() if fields} == {}
 
 
 def test_names_have_a_place_to_import_from() -> None:

@@ -56,7 +56,7 @@ def test_single_attachment(server: Server, client: InferenceClient, tmp_path: Pa
 def test_invalid_attachments(server: Server, client: InferenceClient) -> None:
     """An invalid file raises before a request is sent."""
     with pytest.raises(InvalidInputError):
-        client.chat("x", model="m", images=["https://h/a.png", b"no picture"])
+        client.chat("x", model="m", images=["https://h/a.png", b"not an image"])
     assert server.requests == []
 
 

@@ -117,9 +117,9 @@ def test_embeddings_failover(server: Server, make: Make) -> None:
     serve_mapping(server, "feature-extraction", together="t", hf_inference=MODEL)
     server.on("/together/v1/embeddings", plain("busy", 503))
     server.on(PIPELINE, [lengths])
-    told: list[Any] = []
-    assert make(on_event=told.append).embed(["a", "bb"], model=MODEL, batch_size=1) == [[1.0, 1.0], [2.0, 1.0]]
-    assert [(event.provider, event.to) for event in told if isinstance(event, events.Failover)] == [
+    seen: list[Any] = []
+    assert make(on_event=seen.append).embed(["a", "bb"], model=MODEL, batch_size=1) == [[1.0, 1.0], [2.0, 1.0]]
+    assert [(event.provider, event.to) for event in seen if isinstance(event, events.Failover)] == [
         ("together", "hf-inference")
     ]
     paths = [request.path for request in server.requests if request.method == "POST"]

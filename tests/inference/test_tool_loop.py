@@ -179,7 +179,7 @@ def test_messages_continue(server: Server, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "told"),
+    ("made", "expected"),
     [
         (call("get_wether", {"city": "Paris"}), "there is no tool 'get_wether'; known are: get_weather, boom"),
         (call("get_weather", '{"ci'), 'the arguments are not a JSON object: {"ci'),
@@ -194,17 +194,17 @@ def test_messages_continue(server: Server, run: Run) -> None:
     ],
     ids=["name", "cut", "list", "missing", "wrong", "raises"],
 )
-def test_failed_calls(server: Server, run: Run, made: dict[str, Any], told: str) -> None:
+def test_failed_calls(server: Server, run: Run, made: dict[str, Any], expected: str) -> None:
     """The model gets the error of a failed call and continues; nothing is raised."""
     stream = run(calls({**made, "id": "abcdefghi"}), says("Sorry."), tools=[get_weather, boom])
     events = list(stream)
-    assert ToolError("abcdefghi", told) in events
+    assert ToolError("abcdefghi", expected) in events
     assert not [event for event in events if isinstance(event, ToolResult)]
     sent = server.last.json()["messages"]
-    assert sent[-1] == {"role": "tool", "tool_call_id": "abcdefghi", "content": f"Error: {told}"}
+    assert sent[-1] == {"role": "tool", "tool_call_id": "abcdefghi", "content": f"Error: {expected}"}
     # Servers parse the arguments again: text that is not a JSON object would fail the whole request.
     assert isinstance(json.loads(sent[-2]["tool_calls"][0]["function"]["arguments"]), dict)
-    assert stream.result().tool_errors == (ToolError("abcdefghi", told),)
+    assert stream.result().tool_errors == (ToolError("abcdefghi", expected),)
 
 
 def test_lenient_arguments(server: Server, run: Run) -> None:
@@ -405,7 +405,7 @@ def test_keep_reasoning(server: Server, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "told"),
+    ("verdict", "expected"),
     [
         (True, None),
         (False, "the user declined this call"),
@@ -413,7 +413,7 @@ def test_keep_reasoning(server: Server, run: Run) -> None:
         ("too dear", "the user declined this call: too dear"),
     ],
 )
-def test_approval(run: Run, verdict: Any, told: str | None) -> None:
+def test_approval(run: Run, verdict: Any, expected: str | None) -> None:
     """A call runs only if the callback returns True; otherwise the model gets the reason."""
     asked: list[ToolCall] = []
     ran: list[str] = []
@@ -429,8 +429,8 @@ def test_approval(run: Run, verdict: Any, told: str | None) -> None:
     stream = run(calls(call("pay", {"amount": 5}, "a")), says("Done."), tools=[pay], approve=approve)
     reply = stream.result()
     assert [(made.name, made.parameters) for made in asked] == [("pay", {"amount": 5})]
-    assert ran == (["5"] if told is None else [])
-    assert [error.message for error in reply.tool_errors] == ([] if told is None else [told])
+    assert ran == (["5"] if expected is None else [])
+    assert [error.message for error in reply.tool_errors] == ([] if expected is None else [expected])
 
 
 def test_approval_that_raises(server: Server, run: Run) -> None:
@@ -584,7 +584,7 @@ def test_any_result(server: Server, run: Run, result: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "expected"),
     [
         (b"18 degrees", "18 degrees"),
         (bytearray(b"\x89PNG\r\n\x1a\n" + bytes(2000)), "2,008 bytes (image/png), which are not shown"),
@@ -593,9 +593,9 @@ def test_any_result(server: Server, run: Run, result: Any) -> None:
         (City("Paris"), '{"name":"Paris"}'),
         (None, "null"),
     ],
-    ids=["text", "picture", "bytes", "Image", "attrs", "None"],
+    ids=["text", "image", "bytes", "Image", "attrs", "None"],
 )
-def test_text_of_results(server: Server, run: Run, result: Any, told: str) -> None:
+def test_text_of_results(server: Server, run: Run, result: Any, expected: str) -> None:
     """Objects are sent as JSON, text bytes as text; an image is not sent as base64."""
 
     def give() -> Any:
@@ -603,8 +603,8 @@ def test_text_of_results(server: Server, run: Run, result: Any, told: str) -> No
         return result
 
     reply = run(calls(call("give", {}, "a")), says("Done."), tools=[give]).result()
-    assert server.last.json()["messages"][-1]["content"] == told
-    assert reply.tool_results[0].outputs[0]["text"] == told
+    assert server.last.json()["messages"][-1]["content"] == expected
+    assert reply.tool_results[0].outputs[0]["text"] == expected
 
 
 def test_a_generator_as_a_tool(run: Run) -> None:

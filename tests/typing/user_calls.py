@@ -177,7 +177,7 @@ def tools_and_objects(client: Client) -> None:
         assert_type(draft, Any)
 
 
-def pictures(client: Client) -> None:
+def images_and_videos(client: Client) -> None:
     inference = client.inference
     image = inference.image("a fox", model="org/name", size="768x512", seed=7, provider=["together", "fal-ai"])
     assert_type(image, Image)

@@ -145,7 +145,7 @@ class Providers:
         self._previous: HFClientError | None = None
 
     def wait_before(self, attempt: int, error: HFClientError | None) -> float | None:
-        """Move on to the next provider; None if there is none for *error*, which then tells what the others failed with."""
+        """Move on to the next provider; None if *error* must be raised, which then has the errors of the other providers."""
         return None if error is None or not self._fail_over(error, self.candidate.provider) else 0.0
 
     def _fail_over(self, error: HFClientError, failed: str) -> bool:
@@ -227,7 +227,7 @@ class Attempts(Providers, Generic[_D]):
         """Return the first answer that has a head, and what is needed to read it.
 
         Raises:
-            HFClientError: There is none.
+            HFClientError: No provider answered.
         """
         for attempt in retrying(self, self.clock):
             with attempt:
@@ -289,7 +289,7 @@ class Attempts(Providers, Generic[_D]):
     def _find_more(self, error: HFClientError, failed: str) -> list[Candidate]:
         find, self._fallbacks = self._fallbacks, None
         status = getattr(error, "status", None) or getattr(error, "status_code", None)
-        # The router knows all providers of a model: if it finds none, or no credits, there is none.
+        # The router knows all providers of a model: without one there, or without credits, no other can be tried.
         if find is None or isinstance(error, NotFoundError) or status == 402 or not may_fail_over(error, billed=False):
             return []
         try:

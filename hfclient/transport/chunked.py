@@ -76,7 +76,10 @@ class ChunkedDecoder:
             if left == 2 and data[position : position + 2] == b"\r\n":
                 position, left = position + 2, 0
         if in_chunks and not left and not self._line and end - position > _LARGE:
-            position += _whole_chunks(data[position:], pieces)
+            # With large chunks one step each is faster than to search all of the block.
+            first = sizes.get(data[position : find(b"\r\n", position, position + 16)])
+            if first is not None and first < _LARGE:
+                position += _whole_chunks(data[position:] if position else data, pieces)
         while position < end:
             if in_chunks and not left and not self._line:
                 # Most chunks are here as a whole, with a size that came before, which need not be parsed again.

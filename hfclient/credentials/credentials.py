@@ -76,7 +76,7 @@ class Credentials(AnonymousSessionMixin):
         self._is_stored = False  # and the session is stored
         self._has_written = False  # and the server has accepted it, or replaced it
         self._is_confirmed = False  # the server has set the session cookie by its usual name
-        self._before: dict[str, Secret] = {}
+        self._previous: dict[str, Secret] = {}  # of unconfirmed cookies
         self._store = store
         self._logins: dict[str, Secret] = {}
         chat_url = self._note_login(chat_url) if chat_url else None
@@ -142,7 +142,7 @@ class Credentials(AnonymousSessionMixin):
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
         del state["_lock"]
-        for name in ("_cookies", "_path_cookies", "_refused", "_before", "_keys"):
+        for name in ("_cookies", "_path_cookies", "_refused", "_previous", "_keys"):
             state[name] = state[name].copy()
         return state
 
@@ -278,7 +278,7 @@ class Credentials(AnonymousSessionMixin):
 
         Only for answers to requests with cookies. An answer to a bearer token may set the cookie of an anonymous session, and
         the server ignores the token once a cookie is sent. A server that no longer knows the session sets such a cookie,
-        too; so the previous value is kept until :meth:`confirm` is called.
+        too; so the previous value is kept until :meth:`confirm_cookies` is called.
         """
         if origin_of(url) != self._chat_origin:
             return
@@ -319,9 +319,9 @@ class Credentials(AnonymousSessionMixin):
         if self._cookies.get(name) == value:
             return
         if self._is_identity_cookie(name):
-            before = self._before.setdefault(name, self._cookies[name])
+            before = self._previous.setdefault(name, self._cookies[name])
             if before == value:
-                del self._before[name]
+                del self._previous[name]
         if is_new or name in self._cookies:
             self._cookies[name] = value
 
@@ -332,33 +332,33 @@ class Credentials(AnonymousSessionMixin):
         return name in _IDENTITY or SESSION_COOKIE not in self._cookies
 
     @property
-    def rotated(self) -> bool:
+    def has_unconfirmed_cookies(self) -> bool:
         """Whether the server has set values that are not confirmed to be the same user's."""
-        return bool(self._before)
+        return bool(self._previous)
 
-    def confirm(self, cookies: Mapping[str, Secret], user_id: str) -> None:
+    def confirm_cookies(self, cookies: Mapping[str, Secret], user_id: str) -> None:
         """Record that *cookies* (from :meth:`cookies`) belong to *user_id*; new values are saved in the saved login."""
         with self._lock:
             self.user_id = user_id
-            new = {name: cookies[name] for name in self._before if name in cookies}
+            new = {name: cookies[name] for name in self._previous if name in cookies}
             for name, value in new.items():
                 if self._cookies.get(name) == value:
-                    del self._before[name]
+                    del self._previous[name]
         if new and self._store is not None and self._chat_url is not None:
             try:
                 self._store.renew(self._chat_url, user_id, new)
             except CredentialsError as error:  # this client works on; the next one has to log in
                 _log.warning("the renewed login could not be saved: %s", error.message)
 
-    def restore(self, cookies: Mapping[str, Secret]) -> None:
+    def restore_cookies(self, cookies: Mapping[str, Secret]) -> None:
         """Return to the values before *cookies*, which turned out to be another user's."""
         with self._lock:
-            for name, before in list(self._before.items()):
+            for name, before in list(self._previous.items()):
                 if self._cookies.get(name) == cookies.get(name):
                     self._cookies[name] = before
-                    del self._before[name]
+                    del self._previous[name]
 
-    def reload(self) -> bool:
+    def reload_login(self) -> bool:
         """Load the cookies that another process has saved for the same user; True if they differ from the current ones.
 
         Raises:
@@ -373,7 +373,7 @@ class Credentials(AnonymousSessionMixin):
             if all(self._cookies.get(name) == value for name, value in login.cookies.items()):
                 return False
             self._cookies.update(login.cookies)
-            self._before.clear()
+            self._previous.clear()
         return True
 
     def link_saved_login(self, store: LoginStore, user_id: str) -> None:
@@ -385,7 +385,7 @@ class Credentials(AnonymousSessionMixin):
         with self._lock:
             self._drop_session()
             self._path_cookies.clear()
-            self._before.clear()
+            self._previous.clear()
             self._store = self.user_id = None
 
 

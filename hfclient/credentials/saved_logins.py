@@ -18,7 +18,7 @@ from attrs import evolve, field, frozen
 
 from hfclient.credentials.cookie_matching import sendable_cookies
 from hfclient.credentials.origins import server_key
-from hfclient.credentials.secret import Secret
+from hfclient.credentials.secret import Secret, revealed
 from hfclient.credentials.secret_files import DamagedFile, SecretsFile, settings_folder
 from hfclient.errors import CredentialsError
 from hfclient.values import Value
@@ -94,7 +94,7 @@ class LoginStore:
             CredentialsError: The file cannot be written; the message names it.
         """
         entry = {
-            "cookies": _revealed(login.cookies),
+            "cookies": revealed(login.cookies),
             "user_id": login.user_id,
             "username": login.username,
             "saved_at": login.saved_at or time.time(),
@@ -114,7 +114,7 @@ class LoginStore:
         with self._edit(_RENEW_LOCK_TIMEOUT) as logins:
             entry = logins.get(server_key(chat_url))
             if entry is not None and entry.get("user_id") == user_id:
-                entry["cookies"] = {**entry["cookies"], **_revealed(cookies)}
+                entry["cookies"] = {**entry["cookies"], **revealed(cookies)}
 
     def remove(self, chat_url: str) -> bool:
         """Delete the login for the chat server at *chat_url*; False if it does not exist.
@@ -164,7 +164,3 @@ def _parse(entry: Mapping[str, Any]) -> SavedLogin:
     if not cookies or not all(isinstance(value, str) for value in entry["cookies"].values()):
         raise ValueError("the entry has no cookies")
     return SavedLogin(cookies, str(entry["user_id"]), entry.get("username"), float(entry.get("saved_at") or 0.0))
-
-
-def _revealed(cookies: Mapping[str, Secret]) -> dict[str, str]:
-    return {name: value.reveal() for name, value in cookies.items()}

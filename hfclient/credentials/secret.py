@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hfclient.redaction.masking import may_be_secret, register_secret
 
-__all__ = ["Secret", "hidden_header"]
+__all__ = ["Secret", "hidden_header", "revealed"]
 
 
 class Secret(str):
@@ -64,3 +65,8 @@ class _Hidden(Secret):
 def hidden_header(name: str, value: str) -> Secret:
     """Return the value of a caller's header: hidden in repr, and masked if it may be a secret rather than a word."""
     return Secret(value) if may_be_secret(name, "".join(value)) else _Hidden(value)
+
+
+def revealed(cookies: Mapping[str, Secret]) -> dict[str, str]:
+    """Return cookies as plain strings, for a file of secrets."""
+    return {name: value.reveal() for name, value in cookies.items()}

@@ -20,7 +20,7 @@ from typing import Any
 from hfclient.credentials.cookie_matching import COOKIE_NAME, SESSION_COOKIE
 from hfclient.credentials.locks import file_lock
 from hfclient.credentials.origins import server_key
-from hfclient.credentials.secret import Secret
+from hfclient.credentials.secret import Secret, revealed
 from hfclient.credentials.secret_files import DamagedFile, SecretsFile, settings_folder
 from hfclient.errors import CredentialsError, InvalidInputError
 
@@ -130,7 +130,7 @@ class AnonymousSession:
             aside = file.set_aside(_LOCK_TIMEOUT)
             _log.warning("the anonymous sessions in %s were damaged; the old file is now %s", file.path, aside)
         with file.edit(_LOCK_TIMEOUT) as sessions:
-            entry = sessions.get(self._entry) or {"cookies": _revealed(self._new)}
+            entry = sessions.get(self._entry) or {"cookies": revealed(self._new)}
             sessions[self._entry] = entry = {**entry, "used_at": time.time()}
             for oldest in sorted(sessions, key=lambda name: float(sessions[name]["used_at"]))[: max(0, len(sessions) - _MAX_ENTRIES)]:
                 del sessions[oldest]
@@ -175,7 +175,7 @@ class AnonymousSession:
                     return None
                 if any(before.get(name, "") != value for name, value in entry["cookies"].items()):
                     return _secrets(entry)
-                sessions[self._entry] = {"cookies": _revealed(after), "used_at": time.time()}
+                sessions[self._entry] = {"cookies": revealed(after), "used_at": time.time()}
         except (OSError, DamagedFile) as error:
             self._log_once(error)
         self._stamp = self._file.fingerprint()
@@ -246,7 +246,3 @@ def _check(entry: Any) -> None:
 
 def _secrets(entry: Mapping[str, Any]) -> dict[str, Secret]:
     return {name: Secret(value) for name, value in entry["cookies"].items()}
-
-
-def _revealed(cookies: Mapping[str, Secret]) -> dict[str, str]:
-    return {name: value.reveal() for name, value in cookies.items()}

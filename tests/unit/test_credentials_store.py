@@ -464,10 +464,10 @@ def test_rotation_waits_for_confirmation(store: LoginStore) -> None:
     store.put(HF, _login(token="t1"))
     made = _found(store)
     made.keep_cookies(f"{HF}/x", ["hf-chat=c2; Path=/"])
-    assert made.rotated
+    assert made.has_unconfirmed_cookies
     assert store.get(HF) == _login(token="t1")
-    made.confirm(made.cookies(), "u1")
-    assert not made.rotated
+    made.confirm_cookies(made.cookies(), "u1")
+    assert not made.has_unconfirmed_cookies
     assert store.get(HF) == _login("c2", token="t1")
 
 
@@ -477,11 +477,11 @@ def test_rotation_back(store: LoginStore) -> None:
     made = _found(store)
     for value in ("s1", "s2", "s3"):
         made.keep_cookies(f"{HF}/x", [f"hf-chat={value}; Path=/", "affinity=node-7"])
-    made.restore(made.cookies())
+    made.restore_cookies(made.cookies())
     assert made.cookies() == {"hf-chat": "c1", "token": "t1", "affinity": "node-7"}
-    assert not made.rotated
+    assert not made.has_unconfirmed_cookies
     made.keep_cookies(f"{HF}/x", ["hf-chat=c1; Path=/"])
-    assert not made.rotated
+    assert not made.has_unconfirmed_cookies
 
 
 @pytest.mark.parametrize(
@@ -500,7 +500,7 @@ def test_no_rotation(store: LoginStore, line: str) -> None:
     store.put(HF, _login())
     made = _found(store)
     made.keep_cookies(f"{HF}/x", [line])
-    assert (made.cookies(), made.rotated) == ({"hf-chat": "c1"}, False)
+    assert (made.cookies(), made.has_unconfirmed_cookies) == ({"hf-chat": "c1"}, False)
 
 
 def test_rotation_of_given_cookies_is_not_saved(store: LoginStore) -> None:
@@ -508,7 +508,7 @@ def test_rotation_of_given_cookies_is_not_saved(store: LoginStore) -> None:
     store.put(HF, _login())
     made = _found(store, cookies={"hf-chat": "mine"})
     made.keep_cookies(f"{HF}/x", ["hf-chat=rotated"])
-    made.confirm(made.cookies(), "u1")
+    made.confirm_cookies(made.cookies(), "u1")
     assert made.cookies() == {"hf-chat": "rotated"}
     assert store.get(HF) == _login()
 
@@ -520,7 +520,7 @@ def test_saving_may_fail(store: LoginStore, caplog: pytest.LogCaptureFixture) ->
     store.path.write_bytes(b"{")
     made.keep_cookies(f"{HF}/x", ["hf-chat=rotated-secret"])
     with caplog.at_level(logging.WARNING, "hfclient"):
-        made.confirm(made.cookies(), "u1")
+        made.confirm_cookies(made.cookies(), "u1")
     assert made.cookies() == {"hf-chat": "rotated-secret"}
     assert str(store.path) in caplog.text
     assert "rotated-secret" not in caplog.text
@@ -530,14 +530,14 @@ def test_reload(store: LoginStore) -> None:
     """A login that another process renewed is loaded, if it is the same user's."""
     store.put(HF, _login(token="t1"))
     made = _found(store)
-    assert not made.reload()
+    assert not made.reload_login()
     store.put(HF, _login("c2", token="t2"))
-    assert made.reload()
+    assert made.reload_login()
     assert made.cookies() == {"hf-chat": "c2", "token": "t2"}
     store.put(HF, _login("theirs", "u2"))
-    assert not made.reload()
+    assert not made.reload_login()
     store.remove(HF)
-    assert not made.reload()
+    assert not made.reload_login()
     assert made.cookies() == {"hf-chat": "c2", "token": "t2"}
 
 
@@ -546,7 +546,7 @@ def test_pickled(store: LoginStore) -> None:
     store.put(HF, _login())
     again: Credentials = pickle.loads(pickle.dumps(_found(store)))
     again.keep_cookies(f"{HF}/x", ["hf-chat=c2"])
-    again.confirm(again.cookies(), "u1")
+    again.confirm_cookies(again.cookies(), "u1")
     assert store.get(HF) == _login("c2")
 
 
@@ -554,7 +554,7 @@ def _rotate(path: str, number: int, count: int) -> None:
     made = Credentials.find(token="", chat_url=HF, environ={"HFCLIENT_HOME": path})
     for turn in range(count):
         made.keep_cookies(f"{HF}/x", [f"hf-chat={number}.{turn}"])
-        made.confirm(made.cookies(), "u1")
+        made.confirm_cookies(made.cookies(), "u1")
 
 
 def test_two_processes_rotate(store: LoginStore) -> None:

@@ -125,11 +125,11 @@ class ChatAuth:
                     continue
                 if not self._has_expired(request, error, asking):
                     raise self._explained(request, error, asking) from None
-                if renewed or not credentials.reload():
+                if renewed or not credentials.reload_login():
                     raise self.expired(credentials, error) from None
             else:
                 break
-        if credentials.rotated:
+        if credentials.has_unconfirmed_cookies:
             try:
                 self._check_rotated(asking)
             except BaseException:  # Ctrl-C
@@ -201,11 +201,11 @@ class ChatAuth:
         credentials = session.credentials
         cookies = credentials.cookies()
         user = self._user_in(self._endpoints.user(), session)
-        if user is None and credentials.reload():
+        if user is None and credentials.reload_login():
             cookies = credentials.cookies()
             user = self._user_in(self._endpoints.user(), session)
         if user is not None and credentials.has_login_cookies and credentials.user_id in (None, user.id):
-            credentials.confirm(cookies, user.id)
+            credentials.confirm_cookies(cookies, user.id)
         return user
 
     def _user_in(self, request: Request, session: Session) -> User | None:
@@ -309,7 +309,7 @@ class ChatAuth:
                 return False
         except HFClientError:
             return False
-        credentials.restore(credentials.cookies())  # the answer to an anonymous request may set an anonymous session
+        credentials.restore_cookies(credentials.cookies())  # the answer to an anonymous request may set an anonymous session
         return True
 
     def _explained(self, request: Request, error: APIStatusError, session: Session) -> APIStatusError:
@@ -372,7 +372,7 @@ class ChatAuth:
             cookies = credentials.cookies()
             if time.monotonic() < self._next_check:
                 if self._was_refused:
-                    credentials.restore(cookies)
+                    credentials.restore_cookies(cookies)
                 return
             try:
                 user = self._user_in(as_question(self._endpoints.user()), session)
@@ -381,9 +381,9 @@ class ChatAuth:
                 self._next_check, self._was_refused = time.monotonic() + _PAUSE, False
                 return
             if user is not None and credentials.user_id in (None, user.id):
-                credentials.confirm(cookies, user.id)
+                credentials.confirm_cookies(cookies, user.id)
                 return
-            credentials.restore(cookies)
+            credentials.restore_cookies(cookies)
             self._next_check, self._was_refused = time.monotonic() + _PAUSE, True
             if self._login_enabled is not False:
                 _log.warning("the server set the cookie of another user; the login may have expired")

@@ -11,10 +11,11 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from attrs import field, frozen
+from msgspec import UNSET, UnsetType
 
 from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.local.error_responses import HTTPError, internal_error
@@ -25,24 +26,35 @@ __all__ = ["FormFile", "MessageForm", "clean_text", "new_messages", "parse_file"
 _MAX_FILE = 10 * 1024 * 1024
 _MIME = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,80}/[A-Za-z0-9!#$&^_.+-]{1,80}")
 _SHA = re.compile(r"[0-9a-f]{64}")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_NAMES = {
+    "generation_id": "generationId",
+    "resume_elicitation_id": "resumeElicitationId",
+    "mcp_server_names": "selectedMcpServerNames",
+    "mcp_servers": "selectedMcpServers",
+}
+_Id = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")]
 
 
-@frozen(kw_only=True)
-class MessageForm:
-    """The JSON field ``data`` of the form.
+class MessageForm(msgspec.Struct, kw_only=True, rename=_NAMES.get):
+    """The JSON field ``data`` of the form. A field is absent or of its type, never null.
 
     Attributes:
-        inputs: The user's text, or None.
-        message_id: Parent of a new message, or the message to retry or edit.
-        is_retry: Retry or edit *message_id*.
+        inputs: The user's text.
+        id: Parent of a new message, or the message to retry or edit.
+        is_retry: Retry or edit the message *id*.
         generation_id: Id of the new generation.
     """
 
-    inputs: str | None = None
-    message_id: str | None = None
+    inputs: Annotated[str, msgspec.Meta(min_length=1)] | UnsetType = UNSET
+    id: _Id | UnsetType = UNSET
     is_retry: bool = False
-    generation_id: str = field(factory=lambda: str(uuid.uuid4()))
+    is_continue: bool = False
+    timezone: str = ""
+    generation_id: _Id = msgspec.field(default_factory=lambda: str(uuid.uuid4()))
+    resume_elicitation_id: _Id | UnsetType = UNSET
+    mcp_server_names: list[Any] = []
+    mcp_servers: list[Any] = []
+    files: list[Any] = []
 
 
 @frozen(kw_only=True)
@@ -65,43 +77,13 @@ def parse_form(data: str) -> MessageForm:
         HTTPError: 500, as chat-ui answers malformed data: invalid JSON, a wrong type, null for an optional key.
     """
     try:
-        values = json.loads(data)
+        # Not msgspec.json.decode(): it rejects lone surrogates, which JavaScript sends.
+        form = msgspec.convert(json.loads(data), MessageForm)
     except (ValueError, RecursionError):
         raise internal_error() from None
-    if not isinstance(values, dict):
-        raise internal_error()
-    inputs = _optional(values, "inputs", str)
-    if inputs == "":
-        raise internal_error()
-    fields: dict[str, Any] = {
-        "inputs": None if inputs is None else clean_text(inputs.replace("\r\n", "\n")),
-        "message_id": _uuid(values, "id"),
-        "is_retry": _optional(values, "is_retry", bool) or False,
-    }
-    _optional(values, "is_continue", bool)
-    _optional(values, "timezone", str)
-    for key in ("selectedMcpServerNames", "selectedMcpServers", "files"):
-        _optional(values, key, list)
-    _uuid(values, "resumeElicitationId")
-    if (generation_id := _uuid(values, "generationId")) is not None:
-        fields["generation_id"] = generation_id
-    return MessageForm(**fields)
-
-
-def _optional(values: Mapping[str, Any], key: str, kind: type) -> Any:
-    if key not in values:
-        return None
-    value = values[key]
-    if not isinstance(value, kind):
-        raise internal_error()
-    return value
-
-
-def _uuid(values: Mapping[str, Any], key: str) -> str | None:
-    value: str | None = _optional(values, key, str)
-    if value is not None and not _UUID.fullmatch(value):
-        raise internal_error()
-    return value
+    if form.inputs:
+        form.inputs = clean_text(form.inputs.replace("\r\n", "\n"))
+    return form
 
 
 def parse_file(filename: str, mime: str, body: bytes) -> FormFile | None:
@@ -146,7 +128,7 @@ def _decode_base64(body: bytes) -> bytes:
 def new_messages(conversation: StoredConversation, form: MessageForm, files: tuple[StoredFile, ...]) -> list[StoredMessage]:
     """Return the messages to add, the (still empty) assistant message last.
 
-    A new prompt adds a user message and its answer below *message_id*. A retry of an answer adds a sibling of that answer.
+    A new prompt adds a user message and its answer below the message *id*. A retry of an answer adds a sibling of that answer.
     A retry of a user message with new text (an edit) adds a sibling of that message, and its answer.
 
     Raises:
@@ -161,23 +143,23 @@ def new_messages(conversation: StoredConversation, form: MessageForm, files: tup
         return message("assistant", parent, generation_id=form.generation_id)
 
     if form.is_retry:
-        if form.message_id is None:
+        if not form.id:
             raise internal_error()
-        target = conversation.message(form.message_id)
+        target = conversation.message(form.id)
         if target is None:
             raise HTTPError(404, "Message not found")
         if target.role == "assistant" and target.parent_id is not None:
             return [answer(target.parent_id)]
-        if target.role != "user" or form.inputs is None:
+        if target.role != "user" or not form.inputs:
             raise HTTPError(500, "Failed to create message")
         parent = target.parent_id
-    elif form.message_id is None:
+    elif not form.id:
         if conversation.messages:
             raise internal_error()
         parent = None
     else:
-        if conversation.message(form.message_id) is None:
+        if conversation.message(form.id) is None:
             raise internal_error()
-        parent = form.message_id
+        parent = form.id
     question = message("user", parent, content=form.inputs or "", files=files)
     return [question, answer(question.id)]

@@ -13,6 +13,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from hfclient.errors import NotFoundError
+from hfclient.files.media_types import sniff
 from hfclient.local import event_encoding, prompts
 from hfclient.local.backend import SHARE_ID, Backend
 from hfclient.local.error_responses import HTTPError, internal_error, prefers_html
@@ -28,12 +29,6 @@ _FEED_INTERVAL = 2.0
 _MAX_FEED_SECONDS = 300.0
 _SSE_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 _SHA = re.compile(r"[0-9a-f]{64}")
-_SIGNATURES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"%PDF-", "application/pdf"),
-)
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp", "text/plain": "txt"}
 
 
@@ -99,7 +94,7 @@ def message_routes(backend: Backend) -> Blueprint:
         if found is None:
             raise HTTPError(404, "File not found")
         mime, data = found
-        mime = _sniff_mime(data) or mime
+        mime = sniff(data) or mime
         name = f"{sha[:8]}.{_EXTENSIONS.get(mime, 'bin')}"
         headers = {
             "Content-Disposition": f'attachment; filename="{name}"',
@@ -198,10 +193,3 @@ def _live_feed(backend: Backend, session: str) -> Iterator[bytes]:
 
 def _feed_entry(backend: Backend, session: str, conversation_id: str) -> dict[str, Any]:
     return {"conversationId": conversation_id, "title": backend.store.title(session, conversation_id) or ""}
-
-
-def _sniff_mime(data: bytes) -> str | None:
-    """Return the media type of images and PDFs by their first bytes; None for other content."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next((mime for start, mime in _SIGNATURES if data.startswith(start)), None)

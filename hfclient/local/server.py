@@ -12,12 +12,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import FrameType, NoneType, TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from hfclient.arguments.argument_types import check_arguments
 from hfclient.credentials import SESSION_COOKIE, AnonymousSession, Secret, is_loopback
 from hfclient.errors import Cancelled, InvalidInputError, LocalServerError, MissingDependencyError
 from hfclient.transport import Cancellation
@@ -71,17 +72,9 @@ class LocalServer:
         base_path: str = "",
         allowed_hosts: Iterable[str] = (),
     ) -> None:
-        for name, value, kinds in (
-            *(("host", host, str), ("port", port, int), ("base_path", base_path, str)),
-            *(("model", model, (str, NoneType)), ("api_key", api_key, (str, NoneType))),
-            ("database", database, (str, os.PathLike, NoneType)),
-        ):
-            if not isinstance(value, kinds) or isinstance(value, bool):
-                raise InvalidInputError(f"{name} cannot be of type {type(value).__name__}")
+        check_arguments(LocalServer.__init__, locals())
         if not (upstream is None or isinstance(upstream, str) or hasattr(upstream, "answer")):
             raise InvalidInputError(f"upstream is a URL or an object with a method answer(), not {type(upstream).__name__}")
-        if isinstance(allowed_hosts, str) or not isinstance(allowed_hosts, Iterable):
-            raise InvalidInputError("allowed_hosts is a list of names, such as [\"chat.example\"]")
         self._host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # IPv6 as in a URL
         self._bound = ""
         self._port = port

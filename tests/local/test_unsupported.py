@@ -28,8 +28,8 @@ def _sound() -> bytes:
 
 
 CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "image": (lambda ask: ask.image("a fox", model="m"), "pictures"),
-    "image_to_image": (lambda ask: ask.image_to_image(PNG, "a fox", model="m"), "pictures"),
+    "image": (lambda ask: ask.image("a fox", model="m"), "images"),
+    "image_to_image": (lambda ask: ask.image_to_image(PNG, "a fox", model="m"), "images"),
     "embed": (lambda ask: ask.embed(["a"], model="m"), "embeddings"),
     "rerank": (lambda ask: ask.rerank("q", ["a", "b"], model="m"), "rerank"),
     "transcribe": (lambda ask: ask.transcribe(_sound(), model="m"), "speech"),
@@ -39,7 +39,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "task": (lambda ask: ask.task("summarization", "hi", model="m"), "pipelines|summarization"),
 }
 TEXTS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "text": (lambda ask: ask.text("hi", model="m"), "raw texts"),
+    "text": (lambda ask: ask.text("hi", model="m"), "raw text"),
     "chat": (lambda ask: ask.chat("hi", model="m"), "chat completions"),
 }
 ADVICE = {"error": {"code": 501, "message": "This server does not support it. Start it with `--it`", "type": "not_supported_error"}}

@@ -90,7 +90,7 @@ def check_arguments(function: Callable[..., object], given: Mapping[str, Any]) -
 
 class _Parameters(NamedTuple):
     checks: dict[str, tuple[list[_Check], str]]  # by the name of the argument: any of these accepts it; what they want
-    names: list[str]  # all that can be passed by name
+    names: dict[str, None]  # all that can be passed by name, in order
     options_name: str  # of the parameter with two stars
 
 
@@ -112,13 +112,18 @@ def _parameters_of(function: Callable[..., object]) -> _Parameters:
         if parts and None not in parts:
             known = [part for part in parts if part is not None]
             checks[name] = [check for check, _ in known], " or ".join(words for _, words in known)
-    return _Parameters(checks, [name for name in annotations if name not in ("self", "cls")], options_name)
+    return _Parameters(checks, dict.fromkeys(name for name in annotations if name not in ("self", "cls")), options_name)
 
 
 def _check_types(checks: Mapping[str, tuple[list[_Check], str]], given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         found = checks.get(name)
-        if found is not None and not any(check(value) for check in found[0]):
+        if found is None:
+            continue
+        for check in found[0]:
+            if check(value):
+                break
+        else:
             raise InvalidInputError(f"{name} is {found[1]}, not {_kind(value)}")
 
 

@@ -124,7 +124,7 @@ CALLS: dict[str, tuple[Callable[[Client], Callable[..., Any]], dict[str, Any]]] 
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
-    return _parameters_of(inspect.unwrap(getattr(function, "__func__", function))).names
+    return list(_parameters_of(inspect.unwrap(getattr(function, "__func__", function))).names)
 
 
 def _finish(result: Any) -> None:

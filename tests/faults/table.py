@@ -94,7 +94,7 @@ _FETCHED = frozenset({"read", "served", "file", "call", "result"})  # also if th
 _NO_HEADERS: dict[str, str | None] = {"turn": "answer", "alone": _CUT}
 _LOST: dict[str, str | None] = {"turn": _CUT, "alone": _CUT}  # whether the message arrived is unknown, and it did not
 _BROKEN: dict[str, str | None] = {**_NO_HEADERS, "stream": _CUT}
-_COMPLETE: dict[str, str | None] = {"turn": "answer", "alone": "a message, no log", "stream": "answer"}
+_COMPLETE: dict[str, str | None] = {"turn": "answer", "alone": "answer", "stream": "answer"}
 _NO_JSON: dict[str, str | None] = {"create": "NotAChatServer", "read": "NotAChatServer"}
 _SAVED: dict[str, str | None] = {"file": "as sent", "result": "as sent"}
 

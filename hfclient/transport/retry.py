@@ -93,28 +93,39 @@ ONCE = Retry(attempts=1)
 
 
 class Polling:
-    """Growing pauses for polling; after any error the next poll may succeed.
+    """Growing pauses, for a loop that polls.
 
     Args:
-        first: Seconds before the second look.
+        first: Seconds before the second poll.
         growth: Factor for each further pause.
         max_wait: Most seconds of one pause.
-        patience: Seconds after which to give up, counted from the first look that brought nothing new; None never.
-        at_least: Looks that are taken however long they take.
+        patience: Seconds after which to give up, counted from the first poll that brought nothing new; None never.
+        at_least: Polls that are made however long they take.
+        errors: Whether a poll that failed is repeated, too; otherwise its error is raised.
     """
 
     def __init__(
-        self, first: float, *, growth: float = 2.0, max_wait: float, patience: float | None = None, at_least: int = 2
+        self,
+        first: float,
+        *,
+        growth: float = 2.0,
+        max_wait: float,
+        patience: float | None = None,
+        at_least: int = 2,
+        errors: bool = True,
     ) -> None:
         self._first = first
         self._growth = growth
         self._max_wait = max_wait
         self._patience = math.inf if patience is None else patience
         self._at_least = at_least
+        self._errors = errors
         self._since = 0.0
 
     def wait_before(self, attempt: int, error: HFClientError | None) -> float | None:
-        """Return the seconds to wait before look number *attempt*; None to give up."""
+        """Return the seconds to wait before poll number *attempt*; None to give up."""
+        if error is not None and not self._errors:
+            return None
         now = time.monotonic()
         if attempt <= 2:
             self._since = now

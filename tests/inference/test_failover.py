@@ -1,4 +1,4 @@
-"""What happens when an answer fails before its first content: asked again, asked of the next provider, or raised."""
+"""What happens when an answer fails before its first content: it is repeated, the next provider is asked, or the error is raised."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ both_transports = pytest.mark.parametrize("transport_name", TRANSPORTS, indirect
 
 @pytest.fixture(params=["plain"])
 def transport_name(request: pytest.FixtureRequest) -> str:
-    """The transport of a test; both in turn where one may leave an answer in another way."""
+    """The transport of a test; both in turn for tests that leave an answer early."""
     return str(request.param)
 
 
@@ -89,7 +89,7 @@ def make(server: Server, other_server: Server, transport: Transport, monkeypatch
 
 
 def asked(server: Server) -> list[str]:
-    """Which models were asked for, without what all of them begin with."""
+    """The models that were requested, without their common prefix."""
     return [
         request.json()["model"].removeprefix(MODEL).removeprefix(":")
         for request in server.requests
@@ -98,12 +98,12 @@ def asked(server: Server) -> list[str]:
 
 
 def fails(message: str = "broken", **fields: Any) -> Script:
-    """An answer that is nothing but an error."""
+    """An answer that consists of an error."""
     return chunked(data({"error": {"message": message, **fields}}), DONE, headers=[SSE])
 
 
 def serve(server: Server, *names: str, task: str = "conversational") -> None:
-    """Let the Hub name those who serve the model."""
+    """Let the Hub list the providers of the model."""
     found = {name: {"status": "live", "providerId": f"{name}-id", "task": task} for name in names}
     server.on(MAPPING, json_answer({"id": MODEL, "inferenceProviderMapping": found}))
 
@@ -131,8 +131,8 @@ PASSING: dict[str, Script] = {
 
 @both_transports
 @pytest.mark.parametrize("name", PASSING)
-def test_asked_again(name: str, server: Server, make: Make) -> None:
-    """What passes is asked for again, also when it comes inside a 200, and nobody notices."""
+def test_repeated(name: str, server: Server, make: Make) -> None:
+    """An error that passes is repeated, also inside a 200, and the caller does not notice."""
     server.on(CHAT, PASSING[name], HELLO)
     stream = make().chat("hi", model=MODEL, provider="novita")
     assert list(stream) == [Token("Hello"), Finish("stop")]
@@ -166,7 +166,7 @@ OWN: dict[str, tuple[Script, int | None]] = {
 
 @pytest.mark.parametrize("name", OWN)
 def test_the_next_provider(name: str, server: Server, make: Make) -> None:
-    """What does not pass, but is the provider's own, is at once a matter for the next one; the stream and the reply say so."""
+    """An error of the provider's own that does not pass moves on to the next one at once; stream and reply report it."""
     script, status = OWN[name]
     server.on(CHAT, script, HELLO)
     seen: list[Any] = []
@@ -182,8 +182,8 @@ def test_the_next_provider(name: str, server: Server, make: Make) -> None:
     assert (stream.result().failovers, stream.result().model) == ((first,), f"{MODEL}:novita")
 
 
-def test_again_and_then_the_next(server: Server, make: Make) -> None:
-    """Tries are counted together, whether a failure came as a status or inside an answer; then the next one is asked."""
+def test_retries_then_failover(server: Server, make: Make) -> None:
+    """Failures as a status and inside an answer are counted together; then the next provider is asked."""
     server.on(CHAT, fails(code=429), json_answer({"error": "busy"}, 503), fails(code=429), PASSING["cut"], HELLO)
     stream = make(retry=Retry(attempts=3, backoff=0.01)).chat("hi", model=MODEL, provider=TWO)
     assert stream.text == "Hello"
@@ -192,7 +192,7 @@ def test_again_and_then_the_next(server: Server, make: Make) -> None:
 
 
 def test_a_model_that_is_being_loaded(server: Server, make: Make) -> None:
-    """A model that is being loaded is waited for within the deadlines, but not while somebody else can be asked."""
+    """The wait for a model that is being loaded is bounded by the deadlines, and skipped if another provider is available."""
     loading = json_answer({"error": "Model acme/talker is currently loading", "estimated_time": 0.02}, 503)
     server.on(CHAT, *[loading] * 4, HELLO)
     inference = make(retry=Retry(attempts=2, backoff=0.01))
@@ -222,8 +222,8 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("fields", MISTAKES, ids=str)
-def test_mistakes_are_everybodys(fields: dict[str, Any], server: Server, make: Make) -> None:
-    """What the caller has to mend is raised at once: nobody else would say anything else."""
+def test_errors_of_the_call_are_raised(fields: dict[str, Any], server: Server, make: Make) -> None:
+    """What the caller has to fix is raised at once: another provider would refuse it, too."""
     server.on(CHAT, fails(**fields), HELLO)
     with pytest.raises(GenerationError):
         make().chat("hi", model=MODEL, provider=TWO).result()
@@ -240,8 +240,8 @@ def test_mistakes_are_everybodys(fields: dict[str, Any], server: Server, make: M
     ],
 )
 @pytest.mark.parametrize("end", [[chunk(data({"error": {"message": "broken", "code": 429}}))], [chunk(b"data: {"), RST]])
-def test_nothing_again_after_content(beginning: bytes, end: list[Any], server: Server, make: Make) -> None:
-    """After the first content, be it half a tool call, nothing is asked again: what came is on the error."""
+def test_no_retry_after_content(beginning: bytes, end: list[Any], server: Server, make: Make) -> None:
+    """After the first content, even half a tool call, nothing is repeated; the error has what came."""
     server.on(CHAT, [*begun(beginning), 0.02, *end, UNTIL_GONE], HELLO)
     stream = make().chat("hi", model=MODEL, provider=TWO)
     with contextlib.suppress(HFClientError):  # with a finish_reason it is complete
@@ -256,8 +256,8 @@ def test_nothing_again_after_content(beginning: bytes, end: list[Any], server: S
 
 
 @both_transports
-def test_one_stream_over_the_switch(server: Server, make: Make) -> None:
-    """Events that were handed out stay; model, route, usage and request id are those of the one that answered."""
+def test_one_stream_over_a_failover(server: Server, make: Make) -> None:
+    """Events that were handed out stay; model, route, usage and request id are those of the provider that answered."""
     meta = data({"x-router-metadata": {"route": "x", "model": "first"}})
     counts = data({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 0, "total_tokens": 1}})
     broken = data({"error": {"message": "broken", "code": 500}})
@@ -284,7 +284,7 @@ def test_one_stream_over_the_switch(server: Server, make: Make) -> None:
 
 @both_transports
 def test_the_failed_answer_is_closed(server: Server, make: Make) -> None:
-    """The answer that failed is left before the next one is asked for."""
+    """The answer that failed is closed before the next provider is asked."""
     gone = threading.Event()
 
     def asked_second(request: Any) -> None:
@@ -297,14 +297,14 @@ def test_the_failed_answer_is_closed(server: Server, make: Make) -> None:
 
 
 def test_each_has_its_first_token(server: Server, make: Make) -> None:
-    """Each one has the whole time for its first token."""
+    """Each provider has the whole time for its first token."""
     server.on(CHAT, [STREAM, UNTIL_GONE], [STREAM, 0.5, *HELLO[1:]])
     assert make(timeouts=Timeouts(first_token=2)).chat("hi", model=MODEL, provider=TWO).text == "Hello"
 
 
 @both_transports
 def test_all_share_the_total(server: Server, make: Make, clock: FakeTime) -> None:
-    """The deadline for the whole call is for all together, and the error speaks of it as it was set."""
+    """The total deadline is for all providers together, and the error names it as it was set."""
     server.on(CHAT, [STREAM, lambda _: clock.advance(1), UNTIL_GONE])
     with pytest.raises(TransportTimeout) as caught:
         make(timeouts=Timeouts(first_token=1, total=1.5)).chat("hi", model=MODEL, provider=[*TWO, "nscale"]).result()
@@ -316,7 +316,7 @@ def test_all_share_the_total(server: Server, make: Make, clock: FakeTime) -> Non
 @both_transports
 @pytest.mark.parametrize("place", ["head", "body", "pause"])
 def test_cancelled_in_the_second_attempt(place: str, server: Server, make: Make) -> None:
-    """cancel() ends the second attempt, too, wherever it is: in its pause, before its head, in its body."""
+    """cancel() ends the second attempt anywhere: in its pause, before its head, in its body."""
     second = [STREAM, UNTIL_GONE] if place == "body" else [UNTIL_GONE]
     server.on(CHAT, fails(code=429), second)
     inference = make(retry=Retry(backoff=60.0 if place == "pause" else 0.01, max_wait=60.0))
@@ -340,7 +340,7 @@ def test_cancelled_in_the_second_attempt(place: str, server: Server, make: Make)
 
 @both_transports
 def test_cancelled_by_a_listener(server: Server, make: Make) -> None:
-    """A listener that cancels when it hears of the step ends the call before somebody else is asked."""
+    """A listener that cancels on a failover ends the call before the next provider is asked."""
     server.on(CHAT, fails(code=500), HELLO)
     streams: list[Any] = []
 
@@ -355,8 +355,8 @@ def test_cancelled_by_a_listener(server: Server, make: Make) -> None:
 
 
 @both_transports
-def test_left_at_the_step(server: Server, make: Make) -> None:
-    """A loop that is left at the step asks nobody else."""
+def test_left_at_a_failover(server: Server, make: Make) -> None:
+    """If the loop is left on a failover, the next provider is not asked."""
     server.on(CHAT, fails(code=500), HELLO)
     for event in make().chat("hi", model=MODEL, provider=TWO):
         assert isinstance(event, Failover)
@@ -365,7 +365,7 @@ def test_left_at_the_step(server: Server, make: Make) -> None:
 
 
 def test_all_failures_are_named(server: Server, make: Make) -> None:
-    """The last error is raised and says what each one said, in order; it knows its request, and no secrets."""
+    """The last error is raised with the errors of all providers in order; it has its request, and no secrets."""
     server.on(
         CHAT,
         json_answer({"error": "first is down"}, 500),
@@ -391,7 +391,7 @@ def test_all_failures_are_named(server: Server, make: Make) -> None:
 
 
 def test_named_at_the_call(server: Server, make: Make) -> None:
-    """What fails before there is a stream says the same."""
+    """The same holds for failures before there is a stream."""
     server.on(CHAT, json_answer({"error": "first"}, 500), json_answer({"error": "second"}, 500, "X-Request-Id: r-2"))
     with pytest.raises(ServerError, match=r"second \(novita was asked last; before it failed cerebras: first\)") as caught:
         make().chat("hi", model=MODEL, provider=TWO)
@@ -400,7 +400,7 @@ def test_named_at_the_call(server: Server, make: Make) -> None:
 
 @pytest.mark.parametrize("script", [[STREAM, CLOSE], [STREAM, UNTIL_GONE], chunked(b"data: what?\n\n", headers=[SSE])])
 def test_errors_know_their_request(script: Any, server: Server, make: Make) -> None:
-    """A cut, silence and nonsense name the request whose answer they were."""
+    """A cut, silence and garbage have the id of the request that they answered."""
     first = head(200, "Transfer-Encoding: chunked", SSE, "X-Request-Id: r-9")
     server.on(CHAT, [first, *script[1:]])
     silent = script[-1] is UNTIL_GONE
@@ -414,8 +414,8 @@ def test_errors_know_their_request(script: Any, server: Server, make: Make) -> N
 
 
 @pytest.mark.parametrize("script", [json_answer({"error": "no credits"}, 402), fails("no credits", code=402)])
-def test_one_purse(script: Script, server: Server, other_server: Server, make: Make) -> None:
-    """Credits that are used up are used up for all that the router leads to; somebody with a key of its own is asked."""
+def test_one_account(script: Script, server: Server, other_server: Server, make: Make) -> None:
+    """Exhausted credits hold for everything behind the router; a provider with a key of its own is asked next."""
     server.on(CHAT, script)
     with pytest.raises((CreditsExhausted, GenerationError), match="no credits"):
         make().chat("hi", model=MODEL, provider=[*TWO, "auto"]).result()
@@ -437,10 +437,10 @@ def test_one_purse(script: Script, server: Server, other_server: Server, make: M
 @both_transports
 @pytest.mark.parametrize("order", [["groq", "novita"], ["novita", "groq"]])
 @pytest.mark.parametrize("script", [json_answer({"error": "down"}, 500), fails(code=500)])
-def test_keys_over_the_switch(
+def test_keys_over_a_failover(
     order: list[str], script: Script, server: Server, other_server: Server, make: Make
 ) -> None:
-    """Each attempt carries the credentials of its own place and nobody else's; who pays is said to the router alone."""
+    """Each attempt has the credentials of its own site only; the organisation that pays is sent to the router alone."""
     serve(server, "groq")
     failing, answering = (other_server, server) if order[0] == "groq" else (server, other_server)
     for one, path in ((server, CHAT), (other_server, DIRECT)):
@@ -465,8 +465,8 @@ def test_keys_over_the_switch(
 # The router's own choice
 
 
-def test_stand_ins(server: Server, make: Make) -> None:
-    """When the router's own choice fails, who else serves the model is asked of the Hub, and asked for the answer."""
+def test_fallbacks(server: Server, make: Make) -> None:
+    """When the router's own choice fails, the Hub is asked for other providers, and they are tried."""
     serve(server, "cerebras", "novita", "nscale")
     busy = chunked(data({"error": {"message": "busy", "code": 429}}), headers=[SSE, "X-Inference-Provider: cerebras"])
     server.on(CHAT, busy, busy, fails("down", code=500), HELLO)
@@ -477,8 +477,8 @@ def test_stand_ins(server: Server, make: Make) -> None:
     assert [(step.provider, step.to) for step in steps] == [("cerebras", "novita"), ("novita", "nscale")]
 
 
-def test_stand_ins_at_the_call(server: Server, make: Make) -> None:
-    """So it is when the router itself says so with a status; the Hub is not asked before."""
+def test_fallbacks_at_the_call(server: Server, make: Make) -> None:
+    """The same holds if the router answers with a status; the Hub is not asked before."""
     serve(server, "novita")
     server.on(CHAT, HELLO, json_answer({"error": "bad gateway"}, 502), HELLO)
     inference = make(retry=Retry(attempts=1))
@@ -492,7 +492,7 @@ def test_stand_ins_at_the_call(server: Server, make: Make) -> None:
     ("model", "provider"), [(f"{MODEL}:cerebras", None), (f"{MODEL}:cheapest", "auto"), (MODEL, "fastest"), (MODEL, "novita")]
 )
 def test_a_choice_is_kept(model: str, provider: str | None, server: Server, make: Make) -> None:
-    """Whoever names a provider, or a policy of the router's, is taken at their word."""
+    """A provider or a routing policy that the caller named is kept."""
     serve(server, "cerebras", "novita")
     server.on(CHAT, fails(code=500), HELLO)
     with pytest.raises(GenerationError):
@@ -508,8 +508,8 @@ def test_a_choice_is_kept(model: str, provider: str | None, server: Server, make
         (json_answer({"error": {"message": "down", "code": "model_not_supported"}}, 400), None),
     ],
 )
-def test_no_stand_ins(script: Script, mapping: Script | None, server: Server, make: Make) -> None:
-    """Where nobody else is known the failure itself is raised; a model that the router has nobody for nobody has."""
+def test_no_fallbacks(script: Script, mapping: Script | None, server: Server, make: Make) -> None:
+    """Without another provider the failure itself is raised; if the router does not find a provider, there is none."""
     if mapping is not None:
         server.on(MAPPING, mapping)
     server.on(CHAT, script)
@@ -521,8 +521,8 @@ def test_no_stand_ins(script: Script, mapping: Script | None, server: Server, ma
 # What is built on streams
 
 
-def test_tools_over_the_switch(server: Server, make: Make) -> None:
-    """A round of run_tools that fails before its first content goes on with the next provider, and the run with it."""
+def test_tools_over_a_failover(server: Server, make: Make) -> None:
+    """A round of run_tools that fails before its first content continues with the next provider."""
 
     def get_weather(city: str) -> str:
         return f"sunny in {city}"
@@ -538,8 +538,8 @@ def test_tools_over_the_switch(server: Server, make: Make) -> None:
     assert asked(server) == [*TWO, "cerebras", "cerebras"]
 
 
-def test_a_run_is_cancelled_at_the_switch(server: Server, make: Make) -> None:
-    """cancel() of a run reaches the attempt that is under way, not the one before it."""
+def test_a_run_is_cancelled_at_a_failover(server: Server, make: Make) -> None:
+    """cancel() of a run reaches the current attempt, not the one before it."""
     server.on(CHAT, fails(code=500), [UNTIL_GONE])
     stream = make().run_tools("Weather?", [], model=MODEL, provider=TWO)
 
@@ -556,14 +556,14 @@ def test_a_run_is_cancelled_at_the_switch(server: Server, make: Make) -> None:
     assert len(caught.value.partial.failovers) == 1
 
 
-def test_objects_over_the_switch(server: Server, make: Make) -> None:
-    """So does an answer that becomes an object."""
+def test_objects_over_a_failover(server: Server, make: Make) -> None:
+    """The same holds for an answer that becomes an object."""
     server.on(CHAT, fails(code=500), says('{"name": "Paris"}'))
     assert make().parse("A city?", dict[str, str], model=MODEL, provider=TWO) == {"name": "Paris"}
 
 
-def test_text_over_the_switch(server: Server, make: Make) -> None:
-    """Raw text: an overload inside a 200 is repeated, another failure is the next provider's, a validation error nobody's."""
+def test_text_over_a_failover(server: Server, make: Make) -> None:
+    """Text generation: an overload inside a 200 is repeated, another failure moves on, a validation error is raised."""
     serve(server, "together", "featherless-ai", task="text-generation")
     together, featherless = "/together/v1/completions", "/featherless-ai/v1/completions"
 
@@ -585,11 +585,11 @@ def test_text_over_the_switch(server: Server, make: Make) -> None:
     assert (caught.value.status_code, len(server.requests)) == (422, len(paths) + 3)
 
 
-# Answers that are no streams
+# Answers that are not streams
 
 
-def test_vectors(server: Server, make: Make) -> None:
-    """Reading calls are repeated and go on to the next provider by the same table; errors in the answer name their request."""
+def test_embeddings(server: Server, make: Make) -> None:
+    """Embeddings are repeated and move on by the same table; errors in the answer name their request."""
     serve(server, "together", "scaleway", task="feature-extraction")
     together, scaleway = "/together/v1/embeddings", "/scaleway/v1/embeddings"
     vectors = json_answer({"data": [{"index": 0, "embedding": [0.5]}]})
@@ -613,8 +613,8 @@ def test_vectors(server: Server, make: Make) -> None:
     assert caught.value.request_id == "r-1"
 
 
-def test_images_are_asked_for_once(server: Server, make: Make) -> None:
-    """An image that may have been made is not asked for elsewhere; one that was refused is."""
+def test_images_are_requested_once(server: Server, make: Make) -> None:
+    """An image that may have been made is not requested from another provider; one that was refused is."""
     serve(server, "nscale", "together", task="text-to-image")
     nscale, together = "/nscale/v1/images/generations", "/together/v1/images/generations"
     good = json_answer({"data": [{"b64_json": PNG}]})
@@ -634,7 +634,7 @@ def test_images_are_asked_for_once(server: Server, make: Make) -> None:
 
 
 def test_images_that_were_made(server: Server, make: Make) -> None:
-    """When one of several images fails, those that were made are on the error."""
+    """If one of several images fails, the error has those that were made."""
     serve(server, "together", task="text-to-image")
     path = "/together/v1/images/generations"
     one = json_answer({"data": [{"b64_json": PNG}]}, 200, "X-Request-Id: r-1")
@@ -649,7 +649,7 @@ def test_images_that_were_made(server: Server, make: Make) -> None:
 
 
 def test_results_that_were_fetched(server: Server, other_server: Server, make: Make) -> None:
-    """The same holds for several results of one request of which one cannot be fetched, and for one that is no image."""
+    """The same holds if one of several results of a request cannot be fetched, or is not an image."""
     serve(server, "together", task="text-to-image")
     links = {"data": [{"b64_json": PNG}, {"url": f"{other_server.url}/gone.png"}]}
     server.on("/together/v1/images/generations", json_answer(links))

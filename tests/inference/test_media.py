@@ -1,4 +1,4 @@
-"""Images and videos over real HTTP: every provider's way, jobs that take their time, networks that stop."""
+"""Images and videos over real HTTP: each provider's protocol, jobs in queues, broken networks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MP4 = b"\0\0\0\x18ftypmp42\0\0\0\0" + bytes(100)
 
 
 def png(width: int = 16, height: int = 8, padding: int = 0) -> bytes:
-    """A real PNG; *padding* bytes of text make it as large as one likes."""
+    """A real PNG; *padding* adds bytes of text."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
@@ -67,7 +67,7 @@ Make = Callable[..., InferenceClient]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs are looked at fifty times as often."""
+    """Jobs are polled fifty times as often."""
     monkeypatch.setattr(jobs, "_PACE", 0.02)
 
 
@@ -93,7 +93,7 @@ def make(server: Server, transport: Transport) -> Any:
 
 
 def mapping(server: Server, *entries: str, model: str = MODEL, task: str = "text-to-image") -> None:
-    """The Hub says that *entries* serve the model: ``"fal-ai"``, or ``"fal-ai:error"`` with a status."""
+    """Let the Hub list *entries* as providers of the model: ``"fal-ai"``, or ``"fal-ai:error"`` with a status."""
     found = {}
     for entry in entries:
         name, _, status = entry.partition(":")
@@ -102,15 +102,15 @@ def mapping(server: Server, *entries: str, model: str = MODEL, task: str = "text
 
 
 def calls(server: Server) -> list[str]:
-    """What was asked for, without the Hub."""
+    """The requests, without those to the Hub."""
     return [f"{r.method} {r.target}" for r in server.requests if not r.path.startswith("/api/models/")]
 
 
 # Providers that answer at once
 
 
-def test_a_image(server: Server, make: Make) -> None:
-    """An image comes back with all that is known about it; the token and the bill went along."""
+def test_an_image(server: Server, make: Make) -> None:
+    """An image has all that is known about it; token and billing header were sent."""
     mapping(server, "hf-inference")
     server.on("/hf-inference/models/acme/painter", IMAGE)
     image = make(bill_to="acme").image("a red fox", model=MODEL, seed=7, size="16x8")
@@ -124,7 +124,7 @@ def test_a_image(server: Server, make: Make) -> None:
 
 
 def test_a_named_provider(server: Server, make: Make) -> None:
-    """A provider can be named in an argument or behind the model's name; it gets its own id of the model."""
+    """A provider can be named in an argument or as a suffix of the model; it gets its own id of the model."""
     mapping(server, "hf-inference", "together")
     server.on("/together/v1/images/generations", PACKED)
     inference = make()
@@ -135,7 +135,7 @@ def test_a_named_provider(server: Server, make: Make) -> None:
 
 
 def test_mapping_as_a_list(server: Server, make: Make) -> None:
-    """The Hub's other shape of the mapping works as well, odd entries in it do no harm."""
+    """The Hub's other shape of the mapping works as well, and odd entries in it are skipped."""
     entry = {"provider": "together", "providerId": "t/p", "status": "live", "task": "text-to-image"}
     odd = [None, {"provider": "unheard-of", "providerId": "x", "status": "live", "task": "text-to-image"}]
     server.on(f"/api/models/{MODEL}", json_answer({"id": MODEL, "inferenceProviderMapping": [*odd, entry]}))
@@ -144,7 +144,7 @@ def test_mapping_as_a_list(server: Server, make: Make) -> None:
 
 
 def test_live_providers_first(server: Server, make: Make) -> None:
-    """Providers that fail the Hub's checks are asked last, but asked if there is nobody else."""
+    """Providers that fail the Hub's checks are asked last."""
     mapping(server, "nscale:error", "together")
     server.on("/together/v1/images/generations", PACKED)
     server.on("/nscale/v1/images/generations", PACKED)
@@ -154,7 +154,7 @@ def test_live_providers_first(server: Server, make: Make) -> None:
 
 
 def test_several_images(server: Server, make: Make) -> None:
-    """Several come of one request where that works; else of several, with a seed of their own each."""
+    """Several images come from one request if the provider can, else from several with a seed each."""
     mapping(server, "together", "hf-inference")
     server.on("/together/v1/images/generations", json_answer({"data": [{"b64_json": B64}] * 3}))
     server.on("/hf-inference/models/acme/painter", IMAGE)
@@ -167,8 +167,8 @@ def test_several_images(server: Server, make: Make) -> None:
     assert [r.json()["parameters"]["seed"] for r in server.requests] == [2**32 - 2, 2**32 - 1, 0]
 
 
-def test_fewer_than_asked_for(server: Server, make: Make) -> None:
-    """A provider that gives fewer at once is asked for the rest, one that gives more is cut."""
+def test_fewer_than_requested(server: Server, make: Make) -> None:
+    """If a provider returns fewer images, the rest is requested; if it returns more, the list is cut."""
     mapping(server, "together")
     two = json_answer({"data": [{"b64_json": B64}] * 2})
     server.on("/together/v1/images/generations", two)
@@ -177,7 +177,7 @@ def test_fewer_than_asked_for(server: Server, make: Make) -> None:
 
 
 def test_several_images_share_a_deadline(server: Server, make: Make, clock: FakeTime) -> None:
-    """The deadline for a whole call holds for all of its requests together."""
+    """The total deadline is for all requests of a call together."""
     server.on("/hf-inference/models/acme/painter", [lambda _: clock.advance(0.4 * PATIENCE), IMAGE])
     with pytest.raises(TransportTimeout):
         make().images("a fox", 50, model=MODEL, provider="hf-inference", timeouts=Timeouts(total=PATIENCE))
@@ -197,7 +197,7 @@ def test_a_large_image(server: Server, make: Make) -> None:
 
 
 def test_memory_for_a_large_image(server: Server, make: Make) -> None:
-    """What a large image takes while it arrives is a few times its size, and only itself in the end, however often."""
+    """A large image takes a few times its size in memory while it arrives, and its size afterwards, on every call."""
     size = 8_000_000
     large = png(padding=size)
     mapping(server, "together")
@@ -217,7 +217,7 @@ def test_memory_for_a_large_image(server: Server, make: Make) -> None:
 
 
 def test_a_large_image_goes_out(server: Server, make: Make) -> None:
-    """And one of 20 MB can be sent."""
+    """An image of 20 MB can be sent."""
     large = png(padding=20_000_000)
     server.on("/hf-inference/models/acme/painter", IMAGE)
     make().image_to_image(large, model=MODEL, provider="hf-inference")
@@ -226,7 +226,7 @@ def test_a_large_image_goes_out(server: Server, make: Make) -> None:
 
 
 def test_own_server(server: Server, make: Make) -> None:
-    """A server of one's own is asked in OpenAI's manner, without the Hub, without a model if one likes."""
+    """A server of the caller's own is called over OpenAI's API, without the Hub, with or without a model."""
     server.on("/v1/images/generations", PACKED)
     server.on("/v1/images/edits", PACKED)
     inference = make(base_url=server.url, router_url=None)
@@ -239,16 +239,16 @@ def test_own_server(server: Server, make: Make) -> None:
     assert calls(server) == ["POST /v1/images/generations", "POST /v1/images/edits"]
 
 
-def test_own_deployment(server: Server, make: Make) -> None:
-    """A dedicated endpoint is asked in hf-inference's manner, at its own URL."""
+def test_inference_endpoint(server: Server, make: Make) -> None:
+    """An Inference Endpoint is called over hf-inference's API, at its own URL."""
     server.on("/", IMAGE)
     image = make(base_url=server.url, router_url=None).image("a fox", provider="hf-inference", steps=3)
     assert server.last.json() == {"inputs": "a fox", "parameters": {"num_inference_steps": 3}}
     assert (image.provider, image.model) == ("hf-inference", "")
 
 
-def test_a_deployment_at_hugging_face(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There images are asked for in hf-inference's manner without saying so."""
+def test_inference_endpoint_at_hugging_face(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At Hugging Face's own hosts, hf-inference's API is the default."""
     monkeypatch.setattr(candidates, "is_endpoint", lambda base: True)
     server.on("/", IMAGE)
     image = make().at(server.url).image("a fox", steps=3)
@@ -259,8 +259,8 @@ def test_a_deployment_at_hugging_face(server: Server, make: Make, monkeypatch: p
 # Credentials
 
 
-def test_results_are_fetched_bare(server: Server, other_server: Server, make: Make) -> None:
-    """A result on a foreign host is fetched without token, cookie or bill, redirects included."""
+def test_results_are_fetched_without_credentials(server: Server, other_server: Server, make: Make) -> None:
+    """A result on a foreign host is fetched without token, cookie or billing header, redirects included."""
     mapping(server, "together")
     link = {"data": [{"url": f"{other_server.url}/s?signature=1"}]}
     server.on("/together/v1/images/generations", json_answer(link))
@@ -276,7 +276,7 @@ def test_results_are_fetched_bare(server: Server, other_server: Server, make: Ma
 
 
 def test_results_are_fetched_without_the_callers_headers(server: Server, other_server: Server, make: Make) -> None:
-    """A header that the caller set for all requests may be a secret, too: no foreign host gets it with a link."""
+    """The caller's own headers may be secrets: they are not sent to a foreign host of a link."""
     mapping(server, "together", "hf-inference")
     server.on("/together/v1/images/generations", json_answer({"data": [{"url": f"{other_server.url}/s"}]}))
     other_server.on("/s", IMAGE)
@@ -292,7 +292,7 @@ def test_results_are_fetched_without_the_callers_headers(server: Server, other_s
 
 
 def test_result_links_do_not_collect_credentials(server: Server, other_server: Server, make: Make) -> None:
-    """A link to a place that has credentials of its own here gets none of them: nobody asked for that."""
+    """A link to a host that has credentials of its own here is fetched without them."""
     mapping(server, "together")
     server.on("/together/v1/images/generations", json_answer({"data": [{"url": f"{other_server.url}/whoami"}]}))
     other_server.on("/whoami", IMAGE)
@@ -305,7 +305,7 @@ def test_result_links_do_not_collect_credentials(server: Server, other_server: S
 
 
 def test_own_servers_links(server: Server, make: Make) -> None:
-    """A link to the very server that was asked is fetched as that server is asked: it may want its key."""
+    """A link to the server itself is fetched with that server's credentials, because it may need its key."""
     server.on("/v1/images/generations", json_answer({"data": [{"url": f"{server.url}/files/1"}]}))
     server.on("/files/1", IMAGE)
     make(base_url=server.url, router_url=None).image("a fox")
@@ -314,7 +314,7 @@ def test_own_servers_links(server: Server, make: Make) -> None:
 
 @pytest.mark.parametrize("link", ["/files/1", "files/1", "//127.0.0.1:{port}/files/1"])
 def test_links_without_a_host(server: Server, make: Make, link: str) -> None:
-    """A server of one's own may leave itself out of its links; at a provider such a link leads nowhere."""
+    """A server of the caller's own may send links without a host; from a provider, such a link is an error."""
     link = link.format(port=server.url.rpartition(":")[2])
     server.on("/v1/images/generations", json_answer({"data": [{"url": link}]}))
     server.on("/files/1", IMAGE)
@@ -328,8 +328,8 @@ def test_links_without_a_host(server: Server, make: Make, link: str) -> None:
 
 
 @pytest.mark.parametrize("link", ["http://[", "http://h:99999/x", "ftp://h/x", "https:///x", "http://a b/", "http://h/\r\nx: y"])
-def test_links_that_are_none(server: Server, make: Make, link: str) -> None:
-    """Whatever a provider writes instead of a link is our own error."""
+def test_invalid_links(server: Server, make: Make, link: str) -> None:
+    """Anything else in the place of a link is an error of hfclient's."""
     mapping(server, "together")
     server.on("/together/v1/images/generations", json_answer({"data": [{"url": link}]}))
     with pytest.raises(ProtocolError, match="leads nowhere"):
@@ -337,7 +337,7 @@ def test_links_that_are_none(server: Server, make: Make, link: str) -> None:
 
 
 def test_own_key(server: Server, other_server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A provider's key goes to that provider alone, in its own form, and the Hub's token does not go there."""
+    """A provider's key is sent to that provider alone, in its own form, and the Hub's token is not sent there."""
     from hfclient.inference.providers.addresses import ADDRESSES, ProviderAddress
 
     addresses = {**ADDRESSES, "fal-ai": ProviderAddress(other_server.url, scheme="Key")}
@@ -349,7 +349,7 @@ def test_own_key(server: Server, other_server: Server, make: Make, monkeypatch: 
     other_server.on("/fal-ai/paint/requests/1", json_answer({"images": [{"url": f"{server.url}/cdn"}]}))
     server.on("/cdn", IMAGE)
     inference = make(provider_keys={"fal-ai": "falkey:1"}, bill_to="acme", token="")
-    image = inference.image("a fox", model=MODEL)  # the Hub's order has together first, to which there is no way
+    image = inference.image("a fox", model=MODEL)  # the Hub lists together first, which cannot be reached
     assert image.provider == "fal-ai"
     assert [r.headers["authorization"] for r in other_server.requests] == ["Key falkey:1"] * 3
     assert not any("x-hf-bill-to" in r.headers for r in other_server.requests)
@@ -358,7 +358,7 @@ def test_own_key(server: Server, other_server: Server, make: Make, monkeypatch: 
 
 
 def test_keys_are_hidden(make: Make) -> None:
-    """No key shows in a repr, and a Hub token is taken for no provider's key."""
+    """No key shows in a repr, and a Hub token is not accepted as a provider's key."""
     inference = make(provider_keys={"together": "tk_1234"})
     for thing in (inference, inference._service.routes, inference._service.session.credentials):
         assert "tk_1234" not in repr(thing)
@@ -372,7 +372,7 @@ def test_keys_are_hidden(make: Make) -> None:
 
 
 def test_without_credentials(server: Server, make: Make) -> None:
-    """Without a token the router's providers are not even asked, save hf-inference, which has a free part."""
+    """Without a token the router's providers are not called, except hf-inference, which has a free tier."""
     mapping(server, "together")
     with pytest.raises(CredentialsError, match="token"):
         make(token="").image("a fox", model=MODEL)
@@ -386,8 +386,8 @@ def test_without_credentials(server: Server, make: Make) -> None:
 # Refusals
 
 
-def test_models_that_nobody_serves(server: Server, make: Make) -> None:
-    """The reasons are told apart: no such model, nobody serves it, somebody else does, it does something else."""
+def test_models_without_a_provider(server: Server, make: Make) -> None:
+    """Each reason has its own error: unknown model, no provider, providers that this client does not know, another task."""
     inference = make()
     server.on("/api/models/acme/none", json_answer({"error": "Repository not found"}, 404))
     with pytest.raises(ModelNotFound, match="Hub"):
@@ -408,12 +408,12 @@ def test_models_that_nobody_serves(server: Server, make: Make) -> None:
 
 
 def test_providers_that_cannot(make: Make) -> None:
-    """A provider that does not do the task, is unknown, or is a chat router's word, is refused with names that work."""
+    """A provider without the task, an unknown one, and a chat router's policy are refused with names that work."""
     inference = make()
     with pytest.raises(Unsupported, match="groq does not have text-to-image here; these do: deepinfra, fal-ai"):
         inference.image("a fox", model=MODEL, provider="groq")
-    with pytest.raises(Unsupported, match="'nobody' is known"):
-        inference.image("a fox", model=MODEL, provider="nobody")
+    with pytest.raises(Unsupported, match="'unknown' is known"):
+        inference.image("a fox", model=MODEL, provider="unknown")
     with pytest.raises(Unsupported, match="chat models only"):
         inference.image("a fox", model=f"{MODEL}:cheapest")
     with pytest.raises(Unsupported, match="together cannot be reached through"):
@@ -444,8 +444,8 @@ def test_calls_that_cannot_work(server: Server, make: Make) -> None:
 
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize(("kind", "task"), [("image", "image-text-to-image"), ("video", "image-text-to-video")])
-def test_models_that_take_a_image_or_none(server: Server, make: Make, kind: str, task: str, named: bool) -> None:
-    """A model for an image and a text is asked with the text alone, at its own route; with an image too."""
+def test_models_that_take_an_image_or_none(server: Server, make: Make, kind: str, task: str, named: bool) -> None:
+    """A model for an image and a text also works with the text alone, at its own route."""
     entry = {"status": "live", "providerId": "fal-ai/flux-2/edit", "task": task}
     server.on(f"/api/models/{MODEL}", json_answer({"id": MODEL, "inferenceProviderMapping": {"fal-ai": entry}}))
     made = {kind: {"url": f"{server.url}/cdn"}}
@@ -464,7 +464,7 @@ def test_models_that_take_a_image_or_none(server: Server, make: Make, kind: str,
 
 
 def test_settings_choose_the_provider(server: Server, make: Make) -> None:
-    """With a choice, providers that would ignore a setting are passed over; a named one says who would not."""
+    """With a choice, providers that would ignore a setting are skipped; the error for a named one lists the others."""
     mapping(server, "nscale", "together")
     server.on("/together/v1/images/generations", PACKED)
     server.on("/nscale/v1/images/generations", PACKED)
@@ -497,7 +497,7 @@ def test_settings_choose_the_provider(server: Server, make: Make) -> None:
     ],
 )
 def test_failures(server: Server, make: Make, script: Script, error: type[Exception]) -> None:
-    """Every failure is the error that fits, and a request that was received is not sent twice."""
+    """Every failure has its own error, and a request that was received is not sent twice."""
     mapping(server, "together")
     server.on("/together/v1/images/generations", script)
     with pytest.raises(error):
@@ -506,8 +506,8 @@ def test_failures(server: Server, make: Make, script: Script, error: type[Except
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
-def test_paid_work_is_sent_once(server: Server, make: Make, status: int) -> None:
-    """Whatever may have been received is not repeated, although the session repeats such answers elsewhere."""
+def test_billed_requests_are_sent_once(server: Server, make: Make, status: int) -> None:
+    """A request that may have been received is not repeated, although the session repeats other requests after such errors."""
     mapping(server, "together")
     server.on("/together/v1/images/generations", json_answer({"error": "x"}, status))
     with pytest.raises(Exception, match="x"):
@@ -516,7 +516,7 @@ def test_paid_work_is_sent_once(server: Server, make: Make, status: int) -> None
 
 
 def test_cut_answers_are_not_repeated(server: Server, make: Make) -> None:
-    """Nor is a request whose answer broke off, before or in its body."""
+    """A request whose answer broke off, before or in its body, is not repeated."""
     mapping(server, "together")
     server.on("/together/v1/images/generations", [CLOSE], PACKED)
     with pytest.raises(ConnectError):
@@ -527,8 +527,8 @@ def test_cut_answers_are_not_repeated(server: Server, make: Make) -> None:
     assert len(calls(server)) == 2
 
 
-def test_limits_are_waited_for(server: Server, make: Make) -> None:
-    """A 429 did nothing: it is waited for, as the session's policy says."""
+def test_rate_limits_are_retried(server: Server, make: Make) -> None:
+    """After a 429 the request is repeated, as the session's Retry says: the provider did nothing."""
     mapping(server, "together")
     server.on("/together/v1/images/generations", json_answer({"error": "slow"}, 429, "Retry-After: 0"), PACKED)
     assert make().image("a fox", model=MODEL).content == PNG
@@ -537,8 +537,8 @@ def test_limits_are_waited_for(server: Server, make: Make) -> None:
         make().image("a fox", model=MODEL)
 
 
-def test_loading_models_are_waited_for(server: Server, make: Make) -> None:
-    """A model that is being loaded is waited for as often as it takes, within the deadline."""
+def test_loading_models_are_retried(server: Server, make: Make) -> None:
+    """The wait for a model that is being loaded is bounded by the total deadline only."""
     loading = json_answer({"error": "Model acme/painter is currently loading", "estimated_time": 0.02}, 503)
     server.on("/hf-inference/models/acme/painter", loading, loading, loading, loading, loading, IMAGE)
     assert make().image("a fox", model=MODEL, provider="hf-inference").content == PNG
@@ -563,7 +563,7 @@ def test_loading_models_are_waited_for(server: Server, make: Make) -> None:
     ],
 )
 def test_failover(server: Server, make: Make, script: bytes, status: int) -> None:
-    """When a provider fails the next one is asked at once; events and the result say so."""
+    """When a provider fails, the next one is asked at once; events and the result report it."""
     mapping(server, "nscale", "together")
     server.on("/nscale/v1/images/generations", script)
     server.on("/together/v1/images/generations", PACKED)
@@ -578,7 +578,7 @@ def test_failover(server: Server, make: Make, script: bytes, status: int) -> Non
 
 
 def test_failover_in_a_given_order(server: Server, make: Make) -> None:
-    """Several providers can be named; one that does not serve the model is passed over."""
+    """Several providers can be named; one that does not serve the model is skipped."""
     mapping(server, "nscale", "together", "replicate")
     server.on("/replicate/v1/models/replicate/paint/predictions", json_answer({"detail": "down"}, 500))
     server.on("/nscale/v1/images/generations", PACKED)
@@ -587,8 +587,8 @@ def test_failover_in_a_given_order(server: Server, make: Make) -> None:
     assert [(step.provider, step.reason) for step in image.failovers] == [("replicate", "down")]
 
 
-def test_no_failover_while_it_may_cost(server: Server, make: Make) -> None:
-    """Nobody else is asked while the first one may be at it still: a gateway that gave up, silence, a cut."""
+def test_no_failover_while_it_may_be_billed(server: Server, make: Make) -> None:
+    """There is no failover while the first provider may still work on it: a gateway's timeout, silence, a cut."""
     bad, slow = json_answer({"error": "bad gateway"}, 502), json_answer({"error": "gateway timeout"}, 504)
     for script in (bad, slow, [CLOSE], [UNTIL_GONE]):
         mapping(server, "nscale", "together")
@@ -601,10 +601,10 @@ def test_no_failover_while_it_may_cost(server: Server, make: Make) -> None:
 
 
 def test_no_failover_for_mistakes(server: Server, make: Make) -> None:
-    """What is wrong with the call itself, or with the prompt, does not get better elsewhere."""
+    """There is no failover for errors of the call itself, or of the prompt."""
     for script in (
         json_answer({"error": "bad size"}, 422),
-        json_answer({"error": "who are you"}, 401),
+        json_answer({"error": "invalid token"}, 401),
         json_answer({"error": "content moderated"}),
     ):
         mapping(server, "nscale", "together")
@@ -615,8 +615,8 @@ def test_no_failover_for_mistakes(server: Server, make: Make) -> None:
         assert len(calls(server)) == 1
 
 
-def test_nobody_is_left(server: Server, make: Make) -> None:
-    """When all fail the last failure is raised, with the one before as its cause."""
+def test_no_provider_is_left(server: Server, make: Make) -> None:
+    """If all providers fail, the last failure is raised, with the one before as its cause."""
     mapping(server, "nscale", "together")
     server.on("/nscale/v1/images/generations", json_answer({"error": "first"}, 500))
     server.on("/together/v1/images/generations", json_answer({"error": "second"}, 402))
@@ -626,7 +626,7 @@ def test_nobody_is_left(server: Server, make: Make) -> None:
 
 
 def test_a_wrong_mapping_is_forgotten(server: Server, make: Make) -> None:
-    """A provider that does not serve what the Hub says it does: the Hub is asked again next time."""
+    """If a provider does not serve what the Hub lists, the Hub is asked again next time."""
     mapping(server, "nscale")
     server.on("/nscale/v1/images/generations", json_answer({"error": "Model not supported by provider nscale"}, 400))
     inference = make()
@@ -644,7 +644,7 @@ JOB = "/fal-ai/fal-ai/app/requests/764c"
 
 
 def fal(server: Server, *looks: Script, result: Script | None = None, task: str = "text-to-image") -> None:
-    """fal-ai has a job that looks so each time it is looked at."""
+    """Let fal-ai have a job with these answers to its polls."""
     mapping(server, "fal-ai", task=task)
     server.on("/fal-ai/fal-ai/paint", json_answer({**FAL, "queue_position": 2}))
     server.on(f"{JOB}/status", *looks)
@@ -659,7 +659,7 @@ def state(name: str, **fields: Any) -> bytes:
 
 
 def test_a_job(server: Server, make: Make) -> None:
-    """A job is looked at until it is done, its result fetched; each change is told, the seed is the provider's."""
+    """A job is polled until it is done, and its result fetched; each change is an event, the seed is the provider's."""
     fal(server, state("IN_QUEUE", queue_position=1), state("IN_QUEUE", queue_position=1), state("IN_PROGRESS"), state("COMPLETED"))
     seen: list[AnyEvent] = []
     image = make(bill_to="acme").image("a fox", model=MODEL, seed=4, on_progress=seen.append)
@@ -678,8 +678,8 @@ def test_a_job(server: Server, make: Make) -> None:
     assert "authorization" not in server.last.headers, "not even where the router is"
 
 
-def test_a_job_that_is_asked_for_its_state(server: Server, make: Make) -> None:
-    """A job need not be waited for: its state can be asked for now and then."""
+def test_refreshing_a_job(server: Server, make: Make) -> None:
+    """The state of a job can be polled now and then, without waiting for the end."""
     fal(server, state("IN_PROGRESS"), state("COMPLETED"))
     job = make().image_job("a fox", model=MODEL)
     assert (job.id, job.provider, job.state, job.is_finished) == ("764c", "fal-ai", "queued", False)
@@ -699,8 +699,8 @@ def test_a_video(server: Server, make: Make) -> None:
     assert (video.content, video.mime, video.suffix) == (MP4, "video/mp4", ".mp4")
 
 
-def test_a_video_of_a_image(server: Server, make: Make) -> None:
-    """An image makes it another task of the same model."""
+def test_a_video_of_an_image(server: Server, make: Make) -> None:
+    """With an image it is another task of the same model."""
     fal(server, state("COMPLETED"), task="image-to-video")
     make().video(image=PNG, model=MODEL)
     sent = next(r for r in server.requests if r.method == "POST").json()
@@ -708,18 +708,18 @@ def test_a_video_of_a_image(server: Server, make: Make) -> None:
 
 
 def test_a_job_that_never_ends(server: Server, make: Make, clock: FakeTime) -> None:
-    """A provider that never finishes: the deadline ends it, the job is cancelled, the error names it."""
+    """If a provider never finishes, the deadline ends the wait, the job is cancelled, and the error names it."""
     fal(server, state("IN_PROGRESS"), [lambda _: clock.advance(0.6 * PATIENCE), state("IN_PROGRESS")])
     with pytest.raises(TransportTimeout, match=r"within 30 s.*job 764c at fal-ai was running, it was cancelled") as caught:
         make().image("a fox", model=MODEL, timeouts=Timeouts(total=PATIENCE))
     assert (caught.value.deadline, caught.value.seconds) == ("total", PATIENCE)
     assert server.last.method == "PUT"
     assert server.last.target == f"{JOB}/cancel?_subdomain=queue"
-    assert [r.method for r in server.requests].count("PUT") == 1, "it is told once"
+    assert [r.method for r in server.requests].count("PUT") == 1, "it is sent once"
 
 
 def test_a_deadline_is_always_there(make: Make, server: Server) -> None:
-    """Where the client has no deadline for a whole call, jobs have one."""
+    """If the client has no total deadline, jobs have one."""
     fal(server, state("IN_PROGRESS"))
     job = make(timeouts=Timeouts()).image_job("a fox", model=MODEL)
     assert 290 < (job._client.clock.remaining() or 0) < 300
@@ -727,15 +727,15 @@ def test_a_deadline_is_always_there(make: Make, server: Server) -> None:
     assert 1190 < make(timeouts=Timeouts()).video_job("a fox", model=MODEL)._client.clock.remaining() < 1200
 
 
-def test_a_look_that_never_answers(server: Server, make: Make) -> None:
-    """Silence in the middle of a look is the same deadline, not an endless wait."""
+def test_a_poll_without_an_answer(server: Server, make: Make) -> None:
+    """Silence during a poll is bounded by the same deadline."""
     fal(server, [UNTIL_GONE])
     with pytest.raises(TransportTimeout, match=r"within 0\.5 s"):
         make().image("a fox", model=MODEL, timeouts=Timeouts(total=0.5))
 
 
 def test_cancelling(server: Server, make: Make) -> None:
-    """Another thread can cancel: the waiting one raises at once, the provider is told."""
+    """Another thread can cancel: the waiting one raises at once, and the provider gets the cancel request."""
     fal(server, state("IN_PROGRESS"))
     job = make().image_job("a fox", model=MODEL)
     agreed: list[bool] = []
@@ -755,7 +755,7 @@ def test_cancelling(server: Server, make: Make) -> None:
 
 
 def test_cancelling_a_long_wait(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cancel ends the pause between two looks, however long it is."""
+    """A cancel ends the pause between two polls, however long it is."""
     monkeypatch.setattr(jobs, "_PACE", 1000.0)
     fal(server, state("IN_PROGRESS"))
     job = make().image_job("a fox", model=MODEL)
@@ -777,7 +777,7 @@ def test_cancelling_a_download(server: Server, make: Make) -> None:
 
 
 def test_ctrl_c(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while waiting cancels the job and goes on its way."""
+    """Ctrl-C while waiting cancels the job and is raised."""
     fal(server, state("IN_PROGRESS"))
     job = make().image_job("a fox", model=MODEL)
 
@@ -792,7 +792,7 @@ def test_ctrl_c(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals for threads")
 def test_a_real_ctrl_c(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal wakes up the pause between two looks, however long it is, and the job is cancelled."""
+    """A signal wakes up the pause between two polls, however long it is, and the job is cancelled."""
     monkeypatch.setattr(jobs, "_PACE", 1000.0)
     fal(server, state("IN_PROGRESS"))
     job = make().image_job("a fox", model=MODEL)
@@ -809,7 +809,7 @@ def test_a_real_ctrl_c(server: Server, make: Make, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_listener_that_raises(server: Server, make: Make) -> None:
-    """Where the job is in nobody's hands, whatever ends the waiting cancels it, once; a job of one's own goes on."""
+    """A job that only the call itself holds is cancelled if the wait ends early, once; the caller's own job continues."""
     fal(server, state("IN_PROGRESS"), task="text-to-video")
 
     def stop(event: AnyEvent) -> None:
@@ -839,7 +839,7 @@ def test_leaving(server: Server, make: Make) -> None:
 
 
 def test_providers_that_cannot_be_stopped(server: Server, make: Make, clock: FakeTime) -> None:
-    """A provider without a way to cancel says so: cancel gives False, a deadline's error speaks of the cost."""
+    """If a provider cannot cancel, cancel() returns False, and the error of a deadline says that it may be charged for."""
     mapping(server, "wavespeed")
     created = {"code": 200, "data": {"id": "t1", "status": "processing", "urls": {"get": "https://x/api/v3/predictions/t1"}}}
     server.on("/wavespeed/api/v3/wavespeed/paint", json_answer(created))
@@ -849,14 +849,14 @@ def test_providers_that_cannot_be_stopped(server: Server, make: Make, clock: Fak
         make().image("a fox", model=MODEL, timeouts=Timeouts(total=PATIENCE))
 
 
-def test_looks_that_fail(server: Server, make: Make) -> None:
-    """A look that fails is repeated: looking is free, and the job goes on."""
+def test_failed_polls(server: Server, make: Make) -> None:
+    """A poll that fails is repeated: polling is free, and the job continues."""
     fal(server, plain("", 502), [CLOSE], json_answer({"error": "slow"}, 429), plain("", 503), state("COMPLETED"))
     assert make().image("a fox", model=MODEL).content == PNG
 
 
-def test_looks_that_are_pages(server: Server, make: Make) -> None:
-    """A look that is answered with a page, or with half a document, passes like one that failed: the job was paid for."""
+def test_polls_answered_with_pages(server: Server, make: Make) -> None:
+    """A poll that is answered with a page, or with half a document, counts as failed: the job was paid for."""
     page = plain("<html>wait</html>", 200, "Content-Type: text/html")
     fal(server, page, plain('{"stat', 200), json_answer([]), state("COMPLETED"))
     assert make().image("a fox", model=MODEL).content == PNG
@@ -866,13 +866,13 @@ def test_looks_that_are_pages(server: Server, make: Make) -> None:
     assert caught.value.body == "<html>wait</html>"
 
 
-def test_looks_that_always_fail(server: Server, make: Make) -> None:
-    """But not for ever, and not when the answer will stay the same."""
+def test_polls_that_always_fail(server: Server, make: Make) -> None:
+    """After six failed polls, or an error that will not change, it is raised."""
     fal(server, plain("", 502))
     with pytest.raises(ServerError):
         make().image("a fox", model=MODEL)
     assert calls(server).count(f"GET {JOB}/status?_subdomain=queue") == 6
-    fal(server, json_answer({"error": "who are you"}, 401))
+    fal(server, json_answer({"error": "invalid token"}, 401))
     server.requests.clear()
     with pytest.raises(AuthenticationError):
         make().image("a fox", model=MODEL)
@@ -890,7 +890,7 @@ def test_looks_that_always_fail(server: Server, make: Make) -> None:
     ],
 )
 def test_jobs_that_fail(server: Server, make: Make, look: bytes, result: bytes | None) -> None:
-    """A job that failed raises what the provider says, again and again, and is not looked at any more."""
+    """A job that failed raises the provider's error on every call, and is not polled any more."""
     fal(server, look, result=result)
     job = make().image_job("a fox", model=MODEL)
     with pytest.raises(GenerationError) as caught:
@@ -911,8 +911,8 @@ def test_a_result_that_breaks_off(server: Server, make: Make) -> None:
     assert make().image("a fox", model=MODEL).content == PNG
 
 
-def test_a_result_that_is_gone(server: Server, make: Make) -> None:
-    """A result that cannot be fetched can be asked for again, as long as the job is at hand."""
+def test_a_missing_result(server: Server, make: Make) -> None:
+    """A result that cannot be fetched can be requested again while the job object exists."""
     fal(server, state("COMPLETED"))
     server.on("/cdn", plain("gone for now", 404), IMAGE)
     job = make().image_job("a fox", model=MODEL)
@@ -932,7 +932,7 @@ def test_an_endless_result(server: Server, make: Make) -> None:
 
 
 def test_a_job_in_another_process(server: Server, make: Make) -> None:
-    """A job can be written down, without secrets, and gone on with elsewhere."""
+    """A job can be stored, without secrets, and continued elsewhere."""
     fal(server, state("IN_PROGRESS"), state("COMPLETED"))
     written = json.dumps(make().image_job("a fox", model=MODEL, seed=3).to_dict())
     assert "hf_secret" not in written
@@ -943,8 +943,8 @@ def test_a_job_in_another_process(server: Server, make: Make) -> None:
         job.to_dict()
 
 
-def test_odd_jobs_from_elsewhere(server: Server, make: Make) -> None:
-    """What describes no job, or one at a foreign place, is refused before anything is sent there."""
+def test_invalid_job_states(server: Server, make: Make) -> None:
+    """A state that does not describe a job, or describes one at a foreign host, is refused before anything is sent."""
     fal(server, state("IN_PROGRESS"))
     good = make().image_job("a fox", model=MODEL).to_dict()
     count = len(server.requests)
@@ -952,7 +952,7 @@ def test_odd_jobs_from_elsewhere(server: Server, make: Make) -> None:
         {},
         {**good, "queued": {}},
         {**good, "task": "make-coffee"},
-        {**good, "queued": {**good["queued"], "provider": "nobody"}},
+        {**good, "queued": {**good["queued"], "provider": "unknown"}},
         {**good, "queued": {**good["queued"], "url": "https://evil.example/x"}},
         {**good, "queued": {**good["queued"], "cancel": ["PUT", "https://evil.example/x"]}},
     ):
@@ -962,7 +962,7 @@ def test_odd_jobs_from_elsewhere(server: Server, make: Make) -> None:
 
 
 def test_replicate_waits_by_itself(server: Server, make: Make) -> None:
-    """A prediction that is done with the first answer is no job; one that is not is looked at."""
+    """A prediction that is done with the first answer is not a job; another one is polled."""
     mapping(server, "replicate")
     route = "/replicate/v1/models/replicate/paint/predictions"
     done = {"id": "p1", "status": "succeeded", "output": [f"{server.url}/cdn"]}
@@ -979,7 +979,7 @@ def test_replicate_waits_by_itself(server: Server, make: Make) -> None:
 
 
 def test_a_result_before_the_status(server: Server, make: Make) -> None:
-    """A prediction whose files are there is done: it is not looked at again, which the router may answer with 404."""
+    """A prediction whose files are there is done: another poll, which the router may answer with 404, is not needed."""
     mapping(server, "replicate")
     links = {"get": "https://api.replicate.com/v1/predictions/p1"}
     early = {"id": "p1", "status": "processing", "error": None, "output": [f"{server.url}/cdn"], "urls": links}
@@ -990,8 +990,8 @@ def test_a_result_before_the_status(server: Server, make: Make) -> None:
     assert not any("predictions/p1" in call for call in calls(server))
 
 
-def test_results_that_cannot_be_had_are_not_lost(server: Server, make: Make) -> None:
-    """Where a result lies that could not be fetched, or what came instead, is on the error; a passing failure passes."""
+def test_links_of_unavailable_results(server: Server, make: Make) -> None:
+    """The error has the link of a result that could not be fetched, or what came instead; a passing failure passes."""
     mapping(server, "together")
     route = "/together/v1/images/generations"
     server.on(route, json_answer({"data": [{"url": f"{server.url}/cdn?sig=1"}]}))
@@ -1014,7 +1014,7 @@ def test_results_that_cannot_be_had_are_not_lost(server: Server, make: Make) -> 
 
 
 def test_other_queues(server: Server, make: Make) -> None:
-    """zai-org, together and novita: submitted, looked at, fetched."""
+    """zai-org, together and novita: submit, poll, fetch."""
     mapping(server, "zai-org")
     server.on("/zai-org/api/paas/v4/async/images/generations", json_answer({"id": "T", "task_status": "PROCESSING"}))
     done = {"id": "T", "task_status": "SUCCESS", "image_result": [{"url": f"{server.url}/cdn"}]}
@@ -1037,7 +1037,7 @@ def test_other_queues(server: Server, make: Make) -> None:
 
 
 def test_images_by_url(server: Server, other_server: Server, make: Make) -> None:
-    """A URL is handed on; for a provider that takes none it is fetched here, bare."""
+    """A URL is passed on; for a provider that does not take URLs it is fetched here, without credentials."""
     other_server.on("/cat.png", IMAGE)
     fal(server, state("COMPLETED"))
     mapping(server, "fal-ai", task="image-to-image")
@@ -1050,7 +1050,7 @@ def test_images_by_url(server: Server, other_server: Server, make: Make) -> None
 
 
 def test_events_reach_the_client(server: Server, make: Make) -> None:
-    """The client's own listener hears of jobs, too; events turn into JSON."""
+    """The client's own listener gets the events of jobs, too; events turn into JSON."""
     fal(server, state("COMPLETED"))
     seen: list[AnyEvent] = []
     make(on_event=seen.append).image("a fox", model=MODEL)

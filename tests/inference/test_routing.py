@@ -1,4 +1,4 @@
-"""Chat through providers: several in order, keys of one's own, and what never goes to the wrong place."""
+"""Chat through providers: several in order, own keys, and where credentials never go."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) 
 
 
 def asked(server: Server) -> list[str]:
-    """Which models were asked for."""
+    """The models that were requested."""
     return [request.json()["model"] for request in server.requests if request.method == "POST"]
 
 
 def test_one_provider(server: Server, make: Make) -> None:
-    """One provider is a suffix, as ever; the router's own choice has none."""
+    """One provider is a suffix of the model; the router's own choice has none."""
     server.on(CHAT, HELLO)
     inference = make()
     assert inference.chat("hi", model=MODEL, provider="novita").text == "Hello"
@@ -97,7 +97,7 @@ def test_one_provider(server: Server, make: Make) -> None:
     ],
 )
 def test_the_next_provider(server: Server, make: Make, script: Script, status: int | None) -> None:
-    """When one refuses or is silent before its first token the next is asked, and the stream begins with that."""
+    """If a provider refuses or is silent before its first token, the next one is asked, and the stream begins with that."""
     server.on(CHAT, script, HELLO)
     inference = make(timeouts=Timeouts(first_token=1 if script == [UNTIL_GONE] else PATIENCE), retry=Retry(attempts=1))
     stream = inference.chat("hi", model=MODEL, provider=["cerebras", "novita"])
@@ -109,8 +109,8 @@ def test_the_next_provider(server: Server, make: Make, script: Script, status: i
     assert stream.result().model == f"{MODEL}:novita"
 
 
-def test_each_is_asked_again_first(server: Server, make: Make) -> None:
-    """What may pass is asked for again where it was asked first; then comes the next one, and the last failure is raised."""
+def test_retries_before_failover(server: Server, make: Make) -> None:
+    """What may pass is repeated at the same provider; then comes the next one, and the last failure is raised."""
     server.on(CHAT, json_answer({"error": "overloaded"}, 503))
     with pytest.raises(ServerError) as caught:
         make(retry=Retry(attempts=2, backoff=0.01)).chat("hi", model=MODEL, provider=["cerebras", "auto"])
@@ -119,8 +119,8 @@ def test_each_is_asked_again_first(server: Server, make: Make) -> None:
     assert caught.value.attempts == 2
 
 
-def test_only_the_last_is_waited_for(server: Server, make: Make) -> None:
-    """A server that asks for a long wait is left at once, while somebody else can be asked."""
+def test_a_long_retry_after_moves_on(server: Server, make: Make) -> None:
+    """If another provider is available, a long Retry-After moves on to it at once."""
     server.on(CHAT, json_answer({"error": "slow down"}, 429, "Retry-After: 20"), HELLO)
     started = time.monotonic()
     assert make().chat("hi", model=MODEL, provider=["cerebras", "novita"]).text == "Hello"
@@ -129,7 +129,7 @@ def test_only_the_last_is_waited_for(server: Server, make: Make) -> None:
 
 
 def test_one_deadline_for_all(server: Server, make: Make, clock: FakeTime) -> None:
-    """The deadline for a whole call is one for all that are asked, not one for each."""
+    """The total deadline is for all providers together, not for each."""
     server.on(CHAT, [lambda _: clock.advance(0.4 * PATIENCE), json_answer({"error": "boom"}, 500)])
     providers = ["cerebras", "novita", "nscale", "groq"]
     with pytest.raises(TransportTimeout) as caught:
@@ -138,16 +138,16 @@ def test_one_deadline_for_all(server: Server, make: Make, clock: FakeTime) -> No
     assert asked(server) == [f"{MODEL}:{provider}" for provider in providers[:3]]
 
 
-def test_mistakes_are_everybodys(server: Server, make: Make) -> None:
-    """A token that is refused, or a bad request, is raised at once: the next one would say the same."""
-    server.on(CHAT, json_answer({"error": "who are you"}, 401))
+def test_errors_of_the_call_are_raised(server: Server, make: Make) -> None:
+    """A refused token or a bad request is raised at once: the next provider would refuse it, too."""
+    server.on(CHAT, json_answer({"error": "invalid token"}, 401))
     with pytest.raises(AuthenticationError):
         make().chat("hi", model=MODEL, provider=["cerebras", "novita"])
     assert len(server.requests) == 1
 
 
-def test_events_of_a_step_reach_the_client(server: Server, make: Make) -> None:
-    """The client's listener hears of the step once, in the order of the stream."""
+def test_failover_events_reach_the_client(server: Server, make: Make) -> None:
+    """The client's listener gets the failover once, in the order of the stream."""
     server.on(CHAT, json_answer({"error": "boom"}, 500), HELLO)
     seen: list[Any] = []
     stream = make(on_event=seen.append).chat("hi", model=MODEL, provider=["cerebras", "novita"])
@@ -156,7 +156,7 @@ def test_events_of_a_step_reach_the_client(server: Server, make: Make) -> None:
 
 
 def test_own_key(server: Server, other_server: Server, make: Make) -> None:
-    """With a key of one's own a provider is asked on its own site, by its own name of the model, with that key alone."""
+    """With a key of its own, a provider is called on its own site, with its own name of the model and that key alone."""
     mapped = {"groq": {"status": "live", "providerId": "talker-70b", "task": "conversational"}}
     server.on(f"/api/models/{MODEL}", json_answer({"id": MODEL, "inferenceProviderMapping": mapped}))
     other_server.on("/openai/v1/chat/completions", HELLO)
@@ -183,8 +183,8 @@ def test_own_key_without_a_token(server: Server, other_server: Server, make: Mak
         inference.chat("hi", model=MODEL)
 
 
-def test_own_key_next_to_a_server_of_ones_own(server: Server, other_server: Server, make: Make) -> None:
-    """A key works next to a server of one's own as well: that one and a provider can stand in for each other."""
+def test_own_key_next_to_an_own_server(server: Server, other_server: Server, make: Make) -> None:
+    """A key works next to a server of the caller's own; either can be the fallback of the other."""
     server.on("/api/models/llama", json_answer({"error": "Repository not found"}, 404))
     other_server.on("/openai/v1/chat/completions", HELLO)
     inference = make(base_url=f"{other_server.url}/mine/v1", provider_keys={"groq": "gsk_1"})
@@ -195,7 +195,7 @@ def test_own_key_next_to_a_server_of_ones_own(server: Server, other_server: Serv
 
 
 def test_providers_that_cannot_chat(server: Server, make: Make) -> None:
-    """A provider without chat models says so before anything is sent."""
+    """A provider without chat models is refused before anything is sent."""
     inference = make(provider_keys={"fal-ai": "k"})
     with pytest.raises(Unsupported, match="does not have conversational"):
         inference.chat("hi", model=MODEL, provider="fal-ai")
@@ -240,7 +240,7 @@ def failure(cls: Any, **fields: Any) -> Any:
     ],
 )
 def test_when_to_failover(error: Any, text: bool, paid: bool) -> None:
-    """What may be repeated elsewhere depends on whether the first one may still be at work, and for money."""
+    """Whether another provider may be tried depends on whether the first one may still work on it, and bill it."""
     assert may_fail_over(error, billed=False) is text
     assert may_fail_over(error, billed=True) is paid
 

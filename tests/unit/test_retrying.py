@@ -145,3 +145,4 @@ def test_pauses_of_polling(clock: FakeTime, monkeypatch: pytest.MonkeyPatch) -> 
     clock.advance(9)
     assert polling.wait_before(4, None) == 2
     assert Polling(1, max_wait=1).wait_before(10**6, ConnectError("x")) == 1
+    assert Polling(1, max_wait=1, errors=False).wait_before(2, ConnectError("x")) is None

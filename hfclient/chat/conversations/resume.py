@@ -103,8 +103,9 @@ class LogReader:
     def _follow(self, response: Response | None) -> Iterator[list[AnyEvent]]:
         trouble: HFClientError | None = None
         patience = self._run.service.session.retry.resume
-        polling = Polling(_FIRST_PAUSE, max_wait=_LONGEST_PAUSE, patience=patience)
-        for attempt in retrying(polling, self._run.clock, on=_never):
+        # Errors that are worth another attempt are caught inside of it.
+        polling = Polling(_FIRST_PAUSE, max_wait=_LONGEST_PAUSE, patience=patience, errors=False)
+        for attempt in retrying(polling, self._run.clock):
             with attempt:
                 before = self._last
                 try:
@@ -201,7 +202,8 @@ class LogReader:
         patience = self._run.service.session.retry.resume
         if patience is not None and self._failing_since is not None:  # while the log could not be read
             patience = max(0.0, patience - (time.monotonic() - self._failing_since))
-        for attempt in retrying(Polling(_POLL, growth=1.0, max_wait=_POLL, patience=patience), self._run.clock, on=_never):
+        polling = Polling(_POLL, growth=1.0, max_wait=_POLL, patience=patience, errors=False)
+        for attempt in retrying(polling, self._run.clock):
             with attempt:
                 try:
                     message = self._find()
@@ -273,11 +275,6 @@ class LogReader:
         if message is None:
             raise StreamInterrupted("the server has no answer of this run")
         return message
-
-
-def _never(error: HFClientError) -> bool:
-    """For `retrying`: errors that are worth another attempt are caught inside of it, all others are raised."""
-    return False
 
 
 def _is_end(update: dict[str, Any]) -> bool:

@@ -99,8 +99,9 @@ def finished(client: ProviderClient, candidate: Candidate, answer: Answer) -> An
             return answer
         data = answer.json()
     misses = 0
+    polling = Polling(_FIRST_PAUSE, growth=1.3, max_wait=_MAX_PAUSE, errors=False)  # the client repeats requests itself
     try:
-        for attempt in retrying(Polling(_FIRST_PAUSE, growth=1.3, max_wait=_MAX_PAUSE), client.clock, on=_never):
+        for attempt in retrying(polling, client.clock):
             with attempt:
                 if attempt.number > 1:
                     answer, _ = client.send(Request.read(candidate.target.resolve_link(_url(data, "get"))))
@@ -119,11 +120,6 @@ def finished(client: ProviderClient, candidate: Candidate, answer: Answer) -> An
             client.send_cancel("POST", candidate.target.resolve_link(_url(data, "cancel")))
         raise
     return answer
-
-
-def _never(error: HFClientError) -> bool:
-    """The client repeats requests itself."""
-    return False
 
 
 def _url(prediction: Mapping[str, Any], name: str) -> str:

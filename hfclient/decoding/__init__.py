@@ -1,1 +1,1 @@
-"""Bytes and texts as servers send them: lines, frames, damaged JSON, UTF-16 offsets, <think> tags. No I/O."""
+"""Decoding of bytes and text from servers: lines, frames, damaged JSON, UTF-16 offsets, <think> tags. No I/O."""

@@ -1,8 +1,7 @@
-"""Bytes to frames: JSON Lines and server-sent events, with no socket in sight.
+"""Bytes to frames: JSON Lines and server-sent events, without I/O.
 
-Two rules hold for both. Bytes are split on bytes, never text on lines: a JSON string may hold U+2028, U+2029 or U+0085
-unescaped, and ``str.splitlines`` breaks there. And nothing grows without bound: a line longer than the limit is a
-:class:`~hfclient.errors.ProtocolError` that shows how it began.
+Both split bytes, not text: a JSON string may have U+2028, U+2029 or U+0085 unescaped, where ``str.splitlines`` would split it.
+Both have a limit: a longer line is a :class:`~hfclient.errors.ProtocolError` with the start of the line.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from hfclient.values import Value
 __all__ = ["MAX_LINE", "LineFramer", "SSEParser", "ServerSentEvent", "excerpt"]
 
 MAX_LINE = 64 * 1024 * 1024
-"""Longest line accepted, in bytes. The longest that servers are known to send hold a picture, of which 30 MB are base64."""
+"""Maximum length of a line, in bytes. The longest known lines of servers have an image of 30 MB in base64."""
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
@@ -31,10 +30,9 @@ def excerpt(data: bytes, limit: int = 200) -> str:
 
 
 class LineFramer:
-    """Turns pieces of bytes, cut anywhere, into blocks of whole lines.
+    """Turns any chunks of bytes into blocks of complete lines.
 
-    A block rather than a line is what comes out, because a decoder that takes many lines at once costs a fraction of
-    one that is called for each.
+    It returns blocks rather than lines, because decoding many lines at once costs a fraction of decoding each one.
 
         >>> framer = LineFramer()
         >>> framer.feed(b'{"a":1}\\n{"b"'), framer.feed(b':2}\\n'), framer.finish()
@@ -49,11 +47,11 @@ class LineFramer:
         self._limit = limit
 
     def feed(self, data: bytes) -> bytes:
-        """Return all lines that *data* completes, each with its ``\\n``; empty if it completes none.
+        """Return all lines that *data* completes, each with its ``\\n``; empty without a complete line.
 
         Raises:
-            ProtocolError: A line is longer than the limit. Of a line that is not complete the next call says so if there
-                are lines before it.
+            ProtocolError: A line is longer than the limit. For an incomplete line after complete ones, the next call raises
+                it.
         """
         cut = data.rfind(b"\n") + 1
         if cut == len(data) and not self._held:
@@ -76,7 +74,7 @@ class LineFramer:
         return block
 
     def finish(self) -> bytes:
-        """Return the last line if it came without its ``\\n``; empty otherwise."""
+        """Return the last line if it has no ``\\n``; empty otherwise."""
         rest = b"".join(self._held)
         self._held.clear()
         self._held_size = 0
@@ -98,9 +96,9 @@ class ServerSentEvent(Value):
     """One dispatched event of a ``text/event-stream``.
 
     Attributes:
-        data: The ``data`` lines, joined with newlines, undecoded.
-        event: The ``event`` field; ``"error"`` also where a server uses ``error:`` as a field name (llama.cpp did).
-        id: The last ``id`` field seen, or None.
+        data: The ``data`` lines, joined with newlines, as bytes.
+        event: The ``event`` field; also ``"error"`` for a field ``error:`` (older llama.cpp).
+        id: The last ``id`` field, or None.
     """
 
     data: bytes
@@ -109,11 +107,11 @@ class ServerSentEvent(Value):
 
 
 class SSEParser:
-    """Turns pieces of bytes, cut anywhere, into server-sent events.
+    """Turns any chunks of bytes into server-sent events.
 
-    Takes all three line ends, a byte order mark, comments, fields with and without a space, several ``data`` lines,
-    and a last event without its blank line (:meth:`finish`). Events without data are not dispatched, as the
-    specification says, except ``event: end``-like ones that carry a name: servers use those.
+    It accepts all three line ends, a byte order mark, comments, fields with and without a space, several ``data`` lines, and a
+    last event without its blank line (:meth:`finish`). Events without data are not dispatched, as the specification says,
+    except those with a name, such as ``event: end``, which servers use.
 
         >>> SSEParser().feed(b'id: 7\\ndata:{"a":1}\\n\\n')
         [ServerSentEvent(data=b'{"a":1}', event='message', id='7')]
@@ -134,12 +132,12 @@ class SSEParser:
         self._limit = limit
         self._broken: ProtocolError | None = None
         self.comments = 0
-        """How many comment lines came: servers send them to show that they live."""
+        """The number of comment lines: servers send them as keep-alives."""
 
     def take_rest(self) -> bytes | None:
-        """Give back the bytes of an unfinished line if nothing else is pending; None if an event has begun.
+        """Return the bytes of an incomplete line if nothing else is pending; None if an event has begun.
 
-        This lets a caller that knows a faster way for plain streams have the bytes as they were.
+        With them, a caller with a faster path for plain streams can continue.
         """
         if self._data or self._event is not None or not self._started or self._broken is not None:
             return None
@@ -152,13 +150,13 @@ class SSEParser:
         """Return the events that *data* completes.
 
         Raises:
-            ProtocolError: A line, or the data of one event, is longer than the limit. If there are events before it, the
-                next call says so.
+            ProtocolError: A line, or the data of one event, is longer than the limit. After complete events, the next call
+                raises it.
         """
         if self._broken is not None:
             raise self._broken
         if self._rest:
-            # Join only when a line can end: a long line in small pieces must not be copied for each piece.
+            # Join only if a line can end: a long line in small chunks must not be copied for each chunk.
             self._rest.append(data)
             self._size += len(data)
             self._check()
@@ -187,7 +185,7 @@ class SSEParser:
         return events
 
     def finish(self) -> list[ServerSentEvent]:
-        """Return what the end of the stream completes: servers leave out the last blank line.
+        """Return the events that the end of the stream completes: servers omit the last blank line.
 
         Raises:
             ProtocolError: As :meth:`feed`.
@@ -241,7 +239,7 @@ class SSEParser:
 
     def _add(self, value: bytes) -> None:
         self._data.append(value)
-        self._data_size += len(value) + 1  # the newline that will join it: empty lines must not pile up for ever
+        self._data_size += len(value) + 1  # plus a newline: the limit applies to empty lines, too
         if self._data_size - 1 > self._limit:
             raise ProtocolError(
                 f"the server sent an event of more than {self._limit:,} bytes (Limits.line)",

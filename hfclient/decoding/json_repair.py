@@ -1,4 +1,4 @@
-"""JSON as servers really write it."""
+"""JSON with the small errors that servers make: lone surrogates, NaN, raw control characters, broken UTF-8."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from hfclient.decoding.utf16 import repair_all, repair_surrogates
 
 __all__ = ["is_deep", "loads", "loads_repaired", "scrub"]
 
-_DEEPEST_DOCUMENT = 200  # levels; pickle and copy fail at some 300, json at some 900, wherever the caller is
-_DEEPEST = 100  # levels of nesting kept of an object that nobody here understands
+_MAX_DOCUMENT_DEPTH = 200  # levels; pickle and copy fail at about 300, json at about 900, plus the caller's stack
+_MAX_DEPTH = 100  # levels of an unknown object that are kept
 
 
 def loads(data: bytes) -> Any:
-    """Return what *data* means as JSON.
+    """Decode *data* as JSON.
 
-    Forgives what msgspec does not: lone surrogates, NaN and Infinity, raw control characters and broken UTF-8.
-    Strings in the result may hold lone surrogates, as the other half of a character may be in the next piece of a stream;
-    :func:`scrub` mends them.
+    It accepts more than msgspec: lone surrogates, NaN and Infinity, raw control characters and broken UTF-8. Strings in the
+    result may have lone surrogates, because the next chunk of a stream may have the other half; :func:`scrub` replaces them.
 
     Raises:
-        ValueError: It is no JSON, or nested too deeply.
+        ValueError: *data* is not JSON, or is nested too deeply.
     """
     try:
         return msgspec.json.decode(data)
@@ -39,28 +38,28 @@ def loads(data: bytes) -> Any:
 
 
 def loads_repaired(data: bytes) -> Any:
-    """Return what *data*, which is complete in itself, means as JSON: as :func:`loads`, and every string can be encoded.
+    """Decode *data*, a complete document, as :func:`loads` does; all strings in the result can be encoded.
 
     >>> loads_repaired(b'["cut off in a smile: \\\\ud83d"]')
     ['cut off in a smile: \ufffd']
 
     Raises:
-        ValueError: It is no JSON, or nested too deeply.
+        ValueError: *data* is not JSON, or is nested too deeply.
     """
     try:
-        value = msgspec.json.decode(data)  # gives no half characters, so there is nothing to mend
+        value = msgspec.json.decode(data)  # its results have no lone surrogates
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
             value = repair_all(loads(data))
         except RecursionError:
             raise ValueError("nested too deeply") from None
-    if data.count(b"{") + data.count(b"[") > _DEEPEST_DOCUMENT and is_deep(value, _DEEPEST_DOCUMENT):
+    if data.count(b"{") + data.count(b"[") > _MAX_DOCUMENT_DEPTH and is_deep(value, _MAX_DOCUMENT_DEPTH):
         raise ValueError("nested too deeply")
     return value
 
 
 def is_deep(value: Any, levels: int) -> bool:
-    """Tell whether a JSON value nests in more than so many *levels*.
+    """Return whether a JSON value has more than *levels* levels of nesting.
 
     >>> is_deep([[1]], 2), is_deep([[1]], 1)
     (False, True)
@@ -78,8 +77,8 @@ def is_deep(value: Any, levels: int) -> bool:
     return bool(level)
 
 
-def scrub(value: Any, depth: int = _DEEPEST) -> Any:
-    """Return a JSON value with all its strings fit to be encoded; what is nested deeper than *depth* becomes ``"…"``."""
+def scrub(value: Any, depth: int = _MAX_DEPTH) -> Any:
+    """Return a JSON value without lone surrogates; values nested deeper than *depth* become ``"…"``."""
     if isinstance(value, str):
         return value if value.isascii() else repair_surrogates(value)
     if isinstance(value, dict):

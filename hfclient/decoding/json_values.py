@@ -72,7 +72,7 @@ def date_or_none(value: Any) -> datetime.datetime | None:
 
 
 def json_or_none(body: bytes | str | None) -> Any:
-    """Return what *body* holds as JSON, None if it is not JSON."""
+    """Return the decoded JSON of *body*, or None if it is not JSON."""
     try:
         return loads_repaired(body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body or b"")
     except ValueError:

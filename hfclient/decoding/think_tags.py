@@ -1,7 +1,6 @@
-"""Tells a model's reasoning from its answer where both come in one text, as ``<think>...</think>``.
+"""Separates a model's reasoning from its answer in one text, by the tags ``<think>...</think>``.
 
-chat-ui writes reasoning that way into its tokens and its final answers, and many open models write the tags
-themselves, often cut in two by a token's end.
+chat-ui writes these tags into tokens and final answers. Many open models write them as well, often split between tokens.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ _CLOSE = "</think>"
 
 
 class ThinkSplitter:
-    """Splits a text that comes in pieces into answer and reasoning.
+    """Splits a text in chunks into answer and reasoning.
 
-    ``inside`` tells whether the next character belongs to the reasoning, ``held`` is what might be the start of a tag.
-    A caller in a hurry may skip :meth:`feed` for a piece without ``<`` while ``held`` is empty.
+    ``inside`` is true if the next character belongs to the reasoning; ``held`` is a possible start of a tag. While ``held``
+    is empty, a fast path may skip :meth:`feed` for a chunk without ``<``.
 
         >>> splitter = ThinkSplitter()
         >>> splitter.feed("<thi"), splitter.feed("nk>hm</think>4"), splitter.finish()
@@ -30,7 +29,7 @@ class ThinkSplitter:
         self.held = ""
 
     def feed(self, text: str) -> list[tuple[bool, str]]:
-        """Return ``(is_reasoning, text)`` for all that is certain now; a possible tag's start waits for the next piece."""
+        """Return pairs ``(is_reasoning, text)``; a possible start of a tag is held back for the next chunk."""
         text = self.held + text
         self.held = ""
         pieces: list[tuple[bool, str]] = []
@@ -49,13 +48,13 @@ class ThinkSplitter:
         return pieces
 
     def finish(self) -> list[tuple[bool, str]]:
-        """Return what was held back: the text ended, so it was no tag."""
+        """Return the text that was held back: at the end it is not a tag."""
         rest, self.held = self.held, ""
         return [(self.inside, rest)] if rest else []
 
 
 def _possible_start(text: str, tag: str) -> int:
-    """Length of the longest end of *text* that *tag* starts with (never the whole tag)."""
+    """Return the length of the longest suffix of *text* that is a prefix of *tag* (never the whole tag)."""
     for size in range(min(len(tag) - 1, len(text)), 0, -1):
         if text.endswith(tag[:size]):
             return size
@@ -63,12 +62,12 @@ def _possible_start(text: str, tag: str) -> int:
 
 
 def split_thinking(text: str) -> tuple[str, str]:
-    """Return ``(answer, reasoning)`` of a whole text; an unclosed span is reasoning to the end.
+    """Return ``(answer, reasoning)`` of a complete text; an unclosed span is reasoning to the end.
 
     >>> split_thinking("<think>6 x 7</think>42")
     ('42', '6 x 7')
     """
-    if _OPEN not in text:  # most texts, and there are as many of them as a conversation has messages
+    if _OPEN not in text:  # the common case
         return text, ""
     splitter = ThinkSplitter()
     pieces = splitter.feed(text) + splitter.finish()
@@ -79,10 +78,10 @@ def split_thinking(text: str) -> tuple[str, str]:
 
 
 def split_unopened(text: str) -> tuple[str, str]:
-    """Return ``(answer, reasoning)`` of a whole text whose reasoning has an end but no beginning.
+    """Return ``(answer, reasoning)`` of a complete text with ``</think>`` and without ``<think>``.
 
     The templates of many reasoning models write ``<think>`` into the prompt, so that only ``</think>`` is in the answer. It
-    counts at the beginning of a line only, where models put it: elsewhere somebody may write about the tag.
+    counts at the beginning of a line only, where models put it: elsewhere the text may be about the tag.
 
     >>> split_unopened("6 x 7\n</think>\n42"), split_unopened("End it with </think>.")
     (('\n42', '6 x 7\n'), ('End it with </think>.', ''))

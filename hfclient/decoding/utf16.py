@@ -1,7 +1,7 @@
-"""Text as JavaScript sees it, in UTF-16 units: counting them, and joining a character's halves that two tokens share.
+"""UTF-16 units, in which JavaScript counts text, and surrogate pairs that are split between two tokens.
 
-JSON may cut a character outside the basic plane into ``"\\ud83d"`` and ``"\\ude00"``, and servers written in JavaScript
-do so at a token's end. A Python string then holds halves that nothing can encode or print.
+JSON may split a character outside the basic plane into ``"\\ud83d"`` and ``"\\ude00"``, and servers written in JavaScript do so
+at the end of a token. A Python string with such a lone surrogate cannot be encoded or printed.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ def utf16_length(text: str) -> int:
 
 
 def skip_utf16(text: str, units: int) -> str:
-    """Return *text* without its first *units* UTF-16 units; it may then begin with half of a character."""
+    """Return *text* without its first *units* UTF-16 units; the result may begin with a lone surrogate."""
     if text.isascii():
         return text[units:]
     return text.encode("utf-16-le", "surrogatepass")[2 * units :].decode("utf-16-le", "surrogatepass")
 
 
 def repair_surrogates(text: str) -> str:
-    """Return *text* with halves joined, and those without a partner replaced by U+FFFD."""
+    """Return *text* with surrogate pairs joined, and lone surrogates replaced by U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def repair_all(value: Any) -> Any:
-    """Return a decoded JSON value with every text in it mended."""
+    """Return a decoded JSON value with :func:`repair_surrogates` applied to all strings in it."""
     if isinstance(value, str):
         return value if value.isascii() else repair_surrogates(value)
     if isinstance(value, list):
@@ -40,7 +40,7 @@ def repair_all(value: Any) -> Any:
 
 
 class SurrogateJoiner:
-    """Mends a text that comes in pieces: a first half at a piece's end waits in ``held`` for the next piece.
+    """Repairs a text in chunks: a high surrogate at the end of a chunk waits in ``held`` for the next one.
 
     >>> joiner = SurrogateJoiner()
     >>> joiner.feed("x\\ud83d"), joiner.feed("\\ude00y"), joiner.finish()
@@ -53,7 +53,7 @@ class SurrogateJoiner:
         self.held = ""
 
     def feed(self, text: str) -> str:
-        """Return the part of the text that is certain now, fit to be encoded."""
+        """Return the text up to here, which can be encoded, except a final high surrogate."""
         text = self.held + text
         self.held = ""
         if text and "\ud800" <= text[-1] <= "\udbff":
@@ -61,6 +61,6 @@ class SurrogateJoiner:
         return repair_surrogates(text)
 
     def finish(self) -> str:
-        """Return what was held back: its other half never came."""
+        """Return U+FFFD for a surrogate that was held back, or an empty string."""
         held, self.held = self.held, ""
         return repair_surrogates(held)

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from hfclient.decoding.html_pages import what_came
+from hfclient.decoding.html_pages import describe_body
 from hfclient.decoding.json_repair import scrub
 from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.errors import APIStatusError, GenerationError, HFClientError, ModelNotFound
@@ -123,7 +123,7 @@ def _code(objects: list[dict[str, Any]]) -> str | None:
 def refined(error: APIStatusError, model: str | None) -> HFClientError:
     """Return a more specific error: for a model that no provider serves, or a URL without an API; else *error* itself."""
     if error.status in (404, 405) and (error.body or "").lstrip().startswith("<"):
-        page = what_came((error.body or "").encode())
+        page = describe_body((error.body or "").encode())
         return restated(
             type(error), error, f"there is no API at this URL, {page} came instead; is inference_url (or the provider's URL) right?"
         )

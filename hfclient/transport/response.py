@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Protocol
 
 from hfclient.decoding.frames import excerpt
-from hfclient.decoding.html_pages import instead, what_came
+from hfclient.decoding.html_pages import describe_body, unexpected_content
 from hfclient.decoding.json_repair import loads_repaired
 from hfclient.errors import ConnectError, HFClientError, TransportError
 from hfclient.redaction.masking import sanitized
@@ -262,8 +262,8 @@ class Response:
         try:
             return loads_repaired(body)
         except ValueError:
-            raise instead(
-                f"{self.method} {self.url} should give JSON but gave {what_came(body, self.content_type)}; is the URL right?",
+            raise unexpected_content(
+                f"{self.method} {self.url} should give JSON but gave {describe_body(body, self.content_type)}; is the URL right?",
                 body,
                 method=self.method,
                 url=self.url,

@@ -9,7 +9,7 @@ import re
 from urllib.parse import urlsplit
 
 from hfclient.chat.legacy.errors import legacy_error
-from hfclient.decoding.html_pages import BOT_CHECK, is_challenge_page, what_came
+from hfclient.decoding.html_pages import BOT_CHECK, describe_body, is_challenge_page
 from hfclient.decoding.json_values import json_or_none
 from hfclient.errors import (
     APIStatusError,
@@ -51,7 +51,7 @@ def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServ
     if frame is not None and is_challenge_page(frame):
         return CloudflareChallenge(BOT_CHECK, status=200, url=url, method="GET")
     start = (frame or "").encode("utf-8", "replace")
-    page = f" with {what_came(start)}" if start.lstrip()[:1] == b"<" else ""
+    page = f" with {describe_body(start)}" if start.lstrip()[:1] == b"<" else ""
     return NotAChatServer(
         f"{url} answers{page}, but not as a chat-ui does; is the base URL right? HuggingChat is "
         "https://huggingface.co/chat, a self-hosted server usually http://host:3000, and an OpenAI-compatible server goes "

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from hfclient.decoding.html_pages import instead, what_came
+from hfclient.decoding.html_pages import describe_body, unexpected_content
 from hfclient.errors import BadRequestError
 from hfclient.events import AnyEvent, Failover, Route
 from hfclient.inference.completions.chunks import ChunkDecoder
@@ -116,8 +116,8 @@ class _Call:
             response = session.send(self._request(body, candidate, clock))
         if response.is_page():
             page = response.read_start(4096)
-            failure = instead(
-                f"{response.url} answered with {what_came(page)} instead of a chat completion; is the URL right?",
+            failure = unexpected_content(
+                f"{response.url} answered with {describe_body(page)} instead of a chat completion; is the URL right?",
                 page,
                 method=response.method,
                 url=response.url,

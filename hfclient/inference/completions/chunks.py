@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from hfclient.decoding.frames import LineFramer, SSEParser, excerpt
-from hfclient.decoding.html_pages import instead, what_came
+from hfclient.decoding.html_pages import describe_body, unexpected_content
 from hfclient.decoding.json_repair import loads
 from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, TransportError, TransportTimeout
 from hfclient.events import AnyEvent
@@ -174,8 +174,8 @@ class ChunkDecoder:
             self._mode = self._feed_document
         elif data[:1] == b"<":
             noun = self._reader.noun
-            message = f"the server answered with {what_came(data)} instead of a {noun}; is the URL right?"
-            self._reader.fail(instead(message, data), out)
+            message = f"the server answered with {describe_body(data)} instead of a {noun}; is the URL right?"
+            self._reader.fail(unexpected_content(message, data), out)
             return
         else:
             # After an empty line the parser does not look for a byte order mark.

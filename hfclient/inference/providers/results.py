@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from attrs import evolve, field, frozen
 
 from hfclient.decoding.frames import excerpt
-from hfclient.decoding.html_pages import instead, what_came
+from hfclient.decoding.html_pages import describe_body, unexpected_content
 from hfclient.decoding.json_repair import loads_repaired
 from hfclient.decoding.json_values import int_or_none, is_int, text_or_none
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
@@ -116,8 +116,8 @@ class Answer:
         """
         data = self.value()
         if not isinstance(data, dict):
-            what = what_came(self.body, self.content_type)
-            raise instead(f"the provider's answer should be a JSON object but is {what}", self.body)
+            what = describe_body(self.body, self.content_type)
+            raise unexpected_content(f"the provider's answer should be a JSON object but is {what}", self.body)
         return data
 
     def value(self) -> Any:
@@ -132,8 +132,8 @@ class Answer:
         except ValueError:
             text = self.body.decode("utf-8", "replace").strip()
             if not text or text[0] in "<{[":
-                what = what_came(self.body, self.content_type)
-                raise instead(f"the provider's answer should be JSON but is {what}", self.body) from None
+                what = describe_body(self.body, self.content_type)
+                raise unexpected_content(f"the provider's answer should be JSON but is {what}", self.body) from None
             return text
         if isinstance(data, dict) and data.get("error"):
             raise generation_error(data)

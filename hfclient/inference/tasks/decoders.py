@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from hfclient.decoding.frames import excerpt
-from hfclient.decoding.html_pages import instead, what_came
+from hfclient.decoding.html_pages import describe_body, unexpected_content
 from hfclient.decoding.json_repair import loads_repaired
 from hfclient.decoding.json_values import int_or_none, number_or_none
 from hfclient.errors import ProtocolError
@@ -60,8 +60,8 @@ def json_of(answer: Answer) -> Any:
     try:
         data = loads_repaired(answer.body)
     except ValueError:
-        what = what_came(answer.body, answer.content_type)
-        raise instead(f"the answer should be JSON but is {what}", answer.body) from None
+        what = describe_body(answer.body, answer.content_type)
+        raise unexpected_content(f"the answer should be JSON but is {what}", answer.body) from None
     if isinstance(data, dict) and data.get("error"):
         raise generation_error(data)
     return data

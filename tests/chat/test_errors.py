@@ -81,7 +81,7 @@ REFUSALS: dict[str, tuple[bytes, type[HFClientError], dict[str, Any], str]] = {
     ),
     "to the login": (
         head(302, f"Location: {LOGIN}", "Set-Cookie: hf-chat=anonymous", "Content-Length: 0"),
-        AuthenticationError, {"status": 302}, "wants a login",
+        AuthenticationError, {"status": 302}, "requires a login",
     ),
     "another user's": (
         json_answer(says("You don't have access to this conversation. If someone gave you this link, ..."), 403),

@@ -489,7 +489,7 @@ def test_a_found_token_does_not_count_elsewhere(
     """A token from the environment is not sent to other servers, and their errors do not mention it."""
     monkeypatch.setenv("HF_TOKEN", "hf_ann")
     client = make("", token=None)
-    with pytest.raises(AuthenticationError, match="wants a login") as caught:
+    with pytest.raises(AuthenticationError, match="requires a login") as caught:
         client.conversation(model="org/one").create()
     assert "token alone" not in str(caught.value)
     assert all("authorization" not in request.headers for request in chat.server.requests)

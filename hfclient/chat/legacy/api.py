@@ -61,7 +61,7 @@ class LegacyApi:
         self._endpoints = endpoints
 
     def read(self, request: Request) -> Any:
-        """Return what the v2 API would answer to *request*, decoded.
+        """Return the v2 API's answer to *request*, decoded.
 
         Raises:
             NotFoundError: This version has no replacement, or the object does not exist.
@@ -124,7 +124,7 @@ class LegacyApi:
     def delete_message(self, request: Request, ids: str) -> dict[str, Any]:
         conversation_id, _, message_id = ids.partition("/message/")
         messages = _list_in(self.conversation(request, conversation_id).get("messages"))
-        if all(_get(message, "id") != message_id for message in messages):  # the server would not say so
+        if all(_get(message, "id") != message_id for message in messages):  # the server would not report it
             raise self._missing(request, "Message not found")
         url = legacy.message_v1(self._endpoints, conversation_id, message_id)
         self._send(evolve(request, url=url), empty=True)
@@ -193,7 +193,7 @@ class LegacyApi:
                 message = f"the server redirects to {shown} instead of answering"
                 return APIStatusError(message, status=302, method=request.method, url=request.url, location=shown)
         return AuthenticationError(
-            f"this server wants a login: {HOW_TO_LOG_IN}", status=302, method=request.method, url=request.url
+            f"this server requires a login: {HOW_TO_LOG_IN}", status=302, method=request.method, url=request.url
         )
 
     def _missing(self, request: Request, message: str, body: bytes = b"") -> NotFoundError:

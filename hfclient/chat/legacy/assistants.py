@@ -12,7 +12,7 @@ __all__ = ["fetch_assistant_model"]
 
 
 def fetch_assistant_model(assistant_id: str, endpoints: Endpoints, session: Session) -> str | None:
-    """Return the id of the LLM of an assistant, None if the server does not say.
+    """Return the id of the LLM of an assistant, None if the server does not send it.
 
     Raises:
         InvalidInputError: The id is not 24 hex digits.

@@ -1,4 +1,4 @@
-"""The data behind a page: what a chat-ui without the v2 API (up to June 2025) has instead of JSON.
+"""The data behind a page, which a chat-ui without the v2 API (up to June 2025) has instead of JSON.
 
 ``GET <page>/__data.json`` holds one *node* for each layer of the page, the layout first. A node's value is flattened in the
 "devalue" format: an array in which values refer to each other by index, so that one value may be used several times. A value
@@ -158,7 +158,7 @@ def _node_error(node: dict[str, Any]) -> NodeError:
 
 
 class _Document:
-    """One document: its chunks by number, and the size of what was built of it.
+    """One document: its chunks by number, and the size of the values that were built.
 
     Each value is built once, and its size is noted; a further use of it costs that size.
     """
@@ -189,7 +189,7 @@ class _Document:
         if depth > _DEPTH:
             raise ProtocolError("the data of a page nest too deeply")
         before = self._size
-        built[reference] = None, None  # what holds itself has None there
+        built[reference] = None, None  # a value inside itself is None
         raw = data[reference]
         value: Any
         if isinstance(raw, dict):
@@ -225,7 +225,7 @@ class _Document:
         return value
 
     def _again(self, value: Any, size: int | None) -> Any:
-        """Return a value that is used once more."""
+        """Return a value that is used again."""
         self._size += size or 0
         if size and size > _SHORT:
             self._left -= size

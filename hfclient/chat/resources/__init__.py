@@ -1,1 +1,1 @@
-"""What else a chat server has: its lists, its settings, what it can do, and how one logs in."""
+"""Properties of a client besides its conversations: lists, settings, the server, the login."""

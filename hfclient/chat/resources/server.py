@@ -164,7 +164,7 @@ def _read_live(response: Response) -> Generator[LiveUpdate, None, bool]:
                     yield _parse_sync(frame.data)
     finally:
         response.close()
-    if not has_update:  # the next feed would end at once, too
+    if not has_update:  # the next feed would end immediately, too
         raise StreamInterrupted("the live feed ended without an update", method=response.method, url=response.url)
     return False  # closed after five minutes: the caller opens it again
 

@@ -1,8 +1,8 @@
 """Logins at a chat-ui: the authentication hook of the chat's session.
 
-A chat-ui seldom says that a login has expired. Reads still succeed, with an anonymous user's empty lists; only writes are
-refused, with 401 or with a redirect to a login page. The answer to an anonymous request may also set an anonymous session
-cookie, so a rotated cookie is checked before it counts. ``GET /api/v2/user`` always says who is logged in; the hook sends it
+Most answers of a chat-ui do not show an expired login. Reads still succeed, with an anonymous user's empty lists; only writes
+are refused, with 401 or with a redirect to a login page. The answer to an anonymous request may also set an anonymous session
+cookie, so a rotated cookie is checked before it counts. ``GET /api/v2/user`` always returns the user; the hook sends it
 only when an answer leaves that in doubt.
 
 Reference: docs/protocol/huggingchat ("base url, headers, cookies", "errors").
@@ -97,9 +97,9 @@ class ChatAuth:
         A refused request has not been processed, so nothing happens twice.
 
         Raises:
-            CredentialsError: The server wants a login and there is no cookie. Nothing was sent.
-            SessionExpired: Cookies were given, and the server does not take them for a login.
-            AuthenticationError: The server wants a login, or refuses the token.
+            CredentialsError: The server requires a login and there is no cookie. Nothing was sent.
+            SessionExpired: Cookies were given, and the server does not accept them as a login.
+            AuthenticationError: The server requires a login, or refuses the token.
             APIStatusError: Any other status.
         """
         if origin_of(request.url) != self._endpoints.origin:
@@ -147,7 +147,7 @@ class ChatAuth:
         """Make sure that there is a session cookie to write with, an anonymous one if that will do.
 
         Raises:
-            CredentialsError: This server wants a login and there is no cookie. Nothing was sent.
+            CredentialsError: This server requires a login and there is no cookie. Nothing was sent.
         """
         if not self._wants_login:
             credentials.use_session(begin=True)
@@ -219,7 +219,7 @@ class ChatAuth:
             return None
 
     def _gateway_wants_login(self, session: Session) -> bool:
-        """Whether a gateway asks for the missing login: a chat-ui itself answers its health check without one.
+        """Whether a gateway requires the missing login: a chat-ui answers its health check without one.
 
         Reference: GET {base}/healthcheck; chat-ui's src/lib/server/hooks/handle.ts exempts it from its own login
         """
@@ -232,11 +232,11 @@ class ChatAuth:
         return False
 
     def login_enabled(self, session: Session) -> bool:
-        """Return whether the server has a login at all; False where it does not say.
+        """Return whether the server has logins; False if its answer does not show it.
 
         Raises:
             NotAChatServer: The answer is not a chat-ui's.
-            PasswordRequired: A gateway in front of the server wants a user name and a password.
+            PasswordRequired: A gateway in front of the server requires a user name and a password.
 
         Reference: GET {base}/api/v2/feature-flags
         """
@@ -323,24 +323,24 @@ class ChatAuth:
                     error,
                     "the gateway in front of the server does not accept the token; is it valid, and may its user come here?",
                 )
-            credentials.end_anonymous_session()  # next to a cookie a token would count for nothing from now on
+            credentials.end_anonymous_session()  # a server ignores a token next to a cookie
             if not credentials.token_reaches_chat:
                 return error
             return restated(
                 AuthenticationError,
                 error,
-                f"this server wants a login; a token alone reads and lists but cannot chat: {HOW_TO_LOG_IN}",
+                f"this server requires a login; a token alone reads and lists but cannot chat: {HOW_TO_LOG_IN}",
             )
         if self._is_token_at_fault(request, error, session):
             return restated(
                 AuthenticationError,
                 error,
                 "the server does not accept the token: it is not valid, or its user has never logged in to this server "
-                'with a browser, or the Hub could not be asked. Client(token="") goes without one',
+                'with a browser, or the Hub could not be asked. Client(token="") sends none',
             )
         is_foreign = type(error) is PermissionDeniedError and "access to this conversation" in error.message
         if is_foreign and credentials.is_anonymous:
-            hint = "it belongs to another session than this client's; Client(session=...) says which one to be"
+            hint = "it belongs to another session than this client's; Client(session=...) chooses the session"
             return restated(PermissionDeniedError, error, f"{error.message} ({hint})")
         return error
 

@@ -24,7 +24,7 @@ _OG_URL = re.compile(rb'<meta property="og:url" content="([^"<>]{1,300})"')
 def origin_flow(
     request: Request, session: Session, endpoints: Endpoints, api: ServerApi
 ) -> Generator[Request, Response, Response]:
-    """Yield *request*, and one that is refused for its Origin again with the origin that the server gives itself.
+    """Yield *request*, and one that is refused for its Origin again with the server's own origin.
 
     The server checks the Origin before it processes anything, so nothing happens twice.
 
@@ -58,9 +58,9 @@ def origin_flow(
 
 
 def _public_origin(session: Session, endpoints: Endpoints, api: ServerApi) -> str | None:
-    """Return the origin that the server gives itself, or None.
+    """Return the server's own origin, or None.
 
-    Its page holds it, too, and says what the setting ORIGIN is where there is no PUBLIC_ORIGIN.
+    Without the setting PUBLIC_ORIGIN the server's page has the value of ORIGIN.
 
     Reference: GET {base}/api/v2/public-config; ``og:url`` in chat-ui's src/routes/+layout.svelte, seen 2026-11-28
     """
@@ -78,5 +78,5 @@ def _public_origin(session: Session, endpoints: Endpoints, api: ServerApi) -> st
 
 
 def _sets_origin(session: Session) -> bool:
-    """Whether the caller's headers say what the server's origin is."""
+    """Whether the caller's headers set the origin."""
     return any(name.lower() in ("origin", "host") for name in session.headers)

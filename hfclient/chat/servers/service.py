@@ -58,7 +58,7 @@ class ChatService:
         """Make sure that there is a session cookie to write with, an anonymous one if that will do.
 
         Raises:
-            CredentialsError: This server wants a login and there is no cookie. Nothing was sent.
+            CredentialsError: This server requires a login and there is no cookie. Nothing was sent.
         """
         self.auth.need_session(self.session.credentials)
 

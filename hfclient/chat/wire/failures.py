@@ -71,7 +71,7 @@ def refine(error: APIStatusError, base: str = "") -> HFClientError:
     if isinstance(error, (CloudflareChallenge, PasswordRequired)):  # not the chat server's own error
         return error
     if isinstance(error, AuthenticationError) and 300 <= error.status < 400:
-        return restated(AuthenticationError, error, f"this server wants a login: {HOW_TO_LOG_IN}")
+        return restated(AuthenticationError, error, f"this server requires a login: {HOW_TO_LOG_IN}")
     if error.location is not None and (moved := _moved(error, base)):
         return moved
     if error.status in (401, 403, 404, 405) and type(error) in _PLAIN and _is_other_api(error, base):

@@ -18,7 +18,7 @@ def read_entries(entries: Iterable[Any], parse: Callable[[Any], _T], what: str) 
     """Return the parsed entries; those that *parse* refuses are left out with a warning.
 
     Args:
-        entries: What the server sent.
+        entries: The list that the server sent.
         parse: Raises `ProtocolError` for a malformed entry.
         what: The list, for the warning.
 

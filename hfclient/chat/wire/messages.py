@@ -136,7 +136,7 @@ def newest_leaf(state: ConversationState) -> str | None:
 
 
 def path_to(state: ConversationState, leaf_id: str | None) -> list[Message]:
-    """Return the messages from the root to *leaf_id*, root first: what the model is shown."""
+    """Return the messages from the root to *leaf_id*, root first: the context of the model."""
     by_id = {message.id: message for message in state.messages}
     path: dict[str, Message] = {}
     step = by_id.get(leaf_id or "")
@@ -180,7 +180,7 @@ def parse_conversation_info(item: Any) -> ConversationInfo:
 def parse_model(item: Any) -> Model:
     """Return an entry of the list of models; raises `ProtocolError` if it has no id.
 
-    Older servers say ``tools`` and ``reasoning`` where newer ones say ``supportsTools`` and ``supportsReasoning``.
+    Older servers name ``supportsTools`` and ``supportsReasoning`` ``tools`` and ``reasoning``.
     """
     if not isinstance(item, Mapping) or not item.get("id"):
         raise ProtocolError("the list of models holds an entry without an id", frame=str(item)[:200])
@@ -213,7 +213,7 @@ def parse_model(item: Any) -> Model:
 
 
 def parse_share(data: Any, base_url: str) -> Share | None:
-    """Return the share in an answer; servers up to June 2025 give its link instead of its id."""
+    """Return the share in an answer; servers up to June 2025 send its link instead of its id."""
     if not isinstance(data, Mapping):
         return None
     if isinstance(data.get("shareId"), str):

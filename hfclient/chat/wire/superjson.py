@@ -1,4 +1,4 @@
-"""superjson: JSON with a second document beside it that says which strings are dates.
+"""superjson: JSON with annotations that tell which strings are dates.
 
 A document is ``{"json": <plain JSON>, "meta"?: {"values"?, "referentialEqualities"?, "v"?}}``. Of the format's types chat-ui
 sends ``Date``, ``undefined`` (null in the plain JSON) and ids (text), see its src/routes/api/v2, seen 2026-08-21. So dates

@@ -132,7 +132,7 @@ class ElicitationAnswer(Value):
 
     @classmethod
     def of(cls, given: ElicitationAnswer | Mapping[str, Any] | bool | None) -> ElicitationAnswer:
-        """Return an answer for what a callback gave: an `ElicitationAnswer`, the values, True to accept, False or None to decline."""
+        """Return the answer for a callback's result: an `ElicitationAnswer`, the values, True to accept, False or None to decline."""
         if isinstance(given, ElicitationAnswer):
             return given
         if isinstance(given, Mapping):
@@ -141,4 +141,4 @@ class ElicitationAnswer(Value):
 
 
 OnElicitation: TypeAlias = Callable[[Elicitation], "ElicitationAnswer | Mapping[str, Any] | bool | None"]
-"""Called with a tool's question; gives the answer."""
+"""Called with a tool's question; returns the answer."""

@@ -1,7 +1,7 @@
 """`MessageTree`: a conversation with all its branches.
 
 Below one system root user and assistant messages alternate. Another answer to a question is a sibling of the first
-answer, an edited question is a sibling of the first question; what the model is shown is always one path from the root.
+answer, an edited question is a sibling of the first question; the context of the model is always one path from the root.
 """
 
 from __future__ import annotations

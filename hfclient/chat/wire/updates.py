@@ -68,7 +68,7 @@ class UpdateDecoder:
         self.answered = False
         """A final answer came; only a title, a route and ``finished`` can follow."""
         self.kept_alive = False
-        """Keep-alives come, so that their absence says something: servers before August 2024 send none."""
+        """Keep-alives came, so their absence is meaningful; servers before August 2024 send none."""
         self.text_units = 0
         """UTF-16 units of ``stream`` tokens taken so far, tags and all: how the resume log is lined up."""
         self.thought_units = 0
@@ -278,7 +278,7 @@ def kind_of(update: Any) -> str:
 
 
 def decode_update(line: bytes) -> Any:
-    """Return what one line (or one frame of the resume log) holds.
+    """Return the update in one line, or in one frame of the resume log.
 
     Raises:
         ProtocolError: It is not JSON, or nests too deeply to be encoded again.

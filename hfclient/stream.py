@@ -40,7 +40,7 @@ from hfclient.events import (
     WebSearch,
 )
 from hfclient.process.forks import reset_after_fork
-from hfclient.process.latch import Latch
+from hfclient.process.once_flag import OnceFlag
 from hfclient.transport import Response
 from hfclient.transport.response import add_address
 from hfclient.types import Reply
@@ -266,8 +266,8 @@ class Stream:
         self._closed_by: int | None = None  # the thread that did
         self._reader: int | None = None  # the thread that reads, or was the last to
         self._pulling = False  # it is in the middle of that
-        self._settled = Latch()  # how the stream ends is decided: by its reader or by close(), whichever comes first
-        self._released = Latch()  # its connection is given up
+        self._settled = OnceFlag()  # how the stream ends is decided: by its reader or by close(), whichever comes first
+        self._released = OnceFlag()  # its connection is given up
         reset_after_fork(self)
 
     def _reset_after_fork(self) -> None:

@@ -70,7 +70,7 @@ class Body(Protocol):
         """Wake up a blocked :meth:`read_some`, from any thread; returns at once."""
 
 
-class _Held:
+class _BufferedBody:
     """A body that has been read."""
 
     def __init__(self, content: bytes) -> None:
@@ -87,7 +87,7 @@ class _Held:
         """Do nothing: no thread is blocked."""
 
 
-class _Begun:
+class _PeekedBody:
     """A body whose first bytes have been read.
 
     Args:
@@ -173,7 +173,7 @@ class Response:
                 start += data
         except HFClientError as caught:
             error = caught
-        self._body = _Begun(start, self._body, error)
+        self._body = _PeekedBody(start, self._body, error)
         return start.removeprefix(_BOM).lstrip()[:1] == b"<"
 
     def chunks(self, within: Literal["stream", "body", "file"] | None = None) -> Iterator[bytes]:
@@ -220,7 +220,7 @@ class Response:
 
     def hold(self, within: Literal["body", "file"] = "body", max_bytes: int | None = None) -> None:
         """Read the whole body now and keep it; with *max_bytes*, only so many bytes of a longer one."""
-        self._body = _Held(self.read(within) if max_bytes is None else self.read_at_most(max_bytes))
+        self._body = _BufferedBody(self.read(within) if max_bytes is None else self.read_at_most(max_bytes))
 
     def read_at_most(self, limit: int) -> bytes:
         """Return the whole body and free the connection; of a longer one the first *limit* bytes."""

@@ -37,7 +37,7 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import Elicitation
-from hfclient.process.latch import Latch
+from hfclient.process.once_flag import OnceFlag
 from hfclient.transport import Cancellation, Clock, Deadline, Part, Polling, Response, Timeouts, retrying
 from hfclient.transport.response import Headers
 from hfclient.types import Message
@@ -83,7 +83,7 @@ class Run:
         self.is_left = False
         self.stop_requested = False
         self.stop_unconfirmed = False
-        self._stop_sent = Latch()
+        self._stop_sent = OnceFlag()
 
     def __str__(self) -> str:
         return f"conversation {self.turn.conversation_id}"

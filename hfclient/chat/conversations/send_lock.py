@@ -16,7 +16,7 @@ from typing import Any
 
 from hfclient.errors import ConversationBusy, InvalidInputError
 from hfclient.process.forks import reset_after_fork
-from hfclient.process.latch import Latch
+from hfclient.process.once_flag import OnceFlag
 
 __all__ = ["WAIT", "HeldLock", "SendLock", "checked_wait", "exclusive"]
 
@@ -105,7 +105,7 @@ class HeldLock:
         self.until = until
         self._owner = owner
         self._lock = lock
-        self._released = Latch()
+        self._released = OnceFlag()
 
     def release(self) -> None:
         """Release the lock, from any thread; idempotent."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-__all__ = ["Latch"]
+__all__ = ["OnceFlag"]
 
 
-class Latch:
+class OnceFlag:
     """A flag that one of any number of threads sets.
 
     It never waits, unlike a lock, so it is safe in signal handlers and finalizers, which may interrupt the thread that sets

@@ -89,6 +89,22 @@ def _show_changes(app, docname, source):
     source[0] += text
 
 
+def _find_by_last_name(app, env, node, contnode):
+    """Link `Reply` to hfclient.types.Reply, if one documented object has that name; docstrings use the short names."""
+    target = node.get("reftarget", "")
+    if node.get("refdomain") != "py" or not target:
+        return None
+    domain = env.get_domain("py")
+    shown = [name for name, entry in domain.objects.items() if not entry.aliased]
+    names = [name for name in shown if name.endswith(f".{target}")]
+    if not names and target.startswith("hfclient."):  # an annotation names the module that defines a class
+        names = [name for name in shown if name.endswith(f".{target.rpartition('.')[2]}")]
+    if len(names) != 1:
+        return None
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", names[0], node, contnode)
+
+
 def setup(app):
+    app.connect("missing-reference", _find_by_last_name)
     app.connect("autodoc-process-docstring", _show_examples, priority=1)  # before napoleon
     app.connect("source-read", _show_changes)

@@ -27,7 +27,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(run_tracker, "_POLL", 0.01)
     monkeypatch.setattr(run_tracker, "_PAUSE", 0.01)
-    monkeypatch.setattr(run_tracker, "_APART", 0.01)
+    monkeypatch.setattr(run_tracker, "_JITTER", 0.01)
     monkeypatch.setattr(run_tracker, "_STOP_MARK", 0.0)
     monkeypatch.setattr(chat_stream, "_SILENCE", 0.1)
 

@@ -49,7 +49,7 @@ _log = logging.getLogger("hfclient")
 _POLL = 1.0  # seconds between looks at a conversation whose server keeps no log
 _PAUSE = 0.5  # before a log that broke off is requested again
 _LOOKS = 3  # for the log of a run that is just beginning
-_APART = 0.4  # longest random pause after the run of another client, so that two that wait for it do not continue together
+_JITTER = 0.4  # longest random pause after the run of another client, so that clients that wait for it do not send together
 _ONE_LOOK = 5.0  # seconds that a look may take, however little is left of the wait
 _BEYOND = 2**31 - 1  # number of an event that no log has: only the end of the log is of interest
 _ABANDONED = datetime.timedelta(minutes=30)  # since an answer was last written to: every few seconds where there is a log
@@ -167,7 +167,7 @@ class RunTracker:
                 if key not in self._left:  # other clients may have waited for it, too
                     import random  # most calls do not wait
 
-                    cancellation.pause(min(random.random() * _APART, max(0.0, until - time.monotonic())))  # noqa: S311
+                    cancellation.pause(min(random.random() * _JITTER, max(0.0, until - time.monotonic())))  # noqa: S311
                 continue
             unknown[key] += look == "log"
             if unknown[key] >= _LOOKS:

@@ -374,10 +374,16 @@ def test_expired_on_a_read(chat: LoginServer, make: Any) -> None:
         make(BAD).conversations.get("0" * 24)
     with pytest.raises(SessionExpired):
         make(BAD).conversation(CONVERSATION).read_file("f" * 64)
+    with pytest.raises(SessionExpired):
+        make(BAD).conversation(CONVERSATION).attach("run")
+    with pytest.raises(SessionExpired):
+        make(BAD).conversations.live()
     with pytest.raises(NotFoundError):
         make(GOOD).conversations.get("0" * 24)
     with pytest.raises(NotFoundError):
         make(GOOD).conversation(CONVERSATION).read_file("f" * 64)
+    with pytest.raises(NotFoundError):
+        make(GOOD).conversation(CONVERSATION).attach("run")
     with pytest.raises(PermissionDeniedError):
         make("").conversations.get(CONVERSATION)
     chat.enabled = False

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -230,14 +231,6 @@ def test_terminal_shows_more(chat_ui: Server, terminal: Any) -> None:
 
 
 @posix
-def test_no_colour(chat_ui: Server, terminal: Any) -> None:
-    """With NO_COLOR no escape sequence is written to a terminal."""
-    says(chat_ui, answer(token("<think>hm"), token("</think>Hello"), text="<think>hm</think>Hello"))
-    code, shown = terminal("chat", "--url", chat_ui.url, "Hi", NO_COLOR="1").finish()
-    assert (code, shown) == (0, "hm\n\nHello\n")
-
-
-@posix
 def test_escape_sequences_do_not_reach_a_terminal(chat_ui: Server, terminal: Any) -> None:
     """Control characters of an answer or an error are removed before they reach a terminal."""
     failure = line(type="status", status="error", message="\x1b[2Jgone")
@@ -252,9 +245,6 @@ def test_ctrl_c_at_a_terminal_ends_the_line(chat_ui: Server, terminal: Any) -> N
     says(chat_ui, unending(line(type="status", status="started")))
     shell = terminal("chat", "--url", chat_ui.url, "Hi")
     chat_ui.wait_for(3)
-    shell.process.send_signal(0)
-    import time
-
     time.sleep(1)  # the request has arrived; the command has to be reading the answer
     shell.interrupt()
     assert shell.finish() == (130, "\n")

@@ -324,10 +324,3 @@ def test_another_server(server: Server, command: Any) -> None:
     code, _, err = command("whoami", "--url", server.url)
     assert (code, err.count("\n")) == (1, 1)
     assert "chat-ui" in err
-
-
-def test_no_secret_is_an_option(command: Any) -> None:
-    """There is no option for a secret: other users of a machine can see the arguments of a process."""
-    for name in ("login", "logout", "whoami"):
-        out = command(name, "--help")[1]
-        assert not any(option in out for option in ("--token", "--cookie", "--password"))

@@ -142,10 +142,9 @@ def conversation_routes(backend: Backend) -> Blueprint:
     @routes.post("/conversation/<conversation_id>/share")
     def share(conversation_id: str) -> Response:
         found = backend.conversation_or_404(conversation_id)
-        snapshot = msgspec.json.encode(msgspec.to_builtins(_as_dict(found))).decode()
-        content = [found.title, found.model, found.preprompt, [_as_dict(message) for message in found.messages]]
+        content = [found.title, found.model, found.preprompt, found.messages]
         fingerprint = hashlib.sha256(msgspec.json.encode([found.id, content])).hexdigest()
-        share_id, is_new = store.share(fingerprint, snapshot)
+        share_id, is_new = store.share(fingerprint, msgspec.json.encode(found).decode())
         if is_new:
             store.copy_files(found.id, share_id)
         return as_json({"shareId": share_id})
@@ -212,11 +211,6 @@ def _update(backend: Backend, conversation_id: str, title: str | None, model: st
     if model is not None and backend.model(model) is None:
         raise HTTPError(400, "Invalid model ID")
     backend.store.update(checked_id, title=title, model=model)
-
-
-def _as_dict(value: StoredConversation | StoredMessage) -> dict[str, Any]:
-    data: dict[str, Any] = msgspec.to_builtins(value)
-    return data
 
 
 def _share_or_404(backend: Backend, share_id: str) -> StoredConversation:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from attrs import asdict, fields
 
 from hfclient.errors import LocalServerError
 from hfclient.local import event_encoding
@@ -58,6 +59,9 @@ CREATE TABLE events (
 CREATE TABLE settings (owner TEXT PRIMARY KEY, document TEXT NOT NULL);
 PRAGMA user_version = 1;
 """
+
+_MESSAGE_FIELDS = [field.name for field in fields(StoredMessage)]
+_MESSAGE_COLUMNS = ", ".join(_MESSAGE_FIELDS)
 
 
 def default_path(environ: dict[str, str] | None = None) -> Path:
@@ -177,17 +181,8 @@ class Store:
         """Store a new conversation with its messages."""
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    conversation.id,
-                    owner,
-                    conversation.title,
-                    conversation.model,
-                    conversation.preprompt,
-                    conversation.root_id,
-                    conversation.updated_at,
-                    conversation.from_share,
-                ),
+                "INSERT INTO conversations VALUES (:id, :owner, :title, :model, :preprompt, :root_id, :updated_at, :from_share)",
+                asdict(conversation, recurse=False) | {"owner": owner},
             )
             for message in conversation.messages:
                 _insert_message(db, conversation.id, message)
@@ -208,8 +203,7 @@ class Store:
             found.messages = [
                 _message(row)
                 for row in self._all(
-                    "SELECT id, role, parent_id, content, files, updates, created_at, updated_at, interrupted, "
-                    "generation_id, materialized FROM messages WHERE conversation_id = ? ORDER BY number",
+                    f"SELECT {_MESSAGE_COLUMNS} FROM messages WHERE conversation_id = ? ORDER BY number",  # noqa: S608 (a constant)
                     conversation_id,
                 )
             ]
@@ -311,17 +305,10 @@ class Store:
         """Store the answer of generation *run*, which has ended."""
         with self._transaction() as db:
             db.execute(
-                "UPDATE messages SET content = ?, updates = ?, updated_at = ?, interrupted = ?, materialized = ? "
-                "WHERE conversation_id = ? AND id = ?",
-                (
-                    message.content,
-                    _json(message.updates),
-                    message.updated_at,
-                    None if message.interrupted is None else int(message.interrupted),
-                    message.materialized,
-                    conversation_id,
-                    message.id,
-                ),
+                "UPDATE messages SET content = :content, updates = :updates, updated_at = :updated_at, "
+                "interrupted = :interrupted, materialized = :materialized WHERE conversation_id = :conversation_id AND id = :id",
+                asdict(message, recurse=False)
+                | {"conversation_id": conversation_id, "updates": _json(message.updates)},
             )
             db.execute("UPDATE runs SET status = ?, ended_at = ? WHERE number = ?", (status, now(), run))
             db.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (message.updated_at, conversation_id))
@@ -400,38 +387,16 @@ def _json(value: Any) -> str:
 
 
 def _insert_message(db: sqlite3.Connection, conversation_id: str, message: StoredMessage) -> None:
+    values = asdict(message, recurse=False) | {"files": _json(message.files), "updates": _json(message.updates)}
     db.execute(
-        "INSERT INTO messages (conversation_id, id, parent_id, role, content, files, updates, created_at, updated_at, "
-        "interrupted, generation_id, materialized) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            conversation_id,
-            message.id,
-            message.parent_id,
-            message.role,
-            message.content,
-            _json([msgspec.to_builtins(file) for file in message.files]),
-            _json(message.updates),
-            message.created_at,
-            message.updated_at,
-            None if message.interrupted is None else int(message.interrupted),
-            message.generation_id,
-            message.materialized,
-        ),
+        f"INSERT INTO messages (conversation_id, {_MESSAGE_COLUMNS}) VALUES (?{', ?' * len(values)})",  # noqa: S608 (a constant)
+        (conversation_id, *values.values()),
     )
 
 
 def _message(row: Any) -> StoredMessage:
-    key, role, parent, content, files, updates, created, updated, interrupted, generation, materialized = row
-    return StoredMessage(
-        id=key,
-        role=role,
-        parent_id=parent,
-        content=content,
-        files=tuple(msgspec.json.decode(files, type=list[StoredFile])),
-        updates=msgspec.json.decode(updates),
-        created_at=created,
-        updated_at=updated,
-        interrupted=None if interrupted is None else bool(interrupted),
-        generation_id=generation,
-        materialized=materialized,
-    )
+    message = StoredMessage(**dict(zip(_MESSAGE_FIELDS, row, strict=True)))
+    message.files = tuple(msgspec.json.decode(row[_MESSAGE_FIELDS.index("files")], type=list[StoredFile]))
+    message.updates = msgspec.json.decode(row[_MESSAGE_FIELDS.index("updates")])
+    message.interrupted = None if message.interrupted is None else bool(message.interrupted)
+    return message

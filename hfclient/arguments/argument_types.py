@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.errors import InvalidInputError
 
-__all__ = ["check_arguments", "checked_limit"]
+__all__ = ["check_arguments", "check_limit"]
 
 _Check = Callable[[Any], bool]
 
 
-def checked_limit(limit: int | None) -> int | None:
+def check_limit(limit: int | None) -> int | None:
     """Return *limit* if it is None, or a whole number that is not negative.
 
     Raises:

@@ -19,7 +19,7 @@ from hfclient.inference.endpoints import chat_url, is_router, models_url, refuse
 from hfclient.inference.generation_errors import refined
 from hfclient.inference.models.defaults import resolve
 from hfclient.inference.models.hub import Hub
-from hfclient.inference.models.served_models import ServedModel, default_among, name_to_ask, parse_models
+from hfclient.inference.models.served_models import ServedModel, choose_default, parse_models, request_name
 from hfclient.inference.providers.addresses import call_headers
 from hfclient.inference.routing.candidates import Candidate, Routes, add_keys, check_name
 from hfclient.inference.routing.failover import Providers
@@ -104,10 +104,10 @@ class InferenceService:
                 self._served = self.served_models()
             except (NotFoundError, ProtocolError) as error:
                 raise InvalidInputError("name a model with model=: the server does not list its models") from error
-        found = default_among(self._served, providers, sees=accepts_images, calls_tools=calls_tools)
+        found = choose_default(self._served, providers, sees=accepts_images, calls_tools=calls_tools)
         if found is None:
             raise InvalidInputError("name a model with model=: the server lists none")
-        return name_to_ask(found)
+        return request_name(found)
 
     def schema_dialect(self) -> str | None:
         """Return the server's dialect of JSON schemas, if it says that it is text-generation-inference; it is asked once."""

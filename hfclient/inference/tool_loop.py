@@ -26,7 +26,7 @@ from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
 from hfclient.inference.completions.chat import ChatCompletions
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage, arguments_of
-from hfclient.inference.completions.stream import without_thoughts
+from hfclient.inference.completions.stream import split_reasoning
 from hfclient.inference.completions.tool_calls import new_call_id
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.schemas.tools import Tool, ToolLike, as_tools, is_async, tool_result_text
@@ -162,7 +162,7 @@ class ToolStream(Stream):
         """What has come so far, as a `Reply`. Never reads, never raises."""
         whole = self._builder.reply(**self._inner._known())
         last = evolve(whole, text=self._round.text(), reasoning=self._round.thoughts())
-        return evolve(without_thoughts(last), usage=_sum(self._usages) or whole.usage)
+        return evolve(split_reasoning(last), usage=_sum(self._usages) or whole.usage)
 
     def cancel(self) -> None:
         """Stop the reader, from any thread: its loop raises `Cancelled`. Returns at once.

@@ -19,7 +19,7 @@ from hfclient.inference.tasks.vectors import (
     batches,
     check_texts,
     embedding_body,
-    normalised,
+    normalized,
     parse_vectors,
     to_numpy,
 )
@@ -165,7 +165,7 @@ def test_broken_bytes() -> None:
 
 def test_normalized() -> None:
     """Vectors are normalized to a length of 1; zeros stay."""
-    assert normalised([[3.0, 4.0], [0.0, 0.0]]) == [[0.6, 0.8], [0.0, 0.0]]
+    assert normalized([[3.0, 4.0], [0.0, 0.0]]) == [[0.6, 0.8], [0.0, 0.0]]
 
 
 def test_numpy() -> None:

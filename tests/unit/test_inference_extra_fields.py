@@ -12,7 +12,7 @@ import pytest
 from hfclient.errors import GenerationError, HFClientError
 from hfclient.events import AnyEvent, Finish, Reasoning, Source, Sources, Token, ToolCall, Unknown, Usage, to_dict
 from hfclient.inference.completions.chunks import ChunkDecoder
-from hfclient.inference.completions.citations import pages_in
+from hfclient.inference.completions.citations import citations_in
 from hfclient.inference.completions.field_merging import FieldMerger
 from hfclient.inference.completions.finish_reasons import has_failed, is_cut, normal_reason
 from hfclient.inference.completions.messages import build_messages
@@ -327,7 +327,7 @@ def test_a_reference_in_the_content() -> None:
 @pytest.mark.parametrize("link", ["javascript:alert(1)", "file:///etc/passwd", "", "e.org", 5, None, {"a": PAGE}])
 def test_what_is_not_a_page(link: Any) -> None:
     """Only URLs of pages become sources."""
-    assert [page.link for page in pages_in({"citations": [link], "annotations": [{"url": link}]})] in ([], [PAGE])
+    assert [page.link for page in citations_in({"citations": [link], "annotations": [{"url": link}]})] in ([], [PAGE])
 
 
 def test_refusal() -> None:

@@ -27,9 +27,9 @@ from hfclient.inference.tasks import (
     Transcript,
     TranscriptChunk,
     decoders,
-    task_named,
+    find_task,
 )
-from hfclient.inference.tasks.audio import as_it_comes
+from hfclient.inference.tasks.audio import raw_result
 from hfclient.inference.tasks.decoders import json_of
 from hfclient.inference.tasks.pipeline_requests import File, check_inputs, json_request, pipeline_body, pipeline_request
 from hfclient.inference.tasks.transcripts import link_in, transcript, transcript_of
@@ -126,7 +126,7 @@ def test_every_parameter_is_an_option() -> None:
 )
 def test_bodies(name: str, inputs: Any, settings: Any, body: Any) -> None:
     """Each body follows the protocol: bare bytes without settings, base64 with them."""
-    task = task_named(name)
+    task = find_task(name)
     task.check(settings)
     assert pipeline_body(task, check_inputs(task, inputs), settings) == body
 
@@ -187,18 +187,18 @@ def test_invalid_settings() -> None:
 def test_unknown_tasks() -> None:
     """Tasks of the Hub without a reader accept any input and any setting."""
     for name in ("depth-estimation", "mask-generation", "zero-shot-object-detection", "text2text-generation", "video-to-video", "new-task"):
-        task = task_named(name)
+        task = find_task(name)
         assert (task.name, task.decode) == (name, None)
         task.check({"whatever": 1})
     for name in ("text-clasification", "nonsense", "", "Depth Estimation", 5):
         with pytest.raises(InvalidInputError, match="unknown task"):
-            task_named(name)  # type: ignore[arg-type]
+            find_task(name)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("settings", [{"src_lang": "en_XX"}, {"tgt_lang": "de_DE"}, {"src_lang": "", "tgt_lang": "de_DE"}])
 def test_settings_that_need_each_other(settings: dict[str, Any]) -> None:
     """A translation needs both languages or neither, and servers do not report it."""
-    task = task_named("translation")
+    task = find_task("translation")
     with pytest.raises(InvalidInputError, match=next(name for name in ("src_lang", "tgt_lang") if not settings.get(name))):
         task.check(settings)
     task.check({})
@@ -208,9 +208,9 @@ def test_settings_that_need_each_other(settings: dict[str, Any]) -> None:
 def test_names_of_tasks() -> None:
     """A misspelt task is corrected in the error, and one with its own method is named."""
     with pytest.raises(InvalidInputError, match="text-classification"):
-        task_named("text-clasification")
+        find_task("text-clasification")
     with pytest.raises(Unsupported, match=r"image\(\)"):
-        task_named("text-to-image")
+        find_task("text-to-image")
     assert all(task.name == name for name, task in TASKS.items())
 
 
@@ -254,8 +254,8 @@ def test_fills() -> None:
     """One gap gives a list, several give a list for each."""
     one = {"score": 0.5, "sequence": "a b", "token": 7, "token_str": "b"}
     fill = MaskFill("b", 0.5, "a b", 7)
-    assert decoders.fills([one]) == [fill]
-    assert decoders.fills([[one], [one]]) == [[fill], [fill]]
+    assert decoders.mask_fills([one]) == [fill]
+    assert decoders.mask_fills([[one], [one]]) == [[fill], [fill]]
 
 
 def test_images() -> None:
@@ -281,7 +281,7 @@ def test_tables() -> None:
 )
 def test_texts(data: Any) -> None:
     """A text is in a list, in an object, or bare."""
-    assert decoders.text_under("summary_text", "generated_text")(data) == "s"
+    assert decoders.text_decoder("summary_text", "generated_text")(data) == "s"
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_html_is_not_a_transcript(page: str) -> None:
     with pytest.raises(ProtocolError, match="an HTML page"):
         transcript_of(Answer(page.encode(), "text/plain"))
     with pytest.raises(ProtocolError, match="an HTML page"):
-        as_it_comes(Answer(page.encode(), "application/octet-stream"))
+        raw_result(Answer(page.encode(), "application/octet-stream"))
 
 
 def test_surrogates_in_answers_of_tasks() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hfclient.arguments.argument_types import check_arguments, checked_limit
+from hfclient.arguments.argument_types import check_arguments, check_limit
 from hfclient.chat.conversations.conversation import Conversation
 from hfclient.chat.resources.server import LiveGeneration, LiveUpdate, live_updates
 from hfclient.chat.servers.service import ChatService
@@ -74,7 +74,7 @@ class Conversations:
             InvalidInputError: *limit* is not an integer, or is negative.
         """
         check_arguments(Conversations.list, locals())
-        return Entries(itertools.islice(self, checked_limit(limit)))
+        return Entries(itertools.islice(self, check_limit(limit)))
 
     def get(self, id: str) -> Conversation:
         """Return the conversation with this id, its title and model read from the server.

@@ -14,7 +14,7 @@ from hfclient.decoding.html_pages import describe_body, unexpected_content
 from hfclient.errors import BadRequestError
 from hfclient.events import AnyEvent, Failover, Route
 from hfclient.inference.completions.chunks import ChunkDecoder
-from hfclient.inference.completions.messages import Prompt, build_messages, normalised
+from hfclient.inference.completions.messages import Prompt, build_messages, request_body
 from hfclient.inference.completions.stream import CompletionStream
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.routing.candidates import Candidate, named_providers
@@ -70,7 +70,7 @@ class ChatCompletions:
             "tools": wire_tools(tools),
             "response_format": None if isinstance(response_format, SchemaFormat) else response_format,
         }
-        body = normalised(fields, extra_body)
+        body = request_body(fields, extra_body)
         call = _Call(service, body, response_format, frozenset(extra_body or ()), self._strict_urls)
         attempts = Attempts(
             candidates,

@@ -16,7 +16,7 @@ from typing import Any
 from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.events import Source
 
-__all__ = ["pages_in"]
+__all__ = ["citations_in"]
 
 # Names of fields that hold pages; the first ones have most details.
 _KEYS = re.compile(
@@ -30,10 +30,10 @@ _TEXTS = ("snippet", "content", "description", "text", "summary")
 _DEEPEST = 6  # levels of nesting that are searched
 
 
-def pages_in(fields: Mapping[str, Any]) -> Iterator[Source]:
+def citations_in(fields: Mapping[str, Any]) -> Iterator[Source]:
     """Yield the pages in the fields of an object, which may repeat one.
 
-    >>> list(pages_in({"citations": ["https://e.org/a"]}))
+    >>> list(citations_in({"citations": ["https://e.org/a"]}))
     [Source(link='https://e.org/a', title=None, hostname=None, text=None)]
     """
     found = [(match, value) for key, value in fields.items() if value and (match := _KEYS.search(key))]

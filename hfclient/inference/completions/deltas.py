@@ -19,14 +19,14 @@ from hfclient.decoding.utf16 import SurrogateJoiner, repair_surrogates
 from hfclient.errors import GenerationError, HFClientError, ProtocolError
 from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Unknown, Usage
 from hfclient.inference.completions.extra_fields import ExtraFields, add_extra
-from hfclient.inference.completions.field_merging import holds
+from hfclient.inference.completions.field_merging import has_content
 from hfclient.inference.completions.finish_reasons import STOPS, has_failed, normal_reason
 from hfclient.inference.completions.plain_chunks import (
     MISFITS,
     PADDING,
     REPEATED,
     Shape,
-    has_thoughts,
+    has_reasoning,
     plain_decoder,
     shape_of,
 )
@@ -207,19 +207,19 @@ class DeltaReader:
                 known = True
                 self._usage = usage_of(place["usage"])
         if error is None and not known:
-            new = any(holds(value) for key, value in chunk.items() if key not in _COMMON_KEYS)
+            new = any(has_content(value) for key, value in chunk.items() if key not in _COMMON_KEYS)
             if new or not isinstance(choices, list):
                 kind = chunk.get("object") or chunk.get("type") or ("" if name == "message" else name)
                 self._unknown(out, kind if isinstance(kind, str) else "", chunk)
-                self._kept.was_handed_out(chunk)
+                self._kept.mark_reported(chunk)
         self._kept.attach(out, start)
         if error is not None:
             self.fail(error, out)
         if not self._shape.issuperset(shape := shape_of(chunk)):
             self._shape |= shape
             self._decode = plain_decoder(self._shape)
-            self._thinks = has_thoughts(self._shape)
-        self._look_at_held()
+            self._thinks = has_reasoning(self._shape)
+        self._check_held()
 
     def _choice(self, choice: dict[str, Any], out: list[AnyEvent]) -> GenerationError | None:
         """Read one choice; return the error that it ended with, if it did."""
@@ -265,7 +265,7 @@ class DeltaReader:
         unknown = {
             key: value
             for key, value in delta.items()
-            if holds(value) and (key not in _DELTA_KEYS or (key in _REASONING_KEYS and not isinstance(value, str)))
+            if has_content(value) and (key not in _DELTA_KEYS or (key in _REASONING_KEYS and not isinstance(value, str)))
         }
         self._kept.keep_delta(unknown, out, start, whole=whole)
 
@@ -282,7 +282,7 @@ class DeltaReader:
         start = len(out)
         kind = part.get("type") if isinstance(part, dict) else None
         if isinstance(kind, str) and ("thinking" in kind or "reasoning" in kind):
-            self._kept.keep_thought(part, kind)
+            self._kept.keep_reasoning_part(part, kind)
         if kind in ("text", "output_text") and isinstance(part.get("text"), str):
             self.text(part["text"], out)
         elif kind == "refusal" and isinstance(part.get("refusal"), str):
@@ -294,7 +294,7 @@ class DeltaReader:
             self._kept.keep_part(raw, kind)
             self._unknown(out, kind if isinstance(kind, str) else "", raw)
             return
-        if unknown := {key: value for key, value in part.items() if key not in ("type", "text", "summary", kind) and holds(value)}:
+        if unknown := {key: value for key, value in part.items() if key not in ("type", "text", "summary", kind) and has_content(value)}:
             self._kept.keep_part({"type": kind, **unknown}, kind)
             add_extra(unknown, out, start)
 
@@ -315,7 +315,7 @@ class DeltaReader:
             text = self._texts.feed(text)
         if text:
             self._split(self._splitter.feed(text), out)
-        self._look_at_held()
+        self._check_held()
 
     def thought(self, text: str, out: list[AnyEvent]) -> None:
         """Read a piece of reasoning."""
@@ -323,10 +323,10 @@ class DeltaReader:
             text = self._thoughts.feed(text)
         if text:
             out.append(Reasoning(text))
-        self._look_at_held()
+        self._check_held()
 
-    def _look_at_held(self) -> None:
-        is_open = self._splitter.held or self._texts.held or self._thoughts.held or self._kept.are_waiting
+    def _check_held(self) -> None:
+        is_open = self._splitter.held or self._texts.held or self._thoughts.held or self._kept.has_waiting_fields
         self._plain = None if is_open else Reasoning if self._splitter.inside else Token
 
     @staticmethod
@@ -394,7 +394,7 @@ class DeltaReader:
         if rest := self._texts.finish():
             self._split(self._splitter.feed(rest), out)
         self._split(self._splitter.finish(), out)
-        self._look_at_held()
+        self._check_held()
 
     def _report_usage(self, out: list[AnyEvent]) -> None:
         # At the end only: some servers send one with every chunk, and the last one counts.
@@ -409,7 +409,7 @@ def usage_of(usage: dict[str, Any]) -> Usage:
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     total = _count(usage.get("total_tokens"))
     reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-    extra = {key: value for key, value in usage.items() if key not in _USAGE_KEYS and holds(value)}
+    extra = {key: value for key, value in usage.items() if key not in _USAGE_KEYS and has_content(value)}
     for group, read in _USAGE_GROUPS.items():
         details = usage.get(group)
         if isinstance(details, dict) and (rest := {key: value for key, value in details.items() if key != read and value}):
@@ -438,7 +438,7 @@ def _route(data: dict[str, Any]) -> Route:
         value = data.get(key)
         return repair_surrogates(value) if isinstance(value, str) else ""
 
-    extra = {key: value for key, value in data.items() if key not in ("route", "model", "provider") and holds(value)}
+    extra = {key: value for key, value in data.items() if key not in ("route", "model", "provider") and has_content(value)}
     return Route(text("route"), text("model"), text("provider") or None, extra=scrub(extra) or None)
 
 
@@ -458,7 +458,7 @@ def failure_for(reason: str) -> GenerationError:
 def _add_logprobs(logprobs: Any, out: list[AnyEvent], start: int) -> None:
     """Set the probabilities of the chunk's token: ``logprob``, and all details in ``extra["logprobs"]``."""
     entries = logprobs.get("content") if isinstance(logprobs, dict) else None
-    if isinstance(logprobs, dict) and not any(holds(value) for value in logprobs.values()):
+    if isinstance(logprobs, dict) and not any(has_content(value) for value in logprobs.values()):
         return
     token = next((event for event in out[start:] if type(event) is Token), None)
     if token is not None and isinstance(entries, list) and len(entries) == 1 and isinstance(entries[0], dict):

@@ -13,8 +13,8 @@ from typing import Any
 
 from hfclient.decoding.json_repair import scrub
 from hfclient.events import AnyEvent, Source, Sources, ToolCall, Unknown
-from hfclient.inference.completions.citations import pages_in
-from hfclient.inference.completions.field_merging import FieldMerger, holds, is_attached, is_signed
+from hfclient.inference.completions.citations import citations_in
+from hfclient.inference.completions.field_merging import FieldMerger, has_content, is_attached, is_signed
 
 __all__ = ["ExtraFields", "add_extra"]
 
@@ -36,7 +36,7 @@ class ExtraFields:
         self._pages: list[Source] = []
 
     @property
-    def are_waiting(self) -> bool:
+    def has_waiting_fields(self) -> bool:
         """Whether a field is on no event yet."""
         return bool(self._waiting or self._pages)
 
@@ -62,13 +62,13 @@ class ExtraFields:
         found = {
             key: value
             for key, value in fields.items()
-            if key not in known and holds(value) and (self._last.get(key) != value or _may_repeat(value))
+            if key not in known and has_content(value) and (self._last.get(key) != value or _may_repeat(value))
         }
         if found:
             self._last.update(found)
             self._extra.add(found)
             self._waiting.update((key, value) for key, value in found.items() if key not in _QUIET)
-            self.find_pages(found)
+            self.find_citations(found)
 
     def keep_delta(self, fields: dict[str, Any], out: list[AnyEvent], start: int, *, whole: bool) -> None:
         """Keep unknown fields of a message: they are put on the first event since *start*, or become an event.
@@ -84,21 +84,21 @@ class ExtraFields:
             others = {key: value for key, value in fields.items() if key not in attached}
             for merger, found in ((self._attached, attached), (self._extra, others)):
                 (merger.put if whole else merger.add)(found)
-            self.find_pages(fields)
+            self.find_citations(fields)
             add_extra(fields, out, start)
 
     def note(self, fields: Mapping[str, Any]) -> None:
         """Keep fields that are already on an event."""
         self._extra.add(fields)
-        self.find_pages(fields)
+        self.find_citations(fields)
 
     def keep_part(self, part: dict[str, Any], kind: Any) -> None:
         """Keep a part of the content that is not text, or has other fields besides."""
         self._extra.add({"parts": [part]})
         is_page = isinstance(kind, str) and "reference" in kind
-        self.find_pages({"references": part} if is_page else part)
+        self.find_citations({"references": part} if is_page else part)
 
-    def keep_thought(self, part: dict[str, Any], kind: str) -> None:
+    def keep_reasoning_part(self, part: dict[str, Any], kind: str) -> None:
         """Keep a part of the content that is reasoning; a signed one is sent back in front of the text."""
         if not self._thoughts or self._thoughts[-1][0] != kind:
             self._thoughts.append((kind, FieldMerger()))
@@ -114,9 +114,9 @@ class ExtraFields:
             if isinstance(items, list) and items:
                 self._probabilities.setdefault(key, []).extend(items)
 
-    def find_pages(self, fields: Mapping[str, Any]) -> None:
+    def find_citations(self, fields: Mapping[str, Any]) -> None:
         """Look for new citations."""
-        for page in pages_in(fields):
+        for page in citations_in(fields):
             if page.link not in self._links:
                 self._links.add(page.link)
                 self._pages.append(page)
@@ -138,7 +138,7 @@ class ExtraFields:
             out.append(Sources(tuple(self._pages)))
             self._pages = []
 
-    def was_handed_out(self, chunk: Mapping[str, Any]) -> None:
+    def mark_reported(self, chunk: Mapping[str, Any]) -> None:
         """Note that the whole *chunk* became an event."""
         for key in chunk:
             self._waiting.pop(key, None)

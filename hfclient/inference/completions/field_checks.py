@@ -11,12 +11,12 @@ from typing import Any
 
 from hfclient.errors import InvalidInputError
 
-__all__ = ["checked", "stops_of"]
+__all__ = ["check_fields", "stop_sequences"]
 
 _MOST_SEED = 2**63 - 1
 
 
-def stops_of(stop: Any) -> tuple[str, ...]:
+def stop_sequences(stop: Any) -> tuple[str, ...]:
     """Return the stop sequences: *stop* is one, or several.
 
     Raises:
@@ -30,7 +30,7 @@ def stops_of(stop: Any) -> tuple[str, ...]:
     return stops
 
 
-def checked(body: Mapping[str, Any]) -> None:
+def check_fields(body: Mapping[str, Any]) -> None:
     """Refuse values that JSON cannot hold or that overflow on the server.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any
 
 from hfclient.decoding.json_repair import scrub
 
-__all__ = ["FieldMerger", "holds", "is_attached", "is_signed"]
+__all__ = ["FieldMerger", "has_content", "is_attached", "is_signed"]
 
 # Texts that grow with each piece, even if a piece equals the whole text so far.
 _GROWING = frozenset({
@@ -39,7 +39,7 @@ _SIGNATURES = re.compile(r"signature|encrypted|opaque", re.IGNORECASE)
 _DEEPEST = 100  # levels of nesting that are kept
 
 
-def holds(value: Any) -> bool:
+def has_content(value: Any) -> bool:
     """Return whether a field has content."""
     return value is not None and value != "" and value != [] and value != {}
 
@@ -52,7 +52,7 @@ def is_attached(name: Any, value: Any) -> bool:
         >>> is_attached("reasoning_details", [{"type": "reasoning.encrypted"}]), is_attached("reasoning", "2 and 2")
         (True, False)
     """
-    if not isinstance(name, str) or not _ATTACHED.search(name) or not holds(value):
+    if not isinstance(name, str) or not _ATTACHED.search(name) or not has_content(value):
         return False
     return not (isinstance(value, str) and name in ("reasoning", "reasoning_content", "reasoning_text", "thinking"))
 
@@ -73,7 +73,7 @@ def _has_signature(value: Any, depth: int) -> bool:
     if not isinstance(value, dict) or not depth:
         return False
     return any(
-        (_SIGNATURES.search(key) is not None and holds(item)) or _has_signature(item, depth - 1) for key, item in value.items()
+        (_SIGNATURES.search(key) is not None and has_content(item)) or _has_signature(item, depth - 1) for key, item in value.items()
     )
 
 
@@ -105,7 +105,7 @@ class _Items:
         before = len(self.items)
         for item in items:
             if not self._add(name, item, depth) and isinstance(item, (dict, str)):
-                if isinstance(item, dict) and before and _goes_on(self.items[before - 1], item):
+                if isinstance(item, dict) and before and _continues(self.items[before - 1], item):
                     _add_fields(self.items[before - 1], item, depth - 1)
                     continue
                 mark = hash(repr(item))
@@ -120,7 +120,7 @@ class _Items:
         index = item.get("index") if isinstance(item, dict) else None
         if isinstance(item, dict) and isinstance(index, int):
             kind = item.get("type") if isinstance(item.get("type"), str) else None
-            entry = next((old for key in (kind, None) if (old := self._places.get((index, key))) and _may_be_one(old, item)), None)
+            entry = next((old for key in (kind, None) if (old := self._places.get((index, key))) and _are_parts_of_one(old, item)), None)
             if entry is None:
                 entry = {}
                 self.items.append(entry)
@@ -167,10 +167,10 @@ class FieldMerger:
 
 def _add_fields(old: dict[str, Any], fields: Mapping[str, Any], depth: int) -> None:
     for name, value in fields.items():
-        if name not in old or not holds(old[name]):
-            if holds(value) or name not in old:
+        if name not in old or not has_content(old[name]):
+            if has_content(value) or name not in old:
                 old[name] = _kept(name, value, depth - 1)
-        elif holds(value):
+        elif has_content(value):
             old[name] = _merged(name, old[name], value, depth - 1)
 
 
@@ -217,16 +217,16 @@ def _merged(name: str, old: Any, new: Any, depth: int) -> Any:
     return _kept(name, new, depth)
 
 
-def _goes_on(old: Any, new: Mapping[str, Any]) -> bool:
+def _continues(old: Any, new: Mapping[str, Any]) -> bool:
     """Return whether an entry without an index continues the last one: reasoning, up to its signature (LiteLLM)."""
     kind = new.get("type")
-    if not isinstance(kind, str) or not isinstance(old, dict) or not _may_be_one(old, new):
+    if not isinstance(kind, str) or not isinstance(old, dict) or not _are_parts_of_one(old, new):
         return False
     if not _THOUGHTS.search(kind) or _SIGNATURES.search(kind) or "redacted" in kind:
         return False
-    return not any(_SIGNATURES.search(key) and holds(_plain(value)) for key, value in old.items())
+    return not any(_SIGNATURES.search(key) and has_content(_plain(value)) for key, value in old.items())
 
 
-def _may_be_one(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+def _are_parts_of_one(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Return whether two entries with the same index are parts of one: their type and id do not differ."""
     return all(not old.get(key) or not new.get(key) or old[key] == new[key] for key in ("type", "id"))

@@ -14,13 +14,13 @@ from hfclient.errors import InvalidInputError
 from hfclient.events import ToolCall
 from hfclient.files.message_fields import FILE_KEYS, check_key, check_role, suggested_key, without_empty_fields
 from hfclient.files.sources import is_data_url, is_url
-from hfclient.inference.completions.field_checks import checked, stops_of
+from hfclient.inference.completions.field_checks import check_fields, stop_sequences
 from hfclient.inference.completions.roles import as_mapping, wire_call
-from hfclient.inference.completions.tool_calls import object_in
+from hfclient.inference.completions.tool_calls import parse_arguments
 from hfclient.inference.content.attachments import attached_parts, parts_of
 from hfclient.inference.schemas.tools import Tool
 
-__all__ = ["Prompt", "build_messages", "normalised", "tool_choice_of"]
+__all__ = ["Prompt", "build_messages", "request_body", "tool_choice_of"]
 
 Prompt: TypeAlias = "str | Sequence[Any]"
 """A string, or a list of messages: dicts with ``role`` and ``content``, or the objects of `hfclient.inference.completions.roles`."""
@@ -126,7 +126,7 @@ def _check_keys(fields: Mapping[str, Any], where: str) -> None:
             meant = None if key in _ANSWER_KEYS else suggested_key(key, _ANSWER_KEYS)
             if meant and meant not in fields and "content" not in fields:
                 check_key(key, _ANSWER_KEYS, where)
-            if key in FILE_KEYS and not _is_servers(value):
+            if key in FILE_KEYS and not _is_server_value(value):
                 raise InvalidInputError(f"{where} (assistant) has files under {key!r}, which belong in a user message")
         return
     known = _TOOL_KEYS if role in ("tool", "function") else _KEYS
@@ -135,11 +135,11 @@ def _check_keys(fields: Mapping[str, Any], where: str) -> None:
             check_key(key, known, where, _OTHERWISE)
 
 
-def _is_servers(value: Any) -> bool:
+def _is_server_value(value: Any) -> bool:
     """Return whether a server put a value under a key of files: an object, a URL, or a list of them."""
     if isinstance(value, str):
         return is_data_url(value) or is_url(value)
-    return isinstance(value, Mapping) or (isinstance(value, list) and all(map(_is_servers, value)))
+    return isinstance(value, Mapping) or (isinstance(value, list) and all(map(_is_server_value, value)))
 
 
 def _without_nulls(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     arguments = function.get("arguments")
     if not isinstance(arguments, str):
         arguments = "{}" if arguments is None else msgspec.json.encode(arguments).decode()
-    elif object_in(arguments) == {}:  # in another spelling, which few servers can parse
+    elif parse_arguments(arguments) == {}:  # in another spelling, which few servers can parse
         arguments = "{}"
     kept = {key: value for key, value in call.items() if value is not None}
     named = {key: value for key, value in function.items() if value is not None}
@@ -227,7 +227,7 @@ def tool_choice_of(choice: Any) -> Any:
     return choice
 
 
-def normalised(fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+def request_body(fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return *fields* as the root of a body: what is None is left out, *extra* overrides.
 
     The order of *fields* is kept: the router reads only the start of a large body to find the model.
@@ -236,12 +236,12 @@ def normalised(fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> di
         InvalidInputError: No server accepts a value. *extra* is not checked.
     """
     body = dict(fields)
-    body["stop"] = list(stops_of(body.get("stop"))) or None
+    body["stop"] = list(stop_sequences(body.get("stop"))) or None
     if body.get("top_p") == 1:
         body["top_p"] = None  # has no effect, and TGI refuses it
     body["tool_choice"] = tool_choice_of(body.get("tool_choice"))
     _check_choice(body["tool_choice"], body.get("tools"))
-    checked(body)
+    check_fields(body)
     if extra is not None and not isinstance(extra, Mapping):
         raise InvalidInputError(f"extra_body is a dict, not {type(extra).__name__}")
     body.update(extra or {})

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-__all__ = ["MISFITS", "PADDING", "REPEATED", "Shape", "has_thoughts", "plain_decoder", "shape_of"]
+__all__ = ["MISFITS", "PADDING", "REPEATED", "Shape", "has_reasoning", "plain_decoder", "shape_of"]
 
 MISFITS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """The exceptions of msgspec for data of another type."""
@@ -54,7 +54,7 @@ class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     content: str | None = None
 
 
-class _ThinkingDelta(_Delta, gc=False, forbid_unknown_fields=True):
+class _ReasoningDelta(_Delta, gc=False, forbid_unknown_fields=True):
     reasoning: str | None = None
     reasoning_content: str | None = None
     reasoning_text: str | None = None
@@ -98,7 +98,7 @@ def _names_in(chunk: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield place, name
 
 
-def has_thoughts(shape: Shape) -> bool:
+def has_reasoning(shape: Shape) -> bool:
     """Return whether deltas of this shape have reasoning besides the content."""
     return any(place == "thoughts" for place, _ in shape)
 
@@ -112,7 +112,7 @@ def plain_decoder(shape: Shape) -> Callable[[bytes], Any]:
         fields: list[Any] = [*inner.items(), *((name, kind, None) for name, kind in types.items())]
         return msgspec.defstruct(base.__name__, fields, bases=(base,), gc=False, forbid_unknown_fields=True)
 
-    choice: Any = struct(_Choice, "choice", delta=struct(_ThinkingDelta if has_thoughts(shape) else _Delta, "delta"))
+    choice: Any = struct(_Choice, "choice", delta=struct(_ReasoningDelta if has_reasoning(shape) else _Delta, "delta"))
     chunk = struct(_Chunk, "null", "root", choices=tuple.__class_getitem__(choice))
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(chunk)
     return decoder.decode

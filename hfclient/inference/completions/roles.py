@@ -9,7 +9,7 @@ import msgspec
 from attrs import define, field
 
 from hfclient.events import ToolCall
-from hfclient.inference.completions.tool_calls import object_in
+from hfclient.inference.completions.tool_calls import parse_arguments
 from hfclient.types import Message, Reply
 
 __all__ = [
@@ -130,7 +130,7 @@ def wire_call(call: ToolCall) -> dict[str, Any]:
 
 def arguments_of(call: ToolCall) -> dict[str, Any] | None:
     """Return the arguments of a call, or None if they are not an object."""
-    return call.parameters if call.parameters or call.arguments is None else object_in(call.arguments)
+    return call.parameters if call.parameters or call.arguments is None else parse_arguments(call.arguments)
 
 
 def as_mapping(message: Any) -> Any:

@@ -16,10 +16,10 @@ from hfclient.stream import Stream
 from hfclient.transport import Response, retrying
 from hfclient.types import Reply
 
-__all__ = ["CompletionStream", "without_thoughts"]
+__all__ = ["CompletionStream", "split_reasoning"]
 
-_LINGER = 0.5  # seconds to wait for the end of the body after the answer is complete
-_GLANCE = 0.05  # the same after a failure, which must be raised soon
+_DRAIN = 0.5  # seconds to wait for the end of the body after the answer is complete
+_DRAIN_AFTER_FAILURE = 0.05  # the same after a failure, which must be raised soon
 # With one of these an answer has begun, and the request is not repeated any more.
 _BEGINNINGS = (Token, Reasoning, ToolCall, FinalAnswer, Finish)
 
@@ -59,7 +59,7 @@ class CompletionStream(Stream):
         Reasoning whose ``<think>`` is part of the prompt comes as tokens, because only its ``</think>`` shows what it is;
         here it is separate from the text.
         """
-        return without_thoughts(super().partial)
+        return split_reasoning(super().partial)
 
     def _known(self) -> dict[str, Any]:
         return {**self._fields, **self._chunks.fields()}
@@ -104,7 +104,7 @@ class CompletionStream(Stream):
                     call_pieces = chunks.call_pieces
                     self._response.deadline.content_came()  # an argument can be a long file, whose event comes at its end
                 if chunks.over:
-                    self._drain(_GLANCE if chunks.failed else _LINGER)
+                    self._drain(_DRAIN_AFTER_FAILURE if chunks.failed else _DRAIN)
                     break
         except TransportError as error:
             cut = error
@@ -152,7 +152,7 @@ class CompletionStream(Stream):
             pass  # the connection is not reused
 
 
-def without_thoughts(reply: Reply) -> Reply:
+def split_reasoning(reply: Reply) -> Reply:
     """Return *reply* with the reasoning before an unopened ``</think>`` separated from its text."""
     if reply.reasoning or "</think>" not in reply.text:
         return reply

@@ -16,9 +16,9 @@ from hfclient.decoding.json_repair import loads, scrub
 from hfclient.decoding.json_values import int_or_none
 from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.events import AnyEvent, ToolCall, Unknown
-from hfclient.inference.completions.field_merging import FieldMerger, holds
+from hfclient.inference.completions.field_merging import FieldMerger, has_content
 
-__all__ = ["ToolCallMerger", "new_call_id", "object_in"]
+__all__ = ["ToolCallMerger", "new_call_id", "parse_arguments"]
 
 # Spellings of "no arguments": null (Cohere), an empty array (PHP), None (Python); some servers encode JSON twice.
 _NOTHING = ("", "null", "{}", "[]", '""', '"null"', '"{}"', "None")
@@ -29,10 +29,10 @@ def new_call_id() -> str:
     return uuid.uuid4().hex[:9]
 
 
-def object_in(arguments: str) -> dict[str, Any] | None:
+def parse_arguments(arguments: str) -> dict[str, Any] | None:
     """Return the arguments of a call as a dict, or None if they are not an object; JSON that was encoded twice is decoded twice.
 
-    >>> object_in('{"a": 1}'), object_in("null"), object_in('"{}"'), object_in("[1]")
+    >>> parse_arguments('{"a": 1}'), parse_arguments("null"), parse_arguments('"{}"'), parse_arguments("[1]")
     ({'a': 1}, {}, {}, None)
     """
     arguments = arguments.strip()
@@ -67,7 +67,7 @@ class _Call:
         return last.endswith("}") and self.text() != "{}" and _is_object(self.text())
 
     @property
-    def says_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Return whether it is empty: some servers put an empty call into every answer."""
         return not self.id and not self.name and self.text() in _NOTHING
 
@@ -90,7 +90,7 @@ class ToolCallMerger:
     @property
     def has_begun(self) -> bool:
         """Whether there is a call, complete or not."""
-        return any(not call.says_nothing for call in self._calls)
+        return any(not call.is_empty for call in self._calls)
 
     def add(self, deltas: Any, *, whole: bool = False) -> None:
         """Add the ``tool_calls`` of one chunk.
@@ -149,11 +149,11 @@ class ToolCallMerger:
             good: The answer is complete, so nothing of the last call is missing. Otherwise its arguments must be a
                 complete object; missing arguments do not mean a call without arguments.
         """
-        calls = [call for call in self._calls if not call.says_nothing]
+        calls = [call for call in self._calls if not call.is_empty]
         events: list[AnyEvent] = []
         broken: list[str] = []
         for call in calls:
-            if good or call.is_whole() or (call is not calls[-1] and object_in(call.text()) is not None):
+            if good or call.is_whole() or (call is not calls[-1] and parse_arguments(call.text()) is not None):
                 events.append(self._event(call))
             else:
                 function = {"name": call.name, "arguments": call.text()}
@@ -206,7 +206,7 @@ class _Piece:
         if self.id and call.id:
             if self.id == call.id:  # one id for all calls: only another name distinguishes them
                 return bool(self.name) and self.name != call.name and call.is_whole()
-            if self.name and self._goes_on_with(call):
+            if self.name and self._continues(call):
                 return False
             return bool(self.name) or self.index is None
         if not self.name or not call.name:
@@ -216,9 +216,9 @@ class _Piece:
             return self.name != call.name or self.index is None or arguments not in ("", call.text())
         if self.name == call.name:
             return False
-        return not self._goes_on_with(call) if call.text() else self.begins and not call.id
+        return not self._continues(call) if call.text() else self.begins and not call.id
 
-    def _goes_on_with(self, call: _Call) -> bool:
+    def _continues(self, call: _Call) -> bool:
         """Return whether the arguments of *call* have begun, and these cannot be the start of others."""
         if not self.arguments or self.arguments.lstrip().startswith("{"):
             return False
@@ -235,7 +235,7 @@ def _joined_name(call: _Call, piece: _Piece) -> str:
 
 
 def _unknown(fields: dict[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key not in known and holds(value)}
+    return {key: value for key, value in fields.items() if key not in known and has_content(value)}
 
 
 def _index(value: Any) -> int | None:

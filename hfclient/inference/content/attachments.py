@@ -83,7 +83,7 @@ def parts_of(content: Any, where: str = "a message") -> Any:
     """
     if isinstance(content, str):
         return content
-    if isinstance(content, list) or (isinstance(content, tuple) and not _is_named(content)):
+    if isinstance(content, list) or (isinstance(content, tuple) and not _is_file_tuple(content)):
         return [_part(part, where) for part in content]
     return [_part(content, where)]
 
@@ -171,7 +171,7 @@ def _typed(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return {"type": "file", "file": value} if "file_data" in value or "file_id" in value else value
 
 
-def _is_named(content: tuple[Any, ...]) -> bool:
+def _is_file_tuple(content: tuple[Any, ...]) -> bool:
     """Return whether a tuple is ``(name, content)``, not several parts."""
     return len(content) in (2, 3) and isinstance(content[0], str) and isinstance(content[1], (bytes, bytearray, memoryview))
 
@@ -191,12 +191,12 @@ def _part(part: Any, where: str) -> Any:
     if kind == "image":  # the form of transformers' templates and Anthropic's API
         return _image_of(part, where)
     if kind == "image_url":
-        return _pointing(part, "image_url", where)
+        return _url_part(part, "image_url", where)
     if kind in ("audio", "video", "file", "input_audio"):
-        return _holding(part, kind, where)
+        return _data_part(part, kind, where)
     for key in part:
         if isinstance(key, str) and key.endswith("_url"):
-            part = _pointing(part, key, where)
+            part = _url_part(part, key, where)
     return part
 
 
@@ -211,7 +211,7 @@ def _image_of(part: Mapping[str, Any], where: str) -> Any:
     return part
 
 
-def _pointing(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+def _url_part(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
     """Return a part with a URL under *key*: a file becomes a data URL, a string must be a URL that a server can fetch."""
     value = part.get(key)
     if value is None and key == "image_url":  # the flat form
@@ -236,7 +236,7 @@ def _pointing(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any
     return {**part, key: {**inner, "url": _data_url(mime, content)}}
 
 
-def _holding(part: Mapping[str, Any], kind: str, where: str) -> Any:
+def _data_part(part: Mapping[str, Any], kind: str, where: str) -> Any:
     """Return a part with a file: in the protocol's form, or with an object as the file."""
     value = part.get(kind)
     if value is None:  # the form of transformers' templates

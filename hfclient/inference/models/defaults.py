@@ -14,9 +14,9 @@ __all__ = [
     "IMAGE_MODELS",
     "TEXT_MODELS",
     "VISION_MODELS",
-    "merged",
     "nearest",
     "resolve",
+    "unique",
 ]
 
 DEFAULT_TEXT_MODEL = "Qwen/Qwen2.5-72B-Instruct"
@@ -89,6 +89,6 @@ def nearest(model: str, known: Iterable[str] = ()) -> tuple[str, ...]:
     return tuple(names[found] for found in difflib.get_close_matches(model.lower(), list(names), n=3, cutoff=0.7))
 
 
-def merged(*lists: Iterable[str]) -> list[str]:
+def unique(*lists: Iterable[str]) -> list[str]:
     """Return all names in order, without duplicates."""
     return list(dict.fromkeys(name for names in lists for name in names))

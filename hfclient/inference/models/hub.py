@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit, urlunsplit
 
 from attrs import field, frozen
 
-from hfclient.arguments.argument_types import checked_limit
+from hfclient.arguments.argument_types import check_limit
 from hfclient.credentials import origin_of
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.json_values import list_or_empty, number_or_none, text_or_none
@@ -30,7 +30,7 @@ from hfclient.errors import (
     TransportError,
 )
 from hfclient.inference.endpoints import refuse_url
-from hfclient.inference.models.defaults import IMAGE_MODELS, TEXT_MODELS, VISION_MODELS, merged, nearest, resolve
+from hfclient.inference.models.defaults import IMAGE_MODELS, TEXT_MODELS, VISION_MODELS, nearest, resolve, unique
 from hfclient.inference.models.expiring_cache import ExpiringCache
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.transport import Request, Session
@@ -188,7 +188,7 @@ class Hub:
 
         Reference: GET {hub}/api/models
         """
-        checked_limit(limit)
+        check_limit(limit)
         providers = [provider] if isinstance(provider, str) else list(provider or ())
         if not all(isinstance(name, str) for name in providers):
             raise InvalidInputError("each provider is given by its id, a string")
@@ -271,9 +271,9 @@ class Hub:
             warm = self._names("inference=warm&pipeline_tag=text-generation", _TEXT_SCORE)
             images = self._names("pipeline_tag=text-to-image", _IMAGE_SCORE)
         except (APIStatusError, TransportError, ProtocolError):
-            return DefaultModels(text=tuple(merged(TEXT_MODELS, VISION_MODELS)), image=IMAGE_MODELS, is_fresh=False)
-        text = merged(warm, VISION_MODELS, TEXT_MODELS)
-        found = DefaultModels(text=tuple(text), image=tuple(merged(IMAGE_MODELS, images)))
+            return DefaultModels(text=tuple(unique(TEXT_MODELS, VISION_MODELS)), image=IMAGE_MODELS, is_fresh=False)
+        text = unique(warm, VISION_MODELS, TEXT_MODELS)
+        found = DefaultModels(text=tuple(text), image=tuple(unique(IMAGE_MODELS, images)))
         return self._defaults.put("", found)
 
     def forget(self, id: str | None = None) -> None:

@@ -14,7 +14,7 @@ from hfclient.decoding.json_values import number_or_none
 from hfclient.errors import ProtocolError
 from hfclient.types import Entries
 
-__all__ = ["Offer", "ServedModel", "default_among", "name_to_ask", "parse_models"]
+__all__ = ["Offer", "ServedModel", "choose_default", "parse_models", "request_name"]
 
 
 @frozen
@@ -91,7 +91,7 @@ class ServedModel:
         return min(priced, key=lambda pair: pair[0])[1] if priced else None
 
 
-def name_to_ask(model: ServedModel) -> str:
+def request_name(model: ServedModel) -> str:
     """Return the name for requests to a server that has only *model*.
 
     text-generation-inference reads any name but ``"tgi"``, even its model's own, as a LoRA adapter. Its entry has the time 0
@@ -101,7 +101,7 @@ def name_to_ask(model: ServedModel) -> str:
     return "tgi" if is_tgi else model.id
 
 
-def default_among(
+def choose_default(
     models: Iterable[ServedModel], providers: Collection[str] = (), *, sees: bool = False, calls_tools: bool = False
 ) -> ServedModel | None:
     """Return the first model that fits, as far as the server lists abilities.
@@ -157,7 +157,7 @@ def _model(entry: Any) -> ServedModel | None:
         offers=known,
         input_modalities=_words(architecture.get("input_modalities")),
         output_modalities=_words(architecture.get("output_modalities")),
-        context_length=min(lengths) if lengths else _own_length(entry),
+        context_length=min(lengths) if lengths else _context_length(entry),
     )
 
 
@@ -186,7 +186,7 @@ def _price(offer: Offer) -> float | None:
     return 0.0 if offer.is_free else offer.output_price
 
 
-def _own_length(entry: dict[str, Any]) -> int | None:
+def _context_length(entry: dict[str, Any]) -> int | None:
     """Return the context length of vLLM, SGLang, OpenRouter or llama.cpp."""
     meta = entry.get("meta")
     places = (entry.get("max_model_len"), entry.get("context_length"), entry.get("context_window"))

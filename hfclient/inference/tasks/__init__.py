@@ -1,6 +1,6 @@
 """Embeddings, speech, and the tasks of pipelines: classification, extraction, question answering, ..."""
 
-from hfclient.inference.tasks.table import TASKS, Task, task_named
+from hfclient.inference.tasks.table import TASKS, Task, find_task
 from hfclient.inference.tasks.values import (
     Box,
     BoxedObject,
@@ -31,5 +31,5 @@ __all__ = [
     "Task",
     "Transcript",
     "TranscriptChunk",
-    "task_named",
+    "find_task",
 ]

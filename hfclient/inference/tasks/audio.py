@@ -33,13 +33,13 @@ __all__ = [
     "Audio",
     "AudioInput",
     "AudioLike",
-    "as_it_comes",
     "audio_from",
     "audio_output",
     "audio_tracks",
-    "checked_audio",
+    "check_audio",
     "fal_mime",
     "load_audio",
+    "raw_result",
 ]
 
 MAX_AUDIO = 100 * 1024 * 1024
@@ -126,10 +126,10 @@ def load_audio(source: AudioLike) -> AudioInput:
     if isinstance(source, str) and is_url(source):
         return AudioInput(b"", source.strip())
     file = open_source(source, MAX_AUDIO, "audio")
-    return checked_audio(AudioInput(file.read(), name=file.name, claimed=file.claimed))
+    return check_audio(AudioInput(file.read(), name=file.name, claimed=file.claimed))
 
 
-def checked_audio(audio: AudioInput) -> AudioInput:
+def check_audio(audio: AudioInput) -> AudioInput:
     """Return *audio*; raises `InvalidInputError` if it is an image or a text."""
     if audio.mime.startswith("image/"):
         raise InvalidInputError(f"this is not audio, but {audio.mime}")
@@ -156,10 +156,10 @@ def audio_output(answer: Answer) -> OutputFile:
         GenerationError: It reports an error, or has no file.
         ProtocolError: Its form is unknown.
     """
-    return _of_numbers(answer) or parse_result(answer).outputs[0]
+    return _audio_of_samples(answer) or parse_result(answer).outputs[0]
 
 
-def _of_numbers(answer: Answer) -> OutputFile | None:
+def _audio_of_samples(answer: Answer) -> OutputFile | None:
     """Return the samples in ``{"audio": [...], "sampling_rate": ...}``, from -1 to 1, as WAV; None for another answer."""
     if b'"sampling_rate"' not in answer.body or answer.is_media:
         return None
@@ -184,7 +184,7 @@ def _of_numbers(answer: Answer) -> OutputFile | None:
     return OutputFile(content=buffer.getvalue(), mime="audio/wav") if samples else None
 
 
-def as_it_comes(answer: Answer, **facts: Any) -> Any:
+def raw_result(answer: Answer, **facts: Any) -> Any:
     """Return the answer of a task that is not in the table: JSON, a text, an image, a video or audio, or else its bytes.
 
     Raises:

@@ -35,10 +35,9 @@ from hfclient.inference.tasks.values import (
 __all__ = [
     "answers",
     "boxes",
-    "broken",
     "classifications",
-    "fills",
     "json_of",
+    "mask_fills",
     "numbers",
     "objects",
     "plain_list",
@@ -46,7 +45,8 @@ __all__ = [
     "segments",
     "spans",
     "table_answer",
-    "text_under",
+    "text_decoder",
+    "unexpected_answer",
 ]
 
 
@@ -67,7 +67,7 @@ def json_of(answer: Answer) -> Any:
     return data
 
 
-def broken(data: Any, what: str) -> ProtocolError:
+def unexpected_answer(data: Any, what: str) -> ProtocolError:
     """Return the error for an answer that is not *what* it should be."""
     try:
         shown = msgspec.json.encode(data)[:400]
@@ -83,7 +83,7 @@ def objects(data: Any, what: str) -> list[dict[str, Any]]:
     if isinstance(data, dict):
         data = [data]
     if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
-        raise broken(data, what)
+        raise unexpected_answer(data, what)
     return data
 
 
@@ -94,7 +94,7 @@ def classifications(data: Any) -> list[Classification]:
     if len(entries) == 1 and isinstance(entries[0].get("labels"), list):
         labels, scores = entries[0]["labels"], entries[0].get("scores")
         if not isinstance(scores, list) or len(scores) != len(labels):
-            raise broken(data, what)
+            raise unexpected_answer(data, what)
         entries = [{"label": label, "score": score} for label, score in zip(labels, scores, strict=True)]
     found = [Classification(_text(e, "label", what), _number(e, "score", what), raw=e) for e in entries]
     return sorted(found, key=lambda one: -one.score)
@@ -132,7 +132,7 @@ def answers(data: Any) -> list[ExtractedAnswer]:
     return sorted(found, key=lambda one: -(one.score or 0.0))
 
 
-def fills(data: Any) -> list[MaskFill] | list[list[MaskFill]]:
+def mask_fills(data: Any) -> list[MaskFill] | list[list[MaskFill]]:
     """Return words for a mask; for several masks a list of words for each."""
     what = "a list of words"
     if isinstance(data, list) and len(data) > 1 and all(isinstance(entry, list) for entry in data):
@@ -158,7 +158,7 @@ def boxes(data: Any) -> list[BoxedObject]:
     for entry in objects(data, what):
         box = entry.get("box")
         if not isinstance(box, dict):
-            raise broken(data, what)
+            raise unexpected_answer(data, what)
         edges = [_number(box, edge, what) for edge in ("xmin", "ymin", "xmax", "ymax")]
         found.append(BoxedObject(_text(entry, "label", what), _number(entry, "score", what), Box(*edges), raw=entry))
     return found
@@ -172,7 +172,7 @@ def segments(data: Any) -> list[Segment]:
         packed = _text(entry, "mask", what)
         mask = decode_data_url(packed) if packed.startswith("data:") else decode_base64(packed)
         if mask is None:
-            raise broken(data, what)
+            raise unexpected_answer(data, what)
         score = None if entry.get("score") is None else _number(entry, "score", what)
         rest = {key: value for key, value in entry.items() if key != "mask"}
         found.append(Segment(_text(entry, "label", what), mask, score, raw=rest))
@@ -184,7 +184,7 @@ def table_answer(data: Any) -> TableAnswer:
     what = "an answer from a table"
     entries = objects(data, what)
     if not entries:
-        raise broken(data, what)
+        raise unexpected_answer(data, what)
     entry = entries[0]
     cells, places = entry.get("cells"), entry.get("coordinates")
     aggregator = entry.get("aggregator")
@@ -199,7 +199,7 @@ def table_answer(data: Any) -> TableAnswer:
     )
 
 
-def text_under(*keys: str) -> Any:
+def text_decoder(*keys: str) -> Any:
     """Return a decoder for answers with a text under one of *keys*."""
 
     def decode(data: Any) -> str:
@@ -210,7 +210,7 @@ def text_under(*keys: str) -> Any:
             for key in keys:
                 if isinstance(entry.get(key), str):
                     return str(entry[key])
-        raise broken(data, "a text")
+        raise unexpected_answer(data, "a text")
 
     return decode
 
@@ -220,13 +220,13 @@ def numbers(data: Any) -> list[float]:
     try:
         return msgspec.convert(data, list[float])
     except msgspec.ValidationError:
-        raise broken(data, "a list of numbers") from None
+        raise unexpected_answer(data, "a list of numbers") from None
 
 
 def plain_list(data: Any) -> list[Any]:
     """Return a list as it is: labels, or numbers."""
     if not isinstance(data, list):
-        raise broken(data, "a list")
+        raise unexpected_answer(data, "a list")
     return data
 
 
@@ -239,7 +239,7 @@ def rankings(data: Any) -> list[Ranking]:
     for entry in objects(data, what):
         index = int_or_none(entry.get("index"))
         if index is None:
-            raise broken(data, what)
+            raise unexpected_answer(data, what)
         text = entry.get("text")
         score = _number(entry, "score" if "score" in entry else "relevance_score", what)
         found.append(Ranking(index, score, text if isinstance(text, str) else None, raw=entry))
@@ -249,12 +249,12 @@ def rankings(data: Any) -> list[Ranking]:
 def _text(entry: dict[str, Any], key: str, what: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str):
-        raise broken(entry, what)
+        raise unexpected_answer(entry, what)
     return value
 
 
 def _number(entry: dict[str, Any], key: str, what: str) -> float:
     value = entry.get(key)
     if (number := number_or_none(value)) is None:
-        raise broken(entry, what)
+        raise unexpected_answer(entry, what)
     return number

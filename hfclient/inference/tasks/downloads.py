@@ -14,7 +14,7 @@ from hfclient.inference.providers.results import keep_body
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.tasks import Transcript
-from hfclient.inference.tasks.audio import MAX_AUDIO, Audio, AudioInput, audio_from, audio_output, checked_audio
+from hfclient.inference.tasks.audio import MAX_AUDIO, Audio, AudioInput, audio_from, audio_output, check_audio
 from hfclient.inference.tasks.transcripts import link_in, transcript_of
 
 __all__ = ["audio_in", "audio_of", "audio_with_content", "transcript_in"]
@@ -27,7 +27,7 @@ def audio_with_content(client: ProviderClient, audio: AudioInput) -> AudioInput:
     content, claimed = client.fetch(audio.url, limit=MAX_AUDIO + 1)
     name = PurePosixPath(urlsplit(audio.url).path).name
     file = open_source((name, content, claimed), MAX_AUDIO, "audio")
-    return checked_audio(AudioInput(file.read(), name=file.name, claimed=file.claimed))
+    return check_audio(AudioInput(file.read(), name=file.name, claimed=file.claimed))
 
 
 def audio_in(client: ProviderClient, candidate: Candidate, answer: Answer, **facts: Any) -> Audio:

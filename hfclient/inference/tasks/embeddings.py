@@ -26,7 +26,7 @@ from hfclient.inference.tasks.vectors import (
     check_texts,
     embedding_body,
     need_numpy,
-    normalised,
+    normalized,
     parse_vectors,
     to_numpy,
 )
@@ -47,7 +47,7 @@ class Embeddings(ProviderCalls):
 
     def __init__(self, service: InferenceService) -> None:
         super().__init__(service)
-        self._embeds_as: str | None = None  # the provider whose protocol the server turned out to have
+        self._own_protocol: str | None = None  # the provider whose protocol the server turned out to have
 
     def embed(self, texts: str | Iterable[str], options: Mapping[str, Any], *, as_numpy: bool) -> Any:
         """Return one vector per text; see `InferenceClient.embed`."""
@@ -61,18 +61,18 @@ class Embeddings(ProviderCalls):
         vectors: list[list[float]] = []
         if found:
             client = provider_client(self._service.session, options.get("timeouts"))
-            candidates = self._serving("feature-extraction", options.get("model"), options.get("provider"), EMBEDDERS)
+            candidates = self._candidates_for("feature-extraction", options.get("model"), options.get("provider"), EMBEDDERS)
             for batch in batches(found, batch_size):
                 try:
-                    part, used = self._embedded(client, candidates, batch, settings, extra_body)
+                    part, used = self._embed_batch(client, candidates, batch, settings, extra_body)
                 except HFClientError as error:
                     error.completed = (*vectors, *error.completed)
                     raise
                 candidates = [used]  # vectors of two providers cannot be compared
-                vectors += normalised(part) if normalize and _dialect(used) == "openai" else part
+                vectors += normalized(part) if normalize and _dialect(used) == "openai" else part
         return to_numpy(vectors) if as_numpy else vectors
 
-    def _embedded(
+    def _embed_batch(
         self,
         client: ProviderClient,
         candidates: Sequence[Candidate],
@@ -84,7 +84,7 @@ class Embeddings(ProviderCalls):
             request = _embedding_request(candidate, texts, settings, extra)
             answer, _ = send_request(client, candidate, request, is_last=not providers.left)
             if candidate is not providers.candidate:
-                self._embeds_as = candidate.provider
+                self._own_protocol = candidate.provider
             return parse_vectors(answer, len(texts)), candidate
 
         providers = Providers(candidates, billed=False)
@@ -97,9 +97,9 @@ class Embeddings(ProviderCalls):
             if len(texts) == 1:
                 raise
             middle = len(texts) // 2
-            left, used = self._embedded(client, candidates, texts[:middle], settings, extra)
+            left, used = self._embed_batch(client, candidates, texts[:middle], settings, extra)
             try:
-                right, used = self._embedded(client, [used], texts[middle:], settings, extra)
+                right, used = self._embed_batch(client, [used], texts[middle:], settings, extra)
             except HFClientError as error:
                 error.completed = (*left, *error.completed)
                 raise
@@ -113,7 +113,7 @@ class Embeddings(ProviderCalls):
         # Servers have one of these three; an Inference Endpoint of one model has the last one, without a path.
         model = candidate.entry.model
         others = [self._tei(model)] if model else [self._tei(""), self._pipelines("")]
-        return [one for one in others if one.provider == self._embeds_as] or [candidate, *others]
+        return [one for one in others if one.provider == self._own_protocol] or [candidate, *others]
 
     def rerank(self, query: str, texts: Sequence[str], options: Mapping[str, Any]) -> list[Ranking]:
         """Return how well each text fits the query; see `InferenceClient.rerank`."""

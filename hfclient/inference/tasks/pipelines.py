@@ -18,8 +18,8 @@ from hfclient.inference.providers.base import id_path
 from hfclient.inference.providers.results import keep_body
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
-from hfclient.inference.tasks import Classification, Segment, Task, task_named
-from hfclient.inference.tasks.audio import MAX_AUDIO, AudioInput, AudioLike, as_it_comes, audio_tracks, load_audio
+from hfclient.inference.tasks import Classification, Segment, Task, find_task
+from hfclient.inference.tasks.audio import MAX_AUDIO, AudioInput, AudioLike, audio_tracks, load_audio, raw_result
 from hfclient.inference.tasks.decoders import json_of
 from hfclient.inference.tasks.downloads import audio_in, audio_of, audio_with_content, transcript_in
 from hfclient.inference.tasks.pipeline_requests import File, check_inputs, json_request, pipeline_request, without_none
@@ -52,7 +52,7 @@ class Pipelines(ProviderCalls):
         self, inputs: str | ImageLike | AudioLike, labels: Iterable[str] | None, options: Mapping[str, Any]
     ) -> list[Classification]:
         """Return labels, best first; see `InferenceClient.classify`."""
-        name, what = _classified(inputs)
+        name, what = _classification_task(inputs)
         if labels is not None:
             if name == "audio-classification":
                 raise Unsupported("audio cannot be classified by labels of your own")
@@ -64,7 +64,7 @@ class Pipelines(ProviderCalls):
     def run(self, name: str, inputs: Any, options: Mapping[str, Any]) -> Any:
         """Return the result of a pipeline; see `InferenceClient.task`."""
         model, provider, extra_body = options.get("model"), options.get("provider"), options.get("extra_body")
-        spec = task_named(name)
+        spec = find_task(name)
         settings = {key: value for key, value in options.items() if key not in _NOT_PARAMETERS and value is not None}
         settings.update(options.get("parameters") or {})
         spec.check(settings)
@@ -84,7 +84,7 @@ class Pipelines(ProviderCalls):
         else:
             if provider not in (None, "auto", HF):
                 raise Unsupported(f"only hf-inference has pipelines, not {provider}")
-            place = self._serving(name, model, HF, (HF,))[0]
+            place = self._candidates_for(name, model, HF, (HF,))[0]
             named = place.entry.provider_id
             # An Inference Endpoint has one model and no paths.
             path = f"/models/{id_path(named)}{spec.path}" if named else ""
@@ -93,7 +93,7 @@ class Pipelines(ProviderCalls):
         answer, request_id = send_request(client, place, request)
         if spec.settings is None:
             facts = {"model": place.entry.model, "provider": place.provider, "request_id": request_id}
-            return as_it_comes(answer, **facts)
+            return raw_result(answer, **facts)
         if spec.decode is None:
             return audio_in(client, place, answer, prompt=inputs, request_id=request_id)
         if name == "audio-to-audio":
@@ -115,7 +115,7 @@ class Pipelines(ProviderCalls):
         if named or settings or provider not in (None, "auto") or model is None or self._service.routes.own_server:
             return named
         try:
-            return self._serving(IMAGE_SEGMENTATION, model, None, (HF, "fal-ai"))[0].provider == "fal-ai"
+            return self._candidates_for(IMAGE_SEGMENTATION, model, None, (HF, "fal-ai"))[0].provider == "fal-ai"
         except ModelNotFound:  # hf-inference has models that the Hub does not list for it
             return False
 
@@ -155,7 +155,7 @@ def _any_file(client: ProviderClient, value: Any, is_file: bool) -> Any:
     return File(content, media_type(content, file.name, file.claimed or claimed) or "application/octet-stream")
 
 
-def _classified(inputs: Any) -> tuple[str, Any]:
+def _classification_task(inputs: Any) -> tuple[str, Any]:
     """Return the classification task for *inputs*, and the inputs in its form."""
     if isinstance(inputs, list):
         raise InvalidInputError("one text, image or audio file is classified at a time, not a list")

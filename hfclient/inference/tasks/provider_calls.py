@@ -27,7 +27,7 @@ class ProviderCalls:
     def __init__(self, service: InferenceService) -> None:
         self._service = service
 
-    def _serving(self, task: str, model: str | None, provider: ProviderLike, able: Iterable[str]) -> list[Candidate]:
+    def _candidates_for(self, task: str, model: str | None, provider: ProviderLike, able: Iterable[str]) -> list[Candidate]:
         """Return the providers that can do *task*, best first."""
         if provider in (TEI, HF, [HF]):
             self._service.routes.check_able(task)

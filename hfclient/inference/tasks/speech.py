@@ -33,7 +33,7 @@ class Speech(ProviderCalls):
         settings = {name: options.get(name) for name in ("language", "prompt", "temperature")}
         settings["timestamps"] = options.get("timestamps") or None
         task = "automatic-speech-recognition"
-        candidates = self._serving(task, options.get("model"), options.get("provider"), TRANSCRIBERS)
+        candidates = self._candidates_for(task, options.get("model"), options.get("provider"), TRANSCRIBERS)
         client = provider_client(self._service.session, options.get("timeouts"))
         recording = audio_with_content(client, recording)
 
@@ -58,7 +58,7 @@ class Speech(ProviderCalls):
             wrong = "the text is empty" if isinstance(text, str) else f"the text is a string, not {type(text).__name__}"
             raise InvalidInputError(f"there is nothing to say: {wrong}")
         settings = {name: options.get(name) for name in ("voice", "format", "speed")}
-        candidates = self._serving("text-to-speech", options.get("model"), options.get("provider"), SPEAKERS)
+        candidates = self._candidates_for("text-to-speech", options.get("model"), options.get("provider"), SPEAKERS)
         client = provider_client(self._service.session, options.get("timeouts"))
 
         providers = Providers(candidates, billed=True)

@@ -18,7 +18,7 @@ from hfclient.errors import InvalidInputError, Unsupported
 from hfclient.inference.tasks import decoders
 from hfclient.inference.tasks.transcripts import transcript
 
-__all__ = ["TASKS", "Task", "task_named"]
+__all__ = ["TASKS", "Task", "find_task"]
 
 TEXT, OBJECT, IMAGE, AUDIO, QUESTION, ROOT, ANY = "text", "object", "image", "audio", "question", "root", "any"
 
@@ -94,7 +94,7 @@ _ALL = (
         ("normalize", "prompt_name", "truncate", "truncation_direction", "dimensions", "encoding_format"),
         path="/pipeline/feature-extraction",
     ),
-    Task("fill-mask", TEXT, decoders.fills, ("top_k", "targets")),
+    Task("fill-mask", TEXT, decoders.mask_fills, ("top_k", "targets")),
     Task("image-classification", IMAGE, decoders.classifications, _LABELS),
     Task(
         "image-segmentation",
@@ -102,7 +102,7 @@ _ALL = (
         decoders.segments,
         ("subtask", "threshold", "mask_threshold", "overlap_mask_area_threshold"),
     ),
-    Task("image-to-text", IMAGE, decoders.text_under("generated_text"), ("max_new_tokens", *_SPEECH)),
+    Task("image-to-text", IMAGE, decoders.text_decoder("generated_text"), ("max_new_tokens", *_SPEECH)),
     Task("object-detection", IMAGE, decoders.boxes, ("threshold",)),
     Task("question-answering", OBJECT, decoders.answers, (*_ANSWERING, "align_to_words"), ("question", "context")),
     Task(
@@ -113,7 +113,7 @@ _ALL = (
         ("source_sentence", "sentences"),
         "/pipeline/sentence-similarity",
     ),
-    Task("summarization", TEXT, decoders.text_under("summary_text", "generated_text"), _GENERATION),
+    Task("summarization", TEXT, decoders.text_decoder("summary_text", "generated_text"), _GENERATION),
     Task(
         "table-question-answering",
         OBJECT,
@@ -130,7 +130,7 @@ _ALL = (
     Task(
         "translation",
         TEXT,
-        decoders.text_under("translation_text", "generated_text"),
+        decoders.text_decoder("translation_text", "generated_text"),
         ("src_lang", "tgt_lang", *_GENERATION),
         together=("src_lang", "tgt_lang"),
     ),
@@ -171,7 +171,7 @@ _OTHERS = {
     "voice-activity-detection": AUDIO,
 }
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
-_A_SLIP = 0.85  # similarity from which a name is a misspelt one
+_MIN_SIMILARITY = 0.85  # similarity from which a name is a misspelt one
 
 _ELSEWHERE = {
     "conversational": "chat()",
@@ -187,7 +187,7 @@ _ELSEWHERE = {
 }
 
 
-def task_named(name: str) -> Task:
+def find_task(name: str) -> Task:
     """Return the task of that name; an unknown one takes any inputs, and its answer is not decoded.
 
     Raises:
@@ -202,7 +202,7 @@ def task_named(name: str) -> Task:
         return Task(name, _OTHERS[name], None, None)
     is_name = isinstance(name, str) and _NAME.fullmatch(name)
     known = [*TASKS, *_ELSEWHERE, *_OTHERS]
-    if is_name and not difflib.get_close_matches(name, known, n=1, cutoff=_A_SLIP):
+    if is_name and not difflib.get_close_matches(name, known, n=1, cutoff=_MIN_SIMILARITY):
         return Task(name, ANY, None, None)
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(TASKS)}"

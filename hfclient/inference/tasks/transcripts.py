@@ -15,7 +15,7 @@ from hfclient.decoding.json_repair import loads_repaired
 from hfclient.decoding.json_values import number_or_none
 from hfclient.files.sources import is_url
 from hfclient.inference.providers import Answer
-from hfclient.inference.tasks.decoders import broken
+from hfclient.inference.tasks.decoders import unexpected_answer
 from hfclient.inference.tasks.values import Transcript, TranscriptChunk
 
 __all__ = ["link_in", "transcript", "transcript_of"]
@@ -99,17 +99,17 @@ def transcript(data: Any) -> Transcript:
     Raises:
         ProtocolError: Its form is unknown.
     """
-    found = _said(data, _DEEPEST)
+    found = _find_transcript(data, _DEEPEST)
     if found is None:
-        raise broken(data, "a transcript")
+        raise unexpected_answer(data, "a transcript")
     text, chunks, language = found
     return Transcript(text, tuple(chunks), language, raw=data if isinstance(data, dict) else {"text": data})
 
 
-_Said = tuple[str, list[TranscriptChunk], "str | None"]
+_Found = tuple[str, list[TranscriptChunk], "str | None"]
 
 
-def _said(value: Any, depth: int) -> _Said | None:
+def _find_transcript(value: Any, depth: int) -> _Found | None:
     if depth <= 0:
         return None
     if isinstance(value, str):
@@ -122,26 +122,26 @@ def _said(value: Any, depth: int) -> _Said | None:
     return _of_object(value, depth) if isinstance(value, dict) else None
 
 
-def _of_list(value: list[Any], depth: int) -> _Said | None:
+def _of_list(value: list[Any], depth: int) -> _Found | None:
     if len(value) == 1:
-        return _said(value[0], depth - 1)
+        return _find_transcript(value[0], depth - 1)
     if value and all(isinstance(part, str) for part in value):
         return "".join(value), [], None
     chunks = _chunks(value)
     return (_joined(chunks), chunks, None) if value and len(chunks) == len(value) else None
 
 
-def _of_object(value: dict[str, Any], depth: int) -> _Said | None:
+def _of_object(value: dict[str, Any], depth: int) -> _Found | None:
     language = next((value[key] for key in _LANGUAGES if isinstance(value.get(key), str)), None)
     chunks: list[TranscriptChunk] = []
     for key in _PARTS:
         if isinstance(value.get(key), list) and (chunks := _chunks(value[key])):
             break
     for key in _TEXTS:
-        if value.get(key) is not None and (inner := _said(value[key], depth - 1)) is not None:
+        if value.get(key) is not None and (inner := _find_transcript(value[key], depth - 1)) is not None:
             return inner[0], chunks or inner[1], language or inner[2]
     for key in _AROUND:
-        if value.get(key) is not None and (inner := _said(value[key], depth - 1)) is not None:
+        if value.get(key) is not None and (inner := _find_transcript(value[key], depth - 1)) is not None:
             return inner[0], chunks or inner[1], language or inner[2]
     if chunks:
         return _joined(chunks), chunks, language

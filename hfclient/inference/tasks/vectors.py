@@ -24,7 +24,7 @@ from hfclient.inference.providers.base import pruned
 from hfclient.inference.providers.results import keep_body
 from hfclient.inference.tasks.decoders import json_of
 
-__all__ = ["MAX_CHARACTERS", "batches", "check_texts", "embedding_body", "need_numpy", "normalised", "parse_vectors", "to_numpy"]
+__all__ = ["MAX_CHARACTERS", "batches", "check_texts", "embedding_body", "need_numpy", "normalized", "parse_vectors", "to_numpy"]
 
 MAX_CHARACTERS = 200_000
 """Maximum number of characters of one request, except for a single text; servers refuse bodies of a few megabytes."""
@@ -146,7 +146,7 @@ def _vectors(answer: Answer, count: int) -> list[list[float]]:
     else:
         if {item.index for item in items} == set(range(len(items))):  # otherwise the indexes are invalid
             items.sort(key=lambda item: item.index or 0)
-        return [_unpacked(item.embedding) for item in items]
+        return [_decode_vector(item.embedding) for item in items]
     data = json_of(answer)
     vectors = _found_in(data, count, _DEEPEST)
     if vectors is None:
@@ -159,7 +159,7 @@ def _found_in(value: Any, count: int, depth: int) -> list[list[float]] | None:
     if depth <= 0:
         return None
     if isinstance(value, str):
-        return [_unpacked(value)]
+        return [_decode_vector(value)]
     if isinstance(value, dict):
         if value and all(str(key).isdigit() for key in value):  # {"0": [...], "1": [...]}
             return _of_each([value[key] for key in sorted(value, key=int)], count, depth)
@@ -197,7 +197,7 @@ def _converted(value: Any) -> list[float]:
         raise ProtocolError("an embedding is not a list of numbers", frame=str(value[:10])[:200]) from None
 
 
-def _unpacked(value: list[float] | str) -> list[float]:
+def _decode_vector(value: list[float] | str) -> list[float]:
     """Return a vector that may be base64 of little-endian 32-bit floats."""
     if not isinstance(value, str):
         return value
@@ -207,10 +207,10 @@ def _unpacked(value: list[float] | str) -> list[float]:
     return list(struct.unpack(f"<{len(content) // 4}f", content))
 
 
-def normalised(vectors: list[list[float]]) -> list[list[float]]:
+def normalized(vectors: list[list[float]]) -> list[list[float]]:
     """Return the vectors with a length of 1; a vector of zeros stays.
 
-    >>> normalised([[3.0, 4.0]])
+    >>> normalized([[3.0, 4.0]])
     [[0.6, 0.8]]
     """
     found = []

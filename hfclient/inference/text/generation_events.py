@@ -106,16 +106,16 @@ class GenerationReader(DeltaReader):
     ``generated_text`` (half characters, the prompt in front), it follows as a `FinalAnswer`.
 
     Args:
-        splits_thoughts: ``<think>`` spans are reasoning; otherwise they are text.
+        splits_reasoning: ``<think>`` spans are reasoning; otherwise they are text.
         strips: White space at the beginning is left out.
     """
 
     noun = "text"
     known = DeltaReader.known | {"token"}
 
-    def __init__(self, *, splits_thoughts: bool = False, strips: bool = False) -> None:
+    def __init__(self, *, splits_reasoning: bool = False, strips: bool = False) -> None:
         super().__init__()
-        self._splits = splits_thoughts
+        self._splits = splits_reasoning
         self._strips = strips
         self._blank = strips  # nothing but white space so far
         self._pieces: list[str] = []
@@ -306,10 +306,10 @@ def _usage_of(details: dict[str, Any]) -> Usage | None:
 
 
 def decoder_for(
-    response: Response, *, first: Iterable[AnyEvent] = (), splits_thoughts: bool = False, strips: bool = False
+    response: Response, *, first: Iterable[AnyEvent] = (), splits_reasoning: bool = False, strips: bool = False
 ) -> ChunkDecoder:
     """Return a decoder for *response*; see `GenerationReader` and `ChunkDecoder`."""
-    reader = GenerationReader(splits_thoughts=splits_thoughts, strips=strips)
+    reader = GenerationReader(splits_reasoning=splits_reasoning, strips=strips)
     return ChunkDecoder(first=first, reader=reader, limits=response.limits)
 
 

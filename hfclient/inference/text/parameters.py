@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from attrs import Attribute, field, fields, frozen
 
 from hfclient.errors import InvalidInputError, Unsupported
-from hfclient.inference.completions.field_checks import stops_of
+from hfclient.inference.completions.field_checks import stop_sequences
 
 __all__ = ["COMPLETION_ROUTES", "TextParameters", "completions_body", "native_body", "parameters_of"]
 
@@ -72,7 +72,7 @@ class TextParameters:
     repetition_penalty: float | None = field(default=None, validator=_number(0, beyond=True))
     frequency_penalty: float | None = field(default=None, validator=_number(-2, 2))
     seed: int | None = field(default=None, validator=_number(0, _MOST_SEED, whole=True))
-    stop: tuple[str, ...] = field(default=(), converter=stops_of)
+    stop: tuple[str, ...] = field(default=(), converter=stop_sequences)
     best_of: int | None = field(default=None, validator=_number(1, whole=True))
     grammar: Mapping[str, Any] | None = field(default=None, validator=_a_grammar)
     do_sample: bool | None = None

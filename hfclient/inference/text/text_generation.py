@@ -70,7 +70,7 @@ class TextGeneration:
             model = self._service.default_model(named_providers(provider) or _ABLE)
         is_chat = not isinstance(prompt, str)
         if is_chat:
-            prompt, wanted = self._written(prompt, model, action, layout, options.get("max_prompt_length", _MAX_PROMPT_LENGTH), wanted)
+            prompt, wanted = self._format_messages(prompt, model, action, layout, options.get("max_prompt_length", _MAX_PROMPT_LENGTH), wanted)
         elif action is not None or layout is not None:
             raise InvalidInputError("action and layout are for lists of messages; a string goes out as it is")
         elif not prompt:
@@ -81,11 +81,11 @@ class TextGeneration:
             str(prompt),
             wanted,
             given("extra_body"),
-            splits_thoughts=is_chat,
+            splits_reasoning=is_chat,
             strips=is_chat and action != "continue",
         )
         attempts = Attempts(
-            self._fitting(self._candidates(model, provider), wanted),
+            self._supporting(self._candidates(model, provider), wanted),
             call.send,
             call.begin,
             retry=self._service.session.retry,
@@ -96,7 +96,7 @@ class TextGeneration:
         stream.is_raw = not is_chat
         return stream
 
-    def _written(
+    def _format_messages(
         self,
         messages: Sequence[Any],
         model: str | None,
@@ -129,7 +129,7 @@ class TextGeneration:
                 pass
             raise
 
-    def _fitting(self, candidates: list[Candidate], wanted: TextParameters) -> list[Candidate]:
+    def _supporting(self, candidates: list[Candidate], wanted: TextParameters) -> list[Candidate]:
         """Return those of several candidates that take all parameters; a single one may refuse them itself."""
         if len(candidates) > 1 and (only := wanted.native_only()):
             candidates = [one for one in candidates if one.provider == "hf-inference"]
@@ -157,7 +157,7 @@ class _Call:
     prompt: str
     wanted: TextParameters
     extra: Mapping[str, Any] | None
-    splits_thoughts: bool = field(kw_only=True)
+    splits_reasoning: bool = field(kw_only=True)
     strips: bool = field(kw_only=True)
 
     def send(self, candidate: Candidate, clock: Clock) -> Response:
@@ -233,7 +233,7 @@ class _Call:
     def begin(self, response: Response, candidate: Candidate, steps: Sequence[Failover]) -> Begun[ChunkDecoder]:
         """Return the decoder of an answer, and the fields of the `Reply` that are known already."""
         first = _first_events(response, candidate, steps)
-        decoder = decoder_for(response, first=first, splits_thoughts=self.splits_thoughts, strips=self.strips)
+        decoder = decoder_for(response, first=first, splits_reasoning=self.splits_reasoning, strips=self.strips)
         return decoder, {"model": candidate.entry.model or candidate.entry.provider_id or None}
 
 

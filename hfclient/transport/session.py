@@ -189,9 +189,7 @@ class Session:
                                 _hold(response, request.whole, request.max_bytes)
                 except (TransportError, APIStatusError) as error:
                     error.attempts = attempt.number
-                    if isinstance(error, TransportError):
-                        error.method, error.url = request.method, sanitized(safe_url(request.url))
-                    refined = self._hinted(request, error, self._refined(request, error))
+                    refined = self._refined(request, error)
                     if flow is not None and isinstance(refined, APIStatusError):
                         request = flow.throw(refined)
                     elif refined is not error:
@@ -210,18 +208,17 @@ class Session:
                 flow.close()
 
     def _refined(self, request: Request, error: TransportError | APIStatusError) -> HFClientError:
-        for refine in (self.refine, request.refine):
-            if refine is not None and isinstance(error, APIStatusError):
-                refined = refine(error)
-                if not isinstance(refined, APIStatusError):
-                    return refined
-                error = refined
-        return error
+        """Return *error* with its request; a status error as the service's own, more specific one.
 
-    def _hinted(self, request: Request, error: HFClientError, refined: HFClientError) -> HFClientError:
-        """Return *refined*; if a withheld token may be the reason, its message says why the token was not sent."""
-        if not isinstance(error, APIStatusError):
-            return refined
+        If a withheld token may be the reason, the message says why the token was not sent.
+        """
+        if isinstance(error, TransportError):
+            error.method, error.url = request.method, sanitized(safe_url(request.url))
+            return error
+        refined: HFClientError = error
+        for refine in (self.refine, request.refine):
+            if refine is not None and isinstance(refined, APIStatusError):
+                refined = refine(refined)
         is_gate = isinstance(refined, AuthenticationError) or 300 <= error.status < 400
         is_page = error.status in (403, 404) and ((error.body or "").lstrip().startswith("<") or is_space(request.url))
         if (is_gate or is_page) and (hint := self.credentials.missing_token_hint(request.url)):

@@ -69,7 +69,7 @@ class CompletionStream(Stream):
         for attempt in retrying(attempts, attempts.clock, on=lambda error: not self._begun):
             with attempt:
                 if attempt.number > 1:
-                    self._take(attempts.open())
+                    self._take(attempts.send_again())
                 try:
                     yield from self._answer()
                 except HFClientError as error:

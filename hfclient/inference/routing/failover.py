@@ -192,7 +192,7 @@ class Attempts(Providers, Generic[_D]):
     """The tries of one streamed answer, over all its providers.
 
     A stream that fails before its first content continues here: its loop is ``retrying(attempts, attempts.clock)``, like the
-    one of :meth:`start`, and each try of it is an :meth:`open`.
+    one of :meth:`start`, with :meth:`send_again`.
 
     Args:
         candidates: The providers, in the order to try; not empty.
@@ -219,9 +219,9 @@ class Attempts(Providers, Generic[_D]):
         self._begin = begin
         self._retry = retry
         self._fallbacks = fallbacks
-        self._tries = 0
+        self._tries = 0  # of the current provider that failed
         self._reported = 0  # failovers
-        self._served_by: str | None = None
+        self._served_by: str | None = None  # as the headers of the answer say that is being read
 
     def start(self) -> tuple[Response, Begun[_D]]:
         """Return the first answer that has a head, and what is needed to read it.
@@ -231,19 +231,16 @@ class Attempts(Providers, Generic[_D]):
         """
         for attempt in retrying(self, self.clock):
             with attempt:
-                response = self.open()
+                response = self._send(self.candidate, self.clock)
         return response, self.begin(response)
 
-    def open(self) -> Response:
-        """Send the request to the current provider, once."""
-        self._tries += 1
-        self._served_by = None
-        response = self._send(self.candidate, self.clock)
-        self._served_by = response.headers.get("x-inference-provider")
-        return response
+    def send_again(self) -> Response:
+        """Send the request to the current provider, once, after an answer that failed."""
+        return self._send(self.candidate, self.clock)
 
     def begin(self, response: Response) -> Begun[_D]:
         """Return what is needed to read *response*."""
+        self._served_by = response.headers.get("x-inference-provider")
         return self._begin(response, self.candidate, self.new_failovers())
 
     def new_failovers(self) -> list[Failover]:
@@ -259,12 +256,14 @@ class Attempts(Providers, Generic[_D]):
         """Return the seconds to wait after *error*, 0 for another provider; None if there is no further try."""
         if error is None:
             return None
+        self._tries += 1
+        served_by, self._served_by = self._served_by, None
         if isinstance(error, (APIStatusError, TransportError)):
             error.attempts = self._tries
         wait = self._wait_after(error)
         if wait is not None:
             return wait
-        failed = self._served_by or self.candidate.provider
+        failed = served_by or self.candidate.provider
         self.left = self.left or self._find_more(error, failed)
         if not self._fail_over(error, failed):
             return None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
-import weakref
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -27,6 +25,7 @@ from hfclient.credentials.secret import Secret
 from hfclient.credentials.session_store import AnonymousSession
 from hfclient.credentials.tokens import find_token
 from hfclient.errors import CredentialsError, InvalidInputError
+from hfclient.process.forks import reset_after_fork
 
 __all__ = ["Credentials"]
 
@@ -86,7 +85,7 @@ class Credentials(AnonymousSessionMixin):
         self._token_origins = {origin_of(self._note_login(url)) for url in token_urls}
         self._keys: dict[str, Secret] = {}
         self._lock = threading.Lock()
-        _live.add(self)
+        reset_after_fork(self)
 
     @classmethod
     def find(
@@ -149,7 +148,10 @@ class Credentials(AnonymousSessionMixin):
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
-        _live.add(self)
+        reset_after_fork(self)
+
+    def _reset_after_fork(self) -> None:
+        self._lock = threading.Lock()
 
     # Cookies
 
@@ -387,15 +389,3 @@ class Credentials(AnonymousSessionMixin):
             self._path_cookies.clear()
             self._previous.clear()
             self._store = self.user_id = None
-
-
-_live: weakref.WeakSet[Credentials] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for credentials in list(_live):  # another thread of the parent may have held the lock
-        credentials._lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

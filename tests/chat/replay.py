@@ -144,7 +144,7 @@ class ChatUI(Server):
         stops: The bodies of requests to stop.
         answered: The bodies of answers to questions.
         parks: Questions end the run that asks them; their answer requires a run that continues.
-        tells_conversation: Creating answers with the conversation, as servers since July 2026 do.
+        sends_conversation: Creating answers with the conversation, as servers since July 2026 do.
         has_log: Runs have an event log, and messages the id of their run (since July 2026).
         knows: Ids of the models.
     """
@@ -155,7 +155,7 @@ class ChatUI(Server):
         self.stops: list[Any] = []
         self.answered: list[Any] = []
         self.parks = False
-        self.tells_conversation = True
+        self.sends_conversation = True
         self.has_log = True
         self.knows = ["org/first", "org/second"]
         self._next: list[Answer] = []
@@ -286,7 +286,7 @@ class ChatUI(Server):
         chat = Chat(f"{len(self.chats) + 1:024x}", data["model"], [root], preprompt=data.get("preprompt", ""))
         self.chats[chat.id] = chat
         created: dict[str, Any] = {"conversationId": chat.id}
-        if self.tells_conversation:
+        if self.sends_conversation:
             created["conversation"] = json.dumps({"json": self._document(chat)})
         return json_answer(created)
 

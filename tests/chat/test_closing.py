@@ -47,7 +47,7 @@ def silent(*updates: dict[str, Any]) -> list[Any]:
     return [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(*updates)), UNTIL_GONE]
 
 
-def stopped_when_told(ui: ChatUI, *updates: dict[str, Any], text: str) -> Any:
+def ends_when_stopped(ui: ChatUI, *updates: dict[str, Any], text: str) -> Any:
     """An answer that continues until it is stopped, and then ends with an interrupted final answer, as chat-ui's do."""
 
     def steps(request: Recorded) -> Iterator[Any]:
@@ -181,7 +181,7 @@ def test_ways_to_leave(
 ) -> None:
     """Each way to leave stops the generation, reads how the answer ended, and frees the conversation."""
     monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
-    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("Hel"), token("lo 😀"), text="Hello 😀"))
+    ui.says(lines(STARTED), ends_when_stopped(ui, STARTED, token("Hel"), token("lo 😀"), text="Hello 😀"))
     stream = any_client.chat("Hi")
     leave(stream)
     (stop,) = ui.stops
@@ -263,7 +263,7 @@ def test_reasoning_that_was_not_seen(ui: ChatUI, client: Client) -> None:
 @pytest.mark.usefixtures("time_to_end")
 def test_closing_in_the_loop_ends_it(ui: ChatUI, any_client: Client) -> None:
     """A loop that closes its own stream ends without an error, even if it continues."""
-    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("a"), text="a"))
+    ui.says(lines(STARTED), ends_when_stopped(ui, STARTED, token("a"), text="a"))
     stream = any_client.chat("Hi")
     for event in stream:
         if event == Token("a"):
@@ -439,7 +439,7 @@ def test_partial_from_another_thread(ui: ChatUI, client: Client) -> None:
 def test_stop_and_read_on(ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """After `stop` from any thread the answer ends early; the reply has all the text that came, whatever the server stored."""
     monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
-    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("one "), token("two"), text="one t"))
+    ui.says(lines(STARTED), ends_when_stopped(ui, STARTED, token("one "), token("two"), text="one t"))
     conversation = any_client.conversation()
     stream = conversation.send("Hi")
     for event in stream:
@@ -541,7 +541,7 @@ def test_a_temporary_conversation(ui: ChatUI, any_client: Client) -> None:
 @pytest.mark.parametrize("leave", [leave_by_break, leave_by_with, leave_by_error])
 def test_leaving_a_temporary_conversation(ui: ChatUI, any_client: Client, leave: Callable[[ChatStream], None]) -> None:
     """It is also deleted when the stream was left early or failed."""
-    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("lo 😀"), text="lo"))
+    ui.says(lines(STARTED), ends_when_stopped(ui, STARTED, token("lo 😀"), text="lo"))
     leave(any_client.chat("Hi", temporary=True))
     assert ui.chats == {}
 
@@ -571,7 +571,7 @@ ASKS = {"type": "elicitation", "subtype": "request", "request": QUESTION, "expir
 @pytest.mark.usefixtures("time_to_end")
 def test_closing_in_a_callback(ui: ChatUI, any_client: Client) -> None:
     """A callback may close the stream that calls it."""
-    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, ASKS, text=""))
+    ui.says(lines(STARTED), ends_when_stopped(ui, STARTED, ASKS, text=""))
     box: list[ChatStream] = []
 
     def on_elicitation(question: Elicitation) -> bool:
@@ -690,7 +690,7 @@ def test_a_process_that_ends_waits_for_its_stop(ui: ChatUI) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_leaves_the_parents_run_alone(ui: ChatUI, any_client: Client) -> None:
+def test_a_forked_child_does_not_stop_the_parents_run(ui: ChatUI, any_client: Client) -> None:
     """A child may drop or close its copy of an open stream without stopping the parent's run."""
     go = threading.Event()
     rest = [chunk(lines(token("b"), final("ab"), FINISHED)), LAST_CHUNK]
@@ -719,7 +719,7 @@ def test_a_forked_child_leaves_the_parents_run_alone(ui: ChatUI, any_client: Cli
 @pytest.mark.usefixtures("time_to_end")
 def test_left_streams_free_their_conversation(ui: ChatUI, client: Client) -> None:
     """While a stream is open its thread cannot send; once it is closed it can."""
-    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("a"), text="a"))
+    ui.says(lines(STARTED), ends_when_stopped(ui, STARTED, token("a"), text="a"))
     stream = client.chat("Hi")
     next(stream)
     with pytest.raises(ConversationBusy):
@@ -736,7 +736,7 @@ def test_an_old_reader_does_not_free_a_new_send(ui: ChatUI, client: Client) -> N
     old = conversation.send("one")
     old.result()
     ui._next.clear()
-    ui.says(lines(STARTED), stopped_when_told(ui, STARTED, token("a"), text="a"))
+    ui.says(lines(STARTED), ends_when_stopped(ui, STARTED, token("a"), text="a"))
     new = conversation.send("two")
     old.close()
     old.cancel()

@@ -60,7 +60,7 @@ def test_a_refused_chat_leaves_nothing(ui: ChatUI, any_client: Client, what: str
 
 def test_a_chat_that_fails_before_sending(ui: ChatUI, client: Client) -> None:
     """The same holds if the parent of the first message cannot be found, as on servers before July 2026."""
-    ui.tells_conversation = False
+    ui.sends_conversation = False
     ui.always("read", json_answer({"message": "no"}, 403))
     with pytest.raises(APIStatusError):
         client.chat("Hi")

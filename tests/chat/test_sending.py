@@ -65,7 +65,7 @@ def test_the_requests_of_a_first_turn(ui: ChatUI, any_client: Client) -> None:
 
 def test_without_the_conversation_in_the_answer(ui: ChatUI, client: Client) -> None:
     """Servers before July 2026 do not send the conversation along: the first parent is requested."""
-    ui.tells_conversation = False
+    ui.sends_conversation = False
     assert client.chat("Hi").text == HELLO
     assert [kind for kind, _ in ui.seen] == ["models", "create", "read", "send"]
 

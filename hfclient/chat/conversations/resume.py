@@ -101,7 +101,7 @@ class LogReader:
         decoder.check_end()
 
     def _follow(self, response: Response | None) -> Iterator[list[AnyEvent]]:
-        trouble: HFClientError | None = None
+        failure: HFClientError | None = None
         patience = self._run.service.session.retry.resume
         # Errors that are worth another attempt are caught inside of it.
         polling = Polling(_FIRST_PAUSE, max_wait=_LONGEST_PAUSE, patience=patience, errors=False)
@@ -110,14 +110,14 @@ class LogReader:
                 before = self._last
                 try:
                     yield from self._read(response if response is not None else self._open())
-                    trouble = StreamInterrupted("the event log ended without its last frame")
+                    failure = StreamInterrupted("the event log ended without its last frame")
                 except NotAChatServer:  # the page of a server that keeps no logs, for an unknown path
                     raise
                 except (ConnectError, ServerError, TransportTimeout, ProtocolError) as error:
                     self._run.clock.check()
                     if isinstance(error, TransportTimeout) and error.deadline in ("total", "first_token", "next_token"):
                         raise
-                    trouble = error
+                    failure = error
                 response = None
                 if self._ended:
                     return
@@ -127,8 +127,8 @@ class LogReader:
                 elif self._failing_since is None:
                     self._failing_since = time.monotonic()
                 attempt.again()
-        if trouble is not None:
-            raise trouble
+        if failure is not None:
+            raise failure
 
     def _open(self) -> Response:
         """Return the rest of the log, from the last event on."""
@@ -198,7 +198,7 @@ class LogReader:
         silence = self._run.options.timeouts.first_token  # how long to wait for more of it
         seen: str | None = None
         changed = time.monotonic()
-        trouble: HFClientError | None = None
+        failure: HFClientError | None = None
         patience = self._run.service.session.retry.resume
         if patience is not None and self._failing_since is not None:  # while the log could not be read
             patience = max(0.0, patience - (time.monotonic() - self._failing_since))
@@ -209,7 +209,7 @@ class LogReader:
                     message = self._find()
                 except (ConnectError, ServerError) as error:
                     _log.info("%s cannot be read: %s", self._run, error.message)
-                    trouble = error
+                    failure = error
                 else:
                     if message.finished or self._is_over:
                         return message
@@ -221,7 +221,7 @@ class LogReader:
                         return message
                     attempt.restart()
                 attempt.again()
-        raise trouble or StreamInterrupted("the conversation cannot be read")
+        raise failure or StreamInterrupted("the conversation cannot be read")
 
     def _longest_silence(self, silence: float | None) -> float | None:
         """Return how long to wait for more of an unfinished answer: not long on servers that end a run with its connection."""

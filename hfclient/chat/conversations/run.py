@@ -139,9 +139,9 @@ class Run:
                     attempt.again()
         except Cancelled:
             raise
-        except HFClientError as trouble:
-            if not _may_pass(trouble):  # a refusal: the next look would be refused as well
-                raise self._unknown_delivery(trouble) from error
+        except HFClientError as failure:
+            if not _may_pass(failure):  # a refusal: the next look would be refused as well
+                raise self._unknown_delivery(failure) from error
         if isinstance(error, TransportTimeout):
             error.conversation_id, error.generation_id = self.turn.conversation_id, self.turn.generation_id
             raise error
@@ -153,8 +153,8 @@ class Run:
             return self._look()
         except Cancelled:
             raise
-        except HFClientError as trouble:
-            _log.info("%s cannot be read: %s", self, trouble.message)
+        except HFClientError as failure:
+            _log.info("%s cannot be read: %s", self, failure.message)
             return None
 
     def _look(self) -> Response | None:

@@ -131,7 +131,7 @@ class RunStream(Stream):
         self._use(response)
 
     def _run_blocks(self) -> Iterator[list[AnyEvent]]:
-        trouble: HFClientError | None = None
+        failure: HFClientError | None = None
         body_ended = title_is_late = False
         run = self._run
         log = LogReader(run, self._updates, use=self._use)
@@ -162,20 +162,20 @@ class RunStream(Stream):
                 yield from self._finish()
                 return
             body_ended = not self._updates.is_cut
-            trouble = StreamInterrupted("the answer ended before the server said that it was complete")
+            failure = StreamInterrupted("the answer ended before the server said that it was complete")
         except ConnectError as error:
-            trouble = StreamInterrupted(f"the answer broke off: {error.message}")
-            trouble.__cause__ = error
+            failure = StreamInterrupted(f"the answer broke off: {error.message}")
+            failure.__cause__ = error
         except TransportTimeout as error:
             title_is_late = error.deadline == "next_token" and self._updates.ended
             if error.deadline != "idle" and not self._updates.finished and not title_is_late:
                 raise
-            trouble = error  # keep-alives stopped: the connection is dead, the run may not be
+            failure = error  # keep-alives stopped: the connection is dead, the run may not be
         if self._updates.finished or title_is_late:  # nothing comes after that
             yield from self._finish()
             return
         log.start_after(self._updates, body_ended=body_ended, is_over=body_ended and self._is_framed())
-        yield from self._resume(trouble, log)
+        yield from self._resume(failure, log)
 
     def _is_framed(self) -> bool:
         return "transfer-encoding" in self._response.headers or "content-length" in self._response.headers
@@ -186,12 +186,12 @@ class RunStream(Stream):
         if not self._run.stop_requested or self._updates.error is not None:
             self._updates.check_end()
 
-    def _resume(self, trouble: HFClientError, log: LogReader) -> Iterator[list[AnyEvent]]:
-        """Resume where *trouble* broke the stream; raise it if that does not work."""
+    def _resume(self, failure: HFClientError, log: LogReader) -> Iterator[list[AnyEvent]]:
+        """Resume where *failure* broke the stream; raise it if that does not work."""
         if self._state != "reading":
-            raise trouble
+            raise failure
         self._run.is_live = False
-        _log.info("conversation %s: %s; resuming from the log", self._run.turn.conversation_id, trouble.message)
+        _log.info("%s: %s; resuming from the log", self._run, failure.message)
         self._response.close()
         self._updates.drop_line()
         try:
@@ -204,8 +204,8 @@ class RunStream(Stream):
                 return
             if isinstance(error, TransportTimeout) and error.deadline in ("total", "next_token"):
                 raise
-            what = f"{trouble.message}; it could not be resumed ({error.message})"
-            raise self._interrupted(what) from trouble
+            what = f"{failure.message}; it could not be resumed ({error.message})"
+            raise self._interrupted(what) from failure
 
     def _interrupted(self, what: str) -> StreamInterrupted:
         turn = self._run.turn

@@ -60,7 +60,6 @@ _KNOWN: dict[str, tuple[_Check, str]] = {
     "Callable": (callable, "a function"),
 }
 _KNOWN["Sequence"] = _KNOWN["Iterable"]
-_KNOWN["_Body"] = _KNOWN["Mapping[str, Any]"]
 _KNOWN["SchemaFormat"] = (lambda value: type(value).__name__ == "SchemaFormat", "what parse() makes of a class")
 _KNOWN["OnElicitation"] = _KNOWN["Approve"] = _KNOWN["Callable"]
 

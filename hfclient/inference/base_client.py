@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from hfclient.events import AnyEvent
+from hfclient.inference.endpoints import HUB_URL, ROUTER_URL
 from hfclient.transport import Session
 from hfclient.transport.request import safe_url
 
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from hfclient.inference.text.text_generation import TextGeneration
 
 __all__ = ["BaseClient"]
-
-# As in `endpoints.py`, whose import can wait.
-ROUTER_URL = "https://router.huggingface.co/v1"
-HUB_URL = "https://huggingface.co"
 
 
 class BaseClient:

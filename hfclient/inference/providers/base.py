@@ -16,7 +16,6 @@ from collections.abc import Container, Mapping
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import quote
 
-import msgspec
 from attrs import evolve, field, frozen
 
 from hfclient.decoding.frames import excerpt
@@ -185,10 +184,7 @@ class Provider:
         Raises:
             InvalidInputError: Something in it cannot be written as JSON.
         """
-        try:
-            return Request.with_json("POST", url, pruned(body), headers=headers or {}, stream=True)
-        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-            raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
+        return Request.with_json("POST", url, pruned(body), headers=headers or {}, stream=True)
 
     def job_id(self, data: Mapping[str, Any], key: str) -> str:
         """Return the id of a job, fit for a URL.

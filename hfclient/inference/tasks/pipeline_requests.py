@@ -9,7 +9,6 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
 from attrs import field, frozen
 
 from hfclient.errors import InvalidInputError
@@ -124,10 +123,7 @@ def json_request(url: str, body: Mapping[str, Any], headers: Mapping[str, str] |
     Raises:
         InvalidInputError: Something in it cannot be written as JSON.
     """
-    try:
-        return Request.with_json("POST", url, body, headers=headers, stream=True)
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise InvalidInputError(f"the request cannot be written as JSON: {error}") from error
+    return Request.with_json("POST", url, body, headers=headers, stream=True)
 
 
 def without_none(value: Any) -> Any:

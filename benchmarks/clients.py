@@ -27,8 +27,8 @@ class _Texts:
 
     Attributes:
         wires: What it understands.
-        leaf: Whether it is told the message that a new one is the child of (``"known"``: one request for a chat's
-            answer), or asks for it each time (``"looked up"``: two requests), or can do either.
+        leaf: How it gets the parent of a new message: ``"known"`` gets it as an argument (one request for a chat's
+            answer), ``"looked up"`` requests it each time (two requests); None supports both.
     """
 
     wires: tuple[str, ...] = ()

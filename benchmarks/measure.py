@@ -114,7 +114,7 @@ def small(bench: Bench) -> dict[str, Section]:
                 cpu = bench.drain(name, wire, "framed", 10, times, leaf=leaf)["cpu"]
                 section.add(name, column, cpu / times * 1e3)
     section.notes.append(
-        "A message is the child of another one. ``chat`` is one request, for a client that is told which message that is. "
+        "A message is the child of another one. ``chat`` is one request, for a client that gets the parent's id. "
         "With a look-up a second request asks for it first: hfclient and g4f always do that, as another client may have "
         "written into the conversation; hugchat does it after each answer, by loading a page, which is left out here."
     )
@@ -256,7 +256,7 @@ def transfers(bench: Bench) -> dict[str, Section]:
         text, sound = Path(folder, "big.txt"), Path(folder, "big.wav")
         text.write_text(
             os.urandom(SIZE // 2 - 50_000).hex()
-        )  # text, as hfclient sends what models see; and room for a form
+        )  # text, as hfclient sends what models see; and space for a form
         Path(folder, "small.txt").write_text("hello")
         riff = b"RIFF\xff\xff\xff\x7fWAVEfmt "
         sound.write_bytes(riff + os.urandom(SIZE))

@@ -190,7 +190,7 @@ def _main() -> None:
         print(json.dumps({"missing": f"{type(error).__name__}: {error}"[:200]}), file=answers, flush=True)
         return
     print(json.dumps({}), file=answers, flush=True)
-    gc.freeze()  # what was imported is no part of what an event costs
+    gc.freeze()  # imported objects are not part of the cost of an event
     for line in sys.stdin:
         job = json.loads(line)
         try:

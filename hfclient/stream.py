@@ -290,7 +290,7 @@ class Stream:
         Raises:
             StreamConsumed: It was read to its end or closed.
         """
-        if self._events is not None and self._state == "reading":  # next() was used before: go on with that
+        if self._events is not None and self._state == "reading":  # next() was used before: continue with that iterator
             return self._events
         if self._state != "open":
             raise self._consumed()

@@ -13,54 +13,14 @@ CHECKED = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
-    "attachments",
-    "call_depth",
+    "benchmarks",
     "changelog.d",
-    "choices",
-    "content_clock",
     "docs",
     "examples",
-    "hfclient/__init__.py",
-    "hfclient/arguments",
-    "hfclient/chat",
-    "hfclient/cli",
-    "hfclient/client.py",
-    "hfclient/credentials",
-    "hfclient/decoding",
-    "hfclient/errors.py",
-    "hfclient/events",
-    "hfclient/files",
-    "hfclient/inference",
-    "hfclient/local",
-    "hfclient/process",
-    "hfclient/redaction",
-    "hfclient/types.py",
-    "hub",
-    "mistakes",
+    "hfclient",
     "ruff.toml",
     "setup.cfg",
-    "structured_output",
-    "tasks",
-    "tests/chat",
-    "tests/cli",
-    "tests/clock.py",
-    "tests/conftest.py",
-    "tests/docs",
-    "tests/faults",
-    "tests/inference/test_{name}.py",
-    "tests/local",
-    "tests/processes",
-    "tests/property",
-    "tests/published.py",
-    "tests/security",
-    "tests/server.py",
-    "tests/test_benchmarks.py",
-    "tests/test_guardians.py",
-    "tests/test_suite.py",
-    "tests/unit",
-    "tests/wire",
-    "text",
-    "tool_loop",
+    "tests",
     "tox.ini",
 )
 """Folders and files that are checked."""
@@ -74,6 +34,7 @@ INSTEAD = {
     "mend(?:s|ed|ing)?": "repair, fix, replace",
     "shall": "must, will",
     "gone on with|go(?:es)? on with": "continue",
+    "(?:is|are|was|were|be) told": "gets, receives, is notified",
     r"(?<!there )(?:is|are) no(?! (?:longer|more|less)\b)": '"is not a"',
     "there (?:is|are|was) none": '"if it does not exist", "None"',
     "servers? of before|of before 20\\d\\d": "before 20..",
@@ -81,7 +42,7 @@ INSTEAD = {
 }
 """Regular expressions of words to avoid, and what to write instead."""
 
-PATTERN = re.compile("|".join(rf"(?<![a-z])(?:{words})(?![a-z_])" for words in INSTEAD), re.IGNORECASE)
+PATTERN = re.compile("|".join(rf"(?<![a-z])(?:{words})(?![a-z])" for words in INSTEAD), re.IGNORECASE)
 
 ALLOWED = {
     # The lower bound that the benchmarks compare with.
@@ -89,6 +50,10 @@ ALLOWED = {
     "docs/performance.rst": "floors?",
     "setup.cfg": "floors?",
     "tests/test_benchmarks.py": "floors?",
+    # The name of an option of libcurl.
+    "hfclient/transport/curl_transport.py": "nobody",
+    # Part of a prompt.
+    "tests/inference/test_real_model.py": "guests?",
 }
 """Starts of paths, and the words that are right there."""
 
@@ -105,6 +70,7 @@ def _files(place: str) -> list[Path]:
 def test_plain_words(place: str) -> None:
     """No file has a word of the list, except where the table allows it."""
     found = []
+    assert _files(place)
     for file in _files(place):
         name = file.relative_to(ROOT).as_posix()
         for number, line in enumerate(file.read_text("utf-8").split("\n"), 1):

@@ -198,7 +198,7 @@ def test_whoami_behind_a_gateway(gateway: Gateway, make: Make, answer: str) -> N
 
 def test_a_logout_that_redirects_elsewhere(gateway: Gateway, make: Make) -> None:
     """Only the redirect to the start page confirms a logout."""
-    for answer, told in (
+    for answer, ended in (
         (plain("", 302, "Location: /"), True),
         (plain("", 301, "Location: http://www.elsewhere.example/logout"), False),
         (plain("", 302, "Location: /login?next=/logout"), False),
@@ -206,7 +206,7 @@ def test_a_logout_that_redirects_elsewhere(gateway: Gateway, make: Make) -> None
         (refusal({"error": "no such path"}, 200), False),
     ):
         gateway.reply = lambda request, answer=answer: answer if request.path == "/logout" else None
-        assert make(**COOKIES).login.end() is told
+        assert make(**COOKIES).login.end() is ended
 
 
 # Passwords

@@ -509,7 +509,7 @@ def test_a_choice_is_kept(model: str, provider: str | None, server: Server, make
     ],
 )
 def test_no_fallbacks(script: Script, mapping: Script | None, server: Server, make: Make) -> None:
-    """Without another provider the failure itself is raised; if the router does not find a provider, there is none."""
+    """Without another provider the failure itself is raised; the router's "no provider" means that no provider exists."""
     if mapping is not None:
         server.on(MAPPING, mapping)
     server.on(CHAT, script)

@@ -133,7 +133,7 @@ def test_is_collecting() -> None:
 
 
 def test_a_freed_handle() -> None:
-    """A freed handle of libcurl can be told from a live one: it is not used again."""
+    """A freed handle of libcurl is recognised, and not used again."""
     import curl_cffi
 
     from hfclient.transport.curl_multi import Multi

@@ -39,7 +39,7 @@ def test_one_wrong_size_among_many() -> None:
     assert ChunkedDecoder().feed(wire) == b"".join(pieces)
     lying = wire.replace(b'"7"}\n\r\n', b'"77"}\n\r\n', 1)
     reader = ChunkedDecoder()
-    with pytest.raises(ValueError):  # noqa: PT012 (what came before the lie may be told first)
+    with pytest.raises(ValueError):  # noqa: PT012 (the valid start may be returned first)
         assert reader.feed(lying).startswith(b"".join(pieces[:7]))
         reader.feed(b"")
 

@@ -57,7 +57,7 @@ def test_a_cut_between_units(cut: int) -> None:
     assert "".join(map(joiner.feed, halves)) + joiner.finish() == text
 
 
-def test_mend_all() -> None:
+def test_repair_all() -> None:
     """Strings are repaired at any position of a value, keys included; other values stay."""
     value = {"a\ud83d": ["\ude00", 1, None, True, {"b": "\ud83d\ude00"}], "c": 1.5}
     assert repair_all(value) == {"a\ufffd": ["\ufffd", 1, None, True, {"b": "\U0001f600"}], "c": 1.5}

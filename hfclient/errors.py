@@ -122,7 +122,7 @@ class HFClientError(Exception):
         return {"error": type(self).__name__, **fields}
 
 
-def _said(text: str | None) -> str | None:
+def _sanitized(text: str | None) -> str | None:
     return sanitized(text) if text else text
 
 
@@ -266,7 +266,7 @@ class TransportError(HFClientError):
     ) -> None:
         super().__init__(message, partial=partial)
         self.method = method
-        self.url = _said(url)
+        self.url = _sanitized(url)
         self.attempts = attempts
         self.sent = sent
 
@@ -371,13 +371,13 @@ class APIStatusError(HFClientError):
         super().__init__(message, partial=partial)
         self.status = status
         self.method = method
-        self.url = _said(url)
-        self.request_id = _said(request_id)
+        self.url = _sanitized(url)
+        self.request_id = _sanitized(request_id)
         self.body = masked(body) if body else body
-        self.code = _said(code)
+        self.code = _sanitized(code)
         self.retry_after = retry_after
         self.attempts = attempts
-        self.location = _said(location)
+        self.location = _sanitized(location)
 
     def __str__(self) -> str:
         where = f" ({self.status} from {self.method} {self.url}" if self.url else ""
@@ -488,7 +488,7 @@ class GenerationError(HFClientError):
     ) -> None:
         super().__init__(message, partial=partial)
         self.status_code = status_code
-        self.code = _said(code)
+        self.code = _sanitized(code)
         self.conversation_id = conversation_id
         self.generation_id = generation_id
-        self.request_id = _said(request_id)
+        self.request_id = _sanitized(request_id)

@@ -92,22 +92,22 @@ def cookies_for(chat_url: str, cookies: Iterable[Cookie], source: str) -> list[C
     host = cookie_host(chat_url)
     below = base_path(chat_url)
     everything = list(cookies)
-    belonging = [
+    matching = [
         cookie
         for cookie in everything
         if cookie.value
         and domain_matches(cookie.domain, host, host_only=cookie.host_only)
         and (cookie.path.startswith(below) or path_matches(cookie.path, below))
     ]
-    if not belonging:
+    if not matching:
         raise CredentialsError(
             f"none of the {len(everything)} cookies in {source} belongs to {host}; was it exported from that site?"
             if everything
             else f"{source} has no cookies"
         )
     plain = _is_plain(chat_url)
-    sent = [cookie for cookie in belonging if not (plain and (cookie.secure or _is_secure_name(cookie.name)))]
-    if not sent or SESSION_COOKIE in _names(belonging) - _names(sent):
+    sent = [cookie for cookie in matching if not (plain and (cookie.secure or _is_secure_name(cookie.name)))]
+    if not sent or SESSION_COOKIE in _names(matching) - _names(sent):
         what = f"the cookie {SESSION_COOKIE!r}" if sent else "the cookies"
         verb = "is" if sent else "are"
         raise CredentialsError(f"{what} of {host} in {source} {verb} sent over https only; the server's URL has http")
@@ -124,15 +124,15 @@ def cookies_for(chat_url: str, cookies: Iterable[Cookie], source: str) -> list[C
     others = _names(cookie for cookie in everything if cookie.value)
     if len(everything) > _ONE_SITE:
         others &= {SESSION_COOKIE}
-    why |= dict.fromkeys(others - _names(belonging), "it belongs to another site or path")
-    why |= dict.fromkeys(_names(belonging) - _names(sent), "it is sent over https only")
-    good = sendable_cookies([(cookie.name, cookie.value) for cookie in fresh], source, chat_url=chat_url, left_out=why)
+    why |= dict.fromkeys(others - _names(matching), "it belongs to another site or path")
+    why |= dict.fromkeys(_names(matching) - _names(sent), "it is sent over https only")
+    accepted = sendable_cookies([(cookie.name, cookie.value) for cookie in fresh], source, chat_url=chat_url, ignored=why)
     fresh.sort(key=lambda cookie: (len(cookie.path), len(cookie.domain.lstrip(".")), cookie.host_only))
     found = {(cookie.name, cookie.path if cookie.path.startswith(below) else ""): cookie for cookie in fresh}
     return [
         cookie if path and cookie.path != below else evolve(cookie, path="/")
         for (name, path), cookie in found.items()
-        if name in good
+        if name in accepted
     ]
 
 
@@ -141,7 +141,7 @@ def sendable_cookies(
     source: str,
     *,
     chat_url: str | None = None,
-    left_out: Mapping[str, str] | None = None,
+    ignored: Mapping[str, str] | None = None,
 ) -> dict[str, Secret]:
     """Return those of *pairs* of names and values that a header can carry; a warning names the others.
 
@@ -149,13 +149,13 @@ def sendable_cookies(
         pairs: Names and values; a pair without a value is skipped.
         source: Their source, for messages.
         chat_url: The chat server, if known; over plain http, ``__Host-`` cookies are not sent.
-        left_out: Names of cookies that were ignored before, with the reasons, for the same warning.
+        ignored: Names of cookies that were ignored before, with the reasons, for the same warning.
 
     Raises:
         CredentialsError: A cookie of the login cannot be sent, or none of several cookies can.
     """
-    good: dict[str, Secret] = {}
-    bad = dict(left_out or {})
+    accepted: dict[str, Secret] = {}
+    rejected = dict(ignored or {})
     plain = chat_url is not None and _is_plain(chat_url)
     # HuggingChat needs the Hub's cookie and its own.
     needed = (SESSION_COOKIE, "token") if chat_url is None or is_hugging_face(chat_url) else (SESSION_COOKIE,)
@@ -164,24 +164,24 @@ def sendable_cookies(
             continue
         problem = _problem(name, value, plain)
         if problem is None:
-            good[name] = Secret(value)
+            accepted[name] = Secret(value)
         elif name in needed:
             raise CredentialsError(f"the cookie {name!r} in {source} cannot be sent: {problem}")
         else:
-            bad[name] = problem
-    bad = {name: problem for name, problem in bad.items() if name not in good}
-    if bad and not good:
+            rejected[name] = problem
+    rejected = {name: problem for name, problem in rejected.items() if name not in accepted}
+    if rejected and not accepted:
         # Shown only if it looks like a name: the text may be something else that was pasted.
-        name, problem = next(((name, bad[name]) for name in bad if COOKIE_NAME.fullmatch(name)), ("", ""))
+        name, problem = next(((name, rejected[name]) for name in rejected if COOKIE_NAME.fullmatch(name)), ("", ""))
         if not name or len(name) > _MAX_SHOWN_NAME:
             raise CredentialsError(f"no cookie in {source} can be sent: they have characters that a cookie never has; "
                                    "was something else pasted?")
         raise CredentialsError(f"the cookie {name!r} in {source} cannot be sent: {problem}")
-    if bad:
-        shown = [f"{display_name(name)} ({problem})" for name, problem in bad.items()]
+    if rejected:
+        shown = [f"{display_name(name)} ({problem})" for name, problem in rejected.items()]
         more = f" and {len(shown) - _MAX_NAMED} more" if len(shown) > _MAX_NAMED else ""
         _log.warning("cookies in %s that are ignored: %s%s", source, ", ".join(shown[:_MAX_NAMED]), more)
-    return good
+    return accepted
 
 
 def display_name(name: str) -> str:

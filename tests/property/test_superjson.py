@@ -67,7 +67,7 @@ DOCUMENTS = st.fixed_dictionaries(
 
 
 @given(VALUES)
-def test_what_is_encoded_decodes_to_itself(value):
+def test_round_trip(value):
     """decode(encode(x)) == x for all types that Python and superjson have, via JSON text."""
     assert decode(json.loads(json.dumps(encode(value)))) == value
 

@@ -116,7 +116,7 @@ def test_environment(tmp_path: Path) -> None:
     assert find_token(None, env) == (None, False)
 
 
-def test_token_file_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locations_of_the_token_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HF_TOKEN_PATH, else HF_HOME, else XDG_CACHE_HOME, else ~/.cache; ``~`` and variables are expanded."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -247,7 +247,7 @@ def _headers(url: str, **options: object) -> str | None:
         ("https://localhost:8080/v1/chat", None, None),
     ],
 )
-def test_who_gets_the_token(url: str, implicit: str | None, explicit: str | None) -> None:
+def test_where_the_token_is_sent(url: str, implicit: str | None, explicit: str | None) -> None:
     """A token from the environment goes to Hugging Face, a passed one also to the given URLs, and neither to others."""
     named = ["http://localhost:8080/v1", "https://my.endpoints.huggingface.cloud"]
     assert _headers(url, token=TOKEN, token_urls=named) == implicit
@@ -270,7 +270,7 @@ def test_who_gets_the_token(url: str, implicit: str | None, explicit: str | None
         ("https://evil.org/chat/x", None),
     ],
 )
-def test_who_gets_the_cookie(url: str, expected: str | None) -> None:
+def test_where_the_cookie_is_sent(url: str, expected: str | None) -> None:
     """The cookie is sent below the chat's base URL only, and without a token."""
     chat = {"chat_url": "https://huggingface.co/chat", "cookies": {"hf-chat": Secret("c")}}
     assert _headers(url, token=TOKEN, **chat) == expected

@@ -95,7 +95,7 @@ def test_mappings() -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "   ", ";;", "Cookie:", {}, {"hf-chat": ""}])
-def test_nothing(bad: CookiesLike) -> None:
+def test_input_without_cookies(bad: CookiesLike) -> None:
     """Input without cookies is an error that shows the expected form."""
     with pytest.raises(CredentialsError, match=r"hf-chat=\.\.\.; token="):
         parse_cookies(bad)

@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> LoginStore:
 # Where
 
 
-def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_location_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HFCLIENT_HOME, else XDG_CONFIG_HOME, else ~/.config; without a home directory there is not a store."""
 
     def path(**env: str) -> Path:
@@ -588,7 +588,7 @@ def test_fork_while_locked(store: LoginStore) -> None:
         process.kill()
 
 
-def test_repr_hides_what_was_pasted() -> None:
+def test_repr_hides_pasted_text() -> None:
     """A whole secret that was pasted as a cookie's name is not shown."""
     made = Credentials.find(token="", cookies="a-very-long-secret-that-was-pasted-whole=x", chat_url=HF, environ={})
     assert "secret" not in repr(made)

@@ -503,7 +503,7 @@ def test_an_incomplete_call(reason: str | None, arguments: str) -> None:
     assert rest == [Token("Hm."), Unknown("unfinished_tool_call", broken), *finish, Usage(1, 2, 3)]
 
 
-def test_a_whole_document_is_whole() -> None:
+def test_a_document_is_complete() -> None:
     """A document without a finish_reason is complete; with the reason length, a call without arguments is incomplete."""
     message = {"content": None, "tool_calls": [call("f", "", "a")]}
     assert calls_in(read({"choices": [{"message": message}]}, whole=True)[0]) == [("f", {})]

@@ -86,7 +86,7 @@ def test_role_tags_end_with_the_models_own_token() -> None:
     assert layout_for(data("<eos>")).render([("user", "U1")]) == "<|user|>\nU1<eos>\n<|assistant|>\n"
 
 
-def test_plain_alone() -> None:
+def test_a_single_message() -> None:
     """A single message is its text; blank ones are skipped."""
     assert LAYOUTS["plain"].render([("user", "U1")]) == "U1"
     assert LAYOUTS["plain"].render([("system", " "), ("user", "U1")]) == "User: U1\nAssistant:"

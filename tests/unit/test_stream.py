@@ -102,7 +102,7 @@ def stream(*pieces: Any, on_event: Any = None, timeouts: Timeouts = Timeouts(), 
 # Reading
 
 
-def test_a_whole_answer() -> None:
+def test_a_complete_answer() -> None:
     """Events are read by the chunk and returned one by one; the end closes the response."""
     found, body = stream(b"a b", b"t:T", b"c !", model="m")
     assert repr(found) == "<Stream open>"

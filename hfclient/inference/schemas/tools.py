@@ -84,11 +84,11 @@ class Tool:
             raise InvalidInputError(
                 f"the tool {own_name!r} is asynchronous; give a plain function, such as one that calls asyncio.run()"
             )
-        said = parse_docstring(_doc_of(plain))
-        parameters, schema = _parameters(plain, fixed, own_name, said)
+        docstring = parse_docstring(_doc_of(plain))
+        parameters, schema = _parameters(plain, fixed, own_name, docstring)
         return cls(
             name=_checked_name(own_name),
-            description=said.description if description is None else description,
+            description=docstring.description if description is None else description,
             parameters=schema,
             function=function,
             signature=parameters,
@@ -198,12 +198,12 @@ def _doc_of(plain: Callable[..., Any]) -> str | None:
         return inspect.getdoc(plain)
     # For an object, the docstring of __call__ is preferred to the class's; type.__call__ has one of its own.
     own = type(plain).__call__.__doc__
-    said = own if own and own != type.__call__.__doc__ else type(plain).__doc__
-    return inspect.cleandoc(said) if said else None
+    docstring = own if own and own != type.__call__.__doc__ else type(plain).__doc__
+    return inspect.cleandoc(docstring) if docstring else None
 
 
 def _parameters(
-    plain: Callable[..., Any], signature: inspect.Signature, name: str, said: Docstring
+    plain: Callable[..., Any], signature: inspect.Signature, name: str, docstring: Docstring
 ) -> tuple[dict[str, _Parameter], Schema]:
     hints = _hints(plain, name)
     parameters: dict[str, _Parameter] = {}
@@ -222,7 +222,7 @@ def _parameters(
     properties: Schema = {}
     for key, taken in parameters.items():
         schema = _schema(key, taken, name)
-        if text := annotated_description(hints.get(key)) or said.parameters.get(key):
+        if text := annotated_description(hints.get(key)) or docstring.parameters.get(key):
             schema["description"] = text
         default = signature.parameters[key].default
         if not taken.required and default is not None:

@@ -119,11 +119,11 @@ def _add_descriptions(annotation: Any, defs: Schema) -> None:
 
 
 def _add_description(cls: type, schema: Schema) -> None:
-    said = parse_docstring(inspect.cleandoc(schema.pop("description", "")))
-    if said.description:
-        schema["description"] = said.description
+    docstring = parse_docstring(inspect.cleandoc(schema.pop("description", "")))
+    if docstring.description:
+        schema["description"] = docstring.description
     for name, hint in _hints(cls).items():
-        text = annotated_description(hint) or said.parameters.get(name)
+        text = annotated_description(hint) or docstring.parameters.get(name)
         field = schema.get("properties", {}).get(name)
         if text and isinstance(field, dict):
             field.setdefault("description", text)

@@ -251,7 +251,7 @@ class HTTPResponse(http.client.HTTPResponse):
             self.length = 0
         self.will_close = self._check_close() or not (self.chunked or self.length is not None)
         self._reader.is_dry = True
-        self._came = file.read1(READ_SIZE)
+        self._came = file.read1(READ_SIZE) or b""
         self._reader.is_dry = False
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -308,7 +308,8 @@ class Connection:
         # A response that was read to its end and cancelled afterwards took the idle connection with it.
         if last is not None and last.let_go() and self.proxy is None:
             self.close()  # type: ignore[attr-defined]
-        if isinstance(body, bytes) and len(body) <= _ONE_SEND:
+        self._short_body = b""  # of a request that could not be sent
+        if call is not None and isinstance(body, bytes) and len(body) <= _ONE_SEND:
             self._short_body, body = body, None
         super().request(method, url, body, *args, **kwargs)  # type: ignore[misc]
         if self._wire is not None:

@@ -74,6 +74,7 @@ class ChatAuth:
     def __init__(self, endpoints: Endpoints, api: ServerApi) -> None:
         self._endpoints = endpoints
         self._api = api
+        self._needs_login = urlsplit(endpoints.origin).hostname in _LOGIN_HOSTS  # known to require one for chats
         self._login_enabled: bool | None = True if is_hugging_face(endpoints.base) else None
         self._next_check = 0.0
         self._was_refused = False
@@ -105,7 +106,7 @@ class ChatAuth:
         if origin_of(request.url) != self._endpoints.origin:
             yield request
             return
-        credentials, asking = session.credentials, session.with_auth(None)
+        credentials = session.credentials
         if request.method == "GET":
             self._use_session(credentials)
         elif request.url.startswith(self._endpoints.api_conversations):  # these writes accept a token alone
@@ -117,8 +118,9 @@ class ChatAuth:
             before = credentials.cookies()
             try:
                 with contextlib.nullcontext() if request.method == "GET" else credentials.first_write():
-                    response = yield from origin_flow(request, asking, self._endpoints, self._api)
+                    response = yield from origin_flow(request, session, self._endpoints, self._api)
             except APIStatusError as error:
+                asking = session.with_auth(None)
                 if not renewed and (
                     self._has_new_session(before, error, credentials) or self._is_token_for_gateway(request, error, asking)
                 ):
@@ -131,17 +133,12 @@ class ChatAuth:
                 break
         if credentials.has_unconfirmed_cookies:
             try:
-                self._check_rotated(asking)
+                self._check_rotated(session.with_auth(None))
             except BaseException:  # Ctrl-C
                 response.close()
                 raise
 
     # The session cookie
-
-    @property
-    def _wants_login(self) -> bool:
-        """Whether this server is known to require a login for chats."""
-        return urlsplit(self._endpoints.origin).hostname in _LOGIN_HOSTS
 
     def need_session(self, credentials: Credentials) -> None:
         """Make sure that there is a session cookie to write with, an anonymous one if that will do.
@@ -149,7 +146,7 @@ class ChatAuth:
         Raises:
             CredentialsError: This server requires a login and there is no cookie. Nothing was sent.
         """
-        if not self._wants_login:
+        if not self._needs_login:
             credentials.use_session(begin=True)
         elif not credentials.has_session:
             have = "a token alone reads and lists but cannot chat; " if credentials.token else ""
@@ -163,7 +160,7 @@ class ChatAuth:
         Args:
             begin: Something is written: the session is kept from now on.
         """
-        if self._wants_login:
+        if self._needs_login:
             return
         if credentials.has_session or not credentials.token_reaches_chat or credentials.has_stored_session:
             credentials.use_session(begin=begin)

@@ -37,7 +37,7 @@ def origin_flow(
             raise
         refused: PermissionDeniedError = error
     sent = request.headers.get("Origin", "")
-    own = _public_origin(session, endpoints, api)
+    own = _public_origin(session.with_auth(None), endpoints, api)
     if own is not None and own != sent and not _sets_origin(session):
         try:
             response = yield evolve(request, headers={**request.headers, "Origin": own})

@@ -159,8 +159,8 @@ class ImpersonateTransport:
             setopt(opt.NOBODY, 1)
         elif request.method != ("GET" if upload is None else "POST"):
             setopt(opt.CUSTOMREQUEST, request.method)
-        # Has libcurl unpack the answer; which encodings are asked for, the profile's header or the caller's says. Of
-        # what nobody asked to be packed libcurl could not tell whether its end is missing.
+        # libcurl unpacks the answer, whose encodings the headers of the profile or of the caller ask for. Of a body that comes
+        # packed without being asked for, libcurl could not tell whether its end is missing.
         if not _wants_it_plain(headers):
             setopt(opt.ACCEPT_ENCODING, _ENCODINGS)
         setopt(opt.HTTPHEADER, lines + [_header_line(name, value) for name, value in headers.items()])

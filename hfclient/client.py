@@ -350,7 +350,7 @@ class Client:
 
 def _check_texts(**texts: object) -> None:
     """Raise `InvalidInputError` for an argument that is not a text, without showing it."""
-    wrong = [f"{name} is a text, not {type(text).__name__}" for name, text in texts.items() if not _is_text(text)]
+    wrong = [f"{name} must be a string, not {type(text).__name__}" for name, text in texts.items() if not _is_text(text)]
     texts.clear()
     if wrong:
         raise InvalidInputError("; ".join(wrong))
@@ -366,7 +366,7 @@ def _is_text(value: object) -> bool:
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
     if not _holds_texts(headers) or None in headers.values():
-        raise InvalidInputError("headers are a mapping of names to values, both of them texts")
+        raise InvalidInputError("headers must be a mapping of names to values, both of them strings")
     for name in headers:
         if name.lower() in ("authorization", "cookie"):
             raise InvalidInputError(

@@ -27,7 +27,7 @@ def check_limit(limit: int | None) -> int | None:
         InvalidInputError: It is something else.
     """
     if limit is not None and (not _is_whole(limit) or limit < 0):
-        raise InvalidInputError(f"limit is a whole number, 0 or more, not {limit!r}")
+        raise InvalidInputError(f"limit must be a whole number, 0 or more, not {limit!r}")
     return limit
 
 
@@ -49,7 +49,7 @@ def _has_text_keys(value: Mapping[Any, Any]) -> bool:
 
 _KNOWN: dict[str, tuple[_Check, str]] = {
     "None": (lambda value: value is None, "None"),
-    "str": (lambda value: isinstance(value, str), "a text"),
+    "str": (lambda value: isinstance(value, str), "a string"),
     "bool": (_is_truth, "True or False"),
     "int": (_is_whole, "a whole number"),
     "float": (_is_number, "a number"),
@@ -123,7 +123,7 @@ def _check_types(checks: Mapping[str, tuple[list[_Check], str]], given: Mapping[
             if check(value):
                 break
         else:
-            raise InvalidInputError(f"{name} is {found[1]}, not {_kind(value)}")
+            raise InvalidInputError(f"{name} must be {found[1]}, not {_kind(value)}")
 
 
 def _alternatives(annotation: Any) -> list[str]:

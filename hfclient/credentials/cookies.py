@@ -74,7 +74,7 @@ def parse_cookies_with_paths(cookies: CookiesLike, chat_url: str | None = None) 
         CredentialsError: As for `parse_cookies`.
     """
     if chat_url is not None and not isinstance(chat_url, str):
-        raise InvalidInputError(f"chat_url is a text, not {type(chat_url).__name__}")
+        raise InvalidInputError(f"chat_url must be a string, not {type(chat_url).__name__}")
     pairs = _plain_pairs(cookies)
     if pairs is not None:
         found = [Cookie(name, value) for name, value in sendable_cookies(pairs, "what was given", chat_url=chat_url).items()]

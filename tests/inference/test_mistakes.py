@@ -75,28 +75,28 @@ def test_chats_refuse_seconds(server: Server) -> None:
 
 
 MISTAKES: list[tuple[Call, type[Exception], str]] = [
-    (lambda inference: inference.chat("hi", model=["m"]), InvalidInputError, "model is a text or None, not list"),  # type: ignore[arg-type]
+    (lambda inference: inference.chat("hi", model=["m"]), InvalidInputError, "model must be a string or None, not list"),  # type: ignore[arg-type]
     (lambda inference: inference.chat("hi", model="m", provider=5), InvalidInputError, "by its id.*not by int"),  # type: ignore[arg-type]
     (lambda inference: inference.chat("hi", model="m", provider="together"), Unsupported, "leave inference_url at"),
-    (lambda inference: inference.embed("hi", model=5), InvalidInputError, "model is a text or None, not int"),  # type: ignore[call-overload]
+    (lambda inference: inference.embed("hi", model=5), InvalidInputError, "model must be a string or None, not int"),  # type: ignore[call-overload]
     (lambda inference: inference.image("hi", num_inference_steps=5), TypeError, "did you mean steps"),  # type: ignore[call-arg]
     (lambda inference: inference.image("hi", guidance_scale=5), TypeError, "did you mean guidance"),  # type: ignore[call-arg]
     (lambda inference: inference.image("hi", timeout=5), TypeError, "did you mean timeouts=Timeouts"),  # type: ignore[call-arg]
     (lambda inference: inference.image("hi", stream=True), TypeError, "extra_body="),  # type: ignore[call-arg]
     (lambda inference: inference.video("hi", num_frame=5), TypeError, "did you mean num_frames"),  # type: ignore[call-arg]
-    (lambda inference: inference.image(None), InvalidInputError, "prompt is a text, not None"),  # type: ignore[arg-type]
+    (lambda inference: inference.image(None), InvalidInputError, "prompt must be a string, not None"),  # type: ignore[arg-type]
     (lambda inference: inference.image_to_image(None, "hi"), InvalidInputError, "image is None"),  # type: ignore[arg-type]
-    (lambda inference: inference.images("hi", 2, seed="7"), InvalidInputError, "seed is a whole number or None, not str"),  # type: ignore[arg-type]
+    (lambda inference: inference.images("hi", 2, seed="7"), InvalidInputError, "seed must be a whole number or None, not str"),  # type: ignore[arg-type]
     (lambda inference: inference.images("hi", 2, seed=2**32), InvalidInputError, "a seed is a whole number"),
     (lambda inference: inference.video("hi"), Unsupported, "your own server does not have text-to-video"),
     (lambda inference: inference.video("hi", image=b"\x89PNG\r\n\x1a\n"), Unsupported, "does not have image-to-video"),
-    (lambda inference: inference.speak(b"hi"), InvalidInputError, "text is a text, not bytes"),  # type: ignore[arg-type]
-    (lambda inference: inference.at(None), InvalidInputError, "url is a text, not None"),  # type: ignore[arg-type]
-    (lambda inference: inference.image("hi", on_progress=5), InvalidInputError, "on_progress is a function"),  # type: ignore[arg-type]
+    (lambda inference: inference.speak(b"hi"), InvalidInputError, "text must be a string, not bytes"),  # type: ignore[arg-type]
+    (lambda inference: inference.at(None), InvalidInputError, "url must be a string, not None"),  # type: ignore[arg-type]
+    (lambda inference: inference.image("hi", on_progress=5), InvalidInputError, "on_progress must be a function"),  # type: ignore[arg-type]
     (
         lambda inference: inference.run_tools("hi", [_add], model="m", approve=True),  # type: ignore[arg-type]
         InvalidInputError,
-        "approve is a function",
+        "approve must be a function",
     ),
 ]
 

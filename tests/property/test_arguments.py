@@ -219,7 +219,7 @@ def test_values_accepted_as_plain_types(client: Client) -> None:
     conversation.edit([{"role": "user", "content": "old"}, {"role": "user", "content": "new"}]).result()
     assert conversation.messages()[-2].content == "new"
     for other in (2, "yes", 1.0):
-        with pytest.raises(InvalidInputError, match="temporary is True or False"):
+        with pytest.raises(InvalidInputError, match="temporary must be True or False"):
             client.chat("hi", temporary=other)  # type: ignore[arg-type]
 
 

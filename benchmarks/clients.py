@@ -28,7 +28,7 @@ class _Texts:
     Attributes:
         wires: What it understands.
         leaf: How it gets the parent of a new message: ``"known"`` gets it as an argument (one request for a chat's
-            answer), ``"looked up"`` requests it each time (two requests); None supports both.
+            answer), ``"looked up"`` requests it each time (two requests). Some clients support both.
     """
 
     wires: tuple[str, ...] = ()

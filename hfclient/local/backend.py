@@ -10,7 +10,7 @@ from attrs import frozen
 from hfclient.errors import HFClientError
 from hfclient.local.error_responses import HTTPError, internal_error
 from hfclient.local.generations import Generations
-from hfclient.local.records import StoredConversation
+from hfclient.local.records import ConversationRecord
 from hfclient.local.request_hooks import owner
 from hfclient.local.sqlite_store import Store
 from hfclient.local.upstream import Upstream, UpstreamModel
@@ -51,7 +51,7 @@ class Backend:
         """Return the model with that id, or None."""
         return next((model for model in self.models() if model.id == model_id), None)
 
-    def conversation_or_404(self, conversation_id: str, message: str = "Conversation not found") -> StoredConversation:
+    def conversation_or_404(self, conversation_id: str, message: str = "Conversation not found") -> ConversationRecord:
         """Return the caller's conversation, with the text so far of an answer that is being generated.
 
         Raises:

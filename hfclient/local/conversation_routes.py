@@ -17,7 +17,7 @@ from hfclient.local import serialization
 from hfclient.local.backend import SHARE_ID, Backend, is_id
 from hfclient.local.error_responses import HTTPError, internal_error
 from hfclient.local.message_form import clean_text
-from hfclient.local.records import StoredConversation, StoredMessage, new_id, now
+from hfclient.local.records import ConversationRecord, MessageRecord, new_id, now
 from hfclient.local.request_hooks import as_json, as_superjson, json_body, owner
 
 __all__ = ["conversation_routes"]
@@ -49,8 +49,8 @@ def conversation_routes(backend: Backend) -> Blueprint:
         else:
             prompt = model.default_prompt or "" if preprompt is None else preprompt
             time = now()
-            root = StoredMessage(id=str(uuid.uuid4()), role="system", content=prompt, created_at=time, updated_at=time)
-            new = StoredConversation(
+            root = MessageRecord(id=str(uuid.uuid4()), role="system", content=prompt, created_at=time, updated_at=time)
+            new = ConversationRecord(
                 id=new_id(), title="New Chat", model=model.id, preprompt=prompt, root_id=root.id, messages=[root]
             )
         new.updated_at = now()
@@ -213,17 +213,17 @@ def _update(backend: Backend, conversation_id: str, title: str | None, model: st
     backend.store.update(checked_id, title=title, model=model)
 
 
-def _share_or_404(backend: Backend, share_id: str) -> StoredConversation:
+def _share_or_404(backend: Backend, share_id: str) -> ConversationRecord:
     """Return the snapshot of a share, with the share's id."""
     document = backend.store.shared(share_id)
     if document is None:
         raise HTTPError(404, "Conversation not found")
-    found = msgspec.json.decode(document, type=StoredConversation)
+    found = msgspec.json.decode(document, type=ConversationRecord)
     found.id = share_id
     return found
 
 
-def _copy(found: StoredConversation, share_id: str | None) -> StoredConversation:
+def _copy(found: ConversationRecord, share_id: str | None) -> ConversationRecord:
     """Return a new conversation with the messages of a share; the messages keep their ids."""
     found.id = new_id()
     found.from_share = share_id

@@ -24,7 +24,7 @@ from waitress.channel import ClientDisconnected
 from hfclient.errors import APIStatusError, GenerationError, HFClientError
 from hfclient.events import AnyEvent, Reasoning, Route, Token
 from hfclient.local import event_encoding
-from hfclient.local.records import StoredMessage, now
+from hfclient.local.records import MessageRecord, now
 from hfclient.local.sqlite_store import Store
 from hfclient.local.upstream import EventStream
 
@@ -50,7 +50,7 @@ class Generation:
     """
 
     def __init__(
-        self, number: int, owner: str, conversation_id: str, generation_id: str, message: StoredMessage, store: Store
+        self, number: int, owner: str, conversation_id: str, generation_id: str, message: MessageRecord, store: Store
     ) -> None:
         self.number = number
         self.owner = owner
@@ -230,7 +230,7 @@ class Generation:
 
     # Reading
 
-    def update_message(self, message: StoredMessage) -> None:
+    def update_message(self, message: MessageRecord) -> None:
         """Set the text and updates so far in a message that was read from the store, if this generation writes it."""
         with self._changed:
             if self.status == "running" and message.id == self._message.id:

@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 
 from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.local.error_responses import HTTPError, internal_error
-from hfclient.local.records import StoredConversation, StoredFile, StoredMessage, now
+from hfclient.local.records import ConversationRecord, FileRecord, MessageRecord, now
 
 __all__ = ["FormFile", "MessageForm", "clean_text", "new_messages", "parse_file", "parse_form"]
 
@@ -61,7 +61,7 @@ class MessageForm(msgspec.Struct, kw_only=True, rename=_NAMES.get):
 class FormFile:
     """A file of the form: new content, or (data None) the hash of a file that the conversation already has."""
 
-    file: StoredFile
+    file: FileRecord
     data: bytes | None = field(default=None, repr=False)
 
 
@@ -106,13 +106,13 @@ def parse_file(filename: str, mime: str, body: bytes) -> FormFile | None:
     mime = mime if _MIME.fullmatch(mime) else "application/octet-stream"
     if kind == "hash":
         sha = body.decode("ascii", "replace").strip()
-        return FormFile(file=StoredFile(name=name, mime=mime, sha=sha if _SHA.fullmatch(sha) else "0" * 64))
+        return FormFile(file=FileRecord(name=name, mime=mime, sha=sha if _SHA.fullmatch(sha) else "0" * 64))
     content = _decode_base64(body)
     if len(content) > _MAX_FILE:
         raise HTTPError(413, "File too large, should be <10MB")
     # As chat-ui computes it: the hash of the content decoded as UTF-8, which for binary files is not the SHA-256 of the bytes.
     sha = hashlib.sha256(content.decode("utf-8", "replace").encode()).hexdigest()
-    return FormFile(file=StoredFile(name=name, mime=mime, sha=sha), data=content)
+    return FormFile(file=FileRecord(name=name, mime=mime, sha=sha), data=content)
 
 
 def _decode_base64(body: bytes) -> bytes:
@@ -125,7 +125,7 @@ def _decode_base64(body: bytes) -> bytes:
         raise internal_error() from None
 
 
-def new_messages(conversation: StoredConversation, form: MessageForm, files: tuple[StoredFile, ...]) -> list[StoredMessage]:
+def new_messages(conversation: ConversationRecord, form: MessageForm, files: tuple[FileRecord, ...]) -> list[MessageRecord]:
     """Return the messages to add, the (still empty) assistant message last.
 
     A new prompt adds a user message and its answer below the message *id*. A retry of an answer adds a sibling of that answer.
@@ -136,10 +136,10 @@ def new_messages(conversation: StoredConversation, form: MessageForm, files: tup
     """
     time = now()
 
-    def message(role: str, parent: str | None, **fields: Any) -> StoredMessage:
-        return StoredMessage(id=str(uuid.uuid4()), role=role, parent_id=parent, created_at=time, updated_at=time, **fields)
+    def message(role: str, parent: str | None, **fields: Any) -> MessageRecord:
+        return MessageRecord(id=str(uuid.uuid4()), role=role, parent_id=parent, created_at=time, updated_at=time, **fields)
 
-    def answer(parent: str) -> StoredMessage:
+    def answer(parent: str) -> MessageRecord:
         return message("assistant", parent, generation_id=form.generation_id)
 
     if form.is_retry:

@@ -19,7 +19,7 @@ from hfclient.local.backend import SHARE_ID, Backend
 from hfclient.local.error_responses import HTTPError, internal_error, prefers_html
 from hfclient.local.generations import Generation
 from hfclient.local.message_form import FormFile, MessageForm, new_messages, parse_file, parse_form
-from hfclient.local.records import StoredMessage
+from hfclient.local.records import MessageRecord
 from hfclient.local.request_hooks import json_body, owner
 from hfclient.local.upstream import EventStream, UpstreamModel
 
@@ -132,7 +132,7 @@ def _parse_request() -> tuple[MessageForm, list[FormFile]]:
 
 
 def _request_answer(
-    backend: Backend, conversation_id: str, path: list[StoredMessage], model: UpstreamModel
+    backend: Backend, conversation_id: str, path: list[MessageRecord], model: UpstreamModel
 ) -> EventStream:
     def read(sha: str) -> bytes | None:
         found = backend.store.file(conversation_id, sha)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hfclient.decoding.think_tags import split_thinking
-from hfclient.local.records import StoredFile, StoredMessage
+from hfclient.local.records import FileRecord, MessageRecord
 from hfclient.local.upstream import UpstreamModel
 
 __all__ = ["build_messages", "estimate_tokens", "title_of"]
@@ -19,7 +19,7 @@ ReadFile = Callable[[str], "bytes | None"]
 """Returns the content of a stored file by its hash."""
 
 
-def build_messages(path: list[StoredMessage], model: UpstreamModel, read: ReadFile) -> list[dict[str, Any]]:
+def build_messages(path: list[MessageRecord], model: UpstreamModel, read: ReadFile) -> list[dict[str, Any]]:
     """Return the messages for *model*, without the oldest ones if all together exceed its context.
 
     Reasoning of earlier answers is left out, and empty answers are. The system prompt and the last message are always kept:
@@ -52,7 +52,7 @@ def build_messages(path: list[StoredMessage], model: UpstreamModel, read: ReadFi
     return system + turns
 
 
-def _user_content(message: StoredMessage, model: UpstreamModel, read: ReadFile) -> Any:
+def _user_content(message: MessageRecord, model: UpstreamModel, read: ReadFile) -> Any:
     text = message.content
     images: list[dict[str, Any]] = []
     documents: list[str] = []
@@ -68,7 +68,7 @@ def _user_content(message: StoredMessage, model: UpstreamModel, read: ReadFile) 
     return [{"type": "text", "text": text}, *images] if images else text
 
 
-def _read_text(file: StoredFile, read: ReadFile) -> str:
+def _read_text(file: FileRecord, read: ReadFile) -> str:
     return (read(file.sha) or b"").decode("utf-8", "replace")
 
 

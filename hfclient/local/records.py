@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-__all__ = ["StoredConversation", "StoredFile", "StoredGeneration", "StoredMessage", "new_id", "now"]
+__all__ = ["ConversationRecord", "FileRecord", "GenerationRecord", "MessageRecord", "new_id", "now"]
 
 
 def now() -> int:
@@ -22,7 +22,7 @@ def new_id() -> str:
 
 
 @frozen(kw_only=True)
-class StoredFile:
+class FileRecord:
     """A file of a message: the name that the client gave, its media type, and the hash under which it is stored."""
 
     name: str
@@ -31,14 +31,14 @@ class StoredFile:
 
 
 @define(kw_only=True)
-class StoredMessage:
+class MessageRecord:
     """A message. Times are milliseconds since 1970; ``interrupted`` is None while the answer is generated and after an error."""
 
     id: str
     role: str
     parent_id: str | None = None
     content: str = ""
-    files: tuple[StoredFile, ...] = ()
+    files: tuple[FileRecord, ...] = ()
     updates: list[dict[str, Any]] = field(factory=list)
     created_at: int = 0
     updated_at: int = 0
@@ -48,7 +48,7 @@ class StoredMessage:
 
 
 @define(kw_only=True)
-class StoredConversation:
+class ConversationRecord:
     """A conversation; ``messages`` holds its whole tree in order of creation, so each parent comes before its children."""
 
     id: str
@@ -58,16 +58,16 @@ class StoredConversation:
     root_id: str
     updated_at: int = 0
     from_share: str | None = None
-    messages: list[StoredMessage] = field(factory=list)
+    messages: list[MessageRecord] = field(factory=list)
 
-    def message(self, message_id: str) -> StoredMessage | None:
+    def message(self, message_id: str) -> MessageRecord | None:
         """Return the message with that id, or None."""
         return next((message for message in self.messages if message.id == message_id), None)
 
-    def path_to(self, message_id: str) -> list[StoredMessage]:
+    def path_to(self, message_id: str) -> list[MessageRecord]:
         """Return the messages from the root to *message_id*, root first."""
         by_id = {message.id: message for message in self.messages}
-        path: list[StoredMessage] = []
+        path: list[MessageRecord] = []
         step: str | None = message_id
         while step is not None and step in by_id and len(path) <= len(by_id):
             path.append(by_id[step])
@@ -76,7 +76,7 @@ class StoredConversation:
 
 
 @frozen(kw_only=True)
-class StoredGeneration:
+class GenerationRecord:
     """A generation in the store; ``status`` is running, completed, interrupted or error."""
 
     number: int

@@ -9,7 +9,7 @@ import datetime
 from typing import Any
 
 from hfclient.chat.wire.superjson import UNDEFINED, ObjectId
-from hfclient.local.records import StoredConversation, StoredMessage
+from hfclient.local.records import ConversationRecord, MessageRecord
 from hfclient.local.upstream import UpstreamModel
 
 __all__ = ["conversation", "date", "legacy_conversation", "legacy_model", "list_entry", "model", "model_detail", "plain"]
@@ -24,7 +24,7 @@ def _date(milliseconds: int) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(milliseconds / 1000, tz=datetime.timezone.utc)
 
 
-def _messages(conversation: StoredConversation) -> list[dict[str, Any]]:
+def _messages(conversation: ConversationRecord) -> list[dict[str, Any]]:
     children: dict[str | None, list[str]] = {}
     ancestors: dict[str | None, list[str]] = {None: []}
     for message in conversation.messages:
@@ -36,7 +36,7 @@ def _messages(conversation: StoredConversation) -> list[dict[str, Any]]:
     return [_message(item, ancestors[item.id], children.get(item.id, [])) for item in conversation.messages]
 
 
-def _message(message: StoredMessage, ancestors: list[str], children: list[str]) -> dict[str, Any]:
+def _message(message: MessageRecord, ancestors: list[str], children: list[str]) -> dict[str, Any]:
     document: dict[str, Any] = {"id": message.id, "from": message.role, "content": message.content}
     if message.role == "user":
         document["files"] = [
@@ -57,7 +57,7 @@ def _message(message: StoredMessage, ancestors: list[str], children: list[str]) 
     return document | {key: value for key, value in optional.items() if value is not None}
 
 
-def conversation(found: StoredConversation, *, shared: bool = False) -> dict[str, Any]:
+def conversation(found: ConversationRecord, *, shared: bool = False) -> dict[str, Any]:
     """Return a conversation with its messages."""
     return {
         "messages": _messages(found),
@@ -73,7 +73,7 @@ def conversation(found: StoredConversation, *, shared: bool = False) -> dict[str
     }
 
 
-def legacy_conversation(found: StoredConversation) -> dict[str, Any]:
+def legacy_conversation(found: ConversationRecord) -> dict[str, Any]:
     """Return a conversation in the first version of the API, without the tree."""
     keys = ("content", "from", "id", "createdAt", "updatedAt", "files", "updates")
     return {
@@ -94,7 +94,7 @@ def plain(value: Any) -> Any:
     return value.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
-def list_entry(found: StoredConversation) -> dict[str, Any]:
+def list_entry(found: ConversationRecord) -> dict[str, Any]:
     """Return a conversation as an entry of the list."""
     key = ObjectId(found.id)
     return {

@@ -21,7 +21,7 @@ from attrs import asdict, fields
 
 from hfclient.errors import LocalServerError
 from hfclient.local import event_encoding
-from hfclient.local.records import StoredConversation, StoredFile, StoredGeneration, StoredMessage, now
+from hfclient.local.records import ConversationRecord, FileRecord, GenerationRecord, MessageRecord, now
 
 __all__ = ["Store", "default_path"]
 
@@ -60,7 +60,7 @@ CREATE TABLE settings (owner TEXT PRIMARY KEY, document TEXT NOT NULL);
 PRAGMA user_version = 1;
 """
 
-_MESSAGE_FIELDS = [field.name for field in fields(StoredMessage)]
+_MESSAGE_FIELDS = [field.name for field in fields(MessageRecord)]
 _MESSAGE_COLUMNS = ", ".join(_MESSAGE_FIELDS)
 
 
@@ -177,7 +177,7 @@ class Store:
 
     # Conversations
 
-    def create(self, owner: str, conversation: StoredConversation) -> None:
+    def create(self, owner: str, conversation: ConversationRecord) -> None:
         """Store a new conversation with its messages."""
         with self._transaction() as db:
             db.execute(
@@ -187,7 +187,7 @@ class Store:
             for message in conversation.messages:
                 _insert_message(db, conversation.id, message)
 
-    def conversation(self, conversation_id: str, owner: str) -> StoredConversation | None:
+    def conversation(self, conversation_id: str, owner: str) -> ConversationRecord | None:
         """Return *owner*'s conversation with its messages, or None."""
         with self._lock:
             rows = self._all(
@@ -199,7 +199,7 @@ class Store:
             if not rows:
                 return None
             keys = ("id", "title", "model", "preprompt", "root_id", "updated_at", "from_share")
-            found = StoredConversation(**dict(zip(keys, rows[0], strict=True)))
+            found = ConversationRecord(**dict(zip(keys, rows[0], strict=True)))
             found.messages = [
                 _message(row)
                 for row in self._all(
@@ -222,7 +222,7 @@ class Store:
         rows = self._all("SELECT title FROM conversations WHERE id = ? AND owner = ?", conversation_id, owner)
         return rows[0][0] if rows else None
 
-    def page(self, owner: str, page: int) -> tuple[list[StoredConversation], bool]:
+    def page(self, owner: str, page: int) -> tuple[list[ConversationRecord], bool]:
         """Return up to 30 conversations without their messages, newest first, and whether there are more."""
         rows = self._all(
             "SELECT id, title, model, updated_at FROM conversations WHERE owner = ? "
@@ -232,7 +232,7 @@ class Store:
             page * _PAGE_SIZE,
         )
         found = [
-            StoredConversation(id=key, title=title, model=model, preprompt="", root_id="", updated_at=updated)
+            ConversationRecord(id=key, title=title, model=model, preprompt="", root_id="", updated_at=updated)
             for key, title, model, updated in rows[:_PAGE_SIZE]
         ]
         return found, len(rows) > _PAGE_SIZE
@@ -261,7 +261,7 @@ class Store:
 
     # Messages
 
-    def add_messages(self, conversation_id: str, messages: Iterable[StoredMessage], generation_id: str) -> int:
+    def add_messages(self, conversation_id: str, messages: Iterable[MessageRecord], generation_id: str) -> int:
         """Store a new prompt and its answer (the last one), and start a generation; return its number."""
         with self._transaction() as db:
             added = list(messages)
@@ -301,7 +301,7 @@ class Store:
         with contextlib.suppress(sqlite3.IntegrityError), self._transaction(durable=False) as db:
             db.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?)", (run, number, event))
 
-    def finish(self, run: int, message: StoredMessage, conversation_id: str, status: str) -> None:
+    def finish(self, run: int, message: MessageRecord, conversation_id: str, status: str) -> None:
         """Store the answer of generation *run*, which has ended."""
         with self._transaction() as db:
             db.execute(
@@ -313,7 +313,7 @@ class Store:
             db.execute("UPDATE runs SET status = ?, ended_at = ? WHERE number = ?", (status, now(), run))
             db.execute("UPDATE conversations SET updated_at = ? WHERE id = ?", (message.updated_at, conversation_id))
 
-    def generation(self, conversation_id: str, generation_id: str | None) -> StoredGeneration | None:
+    def generation(self, conversation_id: str, generation_id: str | None) -> GenerationRecord | None:
         """Return a generation of a conversation, the newest if *generation_id* is None; None if it does not exist."""
         rows = self._all(
             "SELECT number, status FROM runs WHERE conversation_id = ? "
@@ -321,7 +321,7 @@ class Store:
             conversation_id,
             generation_id,
         )
-        return StoredGeneration(number=rows[0][0], status=rows[0][1]) if rows else None
+        return GenerationRecord(number=rows[0][0], status=rows[0][1]) if rows else None
 
     def events(self, run: int, after: int) -> list[tuple[int, bytes]]:
         """Return the numbered log entries of generation *run* after number *after*."""
@@ -386,7 +386,7 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _insert_message(db: sqlite3.Connection, conversation_id: str, message: StoredMessage) -> None:
+def _insert_message(db: sqlite3.Connection, conversation_id: str, message: MessageRecord) -> None:
     values = asdict(message, recurse=False) | {"files": _json(message.files), "updates": _json(message.updates)}
     db.execute(
         f"INSERT INTO messages (conversation_id, {_MESSAGE_COLUMNS}) VALUES (?{', ?' * len(values)})",  # noqa: S608 (a constant)
@@ -394,9 +394,9 @@ def _insert_message(db: sqlite3.Connection, conversation_id: str, message: Store
     )
 
 
-def _message(row: Any) -> StoredMessage:
-    message = StoredMessage(**dict(zip(_MESSAGE_FIELDS, row, strict=True)))
-    message.files = tuple(msgspec.json.decode(row[_MESSAGE_FIELDS.index("files")], type=list[StoredFile]))
+def _message(row: Any) -> MessageRecord:
+    message = MessageRecord(**dict(zip(_MESSAGE_FIELDS, row, strict=True)))
+    message.files = tuple(msgspec.json.decode(row[_MESSAGE_FIELDS.index("files")], type=list[FileRecord]))
     message.updates = msgspec.json.decode(row[_MESSAGE_FIELDS.index("updates")])
     message.interrupted = None if message.interrupted is None else bool(message.interrupted)
     return message

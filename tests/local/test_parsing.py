@@ -13,7 +13,7 @@ from hfclient.decoding.utf16 import utf16_length
 from hfclient.local import event_encoding, prompts
 from hfclient.local.error_responses import HTTPError, prefers_html
 from hfclient.local.message_form import parse_file, parse_form
-from hfclient.local.records import StoredFile, StoredMessage, new_id
+from hfclient.local.records import FileRecord, MessageRecord, new_id
 from hfclient.local.upstream import UpstreamModel
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -98,10 +98,10 @@ def test_the_last_message_is_always_kept():
     """The prompt is never cut: if it is too long, the model's server answers with an error."""
     model = UpstreamModel(id="m", prompt_tokens=10)
     path = [
-        StoredMessage(id="1", role="system", content="S"),
-        StoredMessage(id="2", role="user", content="old"),
-        StoredMessage(id="3", role="assistant", content="older answer"),
-        StoredMessage(id="4", role="user", content="x" * 1000),
+        MessageRecord(id="1", role="system", content="S"),
+        MessageRecord(id="2", role="user", content="old"),
+        MessageRecord(id="3", role="assistant", content="older answer"),
+        MessageRecord(id="4", role="user", content="x" * 1000),
     ]
     built = prompts.build_messages(path, model, lambda sha: None)
     assert [message["content"] for message in built] == ["S", "x" * 1000]
@@ -110,9 +110,9 @@ def test_the_last_message_is_always_kept():
 def test_empty_answers_are_left_out():
     """An empty assistant message confuses chat templates, so it is not sent."""
     path = [
-        StoredMessage(id="1", role="user", content="a"),
-        StoredMessage(id="2", role="assistant"),
-        StoredMessage(id="3", role="user", content="b"),
+        MessageRecord(id="1", role="user", content="a"),
+        MessageRecord(id="2", role="assistant"),
+        MessageRecord(id="3", role="user", content="b"),
     ]
     built = prompts.build_messages(path, UpstreamModel(id="m"), lambda sha: None)
     assert [message["role"] for message in built] == ["user", "user"]
@@ -120,8 +120,8 @@ def test_empty_answers_are_left_out():
 
 def test_binary_files_are_not_part_of_the_prompt():
     """Other types are stored, and are not sent to the model."""
-    file = StoredFile(name="a.bin", mime="application/octet-stream", sha="0" * 64)
-    path = [StoredMessage(id="1", role="user", content="a", files=(file,))]
+    file = FileRecord(name="a.bin", mime="application/octet-stream", sha="0" * 64)
+    path = [MessageRecord(id="1", role="user", content="a", files=(file,))]
     assert prompts.build_messages(path, UpstreamModel(id="m"), lambda sha: b"secret")[0]["content"] == "a"
 
 

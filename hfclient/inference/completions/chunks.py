@@ -66,6 +66,8 @@ class ChunkDecoder:
         self._line_came = False
         self._mode: Callable[[bytes, list[AnyEvent]], None] = self._feed_begin
         self._between = False  # on the fast path, and no event has begun
+        self.was_plain = False
+        """The last piece was one plain chunk: it has no tool call and does not end the answer."""
         self._cut: HFClientError | None = None
 
     @property
@@ -99,7 +101,9 @@ class ChunkDecoder:
             and data.find(b"\r") < 0  # in half the time of "in"
             and self._reader.take_plain((data[5:],), out) is None
         ):
+            self.was_plain = True
             return out
+        self.was_plain = False
         if self._first:
             out, self._first = self._first, []
         reader = self._reader

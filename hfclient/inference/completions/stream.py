@@ -100,6 +100,8 @@ class CompletionStream(Stream):
                     self._look_for_content(events)
                 if events:
                     yield events
+                if chunks.was_plain:
+                    continue
                 if chunks.call_pieces != call_pieces:
                     call_pieces = chunks.call_pieces
                     self._response.deadline.content_came()  # an argument can be a long file, whose event comes at its end

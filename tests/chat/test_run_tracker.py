@@ -45,7 +45,7 @@ HELLO = "Hello, world!"
 FLAGS_010 = {"searchEnabled": True, "loginEnabled": False, "guestMode": False}
 
 
-class Run:
+class LongRun:
     """A run that is in progress until the test ends it."""
 
     def __init__(self, chat: Chat, message: dict[str, Any]) -> None:
@@ -73,20 +73,20 @@ class LongRuns(ChatUI):
     def __init__(self) -> None:
         super().__init__()
         self.hold = True
-        self.runs: list[Run] = []
+        self.runs: list[LongRun] = []
 
     def _take_message(self, request: Recorded) -> Any:
         answer = super()._take_message(request)
         if self.hold:
             chat = self.chats[request.path.split("/")[2]]
-            self.runs.append(Run(chat, chat.messages[-1]))
+            self.runs.append(LongRun(chat, chat.messages[-1]))
         return answer
 
     def _log(self, request: Recorded, chat: Chat) -> Any:
         run = next((run for run in self.runs if run.id == request.query.get("generationId")), None)
         return super()._log(request, chat) if run is None else self._follow(run)
 
-    def _follow(self, run: Run) -> Iterator[Step]:
+    def _follow(self, run: LongRun) -> Iterator[Step]:
         yield head(200, SSE, "Transfer-Encoding: chunked")
         while not run.over.is_set():
             yield chunk(b": heartbeat\n\n")

@@ -10,8 +10,8 @@ import pytest
 import hfclient
 from tests.docs.reference import PAGES, Walk, resolved, shown
 
-# What only other modules of the package read or pass: the turn of a stream, and the form in which `parse` asks for a schema.
-INTERNAL = {"ChatStream.turn", "ChatOptions.response_format"}
+# What only other modules of the package read: the form in which `parse` asks for a schema.
+INTERNAL = {"ChatOptions.response_format"}
 
 
 @pytest.fixture(scope="module")

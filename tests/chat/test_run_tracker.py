@@ -498,7 +498,7 @@ def test_a_parked_answer_that_continues(ui: LongRuns, client: Client) -> None:
     """A message with a question may be written again after its end, so its log is requested."""
     asks = {"type": "elicitation", "subtype": "request", "request": {"elicitationId": "x", "fields": []}}
     conversation = stored(ui, client, {"generationId": RUN, "updates": [STARTED, asks, FINISHED]})
-    run = Run(ui.chat, ui.chat.messages[-1])
+    run = LongRun(ui.chat, ui.chat.messages[-1])
     ui.chat.messages[-1]["updates"] = [STARTED, asks, FINISHED]
     ui.runs.append(run)
     with pytest.raises(ConversationBusy):

@@ -1,4 +1,4 @@
-"""What all routes use: the store, the running generations, the upstream, and look-ups that raise HTTP errors."""
+"""Shared state of the routes: store, running generations and upstream, with look-ups that raise HTTP errors."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_a_cell(
 def test_the_page_is_current() -> None:
     """The table in the documentation is the one that these tests use."""
     text = table.PAGE_OF_DOCS.read_text("utf-8")
-    assert table.page(text) == text, "python -m tests.faults.table writes it anew"
+    assert table.page(text) == text, "run python -m tests.faults.table"
 
 
 def test_every_column_has_its_operation() -> None:

@@ -62,7 +62,7 @@ SCRIPTS = {
 def test_after_a_request(
     transport_name: str, server: Server, caplog: pytest.LogCaptureFixture, script: str, place: str
 ) -> None:
-    """Not in logs at DEBUG, those of all libraries included, nor in an exception's text, dict, pickle or traceback."""
+    """No secret is in logs at DEBUG, of any library, or in an exception's text, dict, pickle or traceback."""
     server.on(place, SCRIPTS[script])
     timeouts = Timeouts(idle=0.15) if script == "stalled" else PATIENT
     session = _session(transport_name, server, retry=Retry(attempts=2, backoff=0.001), timeouts=timeouts, proxy=None)
@@ -92,7 +92,7 @@ def test_after_a_request(
 def test_before_a_request(
     transport_name: str, server: Server, caplog: pytest.LogCaptureFixture, url: str, proxied: bool
 ) -> None:
-    """Nor when nothing was sent: an address that refuses, does not exist or is invalid, a proxy that is down."""
+    """The same if nothing was sent: an address that refuses, does not exist or is invalid, a proxy that is down."""
     port = _unused_port()
     proxy = f"http://user:{PROXY}@127.0.0.1:{port}" if proxied else None
     session = _session(transport_name, server, retry=Retry(attempts=1), timeouts=PATIENT, proxy=proxy)

@@ -253,7 +253,7 @@ def test_a_proxy_that_refuses(transport_name: str, tls: Server, status: int) -> 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_is_down(transport_name: str, scheme: str) -> None:
-    """The same for a proxy that does not accept connections."""
+    """The error of a proxy that does not accept connections names the proxy, but not its password."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         opened = make_transport(transport_name, proxy=f"http://u:proxy-secret@127.0.0.1:{closed.getsockname()[1]}")
@@ -285,7 +285,7 @@ def test_a_request_through_a_proxy_is_not_repeated(
 
 @pytest.mark.parametrize("proxy", ["http://proxy.invalid:3128", "http://"])
 def test_a_proxy_without_a_valid_address(transport_name: str, proxy: str) -> None:
-    """Or one whose host name is invalid."""
+    """A proxy without a host name, or with one that does not exist, is an error of hfclient."""
     opened = make_transport(transport_name, proxy=proxy)
     with pytest.raises(Exception, match=r"proxy|cannot be sent|connection") as caught:
         send(opened, "http://chat.example/s")

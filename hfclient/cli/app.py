@@ -205,7 +205,7 @@ def serve(
     base_path: str,
     allowed_host: tuple[str, ...],
 ) -> None:
-    """Run a chat-ui-compatible server over a small model or an OpenAI-compatible API.
+    """Run a chat-ui-compatible server. A small model answers, or an OpenAI-compatible API.
 
     The API key of --upstream is read from the environment variable HFCLIENT_UPSTREAM_KEY.
     """

@@ -112,7 +112,7 @@ def handle_completion(app: click.Command) -> int | None:
 @click.command(epilog="\b\nInstall it with:\n" + "".join(f"  {shell}: {line}\n" for shell, line in _SETUP.items()))
 @click.argument("shell", type=click.Choice(list(_CLASSES)))
 def completion(shell: str) -> None:
-    """Print the completion script for SHELL: commands, options, models, browsers."""
+    """Print the completion script for SHELL. It completes commands, options, models and browsers."""
     # Not source(): it starts bash, to warn about versions older than 4.4.
     script = _CLASSES[shell](click.Command("hfclient"), {}, "hfclient", VARIABLE)
     click.echo(script.source_template % script.source_vars())

@@ -65,7 +65,7 @@ def login(url: str | None, impersonate: str | None, no_browser: bool, from_brows
 @url_option
 @impersonate_option
 def logout(url: str | None, impersonate: str | None) -> None:
-    """Delete the saved login, and log out on the server; without one, delete the anonymous session of that server."""
+    """Log out and delete the saved login. Without one, delete the anonymous session of that server."""
     base = _base(url)
     saved = _saved(base)
     if saved is None:
@@ -87,7 +87,7 @@ def logout(url: str | None, impersonate: str | None) -> None:
 @click.option("--json", "as_line", is_flag=True, help="Print the user as JSON.")
 @click.pass_context
 def whoami(context: click.Context, url: str | None, impersonate: str | None, as_line: bool) -> None:
-    """Show the user that you are logged in as; the exit code is 1 if you are not, on a server with a login."""
+    """Show the logged-in user. The exit code is 1 if you are not logged in, on a server with a login."""
     base = _base(url)
     with _client(url, None, impersonate) as client:
         user = client.whoami()

@@ -35,7 +35,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(run_tracker, "_POLL", 0.01)
     monkeypatch.setattr(run_tracker, "_PAUSE", 0.01)
-    monkeypatch.setattr(completions, "_LINGER", 0.1)
+    monkeypatch.setattr(completions, "_DRAIN", 0.1)
 
 
 @pytest.fixture

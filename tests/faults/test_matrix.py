@@ -58,7 +58,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         (run_tracker, "_PAUSE", 0.01),
         (run_tracker, "_STOP_MARK", 0.0),
         (chat_stream, "_SILENCE", 0.1),
-        (completions, "_LINGER", 0.1),
+        (completions, "_DRAIN", 0.1),
         (jobs, "_PACE", 0.02),
     ]:
         monkeypatch.setattr(module, name, value)

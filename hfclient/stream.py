@@ -121,8 +121,10 @@ class ReplyBuilder:
     def add(self, events: list[AnyEvent]) -> bool:
         """Take over *events*; True if there is content among them (text, reasoning, tools, files)."""
         if len(events) == 1 and type(event := events[0]) is Token:  # a token at a time
-            self._text.pieces.append(event.text)
-            self._text.compact()
+            texts = self._text.pieces
+            texts.append(event.text)
+            if len(texts) > _PAGE:
+                self._text.compact()
             return True
         texts, thoughts = self._text.pieces, self._reasoning.pieces
         before = len(texts) + len(thoughts) + len(self._lists)

@@ -8,6 +8,7 @@ show in the figures have a loop of their own.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import types
 from collections.abc import Callable, Iterator
@@ -75,6 +76,7 @@ class HFClient(_Texts):
     def __init__(self, origin: str, **options: Any) -> None:
         self._options = options
         self._clients: dict[str, Any] = {}
+        self._ids = itertools.count(1)  # of conversations: messages into one are sent one after the other
         if "impersonate" in options:
             import curl_cffi  # noqa: F401 (so that it is known now whether it is there)
 
@@ -97,7 +99,7 @@ class HFClient(_Texts):
             return client.inference.chat("hi", model="org/model")
         if wire == "tgi":
             return client.inference.text("hi")
-        return client.conversation(_ID).send("hi", **send)
+        return client.conversation(f"{next(self._ids):024x}").send("hi", **send)
 
     def drain(self, wire: str, url: str) -> tuple[int, int]:
         from hfclient.events import Token

@@ -93,7 +93,7 @@ class ServerSent:
 def refusal(error: HFClientError) -> tuple[int, dict[str, object], dict[str, str]]:
     """Return status, body and headers for an error, and log it."""
     log.warning("no answer: %s: %s", type(error).__name__, error)
-    given = getattr(error, "status", None) or getattr(error, "status_code", None)  # from the chat server, or the model's
+    given = getattr(error, "status_code", None)
     status = {410: 404, 422: 400}.get(given, given)
     if status not in MESSAGES:
         status = next((code for cls, code in STATUSES.items() if isinstance(error, cls)), 502)

@@ -343,7 +343,7 @@ class APIStatusError(HFClientError):
     """The server answered with a 4xx or 5xx status.
 
     Attributes:
-        status: HTTP status code.
+        status_code: HTTP status code.
         method, url: The request, without secrets.
         request_id: The server's id for the request, for its operators, or None.
         body: The start of the answer's body as text, at most 2000 characters.
@@ -357,7 +357,7 @@ class APIStatusError(HFClientError):
         self,
         message: str = "",
         *,
-        status: int = 0,
+        status_code: int = 0,
         method: str | None = None,
         url: str | None = None,
         request_id: str | None = None,
@@ -369,7 +369,7 @@ class APIStatusError(HFClientError):
         partial: Reply | None = None,
     ) -> None:
         super().__init__(message, partial=partial)
-        self.status = status
+        self.status_code = status_code
         self.method = method
         self.url = _sanitized(url)
         self.request_id = _sanitized(request_id)
@@ -380,7 +380,7 @@ class APIStatusError(HFClientError):
         self.location = _sanitized(location)
 
     def __str__(self) -> str:
-        where = f" ({self.status} from {self.method} {self.url}" if self.url else ""
+        where = f" ({self.status_code} from {self.method} {self.url}" if self.url else ""
         if where and self.request_id:
             where += f", request {self.request_id}"
         return f"{self.message}{where})" if where else self.message

@@ -61,5 +61,5 @@ def unexpected_content(
 ) -> ProtocolError | CloudflareChallenge:
     """Return the error for a successful answer with unexpected content: *message*, unless *body* is a bot check."""
     if is_challenge_page(body[:_START].decode("utf-8", "replace")):
-        return CloudflareChallenge(BOT_CHECK, status=200, method=method, url=url)
+        return CloudflareChallenge(BOT_CHECK, status_code=200, method=method, url=url)
     return ProtocolError(message, frame=excerpt(body))

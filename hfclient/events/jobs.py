@@ -45,10 +45,10 @@ class Failover(Event):
         provider: The provider that failed.
         to: The next provider.
         reason: The reason, in one sentence.
-        status: The HTTP status of the failure, or None without an answer.
+        status_code: The HTTP status of the failure, or None without an answer.
     """
 
     provider: str
     to: str
     reason: str
-    status: int | None = None
+    status_code: int | None = None

@@ -122,13 +122,13 @@ def _code(objects: list[dict[str, Any]]) -> str | None:
 
 def refined(error: APIStatusError, model: str | None) -> HFClientError:
     """Return a more specific error: for a model that no provider serves, or a URL without an API; else *error* itself."""
-    if error.status in (404, 405) and (error.body or "").lstrip().startswith("<"):
+    if error.status_code in (404, 405) and (error.body or "").lstrip().startswith("<"):
         page = describe_body((error.body or "").encode())
         return restated(
             type(error), error, f"there is no API at this URL, {page} came instead; is inference_url (or the provider's URL) right?"
         )
     unknown = error.code in ("model_not_supported", "model_not_found")
-    if error.status not in (400, 404) or not (unknown or error.message.startswith("Model not supported")):
+    if error.status_code not in (400, 404) or not (unknown or error.message.startswith("Model not supported")):
         return error
     better = restated(ModelNotFound, error, error.message)
     better.model = model

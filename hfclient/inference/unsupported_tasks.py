@@ -66,7 +66,7 @@ def explain_missing_route(error: APIStatusError, base_url: str, *, embedded: boo
         base_url: Base URL of the server.
         embedded: ``Client.local()`` runs the server: its own advice on how to start it is left out.
     """
-    if error.status not in _NO_ROUTE or error.method != "POST" or (error.status == 404 and not _PLAIN.search(error.message)):
+    if error.status_code not in _NO_ROUTE or error.method != "POST" or (error.status_code == 404 and not _PLAIN.search(error.message)):
         return error
     try:
         here = origin_of(error.url or "") == origin_of(base_url)
@@ -79,5 +79,5 @@ def explain_missing_route(error: APIStatusError, base_url: str, *, embedded: boo
     if not task and "/models/" not in path and path:
         return error
     what = _LACKS.get(task, "does not have pipelines (classify(), caption(), task())")
-    own_words = f" ({error.message})" if error.status == 501 and not embedded else ""
+    own_words = f" ({error.message})" if error.status_code == 501 and not embedded else ""
     return restated(type(error), error, f"this server {what}{own_words}; {_ELSEWHERE}")

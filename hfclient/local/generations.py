@@ -300,8 +300,8 @@ def _failure(message: str) -> dict[str, Any]:
 def _error_event(error: HFClientError) -> dict[str, Any]:
     """Return the stream's event for a failure of the upstream."""
     message, status = error.message, None
-    if isinstance(error, APIStatusError) and error.status:
-        message, status = f"{error.status} {error.message}", error.status
+    if isinstance(error, APIStatusError) and error.status_code:
+        message, status = f"{error.status_code} {error.message}", error.status_code
     elif isinstance(error, GenerationError):
         status = error.status_code
     event = _failure(message or type(error).__name__)

@@ -137,7 +137,7 @@ def _request_answer(
     def read(sha: str) -> bytes | None:
         found = backend.store.file(conversation_id, sha)
         if found is None:
-            raise NotFoundError(f"the conversation has no file {sha}", status=404)
+            raise NotFoundError(f"the conversation has no file {sha}", status_code=404)
         return found[1]
 
     return backend.upstream.answer(prompts.build_messages(path, model, read), model)

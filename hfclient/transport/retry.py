@@ -73,7 +73,7 @@ class Retry(Value):
         if attempt > self.attempts:
             return None
         if isinstance(error, APIStatusError):
-            if error.status not in self.statuses:
+            if error.status_code not in self.statuses:
                 return None
             if error.retry_after is not None:
                 return error.retry_after if error.retry_after <= self.max_wait else None

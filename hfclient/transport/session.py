@@ -181,7 +181,7 @@ class Session:
                             else:
                                 raise APIStatusError(
                                     f"more than {_REDIRECTS} redirects",
-                                    status=response.status,
+                                    status_code=response.status,
                                     method=hop.method,
                                     url=safe_url(hop.url),
                                 )
@@ -219,8 +219,8 @@ class Session:
         for refine in (self.refine, request.refine):
             if refine is not None and isinstance(refined, APIStatusError):
                 refined = refine(refined)
-        is_gate = isinstance(refined, AuthenticationError) or 300 <= error.status < 400
-        is_page = error.status in (403, 404) and ((error.body or "").lstrip().startswith("<") or is_space(request.url))
+        is_gate = isinstance(refined, AuthenticationError) or 300 <= error.status_code < 400
+        is_page = error.status_code in (403, 404) and ((error.body or "").lstrip().startswith("<") or is_space(request.url))
         if (is_gate or is_page) and (hint := self.credentials.missing_token_hint(request.url)):
             refined.message = f"{refined.message}; {hint}"
             refined.args = (refined.message,)

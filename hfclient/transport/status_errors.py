@@ -93,7 +93,7 @@ def error_for(response: Response, *, with_password: bool = False) -> APIStatusEr
         cls, message = asked
     return cls(
         message,
-        status=status,
+        status_code=status,
         method=response.method,
         url=response.url,
         request_id=response.request_id,
@@ -107,7 +107,7 @@ def restated(cls: type[_E], error: APIStatusError, message: str) -> _E:
     """Return *error* as another class with another message, all else as it was."""
     return cls(
         message,
-        status=error.status,
+        status_code=error.status_code,
         method=error.method,
         url=error.url,
         request_id=error.request_id,
@@ -137,7 +137,7 @@ def _redirect(response: Response) -> APIStatusError:
             message = f"the server redirects to {shown} instead of answering"
     return cls(
         message,
-        status=response.status,
+        status_code=response.status,
         method=response.method,
         url=response.url,
         request_id=response.request_id,

@@ -136,7 +136,7 @@ def test_a_model_that_does_not_exist(ui: ChatUI, any_client: Client) -> None:
     assert error.model == "org/qwen-3-8b"
     assert error.suggestions == ("org/Qwen3-8B", "other/Qwen3-32B")
     assert "did you mean org/Qwen3-8B" in error.message
-    assert error.status == 400
+    assert error.status_code == 400
     assert pickle.loads(pickle.dumps(error)).suggestions == error.suggestions
     assert ui.count("create") == 1
     assert hfclient.errors.from_dict(json.loads(json.dumps(error.to_dict()))).to_dict() == error.to_dict()

@@ -53,7 +53,7 @@ def test_a_refused_chat_leaves_nothing(ui: ChatUI, any_client: Client, what: str
         with pytest.raises(HFClientError) as caught:
             any_client.chat("Hi", temporary=temporary, files=[("a.txt", b"text")])
         if isinstance(caught.value, APIStatusError):
-            assert str(caught.value.status) == what[:3]
+            assert str(caught.value.status_code) == what[:3]
     assert ui.chats == {}
     assert (ui.count("create"), ui.count("delete")) == (2, 2)
 

@@ -176,7 +176,7 @@ def test_a_redirect_from_https_to_http() -> None:
     """A server behind a proxy that terminates TLS redirects to http: the error does not recommend that address."""
     given = errors.APIStatusError(
         "x",
-        status=301,
+        status_code=301,
         method="GET",
         url="https://chat.example/api/v2/user",
         location="http://chat.example/api/v2/user",

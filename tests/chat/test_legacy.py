@@ -197,7 +197,7 @@ def test_texts_of_the_first_v2_api(
     with pytest.raises(error) as caught:
         client.conversation(CONVERSATION).messages()
     assert type(caught.value) is error
-    assert caught.value.status == status
+    assert caught.value.status_code == status
     if said != "NOT_FOUND":
         assert caught.value.message == said
 
@@ -211,7 +211,7 @@ def test_errors_inside_page_data(server: Server, client: Client, status: int | N
     old.hooks[f"GET /conversation/{CONVERSATION}/__data.json"] = json_answer(data)
     with pytest.raises(error, match="said the server") as caught:
         client.conversation(CONVERSATION).messages()
-    assert caught.value.status == (status or 500)  # type: ignore[attr-defined]
+    assert caught.value.status_code == (status or 500)  # type: ignore[attr-defined]
 
 
 def test_a_login_page_instead_of_page_data(server: Server, client: Client) -> None:

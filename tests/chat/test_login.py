@@ -331,7 +331,7 @@ def test_expired_on_a_write(chat: LoginServer, make: Any, number: int, name: str
     write = _writes(make(BAD, transport=make_transport(name)))[number]
     with pytest.raises(SessionExpired, match=re.escape(f'run "hfclient login --url {chat.url}"')) as caught:
         write()
-    assert caught.value.status in (302, 401)
+    assert caught.value.status_code in (302, 401)
     shown = "".join(traceback.format_exception(caught.value)) + str(caught.value.to_dict()) + repr(caught.value)
     assert "expired-secret" not in shown
     assert "secret-state" not in shown
@@ -513,7 +513,7 @@ def test_a_bad_token(chat: LoginServer, make: Any, call: str) -> None:
     }
     with pytest.raises(AuthenticationError, match="does not accept the token") as caught:
         calls[call]()
-    assert caught.value.status == 500
+    assert caught.value.status_code == 500
     assert "hf_wrong" not in str(caught.value)
 
 

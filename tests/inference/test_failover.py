@@ -175,7 +175,7 @@ def test_the_next_provider(name: str, server: Server, make: Make) -> None:
     stream = inference.chat("hi", model=MODEL, provider=TWO)
     first, *rest = list(stream)
     assert isinstance(first, Failover)
-    assert (first.provider, first.to, first.status) == ("cerebras", "novita", status)
+    assert (first.provider, first.to, first.status_code) == ("cerebras", "novita", status)
     assert rest == [Token("Hello"), Finish("stop")]
     assert seen == [first, *rest]
     assert asked(server) == TWO
@@ -428,7 +428,7 @@ def test_one_account(script: Script, server: Server, other_server: Server, make:
     stream = inference.chat("hi", model=MODEL, provider=["cerebras", "novita", "groq"])
     assert stream.text == "Hello"
     (step,) = stream.result().failovers
-    assert (step.provider, step.to, step.status) == ("cerebras", "groq", 402)
+    assert (step.provider, step.to, step.status_code) == ("cerebras", "groq", 402)
     other_server.on(DIRECT, script)
     server.on(CHAT, HELLO)
     assert inference.chat("hi", model=MODEL, provider=["groq", "novita"]).text == "Hello"
@@ -485,7 +485,7 @@ def test_fallbacks_at_the_call(server: Server, make: Make) -> None:
     assert inference.chat("hi", model=MODEL).text == "Hello"
     assert MAPPING not in [request.path for request in server.requests]
     first, *_ = inference.chat("hi", model=MODEL, provider="auto")
-    assert (first.provider, first.to, first.status) == ("auto", "novita", 502)
+    assert (first.provider, first.to, first.status_code) == ("auto", "novita", 502)
 
 
 @pytest.mark.parametrize(
@@ -575,7 +575,7 @@ def test_text_over_a_failover(server: Server, make: Make) -> None:
     server.on(featherless, good)
     stream = make(router_url=server.url).text("x", model=MODEL)
     assert stream.text == "ok"
-    assert [(step.provider, step.status) for step in stream.result().failovers] == [("together", 500)]
+    assert [(step.provider, step.status_code) for step in stream.result().failovers] == [("together", 500)]
     assert stream.result().route == Route("", MODEL, "featherless-ai")
     paths = [request.path for request in server.requests if request.method == "POST"]
     assert paths == [together, together, featherless]

@@ -185,7 +185,7 @@ def test_missing_models(token: str | None, answer: bytes, server: Server, make: 
         make(token).model("meta-lama/Llama-3.3-70B-Instruct")
     assert caught.value.model == "meta-lama/Llama-3.3-70B-Instruct"
     assert caught.value.suggestions[0] == LLAMA
-    assert caught.value.status in (401, 404)
+    assert caught.value.status_code in (401, 404)
     assert ("HF_TOKEN" in caught.value.message) == (token is None)
 
 

@@ -572,7 +572,7 @@ def test_failover(server: Server, make: Make, script: bytes, status: int) -> Non
     image = make(on_event=seen.append).image("a fox", model=MODEL, on_progress=heard.append)
     assert image.provider == "together"
     (step,) = image.failovers
-    assert (step.provider, step.to, step.status) == ("nscale", "together", status)
+    assert (step.provider, step.to, step.status_code) == ("nscale", "together", status)
     assert seen == heard == [step]
     assert len(calls(server)) == 2
 

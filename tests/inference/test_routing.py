@@ -103,7 +103,7 @@ def test_the_next_provider(server: Server, make: Make, script: Script, status: i
     stream = inference.chat("hi", model=MODEL, provider=["cerebras", "novita"])
     first, *rest = list(stream)
     assert isinstance(first, Failover)
-    assert (first.provider, first.to, first.status) == ("cerebras", "novita", status)
+    assert (first.provider, first.to, first.status_code) == ("cerebras", "novita", status)
     assert rest == [Token("Hello"), Finish("stop")]
     assert asked(server) == [f"{MODEL}:cerebras", f"{MODEL}:novita"]
     assert stream.result().model == f"{MODEL}:novita"
@@ -217,18 +217,18 @@ def failure(cls: Any, **fields: Any) -> Any:
 @pytest.mark.parametrize(
     ("error", "text", "paid"),
     [
-        (failure(ServerError, status=500), True, True),
-        (failure(ServerError, status=504), True, False),
-        (failure(ServerError, status=524), True, False),
-        (failure(RateLimitError, status=429), True, True),
-        (failure(ModelNotFound, status=400), True, True),
-        (failure(AuthenticationError, status=401), False, False),
+        (failure(ServerError, status_code=500), True, True),
+        (failure(ServerError, status_code=504), True, False),
+        (failure(ServerError, status_code=524), True, False),
+        (failure(RateLimitError, status_code=429), True, True),
+        (failure(ModelNotFound, status_code=400), True, True),
+        (failure(AuthenticationError, status_code=401), False, False),
         (failure(ConnectError, sent=False), True, True),
         (failure(ConnectError, sent=True), True, False),
         (failure(TransportTimeout, deadline="connect"), True, True),
         (failure(TransportTimeout, deadline="first_token"), True, False),
         (failure(TransportTimeout, deadline="total"), False, False),
-        (failure(ServerError, status=502), True, False),
+        (failure(ServerError, status_code=502), True, False),
         (GenerationError("x"), True, False),
         (failure(GenerationError, status_code=503), True, True),
         (failure(GenerationError, status_code=500), True, False),
@@ -258,7 +258,7 @@ def test_each_provider() -> None:
         with attempt:
             tried.append((providers.candidate.provider, not providers.left))
             if providers.left:
-                raise failure(ServerError, status=500)
+                raise failure(ServerError, status_code=500)
     assert tried == [("a", False), ("b", False), ("c", True)]
     assert [(step.provider, step.to) for step in told] == [("a", "b"), ("b", "c")]
     assert providers.failovers == told

@@ -196,7 +196,7 @@ def test_errors_before(tgi: Server, make: Callable[..., InferenceClient]) -> Non
     client = make(tgi)
     with pytest.raises(BadRequestError, match="less than 4095") as caught:
         client.text("x")
-    assert (caught.value.code, caught.value.status) == ("validation", 422)
+    assert (caught.value.code, caught.value.status_code) == ("validation", 422)
     with pytest.raises(BadRequestError, match="Failed to parse"):
         client.text("x")
 

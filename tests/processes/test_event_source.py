@@ -256,14 +256,14 @@ def test_statuses_of_other_errors(name: str, monkeypatch: pytest.MonkeyPatch) ->
         (errors.StreamInterrupted("x"), 503),
         (errors.CredentialsError("x"), 503),
         (errors.ConversationBusy("x"), 409),
-        (errors.AuthenticationError("x", status=302), 401),
+        (errors.AuthenticationError("x", status_code=302), 401),
         (errors.SessionExpired("x"), 401),
         (errors.ProtocolError("x"), 502),
-        (errors.CloudflareChallenge("x", status=503), 503),
+        (errors.CloudflareChallenge("x", status_code=503), 503),
         (errors.GenerationError("x", status_code=504), 504),
         (errors.HFClientError("x"), 502),
     ):
         status, body, headers = refusal(error)
         assert (status, body["status"], headers) == (expected, expected, {}), error
-    limit = errors.RateLimitError("x", status=429, retry_after=0.2)
+    limit = errors.RateLimitError("x", status_code=429, retry_after=0.2)
     assert refusal(limit) == (429, {"status": 429, "message": "Too many requests. Please wait a moment."}, {"Retry-After": "1"})

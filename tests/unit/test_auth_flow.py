@@ -62,7 +62,7 @@ class _Renewing:
                 try:
                     response = yield self._with(request, "new")
                 except AuthenticationError:
-                    raise AuthenticationError("log in again", status=401) from None
+                    raise AuthenticationError("log in again", status_code=401) from None
             self.seen.append(response.status)
         finally:
             self.closed += 1

@@ -29,7 +29,7 @@ def error(
     cls: type[APIStatusError], status: int, message: str, body: str | None = None, **fields: Any
 ) -> APIStatusError:
     body = f'{{"message":"{message}"}}' if body is None else body
-    return cls(message, status=status, method="POST", url="https://h/chat/x", request_id="r", body=body, **fields)
+    return cls(message, status_code=status, method="POST", url="https://h/chat/x", request_id="r", body=body, **fields)
 
 
 CASES: list[tuple[APIStatusError, type[HFClientError]]] = [
@@ -65,13 +65,13 @@ CASES: list[tuple[APIStatusError, type[HFClientError]]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "cls"), CASES, ids=[f"{given.status} {given.message[:30]}" for given, _ in CASES])
+@pytest.mark.parametrize(("given", "cls"), CASES, ids=[f"{given.status_code} {given.message[:30]}" for given, _ in CASES])
 def test_each_status(given: APIStatusError, cls: type[HFClientError]) -> None:
     """Each status becomes a class that says what to do, and keeps the data of the request."""
     found = refine(given)
     assert type(found) is cls
     if isinstance(found, APIStatusError):
-        kept = ("status", "method", "url", "request_id", "body", "code", "attempts")
+        kept = ("status_code", "method", "url", "request_id", "body", "code", "attempts")
         assert [getattr(found, name) for name in kept] == [getattr(given, name) for name in kept]
 
 

@@ -106,10 +106,10 @@ def test_texts(cls: type[HFClientError]) -> None:
 
 def test_status_errors_name_the_request() -> None:
     """A status error names the status, the request and the server's request id."""
-    error = errors.NotFoundError("no such model", status=404, method="GET", url="http://x/m", request_id="r1")
+    error = errors.NotFoundError("no such model", status_code=404, method="GET", url="http://x/m", request_id="r1")
     assert str(error) == "no such model (404 from GET http://x/m, request r1)"
     assert (
-        str(errors.NotFoundError("gone", status=404, method="GET", url="http://x/m"))
+        str(errors.NotFoundError("gone", status_code=404, method="GET", url="http://x/m"))
         == "gone (404 from GET http://x/m)"
     )
 
@@ -164,8 +164,8 @@ def test_events_in_partial() -> None:
 
 def test_user_subclasses() -> None:
     """A user's subclass pickles and converts to a dict like others, if it keeps the constructor."""
-    again = pickle.loads(pickle.dumps(_Mine("m", status=500)))
-    assert (type(again), again.status, again.message) == (_Mine, 500, "m")
+    again = pickle.loads(pickle.dumps(_Mine("m", status_code=500)))
+    assert (type(again), again.status_code, again.message) == (_Mine, 500, "m")
     assert type(from_dict(_Mine("m").to_dict())) is _Mine
 
 

@@ -78,7 +78,7 @@ def test_any_answer_becomes_an_error(status: int, body: bytes, headers: list[tup
     )
     error = error_for(response)
     assert isinstance(error, APIStatusError)
-    assert error.status == status
+    assert error.status_code == status
     assert error.message
     assert error.retry_after is None or error.retry_after >= 0
     assert "\x1b" not in error.message

@@ -224,7 +224,7 @@ def test_refusals(status: int, error: type[APIStatusError], calls: int, server: 
     """A refusal raises at the call with the server's message; temporary ones are retried first."""
     with pytest.raises(error, match="the reason") as caught:
         ask(json_answer({"error": {"message": "the reason", "code": "c"}}, status))
-    assert (caught.value.status, caught.value.code, caught.value.attempts) == (status, "c", calls)
+    assert (caught.value.status_code, caught.value.code, caught.value.attempts) == (status, "c", calls)
     assert len(server.requests) == calls
     assert "hf_secret" not in str(caught.value) + repr(vars(caught.value))
 
@@ -399,7 +399,7 @@ def test_an_unknown_model(answer: bytes, ask: Callable[..., Any]) -> None:
     with pytest.raises(ModelNotFound) as caught:
         ask(answer)
     assert caught.value.model == "m"
-    assert caught.value.status in (400, 404)
+    assert caught.value.status_code in (400, 404)
 
 
 def test_models(server: Server, make: Make) -> None:

@@ -57,7 +57,7 @@ def test_the_last_error_is_raised() -> None:
     assert [number for number, _ in schedule.asked] == [2, 3, 4]
     schedule = _Pauses()
     with pytest.raises(APIStatusError, match="no"):
-        _fail(APIStatusError("no", status=503), schedule, on=lambda error: not isinstance(error, APIStatusError))
+        _fail(APIStatusError("no", status_code=503), schedule, on=lambda error: not isinstance(error, APIStatusError))
     assert schedule.asked == []
 
 

@@ -90,12 +90,12 @@ def test_waits_grow_with_jitter() -> None:
         (TransportTimeout("x", deadline="idle"), False),
         (TransportTimeout("x", deadline="first_token"), False),
         (TransportTimeout("x", deadline="total"), False),
-        (APIStatusError("x", status=503), True),
-        (APIStatusError("x", status=500), False),
+        (APIStatusError("x", status_code=503), True),
+        (APIStatusError("x", status_code=500), False),
         (ProtocolError("x"), False),
-        (RateLimitError("x", status=429, retry_after=30), True),
-        (RateLimitError("x", status=429, retry_after=30.1), False),
-        (RateLimitError("x", status=429, retry_after=0), True),
+        (RateLimitError("x", status_code=429, retry_after=30), True),
+        (RateLimitError("x", status_code=429, retry_after=30.1), False),
+        (RateLimitError("x", status_code=429, retry_after=0), True),
     ],
 )
 def test_which_failures_are_retried(error: Exception, again: bool) -> None:

@@ -54,7 +54,7 @@ def test_other_origin(transport: Transport, server: Server, other_server: Server
     server.on("/s", _to(f"{other_server.url}/login?code=secret", status))
     with pytest.raises(APIStatusError, match="redirects to") as caught:
         session_for(transport).send(Request.read(f"{server.url}/s"))
-    assert caught.value.status == status
+    assert caught.value.status_code == status
     assert f"{other_server.url}/login" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert other_server.requests == []

@@ -49,7 +49,7 @@ def test_status(transport: Transport, server: Server, status: int) -> None:
     """The status selects the class, and the fields have the request and the server."""
     error = _failure(transport, server, json_answer({"error": "no luck"}, status, "X-Request-Id: req-7"))
     assert type(error) is STATUSES[status]
-    assert (error.status, error.message, error.method) == (status, "no luck", "POST")
+    assert (error.status_code, error.message, error.method) == (status, "no luck", "POST")
     assert (error.url, error.request_id, error.attempts) == (f"{server.url}/s", "req-7", 1)
     assert error.body == '{"error": "no luck"}'
     assert str(error) == f"no luck ({status} from POST {server.url}/s, request req-7)"
@@ -217,7 +217,7 @@ def test_invalid_redirects(transport: Transport, server: Server, status: int) ->
     server.on("/s", head(status, "Content-Length: 0"))
     with pytest.raises(APIStatusError) as caught:
         session_for(transport).send(Request.read(f"{server.url}/s"))
-    assert caught.value.status == status
+    assert caught.value.status_code == status
 
 
 def test_a_body_that_is_not_json(transport: Transport, server: Server) -> None:

@@ -227,7 +227,7 @@ class Conversation(StoredConversation):
             self.service.version()  # raises if it is not a chat-ui of any version
             raise NotFoundError(
                 "this server is older than July 2026 and keeps no log of its runs; messages() has the answer once it is complete",
-                status=404,
+                status_code=404,
             ) from None
         return self._stream_of(run, response)
 

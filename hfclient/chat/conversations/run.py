@@ -193,7 +193,7 @@ class Run:
         response = self.service.session.send(request)
         if response.content_type != "text/event-stream":  # the page of an old server for an unknown path
             response.close()
-            raise NotFoundError("the server has no event log", status=response.status, url=response.url)
+            raise NotFoundError("the server has no event log", status_code=response.status, url=response.url)
         return response
 
     def find_answer(self) -> Message | None:

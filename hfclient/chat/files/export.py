@@ -122,7 +122,7 @@ def _name_of(title: str, conversation_id: str, kind: Format) -> str:
 
 
 def _is_skipped(error: HFClientError) -> bool:
-    return isinstance(error, ProtocolError) or (isinstance(error, APIStatusError) and error.status in _SKIPPED)
+    return isinstance(error, ProtocolError) or (isinstance(error, APIStatusError) and error.status_code in _SKIPPED)
 
 
 def _as_json(state: ConversationState, saved: Mapping[str, str]) -> str:

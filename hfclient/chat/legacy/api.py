@@ -178,7 +178,7 @@ class LegacyApi:
             raise self._redirected(request, page.redirect.location)
         node = page.node(index)
         if isinstance(node, NodeError):
-            fields: dict[str, Any] = {"status": node.status or 500, "method": request.method, "url": request.url}
+            fields: dict[str, Any] = {"status_code": node.status or 500, "method": request.method, "url": request.url}
             cls = {403: PermissionDeniedError, 404: NotFoundError}.get(node.status or 0, ServerError)
             raise cls(node.message, **fields)
         if node is None:
@@ -191,15 +191,15 @@ class LegacyApi:
             if location and not leads_to_login(request.url, target):
                 shown = safe_url(target)
                 message = f"the server redirects to {shown} instead of answering"
-                return APIStatusError(message, status=302, method=request.method, url=request.url, location=shown)
+                return APIStatusError(message, status_code=302, method=request.method, url=request.url, location=shown)
         return AuthenticationError(
-            f"this server requires a login: {HOW_TO_LOG_IN}", status=302, method=request.method, url=request.url
+            f"this server requires a login: {HOW_TO_LOG_IN}", status_code=302, method=request.method, url=request.url
         )
 
     def _missing(self, request: Request, message: str, body: bytes = b"") -> NotFoundError:
         return NotFoundError(
             message,
-            status=404,
+            status_code=404,
             method=request.method,
             url=request.url,
             body=body[:2000].decode("utf-8", "replace") or None,

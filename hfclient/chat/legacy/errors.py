@@ -33,9 +33,9 @@ _NO_API = "API is disabled"  # up to 0.9.4, unless the server exposes it
 def legacy_error(error: APIStatusError) -> APIStatusError | None:
     """Return the error that a 404 or a 500 of an older server means, or None if it has no such form."""
     body = (error.body or "").lstrip()
-    if (error.status, body) == (404, _NO_ROUTE) or (error.status == 500 and _NO_PAGE.fullmatch(error.message)):
+    if (error.status_code, body) == (404, _NO_ROUTE) or (error.status_code == 500 and _NO_PAGE.fullmatch(error.message)):
         return restated(NotFoundError, error, "this server is too old for that: it does not know the path")
-    if error.status != 500 or body.startswith(("{", "<")):
+    if error.status_code != 500 or body.startswith(("{", "<")):
         return None
     cls = next((cls for pattern, cls in _TEXTS if pattern.fullmatch(error.message)), None)
     return None if cls is None else restated(cls, error, error.message)

@@ -136,7 +136,7 @@ def _release_by_errors(session: Session, endpoints: Endpoints) -> Release:
     try:
         session.send(legacy.malformed_conversation(endpoints)).close()
     except BadRequestError as error:
-        return "0.20-elysia" if error.status == 500 else "0.20"
+        return "0.20-elysia" if error.status_code == 500 else "0.20"
     except HFClientError:
         pass  # neither; no call depends on it
     return "0.20"

@@ -102,7 +102,7 @@ class Server:
             data = self._service.session.send(request).json()
         except ProtocolError:  # before June 2025 a server answers every unknown path with its page
             self._service.version()  # raises if it is not a chat-ui
-            raise NotFoundError("the server has no MCP servers (it is older than November 2025)", status=404) from None
+            raise NotFoundError("the server has no MCP servers (it is older than November 2025)", status_code=404) from None
         if not isinstance(data, list):
             raise not_a_chat_server(request.url, str(data))
         return [item for item in data if isinstance(item, dict)]
@@ -145,7 +145,7 @@ def live_updates(service: ChatService) -> Iterator[LiveUpdate]:
         response = service.session.send(service.endpoints.live())
         if response.content_type != "text/event-stream":
             response.close()
-            raise NotFoundError("the server has no live feed (it is older than July 2026)", status=response.status)
+            raise NotFoundError("the server has no live feed (it is older than July 2026)", status_code=response.status)
         idle = yield from _read_live(response)
         if idle:
             return

@@ -169,7 +169,7 @@ class ChatAuth:
         self, before: Mapping[str, Secret], error: APIStatusError, credentials: Credentials
     ) -> bool:
         """Whether the server has refused an anonymous session and set another one with the same answer."""
-        if error.status != 401 or isinstance(error, PasswordRequired) or credentials.has_login_cookies or not before:
+        if error.status_code != 401 or isinstance(error, PasswordRequired) or credentials.has_login_cookies or not before:
             return False
         credentials.use_session(begin=True)  # it may have ended the old one without setting another
         return credentials.cookies() != before
@@ -211,7 +211,7 @@ class ChatAuth:
             return parse_user(self._api.read(request, session))
         except AuthenticationError as error:
             # An invalid token, or a gateway: the answer is not the server's own "not logged in".
-            if error.status >= 500 or isinstance(error, PasswordRequired) or self._gateway_wants_login(session):
+            if error.status_code >= 500 or isinstance(error, PasswordRequired) or self._gateway_wants_login(session):
                 raise
             return None
 
@@ -270,7 +270,7 @@ class ChatAuth:
     def expired(self, credentials: Credentials, error: APIStatusError | None = None) -> SessionExpired:
         """Return the error for an expired login, with how to renew it; *error* is the answer that showed it."""
         if error is None:  # an answer that was a success, and held nothing
-            error = SessionExpired(status=200, method="GET", url=safe_url(self._endpoints.user().url))
+            error = SessionExpired(status_code=200, method="GET", url=safe_url(self._endpoints.user().url))
         missing = ""
         if is_hugging_face(self._endpoints.base):
             names = [name for name in (SESSION_COOKIE, "token") if name not in credentials.cookies()]
@@ -295,7 +295,7 @@ class ChatAuth:
         if not credentials.has_login_cookies:
             return False
         if isinstance(error, AuthenticationError):
-            return error.status < 500 and not isinstance(error, PasswordRequired)
+            return error.status_code < 500 and not isinstance(error, PasswordRequired)
         # An anonymous read of a user's conversation is a 403 or a 404; a write is a 401 or a 302.
         if request.method != "GET" or type(error) not in (PermissionDeniedError, NotFoundError) or is_missing_route(error):
             return False
@@ -389,4 +389,4 @@ class ChatAuth:
 
 
 def _is_generic(error: HFClientError) -> bool:
-    return type(error) is ServerError and error.status == 500 and error.message == _GENERIC
+    return type(error) is ServerError and error.status_code == 500 and error.message == _GENERIC

@@ -53,7 +53,7 @@ class ModelList:
         """
         models = self.all()
         if not models:
-            raise ModelNotFound("the server offers no models", status=0)
+            raise ModelNotFound("the server offers no models", status_code=0)
         return models[0]
 
     def find(self, name: str) -> Model | None:
@@ -141,7 +141,7 @@ def _no_model(name: str, models: list[Model], error: BadRequestError | None = No
     )
     missing = ModelNotFound(
         f"there is no model {name!r} here; {hint}",
-        status=error.status if error else 0,
+        status_code=error.status_code if error else 0,
         method=error.method if error else None,
         url=error.url if error else None,
     )

@@ -19,13 +19,13 @@ def delivery_after(error: APIStatusError) -> Literal["refused", "unlikely", "unk
     Reference: chat-ui, src/routes/conversation/[id]/+server.ts, seen 2026-11-28: refusals come before the message is stored;
     it does not send 502, 503 or 504 itself. 499 is nginx's, 520 to 527 and 530 are Cloudflare's.
     """
-    if error.status in (408, 499):
+    if error.status_code in (408, 499):
         return "unknown"
     if not isinstance(error, ServerError):  # a bot check too, with any status
         return "refused"
-    if error.status in (500, 503):
+    if error.status_code in (500, 503):
         return "unlikely" if _is_the_servers_own(error.body) else "unknown"
-    return "unlikely" if error.status in (501, 505, 507, 508, 511) else "unknown"
+    return "unlikely" if error.status_code in (501, 505, 507, 508, 511) else "unknown"
 
 
 def _is_the_servers_own(body: str | None) -> bool:

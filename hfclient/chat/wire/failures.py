@@ -49,7 +49,7 @@ _ORIGIN = re.compile(
 def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServer | CloudflareChallenge:
     """Return the error for a server that is not a chat-ui; *frame* is the start of its answer."""
     if frame is not None and is_challenge_page(frame):
-        return CloudflareChallenge(BOT_CHECK, status=200, url=url, method="GET")
+        return CloudflareChallenge(BOT_CHECK, status_code=200, url=url, method="GET")
     start = (frame or "").encode("utf-8", "replace")
     page = f" with {describe_body(start)}" if start.lstrip()[:1] == b"<" else ""
     return NotAChatServer(
@@ -70,25 +70,25 @@ def refine(error: APIStatusError, base: str = "") -> HFClientError:
     text = error.message
     if isinstance(error, (CloudflareChallenge, PasswordRequired)):  # not the chat server's own error
         return error
-    if isinstance(error, AuthenticationError) and 300 <= error.status < 400:
+    if isinstance(error, AuthenticationError) and 300 <= error.status_code < 400:
         return restated(AuthenticationError, error, f"this server requires a login: {HOW_TO_LOG_IN}")
     if error.location is not None and (moved := _moved(error, base)):
         return moved
-    if error.status in (401, 403, 404, 405) and type(error) in _PLAIN and _is_other_api(error, base):
+    if error.status_code in (401, 403, 404, 405) and type(error) in _PLAIN and _is_other_api(error, base):
         return not_a_chat_server(error.url, error.body)
-    if error.status == 401:
+    if error.status_code == 401:
         return restated(AuthenticationError, error, f"{text.rstrip('.')}: {HOW_TO_LOG_IN}")
-    if error.status == 410:
+    if error.status_code == 410:
         return restated(ModelGone, error, f"{text}; move the conversation to another one with set_model()")
-    if error.status == 413:
+    if error.status_code == 413:
         return restated(RequestTooLargeError, error, f"{text} (10 MB a file, and the server limits the sum of all)")
-    if error.status == 429:
+    if error.status_code == 429:
         return _limit(error)
-    if error.status in (404, 500) and (old := legacy_error(error)):
+    if error.status_code in (404, 500) and (old := legacy_error(error)):
         return old
     body = (error.body or "").lstrip()
     # A chat-ui's errors are JSON; a page, or a bare "Not Found", comes from another server (or from a wrong base path).
-    if error.status in (404, 405, 501) and not body.startswith("{") and type(error) in _PLAIN:
+    if error.status_code in (404, 405, 501) and not body.startswith("{") and type(error) in _PLAIN:
         return not_a_chat_server(error.url, body or None)
     return error
 
@@ -133,11 +133,11 @@ def _is_other_api(error: APIStatusError, base: str) -> bool:
         return False
     if isinstance(data.get("error"), dict) or data.get("object") == "error":
         return True
-    if error.status not in (404, 405):
+    if error.status_code not in (404, 405):
         return False
     if "detail" in data or "statusCode" in data:
         return True
-    if error.status != 404 or _MISSING.match(error.message):
+    if error.status_code != 404 or _MISSING.match(error.message):
         return False
     return _EVERYWHERE.fullmatch((error.url or "").removeprefix(base)) is not None
 

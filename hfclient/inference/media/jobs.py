@@ -240,9 +240,9 @@ class Job(Generic[_M]):
         """Count a failed poll, and raise its error unless the next one may succeed."""
         self._misses += 1
         if isinstance(error, APIStatusError):
-            if job.is_done and error.status not in _NOT_THE_JOB:  # fal-ai gives the job's own failure as a status
-                raise GenerationError(error.message, status_code=error.status, code=error.code) from error
-            passes = error.status in _PASSING
+            if job.is_done and error.status_code not in _NOT_THE_JOB:  # fal-ai gives the job's own failure as a status
+                raise GenerationError(error.message, status_code=error.status_code, code=error.code) from error
+            passes = error.status_code in _PASSING
         else:
             passes = not (isinstance(error, TransportTimeout) and error.deadline == "total")
         if not passes or self._misses > _MISSES:

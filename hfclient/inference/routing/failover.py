@@ -75,7 +75,7 @@ def may_fail_over(error: HFClientError, *, billed: bool) -> bool:
             return error.status_code in _NOT_BEGUN
         return error.status_code is None or _is_its_own(error.status_code)
     if isinstance(error, APIStatusError):
-        return _is_its_own(error.status) and not (billed and error.status in _AMBIGUOUS)
+        return _is_its_own(error.status_code) and not (billed and error.status_code in _AMBIGUOUS)
     if isinstance(error, (ConnectError, TransportTimeout)):
         deadline = getattr(error, "deadline", None)
         return deadline != "total" and (not error.sent or deadline == "connect" or not billed)
@@ -93,7 +93,7 @@ def short_waits(retry: Retry) -> Retry:
 
 def is_loading(error: HFClientError) -> bool:
     """Tell whether a model is being loaded, and the server says for how long."""
-    return isinstance(error, ServerError) and error.status == 503 and error.retry_after is not None
+    return isinstance(error, ServerError) and error.status_code == 503 and error.retry_after is not None
 
 
 class ModelLoading:
@@ -157,7 +157,7 @@ class Providers:
                 error.message = f"{error.message} ({failed} was asked last; before it failed {before})"
                 error.args = (error.message,)
             return False
-        status = getattr(error, "status", None) or getattr(error, "status_code", None)
+        status = getattr(error, "status_code", None)
         self.failovers.append(Failover(failed, left[0].provider, error.message[:_REASON], status))
         _log.info("%s failed (%s); asking %s", failed, error.message[:_REASON], left[0].provider)
         self._previous = error
@@ -287,7 +287,7 @@ class Attempts(Providers, Generic[_D]):
 
     def _find_more(self, error: HFClientError, failed: str) -> list[Candidate]:
         find, self._fallbacks = self._fallbacks, None
-        status = getattr(error, "status", None) or getattr(error, "status_code", None)
+        status = getattr(error, "status_code", None)
         # The router knows all providers of a model: without one there, or without credits, no other can be tried.
         if find is None or isinstance(error, NotFoundError) or status == 402 or not may_fail_over(error, billed=False):
             return []
@@ -300,7 +300,7 @@ class Attempts(Providers, Generic[_D]):
 
 def _is_estimated(error: ServerError) -> bool:
     """Tell whether a model is being loaded, and the body of the answer estimates for how long."""
-    return error.status == 503 and "estimated_time" in (error.body or "")
+    return error.status_code == 503 and "estimated_time" in (error.body or "")
 
 
 def _as_refusal(error: HFClientError) -> HFClientError | None:
@@ -308,5 +308,5 @@ def _as_refusal(error: HFClientError) -> HFClientError | None:
     if isinstance(error, StreamInterrupted):
         return ConnectError(error.message)
     if isinstance(error, GenerationError):
-        return None if error.status_code is None else APIStatusError(error.message, status=error.status_code)
+        return None if error.status_code is None else APIStatusError(error.message, status_code=error.status_code)
     return error

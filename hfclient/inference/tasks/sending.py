@@ -162,7 +162,7 @@ def try_routes(candidates: Sequence[Candidate], send: Callable[[Candidate], _T])
         except (APIStatusError, Unsupported) as error:
             if first is None and isinstance(error, NotFoundError):
                 first = error
-            elif first is None or (isinstance(error, APIStatusError) and error.status not in _NO_ROUTE):
+            elif first is None or (isinstance(error, APIStatusError) and error.status_code not in _NO_ROUTE):
                 raise
     assert first is not None
     raise first

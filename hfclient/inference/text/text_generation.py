@@ -186,7 +186,7 @@ class _Call:
                 request = Request.read(_beside(self.service.base_url, "/info"), clock=clock)
                 info = self.service.session.send(request).json()
             except ServerError as error:
-                if error.status == 503:
+                if error.status_code == 503:
                     return False  # not awake yet; ask again next time
                 info = None
             except (APIStatusError, ProtocolError):

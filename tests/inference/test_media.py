@@ -184,6 +184,13 @@ def test_several_images_share_a_deadline(server: Server, make: Make, clock: Fake
     assert len(server.requests) == 3
 
 
+def test_several_images_with_the_default_deadline(server: Server, make: Make, clock: FakeTime) -> None:
+    """Without a total deadline each request has the default of 300 s."""
+    server.on("/hf-inference/models/acme/painter", [lambda _: clock.advance(200), IMAGE])
+    inference = make(timeouts=Timeouts(first_token=None, idle=None))
+    assert len(inference.images("a fox", 3, model=MODEL, provider="hf-inference")) == 3
+
+
 def test_a_large_image(server: Server, make: Make) -> None:
     """An image of 20 MB arrives whole, as bytes and as base64."""
     large = png(padding=20_000_000)

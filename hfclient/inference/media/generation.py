@@ -55,7 +55,8 @@ class MediaGeneration:
         """Return *n* images; see `InferenceClient.images`."""
         if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MOST:
             raise InvalidInputError(f"n is a number from 1 to {_MOST}, not {n!r}")
-        clock = self._clock(TEXT_TO_IMAGE, options.get("timeouts"))
+        clock = self._service.session.clock(options.get("timeouts"))
+        shared = None if clock.total is None else clock  # the default total is for each request
         given, seed = dict(options), options.get("seed")
         if seed is not None:
             checked({"seed": seed})  # seeds of later images wrap around; the given one must fit
@@ -64,7 +65,7 @@ class MediaGeneration:
             while len(made) < n:
                 if seed is not None:
                     given["seed"] = (seed + len(made)) % (MAX_SEED + 1)
-                made += result_of(self.start(TEXT_TO_IMAGE, prompt, given, n=n - len(made), clock=clock))[: n - len(made)]
+                made += result_of(self.start(TEXT_TO_IMAGE, prompt, given, n=n - len(made), clock=shared))[: n - len(made)]
         except HFClientError as error:
             error.completed = (*made, *error.completed)
             raise

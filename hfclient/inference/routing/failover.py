@@ -219,6 +219,7 @@ class Attempts(Providers, Generic[_D]):
         self._begin = begin
         self._retry = retry
         self._fallbacks = fallbacks
+        self._started = clock.elapsed
         self._tries = 0  # of the current provider that failed
         self._reported = 0  # failovers
         self._served_by: str | None = None  # as the headers of the answer say that is being read
@@ -275,14 +276,15 @@ class Attempts(Providers, Generic[_D]):
         failure = _as_refusal(error)
         if failure is None:
             return None
+        left = self.clock.remaining()
         if not self.left and self._retry.attempts > 1 and isinstance(error, ServerError) and _is_estimated(error):
             wait = _loading_wait(error, self._retry)
-            limit = self.clock.total or self.clock.timeouts.first_token or _LOADING_LIMIT
-            if self.clock.elapsed + wait < limit:
+            limit = (self.clock.timeouts.first_token or _LOADING_LIMIT) + self._started - self.clock.elapsed
+            if wait < (limit if left is None else left):
                 self._tries -= 1
                 return wait
         retry = short_waits(self._retry) if self.left else self._retry
-        found, left = retry.wait_before(self._tries + 1, failure), self.clock.remaining()
+        found = retry.wait_before(self._tries + 1, failure)
         return None if found is None or (left is not None and found >= left) else found
 
     def _find_more(self, error: HFClientError, failed: str) -> list[Candidate]:

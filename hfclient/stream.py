@@ -1,7 +1,7 @@
 """`Stream`: one response, one consumer.
 
 A stream owns its response. The request has been sent when it exists, so what the server refused was raised at the
-call; what breaks later raises from the iterator. Bytes go to a `Decoder`, which returns events by the block, and out go
+call; what breaks later raises from the iterator. A subclass reads the response and yields events by the block, and out go
 the events of that block one by one: there is no layer that is called per event.
 """
 
@@ -11,12 +11,12 @@ import contextlib
 import operator
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from attrs import evolve
 
 from hfclient.decoding.think_tags import split_thinking
-from hfclient.errors import Cancelled, ConnectError, HFClientError, StreamConsumed, StreamInterrupted
+from hfclient.errors import Cancelled, HFClientError, StreamConsumed, StreamInterrupted
 from hfclient.events import (
     AnyEvent,
     Elicitation,
@@ -45,25 +45,12 @@ from hfclient.transport import Response
 from hfclient.transport.response import add_address
 from hfclient.types import Reply
 
-__all__ = ["Decoder", "ReplyBuilder", "Stream"]
+__all__ = ["ReplyBuilder", "Stream"]
 
 _S = TypeVar("_S", bound="Stream")
 _PAGE = 4096  # pieces that are kept apart
 # No content of its own, but a sign that the work behind the answer goes on.
 _PROGRESS = frozenset({ElicitationResolved, ReasoningStatus, ToolEta, ToolProgress, WebSearch})
-
-
-class Decoder(Protocol):
-    """Turns the bytes of one stream into events."""
-
-    def feed(self, data: bytes) -> list[AnyEvent]:
-        """Return the events that *data* completes; raises `ProtocolError` for bytes that the protocol does not allow."""
-
-    def finish(self) -> list[AnyEvent]:
-        """Return the events that the end of the body completes."""
-
-    def check_end(self) -> None:
-        """Raise what the end of the body means if it is not a good one: `GenerationError`, `StreamInterrupted`."""
 
 
 class _TextBuffer:
@@ -240,7 +227,6 @@ class Stream:
 
     Args:
         response: The answer that it owns from now on.
-        decoder: Turns its bytes into events.
         on_event: Called with each event before it is handed out.
         fields: Fields of the `Reply` that are known already, such as the model.
     """
@@ -248,14 +234,12 @@ class Stream:
     def __init__(
         self,
         response: Response,
-        decoder: Decoder,
         *,
         on_event: Callable[[AnyEvent], object] | None = None,
         fields: dict[str, Any] | None = None,
     ) -> None:
         self._response = response
         response.deadline.pause()  # until it is read
-        self._decoder = decoder
         self._on_event = on_event
         self._fields: dict[str, Any] = {"request_id": response.request_id, **(fields or {})}
         self._builder = ReplyBuilder()
@@ -399,18 +383,11 @@ class Stream:
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
         """Yield the events of the answer by the block; raise the error that ended it, if any."""
-        decoder = self._decoder
-        try:
-            for data in self._response.chunks("stream"):
-                if events := decoder.feed(data):
-                    yield events
-        except ConnectError as error:
-            raise StreamInterrupted(
-                f"the answer broke off: {error.message}", method=self._response.method, url=self._response.url
-            ) from error
-        if events := decoder.finish():
-            yield events
-        decoder.check_end()
+        raise NotImplementedError
+
+    def _use(self, response: Response) -> None:
+        """Read this response from now on, instead of one that failed or has ended."""
+        self._response = response
 
     @staticmethod
     def _observed(events: Iterator[AnyEvent], on_event: Callable[[AnyEvent], object]) -> Iterator[AnyEvent]:

@@ -190,21 +190,17 @@ class Credentials(AnonymousSessionMixin):
         added = {origin_of(url): key for url, key in keys.items()}
         if any(is_hugging_face(origin) for origin in added):
             raise InvalidInputError("a provider's key is not sent to Hugging Face; pass a Hub token as token=")
-        new = self._copy()
-        new._keys = {**self._keys, **added}
-        return new
+        return self._copy(_keys={**self._keys, **added})
 
     def with_token_url(self, url: str) -> Credentials:
         """Return a copy with *url* added to ``token_urls``."""
-        new = self._copy()
-        new._token_origins = {*self._token_origins, origin_of(url)}
-        return new
+        return self._copy(_token_origins={*self._token_origins, origin_of(url)})
 
-    def _copy(self) -> Credentials:
+    def _copy(self, **changes: object) -> Credentials:
         new = Credentials.__new__(Credentials)
         with self._lock:
             state = self.__getstate__()
-        new.__setstate__(state)
+        new.__setstate__({**state, **changes})
         return new
 
     def _note_login(self, url: str) -> str:

@@ -116,7 +116,9 @@ class InferenceClient(MediaClient):
         Reference: POST {base}/v1/chat/completions
         """
         check_arguments(InferenceClient.chat, locals())
-        return self._completions.start(prompt, options)
+        from hfclient.inference.completions.stream import CompletionStream
+
+        return CompletionStream(self._completions.send(prompt, options), on_event=self._service.on_event)
 
     def run_tools(self, prompt: Prompt, tools: Iterable[ToolLike], **options: Unpack[ToolOptions]) -> ToolStream:
         """Return the stream of an answer for which the model may call functions.

@@ -19,6 +19,7 @@ from hfclient.inference.completions.chat import ChatCompletions
 from hfclient.inference.completions.finish_reasons import is_cut
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage
+from hfclient.inference.completions.stream import CompletionStream
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.schemas.dialects import DIALECTS, SchemaFormat, instruction_for, schema_text
 from hfclient.inference.schemas.json_in_text import json_values
@@ -132,7 +133,8 @@ class _Call:
     def send(self) -> Stream:
         """Send the messages and return the stream of the answer."""
         self.clock.check()
-        return self.completions.start(self.messages, self.options, self.clock)
+        answer = self.completions.send(self.messages, self.options, self.clock)
+        return CompletionStream(answer, on_event=self.completions.service.on_event)
 
 
 class ParseStream(Generic[T]):

@@ -23,6 +23,7 @@ from hfclient.decoding.frames import excerpt
 from hfclient.decoding.utf16 import repair_surrogates
 from hfclient.errors import Cancelled, InvalidInputError, ProtocolError, TooManyRounds, Unsupported
 from hfclient.events import AnyEvent, ToolCall, ToolError, ToolResult, Usage
+from hfclient.inference.completions.answer_reader import AnswerReader
 from hfclient.inference.completions.chat import ChatCompletions
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage, arguments_of
@@ -90,13 +91,13 @@ class _Run:
     keep_reasoning: bool
     clock: Clock
 
-    def begin_round(self, number: int) -> Stream:
+    def begin_round(self, number: int) -> AnswerReader:
         """Send the messages so far."""
         options = dict(self.options)
         if number and options.get("tool_choice") not in (None, "auto", "none"):
             options["tool_choice"] = "auto"  # otherwise it would call tools forever
         self.clock.check()
-        return self.completions.start(self.messages, options, self.clock)
+        return self.completions.send(self.messages, options, self.clock)
 
     @property
     def must_call(self) -> bool:
@@ -132,10 +133,10 @@ class ToolStream(Stream):
     `cancel` and the total deadline end the wait for those, but cannot stop a running function.
     """
 
-    def __init__(self, run: _Run, first: Stream) -> None:
-        super().__init__(first._response, first._decoder, on_event=first._on_event)
+    def __init__(self, run: _Run, first: AnswerReader) -> None:
+        super().__init__(first.response, on_event=run.completions.service.on_event)
         self._run = run
-        self._inner = first
+        self._answer = first
         self._round = ReplyBuilder()
         self._rounds = 0
         self._usages: list[Usage] = []
@@ -160,7 +161,7 @@ class ToolStream(Stream):
     @property
     def partial(self) -> Reply:
         """What has come so far, as a `Reply`. Never reads, never raises."""
-        whole = self._builder.reply(**self._inner._known())
+        whole = self._builder.reply(**self._answer.fields())
         last = evolve(whole, text=self._round.text(), reasoning=self._round.thoughts())
         return evolve(split_reasoning(last), usage=_sum(self._usages) or whole.usage)
 
@@ -173,12 +174,8 @@ class ToolStream(Stream):
 
     def _interrupt(self) -> None:
         self._cancelled = True
-        self._run.clock.cancellation.cancel()
-        self._inner.cancel()
+        self._answer.cancel()
         self._outcomes.put(None)
-
-    def _release(self) -> None:
-        self._inner.close()
 
     # The rounds
 
@@ -186,8 +183,8 @@ class ToolStream(Stream):
         run = self._run
         while True:
             calls: list[ToolCall] = []
-            yield from self._answer(calls)
-            self._inner.close()
+            yield from self._read_answer(calls)
+            self._response.close()
             if not calls:
                 if run.must_call and not self._rounds:
                     raise Unsupported(
@@ -209,17 +206,14 @@ class ToolStream(Stream):
             if len(outcomes) < len(calls):
                 return  # the caller runs the rest
             self._check_cancelled()
-            inner = run.begin_round(self._rounds)
-            self._round, self._inner, self._response = ReplyBuilder(), inner, inner._response
+            self._round, self._answer = ReplyBuilder(), run.begin_round(self._rounds)
+            self._use(self._answer.response)
             self._waiting = True
-            if self._cancelled:  # cancelled while the request was sent
-                inner.close()
-                self._check_cancelled()
+            self._check_cancelled()  # it may have come while the request was sent
 
-    def _answer(self, calls: list[ToolCall]) -> Iterator[list[AnyEvent]]:
+    def _read_answer(self, calls: list[ToolCall]) -> Iterator[list[AnyEvent]]:
         """Yield the blocks of one answer, and collect its calls with unique ids."""
-        for events in self._inner._blocks():
-            self._response = self._inner._response  # another one after a failover
+        for events in self._answer.blocks(self._use):
             for number, event in enumerate(events):
                 if type(event) is ToolCall:
                     if event.uuid in self._used:  # some servers count from "call_0" in every answer
@@ -238,7 +232,7 @@ class ToolStream(Stream):
             text = text if text.strip() else ""
         thoughts = self._round.thoughts() if self._run.keep_reasoning else ""
         if calls or text:
-            attached = self._inner._known().get("provider_fields")
+            attached = self._answer.fields().get("provider_fields")
             self._run.messages.append(AssistantMessage(text, calls, thoughts, attached).to_dict())
         for number, call in enumerate(calls):
             if outcome := (outcomes or {}).get(number):

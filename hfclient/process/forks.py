@@ -10,7 +10,10 @@ import os
 import weakref
 from typing import Protocol
 
-__all__ = ["Forkable", "reset_after_fork"]
+__all__ = ["Forkable", "fork_count", "reset_after_fork"]
+
+fork_count = 0
+"""Number of forks between the process that imported this module and this one."""
 
 
 class Forkable(Protocol):
@@ -29,6 +32,8 @@ def reset_after_fork(owner: Forkable) -> None:
 
 
 def _after_fork() -> None:
+    global fork_count  # noqa: PLW0603 (a fact about the process)
+    fork_count += 1
     for owner in list(_known):
         owner._reset_after_fork()
 

@@ -17,7 +17,6 @@ import math
 import os
 import select
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -29,6 +28,7 @@ from hfclient.errors import (
     ProtocolError,
     TransportError,
 )
+from hfclient.process.forks import reset_after_fork
 from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.transport.ca_bundle import HINT
 from hfclient.transport.deadline import Deadline
@@ -231,7 +231,7 @@ class Transfer:
         self._over = self._aborted = self._sent = False
         self._error: BaseException | None = None
         self._curl = curl_cffi.Curl()
-        _live.add(self)
+        reset_after_fork(self)
 
     # Sending
 
@@ -406,7 +406,7 @@ class Transfer:
         if getattr(self, "_curl", None) is not None:
             self.close()
 
-    def _drop(self) -> None:
+    def _reset_after_fork(self) -> None:
         """In a forked child: forget the parent's transfer without telling libcurl, which would speak to the server."""
         self._curl._curl = None
         self._multi = None
@@ -428,15 +428,3 @@ def _fields(lines: list[str]) -> list[tuple[str, str]]:
         name, _, value = line.partition(":")
         found.append((name.strip(), value.strip()))
     return found
-
-
-_live: weakref.WeakSet[Transfer] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for transfer in list(_live):
-        transfer._drop()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

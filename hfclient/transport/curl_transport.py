@@ -7,10 +7,8 @@ been read to its end, its multi handle waits here for the next request to the sa
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import sys
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from hfclient.credentials import Secret, origin_of
 from hfclient.errors import ConnectError, InvalidInputError, MissingDependencyError, Unsupported
+from hfclient.process.forks import reset_after_fork
 from hfclient.transport.ca_bundle import certificates
 from hfclient.transport.content_encoding import decoded
 from hfclient.transport.curl_multi import Multi, Transfer, UploadReader, WriteBuffer
@@ -80,7 +79,7 @@ class ImpersonateTransport:
         self._proxy = None if proxy is None else as_url(proxy)
         self._idle: list[Multi] = []
         self._era = 0  # connections from before a close() are not kept after it
-        _live.add(self)
+        reset_after_fork(self)
 
     def __repr__(self) -> str:
         return f"ImpersonateTransport({self._impersonate!r})"
@@ -194,21 +193,9 @@ class ImpersonateTransport:
                 with contextlib.suppress(IndexError):  # other threads took them
                     idle.pop(0)
 
-    def _drop(self) -> None:
+    def _reset_after_fork(self) -> None:
         """Forget the parent's connections without closing them."""
         self._idle = []
-
-
-_live: weakref.WeakSet[ImpersonateTransport] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for transport in list(_live):
-        transport._drop()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _browser(curl_cffi: Any, name: str) -> str:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import queue
 import ssl
 import threading
-import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,6 +26,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from hfclient.credentials import Secret
 from hfclient.errors import Cancelled, ConnectError, InvalidInputError
+from hfclient.process import forks
 from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.transport.ca_bundle import certificates
 from hfclient.transport.connections import CALL, POOLS, READ_SIZE, Wire
@@ -42,6 +41,7 @@ __all__ = ["RequestsTransport"]
 
 _HOSTS = 16  # whose pools are kept
 _POOL_SIZE = 64  # connections kept per host: at least as many as a web worker has threads
+_of_the_parent: list[object] = []  # connections that a forked child must neither use nor close
 _NO_RETRIES = urllib3.Retry(False, redirect=False)
 
 
@@ -105,10 +105,10 @@ class _Body:
         self._wire = wire
         self._deadline = deadline
         self._is_aborted = False
-        self._born = _forks
+        self._born = forks.fork_count
 
     def read_some(self) -> bytes:
-        if self._born != _forks:
+        if self._born != forks.fork_count:
             raise ConnectError("the connection failed: it belongs to the process that this one was forked from")
         failure: Exception | None = None
         try:
@@ -151,7 +151,7 @@ class RequestsTransport:
         self._adapter = _Adapter(self._pool)
         self._managers: dict[tuple[Secret, ssl.SSLContext | None], urllib3.PoolManager] = {}  # by proxy and trust
         self._lock = threading.RLock()  # a signal handler may close it
-        _live.add(self)
+        forks.reset_after_fork(self)
 
     def __repr__(self) -> str:
         return "RequestsTransport()"
@@ -218,9 +218,9 @@ class RequestsTransport:
                 manager = self._managers[key] = self._managers.get(key) or _new_manager(*key)
         return manager.connection_from_host(url.host, url.port, url.scheme)
 
-    def _drop(self) -> None:
+    def _reset_after_fork(self) -> None:
         """Forget all connections without closing them: the sockets belong to the parent process."""
-        _graveyard.append(self._managers)
+        _of_the_parent.append(self._managers)
         self._managers = {}
         self._lock = threading.RLock()
 
@@ -308,19 +308,3 @@ def _close_idle(manager: urllib3.PoolManager) -> None:
         for connection in idle:
             if connection is not None:
                 connection.close()
-
-
-_live: weakref.WeakSet[RequestsTransport] = weakref.WeakSet()
-_graveyard: list[object] = []
-_forks = 0  # how many lie between this process and the one that imported this module
-
-
-def _after_fork() -> None:
-    global _forks  # noqa: PLW0603 (a fact about the process)
-    _forks += 1
-    for transport in list(_live):
-        transport._drop()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -327,7 +327,7 @@ DETAILS = [{"type": "reasoning.text", "text": "2 and 2", "signature": None, "ind
 
 
 @pytest.mark.parametrize("document", [False, True])
-def test_unknown_fields_are_sent_back(server: Server, run: Run, document: bool) -> None:
+def test_unknown_fields_are_sent_back(server: Server, client: InferenceClient, run: Run, document: bool) -> None:
     """Fields of a call, of its function and of reasoning are sent back unchanged, and are in the reply."""
     made = call("get_weather", {"city": "Paris"}, "abcdefghi")
     made["extra_content"] = {"google": {"thought_signature": "abc=", "n": None}}
@@ -352,13 +352,13 @@ def test_unknown_fields_are_sent_back(server: Server, run: Run, document: bool) 
     assert found.extra == {"extra_content": made["extra_content"], "function": {"thought_signature": "def="}}
     # Without the loop: the reply in a list of messages, after a round trip through JSON.
     server.on(CHAT, first, says("18."))
-    reply = stream._run.completions.start("Warm?", {"model": "m"}).result()
+    reply = client.chat("Warm?", model="m").result()
     assert reply.extra is not None
     assert reply.extra["mood"] == "good"
     again = Reply.from_dict(json.loads(json.dumps(reply.to_dict())))
     assert again == reply == pickle.loads(pickle.dumps(reply))
     results = {"role": "tool", "tool_call_id": "abcdefghi", "content": "18"}
-    stream._run.completions.start([{"role": "user", "content": "Warm?"}, again, results], {"model": "m"}).result()
+    client.chat([{"role": "user", "content": "Warm?"}, again, results], model="m").result()
     assert server.last.json()["messages"][1] == wanted
 
 

@@ -92,11 +92,23 @@ class Words:
             raise StreamInterrupted("cut")
 
 
+class WordStream(Stream):
+    def _blocks(self) -> Iterator[list[AnyEvent]]:
+        words = Words()
+        try:
+            for data in self._response.chunks("stream"):
+                yield words.feed(data)
+        except ConnectError as error:
+            raise StreamInterrupted(f"the answer broke off: {error.message}") from error
+        yield words.finish()
+        words.check_end()
+
+
 def stream(*pieces: Any, on_event: Any = None, timeouts: Timeouts = Timeouts(), **fields: Any) -> tuple[Stream, Body]:  # noqa: B008
     body = Body(*pieces)
     deadline = Deadline(Clock(timeouts), stream=True)
     response = Response(200, Headers([("x-request-id", "r")]), body, method="POST", url="https://x", deadline=deadline)
-    return Stream(response, Words(), on_event=on_event, fields=fields or None), body
+    return WordStream(response, on_event=on_event, fields=fields or None), body
 
 
 # Reading
@@ -105,9 +117,9 @@ def stream(*pieces: Any, on_event: Any = None, timeouts: Timeouts = Timeouts(), 
 def test_a_complete_answer() -> None:
     """Events are read by the chunk and returned one by one; the end closes the response."""
     found, body = stream(b"a b", b"t:T", b"c !", model="m")
-    assert repr(found) == "<Stream open>"
+    assert repr(found) == "<WordStream open>"
     assert list(found) == [Token("a"), Token("b"), Title("T"), Token("c"), Token("(end)")]
-    assert repr(found) == "<Stream done>"
+    assert repr(found) == "<WordStream done>"
     assert body.closed
     assert found.result() == found.partial == Reply("abc(end)", title="T", model="m", request_id="r")
 
@@ -141,7 +153,7 @@ def test_errors(error: HFClientError, raised: type[HFClientError]) -> None:
     assert events == [Token("a"), Token("b")]
     assert caught.value.partial == found.partial == Reply("ab", request_id="r")
     assert body.closed
-    assert repr(found) == "<Stream failed>"
+    assert repr(found) == "<WordStream failed>"
     with pytest.raises(raised) as again:
         found.result()
     assert again.value is caught.value
@@ -215,7 +227,7 @@ def test_leaving_closes() -> None:
     found, body = stream(b"a b", b"!")
     for _ in found:
         break
-    assert (body.closed, repr(found)) == (1, "<Stream closed>")
+    assert (body.closed, repr(found)) == (1, "<WordStream closed>")
     found, body = stream(b"a b", b"!")
     with pytest.raises(ZeroDivisionError), found:
         raise ZeroDivisionError

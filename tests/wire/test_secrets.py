@@ -129,7 +129,7 @@ def test_repr_of_a_stream(transport_name: str, server: Server) -> None:
     server.on("/s", plain(b"ok"))
     session = _session(transport_name, server, retry=Retry(attempts=1), timeouts=PATIENT, proxy=None)
     response = session.send(Request.read(f"{server.url}/s"))
-    stream = Stream(response, decoder=None)  # type: ignore[arg-type]
+    stream = Stream(response)
     assert repr(stream) == "<Stream open>"
     stream.close()
     session.close()

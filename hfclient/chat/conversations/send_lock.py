@@ -10,7 +10,7 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -91,7 +91,12 @@ class SendLock:
             if not lock.acquire(timeout=_lock_timeout(wait)):
                 raise ConversationBusy(f"another thread's answer in this conversation was not complete within {wait:g} s")
         self._thread = threading.get_ident()
-        return HeldLock(self, lock, until)
+
+        def release() -> None:
+            self._thread = None
+            lock.release()
+
+        return HeldLock(release, until)
 
 
 class HeldLock:
@@ -101,17 +106,15 @@ class HeldLock:
         until: When the caller's wait for earlier answers is over, by `time.monotonic`.
     """
 
-    def __init__(self, owner: SendLock, lock: threading.Lock, until: float) -> None:
+    def __init__(self, release: Callable[[], None], until: float) -> None:
         self.until = until
-        self._owner = owner
-        self._lock = lock
+        self._release = release
         self._released = OnceFlag()
 
     def release(self) -> None:
         """Release the lock, from any thread; idempotent."""
         if self._released.set():
-            self._owner._thread = None
-            self._lock.release()
+            self._release()
 
 
 class _Locks:

@@ -78,7 +78,6 @@ class RunStream(Stream):
         turn = run.turn
         super().__init__(
             response,
-            self._updates,
             on_event=run.service.on_event,
             fields={"model": model, "conversation_id": turn.conversation_id, "generation_id": turn.generation_id},
         )

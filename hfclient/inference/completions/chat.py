@@ -13,9 +13,9 @@ from attrs import frozen
 from hfclient.decoding.html_pages import describe_body, unexpected_content
 from hfclient.errors import BadRequestError
 from hfclient.events import AnyEvent, Failover, Route
+from hfclient.inference.completions.answer_reader import AnswerReader
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.completions.messages import Prompt, build_messages, request_body
-from hfclient.inference.completions.stream import CompletionStream
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.routing.candidates import Candidate, named_providers
 from hfclient.inference.routing.failover import Attempts, Begun
@@ -43,8 +43,8 @@ class ChatCompletions:
         self.service = service
         self._strict_urls: set[str] = set()  # they refuse ``stream_options``
 
-    def start(self, prompt: Prompt, options: Mapping[str, Any], clock: Clock | None = None) -> CompletionStream:
-        """Send the request and return the stream of its answer; see `InferenceClient.chat`.
+    def send(self, prompt: Prompt, options: Mapping[str, Any], clock: Clock | None = None) -> AnswerReader:
+        """Send the request and return its answer; see `InferenceClient.chat`.
 
         Args:
             prompt: Of the call.
@@ -80,8 +80,7 @@ class ChatCompletions:
             clock=clock,
             fallbacks=self._fallbacks(candidates[0].entry.model) if provider in (None, "auto") else None,
         )
-        response, (decoder, reply_fields) = attempts.start()
-        return CompletionStream(response, decoder, attempts=attempts, on_event=service.on_event, fields=reply_fields)
+        return AnswerReader(attempts, *attempts.start())
 
     def _fallbacks(self, model: str) -> Callable[[str], list[Candidate]] | None:
         """Return a function that finds other providers if the router's choice fails; None if the router does not choose."""

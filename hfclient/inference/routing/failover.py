@@ -43,7 +43,6 @@ from hfclient.errors import (
 )
 from hfclient.events import Failover
 from hfclient.inference.routing.candidates import Candidate
-from hfclient.stream import Decoder
 from hfclient.transport import Clock, Response, Retry, retrying
 
 __all__ = ["Attempts", "Begin", "Begun", "ModelLoading", "Providers", "is_loading", "may_fail_over", "short_waits"]
@@ -180,7 +179,7 @@ def _account(candidate: Candidate) -> str:
 
 # Streams
 
-_D = TypeVar("_D", bound=Decoder)
+_D = TypeVar("_D")  # the decoder
 
 Begun: TypeAlias = "tuple[_D, dict[str, Any]]"
 """What a stream needs to read an answer: a decoder, and the fields of the reply that are known already."""

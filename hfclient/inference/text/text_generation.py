@@ -24,6 +24,7 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.events import AnyEvent, Failover, Route
+from hfclient.inference.completions.answer_reader import AnswerReader
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.endpoints import root_url
@@ -91,8 +92,7 @@ class TextGeneration:
             retry=self._service.session.retry,
             clock=clock,
         )
-        response, (decoder, fields) = attempts.start()
-        stream = TextStream(response, decoder, attempts=attempts, on_event=self._service.on_event, fields=fields)
+        stream = TextStream(AnswerReader(attempts, *attempts.start()), on_event=self._service.on_event)
         stream.is_raw = not is_chat
         return stream
 

@@ -12,7 +12,7 @@ import pytest
 from hfclient import Client, errors
 from hfclient.chat.conversations import resume, run, run_tracker
 from hfclient.events import AnyEvent, Finish, Token
-from hfclient.inference.completions import stream as completions
+from hfclient.inference.completions import answer_reader
 from hfclient.stream import Stream
 from hfclient.transport import Retry, Timeouts
 from tests.chat.recordings import Recording, joined, recording
@@ -35,7 +35,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(run_tracker, "_POLL", 0.01)
     monkeypatch.setattr(run_tracker, "_PAUSE", 0.01)
-    monkeypatch.setattr(completions, "_DRAIN", 0.1)
+    monkeypatch.setattr(answer_reader, "_DRAIN", 0.1)
 
 
 @pytest.fixture

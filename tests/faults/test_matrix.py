@@ -17,7 +17,7 @@ from hfclient import Client, Limits, errors
 from hfclient.chat.conversations import resume, run, run_tracker
 from hfclient.chat.conversations import stream as chat_stream
 from hfclient.events import Token
-from hfclient.inference.completions import stream as completions
+from hfclient.inference.completions import answer_reader
 from hfclient.inference.media import jobs
 from hfclient.stream import Stream
 from hfclient.transport import Retry, Timeouts
@@ -58,7 +58,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         (run_tracker, "_PAUSE", 0.01),
         (run_tracker, "_STOP_MARK", 0.0),
         (chat_stream, "_SILENCE", 0.1),
-        (completions, "_DRAIN", 0.1),
+        (answer_reader, "_DRAIN", 0.1),
         (jobs, "_PACE", 0.02),
     ]:
         monkeypatch.setattr(module, name, value)

@@ -47,7 +47,7 @@ def says(message: str) -> dict[str, str]:
 REFUSALS: dict[str, tuple[bytes, type[HFClientError], dict[str, Any], str]] = {
     "per minute": (
         json_answer(says("You are sending too many messages. Try again later."), 429),
-        RateLimitError, {"scope": "messages_per_minute", "retry_after": 60.0, "status": 429}, "too many messages",
+        RateLimitError, {"scope": "messages_per_minute", "retry_after": 60.0, "status_code": 429}, "too many messages",
     ),
     "length": (
         json_answer(says("This conversation has more than 4 messages. Start a new one to continue"), 429),
@@ -61,33 +61,33 @@ REFUSALS: dict[str, tuple[bytes, type[HFClientError], dict[str, Any], str]] = {
         json_answer(says("Exceeded number of messages before login"), 429, "Retry-After: 7"),
         RateLimitError, {"scope": None, "retry_after": 7.0}, "before login",
     ),
-    "gone": (json_answer(says("Model not available anymore"), 410), ModelGone, {"status": 410}, "set_model"),
+    "gone": (json_answer(says("Model not available anymore"), 410), ModelGone, {"status_code": 410}, "set_model"),
     "a large file": (
-        json_answer(says("File too large, should be <10MB"), 413), RequestTooLargeError, {"status": 413}, "<10MB",
+        json_answer(says("File too large, should be <10MB"), 413), RequestTooLargeError, {"status_code": 413}, "<10MB",
     ),
     "a large request": (
         json_answer({**says("An error occurred"), "errorId": "e-1"}, 413),
         RequestTooLargeError, {"code": "e-1"}, "server limits the sum",
     ),
-    "too long": (json_answer(says("Message too long."), 400), BadRequestError, {"status": 400}, "Message too long"),
+    "too long": (json_answer(says("Message too long."), 400), BadRequestError, {"status_code": 400}, "Message too long"),
     "generic": (
         json_answer({**says("An error occurred"), "errorId": "e-2"}, 500), ServerError, {"code": "e-2"}, "An error occurred",
     ),
     "not logged in": (
-        json_answer({"error": "You have to be logged in."}, 401), AuthenticationError, {"status": 401}, "HFCLIENT_COOKIE",
+        json_answer({"error": "You have to be logged in."}, 401), AuthenticationError, {"status_code": 401}, "HFCLIENT_COOKIE",
     ),
     "not logged in, as text": (
         plain(b"You have to be logged in.", 401, "Content-Type: text/plain"), AuthenticationError, {}, "have to be logged in",
     ),
     "to the login": (
         head(302, f"Location: {LOGIN}", "Set-Cookie: hf-chat=anonymous", "Content-Length: 0"),
-        AuthenticationError, {"status": 302}, "requires a login",
+        AuthenticationError, {"status_code": 302}, "requires a login",
     ),
     "another user's": (
         json_answer(says("You don't have access to this conversation. If someone gave you this link, ..."), 403),
         PermissionDeniedError, {}, "don't have access",
     ),
-    "not found": (json_answer(says("Conversation not found"), 404), NotFoundError, {"status": 404}, "not found"),
+    "not found": (json_answer(says("Conversation not found"), 404), NotFoundError, {"status_code": 404}, "not found"),
     "a page": (PAGE, NotAChatServer, {}, "is the base URL right"),
     "plain text": (plain(b"Not found", 404, "Content-Type: text/plain"), NotAChatServer, {}, "is the base URL right"),
     "a page that says yes": (
@@ -96,7 +96,7 @@ REFUSALS: dict[str, tuple[bytes, type[HFClientError], dict[str, Any], str]] = {
     "no such method": (plain(b"POST method not allowed", 405), NotAChatServer, {}, "base URL"),
     "a proxy": (
         plain(b"<html><head><title>502 Bad Gateway</title></head></html>", 502, "Content-Type: text/html"),
-        ServerError, {"status": 502}, "502 Bad Gateway",
+        ServerError, {"status_code": 502}, "502 Bad Gateway",
     ),
     "a bot check": (
         plain(b"<html><title>Just a moment...</title>", 403, "Content-Type: text/html", "cf-mitigated: challenge"),

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from hfclient.arguments.argument_types import check_arguments
 from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
-from hfclient.chat.conversations.options import SendOptions
+from hfclient.chat.conversations.options import MessageOptions, OnClose
 from hfclient.chat.conversations.prompts import PromptLike
 from hfclient.chat.resources.login import Login
 from hfclient.chat.resources.server import Server
 from hfclient.chat.resources.settings import SettingsResource
-from hfclient.credentials import HUGGING_CHAT, CookiesLike, Credentials, Secret, without_user_info
+from hfclient.credentials import (
+    HUB_URL,
+    HUGGING_CHAT,
+    ROUTER_URL,
+    CookiesLike,
+    Credentials,
+    Secret,
+    without_user_info,
+)
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.transport import Limits, Retry, Session, Timeouts, Transport
@@ -27,9 +35,6 @@ if TYPE_CHECKING:
     from hfclient.local import LocalServer
 
 __all__ = ["Client", "ClientOptions"]
-
-HUB = "https://huggingface.co"
-ROUTER = "https://router.huggingface.co/v1"
 
 TransportLike: TypeAlias = "Transport | str | None"
 
@@ -117,8 +122,8 @@ class Client:
     ) -> None:
         urls = [
             base_url or os.environ.get("HFCLIENT_BASE_URL") or HUGGING_CHAT,
-            inference_url or ROUTER,
-            hub_url or os.environ.get("HF_ENDPOINT") or HUB,
+            inference_url or ROUTER_URL,
+            hub_url or os.environ.get("HF_ENDPOINT") or HUB_URL,
         ]
         try:
             _check_texts(
@@ -200,19 +205,23 @@ class Client:
             is_user = not {"cookies", "session"} & set(options)
             given: ClientOptions = {"token": "", "cookies": "", "inference_url": server.upstream_url, **options}
             client = cls(server.url, **given)
-            if client.inference_url == (server.upstream_url or "").rstrip("/"):
-                client._inference_options["embedded"] = "model" if upstream is None else "upstream"
-            if server.upstream_url and server.upstream_key:
-                keys = {server.upstream_url: Secret(f"Bearer {server.upstream_key.reveal()}")}
-                credentials = client._session.credentials.with_keys(keys)
-                client._session.credentials = client._chat.session.credentials = credentials
-            if is_user:
-                client._session.credentials.set_session(server.session)
+            client._embed(server, "model" if upstream is None else "upstream", is_user=is_user)
         except BaseException:
             server.close()
             raise
-        client._server = server
         return client
+
+    def _embed(self, server: LocalServer, kind: Literal["model", "upstream"], *, is_user: bool) -> None:
+        """Own *server* from now on, and use its upstream's key and, with *is_user*, its user's session."""
+        if self.inference_url == (server.upstream_url or "").rstrip("/"):
+            self._inference_options["embedded"] = kind
+        if server.upstream_url and server.upstream_key:
+            keys = {server.upstream_url: Secret(f"Bearer {server.upstream_key.reveal()}")}
+            self._session.credentials = self._chat.session.credentials = self._session.credentials.with_keys(keys)
+        if is_user:
+            self._session.credentials.set_session(server.session)
+        self._inference = None  # what the constructor may have made knows nothing of this
+        self._server = server
 
     def __getstate__(self) -> dict[str, object]:
         # The embedded server is not copied: the copy uses the same one, and closing the copy does not end it.
@@ -231,7 +240,8 @@ class Client:
         model: str | None = None,
         system_prompt: str | None = None,
         temporary: bool = False,
-        **options: Unpack[SendOptions],
+        on_close: OnClose = "stop",
+        **options: Unpack[MessageOptions],
     ) -> ChatStream:
         """Send a message in a new conversation and return the stream of the answer; ``stream.conversation`` continues it.
 
@@ -244,7 +254,8 @@ class Client:
             model: LLM that answers; None takes the server's default.
             system_prompt: System prompt; None takes the model's own.
             temporary: Delete the conversation when the stream has ended.
-            options: See `SendOptions`.
+            on_close: Effect of leaving the stream early: ``"stop"`` stops the generation, ``"detach"`` lets it run on the server.
+            options: See `MessageOptions`.
 
         Raises:
             HFClientError: As `Conversation.create` and `Conversation.send` do.
@@ -253,7 +264,7 @@ class Client:
         conversation = Conversation(self._chat, model=model, system_prompt=system_prompt)
         conversation.temporary = temporary
         try:
-            return conversation.send(prompt, **options)
+            return conversation.send(prompt, on_close=on_close, **options)
         except BaseException:  # Ctrl-C, too
             conversation.discard_unused()
             raise

@@ -1,7 +1,7 @@
 """HuggingChat and every other chat-ui."""
 
 from hfclient.chat.conversations.conversation import ChatStream, Conversation
-from hfclient.chat.conversations.options import AnswerOptions, AttachOptions, RetryOptions, SendOptions
+from hfclient.chat.conversations.options import AnswerOptions, AttachOptions, MessageOptions, RetryOptions, SendOptions
 from hfclient.chat.files.uploads import RemoteFile
 from hfclient.chat.resources.conversations import Conversations
 from hfclient.chat.resources.login import Login
@@ -24,6 +24,7 @@ __all__ = [
     "LiveUpdate",
     "Login",
     "McpServer",
+    "MessageOptions",
     "MessageTree",
     "Models",
     "RemoteFile",

@@ -12,7 +12,9 @@ from hfclient.credentials.cookie_matching import SESSION_COOKIE
 from hfclient.credentials.cookies import CookiesLike, find_cookies, parse_cookies
 from hfclient.credentials.credentials import Credentials
 from hfclient.credentials.origins import (
+    HUB_URL,
     HUGGING_CHAT,
+    ROUTER_URL,
     host_origin,
     is_deployment,
     is_hugging_face,
@@ -29,7 +31,9 @@ from hfclient.credentials.session_store import AnonymousSession
 from hfclient.credentials.tokens import find_token
 
 __all__ = [
+    "HUB_URL",
     "HUGGING_CHAT",
+    "ROUTER_URL",
     "SESSION_COOKIE",
     "AnonymousSession",
     "CookiesLike",

@@ -12,7 +12,9 @@ from hfclient.credentials.secret import Secret
 from hfclient.errors import InvalidInputError
 
 __all__ = [
+    "HUB_URL",
     "HUGGING_CHAT",
+    "ROUTER_URL",
     "base_path",
     "cookie_host",
     "domain_matches",
@@ -29,6 +31,10 @@ __all__ = [
 ]
 
 HUGGING_CHAT = "https://huggingface.co/chat"
+HUB_URL = "https://huggingface.co"
+"""The Hub, which lists the models and their providers."""
+ROUTER_URL = "https://router.huggingface.co/v1"
+"""Hugging Face's router, which picks the provider."""
 
 _HUGGING_FACE = ("huggingface.co", "hf.co")
 # Any user can deploy a container here: a token is sent to those that the caller named, not to those that a link names.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from hfclient.credentials import HUB_URL, ROUTER_URL
 from hfclient.events import AnyEvent
-from hfclient.inference.endpoints import HUB_URL, ROUTER_URL
 from hfclient.transport import Session
 from hfclient.transport.request import safe_url
 

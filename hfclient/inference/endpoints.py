@@ -8,13 +8,11 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-from hfclient.credentials import is_deployment, origin_of
+from hfclient.credentials import ROUTER_URL, is_deployment, origin_of
 from hfclient.errors import InvalidInputError, Unsupported
 from hfclient.transport.request import safe_url
 
 __all__ = [
-    "HUB_URL",
-    "ROUTER_URL",
     "bare_url",
     "chat_url",
     "is_endpoint",
@@ -24,12 +22,6 @@ __all__ = [
     "refuse_url",
     "root_url",
 ]
-
-ROUTER_URL = "https://router.huggingface.co/v1"
-"""Hugging Face's router, which picks the provider."""
-
-HUB_URL = "https://huggingface.co"
-"""The Hub, which lists the models and their providers."""
 
 _CHAT = "/chat/completions"
 _ROUTES = (

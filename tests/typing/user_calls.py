@@ -108,9 +108,12 @@ def chat_options(client: Client, question: events.Elicitation) -> None:
     assert_type(conversation.answer(question, {"seats": 2}, wait=5), ChatStream | None)
     client.chat("hi", on_closed="detach")  # type: ignore[call-arg]
     client.chat("hi", temprary=True)  # type: ignore[call-arg]
+    client.chat("hi", wait=5)  # type: ignore[call-arg]
     conversation.send("hi", fils=[])  # type: ignore[call-arg]
     conversation.send("hi", on_close="never")  # type: ignore[arg-type]
+    conversation.ask("hi", wait=None, mcp="all")
     conversation.ask("hi", timeout=5)  # type: ignore[call-arg]
+    conversation.ask("hi", on_close="detach")  # type: ignore[call-arg]
     conversation.retry(websearch=True)  # type: ignore[call-arg]
     conversation.retry(files=[])  # type: ignore[call-arg]
     conversation.edit("hi", file="cat.png")  # type: ignore[call-arg]

@@ -20,6 +20,7 @@ from hfclient.chat.conversations.elicitation import decline
 from hfclient.chat.conversations.options import (
     AnswerOptions,
     AttachOptions,
+    MessageOptions,
     RetryOptions,
     SendOptions,
     TurnOptions,
@@ -126,20 +127,21 @@ class Conversation(StoredConversation):
                 response = self._runs.post(run, {"inputs": text, "id": parent_id, "is_retry": False}, parts)
                 return self._stream_of(run, response, held)
 
-    def ask(self, prompt: PromptLike, **options: Unpack[SendOptions]) -> Reply:
+    def ask(self, prompt: PromptLike, *, wait: float | None = WAIT, **options: Unpack[MessageOptions]) -> Reply:
         """Send a message and return the whole answer.
 
         Args:
             prompt: As for :meth:`send`.
-            options: See `SendOptions`. *on_close* applies if the wait for the answer is interrupted. Without
-                *on_elicitation* the questions of tools are declined: otherwise the answer would wait for an hour.
+            wait: Seconds to wait for earlier answers of the conversation; see `SendOptions`.
+            options: See `MessageOptions`. Without *on_elicitation* the questions of tools are declined: otherwise the answer
+                would wait for an hour.
 
         Raises:
             HFClientError: As for :meth:`send`, and what ended the answer early.
         """
         check_arguments(Conversation.ask, locals())
         options["on_elicitation"] = options.get("on_elicitation") or decline
-        with self.send(prompt, **options) as stream:
+        with self.send(prompt, wait=wait, **options) as stream:
             return stream.result()
 
     def retry(self, message_id: str | None = None, **options: Unpack[RetryOptions]) -> ChatStream:

@@ -2,7 +2,7 @@
 
 They are keyword arguments. A wrapper of your own can take and pass them on with the same types:
 
-    def ask(prompt: str, **options: Unpack[SendOptions]) -> str:
+    def ask(prompt: str, **options: Unpack[MessageOptions]) -> str:
         return client.chat(prompt, **options).text
 """
 
@@ -22,7 +22,7 @@ from hfclient.errors import InvalidInputError, Unsupported
 from hfclient.transport import Timeouts
 from hfclient.values import Value
 
-__all__ = ["AnswerOptions", "AttachOptions", "OnClose", "RetryOptions", "SendOptions", "TurnOptions", "checked_options"]
+__all__ = ["AnswerOptions", "AttachOptions", "MessageOptions", "OnClose", "RetryOptions", "SendOptions", "TurnOptions", "checked_options"]
 
 OnClose: TypeAlias = Literal["stop", "detach"]
 
@@ -49,8 +49,19 @@ class RetryOptions(AnswerOptions, total=False):
     tools: str | Iterable[str]
 
 
-class SendOptions(RetryOptions, total=False):
-    """Options of `Client.chat`, `Conversation.send`, `Conversation.ask` and `Conversation.edit`.
+class MessageOptions(TypedDict, total=False):
+    """Options of `Client.chat` and `Conversation.ask`, explained in `SendOptions`: all of them but *on_close* and *wait*."""
+
+    timeouts: Timeouts | None
+    on_elicitation: OnElicitation | None
+    mcp: Iterable[McpLike] | Literal["all"]
+    web_search: bool
+    tools: str | Iterable[str]
+    files: Iterable[FileLike] | FileLike | None
+
+
+class SendOptions(MessageOptions, total=False):
+    """Options of `Conversation.send` and `Conversation.edit`.
 
     Args:
         timeouts: Deadlines of this turn; None takes the client's.
@@ -74,7 +85,8 @@ class SendOptions(RetryOptions, total=False):
             `Conversation.edit` sends the attachments of the edited message again by default; ``[]`` sends none.
     """
 
-    files: Iterable[FileLike] | FileLike | None
+    on_close: OnClose
+    wait: float | None
 
 
 @frozen(eq=False, repr=False)

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from attrs import evolve, frozen
 
-from hfclient.credentials import Credentials, Secret, origin_of
+from hfclient.credentials import ROUTER_URL, Credentials, Secret, origin_of
 from hfclient.errors import (
     CredentialsError,
     HFClientError,
@@ -26,7 +26,6 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.inference.endpoints import (
-    ROUTER_URL,
     bare_url,
     chat_url,
     is_endpoint,

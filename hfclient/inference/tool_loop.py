@@ -39,7 +39,7 @@ from hfclient.types import Reply
 __all__ = ["Approve", "ToolStream", "run_tools"]
 
 _log = logging.getLogger("hfclient")
-_MOST_THREADS = 8
+_MAX_THREADS = 8
 _CANCELLED = "the run was cancelled"
 
 Approve: TypeAlias = "Callable[[ToolCall], bool | str | None]"
@@ -289,7 +289,7 @@ class ToolStream(Stream):
         for job in jobs:
             waiting.put(job)
         over = threading.Event()
-        for _ in range(min(len(jobs), _MOST_THREADS)):
+        for _ in range(min(len(jobs), _MAX_THREADS)):
             # Daemon threads: a tool that hangs must not block the end of the program. Each gets the reader's context variables.
             run = contextvars.copy_context().run
             threading.Thread(target=run, args=(self._serve, waiting, over), name="hfclient-tool", daemon=True).start()

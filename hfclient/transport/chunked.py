@@ -13,9 +13,9 @@ import re
 __all__ = ["ChunkedDecoder"]
 
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?", re.DOTALL)
-_LONGEST_LINE = 16 * 1024  # of a size with its extensions, or of a trailer
-_MOST_TRAILERS = 100
-_MOST_SIZES = 4096
+_MAX_LINE = 16 * 1024  # of a size with its extensions, or of a trailer
+_MAX_TRAILERS = 100
+_MAX_SIZES = 4096
 _LARGE = 512  # bytes of a block that is split as a whole
 _sizes: dict[bytes, int] = {}  # sizes as servers have written them; a model's tokens make some hundred different ones
 
@@ -106,7 +106,7 @@ class ChunkedDecoder:
                 stop = data.find(b"\n", position)
                 if stop < 0:
                     self._line += data[position:]
-                    if len(self._line) > _LONGEST_LINE:
+                    if len(self._line) > _MAX_LINE:
                         raise ValueError("a line between chunks does not end")
                     break
                 line = self._line + data[position:stop]
@@ -127,7 +127,7 @@ class ChunkedDecoder:
             raise ValueError("a chunk has no valid size")
         size = int(found[1], 16)
         if size:
-            if len(_sizes) < _MOST_SIZES and len(line) < 6:
+            if len(_sizes) < _MAX_SIZES and len(line) < 6:
                 _sizes[line.removesuffix(b"\r")] = size
             return size + 2
         self._trailers = 0
@@ -137,7 +137,7 @@ class ChunkedDecoder:
         if not line.strip():
             return True
         self._trailers = (self._trailers or 0) + 1
-        if self._trailers > _MOST_TRAILERS or len(line) > _LONGEST_LINE:
+        if self._trailers > _MAX_TRAILERS or len(line) > _MAX_LINE:
             raise ValueError("the trailers do not end")
         return False
 

@@ -29,10 +29,10 @@ __all__ = ["CALL", "POOLS", "READ_SIZE", "Connection", "HTTPResponse", "IdleConn
 
 READ_SIZE = _SEND_SIZE = 64 * 1024
 _ONE_SEND = 16 * 1024  # bytes of a body that leaves together with the head
-_LONGEST_HEADER = 64 * 1024
-_MOST_FIELDS = 100
+_MAX_HEADER = 64 * 1024
+_MAX_FIELDS = 100
 _FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*\r\n)+")  # well-formed: RFC 9112, section 5
-_LONGEST_HEAD = 256 * 1024  # of one answer, with all that comes before it (1xx); libcurl allows 300 KB
+_MAX_HEAD = 256 * 1024  # of one answer, with all that comes before it (1xx); libcurl allows 300 KB
 
 
 class Wire:
@@ -125,7 +125,7 @@ class _HeadReader:
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._left = _LONGEST_HEAD
+        self._left = _MAX_HEAD
         self.close = file.close
 
     def readline(self, limit: int) -> bytes:
@@ -140,9 +140,9 @@ class _HeadReader:
     def readlines(self) -> list[bytes]:
         """Return the lines up to the blank one, which is read, too."""
         lines: list[bytes] = []
-        while (line := self.readline(_LONGEST_HEADER + 1)) not in (b"\r\n", b"\n"):
+        while (line := self.readline(_MAX_HEADER + 1)) not in (b"\r\n", b"\n"):
             lines.append(line)
-            if len(line) > _LONGEST_HEADER or len(lines) > _MOST_FIELDS:
+            if len(line) > _MAX_HEADER or len(lines) > _MAX_FIELDS:
                 raise _head_too_large()
         return lines
 
@@ -260,7 +260,7 @@ class HTTPResponse(http.client.HTTPResponse):
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200:
                 return version, status, reason
-            while self.fp.readline(_LONGEST_HEADER + 1).strip():
+            while self.fp.readline(_MAX_HEADER + 1).strip():
                 pass
 
 

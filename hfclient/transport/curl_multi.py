@@ -51,10 +51,10 @@ NEEDED = (
 )
 """The functions of ``curl_cffi.lib`` that are used: they are private, so they are checked before anything is sent."""
 
-_LONGEST_WAIT = 1.0  # a signal that another thread took is noticed after so many seconds
+_MAX_WAIT = 1.0  # a signal that another thread took is noticed after so many seconds
 _READ_ABORT = 0x10000000  # CURL_READFUNC_ABORT
 _NO_SOCKET = 0x7FFFFFFF  # and above, or below 0: CURL_SOCKET_BAD, in any width
-_MOST_DECODED = 32 * 1024 * 1024  # bytes that one perform, some 640 KiB on the wire, may decode to
+_MAX_DECODED = 32 * 1024 * 1024  # bytes that one perform, some 640 KiB on the wire, may decode to
 
 # libcurl's error codes (https://curl.se/libcurl/c/libcurl-errors.html) by what they mean to a caller.
 _UNSUPPORTED_PROTOCOL, _NO_CONNECTION, _WRITE_ERROR, _TIMED_OUT, _RECV_ERROR, _BAD_ENCODING = 1, 7, 23, 28, 56, 61
@@ -199,7 +199,7 @@ def _bounded(items: list[bytes], most: int) -> Callable[[bytes], None]:
 
 def _bomb() -> ProtocolError:
     return ProtocolError(
-        f"a small piece of the answer decompresses to more than {_MOST_DECODED:,} bytes; "
+        f"a small piece of the answer decompresses to more than {_MAX_DECODED:,} bytes; "
         'headers={"Accept-Encoding": "identity"} asks for it as it is'
     )
 
@@ -224,7 +224,7 @@ class Transfer:
         self._deadline = deadline
         self._give_back = give_back
         self._via_proxy = via_proxy
-        self._head, self._body = WriteBuffer(), WriteBuffer(most=_MOST_DECODED)
+        self._head, self._body = WriteBuffer(), WriteBuffer(most=_MAX_DECODED)
         self._upload: UploadReader | None = None
         self._seen = self._block = 0  # how far the header lines have been looked at; where their block begins
         self._running, self._active = self._ffi.new("int*"), self._ffi.new("int*")
@@ -299,7 +299,7 @@ class Transfer:
         """
         if self._multi is None:
             return False
-        wait = _LONGEST_WAIT
+        wait = _MAX_WAIT
         if until is not None:
             left = until - time.monotonic()
             if left <= 0:

@@ -22,11 +22,11 @@ from hfclient.values import Value
 
 __all__ = ["Clock", "Deadline", "Timeouts"]
 
-_LONGEST = 1e8  # three years; a socket takes no infinity
+_MAX_SECONDS = 1e8  # three years; a socket takes no infinity
 
 
 def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and not (isinstance(value, (int, float)) and 0 < value <= _LONGEST):
+    if value is not None and not (isinstance(value, (int, float)) and 0 < value <= _MAX_SECONDS):
         raise InvalidInputError(
             f"Timeouts.{attribute.name} must be a positive number of seconds, or None for no limit, not {value!r}"
         )
@@ -169,7 +169,7 @@ class Deadline:
 
     def hold(self) -> None:
         """A tool asked a question, and content comes only after the answer: no deadline for content until then."""
-        self._content_at = time.monotonic() + _LONGEST
+        self._content_at = time.monotonic() + _MAX_SECONDS
 
     def pause(self) -> None:
         """The caller has what came: time until its next read does not count as a wait for content."""

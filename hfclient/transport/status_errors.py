@@ -66,7 +66,7 @@ _RETURN = re.compile(
 )
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)  # to the end if it is not closed, or each quote looks for one
 _SCHEME = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?!\s*=)(?:\s|$)")
-_LONGEST_CHALLENGE = 4096
+_MAX_CHALLENGE = 4096
 _OTHER_PASSWORDS = ("digest", "negotiate", "ntlm", "kerberos", "scram-sha-1", "scram-sha-256")
 
 
@@ -200,7 +200,7 @@ def _schemes(challenges: Iterable[str]) -> list[str]:
     """Return the names of the schemes in the values of a WWW-Authenticate header (RFC 9110, section 11.6.1)."""
     found = []
     for challenge in challenges:
-        for part in _QUOTED.sub('""', challenge[:_LONGEST_CHALLENGE]).split(","):
+        for part in _QUOTED.sub('""', challenge[:_MAX_CHALLENGE]).split(","):
             name = _SCHEME.match(part.strip())
             if name:
                 found.append(name[1])

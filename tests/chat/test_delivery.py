@@ -105,7 +105,7 @@ def test_a_message_that_is_stored_late(ui: ChatUI, make_client: MakeClient, tran
 
     ui.fault("send", [store_late, *LOST[how]])
     client = make_client(transport_name, retry=Retry(attempts=1, resume=PATIENCE))
-    pytest.MonkeyPatch().setattr(run, "_LONGEST_PAUSE", 0.02)
+    pytest.MonkeyPatch().setattr(run, "_MAX_PAUSE", 0.02)
     assert client.chat("Hi").text == HELLO
     assert (len(ui.chat.users), ui.count("send"), len(looks)) == (1, 1, 5)
 
@@ -312,7 +312,7 @@ def test_an_unconfirmed_stop_delays_the_next_message(
 
 def test_resuming_without_end(ui: ChatUI, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """``Retry(resume=None)`` looks until the message is found; ``resume=0`` looks twice."""
-    monkeypatch.setattr(run, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(run, "_MAX_PAUSE", 0.01)
     ui.fault("send", [RST])
     with pytest.raises(StreamInterrupted):
         make_client(retry=Retry(resume=0)).conversation().create().send("Hi")

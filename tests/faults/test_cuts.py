@@ -31,7 +31,7 @@ SHARDS = 4  # tests that share the bytes of one response, to run in parallel
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resume, "_POLL", 0.01)
-    monkeypatch.setattr(resume, "_LONGEST_PAUSE", 0.002)
+    monkeypatch.setattr(resume, "_MAX_PAUSE", 0.002)
     monkeypatch.setattr(run, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(run_tracker, "_POLL", 0.01)
     monkeypatch.setattr(run_tracker, "_PAUSE", 0.01)

@@ -52,7 +52,7 @@ CELLS = [
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in [
         (resume, "_POLL", 0.01),
-        (resume, "_LONGEST_PAUSE", 0.01),
+        (resume, "_MAX_PAUSE", 0.01),
         (run, "_FIRST_PAUSE", 0.01),
         (run_tracker, "_POLL", 0.01),
         (run_tracker, "_PAUSE", 0.01),

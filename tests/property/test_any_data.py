@@ -174,7 +174,7 @@ for _task in (
 def _no_pauses() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resume, "_POLL", 0.0)
-        patch.setattr(resume, "_LONGEST_PAUSE", 0.0)
+        patch.setattr(resume, "_MAX_PAUSE", 0.0)
         patch.setattr(run, "_FIRST_PAUSE", 0.001)
         patch.setattr(run_tracker, "_POLL", 0.001)
         patch.setattr(run_tracker, "_PAUSE", 0.001)

@@ -37,7 +37,7 @@ __all__ = ["LogReader"]
 
 _log = logging.getLogger("hfclient")
 _FIRST_PAUSE = 0.25  # seconds before the log is requested again; doubled while it brings nothing new
-_LONGEST_PAUSE = 4.0
+_MAX_PAUSE = 4.0
 _POLL = 1.0  # seconds between looks at the conversation of a server without the log
 _LATE_SAVE = 5.0  # seconds in which a server that ends an answer with its connection stores what it has generated
 
@@ -104,7 +104,7 @@ class LogReader:
         failure: HFClientError | None = None
         patience = self._run.service.session.retry.resume
         # Errors that are worth another attempt are caught inside of it.
-        polling = Polling(_FIRST_PAUSE, max_wait=_LONGEST_PAUSE, patience=patience, errors=False)
+        polling = Polling(_FIRST_PAUSE, max_wait=_MAX_PAUSE, patience=patience, errors=False)
         for attempt in retrying(polling, self._run.clock):
             with attempt:
                 before = self._last

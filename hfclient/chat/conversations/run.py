@@ -46,7 +46,7 @@ __all__ = ["LOG_UNAVAILABLE", "Run", "log_end", "may_have_arrived"]
 
 _log = logging.getLogger("hfclient")
 _FIRST_PAUSE = 0.2  # seconds before the first look for a message that may have arrived; doubled before each further one
-_LONGEST_PAUSE = 2.0
+_MAX_PAUSE = 2.0
 LOG_UNAVAILABLE = ("gone", "unknown")
 """Ends of the log (see `log_end`) of a run that the server does not know, or no longer knows."""
 
@@ -168,7 +168,7 @@ class Run:
 
     def _polling(self, at_least: int = 2) -> Polling:
         patience = self.service.session.retry.resume
-        return Polling(2 * _FIRST_PAUSE, max_wait=_LONGEST_PAUSE, patience=patience, at_least=at_least)
+        return Polling(2 * _FIRST_PAUSE, max_wait=_MAX_PAUSE, patience=patience, at_least=at_least)
 
     def _unknown_delivery(self, error: HFClientError) -> StreamInterrupted:
         conversation_id, generation_id = self.turn.conversation_id, self.turn.generation_id

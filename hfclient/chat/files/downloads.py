@@ -20,7 +20,7 @@ from hfclient.types import StoredFile
 
 __all__ = ["Downloadable", "fetch_file", "file_name", "is_file_id", "save_file"]
 
-_LONGEST_ID = 200
+_MAX_ID = 200
 
 Downloadable = File | StoredFile | str
 """A `File` event, a file of a message, or the id of either."""
@@ -28,7 +28,7 @@ Downloadable = File | StoredFile | str
 
 def is_file_id(text: str) -> bool:
     """Whether *text* can be the id of a file: letters and digits, a hash in hex on today's servers."""
-    return text.isascii() and text.isalnum() and len(text) <= _LONGEST_ID
+    return text.isascii() and text.isalnum() and len(text) <= _MAX_ID
 
 
 def _sha(file: Downloadable) -> str:

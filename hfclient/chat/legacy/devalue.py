@@ -30,9 +30,9 @@ __all__ = ["ChunkError", "NodeError", "PageData", "Redirected", "parse_page", "u
 
 _DEPTH = 100
 """How deep values may nest; a conversation's own do so about eight deep."""
-_MOST_REPEATED = 8_000_000
+_MAX_REPEATED = 8_000_000
 """Most characters, roughly, that repeated values may add when the value is written out."""
-_SHORT = 64  # characters; the document pays for each reference to a shorter value
+_MIN_COUNTED = 64  # characters; the document pays for each reference to a shorter value
 _COST = 16  # characters that a value other than a long string counts for
 
 
@@ -166,7 +166,7 @@ class _Document:
     def __init__(self, chunks: dict[Any, Any]) -> None:
         self._chunks = chunks
         self._promised: dict[Any, tuple[Any, int | None]] = {}
-        self._left = _MOST_REPEATED
+        self._left = _MAX_REPEATED
         self._size = 0
 
     def unflatten(self, data: Any, depth: int = 0) -> Any:
@@ -227,7 +227,7 @@ class _Document:
     def _again(self, value: Any, size: int | None) -> Any:
         """Return a value that is used again."""
         self._size += size or 0
-        if size and size > _SHORT:
+        if size and size > _MIN_COUNTED:
             self._left -= size
         if self._left < 0:
             raise ProtocolError("a page's data is too large when it is written out")

@@ -25,7 +25,7 @@ from hfclient.events import AnyEvent, Elicitation, FinalAnswer, Reasoning, Statu
 
 __all__ = ["UpdateDecoder", "decode_update", "kind_of"]
 
-_DEEPEST = 200
+_MAX_DEPTH = 200
 _KEEP_ALIVE = b'{"type":"status","status":"keepAlive"}\n'  # every 100 ms while a model thinks
 
 
@@ -285,7 +285,7 @@ def decode_update(line: bytes) -> Any:
     """
     try:
         update = _decode_line(line)
-        if line.count(b"{") + line.count(b"[") > _DEEPEST and is_deep(update, _DEEPEST):
+        if line.count(b"{") + line.count(b"[") > _MAX_DEPTH and is_deep(update, _MAX_DEPTH):
             raise ProtocolError("the server sent a line that nests too deeply", frame=excerpt(line))
         return update
     except _MISFITS:

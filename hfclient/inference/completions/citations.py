@@ -27,7 +27,7 @@ _LINKS = ("url", "link", "uri")
 _TITLES = ("title", "name")
 _HOSTS = ("hostname", "site_name", "media", "domain")
 _TEXTS = ("snippet", "content", "description", "text", "summary")
-_DEEPEST = 6  # levels of nesting that are searched
+_MAX_DEPTH = 6  # levels of nesting that are searched
 
 
 def citations_in(fields: Mapping[str, Any]) -> Iterator[Source]:
@@ -38,7 +38,7 @@ def citations_in(fields: Mapping[str, Any]) -> Iterator[Source]:
     """
     found = [(match, value) for key, value in fields.items() if value and (match := _KEYS.search(key))]
     for _, value in sorted(found, key=lambda pair: pair[0][1] is None):
-        yield from _pages(value, _DEEPEST)
+        yield from _pages(value, _MAX_DEPTH)
 
 
 def _pages(value: Any, depth: int) -> Iterator[Source]:

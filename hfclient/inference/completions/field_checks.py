@@ -13,7 +13,7 @@ from hfclient.errors import InvalidInputError
 
 __all__ = ["check_fields", "stop_sequences"]
 
-_MOST_SEED = 2**63 - 1
+_MAX_SEED = 2**63 - 1
 
 
 def stop_sequences(stop: Any) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def check_fields(body: Mapping[str, Any]) -> None:
         if isinstance(value, float) and not math.isfinite(value):
             raise InvalidInputError(f"{name} is not a finite number: {value!r}")
     seed = body.get("seed")
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MOST_SEED):
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= _MAX_SEED):
         raise InvalidInputError(f"seed is a whole number from 0 to 2**63 - 1, not {seed!r}")
     if isinstance(body.get("response_format"), type):
         raise InvalidInputError("response_format is a dict; parse(prompt, into=...) asks for an object of a class")

@@ -36,7 +36,7 @@ _ATTACHED = re.compile(
 
 _THOUGHTS = re.compile(r"reasoning|thought|thinking", re.IGNORECASE)
 _SIGNATURES = re.compile(r"signature|encrypted|opaque", re.IGNORECASE)
-_DEEPEST = 100  # levels of nesting that are kept
+_MAX_DEPTH = 100  # levels of nesting that are kept
 
 
 def has_content(value: Any) -> bool:
@@ -64,7 +64,7 @@ def is_signed(part: Mapping[str, Any]) -> bool:
     (True, False)
     """
     kind = part.get("type")
-    return isinstance(kind, str) and bool(_THOUGHTS.search(kind)) and ("redacted" in kind or _has_signature(part, _DEEPEST))
+    return isinstance(kind, str) and bool(_THOUGHTS.search(kind)) and ("redacted" in kind or _has_signature(part, _MAX_DEPTH))
 
 
 def _has_signature(value: Any, depth: int) -> bool:
@@ -153,7 +153,7 @@ class FieldMerger:
 
     def add(self, fields: Mapping[str, Any]) -> None:
         """Add the *fields* of one piece: JSON values, which may hold half characters."""
-        _add_fields(self._fields, fields, _DEEPEST)
+        _add_fields(self._fields, fields, _MAX_DEPTH)
 
     def put(self, fields: Mapping[str, Any]) -> None:
         """Add *fields* that are whole."""

@@ -42,7 +42,7 @@ __all__ = ["MediaGeneration", "result_of"]
 
 _M = TypeVar("_M", bound=Media)
 _TOTAL = {TEXT_TO_IMAGE: 300.0, IMAGE_TO_IMAGE: 300.0, TEXT_TO_VIDEO: 1200.0, IMAGE_TO_VIDEO: 1200.0}
-_MOST = 64  # images of one call
+_MAX_IMAGES = 64  # images of one call
 
 
 class MediaGeneration:
@@ -53,8 +53,8 @@ class MediaGeneration:
 
     def images(self, prompt: str, n: int, options: Mapping[str, Any]) -> list[Image]:
         """Return *n* images; see `InferenceClient.images`."""
-        if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MOST:
-            raise InvalidInputError(f"n is a number from 1 to {_MOST}, not {n!r}")
+        if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MAX_IMAGES:
+            raise InvalidInputError(f"n is a number from 1 to {_MAX_IMAGES}, not {n!r}")
         clock = self._service.session.clock(options.get("timeouts"))
         shared = None if clock.total is None else clock  # the default total is for each request
         given, seed = dict(options), options.get("seed")

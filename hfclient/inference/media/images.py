@@ -34,7 +34,7 @@ __all__ = ["Image", "Media", "Video", "media_from"]
 
 _M = TypeVar("_M", bound="Media")
 _MOVING = ("image/gif", "image/webp")  # an animated image is accepted as a video
-_LONGEST_NAME = 60  # characters of a prompt that become a file's name
+_MAX_NAME = 60  # characters of a prompt that become a file's name
 _SHOWN = 50 * 1024 * 1024  # bytes of a video that a notebook gets; a larger one would be kept in the notebook's file
 
 
@@ -113,7 +113,7 @@ class Media:
     def _place(self, path: str | os.PathLike[str], overwrite: bool) -> Path:
         target = Path(path)
         if target.is_dir() or os.fspath(path).endswith(("/", os.sep)):
-            name = safe_name(" ".join(self.prompt.split())[:_LONGEST_NAME], type(self).__name__.lower()) + self.suffix
+            name = safe_name(" ".join(self.prompt.split())[:_MAX_NAME], type(self).__name__.lower()) + self.suffix
             return target / name if overwrite else free_path(target, name)
         known = SUFFIXES.get(self.mime, ())
         suffix = target.suffix.lower()

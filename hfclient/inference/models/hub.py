@@ -48,9 +48,9 @@ SORTS = {
 """Names of the orders of a list, and the Hub's names; all are descending."""
 
 _PAGE = 100
-_LARGEST_PAGE = 500
-_MOST_IDLE = 10  # consecutive pages without a new model
-_MOST_PAGES = 32  # cached, of all lists together
+_MAX_PAGE_SIZE = 500
+_MAX_IDLE_PAGES = 10  # consecutive pages without a new model
+_MAX_CACHED_PAGES = 32  # cached, of all lists together
 _LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')
 _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]+))', re.IGNORECASE)
 _NAME = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
@@ -152,7 +152,7 @@ class Hub:
         origin_of(url)  # for its check
         self.url = url.rstrip("/")
         self._session = session
-        self._pages: ExpiringCache[tuple[list[Any], str | None]] = ExpiringCache(keep, most=_MOST_PAGES)
+        self._pages: ExpiringCache[tuple[list[Any], str | None]] = ExpiringCache(keep, most=_MAX_CACHED_PAGES)
         self._models: ExpiringCache[HubModel] = ExpiringCache(keep)
         self._tasks: ExpiringCache[dict[str, Any]] = ExpiringCache(keep)
         self._defaults: ExpiringCache[DefaultModels] = ExpiringCache(keep)
@@ -205,7 +205,7 @@ class Hub:
             if sort not in SORTS and sort not in SORTS.values():
                 raise InvalidInputError(f"the Hub sorts by {', '.join(SORTS)}, not by {sort!r}")
             query.append(("sort", SORTS.get(sort, sort)))
-        page = _PAGE if limit is None else max(1, min(limit, _LARGEST_PAGE))
+        page = _PAGE if limit is None else max(1, min(limit, _MAX_PAGE_SIZE))
         query += [("limit", str(page)), *(("expand[]", key) for key in _EXPAND)]
         return self._walk(f"{self.url}/api/models?{urlencode(query, errors='replace')}", limit)
 
@@ -312,7 +312,7 @@ class Hub:
                     if left <= 0:
                         return
             idle = 0 if len(given) > known else idle + 1
-            if page in visited or idle >= _MOST_IDLE:
+            if page in visited or idle >= _MAX_IDLE_PAGES:
                 raise ProtocolError("the Hub's list of models repeats its pages", frame=page)
             visited.add(page or "")
 

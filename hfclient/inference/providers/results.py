@@ -72,11 +72,11 @@ _PACKED = ("b64_json", "base64", "b64", "blob", "image_base64", "audio_base64", 
 _PERHAPS_PACKED = ("image", "audio", "video", "data")  # or a word about the file
 _URL = re.compile(r"https?://|data:", re.IGNORECASE)
 _ANY_URL = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
-_DEEPEST = 8
-_A_WORD = 256  # bytes; longer base64 is a file even if its first bytes are not those of a known type
-_MOST = 256  # entries of a list: no provider returns more for one request
-_KEPT = 64 * 1024  # characters of an answer in an error
-_MOST_LINKS = 20
+_MAX_DEPTH = 8
+_MAX_WORD = 256  # bytes; longer base64 is a file even if its first bytes are not those of a known type
+_MAX_ENTRIES = 256  # entries of a list: no provider returns more for one request
+_MAX_EXCERPT = 64 * 1024  # characters of an answer in an error
+_MAX_LINKS = 20
 _PAGE = re.compile(rb"\s*<(?:!doctype html|html|head|body|title)\b", re.IGNORECASE)  # not "<laughs> Hello.", a transcript
 _BINARY = ("application/octet-stream", "binary/octet-stream", "")
 
@@ -230,9 +230,9 @@ def find_result(data: Any, *, is_job: bool = False) -> MediaResult | None:
     if is_job:
         own = (*_LINKS, *_PERHAPS_PACKED)
         around = {key: value for key, value in around.items() if not (key in own and isinstance(value, str))}
-        outputs = _inside(around, around, _DEEPEST)
+        outputs = _inside(around, around, _MAX_DEPTH)
     else:
-        outputs = _outputs(data, around, _DEEPEST)
+        outputs = _outputs(data, around, _MAX_DEPTH)
     return MediaResult(tuple(outputs)) if outputs else None
 
 
@@ -243,9 +243,9 @@ def add_body(error: _E, answer: Answer | bytes) -> _E:
     """
     body = answer.body if isinstance(answer, Answer) else answer
     if error.body is None:
-        error.body = excerpt(body, _KEPT) or None
-        text = masked(body[: 4 * _KEPT].decode("utf-8", "replace").replace("\\/", "/").replace("\\u0026", "&"))
-        error.links = tuple(dict.fromkeys(_ANY_URL.findall(text)))[:_MOST_LINKS]
+        error.body = excerpt(body, _MAX_EXCERPT) or None
+        text = masked(body[: 4 * _MAX_EXCERPT].decode("utf-8", "replace").replace("\\/", "/").replace("\\u0026", "&"))
+        error.links = tuple(dict.fromkeys(_ANY_URL.findall(text)))[:_MAX_LINKS]
         if error.links and isinstance(error, ProtocolError):
             where = safe_url(error.links[0])
             error.message = sanitized(f"{error.message} (it names {where}; all its links are in .links of this error)")
@@ -275,7 +275,7 @@ def _outputs(value: Any, around: dict[str, Any], depth: int) -> list[OutputFile]
             return []
         flags = _flags(around)
         outputs = []
-        for number, item in enumerate(value[:_MOST]):
+        for number, item in enumerate(value[:_MAX_ENTRIES]):
             for output in _outputs(item, around, depth - 1):
                 flag = flags[number] if number < len(flags) else None
                 outputs.append(evolve(output, nsfw=flag) if isinstance(flag, bool) else output)
@@ -314,7 +314,7 @@ def _output_of_text(text: str) -> OutputFile | None:
     if _URL.match(text):
         return OutputFile(content=_unpacked(text)) if _is_data(text) else OutputFile(url=text)
     content = decode_base64(text)
-    return OutputFile(content=content) if content and (sniff(content) or len(content) > _A_WORD) else None
+    return OutputFile(content=content) if content and (sniff(content) or len(content) > _MAX_WORD) else None
 
 
 def _output(item: dict[str, Any], around: dict[str, Any]) -> OutputFile | None:

@@ -19,7 +19,7 @@ from hfclient.transport import Request
 __all__ = ["Together"]
 
 _IMAGES, _VIDEOS = "/v1/images/generations", "/v2/videos"
-_LARGEST_FRAME = 60 * 1024  # bytes of the first frame of a video; a larger one must be a URL
+_MAX_FRAME = 60 * 1024  # bytes of the first frame of a video; a larger one must be a URL
 _STATES: dict[str | None, str] = {None: "queued", "queued": "queued", "in_progress": "running"}
 
 
@@ -39,9 +39,9 @@ class Together(Provider):
             body |= {"response_format": "base64", **_images(wanted), **settings, **wanted.extra}
             return self.post(target.url(_IMAGES), body)
         if wanted.image is not None:
-            if wanted.image.content is not None and len(wanted.image.content) > _LARGEST_FRAME:
+            if wanted.image.content is not None and len(wanted.image.content) > _MAX_FRAME:
                 raise InvalidInputError(
-                    f"together takes an image of at most {_LARGEST_FRAME // 1024} KB for a video; pass a URL of it"
+                    f"together takes an image of at most {_MAX_FRAME // 1024} KB for a video; pass a URL of it"
                 )
             body["prompt"] = wanted.prompt or None
             body["frame_images"] = [{"input_image": wanted.image.as_url(), "frame": "first"}]

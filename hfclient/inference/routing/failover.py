@@ -54,7 +54,7 @@ _REFUSALS = frozenset({402, 404, 408, 410, 424, 425, 429})
 # A gateway gave up, or lost its connection: the provider may still work on the request, and charge for it.
 _AMBIGUOUS = frozenset({408, 502, 504, 520, 522, 524})
 _NOT_BEGUN = frozenset({429, 503})
-_SHORT_WAIT = 2.0  # seconds: longest wait while another provider is available
+_MAX_WAIT = 2.0  # seconds: longest wait while another provider is available
 _LOADING_LIMIT = 600.0  # seconds for a model that is being loaded, if the call has no other limit
 _REASON = 300  # characters of each provider's error
 
@@ -87,7 +87,7 @@ def _is_its_own(status: int) -> bool:
 
 def short_waits(retry: Retry) -> Retry:
     """Return *retry* for a provider that is not the last one: a long wait moves on to the next."""
-    return evolve(retry, max_wait=min(retry.max_wait, _SHORT_WAIT))
+    return evolve(retry, max_wait=min(retry.max_wait, _MAX_WAIT))
 
 
 def is_loading(error: HFClientError) -> bool:

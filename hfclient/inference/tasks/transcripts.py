@@ -27,7 +27,7 @@ _AROUND = ("output", "result", "results", "data", "response", "prediction", "pre
 _FILES = ("txt_file", "text_file", "srt_file", "vtt_file", "json_file", "subtitles")
 _DELIVERY = "replicate.delivery"  # the host of replicate's files; a model may answer with only such a link
 _LANGUAGES = ("language", "detected_language", "language_code", "lang")
-_DEEPEST = 8
+_MAX_DEPTH = 8
 _TIMES = re.compile(
     r"\s*(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})\s*-->\s*(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 )
@@ -58,7 +58,7 @@ def link_in(answer: Answer) -> str | None:
     A URL within spoken words does not count: a speaker must not be able to make this client call a server.
     """
     try:
-        return _link(loads_repaired(answer.body), _DEEPEST)
+        return _link(loads_repaired(answer.body), _MAX_DEPTH)
     except ValueError:
         return None
 
@@ -99,7 +99,7 @@ def transcript(data: Any) -> Transcript:
     Raises:
         ProtocolError: Its form is unknown.
     """
-    found = _find_transcript(data, _DEEPEST)
+    found = _find_transcript(data, _MAX_DEPTH)
     if found is None:
         raise unexpected_answer(data, "a transcript")
     text, chunks, language = found

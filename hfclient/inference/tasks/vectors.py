@@ -29,7 +29,7 @@ __all__ = ["MAX_CHARACTERS", "batches", "check_texts", "embedding_body", "need_n
 MAX_CHARACTERS = 200_000
 """Maximum number of characters of one request, except for a single text; servers refuse bodies of a few megabytes."""
 
-_DEEPEST = 8
+_MAX_DEPTH = 8
 # Keys of vectors in the answers of gateways, old servers and other APIs.
 _PLACES = (
     *("data", "embeddings", "embedding", "vectors", "vector", "values", "float", "floats", "dense", "dense_embedding"),
@@ -148,7 +148,7 @@ def _vectors(answer: Answer, count: int) -> list[list[float]]:
             items.sort(key=lambda item: item.index or 0)
         return [_decode_vector(item.embedding) for item in items]
     data = json_of(answer)
-    vectors = _found_in(data, count, _DEEPEST)
+    vectors = _found_in(data, count, _MAX_DEPTH)
     if vectors is None:
         raise ProtocolError("the answer has no embeddings", frame=excerpt(answer.body))
     return vectors

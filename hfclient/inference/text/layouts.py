@@ -30,9 +30,9 @@ Turn = tuple[str, str]
 """A role and a text."""
 
 _DEEPSEEK_END = "<\uff5cend\u2581of\u2581sentence\uff5c>"  # FULLWIDTH VERTICAL LINE, LOWER ONE EIGHTH BLOCK
-_LONGEST = 4096  # characters of a prompt that the older client did not shorten
+_MAX_LENGTH = 4096  # characters of a prompt that the older client did not shorten
 _KEPT = 3  # messages that stay at each end
-_MOST_TOKENS = 1024
+_MAX_TOKENS = 1024
 
 
 @frozen
@@ -146,12 +146,12 @@ def layout_for(model: Mapping[str, Any]) -> Layout:
 
 def most_tokens(model: Mapping[str, Any], asked: int | None = None) -> int:
     """Return the maximum length of an answer, 1024 tokens; 512 for GPT-2, because its context has 1024."""
-    asked = _MOST_TOKENS if asked is None else asked
+    asked = _MAX_TOKENS if asked is None else asked
     return 512 if object_or_empty(model.get("config")).get("model_type") == "gpt2" and asked >= 1024 else asked
 
 
 def prompt_for(
-    turns: Sequence[Turn], layout: Layout, *, action: str | None = None, max_prompt_length: int | None = _LONGEST
+    turns: Sequence[Turn], layout: Layout, *, action: str | None = None, max_prompt_length: int | None = _MAX_LENGTH
 ) -> str:
     """Return the prompt for *turns*, shortened once if it is longer than *max_prompt_length* characters (None: never).
 

@@ -25,8 +25,8 @@ COMPLETION_ROUTES: Mapping[str, str] = {
 }
 """The routes of the providers that complete text."""
 
-_MOST_STOPS = 4
-_MOST_SEED = 2**64 - 1
+_MAX_STOPS = 4
+_MAX_SEED = 2**64 - 1
 
 _Check: TypeAlias = "Callable[[object, Attribute[Any], Any], None]"
 
@@ -71,7 +71,7 @@ class TextParameters:
     typical_p: float | None = field(default=None, validator=_number(0, 1, beyond=True))
     repetition_penalty: float | None = field(default=None, validator=_number(0, beyond=True))
     frequency_penalty: float | None = field(default=None, validator=_number(-2, 2))
-    seed: int | None = field(default=None, validator=_number(0, _MOST_SEED, whole=True))
+    seed: int | None = field(default=None, validator=_number(0, _MAX_SEED, whole=True))
     stop: tuple[str, ...] = field(default=(), converter=stop_sequences)
     best_of: int | None = field(default=None, validator=_number(1, whole=True))
     grammar: Mapping[str, Any] | None = field(default=None, validator=_a_grammar)
@@ -150,9 +150,9 @@ def native_body(
     Raises:
         InvalidInputError: There are more than four stop sequences.
     """
-    if len(wanted.stop) > _MOST_STOPS and "stop" not in (extra or {}):
+    if len(wanted.stop) > _MAX_STOPS and "stop" not in (extra or {}):
         raise InvalidInputError(
-            f"text-generation-inference takes at most {_MOST_STOPS} stop sequences; extra_body= is not checked"
+            f"text-generation-inference takes at most {_MAX_STOPS} stop sequences; extra_body= is not checked"
         )
     greedy = wanted.temperature == 0
     parameters = {

@@ -50,7 +50,7 @@ _CHAT = "conversational"
 
 _ABLE = frozenset({"hf-inference", *COMPLETION_ROUTES})
 _UNUSED = re.compile(r"`?model_kwargs`? are not used by the model: \[([^\[\]]*)\]")
-_MOST_REFUSALS = 5
+_MAX_REFUSALS = 5
 _ESSENTIAL = {"adapter_id", "best_of", "grammar"}  # without these it would be another text
 _MAX_PROMPT_LENGTH = 4096  # characters of a prompt made of messages
 
@@ -196,7 +196,7 @@ class _Call:
 
     def _native(self, clock: Clock, url: str, candidate: Candidate, *, flag: bool) -> Response:
         """Send it in text-generation-inference's protocol; *flag*: on this route a field says whether to stream."""
-        for _ in range(_MOST_REFUSALS):
+        for _ in range(_MAX_REFUSALS):
             without = self.learned.unused.get(url, frozenset())
             stream = self.wanted.streams if flag else None
             body = native_body(self.prompt, self.wanted, stream=stream, extra=self.extra, without=without)

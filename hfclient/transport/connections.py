@@ -213,6 +213,8 @@ class HTTPResponse(http.client.HTTPResponse):
                 self._end_connection()
             self.length = length - len(came)
             return came
+        if self._came:
+            self._end_connection()
         fp, self.fp = self.fp, None  # what http.client does at the end of a body
         fp.close()
         return b""

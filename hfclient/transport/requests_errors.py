@@ -80,7 +80,7 @@ def _translated(
     if sending and isinstance(exc, ValueError) and not isinstance(exc, (ssl.SSLError, urllib3.exceptions.ProtocolError)):
         # URLs, headers and proxies that cannot work; the text of these holds what was given.
         return InvalidInputError(f"the request cannot be sent: {type(exc).__name__}")
-    by_proxy = not begun and any(isinstance(cause, _PROXY) for cause in chain)
+    by_proxy = not begun and any(isinstance(cause, _PROXY) or _is_socks(cause) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
         timeout = deadline.expired()
         timeout.sent = sent
@@ -97,6 +97,11 @@ def _translated(
     return exc
 
 
+def _is_socks(cause: BaseException) -> bool:
+    """Tell whether it is PySocks' own exception, without an import of that package."""
+    return type(cause).__module__ == "socks"
+
+
 def _is_timeout(cause: BaseException) -> bool:
     if isinstance(cause, urllib3.exceptions.NewConnectionError):
         return False  # a refused connection, though urllib3 derives it from its connect timeout
@@ -106,7 +111,8 @@ def _is_timeout(cause: BaseException) -> bool:
 def _chain(exc: BaseException) -> list[BaseException]:
     """Return *exc* and all that led to it, inner causes last.
 
-    Not by ``__context__``: that leads on to an exception that the caller was handling when the request was made.
+    Not by ``__context__``: that leads on to an exception that the caller was handling when the request was made. Only urllib3's
+    `NewConnectionError` always has a context of its own: what a SOCKS proxy answered.
     """
     found: list[BaseException] = []
     queue: list[Any] = [exc]
@@ -115,6 +121,8 @@ def _chain(exc: BaseException) -> list[BaseException]:
         if isinstance(item, BaseException) and item not in found:
             found.append(item)
             queue += [item.__cause__, getattr(item, "reason", None), *item.args]
+            if isinstance(item, urllib3.exceptions.NewConnectionError):
+                queue.append(item.__context__)
     return found
 
 
@@ -123,6 +131,8 @@ def _reason(chain: list[BaseException]) -> str:
     for cause in reversed(chain):
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
+        if _is_socks(cause):
+            return str(cause)  # what the proxy answered
         if type(cause) is OSError and (refused := _TUNNEL.match(str(cause))):
             return refused_tunnel(int(refused[1]))
         if isinstance(cause, http.client.IncompleteRead):

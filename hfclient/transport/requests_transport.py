@@ -273,6 +273,8 @@ def _new_manager(proxy: Secret, context: ssl.SSLContext | None) -> urllib3.PoolM
         return socks_manager(proxy.reveal(), **settings)
     if proxy:
         login = urllib3.util.parse_url(proxy.reveal()).auth
+        if login is not None and ":" not in login:
+            login += ":"  # a user name alone has an empty password: RFC 7617, section 2
         settings["proxy_headers"] = urllib3.util.make_headers(proxy_basic_auth=unquote(login)) if login else None
         manager: urllib3.PoolManager = urllib3.proxy_from_url(proxy.reveal(), proxy_ssl_context=context, **settings)
     else:

@@ -107,6 +107,17 @@ def test_bytes_without_a_request(transport: Transport, either: Server) -> None:
     assert [request.body for request in either.requests] == [b"", b"x"]
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
+def test_bytes_after_an_empty_body(server: Server, head: bytes) -> None:
+    """A connection on which bytes came after an empty body is not used again: more of them may follow."""
+    server.on("/s", [head + b"HTTP/1.1 200 OK\r\n"], plain(b"two"))
+    opened = make_transport("plain")
+    assert send(opened, f"{server.url}/s").read() == b""
+    assert send(opened, f"{server.url}/s").read() == b"two"
+    opened.close()
+    assert server.connections == 2
+
+
 # The installed curl_cffi
 
 

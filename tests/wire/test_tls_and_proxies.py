@@ -136,6 +136,15 @@ def test_http_through_a_proxy(transport_name: str, server: Server) -> None:
     opened.close()
 
 
+def test_a_user_name_without_a_password(transport_name: str, server: Server) -> None:
+    """A proxy that needs a user name alone gets it with an empty password (RFC 7617, section 2)."""
+    server.on("*", [_is_proxied])
+    opened = make_transport(transport_name, proxy=server.url.replace("//", "//user@"))
+    send(opened, "http://chat.example/api").read()
+    assert server.last.headers["proxy-authorization"] == f"Basic {base64.b64encode(b'user:').decode()}"
+    opened.close()
+
+
 def test_proxy_from_the_environment(transport: Transport, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The usual variables are used, and the exceptions in NO_PROXY."""
     server.on("*", [_is_proxied])
@@ -452,3 +461,32 @@ def test_through_a_socks_proxy(
     assert login == b"\x01\x04user\x0dtunnel-secret"
     assert asked.startswith(b"\x05\x01\x00\x03\x09localhost")
     assert "tunnel-secret" not in f"{opened!r} {vars(opened)!r}"
+
+
+class _RefusingSocksProxy(_Tunnel):
+    """A SOCKS5 proxy that does not connect."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.url = self.url.replace("http://user:tunnel-secret@", "socks5h://")
+
+    def _serve(self) -> None:
+        client, _ = self._listener.accept()
+        with client:
+            if self._closing:
+                return
+            client.recv(100)  # the greeting
+            client.sendall(b"\x05\x00")
+            client.recv(600)
+            client.sendall(b"\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00")
+
+
+def test_a_socks_proxy_that_refuses() -> None:
+    """The error says that the proxy failed, and the reason that it gave."""
+    pytest.importorskip("socks")
+    with _RefusingSocksProxy() as proxy:
+        opened = make_transport("plain", proxy=proxy.url)
+        with pytest.raises(ConnectError, match=r"the proxy failed: .*Connection not allowed by ruleset") as caught:
+            send(opened, "http://chat.example/s")
+        opened.close()
+    assert not caught.value.sent

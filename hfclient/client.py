@@ -329,7 +329,7 @@ class Client:
 
     @property
     def login(self) -> Login:
-        """The login that this client was given: ``save`` it for other processes, or ``end`` it."""
+        """The login that this client was given: ``save`` it for other processes, or ``log_out``."""
         return Login(self._chat)
 
     # Inference

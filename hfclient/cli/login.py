@@ -75,7 +75,7 @@ def logout(url: str | None, impersonate: str | None) -> None:
             click.echo(f"There is no saved login for {base}.")
         return
     with _client(url, saved.cookies, impersonate) as client:
-        ended = client.login.end()
+        ended = client.login.log_out()
     click.echo(f"Logged out of {base}.")
     if not ended:
         click.echo("The server did not confirm it; there the login stays valid until it expires.", err=True)

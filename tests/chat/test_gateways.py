@@ -206,7 +206,7 @@ def test_a_logout_that_redirects_elsewhere(gateway: Gateway, make: Make) -> None
         (refusal({"error": "no such path"}, 200), False),
     ):
         gateway.reply = lambda request, answer=answer: answer if request.path == "/logout" else None
-        assert make(**COOKIES).login.end() is ended
+        assert make(**COOKIES).login.log_out() is ended
 
 
 # Passwords

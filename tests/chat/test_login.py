@@ -377,7 +377,7 @@ def test_expired_on_a_read(chat: LoginServer, make: Any) -> None:
     with pytest.raises(SessionExpired):
         make(BAD).conversation(CONVERSATION).attach("run")
     with pytest.raises(SessionExpired):
-        make(BAD).conversations.live()
+        make(BAD).conversations.running()
     with pytest.raises(NotFoundError):
         make(GOOD).conversations.get("0" * 24)
     with pytest.raises(NotFoundError):
@@ -536,13 +536,13 @@ def test_end(chat: LoginServer, make: Any) -> None:
     """The server confirms the logout, the saved login is removed, and the client is anonymous."""
     _save(chat)
     client = make()
-    assert client.login.end() is True
+    assert client.login.log_out() is True
     assert chat.paths() == ["POST /logout"]
     assert chat.server.last.headers["origin"] == chat.server.url
     assert ("s1", "t1") not in chat.sessions
     assert _saved(chat) is None
     assert client.whoami() is None
-    assert client.login.end() is False
+    assert client.login.log_out() is False
 
 
 @pytest.mark.parametrize("answer", [plain(b"", 500), plain(b"gone", 404), [RST], plain(b"ok")], ids=range(4))
@@ -550,16 +550,16 @@ def test_end_is_a_best_effort(chat: LoginServer, make: Any, answer: Any) -> None
     """For every answer of the server the saved login is removed."""
     _save(chat)
     chat.server.on("/chat/logout", answer)
-    assert make().login.end() is (answer == plain(b"ok"))
+    assert make().login.log_out() is (answer == plain(b"ok"))
     assert _saved(chat) is None
 
 
 def test_end_of_other_cookies(chat: LoginServer, make: Any) -> None:
     """A saved login of another user stays; one of the same user is removed."""
     _save(chat)
-    make({"hf-chat": "s2", "token": "t2"}).login.end()
+    make({"hf-chat": "s2", "token": "t2"}).login.log_out()
     assert _saved(chat) == GOOD
-    make(GOOD).login.end()
+    make(GOOD).login.log_out()
     assert _saved(chat) is None
 
 

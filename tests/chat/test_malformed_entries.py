@@ -74,7 +74,7 @@ def test_the_live_feed(server: Server, client: Client) -> None:
     sync = {"running": [{"conversationId": ID}, 3, {"title": "x"}], "ended": [None, {"conversationId": OTHER}]}
     frame = f"event: sync\ndata: {json.dumps(sync)}\n\n".encode()
     server.on("/api/v2/generations/live", chunked(frame, headers=["Content-Type: text/event-stream"]))
-    assert [run.conversation_id for run in client.conversations.live()] == [ID]
+    assert [run.conversation_id for run in client.conversations.running()] == [ID]
 
 
 @pytest.mark.parametrize("sha", ["a b", "é", "../../x", "..", "", "x" * 300, "%2e", "\x1b[2J", None, 5, ["a"]])

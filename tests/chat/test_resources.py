@@ -144,8 +144,8 @@ IDLE = chunk(b"event: idle\ndata: {}\n\n")
 def test_live_generations(ui: ChatUI, any_client: Client) -> None:
     """The running generations are returned, and nothing is read beyond that."""
     ui.on("/api/v2/generations/live", feed(sync(["a", "b"]), sync([])), feed(IDLE))
-    assert any_client.conversations.live() == [LiveGeneration("a", "A"), LiveGeneration("b", "B")]
-    assert any_client.conversations.live() == []
+    assert any_client.conversations.running() == [LiveGeneration("a", "A"), LiveGeneration("b", "B")]
+    assert any_client.conversations.running() == []
 
 
 def test_watching(ui: ChatUI, any_client: Client) -> None:
@@ -165,7 +165,7 @@ def test_a_malformed_feed(ui: ChatUI, client: Client, frame: bytes) -> None:
     """It is a ProtocolError."""
     ui.on("/api/v2/generations/live", feed(chunk(b"event: sync\n" + frame + b"\n\n")))
     with pytest.raises(ProtocolError):
-        client.conversations.live()
+        client.conversations.running()
 
 
 def test_an_empty_feed(ui: ChatUI, client: Client) -> None:
@@ -180,7 +180,7 @@ def test_a_server_without_the_feed(ui: ChatUI, client: Client) -> None:
     """The error says that the server is too old."""
     ui.on("/api/v2/generations/live", plain(b"<!doctype html>", 200, "Content-Type: text/html"))
     with pytest.raises(NotFoundError, match="older"):
-        client.conversations.live()
+        client.conversations.running()
 
 
 # Facts

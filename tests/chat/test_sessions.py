@@ -198,7 +198,7 @@ def test_first_reads(chat: NoLogin, server: Server):
     (owner,) = chat.owners.values()
     calls = [
         lambda client: client.conversations.list(),
-        lambda client: client.conversations.live(),
+        lambda client: client.conversations.running(),
         lambda client: client.conversation(made).attach(),
         lambda client: client.conversation(made).messages(),
         lambda client: client.settings.get(),
@@ -412,14 +412,14 @@ def test_logins_and_sessions_are_separate(chat: NoLogin, server: Server):
 
 
 def test_logout_forgets(chat: NoLogin):
-    """login.end() without a login makes this client and later ones a new user."""
+    """login.log_out() without a login makes this client and later ones a new user."""
     client = Client(chat.url, token="")
     made = _write(client)
-    client.login.end()
+    client.login.log_out()
     assert _mine(client) == _mine(Client(chat.url, token="")) == []
     assert _write(client) != made
     assert len(set(chat.owners.values())) == 2
-    Client(chat.url, token="").login.end()  # one that has not been used yet
+    Client(chat.url, token="").login.log_out()  # one that has not been used yet
     assert _mine(Client(chat.url, token="")) == []
 
 

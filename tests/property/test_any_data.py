@@ -130,7 +130,7 @@ class Canned:
 CALLS: dict[str, Callable[[Client], Any]] = {
     "conversations": lambda client: client.conversations.list(),
     "get": lambda client: client.conversations.get(ID),
-    "live": lambda client: client.conversations.live(),
+    "live": lambda client: client.conversations.running(),
     "watch": lambda client: list(client.conversations.watch()),
     "delete_all": lambda client: client.conversations.delete_all(),
     "import": lambda client: client.conversations.import_share("abcdefg"),

@@ -118,7 +118,7 @@ class Conversations:
             raise ProtocolError("the server imported the share but returned no conversation id", frame=str(data)[:200])
         return Conversation(self._service, data["conversationId"])
 
-    def live(self) -> builtins.list[LiveGeneration]:
+    def running(self) -> builtins.list[LiveGeneration]:
         """Return the generations that are running now, in any conversation of the caller.
 
         Reference: GET {base}/api/v2/generations/live

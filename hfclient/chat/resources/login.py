@@ -1,4 +1,4 @@
-"""``client.login``: save a login for other processes, or end it. No password is needed."""
+"""``client.login``: save a login for other processes, or log out. No password is needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("hfclient")
 
 
 class Login:
-    """The login of a client: check it, save it, end it. The command ``hfclient login`` uses this.
+    """The login of a client: check it, save it, log out. The command ``hfclient login`` uses this.
 
     client = Client(cookies="browser:firefox")
     print(client.login.save().username)   # from now on Client() finds it
@@ -73,7 +73,7 @@ class Login:
         credentials.link_saved_login(store, user.id)
         return user
 
-    def end(self) -> bool:
+    def log_out(self) -> bool:
         """Log out: tell the server, drop the cookies, and forget the saved login if it is this one.
 
         A browser from which the session cookie was copied is logged out of the chat too: it is the same session. A client
@@ -92,7 +92,7 @@ class Login:
         saved = store.get(self._service.endpoints.base) if store is not None else None
         confirmed = False
         if credentials.has_login_cookies:
-            confirmed = self._log_out()
+            confirmed = self._tell_server()
             same = saved is not None and (
                 saved.user_id == credentials.user_id or saved.cookies == credentials.cookies()
             )
@@ -103,7 +103,7 @@ class Login:
             credentials.forget_session()
         return confirmed
 
-    def _log_out(self) -> bool:
+    def _tell_server(self) -> bool:
         try:
             response = self._service.session.with_auth(None).send(self._service.endpoints.logout())
         except APIStatusError as error:

@@ -11,7 +11,6 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from attrs import field, frozen
 
-from hfclient.errors import ProtocolError
 from hfclient.events import (
     Elicitation,
     Failover,
@@ -23,6 +22,7 @@ from hfclient.events import (
     ToolResult,
     Usage,
 )
+from hfclient.events.base import plain_fields
 from hfclient.values import Value
 
 __all__ = [
@@ -66,11 +66,7 @@ class _Value(Value):
         Raises:
             ProtocolError: The value is nested too deeply for the stack that is left.
         """
-        try:
-            fields: dict[str, Any] = msgspec.to_builtins(self)
-        except RecursionError:
-            raise ProtocolError(f"this {type(self).__name__} nests too deeply to be written out") from None
-        return {key: value for key, value in fields.items() if value is not None}
+        return plain_fields(self)
 
     @classmethod
     def from_dict(cls: type[_T], data: dict[str, Any]) -> _T:

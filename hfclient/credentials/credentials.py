@@ -84,7 +84,6 @@ class Credentials(AnonymousSessionMixin):
         self._chat_path = base_path(chat_url) if chat_url else "/"
         self._token_origins = {origin_of(self._note_login(url)) for url in token_urls}
         self._keys: dict[str, Secret] = {}
-        self._lock = threading.Lock()
         reset_after_fork(self)
 
     @classmethod
@@ -147,7 +146,6 @@ class Credentials(AnonymousSessionMixin):
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
         reset_after_fork(self)
 
     def _reset_after_fork(self) -> None:

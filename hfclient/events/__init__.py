@@ -18,8 +18,7 @@ from typing import Any, TypeAlias
 import msgspec
 from attrs import define, field
 
-from hfclient.errors import ProtocolError
-from hfclient.events.base import Event
+from hfclient.events.base import Event, plain_fields
 from hfclient.events.jobs import Failover, JobProgress
 from hfclient.values import Value
 
@@ -457,11 +456,7 @@ def to_dict(event: AnyEvent) -> dict[str, Any]:
     Raises:
         ProtocolError: The event is nested too deeply for the stack that is left.
     """
-    try:
-        fields = msgspec.to_builtins(event)
-    except RecursionError:
-        raise ProtocolError(f"this {type(event).__name__} nests too deeply to be written out") from None
-    return {"event": type(event).__name__, **{key: value for key, value in fields.items() if value is not None}}
+    return {"event": type(event).__name__, **plain_fields(event)}
 
 
 def from_dict(data: dict[str, Any]) -> AnyEvent:

@@ -106,7 +106,7 @@ def _closest(name: str, known: Collection[str]) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), 1, 0.75)), None)
 
 
-def check_role(role: Any, where: str, others: Collection[str] = ()) -> str:
+def check_role(role: Any, where: str) -> str:
     """Return the role of a message; an unknown role is accepted, unless it looks like a misspelling of a known one.
 
     Raises:
@@ -114,7 +114,7 @@ def check_role(role: Any, where: str, others: Collection[str] = ()) -> str:
     """
     if not isinstance(role, str) or not role:
         raise InvalidInputError(f"{where} has no role")
-    if role not in _ROLES and role not in others:
+    if role not in _ROLES:
         name = role.strip().lower()
         meant = _ROLE_ALIASES.get(name) or (name if name in _ROLES else _closest(name, _ROLES))
         if meant is not None:

@@ -20,14 +20,15 @@ class Forkable(Protocol):
     """An object that a forked child cannot use as it is."""
 
     def _reset_after_fork(self) -> None:
-        """Replace its locks: called in the child, before other code runs there."""
+        """Make its locks: called at first, and in the child before other code runs there."""
 
 
 _known: weakref.WeakSet[Forkable] = weakref.WeakSet()
 
 
 def reset_after_fork(owner: Forkable) -> None:
-    """Call ``owner._reset_after_fork()`` in each child that is forked while *owner* exists."""
+    """Call ``owner._reset_after_fork()`` now, and in each child that is forked while *owner* exists."""
+    owner._reset_after_fork()
     _known.add(owner)
 
 

@@ -22,7 +22,6 @@ class Cancellation:
     def __init__(self) -> None:
         self._requested = False
         self._wake: Callable[[], object] | None = None
-        self._reset_after_fork()
         reset_after_fork(self)
 
     def _reset_after_fork(self) -> None:

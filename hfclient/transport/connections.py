@@ -25,7 +25,7 @@ from hfclient.errors import Cancelled, ProtocolError
 from hfclient.transport.chunked import ChunkedDecoder
 from hfclient.transport.deadline import Deadline
 
-__all__ = ["CALL", "POOLS", "READ_SIZE", "Connection", "HTTPResponse", "IdleConnections", "Wire", "parse_fields"]
+__all__ = ["CALL", "POOLS", "READ_SIZE", "Connection", "HTTPResponse", "IdleConnections", "Wire", "parse_fields", "pools_of"]
 
 READ_SIZE = _SEND_SIZE = 64 * 1024
 _ONE_SEND = 16 * 1024  # bytes of a body that leaves together with the head
@@ -370,14 +370,18 @@ class IdleConnections(queue.LifoQueue[Any]):
         return len(self.queue)
 
 
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-    QueueCls = IdleConnections
+def pools_of(http: Any, https: Any) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Return the classes of the pools for these classes of connections, by scheme."""
+
+    class HTTPPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = http
+        QueueCls = IdleConnections
+
+    class HTTPSPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = https
+        QueueCls = IdleConnections
+
+    return {"http": HTTPPool, "https": HTTPSPool}
 
 
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-    QueueCls = IdleConnections
-
-
-POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+POOLS = pools_of(_HTTPConnection, _HTTPSConnection)

@@ -408,6 +408,8 @@ class Transfer:
 
     def _reset_after_fork(self) -> None:
         """In a forked child: forget the parent's transfer without telling libcurl, which would speak to the server."""
+        if self._multi is None or self._multi.pid == os.getpid():
+            return
         self._curl._curl = None
         self._multi = None
         if not self._over:

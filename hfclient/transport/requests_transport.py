@@ -150,7 +150,6 @@ class RequestsTransport:
         self._proxy = None if proxy is None else as_url(proxy)
         self._adapter = _Adapter(self._pool)
         self._managers: dict[tuple[Secret, ssl.SSLContext | None], urllib3.PoolManager] = {}  # by proxy and trust
-        self._lock = threading.RLock()  # a signal handler may close it
         forks.reset_after_fork(self)
 
     def __repr__(self) -> str:
@@ -220,9 +219,10 @@ class RequestsTransport:
 
     def _reset_after_fork(self) -> None:
         """Forget all connections without closing them: the sockets belong to the parent process."""
-        _of_the_parent.append(self._managers)
+        if self._managers:
+            _of_the_parent.append(self._managers)
         self._managers = {}
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # a signal handler may close it
 
 
 def _raise(failure: Exception) -> NoReturn:

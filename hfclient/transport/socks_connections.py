@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import urllib3
 
 from hfclient.errors import MissingDependencyError
-from hfclient.transport.connections import Connection, IdleConnections
+from hfclient.transport.connections import Connection, pools_of
 
 __all__ = ["socks_manager"]
 
@@ -50,12 +50,4 @@ def _pools() -> dict[str, type[urllib3.HTTPConnectionPool]]:
     class HTTPSConnection(Connection, SOCKSHTTPSConnection):
         """A connection with TLS."""
 
-    class HTTPPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = HTTPConnection
-        QueueCls = IdleConnections
-
-    class HTTPSPool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = HTTPSConnection
-        QueueCls = IdleConnections
-
-    return {"http": HTTPPool, "https": HTTPSPool}
+    return pools_of(HTTPConnection, HTTPSConnection)

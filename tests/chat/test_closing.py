@@ -405,7 +405,7 @@ def test_cancels_and_closes_that_race(ui: ChatUI, any_client: Client) -> None:
                 pass
         for thread in threads:
             thread.join(PATIENCE)
-        assert not conversation._lock.locked()
+        assert not conversation._runs.lock.locked()
     assert len(ui.chat.users) == 12
 
 

@@ -243,7 +243,7 @@ def test_a_callback_answers_a_parked_question(ui: ChatUI, any_client: Client) ->
     assert reply.generation_id == stream.generation_id
     check_parked(ui, reply.generation_id)
     assert ui.answered == [{"elicitationId": ID, "action": "accept", "content": {"seats": 2}}]
-    assert not stream.conversation._lock.locked()
+    assert not stream.conversation._runs.lock.locked()
 
 
 def test_a_parked_question_is_answered_later(ui: ChatUI, any_client: Client) -> None:

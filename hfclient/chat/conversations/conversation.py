@@ -28,11 +28,10 @@ from hfclient.chat.conversations.options import (
 )
 from hfclient.chat.conversations.prompts import Prompt, PromptLike, parse_prompt
 from hfclient.chat.conversations.run import Run
-from hfclient.chat.conversations.send_lock import WAIT, HeldLock, SendLock, checked_wait, exclusive
+from hfclient.chat.conversations.send_lock import WAIT, HeldLock, checked_wait, exclusive
 from hfclient.chat.conversations.stored_conversation import CLEANUP, StoredConversation
 from hfclient.chat.conversations.stream import ContinueRun, RunStream
 from hfclient.chat.files.uploads import listed_files, stored_part, upload_parts
-from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.tools import ElicitationAnswer
 from hfclient.chat.wire.tree import MessageTree
 from hfclient.chat.wire.turn import Turn, new_generation_id
@@ -70,18 +69,7 @@ class Conversation(StoredConversation):
         temporary: Delete the conversation when the next answer has ended.
     """
 
-    def __init__(
-        self,
-        service: ChatService,
-        id: str | None = None,
-        *,
-        model: str | None = None,
-        system_prompt: str | None = None,
-        assistant: str | None = None,
-    ) -> None:
-        super().__init__(service, id, model=model, system_prompt=system_prompt, assistant=assistant)
-        self._lock = SendLock()
-        self._stream: weakref.ref[ChatStream] | None = None  # a stream without another reference is closed
+    _stream: weakref.ref[ChatStream] | None = None  # the last one; a stream without another reference is closed
 
     # Messages
 
@@ -114,7 +102,7 @@ class Conversation(StoredConversation):
         files = (*(parsed.earlier_files if is_new else ()), *parsed.files, *listed_files(options.get("files")))
         parts = upload_parts(files, fetch=self.service.fetch, is_new=is_new)
         checked = self._options(options)
-        with self._lock.hold(checked.wait) as held:
+        with self._runs.lock.hold(checked.wait) as held:
             text = self._text_for(parsed)
             self._check_vision(parts)
             is_new = self.id is None
@@ -159,7 +147,7 @@ class Conversation(StoredConversation):
         """
         check_arguments(Conversation.retry, locals())
         checked = self._options(options)
-        with self._lock.hold(checked.wait) as held, self._exclusive(held):
+        with self._runs.lock.hold(checked.wait) as held, self._exclusive(held):
             tree = self._idle_tree(held)
             answer = self._branch.message_in(tree, message_id, "assistant")
             siblings = tuple(message.id for message in tree.children(answer.parent_id))
@@ -186,7 +174,7 @@ class Conversation(StoredConversation):
         keeps_files = files is None and not parsed.files
         parts = upload_parts((*parsed.files, *listed_files(files)), fetch=self.service.fetch)
         checked = self._options(options)
-        with self._lock.hold(checked.wait) as held, self._exclusive(held):
+        with self._runs.lock.hold(checked.wait) as held, self._exclusive(held):
             message = self._branch.message_in(self._idle_tree(held), message_id, "user")
             if keeps_files:  # the server does not copy the attachments to an edited message, although its page suggests that
                 parts = tuple(stored_part(file) for file in message.files)
@@ -263,7 +251,7 @@ class Conversation(StoredConversation):
         asking = Run(self.service, Turn(self._existing_id(), None), self._options(options))
         if not asking.answer(question, ElicitationAnswer.of(content)):
             return None
-        with self._lock.hold(asking.options.wait) as held:
+        with self._runs.lock.hold(asking.options.wait) as held:
             return self._stream_of(*self._runs.post_after(question, asking, held.until), held)
 
     # Runs

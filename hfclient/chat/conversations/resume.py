@@ -64,18 +64,17 @@ class LogReader:
         self._body_ended = False
         self._is_over = False
 
-    def start_after(self, decoder: UpdateDecoder, *, body_ended: bool = False, is_over: bool = False) -> None:
-        """Skip what *decoder* has taken so far when the log is read.
+    def skip_taken(self, *, body_ended: bool, is_over: bool) -> None:
+        """Skip what the decoder has taken so far of the live answer when the log is read.
 
         Args:
-            decoder: Has had the beginning of the live answer.
             body_ended: The live answer ended after a line, but without a final event.
             is_over: The body ended regularly: a server without a log has then stored all there will be.
         """
         self._body_ended, self._is_over = body_ended, is_over
-        self._skip_units = decoder.text_units
-        self._skip_thoughts = decoder.thought_units
-        self._skip_others = decoder.others
+        self._skip_units = self._decoder.text_units
+        self._skip_thoughts = self._decoder.thought_units
+        self._skip_others = self._decoder.others
 
     def blocks(self, first: Response | None = None) -> Iterator[list[AnyEvent]]:
         """Yield the events that the decoder has not had, in blocks, until the run is over.

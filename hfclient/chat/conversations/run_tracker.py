@@ -25,7 +25,7 @@ from attrs import evolve
 from hfclient.chat.conversations.branch import Branch
 from hfclient.chat.conversations.elicitation import turn_after
 from hfclient.chat.conversations.run import LOG_UNAVAILABLE, Run, log_end, may_have_arrived
-from hfclient.chat.conversations.send_lock import exclusive
+from hfclient.chat.conversations.send_lock import SendLock, exclusive
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.messages import ConversationState, find_answer
 from hfclient.decoding.frames import SSEParser
@@ -67,11 +67,15 @@ class RunTracker:
     Args:
         service: The server.
         branch: The active branch of the conversation; each turn that is sent becomes its last one.
+
+    Attributes:
+        lock: Held while an answer is read.
     """
 
     def __init__(self, service: ChatService, branch: Branch) -> None:
         self._service = service
         self._branch = branch
+        self.lock = SendLock()
         self._ended: list[Run] = []  # whose answer was read or left, and not yet found among the messages
         self._over: set[_Key] = set()
         self._left: set[_Key] = set()

@@ -51,7 +51,6 @@ class SendLock:
     """Lets one message at a time into a conversation: it is held until the answer has ended."""
 
     def __init__(self) -> None:
-        self._reset_after_fork()
         reset_after_fork(self)
 
     def _reset_after_fork(self) -> None:
@@ -121,7 +120,6 @@ class _Locks:
     """One lock for each conversation that this process is about to send a message to."""
 
     def __init__(self) -> None:
-        self._reset_after_fork()
         reset_after_fork(self)
 
     def _reset_after_fork(self) -> None:

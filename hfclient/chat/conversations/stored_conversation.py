@@ -59,7 +59,6 @@ class StoredConversation:
         self.temporary = False
         self._branch = Branch()
         self._runs = RunTracker(service, self._branch)
-        self._reset_after_fork()
         reset_after_fork(self)
 
     def _reset_after_fork(self) -> None:

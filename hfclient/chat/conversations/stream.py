@@ -173,7 +173,7 @@ class RunStream(Stream):
         if self._updates.finished or title_is_late:  # nothing comes after that
             yield from self._finish()
             return
-        log.start_after(self._updates, body_ended=body_ended, is_over=body_ended and self._is_framed())
+        log.skip_taken(body_ended=body_ended, is_over=body_ended and self._is_framed())
         yield from self._resume(failure, log)
 
     def _is_framed(self) -> bool:

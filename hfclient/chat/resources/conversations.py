@@ -46,8 +46,7 @@ class Conversations:
         Reference: GET {base}/api/v2/conversations?p=N
         """
         seen: set[str] = set()
-        page = 0
-        while True:
+        for page in itertools.count():
             entries, more = self._service.list_page(page)
             known = len(seen)
             for info in entries:
@@ -56,7 +55,6 @@ class Conversations:
                     yield info
             if not more or len(seen) == known:  # a server may return the same page again and again
                 return
-            page += 1
 
     def __contains__(self, conversation: object) -> bool:
         wanted = conversation if isinstance(conversation, str) else getattr(conversation, "id", None)

@@ -78,7 +78,6 @@ class ChatAuth:
         self._login_enabled: bool | None = True if is_hugging_face(endpoints.base) else None
         self._next_check = 0.0
         self._was_refused = False
-        self._reset_after_fork()
         reset_after_fork(self)
 
     def _reset_after_fork(self) -> None:
@@ -89,7 +88,6 @@ class ChatAuth:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _next_check=0.0)
-        self._reset_after_fork()
         reset_after_fork(self)
 
     def auth_flow(self, request: Request, session: Session) -> AuthFlow:

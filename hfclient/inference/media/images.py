@@ -21,6 +21,7 @@ from attrs import field, frozen
 from hfclient.decoding.frames import excerpt
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
 from hfclient.events import Failover
+from hfclient.events.base import plain_fields
 from hfclient.files.media_types import SUFFIXES, dimensions, media_type, sniff
 from hfclient.files.saving import free_path, safe_name, write_file
 from hfclient.inference.providers.results import OutputFile, add_body
@@ -82,8 +83,7 @@ class Media:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON types, without None; *content* is base64."""
-        fields: dict[str, Any] = msgspec.to_builtins(self)
-        return {name: value for name, value in fields.items() if value is not None}
+        return plain_fields(self)
 
     @classmethod
     def from_dict(cls: type[_M], data: dict[str, Any]) -> _M:

@@ -93,7 +93,6 @@ class Job(Generic[_M]):
         self._misses = 0
         self._pauses = _Pauses()
         self._cancelled = False  # at the provider
-        self._reset_after_fork()
         reset_after_fork(self)
 
     def _reset_after_fork(self) -> None:

@@ -77,13 +77,13 @@ def resolve(model: str) -> str:
     return f"{ALIASES[name]}{colon}{suffix}" if name in ALIASES else model
 
 
-def nearest(model: str, known: Iterable[str] = ()) -> tuple[str, ...]:
+def nearest(model: str) -> tuple[str, ...]:
     """Return up to three names that are most similar to *model*, best first, for error messages.
 
     >>> nearest("meta-lama/Llama-3.3-70B-Instruct")[0]
     'meta-llama/Llama-3.3-70B-Instruct'
     """
-    names = {name.lower(): name for name in (*ALIASES, *TEXT_MODELS, *VISION_MODELS, *IMAGE_MODELS, *known)}
+    names = {name.lower(): name for name in (*ALIASES, *TEXT_MODELS, *VISION_MODELS, *IMAGE_MODELS)}
     import difflib  # for typing errors only
 
     return tuple(names[found] for found in difflib.get_close_matches(model.lower(), list(names), n=3, cutoff=0.7))

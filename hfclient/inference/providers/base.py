@@ -267,7 +267,7 @@ def child(data: Mapping[str, Any], key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def size_text(settings: dict[str, Any], between: str) -> str | None:
+def size_text(settings: dict[str, Any]) -> str | None:
     """Take ``width`` and ``height`` out of *settings* and return them as one text such as ``"768x512"``, or None."""
     width, height = settings.pop("width", None), settings.pop("height", None)
-    return None if width is None or height is None else f"{width}{between}{height}"
+    return None if width is None or height is None else f"{width}x{height}"

@@ -24,7 +24,7 @@ class OpenAICompatible(Provider):
 
     def build(self, wanted: MediaRequest, target: Target) -> Request:
         settings = self.settings(wanted)
-        size = size_text(settings, "x")
+        size = size_text(settings)
         body: dict[str, Any] = {
             "model": wanted.entry.provider_id or None,
             "prompt": wanted.prompt,

@@ -26,7 +26,7 @@ class ZaiOrg(Provider):
 
     def build(self, wanted: MediaRequest, target: Target) -> Request:
         settings = self.settings(wanted)
-        size = size_text(settings, "x")
+        size = size_text(settings)
         body: dict[str, Any] = {"model": wanted.entry.provider_id, "prompt": wanted.prompt, "size": size, **settings}
         return self.post(target.url(f"{_ROOT}/async/images/generations"), {**body, **wanted.extra})
 

@@ -44,6 +44,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ASCII_NAME = re.compile(r"[a-z0-9._-]+")
 _NUMERIC = re.compile(r"(?:(?:0x)?[0-9a-f]*\.){0,3}(?:0x[0-9a-f]*|[0-9]+)")
 _NOT_IN_URLS = re.compile(r"[\\\x00-\x20\x7f]")
+# Without user name, query and fragment, which may hold a secret; the path has nothing that could change the host.
+_SIMPLE_URL = re.compile(r"(https?://[A-Za-z0-9.:\[\]-]+)(?:/[A-Za-z0-9._~/:%=,+-]*)?")
 _NOT_IN_HOSTS = re.compile(r"[%^`{|}<>\"']")  # HTTP libraries treat these differently
 
 
@@ -58,8 +60,9 @@ def origin_of(url: str) -> str:
     Raises:
         InvalidInputError: *url* is not an absolute http(s) URL.
     """
-    # Each request calls this for few URLs, so the result is cached; not for URLs that may hold a secret.
-    return _read_origin(url) if "@" in url or "?" in url else _known_origin(url)
+    # Each request calls this for few hosts, so the result is cached; not for URLs that may hold a secret.
+    simple = _SIMPLE_URL.fullmatch(url)
+    return _read_origin(url) if simple is None else _known_origin(simple[1])
 
 
 def _read_origin(url: str) -> str:
@@ -80,7 +83,7 @@ def _read_origin(url: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
 
 
-_known_origin = functools.lru_cache(maxsize=256)(_read_origin)
+_known_origin = functools.lru_cache(maxsize=64)(_read_origin)
 
 
 def _ascii_host(host: str) -> str:

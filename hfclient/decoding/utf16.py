@@ -25,7 +25,7 @@ def skip_utf16(text: str, units: int) -> str:
 
 def repair_surrogates(text: str) -> str:
     """Return *text* with surrogate pairs joined, and lone surrogates replaced by U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def repair_all(value: Any) -> Any:

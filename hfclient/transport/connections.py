@@ -25,10 +25,21 @@ from hfclient.errors import Cancelled, ProtocolError
 from hfclient.transport.chunked import ChunkedDecoder
 from hfclient.transport.deadline import Deadline
 
-__all__ = ["CALL", "POOLS", "READ_SIZE", "Connection", "HTTPResponse", "IdleConnections", "Wire", "parse_fields", "pools_of"]
+__all__ = [
+    "CALL",
+    "ONE_SEND",
+    "POOLS",
+    "READ_SIZE",
+    "Connection",
+    "HTTPResponse",
+    "IdleConnections",
+    "Wire",
+    "parse_fields",
+    "pools_of",
+]
 
 READ_SIZE = _SEND_SIZE = 64 * 1024
-_ONE_SEND = 16 * 1024  # bytes of a body that leaves together with the head
+ONE_SEND = 16 * 1024  # bytes of a body that leaves together with the head
 _MAX_HEADER = 64 * 1024
 _MAX_FIELDS = 100
 _FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*\r\n)+")  # well-formed: RFC 9112, section 5
@@ -311,11 +322,15 @@ class Connection:
         if last is not None and last.let_go() and self.proxy is None:
             self.close()  # type: ignore[attr-defined]
         self._short_body = b""  # of a request that could not be sent
-        if call is not None and isinstance(body, bytes) and len(body) <= _ONE_SEND:
+        if call is not None and isinstance(body, bytes) and len(body) <= ONE_SEND:
             self._short_body, body = body, None
         super().request(method, url, body, *args, **kwargs)  # type: ignore[misc]
         if self._wire is not None:
             self._wire.sent = True
+
+    def putheader(self, header: Any, *values: Any) -> None:
+        # http.client's: urllib3's looks for a marker that is not used here.
+        http.client.HTTPConnection.putheader(self, header, *values)  # type: ignore[arg-type]
 
     def send(self, data: Any) -> None:
         call = CALL.get()

@@ -20,7 +20,6 @@ from urllib.parse import unquote, urlencode
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import create_urllib3_context
 
@@ -29,9 +28,10 @@ from hfclient.errors import Cancelled, ConnectError, InvalidInputError
 from hfclient.process import forks
 from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.transport.ca_bundle import certificates
-from hfclient.transport.connections import CALL, POOLS, READ_SIZE, Wire
+from hfclient.transport.connections import CALL, ONE_SEND, POOLS, READ_SIZE, Wire
 from hfclient.transport.content_encoding import decoded, is_decodable
 from hfclient.transport.deadline import Deadline
+from hfclient.transport.multipart import Multipart
 from hfclient.transport.proxies import address_for, as_url, proxy_for
 from hfclient.transport.request import Request, check_headers, safe_url
 from hfclient.transport.requests_errors import translated
@@ -45,6 +45,25 @@ _of_the_parent: list[object] = []  # connections that a forked child must neithe
 _NO_RETRIES = urllib3.Retry(False, redirect=False)
 
 
+class _SentHeaders(dict[str, str]):
+    """The headers of a request, found by names in any case. requests' own class copies them one by one."""
+
+    def __missing__(self, name: str) -> str:
+        for known, value in self.items():
+            if known.lower() == name.lower():
+                return value
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and name.lower() in map(str.lower, self))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+
 class _Request(requests.PreparedRequest):
     """A request as the adapter takes it.
 
@@ -55,6 +74,17 @@ class _Request(requests.PreparedRequest):
 
     parsed_url: urllib3.util.Url
     proxy: Secret
+
+
+class _Answer(requests.Response):
+    """requests' response, without the cookies and the copy of the headers that are not read here."""
+
+    def __init__(self, request: requests.PreparedRequest, raw: Any) -> None:
+        self._content = False  # type: ignore[assignment]
+        self._content_consumed = False
+        self.status_code, self.headers, self.raw = raw.status, raw.headers, raw
+        self.request, self.url = request, request.url or ""
+        self.history = []
 
 
 class _Adapter(HTTPAdapter):
@@ -83,10 +113,7 @@ class _Adapter(HTTPAdapter):
         return url
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        response = requests.Response()
-        response.status_code, response.headers, response.raw = resp.status, resp.headers, resp
-        response.request, response.url = req, req.url or ""
-        return response
+        return _Answer(req, resp)
 
 
 class _Body:
@@ -150,6 +177,7 @@ class RequestsTransport:
         self._proxy = None if proxy is None else as_url(proxy)
         self._adapter = _Adapter(self._pool)
         self._managers: dict[tuple[Secret, ssl.SSLContext | None], urllib3.PoolManager] = {}  # by proxy and trust
+        self._last_pool: tuple[Any, urllib3.HTTPConnectionPool] | None = None  # to look it up takes urllib3 20 us
         forks.reset_after_fork(self)
 
     def __repr__(self) -> str:
@@ -168,11 +196,15 @@ class RequestsTransport:
         token = CALL.set((deadline, wire))
         try:
             url = _url_of(request)
-            proxy = proxy_for(url.url, self._proxy)
+            full_url = url.url
+            proxy = proxy_for(full_url, self._proxy)
             deadline.address = address_for(request.url, proxy)
             prepared = _Request()
-            prepared.method, prepared.url, prepared.body = request.method, url.url, request.body or None  # type: ignore[assignment]
-            prepared.headers = CaseInsensitiveDict(_framed(headers, request))
+            content = request.body
+            if content and not isinstance(content, bytes) and len(content) <= ONE_SEND:
+                content = b"".join(content)  # it leaves in one packet, together with the head
+            prepared.method, prepared.url, prepared.body = request.method, full_url, content or None  # type: ignore[assignment]
+            prepared.headers = _framed(headers, request.method, content)  # type: ignore[assignment]
             prepared.parsed_url, prepared.proxy = url, proxy
             # Only the connect timeout counts here: sending and reading look at the deadline themselves.
             timeout: Any = (deadline.connect_wait(), None)
@@ -203,7 +235,7 @@ class RequestsTransport:
     def close(self) -> None:
         """Close idle connections; the next request opens new ones."""
         with self._lock:
-            managers, self._managers = self._managers, {}
+            managers, self._managers, self._last_pool = self._managers, {}, None
         for manager in managers.values():
             _close_idle(manager)
             manager.clear()
@@ -211,17 +243,23 @@ class RequestsTransport:
     def _pool(self, url: urllib3.util.Url, proxy: Secret) -> urllib3.HTTPConnectionPool:
         needs_tls = url.scheme == "https" or proxy.startswith("https:")
         key = (proxy, _trust() if needs_tls else None)
+        place = (key, url.scheme, url.host, url.port)
+        last = self._last_pool
+        if last is not None and last[0] == place and last[1].pool is not None:  # None: it was closed for others
+            return last[1]
         manager = self._managers.get(key)
         if manager is None:
             with self._lock:
                 manager = self._managers[key] = self._managers.get(key) or _new_manager(*key)
-        return manager.connection_from_host(url.host, url.port, url.scheme)
+        pool = manager.connection_from_host(url.host, url.port, url.scheme)
+        self._last_pool = place, pool
+        return pool
 
     def _reset_after_fork(self) -> None:
         """Forget all connections without closing them: the sockets belong to the parent process."""
         if self._managers:
-            _of_the_parent.append(self._managers)
-        self._managers = {}
+            _of_the_parent.extend((self._managers, self._last_pool))
+        self._managers, self._last_pool = {}, None
         self._lock = threading.RLock()  # a signal handler may close it
 
 
@@ -248,11 +286,12 @@ def _parsed(url: str) -> urllib3.util.Url:
     return found
 
 
-def _framed(headers: Mapping[str, str], request: Request) -> dict[str, str]:
+def _framed(headers: Mapping[str, str], method: str, body: bytes | Multipart | None) -> _SentHeaders:
     """Return *headers* with the length of the body."""
-    if request.body:
-        return {**headers, "Content-Length": str(len(request.body))}
-    return dict(headers) if request.method in ("GET", "HEAD") else {**headers, "Content-Length": "0"}
+    framed = _SentHeaders(headers)
+    if body or method not in ("GET", "HEAD"):
+        framed["Content-Length"] = str(len(body or b""))
+    return framed
 
 
 def _reading(answer: Any, wire: Wire, headers: Headers) -> Callable[[], bytes]:

@@ -168,7 +168,8 @@ class Session:
                     for attempt in retrying(request.retry or self.retry, clock, on=request.may_repeat, what=request):
                         with attempt:
                             deadline = Deadline(clock, stream=request.stream)
-                            hop = evolve(request, url=normalize_url(without_user_info(request.url)[0]))
+                            url = normalize_url(without_user_info(request.url)[0])
+                            hop = request if url == request.url else evolve(request, url=url)
                             for _ in range(_REDIRECTS):
                                 headers, credentials = self._headers(hop, request)
                                 clock.cancellation.check()

@@ -132,14 +132,14 @@ def outcome(
 @settings(deadline=None, max_examples=500)
 def test_fast_and_full_parser_agree(data: bytes, splits: bool, strips: bool, at: list[int]) -> None:
     """The fast path yields the same as the full parser, for any framing and any chunks."""
-    options = {"splits_thoughts": splits, "strips": strips}
+    options = {"splits_reasoning": splits, "strips": strips}
     expected = outcome([data], Thorough, **options)
     for parts in ([data], *pieces(data, at)):
         assert outcome(parts, **options) == expected
 
 
 @pytest.mark.parametrize("first", [step(special=True), *(step(text=text) for text in ("<", "<think>", " ", "x\ud83d"))])
-@pytest.mark.parametrize("options", [{}, {"splits_thoughts": True}, {"strips": True}])
+@pytest.mark.parametrize("options", [{}, {"splits_reasoning": True}, {"strips": True}])
 def test_one_unusual_object(first: dict[str, Any], options: dict[str, bool]) -> None:
     """For any unusual object and those after it, the fast path yields the same as the full parser."""
     for odd in ODD:
@@ -162,7 +162,7 @@ def test_one_unusual_object(first: dict[str, Any], options: dict[str, bool]) -> 
 def test_any_objects(values: list[Any], splits: bool, strips: bool, cut: int) -> None:
     """Any objects yield events that can be encoded, the same ones for any chunks."""
     body = in_lines(values)
-    options = {"splits_thoughts": splits, "strips": strips}
+    options = {"splits_reasoning": splits, "strips": strips}
     assert all(isinstance(event, Event) for event in decoded([body], **options)[0])
     assert outcome([body[:cut], body[cut:]], **options) == outcome([body], **options)
 

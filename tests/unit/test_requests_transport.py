@@ -7,10 +7,13 @@ import json
 import pytest
 import requests
 import responses
+from urllib3.util import parse_url
 
 from hfclient import Client
+from hfclient.credentials import Secret
 from hfclient.errors import ConnectError, RateLimitError, TransportTimeout
 from hfclient.transport import Retry
+from hfclient.transport.requests_transport import RequestsTransport
 
 CHAT = "http://llm.test/v1/chat/completions"
 ANSWER = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
@@ -27,7 +30,10 @@ def test_answers_can_be_mocked() -> None:
     assert make().inference.chat("hello", model="m", max_tokens=3).text == "Hi"
     request = responses.calls[0].request
     assert request.method == "POST"
-    assert request.headers["content-type"] == "application/json"
+    assert request.headers["content-type"] == request.headers.get("CONTENT-TYPE") == "application/json"
+    assert "content-Length" in request.headers
+    assert "cookie" not in request.headers
+    assert request.headers.get("cookie", "none") == "none"
     assert json.loads(request.body or b"")["max_tokens"] == 3
 
 
@@ -56,3 +62,22 @@ def test_exceptions_of_requests_are_translated(raised: Exception, expected: type
     responses.post(CHAT, body=raised)
     with pytest.raises(expected):
         make().inference.chat("hello", model="m")
+
+
+def test_pools_of_many_hosts() -> None:
+    """A host keeps its pool from request to request, and gets a new one after its pool was closed for other hosts."""
+    transport = RequestsTransport()
+
+    def pool(host: str) -> object:
+        return transport._pool(parse_url(f"http://{host}.test"), Secret())
+
+    first = pool("first")
+    assert pool("first") is first
+    assert pool("second") is not first
+    assert pool("first") is first
+    last = [pool(f"host{number}") for number in range(16)][-1]
+    assert pool("host15") is last
+    assert pool("first") is not first
+    kept = pool("first")
+    transport.close()
+    assert pool("first") is not kept

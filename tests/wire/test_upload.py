@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import concurrent.futures
 import contextlib
 import email
 import email.policy
 import gc
 import os
+import socket
 import tracemalloc
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.transport import Multipart, Part, Request, Transport
+from hfclient.transport.requests_transport import RequestsTransport
 from tests.server import CLOSE, Recorded, Server, plain
 from tests.wire.helpers import send, session_for
 
@@ -63,6 +66,21 @@ def test_form(transport: Transport, server: Server, tmp_path: Path) -> None:
         ("files", "b64;p.png", base64.b64encode(content)),
         ("empty", "empty.txt", b""),
     ]
+
+
+def test_a_short_form_is_one_packet() -> None:
+    """The default transport sends a short form together with the head of its request."""
+    form = Multipart((Part(name="data", content=b"{}"), Part(name="files", content=b"hi", filename="a.txt")))
+    with socket.create_server(("127.0.0.1", 0)) as listening, concurrent.futures.ThreadPoolExecutor() as pool:
+        listening.settimeout(30)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        answer = pool.submit(send, RequestsTransport(), url, method="POST", body=form)
+        connection, _ = listening.accept()
+        with connection:
+            received = connection.recv(64 * 1024)
+            connection.sendall(plain(b"ok"))
+            assert answer.result(30).read() == b"ok"
+    assert received.endswith(b"".join(form))
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])

@@ -215,7 +215,8 @@ class DeltaReader:
         self._kept.attach(out, start)
         if error is not None:
             self.fail(error, out)
-        if not self._shape.issuperset(shape := shape_of(chunk)):
+        # After the end comes the usage, which says nothing about plain chunks.
+        if not self.finished and not self._shape.issuperset(shape := shape_of(chunk)):
             self._shape |= shape
             self._decode = plain_decoder(self._shape)
             self._thinks = has_reasoning(self._shape)

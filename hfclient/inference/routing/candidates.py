@@ -132,9 +132,11 @@ class Routes:
         self._only = only
         self._credentials = credentials
         self._base_url = base_url
+        self._chat = Target(chat_url(base_url))
+        self._is_router = is_router(base_url)
         self._hub = hub
         self._keys = frozenset(keys)
-        self.router_url = (router_url or (origin_of(ROUTER_URL) if is_router(base_url) else "")).rstrip("/") or None
+        self.router_url = (router_url or (origin_of(ROUTER_URL) if self._is_router else "")).rstrip("/") or None
 
     def check_able(self, task: str) -> None:
         """Raise `Unsupported` if the server at the base URL is known not to do *task*."""
@@ -260,7 +262,7 @@ class Routes:
                 closed = closed or error
                 continue
             asked = model_for_provider(model, name, self._base_url)
-            found.append(Candidate(ProviderEntry(name or "auto", asked, model=model), Target(chat_url(self._base_url))))
+            found.append(Candidate(ProviderEntry(name or "auto", asked, model=model), self._chat))
         if not found and closed is not None:
             raise closed
         return found
@@ -296,8 +298,7 @@ class Routes:
         Raises:
             CredentialsError: The message says how to get one.
         """
-        url = chat_url(self._base_url)
-        if is_router(self._base_url) and "Authorization" not in self._credentials.headers_for(url):
+        if self._is_router and "Authorization" not in self._credentials.headers_for(self._chat.base):
             raise CredentialsError(
                 "Hugging Face's router needs a token: make one at https://huggingface.co/settings/tokens (with the "
                 "permission to call Inference Providers) and set HF_TOKEN, or pass token="

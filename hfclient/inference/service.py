@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from hfclient.errors import (
     APIStatusError,
+    BadRequestError,
     HFClientError,
     InvalidInputError,
     ModelNotFound,
@@ -26,7 +27,7 @@ from hfclient.inference.routing.failover import Providers
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.schemas.dialects import detect_dialect
 from hfclient.inference.unsupported_tasks import TEXT_TASKS, explain_missing_route
-from hfclient.transport import Request, Session, retrying
+from hfclient.transport import ONCE, Clock, Request, Response, Session, retrying
 from hfclient.transport.retry import Attempt
 
 __all__ = ["InferenceService"]
@@ -80,6 +81,7 @@ class InferenceService:
         self._served: list[ServedModel] | None = None
         self._dialect: str | None = None
         self._is_dialect_known = False
+        self._strict_urls: set[str] = set()  # they refuse ``stream_options``
 
     @property
     def is_router(self) -> bool:
@@ -128,6 +130,32 @@ class InferenceService:
     def headers(self, candidate: Candidate) -> dict[str, str]:
         """Return the headers of a request to *candidate*."""
         return call_headers(candidate.provider, self.bill_to if candidate.billed else None, candidate.target.base)
+
+    def open_stream(
+        self, candidate: Candidate, url: str, body: dict[str, Any], *, model: str | None, clock: Clock
+    ) -> Response:
+        """Send *body* once and return the response, whose body is read as it comes.
+
+        Args:
+            candidate: The provider.
+            url: Of the route.
+            body: The JSON body; a server that refuses ``stream_options`` gets it without.
+            model: The model's name for error messages, if it has one.
+            clock: Of the call.
+        """
+        if url in self._strict_urls:
+            body.pop("stream_options", None)
+        # No compression: compressed answers tend to be held back in buffers.
+        headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity", **self.headers(candidate)}
+        fields: dict[str, Any] = {"stream": True, "refine": self.refining(model), "clock": clock, "retry": ONCE}
+        try:
+            return self.session.send(Request.with_json("POST", url, body, headers=headers, **fields))
+        except BadRequestError as error:
+            if "stream_options" not in body or "stream_options" not in f"{error.message} {error.body}":
+                raise
+        self._strict_urls.add(url)  # strict about unknown fields; its answers have no token counts
+        del body["stream_options"]
+        return self.session.send(Request.with_json("POST", url, body, headers=headers, **fields))
 
     def refining(self, model: str | None) -> Callable[[APIStatusError], HFClientError]:
         """Return a function that makes an error about *model* more specific, for ``Request.refine``."""

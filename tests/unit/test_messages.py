@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 
 from hfclient.chat.wire.messages import (
     find_answer,
-    newest_leaf,
     parse_conversation,
     parse_conversation_info,
     parse_model,
     parse_share,
     parse_user,
-    path_to,
     share_id_in,
 )
 from hfclient.chat.wire.tree import MessageTree
@@ -54,8 +52,8 @@ def test_recorded_conversations(item: Recording) -> None:
     assert state.root_id == root.id
     assert (user.parent_id, answer.parent_id) == (root.id, user.id)
     assert (root.children, user.children) == ((user.id,), (answer.id,))
-    assert newest_leaf(state) == answer.id
-    assert path_to(state, answer.id) == [root, user, answer]
+    assert MessageTree(state).newest_leaf() == answer.id
+    assert MessageTree(state).path(answer.id) == [root, user, answer]
     assert user.content == item.data["request"]["inputs"]
     assert answer.created_at is not None
     assert answer.created_at.tzinfo == datetime.timezone.utc
@@ -110,10 +108,10 @@ def test_line_ends_of_prompts() -> None:
 
 def test_newest_leaf() -> None:
     """The path leads through the newest message to its newest child."""
-    assert newest_leaf(conversation(*TREE)) == "a2"
-    assert newest_leaf(conversation(*TREE[:-1])) == "a3"
-    assert newest_leaf(conversation()) is None
-    assert newest_leaf(conversation(message("a", "user", children=["b"]), message("b", "user", children=["a"]))) in (
+    assert MessageTree(conversation(*TREE)).newest_leaf() == "a2"
+    assert MessageTree(conversation(*TREE[:-1])).newest_leaf() == "a3"
+    assert MessageTree(conversation()).newest_leaf() is None
+    assert MessageTree(conversation(message("a", "user", children=["b"]), message("b", "user", children=["a"]))).newest_leaf() in (
         "a",
         "b",
     )
@@ -125,9 +123,9 @@ def test_cycles_and_gaps() -> None:
         message("a", "user", "b", children=["b", "gone"]), message("b", "assistant", "a", children=["a"]), message("c", "user", "gone")
     )  # fmt: skip
     tree = MessageTree(state)
-    assert {entry.id for entry in path_to(state, "a")} == {"a", "b"}
-    assert [entry.id for entry in path_to(state, "c")] == ["c"]
-    assert path_to(state, "gone") == path_to(state, None) == []
+    assert {entry.id for entry in MessageTree(state).path("a")} == {"a", "b"}
+    assert [entry.id for entry in MessageTree(state).path("c")] == ["c"]
+    assert MessageTree(state).path("gone") == MessageTree(state).path(None) == []
     assert tree.newest_leaf(below="a") is None or tree.newest_leaf(below="a") in ("a", "b")
     assert isinstance(str(tree), str)
 
@@ -205,10 +203,10 @@ def test_any_answer_can_be_read(data: Any) -> None:
         if parse is parse_conversation:
             tree = MessageTree(value)
             str(tree)
-            newest_leaf(value)
+            MessageTree(value).newest_leaf()
             for entry in value.messages:
                 assert Message.from_dict(entry.to_dict()) == entry or entry.raw
-                path_to(value, entry.id)
+                MessageTree(value).path(entry.id)
                 tree.newest_leaf(below=entry.id)
 
 

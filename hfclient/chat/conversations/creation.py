@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from attrs import frozen
-
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire import superjson
 from hfclient.chat.wire.failures import not_a_chat_server
-from hfclient.chat.wire.messages import newest_leaf, parse_conversation
+from hfclient.chat.wire.messages import parse_conversation
+from hfclient.chat.wire.tree import MessageTree
 from hfclient.errors import BadRequestError, InvalidInputError, ProtocolError
-from hfclient.values import Value
 
-__all__ = ["Created", "create_conversation"]
-
-
-@frozen(eq=False, repr=False)
-class Created(Value):
-    """A conversation that was created.
-
-    Attributes:
-        id: Its id.
-        model: Id of its LLM.
-        leaf: Id of the message that the first one is attached to; None if the server did not say.
-    """
-
-    id: str
-    model: str
-    leaf: str | None
+__all__ = ["create_conversation"]
 
 
 def create_conversation(
     service: ChatService, model: str | None, system_prompt: str | None, assistant: str | None
-) -> Created:
+) -> tuple[str, str, str | None]:
     """Create a conversation; the arguments and the errors are those of `Conversation`.
+
+    Returns:
+        Its id, the id of its LLM, and the id of the message that the first one is attached to, if the server says so.
 
     Reference: POST {base}/conversation
     """
@@ -54,7 +40,7 @@ def create_conversation(
         raise not_a_chat_server(request.url, error.frame) from None
     if not isinstance(data, dict) or not isinstance(data.get("conversationId"), str):
         raise not_a_chat_server(request.url, str(data)[:200])
-    return Created(data["conversationId"], name, _leaf_in(data.get("conversation")))
+    return data["conversationId"], name, _leaf_in(data.get("conversation"))
 
 
 def _leaf_in(conversation: object) -> str | None:
@@ -62,7 +48,7 @@ def _leaf_in(conversation: object) -> str | None:
     if not isinstance(conversation, str):
         return None
     try:
-        return newest_leaf(parse_conversation(superjson.loads(conversation)))
+        return MessageTree(parse_conversation(superjson.loads(conversation))).newest_leaf()
     except (ProtocolError, ValueError):
         return None  # requested when it is needed
 

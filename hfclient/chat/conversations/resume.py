@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from hfclient.chat.conversations.run import LOG_UNAVAILABLE, Run, log_end
+from hfclient.chat.wire.messages import is_end
 from hfclient.chat.wire.updates import UpdateDecoder, decode_update, kind_of
 from hfclient.decoding.frames import SSEParser
 from hfclient.decoding.utf16 import skip_utf16, utf16_length
@@ -224,10 +225,7 @@ class LogReader:
 
     def _longest_silence(self, silence: float | None) -> float | None:
         """Return how long to wait for more of an unfinished answer: not long on servers that end a run with its connection."""
-        try:
-            if self._run.service.version().outlives_connection:
-                return silence
-        except HFClientError:
+        if not self._run.service.ends_with_connection():
             return silence
         if self._body_ended:
             return 0.0
@@ -246,7 +244,7 @@ class LogReader:
         for update in stored if isinstance(stored, list) else ():
             if not isinstance(update, dict):
                 continue
-            if _is_end(update):
+            if is_end(update):
                 self._add_missing_text(message, content, events)
             if update.get("type") == "stream" or (update.get("type") == "finalAnswer" and decoder.answered):
                 continue
@@ -274,11 +272,6 @@ class LogReader:
         if message is None:
             raise StreamInterrupted("the server has no answer of this run")
         return message
-
-
-def _is_end(update: dict[str, Any]) -> bool:
-    kind = update.get("type")
-    return kind == "finalAnswer" or (kind == "status" and update.get("status") in ("finished", "error"))
 
 
 def _without(text: str, units: int) -> tuple[str, int]:

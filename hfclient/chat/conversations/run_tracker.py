@@ -234,18 +234,12 @@ class RunTracker:
             return "over"
         if message.generation_id:
             return "log"
-        if self._ends_with_its_connection():  # and saves then what there is
+        if self._service.ends_with_connection():  # and saves then what there is
             left = _key(message) in self._left
             return "over" if left or message.finished or updates or message.raw.get("content") else "poll"
         if message.finished:
             return "over" if "title" in kinds or state.title != _NEW else "poll"
         return "poll"
-
-    def _ends_with_its_connection(self) -> bool:
-        try:
-            return not self._service.version().outlives_connection
-        except HFClientError:
-            return False
 
     def _log_ends(
         self,

@@ -91,8 +91,9 @@ class StoredConversation:
         """
         with self._creating:
             if self.id is None:
-                created = create_conversation(self.service, self.model, self.system_prompt, self.assistant)
-                self.id, self.model, self._branch.leaf = created.id, created.model, created.leaf
+                self.id, self.model, self._branch.leaf = create_conversation(
+                    self.service, self.model, self.system_prompt, self.assistant
+                )
         return self
 
     def fetch_message_id(self) -> str:

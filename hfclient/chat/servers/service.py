@@ -14,6 +14,7 @@ from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.list_entries import read_entries
 from hfclient.chat.wire.messages import ConversationState, parse_conversation, parse_conversation_info
+from hfclient.errors import HFClientError
 from hfclient.events import AnyEvent
 from hfclient.transport import Clock, Request, Session
 from hfclient.types import ConversationInfo
@@ -53,6 +54,13 @@ class ChatService:
             NotAChatServer: It is not a chat-ui of any version.
         """
         return self.api.version(self.session)
+
+    def ends_with_connection(self) -> bool:
+        """Return whether the server ends a run when its connection breaks; False if its version cannot be detected."""
+        try:
+            return not self.version().outlives_connection
+        except HFClientError:
+            return False
 
     def need_session(self) -> None:
         """Make sure that there is a session cookie to write with, an anonymous one if that will do.

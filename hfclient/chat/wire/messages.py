@@ -21,13 +21,12 @@ from hfclient.values import Value
 __all__ = [
     "ConversationState",
     "find_answer",
-    "newest_leaf",
+    "is_end",
     "parse_conversation",
     "parse_conversation_info",
     "parse_model",
     "parse_share",
     "parse_user",
-    "path_to",
     "share_id_in",
 ]
 
@@ -104,46 +103,17 @@ def _parse_files(files: Iterable[Any]) -> Iterable[StoredFile]:
 def _is_finished(item: Mapping[str, Any]) -> bool:
     if item.get("interrupted") is not None:  # true: stopped; false: finished; absent: running or failed
         return True
-    updates = [update for update in list_or_empty(item.get("updates")) if isinstance(update, Mapping)]
-    return any(
-        update.get("type") == "finalAnswer"
-        or (update.get("type") == "status" and update.get("status") in ("error", "finished"))
-        for update in updates
-    )
+    return any(isinstance(update, Mapping) and is_end(update) for update in list_or_empty(item.get("updates")))
+
+
+def is_end(update: Mapping[str, Any]) -> bool:
+    """Whether an update is among the last ones of a run."""
+    kind = update.get("type")
+    return kind == "finalAnswer" or (kind == "status" and update.get("status") in ("finished", "error"))
 
 
 def _time(value: Any) -> datetime.datetime | None:
     return value if isinstance(value, datetime.datetime) else date_or_none(value)
-
-
-def newest_leaf(state: ConversationState) -> str | None:
-    """Return the end of the path through the newest message: where the server's own page would continue.
-
-    None for a conversation without messages.
-    """
-    if not state.messages:
-        return None
-    by_id = {message.id: message for message in state.messages}
-    leaf = state.messages[-1]
-    seen = set()
-    while leaf.id not in seen:
-        seen.add(leaf.id)
-        child = next((by_id[child] for child in reversed(leaf.children) if child in by_id), None)
-        if child is None:
-            break
-        leaf = child
-    return leaf.id
-
-
-def path_to(state: ConversationState, leaf_id: str | None) -> list[Message]:
-    """Return the messages from the root to *leaf_id*, root first: the context of the model."""
-    by_id = {message.id: message for message in state.messages}
-    path: dict[str, Message] = {}
-    step = by_id.get(leaf_id or "")
-    while step is not None and step.id not in path:  # a hostile tree may hold a cycle
-        path[step.id] = step
-        step = by_id.get(step.parent_id or "")
-    return list(path.values())[::-1]
 
 
 def find_answer(state: ConversationState, turn: Turn) -> Message | None:

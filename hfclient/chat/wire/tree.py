@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hfclient.arguments.argument_types import check_arguments
-from hfclient.chat.wire.messages import ConversationState, newest_leaf, path_to
+from hfclient.chat.wire.messages import ConversationState
 from hfclient.redaction.control_characters import escaped, stripped
 from hfclient.types import Message
 
@@ -68,14 +68,21 @@ class MessageTree:
     def path(self, message_id: str | None) -> list[Message]:
         """Return the messages from the root to *message_id*, root first; empty if there is no such message."""
         check_arguments(MessageTree.path, locals())
-        return path_to(self.state, message_id)
+        path: dict[str, Message] = {}
+        step = self._by_id.get(message_id or "")
+        while step is not None and step.id not in path:  # a hostile tree may hold a cycle
+            path[step.id] = step
+            step = self._by_id.get(step.parent_id or "")
+        return list(path.values())[::-1]
 
     def newest_leaf(self, below: str | None = None) -> str | None:
-        """Return the id of the end of the newest branch, or of the newest one below a message; None if it does not exist."""
+        """Return the id of the end of the newest branch, or of the newest one below a message; None if it does not exist.
+
+        The newest branch is the one through the newest message: where the server's own page would continue.
+        """
         check_arguments(MessageTree.newest_leaf, locals())
-        if below is None:
-            return newest_leaf(self.state)
-        step = self._by_id.get(below)
+        newest = self.state.messages[-1] if self.state.messages else None
+        step = newest if below is None else self._by_id.get(below)
         seen = set()
         while step is not None and step.id not in seen:
             seen.add(step.id)

@@ -41,7 +41,7 @@ _decode_line = msgspec.json.Decoder().decode
 
 
 class UpdateDecoder:
-    """Turns the bytes of one answer into events; a `hfclient.stream.Decoder`.
+    """Turns the bytes of one answer into events.
 
     Args:
         file_url: Gives the URL of a produced file by its sha, or None.

@@ -11,7 +11,6 @@ from typing import Any
 from attrs import frozen
 
 from hfclient.decoding.html_pages import describe_body, unexpected_content
-from hfclient.errors import BadRequestError
 from hfclient.events import AnyEvent, Failover, Route
 from hfclient.inference.completions.answer_reader import AnswerReader
 from hfclient.inference.completions.chunks import ChunkDecoder
@@ -22,7 +21,7 @@ from hfclient.inference.routing.failover import Attempts, Begun
 from hfclient.inference.schemas.dialects import SchemaFormat, response_format_fields
 from hfclient.inference.schemas.tools import wire_tools
 from hfclient.inference.service import InferenceService
-from hfclient.transport import ONCE, Clock, Request, Response
+from hfclient.transport import Clock, Response
 
 __all__ = ["ChatCompletions"]
 
@@ -41,7 +40,6 @@ class ChatCompletions:
 
     def __init__(self, service: InferenceService) -> None:
         self.service = service
-        self._strict_urls: set[str] = set()  # they refuse ``stream_options``
 
     def send(self, prompt: Prompt, options: Mapping[str, Any], clock: Clock | None = None) -> AnswerReader:
         """Send the request and return its answer; see `InferenceClient.chat`.
@@ -71,7 +69,7 @@ class ChatCompletions:
             "response_format": None if isinstance(response_format, SchemaFormat) else response_format,
         }
         body = request_body(fields, extra_body)
-        call = _Call(service, body, response_format, frozenset(extra_body or ()), self._strict_urls)
+        call = _Call(service, body, response_format, frozenset(extra_body or ()))
         attempts = Attempts(
             candidates,
             call.send,
@@ -97,22 +95,13 @@ class _Call:
     body: dict[str, Any]
     response_format: Any
     overridden: frozenset[str]  # the names in extra_body
-    strict_urls: set[str]
 
     def send(self, candidate: Candidate, clock: Clock) -> Response:
-        """Send the request to *candidate* once; a server that refuses ``stream_options`` gets it without."""
-        url, session = candidate.target.base, self.service.session
+        """Send the request to *candidate* once."""
         body = self._body(candidate)
-        if url in self.strict_urls:
-            body.pop("stream_options", None)
-        try:
-            response = session.send(self._request(body, candidate, clock))
-        except BadRequestError as error:
-            if "stream_options" not in body or "stream_options" not in f"{error.message} {error.body}":
-                raise
-            self.strict_urls.add(url)  # strict about unknown fields; its answers have no token counts
-            del body["stream_options"]
-            response = session.send(self._request(body, candidate, clock))
+        name = body.get("model")
+        model = name if isinstance(name, str) else None
+        response = self.service.open_stream(candidate, candidate.target.base, body, model=model, clock=clock)
         if response.is_page():
             page = response.read_start(4096)
             failure = unexpected_content(
@@ -138,16 +127,6 @@ class _Call:
             provider = None if candidate.billed else candidate.provider
             fields.update(response_format_fields(self.response_format, candidate.target.base, provider))
         return {**self.body, **{name: value for name, value in fields.items() if name not in self.overridden}}
-
-    def _request(self, body: dict[str, Any], candidate: Candidate, clock: Clock) -> Request:
-        # No compression: compressed answers tend to be held back in buffers.
-        headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
-        headers.update(self.service.headers(candidate))
-        model = body.get("model")
-        refine = self.service.refining(model if isinstance(model, str) else None)
-        return Request.with_json(
-            "POST", candidate.target.base, body, headers=headers, stream=True, refine=refine, clock=clock, retry=ONCE
-        )
 
 
 def _parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:

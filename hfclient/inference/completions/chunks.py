@@ -30,7 +30,7 @@ _HELD = 2048  # an event without its end is kept here up to this size; the parse
 
 
 class ChunkDecoder:
-    """Turns the bytes of one chat completion into events; implements `hfclient.stream.Decoder`.
+    """Turns the bytes of one chat completion into events.
 
         >>> decoder = ChunkDecoder()
         >>> decoder.feed(b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\\n\\n')

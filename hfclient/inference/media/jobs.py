@@ -133,7 +133,8 @@ class Job(Generic[_M]):
                     progress = self._progress(self._current)
                     if last is None or evolve(progress, elapsed=last.elapsed) != last:
                         last = progress
-                        self._tell(progress)
+                        if self._on_event is not None:
+                            self._on_event(progress)
                         yield progress
                     self._pauses.every = self._current.every
                     attempt.again()
@@ -260,10 +261,6 @@ class Job(Generic[_M]):
             message=job.message,
             elapsed=round(self._client.clock.elapsed, 3),
         )
-
-    def _tell(self, event: AnyEvent) -> None:
-        if self._on_event is not None:
-            self._on_event(event)
 
     # Ending
 

@@ -185,7 +185,7 @@ def native_body(
 
 
 def completions_body(
-    model: str, prompt: str, wanted: TextParameters, *, extra: Mapping[str, Any] | None = None, usage: bool = True
+    model: str, prompt: str, wanted: TextParameters, *, extra: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return the body for ``/v1/completions``.
 
@@ -194,7 +194,6 @@ def completions_body(
         prompt: The text.
         wanted: The parameters.
         extra: Further fields. They override all others; None removes one. The server is expected to know them.
-        usage: Request token counts.
 
     Raises:
         Unsupported: A parameter would be ignored.
@@ -209,7 +208,7 @@ def completions_body(
         "model": model,
         "prompt": prompt,
         "stream": True,
-        "stream_options": {"include_usage": True} if usage else None,
+        "stream_options": {"include_usage": True},
         "max_tokens": wanted.max_new_tokens,
         "temperature": temperature,
         "top_p": None if wanted.top_p == 1 else wanted.top_p,

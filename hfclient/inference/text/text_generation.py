@@ -41,7 +41,7 @@ from hfclient.inference.text.parameters import (
     native_body,
     parameters_of,
 )
-from hfclient.transport import ONCE, Clock, Request, Response
+from hfclient.transport import Clock, Request, Response
 
 __all__ = ["TEXT_GENERATION", "TextGeneration"]
 
@@ -143,7 +143,6 @@ class _Learned:
     """What is known of servers. Values are replaced, not changed, because threads share them."""
 
     is_tgi: bool | None = None  # the server of base_url is text-generation-inference
-    no_usage: frozenset[str] = frozenset()  # URLs that refuse stream_options
     no_native: frozenset[str] = frozenset()  # URLs without text-generation-inference's own route
     unused: Mapping[str, frozenset[str]] = field(factory=dict)  # parameters that a URL refuses
 
@@ -201,7 +200,7 @@ class _Call:
             stream = self.wanted.streams if flag else None
             body = native_body(self.prompt, self.wanted, stream=stream, extra=self.extra, without=without)
             try:
-                return self.service.session.send(self._request(clock, url, body, candidate))
+                return self.service.open_stream(candidate, url, body, model=candidate.entry.model, clock=clock)
             except BadRequestError as error:
                 names = _unused_in(error)
                 # hf-inference runs plain transformers there, which refuse parameters that they do not know.
@@ -211,24 +210,8 @@ class _Call:
         raise ProtocolError(f"{url} keeps refusing parameters")
 
     def _complete(self, clock: Clock, url: str, model: str, candidate: Candidate) -> Response:
-        usage = url not in self.learned.no_usage
-        body = completions_body(model, self.prompt, self.wanted, extra=self.extra, usage=usage)
-        try:
-            return self.service.session.send(self._request(clock, url, body, candidate))
-        except BadRequestError as error:
-            if "stream_options" not in body or "stream_options" not in f"{error.message} {error.body}":
-                raise
-        self.learned.no_usage |= {url}  # strict about unknown fields; its answers have no token counts
-        del body["stream_options"]
-        return self.service.session.send(self._request(clock, url, body, candidate))
-
-    def _request(
-        self, clock: Clock, url: str, body: dict[str, Any], candidate: Candidate
-    ) -> Request:
-        headers = {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
-        headers.update(self.service.headers(candidate))
-        refine = self.service.refining(candidate.entry.model)
-        return Request.with_json("POST", url, body, headers=headers, stream=True, refine=refine, clock=clock, retry=ONCE)
+        body = completions_body(model, self.prompt, self.wanted, extra=self.extra)
+        return self.service.open_stream(candidate, url, body, model=candidate.entry.model, clock=clock)
 
     def begin(self, response: Response, candidate: Candidate, steps: Sequence[Failover]) -> Begun[ChunkDecoder]:
         """Return the decoder of an answer, and the fields of the `Reply` that are known already."""

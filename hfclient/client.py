@@ -65,7 +65,7 @@ class Client:
     Creating one sends nothing, opens no connection and reads at most two small files; a client at the top of a module is fine.
     Threads may share it, a forked child may use it, and it pickles as its configuration.
 
-        client = Client()                          # HF_TOKEN, HFCLIENT_COOKIE, what "hfclient login" saved
+        client = Client()                          # HF_TOKEN, HFCLIENT_COOKIE, the saved login
         client = Client("http://localhost:3000")   # a self-hosted chat-ui, anonymous session
         client = Client.local()                    # the embedded server with a small real model
 
@@ -82,7 +82,7 @@ class Client:
         transport: ``"requests"`` (the default), ``"curl_cffi"``, or an object with the methods of `Transport`.
         impersonate: A browser such as ``"chrome"`` for sites behind a bot check; selects curl_cffi (extra: impersonate).
         timeouts: Deadlines for every call that has none of its own.
-        retry: How often a request is repeated that may be.
+        retry: When and how often requests are retried.
         proxy: URL of a proxy for all requests; ``""`` uses none; None follows the environment, except for servers on this machine.
         headers: Sent with every request, to every host, so they must not hold credentials.
         inference_url: Base URL of the inference service: the Hugging Face router, or any OpenAI-compatible server.
@@ -158,7 +158,7 @@ class Client:
         finally:
             del base_url, inference_url, hub_url, urls, token, cookies, proxy, headers, provider_keys
         if failure is not None:
-            # The frames below hold secrets as they were passed, and some tools show the local values of a traceback.
+            # The frames below have secrets as they were passed, and some tools show the local values of a traceback.
             failure.__context__ = failure.__cause__ = None
             try:
                 raise failure.with_traceback(None)
@@ -188,8 +188,8 @@ class Client:
 
         Args:
             upstream: Base URL of an OpenAI-compatible API to answer instead of the small model.
-            database: File that keeps the conversations, which the next client of the same file finds again; None keeps
-                them until the client is closed.
+            database: File of the conversations, which other clients of the same file find again; None keeps them until
+                the client is closed.
             options: Further arguments of `Client`, all but *base_url*.
 
         Raises:
@@ -212,7 +212,7 @@ class Client:
         return client
 
     def _embed(self, server: LocalServer, kind: Literal["model", "upstream"], *, is_user: bool) -> None:
-        """Own *server* from now on, and use its upstream's key and, with *is_user*, its user's session."""
+        """Own *server* from now on; use the key of its upstream and, with *is_user*, the session of its user."""
         if self.inference_url == (server.upstream_url or "").rstrip("/"):
             self._inference_options["embedded"] = kind
         if server.upstream_url and server.upstream_key:
@@ -220,7 +220,7 @@ class Client:
             self._session.credentials = self._chat.session.credentials = self._session.credentials.with_keys(keys)
         if is_user:
             self._session.credentials.set_session(server.session)
-        self._inference = None  # what the constructor may have made knows nothing of this
+        self._inference = None  # the constructor may have created one without this
         self._server = server
 
     def __getstate__(self) -> dict[str, object]:
@@ -228,7 +228,7 @@ class Client:
         return {**self.__dict__, "_server": None}
 
     def __repr__(self) -> str:
-        chat: ChatService | None = vars(self).get("_chat")  # missing if the constructor failed: a traceback shows it, too
+        chat: ChatService | None = vars(self).get("_chat")  # missing if the constructor failed
         return f"<Client {chat.endpoints.origin}>" if chat is not None else "<Client>"
 
     # Chat
@@ -310,15 +310,15 @@ class Client:
 
     @property
     def server(self) -> Server:
-        """The chat server itself: ``features``, ``config``, ``mcp_servers``, ``transcribe``, ``ping``."""
+        """The chat server: ``features``, ``config``, ``mcp_servers``, ``transcribe``, ``ping``."""
         return Server(self._chat)
 
     def ping(self) -> float:
-        """Return how many seconds the chat server takes to say that it is there; raises what is wrong if it is not."""
+        """Return the seconds that the chat server takes to answer a health check; raises if it does not answer."""
         return self.server.ping()
 
     def whoami(self) -> User | None:
-        """Return who the chat server takes this client for; None for an anonymous session or a login that expired.
+        """Return the user of this client on the chat server; None for an anonymous session or an expired login.
 
         Raises:
             AuthenticationError: The server does not accept the token.
@@ -329,7 +329,7 @@ class Client:
 
     @property
     def login(self) -> Login:
-        """The login that this client was given: ``save`` it for other processes, or ``log_out``."""
+        """The login of this client: ``save`` it for other processes, or ``log_out``."""
         return Login(self._chat)
 
     # Inference
@@ -338,7 +338,7 @@ class Client:
     def inference(self) -> InferenceClient:
         """The client for models of text, images, videos and audio."""
         if self._inference is None:
-            from hfclient.inference import InferenceClient  # imported late: it is as large as the rest
+            from hfclient.inference import InferenceClient  # imported late: it is half of the package
 
             self._inference = InferenceClient(self._session, **self._inference_options)
         return self._inference
@@ -397,12 +397,12 @@ def _transport(given: TransportLike, impersonate: str | None, proxy: str | None)
         raise InvalidInputError('impersonation needs transport="curl_cffi"')
     if given == "curl_cffi" or impersonate:
         from hfclient.transport.curl_transport import (
-            ImpersonateTransport,  # costs 100 ms that a plain client need not pay
+            ImpersonateTransport,  # its import takes 100 ms
         )
 
         return ImpersonateTransport(impersonate or "chrome", proxy=proxy)
     from hfclient.transport.requests_transport import (
-        RequestsTransport,  # requests is half of what this package takes to import
+        RequestsTransport,  # requests takes half of the import time
     )
 
     return RequestsTransport(proxy=proxy)

@@ -1,8 +1,8 @@
 """`Stream`: one response, one consumer.
 
-A stream owns its response. The request has been sent when it exists, so what the server refused was raised at the
-call; what breaks later raises from the iterator. A subclass reads the response and yields events by the block, and out go
-the events of that block one by one: there is no layer that is called per event.
+A stream owns its response. The request has been sent before the stream exists, so a refusal raises at the call; later
+errors raise from the iterator. A subclass yields blocks of events, and the stream yields the events of each block: no
+function is called for each event.
 """
 
 from __future__ import annotations
@@ -48,39 +48,39 @@ from hfclient.types import Reply
 __all__ = ["ReplyBuilder", "Stream"]
 
 _S = TypeVar("_S", bound="Stream")
-_PAGE = 4096  # pieces that are kept apart
-# No content of its own, but a sign that the work behind the answer goes on.
+_PAGE = 4096  # pieces that are not joined yet
+# Not content, but a sign of progress.
 _PROGRESS = frozenset({ElicitationResolved, ReasoningStatus, ToolEta, ToolProgress, WebSearch})
 
 
 class _TextBuffer:
-    """Text that comes in pieces, which are joined into pages from time to time: a token of four characters takes 60 bytes.
+    """Text in pieces, which are joined into pages from time to time: a token of four characters takes 60 bytes.
 
-    Another thread may read it, or a signal handler in the middle of anything here: *pieces* only changes in single steps that
-    leave the text as it is, and while one thread joins, the others do not.
+    Other threads and signal handlers may read it at any moment: each change of *pieces* is atomic and keeps the text,
+        and only one thread joins at a time.
     """
 
     __slots__ = ("_joining", "_paged", "pieces")
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
-        self._paged = 0  # how many of them are pages
+        self._paged = 0  # number of pages among them
         self._joining = threading.Lock()
 
     def compact(self) -> None:
-        """Join the pieces since the last page into another page, if they are enough for one."""
+        """Join the pieces since the last page into another page, if there are enough."""
         if len(self.pieces) - self._paged > _PAGE:
             self._join(self._paged)
 
     def whole(self) -> str:
-        """Return the whole text, which is kept joined."""
+        """Return the whole text and keep it joined."""
         self._join(0)
         return "".join(self.pieces)
 
     def _join(self, start: int) -> None:
         if self._joining.acquire(blocking=False):
             try:
-                count = len(self.pieces)  # the reader may add to them meanwhile
+                count = len(self.pieces)  # the reader may append meanwhile
                 if count > start:
                     self.pieces[start:count] = ["".join(self.pieces[start:count])]
                     self._paged = start + 1
@@ -97,17 +97,17 @@ class ReplyBuilder:
         self._fields: dict[str, Any] = {}
         self._lists: dict[str, list[Any]] = {}
         self.final: FinalAnswer | None = None
-        self.questions: set[str] = set()  # of tools, that wait for an answer
-        self._taken: tuple[int, int] | None = None  # how much of text and reasoning the reader had when it left
+        self.questions: set[str] = set()  # ids of questions of tools that are not answered yet
+        self._taken: tuple[int, int] | None = None  # lengths of text and reasoning that the reader had received
 
     @property
     def title(self) -> str | None:
-        """The conversation's title, if it came."""
+        """The conversation's title, or None."""
         return self._fields.get("title")
 
     def add(self, events: list[AnyEvent]) -> bool:
-        """Take over *events*; True if there is content among them (text, reasoning, tools, files)."""
-        if len(events) == 1 and type(event := events[0]) is Token:  # a token at a time
+        """Add *events*; True if they have content (text, reasoning, tools, files)."""
+        if len(events) == 1 and type(event := events[0]) is Token:  # one token
             texts = self._text.pieces
             texts.append(event.text)
             if len(texts) > _PAGE:
@@ -140,7 +140,7 @@ class ReplyBuilder:
             case Route():
                 self._fields["route"] = _merged(self._fields.get("route"), event)
             case Failover():
-                # Not content; and the route and the usage so far are those of the provider that failed.
+                # Not content. The route and the usage so far are those of the provider that failed.
                 self._fields["failovers"] = (*self._fields.get("failovers", ()), event)
                 self._fields.pop("route", None)
                 self._fields.pop("usage", None)
@@ -173,17 +173,17 @@ class ReplyBuilder:
         return self._reasoning.whole()
 
     def left(self, undelivered: list[AnyEvent]) -> None:
-        """Note that the reader has gone and will not get *undelivered*, nor what comes from now on."""
+        """Record that the reader stopped without *undelivered* and all later events."""
         texts = sum(len(event.text) for event in undelivered if isinstance(event, Token))
         thoughts = sum(len(event.text) for event in undelivered if isinstance(event, Reasoning))
         self._taken = len(self.text()) - texts, len(self.thoughts()) - thoughts
 
     def reply(self, **fields: Any) -> Reply:
-        """Return the answer as it stands, with *fields* added.
+        """Return the answer so far, with *fields* added.
 
-        The server's final answer is authoritative. Without tools it replaces the tokens, which may hold a failed first
-        attempt; with tools it covers the last round only and is merged as the server itself merges it. But one that was
-        interrupted is only what the server had kept by then: it takes nothing away that the reader has had.
+        The server's final answer is authoritative. Without tools it replaces the tokens, which may include a failed
+        first attempt; with tools it covers the last round only and is merged as the server merges it. An interrupted
+        one may be shorter than the text that the reader has received; then it is not used.
         """
         text, reasoning = self.text(), self.thoughts()
         if self.final is not None:
@@ -222,12 +222,12 @@ def _merged(old: Route | None, new: Route) -> Route:
 class Stream:
     """A blocking iterator over the events of one answer.
 
-    Read it once: by iterating, with :meth:`iter_text`, or whole with :attr:`text` or :meth:`result`. Leaving early (a
-    ``break``, the end of a ``with``, an exception) closes it and frees the connection at once.
+    Read it once: by iterating, with :meth:`iter_text`, or whole with :attr:`text` or :meth:`result`. Leaving early
+        (``break``, the end of a ``with``, an exception) closes it and frees the connection at once.
 
     Args:
-        response: The answer that it owns from now on.
-        on_event: Called with each event before it is handed out.
+        response: The response, which the stream owns from now on.
+        on_event: Called with each event before the reader gets it.
         fields: Fields of the `Reply` that are known already, such as the model.
     """
 
@@ -239,25 +239,25 @@ class Stream:
         fields: dict[str, Any] | None = None,
     ) -> None:
         self._response = response
-        response.deadline.pause()  # until it is read
+        response.deadline.pause()  # until the first read
         self._on_event = on_event
         self._fields: dict[str, Any] = {"request_id": response.request_id, **(fields or {})}
         self._builder = ReplyBuilder()
         self._events: Iterator[AnyEvent] | None = None
         self._block: list[AnyEvent] = []
         self._rest: Iterator[AnyEvent] = iter(())
-        self._state = "open"  # open, reading, done (read to a good end), failed, closed (left early)
+        self._state = "open"  # open, reading, done (complete), failed, closed (left early)
         self._error: HFClientError | None = None
         self._waiting = True  # for the first content
-        self._closed_by: int | None = None  # the thread that did
-        self._reader: int | None = None  # the thread that reads, or was the last to
-        self._pulling = False  # it is in the middle of that
-        self._settled = OnceFlag()  # how the stream ends is decided: by its reader or by close(), whichever comes first
-        self._released = OnceFlag()  # its connection is given up
+        self._closed_by: int | None = None  # a thread's id
+        self._reader: int | None = None  # id of the last thread that read
+        self._pulling = False  # the reader is inside `next(blocks)`
+        self._settled = OnceFlag()  # set by the reader or by close(): the first one ends the stream
+        self._released = OnceFlag()  # the connection is freed
         reset_after_fork(self)
 
     def _reset_after_fork(self) -> None:
-        if self._reader != threading.get_ident():  # in a forked child: that thread is not there
+        if self._reader != threading.get_ident():  # a forked child does not have that thread
             self._pulling = False
 
     def __getstate__(self) -> NoReturn:
@@ -271,17 +271,17 @@ class Stream:
     # Reading
 
     def __iter__(self) -> Iterator[AnyEvent]:
-        """Return the events still to come.
+        """Return an iterator over the remaining events.
 
         Raises:
             StreamConsumed: It was read to its end or closed.
         """
-        if self._events is not None and self._state == "reading":  # next() was used before: continue with that iterator
+        if self._events is not None and self._state == "reading":  # after next(): the same iterator
             return self._events
         if self._state != "open":
             raise self._consumed()
         self._state = "reading"
-        # Not kept on self: a loop that is left then drops the last reference, and the generator closes the stream.
+        # Not an attribute: leaving a loop then drops the last reference, and the generator closes the stream.
         return self._read()
 
     def __next__(self) -> AnyEvent:
@@ -290,7 +290,7 @@ class Stream:
         try:
             return next(self._events)
         except ValueError as exc:
-            if str(exc) != "generator already executing":  # a callback's own
+            if str(exc) != "generator already executing":  # of a callback
                 raise
             raise StreamConsumed("two threads read one stream; give each a stream of its own") from exc
 
@@ -309,10 +309,10 @@ class Stream:
         return self.result().text
 
     def result(self) -> Reply:
-        """Return the whole answer; reads the stream to its end. May be asked again.
+        """Return the whole answer; reads the stream to its end. Later calls return the same.
 
         Raises:
-            HFClientError: What ended the answer early; ``partial`` on it holds what had come.
+            HFClientError: The error that ended the answer early; its ``partial`` has the answer so far.
         """
         if self._state in ("open", "reading"):
             for _ in self:
@@ -327,11 +327,11 @@ class Stream:
 
     @property
     def partial(self) -> Reply:
-        """What has come so far, as a `Reply`. Never reads, never raises."""
+        """The answer so far, as a `Reply`. Never reads, never raises."""
         return self._builder.reply(**self._known())
 
     def _known(self) -> dict[str, Any]:
-        """Return the fields of the reply that no event tells of."""
+        """Return the fields of the reply that no event has."""
         return self._fields
 
     def _consumed(self) -> StreamConsumed:
@@ -346,8 +346,8 @@ class Stream:
         builder, blocks, on_event = self._builder, self._blocks(), self._on_event
         try:
             while True:
-                self._reader = threading.get_ident()  # not always the same: a web server may take turns
-                self._pulling = True  # before the look at the state; see _begin_closing
+                self._reader = threading.get_ident()  # may change between reads, as in some web servers
+                self._pulling = True  # before the check of the state; see _begin_closing
                 if self._state == "closed":
                     break
                 events = next(blocks, None)
@@ -360,18 +360,18 @@ class Stream:
                     if builder.questions:
                         self._response.deadline.hold()
                 else:
-                    self._response.deadline.pause()  # while the caller handles it: it is not content
+                    self._response.deadline.pause()  # until the next read
                 self._block = events
                 rest = self._rest = iter(events)
                 yield from rest if on_event is None else self._observed(rest, on_event)
             if not self._settled.set():
                 if self._closed_by != threading.get_ident():
                     raise Cancelled("the stream was closed while it was being read")
-                return  # by its own loop, which then ends
+                return  # closed inside its own loop, which then ends
             self._state = "done"
         except HFClientError as error:
             if self._state == "closed" and self._closed_by == threading.get_ident():
-                return  # what reading on after its end gives is of no interest
+                return  # an error after close() is not relevant
             self._fail(error)
             raise
         finally:
@@ -382,11 +382,11 @@ class Stream:
                 self._free()
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
-        """Yield the events of the answer by the block; raise the error that ended it, if any."""
+        """Yield the events of the answer in blocks; raise the error that ended it, if any."""
         raise NotImplementedError
 
     def _use(self, response: Response) -> None:
-        """Read this response from now on, instead of one that failed or has ended."""
+        """Read *response* from now on; the previous one has failed or ended."""
         self._response = response
 
     @staticmethod
@@ -405,14 +405,14 @@ class Stream:
             error.partial = self.partial
 
     def _undelivered(self) -> list[AnyEvent]:
-        """Events that have been received but not handed out."""
+        """Events that were received, but not delivered."""
         left = operator.length_hint(self._rest)
         return self._block[len(self._block) - left :] if left else []
 
     # Ending
 
     def close(self) -> None:
-        """Stop reading and free the connection at once; idempotent. From another thread it does what :meth:`cancel` does.
+        """Stop reading and free the connection at once; idempotent. From another thread: as :meth:`cancel`.
 
         May be called at any moment, also by a signal handler that interrupts the reader.
         """
@@ -420,12 +420,12 @@ class Stream:
             self._free()
 
     def _begin_closing(self) -> bool:
-        """Mark the stream as closed; True if the caller is to end it, False if nothing is left to do.
+        """Mark the stream as closed; True if the caller has to free it.
 
-        The reader may be in another thread, or below: this may be a signal handler, or a callback. Then it is woken up and
-        ends the stream itself, because no other thread can touch a connection that is being read. It says that it pulls and
-        then looks at the state; here the state is set first, so that one of the two notices the other. No lock: the
-        thread that holds it may be the one that was interrupted.
+        The reader may be in another thread, or in this one below a signal handler or a callback. If it is reading, it
+        is woken up and frees the stream itself, because another thread must not use a connection that is being read.
+        The reader sets ``_pulling`` and then checks the state; this method sets the state and then checks ``_pulling``,
+        so one of them sees the other. No lock: the interrupted thread may hold it.
         """
         if not self._settled.set():
             return False
@@ -449,7 +449,7 @@ class Stream:
             self._release()
 
     def _release(self) -> None:
-        """Free the connection and all else that the stream holds: called once."""
+        """Free the connection and all other resources of the stream; called once."""
         self._response.close()
 
     def __enter__(self: _S) -> _S:
@@ -459,7 +459,7 @@ class Stream:
         self.close()
 
     def __del__(self) -> None:
-        # A stream that was not read: its connection must not stay open until the server gives up.
+        # Close the connection of a stream that was not read to its end.
         if getattr(self, "_state", "done") in ("open", "reading"):
-            with contextlib.suppress(Exception):  # the interpreter may be shutting down, and no caller can catch it
+            with contextlib.suppress(Exception):  # the interpreter may be shutting down
                 self.close()

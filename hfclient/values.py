@@ -1,4 +1,4 @@
-"""What attrs classes share instead of generating it for each: comparison, hash and repr."""
+"""Comparison, hash and repr for attrs classes, shared instead of generated for each class."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Value:
     """``==``, ``hash()`` and ``repr()`` by the fields of an attrs class, as attrs would generate them.
 
     attrs writes and compiles these methods for each class, which is half of the time that a class takes when it is imported;
-    there are about a hundred. Their classes derive from this one and are decorated with ``eq=False, repr=False``; the options
-    ``eq`` and ``repr`` of a field hold as ever.
+    there are about a hundred. Their classes derive from this one and are decorated with ``eq=False, repr=False``; the
+    options ``eq`` and ``repr`` of a field work as usual.
     """
 
     __slots__ = ()

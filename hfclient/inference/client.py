@@ -152,7 +152,7 @@ class InferenceClient(MediaClient):
             Unsupported: *tool_choice* required a call and none came: the server ignores tools.
             GenerationError: An answer broke off in the middle of a call (max_tokens, a filter, a server error); the call is
                 not run.
-            HFClientError: As :meth:`chat`, in any round; ``partial`` holds what has come.
+            HFClientError: As :meth:`chat`, in any round; ``partial`` has the answer so far.
 
         Reference: POST {base}/v1/chat/completions
         """

@@ -105,12 +105,12 @@ def _with_path(base: str, path: str) -> str:
 
 
 def is_router(base: str) -> bool:
-    """Tell whether *base* is Hugging Face's router, which needs a token and knows provider suffixes."""
+    """Return whether *base* is Hugging Face's router, which needs a token and knows provider suffixes."""
     return origin_of(base) == origin_of(ROUTER_URL)
 
 
 def is_endpoint(base: str) -> bool:
-    """Tell whether *base* is an Inference Endpoint, and not its OpenAI-compatible part.
+    """Return whether *base* is an Inference Endpoint, and not its OpenAI-compatible part.
 
     >>> is_endpoint("https://x.endpoints.huggingface.cloud"), is_endpoint("https://x.endpoints.huggingface.cloud/v1")
     (True, False)

@@ -160,7 +160,7 @@ class ToolStream(Stream):
 
     @property
     def partial(self) -> Reply:
-        """What has come so far, as a `Reply`. Never reads, never raises."""
+        """The answer so far, as a `Reply`. Never reads, never raises."""
         whole = self._builder.reply(**self._answer.fields())
         last = evolve(whole, text=self._round.text(), reasoning=self._round.thoughts())
         return evolve(split_reasoning(last), usage=_sum(self._usages) or whole.usage)

@@ -1,7 +1,7 @@
-"""The way to the network: a `Request` value in, a `Response` out.
+"""HTTP: a `Request` value in, a `Response` out.
 
 `requests_transport` (the default) and `curl_transport` (curl_cffi, for ``impersonate``) are the two transports, and with their
-own modules the only importers of an HTTP library; `session` is what they share.
+own modules the only importers of an HTTP library; `session` has what both share.
 """
 
 from hfclient.transport.base import Transport

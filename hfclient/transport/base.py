@@ -16,14 +16,16 @@ class Transport(Protocol):
     """Opens requests. Everything that imports an HTTP library implements this and nothing more."""
 
     def open(self, request: Request, headers: Mapping[str, str], deadline: Deadline) -> Response:
-        """Send *request* with exactly these *headers* and return once the answer's headers are there, with any status.
+        """Send *request* with exactly these *headers* and return when the response's headers have arrived.
+
+        Any status is returned.
 
         Raises:
-            ConnectError: No answer: the name, the connection, TLS or the proxy failed.
-            TransportTimeout: A deadline passed first.
-            Cancelled: The request's cancellation said so; a connection that is being made is waited for, not longer
-                than ``Timeouts.connect``.
+            ConnectError: No response: the name, the connection, TLS or the proxy failed.
+            TransportTimeout: A deadline passed before that.
+            Cancelled: The call was cancelled. While a connection is being opened, this raises when that has ended,
+                after ``Timeouts.connect`` at most.
         """
 
     def close(self) -> None:
-        """Close idle connections; open streams are not touched."""
+        """Close idle connections; open streams continue."""

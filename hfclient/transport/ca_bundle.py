@@ -19,7 +19,7 @@ def certificates() -> str | None:
     """Return the path of the trusted certificates, or None for the usual ones.
 
     Raises:
-        ConnectError: A variable names what is not there: nothing could be verified.
+        ConnectError: A variable names a path that does not exist, so no certificate could be verified.
     """
     for name in VARIABLES:
         if path := os.environ.get(name):

@@ -14,9 +14,9 @@ __all__ = ["Cancellation"]
 
 
 class Cancellation:
-    """Ends the waits of a call from any thread: a pause, the wait for an answer's head, and everything after them.
+    """Ends the waits of a call from any thread: pauses and waits for the headers of a response.
 
-    It does not end the reading of a body: ``Response.abort`` does.
+    ``Response.abort`` ends the reading of a body.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Cancellation:
 
     def _reset_after_fork(self) -> None:
         # Released once it is requested. Not an Event: that has a lock inside, and a signal handler that cancels may have
-        # interrupted the thread that holds it. Everything here is a single step, in an order that leaves no gap.
+        # interrupted the thread that holds it. Each step here is atomic, and their order leaves no gap.
         self._gate = threading.Lock()
         if not self._requested:
             self._gate.acquire()
@@ -53,13 +53,13 @@ class Cancellation:
         """Wait for *seconds*, unless it is cancelled meanwhile: then raise `Cancelled`."""
         if not self._requested and self._gate.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX)):
             with contextlib.suppress(RuntimeError):
-                self._gate.release()  # for others that wait
+                self._gate.release()  # other threads may wait, too
         self.check()
 
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:
-        """Have :meth:`cancel` call *wake*, which must return at once, until this ends, and perhaps a moment longer."""
-        self._wake = wake  # before the check: a cancel that comes between the two finds it
+        """Let :meth:`cancel` call *wake* while the block runs, and perhaps just after it. *wake* must return at once."""
+        self._wake = wake  # before the check, so that a concurrent cancel() finds it
         try:
             self.check()
             yield

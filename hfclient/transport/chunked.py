@@ -1,7 +1,7 @@
-"""Undoes HTTP's chunked transfer coding, without a socket: all chunks that one read of the socket has brought at once.
+"""Decodes HTTP's chunked transfer coding, without a socket: all chunks of one read at once.
 
-http.client reads a line and a body for each chunk, and a model's server sends a chunk for each token. To undo them by the
-block takes a tenth of that time.
+http.client reads a line and a body for each chunk, and a model's server sends a chunk for each token. Decoding them in
+blocks takes a tenth of that time.
 
 Reference: RFC 9112, section 7.1.
 """
@@ -17,20 +17,20 @@ _MAX_LINE = 16 * 1024  # of a size with its extensions, or of a trailer
 _MAX_TRAILERS = 100
 _MAX_SIZES = 4096
 _LARGE = 512  # bytes of a block that is split as a whole
-_sizes: dict[bytes, int] = {}  # sizes as servers have written them; a model's tokens make some hundred different ones
+_sizes: dict[bytes, int] = {}  # parsed sizes by their text; the tokens of a model have about a hundred different ones
 
 
 class ChunkedDecoder:
-    """Takes the bytes of a chunked body in pieces, cut anywhere, and returns its content.
+    """Decodes a chunked body from pieces of any size.
 
         >>> reader = ChunkedDecoder()
         >>> reader.feed(b"5\\r\\nhello\\r\\n0\\r\\n"), reader.feed(b"\\r\\nX"), reader.done, reader.rest
         (b'hello', b'', True, b'X')
 
     Attributes:
-        done: The last chunk and the trailers have come.
-        rest: Bytes that came after the end: not part of this body.
-        error: What is wrong with the coding, once something is.
+        done: The last chunk and the trailers have been read.
+        rest: Bytes after the end, which are not part of this body.
+        error: The error in the coding, or None.
     """
 
     __slots__ = ("_left", "_line", "_trailers", "done", "error", "rest")
@@ -41,18 +41,18 @@ class ChunkedDecoder:
         self.error: ValueError | None = None
         self._left = 0  # bytes of the current chunk still to come, its line end included
         self._line = b""  # the beginning of a line that is not complete
-        self._trailers: int | None = None  # how many there were; None before the last chunk
+        self._trailers: int | None = None  # number of trailers; None before the last chunk
 
     def feed(self, data: bytes) -> bytes:
         """Return the content in *data*.
 
         Raises:
-            ValueError: This is not chunked coding. Content before the fault is returned first; the next call raises.
+            ValueError: The coding is invalid. Content before the error is returned first; the next call raises.
         """
         if self.error is not None:
             raise self.error
         if not self._left and not self._line and self._trailers is None:
-            # One chunk, whole, of a size that came before: a server that sends a token at a time.
+            # One complete chunk of a known size: the server sends one token at a time.
             start = data.find(b"\r\n") + 2
             size = _sizes.get(data[: start - 2])
             if size is not None and start + size + 2 == len(data) and data.endswith(b"\r\n"):
@@ -69,20 +69,20 @@ class ChunkedDecoder:
     def _feed(self, data: bytes, pieces: list[bytes]) -> None:
         position, end, left = 0, len(data), self._left
         sizes, find, in_chunks = _sizes, data.find, self._trailers is None
-        if in_chunks and left:  # the rest of a chunk, so that what follows begins with one
+        if in_chunks and left:  # the rest of a chunk; the next byte begins another one
             take = min(left - 2, end) if left > 2 else 0
             pieces.append(data[:take])
             position, left = take, left - take
             if left == 2 and data[position : position + 2] == b"\r\n":
                 position, left = position + 2, 0
         if in_chunks and not left and not self._line and end - position > _LARGE:
-            # With large chunks one step each is faster than to search all of the block.
+            # For large chunks one step each is faster than searching the whole block.
             first = sizes.get(data[position : find(b"\r\n", position, position + 16)])
             if first is not None and first < _LARGE:
                 position += _whole_chunks(data[position:] if position else data, pieces)
         while position < end:
             if in_chunks and not left and not self._line:
-                # Most chunks are here as a whole, with a size that came before, which need not be parsed again.
+                # Most chunks are complete and have a known size, which need not be parsed again.
                 stop = find(b"\r\n", position)
                 size = sizes.get(data[position:stop]) if stop > 0 else None
                 if size is not None:
@@ -97,7 +97,7 @@ class ChunkedDecoder:
                 pieces.append(data[position : position + take])
                 position += take
                 left -= take
-            elif left:  # the line end behind a chunk's content
+            elif left:  # the line end after a chunk's content
                 if data[position : position + 1] != (b"\r" if left == 2 else b"\n"):
                     raise ValueError("a chunk is longer than it said")
                 position += 1
@@ -143,13 +143,13 @@ class ChunkedDecoder:
 
 
 def _whole_chunks(data: bytes, pieces: list[bytes]) -> int:
-    """Add the content of the chunks at the start of *data* to *pieces*; return how many bytes they take.
+    """Add the content of the chunks at the start of *data* to *pieces*; return the number of their bytes.
 
-    Stops at a chunk whose size did not come before, or that contains a CRLF. Streams of JSON lines have neither, and no
-    step is made for each of their chunks in Python.
+    Stops at a chunk whose size is not known, or that contains a CRLF. Streams of JSON lines have neither, so they need
+    no Python loop over chunks.
     """
     parts = data.split(b"\r\n")
-    count = (len(parts) - 1) // 2  # of chunks that are here with the line end behind them
+    count = (len(parts) - 1) // 2  # chunks that are complete with their line end
     written, contents = parts[: 2 * count : 2], parts[1 : 2 * count : 2]
     said, are = list(map(_sizes.get, written)), list(map(len, contents))
     if said != are:

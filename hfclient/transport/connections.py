@@ -1,8 +1,8 @@
 """urllib3's and http.client's connections, as the default transport needs them.
 
 urllib3 and http.client let a caller replace the class of the connection and of the response. Here each read of the socket
-checks all deadlines (a server that drips one header byte a second cannot get around them), the body is read from the socket
-without the layers between, and another thread can shut the socket down.
+checks all deadlines (a server that sends one header byte a second cannot evade them), the body is read directly from
+the socket, and another thread can shut the socket down.
 """
 
 from __future__ import annotations
@@ -39,69 +39,69 @@ __all__ = [
 ]
 
 READ_SIZE = _SEND_SIZE = 64 * 1024
-ONE_SEND = 16 * 1024  # bytes of a body that leaves together with the head
+ONE_SEND = 16 * 1024  # bytes of a body that is sent together with the headers
 _MAX_HEADER = 64 * 1024
 _MAX_FIELDS = 100
 _FIELDS = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n]*\r\n)+")  # well-formed: RFC 9112, section 5
-_MAX_HEAD = 256 * 1024  # of one answer, with all that comes before it (1xx); libcurl allows 300 KB
+_MAX_HEAD = 256 * 1024  # of one response, including 1xx responses before it; libcurl allows 300 KB
 
 
 class Wire:
-    """The socket under one response, which another thread may shut down as long as it belongs to that response."""
+    """The socket of one response, which another thread may shut down while the response uses it."""
 
     __slots__ = ("_is_down", "_is_unwanted", "_lock", "_process", "begun", "response", "sent", "sock")
 
     def __init__(self) -> None:
         self.sock: Any = None
-        self.begun = False  # with the request itself, not only with what asks a proxy for a tunnel
-        self.sent = False  # the whole request, so that the server can have acted on it
-        self.response: HTTPResponse | None = None  # the one that was made last
+        self.begun = False  # with the request itself, not only with a CONNECT
+        self.sent = False  # the whole request, so the server may have processed it
+        self.response: HTTPResponse | None = None  # the newest one
         self._is_down = False
         self._is_unwanted = False
-        self._lock = threading.RLock()  # what shuts it down may be a signal handler, in the middle of the other two
+        self._lock = threading.RLock()  # reentrant: a signal handler may interrupt any method
         self._process = os.getpid()
 
     def use(self, sock: Any) -> None:
-        """Take *sock* for what follows; raises `Cancelled` after :meth:`shut_down`."""
+        """Use *sock* from now on; raises `Cancelled` after :meth:`shut_down`."""
         with self._lock:
-            self.sock = sock  # before the look, so that a handler between the two finds it
+            self.sock = sock  # before the check, so that a signal handler in between finds it
             if self._is_unwanted:
                 raise Cancelled("the call was cancelled")
 
     def shut_down(self) -> None:
         """End the connection, from any thread or signal handler; a blocked read returns at once."""
-        if self._process != os.getpid():  # the parent's connection, which would end there, too, and perhaps a locked lock
+        if self._process != os.getpid():  # the parent's connection would end, too; the lock may be held
             return
         with self._lock:
             self._is_unwanted = True
             if self.sock is not None:
                 self._is_down = True
-                with contextlib.suppress(OSError):  # all is over already
-                    # Not SSLSocket's own: that one takes the TLS state away under the reader's hands.
+                with contextlib.suppress(OSError):  # already closed
+                    # Not SSLSocket's own method: it removes the TLS state while the reader uses it.
                     socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def let_go(self) -> bool:
-        """Give the connection up for another response; True if it was shut down before."""
+        """Release the connection for another response; True if it was shut down before."""
         with self._lock:
             self.sock = None
             return self._is_down
 
 
-# The deadline and the wire of the request that is being sent in this context: urllib3 has no argument that would bring them
-# to the classes below. Not a thread local: one that was made before gevent patched the process is shared by all greenlets.
+# The deadline and the wire of the request that is being sent in this context: urllib3 has no argument to pass them
+# to the classes below. Not a thread local: all greenlets share one that was created before gevent patched the process.
 CALL: ContextVar[tuple[Deadline, Wire] | None] = ContextVar("hfclient_call", default=None)
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads a socket, never longer than a deadline allows."""
+    """Reads a socket within a deadline."""
 
     def __init__(self, raw: Any, sock: Any, deadline: Deadline) -> None:
-        self._raw = raw  # closing it tells the socket that this reader is closed
+        self._raw = raw  # closing it releases the socket
         self._sock = sock
         self._recv = sock.recv
         self._deadline = deadline
-        self._wait: float | None = -1.0  # the timeout that the socket has: not set yet
-        self.is_dry = False  # reads give nothing more, without waiting
+        self._wait: float | None = -1.0  # the current timeout of the socket; -1: unknown
+        self.is_dry = False  # reads return b"" without waiting
 
     def readable(self) -> bool:
         return True
@@ -109,7 +109,7 @@ class _DeadlineReader(io.RawIOBase):
     def recv(self, size: int = READ_SIZE) -> bytes:
         """Return the next bytes, at most *size*; empty at the end of the connection."""
         wait = self._deadline.read_wait()
-        if wait != self._wait:  # the same again and again while bytes flow, and setting it is a system call
+        if wait != self._wait:  # a system call, and mostly the same value
             self._sock.settimeout(wait)
             self._wait = wait
         try:
@@ -132,7 +132,7 @@ class _DeadlineReader(io.RawIOBase):
 
 
 class _HeadReader:
-    """Lines of a response's head. http.client alone takes the end of the connection for the end of the head."""
+    """The lines of a response's headers. http.client alone accepts the end of the connection as their end."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -149,7 +149,7 @@ class _HeadReader:
         return line
 
     def readlines(self) -> list[bytes]:
-        """Return the lines up to the blank one, which is read, too."""
+        """Read up to the blank line and return the lines before it."""
         lines: list[bytes] = []
         while (line := self.readline(_MAX_HEADER + 1)) not in (b"\r\n", b"\n"):
             lines.append(line)
@@ -163,7 +163,7 @@ def _head_too_large() -> ProtocolError:
 
 
 class HTTPResponse(http.client.HTTPResponse):
-    """http.client's response: a head that must be whole, and a body that comes straight from the socket."""
+    """http.client's response with complete headers, and a body that is read directly from the socket."""
 
     fp: Any
     length: int | None
@@ -182,22 +182,22 @@ class HTTPResponse(http.client.HTTPResponse):
         self._recv = self._reader.recv
         self.fp = io.BufferedReader(self._reader, READ_SIZE)
         self._sock = sock
-        self._came = b""  # with the head
+        self._came = b""  # read together with the headers
         self._left_over = b""  # of `read1`
         self._decoder = ChunkedDecoder()
 
     def read_some(self) -> bytes:
-        """Return the next bytes of the body as soon as some are there, all that have come; empty at its end.
+        """Return all bytes of the body that have arrived, at least one; empty at its end.
 
-        The codings of ``Content-Encoding`` are not undone. Not to be mixed with other reads.
+        Content codings are not decoded. Do not mix with other reads.
 
         Raises:
-            http.client.IncompleteRead: The body ended before it was complete, or its chunks are broken.
+            http.client.IncompleteRead: The body ended before it was complete, or its chunks are invalid.
         """
         if self.fp is None:
             return b""
         length = self.length
-        if self.chunked and length != 0:  # 0: to HEAD, or a 204, which have no body whatever the headers say
+        if self.chunked and length != 0:  # 0 for HEAD and 204, which have no body in spite of their headers
             decoder = self._decoder
             while not decoder.done:
                 came, self._came = self._came, b""
@@ -231,15 +231,15 @@ class HTTPResponse(http.client.HTTPResponse):
         return b""
 
     def read1(self, n: int = -1) -> bytes:
-        """Return what has come of the body, at most *n* bytes: what urllib3 reads to undo further content codings."""
+        """Return at most *n* bytes of the body that have arrived; urllib3 decodes further content codings from them."""
         data = self._left_over or self.read_some()
         end = len(data) if n < 0 else n
         self._left_over = data[end:]
         return data[:end]
 
     def _end_connection(self) -> None:
-        """Let the connection not be used again: bytes have come that do not belong to this response."""
-        with contextlib.suppress(OSError):  # the server was quicker
+        """Prevent reuse of the connection: it has bytes that do not belong to this response."""
+        with contextlib.suppress(OSError):  # the server closed it first
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def begin(self) -> None:
@@ -268,7 +268,7 @@ class HTTPResponse(http.client.HTTPResponse):
         self._reader.is_dry = False
 
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client skips 100 only and takes 103 (Early Hints) for the response (seen with Python 3.11).
+        # http.client skips only 100 and returns 103 (Early Hints) as the response (seen with Python 3.11).
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200:
@@ -280,7 +280,7 @@ class HTTPResponse(http.client.HTTPResponse):
 def parse_fields(lines: list[bytes]) -> http.client.HTTPMessage:
     """Return the header fields in *lines*, as `http.client.parse_headers` does.
 
-    That one takes 5 us a field, because its parser is made for e-mail. It still reads what is not well-formed.
+    That function needs 5 us for each field, because it is an e-mail parser. It is used only for malformed fields.
     """
     text = b"".join(lines).decode("iso-8859-1")
     if not _FIELDS.fullmatch(text):
@@ -301,12 +301,12 @@ def _length_in(headers: http.client.HTTPMessage) -> int | None:
 
 
 class Connection:
-    """What our connections do otherwise than urllib3's; to be derived from together with one of those.
+    """A mixin for urllib3's connection classes.
 
-    They send piece by piece, each in the time that the deadline allows: http.client sends a body at once under the
-    timeout of connecting (or, on a kept connection, of the last read), so that a large upload over a slow line
-    would fail although every byte of it moves. A short body leaves together with the head, in one packet. And each connection
-    knows which response is on the wire, so that a late :meth:`Body.abort` does not reach the next one.
+    A body is sent in pieces, each within the deadline. http.client sends a body at once under the connect timeout (or,
+    on a reused connection, under that of the last read), so a large upload over a slow line would time out. A short
+    body is sent in one packet with the headers. Each connection has the wire of its response, so a late
+    :meth:`Body.abort` does not affect the next response.
     """
 
     response_class: Any = HTTPResponse
@@ -318,7 +318,7 @@ class Connection:
     def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:
         call = CALL.get()
         last, self._wire = self._wire, call[1] if call is not None else None
-        # A response that was read to its end and cancelled afterwards took the idle connection with it.
+        # A response was cancelled after it had been read to its end, which has shut down the idle connection.
         if last is not None and last.let_go() and self.proxy is None:
             self.close()  # type: ignore[attr-defined]
         self._short_body = b""  # of a request that could not be sent
@@ -343,7 +343,7 @@ class Connection:
         del data  # a traceback that shows local values must not show headers
         if self.sock is None:
             self.connect()  # type: ignore[attr-defined]
-        wire.use(self.sock)  # from here on the wait for the answer can be cut short
+        wire.use(self.sock)  # from here on the wait for the response can be cancelled
         wire.begun = wire.begun or self._wire is wire
         while rest:
             self.sock.settimeout(deadline.read_wait())
@@ -364,8 +364,8 @@ class _HTTPSConnection(Connection, urllib3.connection.HTTPSConnection):
 class IdleConnections(queue.LifoQueue[Any]):
     """The idle connections of a pool, without the lock of the queue that urllib3 takes for them.
 
-    Closing a stream gives its connection back. A signal handler may do that while the thread that it interrupted holds the
-    lock. urllib3's pools wait for nothing here, as they do not block.
+    Closing a stream returns its connection. A signal handler may do that while the interrupted thread holds the lock.
+    No wait is needed, because these pools do not block.
     """
 
     queue: list[Any]

@@ -1,7 +1,7 @@
-"""Decodes gzip and deflate, and notices a compressed body that ends too early.
+"""Decodes gzip and deflate, and detects a compressed body that ends too early.
 
-urllib3 and libcurl take such a body for a whole one, as long as HTTP's own framing is in order: when a server fails behind a
-proxy that compresses, for instance. A text that is cut like that is noticed at once, a file is not.
+urllib3 and libcurl accept such a body as complete if HTTP's own framing is valid, for instance if a server fails behind
+a proxy that compresses. A truncated file would not be noticed.
 
 Reference: RFC 9110, section 8.4.1; RFC 1952, section 2.2 (several members in a row).
 """
@@ -16,12 +16,12 @@ from hfclient.transport.response import Body, Headers
 __all__ = ["DecodedBody", "decoded", "is_decodable"]
 
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
-_AT_ONCE = 1024 * 1024  # bytes that are decoded at a time: a few can become a thousand times as many
+_AT_ONCE = 1024 * 1024  # bytes that are decoded at a time: they can expand a thousandfold
 _CODINGS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _ZLIB}
 
 
 def decoded(body: Body, headers: Headers) -> Body:
-    """Return a body that decodes *body*, which comes as it was on the wire; *body* itself if it is not compressed."""
+    """Return a body that decodes *body*; *body* itself if it is not compressed."""
     return DecodedBody(body, _CODINGS[_coding(headers)]) if is_decodable(headers) else body
 
 
@@ -35,7 +35,7 @@ def _coding(headers: Headers) -> str:
 
 
 class DecodedBody:
-    """A `Body` that decodes another one as it comes.
+    """A `Body` that decodes another one while it is read.
 
     Args:
         body: The compressed bytes.
@@ -47,7 +47,7 @@ class DecodedBody:
         self._window = window
         self._zlib = zlib.decompressobj(window)
         self._rest = b""
-        self._start = b""  # the first of the two bytes that show the format, or whether another member follows
+        self._start = b""  # the first of two bytes that identify the format or the next member
         self._begun = self._full = self._over = False
 
     def read_some(self) -> bytes:
@@ -63,7 +63,7 @@ class DecodedBody:
                 data = self._body.read_some()
                 if not data:
                     if self._start == b"\x1f" or ((self._begun or self._start) and not self._zlib.eof):
-                        raise ConnectError("the connection failed: the compressed answer ended before it was complete")
+                        raise ConnectError("the connection failed: the compressed response is incomplete")
                     return b""
             if out := self._decode(data):
                 return out
@@ -84,7 +84,7 @@ class DecodedBody:
         except zlib.error:
             if self._window != _ZLIB or self._begun:
                 raise ProtocolError("the answer's compression is broken") from None
-            self._window = _RAW  # what many servers send as "deflate"
+            self._window = _RAW  # raw deflate, which many servers send as "deflate"
             self._zlib = zlib.decompressobj(_RAW)
             return self._decode(data)
         self._begun = True

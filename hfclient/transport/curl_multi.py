@@ -1,10 +1,10 @@
 """Drives libcurl's *multi* interface: one request and the body of its answer.
 
-curl_cffi's own streams run in threads: their timeouts come seconds late, closing waits until the server speaks, a fork
-hangs, and nothing slows the server down. So libcurl runs in the thread that reads, without a thread of its own:
-`Transfer.read_some` calls ``curl_multi_perform`` and waits in ``curl_multi_poll`` for exactly as long as
-the deadline allows. Without a read the server has to wait; closing removes the transfer from the multi handle at once; and
-``curl_multi_wakeup`` is the only call that another thread may make.
+curl_cffi's own streams run in threads: their timeouts are seconds late, closing waits until the server sends something,
+a fork hangs, and there is no back pressure. So libcurl runs in the reader's thread:
+`Transfer.read_some` calls ``curl_multi_perform`` and waits in ``curl_multi_poll`` within the deadline. Without reads
+the server has to wait; closing removes the transfer from the multi handle at once; other threads may call only
+``curl_multi_wakeup``.
 
 This module gets the package curl_cffi as an argument and imports no HTTP library itself; `curl_transport.py` does.
 
@@ -49,9 +49,9 @@ NEEDED = (
     "curl_multi_setopt",
     "read_buffer_callback",  # uploads that are read while they are sent: since 0.15
 )
-"""The functions of ``curl_cffi.lib`` that are used: they are private, so they are checked before anything is sent."""
+"""The private functions of ``curl_cffi.lib`` that are used; they are checked before anything is sent."""
 
-_MAX_WAIT = 1.0  # a signal that another thread took is noticed after so many seconds
+_MAX_WAIT = 1.0  # seconds until a signal that another thread handled is noticed
 _READ_ABORT = 0x10000000  # CURL_READFUNC_ABORT
 _NO_SOCKET = 0x7FFFFFFF  # and above, or below 0: CURL_SOCKET_BAD, in any width
 _MAX_DECODED = 32 * 1024 * 1024  # bytes that one perform, some 640 KiB on the wire, may decode to
@@ -59,7 +59,7 @@ _MAX_DECODED = 32 * 1024 * 1024  # bytes that one perform, some 640 KiB on the w
 # libcurl's error codes (https://curl.se/libcurl/c/libcurl-errors.html) by what they mean to a caller.
 _UNSUPPORTED_PROTOCOL, _NO_CONNECTION, _WRITE_ERROR, _TIMED_OUT, _RECV_ERROR, _BAD_ENCODING = 1, 7, 23, 28, 56, 61
 _UNTRUSTED = 60
-_TOO_LARGE = 100  # of the headers; or 56, by libcurl's version
+_TOO_LARGE = 100  # headers too large; 56 in some versions
 _BAD_REQUEST = {3, 43}
 _PROXY_CODES = {5, 97}
 _TLS_CODES = {35, 51, 53, 54, 58, 59, 60, 64, 66, 77, 80, 82, 83, 90, 91, 98, 101}
@@ -92,27 +92,28 @@ class Multi:
         self.origin = origin
         self.era = era
         self.pid = os.getpid()
-        self.socket: int | None = None  # of the connection that is kept for the next request
-        self.quiet_since = 0.0  # when its last answer had ended
+        self.socket: int | None = None  # origin of the connection that is kept for the next request
+        self.quiet_since = 0.0  # time at which its last response ended
         self.handle = self.lib.curl_multi_init()
         self.lib.curl_multi_setopt(self.handle, curl_cffi.CurlMOpt.MAXCONNECTS, curl_cffi.ffi.new("long*", 1))
 
     def __del__(self) -> None:
-        # The garbage collector calls the finalizers of a cycle in any order, this one perhaps before one that hands this
-        # object on: so that shows. (cffi's own ffi.gc and weakref.finalize are called then, too.)
+        # The garbage collector calls the finalizers of a cycle in any order, perhaps this one before one that reuses
+        # this object, so the object is marked. (cffi's ffi.gc and weakref.finalize run then, too.)
         handle, self.handle = self.handle, None
-        # In a forked child the connection is the parent's: bytes that close it would be read as the parent's.
+        # In a forked child the connection is the parent's, and the server would take the closing bytes for the
+        # parent's.
         if handle is not None and self.pid == os.getpid():
             self.lib.curl_multi_cleanup(handle)
 
     def is_quiet(self, least: float = 0.0) -> bool:
-        """Whether the kept connection can carry a request: between two answers its server has nothing to say.
+        """Whether the kept connection can carry a request: between two responses a server sends nothing.
 
-        What can be read now is its end, a TLS alert, a late answer, or news of HTTP/2. libcurl looks itself, but some
-        versions (8.23) not within a second after the last use, and what a POST has sent cannot be sent again.
+        Readable bytes are its end, a TLS alert, a late response, or frames of HTTP/2. libcurl checks this, too, but
+        some versions (8.23) not within a second after the last use, and a POST cannot be sent again.
 
         Args:
-            least: Seconds of silence after its last answer: a server that ends the connection then does so at once.
+            least: Minimum seconds since its last response: a server that closes the connection usually does so at once.
         """
         if self.handle is None or self.socket is None:
             return False
@@ -128,26 +129,26 @@ def _is_readable(descriptor: int, wait: float) -> bool:
 
 
 class Pieces(Protocol):
-    """A body that comes piece by piece, such as `Multipart`."""
+    """A body that is sent in pieces, such as `Multipart`."""
 
     def __len__(self) -> int:
-        """Return the number of all bytes."""
+        """Return the total number of bytes."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield them."""
+        """Yield the pieces."""
 
 
 class UploadReader:
     """The file-like object from which libcurl reads the request's body.
 
-    It cannot seek, on purpose: libcurl repeats a request by itself when a kept connection ends without an answer, but not
-    once it has read from a body that cannot be read twice. So nothing is sent twice.
+    It cannot seek: libcurl retries a request when a reused connection ends without a response, but not if it has read
+        from a body that cannot be rewound. So nothing is sent twice.
     """
 
     def __init__(self, body: bytes | Pieces) -> None:
         self.size = len(body)
         self.error: BaseException | None = None
-        self.left = self.size  # bytes that libcurl has not taken yet
+        self.left = self.size  # bytes that libcurl has not read yet
         self._pieces: Iterator[bytes] = iter((body,) if isinstance(body, bytes) else body)
         self._piece = memoryview(b"")
 
@@ -167,9 +168,9 @@ class UploadReader:
 
 
 class WriteBuffer:
-    """The buffer that libcurl writes to: ``write`` is the append of a list, so that no Python function of ours runs below C.
+    """The buffer that libcurl writes to: ``write`` is the append of a list, so C calls no Python function.
 
-    Except while libcurl decodes an answer: a few kilobytes can become gigabytes before it returns.
+    For a compressed response it is a function with a limit: a few kilobytes can expand to gigabytes in one call.
     """
 
     __slots__ = ("__weakref__", "items", "write")
@@ -179,12 +180,12 @@ class WriteBuffer:
         self.write: Callable[[bytes], None] = self.items.append if most is None else _bounded(self.items, most)
 
     def unbound(self) -> None:
-        """Remove the limit: the answer is not compressed, so it is as long as on the wire."""
+        """Remove the limit: the response is not compressed."""
         self.write = self.items.append
 
 
 def _bounded(items: list[bytes], most: int) -> Callable[[bytes], None]:
-    """Return an append to *items* that raises once they hold more than *most* bytes; the reader clears them."""
+    """Return a function that appends to *items* and raises above *most* bytes; the reader clears them."""
     held = 0
 
     def write(data: bytes) -> None:
@@ -205,9 +206,9 @@ def _bomb() -> ProtocolError:
 
 
 class Transfer:
-    """One request on its way, and then the body of its answer.
+    """One request, and then the body of its response.
 
-    Nothing that libcurl holds on to leads back here, so dropping the last reference closes the connection.
+    libcurl has no reference to it, so dropping the last reference closes the connection.
     """
 
     def __init__(
@@ -226,7 +227,7 @@ class Transfer:
         self._via_proxy = via_proxy
         self._head, self._body = WriteBuffer(), WriteBuffer(most=_MAX_DECODED)
         self._upload: UploadReader | None = None
-        self._seen = self._block = 0  # how far the header lines have been looked at; where their block begins
+        self._seen = self._block = 0  # number of header lines that were read; start of the current block
         self._running, self._active = self._ffi.new("int*"), self._ffi.new("int*")
         self._over = self._aborted = self._sent = False
         self._error: BaseException | None = None
@@ -236,7 +237,7 @@ class Transfer:
     # Sending
 
     def send(self, prepare: Callable[[Any, WriteBuffer, WriteBuffer], UploadReader | None]) -> tuple[int, Headers]:
-        """Send what *prepare* puts into the easy handle; return status and headers of the answer."""
+        """Send the request that *prepare* sets up; return status and headers of the response."""
         assert self._multi is not None
         upload = self._upload = prepare(self._curl, self._head, self._body)
         if self._lib.curl_multi_add_handle(self._multi.handle, self._curl._curl):
@@ -258,18 +259,18 @@ class Transfer:
         return found
 
     def _is_connected(self) -> bool:
-        """Whether connection, TLS and tunnel stand, so that bytes of the request may have reached the server."""
+        """Whether connection, TLS and tunnel are established: bytes of the request may have reached the server."""
         size: int = self._curl.getinfo(self._info.REQUEST_SIZE)
         self._sent = self._sent or size > 0
         return self._sent
 
     def _headers(self) -> tuple[int, Headers] | None:
-        """Return status and headers once they are complete; 1xx answers are passed over."""
+        """Return status and headers once they are complete; 1xx responses are skipped."""
         lines = self._head.items
         while self._seen < len(lines):
             line = lines[self._seen]
             self._seen += 1
-            if line not in (b"\r\n", b"\n"):  # a lone CR is what libcurl makes of a head that lacks its last byte
+            if line not in (b"\r\n", b"\n"):  # libcurl gives a lone CR for headers without their last byte
                 continue
             block = [raw.decode("latin-1").rstrip("\r\n") for raw in lines[self._block : self._seen - 1]]
             self._block = self._seen
@@ -284,7 +285,7 @@ class Transfer:
     # Driving libcurl
 
     def _perform(self) -> None:
-        """Let libcurl do what it can do without waiting."""
+        """Let libcurl work without waiting."""
         if self._multi is None:
             return
         self._lib.curl_multi_perform(self._multi.handle, self._running)
@@ -292,7 +293,7 @@ class Transfer:
             self._finish()
 
     def _sleep(self, until: float | None) -> bool:
-        """Wait for the socket, not beyond *until*; True if it had something to say.
+        """Wait for the socket until *until*; True if it is ready.
 
         Raises:
             TransportTimeout: *until* has passed.
@@ -310,11 +311,11 @@ class Transfer:
         return sockets > 0
 
     def _finish(self) -> None:
-        """Take the outcome of the transfer and let go of all that it used."""
+        """Store the result of the transfer and release its resources."""
         assert self._multi is not None
         message = self._lib.curl_multi_info_read(self._multi.handle, self._active)
         code = int(message.data.result) if message != self._ffi.NULL else _RECV_ERROR
-        self._is_connected()  # while libcurl can still tell: what was sent may not be sent again
+        self._is_connected()  # while libcurl still has this information
         self._error = self._raised_below() or (self._error_for(code) if code else None)
         self._over = True
         kept: int = self._curl.getinfo(self._info.ACTIVESOCKET)
@@ -324,7 +325,7 @@ class Transfer:
             self._give_back(multi)
 
     def _raised_below(self) -> BaseException | None:
-        """Return what Python code raised that libcurl called: a file that cannot be read, Ctrl-C at a bad moment."""
+        """Return the exception of a Python callback of libcurl, such as an unreadable file or Ctrl-C."""
         if self._upload is not None and self._upload.error is not None:
             return self._upload.error
         stored = getattr(self._curl, "_get_callback_exception", None)  # since curl_cffi 0.16
@@ -337,7 +338,7 @@ class Transfer:
             return self._deadline.expired()
         if code in _BAD_REQUEST or (code == _UNSUPPORTED_PROTOCOL and not connected):
             return InvalidInputError("the request cannot be sent: the URL is not usable")
-        if code == _WRITE_ERROR:  # curl_cffi before 0.16 does not say what was raised
+        if code == _WRITE_ERROR:  # curl_cffi before 0.16 does not return the exception
             return _bomb()
         if code == _BAD_ENCODING:
             return ProtocolError("the answer's compression is broken")
@@ -358,13 +359,13 @@ class Transfer:
         return ConnectError(f"the connection failed: {reason}")
 
     def _free(self) -> Multi | None:
-        """Take the easy handle out of the multi handle and return the latter; None if that was done before."""
+        """Remove the easy handle from the multi handle and return the latter; None if that was done before."""
         multi, self._multi = self._multi, None
         if multi is not None and multi.pid == os.getpid():
-            if multi.handle is not None and self._curl._curl is not None:  # as long as no finalizer has ended either
+            if multi.handle is not None and self._curl._curl is not None:  # unless a finalizer has closed one of them
                 self._lib.curl_multi_remove_handle(multi.handle, self._curl._curl)
             self._curl.close()
-            self._upload = None  # and with it the file that may still be open
+            self._upload = None  # releases the file of an upload
         return multi
 
     # The body
@@ -396,8 +397,8 @@ class Transfer:
         self._free()
 
     def abort(self) -> None:
-        # Without a lock: this may be a signal handler, in the middle of anything. As long as there is a reference the handle
-        # lives, and one that serves another request by now wakes up for nothing.
+        # Without a lock, because this may be a signal handler. The handle stays valid while it is referenced,
+        # and one that serves another request meanwhile just wakes up once more.
         self._aborted = True
         if (multi := self._multi) is not None and multi.pid == os.getpid():
             self._lib.curl_multi_wakeup(multi.handle)
@@ -407,7 +408,7 @@ class Transfer:
             self.close()
 
     def _reset_after_fork(self) -> None:
-        """In a forked child: forget the parent's transfer without telling libcurl, which would speak to the server."""
+        """In a forked child: forget the parent's transfer without a call of libcurl, which would send to the server."""
         if self._multi is None or self._multi.pid == os.getpid():
             return
         self._curl._curl = None
@@ -424,7 +425,7 @@ def _from_now(wait: float | None) -> float | None:
 def _fields(lines: list[str]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for line in lines:
-        if line[:1] in (" ", "\t") and found:  # obsolete folding: the line goes on
+        if line[:1] in (" ", "\t") and found:  # obsolete line folding
             found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}".strip())
             continue
         name, _, value = line.partition(":")

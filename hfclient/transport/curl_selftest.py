@@ -1,4 +1,4 @@
-"""Tests once whether the installed curl_cffi does what `curl_multi.py` relies on.
+"""Tests once whether the installed curl_cffi works as `curl_multi.py` requires.
 
 `curl_multi.py` calls functions of libcurl that curl_cffi exports without documenting them, and a release may change them. So
 one request with a body is sent over loopback, in this thread alone, before the first real one.
@@ -23,7 +23,7 @@ _tested: list[Any] = []
 
 
 class _Body:
-    """A body whose first read sends the response: libcurl reads it once the connection is there."""
+    """A body whose first read sends the response: libcurl reads it once it is connected."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -43,7 +43,7 @@ class _Body:
 
 
 def incompatibility(curl_cffi: Any) -> str | None:
-    """Return what the package *curl_cffi* lacks or does otherwise, None if nothing; tested only once."""
+    """Return what is missing or different in the package *curl_cffi*, or None; tested only once."""
     missing = [name for name in NEEDED if not hasattr(curl_cffi.lib, name)]
     if missing:
         return f"it has no {missing[0]}"

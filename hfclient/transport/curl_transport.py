@@ -1,4 +1,4 @@
-"""The transport that looks like a browser: libcurl through curl_cffi, for sites behind a bot check.
+"""The transport that impersonates a browser: libcurl through curl_cffi, for sites behind a bot check.
 
 `curl_multi.py` drives libcurl. Each multi handle has one owner at a time and holds one connection; when a body has
 been read to its end, its multi handle waits here for the next request to the same origin.
@@ -28,12 +28,12 @@ from hfclient.transport.response import Response, add_address
 
 __all__ = ["ImpersonateTransport"]
 
-_IDLE_HANDLES = 64  # as many connections are kept as by the plain transport
-_SILENCE = 0.005  # seconds after an answer in which a kept connection may end, before what must not be repeated goes over it
-_NO_CONNECT_LIMIT_MS = 2_000_000_000  # libcurl's own limit of 300 s must not come before ours
+_IDLE_HANDLES = 64  # connections kept, as many as the default transport keeps
+_SILENCE = 0.005  # seconds that a connection must have been idle before a request that cannot be repeated uses it
+_NO_CONNECT_LIMIT_MS = 2_000_000_000  # more than libcurl's default of 300 s; `Timeouts.connect` applies
 _BUFFER = 64 * 1024
 _ENCODINGS = "gzip, deflate, br, zstd"
-_URL_SAFE = "!#$%&'()*+,/:;=?@[]~"  # as requests does: what is quoted already stays as it is
+_URL_SAFE = "!#$%&'()*+,/:;=?@[]~"  # as in requests: quoted characters stay as they are
 
 
 def _load() -> Any:
@@ -70,7 +70,7 @@ class ImpersonateTransport:
     """
 
     has_browser_headers = True
-    """The session leaves its own User-Agent out: it would not fit the handshake."""
+    """The session sends no User-Agent of its own: it would not fit the handshake."""
 
     def __init__(self, impersonate: str = "chrome", *, proxy: str | None = None) -> None:
         self._curl_cffi = _load()
@@ -78,7 +78,7 @@ class ImpersonateTransport:
         self._target = _browser(self._curl_cffi, impersonate)
         self._proxy = None if proxy is None else as_url(proxy)
         self._idle: list[Multi] = []
-        self._era = 0  # connections from before a close() are not kept after it
+        self._era = 0  # counts calls of close(): connections from before it are not kept
         reset_after_fork(self)
 
     def __repr__(self) -> str:
@@ -118,7 +118,7 @@ class ImpersonateTransport:
     def close(self) -> None:
         """Close idle connections; the next request opens new ones."""
         self._era += 1
-        self._idle = []  # each closes its connection as it goes
+        self._idle = []  # dropping the last reference closes a connection
 
     def _prepare(
         self, request: Request, url: str, proxy: Secret, headers: Mapping[str, str], curl: Any, head: WriteBuffer, body: WriteBuffer
@@ -127,15 +127,15 @@ class ImpersonateTransport:
         opt, setopt = self._curl_cffi.CurlOpt, curl.setopt
         curl.impersonate(self._target, default_headers=True)
         setopt(opt.URL, url)
-        # On plain http the browser profile's "HTTP/2" would ask for an upgrade in the middle of the answer.
+        # On plain http the browser profile's "HTTP/2" would request an upgrade.
         setopt(opt.HTTP_VERSION, self._curl_cffi.CurlHttpVersion.V2TLS)
         setopt(opt.NOSIGNAL, 1)
-        setopt(opt.QUICK_EXIT, 1)  # closing does not wait for a resolver that is stuck
+        setopt(opt.QUICK_EXIT, 1)  # closing does not wait for a slow resolver
         setopt(opt.BUFFERSIZE, _BUFFER)
-        setopt(opt.CONNECTTIMEOUT_MS, _NO_CONNECT_LIMIT_MS)  # the deadline is kept here
+        setopt(opt.CONNECTTIMEOUT_MS, _NO_CONNECT_LIMIT_MS)  # `Deadline` is used instead
         setopt(opt.SUPPRESS_CONNECT_HEADERS, 1)
         setopt(opt.PROXY, proxy.reveal())
-        setopt(opt.NOPROXY, "")  # was looked at already
+        setopt(opt.NOPROXY, "")  # has been checked already
         if url.startswith("https:"):
             bundle = _certificates()
             folder = Path(bundle).is_dir()
@@ -158,28 +158,28 @@ class ImpersonateTransport:
             setopt(opt.NOBODY, 1)
         elif request.method != ("GET" if upload is None else "POST"):
             setopt(opt.CUSTOMREQUEST, request.method)
-        # libcurl unpacks the answer, whose encodings the headers of the profile or of the caller ask for. Of a body that comes
-        # packed without being asked for, libcurl could not tell whether its end is missing.
+        # libcurl decodes the encodings that the headers of the profile or of the caller accept. If a body is compressed
+        # unasked, libcurl could not detect that its end is missing.
         if not _wants_it_plain(headers):
             setopt(opt.ACCEPT_ENCODING, _ENCODINGS)
         setopt(opt.HTTPHEADER, lines + [_header_line(name, value) for name, value in headers.items()])
         return upload
 
-    # Both by single steps that no other thread can get between, and without a lock: a stream may be closed by a signal
-    # handler, in the middle of either.
+    # Both are atomic steps without a lock: a signal handler may close a stream
+    # in the middle of either.
 
     def _take(self, origin: str, silence: float) -> Multi:
-        """Return a kept connection to *origin*, or a new one if none of them can be relied on.
+        """Return a kept connection to *origin*, or a new one if none is usable.
 
         Args:
-            origin: Where to.
-            silence: Seconds for which it must have been silent.
+            origin: The origin of the request.
+            silence: Minimum seconds since its last response.
         """
-        for multi in reversed(self._idle.copy()):  # the one used last is the likeliest to be open still
+        for multi in reversed(self._idle.copy()):  # the last one used is most likely still open
             if multi.origin == origin:
                 try:
                     self._idle.remove(multi)
-                except ValueError:  # another thread was quicker
+                except ValueError:  # another thread took it
                     continue
                 if multi.era == self._era and multi.is_quiet(silence):
                     return multi
@@ -199,7 +199,7 @@ class ImpersonateTransport:
 
 
 def _browser(curl_cffi: Any, name: str) -> str:
-    """Return the name that libcurl knows *name* by: the newest release of a family, or itself."""
+    """Return libcurl's name for *name*: the newest release of a family, or the name itself."""
     known = [str(browser.value) for browser in curl_cffi.BrowserType]
     target = name
     if family := re.fullmatch(r"([a-z]+)(_[a-z]+)?", name):
@@ -220,7 +220,7 @@ def _browser(curl_cffi: Any, name: str) -> str:
 
 
 def _full_url(request: Request) -> str:
-    """Return the URL with its query, written as requests would write it."""
+    """Return the URL with its query, encoded as requests encodes it."""
     query = urlencode({key: str(value) for key, value in request.params.items() if value is not None})
     try:
         parts = urlsplit(request.url)
@@ -236,12 +236,12 @@ def _wants_it_plain(headers: Mapping[str, str]) -> bool:
 
 
 def _header_line(name: str, value: str) -> bytes:
-    # A name with a semicolon is libcurl's way to send an empty value; with a colon it would leave the header out.
+    # libcurl sends an empty value for a name with a semicolon; with a colon it would omit the header.
     return "".join((name, ": ", value) if value.strip() else (name, ";")).encode("latin-1")
 
 
 def _certificates() -> str:
-    """Return the trusted certificates, from where requests takes them too."""
+    """Return the path of the trusted certificates, the same as in requests."""
     import certifi
 
     return certificates() or certifi.where()

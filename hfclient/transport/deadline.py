@@ -1,12 +1,12 @@
 """Deadlines that mean the same on every transport.
 
-A `Clock` belongs to one call, however many requests that takes: it starts once, holds the call's `Timeouts` and its
-`Cancellation`, and knows how much of ``Timeouts.total`` is left. A `Deadline` belongs to one request of the call: it tells a
-transport before each read how long that read may take.
+A `Clock` belongs to one call, however many requests that takes: it starts once, has the call's `Timeouts` and its
+`Cancellation`, and gives the rest of ``Timeouts.total``. A `Deadline` belongs to one request of the call: it gives a
+transport the timeout of each read.
 
-A socket timeout alone never notices a stalled model, because chat-ui writes a keep-alive line every 100 ms. So a deadline
-tells content from other bytes. Content is text, reasoning, a tool's call, progress and result, a file, a source. Keep-alives
-are not content, and neither is a chunk that only names the role.
+A socket timeout alone does not detect a stalled model, because chat-ui writes a keep-alive line every 100 ms. So a
+deadline distinguishes content from other bytes. Content is text, reasoning, a tool's call, progress and result, a file,
+a source. Keep-alives are not content, and neither is a chunk with nothing but the role.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hfclient.values import Value
 
 __all__ = ["Clock", "Deadline", "Timeouts"]
 
-_MAX_SECONDS = 1e8  # three years; a socket takes no infinity
+_MAX_SECONDS = 1e8  # three years; a socket's timeout cannot be infinite
 
 
 def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
@@ -34,17 +34,17 @@ def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Timeouts(Value):
-    """How long to wait, in seconds; None waits without end.
+    """How long to wait, in seconds; None waits without limit.
 
     Attributes:
         connect: For a connection, TLS included.
-        first_token: For the first content of a stream, counted from the request. Until then ``idle`` does not end the wait,
-            except for chat-ui, which sends keep-alives: when they stop, the connection is dead.
-        next_token: For more content of a stream once some came, however many keep-alives come. Time in which the caller
-            does not read does not count, nor does time in which a tool waits for the answer to its question. A tool that
-            runs on the server without any progress counts as silence.
-        idle: For the next byte of a stream that has begun, keep-alives included; for every byte of an answer that is not a
-            stream.
+        first_token: For the first content of a stream, counted from the request. Until then ``idle`` does not apply,
+            except for chat-ui, which sends keep-alives: if they stop, the connection is dead.
+        next_token: For more content of a stream after the first; keep-alives do not count. Time in which the caller
+            does not read is not counted, nor time in which a tool waits for the answer to its question. A tool that
+            runs on the server without progress events counts as silence.
+        idle: For the next byte of a stream that has begun, keep-alives included; for each byte of a response that is
+            not a stream.
         total: For the whole call, retries included.
     """
 
@@ -56,7 +56,7 @@ class Timeouts(Value):
 
 
 class Clock:
-    """The clock of one call: what all its requests and pauses share.
+    """The clock of one call, shared by all its requests and pauses.
 
         clock = session.clock(timeouts)                 # starts now
         for attempt in retrying(session.retry, clock):  # see `retrying`
@@ -66,10 +66,10 @@ class Clock:
 
     Args:
         timeouts: Of the whole call. ``total`` is for all of its requests together, the others are for each.
-        cancellation: Ends every wait of the call, from any thread; a new one if None.
+        cancellation: Ends all waits of the call, from any thread; None creates one.
 
     Attributes:
-        total: Seconds that the call may take, None for no limit. Errors name this number.
+        total: Seconds that the call may take, None for no limit. Error messages have this number.
     """
 
     __slots__ = ("_started", "cancellation", "end", "timeouts", "total")
@@ -82,7 +82,7 @@ class Clock:
         self.end = None if timeouts.total is None else self._started + timeouts.total
 
     def part(self, timeouts: Timeouts) -> Clock:
-        """Return the clock of a part of the call: with deadlines of its own, but not beyond the end of the call."""
+        """Return the clock of a part of the call, with its own deadlines, within those of the call."""
         part = Clock(timeouts, self.cancellation)
         if self.end is not None and (part.end is None or self.end < part.end):
             part.end, part.total = self.end, self.total
@@ -94,7 +94,7 @@ class Clock:
         return time.monotonic() - self._started
 
     def remaining(self) -> float | None:
-        """Return what is left of ``total``, never below zero; None if it is unlimited."""
+        """Return the rest of ``total``, at least 0; None if it is unlimited."""
         return None if self.end is None else max(0.0, self.end - time.monotonic())
 
     def check(self) -> None:
@@ -104,11 +104,11 @@ class Clock:
             raise self.expired()
 
     def pause(self, seconds: float) -> None:
-        """Wait for *seconds*, but not beyond the end of the call.
+        """Wait for *seconds*, but at most until the deadline of the call.
 
         Raises:
-            Cancelled: The call was cancelled before or meanwhile.
-            TransportTimeout: ``total`` had passed, or passed meanwhile.
+            Cancelled: The call was cancelled before or during the wait.
+            TransportTimeout: ``total`` passed before or during the wait.
         """
         self.check()
         left = self.remaining()
@@ -147,7 +147,7 @@ class Deadline:
     def __init__(self, clock: Clock, *, stream: bool = False) -> None:
         self.clock = clock
         self.timeouts = timeouts = clock.timeouts
-        self.address = ""  # host and port, for messages; a transport sets it
+        self.address = ""  # host and port, for messages; set by a transport
         self._stream = stream
         self._idle = timeouts.idle
         self._total, self._total_at = clock.total, clock.end
@@ -172,12 +172,12 @@ class Deadline:
         self._content_at = time.monotonic() + _MAX_SECONDS
 
     def pause(self) -> None:
-        """The caller has what came: time until its next read does not count as a wait for content."""
+        """The caller has the content; time until its next read does not count as a wait for content."""
         if self._content_at is not None and self._away_at is None:
             self._away_at = time.monotonic()
 
     def wind_down(self, *, idle: float, total: float) -> None:
-        """Wait at most *idle* seconds for each further byte and *total* for all: the content is complete."""
+        """The content is complete: wait at most *idle* seconds for each further byte and *total* for all."""
         end = time.monotonic() + total
         if self._total_at is None or end < self._total_at:
             self._total, self._total_at = total, end
@@ -185,19 +185,19 @@ class Deadline:
         self._counts_bytes = True
 
     def connect_wait(self) -> float | None:
-        """Return how long connecting may take."""
+        """Return the timeout for connecting."""
         return self._least("connect", self.timeouts.connect)
 
     def read_wait(self) -> float | None:
-        """Return how long the next read may take; None for no limit.
+        """Return the timeout of the next read; None for no limit.
 
         Raises:
-            TransportTimeout: A deadline has passed already.
+            TransportTimeout: A deadline has passed.
         """
         if self._content_at is None:
             if self._has_content and self._stream and (next_token := self.timeouts.next_token) is not None:
                 self._content_at, self._away_at = time.monotonic() + next_token, None
-                if self._total_at is None:  # most reads: after content, without an end of the call
+                if self._total_at is None:  # most reads: after content, without ``total``
                     if self._idle is None or next_token < self._idle:
                         self._cause = "next_token"
                         return next_token
@@ -221,7 +221,7 @@ class Deadline:
         return wait
 
     def expired(self) -> TransportTimeout:
-        """Return the error for the wait that was returned last and has passed."""
+        """Return the error for the last returned timeout, which has passed."""
         seconds = {"idle": self._idle, "total": self._total}.get(self._cause) or getattr(self.timeouts, self._cause) or 0.0
         what = {
             "connect": "no connection",

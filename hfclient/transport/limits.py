@@ -1,4 +1,4 @@
-"""How much of what a server sends is held in memory."""
+"""Limits of the response data that are held in memory."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def _positive(instance: object, attribute: Attribute[Any], value: Any) -> None:
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Limits(Value):
-    """Most bytes that are held of an answer, compression undone; more is a `ProtocolError` that names the limit.
+    """Maximum number of bytes of a response in memory, after decompression.
 
-    An answer that promises more than its limit (``Content-Length``) is not read at all. What is saved to a file is not
-    held, and not limited.
+    A longer response raises a `ProtocolError` that names the limit, before any byte is read if its ``Content-Length``
+    exceeds the limit. Data that are saved to a file are not limited.
 
     Attributes:
         line: One line of a stream, or one server-sent event. 64 MiB; some servers send an image in one.
         stream: All of one event stream, keep-alives included. 512 MiB.
-        body: An answer that is read whole, such as a list in JSON. 64 MiB.
+        body: A response that is read as a whole, such as a list in JSON. 64 MiB.
         file: A file, an image, a video or audio that is returned as bytes. 1 GiB.
     """
 
@@ -40,7 +40,7 @@ class Limits(Value):
     file: int = field(default=1024 * _MIB, validator=_positive)
 
     def too_much(self, name: str, url: str, *, promised: int | None = None, frame: str | None = None) -> ProtocolError:
-        """Return the error for an answer from *url* that goes beyond the limit called *name*."""
+        """Return the error for a response from *url* that exceeds the limit called *name*."""
         limit: int = getattr(self, name)
         how = f"is longer than {limit:,} bytes" if promised is None else f"promises {promised:,} bytes, more than {limit:,}"
         return ProtocolError(f"the answer from {url} {how} (Limits.{name})", frame=frame)

@@ -1,7 +1,7 @@
-"""A multipart form whose bytes are made while they are sent.
+"""A multipart form that is encoded while it is sent.
 
-HTTP libraries build a form whole in memory, and chat-ui takes files as base64 text on top: a file of 10 MiB would need
-four times its size. Here a part's content is read and encoded in pieces, and the length is known beforehand.
+HTTP libraries build a form in memory, and chat-ui wants files as base64 text: a file of 10 MiB would need four times
+its size. Here a part's content is read and encoded in pieces, and the length is known beforehand.
 
 Reference: RFC 7578; file names are escaped as browsers do it (``"`` becomes ``%22``), because chat-ui refuses RFC 5987.
 """
@@ -34,7 +34,7 @@ class Part(Value):
         filename: Makes it a file part.
         content_type: Its media type, or None.
         as_base64: Send the content as base64 text.
-        size: Length of the content in bytes, as it was when the part was built.
+        size: Length of the content in bytes when the part was created.
 
     Raises:
         InvalidInputError: The path is missing, cannot be read, or is not a regular file.
@@ -52,7 +52,7 @@ class Part(Value):
         return (self.size + 2) // 3 * 4 if self.as_base64 else self.size
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield what is sent as the part's content."""
+        """Yield the bytes that are sent as the part's content."""
         for piece in self._raw():
             yield base64.b64encode(piece) if self.as_base64 else piece
 
@@ -67,9 +67,9 @@ class Part(Value):
                 while left > 0 and (piece := file.read(min(_PIECE, left))):
                     left -= len(piece)
                     yield piece
-        except OSError as exc:  # not the network's: it must not look like a connection that broke
+        except OSError as exc:  # an error of the file, not of the connection
             raise InvalidInputError(f"{self.content.name} cannot be read: {exc.strerror or type(exc).__name__}") from exc
-        if left:  # Content-Length was promised already; the server must not wait for bytes that never come
+        if left:  # Content-Length has been sent; the server must not wait for missing bytes
             raise InvalidInputError(f"{self.content.name} became shorter while it was being sent")
 
 
@@ -87,11 +87,11 @@ def _size(content: bytes | Path) -> int:
 
 @frozen(eq=False, repr=False)
 class Multipart(Value):
-    """A form; iterating over it gives its bytes, ``len()`` their number.
+    """A form; iterating yields its bytes, ``len()`` is their number.
 
     Attributes:
         parts: The fields, in order.
-        boundary: What separates them.
+        boundary: The separator of the fields.
     """
 
     parts: tuple[Part, ...]

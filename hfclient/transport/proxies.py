@@ -1,7 +1,7 @@
-"""Which proxy a request goes through: the same on both transports.
+"""The proxy of a request, the same for both transports.
 
-A proxy that was passed is used for everything. Otherwise the environment's is, as with any other program, but never for this
-machine: its servers cannot be reached from a proxy in the network.
+A proxy that was passed is used for all requests. Otherwise the environment's proxy is used, except for servers on this
+machine, which a proxy cannot reach.
 
 Reference: https://everything.curl.dev/usingcurl/proxies/env.html; Go's net/http, ProxyFromEnvironment (loopback).
 """
@@ -24,18 +24,18 @@ __all__ = ["address_for", "as_url", "proxy_for", "refused_tunnel"]
 _VARIABLES = tuple(
     case(name) for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for case in (str.lower, str.upper)
 )
-_LASTS = 30.0  # seconds: systems with settings of their own for proxies do not tell when they change
+_LASTS = 30.0  # seconds; changes of the system's settings are not announced
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (an address that servers of this machine listen on)
 _known: tuple[int, float, dict[str, Secret]] = (0, 0.0, {})
 
 
 def proxy_for(url: str, given: str | None) -> Secret:
-    """Return the URL of the proxy for *url*, password and all; empty if it is asked directly.
+    """Return the URL of the proxy for *url*, with its password; empty for a direct connection.
 
     Args:
-        url: What is asked.
-        given: The caller's proxy; ``""`` for none, None for what the environment says.
+        url: The URL of the request.
+        given: The caller's proxy; ``""`` for none, None for the environment's.
 
     Raises:
         InvalidInputError: The proxy's URL cannot be used.
@@ -63,19 +63,19 @@ def _checked(proxy: str) -> Secret:
 
 
 def as_url(proxy: str) -> Secret:
-    """Return a proxy as a URL: some environments have only ``host:3128``, which by itself would be masked like a password."""
-    text = "".join(proxy)  # a secret shows itself by that alone
+    """Return a proxy as a URL: some environments have only ``host:3128``, which would be masked like a password."""
+    text = "".join(proxy)  # a Secret formats as stars
     return Secret(f"http://{text}" if text and "://" not in text else text)
 
 
 def address_for(url: str, proxy: str) -> str:
-    """Return what is asked, and through which proxy, for messages: hosts and ports, and nothing else of either URL."""
+    """Return host and port of the server and of the proxy, for messages; nothing else of either URL."""
     asked = _host_and_port(url) or ""
     return f"{asked} through the proxy {_host_and_port(''.join(proxy))}" if proxy else asked
 
 
 def refused_tunnel(status: int) -> str:
-    """Return in words that a proxy answered CONNECT, which asks for a tunnel, with *status*."""
+    """Return the message for a proxy that answered CONNECT with *status*."""
     if status == 407:
         return 'it requires a user name and a password (status 407): put them in its URL, proxy="http://user:password@host:port"'
     return f"it answered with status {status}"
@@ -92,9 +92,9 @@ def _host_and_port(url: str) -> str | None:
 
 
 def _environment() -> dict[str, Secret]:
-    """Return the proxies of the environment, or of the system, by scheme. A look-up costs as much as a short request."""
+    """Return the proxies of the environment, or of the system, by scheme. A look-up is slow."""
     global _known  # noqa: PLW0603 (a cache)
-    # A hash is what the variables are remembered by, because proxies' passwords are among them.
+    # The cache key is a hash, because the variables may have passwords of proxies.
     key, now = hash(tuple(map(os.environ.get, _VARIABLES))), time.monotonic()
     known = _known
     if known[0] != key or now >= known[1]:
@@ -105,8 +105,8 @@ def _environment() -> dict[str, Secret]:
 
 
 def _is_excepted(host: str, port: int | None) -> bool:
-    """Whether NO_PROXY, or the system's settings, say that *host* is asked directly."""
-    with contextlib.suppress(OSError):  # asking the system's settings may look up names
+    """Whether *host* bypasses the proxy, by NO_PROXY or the system's settings."""
+    with contextlib.suppress(OSError):  # the system's settings may cause DNS look-ups
         if urllib.request.proxy_bypass(host if port is None else f"{host}:{port}"):
             return True
     try:

@@ -31,21 +31,21 @@ class Request(Value):
         method: ``"GET"``, ``"POST"``, ...
         url: Absolute URL without query.
         params: The query; None values are left out.
-        headers: Without credentials: those are added by URL, at the last moment.
+        headers: Without credentials: `Session` adds those by URL before sending.
         body: Bytes, a form, or None.
-        stream: The answer is a stream of events: silence before its first content is bounded by
-            ``Timeouts.first_token`` rather than ``idle``.
-        retryable: May be repeated when it failed. Reads are; a chat turn is not.
-        retry_on: Tells after which errors it may be repeated even if it is not *retryable*.
-        retry: How often it is repeated; None takes the session's.
-        whole: Read the answer to its end, within the limit of this name, before it is handed out, so that one which breaks
-            off is requested again, too.
-        max_bytes: With *whole*, read so many bytes of a longer answer instead of refusing it.
-        follow_redirects: Follow a redirect anywhere (result files); otherwise only 307/308 to the same origin.
-        clock: Of the call that it belongs to: what is left of ``Timeouts.total``, the other deadlines, and the call's
-            cancellation, which ends the wait for the answer's head and the pauses between tries. None makes one of the
-            session's deadlines when it is sent.
-        refine: Turns a status error into the service's own, more precise one.
+        stream: The response is a stream of events: ``Timeouts.first_token`` applies until its first content, instead of
+            ``idle``.
+        retryable: May be retried. True for reads; False for a chat message.
+        retry_on: Returns whether to retry after an error even if it is not *retryable*.
+        retry: The retry policy; None takes the session's.
+        whole: Read the response to its end, within the limit of this name, before it is returned, so that a broken one
+            is retried, too.
+        max_bytes: With *whole*, read this many bytes of a longer response instead of raising.
+        follow_redirects: Follow a redirect to any URL (result files); otherwise only 307/308 to the same origin.
+        clock: The clock of the call, with the rest of ``Timeouts.total``, the other deadlines and the call's
+            cancellation, which ends the wait for the headers and the pauses between attempts. None starts one with the
+            session's deadlines.
+        refine: Returns a more specific error of the service for a status error.
     """
 
     method: str
@@ -68,16 +68,16 @@ class Request(Value):
 
     @classmethod
     def read(cls, url: str, **fields: Any) -> Request:
-        """Return a GET for JSON, which may be repeated."""
+        """Return a retryable GET for JSON."""
         return cls(
             method="GET", url=url, headers={"Accept": "application/json"}, retryable=True, whole="body", **fields
         )
 
     @classmethod
     def file(cls, url: str, **fields: Any) -> Request:
-        """Return a GET for a file, which may be repeated.
+        """Return a retryable GET for a file.
 
-        Without compression: libcurl does not notice when the end of a compressed body is missing.
+        Without compression: libcurl does not detect that the end of a compressed body is missing.
         """
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         return cls(method="GET", url=url, headers=headers, retryable=True, **fields)
@@ -104,7 +104,7 @@ class Request(Value):
         )
 
     def may_repeat(self, error: HFClientError) -> bool:
-        """Tell whether it may be sent again after *error*: if it is retryable, or cannot have arrived."""
+        """Return whether it may be sent again after *error*: it is retryable, or cannot have arrived."""
         if self.retryable or (isinstance(error, TransportError) and not error.sent):
             return True
         return self.retry_on is not None and self.retry_on(error)

@@ -26,7 +26,7 @@ from hfclient.transport.proxies import refused_tunnel
 
 __all__ = ["translated"]
 
-_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})(?!\d)")  # what http.client says
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})(?!\d)")  # http.client's message
 _BROKEN = (
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
@@ -44,18 +44,18 @@ _DECODING = (requests.exceptions.ContentDecodingError, urllib3.exceptions.Decode
 def translated(
     exc: Exception, deadline: Deadline, *, sending: bool = True, begun: bool = False, sent: bool = True
 ) -> Exception:
-    """Return hfclient's exception for one of requests, urllib3, http.client or the socket; *exc* itself if it is not one of those.
+    """Return hfclient's exception for one of requests, urllib3, http.client or the socket.
 
-    Raise the result outside of the ``except`` block: else *exc* would be kept as the context. Its text holds the URL with the
-    query, its attributes hold the request, and its traceback the bytes that were sent. The innermost cause is kept without
-    these, unless it is one of the libraries' own.
+    Any other *exc* is returned unchanged. Raise the result outside of the ``except`` block, so that *exc* does not become its context: the text of *exc* has
+    the URL with the query, its attributes the request, and its traceback the bytes that were sent. The innermost cause
+    becomes the cause of the result, unless it is one of the libraries' own exceptions.
 
     Args:
-        exc: What was raised.
+        exc: The exception.
         deadline: Of the call.
-        sending: Before the answer's head was there.
-        begun: Some of the request was sent for certain, though *exc* may say otherwise: urllib3 blames the proxy for every
-            connection that ends without an answer, because http.client closes it first and it looks never made then.
+        sending: The headers of the response had not arrived.
+        begun: Some of the request was certainly sent. Without this, urllib3 reports a proxy error for every connection
+            that ends without a response.
         sent: All of the request was sent.
     """
     chain = _chain(exc)
@@ -78,7 +78,7 @@ def _translated(
     exc: Exception, chain: list[BaseException], deadline: Deadline, *, sending: bool, begun: bool, sent: bool
 ) -> Exception:
     if sending and isinstance(exc, ValueError) and not isinstance(exc, (ssl.SSLError, urllib3.exceptions.ProtocolError)):
-        # URLs, headers and proxies that cannot work; the text of these holds what was given.
+        # URLs, headers and proxies that cannot work; their text has the caller's values.
         return InvalidInputError(f"the request cannot be sent: {type(exc).__name__}")
     by_proxy = not begun and any(isinstance(cause, _PROXY) or _is_socks(cause) for cause in chain)
     if any(_is_timeout(cause) for cause in chain):
@@ -98,21 +98,21 @@ def _translated(
 
 
 def _is_socks(cause: BaseException) -> bool:
-    """Tell whether it is PySocks' own exception, without an import of that package."""
+    """Return whether it is PySocks' own exception, without an import of that package."""
     return type(cause).__module__ == "socks"
 
 
 def _is_timeout(cause: BaseException) -> bool:
     if isinstance(cause, urllib3.exceptions.NewConnectionError):
-        return False  # a refused connection, though urllib3 derives it from its connect timeout
+        return False  # a refused connection; urllib3 derives it from its connect timeout
     return isinstance(cause, (TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError))
 
 
 def _chain(exc: BaseException) -> list[BaseException]:
-    """Return *exc* and all that led to it, inner causes last.
+    """Return *exc* and its causes, the innermost last.
 
-    Not by ``__context__``: that leads on to an exception that the caller was handling when the request was made. Only urllib3's
-    `NewConnectionError` always has a context of its own: what a SOCKS proxy answered.
+    Without ``__context__``, which may be an exception that the caller was handling. Only the context of urllib3's
+    `NewConnectionError` is included: the answer of a SOCKS proxy.
     """
     found: list[BaseException] = []
     queue: list[Any] = [exc]
@@ -127,7 +127,7 @@ def _chain(exc: BaseException) -> list[BaseException]:
 
 
 def _reason(chain: list[BaseException]) -> str:
-    """Return the innermost cause in a few words. Not `str` of the outer ones: those hold URLs, and proxies' passwords."""
+    """Return the text of the innermost cause. The texts of the outer ones have URLs and passwords of proxies."""
     for cause in reversed(chain):
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror

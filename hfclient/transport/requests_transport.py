@@ -1,8 +1,8 @@
 """The default transport: requests' adapter, with the connections of `connections.py` in its pools.
 
 A ``requests.Session`` above the adapter would prepare each request again, keep cookies, follow redirects and read
-``.netrc``. All of that is done elsewhere, so the adapter is called directly. What replaces ``HTTPAdapter.send``, such as
-the package responses in tests, works here, too.
+``.netrc``. `Session` does this where it is needed, so the adapter is called directly. Mocks of ``HTTPAdapter.send``,
+such as the package responses, work.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from hfclient.transport.response import Headers, Response, add_address
 
 __all__ = ["RequestsTransport"]
 
-_HOSTS = 16  # whose pools are kept
+_HOSTS = 16  # proxies and TLS settings with cached pools
 _POOL_SIZE = 64  # connections kept per host: at least as many as a web worker has threads
 _of_the_parent: list[object] = []  # connections that a forked child must neither use nor close
 _NO_RETRIES = urllib3.Retry(False, redirect=False)
@@ -154,8 +154,8 @@ class _Body:
 
     def close(self) -> None:
         with contextlib.suppress(Exception):  # a broken connection may fail here, too
-            self._answer.close()  # the connection as well, unless the body was read to its end
-            if not in_gc_finalizer():  # the pool must not get what the next finalizer may close
+            self._answer.close()  # closes the connection, unless the body was read to its end
+            if not in_gc_finalizer():  # the pool must not get a connection that a finalizer may close
                 self._answer.release_conn()
 
     def abort(self) -> None:
@@ -217,7 +217,7 @@ class RequestsTransport:
         finally:
             CALL.reset(token)
         if failure is not None:
-            deadline.clock.cancellation.check()  # a wire that was shut down looks like a connection that broke
+            deadline.clock.cancellation.check()  # a wire that was shut down raises the errors of a broken connection
             if isinstance(failure, ConnectError):
                 add_address(failure, deadline.address)
             _raise(failure)
@@ -267,7 +267,7 @@ def _raise(failure: Exception) -> NoReturn:
     try:
         raise failure
     finally:
-        del failure  # it would hold its own traceback, and that all that the call had opened
+        del failure  # it would reference its own traceback, and so everything that the call has opened
 
 
 def _url_of(request: Request) -> urllib3.util.Url:
@@ -295,7 +295,7 @@ def _framed(headers: Mapping[str, str], method: str, body: bytes | Multipart | N
 
 
 def _reading(answer: Any, wire: Wire, headers: Headers) -> Callable[[], bytes]:
-    """Return what reads the body: the response below urllib3's, unless urllib3 has a content coding to undo."""
+    """Return the function that reads the body: http.client's, unless urllib3 has to decode a content coding."""
     response, wire.response = wire.response, None
     if response is not None and (is_decodable(headers) or "content-encoding" not in headers):
         return response.read_some

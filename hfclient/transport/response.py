@@ -1,4 +1,4 @@
-"""`Response`: the answer to one HTTP request, whose body is read on demand."""
+"""`Response`: the response to one HTTP request, whose body is read on demand."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Body", "Headers", "Response", "add_address"]
 
 _LIMITS = Limits()
 _BOM = b"\xef\xbb\xbf"
-_LOOK = 4096  # bytes of white space after which a body is taken as it is
+_LOOK = 4096  # bytes of leading white space that are skipped
 REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-trace-id", "x-amz-cf-id", "cf-ray")
 
 
 class Headers(Mapping[str, str]):
-    """The headers of an answer: names in any case, repeated ones joined with ``", "`` or listed by :meth:`all`."""
+    """The headers of a response: names in any case; repeated ones are joined with ``", "`` or listed by :meth:`all`."""
 
     __slots__ = ("_values",)
 
@@ -52,10 +52,10 @@ class Headers(Mapping[str, str]):
 
 
 class Body(Protocol):
-    """The bytes of one answer, as a transport reads them."""
+    """The body of one response, as a transport reads it."""
 
     def read_some(self) -> bytes:
-        """Return the next bytes as soon as there are any; empty at the end.
+        """Return the next bytes as soon as any have arrived; empty at the end.
 
         Raises:
             TransportTimeout: A deadline passed.
@@ -64,7 +64,7 @@ class Body(Protocol):
         """
 
     def close(self) -> None:
-        """Free the connection without waiting; idempotent. For the thread that reads."""
+        """Free the connection without waiting; idempotent. Only for the reader's thread."""
 
     def abort(self) -> None:
         """Wake up a blocked :meth:`read_some`, from any thread; returns at once."""
@@ -93,7 +93,7 @@ class _PeekedBody:
     Args:
         start: Those bytes.
         rest: The body after them.
-        error: Raised after *start*, instead of reading on.
+        error: Raised after *start*.
     """
 
     def __init__(self, start: bytes, rest: Body, error: HFClientError | None) -> None:
@@ -124,14 +124,14 @@ def add_address(error: TransportError, address: str) -> None:
 
 
 class Response:
-    """One answer: its status and headers are there, its body is read on demand.
+    """One response: its status and headers have arrived, its body is read on demand.
 
     Attributes:
         status: HTTP status code.
         headers: A mapping with names in any case.
         url: The URL of the request, without secrets.
         deadline: The deadlines of the request.
-        limits: How much of it may be held in memory.
+        limits: Limits of the data in memory.
     """
 
     __slots__ = ("_body", "deadline", "headers", "limits", "method", "status", "url")
@@ -150,7 +150,7 @@ class Response:
 
     @property
     def request_id(self) -> str | None:
-        """The server's id of the request, if it gave one."""
+        """The server's id of the request, or None."""
         found = next((self.headers[name] for name in REQUEST_ID_HEADERS if name in self.headers), None)
         return sanitized(found) if found else found
 
@@ -160,10 +160,10 @@ class Response:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def is_page(self) -> bool:
-        """Tell whether the body is a page of HTML: its content type says so, and it begins like one.
+        """Return whether the body is an HTML page: it has that content type, and it begins like one.
 
-        The content type alone says little: PHP and several gateways use it as the default. For a body of that type this waits
-        for the first bytes, which can still be read afterwards, as can an error that comes instead.
+        The content type alone is not reliable: PHP and several gateways use it as the default. For a body of that type
+        this waits for the first bytes. The next read returns these bytes, or raises the error that came instead.
         """
         if self.content_type not in ("text/html", "application/xhtml+xml"):
             return False
@@ -183,7 +183,7 @@ class Response:
             within: The limit for all of them together; None if they are not kept.
 
         Raises:
-            ProtocolError: The body is longer; raised before it is read if its Content-Length says so.
+            ProtocolError: The body is longer; raised before reading if its Content-Length is larger.
         """
         read_some = self._body.read_some
         try:
@@ -200,7 +200,7 @@ class Response:
                 left -= len(data)
                 if left < 0:
                     raise self.limits.too_much(within, self.url, frame=excerpt(data))
-                if not is_stream and not data.isspace():  # every byte of a whole answer is content, except blank keep-alives
+                if not is_stream and not data.isspace():  # not a blank keep-alive
                     self.deadline.content_came()
                 yield data
         except ConnectError as error:
@@ -223,7 +223,7 @@ class Response:
         self._body = _BufferedBody(self.read(within) if max_bytes is None else self.read_at_most(max_bytes))
 
     def read_at_most(self, limit: int) -> bytes:
-        """Return the whole body and free the connection; of a longer one the first *limit* bytes."""
+        """Return the body, at most *limit* bytes of it, and free the connection."""
         pieces: list[bytes] = []
         left = limit
         try:
@@ -238,7 +238,7 @@ class Response:
         return b"".join(pieces)
 
     def read_start(self, limit: int) -> bytes:
-        """Return the first *limit* bytes of the body, or fewer if it breaks off, and free the connection: for error texts."""
+        """Return at most *limit* bytes of the body for an error text, fewer if it breaks; free the connection."""
         pieces = b""
         self.deadline.count_bytes()
         try:
@@ -247,7 +247,7 @@ class Response:
                 if len(pieces) >= limit:
                     break
         except HFClientError:
-            pass  # the status matters; a part of its explanation is better than another error
+            pass  # the status is more important than this error
         finally:
             self.close()
         return pieces[:limit]
@@ -256,7 +256,7 @@ class Response:
         """Return the whole body, decoded from JSON; lone surrogates in it become U+FFFD.
 
         Raises:
-            ProtocolError: It is not JSON: the message names the URL and what came instead.
+            ProtocolError: It is not JSON; the message has the URL and the start of the body.
         """
         body = self.read()
         try:

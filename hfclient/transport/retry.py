@@ -1,4 +1,4 @@
-"""Trying again: `Retry` says when, and :func:`retrying` is the loop that every repeated request and every poll goes through."""
+"""Retries: `Retry` has the schedule, and :func:`retrying` is the loop of every retried request and every poll."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ def _statuses(value: Iterable[int]) -> frozenset[int]:
 
 
 class Schedule(Protocol):
-    """How long to wait between tries."""
+    """How long to wait between attempts."""
 
     def wait_before(self, attempt: int, error: HFClientError | None) -> float | None:
-        """Return the seconds to wait before try number *attempt* (2 is the first repeat); None to give up.
+        """Return the seconds to wait before attempt number *attempt* (2 is the first retry); None to give up.
 
         Args:
             attempt: Counted since the start, or since :meth:`Attempt.restart`.
-            error: What the try before it ended with; None if that was :meth:`Attempt.again`.
+            error: The error of the previous attempt; None after :meth:`Attempt.again`.
         """
 
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Retry(Value):
-    """When and how often a request is repeated.
+    """When and how often a request is retried.
 
-    Reads may be repeated, and inference before its first token. Everything else, a chat turn above all, is repeated only
-    while nothing can have reached the server.
+    Reads are retried, and inference before its first token. All other requests, such as a chat message, are retried
+    only if the server cannot have received them.
 
     Attributes:
-        attempts: Most tries in all; 1 never repeats.
-        backoff: Seconds before the second try; doubled for each further one, with jitter of half its size.
-        max_wait: Most seconds of one wait. If a server asks for a longer one, its error is raised.
-        statuses: Answers worth another try, besides connections that fail.
-        resume: Seconds without anything new after which a chat gives up: on resuming an answer whose connection broke, and
-            on finding out whether a message arrived whose connection broke while it was being sent. At least two looks are
-            taken. None never gives up; ``Timeouts.total`` ends it earlier.
+        attempts: Maximum number of attempts; 1 disables retries.
+        backoff: Seconds before the second attempt; doubled for each further one, with jitter of up to half.
+        max_wait: Maximum seconds of one wait. If a server asks for a longer one, its error is raised.
+        statuses: Status codes that are retried, besides failed connections.
+        resume: Seconds without progress after which a chat gives up resuming a broken stream, or looking for a message
+            whose connection broke while it was being sent. At least two attempts are made. None never gives up;
+            ``Timeouts.total`` may end it earlier.
     """
 
     attempts: int = field(default=3, validator=_not_negative)
@@ -69,7 +69,7 @@ class Retry(Value):
     resume: float | None = field(default=20.0, validator=_not_negative)
 
     def wait_before(self, attempt: int, error: HFClientError | None) -> float | None:
-        """Return the seconds to wait before try number *attempt* (2 is the first repeat); None to give up."""
+        """Return the seconds to wait before attempt number *attempt* (2 is the first retry); None to give up."""
         if attempt > self.attempts:
             return None
         if isinstance(error, APIStatusError):
@@ -83,13 +83,13 @@ class Retry(Value):
         elif not isinstance(error, ConnectError):
             return None
         wait = min(self.max_wait, self.backoff * 2.0 ** min(attempt - 2, 64))
-        import random  # most calls do not repeat anything
+        import random  # most calls need no retry
 
         return wait * (0.5 + random.random() / 2)  # noqa: S311 (jitter, not a secret)
 
 
 ONCE = Retry(attempts=1)
-"""For requests that are repeated by a loop around them."""
+"""For requests that the caller retries in its own loop."""
 
 
 class Polling:
@@ -99,9 +99,9 @@ class Polling:
         first: Seconds before the second poll.
         growth: Factor for each further pause.
         max_wait: Most seconds of one pause.
-        patience: Seconds after which to give up, counted from the first poll that brought nothing new; None never.
-        at_least: Polls that are made however long they take.
-        errors: Whether a poll that failed is repeated, too; otherwise its error is raised.
+        patience: Seconds after which to give up, counted from the first poll without news; None never.
+        at_least: Minimum number of polls.
+        errors: Whether a failed poll is retried, too; otherwise its error is raised.
     """
 
     def __init__(
@@ -135,10 +135,10 @@ class Polling:
 
 
 class Attempt:
-    """One try of a loop, as a context manager; see :func:`retrying`.
+    """One attempt of a loop, as a context manager; see :func:`retrying`.
 
     Attributes:
-        number: 1 for the first try.
+        number: 1 for the first attempt.
         wait: Seconds until the next one; None if this one succeeded, or its error is raised.
     """
 
@@ -155,7 +155,7 @@ class Attempt:
         self.wait = None if wait is None else max(wait, at_least)
 
     def restart(self) -> None:
-        """Something new came: count tries, pauses and patience from here."""
+        """Progress was made: count attempts, pauses and patience from here."""
         self.number = 1
 
     def __enter__(self) -> Attempt:
@@ -173,14 +173,14 @@ class Attempt:
 def retrying(
     schedule: Schedule, clock: Clock, *, on: Callable[[HFClientError], bool] | None = None, what: object = "a call"
 ) -> Iterator[Attempt]:
-    """Yield attempts until one succeeds; an error that is not worth another try, or the last one, is raised as it is.
+    """Yield attempts until one succeeds. An error that is not retryable, or the last one, is raised unchanged.
 
         for attempt in retrying(session.retry, clock):
             with attempt:
                 response = session.send(request)
         return response
 
-    Polling is the same loop: a look that found no result yet calls :meth:`Attempt.again`.
+    Polling is the same loop: an attempt without a result yet calls :meth:`Attempt.again`.
 
         for attempt in retrying(Polling(0.5, growth=1.3, max_wait=5.0), clock):
             with attempt:
@@ -192,14 +192,15 @@ def retrying(
     generator can yield from inside one.
 
     Args:
-        schedule: `Retry`, `Polling`, or another that says how long to wait.
-        clock: Of the call. An error that leaves no time for the next try is raised instead; polling goes on to the end.
-        on: Tells whether *error* is worth another try; None asks the schedule about every `HFClientError` but `Cancelled`.
-        what: What is tried, for the log.
+        schedule: `Retry`, `Polling`, or another schedule.
+        clock: Of the call. If no time is left for the next attempt, the error is raised; polling continues until the
+            deadline.
+        on: Whether *error* is retryable; None lets the schedule decide for every `HFClientError` but `Cancelled`.
+        what: The operation, for the log.
 
     Raises:
         Cancelled: The call was cancelled during a pause.
-        TransportTimeout: ``Timeouts.total`` passed during a pause between two looks.
+        TransportTimeout: ``Timeouts.total`` passed during a pause between two polls.
     """
 
     def wait_before(attempt: int, error: HFClientError | None) -> float | None:

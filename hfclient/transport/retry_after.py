@@ -19,7 +19,7 @@ __all__ = ["retry_after"]
 
 _LIMITED = frozenset({429, 503})
 _FAMILIES = ("ratelimit-{}", "x-ratelimit-{}", "x-ratelimit-{}-requests", "x-ratelimit-{}-tokens")
-_POLICY = re.compile(r'"[^"]*"')  # its name; without one the header describes a single limit
+_POLICY = re.compile(r'"[^"]*"')  # the name of a limit; without one the header describes a single limit
 _FIELD = re.compile(r"\b(r|t|remaining|reset)=(\d{1,15})(?![\w.])")
 _DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9}(?:\.\d{1,9})?)ms)?")
 _UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)

@@ -1,4 +1,4 @@
-"""`Session`: what is the same for every HTTP library: credentials, deadlines, status codes, redirects, retries.
+"""`Session`: credentials, deadlines, status codes, redirects and retries, the same for every HTTP library.
 
 Credentials are added here, by URL, just before a request is sent, and again for every redirect that is followed. A 3xx, 4xx
 or 5xx raises here, at the call.
@@ -65,7 +65,7 @@ class Auth(Protocol):
 
         Args:
             request: The caller's request.
-            session: The session that sends it. The hook's own questions go through ``session.with_auth(None)``.
+            session: The session that sends it. The hook's own requests use ``session.with_auth(None)``.
         """
 
 
@@ -74,7 +74,7 @@ class Session:
 
     Args:
         transport: The HTTP library.
-        credentials: Added to requests to the origins that they belong to.
+        credentials: Added to requests to their own origins.
         timeouts: Deadlines of requests that have no clock of their own.
         retry: For requests that may be repeated.
         headers: Sent with every request; those of the request itself override them.
@@ -117,7 +117,7 @@ class Session:
         return other
 
     def with_refining(self, refine: Callable[[APIStatusError], HFClientError] | None) -> Session:
-        """Return a session whose status errors go through *refine*, before the request's own ``refine`` sees them."""
+        """Return a session that passes status errors to *refine*, before the request's own ``refine``."""
         other = copy.copy(self)
         other.refine = refine
         return other
@@ -130,7 +130,7 @@ class Session:
         return other
 
     def deadlines(self, given: Timeouts | None) -> Timeouts:
-        """Return the deadlines *given* with a call, or the session's if that is None.
+        """Return *given*, or the session's deadlines if it is None.
 
         Raises:
             InvalidInputError: It is something else, such as a number of seconds.
@@ -138,11 +138,11 @@ class Session:
         return self.timeouts if given is None else _of(Timeouts, "timeouts", given)
 
     def clock(self, timeouts: Timeouts | None, *, total: float | None = None) -> Clock:
-        """Return the clock of a call that was given *timeouts*, or none; it starts now.
+        """Return the clock of a call, started now.
 
         Args:
-            timeouts: Given with the call; None takes the session's.
-            total: ``Timeouts.total`` of a call that has none.
+            timeouts: Those of the call; None takes the session's.
+            total: ``Timeouts.total`` of a call without one.
 
         Raises:
             InvalidInputError: *timeouts* is something else, such as a number of seconds.
@@ -155,7 +155,7 @@ class Session:
 
         Raises:
             APIStatusError: Any other status, as the subclass that fits.
-            TransportError: No answer came, or not in time.
+            TransportError: No response arrived, or not in time.
             Cancelled: The call was cancelled.
         """
         clock = request.clock or Clock(self.timeouts)
@@ -262,7 +262,7 @@ class Session:
             _log.debug("%s: %d after %.3f s", request, response.status, response.deadline.clock.elapsed)
         response.limits = self.limits
         is_success = response.status < 300 and not is_bot_check(response.headers)
-        # A 401 ends an anonymous session, or renews it; to a login it means that the server takes this session for another user.
+        # A 401 ends an anonymous session, or renews it; for a login it means that the session cookie is another user's.
         if "Cookie" in credentials and (is_success or (response.status == 401 and not self.credentials.has_login_cookies)):
             self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))
         target = None if is_success else _redirect_target(request, response)
@@ -295,13 +295,13 @@ def _redirect_target(request: Request, response: Response) -> str | None:
         return None
     if request.method == "GET":
         here, there = urlsplit(request.url).path.rstrip("/"), urlsplit(target).path.rstrip("/")
-        if request.follow_redirects or (same_origin and here == there and target != request.url):  # they differ in a slash
+        if request.follow_redirects or (same_origin and here == there and target != request.url):  # a slash
             return target
     return target if same_origin and response.status in (307, 308) else None
 
 
 def _hold(response: Response, within: Literal["body", "file"], max_bytes: int | None) -> None:
-    """Read the whole body, so that an answer which breaks off fails here, where it can be requested again."""
+    """Read the whole body, so that a broken response raises here, where the request can be retried."""
     try:
         with response.deadline.clock.cancellation.waking(response.abort):
             response.hold(within, max_bytes)

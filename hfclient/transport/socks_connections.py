@@ -22,7 +22,7 @@ def socks_manager(proxy: str, **settings: Any) -> urllib3.PoolManager:
     """Return the pools of one SOCKS proxy.
 
     Args:
-        proxy: Its URL, with user name and password if it wants them.
+        proxy: Its URL, with user name and password if required.
         settings: As for `urllib3.PoolManager`.
 
     Raises:

@@ -74,8 +74,8 @@ def error_for(response: Response, *, with_password: bool = False) -> APIStatusEr
     """Return the exception for an answer with a status of 300 or more; reads and closes it.
 
     Args:
-        response: The answer.
-        with_password: Whether a user name and a password went along.
+        response: The response.
+        with_password: Whether a user name and a password were sent.
     """
     status, headers = response.status, response.headers
     if 300 <= status < 400:
@@ -104,7 +104,7 @@ def error_for(response: Response, *, with_password: bool = False) -> APIStatusEr
 
 
 def restated(cls: type[_E], error: APIStatusError, message: str) -> _E:
-    """Return *error* as another class with another message, all else as it was."""
+    """Return *error* as another class with another message; all other fields are kept."""
     return cls(
         message,
         status_code=error.status_code,
@@ -155,7 +155,7 @@ def _target(response: Response) -> str | None:
 
 
 def leads_to_login(url: str, target: str) -> bool:
-    """Whether a redirect from *url* to *target* (absolute) leads to a login page rather than to where the server is now.
+    """Whether a redirect from *url* to *target* (absolute) leads to a login page rather than to the server's new URL.
 
     A redirect that keeps the last name of the path has moved the resource, under any new name. A
     login page has one of the usual names, or gets the address to send the browser back to.
@@ -171,7 +171,7 @@ def _is_same_path(here: str, there: str) -> bool:
 
 
 def _asked_for(headers: Headers, status: int, with_password: bool, where: str) -> tuple[type[APIStatusError], str] | None:
-    """Return what to say of a challenge for a user name and a password; None if it is for something else.
+    """Return the message for a challenge for a user name and a password; None for other challenges.
 
     *where* names host, port and proxy.
     """
@@ -208,7 +208,7 @@ def _schemes(challenges: Iterable[str]) -> list[str]:
 
 
 def message_in(data: Any, *, _depth: int = 8) -> str | None:
-    """Return the human sentence in an error object of any known shape, or None.
+    """Return the message in an error object of any known shape, or None.
 
     >>> message_in({"error": {"message": "too long", "code": 400}})
     'too long'
@@ -253,7 +253,7 @@ def _text_message(text: str, headers: Headers) -> str | None:
 
 
 def is_bot_check(headers: Headers) -> bool:
-    """Whether these are the headers of a bot check: Cloudflare's, or that of AWS, whose status is 202 or 405."""
+    """Whether these are the headers of a bot check: Cloudflare's, or AWS's, which has status 202 or 405."""
     return headers.get("cf-mitigated") == "challenge" or headers.get("x-amzn-waf-action") in ("challenge", "captcha")
 
 

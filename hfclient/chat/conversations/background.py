@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 __all__ = ["STOP_BUDGET", "close_at_exit", "in_background"]
 
 STOP_BUDGET = 2.0
-"""Seconds that a stop may take in all."""
+"""Maximum total seconds of a stop."""
 
 _T = TypeVar("_T")
 
@@ -33,7 +33,7 @@ _open: weakref.WeakSet[_ClosedAtExit] = weakref.WeakSet()
 
 
 def close_at_exit(stream: _ClosedAtExit) -> None:
-    """Have ``stream.close_at_exit`` called when the process ends, if the stream still exists then."""
+    """Call ``stream.close_at_exit`` when the process ends, if the stream still exists then."""
     _open.add(stream)
 
 
@@ -63,7 +63,7 @@ def _members(known: weakref.WeakSet[_T]) -> list[_T]:
 
 
 def in_background(call: Callable[..., object], *args: Any) -> threading.Thread | None:
-    """Call it in the returned thread, which the end of the process waits for.
+    """Call it in the returned thread; the end of the process waits for that thread.
 
     If no thread can start any more, it is called in this one and the result is None.
 

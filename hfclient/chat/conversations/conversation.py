@@ -1,7 +1,6 @@
 """`Conversation`: messages to one HuggingChat conversation.
 
-It has its server, not its client. A message becomes a `Run` on the server (`run.py`), whose answer is a `ChatStream`
-(`stream.py`). Reading, changing and deleting the conversation is in `stored_conversation.py`.
+A message becomes a `Run` on the server (`run.py`), whose answer is a `ChatStream` (`stream.py`). Reading, changing and deleting the conversation is in `stored_conversation.py`.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ _log = logging.getLogger("hfclient")
 class Conversation(StoredConversation):
     """A conversation on a chat-ui. `Client.conversation` makes one; nothing is sent before the first call.
 
-    Several threads may share one: a second send waits for the first one's answer.
+    Several threads may share one: a second send waits for the first answer.
 
     Args:
         service: The server.
@@ -282,7 +281,7 @@ class Conversation(StoredConversation):
     def _delete_temporary(self, held: HeldLock, run: Run) -> None:
         try:
             self._delete(CLEANUP)
-        except HFClientError as error:  # logged, because the caller has to get the answer
+        except HFClientError as error:  # only logged, so that the caller gets the answer
             _log.warning("the temporary conversation %s could not be deleted: %s", self.id, error.message)
         finally:
             self._release(held, run)
@@ -310,7 +309,7 @@ class Conversation(StoredConversation):
         return prompt.folded()
 
     def _check_vision(self, parts: tuple[Part, ...]) -> None:
-        """If there are images, choose a multimodal model if none was named; refuse one that would not see them."""
+        """If there are images, choose a multimodal model if none was named; refuse one that does not accept images."""
         if not any((part.content_type or "").startswith("image/") for part in parts):
             return
         if self.model is None and self.id is not None:

@@ -1,9 +1,9 @@
 """Resuming a stream that broke, from exactly where it broke.
 
 chat-ui writes every event of a run into a log that all clients of the same session can read, during and after the run:
-``GET /conversation/{id}/stream``. The live stream carries no numbers, so the log is read from its start, and as much text
-and as many other events as the reader has had are skipped. In the log, tokens of 200 ms are merged into one, so text is
-counted in UTF-16 units and not in tokens. A server without the log is asked for the finished message instead.
+``GET /conversation/{id}/stream``. The live stream carries no numbers, so the log is read from its start, and the text
+and the other events that the reader has had are skipped. In the log, tokens of 200 ms are merged into one, so text is
+counted in UTF-16 units and not in tokens. From a server without the log the finished message is read instead.
 
 Reference: docs/protocol/huggingchat ("resume"); chat-ui src/routes/conversation/[id]/stream, seen 2026-11-21.
 """
@@ -37,9 +37,9 @@ from hfclient.types import Message
 __all__ = ["LogReader"]
 
 _log = logging.getLogger("hfclient")
-_FIRST_PAUSE = 0.25  # seconds before the log is requested again; doubled while it brings nothing new
+_FIRST_PAUSE = 0.25  # seconds before the log is requested again; doubled after each request without news
 _MAX_PAUSE = 4.0
-_POLL = 1.0  # seconds between looks at the conversation of a server without the log
+_POLL = 1.0  # seconds between reads of the conversation on a server without the log
 _LATE_SAVE = 5.0  # seconds in which a server that ends an answer with its connection stores what it has generated
 
 
@@ -48,7 +48,7 @@ class LogReader:
 
     Args:
         run: The run; its ``is_over`` is set when the log says so.
-        decoder: Gets what it has not had yet.
+        decoder: Gets the events that it has not had yet.
         use: Called with each response that is opened, so that it can be closed and cancelled from outside.
     """
 
@@ -66,11 +66,11 @@ class LogReader:
         self._is_over = False
 
     def skip_taken(self, *, body_ended: bool, is_over: bool) -> None:
-        """Skip what the decoder has taken so far of the live answer when the log is read.
+        """Skip the events of the live answer that the decoder has had, when the log is read.
 
         Args:
             body_ended: The live answer ended after a line, but without a final event.
-            is_over: The body ended regularly: a server without a log has then stored all there will be.
+            is_over: The body ended regularly: a server without a log has then stored the final message.
         """
         self._body_ended, self._is_over = body_ended, is_over
         self._skip_units = self._decoder.text_units
@@ -194,7 +194,7 @@ class LogReader:
             raise StreamInterrupted("the server has only the beginning of the answer, and no longer writes to it")
 
     def _last_message(self) -> Message:
-        """Return the answer as it is stored: once it is complete, or nothing more of it is to be expected."""
+        """Return the stored answer once it is complete, or once no more of it is expected."""
         silence = self._run.options.timeouts.first_token  # how long to wait for more of it
         seen: str | None = None
         changed = time.monotonic()

@@ -2,8 +2,8 @@
 
 chat-ui stores a message before it answers, and the connection may break, or a gateway give up, in between. Each turn
 therefore has an id of its own. It is sent again only if the transport knows that it cannot have arrived complete;
-otherwise the conversation is searched for that id, for as long as ``Retry.resume`` says, because a busy server may store
-it late. A message that is not found by then may still arrive, so the error says where its answer would be.
+otherwise the conversation is searched for that id, for as long as ``Retry.resume`` says, because a busy server may
+store it late. A message that is not found by then may still arrive, so the error names the conversation and the run.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from hfclient.types import Message
 __all__ = ["LOG_UNAVAILABLE", "Run", "log_end", "may_have_arrived"]
 
 _log = logging.getLogger("hfclient")
-_FIRST_PAUSE = 0.2  # seconds before the first look for a message that may have arrived; doubled before each further one
+_FIRST_PAUSE = 0.2  # seconds before the first search for a message; doubled before each further one
 _MAX_PAUSE = 2.0
 LOG_UNAVAILABLE = ("gone", "unknown")
 """Ends of the log (see `log_end`) of a run that the server does not know, or no longer knows."""
@@ -62,7 +62,7 @@ class Run:
 
     Attributes:
         clock: The clock of the call, started now.
-        is_live: The response in hand is that of the message, not the log of the run.
+        is_live: The current response is that of the message, not the log of the run.
         is_over: The run is known to have ended: the end of its body or of its log has been read.
         stop_requested: The server was asked to stop the run.
         stop_unconfirmed: The same, without a sign that the stop ended this run: it may hit the next one.
@@ -140,7 +140,7 @@ class Run:
         except Cancelled:
             raise
         except HFClientError as failure:
-            if not _may_pass(failure):  # a refusal: the next look would be refused as well
+            if not _may_pass(failure):  # a refusal: the next request would be refused as well
                 raise self._unknown_delivery(failure) from error
         if isinstance(error, TransportTimeout):
             error.conversation_id, error.generation_id = self.turn.conversation_id, self.turn.generation_id
@@ -148,7 +148,7 @@ class Run:
         raise self._unknown_delivery(error) from error
 
     def _find_now(self) -> Response | None:
-        """Return the log of the run if its message did arrive, against expectation; None if not, or if that is unknown."""
+        """Return the log of the run if its message arrived after all; None if not, or if that is unknown."""
         try:
             return self._look()
         except Cancelled:
@@ -229,7 +229,7 @@ class Run:
 
         Args:
             seen: UTF-16 units of its text that the reader has got: the server cuts the text there.
-            budget: Most seconds that this may take.
+            budget: Maximum seconds that this may take.
 
         Raises:
             TransportError, APIStatusError: The server could not be reached, or refused.
@@ -260,7 +260,7 @@ def may_have_arrived(error: BaseException) -> bool:
 
 
 def _has_unknown_delivery(error: HFClientError) -> bool:
-    """Whether the request that failed with *error* may have arrived all the same."""
+    """Whether the request that failed with *error* may have arrived."""
     if isinstance(error, TransportError):
         return error.sent
     return isinstance(error, APIStatusError) and delivery_after(error) == "unknown"

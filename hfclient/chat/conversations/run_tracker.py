@@ -1,8 +1,8 @@
 """Which answers of a conversation are still being written, and the wait until they are complete.
 
 chat-ui saves all messages of a conversation when a run ends, as they were when that run began, and a run ends only after
-its title. A message that is sent meanwhile is answered, and then the save of the older run overwrites both. So a send looks
-first, and waits.
+its title. A message that is sent meanwhile is answered, and then the save of the older run overwrites both. So a send
+checks this first, and waits.
 
 A run is over when its event log ends, which is after the save (since July 2026); when ``finished`` or an error is among
 the stored updates, which are written last (since February 2026); before that, when there is a final answer and the title
@@ -46,23 +46,23 @@ from hfclient.types import Message
 __all__ = ["RunTracker"]
 
 _log = logging.getLogger("hfclient")
-_POLL = 1.0  # seconds between looks at a conversation whose server keeps no log
+_POLL = 1.0  # seconds between reads of a conversation whose server keeps no log
 _PAUSE = 0.5  # before a log that broke off is requested again
 _LOOKS = 3  # for the log of a run that is just beginning
 _JITTER = 0.4  # longest random pause after the run of another client, so that clients that wait for it do not send together
-_ONE_LOOK = 5.0  # seconds that a look may take, however little is left of the wait
+_ONE_LOOK = 5.0  # minimum timeout of a read, even if less is left of the wait
 _BEYOND = 2**31 - 1  # number of an event that no log has: only the end of the log is of interest
 _ABANDONED = datetime.timedelta(minutes=30)  # since an answer was last written to: every few seconds where there is a log
 _NEW = "New Chat"  # the title of a conversation that has none yet
 _STOP_MARK = 5.0  # seconds in which a stop that found no run to stop would hit the next one
-_STOP_LOOK = 0.3  # seconds between looks whether it did find its run
+_STOP_LOOK = 0.3  # seconds between checks whether it did find its run
 
 _Key: TypeAlias = "tuple[str, str | None]"  # a message and the run that writes it
 _Look: TypeAlias = Literal["over", "log", "poll"]
 
 
 class RunTracker:
-    """Posts the runs of one conversation object, and waits for all runs of the conversation that its messages tell of.
+    """Posts the runs of one conversation object, and waits for all runs that appear in its messages.
 
     Args:
         service: The server.
@@ -83,7 +83,7 @@ class RunTracker:
         self._not_before = 0.0  # when that is over
 
     def post(self, run: Run, data: dict[str, Any], parts: tuple[Part, ...] = ()) -> Response:
-        """Post a run and note what is known of it, also if that fails; arguments and errors are those of `Run.post`."""
+        """Post a run and record its state, also if that fails; arguments and errors are those of `Run.post`."""
         try:
             response = run.post(data, parts)
             if run.clock.cancellation.requested:
@@ -148,7 +148,7 @@ class RunTracker:
 
         Args:
             conversation_id: Which one.
-            until: When to give up, by `time.monotonic`. One look is always taken.
+            until: When to give up, by `time.monotonic`. The conversation is read at least once.
             cancellation: Ends every wait.
             use: Called with each log that is opened, so that it can be aborted.
 
@@ -158,7 +158,7 @@ class RunTracker:
         """
         self._wait_for_stop()
         cancellation = cancellation or Cancellation()
-        unknown: Counter[_Key] = Counter()  # looks for a log that is not there
+        unknown: Counter[_Key] = Counter()  # requests for a log that does not exist
         while True:
             state = self._service.read_state(conversation_id, Clock(self._service.session.timeouts, cancellation))
             self._find_own(conversation_id, state)
@@ -182,7 +182,7 @@ class RunTracker:
                 cancellation.pause(min(_POLL, until - time.monotonic()))
 
     def _wait_for_stop(self) -> None:
-        """Wait until a stop of unknown effect can hit no other run: when its own run was interrupted, or after a while."""
+        """Wait until a stop of unknown effect cannot hit another run: its own run has ended, or some time has passed."""
         while (wait := self._not_before - time.monotonic()) > 0:
             time.sleep(min(wait, _STOP_LOOK))
             if self._stopped is None:
@@ -220,7 +220,7 @@ class RunTracker:
         self._left &= here
 
     def _look(self, message: Message, state: ConversationState) -> _Look:
-        """Say whether a message is complete, and if that is not known, where to find out."""
+        """Return whether a message is complete, or where to find out."""
         if message.role != "assistant" or _key(message) in self._over:
             return "over"
         stored = message.raw.get("updates")
@@ -234,7 +234,7 @@ class RunTracker:
             return "over"
         if message.generation_id:
             return "log"
-        if self._service.ends_with_connection():  # and saves then what there is
+        if self._service.ends_with_connection():  # and then saves the incomplete answer
             left = _key(message) in self._left
             return "over" if left or message.finished or updates or message.raw.get("content") else "poll"
         if message.finished:
@@ -312,6 +312,6 @@ def _busy(message: Message) -> ConversationBusy:
     run = f" (run {message.generation_id})" if message.generation_id else ""
     return ConversationBusy(
         f"an earlier answer of this conversation is still being written{run}, and a message that is sent now would be lost "
-        "when it ends. Wait longer (wait=), or stop it (attach() and stop() on its stream); if its server died, the server's "
-        "successor gives the run up after about two minutes"
+        "when it ends. Wait longer (wait=), or stop it (attach() and stop() on its stream); if the server was restarted, it ends "
+        "the run after about two minutes"
     )

@@ -1,7 +1,7 @@
 """Locks that order the messages of a conversation within this process.
 
-`SendLock` belongs to one `Conversation` object and is held until the answer has ended. `exclusive` covers the moment from
-the look at a conversation to the message, for all objects of that conversation.
+`SendLock` belongs to one `Conversation` object and is held until the answer has ended. `exclusive` covers the time from
+the read of a conversation to the message, for all objects of that conversation.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _seconds(wait: Any) -> float:
 
 
 class SendLock:
-    """Lets one message at a time into a conversation: it is held until the answer has ended."""
+    """Allows one message at a time in a conversation; held until the answer has ended."""
 
     def __init__(self) -> None:
         reset_after_fork(self)
@@ -136,7 +136,7 @@ _locks = _Locks()
 
 @contextmanager
 def exclusive(base_url: str, conversation_id: str, until: float) -> Iterator[None]:
-    """Let no other object or thread of this process look at the conversation and send to it at the same time.
+    """Exclude other objects and threads of this process that are about to send to the conversation.
 
     Raises:
         ConversationBusy: Another one still does at *until*.

@@ -99,7 +99,7 @@ class StoredConversation:
     def fetch_message_id(self) -> str:
         """Return the id of the message that the next one is attached to, as the server has it now.
 
-        That is the answer of this object's last send, else the end of the newest branch. Creates the conversation if
+        It is the answer to this object's last send, else the end of the newest branch. Creates the conversation if
         it does not exist.
 
         Reference: GET {base}/api/v2/conversations/{id}
@@ -203,10 +203,10 @@ class StoredConversation:
             path: A file ending in ``.md`` or ``.json``, or a folder: the name is then made from title and id.
             format: ``"md"`` or ``"json"``; None takes it from *path*, else Markdown.
             files: Save attachments and produced files too.
-            overwrite: Replace what is there.
+            overwrite: Replace existing files.
 
         Returns:
-            The path of what was written.
+            The path of the file.
         """
         check_arguments(StoredConversation.export, locals())
         conversation_id = self._existing_id()
@@ -268,7 +268,7 @@ class StoredConversation:
         self.model = model
 
     def delete(self) -> None:
-        """Delete the conversation from the server; this object then stands for none.
+        """Delete the conversation from the server; the object then has no id.
 
         Reference: DELETE {base}/api/v2/conversations/{id}
         """
@@ -290,7 +290,7 @@ class StoredConversation:
         Waits for an answer that is still being written, whose save would bring the message back.
 
         Raises:
-            InvalidInputError: It is the root, without which the conversation would be lost.
+            InvalidInputError: It is the root, which the conversation needs.
             NotFoundError: There is no such message.
             ConversationBusy: An answer is still being written after a minute.
 
@@ -306,7 +306,7 @@ class StoredConversation:
     def discard_unused(self) -> None:
         """Delete the conversation from the server if no message can have arrived in it; a failure is logged.
 
-        For a call that created it and was then refused.
+        Used by a call that created it and was then refused.
         """
         if self.id is None or self._branch.last_turn is not None:
             return
@@ -318,7 +318,7 @@ class StoredConversation:
     # Saving
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what another process needs to continue the conversation, as plain JSON: `Client.restore` takes it.
+        """Return the state that another process needs to continue the conversation, as plain JSON for `Client.restore`.
 
         It holds ids and options, neither texts nor secrets. The exception is the system prompt of a conversation that was
         not created yet.

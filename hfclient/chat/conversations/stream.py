@@ -1,4 +1,4 @@
-"""`RunStream`: the events of one answer, with all that HuggingChat adds to a stream.
+"""`RunStream`: the events of one answer, with resuming and stopping of HuggingChat's runs.
 
 It resumes when its connection breaks (`resume.py`). Leaving it early stops the generation on the server, because closing
 a connection alone does not.
@@ -116,7 +116,7 @@ class RunStream(Stream):
         answer = ElicitationAnswer.of(on_elicitation(question))
         try:
             return self._run.answer(question, answer)
-        except (ConflictError, NotFoundError) as error:  # another client was faster, or the log holds an old question
+        except (ConflictError, NotFoundError) as error:  # another client answered it, or the log has an old question
             _log.info("the question %s needs no answer: %s", question.elicitation_id, error.message)
             return False
 
@@ -148,9 +148,9 @@ class RunStream(Stream):
                     yield events
                     if self._updates.broken is not None:
                         raise self._updates.broken
-                    if self._updates.finished:  # all that is left is the end of the body, so that the connection can be kept
+                    if self._updates.finished:  # only the end of the body remains; reading it keeps the connection
                         self._response.deadline.wind_down(idle=_SILENCE, total=_SILENCE)
-                if self._waiting and self._updates.kept_alive:  # from now on their absence means a dead connection
+                if self._waiting and self._updates.kept_alive:  # if they stop from now on, the connection is dead
                     self._response.deadline.count_bytes()
             if events := self._updates.end_of_body():
                 yield events
@@ -169,8 +169,8 @@ class RunStream(Stream):
             title_is_late = error.deadline == "next_token" and self._updates.ended
             if error.deadline != "idle" and not self._updates.finished and not title_is_late:
                 raise
-            failure = error  # keep-alives stopped: the connection is dead, the run may not be
-        if self._updates.finished or title_is_late:  # nothing comes after that
+            failure = error  # keep-alives stopped: the connection is dead, the run may continue
+        if self._updates.finished or title_is_late:  # nothing follows
             yield from self._finish()
             return
         log.skip_taken(body_ended=body_ended, is_over=body_ended and self._is_framed())
@@ -198,7 +198,7 @@ class RunStream(Stream):
         except (GenerationError, Cancelled):
             raise
         except HFClientError as error:
-            if self._updates.ended:  # only a title can be missing
+            if self._updates.ended:  # only the title is missing
                 yield from self._finish()
                 return
             if isinstance(error, TransportTimeout) and error.deadline in ("total", "next_token"):
@@ -219,13 +219,13 @@ class RunStream(Stream):
 
     @property
     def partial(self) -> Reply:
-        """What has come so far, as a `Reply`. Never reads, never raises."""
+        """The answer so far, as a `Reply`. Never reads, never raises."""
         reply = super().partial
         return evolve(reply, interrupted=True) if self._run.stop_requested and not self._updates.ended else reply
 
     def _use(self, response: Response) -> None:
         self._response = response
-        if not self._waiting:  # content that came before counts: from now on only silence is bounded
+        if not self._waiting:  # earlier content counts: from now on ``next_token`` applies
             response.deadline.content_came()
         if self._run.clock.cancellation.requested:
             response.abort()
@@ -234,7 +234,7 @@ class RunStream(Stream):
         if isinstance(error, (GenerationError, StreamInterrupted)) and error.conversation_id is None:
             error.conversation_id = self._run.turn.conversation_id
             error.generation_id = self._run.turn.generation_id
-        # After a deadline, say, the rest has no reader. An answer that was interrupted may be resumed.
+        # After a deadline, for example, the rest has no reader. An interrupted answer may be resumed.
         stops = not isinstance(error, (GenerationError, StreamInterrupted)) and self._may_stop()
         self._run.stop_requested = self._run.stop_requested or stops
         super()._fail(error)
@@ -286,14 +286,14 @@ class RunStream(Stream):
         self._response.abort()
 
     def _may_stop(self) -> bool:
-        """Whether leaving stops the run: not one that has ended, nor a parent process's, of which this is a copy."""
+        """Whether leaving stops the run: it has not ended, and this is not a forked copy of a parent's stream."""
         return self._run.options.on_close == "stop" and not self._updates.complete and self._process == os.getpid()
 
     def _stop_and_wait(self) -> None:
         run = self._run
         started = time.monotonic()
         stopping = run.stop_in_background(self._seen_units())
-        if in_gc_finalizer():  # any thread may be interrupted for that, so it must not wait
+        if in_gc_finalizer():  # this may run in any thread, so it must not wait
             return
         self._builder.left(self._undelivered())
         self._response.deadline.wind_down(idle=_SILENCE, total=STOP_BUDGET)
@@ -316,20 +316,20 @@ class RunStream(Stream):
         """Stop the generation in this thread, without waiting for the end of the answer: the process ends.
 
         Args:
-            budget: Most seconds that this may take.
+            budget: Maximum seconds that this may take.
         """
         others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
-        is_read = self._reader in others  # by a daemon thread, which reads until the process is gone
+        is_read = self._reader in others  # by a daemon thread, which reads until the process ends
         if self._state not in ("open", "reading") or (not is_read and not self._begin_closing()):
             return
         if self._may_stop():
             self._run.try_stop(self._seen_units(), budget)
         if not is_read:
             self._free()
-        self._run.service.session.close()  # or Python warns of the connection that the stop has used
+        self._run.service.session.close()  # otherwise Python warns of an unclosed connection
 
     def _seen_units(self) -> int:
-        """Return how much of the stored text the reader has got, in UTF-16 units: the server cuts it there."""
+        """Return the length of the text that the reader has received, in UTF-16 units: the server cuts it there."""
         seen = self._updates.text_units - self._updates.held_units
         left = self._undelivered()
         if self._updates.thought_units:  # reasoning that comes in updates of its own is not part of the text
@@ -348,5 +348,5 @@ class RunStream(Stream):
         run, final = self._run, self._builder.final
         confirmed = final.interrupted if final is not None else run.end_seen
         run.stop_unconfirmed = run.stop_requested and not confirmed
-        if self._on_end is not None and self._process == os.getpid():  # a child's copy does not end the parent's answer
+        if self._on_end is not None and self._process == os.getpid():  # a forked copy does not end the parent's answer
             self._on_end(run, self._builder.title)

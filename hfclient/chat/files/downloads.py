@@ -88,7 +88,7 @@ def _pieces(
                     to_skip -= skipped
                     if skipped < len(data):
                         had += len(data) - skipped
-                        attempt.restart()  # as long as something new comes, another try is worth it
+                        attempt.restart()  # progress: try again
                         yield data[skipped:] if skipped else data
                 if to_skip:
                     raise ProtocolError("the file was shorter when it was requested again")

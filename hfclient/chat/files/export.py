@@ -27,7 +27,9 @@ __all__ = ["Format", "Progress", "export_all", "export_one"]
 
 Format: TypeAlias = Literal["md", "json"]
 Progress: TypeAlias = "bool | Callable[[int, int, str], object] | None"
-"""True for a progress bar (needs tqdm), a callable that gets (done, total, title), None for a bar only on a terminal, or False."""
+"""True for a progress bar (needs tqdm), a callable with (done, total, title), None for a bar only on a terminal, or
+False.
+"""
 
 _log = logging.getLogger("hfclient")
 _INDEX = "index.json"

@@ -1,7 +1,7 @@
 """Uploads: files become parts of the form, checked before anything is sent.
 
-A server stores every file but shows a model only images and text. So text is sent as text, whatever its suffix, and a file
-that no model would see is refused here instead of being ignored there.
+A server stores every file but shows a model only images and text. So text is sent as text, whatever its suffix, and a
+file that the server would not show to a model is refused.
 
 Reference: docs/protocol/huggingchat ("send"): a part named ``files`` with the file name ``base64;NAME`` and base64 text.
 """
@@ -25,10 +25,10 @@ from hfclient.values import Value
 __all__ = ["MAX_FILE", "MAX_UPLOAD", "FileLike", "RemoteFile", "listed_files", "stored_part", "upload_parts"]
 
 MAX_FILE = 10 * 1024 * 1024
-"""Most bytes of one file: the server's own limit."""
+"""Maximum bytes of one file: the server's own limit."""
 
 MAX_UPLOAD = 15_728_640
-"""Most bytes of a whole request, base64 included: the server's default."""
+"""Maximum bytes of a whole request, base64 included: the server's default."""
 
 
 @frozen(eq=False, repr=False)
@@ -60,8 +60,8 @@ def upload_parts(
     """Return one form part per file, in order. Paths are read while sending, not before.
 
     Args:
-        files: What to send; a single one needs no list.
-        fetch: Returns the content at a URL, at most so many bytes; for `RemoteFile`.
+        files: One file, or several.
+        fetch: Returns the content at a URL, with a maximum number of bytes; for `RemoteFile`.
         is_new: The conversation does not exist yet, so it holds no files.
 
     Raises:
@@ -116,7 +116,7 @@ def _build(file: SourceFile) -> Part:
 
 
 def _kind(file: SourceFile) -> tuple[str, str]:
-    """Return the media type and a suffix: what the content says counts more than the name."""
+    """Return the media type and a suffix: the content takes precedence over the name."""
     start = file.start(_START)
     mime = media_type(start, file.name, file.claimed) or ""
     if mime.startswith("image/") and mime != "image/svg+xml":
@@ -138,5 +138,5 @@ def _is_text(start: bytes) -> bool:
     try:
         start.decode()
     except UnicodeDecodeError as exc:
-        return len(start) == _START and exc.start > _START - 4  # a character at the end of what was inspected
+        return len(start) == _START and exc.start > _START - 4  # a character that is cut at the end
     return True

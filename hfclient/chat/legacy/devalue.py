@@ -8,8 +8,8 @@ Decoded are objects, lists, ``Date`` (an aware `datetime.datetime` in UTC) and `
 no other types. A negative index is ``undefined`` or a number that JSON lacks, and becomes None. Other tags stay a list of the
 tag and its contents. A value inside itself is None.
 
-Nothing in a document raises anything but a `ProtocolError`: depth is bounded, and so is the size when the value is written
-out. Twenty lists, each of which holds the next one twice, are a short document and a million values.
+Invalid documents raise only `ProtocolError`. The depth is limited, and so is the size of the decoded value. Twenty
+lists, each with two references to the next one, are a short document with a million values.
 
 Reference: docs/protocol/huggingchat ("older servers"); SvelteKit's own format, as chat-ui 0.9.5 sends it (2026-11-21).
 """
@@ -31,7 +31,7 @@ __all__ = ["ChunkError", "NodeError", "PageData", "Redirected", "parse_page", "u
 _DEPTH = 100
 """How deep values may nest; a conversation's own do so about eight deep."""
 _MAX_REPEATED = 8_000_000
-"""Most characters, roughly, that repeated values may add when the value is written out."""
+"""Maximum number of characters, roughly, that repeated values may add to the decoded value."""
 _MIN_COUNTED = 64  # characters; the document pays for each reference to a shorter value
 _COST = 16  # characters that a value other than a long string counts for
 
@@ -51,7 +51,7 @@ class NodeError(Value):
 
 @frozen(eq=False, repr=False)
 class Redirected(Value):
-    """The whole page is elsewhere: usually a login.
+    """The page redirects, usually to a login.
 
     Attributes:
         location: Where the server sends a browser.

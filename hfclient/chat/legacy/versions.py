@@ -1,8 +1,8 @@
-"""The version of a chat-ui, as far as it changes what may be sent.
+"""The version of a chat-ui, as far as it changes the requests.
 
-The package's version stayed 0.20.0 from September 2025 on, so features are asked for and not versions. Nothing is asked
-before it matters: a call goes to today's API first. The version is detected only after an answer that an older server gives
-for an unknown path, or before a feature that another version would ignore silently.
+The package's version stayed 0.20.0 from September 2025 on, so features are detected instead of versions. Nothing is
+detected before it is needed: a call goes to today's API first. The version is detected only after an answer that an
+older server gives for an unknown path, or before a feature that another version would ignore silently.
 
 Reference: docs/protocol/huggingchat ("older servers"). Seen on 2026-11-21: 0.20 (August 2026), 0.10 (August 2025) and
 0.9.5 (June 2025).

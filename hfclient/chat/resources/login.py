@@ -114,7 +114,7 @@ class Login:
             problem = error
         else:
             return self._is_done(response)
-        _log.info("the server could not be asked to log out: %s", problem.message)
+        _log.info("the server could not be reached for the logout: %s", problem.message)
         return False
 
     def _leads_to_start(self, error: APIStatusError) -> bool:

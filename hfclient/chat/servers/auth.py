@@ -2,8 +2,8 @@
 
 Most answers of a chat-ui do not show an expired login. Reads still succeed, with an anonymous user's empty lists; only writes
 are refused, with 401 or with a redirect to a login page. The answer to an anonymous request may also set an anonymous session
-cookie, so a rotated cookie is checked before it counts. ``GET /api/v2/user`` always returns the user; the hook sends it
-only when an answer leaves that in doubt.
+cookie, so a rotated cookie is checked before it is used for good. ``GET /api/v2/user`` always returns the user; the
+hook sends it only when an answer leaves the login unclear.
 
 Reference: docs/protocol/huggingchat ("base url, headers, cookies", "errors").
 """
@@ -169,7 +169,7 @@ class ChatAuth:
         """Whether the server has refused an anonymous session and set another one with the same answer."""
         if error.status_code != 401 or isinstance(error, PasswordRequired) or credentials.has_login_cookies or not before:
             return False
-        credentials.use_session(begin=True)  # it may have ended the old one without setting another
+        credentials.use_session(begin=True)  # it may have ended the old session without a new one
         return credentials.cookies() != before
 
     def _is_token_for_gateway(self, request: Request, error: APIStatusError, session: Session) -> bool:
@@ -316,7 +316,7 @@ class ChatAuth:
                 return restated(
                     AuthenticationError,
                     error,
-                    "the gateway in front of the server does not accept the token; is it valid, and may its user come here?",
+                    "the gateway in front of the server does not accept the token; is it valid, and does its user have access?",
                 )
             credentials.end_anonymous_session()  # a server ignores a token next to a cookie
             if not credentials.token_reaches_chat:
@@ -331,7 +331,7 @@ class ChatAuth:
                 AuthenticationError,
                 error,
                 "the server does not accept the token: it is not valid, or its user has never logged in to this server "
-                'with a browser, or the Hub could not be asked. Client(token="") sends none',
+                'with a browser, or the server could not reach the Hub. Client(token="") sends none',
             )
         is_foreign = type(error) is PermissionDeniedError and "access to this conversation" in error.message
         if is_foreign and credentials.is_anonymous:
@@ -372,7 +372,7 @@ class ChatAuth:
             try:
                 user = self._user_in(as_question(self._endpoints.user()), session)
             except HFClientError as error:
-                _log.info("the owner of the renewed cookies could not be asked for: %s", error.message)
+                _log.info("the user of the renewed cookies could not be read: %s", error.message)
                 self._next_check, self._was_refused = time.monotonic() + _PAUSE, False
                 return
             if user is not None and credentials.user_id in (None, user.id):

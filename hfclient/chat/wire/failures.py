@@ -61,7 +61,7 @@ def not_a_chat_server(url: str | None, frame: str | None = None) -> NotAChatServ
 
 
 def refine(error: APIStatusError, base: str = "") -> HFClientError:
-    """Return the error that *error* means on a chat-ui; *error* itself if there is nothing to add.
+    """Return the error that *error* means on a chat-ui; *error* itself if it is already specific.
 
     Args:
         error: The error by its HTTP status.
@@ -154,5 +154,5 @@ def _limit(error: APIStatusError) -> APIStatusError:
     rate = restated(RateLimitError, error, error.message)
     if "too many messages" in error.message:
         rate.scope = "messages_per_minute"
-        rate.retry_after = rate.retry_after or 60.0  # the last minute counts, and each further try prolongs the wait
+        rate.retry_after = rate.retry_after or 60.0  # each retry prolongs the wait
     return rate

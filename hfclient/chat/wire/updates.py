@@ -55,7 +55,7 @@ class UpdateDecoder:
         self._thought_halves = SurrogateJoiner()
         self._file_url = file_url
         self._limit = limit
-        self._is_between = False  # two lines, and nothing is held of the first one
+        self._is_between = False  # two lines
         self._tail_is_broken = False
         self.broken: ProtocolError | None = None
         """The error of a line that is not JSON, after other events; the next call raises it."""
@@ -70,7 +70,7 @@ class UpdateDecoder:
         self.kept_alive = False
         """Keep-alives came, so their absence is meaningful; servers before August 2024 send none."""
         self.text_units = 0
-        """UTF-16 units of ``stream`` tokens taken so far, tags and all: how the resume log is lined up."""
+        """UTF-16 units of ``stream`` tokens taken so far, tags and all: the position in the resume log."""
         self.thought_units = 0
         """The same of ``reasoning`` tokens, which the log merges like those of the text."""
         self.others = 0
@@ -290,7 +290,7 @@ def decode_update(line: bytes) -> Any:
         return update
     except _MISFITS:
         try:
-            import json  # rarely needed
+            import json  # imported late: rarely needed
 
             update = json.loads(line)  # takes half characters and NaN, which msgspec does not
             if isinstance(update, dict):  # the other half of a token's character may be in the next token; other texts are complete

@@ -29,7 +29,7 @@ class AnswerReader:
     `Failover` event reports the latter.
 
     Args:
-        attempts: The tries of the call.
+        attempts: The attempts of the call.
         response: The first response, of :meth:`Attempts.start`.
         begun: What is needed to read it.
 
@@ -44,7 +44,7 @@ class AnswerReader:
         self._begun = False
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields of the `Reply` that no event tells of."""
+        """Return the fields of the `Reply` that no event has."""
         return {"request_id": self.response.request_id, **self._fields, **self._chunks.fields()}
 
     def cancel(self) -> None:
@@ -53,7 +53,7 @@ class AnswerReader:
         self.response.abort()
 
     def blocks(self, use: Callable[[Response], object]) -> Iterator[list[AnyEvent]]:
-        """Yield the events of the answer by the block; raise the error that ended it, if any.
+        """Yield the events of the answer in blocks; raise the error that ended it, if any.
 
         Args:
             use: Called with each further response.

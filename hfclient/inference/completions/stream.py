@@ -32,7 +32,7 @@ class CompletionStream(Stream):
 
     @property
     def partial(self) -> Reply:
-        """What has come so far, as a `Reply`. Never reads, never raises.
+        """The answer so far, as a `Reply`. Never reads, never raises.
 
         Reasoning whose ``<think>`` is part of the prompt comes as tokens, because only its ``</think>`` shows what it is;
         here it is separate from the text.

@@ -210,7 +210,7 @@ class Routes:
             Unsupported: The embedded server does not have the task; this client does not know a provider that serves the
                 model and takes all *settings*.
             CredentialsError: The providers need credentials that are missing.
-            APIStatusError, TransportError: The Hub could not be asked.
+            APIStatusError, TransportError: The Hub refused, or did not answer.
         """
         wanted = list(settings)
         knows_ways = able is not None
@@ -271,7 +271,7 @@ class Routes:
         """Return the providers for a chat completion after the router's own choice has *failed*.
 
         Raises:
-            HFClientError: The Hub does not know the model, or could not be asked.
+            HFClientError: The Hub does not know the model, refused, or did not answer.
         """
         found: list[Candidate] = []
         for entry in _for_task(self._mapping(model), "conversational"):

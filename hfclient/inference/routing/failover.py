@@ -1,18 +1,18 @@
 """What happens when a provider fails: the request is repeated, another provider gets it, or the error is raised.
 
-Only before anything of an answer has come. By what went wrong:
+All of this happens only before the first content of an answer, by the kind of the error:
 
-- What the caller has to change (a bad request, a refused token, a prompt that is too long, a filter) is raised at once:
-  other providers would refuse it, too.
-- What passes (`Retry` says what: limits, an overload, a gateway, a connection that broke) is repeated at the same provider,
-  as often as `Retry` says. If another provider is available, a Retry-After above 2 s moves on to it.
-- After the last of these tries, and at once after errors that do not pass but are the provider's own (another 5xx, a model
-  that it does not have, silence, an answer that is not one), the next provider gets the request, if there is a choice.
-- 402 means that an account has no credits. Everything behind Hugging Face's router is paid from one account, so only a
-  provider with a key of its own is tried then.
+- An error that the caller has to fix (a bad request, a refused token, a prompt that is too long, a filter) is raised at
+once: other providers would refuse the request, too.
+- After a transient error (rate limit, overload, gateway, broken connection) the same provider gets the request again,
+as `Retry` says. If another provider is available, a Retry-After above 2 s moves on to it.
+- After the last of these attempts, and at once after other errors of the provider (another 5xx, a model that it does
+not have, a timeout, an invalid answer), the next provider gets the request, if there is a choice.
+- 402 means that an account has no credits. All calls through Hugging Face's router are paid from one account, so only a
+provider with a key of its own is tried then.
 
-What is billed even if its result never arrives (images, videos, speech) is not sent twice to the same provider. The next
-provider gets it only when it is certain that the first one does not work on it any more.
+A request that is billed even if its result never arrives (images, videos, speech) is not sent twice to the same
+provider. The next provider gets it only if the first one certainly does not work on it any more.
 
 Reference: docs/protocol/inference ("Errors"); design: retries only before the first token.
 """
@@ -60,10 +60,10 @@ _REASON = 300  # characters of each provider's error
 
 
 def may_fail_over(error: HFClientError, *, billed: bool) -> bool:
-    """Tell whether another provider may be asked after *error*, before anything of an answer has come.
+    """Return whether another provider may be tried after *error*, before the first content.
 
     Args:
-        error: What the first one failed with.
+        error: The error of the first one.
         billed: The work costs money even if its result never arrives (images, videos). Then there is no failover while the
             first provider may still work on it: after a timeout or a broken connection once the request had arrived.
     """
@@ -91,7 +91,7 @@ def short_waits(retry: Retry) -> Retry:
 
 
 def is_loading(error: HFClientError) -> bool:
-    """Tell whether a model is being loaded, and the server says for how long."""
+    """Return whether a model is being loaded, and the server says for how long."""
     return isinstance(error, ServerError) and error.status_code == 503 and error.retry_after is not None
 
 
@@ -107,7 +107,7 @@ class ModelLoading:
         self._waits = 0
 
     def wait_before(self, attempt: int, error: HFClientError | None) -> float | None:
-        """Return the seconds to wait before try number *attempt*; None to give up."""
+        """Return the seconds to wait before attempt number *attempt*; None to give up."""
         if isinstance(error, ServerError) and is_loading(error):
             self._waits += 1
             return _loading_wait(error, self._retry)
@@ -129,7 +129,7 @@ class Providers:
     Attributes:
         candidate: The provider to try now.
         left: Those after it.
-        failovers: What has failed so far.
+        failovers: The failures so far.
 
     Raises:
         InvalidInputError: There are no candidates.
@@ -158,7 +158,7 @@ class Providers:
             return False
         status = getattr(error, "status_code", None)
         self.failovers.append(Failover(failed, left[0].provider, error.message[:_REASON], status))
-        _log.info("%s failed (%s); asking %s", failed, error.message[:_REASON], left[0].provider)
+        _log.info("%s failed (%s); trying %s", failed, error.message[:_REASON], left[0].provider)
         self._previous = error
         self.candidate, *self.left = left
         return True
@@ -188,7 +188,7 @@ Begin: TypeAlias = "Callable[[Response, Candidate, Sequence[Failover]], Begun[_D
 
 
 class Attempts(Providers, Generic[_D]):
-    """The tries of one streamed answer, over all its providers.
+    """The attempts of one streamed answer, over all its providers.
 
     A stream that fails before its first content continues here: its loop is ``retrying(attempts, attempts.clock)``, like the
     one of :meth:`start`, with :meth:`send_again`.
@@ -196,7 +196,7 @@ class Attempts(Providers, Generic[_D]):
     Args:
         candidates: The providers, in the order to try; not empty.
         send: Sends the request once, with the given clock.
-        begin: Makes what is needed to read an answer; gets the failovers that were not reported yet.
+        begin: Returns what is needed to read an answer; gets the failovers that were not reported yet.
         retry: How often each provider is tried.
         clock: Of the whole call.
         fallbacks: Returns further providers when the last of *candidates* failed, given that one's name; called once.
@@ -224,7 +224,7 @@ class Attempts(Providers, Generic[_D]):
         self._served_by: str | None = None  # as the headers of the answer say that is being read
 
     def start(self) -> tuple[Response, Begun[_D]]:
-        """Return the first answer that has a head, and what is needed to read it.
+        """Return the first response, and what is needed to read it.
 
         Raises:
             HFClientError: No provider answered.
@@ -249,11 +249,11 @@ class Attempts(Providers, Generic[_D]):
         return self.failovers[start:]
 
     def settle(self) -> None:
-        """An answer has begun: there are no further tries, and the request, perhaps with images in it, need not be kept."""
+        """An answer has begun: there are no further attempts, so the request, perhaps with large images, is dropped."""
         del self._send, self._begin
 
     def wait_before(self, attempt: int, error: HFClientError | None) -> float | None:
-        """Return the seconds to wait after *error*, 0 for another provider; None if there is no further try."""
+        """Return the seconds to wait after *error*, 0 for another provider; None if there is no further attempt."""
         if error is None:
             return None
         self._tries += 1
@@ -300,7 +300,7 @@ class Attempts(Providers, Generic[_D]):
 
 
 def _is_estimated(error: ServerError) -> bool:
-    """Tell whether a model is being loaded, and the body of the answer estimates for how long."""
+    """Return whether a model is being loaded, and the body of the response estimates for how long."""
     return error.status_code == 503 and "estimated_time" in (error.body or "")
 
 

@@ -15,7 +15,7 @@ from hfclient.transport import Clock, Request, Session, Timeouts
 
 __all__ = ["ProviderClient"]
 
-_FETCHES = 3  # tries of a result: it was paid for, and a broken connection is not a reason to lose it
+_FETCHES = 3  # attempts to fetch a result, which has been paid for
 _CANCEL_TIMEOUTS = Timeouts(connect=3.0, idle=3.0, first_token=3.0, total=5.0)
 
 

@@ -41,7 +41,7 @@ class _Parameter:
 class Tool:
     """A tool that a model may call.
 
-        Tool.of(get_weather)                       # what run_tools does with a plain function
+        Tool.of(get_weather)                       # as run_tools does with a plain function
         Tool("lookup", "Look a word up.", {"type": "object", "properties": {...}}, function=lookup)
 
     Attributes:

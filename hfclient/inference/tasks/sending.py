@@ -130,7 +130,7 @@ def _url(prediction: Mapping[str, Any], name: str) -> str:
 
 
 def _is_result(answer: Answer) -> bool:
-    """Tell whether an answer is not a prediction, but already its result."""
+    """Return whether an answer is not a prediction, but already its result."""
     if answer.is_media:
         return True
     data = answer.value()
@@ -138,7 +138,7 @@ def _is_result(answer: Answer) -> bool:
 
 
 def _is_done(answer: Answer) -> bool:
-    """Tell whether the result is there; the status may lag behind it."""
+    """Return whether the result is there; the status may lag behind it."""
     data = answer.json()
     state = word(data, "status")
     if state == "succeeded" or (data.get("output") not in (None, "", [], {}) and not has_failed(state)):

@@ -324,7 +324,7 @@ class TextStream(CompletionStream):
 
     @property
     def partial(self) -> Reply:
-        """What has come so far, as a `Reply`. Never reads, never raises."""
+        """The answer so far, as a `Reply`. Never reads, never raises."""
         if not self.is_raw:
             return super().partial
         reply, final = super(CompletionStream, self).partial, self._builder.final

@@ -145,22 +145,27 @@ def open_source(source: Any, limit: int, what: str = "file") -> SourceFile:
 
 def _not_a_file(source: object, what: str) -> str:
     kind = type(source).__name__
+    a_file = _with_article(what)
     if isinstance(source, Mapping):
-        return f"a {what} is not a dict: pass its path or its bytes, or (name, bytes)"
+        return f"{a_file} is not a dict: pass its path or its bytes, or (name, bytes)"
     if hasattr(source, "__array_interface__") or kind == "Tensor":
-        return f"a {what} is not an array: convert it to an image first, for instance with PIL.Image.fromarray(array)"
+        return f"{a_file} is not an array: convert it to an image first, for instance with PIL.Image.fromarray(array)"
     if isinstance(source, Iterable):
         return f"one {what} is expected, not a {kind} of several"
-    return f"a {what} is a path, bytes, an open binary file, (name, bytes), a data URL, an Image or a PIL image, not {kind}"
+    return f"{a_file} is a path, bytes, an open binary file, (name, bytes), a data URL, an Image or a PIL image, not {kind}"
+
+
+def _with_article(what: str) -> str:
+    return f"an {what}" if what[0] in "aeiou" else f"a {what}"
 
 
 def _with_name(pair: tuple[Any, ...], limit: int, what: str) -> SourceFile:
     name, mime = pair[0] if pair else None, pair[2] if len(pair) == 3 else ""
     if len(pair) not in (2, 3) or not isinstance(name, str) or not (mime is None or isinstance(mime, str)):
-        raise InvalidInputError(f"a {what} with a name is (name, bytes) or (name, bytes, media type)")
+        raise InvalidInputError(f"{_with_article(what)} with a name is (name, bytes) or (name, bytes, media type)")
     if isinstance(pair[1], str) and not is_data_url(pair[1]):
         raise InvalidInputError(
-            f"in (name, content) the content is bytes, not a string: text.encode(), or Path(...) for a {what}"
+            f"in (name, content) the content is bytes, not a string: text.encode(), or Path(...) for {_with_article(what)}"
         )
     file = open_source(pair[1], limit, what)
     return SourceFile(file.content, _base_name(name) or file.name, mime or file.claimed)

@@ -86,6 +86,8 @@ MISTAKES: list[tuple[Call, type[Exception], str]] = [
     (lambda inference: inference.video("hi", num_frame=5), TypeError, "did you mean num_frames"),  # type: ignore[call-arg]
     (lambda inference: inference.image(None), InvalidInputError, "prompt must be a string, not None"),  # type: ignore[arg-type]
     (lambda inference: inference.image_to_image(None, "hi"), InvalidInputError, "image is None"),  # type: ignore[arg-type]
+    (lambda inference: inference.image_to_image(None), InvalidInputError, "image is None"),  # type: ignore[arg-type]
+    (lambda inference: inference.transcribe(5), InvalidInputError, "an audio file is a path"),  # type: ignore[arg-type]
     (lambda inference: inference.images("hi", 2, seed="7"), InvalidInputError, "seed must be a whole number or None, not str"),  # type: ignore[arg-type]
     (lambda inference: inference.images("hi", 2, seed=2**32), InvalidInputError, "a seed is a whole number"),
     (lambda inference: inference.video("hi"), Unsupported, "your own server does not have text-to-video"),

@@ -167,6 +167,13 @@ def test_released_memory() -> None:
         open_source(view, 100)
 
 
+@pytest.mark.parametrize(("what", "words"), [("file", "a file is a path"), ("image", "an image is a path")])
+def test_the_article(what: str, words: str) -> None:
+    """Errors use the article that fits the word."""
+    with pytest.raises(InvalidInputError, match=words):
+        open_source(5, 100, what)
+
+
 def test_arrays() -> None:
     """For an array, the error shows how to convert it to an image."""
     numpy = pytest.importorskip("numpy")

@@ -116,11 +116,11 @@ class MediaGeneration:
         extra, timeouts = given.pop("extra_body", None), given.pop("timeouts", None)
         tell = self._teller(given.pop("on_progress", None))
         settings = checked(given)
+        if image is None and task in (IMAGE_TO_IMAGE, IMAGE_SEGMENTATION):  # an image of the prompt alone would be billed
+            raise InvalidInputError("there is no image to change: image is None")
         if not isinstance(prompt, str) or not (prompt.strip() or image is not None):
             wrong = "is empty" if isinstance(prompt, str) else f"must be a string, not {type(prompt).__name__}"
             raise InvalidInputError(f"the prompt {wrong}")
-        if image is None and task in (IMAGE_TO_IMAGE, IMAGE_SEGMENTATION):  # an image of the prompt alone would be billed
-            raise InvalidInputError("there is no image to change: image is None")
         loaded = None if image is None else load_image(image)
         if provider is None and self._service.routes.is_endpoint:
             provider = "hf-inference"

@@ -125,7 +125,7 @@ def load_audio(source: AudioLike) -> AudioInput:
         return source
     if isinstance(source, str) and is_url(source):
         return AudioInput(b"", source.strip())
-    file = open_source(source, MAX_AUDIO, "audio")
+    file = open_source(source, MAX_AUDIO, "audio file")
     return check_audio(AudioInput(file.read(), name=file.name, claimed=file.claimed))
 
 

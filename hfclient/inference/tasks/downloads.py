@@ -26,7 +26,7 @@ def audio_with_content(client: ProviderClient, audio: AudioInput) -> AudioInput:
         return audio
     content, claimed = client.fetch(audio.url, limit=MAX_AUDIO + 1)
     name = PurePosixPath(urlsplit(audio.url).path).name
-    file = open_source((name, content, claimed), MAX_AUDIO, "audio")
+    file = open_source((name, content, claimed), MAX_AUDIO, "audio file")
     return check_audio(AudioInput(file.read(), name=file.name, claimed=file.claimed))
 
 

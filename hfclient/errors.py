@@ -260,14 +260,13 @@ class TransportError(HFClientError):
         *,
         method: str | None = None,
         url: str | None = None,
-        attempts: int = 1,
         sent: bool = True,
         partial: Reply | None = None,
     ) -> None:
         super().__init__(message, partial=partial)
         self.method = method
         self.url = _sanitized(url)
-        self.attempts = attempts
+        self.attempts = 1
         self.sent = sent
 
 
@@ -289,12 +288,9 @@ class TransportTimeout(TransportError, TimeoutError):
         *,
         deadline: str | None = None,
         seconds: float | None = None,
-        method: str | None = None,
-        url: str | None = None,
-        attempts: int = 1,
         partial: Reply | None = None,
     ) -> None:
-        super().__init__(message, method=method, url=url, attempts=attempts, partial=partial)
+        super().__init__(message, partial=partial)
         self.deadline = deadline
         self.seconds = seconds
 
@@ -315,10 +311,9 @@ class StreamInterrupted(TransportError):
         generation_id: str | None = None,
         method: str | None = None,
         url: str | None = None,
-        attempts: int = 1,
         partial: Reply | None = None,
     ) -> None:
-        super().__init__(message, method=method, url=url, attempts=attempts, partial=partial)
+        super().__init__(message, method=method, url=url, partial=partial)
         self.conversation_id = conversation_id
         self.generation_id = generation_id
 

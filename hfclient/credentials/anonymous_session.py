@@ -15,21 +15,23 @@ from hfclient.credentials.secret import Secret
 from hfclient.credentials.session_store import AnonymousSession
 from hfclient.errors import CredentialsError
 
-__all__ = ["AnonymousSessionMixin"]
+__all__ = ["SessionCookies"]
 
 _log = logging.getLogger("hfclient")
 
 
-class AnonymousSessionMixin:
-    """The methods of `Credentials` for anonymous sessions."""
+class SessionCookies:
+    """The base of `Credentials`: the chat server's cookies, which may be those of an anonymous session."""
 
     _lock: threading.Lock
-    _session: AnonymousSession
-    _cookies: dict[str, Secret]
-    _is_anonymous: bool  # the cookies are the anonymous session's
-    _is_stored: bool  # and the session is stored
-    _has_written: bool  # and the server has accepted it, or replaced it
-    _is_confirmed: bool  # the server has set the session cookie by its usual name
+
+    def __init__(self, cookies: Mapping[str, Secret] | None, session: AnonymousSession | None) -> None:
+        self._cookies = dict(cookies or {})
+        self._session = session or AnonymousSession()
+        self._is_anonymous = False  # the cookies are the anonymous session's
+        self._is_stored = False  # and the session is stored
+        self._has_written = False  # and the server has accepted it, or replaced it
+        self._is_confirmed = False  # the server has set the session cookie by its usual name
 
     @property
     def is_anonymous(self) -> bool:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from hfclient.credentials.anonymous_session import AnonymousSessionMixin
+from hfclient.credentials.anonymous_session import SessionCookies
 from hfclient.credentials.cookie_matching import SESSION_COOKIE, Cookie, display_name, parse_set_cookie
 from hfclient.credentials.cookies import CookiesLike, find_cookies_with_paths
 from hfclient.credentials.origins import (
@@ -35,7 +35,7 @@ _DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)  # HTTP libraries 
 _IDENTITY = (SESSION_COOKIE, "token")
 
 
-class Credentials(AnonymousSessionMixin):
+class Credentials(SessionCookies):
     """One caller's token and cookies, each bound to the URLs that it may be sent to.
 
     Args:
@@ -64,17 +64,12 @@ class Credentials(AnonymousSessionMixin):
         user_id: str | None = None,
         session: AnonymousSession | None = None,
     ) -> None:
+        super().__init__(cookies, session)
         self.token = token
         self.explicit = explicit
         self.user_id = user_id
-        self._cookies = dict(cookies or {})
         self._path_cookies = {(cookie.name, cookie.path): cookie.value for cookie in path_cookies}
         self._refused: set[str] = set()  # names of cookies that were warned about
-        self._session = session or AnonymousSession()
-        self._is_anonymous = False  # the cookies are the anonymous session's
-        self._is_stored = False  # and the session is stored
-        self._has_written = False  # and the server has accepted it, or replaced it
-        self._is_confirmed = False  # the server has set the session cookie by its usual name
         self._previous: dict[str, Secret] = {}  # of unconfirmed cookies
         self._store = store
         self._logins: dict[str, Secret] = {}

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from hfclient.credentials import Credentials, Secret
+from hfclient.decoding.json_values import list_or_empty, text_or_none
 from hfclient.errors import HFClientError
 from hfclient.events import AnyEvent
 from hfclient.inference import InferenceClient, ServedModel
@@ -162,13 +163,9 @@ def _find_model(name: str, models: list[UpstreamModel]) -> UpstreamModel | None:
 
 def _parse(served: ServedModel) -> UpstreamModel:
     """Return a model of the list; routers give more fields than other servers."""
-    raw = served.raw
-    architecture = raw.get("architecture")
-    modalities = architecture.get("input_modalities") if isinstance(architecture, dict) else None
-    providers = raw.get("providers")
-    model = UpstreamModel(id=served.id, multimodal=isinstance(modalities, list) and "image" in modalities)
-    return evolve(
-        model,
-        description=raw["description"] if isinstance(raw.get("description"), str) else None,
-        providers=[entry for entry in providers if isinstance(entry, dict)] if isinstance(providers, list) else [],
+    return UpstreamModel(
+        id=served.id,
+        multimodal=served.supports_images,
+        description=text_or_none(served.raw.get("description")),
+        providers=[entry for entry in list_or_empty(served.raw.get("providers")) if isinstance(entry, dict)],
     )

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 from hfclient.arguments.argument_types import check_arguments
 from hfclient.arguments.option_hints import refuse_unknown
 from hfclient.chat import ChatService, ChatStream, Conversation, Conversations, Models
+from hfclient.chat.conversations.conversation import restored
 from hfclient.chat.conversations.options import MessageOptions, OnClose
 from hfclient.chat.conversations.prompts import PromptLike
+from hfclient.chat.conversations.stored_conversation import discard_unused
 from hfclient.chat.resources.login import Login
 from hfclient.chat.resources.server import Server
 from hfclient.chat.resources.settings import SettingsResource
@@ -190,7 +192,7 @@ class Client:
             upstream: Base URL of an OpenAI-compatible API to answer instead of the small model.
             database: File of the conversations, which other clients of the same file find again; None keeps them until
                 the client is closed.
-            options: Further arguments of `Client`, all but *base_url*.
+            options: Further arguments of `Client`: all but *base_url*.
 
         Raises:
             TypeError: There is no option of that name.
@@ -255,7 +257,7 @@ class Client:
             system_prompt: System prompt; None takes the model's own.
             temporary: Delete the conversation when the stream has ended.
             on_close: Effect of leaving the stream early: ``"stop"`` stops the generation, ``"detach"`` lets it run on the server.
-            options: See `MessageOptions`.
+            options: timeouts, on_elicitation, mcp, web_search, tools, files; see `MessageOptions`.
 
         Raises:
             HFClientError: As `Conversation.create` and `Conversation.send` do.
@@ -266,7 +268,7 @@ class Client:
         try:
             return conversation.send(prompt, on_close=on_close, **options)
         except BaseException:  # Ctrl-C, too
-            conversation.discard_unused()
+            discard_unused(conversation)
             raise
 
     def conversation(
@@ -291,7 +293,7 @@ class Client:
 
     def restore(self, state: dict[str, Any]) -> Conversation:
         """Return the conversation that `Conversation.to_dict` described, in this or another process."""
-        return Conversation.from_dict(self._chat, state)
+        return restored(self._chat, state)
 
     @property
     def conversations(self) -> Conversations:

@@ -98,7 +98,11 @@ class InferenceClient(MediaClient):
             prompt: A string, or a list of messages: dicts with ``role`` and ``content``, `UserMessage` and the like, or
                 a `Reply`. A user message may have files under ``images``, ``files``, ``audio`` or ``video``, where a string
                 is a URL or base64, never a path; a server's own fields go into its ``extra_body``. Other keys are refused.
-            options: See `.ChatOptions`.
+            options: model, system_prompt, images, files, provider, max_tokens, temperature, top_p, frequency_penalty,
+                presence_penalty, logit_bias, logprobs, top_logprobs, seed, stop, tool_choice, parallel_tool_calls,
+                reasoning_effort, user, keep_reasoning, n, max_completion_tokens, tool_prompt, metadata, store,
+                service_tier, modalities, audio, prediction, verbosity, web_search_options, safety_identifier,
+                extra_body, timeouts, tools, response_format; see `.ChatOptions`.
 
         Returns:
             A stream; ``.text`` and ``.result()`` read all of it.
@@ -140,7 +144,11 @@ class InferenceClient(MediaClient):
             prompt: A string or a list of messages, as for :meth:`chat`.
             tools: Functions, methods, partials, `Tool` objects, or JSON schemas as dicts. A call of a tool without a
                 function ends the stream: it is in ``result().tool_calls``, and ``messages`` continue from there.
-            options: See `.ToolOptions`.
+            options: model, system_prompt, images, files, provider, max_tokens, temperature, top_p, frequency_penalty,
+                presence_penalty, logit_bias, logprobs, top_logprobs, seed, stop, tool_choice, parallel_tool_calls,
+                reasoning_effort, user, keep_reasoning, n, max_completion_tokens, tool_prompt, metadata, store,
+                service_tier, modalities, audio, prediction, verbosity, web_search_options, safety_identifier,
+                extra_body, timeouts, max_rounds, approve, parallel, response_format; see `.ToolOptions`.
 
         Returns:
             One stream over all rounds. ``result()`` has the last answer's text, all calls and results, and the sum of
@@ -186,7 +194,11 @@ class InferenceClient(MediaClient):
             into: An attrs class, dataclass, TypedDict, NamedTuple, msgspec Struct or pydantic model; or ``list[Class]``,
                 ``Literal[...]``, an enum, ``int``, ... Unions of several dataclasses or attrs classes do not work; tagged
                 Structs and pydantic models do.
-            options: See `.ParseOptions`.
+            options: model, system_prompt, images, files, provider, max_tokens, temperature, top_p, frequency_penalty,
+                presence_penalty, logit_bias, logprobs, top_logprobs, seed, stop, tool_choice, parallel_tool_calls,
+                reasoning_effort, user, keep_reasoning, n, max_completion_tokens, tool_prompt, metadata, store,
+                service_tier, modalities, audio, prediction, verbosity, web_search_options, safety_identifier,
+                extra_body, timeouts, repair, strict, dialect, tools; see `.ParseOptions`.
 
         Raises:
             ParseError: No answer is valid, the answer was cut off (even if it can be read), or the model refused; ``raw``
@@ -234,7 +246,10 @@ class InferenceClient(MediaClient):
 
         Args:
             prompt: A string, or a list of messages.
-            options: See `.TextOptions`.
+            options: model, provider, action, layout, max_prompt_length, max_new_tokens, temperature, top_k, top_p,
+                typical_p, repetition_penalty, frequency_penalty, seed, stop, best_of, grammar, do_sample, watermark,
+                return_full_text, truncate, details, decoder_input_details, adapter_id, top_n_tokens, extra_body,
+                timeouts; see `.TextOptions`.
 
         Returns:
             A stream; ``.text`` reads all of it. A special token, such as the end of the text, comes as
@@ -273,7 +288,8 @@ class InferenceClient(MediaClient):
         Args:
             texts: N strings, or one string for one vector; with N = 0 nothing is sent and the result is empty.
             as_numpy: Return an array of shape (N, D) and type float32 (needs numpy).
-            options: See `.EmbedOptions`.
+            options: model, provider, normalize, truncate, truncation_direction, prompt_name, dimensions, batch_size,
+                extra_body, timeouts; see `.EmbedOptions`.
 
         Returns:
             N lists of D floats.
@@ -300,7 +316,7 @@ class InferenceClient(MediaClient):
         Args:
             query: The query.
             texts: N strings; with N = 0 nothing is sent.
-            options: See `.RerankOptions`.
+            options: model, provider, extra_body, timeouts; see `.RerankOptions`.
 
         Raises:
             Unsupported: The router does not rank texts.
@@ -320,7 +336,7 @@ class InferenceClient(MediaClient):
 
         Args:
             image: A path, bytes, an open binary file, an `Image`, a PIL image, or a URL, which is fetched without credentials.
-            options: See `.TaskOptions`; errors are those of :meth:`task`.
+            options: Those of :meth:`task`, as are the errors.
         """
         check_arguments(InferenceClient.caption, locals())
         text: str = self._pipelines.run("image-to-text", image, options)
@@ -341,7 +357,7 @@ class InferenceClient(MediaClient):
             inputs: A string is a text; a path object, bytes, an open binary file, an `Image`, a PIL image or an `Audio` is an
                 image or audio, by its first bytes.
             labels: The labels to choose from; None takes the model's own. (None for audio.)
-            options: See `.TaskOptions`; errors are those of :meth:`task`.
+            options: Those of :meth:`task`, as are the errors.
         """
         check_arguments(InferenceClient.classify, locals())
         return self._pipelines.classify(inputs, labels, options)
@@ -360,7 +376,13 @@ class InferenceClient(MediaClient):
                 and ``context``, ``question`` and ``image``, ``query`` and ``table``, ``source_sentence`` and ``sentences``.
                 For a task that is not in `TASKS` an object is a file, a string a text, or a path if the name begins with
                 ``image-``, ``video-`` or ``audio-``; under ``image``, ``video`` and ``audio`` of a dict, too.
-            options: See `.TaskOptions`.
+            options: model, provider, parameters, extra_body, timeouts, top_k, candidate_labels, hypothesis_template,
+                multi_label, function_to_apply, threshold, subtask, mask_threshold, overlap_mask_area_threshold,
+                aggregation_strategy, ignore_labels, stride, src_lang, tgt_lang, generate_parameters,
+                generation_parameters, clean_up_tokenization_spaces, truncation, max_new_tokens, return_timestamps,
+                targets, align_to_words, doc_stride, handle_impossible_answer, max_answer_len, max_question_len,
+                max_seq_len, lang, word_boxes, padding, sequential, normalize, prompt_name, truncate,
+                truncation_direction, dimensions, encoding_format; see `.TaskOptions`.
 
         Returns:
             Values by the task: a list of `Classification`, `Span`, `ExtractedAnswer`, `BoxedObject`, `Segment` or `MaskFill`
@@ -397,7 +419,7 @@ class InferenceClient(MediaClient):
         are None, it is an iterator over the Hub's pages. A page is requested when its first entry is needed.
 
         Args:
-            filters: See `.ModelFilters`.
+            filters: task, provider, search, sort, limit, author, tags, warm; see `.ModelFilters`.
 
         Raises:
             InvalidInputError: A filter is invalid.

@@ -36,7 +36,8 @@ class MediaClient(BaseClient):
 
         Args:
             prompt: What to show.
-            options: See `.ImageOptions`.
+            options: model, provider, negative_prompt, width, height, size, aspect_ratio, steps, guidance, seed,
+                lora_scale, extra_body, timeouts, on_progress, scheduler; see `.ImageOptions`.
 
         Raises:
             InvalidInputError: An option is out of range, or the model does not make images.
@@ -65,7 +66,9 @@ class MediaClient(BaseClient):
         Args:
             prompt: What to show.
             n: Number of images, 1 to 64.
-            options: See `.ImageOptions`; errors are those of :meth:`image`.
+            options: model, provider, negative_prompt, width, height, size, aspect_ratio, steps, guidance, seed,
+                lora_scale, extra_body, timeouts, on_progress, scheduler; see `.ImageOptions`; errors are those of
+                :meth:`image`.
         """
         check_arguments(MediaClient.images, locals())
         return self._media.images(prompt, n, options)
@@ -79,7 +82,9 @@ class MediaClient(BaseClient):
             image: A path, bytes, an open binary file, an `Image`, a PIL image, or a URL. A URL is passed on to the
                 provider, or fetched here without credentials if the provider does not take URLs.
             prompt: What to change.
-            options: See `.ImageOptions`; errors are those of :meth:`image`. *model* is required.
+            options: model, provider, negative_prompt, width, height, size, aspect_ratio, steps, guidance, seed,
+                lora_scale, extra_body, timeouts, on_progress, scheduler; see `.ImageOptions`; errors are those of
+                :meth:`image`. *model* is required.
         """
         check_arguments(MediaClient.image_to_image, locals())
         from hfclient.inference.media.generation import result_of
@@ -95,7 +100,9 @@ class MediaClient(BaseClient):
         Args:
             prompt: What happens.
             image: The first frame; as for :meth:`image_to_image`.
-            options: See `.VideoOptions`; errors are those of :meth:`image`. *model* is required.
+            options: model, provider, negative_prompt, width, height, size, aspect_ratio, steps, guidance, seed,
+                lora_scale, extra_body, timeouts, on_progress, num_frames; see `.VideoOptions`; errors are those of
+                :meth:`image`. *model* is required.
         """
         check_arguments(MediaClient.video, locals())
         from hfclient.inference.media.generation import result_of
@@ -112,7 +119,9 @@ class MediaClient(BaseClient):
             prompt: What to show.
             image: The image to change; as for :meth:`image_to_image`.
             n: Number of images; a provider that makes one image with one request makes one.
-            options: See `.ImageOptions`; errors are those of :meth:`image`.
+            options: model, provider, negative_prompt, width, height, size, aspect_ratio, steps, guidance, seed,
+                lora_scale, extra_body, timeouts, on_progress, scheduler; see `.ImageOptions`; errors are those of
+                :meth:`image`.
         """
         check_arguments(MediaClient.image_job, locals())
         task = "text-to-image" if image is None else "image-to-image"
@@ -146,7 +155,8 @@ class MediaClient(BaseClient):
 
         Args:
             audio: A path, bytes, an open binary file, an `Audio`, or a URL, which is fetched without credentials.
-            options: See `.TranscribeOptions`.
+            options: model, provider, language, prompt, temperature, timestamps, extra_body, timeouts; see
+                `.TranscribeOptions`.
 
         Raises:
             InvalidInputError: It is not audio, or cannot be read; or there is no model.
@@ -167,7 +177,7 @@ class MediaClient(BaseClient):
 
         Args:
             text: What to say.
-            options: See `.SpeakOptions`.
+            options: model, provider, voice, format, speed, extra_body, timeouts; see `.SpeakOptions`.
 
         Raises:
             InvalidInputError: The text is empty, or there is no model.

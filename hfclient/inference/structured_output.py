@@ -120,7 +120,7 @@ class Shape:
 
 
 @frozen
-class _Call:
+class _ParseCall:
     """One call, with the messages that it has so far."""
 
     completions: ChatCompletions
@@ -147,7 +147,7 @@ class ParseStream(Generic[T]):
     a value. It is not validated; :meth:`result` is. A repaired answer starts again.
     """
 
-    def __init__(self, call: _Call, first: Stream) -> None:
+    def __init__(self, call: _ParseCall, first: Stream) -> None:
         self._call = call
         self._attempts = 1
         self._error: HFClientError | None = None
@@ -331,7 +331,7 @@ def parse_stream(
         _add_instruction(messages, instruction)
     options["response_format"] = SchemaFormat(shape.schema, shape.name, strict, dialect)
 
-    call = _Call(completions, options, shape, messages, repair, clock)
+    call = _ParseCall(completions, options, shape, messages, repair, clock)
     return ParseStream(call, call.send())
 
 

@@ -22,7 +22,7 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nX-Check: yes\r\nContent-Length: 5\r\n\r\nhello"
 _tested: list[Any] = []
 
 
-class _Body:
+class _RespondingBody:
     """A body whose first read sends the response: libcurl reads it once it is connected."""
 
     def __init__(self, listener: socket.socket) -> None:
@@ -60,7 +60,7 @@ def _test(curl_cffi: Any) -> str | None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=1)
     except Exception:  # noqa: BLE001 (a sandbox, or a test suite that allows no sockets): then it cannot be tested
         return None
-    with listener, contextlib.closing(_Body(listener)) as body:
+    with listener, contextlib.closing(_RespondingBody(listener)) as body:
         listener.settimeout(5)
         try:
             return _exchange(curl_cffi, body, listener.getsockname()[1])
@@ -68,7 +68,7 @@ def _test(curl_cffi: Any) -> str | None:
             return exc.message if isinstance(exc, HFClientError) else f"{type(exc).__name__}: {exc}"
 
 
-def _exchange(curl_cffi: Any, body: _Body, port: int) -> str | None:
+def _exchange(curl_cffi: Any, body: _RespondingBody, port: int) -> str | None:
     kept: list[Multi] = []
     opt = curl_cffi.CurlOpt
 

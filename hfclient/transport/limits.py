@@ -10,7 +10,7 @@ from hfclient.decoding.frames import MAX_LINE
 from hfclient.errors import InvalidInputError, ProtocolError
 from hfclient.values import Value
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "too_long"]
 
 _MIB = 1024 * 1024
 
@@ -39,8 +39,11 @@ class Limits(Value):
     body: int = field(default=64 * _MIB, validator=_positive)
     file: int = field(default=1024 * _MIB, validator=_positive)
 
-    def too_much(self, name: str, url: str, *, promised: int | None = None, frame: str | None = None) -> ProtocolError:
-        """Return the error for a response from *url* that exceeds the limit called *name*."""
-        limit: int = getattr(self, name)
-        how = f"is longer than {limit:,} bytes" if promised is None else f"promises {promised:,} bytes, more than {limit:,}"
-        return ProtocolError(f"the answer from {url} {how} (Limits.{name})", frame=frame)
+
+def too_long(
+    limits: Limits, name: str, url: str, *, promised: int | None = None, frame: str | None = None
+) -> ProtocolError:
+    """Return the error for a response from *url* that exceeds the limit called *name*."""
+    limit: int = getattr(limits, name)
+    how = f"is longer than {limit:,} bytes" if promised is None else f"promises {promised:,} bytes, more than {limit:,}"
+    return ProtocolError(f"the answer from {url} {how} (Limits.{name})", frame=frame)

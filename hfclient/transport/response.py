@@ -11,7 +11,7 @@ from hfclient.decoding.json_repair import loads_repaired
 from hfclient.errors import ConnectError, HFClientError, TransportError
 from hfclient.redaction.masking import sanitized
 from hfclient.transport.deadline import Deadline
-from hfclient.transport.limits import Limits
+from hfclient.transport.limits import Limits, too_long
 
 __all__ = ["Body", "Headers", "Response", "add_address"]
 
@@ -195,11 +195,11 @@ class Response:
             left: int = getattr(self.limits, within)
             promised = self.headers.get("content-length", "")
             if promised.isdecimal() and len(promised) < 20 and int(promised) > left:
-                raise self.limits.too_much(within, self.url, promised=int(promised))
+                raise too_long(self.limits, within, self.url, promised=int(promised))
             while data := read_some():
                 left -= len(data)
                 if left < 0:
-                    raise self.limits.too_much(within, self.url, frame=excerpt(data))
+                    raise too_long(self.limits, within, self.url, frame=excerpt(data))
                 if not is_stream and not data.isspace():  # not a blank keep-alive
                     self.deadline.content_came()
                 yield data

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import is_typeddict
 
 import pytest
 
 import hfclient
+import hfclient.chat
+import hfclient.inference.options
 from tests.docs.reference import PAGES, Walk, resolved, shown
 
 # What only other modules of the package read: the form in which `parse` asks for a schema.
@@ -77,3 +80,31 @@ def test_pages_are_linked() -> None:
     index = (PAGES / "index.rst").read_text("utf-8")
     listed = set(re.findall(r"^   (\w+)$", index, re.MULTILINE))
     assert {path.stem for path in PAGES.glob("*.rst")} - {"index"} == listed
+
+
+PUBLIC = (hfclient.Client, hfclient.Conversation, hfclient.InferenceClient)
+
+
+@pytest.mark.parametrize("cls", PUBLIC)
+def test_docstrings_list_the_options(cls: type) -> None:
+    """The docstring of a method lists its options by name, or names the method that has the same: `help()` shows them."""
+    wrong = {}
+    for name, method in inspect.getmembers(cls, inspect.isfunction):
+        found = re.search(r"\*\*(\w+): '?Unpack\[(\w+)\]", str(inspect.signature(method)))
+        if name.startswith("_") or found is None:
+            continue
+        doc = " ".join((method.__doc__ or "").split())
+        listed = re.search(rf" {found[1]}: ([\w, ]+); see `\.?\w+`", doc)
+        if listed is None:
+            if not re.search(r"(?i)(those of :meth:`|all but \*base_url\*)", doc):
+                wrong[name] = "no list"
+        elif listed[1].split(", ") != list(_options(found[2])):
+            wrong[name] = listed[1]
+    assert wrong == {}
+
+
+def _options(name: str) -> list[str]:
+    for module in (hfclient.chat, hfclient.inference.options):
+        if hasattr(module, name):
+            return list(getattr(module, name).__annotations__)
+    raise LookupError(name)

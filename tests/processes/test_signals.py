@@ -199,7 +199,7 @@ def test_threads_during_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stream:
         left = False
 
-        def close_at_exit(self, budget: float) -> None:
+        def _close_at_exit(self, budget: float) -> None:
             self.left = True
 
     class Growing(weakref.WeakSet[Stream]):

@@ -31,12 +31,18 @@ from hfclient.inference.tasks import (
 )
 from hfclient.inference.tasks.audio import raw_result
 from hfclient.inference.tasks.decoders import json_of
-from hfclient.inference.tasks.pipeline_requests import File, check_inputs, json_request, pipeline_body, pipeline_request
+from hfclient.inference.tasks.pipeline_requests import (
+    FileInput,
+    check_inputs,
+    json_request,
+    pipeline_body,
+    pipeline_request,
+)
 from hfclient.inference.tasks.transcripts import link_in, transcript, transcript_of
 
 PNG = b"\x89PNG\r\n\x1a\n...."
 PNG64 = base64.b64encode(PNG).decode()
-IMAGE = File(PNG, "image/png")
+IMAGE = FileInput(PNG, "image/png")
 ANSWER = {"answer": "Ada", "score": 0.9, "start": 7, "end": 10}
 
 BODIES: list[tuple[str, Any, dict[str, Any], Any]] = [
@@ -86,10 +92,10 @@ BODIES: list[tuple[str, Any, dict[str, Any], Any]] = [
     ),
     ("image-classification", IMAGE, {}, PNG),
     ("image-classification", IMAGE, {"top_k": 3}, {"inputs": PNG64, "parameters": {"top_k": 3}}),
-    ("automatic-speech-recognition", File(b"fLaC", "audio/flac"), {}, b"fLaC"),
+    ("automatic-speech-recognition", FileInput(b"fLaC", "audio/flac"), {}, b"fLaC"),
     (
         "automatic-speech-recognition",
-        File(b"fLaC", "audio/flac"),
+        FileInput(b"fLaC", "audio/flac"),
         {"return_timestamps": True},
         {"inputs": "ZkxhQw==", "parameters": {"return_timestamps": True}},
     ),

@@ -25,7 +25,7 @@ _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 class _ClosedAtExit(Protocol):
     """A stream that has to be closed before the process ends."""
 
-    def close_at_exit(self, budget: float) -> None:
+    def _close_at_exit(self, budget: float) -> None:
         """Stop the generation and free the connection, within *budget* seconds."""
 
 
@@ -33,7 +33,7 @@ _open: weakref.WeakSet[_ClosedAtExit] = weakref.WeakSet()
 
 
 def close_at_exit(stream: _ClosedAtExit) -> None:
-    """Call ``stream.close_at_exit`` when the process ends, if the stream still exists then."""
+    """Call ``stream._close_at_exit`` when the process ends, if the stream still exists then."""
     _open.add(stream)
 
 
@@ -47,7 +47,7 @@ def _at_exit() -> None:
     for stream in _members(_open):
         if (left := end - time.monotonic()) > 0:
             try:
-                stream.close_at_exit(left)
+                stream._close_at_exit(left)
             except Exception as error:  # noqa: BLE001 (no caller is left that could handle it)
                 _log.debug("closing a stream at the end of the process: %s", type(error).__name__)
     for thread in _members(_threads):

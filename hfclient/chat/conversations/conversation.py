@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfclient.arguments.argument_types import check_arguments
 from hfclient.chat.conversations.background import in_background
+from hfclient.chat.conversations.branch import check_state
 from hfclient.chat.conversations.elicitation import decline
 from hfclient.chat.conversations.options import (
     AnswerOptions,
@@ -31,6 +32,7 @@ from hfclient.chat.conversations.send_lock import WAIT, HeldLock, checked_wait, 
 from hfclient.chat.conversations.stored_conversation import CLEANUP, StoredConversation
 from hfclient.chat.conversations.stream import ContinueRun, RunStream
 from hfclient.chat.files.uploads import listed_files, stored_part, upload_parts
+from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.tools import ElicitationAnswer
 from hfclient.chat.wire.tree import MessageTree
 from hfclient.chat.wire.turn import Turn, new_generation_id
@@ -43,7 +45,7 @@ from hfclient.types import Reply
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["ChatStream", "Conversation"]
+__all__ = ["ChatStream", "Conversation", "restored"]
 
 _log = logging.getLogger("hfclient")
 
@@ -81,7 +83,7 @@ class Conversation(StoredConversation):
         Args:
             prompt: The text, or a list of role/content messages. In a new conversation system messages become the
                 system prompt and earlier turns become part of the prompt; in an existing one the last user message is sent.
-            options: See `SendOptions`.
+            options: timeouts, on_elicitation, mcp, web_search, tools, files, on_close, wait; see `SendOptions`.
 
         Raises:
             Unsupported: The server would ignore *mcp*, *web_search* or *tools*; nothing was sent.
@@ -120,8 +122,8 @@ class Conversation(StoredConversation):
         Args:
             prompt: As for :meth:`send`.
             wait: Seconds to wait for earlier answers of the conversation; see `SendOptions`.
-            options: See `MessageOptions`. Without *on_elicitation* the questions of tools are declined: otherwise the answer
-                would wait for an hour.
+            options: timeouts, on_elicitation, mcp, web_search, tools, files; see `MessageOptions`. Without
+                *on_elicitation* the questions of tools are declined: otherwise the answer would wait for an hour.
 
         Raises:
             HFClientError: As for :meth:`send`, and what ended the answer early.
@@ -136,7 +138,7 @@ class Conversation(StoredConversation):
 
         Args:
             message_id: The answer to generate again; None takes the last one of the active branch.
-            options: See `SendOptions`; all but *files*.
+            options: timeouts, on_close, on_elicitation, mcp, wait, web_search, tools; see `SendOptions`.
 
         Raises:
             InvalidInputError: There is no such answer.
@@ -159,7 +161,8 @@ class Conversation(StoredConversation):
         Args:
             prompt: The new text, or a list of role/content messages, of which the last user message counts.
             message_id: The user message to edit; None takes the last one of the active branch.
-            options: See `SendOptions`. *files* are new attachments; None sends those of the old message again, ``[]`` none.
+            options: timeouts, on_elicitation, mcp, web_search, tools, files, on_close, wait; see `SendOptions`. *files*
+                are new attachments; None sends those of the old message again, ``[]`` none.
 
         Raises:
             InvalidInputError: There is no such user message, or the prompt is empty.
@@ -200,7 +203,7 @@ class Conversation(StoredConversation):
 
         Args:
             generation_id: The run; None takes the newest one of the conversation.
-            options: See `SendOptions`: *timeouts*, *on_elicitation* and *on_close*, which is ``"detach"`` by default.
+            options: timeouts, on_close, on_elicitation; see `SendOptions`. The default of *on_close* is ``"detach"``.
 
         Raises:
             InvalidInputError: The conversation has no id yet.
@@ -231,8 +234,8 @@ class Conversation(StoredConversation):
         Args:
             question: The event that asked.
             content: The values by field name, an `ElicitationAnswer`, True to accept a URL question, False to decline.
-            options: See `SendOptions`; all but *files*, *web_search* and *tools*. They apply to the stream that is returned.
-                A parked question needs the same *mcp* as the message that led to it.
+            options: timeouts, on_close, on_elicitation, mcp, wait; see `SendOptions`. They apply to the stream that is
+                returned. A parked question needs the same *mcp* as the message that led to it.
 
         Returns:
             None if the run waited for the answer: its stream continues. For a parked question, whose run had ended, the
@@ -345,3 +348,17 @@ class ChatStream(RunStream):
     ) -> None:
         super().__init__(run, response, model=conversation.model, continue_run=continue_run, on_end=on_end)
         self.conversation = conversation
+
+
+def restored(service: ChatService, state: dict[str, Any]) -> Conversation:
+    """Return the conversation that `Conversation.to_dict` described.
+
+    Raises:
+        InvalidInputError: *state* is of a later version, or not such a state.
+    """
+    check_state(state)
+    options = {name: state.get(name) for name in ("model", "system_prompt", "assistant")}
+    conversation = Conversation(service, state.get("id"), **options)
+    conversation.temporary = state.get("temporary", False)
+    conversation._branch.load(state)
+    return conversation

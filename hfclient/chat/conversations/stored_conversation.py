@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from attrs import evolve
 
 from hfclient.arguments.argument_types import check_arguments
-from hfclient.chat.conversations.branch import Branch, check_state
+from hfclient.chat.conversations.branch import Branch
 from hfclient.chat.conversations.creation import create_conversation
 from hfclient.chat.conversations.run_tracker import RunTracker
 from hfclient.chat.conversations.send_lock import WAIT
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from hfclient.chat.files.export import Format
 
-__all__ = ["CLEANUP", "StoredConversation"]
+__all__ = ["CLEANUP", "StoredConversation", "discard_unused"]
 
 _log = logging.getLogger("hfclient")
 CLEANUP = Timeouts(connect=2.0, idle=3.0, total=4.0)
@@ -303,18 +303,6 @@ class StoredConversation:
         self.service.read(self.service.endpoints.delete_message(self._existing_id(), message_id))
         self._forget()
 
-    def discard_unused(self) -> None:
-        """Delete the conversation from the server if no message can have arrived in it; a failure is logged.
-
-        Used by a call that created it and was then refused.
-        """
-        if self.id is None or self._branch.last_turn is not None:
-            return
-        try:
-            self._delete(CLEANUP)
-        except HFClientError as error:
-            _log.warning("the empty conversation %s could not be deleted: %s", self.id, error.message)
-
     # Saving
 
     def to_dict(self) -> dict[str, Any]:
@@ -332,20 +320,6 @@ class StoredConversation:
             **self._branch.to_dict(),
         }
 
-    @classmethod
-    def from_dict(cls, service: ChatService, state: dict[str, Any]) -> Self:
-        """Return the conversation that :meth:`to_dict` described.
-
-        Raises:
-            InvalidInputError: *state* is of a later version, or not such a state.
-        """
-        check_state(state)
-        options = {name: state.get(name) for name in ("model", "system_prompt", "assistant")}
-        conversation = cls(service, state.get("id"), **options)
-        conversation.temporary = state.get("temporary", False)
-        conversation._branch.load(state)
-        return conversation
-
     # Helpers
 
     def _noted(self, state: ConversationState) -> MessageTree:
@@ -359,3 +333,16 @@ class StoredConversation:
                 "this conversation was never created on the server; send something or call create()"
             )
         return self.id
+
+
+def discard_unused(conversation: StoredConversation) -> None:
+    """Delete a conversation from the server if no message can have arrived in it; a failure is logged.
+
+    For a call that created the conversation and was then refused.
+    """
+    if conversation.id is None or conversation._branch.last_turn is not None:
+        return
+    try:
+        conversation._delete(CLEANUP)
+    except HFClientError as error:
+        _log.warning("the empty conversation %s could not be deleted: %s", conversation.id, error.message)

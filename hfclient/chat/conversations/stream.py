@@ -312,7 +312,7 @@ class RunStream(Stream):
         if stopping is not None:
             stopping.join(max(0.0, started + _SILENCE - time.monotonic()))
 
-    def close_at_exit(self, budget: float) -> None:
+    def _close_at_exit(self, budget: float) -> None:
         """Stop the generation in this thread, without waiting for the end of the answer: the process ends.
 
         Args:

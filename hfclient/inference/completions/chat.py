@@ -69,7 +69,7 @@ class ChatCompletions:
             "response_format": None if isinstance(response_format, SchemaFormat) else response_format,
         }
         body = request_body(fields, extra_body)
-        call = _Call(service, body, response_format, frozenset(extra_body or ()))
+        call = _ChatCall(service, body, response_format, frozenset(extra_body or ()))
         attempts = Attempts(
             candidates,
             call.send,
@@ -88,7 +88,7 @@ class ChatCompletions:
 
 
 @frozen
-class _Call:
+class _ChatCall:
     """The request of one call, for each candidate."""
 
     service: InferenceService

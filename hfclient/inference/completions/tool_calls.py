@@ -48,7 +48,7 @@ def parse_arguments(arguments: str) -> dict[str, Any] | None:
 
 
 @define
-class _Call:
+class _PartialCall:
     index: int
     id: str = ""
     name: str = ""
@@ -81,8 +81,8 @@ class ToolCallMerger:
     """
 
     def __init__(self, new_id: Callable[[], str] = new_call_id) -> None:
-        self._calls: list[_Call] = []
-        self._newest: dict[tuple[int | None, str], _Call] = {}
+        self._calls: list[_PartialCall] = []
+        self._newest: dict[tuple[int | None, str], _PartialCall] = {}
         self._new_id = new_id
         self._used: set[str] = set()
         self._odd: list[AnyEvent] = []
@@ -130,15 +130,15 @@ class ToolCallMerger:
         if not is_flat and (unknown := _unknown(inner, ("name", "arguments", "index"))):
             call.extra.add({"function": unknown})
 
-    def _find(self, piece: _Piece, whole: bool) -> _Call:
+    def _find(self, piece: _Piece, whole: bool) -> _PartialCall:
         found = self._newest.get((piece.index, piece.id)) or self._newest.get((piece.index, ""))
         if found is None or whole or piece.begins_another(found):
-            found = _Call(len(self._calls) if piece.index is None else piece.index)
+            found = _PartialCall(len(self._calls) if piece.index is None else piece.index)
             self._calls.append(found)
             self._note(found, "")
         return found
 
-    def _note(self, call: _Call, call_id: str) -> None:
+    def _note(self, call: _PartialCall, call_id: str) -> None:
         """Index *call* by its index, or None, and *call_id*, because there may be thousands of calls."""
         self._newest[call.index, call_id] = self._newest[None, call_id] = call
 
@@ -164,7 +164,7 @@ class ToolCallMerger:
         self._calls, self._newest, self._odd = [], {}, []
         return events, broken
 
-    def _event(self, call: _Call) -> AnyEvent:
+    def _event(self, call: _PartialCall) -> AnyEvent:
         text = repair_surrogates(call.text())
         arguments = text if text not in _NOTHING else "{}"
         if not _is_object(arguments):
@@ -197,7 +197,7 @@ class _Piece:
     arguments: str | None
     begins: bool
 
-    def begins_another(self, call: _Call) -> bool:
+    def begins_another(self, call: _PartialCall) -> bool:
         """Return whether this piece, whose index and id match *call*, begins another call.
 
         Some servers give every call the index 0, or none, and no ids. A new id alone proves nothing, because other servers
@@ -218,14 +218,14 @@ class _Piece:
             return False
         return not self._continues(call) if call.text() else self.begins and not call.id
 
-    def _continues(self, call: _Call) -> bool:
+    def _continues(self, call: _PartialCall) -> bool:
         """Return whether the arguments of *call* have begun, and these cannot be the start of others."""
         if not self.arguments or self.arguments.lstrip().startswith("{"):
             return False
         return call.text() not in ("", "{}") and not call.is_whole()
 
 
-def _joined_name(call: _Call, piece: _Piece) -> str:
+def _joined_name(call: _PartialCall, piece: _Piece) -> str:
     """Return the name of a call after one more piece: whole in the first one, repeated, or in pieces itself."""
     if not call.name or not piece.name or piece.name == call.name:
         return call.name or piece.name

@@ -16,11 +16,11 @@ from hfclient.inference.providers.hf_inference import accepted_type
 from hfclient.inference.tasks.table import ANY, AUDIO, OBJECT, QUESTION, ROOT, TEXT, Task
 from hfclient.transport import Request
 
-__all__ = ["File", "check_inputs", "json_request", "pipeline_body", "pipeline_request", "without_none"]
+__all__ = ["FileInput", "check_inputs", "json_request", "pipeline_body", "pipeline_request", "without_none"]
 
 
 @frozen
-class File:
+class FileInput:
     """An image or audio with its bytes.
 
     Attributes:
@@ -78,13 +78,13 @@ def pipeline_body(
 
     Args:
         task: The task.
-        inputs: From :func:`check_inputs`; files as `File`.
+        inputs: From :func:`check_inputs`; files as `FileInput`.
         settings: Parameters of the task; None ones are left out.
         extra: Fields at the root, which override all others.
     """
     given: dict[str, Any] = without_none(settings)
     more = dict(extra or {})
-    if isinstance(inputs, File):
+    if isinstance(inputs, FileInput):
         if not given and not more:
             return inputs.content
         body = {"inputs": inputs.as_base64(), "parameters": given}
@@ -93,7 +93,7 @@ def pipeline_body(
     elif task.takes == ROOT:
         body = {"inputs": inputs, **given}  # with its settings at the root
     elif isinstance(inputs, Mapping):
-        packed = {key: value.as_base64() if isinstance(value, File) else value for key, value in inputs.items()}
+        packed = {key: value.as_base64() if isinstance(value, FileInput) else value for key, value in inputs.items()}
         body = {"inputs": packed, "parameters": given}
     else:
         body = {"inputs": inputs, "parameters": given}

@@ -22,7 +22,13 @@ from hfclient.inference.tasks import Classification, Segment, Task, find_task
 from hfclient.inference.tasks.audio import MAX_AUDIO, AudioInput, AudioLike, audio_tracks, load_audio, raw_result
 from hfclient.inference.tasks.decoders import json_of
 from hfclient.inference.tasks.downloads import audio_in, audio_of, audio_with_content, transcript_in
-from hfclient.inference.tasks.pipeline_requests import File, check_inputs, json_request, pipeline_request, without_none
+from hfclient.inference.tasks.pipeline_requests import (
+    FileInput,
+    check_inputs,
+    json_request,
+    pipeline_request,
+    without_none,
+)
 from hfclient.inference.tasks.provider_calls import HF, TEI, ProviderCalls
 from hfclient.inference.tasks.sending import provider_client, send_request
 from hfclient.inference.tasks.table import ANY, AUDIO, IMAGE, QUESTION
@@ -124,7 +130,7 @@ def _with_files(client: ProviderClient, spec: Task, inputs: Any) -> Any:
     """Return *inputs* with their files read or fetched."""
     if spec.takes == AUDIO:
         audio = audio_with_content(client, load_audio(inputs))
-        return File(audio.content, audio.mime)
+        return FileInput(audio.content, audio.mime)
     if spec.takes == IMAGE:
         return _image_file(client, inputs)
     if spec.takes == ANY:
@@ -134,15 +140,15 @@ def _with_files(client: ProviderClient, spec: Task, inputs: Any) -> Any:
     return {**inputs, "image": _image_file(client, inputs["image"])} if spec.takes == QUESTION else inputs
 
 
-def _image_file(client: ProviderClient, source: ImageLike) -> File:
+def _image_file(client: ProviderClient, source: ImageLike) -> FileInput:
     image = load_image(source)
     if image.content is None:
         image = load_image(client.fetch(image.url or "", limit=MAX_IMAGE + 1)[0])
-    return File(image.content or b"", image.mime)
+    return FileInput(image.content or b"", image.mime)
 
 
 def _any_file(client: ProviderClient, value: Any, is_file: bool) -> Any:
-    """Return a file as a `File`; a string is one if *is_file*. Other JSON values stay as they are."""
+    """Return a file as a `FileInput`; a string is one if *is_file*. Other JSON values stay as they are."""
     if isinstance(value, str) and not is_data_url(value) and not is_file:
         return value
     if not is_single_file(value):
@@ -152,7 +158,7 @@ def _any_file(client: ProviderClient, value: Any, is_file: bool) -> Any:
         value, claimed = client.fetch(value, limit=MAX_AUDIO + 1)
     file = open_source(value, MAX_AUDIO)
     content = file.read()
-    return File(content, media_type(content, file.name, file.claimed or claimed) or "application/octet-stream")
+    return FileInput(content, media_type(content, file.name, file.claimed or claimed) or "application/octet-stream")
 
 
 def _classification_task(inputs: Any) -> tuple[str, Any]:

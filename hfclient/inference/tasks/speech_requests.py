@@ -13,7 +13,7 @@ from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.addresses import Target
 from hfclient.inference.providers.base import id_path, pruned
 from hfclient.inference.tasks.audio import AudioInput, fal_mime
-from hfclient.inference.tasks.pipeline_requests import File, json_request, pipeline_request
+from hfclient.inference.tasks.pipeline_requests import FileInput, json_request, pipeline_request
 from hfclient.inference.tasks.table import TASKS
 from hfclient.transport import Multipart, Part, Request
 
@@ -71,7 +71,7 @@ def transcription_request(
         parameters = {"return_timestamps": timestamps or None, "generation_parameters": given or None}
         task = TASKS["automatic-speech-recognition"]
         url = target.url(f"/models/{id_path(model)}" if model else "")
-        return pipeline_request(task, url, File(audio.content, audio.mime), parameters, extra)
+        return pipeline_request(task, url, FileInput(audio.content, audio.mime), parameters, extra)
     if name == "fal-ai":
         return json_request(
             target.url(f"/{id_path(model)}"), pruned({"audio_url": audio.as_url(fal_mime(audio)), **extra})

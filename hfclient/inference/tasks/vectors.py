@@ -49,7 +49,7 @@ class _Item(msgspec.Struct):
     index: int | None = None
 
 
-class _Items(msgspec.Struct):
+class _VectorList(msgspec.Struct):
     data: list[_Item]
 
 
@@ -140,7 +140,7 @@ def _vectors(answer: Answer, count: int) -> list[list[float]]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        items = msgspec.json.decode(answer.body, type=_Items).data
+        items = msgspec.json.decode(answer.body, type=_VectorList).data
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     else:

@@ -62,7 +62,7 @@ class _Token(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     special: bool = False
 
 
-class _Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _TextChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     text: str
     index: Literal[0] = 0
     finish_reason: Literal[""] | None = None
@@ -81,7 +81,7 @@ class _Step(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """An object with a piece of text and nothing else, in either protocol."""
 
     token: _Token | None = None
-    choices: tuple[_Choice] | None = None
+    choices: tuple[_TextChoice] | None = None
     generated_text: None = None
     details: None = None
     top_tokens: None = None

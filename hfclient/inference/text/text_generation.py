@@ -76,7 +76,7 @@ class TextGeneration:
             raise InvalidInputError("action and layout are for lists of messages; a string goes out as it is")
         elif not prompt:
             raise InvalidInputError("the prompt is empty")
-        call = _Call(
+        call = _TextCall(
             self._service,
             self._learned,
             str(prompt),
@@ -148,7 +148,7 @@ class _Learned:
 
 
 @frozen
-class _Call:
+class _TextCall:
     """The request of one call, for each candidate."""
 
     service: InferenceService

@@ -85,15 +85,16 @@ _REASONS = {
 class Multi:
     """A multi handle and the connection in it. One request at a time owns it."""
 
-    __slots__ = ("era", "handle", "lib", "origin", "pid", "quiet_since", "socket")
+    __slots__ = ("era", "handle", "lib", "origin", "outlives_responses", "pid", "quiet_since", "socket")
 
     def __init__(self, curl_cffi: Any, origin: str, era: int) -> None:
         self.lib = curl_cffi.lib
         self.origin = origin
         self.era = era
         self.pid = os.getpid()
-        self.socket: int | None = None  # origin of the connection that is kept for the next request
+        self.socket: int | None = None  # of the connection that is kept for the next request
         self.quiet_since = 0.0  # time at which its last response ended
+        self.outlives_responses = False  # the connection carried another response before the last one
         self.handle = self.lib.curl_multi_init()
         self.lib.curl_multi_setopt(self.handle, curl_cffi.CurlMOpt.MAXCONNECTS, curl_cffi.ffi.new("long*", 1))
 
@@ -113,10 +114,13 @@ class Multi:
         some versions (8.23) not within a second after the last use, and a POST cannot be sent again.
 
         Args:
-            least: Minimum seconds since its last response: a server that closes the connection usually does so at once.
+            least: Minimum seconds since the first response: a server that closes the connection usually does so at once.
+                After later responses there is no minimum, because the server has kept the connection once.
         """
         if self.handle is None or self.socket is None:
             return False
+        if self.outlives_responses:
+            least = 0.0
         return not _is_readable(self.socket, max(0.0, self.quiet_since + least - time.monotonic()))
 
 
@@ -319,9 +323,10 @@ class Transfer:
         self._error = self._raised_below() or (self._error_for(code) if code else None)
         self._over = True
         kept: int = self._curl.getinfo(self._info.ACTIVESOCKET)
+        is_reused = not self._curl.getinfo(self._info.NUM_CONNECTS)
         multi = self._free()
         if multi is not None and self._error is None and 0 <= kept < _NO_SOCKET and not in_gc_finalizer():
-            multi.socket, multi.quiet_since = kept, time.monotonic()
+            multi.socket, multi.quiet_since, multi.outlives_responses = kept, time.monotonic(), is_reused
             self._give_back(multi)
 
     def _raised_below(self) -> BaseException | None:

@@ -29,7 +29,8 @@ from hfclient.transport.response import Response, add_address
 __all__ = ["ImpersonateTransport"]
 
 _IDLE_HANDLES = 64  # connections kept, as many as the default transport keeps
-_SILENCE = 0.005  # seconds that a connection must have been idle before a request that cannot be repeated uses it
+# Seconds that a connection must have been idle after its first response before a request that cannot be repeated uses it.
+_SILENCE = 0.005
 _NO_CONNECT_LIMIT_MS = 2_000_000_000  # more than libcurl's default of 300 s; `Timeouts.connect` applies
 _BUFFER = 64 * 1024
 _ENCODINGS = "gzip, deflate, br, zstd"
@@ -172,8 +173,7 @@ class ImpersonateTransport:
         """Return a kept connection to *origin*, or a new one if none is usable.
 
         Args:
-            origin: The origin of the request.
-            silence: Minimum seconds since its last response.
+            silence: Seconds for which it must have been idle after its first response.
         """
         for multi in reversed(self._idle.copy()):  # the last one used is most likely still open
             if multi.origin == origin:

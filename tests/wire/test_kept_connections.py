@@ -66,6 +66,33 @@ def test_a_connection_that_ends_right_after_its_response() -> None:
         ending.join()
 
 
+def test_a_connection_that_has_outlived_an_answer() -> None:
+    """After its second answer a connection is reused at once: its server does not close it after each one."""
+    curl_cffi = pytest.importorskip("curl_cffi")
+    here, there = socket.socketpair()
+    with here, there:
+        multi = Multi(curl_cffi, "http://a.example", 0)
+        multi.socket, multi.quiet_since, multi.outlives_responses = here.fileno(), time.monotonic(), True
+        began = time.monotonic()
+        assert multi.is_quiet(PATIENCE)
+        assert time.monotonic() - began < PATIENCE
+        there.sendall(b"a late answer")
+        assert not multi.is_quiet(PATIENCE)
+
+
+def test_connections_know_whether_they_outlive_answers(server: Server) -> None:
+    """A new connection does not; one that has carried a second answer does."""
+    pytest.importorskip("curl_cffi")
+    server.on("/s", plain(b"one"), plain(b"two"))
+    transport = make_transport("impersonate")
+    known = []
+    for _ in range(2):
+        send(transport, f"{server.url}/s", method="POST", body=b"x").read()
+        known.append([multi.outlives_responses for multi in transport._idle])  # type: ignore[attr-defined]
+    assert known == [[False], [True]]
+    transport.close()
+
+
 def test_a_proxy_that_has_closed_its_connection(transport_name: str, server: Server) -> None:
     """The same is true for the connection to a proxy."""
     first, ended = ends_after(plain(b"one"), HALF_CLOSE)

@@ -6,7 +6,16 @@ import base64
 import binascii
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["data_url_media_type", "decode_base64", "decode_data_url"]
+__all__ = ["data_url", "data_url_media_type", "decode_base64", "decode_data_url"]
+
+
+def data_url(content: bytes, mime: str) -> str:
+    """Return *content* as a ``data:`` URL.
+
+    >>> data_url(b"ab", "text/plain")
+    'data:text/plain;base64,YWI='
+    """
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
 
 
 def decode_data_url(url: str) -> bytes | None:

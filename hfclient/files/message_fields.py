@@ -31,18 +31,7 @@ _KEY_ALIASES = {
     **dict.fromkeys(("calls", "function_calls", "tool_call"), "tool_calls"),
     **dict.fromkeys(("call_id", "tool_id", "tool_use_id"), "tool_call_id"),
     **dict.fromkeys(
-        (
-            "image_path",
-            "image_paths",
-            "image_url",
-            "image_urls",
-            "img",
-            "imgs",
-            "photo",
-            "photos",
-            "picture",
-            "pictures",
-        ),
+        ("image_path", "image_paths", "image_url", "image_urls", "img", "imgs", "photo", "photos", "picture", "pictures"),
         "images",
     ),
     **dict.fromkeys(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from typing import Any
 
 from hfclient.decoding.think_tags import split_thinking
+from hfclient.files.data_urls import data_url
 from hfclient.local.records import FileRecord, MessageRecord
 from hfclient.local.upstream import UpstreamModel
 
@@ -62,8 +62,7 @@ def _user_content(message: MessageRecord, model: UpstreamModel, read: ReadFile) 
         elif file.mime.startswith("text/") or file.mime in _TEXT:
             documents.append(f"The file {file.name!r} ({file.mime}):\n```\n{_read_text(file, read)}\n```")
         elif file.mime.startswith("image/") and model.multimodal:
-            data = base64.b64encode(read(file.sha) or b"").decode()
-            images.append({"type": "image_url", "image_url": {"url": f"data:{file.mime};base64,{data}"}})
+            images.append({"type": "image_url", "image_url": {"url": data_url(read(file.sha) or b"", file.mime)}})
     text = "\n\n".join([*documents, text])
     return [{"type": "text", "text": text}, *images] if images else text
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hfclient.errors import InvalidInputError
+from hfclient.files.data_urls import data_url
 from hfclient.files.media_types import media_type
 from hfclient.files.message_fields import FILE_KEYS, file_values, reject_path, remote_url
 from hfclient.files.sources import FileLike, as_file_list, is_data_url, is_url, open_source
@@ -147,9 +148,9 @@ def file_part(source: FileLike, *, is_audio: bool = False) -> dict[str, Any]:
         data = base64.b64encode(content).decode()
         return {"type": "input_audio", "input_audio": {"data": data, "format": _AUDIO[mime]}}
     if mime.startswith("video/"):
-        return {"type": "video_url", "video_url": {"url": _data_url(mime, content)}}
+        return {"type": "video_url", "video_url": {"url": data_url(content, mime)}}
     if content.startswith(b"%PDF-"):
-        url = _data_url("application/pdf", content)
+        url = data_url(content, "application/pdf")
         return {"type": "file", "file": {"filename": name or "file.pdf", "file_data": url}}
     text = _decoded(content)
     if text is None:
@@ -233,7 +234,7 @@ def _url_part(part: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any
     file = open_source(url, MAX_FILE)
     content = file.read()
     mime = media_type(content, file.name, file.claimed, is_audio=key == "audio_url") or "application/octet-stream"
-    return {**part, key: {**inner, "url": _data_url(mime, content)}}
+    return {**part, key: {**inner, "url": data_url(content, mime)}}
 
 
 def _data_part(part: Mapping[str, Any], kind: str, where: str) -> Any:
@@ -269,7 +270,3 @@ def _decoded(content: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return None if "\0" in text else text
-
-
-def _data_url(mime: str, content: bytes) -> str:
-    return f"data:{mime};base64,{base64.b64encode(content).decode()}"

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from attrs import Factory, field, frozen
 
 from hfclient.errors import InvalidInputError
+from hfclient.files.data_urls import data_url
 from hfclient.files.media_types import sniff
 from hfclient.files.sources import FileLike, is_url, open_source
 
@@ -46,7 +47,7 @@ class ImageInput:
 
     def as_url(self) -> str:
         """Return the image's URL, or a data URL of its bytes."""
-        return self.url if self.url is not None else f"data:{self.mime};base64,{self.as_base64()}"
+        return self.url if self.url is not None else data_url(self.content or b"", self.mime)
 
 
 def load_image(source: ImageLike) -> ImageInput:

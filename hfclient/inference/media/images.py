@@ -22,6 +22,7 @@ from hfclient.decoding.frames import excerpt
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
 from hfclient.events import Failover
 from hfclient.events.base import plain_fields
+from hfclient.files.data_urls import data_url
 from hfclient.files.media_types import SUFFIXES, dimensions, media_type, sniff
 from hfclient.files.saving import free_path, safe_name, write_file
 from hfclient.inference.providers.results import OutputFile, add_body
@@ -202,11 +203,11 @@ class Image(Media):
         return self.content if self.mime == "image/jpeg" else None
 
     def _shown(self) -> dict[str, str]:
-        data = base64.b64encode(self.content).decode()
         if self.mime in ("image/png", "image/jpeg", "image/gif"):
-            return {self.mime: data}
+            return {self.mime: base64.b64encode(self.content).decode()}
         # Notebooks do not have other types, but browsers do.
-        return {"text/html": f'<img src="data:{html.escape(self.mime)};base64,{data}" alt="{html.escape(self.prompt)}">'}
+        url = data_url(self.content, html.escape(self.mime))
+        return {"text/html": f'<img src="{url}" alt="{html.escape(self.prompt)}">'}
 
 
 @frozen(kw_only=True, repr=False)
@@ -216,8 +217,7 @@ class Video(Media):
     def _shown(self) -> dict[str, str]:
         if len(self.content) > _SHOWN:
             return {}
-        data = base64.b64encode(self.content).decode()
-        return {"text/html": f'<video controls src="data:{html.escape(self.mime)};base64,{data}"></video>'}
+        return {"text/html": f'<video controls src="{data_url(self.content, html.escape(self.mime))}"></video>'}
 
 
 def media_from(cls: type[_M], content: bytes, output: OutputFile, **facts: Any) -> _M:

@@ -5,7 +5,6 @@ Reference: docs/protocol/inference ("Speech").
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 import re
@@ -22,6 +21,7 @@ from attrs import Factory, field, frozen
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.json_repair import loads_repaired
 from hfclient.errors import InvalidInputError, ProtocolError
+from hfclient.files.data_urls import data_url
 from hfclient.files.media_types import SUFFIXES, media_type
 from hfclient.files.sources import FileLike, is_url, open_source
 from hfclient.inference.media.images import Image, Media, Video, media_from
@@ -72,8 +72,7 @@ class Audio(Media):
     def _shown(self) -> dict[str, str]:
         if len(self.content) > _SHOWN:
             return {}
-        data = base64.b64encode(self.content).decode()
-        return {"text/html": f'<audio controls src="data:{html.escape(self.mime)};base64,{data}"></audio>'}
+        return {"text/html": f'<audio controls src="{data_url(self.content, html.escape(self.mime))}"></audio>'}
 
 
 @frozen
@@ -106,13 +105,9 @@ class AudioInput:
         kept = own.lower() in usual or (not usual and _ENDING.fullmatch(own))
         return "audio" + (own if kept else usual[0] if usual else ".bin")
 
-    def as_base64(self) -> str:
-        """Return the bytes as plain base64."""
-        return base64.b64encode(self.content).decode()
-
     def as_url(self, mime: str | None = None) -> str:
         """Return it as a data URL."""
-        return f"data:{mime or self.mime};base64,{self.as_base64()}"
+        return data_url(self.content, mime or self.mime)
 
 
 def load_audio(source: AudioLike) -> AudioInput:

@@ -93,13 +93,21 @@ CALL: ContextVar[tuple[Deadline, Wire] | None] = ContextVar("hfclient_call", def
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads a socket within a deadline."""
+    """Reads a socket within a deadline.
 
-    def __init__(self, raw: Any, sock: Any, deadline: Deadline) -> None:
+    Args:
+        raw: http.client's reader.
+        sock: The socket.
+        deadline: Of the call.
+        next_wait: Returns how long the next read may take.
+    """
+
+    def __init__(self, raw: Any, sock: Any, deadline: Deadline, next_wait: Callable[[], float | None]) -> None:
         self._raw = raw  # closing it releases the socket
         self._sock = sock
         self._recv = sock.recv
         self._deadline = deadline
+        self._next_wait = next_wait
         self._wait: float | None = -1.0  # the current timeout of the socket; -1: unknown
         self.is_dry = False  # reads return b"" without waiting
 
@@ -108,7 +116,7 @@ class _DeadlineReader(io.RawIOBase):
 
     def recv(self, size: int = READ_SIZE) -> bytes:
         """Return the next bytes, at most *size*; empty at the end of the connection."""
-        wait = self._deadline.read_wait()
+        wait = self._next_wait()
         if wait != self._wait:  # a system call, and mostly the same value
             self._sock.settimeout(wait)
             self._wait = wait
@@ -178,7 +186,8 @@ class HTTPResponse(http.client.HTTPResponse):
         deadline, wire = call
         wire.use(sock)
         wire.response = self
-        self._reader = _DeadlineReader(self.fp.detach(), sock, deadline)
+        next_wait = deadline.read_wait if wire.begun else deadline.connect_wait  # a proxy's answer to CONNECT
+        self._reader = _DeadlineReader(self.fp.detach(), sock, deadline, next_wait)
         self._recv = self._reader.recv
         self.fp = io.BufferedReader(self._reader, READ_SIZE)
         self._sock = sock
@@ -345,8 +354,10 @@ class Connection:
             self.connect()  # type: ignore[attr-defined]
         wire.use(self.sock)  # from here on the wait for the response can be cancelled
         wire.begun = wire.begun or self._wire is wire
+        # The tunnel through a proxy, and TLS inside it, belong to the connection.
+        next_wait = deadline.read_wait if wire.begun else deadline.connect_wait
         while rest:
-            self.sock.settimeout(deadline.read_wait())
+            self.sock.settimeout(next_wait())
             try:
                 rest = rest[self.sock.send(rest[:_SEND_SIZE]) :]
             except TimeoutError:

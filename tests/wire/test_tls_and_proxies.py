@@ -12,11 +12,11 @@ import time
 import pytest
 
 from hfclient import Client
-from hfclient.errors import ConnectError, HFClientError, MissingDependencyError
-from hfclient.transport import Request, Retry, Transport
+from hfclient.errors import ConnectError, HFClientError, MissingDependencyError, TransportTimeout
+from hfclient.transport import Request, Retry, Timeouts, Transport
 from hfclient.transport.proxies import proxy_for
 from tests.conftest import make_transport
-from tests.server import CERTIFICATE, CLOSE, PATIENCE, SOON, Recorded, Server, chunked, json_answer, plain
+from tests.server import CERTIFICATE, CLOSE, PATIENCE, SOON, UNTIL_GONE, Recorded, Server, chunked, json_answer, plain
 from tests.wire.helpers import PATIENT, send, session_for
 
 
@@ -245,6 +245,20 @@ def test_https_through_a_proxy(transport_name: str, tls: Server, monkeypatch: py
     assert tls.last.headers["authorization"] == "Bearer hf_secret"
     assert "proxy-authorization" not in tls.last.headers
     assert tls.connections == 1
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_silent_tunnel(transport_name: str, answers: bool) -> None:
+    """``connect`` ends the wait for a tunnel, and for TLS inside it, even if the request itself may take long."""
+    established = b"HTTP/1.1 200 Connection established\r\n\r\n" if answers else b""
+    with Server() as proxy:
+        proxy.on("*", [established, UNTIL_GONE])
+        opened = make_transport(transport_name, proxy=proxy.url)
+        timeouts = Timeouts(connect=0.3, first_token=PATIENCE, idle=PATIENCE, total=2 * PATIENCE)
+        with pytest.raises(TransportTimeout) as caught:
+            send(opened, "https://chat.example/s", method="POST", body=b"x", stream=True, timeouts=timeouts)
+        opened.close()
+    assert (caught.value.deadline, caught.value.sent) == ("connect", False)
 
 
 @pytest.mark.parametrize("status", [403, 407, 502])

@@ -1,4 +1,4 @@
-"""Tables in reStructuredText (which a terminal shows well, too), and verdicts on our marks."""
+"""Tables in reStructuredText (which a terminal shows well, too), and the results for our targets."""
 
 from __future__ import annotations
 
@@ -159,4 +159,4 @@ def marks(sections: Mapping[str, Section]) -> str:
             middle = statistics.median(values)
             reached = middle >= mark.limit if mark.more else middle <= mark.limit
             rows.append([mark.text, _cell(values, 2), "reached" if reached else "**not reached**"])
-    return "\n".join([*table(["mark", "measured", "verdict"], rows), ""]) if rows else ""
+    return "\n".join([*table(["target", "measured", "result"], rows), ""]) if rows else ""

@@ -63,7 +63,8 @@ class DecodedBody:
                 data = self._body.read_some()
                 if not data:
                     if self._start == b"\x1f" or ((self._begun or self._start) and not self._zlib.eof):
-                        raise ConnectError("the connection failed: the compressed response is incomplete")
+                        message = "the connection failed: the compressed response ended before it was complete"
+                        raise ConnectError(message)
                     return b""
             if out := self._decode(data):
                 return out

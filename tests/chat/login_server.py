@@ -60,7 +60,7 @@ class LoginServer:
         server.on("*", [self._answer])
 
     def asked(self, path: str = "/api/v2/user") -> int:
-        """How often *path* was asked for."""
+        """The number of requests for *path*."""
         return sum(request.path == self.base + path for request in self.server.requests)
 
     def paths(self) -> list[str]:

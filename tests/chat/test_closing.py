@@ -392,7 +392,7 @@ def test_cancel_while_a_log_is_read(ui: ChatUI, any_client: Client) -> None:
 
 
 def test_cancels_and_closes_that_race(ui: ChatUI, any_client: Client) -> None:
-    """Whichever comes first, nothing blocks, nothing is released twice, and the next message is sent."""
+    """In every order nothing blocks, nothing is released twice, and the next message is sent."""
     conversation = any_client.conversation()
     go = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, token("a"))), 0.003]
     go += [chunk(lines(token("b"), final("ab"), FINISHED)), LAST_CHUNK]

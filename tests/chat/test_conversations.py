@@ -62,7 +62,7 @@ def test_text_and_result(client: Client) -> None:
 
 
 def test_partial(client: Client) -> None:
-    """`partial` holds what has come so far, at any time, without reading."""
+    """`partial` has the answer so far, at any time, without reading."""
     stream = client.chat("Hi")
     assert stream.partial.text == ""
     seen = []

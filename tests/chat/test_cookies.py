@@ -110,7 +110,7 @@ def test_paths_of_given_cookies(gateway: Gateway, make: Make, kind: str, slash: 
 def test_paths_of_cookies_that_the_server_sets(
     gateway: Gateway, make: Make, slash: str, path: str, is_sent: bool
 ) -> None:
-    """So is the path of a cookie that the server sets."""
+    """The path of a cookie that the server sets is compared in the same way."""
     gateway.base = "/chat"
     gateway.set_cookie = [f"sid=xyz; Path={path}; HttpOnly"]
     make(slash, cookies="").chat("hi").result()

@@ -111,7 +111,7 @@ def test_a_message_that_is_stored_late(ui: ChatUI, make_client: MakeClient, tran
 
 
 def test_a_message_that_is_stored_too_late(ui: ChatUI, client: Client) -> None:
-    """A message that the caller gave up on is found by the next one, which is attached to its answer."""
+    """The next message finds one that the caller gave up on, and is attached to its answer."""
     requests: list[Recorded] = []
     ui.fault("send", [requests.append, RST])
     conversation = client.conversation()
@@ -173,7 +173,7 @@ def test_looks_that_fail(ui: ChatUI, client: Client, stored: bool) -> None:
 
 
 def test_looks_that_are_refused(ui: ChatUI, make_client: MakeClient) -> None:
-    """A look that is refused is not repeated."""
+    """A refused look-up is not repeated."""
     client = make_client(retry=Retry(resume=None))
     ui.fault("send", [RST])
     ui.always("read", json_answer({"message": "no"}, 403))
@@ -311,7 +311,7 @@ def test_an_unconfirmed_stop_delays_the_next_message(
 
 
 def test_resuming_without_end(ui: ChatUI, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``Retry(resume=None)`` looks until the message is found; ``resume=0`` looks twice."""
+    """``Retry(resume=None)`` searches until the message is found; ``resume=0`` searches twice."""
     monkeypatch.setattr(run, "_MAX_PAUSE", 0.01)
     ui.fault("send", [RST])
     with pytest.raises(StreamInterrupted):

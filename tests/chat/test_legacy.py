@@ -281,7 +281,7 @@ def test_messages_are_deleted(old: LegacyServer, client: Client) -> None:
 
 
 def test_all_conversations_are_deleted(old: LegacyServer, client: Client) -> None:
-    """A server that does not return the count is asked for it before."""
+    """If a server does not return the count, it is requested before."""
     assert client.conversations.delete_all() == {"0.10": 1, "0.9.5": 2}[old.version]
 
 
@@ -350,7 +350,7 @@ def test_an_answer_that_another_client_stopped(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_broken_connection_after_the_answer_was_stored(server: Server, client: Client, version: str) -> None:
-    """A server without a log is asked for the finished message; nothing is repeated and nothing is sent twice."""
+    """From a server without a log the finished message is read; nothing is repeated and nothing is sent twice."""
     old = LegacyServer(server, version)
     old.answer_with(began(old.stream[: old.stream.index(b'{"type":"stream","token":"!')]), RST)
     stream = client.conversation(CONVERSATION).send(old.prompt)

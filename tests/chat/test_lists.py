@@ -204,7 +204,7 @@ def test_conversations_as_a_collection(server: Server):
 
 
 def test_lists_know_ids(named: ChatUI, client: Client, server: Server):
-    """So are ids in the returned lists: of models, of conversations, and of an inference server."""
+    """Ids are also found in the returned lists: of models, of conversations, and of an inference server."""
     assert "org/second" in client.models.list()
     assert client.models.get("second") in client.models.list()
     assert "org/third" not in client.models.list()

@@ -108,7 +108,7 @@ def test_whoami_behind_an_automatic_login(chat: LoginServer, make: Any) -> None:
 
 
 def test_login_enabled(chat: LoginServer, make: Any) -> None:
-    """The server is asked once; one that shows nothing to anonymous users has a login."""
+    """One request is sent; a server that shows nothing to anonymous users has a login."""
     client = make("")
     assert client.login.enabled is client.login.enabled is True
     assert chat.asked("/api/v2/feature-flags") == 1
@@ -179,7 +179,7 @@ def test_rotation_is_kept_and_saved(chat: LoginServer, make: Any, name: str) -> 
 
 
 def test_renewal_costs_nothing(chat: LoginServer, make: Any) -> None:
-    """As long as a renewed cookie keeps its value, nothing is asked and nothing is written."""
+    """As long as a renewed cookie keeps its value, no request is sent and nothing is written."""
     store = _save(chat)
     before = store.path.stat()
     client = make()
@@ -191,7 +191,7 @@ def test_renewal_costs_nothing(chat: LoginServer, make: Any) -> None:
 
 
 def test_an_anonymous_cookie_is_refused(chat: LoginServer, make: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """A rotated cookie that is not logged in changes nothing, neither in memory nor on disk; the server is asked once."""
+    """A rotated cookie that is not logged in changes nothing, neither in memory nor on disk; it is checked once."""
     _save(chat)
     client = make()
     chat.rotate_to = ["anonymous-a", "anonymous-b", "anonymous-c"]
@@ -207,7 +207,7 @@ def test_an_anonymous_cookie_is_refused(chat: LoginServer, make: Any, caplog: py
 
 
 def test_another_users_cookie_is_refused(chat: LoginServer, make: Any) -> None:
-    """Nor does a cookie of another user."""
+    """A rotated cookie of another user changes nothing."""
     _save(chat)
     client = make()
     chat.sessions["s-bob", "t1"] = {**ANN, "id": "b" * 24, "username": "bob"}
@@ -219,7 +219,7 @@ def test_another_users_cookie_is_refused(chat: LoginServer, make: Any) -> None:
 
 @pytest.mark.parametrize("broken", [plain(b"", 502), json_answer(GENERIC, 500), plain(b"<html>", 200)], ids=range(3))
 def test_the_user_cannot_be_asked_for(chat: LoginServer, make: Any, broken: bytes) -> None:
-    """If the user of a new value cannot be asked for, the call continues and nothing is saved."""
+    """If the user of a new value cannot be read, the call continues and nothing is saved."""
     _save(chat)
     client = make()
     chat.sessions["s1-next", "t1"] = ANN
@@ -341,7 +341,7 @@ def test_expired_on_a_write(chat: LoginServer, make: Any, number: int, name: str
 
 
 def test_expired_on_a_list(chat: LoginServer, make: Any) -> None:
-    """If a list is empty, the server is asked for the user, because an expired login reads an empty list."""
+    """If a list is empty, the user is requested, because an expired login reads an empty list."""
     with pytest.raises(SessionExpired, match="expired"):
         list(make(BAD).conversations)
     with pytest.raises(SessionExpired):

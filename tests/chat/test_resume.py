@@ -97,7 +97,7 @@ SLOW = recording("slow")
 
 @pytest.mark.parametrize("name", ["plain", "tool_echo", "stopped", "unicode"])
 def test_a_log_that_breaks_again_and_again(ui: ChatUI, any_client: Client, name: str) -> None:
-    """Each further connection requests the events after the last one, wherever the one before broke."""
+    """Each further connection requests the events after the last one that was received."""
     item = recording(name)
     ui.says(item)
     events, reply, _ = run(any_client)
@@ -275,7 +275,7 @@ def test_only_the_title_is_missing(ui: ChatUI, client: Client) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "reasoning", "tool_echo", "unicode", "stopped", "empty", "upstream_500"])
 def test_a_server_without_the_log(ui: ChatUI, any_client: Client, name: str) -> None:
-    """A server without the log is asked for the finished message: the same answer, with its title."""
+    """From a server without the log the finished message is read: the same answer, with its title."""
     ui.has_log = False
     item = recording(name)
     ui.says(item)
@@ -485,7 +485,7 @@ def test_the_server_is_gone(make_client: Any) -> None:
 
 
 def test_idle_silence_is_resumed(ui: ChatUI, any_client: Client) -> None:
-    """When not even keep-alives come, the connection is closed and the run is read from its log."""
+    """If keep-alives stop, the connection is closed and the run is read from its log."""
     item = recording("plain")
     ui.says(item, [*cut(250)(item.stream)[:-1], UNTIL_GONE])
     stream = any_client.chat("Hi", timeouts=Timeouts(first_token=PATIENCE, idle=1))

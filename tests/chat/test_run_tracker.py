@@ -113,7 +113,7 @@ def users(ui: ChatUI) -> list[str]:
 
 
 class InThread:
-    """A call in a thread of its own."""
+    """A call in its own thread."""
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.result: Any = None

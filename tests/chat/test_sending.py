@@ -1,4 +1,4 @@
-"""A message is sent once, whatever breaks, whichever other clients send, and however the server refuses it."""
+"""A message is sent once, also after broken connections, refusals, and messages of other clients."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _says_hello(ui: ChatUI) -> None:
 
 
 def test_the_requests_of_a_first_turn(ui: ChatUI, any_client: Client) -> None:
-    """Two requests: create and send. The form has the id of the parent, an id of its own, and no tools."""
+    """Two requests: create and send. The form has the id of the parent, a new id, and no tools."""
     stream = any_client.conversation(system_prompt="Be terse.").send("Hi\u2028there 😀")
     assert stream.text == HELLO
     assert [kind for kind, _ in ui.seen] == ["models", "create", "send"]

@@ -124,7 +124,7 @@ print(*[info.id for info in Client(sys.argv[1], token="").conversations])
 
 
 def test_the_next_program_is_the_same_user(chat: NoLogin):
-    """So does the next program, whose first call is a read."""
+    """The next program finds it, too, even if its first call is a read."""
     made = _write(Client(chat.url, token=""))
     line = [sys.executable, "-c", PROGRAM, chat.url]
     run = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True, stdin=subprocess.DEVNULL)
@@ -157,7 +157,7 @@ def test_processes_that_start_at_once(chat: NoLogin, gives: str):
 
 @pytest.mark.parametrize("gives", ["", "hf-chat", "their-chat"])
 def test_threads_that_start_at_once(chat: NoLogin, gives: str):
-    """So are threads, with one client or with one each."""
+    """Threads are one user, with one client or with one each."""
     chat.gives = gives
     shared = Client(chat.url, token="")
     with ThreadPoolExecutor(8) as pool:

@@ -75,7 +75,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def start(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
-    """Start the command in a process of its own."""
+    """Start the command in its own process."""
     given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.Popen([sys.executable, "-m", "hfclient", *arguments], env=env or environment(), **given)
 

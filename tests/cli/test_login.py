@@ -258,7 +258,7 @@ def test_logout_uses_the_saved_login(chat: LoginServer, command: Any, monkeypatc
 
 @pytest.mark.parametrize("answer", [[RST], plain(b"", 500)], ids=["cut", "500"])
 def test_logout_without_the_server(chat: LoginServer, command: Any, answer: Any) -> None:
-    """If the server does not answer, a line says so; the saved login is deleted all the same."""
+    """If the server does not answer, a line says so; the saved login is deleted nevertheless."""
     _log_in(chat)
     chat.server.on("*", answer)
     code, out, err = command("logout", "--url", chat.url)

@@ -68,7 +68,7 @@ def _ids(models: Any) -> list[str]:
 
 
 def set_timeouts(client: Client, timeouts: Timeouts) -> None:
-    """Set the deadlines of all later calls, whichever of the client's sessions sends them."""
+    """Set the deadlines of all later calls, in all sessions of the client."""
     for session in (client._session, client._chat.session, client.inference._service.session):
         session.timeouts = timeouts
 

@@ -257,7 +257,7 @@ def test_other_requests_cut_during_the_upload(server: FaultServer, proxy: Proxy,
 
 
 def test_a_stall_during_an_answer(server: FaultServer, proxy: Proxy, client: Client) -> None:
-    """A stalled connection is closed after the deadline for silence, wherever it stalled."""
+    """A stalled connection is closed after the deadline for silence, at every place."""
     wire = says(server, recording("plain"))
     events = joined(ask(client)[0])
     set_timeouts(client, Timeouts(connect=4, first_token=6, idle=0.3, total=10))

@@ -1,4 +1,4 @@
-"""What happens when an answer fails before its first content: it is repeated, the next provider is asked, or the error is raised."""
+"""An answer fails before its first content: a retry, the next provider, or an error."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ PASSING: dict[str, Script] = {
 @both_transports
 @pytest.mark.parametrize("name", PASSING)
 def test_repeated(name: str, server: Server, make: Make) -> None:
-    """An error that passes is repeated, also inside a 200, and the caller does not notice."""
+    """A transient error is retried, also inside a 200, and the caller does not notice."""
     server.on(CHAT, PASSING[name], HELLO)
     stream = make().chat("hi", model=MODEL, provider="novita")
     assert list(stream) == [Token("Hello"), Finish("stop")]
@@ -166,7 +166,7 @@ OWN: dict[str, tuple[Script, int | None]] = {
 
 @pytest.mark.parametrize("name", OWN)
 def test_the_next_provider(name: str, server: Server, make: Make) -> None:
-    """An error of the provider's own that does not pass moves on to the next one at once; stream and reply report it."""
+    """After a permanent error of a provider the next one is called at once; stream and reply report it."""
     script, status = OWN[name]
     server.on(CHAT, script, HELLO)
     seen: list[Any] = []
@@ -183,7 +183,7 @@ def test_the_next_provider(name: str, server: Server, make: Make) -> None:
 
 
 def test_retries_then_failover(server: Server, make: Make) -> None:
-    """Failures as a status and inside an answer are counted together; then the next provider is asked."""
+    """Failures as a status and inside an answer are counted together; then the next provider is called."""
     server.on(CHAT, fails(code=429), json_answer({"error": "busy"}, 503), fails(code=429), PASSING["cut"], HELLO)
     stream = make(retry=Retry(attempts=3, backoff=0.01)).chat("hi", model=MODEL, provider=TWO)
     assert stream.text == "Hello"
@@ -223,7 +223,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize("fields", MISTAKES, ids=str)
 def test_errors_of_the_call_are_raised(fields: dict[str, Any], server: Server, make: Make) -> None:
-    """What the caller has to fix is raised at once: another provider would refuse it, too."""
+    """An error that the caller has to fix is raised at once: another provider would refuse the request, too."""
     server.on(CHAT, fails(**fields), HELLO)
     with pytest.raises(GenerationError):
         make().chat("hi", model=MODEL, provider=TWO).result()
@@ -241,7 +241,7 @@ def test_errors_of_the_call_are_raised(fields: dict[str, Any], server: Server, m
 )
 @pytest.mark.parametrize("end", [[chunk(data({"error": {"message": "broken", "code": 429}}))], [chunk(b"data: {"), RST]])
 def test_no_retry_after_content(beginning: bytes, end: list[Any], server: Server, make: Make) -> None:
-    """After the first content, even half a tool call, nothing is repeated; the error has what came."""
+    """After the first content, even half a tool call, nothing is retried; the error has the answer so far."""
     server.on(CHAT, [*begun(beginning), 0.02, *end, UNTIL_GONE], HELLO)
     stream = make().chat("hi", model=MODEL, provider=TWO)
     with contextlib.suppress(HFClientError):  # with a finish_reason it is complete
@@ -257,7 +257,7 @@ def test_no_retry_after_content(beginning: bytes, end: list[Any], server: Server
 
 @both_transports
 def test_one_stream_over_a_failover(server: Server, make: Make) -> None:
-    """Events that were handed out stay; model, route, usage and request id are those of the provider that answered."""
+    """Events that were delivered stay; model, route, usage and request id are those of the provider that answered."""
     meta = data({"x-router-metadata": {"route": "x", "model": "first"}})
     counts = data({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 0, "total_tokens": 1}})
     broken = data({"error": {"message": "broken", "code": 500}})
@@ -284,7 +284,7 @@ def test_one_stream_over_a_failover(server: Server, make: Make) -> None:
 
 @both_transports
 def test_the_failed_answer_is_closed(server: Server, make: Make) -> None:
-    """The answer that failed is closed before the next provider is asked."""
+    """The answer that failed is closed before the next provider is called."""
     gone = threading.Event()
 
     def asked_second(request: Any) -> None:
@@ -340,7 +340,7 @@ def test_cancelled_in_the_second_attempt(place: str, server: Server, make: Make)
 
 @both_transports
 def test_cancelled_by_a_listener(server: Server, make: Make) -> None:
-    """A listener that cancels on a failover ends the call before the next provider is asked."""
+    """A listener that cancels on a failover ends the call before the next provider is called."""
     server.on(CHAT, fails(code=500), HELLO)
     streams: list[Any] = []
 
@@ -356,7 +356,7 @@ def test_cancelled_by_a_listener(server: Server, make: Make) -> None:
 
 @both_transports
 def test_left_at_a_failover(server: Server, make: Make) -> None:
-    """If the loop is left on a failover, the next provider is not asked."""
+    """If the loop is left on a failover, the next provider is not called."""
     server.on(CHAT, fails(code=500), HELLO)
     for event in make().chat("hi", model=MODEL, provider=TWO):
         assert isinstance(event, Failover)
@@ -415,7 +415,7 @@ def test_errors_know_their_request(script: Any, server: Server, make: Make) -> N
 
 @pytest.mark.parametrize("script", [json_answer({"error": "no credits"}, 402), fails("no credits", code=402)])
 def test_one_account(script: Script, server: Server, other_server: Server, make: Make) -> None:
-    """Exhausted credits hold for everything behind the router; a provider with a key of its own is asked next."""
+    """Exhausted credits apply to all providers behind the router; a provider with its own key is called next."""
     server.on(CHAT, script)
     with pytest.raises((CreditsExhausted, GenerationError), match="no credits"):
         make().chat("hi", model=MODEL, provider=[*TWO, "auto"]).result()
@@ -466,7 +466,7 @@ def test_keys_over_a_failover(
 
 
 def test_fallbacks(server: Server, make: Make) -> None:
-    """When the router's own choice fails, the Hub is asked for other providers, and they are tried."""
+    """When the router's own choice fails, other providers of the Hub's list are tried."""
     serve(server, "cerebras", "novita", "nscale")
     busy = chunked(data({"error": {"message": "busy", "code": 429}}), headers=[SSE, "X-Inference-Provider: cerebras"])
     server.on(CHAT, busy, busy, fails("down", code=500), HELLO)
@@ -478,7 +478,7 @@ def test_fallbacks(server: Server, make: Make) -> None:
 
 
 def test_fallbacks_at_the_call(server: Server, make: Make) -> None:
-    """The same holds if the router answers with a status; the Hub is not asked before."""
+    """The same holds if the router answers with a status; the Hub gets no request before."""
     serve(server, "novita")
     server.on(CHAT, HELLO, json_answer({"error": "bad gateway"}, 502), HELLO)
     inference = make(retry=Retry(attempts=1))
@@ -563,7 +563,7 @@ def test_objects_over_a_failover(server: Server, make: Make) -> None:
 
 
 def test_text_over_a_failover(server: Server, make: Make) -> None:
-    """Text generation: an overload inside a 200 is repeated, another failure moves on, a validation error is raised."""
+    """Text generation: an overload in a 200 is retried, another failure moves on, a validation error is raised."""
     serve(server, "together", "featherless-ai", task="text-generation")
     together, featherless = "/together/v1/completions", "/featherless-ai/v1/completions"
 

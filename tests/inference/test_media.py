@@ -144,7 +144,7 @@ def test_mapping_as_a_list(server: Server, make: Make) -> None:
 
 
 def test_live_providers_first(server: Server, make: Make) -> None:
-    """Providers that fail the Hub's checks are asked last."""
+    """Providers that fail the Hub's checks are tried last."""
     mapping(server, "nscale:error", "together")
     server.on("/together/v1/images/generations", PACKED)
     server.on("/nscale/v1/images/generations", PACKED)
@@ -299,7 +299,7 @@ def test_results_are_fetched_without_the_callers_headers(server: Server, other_s
 
 
 def test_result_links_do_not_collect_credentials(server: Server, other_server: Server, make: Make) -> None:
-    """A link to a host that has credentials of its own here is fetched without them."""
+    """A link to a host with credentials of its own in this client is fetched without them."""
     mapping(server, "together")
     server.on("/together/v1/images/generations", json_answer({"data": [{"url": f"{other_server.url}/whoami"}]}))
     other_server.on("/whoami", IMAGE)
@@ -570,7 +570,7 @@ def test_loading_models_are_retried(server: Server, make: Make) -> None:
     ],
 )
 def test_failover(server: Server, make: Make, script: bytes, status: int) -> None:
-    """When a provider fails, the next one is asked at once; events and the result report it."""
+    """When a provider fails, the next one is called at once; events and the result report it."""
     mapping(server, "nscale", "together")
     server.on("/nscale/v1/images/generations", script)
     server.on("/together/v1/images/generations", PACKED)
@@ -633,7 +633,7 @@ def test_no_provider_is_left(server: Server, make: Make) -> None:
 
 
 def test_a_wrong_mapping_is_forgotten(server: Server, make: Make) -> None:
-    """If a provider does not serve what the Hub lists, the Hub is asked again next time."""
+    """If a provider does not serve what the Hub lists, the Hub's list is requested again next time."""
     mapping(server, "nscale")
     server.on("/nscale/v1/images/generations", json_answer({"error": "Model not supported by provider nscale"}, 400))
     inference = make()
@@ -998,7 +998,7 @@ def test_a_result_before_the_status(server: Server, make: Make) -> None:
 
 
 def test_links_of_unavailable_results(server: Server, make: Make) -> None:
-    """The error has the link of a result that could not be fetched, or what came instead; a passing failure passes."""
+    """The error has the link of a result that could not be fetched, or its content; a transient failure is retried."""
     mapping(server, "together")
     route = "/together/v1/images/generations"
     server.on(route, json_answer({"data": [{"url": f"{server.url}/cdn?sig=1"}]}))

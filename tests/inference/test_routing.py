@@ -97,7 +97,7 @@ def test_one_provider(server: Server, make: Make) -> None:
     ],
 )
 def test_the_next_provider(server: Server, make: Make, script: Script, status: int | None) -> None:
-    """If a provider refuses or is silent before its first token, the next one is asked, and the stream begins with that."""
+    """If a provider refuses or is silent before its first token, the stream begins with a failover to the next."""
     server.on(CHAT, script, HELLO)
     inference = make(timeouts=Timeouts(first_token=1 if script == [UNTIL_GONE] else PATIENCE), retry=Retry(attempts=1))
     stream = inference.chat("hi", model=MODEL, provider=["cerebras", "novita"])
@@ -156,7 +156,7 @@ def test_failover_events_reach_the_client(server: Server, make: Make) -> None:
 
 
 def test_own_key(server: Server, other_server: Server, make: Make) -> None:
-    """With a key of its own, a provider is called on its own site, with its own name of the model and that key alone."""
+    """A provider with its own key is called on its own site, with its own name of the model and only that key."""
     mapped = {"groq": {"status": "live", "providerId": "talker-70b", "task": "conversational"}}
     server.on(f"/api/models/{MODEL}", json_answer({"id": MODEL, "inferenceProviderMapping": mapped}))
     other_server.on("/openai/v1/chat/completions", HELLO)

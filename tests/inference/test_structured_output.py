@@ -377,7 +377,7 @@ def test_dialects(server: Server, ask: Ask) -> None:
     ids=["tgi", "tei", "404", "html", "list", "nothing"],
 )
 def test_detection(server: Server, ask: Ask, info: bytes, form: str) -> None:
-    """With dialect="detect" the server is asked once what it is; no answer is an error."""
+    """With dialect="detect" the server is detected once; no answer is an error."""
     ask(PARIS).result()
     assert [request.path for request in server.requests] == [CHAT]
     server.on("/info", [info] if info else [CLOSE])

@@ -329,7 +329,7 @@ def test_stream_options_refused(server: Server, make: Callable[..., InferenceCli
 
 
 def test_page_and_other_json(server: Server, make: Callable[..., InferenceClient]) -> None:
-    """An HTML page or other JSON raises a ProtocolError that says what came."""
+    """An HTML page or other JSON raises a ProtocolError that describes the content."""
     server.on("/info", plain("", 404))
     server.on(COMPLETIONS, plain("<html><title>x</title>", 200, "Content-Type: text/html"), json_answer({"a": 1}))
     client = make(server)

@@ -153,7 +153,7 @@ def test_a_freed_handle() -> None:
 
 
 def test_a_temporary_conversation_that_is_collected(transport_name: str) -> None:
-    """It is deleted all the same, by a thread of its own: the thread of the collector may hold locks that a request needs."""
+    """It is deleted by another thread: the thread of the collector may hold locks that a request needs."""
     with ChatUI() as ui:
         ui.says(lines(STARTED, token("one "), final("one "), FINISHED))
         client = Client(ui.url, token="", transport=make_transport(transport_name), timeouts=PATIENT)

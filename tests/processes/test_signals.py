@@ -71,7 +71,7 @@ def test_ctrl_c_during_a_stream(prompted: PromptedChatUI, browser: str | None) -
 
 @TRANSPORTS
 def test_ctrl_c_before_the_headers(prompted: PromptedChatUI, browser: str | None) -> None:
-    """Also before the server has answered: the generation that may have started is stopped by its id."""
+    """Before the server has answered, the generation that may have started is stopped by its id."""
     with Script(CALL, url=prompted.url, browser=browser, prompt="mute one") as script:
         assert script.line() == "ready"
         prompted.wait_for_prompt("mute one")

@@ -138,7 +138,7 @@ def test_json(server: Server, transport: Transport) -> None:
 
 
 def test_a_document_instead_of_a_stream(server: Server, transport: Transport) -> None:
-    """So is a document in place of a stream."""
+    """A document in place of a stream has a limit, too."""
     server.on("*", delimited(b'{"a":"', _forever(b"y" * 1024), headers=["Content-Type: application/json"]))
     with (
         _client(server, transport) as client,
@@ -235,7 +235,7 @@ def test_headers(transport: Transport, server: Server, first: bytes) -> None:
 
 
 def test_trailers(transport: Transport, server: Server) -> None:
-    """So have the trailers."""
+    """The trailers have a limit."""
     steps: list[Step] = [
         head(200, "Transfer-Encoding: chunked"),
         chunk(b"ok") + b"0\r\n",

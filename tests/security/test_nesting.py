@@ -101,7 +101,7 @@ def test_decoders(what: str) -> None:
 
 @pytest.mark.parametrize("kind", ["lists", "objects", "errors", "a number"])
 def test_on_the_wire(server: Server, kind: str) -> None:
-    """So do all calls, if the document is the answer or the body of an error."""
+    """All calls raise an error of this package if the document is the response or the body of an error."""
     client = Client(
         server.url,
         token="hf_x",

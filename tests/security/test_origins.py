@@ -283,7 +283,7 @@ def test_invalid_tokens(token: str) -> None:
 
 @pytest.mark.parametrize("text", ["a\r\nX-Evil: 1", "a\nb", "a\rb", "a\0b"])
 def test_invalid_header_values(transport_name: str, server: Server, text: str) -> None:
-    """So is any other header value with a line break: nothing is sent."""
+    """Any other header value with a line break is refused: nothing is sent."""
     server.on("*", plain(b""))
     client = Client(server.url, token="", cookies="", transport=make_transport(transport_name), headers={"X-A": text})
     with pytest.raises(InvalidInputError, match="characters that HTTP forbids") as caught:

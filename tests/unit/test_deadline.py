@@ -157,7 +157,7 @@ def test_a_new_attempt(clock: FakeTime) -> None:
 
 
 def test_a_part_of_a_call(clock: FakeTime) -> None:
-    """It has deadlines of its own, ends with the call, and is cancelled with it; errors name the number that held."""
+    """It has its own deadlines, ends with the call, and is cancelled with it; errors name the deadline that applied."""
     call = Clock(Timeouts(idle=30, total=50))
     clock.advance(20)
     for part, seconds in ((call.part(Timeouts(idle=2, total=10)), 10), (call.part(Timeouts(idle=2)), 50)):

@@ -598,7 +598,7 @@ def test_endless_lines(piece: bytes) -> None:
     "place", ["content", "reasoning", "arguments", "name", "error", "unknown", "extra", "finish", "route", "logprobs", "document"]
 )
 def test_all_text_can_be_encoded(text: str, place: str) -> None:
-    """No event has a lone surrogate, wherever it was."""
+    """No event has a lone surrogate, in any field."""
     delta: dict[str, object] = {"content": "x"}
     chunk: dict[str, object] = {"choices": [{"delta": delta}]}
     if place in ("content", "reasoning"):

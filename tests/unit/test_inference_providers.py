@@ -936,7 +936,7 @@ def test_names_that_lead_elsewhere(name: str) -> None:
 
 
 def test_names_are_quoted() -> None:
-    """Nor can it become a query or a fragment."""
+    """An id cannot become a query or a fragment."""
     assert id_path("a/b?c#d e") == "a/b%3Fc%23d%20e"
 
 

@@ -545,7 +545,7 @@ def test_garbage_in_mid_stream() -> None:
 
 
 def test_garbage_at_once() -> None:
-    """So is a first line that is not JSON."""
+    """A first line that is not JSON is an error, too."""
     decoder = UpdateDecoder()
     with pytest.raises(ProtocolError):
         decoder.feed(b"{'single': 'quotes'}\n")

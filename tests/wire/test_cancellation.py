@@ -1,4 +1,4 @@
-"""A call can be cancelled from another thread, wherever it waits."""
+"""A call can be cancelled from another thread during every wait."""
 
 from __future__ import annotations
 

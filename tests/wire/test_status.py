@@ -188,7 +188,7 @@ def test_bot_check(transport: Transport, server: Server, answer: bytes) -> None:
 
 
 def test_body_that_breaks(transport: Transport, server: Server) -> None:
-    """If the body of an error is cut, the error of the status is raised all the same."""
+    """If the body of an error is cut, the error of the status is still raised."""
     error = _failure(transport, server, [head(404, "Content-Length: 100"), b"half of", CLOSE])
     assert (type(error), error.message) == (errors.NotFoundError, "half of")
 

@@ -173,7 +173,8 @@ class ImpersonateTransport:
         """Return a kept connection to *origin*, or a new one if none is usable.
 
         Args:
-            silence: Seconds for which it must have been idle after its first response.
+            origin: The origin of the request.
+            silence: Minimum seconds since its first response.
         """
         for multi in reversed(self._idle.copy()):  # the last one used is most likely still open
             if multi.origin == origin:

@@ -17,7 +17,10 @@ from hfclient.transport.multipart import Multipart
 from hfclient.transport.retry import Schedule
 from hfclient.values import Value
 
-__all__ = ["Request", "check_headers", "safe_url"]
+__all__ = ["SIMPLE_URL", "Request", "check_headers", "safe_url"]
+
+# The site and the path. Every parser reads such a URL as it is written, but for the dots of ``/./`` and ``/../``.
+SIMPLE_URL = re.compile(r"(https?://[a-z0-9.-]+(?::[1-9][0-9]{0,3}|:[1-5][0-9]{4})?)(/[A-Za-z0-9._~/:=,+-]*)")
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 _HEADER_VALUE = re.compile(r"[^\r\n\0]*")
@@ -130,6 +133,8 @@ def check_headers(headers: Mapping[str, str]) -> None:
 @functools.lru_cache(maxsize=64)
 def safe_url(url: str) -> str:
     """Return *url* without user name, password, query and fragment, for logs and exceptions."""
+    if SIMPLE_URL.fullmatch(url):
+        return url
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -33,7 +33,7 @@ from hfclient.transport.content_encoding import decoded, is_decodable
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.multipart import Multipart
 from hfclient.transport.proxies import address_for, as_url, proxy_for
-from hfclient.transport.request import Request, check_headers, safe_url
+from hfclient.transport.request import SIMPLE_URL, Request, check_headers, safe_url
 from hfclient.transport.requests_errors import translated
 from hfclient.transport.response import Headers, Response, add_address
 
@@ -197,8 +197,9 @@ class RequestsTransport:
         try:
             url = _url_of(request)
             full_url = url.url
-            proxy = proxy_for(full_url, self._proxy)
-            deadline.address = address_for(request.url, proxy)
+            site = f"{url.scheme}://{url.netloc}"
+            proxy = proxy_for(site, self._proxy)
+            deadline.address = address_for(site, proxy)
             prepared = _Request()
             content = request.body
             if content and not isinstance(content, bytes) and len(content) <= ONE_SEND:
@@ -275,7 +276,10 @@ def _url_of(request: Request) -> urllib3.util.Url:
     url, _, _ = request.url.partition("#")
     if query := urlencode([(name, str(value)) for name, value in request.params.items() if value is not None]):
         url = f"{url}{'&' if '?' in url else '?'}{query}"
-    return _parsed(url)
+    simple = SIMPLE_URL.fullmatch(url)
+    if simple is None or "/." in simple[2]:
+        return _parsed(url)
+    return _parsed(simple[1])._replace(path=simple[2])  # each conversation has URLs of its own
 
 
 @functools.lru_cache(maxsize=64)

@@ -7,13 +7,14 @@ import json
 import pytest
 import requests
 import responses
+from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from hfclient import Client
 from hfclient.credentials import Secret
 from hfclient.errors import ConnectError, RateLimitError, TransportTimeout
-from hfclient.transport import Retry
-from hfclient.transport.requests_transport import RequestsTransport
+from hfclient.transport import Request, Retry
+from hfclient.transport.requests_transport import RequestsTransport, _url_of
 
 CHAT = "http://llm.test/v1/chat/completions"
 ANSWER = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
@@ -81,3 +82,18 @@ def test_pools_of_many_hosts() -> None:
     kept = pool("first")
     transport.close()
     assert pool("first") is not kept
+
+
+@pytest.mark.parametrize("site", ["http://h", "https://a.example", "http://127.0.0.1:8080", "http://h:80", "http://h:99999"])
+@pytest.mark.parametrize("path", ["", "/", "/a/b", "/a//b/", "/./a", "/a/../b", "/a..b", "/%2e/", "/ä", "/a b", "/a?b=c d", "//x"])
+def test_simple_urls_are_read_like_others(site: str, path: str) -> None:
+    """A URL of a known site gives what urllib3 makes of the whole URL."""
+    url = site + path
+    try:
+        expected = parse_url(url)
+    except LocationParseError:
+        with pytest.raises(LocationParseError):
+            _url_of(Request(method="GET", url=url))
+        return
+    found = _url_of(Request(method="GET", url=url))
+    assert (found, found.url, found.request_uri) == (expected, expected.url, expected.request_uri)

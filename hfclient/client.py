@@ -303,7 +303,7 @@ class Client:
     @property
     def models(self) -> Models:
         """The LLMs of the chat server: iterate, ``list``, ``get`` by name."""
-        return Models(self._chat)
+        return self._chat.models
 
     @property
     def settings(self) -> SettingsResource:

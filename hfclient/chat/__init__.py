@@ -5,9 +5,9 @@ from hfclient.chat.conversations.options import AnswerOptions, AttachOptions, Me
 from hfclient.chat.files.uploads import RemoteFile
 from hfclient.chat.resources.conversations import Conversations
 from hfclient.chat.resources.login import Login
-from hfclient.chat.resources.models import Models
 from hfclient.chat.resources.server import LiveGeneration, LiveUpdate, Server
 from hfclient.chat.resources.settings import Settings, SettingsResource
+from hfclient.chat.servers.models import Models
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.tools import ElicitationAnswer, McpServer
 from hfclient.chat.wire.tree import MessageTree

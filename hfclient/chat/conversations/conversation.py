@@ -32,6 +32,7 @@ from hfclient.chat.conversations.send_lock import WAIT, HeldLock, checked_wait, 
 from hfclient.chat.conversations.stored_conversation import CLEANUP, StoredConversation
 from hfclient.chat.conversations.stream import ContinueRun, RunStream
 from hfclient.chat.files.uploads import listed_files, stored_part, upload_parts
+from hfclient.chat.servers.models import check_accepts_images, default_for_images
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.tools import ElicitationAnswer
 from hfclient.chat.wire.tree import MessageTree
@@ -319,9 +320,9 @@ class Conversation(StoredConversation):
             self.tree()  # says which model it is
         if self.model is None:
             self.service.need_session()
-            self.model = self.service.models.default_for_images().id
+            self.model = default_for_images(self.service.models).id
         else:
-            self.service.models.check_accepts_images(self.model)
+            check_accepts_images(self.model, self.service.models)
 
     def _options(self, options: Mapping[str, Any]) -> TurnOptions:
         return checked_options(self.service, options, has_assistant=self.assistant is not None)

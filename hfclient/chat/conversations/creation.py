@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hfclient.chat.servers.models import id_of
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire import superjson
 from hfclient.chat.wire.failures import not_a_chat_server
@@ -25,12 +26,12 @@ def create_conversation(
     service.need_session()
     if assistant is not None:
         model = _model_of_assistant(service, assistant, model, system_prompt)
-    name = model or service.models.default().id
+    name = model or service.models.default.id
     request = service.endpoints.create(name, system_prompt, assistant)
     try:
         response = service.session.send(request)
     except BadRequestError as error:  # a short name, perhaps; ids, which most callers pass, cost no further request
-        name = service.models.id_of(name, error)
+        name = id_of(name, service.models, error)
         request = service.endpoints.create(name, system_prompt, assistant)
         response = service.session.send(request)
     response.hold()

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from hfclient.chat.servers.api import ServerApi
 from hfclient.chat.servers.auth import ChatAuth
-from hfclient.chat.servers.model_list import ModelList
+from hfclient.chat.servers.models import Models
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.list_entries import read_entries
@@ -45,7 +45,7 @@ class ChatService:
         self.auth = ChatAuth(self.endpoints, self.api)
         self.session = session.with_auth(self.auth)
         self.on_event = on_event
-        self.models = ModelList(self.api, self.endpoints, self.session)
+        self.models = Models(self.api, self.endpoints, self.session)
 
     def version(self) -> ServerVersion:
         """Return the server's version; detected once, and only when it matters.

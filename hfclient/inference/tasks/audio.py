@@ -33,7 +33,6 @@ __all__ = [
     "Audio",
     "AudioInput",
     "AudioLike",
-    "audio_from",
     "audio_output",
     "audio_tracks",
     "check_audio",
@@ -214,12 +213,3 @@ def audio_tracks(answer: Answer) -> list[tuple[str, OutputFile]]:
             label = entry.get("label") if isinstance(entry, dict) else None
             tracks += [(label if isinstance(label, str) else "", output) for output in found.outputs]
         return tracks
-
-
-def audio_from(content: bytes, output: OutputFile, **facts: Any) -> Audio:
-    """Return *content* as `Audio`.
-
-    Raises:
-        ProtocolError: The bytes are not audio.
-    """
-    return media_from(Audio, content, output, **facts)

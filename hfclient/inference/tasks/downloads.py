@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 from attrs import evolve
 
 from hfclient.files.sources import open_source
+from hfclient.inference.media.images import media_from
 from hfclient.inference.providers import Answer, OutputFile
 from hfclient.inference.providers.results import keep_body
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.tasks import Transcript
-from hfclient.inference.tasks.audio import MAX_AUDIO, Audio, AudioInput, audio_from, audio_output, check_audio
+from hfclient.inference.tasks.audio import MAX_AUDIO, Audio, AudioInput, audio_output, check_audio
 from hfclient.inference.tasks.transcripts import link_in, transcript_of
 
 __all__ = ["audio_in", "audio_of", "audio_with_content", "transcript_in"]
@@ -42,7 +43,7 @@ def audio_of(client: ProviderClient, candidate: Candidate, output: OutputFile, *
     if content is None:
         content, claimed = client.fetch(output.url or "", candidate.target.own_site)
         output = evolve(output, mime=output.mime or claimed)
-    return audio_from(content, output, **facts)
+    return media_from(Audio, content, output, **facts)
 
 
 def transcript_in(client: ProviderClient, candidate: Candidate, answer: Answer) -> Transcript:

@@ -30,21 +30,14 @@ def checked_wait(wait: float | None, total: float | None = None) -> float:
     Raises:
         InvalidInputError: It is negative or not a number.
     """
-    seconds = math.inf if wait is None else _seconds(wait)
+    try:
+        seconds = math.inf if wait is None else float(wait)  # numpy's numbers, too
+    except OverflowError:  # an int above the largest float
+        seconds = math.inf if (wait or 0) > 0 else -math.inf
     if not seconds >= 0:
         raise InvalidInputError(f"wait is a number of seconds, or None to wait without limit, not {wait!r}")
     seconds = math.inf if seconds > threading.TIMEOUT_MAX else seconds
     return seconds if total is None else min(seconds, total)
-
-
-def _seconds(wait: Any) -> float:
-    """Return a number, numpy's too, as a float; NaN for other types."""
-    try:
-        return math.nan if isinstance(wait, (bool, str)) else float(wait)
-    except OverflowError:  # an int above the largest float
-        return math.inf if wait > 0 else -math.inf
-    except (TypeError, ValueError):
-        return math.nan
 
 
 class SendLock:

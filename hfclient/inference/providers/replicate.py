@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hfclient.inference.providers.addresses import Target
@@ -17,9 +18,18 @@ from hfclient.inference.providers.base import (
 from hfclient.inference.providers.results import Answer, MediaResult, result_in
 from hfclient.transport import Request
 
-__all__ = ["Replicate"]
+__all__ = ["Replicate", "prediction"]
 
 _STATES: dict[str | None, str] = {"starting": "queued", "processing": "running"}
+
+
+def prediction(provider_id: str, inputs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the path and the body of a request for a prediction of a model, or of one version of it (``model:version``)."""
+    model, _, version = provider_id.partition(":")
+    body: dict[str, Any] = {"input": pruned(inputs)}
+    if version:
+        return "/v1/predictions", {"version": version, **body}
+    return f"/v1/models/{id_path(model)}/predictions", body
 
 
 class Replicate(Provider):
@@ -37,12 +47,7 @@ class Replicate(Provider):
             inputs |= {"image": url, "images": [url], "input_image": url, "input_images": [url]}
         if wanted.entry.adapter == "lora":
             inputs["lora_weights"] = f"https://huggingface.co/{wanted.entry.model}"
-        body: dict[str, Any] = {"input": pruned({**inputs, **self.settings(wanted), **wanted.extra})}
-        model, _, version = wanted.entry.provider_id.partition(":")
-        if version:
-            path, body = "/v1/predictions", {"version": version, **body}
-        else:
-            path = f"/v1/models/{id_path(model)}/predictions"
+        path, body = prediction(wanted.entry.provider_id, {**inputs, **self.settings(wanted), **wanted.extra})
         return self.post(target.url(path), body, {"Prefer": "wait"})
 
     def decode(self, wanted: MediaRequest, target: Target, answer: Answer) -> MediaResult | QueuedJob:

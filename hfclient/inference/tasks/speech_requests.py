@@ -12,6 +12,7 @@ from hfclient.errors import Unsupported
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers.addresses import Target
 from hfclient.inference.providers.base import id_path, pruned
+from hfclient.inference.providers.replicate import prediction
 from hfclient.inference.tasks.audio import AudioInput, fal_mime
 from hfclient.inference.tasks.pipeline_requests import FileInput, json_request, pipeline_request
 from hfclient.inference.tasks.table import TASKS
@@ -131,12 +132,7 @@ def _taken(takes: Mapping[str, tuple[str, ...]], provider: str, settings: Mappin
 
 
 def _prediction(model: str, target: Target, inputs: Mapping[str, Any]) -> Request:
-    name, _, version = model.partition(":")
-    body: dict[str, Any] = {"input": pruned(inputs)}
-    if version:
-        path, body = "/v1/predictions", {"version": version, **body}
-    else:
-        path = f"/v1/models/{id_path(name)}/predictions"
+    path, body = prediction(model, inputs)
     return json_request(target.url(path), body, {"Prefer": "wait"})
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -623,3 +625,18 @@ def test_all_text_can_be_encoded(text: str, place: str) -> None:
     for event in events:
         json.dumps(to_dict(event), ensure_ascii=False).encode()
     "".join(error or ()).encode()
+
+
+@pytest.mark.parametrize("body", [b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\ndata: [DONE]\n\n', b"{}", b"\r\n: hello\r\n\r\n"])
+def test_no_reference_cycles(body: bytes) -> None:
+    """A decoder is freed with its last reference; it does not wait for the garbage collector."""
+    decoder = ChunkDecoder()
+    decoder.feed(body)
+    decoder.finish()
+    left = weakref.ref(decoder)
+    gc.disable()
+    try:
+        del decoder
+        assert left() is None
+    finally:
+        gc.enable()

@@ -64,7 +64,8 @@ class ChunkDecoder:
         self._document_size = 0
         self._may_be_lines = True
         self._line_came = False
-        self._mode: Callable[[bytes, list[AnyEvent]], None] = self._feed_begin
+        # A function of the class: a bound method would be a cycle, and each answer would wait for the garbage collector.
+        self._mode: Callable[[ChunkDecoder, bytes, list[AnyEvent]], None] = ChunkDecoder._feed_begin
         self._between = False  # on the fast path, and no event has begun
         self.was_plain = False
         """The last piece was one plain chunk: it has no tool call and does not end the answer."""
@@ -108,8 +109,8 @@ class ChunkDecoder:
             out, self._first = self._first, []
         reader = self._reader
         if not reader.over:
-            self._mode(data, out)
-            self._between = self._mode == self._feed_quick and not self._rest and not reader.over
+            self._mode(self, data, out)
+            self._between = self._mode is ChunkDecoder._feed_quick and not self._rest and not reader.over
         return out
 
     def cut(self, error: HFClientError) -> None:
@@ -122,7 +123,7 @@ class ChunkDecoder:
         reader = self._reader
         if self._document is not None:
             self._finish_document(b"".join(self._document), out)
-        elif self._mode == self._feed_lines:
+        elif self._mode is ChunkDecoder._feed_lines:
             reader.message(self._lines.finish(), out, last=True)
         elif not reader.over:
             self._parse(self._rest or self._begin, out)
@@ -175,7 +176,7 @@ class ChunkDecoder:
         self._begin = b""
         if data[:1] in (b"{", b"["):
             self._document = []
-            self._mode = self._feed_document
+            self._mode = ChunkDecoder._feed_document
         elif data[:1] == b"<":
             noun = self._reader.noun
             message = f"the server answered with {describe_body(data)} instead of a {noun}; is the URL right?"
@@ -184,8 +185,8 @@ class ChunkDecoder:
         else:
             # After an empty line the parser does not look for a byte order mark.
             self._parser.feed(b"\n")
-            self._mode = self._feed_quick
-        self._mode(data, out)
+            self._mode = ChunkDecoder._feed_quick
+        self._mode(self, data, out)
 
     def _fail(self, message: str, frame: bytes, out: list[AnyEvent]) -> None:
         self._reader.fail(ProtocolError(message, frame=excerpt(frame)), out)
@@ -224,13 +225,13 @@ class ChunkDecoder:
                 return
 
     def _feed_parser(self, data: bytes, out: list[AnyEvent]) -> None:
-        self._mode = self._feed_parser
+        self._mode = ChunkDecoder._feed_parser
         self._parse(data, out)
         # Back to the fast path once only a line has begun. Checked at line ends only: otherwise a long line in many
         # pieces would be copied for each of them.
         if b"\n" in data and (rest := self._parser.take_rest()) is not None:
             self._rest = rest
-            self._mode = self._feed_quick
+            self._mode = ChunkDecoder._feed_quick
 
     def _parse(self, data: bytes, out: list[AnyEvent]) -> None:
         try:
@@ -271,7 +272,7 @@ class ChunkDecoder:
         if not isinstance(value, dict):
             self._may_be_lines = False
         elif after.strip() or _is_piece(value):
-            self._document, self._mode = None, self._feed_lines
+            self._document, self._mode = None, ChunkDecoder._feed_lines
             self._feed_lines(body, out)
 
     def _feed_lines(self, data: bytes, out: list[AnyEvent]) -> None:

@@ -16,7 +16,6 @@ from hfclient.errors import (
     ProtocolError,
 )
 from hfclient.events import AnyEvent, Failover
-from hfclient.inference.endpoints import chat_url, is_router, models_url, refuse_url
 from hfclient.inference.generation_errors import refined
 from hfclient.inference.models.defaults import resolve
 from hfclient.inference.models.hub import Hub
@@ -26,6 +25,7 @@ from hfclient.inference.routing.candidates import Candidate, Routes, add_keys, c
 from hfclient.inference.routing.failover import Providers
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.schemas.dialects import detect_dialect
+from hfclient.inference.server_urls import chat_url, is_router, models_url, refuse_url
 from hfclient.inference.unsupported_tasks import TEXT_TASKS, explain_missing_route
 from hfclient.transport import ONCE, Clock, Request, Response, Session, retrying
 from hfclient.transport.retry import Attempt

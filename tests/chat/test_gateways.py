@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client, Retry, errors
-from hfclient.chat.wire.failures import refine
+from hfclient.chat.wire.server_errors import refine
 from tests.chat.conftest import PATIENT
 from tests.chat.gateway import Gateway, Reply, always, moved, page, refusal
 from tests.conftest import make_transport

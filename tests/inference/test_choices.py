@@ -45,7 +45,7 @@ def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) 
     server.on("*", plain("Not Found", 404))
     addresses = {name: evolve(address, direct=address.direct and other_server.url) for name, address in ADDRESSES.items()}
     monkeypatch.setattr("hfclient.inference.routing.candidates.ADDRESSES", addresses)
-    monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
+    monkeypatch.setattr("hfclient.inference.server_urls.ROUTER_URL", f"{server.url}/v1")
     monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
 
     def make(**options: Any) -> InferenceClient:

@@ -72,7 +72,7 @@ def make(server: Server, other_server: Server, transport: Transport, monkeypatch
     """Makes clients of the router (the server) and of a provider named groq, whose own site is the other server."""
     addresses = {**ADDRESSES, "groq": evolve(ADDRESSES["groq"], direct=other_server.url)}
     monkeypatch.setattr("hfclient.inference.routing.candidates.ADDRESSES", addresses)
-    monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
+    monkeypatch.setattr("hfclient.inference.server_urls.ROUTER_URL", f"{server.url}/v1")
     monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
 
     def make(**options: Any) -> InferenceClient:

@@ -52,7 +52,7 @@ def make(server: Server, other_server: Server, monkeypatch: pytest.MonkeyPatch) 
     addresses = {**ADDRESSES, "groq": evolve(ADDRESSES["groq"], direct=other_server.url)}
     monkeypatch.setattr("hfclient.inference.routing.candidates.ADDRESSES", addresses)
     # The router is known by its address: here it is the test's server.
-    monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
+    monkeypatch.setattr("hfclient.inference.server_urls.ROUTER_URL", f"{server.url}/v1")
     monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
 
     def make(**options: Any) -> InferenceClient:

@@ -393,7 +393,7 @@ def test_dialect_of_each_provider(
     """A provider's own site gets its own form; the next provider, through the router, gets OpenAI's."""
     addresses = {**ADDRESSES, "together": attrs.evolve(ADDRESSES["together"], direct=other_server.url)}
     monkeypatch.setattr("hfclient.inference.routing.candidates.ADDRESSES", addresses)
-    monkeypatch.setattr("hfclient.inference.endpoints.ROUTER_URL", f"{server.url}/v1")
+    monkeypatch.setattr("hfclient.inference.server_urls.ROUTER_URL", f"{server.url}/v1")
     monkeypatch.setattr("hfclient.inference.routing.candidates.ROUTER_URL", f"{server.url}/v1")
     mapping = {"together": {"status": "live", "providerId": "acme/talker-t", "task": "conversational"}}
     server.on("/api/models/acme/talker", json_answer({"id": "acme/talker", "inferenceProviderMapping": mapping}))

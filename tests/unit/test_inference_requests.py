@@ -15,8 +15,8 @@ from hfclient.errors import CredentialsError, HFClientError, InvalidInputError, 
 from hfclient.events import ToolCall
 from hfclient.inference import InferenceClient, Tool
 from hfclient.inference.completions.messages import build_messages
-from hfclient.inference.endpoints import ROUTER_URL, chat_url, is_router, model_for_provider, models_url
 from hfclient.inference.models.served_models import parse_models
+from hfclient.inference.server_urls import ROUTER_URL, chat_url, is_router, model_for_provider, models_url
 from hfclient.transport import Deadline, Request, Response, Session, Timeouts
 from hfclient.transport.response import Headers
 

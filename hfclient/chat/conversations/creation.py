@@ -5,8 +5,8 @@ from __future__ import annotations
 from hfclient.chat.servers.models import id_of
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire import superjson
-from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.messages import parse_conversation
+from hfclient.chat.wire.server_errors import not_a_chat_server
 from hfclient.chat.wire.tree import MessageTree
 from hfclient.errors import BadRequestError, InvalidInputError, ProtocolError
 

@@ -18,8 +18,8 @@ from hfclient.chat.conversations.background import STOP_BUDGET, in_background
 from hfclient.chat.conversations.options import TurnOptions
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.delivery import delivery_after
-from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.messages import find_answer
+from hfclient.chat.wire.server_errors import not_a_chat_server
 from hfclient.chat.wire.tools import ElicitationAnswer
 from hfclient.chat.wire.turn import Turn
 from hfclient.chat.wire.updates import decode_update

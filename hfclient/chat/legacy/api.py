@@ -18,9 +18,9 @@ from attrs import evolve
 
 from hfclient.chat.legacy import endpoints as legacy
 from hfclient.chat.legacy.devalue import NodeError, parse_page
-from hfclient.chat.legacy.errors import is_missing_route
+from hfclient.chat.legacy.server_errors import is_missing_route
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import HOW_TO_LOG_IN
+from hfclient.chat.wire.server_errors import HOW_TO_LOG_IN
 from hfclient.decoding.json_values import json_or_none
 from hfclient.errors import (
     APIStatusError,

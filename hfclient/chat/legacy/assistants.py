@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hfclient.chat.legacy.endpoints import assistant
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import not_a_chat_server
+from hfclient.chat.wire.server_errors import not_a_chat_server
 from hfclient.decoding.json_values import text_or_none
 from hfclient.transport import Session
 

@@ -16,9 +16,9 @@ from typing import Any, Literal
 from attrs import frozen
 
 from hfclient.chat.legacy import endpoints as legacy
-from hfclient.chat.legacy.errors import is_missing_route
+from hfclient.chat.legacy.server_errors import is_missing_route
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import not_a_chat_server
+from hfclient.chat.wire.server_errors import not_a_chat_server
 from hfclient.errors import (
     APIStatusError,
     BadRequestError,

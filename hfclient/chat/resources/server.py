@@ -11,8 +11,8 @@ from attrs import frozen
 
 from hfclient.arguments.argument_types import check_arguments
 from hfclient.chat.servers.service import ChatService
-from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.list_entries import read_entries
+from hfclient.chat.wire.server_errors import not_a_chat_server
 from hfclient.decoding.frames import SSEParser, excerpt
 from hfclient.errors import NotFoundError, ProtocolError, StreamInterrupted
 from hfclient.files.media_types import media_type

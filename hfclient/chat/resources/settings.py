@@ -12,7 +12,7 @@ import msgspec
 from attrs import evolve, field, fields, frozen
 
 from hfclient.chat.servers.service import ChatService
-from hfclient.chat.wire.failures import not_a_chat_server
+from hfclient.chat.wire.server_errors import not_a_chat_server
 from hfclient.errors import InvalidInputError
 from hfclient.values import Value
 

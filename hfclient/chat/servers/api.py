@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from hfclient.chat.legacy.errors import is_missing_route
+from hfclient.chat.legacy.server_errors import is_missing_route
 from hfclient.chat.wire import superjson
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import not_a_chat_server
+from hfclient.chat.wire.server_errors import not_a_chat_server
 from hfclient.errors import HFClientError, NotAChatServer, NotFoundError, PermissionDeniedError, ProtocolError
 from hfclient.transport import Clock, Request, Response, Session, Timeouts
 

@@ -17,12 +17,12 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from hfclient.chat.legacy.errors import is_missing_route
+from hfclient.chat.legacy.server_errors import is_missing_route
 from hfclient.chat.servers.api import ServerApi, as_question
 from hfclient.chat.servers.form_origin import origin_flow
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import HOW_TO_LOG_IN
 from hfclient.chat.wire.messages import parse_user
+from hfclient.chat.wire.server_errors import HOW_TO_LOG_IN
 from hfclient.credentials import (
     HUGGING_CHAT,
     SESSION_COOKIE,

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from hfclient.chat.servers.api import ServerApi, as_question
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import is_foreign_origin
+from hfclient.chat.wire.server_errors import is_foreign_origin
 from hfclient.credentials import host_origin
 from hfclient.errors import HFClientError, PermissionDeniedError
 from hfclient.transport import Request, Response, Session

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from hfclient.arguments.argument_types import check_arguments
 from hfclient.chat.servers.api import ServerApi
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.list_entries import read_entries
 from hfclient.chat.wire.messages import parse_model
+from hfclient.chat.wire.server_errors import not_a_chat_server
 from hfclient.errors import BadRequestError, ModelNotFound, Unsupported
 from hfclient.transport import Session
 from hfclient.types import Entries, Model

@@ -11,9 +11,9 @@ from hfclient.chat.servers.api import ServerApi
 from hfclient.chat.servers.auth import ChatAuth
 from hfclient.chat.servers.models import Models
 from hfclient.chat.wire.endpoints import Endpoints
-from hfclient.chat.wire.failures import not_a_chat_server
 from hfclient.chat.wire.list_entries import read_entries
 from hfclient.chat.wire.messages import ConversationState, parse_conversation, parse_conversation_info
+from hfclient.chat.wire.server_errors import not_a_chat_server
 from hfclient.errors import HFClientError
 from hfclient.events import AnyEvent
 from hfclient.transport import Clock, Request, Session

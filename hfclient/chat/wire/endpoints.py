@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 from attrs import evolve
 
-from hfclient.chat.wire.failures import refine
+from hfclient.chat.wire.server_errors import refine
 from hfclient.credentials import Secret, host_origin, normalize_url, origin_of
 from hfclient.errors import InvalidInputError
 from hfclient.transport import Clock, Multipart, Part, Request

@@ -29,10 +29,10 @@ from hfclient.errors import (
     ProtocolError,
     TransportError,
 )
-from hfclient.inference.endpoints import refuse_url
 from hfclient.inference.models.defaults import IMAGE_MODELS, TEXT_MODELS, VISION_MODELS, nearest, resolve, unique
 from hfclient.inference.models.expiring_cache import ExpiringCache
 from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
+from hfclient.inference.server_urls import refuse_url
 from hfclient.transport import Request, Session
 from hfclient.transport.status_errors import restated
 

@@ -25,7 +25,12 @@ from hfclient.errors import (
     NotFoundError,
     Unsupported,
 )
-from hfclient.inference.endpoints import (
+from hfclient.inference.models.defaults import resolve
+from hfclient.inference.models.hub import Hub
+from hfclient.inference.models.mapping import ProviderEntry
+from hfclient.inference.providers.addresses import ADDRESSES, Target
+from hfclient.inference.providers.parameters import ignored_by, providers_for, refuse_ignored
+from hfclient.inference.server_urls import (
     bare_url,
     chat_url,
     is_endpoint,
@@ -34,11 +39,6 @@ from hfclient.inference.endpoints import (
     refuse_url,
     root_url,
 )
-from hfclient.inference.models.defaults import resolve
-from hfclient.inference.models.hub import Hub
-from hfclient.inference.models.mapping import ProviderEntry
-from hfclient.inference.providers.addresses import ADDRESSES, Target
-from hfclient.inference.providers.parameters import ignored_by, providers_for, refuse_ignored
 from hfclient.inference.unsupported_tasks import unsupported_task
 
 __all__ = ["Candidate", "ProviderLike", "Routes", "add_keys", "check_name", "named_providers"]

@@ -17,8 +17,8 @@ import msgspec
 from attrs import frozen
 
 from hfclient.errors import APIStatusError, InvalidInputError, ProtocolError, TransportError
-from hfclient.inference.endpoints import models_url
 from hfclient.inference.schemas.json_schema import Schema, can_be_strict
+from hfclient.inference.server_urls import models_url
 from hfclient.transport import Request, Session
 
 __all__ = [

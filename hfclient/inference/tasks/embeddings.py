@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hfclient.errors import HFClientError, InvalidInputError, RequestTooLargeError, Unsupported
-from hfclient.inference.endpoints import refuse_url, root_url
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers import Target
 from hfclient.inference.providers.base import id_path
@@ -14,6 +13,7 @@ from hfclient.inference.providers.results import keep_body
 from hfclient.inference.routing.candidates import Candidate
 from hfclient.inference.routing.failover import Providers
 from hfclient.inference.routing.provider_client import ProviderClient
+from hfclient.inference.server_urls import refuse_url, root_url
 from hfclient.inference.service import InferenceService
 from hfclient.inference.tasks import Ranking
 from hfclient.inference.tasks.decoders import json_of, rankings

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from hfclient.errors import InvalidInputError, Unsupported
-from hfclient.inference.endpoints import bare_url, refuse_url
 from hfclient.inference.models.mapping import ProviderEntry
 from hfclient.inference.providers import Target
 from hfclient.inference.routing.candidates import Candidate, ProviderLike
+from hfclient.inference.server_urls import bare_url, refuse_url
 from hfclient.inference.service import InferenceService
 
 __all__ = ["HF", "TEI", "ProviderCalls"]

@@ -27,10 +27,10 @@ from hfclient.events import AnyEvent, Failover, Route
 from hfclient.inference.completions.answer_reader import AnswerReader
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.completions.messages import Prompt, build_messages
-from hfclient.inference.endpoints import root_url
 from hfclient.inference.providers.base import id_path
 from hfclient.inference.routing.candidates import Candidate, ProviderLike, named_providers
 from hfclient.inference.routing.failover import Attempts, Begun
+from hfclient.inference.server_urls import root_url
 from hfclient.inference.service import InferenceService
 from hfclient.inference.text.generation_events import TextStream, decoder_for
 from hfclient.inference.text.layouts import LAYOUTS, layout_for, most_tokens, prompt_for, turns_of

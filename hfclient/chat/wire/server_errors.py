@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from hfclient.chat.legacy.errors import legacy_error
+from hfclient.chat.legacy.server_errors import legacy_error
 from hfclient.decoding.html_pages import BOT_CHECK, describe_body, is_challenge_page
 from hfclient.decoding.json_values import json_or_none
 from hfclient.errors import (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hfclient.chat.wire.failures import not_a_chat_server, refine
+from hfclient.chat.wire.server_errors import not_a_chat_server, refine
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,

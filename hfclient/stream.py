@@ -254,7 +254,7 @@ class Stream:
         self._pulling = False  # the reader is inside `next(blocks)`
         self._settled = OnceFlag()  # set by the reader or by close(): the first one ends the stream
         self._released = OnceFlag()  # the connection is freed
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     def _reset_after_fork(self) -> None:
         if self._reader != threading.get_ident():  # a forked child does not have that thread

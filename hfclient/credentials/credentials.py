@@ -79,7 +79,7 @@ class Credentials(SessionCookies):
         self._chat_path = base_path(chat_url) if chat_url else "/"
         self._token_origins = {origin_of(self._note_login(url)) for url in token_urls}
         self._keys: dict[str, Secret] = {}
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     @classmethod
     def find(
@@ -141,7 +141,7 @@ class Credentials(SessionCookies):
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     def _reset_after_fork(self) -> None:
         self._lock = threading.Lock()

@@ -8,35 +8,33 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any
 
-__all__ = ["Forkable", "fork_count", "reset_after_fork"]
+__all__ = ["fork_count", "reset_after_fork"]
 
 fork_count = 0
 """Number of forks between the process that imported this module and this one."""
 
 
-class Forkable(Protocol):
-    """An object that a forked child cannot use as it is."""
-
-    def _reset_after_fork(self) -> None:
-        """Make its locks: called at first, and in the child before other code runs there."""
+_known: weakref.WeakKeyDictionary[object, Callable[[Any], object]] = weakref.WeakKeyDictionary()
 
 
-_known: weakref.WeakSet[Forkable] = weakref.WeakSet()
+def reset_after_fork(reset: Any) -> None:
+    """Call *reset* now, and in each child before other code runs there, if its object still exists.
 
-
-def reset_after_fork(owner: Forkable) -> None:
-    """Call ``owner._reset_after_fork()`` now, and in each child that is forked while *owner* exists."""
-    owner._reset_after_fork()
-    _known.add(owner)
+    Args:
+        reset: A method without arguments, bound to an object, that makes new locks.
+    """
+    reset()
+    _known[reset.__self__] = reset.__func__
 
 
 def _after_fork() -> None:
     global fork_count  # noqa: PLW0603 (a fact about the process)
     fork_count += 1
-    for owner in list(_known):
-        owner._reset_after_fork()
+    for owner, reset in list(_known.items()):
+        reset(owner)
 
 
 if hasattr(os, "register_at_fork"):

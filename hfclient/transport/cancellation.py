@@ -22,7 +22,7 @@ class Cancellation:
     def __init__(self) -> None:
         self._requested = False
         self._wake: Callable[[], object] | None = None
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     def _reset_after_fork(self) -> None:
         # Released once it is requested. Not an Event: that has a lock inside, and a signal handler that cancels may have

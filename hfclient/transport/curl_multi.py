@@ -236,7 +236,7 @@ class Transfer:
         self._over = self._aborted = self._sent = False
         self._error: BaseException | None = None
         self._curl = curl_cffi.Curl()
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     # Sending
 

@@ -80,7 +80,7 @@ class ImpersonateTransport:
         self._proxy = None if proxy is None else as_url(proxy)
         self._idle: list[Multi] = []
         self._era = 0  # counts calls of close(): connections from before it are not kept
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     def __repr__(self) -> str:
         return f"ImpersonateTransport({self._impersonate!r})"

@@ -178,7 +178,7 @@ class RequestsTransport:
         self._adapter = _Adapter(self._pool)
         self._managers: dict[tuple[Secret, ssl.SSLContext | None], urllib3.PoolManager] = {}  # by proxy and trust
         self._last_pool: tuple[Any, urllib3.HTTPConnectionPool] | None = None  # to look it up takes urllib3 20 us
-        forks.reset_after_fork(self)
+        forks.reset_after_fork(self._reset_after_fork)
 
     def __repr__(self) -> str:
         return "RequestsTransport()"

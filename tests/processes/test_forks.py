@@ -256,8 +256,7 @@ def test_descriptors_of_the_parent_stay_open(prompted: PromptedChatUI, any_clien
 def test_a_job_that_another_thread_polls() -> None:
     """A child may poll the job of an image although a thread of the parent held its lock."""
     job: Job[Any] = Job.__new__(Job)
-    job._reset_after_fork()
-    reset_after_fork(job)
+    reset_after_fork(job._reset_after_fork)
     taken, release = threading.Event(), threading.Event()
 
     def hold() -> None:

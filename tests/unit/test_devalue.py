@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hfclient.chat.legacy.devalue import ChunkError, NodeError, Redirected, parse_page, unflatten
+from hfclient.chat.legacy.devalue import ChunkError, NodeError, parse_page, unflatten
 from hfclient.errors import ProtocolError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "chat-ui-0.9.5"
@@ -157,8 +157,8 @@ def test_failures_and_redirects():
     assert page({"type": "error", "error": {"message": "An error occurred"}}).node(0) == NodeError("An error occurred")
     assert page({"type": "error", "error": None, "status": "x"}).node(0) == NodeError("the page failed")
     assert parse_page(b'{"type":"error","error":{"message":"all of it"}}').node(-1) == NodeError("all of it")
-    assert parse_page(b'{"type":"redirect","location":"/login"}').redirect == Redirected("/login")
-    assert parse_page(b'{"type":"redirect"}\n').redirect == Redirected("")
+    assert parse_page(b'{"type":"redirect","location":"/login"}').redirect == "/login"
+    assert parse_page(b'{"type":"redirect"}\n').redirect == ""
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class SendLock:
     """Allows one message at a time in a conversation; held until the answer has ended."""
 
     def __init__(self) -> None:
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     def _reset_after_fork(self) -> None:
         # In a forked child: the answer that is being read belongs to the parent, which cannot release the child's lock.
@@ -113,7 +113,7 @@ class _Locks:
     """One lock for each conversation that this process is about to send a message to."""
 
     def __init__(self) -> None:
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     def _reset_after_fork(self) -> None:
         self._all: weakref.WeakValueDictionary[tuple[str, str], Any] = weakref.WeakValueDictionary()

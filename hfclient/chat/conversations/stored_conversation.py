@@ -59,7 +59,7 @@ class StoredConversation:
         self.temporary = False
         self._branch = Branch()
         self._runs = RunTracker(service, self._branch)
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     def _reset_after_fork(self) -> None:
         self._creating = threading.Lock()

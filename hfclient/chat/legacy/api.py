@@ -175,7 +175,7 @@ class LegacyApi:
     def _node(self, request: Request, index: int) -> dict[str, Any]:
         page = parse_page(self._session.send(request).read())
         if page.redirect is not None:
-            raise self._redirected(request, page.redirect.location)
+            raise self._redirected(request, page.redirect)
         node = page.node(index)
         if isinstance(node, NodeError):
             fields: dict[str, Any] = {"status_code": node.status or 500, "method": request.method, "url": request.url}

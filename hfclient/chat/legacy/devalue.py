@@ -26,7 +26,7 @@ from hfclient.decoding.json_values import date_or_none, int_or_none, is_int
 from hfclient.errors import ProtocolError
 from hfclient.values import Value
 
-__all__ = ["ChunkError", "NodeError", "PageData", "Redirected", "parse_page", "unflatten"]
+__all__ = ["ChunkError", "NodeError", "PageData", "parse_page", "unflatten"]
 
 _DEPTH = 100
 """How deep values may nest; a conversation's own do so about eight deep."""
@@ -50,17 +50,6 @@ class NodeError(Value):
 
 
 @frozen(eq=False, repr=False)
-class Redirected(Value):
-    """The page redirects, usually to a login.
-
-    Attributes:
-        location: Where the server sends a browser.
-    """
-
-    location: str
-
-
-@frozen(eq=False, repr=False)
 class ChunkError(Value):
     """A value that was promised and then failed.
 
@@ -78,11 +67,11 @@ class PageData(Value):
     Attributes:
         nodes: One entry for each layer, the layout first: its value, `NodeError`, or None for a layer without data and
             one that was not requested.
-        redirect: The page is elsewhere, or None; then there are no nodes.
+        redirect: Where the server sends a browser, usually to a login, or None; then there are no nodes.
     """
 
     nodes: tuple[Any, ...] = field(factory=tuple)
-    redirect: Redirected | None = None
+    redirect: str | None = None
 
     def node(self, index: int) -> dict[str, Any] | NodeError | None:
         """Return a layer's object (-1: the page itself), its failure, or None if there is no such layer."""
@@ -108,7 +97,7 @@ def parse_page(body: bytes) -> PageData:
         raise _wrong(body)
     match head.get("type"):
         case "redirect":
-            return PageData(redirect=Redirected(str(head.get("location") or "")))
+            return PageData(redirect=str(head.get("location") or ""))
         case "error":  # the whole request failed
             return PageData(nodes=(_node_error(head),))
         case "data" if isinstance(head.get("nodes"), list):

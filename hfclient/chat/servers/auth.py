@@ -78,7 +78,7 @@ class ChatAuth:
         self._login_enabled: bool | None = True if is_hugging_face(endpoints.base) else None
         self._next_check = 0.0
         self._was_refused = False
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     def _reset_after_fork(self) -> None:
         self._checking = threading.Lock()
@@ -88,7 +88,7 @@ class ChatAuth:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _next_check=0.0)
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     def auth_flow(self, request: Request, session: Session) -> AuthFlow:
         """Yield *request* with a session cookie chosen for it, and again if its login has been renewed since.

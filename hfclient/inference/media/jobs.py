@@ -93,7 +93,7 @@ class Job(Generic[_M]):
         self._misses = 0
         self._pauses = _Pauses()
         self._cancelled = False  # at the provider
-        reset_after_fork(self)
+        reset_after_fork(self._reset_after_fork)
 
     def _reset_after_fork(self) -> None:
         self._lock = threading.RLock()

@@ -172,7 +172,7 @@ class ReplyBuilder:
         """Return the reasoning so far."""
         return self._reasoning.whole()
 
-    def left(self, undelivered: list[AnyEvent]) -> None:
+    def reader_left(self, undelivered: list[AnyEvent]) -> None:
         """Record that the reader stopped without *undelivered* and all later events."""
         texts = sum(len(event.text) for event in undelivered if isinstance(event, Token))
         thoughts = sum(len(event.text) for event in undelivered if isinstance(event, Reasoning))
@@ -356,9 +356,9 @@ class Stream:
                     break
                 if builder.add(events) or (not self._waiting and any(type(event) in _PROGRESS for event in events)):
                     self._waiting = False
-                    self._response.deadline.content_came()
+                    self._response.deadline.content_arrived()
                     if builder.questions:
-                        self._response.deadline.hold()
+                        self._response.deadline.pause_content()
                 else:
                     self._response.deadline.pause()  # until the next read
                 self._block = events

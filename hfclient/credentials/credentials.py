@@ -224,7 +224,7 @@ class Credentials(SessionCookies):
             wants_token = below_api or not is_hugging_face(origin)
         if origin in self._logins:
             headers["Authorization"] = self._logins[origin]
-        elif self.token and wants_token and self._token_may_go(origin):
+        elif self.token and wants_token and self._is_token_allowed(origin):
             headers["Authorization"] = Secret(f"Bearer {self.token.reveal()}")
         return headers
 
@@ -240,7 +240,7 @@ class Credentials(SessionCookies):
     def token_reaches_chat(self) -> bool:
         """Whether a token is sent to the chat server."""
         origin = self._chat_origin
-        return self.token is not None and origin is not None and origin not in self._logins and self._token_may_go(origin)
+        return self.token is not None and origin is not None and origin not in self._logins and self._is_token_allowed(origin)
 
     def missing_token_hint(self, url: str) -> str | None:
         """Return why no token was sent to *url*, which refused a request; None if one was sent, or none was expected."""
@@ -251,14 +251,14 @@ class Credentials(SessionCookies):
             return None
         if origin in self._logins:
             return "the token was not sent: the user name and the password of the URL replace it"
-        if not self._token_may_go(origin):
+        if not self._is_token_allowed(origin):
             return (
                 "the token from the environment is sent to Hugging Face's own sites only; pass token= to send it to this "
                 "server"
             )
         return None
 
-    def _token_may_go(self, origin: str) -> bool:
+    def _is_token_allowed(self, origin: str) -> bool:
         named = origin == self._chat_origin or origin in self._token_origins
         return is_hugging_face(origin) or (named and (self.explicit or is_deployment(origin)))
 

@@ -99,7 +99,7 @@ class SecretsFile:
             if entries != before:
                 _replace(path, msgspec.json.format(msgspec.json.encode({"version": _VERSION, self._key: entries})))
 
-    def set_aside(self, timeout: float) -> Path:
+    def rename_damaged(self, timeout: float) -> Path:
         """Rename a damaged file and return its new path; a valid file stays.
 
         Raises:

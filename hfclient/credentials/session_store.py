@@ -127,8 +127,8 @@ class AnonymousSession:
         except DamagedFile as damage:
             if damage.newer:
                 raise
-            aside = file.set_aside(_LOCK_TIMEOUT)
-            _log.warning("the anonymous sessions in %s were damaged; the old file is now %s", file.path, aside)
+            damaged = file.rename_damaged(_LOCK_TIMEOUT)
+            _log.warning("the anonymous sessions in %s were damaged; the old file is now %s", file.path, damaged)
         with file.edit(_LOCK_TIMEOUT) as sessions:
             entry = sessions.get(self._entry) or {"cookies": revealed(self._new)}
             sessions[self._entry] = entry = {**entry, "used_at": time.time()}

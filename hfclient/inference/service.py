@@ -169,7 +169,7 @@ class InferenceService:
         return refine
 
     def each_provider(
-        self, providers: Providers, client: ProviderClient, tell: Callable[[Failover], object] | None = None
+        self, providers: Providers, client: ProviderClient, on_failover: Callable[[Failover], object] | None = None
     ) -> Iterator[Attempt]:
         """Yield an attempt for each provider until one succeeds; the loop has the form of `retrying`.
 
@@ -181,13 +181,13 @@ class InferenceService:
         Args:
             providers: The candidates; ``candidate`` is the one of the current attempt.
             client: The client of the call; it gets the headers for each candidate.
-            tell: Called with each failover; ``on_event`` if None.
+            on_failover: Called with each failover; ``on_event`` if None.
 
         Raises:
             HFClientError: The error of the last provider, or the first error after which no other one may be tried; its
                 message has the errors of the providers before.
         """
-        tell = tell or self.on_event
+        on_failover = on_failover or self.on_event
 
         def note(error: HFClientError) -> bool:
             error.request_id = error.request_id or client.request_id
@@ -198,5 +198,5 @@ class InferenceService:
         for attempt in retrying(providers, client.clock, on=note):
             client.headers = self.headers(providers.candidate)
             yield attempt
-            if attempt.wait is not None and tell is not None:
-                tell(providers.failovers[-1])
+            if attempt.wait is not None and on_failover is not None:
+                on_failover(providers.failovers[-1])

@@ -178,7 +178,7 @@ class LocalServer:
         """The session cookie of the user who runs the server; it has access to that user's conversations in the database."""
         return self._session
 
-    def adopt(self, session: Secret) -> None:
+    def allow_session(self, session: Secret) -> None:
         """Give another session cookie access to that user's conversations, unless it has conversations of its own.
 
         Raises:
@@ -336,7 +336,7 @@ def serve(
             # The stored session of this user's clients, so that they find their conversations again on another port.
             cookies, _ = AnonymousSession.find(url).load_or_create()
             if SESSION_COOKIE in cookies:
-                server.adopt(cookies[SESSION_COOKIE])
+                server.allow_session(cookies[SESSION_COOKIE])
         sys.stderr.write(f"hfclient serves chat-ui's protocol at {server.open_to or server.url} (press Ctrl-C to stop)\n")
         sys.stderr.flush()
         while not stop.requested:

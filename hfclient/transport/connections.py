@@ -80,7 +80,7 @@ class Wire:
                     # Not SSLSocket's own method: it removes the TLS state while the reader uses it.
                     socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
-    def let_go(self) -> bool:
+    def detach(self) -> bool:
         """Release the connection for another response; True if it was shut down before."""
         with self._lock:
             self.sock = None
@@ -328,7 +328,7 @@ class Connection:
         call = CALL.get()
         last, self._wire = self._wire, call[1] if call is not None else None
         # A response was cancelled after it had been read to its end, which has shut down the idle connection.
-        if last is not None and last.let_go() and self.proxy is None:
+        if last is not None and last.detach() and self.proxy is None:
             self.close()  # type: ignore[attr-defined]
         self._short_body = b""  # of a request that could not be sent
         if call is not None and isinstance(body, bytes) and len(body) <= ONE_SEND:

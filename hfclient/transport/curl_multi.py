@@ -196,13 +196,13 @@ def _bounded(items: list[bytes], most: int) -> Callable[[bytes], None]:
         nonlocal held
         held = held + len(data) if items else len(data)
         if held > most:
-            raise _bomb()
+            raise _too_large()
         items.append(data)
 
     return write
 
 
-def _bomb() -> ProtocolError:
+def _too_large() -> ProtocolError:
     return ProtocolError(
         f"a small piece of the answer decompresses to more than {_MAX_DECODED:,} bytes; "
         'headers={"Accept-Encoding": "identity"} asks for it as it is'
@@ -221,13 +221,13 @@ class Transfer:
         multi: Multi,
         deadline: Deadline,
         *,
-        give_back: Callable[[Multi], None],
+        return_multi: Callable[[Multi], None],
         via_proxy: bool = False,
     ) -> None:
         self._lib, self._ffi, self._info = curl_cffi.lib, curl_cffi.ffi, curl_cffi.CurlInfo
         self._multi: Multi | None = multi
         self._deadline = deadline
-        self._give_back = give_back
+        self._return_multi = return_multi
         self._via_proxy = via_proxy
         self._head, self._body = WriteBuffer(), WriteBuffer(most=_MAX_DECODED)
         self._upload: UploadReader | None = None
@@ -327,7 +327,7 @@ class Transfer:
         multi = self._free()
         if multi is not None and self._error is None and 0 <= kept < _NO_SOCKET and not in_gc_finalizer():
             multi.socket, multi.quiet_since, multi.outlives_responses = kept, time.monotonic(), is_reused
-            self._give_back(multi)
+            self._return_multi(multi)
 
     def _raised_below(self) -> BaseException | None:
         """Return the exception of a Python callback of libcurl, such as an unreadable file or Ctrl-C."""
@@ -344,7 +344,7 @@ class Transfer:
         if code in _BAD_REQUEST or (code == _UNSUPPORTED_PROTOCOL and not connected):
             return InvalidInputError("the request cannot be sent: the URL is not usable")
         if code == _WRITE_ERROR:  # curl_cffi before 0.16 does not return the exception
-            return _bomb()
+            return _too_large()
         if code == _BAD_ENCODING:
             return ProtocolError("the answer's compression is broken")
         # libcurl's text names the fault and, at most, the host.

@@ -88,7 +88,7 @@ def _exchange(curl_cffi: Any, body: _RespondingBody, port: int) -> str | None:
             curl.setopt(option, value)
         return upload
 
-    transfer = Transfer(curl_cffi, Multi(curl_cffi, "", 0), Deadline(Clock(_TIMEOUTS)), give_back=kept.append)
+    transfer = Transfer(curl_cffi, Multi(curl_cffi, "", 0), Deadline(Clock(_TIMEOUTS)), return_multi=kept.append)
     try:
         status, headers = transfer.send(prepare)
         content = b"".join(iter(transfer.read_some, b""))

@@ -102,7 +102,7 @@ class ImpersonateTransport:
             self._curl_cffi,
             self._take(origin_of(url), 0.0 if request.retryable or request.body is None else _SILENCE),
             deadline,
-            give_back=self._give_back,
+            return_multi=self._return_multi,
             via_proxy=bool(proxy),
         )
         try:
@@ -186,7 +186,7 @@ class ImpersonateTransport:
                     return multi
         return Multi(self._curl_cffi, origin, self._era)
 
-    def _give_back(self, multi: Multi) -> None:
+    def _return_multi(self, multi: Multi) -> None:
         if multi.era == self._era:
             idle = self._idle
             idle.append(multi)

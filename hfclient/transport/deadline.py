@@ -162,12 +162,12 @@ class Deadline:
         """Apply ``idle`` from now on: the server sends keep-alives, or the answer is not a stream."""
         self._counts_bytes = True
 
-    def content_came(self) -> None:
+    def content_arrived(self) -> None:
         """Content came: ``next_token`` begins with the next read."""
         self._content_at = None
         self._has_content = self._counts_bytes = True
 
-    def hold(self) -> None:
+    def pause_content(self) -> None:
         """A tool asked a question, and content comes only after the answer: no deadline for content until then."""
         self._content_at = time.monotonic() + _MAX_SECONDS
 
@@ -176,7 +176,7 @@ class Deadline:
         if self._content_at is not None and self._away_at is None:
             self._away_at = time.monotonic()
 
-    def wind_down(self, *, idle: float, total: float) -> None:
+    def limit_rest(self, *, idle: float, total: float) -> None:
         """The content is complete: wait at most *idle* seconds for each further byte and *total* for all."""
         end = time.monotonic() + total
         if self._total_at is None or end < self._total_at:

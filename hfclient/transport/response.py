@@ -201,7 +201,7 @@ class Response:
                 if left < 0:
                     raise too_long(self.limits, within, self.url, frame=excerpt(data))
                 if not is_stream and not data.isspace():  # not a blank keep-alive
-                    self.deadline.content_came()
+                    self.deadline.content_arrived()
                 yield data
         except ConnectError as error:
             add_address(error, self.deadline.address)
@@ -218,7 +218,7 @@ class Response:
         finally:
             self.close()
 
-    def hold(self, within: Literal["body", "file"] = "body", max_bytes: int | None = None) -> None:
+    def buffer(self, within: Literal["body", "file"] = "body", max_bytes: int | None = None) -> None:
         """Read the whole body now and keep it; with *max_bytes*, only so many bytes of a longer one."""
         self._body = _BufferedBody(self.read(within) if max_bytes is None else self.read_at_most(max_bytes))
 
@@ -228,7 +228,7 @@ class Response:
         left = limit
         try:
             for data in self.chunks():
-                self.deadline.content_came()
+                self.deadline.content_arrived()
                 pieces.append(data[:left])
                 left -= len(data)
                 if left <= 0:

@@ -304,7 +304,7 @@ def _hold(response: Response, within: Literal["body", "file"], max_bytes: int | 
     """Read the whole body, so that a broken response raises here, where the request can be retried."""
     try:
         with response.deadline.clock.cancellation.waking(response.abort):
-            response.hold(within, max_bytes)
+            response.buffer(within, max_bytes)
     except BaseException as error:
         response.close()
         if isinstance(error, HFClientError):

@@ -229,8 +229,8 @@ def test_a_session_with_conversations_is_not_adopted(upstream: ScriptedUpstream,
     database = tmp_path / "c.sqlite3"
     with LocalServer(upstream=upstream.url, database=database) as server, Client(server.url, cookies="hf-chat=a") as client:
         made = client.conversation().create().id
-        server.adopt(Secret("a"))
-        server.adopt(Secret("b"))
+        server.allow_session(Secret("a"))
+        server.allow_session(Secret("b"))
         assert [info.id for info in client.conversations] == [made]
         with Client(server.url, cookies={"hf-chat": server.session.reveal()}) as user:
             mine = user.conversation().create().id

@@ -147,7 +147,7 @@ def test_a_freed_handle() -> None:
         saved.socket = 0
         saved.__del__()
         saved.__del__()
-        opened._give_back(saved)
+        opened._return_multi(saved)
         assert send(opened, f"{server.url}/s").read() == b"ok"
     opened.close()
 

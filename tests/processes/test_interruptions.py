@@ -163,7 +163,7 @@ def test_interrupted_while_a_lock_is_held() -> None:
         wire = Wire()
         with Interruption(number, wire.shut_down) as interruption, contextlib.suppress(Cancelled):
             wire.use(None)
-            wire.let_go()
+            wire.detach()
         if interruption.left > 0:
             break
     else:

@@ -46,7 +46,7 @@ def test_an_answer_that_is_not_a_stream(clock: FakeTime) -> None:
     deadline = Deadline(Clock(Timeouts(idle=30, first_token=1)))
     clock.advance(100)
     assert deadline.read_wait() == 30
-    deadline.content_came()
+    deadline.content_arrived()
     assert deadline.read_wait() == 30
     error = deadline.expired()
     assert (error.deadline, error.seconds) == ("idle", 30)
@@ -66,19 +66,19 @@ def test_a_stream(clock: FakeTime) -> None:
     assert deadline.expired().deadline == "first_token"
     clock.advance(5)
     _rings(deadline, "first_token")
-    deadline.content_came()
+    deadline.content_arrived()
     assert deadline.read_wait() == 30
 
 
 def test_more_content(clock: FakeTime) -> None:
     """``next_token`` begins with the first read after content, and keep-alives do not extend it."""
     deadline = Deadline(Clock(Timeouts(idle=None, first_token=10, next_token=5)), stream=True)
-    deadline.content_came()
+    deadline.content_arrived()
     clock.advance(60)  # the caller processes the content
     assert deadline.read_wait() == 5
     clock.advance(4)
     assert deadline.read_wait() == 1
-    deadline.content_came()
+    deadline.content_arrived()
     assert deadline.read_wait() == 5
     clock.advance(5)
     _rings(deadline, "next_token")
@@ -88,7 +88,7 @@ def test_more_content(clock: FakeTime) -> None:
 def test_the_earlier_of_both(clock: FakeTime) -> None:
     """After content, ``idle`` applies to a server without keep-alives, and ``next_token`` to one with them."""
     deadline = Deadline(Clock(Timeouts(idle=3, next_token=5)), stream=True)
-    deadline.content_came()
+    deadline.content_arrived()
     assert (deadline.read_wait(), deadline.expired().deadline) == (3, "idle")
     clock.advance(3)  # a keep-alive came just in time
     assert (deadline.read_wait(), deadline.expired().deadline) == (2, "next_token")
@@ -97,12 +97,12 @@ def test_the_earlier_of_both(clock: FakeTime) -> None:
 def test_waiting_for_the_user(clock: FakeTime) -> None:
     """While a tool waits for an answer, only ``idle`` applies, until the next content."""
     deadline = Deadline(Clock(Timeouts(idle=30, next_token=5)), stream=True)
-    deadline.content_came()
-    deadline.hold()
+    deadline.content_arrived()
+    deadline.pause_content()
     assert deadline.read_wait() == 30
     clock.advance(3000)
     assert deadline.read_wait() == 30
-    deadline.content_came()
+    deadline.content_arrived()
     assert deadline.read_wait() == 5
 
 
@@ -117,7 +117,7 @@ def test_a_slow_reader(clock: FakeTime) -> None:
     assert deadline.read_wait() == 6
     clock.advance(6)
     _rings(deadline, "first_token")
-    deadline.content_came()
+    deadline.content_arrived()
     deadline.pause()  # no effect: the deadline begins with the next read
     clock.advance(100)
     assert deadline.read_wait() == 10
@@ -126,7 +126,7 @@ def test_a_slow_reader(clock: FakeTime) -> None:
 def test_no_limit_between_content(clock: FakeTime) -> None:
     """``next_token=None`` waits for content as long as bytes arrive."""
     deadline = Deadline(Clock(Timeouts(next_token=None, idle=30)), stream=True)
-    deadline.content_came()
+    deadline.content_arrived()
     clock.advance(10_000)
     assert deadline.read_wait() == 30
 
@@ -137,7 +137,7 @@ def test_total_is_over_all(clock: FakeTime) -> None:
     deadline = Deadline(call, stream=True)
     assert (call.remaining(), call.elapsed) == (50, 0)
     clock.advance(45)
-    deadline.content_came()
+    deadline.content_arrived()
     assert deadline.read_wait() == 5
     deadline = Deadline(call, stream=True)
     assert (deadline.read_wait(), deadline.connect_wait(), call.remaining()) == (5, 5, 5)
@@ -202,8 +202,8 @@ def test_connecting(clock: FakeTime) -> None:
 def test_winding_down(clock: FakeTime) -> None:
     """The time for reading after the last content is short, and within the remaining time."""
     deadline = Deadline(Clock(Timeouts(idle=30, total=100)), stream=True)
-    deadline.content_came()
-    deadline.wind_down(idle=0.5, total=2)
+    deadline.content_arrived()
+    deadline.limit_rest(idle=0.5, total=2)
     assert deadline.read_wait() == 0.5
     clock.advance(1.8)
     assert deadline.read_wait() == pytest.approx(0.2)
@@ -211,7 +211,7 @@ def test_winding_down(clock: FakeTime) -> None:
     with pytest.raises(TransportTimeout):
         deadline.read_wait()
     short = Deadline(Clock(Timeouts(total=1)))
-    short.wind_down(idle=5, total=5)
+    short.limit_rest(idle=5, total=5)
     assert short.read_wait() == 1
 
 

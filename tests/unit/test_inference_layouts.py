@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hfclient.errors import InvalidInputError
-from hfclient.inference.text.layouts import LAYOUTS, layout_for, most_tokens, prompt_for, shorten, turns_of
+from hfclient.inference.text.layouts import LAYOUTS, layout_for, max_answer_tokens, prompt_for, shorten, turns_of
 
 FULL = [("system", "S"), ("user", "U1"), ("assistant", "A1"), ("user", "U2")]
 BEGUN = FULL[:3]
@@ -137,10 +137,10 @@ def test_long_prompts() -> None:
 
 def test_max_tokens() -> None:
     """GPT-2 gets half of its context, all others the requested number, or 1024."""
-    assert most_tokens({}) == 1024
-    assert most_tokens({}, 7) == 7
-    assert most_tokens(data(kind="gpt2"), 2000) == 512
-    assert most_tokens(data(kind="gpt2"), 600) == 600
+    assert max_answer_tokens({}) == 1024
+    assert max_answer_tokens({}, 7) == 7
+    assert max_answer_tokens(data(kind="gpt2"), 2000) == 512
+    assert max_answer_tokens(data(kind="gpt2"), 600) == 600
 
 
 def test_turns() -> None:

@@ -24,7 +24,7 @@ def user(content: Any) -> dict[str, Any]:
 def test_a_string() -> None:
     """A string is the user's text, unchanged, with leading spaces and line ends."""
     assert parse_prompt("  Hi\r\n") == Prompt("  Hi\r\n")
-    assert parse_prompt("Hi").folded() == "Hi"
+    assert parse_prompt("Hi").as_one_message() == "Hi"
 
 
 def test_a_single_message() -> None:
@@ -56,7 +56,7 @@ def test_parts() -> None:
 
 def test_folding() -> None:
     """For a new conversation, the earlier turns are included in order, and the question comes last."""
-    folded = parse_prompt([user("one"), {"role": "assistant", "content": "two"}, user("three")]).folded()
+    folded = parse_prompt([user("one"), {"role": "assistant", "content": "two"}, user("three")]).as_one_message()
     assert folded.split("\n\n") == ["This conversation goes on. So far:", "User: one", "Assistant: two", "User: three"]
 
 

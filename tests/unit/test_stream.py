@@ -351,7 +351,7 @@ def test_text_after_leaving() -> None:
     for kept, text in (("one ", "one "), ("one two", "one two"), ("on", "one two three")):
         builder = ReplyBuilder()
         builder.add([Token("one "), Token("two "), Token("three")])
-        builder.left([Token("two "), Token("three")])
+        builder.reader_left([Token("two "), Token("three")])
         builder.add([FinalAnswer(kept, interrupted=True)])
         assert builder.reply().text == text
 

@@ -72,8 +72,8 @@ def test_silence_in_the_body(transport: Transport, server: Server) -> None:
     server.on("/s", [head(200, "Transfer-Encoding: chunked"), chunk(b"abc"), UNTIL_GONE])
     response = send(transport, f"{server.url}/s", stream=True)
     assert response._body.read_some() == b"abc"
-    response.deadline.content_came()
-    response.deadline.wind_down(idle=SHORT, total=PATIENCE)
+    response.deadline.content_arrived()
+    response.deadline.limit_rest(idle=SHORT, total=PATIENCE)
     _expires("idle", response._body.read_some)
     response.close()
 
@@ -91,7 +91,7 @@ def test_first_token_ends_with_the_first_content(transport: Transport, server: S
     server.on("/s", chunked(b"a", go, b"b"))
     response = send(transport, f"{server.url}/s", stream=True, timeouts=Timeouts(first_token=PATIENCE, idle=PATIENCE))
     assert response._body.read_some() == b"a"
-    response.deadline.content_came()
+    response.deadline.content_arrived()
     clock.advance(2 * PATIENCE)
     go.set()
     assert response.read() == b"b"
@@ -119,7 +119,7 @@ def test_total_in_the_body(transport: Transport, server: Server, clock: FakeTime
 
     def read() -> None:
         response = send(transport, f"{server.url}/s", stream=True, timeouts=timeouts)
-        response.deadline.content_came()
+        response.deadline.content_arrived()
         response.read()
 
     _passes("total", read)
@@ -156,11 +156,11 @@ def test_slow_chunk_headers(transport: Transport, server: Server, clock: FakeTim
 
 
 def test_silence_after_the_last_byte(transport: Transport, server: Server) -> None:
-    """A chunked body without its last chunk has stalled; ``wind_down`` limits that wait."""
+    """A chunked body without its last chunk has stalled; ``limit_rest`` limits that wait."""
     server.on("/s", [head(200, "Transfer-Encoding: chunked"), chunk(b"all"), UNTIL_GONE])
     response = send(transport, f"{server.url}/s", stream=True)
     assert response._body.read_some() == b"all"
-    response.deadline.wind_down(idle=0.1, total=PATIENCE)
+    response.deadline.limit_rest(idle=0.1, total=PATIENCE)
     with pytest.raises(TransportTimeout) as caught:
         response._body.read_some()
     assert (caught.value.deadline, caught.value.seconds) == ("idle", 0.1)
@@ -246,7 +246,7 @@ def test_after_a_timeout(transport: Transport, server: Server) -> None:
     server.on("/s", chunked(b"a", go, b"b"))
     response = send(transport, f"{server.url}/s")
     assert response._body.read_some() == b"a"
-    response.deadline.wind_down(idle=0.1, total=PATIENCE)
+    response.deadline.limit_rest(idle=0.1, total=PATIENCE)
     with pytest.raises(TransportTimeout):
         response._body.read_some()
     response.close()

@@ -131,7 +131,7 @@ def test_curl(code: curl_cffi.CurlECode) -> None:
     """Every error code of libcurl becomes an exception of hfclient."""
     deadline = Deadline(Clock(Timeouts(idle=3)))
     deadline.read_wait()
-    transfer = Transfer(curl_cffi, Multi(curl_cffi, "http://x", 0), deadline, give_back=lambda multi: None)
+    transfer = Transfer(curl_cffi, Multi(curl_cffi, "http://x", 0), deadline, return_multi=lambda multi: None)
     error = transfer._error_for(int(code))
     transfer.close()
     expected = {

@@ -310,7 +310,7 @@ class Conversation(StoredConversation):
             if self.system_prompt is not None and self.system_prompt != prompt.system:
                 raise InvalidInputError("the system prompt was given twice: as system_prompt and as a system message")
             self.system_prompt = prompt.system
-        return prompt.folded()
+        return prompt.as_one_message()
 
     def _check_vision(self, parts: tuple[Part, ...]) -> None:
         """If there are images, choose a multimodal model if none was named; refuse one that does not accept images."""

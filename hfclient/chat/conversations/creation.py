@@ -34,7 +34,7 @@ def create_conversation(
         name = id_of(name, service.models, error)
         request = service.endpoints.create(name, system_prompt, assistant)
         response = service.session.send(request)
-    response.hold()
+    response.buffer()
     try:
         data = response.json()
     except ProtocolError as error:

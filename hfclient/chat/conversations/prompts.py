@@ -54,7 +54,7 @@ class Prompt(Value):
     files: tuple[Any, ...] = ()
     earlier_files: tuple[Any, ...] = ()
 
-    def folded(self) -> str:
+    def as_one_message(self) -> str:
         """Return the text for a new conversation: the server takes one user message, so earlier turns become part of it."""
         if not self.earlier:
             return self.text

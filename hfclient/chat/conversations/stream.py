@@ -149,7 +149,7 @@ class RunStream(Stream):
                     if self._updates.broken is not None:
                         raise self._updates.broken
                     if self._updates.finished:  # only the end of the body remains; reading it keeps the connection
-                        self._response.deadline.wind_down(idle=_SILENCE, total=_SILENCE)
+                        self._response.deadline.limit_rest(idle=_SILENCE, total=_SILENCE)
                 if self._waiting and self._updates.kept_alive:  # if they stop from now on, the connection is dead
                     self._response.deadline.count_bytes()
             if events := self._updates.end_of_body():
@@ -226,7 +226,7 @@ class RunStream(Stream):
     def _use(self, response: Response) -> None:
         self._response = response
         if not self._waiting:  # earlier content counts: from now on ``next_token`` applies
-            response.deadline.content_came()
+            response.deadline.content_arrived()
         if self._run.clock.cancellation.requested:
             response.abort()
 
@@ -295,8 +295,8 @@ class RunStream(Stream):
         stopping = run.stop_in_background(self._seen_units())
         if in_gc_finalizer():  # this may run in any thread, so it must not wait
             return
-        self._builder.left(self._undelivered())
-        self._response.deadline.wind_down(idle=_SILENCE, total=STOP_BUDGET)
+        self._builder.reader_left(self._undelivered())
+        self._response.deadline.limit_rest(idle=_SILENCE, total=STOP_BUDGET)
         try:
             # A body has one reader, and another thread's loop may be about to continue.
             if run.is_live and self._reader in (None, threading.get_ident()):

@@ -186,9 +186,9 @@ def export_all(
     index = _read_index(folder)
     paths: list[Path] = []
     first: HFClientError | None = None
-    tell = _progress_function(progress, len(infos))
+    notify = _progress_function(progress, len(infos))
     for number, info in enumerate(infos):
-        tell(number, info.title)
+        notify(number, info.title)
         stamp = info.updated_at.isoformat() if info.updated_at else ""
         known = index.get(info.id)
         key = f"{format}{'+files' if files else ''}"
@@ -211,7 +211,7 @@ def export_all(
         index[info.id] = {"file": path.name, "stamp": stamp, "kind": key, "title": info.title}
         write_file(folder / _INDEX, [json.dumps(index, ensure_ascii=False, indent=1).encode()], overwrite=True)
         paths.append(path)
-    tell(len(infos), "")
+    notify(len(infos), "")
     if first is not None and not paths:
         raise first
     return paths
@@ -241,10 +241,10 @@ def _progress_function(progress: Progress, total: int) -> Callable[[int, str], N
     if callable(progress):
         report = progress
 
-        def tell_caller(done: int, title: str) -> None:
+        def notify_caller(done: int, title: str) -> None:
             report(done, total, title)
 
-        return tell_caller
+        return notify_caller
     if progress is False:
         return lambda done, title: None
     try:
@@ -255,9 +255,9 @@ def _progress_function(progress: Progress, total: int) -> Callable[[int, str], N
         return lambda done, title: None
     bar = tqdm(total=total, unit="chat", disable=None if progress is None else False)
 
-    def tell(done: int, title: str) -> None:
+    def notify(done: int, title: str) -> None:
         bar.update(done - bar.n)
         if done >= total:
             bar.close()
 
-    return tell
+    return notify

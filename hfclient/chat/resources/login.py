@@ -92,7 +92,7 @@ class Login:
         saved = store.get(self._service.endpoints.base) if store is not None else None
         confirmed = False
         if credentials.has_login_cookies:
-            confirmed = self._tell_server()
+            confirmed = self._log_out_at_server()
             same = saved is not None and (
                 saved.user_id == credentials.user_id or saved.cookies == credentials.cookies()
             )
@@ -103,7 +103,7 @@ class Login:
             credentials.forget_session()
         return confirmed
 
-    def _tell_server(self) -> bool:
+    def _log_out_at_server(self) -> bool:
         try:
             response = self._service.session.with_auth(None).send(self._service.endpoints.logout())
         except APIStatusError as error:

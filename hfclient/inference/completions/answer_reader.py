@@ -93,7 +93,7 @@ class AnswerReader:
                     continue
                 if chunks.call_pieces != call_pieces:
                     call_pieces = chunks.call_pieces
-                    self.response.deadline.content_came()  # an argument can be a long file, whose event comes at its end
+                    self.response.deadline.content_arrived()  # an argument can be a long file, whose event comes at its end
                 if chunks.over:
                     self._drain(_DRAIN_AFTER_FAILURE if chunks.failed else _DRAIN)
                     break
@@ -121,7 +121,7 @@ class AnswerReader:
         if self._chunks.call_pieces or any(isinstance(event, _BEGINNINGS) for event in events):
             self._begun = True
             self._attempts.settle()
-            self.response.deadline.content_came()
+            self.response.deadline.content_arrived()
 
     def _complete(self, error: HFClientError) -> None:
         """Set the request id, method and URL of *error*."""
@@ -133,8 +133,8 @@ class AnswerReader:
     def _drain(self, linger: float) -> None:
         """Read the rest of the body, so that the connection can be reused, but wait only shortly."""
         deadline = self.response.deadline
-        deadline.content_came()
-        deadline.wind_down(idle=linger, total=linger)
+        deadline.content_arrived()
+        deadline.limit_rest(idle=linger, total=linger)
         try:
             for _ in self.response.chunks():
                 pass

@@ -114,7 +114,7 @@ class MediaGeneration:
         given = dict(options)
         model, provider = given.pop("model", None), given.pop("provider", None)
         extra, timeouts = given.pop("extra_body", None), given.pop("timeouts", None)
-        tell = self._teller(given.pop("on_progress", None))
+        notify = self._notifier(given.pop("on_progress", None))
         settings = checked(given)
         if image is None and task in (IMAGE_TO_IMAGE, IMAGE_SEGMENTATION):  # an image of the prompt alone would be billed
             raise InvalidInputError("there is no image to change: image is None")
@@ -131,7 +131,7 @@ class MediaGeneration:
         client = ProviderClient(self._service.session, clock or self._clock(task, timeouts))
 
         providers = Providers(candidates, billed=True)
-        for attempt in self._service.each_provider(providers, client, tell):
+        for attempt in self._service.each_provider(providers, client, notify):
             with attempt:
                 candidate = providers.candidate
                 maker = PROVIDERS[candidate.provider]
@@ -157,21 +157,21 @@ class MediaGeneration:
             "request_id": request_id or (state.id if isinstance(state, QueuedJob) else None),
             "failovers": tuple(providers.failovers),
         }
-        return Job(client, maker, candidate.target, state, task=task, facts=facts, on_event=tell)
+        return Job(client, maker, candidate.target, state, task=task, facts=facts, on_event=notify)
 
     def _clock(self, task: str, timeouts: Timeouts | None) -> Clock:
         return self._service.session.clock(timeouts, total=_TOTAL.get(task, 300.0))
 
-    def _teller(self, on_progress: Callable[[AnyEvent], object] | None) -> Callable[[AnyEvent], object]:
+    def _notifier(self, on_progress: Callable[[AnyEvent], object] | None) -> Callable[[AnyEvent], object]:
         if on_progress is not None and not callable(on_progress):  # raised before anything is billed
             raise InvalidInputError(f"on_progress is a function that takes an event, not {on_progress!r}")
         listeners = [listener for listener in (self._service.on_event, on_progress) if listener is not None]
 
-        def tell(event: AnyEvent) -> None:
+        def notify(event: AnyEvent) -> None:
             for listener in listeners:
                 listener(event)
 
-        return tell
+        return notify
 
 
 def result_of(job: Job[_M]) -> list[_M]:

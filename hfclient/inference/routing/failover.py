@@ -72,16 +72,16 @@ def may_fail_over(error: HFClientError, *, billed: bool) -> bool:
     if isinstance(error, GenerationError):
         if billed:  # inside an answer: the work may be done
             return error.status_code in _NOT_BEGUN
-        return error.status_code is None or _is_its_own(error.status_code)
+        return error.status_code is None or _is_provider_error(error.status_code)
     if isinstance(error, APIStatusError):
-        return _is_its_own(error.status_code) and not (billed and error.status_code in _AMBIGUOUS)
+        return _is_provider_error(error.status_code) and not (billed and error.status_code in _AMBIGUOUS)
     if isinstance(error, (ConnectError, TransportTimeout)):
         deadline = getattr(error, "deadline", None)
         return deadline != "total" and (not error.sent or deadline == "connect" or not billed)
     return not billed and isinstance(error, (StreamInterrupted, ProtocolError))
 
 
-def _is_its_own(status: int) -> bool:
+def _is_provider_error(status: int) -> bool:
     return status in _REFUSALS or status >= 500
 
 

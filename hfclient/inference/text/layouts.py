@@ -24,7 +24,7 @@ from attrs import frozen
 from hfclient.decoding.json_values import object_or_empty
 from hfclient.errors import InvalidInputError
 
-__all__ = ["LAYOUTS", "Layout", "Turn", "layout_for", "most_tokens", "prompt_for", "shorten", "turns_of"]
+__all__ = ["LAYOUTS", "Layout", "Turn", "layout_for", "max_answer_tokens", "prompt_for", "shorten", "turns_of"]
 
 Turn = tuple[str, str]
 """A role and a text."""
@@ -144,7 +144,7 @@ def layout_for(model: Mapping[str, Any]) -> Layout:
     return LAYOUTS[named.get(end, "plain") if isinstance(end, str) else "plain"]
 
 
-def most_tokens(model: Mapping[str, Any], asked: int | None = None) -> int:
+def max_answer_tokens(model: Mapping[str, Any], asked: int | None = None) -> int:
     """Return the maximum length of an answer, 1024 tokens; 512 for GPT-2, because its context has 1024."""
     asked = _MAX_TOKENS if asked is None else asked
     return 512 if object_or_empty(model.get("config")).get("model_type") == "gpt2" and asked >= 1024 else asked

@@ -33,7 +33,7 @@ from hfclient.inference.routing.failover import Attempts, Begun
 from hfclient.inference.server_urls import root_url
 from hfclient.inference.service import InferenceService
 from hfclient.inference.text.generation_events import TextStream, decoder_for
-from hfclient.inference.text.layouts import LAYOUTS, layout_for, most_tokens, prompt_for, turns_of
+from hfclient.inference.text.layouts import LAYOUTS, layout_for, max_answer_tokens, prompt_for, turns_of
 from hfclient.inference.text.parameters import (
     COMPLETION_ROUTES,
     TextParameters,
@@ -116,7 +116,7 @@ class TextGeneration:
             raise InvalidInputError(f"no such layout: {layout!r}; there are {', '.join(LAYOUTS)}")
         chosen = LAYOUTS[layout] if layout is not None else layout_for(data)
         prompt = prompt_for(turns, chosen, action=action, max_prompt_length=max_prompt_length)
-        return prompt, evolve(wanted, max_new_tokens=most_tokens(data, wanted.max_new_tokens))
+        return prompt, evolve(wanted, max_new_tokens=max_answer_tokens(data, wanted.max_new_tokens))
 
     def _candidates(self, model: str | None, provider: ProviderLike) -> list[Candidate]:
         try:
@@ -176,13 +176,13 @@ class _TextCall:
             return self._complete(clock, target.url(route), model, candidate)
         if self._is_tgi(clock):
             route = "/generate_stream" if self.wanted.streams else "/generate"
-            return self._native(clock, _beside(self.service.base_url, route), candidate, flag=False)
+            return self._native(clock, _native_url(self.service.base_url, route), candidate, flag=False)
         return self._complete(clock, target.url("/completions"), model or self.service.default_model(), candidate)
 
     def _is_tgi(self, clock: Clock) -> bool:
         if self.learned.is_tgi is None:
             try:
-                request = Request.read(_beside(self.service.base_url, "/info"), clock=clock)
+                request = Request.read(_native_url(self.service.base_url, "/info"), clock=clock)
                 info = self.service.session.send(request).json()
             except ServerError as error:
                 if error.status_code == 503:
@@ -229,10 +229,10 @@ def _first_events(response: Response, candidate: Candidate, steps: Sequence[Fail
     return [*steps, *route]
 
 
-def _beside(base: str, route: str) -> str:
+def _native_url(base: str, route: str) -> str:
     """Return the URL of one of text-generation-inference's own routes, which hang beside ``/v1``.
 
-    >>> _beside("http://h/v1/?key=1", "/info"), _beside("http://h", "/info")
+    >>> _native_url("http://h/v1/?key=1", "/info"), _native_url("http://h", "/info")
     ('http://h/info?key=1', 'http://h/info')
     """
     parts = urlsplit(root_url(base))

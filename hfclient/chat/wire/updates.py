@@ -8,7 +8,6 @@ Reference: chat-ui, src/lib/types/MessageUpdate.ts, seen 2026-11-21 (0.20); olde
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -118,8 +117,7 @@ class UpdateDecoder:
             lines = _decode_tokens(block)
         except _MISFITS:
             return False
-        # The server pads tokens to 16 characters. A call for each one takes longer than `map`.
-        texts = list(map(str.rstrip, [line.token for line in lines], itertools.repeat("\0")))
+        texts = [line.token.rstrip("\0") for line in lines]  # the server pads tokens to 16 characters
         whole = "".join(texts)
         if "\0" in whole:
             whole, texts = whole.replace("\0", ""), [text.replace("\0", "") for text in texts]

@@ -71,7 +71,7 @@ class TextGeneration:
             model = self._service.default_model(named_providers(provider) or _ABLE)
         is_chat = not isinstance(prompt, str)
         if is_chat:
-            prompt, wanted = self._format_messages(prompt, model, action, layout, options.get("max_prompt_length", _MAX_PROMPT_LENGTH), wanted)
+            prompt, wanted = self._format_messages(prompt, model, options, wanted)
         elif action is not None or layout is not None:
             raise InvalidInputError("action and layout are for lists of messages; a string goes out as it is")
         elif not prompt:
@@ -97,16 +97,10 @@ class TextGeneration:
         return stream
 
     def _format_messages(
-        self,
-        messages: Sequence[Any],
-        model: str | None,
-        action: str | None,
-        layout: str | None,
-        max_prompt_length: int | None,
-        wanted: TextParameters,
+        self, messages: Sequence[Any], model: str | None, options: Mapping[str, Any], wanted: TextParameters
     ) -> tuple[str, TextParameters]:
         """Return the prompt for *messages*, and how long the answer may be."""
-        turns = turns_of(build_messages(messages))
+        turns, layout = turns_of(build_messages(messages)), options.get("layout")
         data: Mapping[str, Any] = {}
         if layout is None:
             if model is None:
@@ -115,7 +109,8 @@ class TextGeneration:
         elif layout not in LAYOUTS:
             raise InvalidInputError(f"no such layout: {layout!r}; there are {', '.join(LAYOUTS)}")
         chosen = LAYOUTS[layout] if layout is not None else layout_for(data)
-        prompt = prompt_for(turns, chosen, action=action, max_prompt_length=max_prompt_length)
+        most = options.get("max_prompt_length", _MAX_PROMPT_LENGTH)
+        prompt = prompt_for(turns, chosen, action=options.get("action"), max_prompt_length=most)
         return prompt, evolve(wanted, max_new_tokens=max_answer_tokens(data, wanted.max_new_tokens))
 
     def _candidates(self, model: str | None, provider: ProviderLike) -> list[Candidate]:

@@ -22,7 +22,7 @@ from tests.chat.replay import ChatUI
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "hfclient").rglob("*.py"))
 HEAVY = ("curl_cffi", "PIL", "click", "flask", "waitress", "xllamacpp", "numpy", "sqlite3", "asyncio")
-FEATURES = ("filelock", "yt_dlp", "pydantic")
+FEATURES = ("yt_dlp", "pydantic")
 
 
 def _modules() -> list[str]:

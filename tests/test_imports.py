@@ -19,7 +19,6 @@ RARE = {
     "asyncio",
     "difflib",
     "docstring_parser",
-    "filelock",
     "jiter",
     "mimetypes",
     "numpy",

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hfclient.credentials import Credentials, LoginStore, SavedLogin, Secret
+from hfclient.credentials import Credentials, LoginStore, SavedLogin, Secret, locks
 from hfclient.credentials.locks import file_lock
 from hfclient.errors import CredentialsError
 from tests.server import PATIENCE
@@ -403,21 +403,31 @@ def test_file_systems_without_locks(tmp_path: Path, number: int, monkeypatch: py
     assert not (tmp_path / "lock.held").exists()
 
 
-def _hold(path: str, kind: str, ready: Any, go_on: Any) -> None:
-    if kind == "lock file":
-        import fcntl
+def test_the_owner_has_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without locks of the operating system, an old lock file is replaced; a new one is not."""
+    monkeypatch.setattr(locks, "fcntl", None)
+    held = tmp_path / "lock.held"
+    held.touch()
+    with pytest.raises(TimeoutError), file_lock(tmp_path / "lock", 0.05):
+        raise AssertionError("it is held")
+    os.utime(held, (time.time() - 60, time.time() - 60))
+    with file_lock(tmp_path / "lock", PATIENCE):
+        assert held.exists()
+    assert not held.exists()
 
-        fcntl.flock = _no_flock  # type: ignore[assignment]
+
+def _hold(path: str, ready: Any, go_on: Any) -> None:
     with file_lock(Path(path), 1.0):
         ready.set()
         go_on.wait(PATIENCE)
 
 
-def test_the_owner_is_killed(tmp_path: Path, lock_kind: str) -> None:
-    """The lock of a process that was killed is free."""
+def test_the_owner_is_killed(tmp_path: Path) -> None:
+    """The operating system frees the lock of a process that was killed."""
+    pytest.importorskip("fcntl")
     context = multiprocessing.get_context("spawn")
     ready, go_on = context.Event(), context.Event()
-    process = context.Process(target=_hold, args=(str(tmp_path / "lock"), lock_kind, ready, go_on))
+    process = context.Process(target=_hold, args=(str(tmp_path / "lock"), ready, go_on))
     process.start()
     assert ready.wait(PATIENCE)
     with pytest.raises(TimeoutError), file_lock(tmp_path / "lock", 0.05):

@@ -17,12 +17,23 @@ from typing import Any
 import pytest
 
 from hfclient import Client, Conversation
+from hfclient.chat.conversations import run_tracker
 from hfclient.chat.conversations.conversation import ChatStream
+from hfclient.chat.conversations.options import checked_options
+from hfclient.chat.conversations.run import Run
 from hfclient.chat.conversations.send_lock import exclusive
-from hfclient.errors import ConnectError, ConversationBusy, HFClientError, InvalidInputError, StreamInterrupted
+from hfclient.chat.wire.turn import Turn
+from hfclient.errors import (
+    Cancelled,
+    ConnectError,
+    ConversationBusy,
+    HFClientError,
+    InvalidInputError,
+    StreamInterrupted,
+)
 from hfclient.events import Elicitation, FinalAnswer, Token
 from hfclient.process.forks import _after_fork
-from hfclient.transport import Timeouts
+from hfclient.transport import Cancellation, Timeouts
 from tests.chat.conftest import MakeClient
 from tests.chat.recordings import recording
 from tests.chat.replay import (
@@ -518,6 +529,22 @@ def test_a_conversation_that_cannot_be_read(ui: LongRuns, client: Client) -> Non
     with pytest.raises(ConnectError):
         conversation.ask("two")
     assert ui.count("send") == 1
+
+
+def test_the_wait_for_a_stop_can_be_cancelled(ui: LongRuns, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a stop may still hit another run, cancel() ends the wait, and no request is sent."""
+    monkeypatch.setattr(run_tracker, "_STOP_MARK", 2.0)
+    conversation = client.conversation("0" * 24)
+    tracker = conversation._runs
+    options = checked_options(conversation.service, {})
+    cancellation = Cancellation()
+    stopped = Run(conversation.service, Turn("0" * 24, "g"), options, cancellation)
+    stopped.stop_unconfirmed = True
+    tracker.add_ended(stopped)
+    cancellation.cancel()
+    with pytest.raises(Cancelled):
+        tracker.wait_until_idle("0" * 24, time.monotonic() + PATIENCE, cancellation=cancellation)
+    assert not ui.requests
 
 
 def test_an_overwritten_turn_is_logged(

@@ -156,8 +156,8 @@ class RunTracker:
             ConversationBusy: A run is still in progress at *until*.
             HFClientError: The conversation could not be read.
         """
-        self._wait_for_stop()
         cancellation = cancellation or Cancellation()
+        self._wait_for_stop(cancellation)
         unknown: Counter[_Key] = Counter()  # requests for a log that does not exist
         while True:
             state = self._service.read_state(conversation_id, Clock(self._service.session.timeouts, cancellation))
@@ -181,15 +181,15 @@ class RunTracker:
             else:
                 cancellation.pause(min(_POLL, until - time.monotonic()))
 
-    def _wait_for_stop(self) -> None:
+    def _wait_for_stop(self, cancellation: Cancellation) -> None:
         """Wait until a stop of unknown effect cannot hit another run: its own run has ended, or some time has passed."""
         while (wait := self._not_before - time.monotonic()) > 0:
-            time.sleep(min(wait, _STOP_LOOK))
+            cancellation.pause(min(wait, _STOP_LOOK))
             if self._stopped is None:
                 continue
             turn, timeouts = self._stopped.turn, evolve(self._service.session.timeouts, total=max(wait, 0.001))
             try:
-                answer = find_answer(self._service.read_state(turn.conversation_id, Clock(timeouts)), turn)
+                answer = find_answer(self._service.read_state(turn.conversation_id, Clock(timeouts, cancellation)), turn)
             except HFClientError:
                 continue
             if answer is not None and answer.interrupted:

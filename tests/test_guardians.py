@@ -16,12 +16,13 @@ import pytest
 from packaging.requirements import Requirement
 
 import hfclient
+import hfclient.web.errors
 from tests.chat.recordings import recording
 from tests.chat.replay import ChatUI
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "hfclient").rglob("*.py"))
-HEAVY = ("curl_cffi", "PIL", "click", "flask", "waitress", "xllamacpp", "numpy", "sqlite3", "asyncio")
+HEAVY = ("curl_cffi", "PIL", "click", "flask", "waitress", "xllamacpp", "numpy", "sqlite3", "asyncio", "django", "redis", "limits", "hfclient.web")
 FEATURES = ("yt_dlp", "pydantic")
 
 
@@ -141,8 +142,8 @@ def test_wheel_is_complete() -> None:
 
 def test_every_error_pickles_by_default() -> None:
     """Each class of error can be created without arguments, so that it pickles."""
-    for name in hfclient.errors.__all__:
-        cls = getattr(hfclient.errors, name)
+    for module, name in [(module, name) for module in (hfclient.errors, hfclient.web.errors) for name in module.__all__]:
+        cls = getattr(module, name)
         if isinstance(cls, type):
             assert issubclass(cls, hfclient.HFClientError)
             cls()
@@ -159,7 +160,7 @@ def _requirements() -> dict[str, list[Requirement]]:
     }
 
 
-@pytest.mark.parametrize("extra", ["", "impersonate", "local", "cli", "browser", "docs"])
+@pytest.mark.parametrize("extra", ["", "impersonate", "local", "cli", "browser", "web", "redis", "docs"])
 def test_dependencies_are_bounded(extra: str) -> None:
     """Requirements of users, and of the documentation, have a lower and an upper bound; the installed versions are between them."""
     for requirement in _requirements()[extra]:
@@ -176,7 +177,7 @@ def test_dependencies_are_bounded(extra: str) -> None:
 
 def test_all_extras_are_checked() -> None:
     """All extras for users are in the list above; the others are "all" of them, and those for development."""
-    extras = set(_requirements()) - {"", "impersonate", "local", "cli", "browser", "docs"}
+    extras = set(_requirements()) - {"", "impersonate", "local", "cli", "browser", "web", "redis", "docs"}
     assert extras == {"all", "test"}
 
 

@@ -1,0 +1,42 @@
+"""What a body, an async iterator or a relay can read: a stream of hfclient, the call that opens one, or a follower of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from attrs import frozen
+
+from hfclient.events import AnyEvent
+
+__all__ = ["Entry", "Opener", "Source", "SourceLike"]
+
+
+@frozen
+class Entry:
+    """An event of a run with its id.
+
+    Attributes:
+        id: The value of ``Last-Event-ID`` that continues behind this event: ``"<run id>:<number>"``.
+        event: The event.
+    """
+
+    id: str
+    event: AnyEvent
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A source of events: `hfclient.Stream`, or what `Relay.follow` returns."""
+
+    def ticks(self, seconds: float) -> Iterator[AnyEvent | Entry | None]:
+        """Yield the events; None each time that nothing came for *seconds*. Raises the error that ends the answer early."""
+
+    def close(self) -> None:
+        """Leave the answer now; idempotent, from any thread."""
+
+
+Opener: TypeAlias = Callable[[], Source]
+"""A call that returns a source, such as ``lambda: client.chat(prompt)``. It runs apart from the request that needs its events."""
+
+SourceLike: TypeAlias = Source | Opener

@@ -142,8 +142,8 @@ def test_wheel_is_complete() -> None:
 
 def test_every_error_pickles_by_default() -> None:
     """Each class of error can be created without arguments, so that it pickles."""
-    for module, name in [(module, name) for module in (hfclient.errors, hfclient.web.errors) for name in module.__all__]:
-        cls = getattr(module, name)
+    exported = [getattr(module, name) for module in (hfclient.errors, hfclient.web.errors) for name in module.__all__]
+    for cls in exported:
         if isinstance(cls, type):
             assert issubclass(cls, hfclient.HFClientError)
             cls()

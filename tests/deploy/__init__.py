@@ -1,0 +1,1 @@
+"""Tests with real servers, workers and browsers. They run once, in the tox environment ``deploy``."""

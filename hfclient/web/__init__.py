@@ -3,3 +3,34 @@
 This package uses the public API of hfclient only, and `import hfclient` does not import it. `hfclient.web.flask` and
 `hfclient.web.django` are imported only by applications that use them.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hfclient.web.problems import Kind, Problem, problem
+
+_MODULES = {
+    "Kind": "problems",
+    "Problem": "problems",
+    "problem": "problems",
+}
+"""The module of each name."""
+
+__all__ = [
+    "Kind",
+    "Problem",
+    "problem",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a name when the name is used: an application needs few of them."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"hfclient.web.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return all names, including those that are imported late, for completion in a shell."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Answers that outlive the request that asked for them: runs, their followers and their stores."""

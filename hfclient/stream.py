@@ -13,210 +13,21 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
-from attrs import evolve
-
-from hfclient.decoding.think_tags import split_thinking
 from hfclient.errors import Cancelled, HFClientError, StreamConsumed, StreamInterrupted
-from hfclient.events import (
-    AnyEvent,
-    Elicitation,
-    ElicitationResolved,
-    Failover,
-    File,
-    FinalAnswer,
-    Finish,
-    Reasoning,
-    ReasoningStatus,
-    Route,
-    Sources,
-    Title,
-    Token,
-    ToolCall,
-    ToolError,
-    ToolEta,
-    ToolProgress,
-    ToolResult,
-    Usage,
-    WebSearch,
-)
+from hfclient.events import AnyEvent, ElicitationResolved, ReasoningStatus, Token, ToolEta, ToolProgress, WebSearch
 from hfclient.process.forks import reset_after_fork
 from hfclient.process.once_flag import OnceFlag
+from hfclient.reply_builder import ReplyBuilder
+from hfclient.ticking import TICK, Puller, checked_seconds
 from hfclient.transport import Response
 from hfclient.transport.response import add_address
 from hfclient.types import Reply
 
-__all__ = ["ReplyBuilder", "Stream"]
+__all__ = ["Stream"]
 
 _S = TypeVar("_S", bound="Stream")
-_PAGE = 4096  # pieces that are not joined yet
 # Not content, but a sign of progress.
 _PROGRESS = frozenset({ElicitationResolved, ReasoningStatus, ToolEta, ToolProgress, WebSearch})
-
-
-class _TextBuffer:
-    """Text in pieces, which are joined into pages from time to time: a token of four characters takes 60 bytes.
-
-    Other threads and signal handlers may read it at any moment: each change of *pieces* is atomic and keeps the text,
-        and only one thread joins at a time.
-    """
-
-    __slots__ = ("_joining", "_paged", "pieces")
-
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        self._paged = 0  # number of pages among them
-        self._joining = threading.Lock()
-
-    def compact(self) -> None:
-        """Join the pieces since the last page into another page, if there are enough."""
-        if len(self.pieces) - self._paged > _PAGE:
-            self._join(self._paged)
-
-    def whole(self) -> str:
-        """Return the whole text and keep it joined."""
-        self._join(0)
-        return "".join(self.pieces)
-
-    def _join(self, start: int) -> None:
-        if self._joining.acquire(blocking=False):
-            try:
-                count = len(self.pieces)  # the reader may append meanwhile
-                if count > start:
-                    self.pieces[start:count] = ["".join(self.pieces[start:count])]
-                    self._paged = start + 1
-            finally:
-                self._joining.release()
-
-
-class ReplyBuilder:
-    """Builds the `Reply` of one answer from its events, a block at a time."""
-
-    def __init__(self) -> None:
-        self._text = _TextBuffer()
-        self._reasoning = _TextBuffer()
-        self._fields: dict[str, Any] = {}
-        self._lists: dict[str, list[Any]] = {}
-        self.final: FinalAnswer | None = None
-        self.questions: set[str] = set()  # ids of questions of tools that are not answered yet
-        self._taken: tuple[int, int] | None = None  # lengths of text and reasoning that the reader had received
-
-    @property
-    def title(self) -> str | None:
-        """The conversation's title, or None."""
-        return self._fields.get("title")
-
-    def add(self, events: list[AnyEvent]) -> bool:
-        """Add *events*; True if they have content (text, reasoning, tools, files)."""
-        if len(events) == 1 and type(event := events[0]) is Token:  # one token
-            texts = self._text.pieces
-            texts.append(event.text)
-            if len(texts) > _PAGE:
-                self._text.compact()
-            return True
-        texts, thoughts = self._text.pieces, self._reasoning.pieces
-        before = len(texts) + len(thoughts) + len(self._lists)
-        for event in events:
-            if type(event) is Token:
-                texts.append(event.text)
-            elif type(event) is Reasoning:
-                thoughts.append(event.text)
-            else:
-                self._add_rare(event)
-        has_content = self.final is not None or before != len(texts) + len(thoughts) + len(self._lists)
-        self._text.compact()
-        self._reasoning.compact()
-        return has_content
-
-    def _add_rare(self, event: AnyEvent) -> None:
-        match event:
-            case Title(title):
-                self._fields["title"] = title
-            case FinalAnswer():
-                self.final = event
-            case Finish(reason):
-                self._fields["finish_reason"] = reason
-            case Usage():
-                self._fields["usage"] = event
-            case Route():
-                self._fields["route"] = _merged(self._fields.get("route"), event)
-            case Failover():
-                # Not content. The route and the usage so far are those of the provider that failed.
-                self._fields["failovers"] = (*self._fields.get("failovers", ()), event)
-                self._fields.pop("route", None)
-                self._fields.pop("usage", None)
-            case Sources(sources):
-                self._lists.setdefault("sources", []).extend(sources)
-            case ToolCall():
-                self._lists.setdefault("tool_calls", []).append(event)
-            case ToolResult():
-                self.questions.clear()
-                self._lists.setdefault("tool_results", []).append(event)
-            case ToolError():
-                self.questions.clear()
-                self._lists.setdefault("tool_errors", []).append(event)
-            case File():
-                self._lists.setdefault("files", []).append(event)
-            case Elicitation():
-                self._lists.setdefault("elicitations", []).append(event)
-                self.questions.add(event.elicitation_id)
-            case ElicitationResolved():
-                self.questions.discard(event.elicitation_id)
-            case _:
-                pass
-
-    def text(self) -> str:
-        """Return the text of all tokens so far."""
-        return self._text.whole()
-
-    def thoughts(self) -> str:
-        """Return the reasoning so far."""
-        return self._reasoning.whole()
-
-    def reader_left(self, undelivered: list[AnyEvent]) -> None:
-        """Record that the reader stopped without *undelivered* and all later events."""
-        texts = sum(len(event.text) for event in undelivered if isinstance(event, Token))
-        thoughts = sum(len(event.text) for event in undelivered if isinstance(event, Reasoning))
-        self._taken = len(self.text()) - texts, len(self.thoughts()) - thoughts
-
-    def reply(self, **fields: Any) -> Reply:
-        """Return the answer so far, with *fields* added.
-
-        The server's final answer is authoritative. Without tools it replaces the tokens, which may include a failed
-        first attempt; with tools it covers the last round only and is merged as the server merges it. An interrupted
-        one may be shorter than the text that the reader has received; then it is not used.
-        """
-        text, reasoning = self.text(), self.thoughts()
-        if self.final is not None:
-            if self.final.extra:
-                fields["extra"] = {**(fields.get("extra") or {}), **self.final.extra}
-            fields["interrupted"] = self.final.interrupted
-            answer, thoughts = split_thinking(self.final.text)
-            if self.final.interrupted:
-                had_text, had_thoughts = self._taken or (len(text), len(reasoning))
-                text = answer if len(answer) >= had_text else text
-                reasoning = thoughts if len(thoughts) >= max(1, had_thoughts) else reasoning
-            elif "tool_calls" not in self._lists:
-                text = answer
-                reasoning = thoughts or reasoning
-            elif answer.startswith(text):
-                text = answer
-            elif not text.endswith(answer):
-                text = f"{text}{'' if text.endswith(chr(10) * 2) else chr(10) * 2}{answer}"
-        fields.update(self._fields)
-        fields.update((name, tuple(items)) for name, items in list(self._lists.items()))
-        return Reply(text=text, reasoning=reasoning, **fields)
-
-
-def _merged(old: Route | None, new: Route) -> Route:
-    if old is None:
-        return new
-    return evolve(
-        old,
-        route=new.route or old.route,
-        model=new.model or old.model,
-        provider=new.provider or old.provider,
-        extra={**(old.extra or {}), **(new.extra or {})} or None,
-    )
 
 
 class Stream:
@@ -243,7 +54,7 @@ class Stream:
         self._on_event = on_event
         self._fields: dict[str, Any] = {"request_id": response.request_id, **(fields or {})}
         self._builder = ReplyBuilder()
-        self._events: Iterator[AnyEvent] | None = None
+        self._events: Iterator[Any] | None = None
         self._block: list[AnyEvent] = []
         self._rest: Iterator[AnyEvent] = iter(())
         self._state = "open"  # open, reading, done (complete), failed, closed (left early)
@@ -251,7 +62,9 @@ class Stream:
         self._waiting = True  # for the first content
         self._closed_by: int | None = None  # a thread's id
         self._reader: int | None = None  # id of the last thread that read
-        self._pulling = False  # the reader is inside `next(blocks)`
+        self._pulling = False  # the reader is inside `next(blocks)`, or waits for its helper thread
+        self._puller: Puller[list[AnyEvent]] | None = None  # of ticks()
+        self._seconds: float | None = None  # between two ticks
         self._settled = OnceFlag()  # set by the reader or by close(): the first one ends the stream
         self._released = OnceFlag()  # the connection is freed
         reset_after_fork(self._reset_after_fork)
@@ -276,6 +89,7 @@ class Stream:
         Raises:
             StreamConsumed: It was read to its end or closed.
         """
+        self._seconds = None
         if self._events is not None and self._state == "reading":  # after next(): the same iterator
             return self._events
         if self._state != "open":
@@ -288,7 +102,9 @@ class Stream:
         if self._events is None:
             self._events = iter(self)
         try:
-            return next(self._events)
+            while (event := next(self._events)) is None:
+                pass  # a tick: ticks() continued the same iterator
+            return event
         except ValueError as exc:
             if str(exc) != "generator already executing":  # of a callback
                 raise
@@ -302,6 +118,26 @@ class Stream:
         for event in self:
             if type(event) is Token:
                 yield event.text
+
+    def ticks(self, seconds: float) -> Iterator[AnyEvent | None]:
+        """Iterate over the remaining events; yield None each time that nothing came for *seconds*.
+
+        The loop may send a heartbeat then, or leave. Nothing is lost, and deadlines continue. There are ticks in every
+        wait: for the next event, before a retry, for another provider, while a stream resumes, and in a tool's function.
+
+        The stream is read in a helper thread while this loop waits, so functions of the caller (tools, ``approve``,
+        ``on_elicitation``) are called there, in a copy of the reader's context; ``on_event`` is called in the reader's
+        thread. Leaving does not wait for such a function longer than two seconds. Under gevent it is a greenlet.
+
+        Raises:
+            InvalidInputError: *seconds* is not a positive number.
+            StreamConsumed: It was read to its end or closed.
+        """
+        seconds = checked_seconds(seconds)
+        events: Iterator[AnyEvent | None] = iter(self)
+        self._puller = self._puller or Puller()
+        self._seconds = seconds
+        return events
 
     @property
     def text(self) -> str:
@@ -342,7 +178,7 @@ class Stream:
             partial=self.partial,
         )
 
-    def _read(self) -> Iterator[AnyEvent]:
+    def _read(self) -> Iterator[Any]:
         builder, blocks, on_event = self._builder, self._blocks(), self._on_event
         try:
             while True:
@@ -350,10 +186,14 @@ class Stream:
                 self._pulling = True  # before the check of the state; see _begin_closing
                 if self._state == "closed":
                     break
-                events = next(blocks, None)
+                events = next(blocks, None) if (puller := self._puller) is None else puller.next(blocks, self._seconds)
                 self._pulling = False
                 if events is None:
                     break
+                if events is TICK:
+                    self._response.deadline.clock.cancellation.check()  # a callback may delay the thread's own error
+                    yield None
+                    continue
                 if builder.add(events) or (not self._waiting and any(type(event) in _PROGRESS for event in events)):
                     self._waiting = False
                     self._response.deadline.content_arrived()
@@ -429,11 +269,15 @@ class Stream:
         """
         if not self._settled.set():
             return False
-        self._closed_by = threading.get_ident()
+        is_below = self._puller is not None and self._puller.is_own_thread()  # in a callback
+        self._closed_by = self._reader if is_below else threading.get_ident()
         self._state = "closed"
-        if self._pulling:
+        if self._pulling or is_below:
             self._interrupt()
             return False
+        if self._puller is not None and (events := self._puller.ready()):  # received since the last tick
+            self._builder.add(events)
+            self._block, self._rest = events, iter(events)
         return True
 
     def cancel(self) -> None:
@@ -442,10 +286,15 @@ class Stream:
 
     def _interrupt(self) -> None:
         """Wake up the reader, which raises `Cancelled`."""
+        self._wake()
+
+    def _wake(self) -> None:
+        """End the wait of the thread that reads the response."""
         self._response.abort()
 
     def _free(self) -> None:
-        if self._released.set():
+        # Only one thread may use the response: a helper thread that is reading it frees it.
+        if (self._puller is None or self._puller.leave(self._wake, self._free)) and self._released.set():
             self._release()
 
     def _release(self) -> None:

@@ -32,7 +32,8 @@ from hfclient.inference.completions.tool_calls import new_call_id
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.schemas.tools import Tool, ToolLike, as_tools, is_async, tool_result_text
 from hfclient.inference.schemas.type_schemas import SchemaMismatch
-from hfclient.stream import ReplyBuilder, Stream
+from hfclient.reply_builder import ReplyBuilder
+from hfclient.stream import Stream
 from hfclient.transport import Clock
 from hfclient.types import Reply
 
@@ -172,7 +173,7 @@ class ToolStream(Stream):
         """
         super().cancel()
 
-    def _interrupt(self) -> None:
+    def _wake(self) -> None:
         self._cancelled = True
         self._answer.cancel()
         self._outcomes.put(None)

@@ -37,7 +37,8 @@ from hfclient.events import (
     ToolResult,
     Usage,
 )
-from hfclient.stream import ReplyBuilder, Stream
+from hfclient.reply_builder import ReplyBuilder
+from hfclient.stream import Stream
 from hfclient.transport import Clock, Deadline, Response, Timeouts
 from hfclient.transport.response import Headers
 from hfclient.types import Reply

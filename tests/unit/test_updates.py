@@ -38,7 +38,7 @@ from hfclient.events import (
     from_dict,
     to_dict,
 )
-from hfclient.stream import ReplyBuilder
+from hfclient.reply_builder import ReplyBuilder
 from tests.chat.recordings import RECORDINGS, Recording, joined, recording
 
 FINAL = b'{"type":"finalAnswer","text":"","interrupted":false}\n'

@@ -274,14 +274,16 @@ class RunStream(Stream):
         if self._pulling:
             self._interrupt()
             return
-        self._run.clock.cancellation.cancel()
-        self._response.abort()
+        self._wake()
         self.close()
         self._closed_by = None  # a loop of this thread raises, too
 
     def _interrupt(self) -> None:
         if self._may_stop():
             self._run.stop_in_background(self._seen_units())
+        self._wake()
+
+    def _wake(self) -> None:
         self._run.clock.cancellation.cancel()
         self._response.abort()
 
@@ -298,8 +300,11 @@ class RunStream(Stream):
         self._builder.reader_left(self._undelivered())
         self._response.deadline.limit_rest(idle=_SILENCE, total=STOP_BUDGET)
         try:
+            if self._puller is not None and self._puller.is_working:
+                for events in self._puller.rest(_SILENCE, STOP_BUDGET, self._was_kept_alive):
+                    self._builder.add(events)
             # A body has one reader, and another thread's loop may be about to continue.
-            if run.is_live and self._reader in (None, threading.get_ident()):
+            elif run.is_live and self._reader in (None, threading.get_ident()):
                 for data in self._response.chunks():
                     self._builder.add(self._updates.feed(data))
                     if self._updates.ended:
@@ -311,6 +316,10 @@ class RunStream(Stream):
             _log.debug("reading after a stop: %s", type(error).__name__)
         if stopping is not None:
             stopping.join(max(0.0, started + _SILENCE - time.monotonic()))
+
+    def _was_kept_alive(self) -> bool:
+        was, self._updates.kept_alive = self._updates.kept_alive, False
+        return was
 
     def _close_at_exit(self, budget: float) -> None:
         """Stop the generation in this thread, without waiting for the end of the answer: the process ends.

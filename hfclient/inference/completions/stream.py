@@ -27,7 +27,7 @@ class CompletionStream(Stream):
         super().__init__(reader.response, on_event=on_event)
         self._answer = reader
 
-    def _interrupt(self) -> None:
+    def _wake(self) -> None:
         self._answer.cancel()
 
     @property

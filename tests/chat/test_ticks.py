@@ -1,0 +1,233 @@
+"""`Stream.ticks` over a real connection: a tick in each wait, and nothing is lost when the reader leaves at one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hfclient import Client
+from hfclient.chat.conversations import stream as chat_stream
+from hfclient.chat.conversations.conversation import ChatStream
+from hfclient.errors import Cancelled, InvalidInputError, StreamConsumed
+from hfclient.events import Token
+from tests.chat.recordings import recording
+from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, cut, final, lines, log_of, token, wait_until
+from tests.server import LAST_CHUNK, PATIENCE, UNTIL_GONE, Recorded, chunk, head
+
+TICK = 0.02
+
+
+def helpers() -> list[threading.Thread]:
+    """The helper threads that run."""
+    return [thread for thread in threading.enumerate() if thread.name == "hfclient-ticks"]
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> Iterator[None]:
+    yield
+    wait_until(lambda: not helpers())
+
+
+def silent(*updates: dict[str, Any]) -> list[Any]:
+    """An answer whose server sends nothing more from its middle on."""
+    return [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(*updates)), UNTIL_GONE]
+
+
+def kept_alive(ui: ChatUI, *updates: dict[str, Any], text: str) -> Any:
+    """An answer that sends keep-alives until it is stopped, and then ends with an interrupted final answer."""
+
+    def steps(request: Recorded) -> Iterator[Any]:
+        yield head(200, JSONL, "Transfer-Encoding: chunked")
+        yield chunk(lines(*updates))
+        while not ui.stops:
+            yield 0.01
+            yield chunk(lines({"type": "status", "status": "keepAlive"}))
+        yield chunk(lines(final(text, interrupted=True), FINISHED))
+        yield LAST_CHUNK
+
+    return [steps]
+
+
+def read_to_tick(stream: ChatStream) -> Iterator[Any]:
+    """Read *stream* up to its first tick after a token; return the iterator."""
+    events = stream.ticks(TICK)
+    while type(next(events)) is not Token:
+        pass
+    while next(events) is not None:
+        pass
+    return events
+
+
+def test_events_are_the_same_as_without_ticks(ui: ChatUI, any_client: Client) -> None:
+    """Without its None values a stream with ticks has the events of one without, and the same result."""
+    ui.says(recording("plain"))
+    plain = any_client.chat("Hi")
+    expected = list(plain)
+    ticking = any_client.chat("Hi")
+    assert [event for event in ticking.ticks(PATIENCE) if event is not None] == expected
+    assert ticking.result().text == plain.result().text
+
+
+def test_ticks_while_the_server_is_silent(ui: ChatUI, any_client: Client) -> None:
+    """A silent server gives ticks until it goes on; text before and after is complete."""
+    go = threading.Event()
+    answer = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, token("a"))[:-9]), go,
+              chunk(lines(STARTED, token("a"))[-9:] + lines(token("b"), final("ab"), FINISHED)), LAST_CHUNK]  # fmt: skip
+    ui.says(lines(STARTED), answer)
+    stream, heard, ticks = any_client.chat("Hi"), [], 0
+    for event in stream.ticks(TICK):
+        ticks += event is None
+        if ticks == 3:
+            go.set()
+        heard.append(event)
+    assert [event.text for event in heard if isinstance(event, Token)] == ["a", "b"]
+    assert stream.result().text == "ab"
+    assert ui.stops == []
+
+
+def test_ticks_during_resume(ui: ChatUI, make_client: Any, transport_name: str) -> None:
+    """While a broken stream resumes there are ticks, and the text has no gap."""
+    go = threading.Event()
+    stream_bytes = lines(STARTED, token("one "), token("two"), final("one two"), FINISHED)
+    log = log_of(STARTED, token("one "), token("two"), final("one two"), FINISHED)
+    ui.says(stream_bytes, cut(len(lines(STARTED, token("one ")))), log=log)
+    ui.fault("log", [go, lambda request: ui._log(request, ui.chat)])
+    client = make_client(transport_name)
+    stream = client.chat("Hi")
+    for event in stream.ticks(TICK):
+        if event is None and ui.count("log"):
+            go.set()
+    assert stream.result().text == "one two"
+
+
+@pytest.mark.parametrize("leave", ["close", "drop", "close the iterator", "cancel", "exception", "thread"])
+def test_leaving_at_a_tick(ui: ChatUI, any_client: Client, leave: str) -> None:
+    """Each way of leaving at a tick stops the generation once, with the text that was read, and frees the connection."""
+    ui.says(lines(STARTED), silent(STARTED, token("Hel"), token("lo 😀")))
+    stream = any_client.chat("Hi")
+    events = read_to_tick(stream)
+    started = time.monotonic()
+    match leave:
+        case "close":
+            stream.close()
+        case "drop":
+            del events
+        case "close the iterator":
+            events.close()  # type: ignore[attr-defined]
+        case "cancel":
+            stream.cancel()
+            with pytest.raises(Cancelled) as caught:
+                list(events)
+            assert caught.value.partial is not None
+            assert caught.value.partial.text == "Hello 😀"
+        case "exception":
+            with pytest.raises(ZeroDivisionError):
+                events.throw(ZeroDivisionError)  # type: ignore[attr-defined]
+        case "thread":
+            thread = threading.Thread(target=stream.close)
+            thread.start()
+            thread.join()
+            with pytest.raises(Cancelled):
+                list(events)
+    assert time.monotonic() - started < 2 * chat_stream.STOP_BUDGET
+    wait_until(lambda: ui.stops == [{"generationId": stream.generation_id, "seenContentLength": 8}])
+    assert ui.client_gone.wait(PATIENCE)
+    assert stream.partial.text == "Hello 😀"
+    assert stream.partial.interrupted
+    wait_until(lambda: not helpers())
+    ui._next.clear()
+    ui.says(recording("plain"))
+    assert stream.conversation.ask("again").text == "Hello, world!"
+
+
+def test_leaving_a_server_that_still_sends(ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaving at a tick reads the end of the stopped answer, so the connection is used again."""
+    monkeypatch.setattr(chat_stream, "_SILENCE", PATIENCE)
+    monkeypatch.setattr(chat_stream, "STOP_BUDGET", PATIENCE)
+    ui.says(lines(STARTED), kept_alive(ui, STARTED, token("abc"), text="abcdef"))
+    stream = any_client.chat("Hi")
+    events = read_to_tick(stream)
+    del events
+    assert stream.partial.text == "abcdef"
+    assert stream._run.end_seen
+    assert not stream._run.stop_unconfirmed
+
+
+def test_detaching_at_a_tick(ui: ChatUI, any_client: Client) -> None:
+    """With ``on_close="detach"`` nothing is stopped."""
+    ui.says(lines(STARTED), silent(STARTED, token("a")))
+    stream = any_client.chat("Hi", on_close="detach")
+    events = read_to_tick(stream)
+    del events
+    assert ui.client_gone.wait(PATIENCE)
+    assert ui.stops == []
+
+
+def test_an_event_that_came_after_the_tick_is_undelivered(ui: ChatUI, any_client: Client) -> None:
+    """An event that came while the loop handled a tick does not count as read when the loop then leaves."""
+    go = threading.Event()
+    answer = [*silent(STARTED, token("abc"))[:-1], go, chunk(lines(token("def"))), UNTIL_GONE]
+    ui.says(lines(STARTED), answer)
+    stream = any_client.chat("Hi")
+    events = read_to_tick(stream)
+    go.set()
+    wait_until(lambda: stream._puller is not None and not stream._puller.is_working)
+    del events
+    wait_until(lambda: [stop["seenContentLength"] for stop in ui.stops] == [3])
+    assert stream.partial.text == "abcdef"
+
+
+def test_no_thread_can_start(ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no thread can start, the stream is read without ticks."""
+    ui.says(recording("plain"))
+    stream = any_client.chat("Hi")
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        heard = list(stream.ticks(PATIENCE))
+    assert heard[-1] is not None
+    assert stream.result().text == "Hello, world!"
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, "1", None])
+def test_bad_seconds(ui: ChatUI, client: Client, seconds: Any) -> None:
+    """Anything but a positive number of seconds is an error, after which the stream can be read."""
+    ui.says(recording("plain"))
+    stream = client.chat("Hi")
+    with pytest.raises(InvalidInputError, match=r"ticks\(\)"):
+        stream.ticks(seconds)
+    assert stream.text == "Hello, world!"
+
+
+def test_changing_between_next_and_ticks(ui: ChatUI, any_client: Client) -> None:
+    """`next` may be followed by ticks, and those by a loop without ticks; each event comes once."""
+    ui.says(recording("plain"))
+    expected = list(any_client.chat("Hi"))
+    stream = any_client.chat("Hi")
+    heard: list[Any] = [next(stream), next(stream)]
+    for event in stream.ticks(PATIENCE):
+        heard.append(event)
+        break
+    heard.append(next(stream))
+    heard.extend(stream)
+    assert heard == expected
+    with pytest.raises(StreamConsumed):
+        stream.ticks(1)
+
+
+def test_reading_twice(ui: ChatUI, client: Client) -> None:
+    """A second iterator of a stream that is read with ticks is an error."""
+    ui.says(lines(STARTED), silent(STARTED, token("a")))
+    stream = client.chat("Hi")
+    events = read_to_tick(stream)
+    for again in (lambda: iter(stream), lambda: stream.ticks(1), stream.result):
+        with pytest.raises(StreamConsumed):
+            again()
+    del events

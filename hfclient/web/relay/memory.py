@@ -1,0 +1,373 @@
+"""`MemoryStore`: runs in the memory of one process."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from attrs import define, evolve, field
+
+from hfclient.web.errors import StoreUnavailable
+from hfclient.web.relay.store import Batch, Bounds, Notify, Record, Watch, Write
+
+__all__ = ["MemoryStore"]
+
+_MOST_ACTIVE = 10_000  # ids that active() returns
+
+
+@define(eq=False)
+class _Stored:
+    record: Record
+    lease_until: float
+    expires: float
+    forgotten: float
+    batches: list[Batch] = field(factory=list)
+    size: int = 0
+    attended: float | None = None
+
+
+@define(eq=False)
+class _Line:
+    ids: list[str]
+    expires: float
+
+
+class MemoryStore:
+    """A store in the memory of this process, for one worker, for development and for tests.
+
+    Threads and greenlets share it. Each forked worker has an empty one of its own: with several workers, use `RedisStore`.
+    It starts no thread: what has expired is removed by the next call.
+
+    Args:
+        max_runs: Maximum number of runs in all, with tombstones. The oldest that have ended are removed first.
+        clock: Returns seconds; for tests.
+    """
+
+    def __init__(self, *, max_runs: int = 100_000, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_runs = max_runs
+        self._clock = clock
+        self._reset()
+        _stores.add(self)
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore with {len(self._runs)} runs>"
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: OrderedDict[str, _Stored] = OrderedDict()  # in the order of their last write
+        self._tombs: OrderedDict[str, _Stored] = OrderedDict()  # those whose time to live has passed
+        self._active: dict[str, None] = {}
+        self._watches: dict[str, list[_Watch]] = {}
+        self._lines: OrderedDict[str, _Line] = OrderedDict()
+        self._names: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._closed = False
+
+    # Runs
+
+    def create(
+        self,
+        run_id: str,
+        *,
+        key: str,
+        owner: str | None,
+        state: bytes | None,
+        lease: float,
+        bounds: Bounds,
+        fence: int = 1,
+        last: int = 0,
+    ) -> Record:
+        with self._lock:
+            now = self._now()
+            self._purge(now)
+            if (stored := self._find(run_id, now)) is None:
+                record = Record(
+                    id=run_id, key=key, owner=owner, state=state, fence=fence, last=last, first=last + 1, created=time.time()
+                )
+                expires = now + bounds.ttl
+                stored = self._runs[run_id] = _Stored(record, now + lease, expires, expires + bounds.keep)
+                self._active[run_id] = None
+            return self._seen(stored, now)
+
+    def get(self, run_id: str) -> Record | None:
+        with self._lock:
+            now = self._now()
+            stored = self._find(run_id, now)
+            return self._seen(stored, now) if stored is not None else None
+
+    def read(self, run_id: str, after: int, max_bytes: int) -> tuple[Record, list[Batch]] | None:
+        with self._lock:
+            now = self._now()
+            stored = self._find(run_id, now)
+            if stored is None:
+                return None
+            found: list[Batch] = []
+            size = 0
+            for batch in reversed(stored.batches):
+                if batch.last <= after:
+                    break
+                found.append(batch)
+            found.reverse()
+            for index, batch in enumerate(found):
+                size += len(batch.data)
+                if size > max_bytes and index:
+                    del found[index:]
+                    break
+            return self._seen(stored, now), found
+
+    def write(self, writes: Sequence[Write], bounds: Bounds) -> list[Record | None]:
+        results: list[Record | None] = []
+        news: list[tuple[str, list[Batch], bool]] = []
+        with self._lock:
+            now = self._now()
+            for write in writes:
+                stored = self._find(write.run_id, now)
+                if stored is None:
+                    results.append(None)
+                    continue
+                record = stored.record
+                if not (record.gone or record.ended or record.fence != write.fence):
+                    news.append((write.run_id, *self._apply(stored, write, bounds, now)))
+                results.append(evolve(self._seen(stored, now), state=None, end=None))
+        for run_id, batches, changed in news:
+            self._notify(run_id, batches, changed)
+        return results
+
+    def _apply(self, stored: _Stored, write: Write, bounds: Bounds, now: float) -> tuple[list[Batch], bool]:
+        """Return the batches that are new, and whether there is another change to notify."""
+        record, added, complete = stored.record, [], True
+        last = record.last
+        for batch in write.batches:
+            if batch.last <= last:
+                continue
+            if batch.first != last + 1:
+                complete = False
+                break
+            added.append(batch)
+            last = batch.last
+            stored.size += len(batch.data)
+        kept = stored.batches
+        kept += added
+        first = kept[0].first if kept else last + 1
+        while len(kept) > 1 and (stored.size > bounds.max_bytes or last - first + 1 > bounds.max_events):
+            stored.size -= len(kept.pop(0).data)
+            first = kept[0].first
+        status = (complete and write.status) or record.status
+        stored.record = record = evolve(
+            record,
+            first=first,
+            last=last,
+            status=status,
+            state=record.state if write.state is None else write.state,
+            end=write.end if write.end is not None and complete else record.end,
+        )
+        stored.lease_until = now + write.lease
+        stored.expires = now + bounds.ttl
+        stored.forgotten = stored.expires + bounds.keep
+        self._runs.move_to_end(write.run_id)
+        if record.ended:
+            self._active.pop(write.run_id, None)
+        changed = complete and (write.status is not None or write.end is not None)
+        return added, changed or write.lease <= 0
+
+    def take_over(self, run_id: str, *, lease: float) -> Record | None:
+        with self._lock:
+            now = self._now()
+            stored = self._find(run_id, now)
+            if stored is None or stored.record.gone or stored.record.ended or stored.lease_until > now:
+                return None
+            stored.record = evolve(stored.record, fence=stored.record.fence + 1)
+            stored.lease_until = now + lease
+            return self._seen(stored, now)
+
+    def stop(self, run_id: str) -> Record | None:
+        with self._lock:
+            now = self._now()
+            stored = self._find(run_id, now)
+            if stored is None:
+                return None
+            stopping = not (stored.record.ended or stored.record.gone)
+            if stopping:
+                stored.record = evolve(stored.record, stop=True)
+            record = self._seen(stored, now)
+        if stopping:
+            self._notify(run_id, [], True)
+        return record
+
+    def attend(self, run_id: str) -> None:
+        with self._lock:
+            now = self._now()
+            stored = self._find(run_id, now)
+            if stored is not None and not stored.record.ended:
+                stored.attended = now
+
+    def drop(self, run_id: str, fence: int) -> None:
+        with self._lock:
+            stored = self._find(run_id, self._now())
+            if stored is not None and stored.record.fence == fence:
+                self._remove(run_id)
+
+    def watch(self, run_id: str, notify: Notify) -> Watch:
+        watch = _Watch(self, run_id, notify)
+        with self._lock:
+            self._watches.setdefault(run_id, []).append(watch)
+        return watch
+
+    def active(self) -> list[str]:
+        with self._lock:
+            self._now()
+            return list(self._active)[:_MOST_ACTIVE]
+
+    # Lines
+
+    def join(self, key: str, run_id: str, *, limit: int, ttl: float) -> tuple[str, ...]:
+        with self._lock:
+            now = self._now()
+            line = self._line(key, now)
+            if run_id not in line.ids and len(line.ids) < limit:
+                line.ids.append(run_id)
+            if run_id in line.ids:
+                line.expires = now + ttl
+                self._lines[key] = line
+                self._lines.move_to_end(key)
+            return tuple(line.ids)
+
+    def leave(self, key: str, run_id: str) -> None:
+        with self._lock:
+            line = self._line(key, self._now())
+            if run_id in line.ids:
+                line.ids.remove(run_id)
+            if not line.ids:
+                self._lines.pop(key, None)
+
+    def line(self, key: str) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._line(key, self._now()).ids)
+
+    def _line(self, key: str, now: float) -> _Line:
+        line = self._lines.get(key)
+        return line if line is not None and line.expires > now else _Line([], now)
+
+    # Names
+
+    def claim(self, name: str, run_id: str, *, ttl: float) -> str:
+        with self._lock:
+            now = self._now()
+            found = self._names.get(name)
+            if found is None or found[1] <= now or found[0] == run_id:
+                found = self._names[name] = run_id, now + ttl
+                self._names.move_to_end(name)
+            return found[0]
+
+    def find(self, name: str) -> str | None:
+        with self._lock:
+            now = self._now()
+            found = self._names.get(name)
+            return found[0] if found is not None and found[1] > now else None
+
+    def release(self, name: str, run_id: str) -> None:
+        with self._lock:
+            self._now()
+            if self._names.get(name, ("",))[0] == run_id:
+                del self._names[name]
+
+    def close(self) -> None:
+        with self._lock:
+            watches = [watch for group in self._watches.values() for watch in group]
+        for watch in watches:
+            watch.close()
+        self._reset()
+        self._closed = True
+
+    # Helpers; the caller holds the lock
+
+    def _now(self) -> float:
+        if self._closed:
+            raise StoreUnavailable("the store was closed")
+        return self._clock()
+
+    def _find(self, run_id: str, now: float) -> _Stored | None:
+        stored = self._runs.get(run_id)
+        if stored is not None and stored.expires <= now:
+            self._bury(run_id, stored)
+        elif stored is not None:
+            return stored
+        stored = self._tombs.get(run_id)
+        if stored is not None and stored.forgotten <= now:
+            del self._tombs[run_id]
+            return None
+        return stored
+
+    def _bury(self, run_id: str, stored: _Stored) -> None:
+        self._remove(run_id)
+        stored.record = evolve(stored.record, gone=True, state=None, end=None, first=stored.record.last + 1)
+        stored.batches, stored.size = [], 0
+        self._tombs[run_id] = stored
+
+    def _purge(self, now: float) -> None:
+        for run_id, stored in list(itertools.takewhile(lambda item: item[1].expires <= now, self._runs.items())):
+            self._bury(run_id, stored)
+        for run_id in [run_id for run_id, _ in itertools.takewhile(lambda item: item[1].forgotten <= now, self._tombs.items())]:
+            del self._tombs[run_id]
+        if len(self._runs) + len(self._tombs) >= self._max_runs:
+            if self._tombs:
+                self._tombs.popitem(last=False)
+            elif ended := next((run_id for run_id, stored in self._runs.items() if stored.record.ended), None):
+                self._remove(ended)
+        for name in [name for name, _ in itertools.takewhile(lambda item: item[1][1] <= now, self._names.items())]:
+            del self._names[name]
+        for key in [key for key, _ in itertools.takewhile(lambda item: item[1].expires <= now, self._lines.items())]:
+            del self._lines[key]
+
+    def _remove(self, run_id: str) -> None:
+        self._runs.pop(run_id, None)
+        self._active.pop(run_id, None)
+
+    def _seen(self, stored: _Stored, now: float) -> Record:
+        left = 0.0 if stored.record.ended or stored.record.gone else max(0.0, stored.lease_until - now)
+        attended = None if stored.attended is None else now - stored.attended
+        return evolve(stored.record, lease_left=left, attended=attended)
+
+    def _notify(self, run_id: str, batches: list[Batch], changed: bool) -> None:
+        for watch in list(self._watches.get(run_id, ())):
+            for batch in batches:
+                watch.notify(batch)
+            if changed:
+                watch.notify(None)
+
+    def _forget(self, watch: _Watch) -> None:
+        with self._lock:
+            group = self._watches.get(watch.run_id)
+            if group is not None and watch in group:
+                group.remove(watch)
+                if not group:
+                    del self._watches[watch.run_id]
+
+
+class _Watch:
+    """A watch of a `MemoryStore`."""
+
+    def __init__(self, store: MemoryStore, run_id: str, notify: Notify) -> None:
+        self._store = store
+        self.run_id = run_id
+        self.notify = notify
+
+    def close(self) -> None:
+        """End it."""
+        self._store._forget(self)
+
+
+_stores: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -8,18 +8,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hfclient.web.admission import Admission, Watched
+    from hfclient.web.guard import Allowance, Guard
+    from hfclient.web.prices import RouterPrices
     from hfclient.web.problems import Kind, Problem, problem
 
 _MODULES = {
+    "Admission": "admission",
+    "Allowance": "guard",
+    "Guard": "guard",
     "Kind": "problems",
     "Problem": "problems",
+    "RouterPrices": "prices",
+    "Watched": "admission",
     "problem": "problems",
 }
 """The module of each name."""
 
 __all__ = [
+    "Admission",
+    "Allowance",
+    "Guard",
     "Kind",
     "Problem",
+    "RouterPrices",
+    "Watched",
     "problem",
 ]
 

@@ -1,0 +1,67 @@
+"""Prices of the Hugging Face router, for limits of credits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from hfclient.errors import HFClientError
+from hfclient.events import Usage
+
+if TYPE_CHECKING:
+    from hfclient.inference import InferenceClient, Offer
+
+__all__ = ["RouterPrices"]
+
+_RETRY = 60.0
+
+
+class RouterPrices:
+    """Costs of answers by the router's list of models, which is requested at the first answer and then each hour.
+
+        guard = Guard("redis://...", credits="0.50/day", price=RouterPrices(client.inference))
+
+    If the provider is not known, the highest price of the model's live providers counts.
+
+    Args:
+        inference: The client whose server has the prices: ``client.inference``.
+        seconds: How long a list is used.
+    """
+
+    def __init__(self, inference: InferenceClient, *, seconds: float = 3600.0) -> None:
+        self._inference = inference
+        self._seconds = seconds
+        self._offers: dict[str, tuple[Offer, ...]] = {}
+        self._until = 0.0
+        self._requesting = threading.Lock()
+
+    def __call__(self, usage: Usage, model: str, provider: str | None) -> float | None:
+        """Return the price in US dollars, or None if the router does not list one."""
+        name, _, suffix = model.partition(":")
+        offers = self._current().get(name, ())
+        wanted = provider or suffix
+        chosen = [offer for offer in offers if offer.provider == wanted] or [offer for offer in offers if offer.status == "live"]
+        return max((cost for offer in chosen if (cost := _cost(offer, usage)) is not None), default=None)
+
+    def _current(self) -> dict[str, tuple[Offer, ...]]:
+        # One thread requests the list; the others take the old one, or wait for the first.
+        if time.monotonic() >= self._until and self._requesting.acquire(blocking=not self._offers):
+            try:
+                if time.monotonic() >= self._until:
+                    try:
+                        self._offers = {served.id: served.offers for served in self._inference.models()}
+                        self._until = time.monotonic() + self._seconds
+                    except HFClientError:
+                        self._until = time.monotonic() + _RETRY  # the old prices, if any
+            finally:
+                self._requesting.release()
+        return self._offers
+
+
+def _cost(offer: Offer, usage: Usage) -> float | None:
+    if offer.is_free:
+        return 0.0
+    if offer.input_price is None or offer.output_price is None:
+        return None
+    return (usage.prompt_tokens * offer.input_price + usage.completion_tokens * offer.output_price) / 1_000_000

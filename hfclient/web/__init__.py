@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hfclient.web.admission import Admission, Watched
+    from hfclient.web.asgi import asgi_events
+    from hfclient.web.bodies import Body, ndjson, sse, text
     from hfclient.web.guard import Allowance, Guard
     from hfclient.web.prices import RouterPrices
     from hfclient.web.problems import Kind, Problem, problem
@@ -16,24 +18,34 @@ if TYPE_CHECKING:
 _MODULES = {
     "Admission": "admission",
     "Allowance": "guard",
+    "Body": "bodies",
     "Guard": "guard",
     "Kind": "problems",
     "Problem": "problems",
     "RouterPrices": "prices",
     "Watched": "admission",
+    "asgi_events": "asgi",
+    "ndjson": "bodies",
     "problem": "problems",
+    "sse": "bodies",
+    "text": "bodies",
 }
 """The module of each name."""
 
 __all__ = [
     "Admission",
     "Allowance",
+    "Body",
     "Guard",
     "Kind",
     "Problem",
     "RouterPrices",
     "Watched",
+    "asgi_events",
+    "ndjson",
     "problem",
+    "sse",
+    "text",
 ]
 
 

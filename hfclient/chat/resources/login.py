@@ -38,6 +38,14 @@ class Login:
         return self._service.auth.login_enabled(self._service.session)
 
     @property
+    def missing(self) -> bool:
+        """Whether the server is known to require a login and this client has no cookie for it. Sends nothing.
+
+        Only HuggingChat is known to; other servers say so when they are asked (:attr:`enabled`).
+        """
+        return self._service.auth.lacks_login(self._service.session.credentials)
+
+    @property
     def page(self) -> str:
         """The page where a browser logs in."""
         return f"{self._service.endpoints.base}/login"

@@ -146,9 +146,13 @@ class ChatAuth:
         """
         if not self._needs_login:
             credentials.use_session(begin=True)
-        elif not credentials.has_session:
+        elif self.lacks_login(credentials):
             have = "a token alone reads and lists but cannot chat; " if credentials.token else ""
             raise CredentialsError(f"HuggingChat needs a login: {have}{HOW_TO_LOG_IN}")
+
+    def lacks_login(self, credentials: Credentials) -> bool:
+        """Whether this server is known to require a login and there is no cookie for it."""
+        return self._needs_login and not credentials.has_session
 
     def _use_session(self, credentials: Credentials, *, begin: bool = False) -> None:
         """Take the anonymous session unless a token reads as its user, so that reads and writes have one user.

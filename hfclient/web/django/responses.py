@@ -1,0 +1,174 @@
+"""`stream_response` and `problem_response`: answers and errors as responses of Django, under WSGI and ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+
+from hfclient import HFClientError
+from hfclient.web.bodies import Body, sse
+from hfclient.web.errors import InvalidRequest
+from hfclient.web.problems import Problem, problem
+from hfclient.web.source import SourceLike
+
+if TYPE_CHECKING:
+    from hfclient.web.django.locks import CacheLock
+
+__all__ = ["astream_response", "problem_response", "stream_response"]
+
+_log = logging.getLogger("hfclient.web.django")
+_WAIT = 1.0
+_warned = threading.Event()
+
+
+def stream_response(
+    request: HttpRequest,
+    source: SourceLike,
+    *,
+    body: Callable[..., Body] = sse,
+    lock: CacheLock | None = None,
+    wait: float | None = _WAIT,
+    headers: Mapping[str, str] | None = None,
+    on_close: Callable[[], object] | None = None,
+    **options: Any,
+) -> HttpResponseBase:
+    """Return a response that streams an answer, under WSGI and ASGI, from a sync view or a coroutine.
+
+        def ask(request):
+            prompt = request.POST["prompt"]
+            return stream_response(request, lambda: get_client().chat(prompt))
+
+    When the browser leaves, also while the model is silent, the answer is left as its ``on_close`` says. Under ASGI nothing blocks the
+    event loop. GZipMiddleware does not collect the pieces.
+
+    A request that repeats an earlier one (it has ``Last-Event-ID``) gets a 204, after which a browser stops, and *source* is not called:
+    the prompt is not sent twice. A follower of a run (`Relay.follow`) continues instead.
+
+    Args:
+        request: The request of the view.
+        source: A function that returns a stream, called in another thread; or a stream, or a follower of a run.
+        body: `sse`, `hfclient.web.ndjson` or `hfclient.web.text`.
+        lock: A `conversation_lock` of the cache. It is acquired, unless it is held already, and released when the response is closed.
+            In a coroutine acquire it before, with ``await lock.aacquire()``, or use `astream_response`.
+        wait: Seconds to wait for the first event, so that a refusal raises here and becomes the status of the response; later ones are
+            events of the stream. None does not wait, nor does a coroutine (see `astream_response`).
+        headers: Further headers.
+        on_close: Called once when the response has ended or was closed.
+        options: Of *body*: ``format``, ``heartbeat``, ``retry``, ``problem``, ``details``; see `sse`.
+
+    Raises:
+        HFClientError: A refusal that came within *wait* seconds; `ProblemMiddleware` turns it into a response.
+        ConversationBusy: The lock is held by another process.
+    """
+    in_loop = _is_in_loop()
+    release = _Release(lock, on_close)
+    try:
+        if "Last-Event-ID" in request.headers and not _is_follower(source):
+            if not callable(source):
+                source.close()
+            release()
+            return HttpResponse(status=204)
+        if lock is not None and not lock.held:
+            if in_loop:
+                raise InvalidRequest("in a coroutine acquire the lock before: await lock.aacquire(), or await astream_response(...)")
+            lock.acquire()
+        made = body(_without_connections(source), wait=None if in_loop else wait, on_close=release, **options)
+    except BaseException:
+        release()
+        raise
+    is_asgi = hasattr(request, "scope")
+    if not is_asgi:
+        _check_worker(request)
+    response = StreamingHttpResponse(_AsyncPieces(made) if is_asgi else made, status=made.status, headers={**made.headers, **(headers or {})})
+    # GZipMiddleware would collect the pieces; it, and nginx, leave a response alone that has an encoding.
+    response.headers.setdefault("Content-Encoding", "identity")
+    return response
+
+
+async def astream_response(request: HttpRequest, source: SourceLike, **options: Any) -> HttpResponseBase:
+    """Return what `stream_response` returns; in a coroutine this waits for a refusal, and for the lock, without blocking the loop."""
+    from asgiref.sync import sync_to_async
+
+    response: HttpResponseBase = await sync_to_async(stream_response, thread_sensitive=False)(request, source, **options)
+    return response
+
+
+def problem_response(error: BaseException, described: Problem | None = None) -> HttpResponse:
+    """Return *error* as a response with its status and ``application/problem+json``, and log it. The text of the error is in the log only.
+
+    Args:
+        error: Any exception; one that is not of hfclient is a 500.
+        described: What `hfclient.web.problem` returned for it, with options; None takes the default.
+    """
+    made = described if described is not None else problem(error)
+    if isinstance(error, HFClientError) and made.status != 500:
+        _log.warning("an answer was refused: %s: %s", type(error).__name__, error)
+    else:
+        _log.error("an answer failed: %s", type(error).__name__, exc_info=error)
+    return HttpResponse(made.json(), status=made.status, headers=made.headers)
+
+
+class _AsyncPieces:
+    """A body as Django takes one under ASGI: an asynchronous iterable, closed with the response."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self.close = body.close
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._body.asgi()
+
+
+class _Release:
+    """Releases the lock and then calls the application's function, once."""
+
+    def __init__(self, lock: CacheLock | None, on_close: Callable[[], object] | None) -> None:
+        self._calls = [call for call in (lock.release if lock is not None else None, on_close) if call is not None]
+
+    def __call__(self) -> None:
+        while self._calls:
+            self._calls.pop(0)()
+
+
+def _without_connections(source: SourceLike) -> SourceLike:
+    """Return *source*; a function closes the database connections of the thread that it runs in, which Django does not know."""
+    if not callable(source):
+        return source
+    open, view = source, threading.get_ident()
+
+    def opened() -> Any:
+        try:
+            return open()
+        finally:
+            if threading.get_ident() != view:
+                connections.close_all()
+
+    return opened
+
+
+def _is_follower(source: SourceLike) -> bool:
+    return not callable(source) and hasattr(source, "run_id")
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _check_worker(request: HttpRequest) -> None:
+    """Log a warning, once, if this process handles one request at a time."""
+    if request.META.get("wsgi.multithread") is False and "SERVER_SOFTWARE" in request.META and not _warned.is_set():
+        _warned.set()
+        _log.warning(
+            "this worker handles one request at a time, and none while an answer is streamed; use threads (gunicorn --worker-class gthread "
+            "--threads 16), gevent, or an ASGI server"
+        )

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from hfclient.web.django.clients import get_client, get_guard, get_relay
     from hfclient.web.django.fields import ConversationField, ConversationState
     from hfclient.web.django.locks import conversation_lock
-    from hfclient.web.django.responses import astream_response, problem_response, stream_response
+    from hfclient.web.django.problems import problem_response
+    from hfclient.web.django.responses import astream_response, stream_response
 
 __all__ = [
     "ConversationField",
@@ -32,7 +33,7 @@ _MODULES = {
     "get_client": "clients",
     "get_guard": "clients",
     "get_relay": "clients",
-    "problem_response": "responses",
+    "problem_response": "problems",
     "stream_response": "responses",
 }
 

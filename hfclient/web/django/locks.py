@@ -34,6 +34,7 @@ __all__ = ["CacheLock", "conversation_lock"]
 
 _log = logging.getLogger("hfclient.web.django")
 _POLL = (0.02, 0.25)  # seconds between two attempts: the first, and the longest
+_ROUNDING = 1.0  # seconds: Memcached and DatabaseCache count whole ones
 _UNFIT = {
     "LocMemCache": "each process has its own",
     "DummyCache": "it keeps nothing",
@@ -180,11 +181,11 @@ class CacheLock:
     """
 
     def __init__(self, name: str, *, wait: float, cache: str, ttl: float) -> None:
-        if not 1 <= ttl < math.inf:
-            raise InvalidInputError(f"ttl is a number of seconds, at least 1, not {ttl!r}")
+        if not 2 <= ttl < math.inf:
+            raise InvalidInputError(f"ttl is a number of seconds, at least 2, not {ttl!r}")
         self._cache = cache
         self._wait = wait
-        self._ttl = math.ceil(ttl)  # Memcached counts whole seconds
+        self._ttl = math.ceil(ttl)
         self._token: str | None = None
         self._process = 0
         self._valid_until = 0.0
@@ -213,7 +214,7 @@ class CacheLock:
             # DatabaseCache can give an expired key to two processes that ask at once; only one of them then reads its own token.
             if self._call("add", token) and self._call("get") == token:
                 self._token, self._process, self.lost = token, os.getpid(), False
-                self._valid_until = asked + self._ttl
+                self._valid_until = asked + self._ttl - _ROUNDING
                 _renewals.add(self)
                 return self
         raise ConversationBusy(_busy(self._wait))
@@ -244,7 +245,7 @@ class CacheLock:
             asked = time.monotonic()
             try:
                 if self._valid_until > asked and self._call("get") == self._token and self._call("touch"):
-                    self._valid_until = asked + self._ttl
+                    self._valid_until = asked + self._ttl - _ROUNDING
                     return
             except StoreUnavailable as error:
                 _log.warning("a lock could not be renewed: %s", error)
@@ -319,7 +320,7 @@ class _Renewals:
                     self._thread = None
                     return
                 self._changed.wait(pause / 4)
-                due = [lock for lock in self._locks if lock._valid_until - time.monotonic() < 0.7 * lock._ttl]
+                due = [lock for lock in self._locks if lock._valid_until - time.monotonic() < 0.8 * lock._ttl]
             for lock in due:
                 lock.renew()
             if due:

@@ -10,7 +10,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
 from hfclient import HFClientError
-from hfclient.web.django.responses import problem_response
+from hfclient.web.django.problems import problem_response
 from hfclient.web.problems import Problem, problem
 
 __all__ = ["ProblemMiddleware"]

@@ -1,4 +1,4 @@
-"""`stream_response` and `problem_response`: answers and errors as responses of Django, under WSGI and ASGI."""
+"""`stream_response`: answers as responses of Django, under WSGI and ASGI."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-from hfclient import HFClientError
 from hfclient.web.bodies import Body, sse
 from hfclient.web.errors import InvalidRequest
-from hfclient.web.problems import Problem, problem
 from hfclient.web.source import SourceLike
 
 if TYPE_CHECKING:
     from hfclient.web.django.locks import CacheLock
 
-__all__ = ["astream_response", "problem_response", "stream_response"]
+__all__ = ["astream_response", "stream_response"]
 
 _log = logging.getLogger("hfclient.web.django")
 _WAIT = 1.0
@@ -97,21 +95,6 @@ async def astream_response(request: HttpRequest, source: SourceLike, **options: 
 
     response: HttpResponseBase = await sync_to_async(stream_response, thread_sensitive=False)(request, source, **options)
     return response
-
-
-def problem_response(error: BaseException, described: Problem | None = None) -> HttpResponse:
-    """Return *error* as a response with its status and ``application/problem+json``, and log it. The text of the error is in the log only.
-
-    Args:
-        error: Any exception; one that is not of hfclient is a 500.
-        described: What `hfclient.web.problem` returned for it, with options; None takes the default.
-    """
-    made = described if described is not None else problem(error)
-    if isinstance(error, HFClientError) and made.status != 500:
-        _log.warning("an answer was refused: %s: %s", type(error).__name__, error)
-    else:
-        _log.error("an answer failed: %s", type(error).__name__, exc_info=error)
-    return HttpResponse(made.json(), status=made.status, headers=made.headers)
 
 
 class _AsyncPieces:

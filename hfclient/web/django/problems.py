@@ -1,0 +1,29 @@
+"""`problem_response`: an error as a response of Django."""
+
+from __future__ import annotations
+
+import logging
+
+from django.http import HttpResponse
+
+from hfclient import HFClientError
+from hfclient.web.problems import Problem, problem
+
+__all__ = ["problem_response"]
+
+_log = logging.getLogger("hfclient.web.django")
+
+
+def problem_response(error: BaseException, described: Problem | None = None) -> HttpResponse:
+    """Return *error* as a response with its status and ``application/problem+json``, and log it. The text of the error is in the log only.
+
+    Args:
+        error: Any exception; one that is not of hfclient is a 500.
+        described: What `hfclient.web.problem` returned for it, with options; None takes the default.
+    """
+    made = described if described is not None else problem(error)
+    if isinstance(error, HFClientError) and made.status != 500:
+        _log.warning("an answer was refused: %s: %s", type(error).__name__, error)
+    else:
+        _log.error("an answer failed: %s", type(error).__name__, exc_info=error)
+    return HttpResponse(made.json(), status=made.status, headers=made.headers)

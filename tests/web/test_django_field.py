@@ -163,7 +163,7 @@ def test_migrations() -> None:
 
 
 def test_fixtures(client: Client) -> None:
-    """dumpdata and loaddata keep the state."""
+    """The state survives dumpdata and loaddata."""
     thread = Thread.objects.create(state=_state(client))
     for form in ("json", "jsonl"):
         out = io.StringIO()

@@ -11,7 +11,6 @@ import os
 import shlex
 from collections.abc import Iterator
 
-
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured

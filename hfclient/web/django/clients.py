@@ -16,7 +16,7 @@ from hfclient.web.django.conf import imported, read_options, refuse_unknown, rev
 
 if TYPE_CHECKING:
     from hfclient.web.guard import Guard
-    from hfclient.web.relay import Relay
+    from hfclient.web.relay import Relay  # type: ignore[attr-defined,unused-ignore]
 
 __all__ = ["get_client", "get_guard", "get_relay", "new_client", "new_guard", "new_relay", "relay_options"]
 
@@ -85,7 +85,7 @@ def _from_function(factory: Any) -> Client:
 
 def new_relay() -> Relay:
     """Return a new relay from ``HFCLIENT["relay"]``; `get_relay` keeps one."""
-    from hfclient.web.relay import Relay
+    from hfclient.web.relay import Relay  # type: ignore[attr-defined,unused-ignore]
 
     options = relay_options()
     with _explained('HFCLIENT["relay"]'):
@@ -101,7 +101,7 @@ def relay_options() -> dict[str, Any]:
     options = dict(read_options().get("relay", {}))
     if not options:
         return {}
-    from hfclient.web.relay import Relay
+    from hfclient.web.relay import Relay  # type: ignore[attr-defined,unused-ignore]
 
     refuse_unknown('HFCLIENT["relay"]', options, list(inspect.signature(Relay).parameters))
     with _explained('HFCLIENT["relay"]["store"]'):
@@ -115,7 +115,7 @@ def _store(given: Any) -> Any:
     if not isinstance(given, str):
         return given() if callable(given) else given
     if given.startswith(("redis://", "rediss://", "unix://")):
-        from hfclient.web.relay.redis_store import RedisStore  # needs the extra redis
+        from hfclient.web.relay.redis_store import RedisStore  # type: ignore[import-not-found,unused-ignore]  # needs the extra redis
 
         return RedisStore(given)
     if "://" in given:

@@ -85,7 +85,7 @@ class _StateAttribute(DeferredAttribute):
 
 
 class ConversationField(models.JSONField):
-    """A JSON column for the state of a `Conversation`; None if there is none.
+    """A JSON column for the state of a `Conversation`, or NULL.
 
     It takes a `Conversation`, what `Conversation.to_dict` returned, or None. A conversation that was assigned is saved as it is
     at the time of ``save()``, so the order of assigning and asking does not matter. It reads as a `ConversationState`: a dict with
@@ -147,4 +147,4 @@ def _refused(value: object) -> dict[str, Any]:
 @functools.cache
 def _offline_client() -> Client:
     """Return a client that only checks states: it has no credentials and sends nothing."""
-    return Client("http://localhost", token="", cookies="", session="private")  # noqa: S106 (none)
+    return Client("http://localhost", token="", cookies="", session="private")

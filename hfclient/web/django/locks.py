@@ -263,7 +263,8 @@ class CacheLock:
 
     async def aacquire(self) -> Self:
         """Acquire the lock as `acquire` does, without blocking the event loop."""
-        return await _in_thread(self.acquire)
+        await _in_thread(self.acquire)
+        return self
 
     async def __aenter__(self) -> Self:
         return await self.aacquire()
@@ -276,7 +277,7 @@ class CacheLock:
         options = {"timeout": self._ttl} if method in ("add", "touch") else {}
         try:
             return getattr(cache, method)(self.key, *values, **options)
-        except Exception as error:  # noqa: BLE001 (each backend has its own exceptions)
+        except Exception as error:
             raise StoreUnavailable(f'the cache "{self._cache}" cannot be reached ({type(error).__name__})') from error
 
 

@@ -123,11 +123,11 @@ def _without_connections(source: SourceLike) -> SourceLike:
     """Return *source*; a function closes the database connections of the thread that it runs in, which Django does not know."""
     if not callable(source):
         return source
-    open, view = source, threading.get_ident()
+    call, view = source, threading.get_ident()
 
     def opened() -> Any:
         try:
-            return open()
+            return call()
         finally:
             if threading.get_ident() != view:
                 connections.close_all()

@@ -667,3 +667,11 @@ def test_unreachable(make: Any, chat: LoginServer) -> None:
     chat.server.on("*", [RST])
     with pytest.raises(ConnectError):
         make(GOOD).conversation(model="org/one").create()
+
+
+def test_a_login_that_is_known_to_be_missing(make: Any) -> None:
+    """Without sending anything a client says that HuggingChat requires a login and it has no cookie; other servers may not."""
+    for cookies, missing in (("", True), ({"token": "t", "hf-chat": "s"}, False)):
+        with Client(cookies=cookies, token="hf_token") as client:
+            assert client.login.missing is missing
+    assert make("").login.missing is False

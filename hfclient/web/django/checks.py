@@ -12,7 +12,8 @@ import shlex
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 
 from hfclient import HFClientError
@@ -65,7 +66,7 @@ def check_credentials(app_configs: object = None, **_: object) -> list[CheckMess
         'Set HFCLIENT["cookies"] or the environment variable HFCLIENT_COOKIE, or run "hfclient login". A token is not enough to chat. '
         "An application that uses inference only can silence this check."
     )
-    return [Warning(message, hint=hint, id="hfclient.W001")]
+    return [CheckWarning(message, hint=hint, id="hfclient.W001")]
 
 
 @register(_TAG)
@@ -75,7 +76,7 @@ def check_transactions(app_configs: object = None, **_: object) -> list[CheckMes
     if not using:
         return []
     return [
-        Warning(
+        CheckWarning(
             f"ATOMIC_REQUESTS is on for {', '.join(map(repr, using))}: a transaction ends when the view returns, before its answer is streamed, "
             "and an answer that is opened in another thread does not see what the view has saved.",
             hint="Decorate the views that start or stream answers with @transaction.non_atomic_requests.",
@@ -95,7 +96,7 @@ def check_relay(app_configs: object = None, **_: object) -> list[CheckMessage]:
     if "relay" not in options or workers < 2 or options["relay"].get("store", "memory") != "memory":
         return []
     return [
-        Warning(
+        CheckWarning(
             f"Runs are kept in the memory of one process, and the environment asks for {workers} workers: a browser that reconnects "
             "to another worker will not find its run.",
             hint='Set HFCLIENT["relay"]["store"] to the URL of a Redis server.',
@@ -110,7 +111,7 @@ def check_workers(app_configs: object = None, **_: object) -> list[CheckMessage]
     if _gunicorn_option("--worker-class", "-k") != "sync" or int(_gunicorn_option("--threads") or 1) > 1:
         return []
     return [
-        Warning(
+        CheckWarning(
             "GUNICORN_CMD_ARGS selects sync workers: each of them handles one answer at a time, and is killed when an answer takes "
             "longer than --timeout.",
             hint="Use --worker-class gthread --threads 16, or gevent, or an ASGI server.",

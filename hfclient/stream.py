@@ -140,6 +140,11 @@ class Stream:
         return events
 
     @property
+    def pending(self) -> int:
+        """The number of events that have arrived and can be read without waiting."""
+        return operator.length_hint(self._rest)
+
+    @property
     def text(self) -> str:
         """The whole text of the answer; reads the stream to its end."""
         return self.result().text

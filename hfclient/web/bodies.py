@@ -13,8 +13,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
+from attrs import evolve
+
 from hfclient.errors import Cancelled, HFClientError, InvalidInputError
-from hfclient.events import AnyEvent, FinalAnswer
+from hfclient.events import AnyEvent, Failover, File, FinalAnswer, Status, Token, Unknown
 from hfclient.web import problems
 from hfclient.web.formats import EventStream, Format, JsonLines, Text
 from hfclient.web.reading import Reader, logger, quietly
@@ -46,7 +48,8 @@ class Body:
         wait: Seconds to wait for the first event before the body is returned, so that a refusal raises here and can become the status
             of the response; None: a refusal is the first event of the body. A slower answer is not affected.
         problem: Describes errors: `hfclient.web.problem`, perhaps with options, as in ``functools.partial(problem, titles=...)``.
-        details: Show the text of errors (see `problem`).
+        details: Show what else is kept from browsers: the text of errors (see `problem`), the message of `Status`, the reason of
+            `Failover`, the URL of `File` (which needs the application's login), and the content of `Unknown`.
         on_close: Called once when the body has ended or was closed.
 
     Attributes:
@@ -78,6 +81,7 @@ class Body:
         self._format = format
         self._heartbeat = heartbeat if format.heartbeat is not None else None
         self._problem = functools.partial(problem, details=True) if details else problem
+        self._details = details
         self._on_close = on_close
         self._once = threading.Lock()  # taken by the thread that calls on_close; never given back
         self._tick = max(_SHORTEST_TICK, min(seconds for seconds in (_LONGEST_TICK, heartbeat, wait) if seconds is not None))
@@ -139,7 +143,7 @@ class Body:
 
     def _write(self, tick: float | None, heartbeat: float | None) -> Generator[bytes, None, None]:
         """Yield the pieces of the body; a heartbeat after so many seconds without a piece, as far as there are ticks."""
-        form, reader = self._format, self._reader
+        form, reader, hides = self._format, self._reader, not self._details
         status, last = "completed", time.monotonic()
         pieces: list[bytes] = []
         try:
@@ -148,9 +152,12 @@ class Body:
             for batch in itertools.chain(self._early, reader.batches(tick)):
                 for item in batch:
                     event, event_id = (item.event, item.id) if isinstance(item, Entry) else (item, None)
+                    if type(event) is not Token:
+                        if type(event) is FinalAnswer:
+                            status = "interrupted" if event.interrupted else "completed"
+                        elif hides:
+                            event = _public(event)
                     pieces.append(form.event(event, event_id))
-                    if type(event) is FinalAnswer:
-                        status = "interrupted" if event.interrupted else "completed"
                 piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 pieces.clear()
                 if heartbeat is not None:
@@ -177,6 +184,21 @@ class Body:
         finally:
             reader.close()
             self._ended()
+
+
+def _public(event: AnyEvent) -> AnyEvent:
+    """Return the event without what concerns the application alone: texts of the server about failures, its URLs, unknown objects."""
+    match event:
+        case Status() if event.message is not None:
+            return evolve(event, message=None)
+        case Failover():
+            return evolve(event, reason="")
+        case File() if event.url is not None:
+            return evolve(event, url=None)
+        case Unknown():
+            return evolve(event, raw={})
+        case _:
+            return event
 
 
 def _log(error: Exception) -> None:

@@ -88,8 +88,8 @@ def test_every_event_can_be_read_back() -> None:
         events.Usage(1, 2, 3),
         events.Unknown("strange", {"type": "strange"}),
     ]
-    assert [events.from_dict(data) for data in _told(b"".join(sse(Scripted(*given))))] == given
-    lines = [json.loads(line) for line in b"".join(ndjson(Scripted(*given))).decode().split("\n") if line]
+    assert [events.from_dict(data) for data in _told(b"".join(sse(Scripted(*given), details=True)))] == given
+    lines = [json.loads(line) for line in b"".join(ndjson(Scripted(*given), details=True)).decode().split("\n") if line]
     assert [events.from_dict(data) for data in lines[:-1]] == given
     assert lines[-1] == {"event": "End", "status": "completed"}
 
@@ -98,12 +98,12 @@ def test_every_event_can_be_read_back() -> None:
 def test_a_model_cannot_break_the_framing(said: str) -> None:
     """Nothing that a model writes ends an event, adds a field, or ends a line for any reader; it arrives unchanged."""
     given = [Token(said), events.Title(said), events.ToolCall(said, said, {said: said}), events.Unknown(said, {said: [said]})]
-    data = b"".join(sse(Scripted(*given)))
+    data = b"".join(sse(Scripted(*given), details=True))
     found = parsed(data)
     assert [sorted(event) for event in found] == [["retry"], *[["data", "id"]] * 4, ["data", "event"]]
     assert _told(data) == [events.to_dict(event) for event in given]
     assert data.decode().split("\n") == [*data.decode().splitlines(), ""]
-    lines = b"".join(ndjson(Scripted(*given)))
+    lines = b"".join(ndjson(Scripted(*given), details=True))
     assert [json.loads(line) for line in lines.decode().splitlines()][:-1] == [events.to_dict(event) for event in given]
     told = b"".join(text(Scripted(*given)))
     assert told.decode() == said.encode("utf-8", "replace").decode()
@@ -314,7 +314,7 @@ def test_an_event_that_cannot_be_written() -> None:
     raw: dict[str, Any] = {}
     for _ in range(100_000):
         raw = {"a": raw}
-    data = b"".join(sse(Scripted(Token("a"), events.Unknown("deep", raw))))
+    data = b"".join(sse(Scripted(Token("a"), events.ToolCall("u", "n", raw))))
     assert [event.get("event") for event in parsed(data)[1:]] == [None, "problem", "end"]
 
 
@@ -336,6 +336,23 @@ def test_problem_of_ones_own() -> None:
     source.say(web.RunGone("gone"))
     data = b"".join(sse(source, problem=lambda error, **options: problem(error, titles={"run-gone": "Weg."}, **options)))
     assert json.loads(parsed(data)[1]["data"])["title"] == "Weg."
+
+
+def test_what_browsers_do_not_see() -> None:
+    """Texts of the server about failures, its URLs and unknown objects are left out, unless they are asked for."""
+    url = "http://10.0.0.1/internal"
+    given: list[Any] = [
+        events.Status("error", url, 500),
+        events.Failover("a", "b", url, 500),
+        events.File("f.png", "5a", "image/png", url),
+        events.Unknown("new", {"url": url}),
+        events.Status("started"),
+    ]
+    for write in (sse, ndjson):
+        assert b"10.0.0.1" not in b"".join(write(Scripted(*given)))
+        assert b"".join(write(Scripted(*given), details=True)).count(b"10.0.0.1") == 4
+    assert [data["event"] for data in _told(b"".join(sse(Scripted(*given))))] == ["Status", "Failover", "File", "Unknown", "Status"]
+    assert given[0].message == url
 
 
 def test_repr_and_log_names(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,19 @@
 """Formats of bodies. One of your own is a class with the methods of `Format`."""
 
+from hfclient.web.formats.ai_sdk import UIMessageStream
 from hfclient.web.formats.base import Format, event_json, json_line
+from hfclient.web.formats.openai import ChatCompletionChunks, chat_completion, error_body
 from hfclient.web.formats.own import EventStream, JsonLines, Text
 
-__all__ = ["EventStream", "Format", "JsonLines", "Text", "event_json", "json_line"]
+__all__ = [
+    "ChatCompletionChunks",
+    "EventStream",
+    "Format",
+    "JsonLines",
+    "Text",
+    "UIMessageStream",
+    "chat_completion",
+    "error_body",
+    "event_json",
+    "json_line",
+]

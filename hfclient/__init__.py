@@ -53,7 +53,9 @@ from hfclient.errors import (
 )
 from hfclient.redaction.logs import install_log_filter
 from hfclient.stream import Stream
+from hfclient.ticking import ticks
 from hfclient.transport import Limits, Retry, Timeouts
+from hfclient.transport.scope import deadline
 from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User
 
 if TYPE_CHECKING:
@@ -148,8 +150,10 @@ __all__ = [
     "UserMessage",
     "Video",
     "__version__",
+    "deadline",
     "errors",
     "events",
+    "ticks",
     "types",
 ]
 

@@ -68,6 +68,9 @@ class Stream:
         self._settled = OnceFlag()  # set by the reader or by close(): the first one ends the stream
         self._released = OnceFlag()  # the connection is freed
         reset_after_fork(self._reset_after_fork)
+        scope = response.deadline.clock.cancellation.scope
+        if scope is not None and scope.add(self):  # it was cancelled before. A subclass sets its attributes before this
+            response.abort()
 
     def _reset_after_fork(self) -> None:
         if self._reader != threading.get_ident():  # a forked child does not have that thread

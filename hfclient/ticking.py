@@ -13,17 +13,19 @@ import enum
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Final, Generic, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from hfclient.errors import InvalidInputError, StreamInterrupted
 from hfclient.process.forks import reset_after_fork
 from hfclient.process.garbage_collection import in_gc_finalizer
+from hfclient.transport.scope import Scope, in_scope
 
-__all__ = ["TICK", "Puller", "TickType", "checked_seconds"]
+__all__ = ["TICK", "Puller", "TickType", "Ticking", "apart", "checked_seconds", "ticks"]
 
 _log = logging.getLogger("hfclient")
 _T = TypeVar("_T")
+_E_co = TypeVar("_E_co", covariant=True)
 _MAX_SECONDS = 1e8  # three years
 _LEAVE = 2.0  # seconds that a reader waits for the helper thread when it leaves
 _JOIN = 0.5  # seconds for the end of a thread that has nothing left to do
@@ -198,3 +200,92 @@ class Puller(Generic[_T]):
                 if (then := self._then) is not None:
                     then()
                 return
+
+
+def apart(
+    call: Callable[[], _T], seconds: float, *, cancel: Callable[[], object], drop: Callable[[_T], object]
+) -> Generator[None, None, _T]:
+    """Run *call* in a helper thread and return its result; yield None each time that it has not returned for *seconds*.
+
+    Args:
+        call: Runs once.
+        seconds: Between two ticks.
+        cancel: Ends *call*, from any thread, when the generator is closed.
+        drop: Gets a result that came after that.
+    """
+    made: list[_T] = []
+
+    def run() -> Iterator[bool]:
+        made.append(call())
+        yield True
+
+    def drop_made() -> None:
+        with contextlib.suppress(IndexError):  # two threads may do this at once
+            drop(made.pop())
+
+    puller: Puller[bool] = Puller()
+    source = run()
+    try:
+        while puller.next(source, seconds) is TICK:
+            yield None
+        return made.pop()
+    finally:
+        puller.leave(cancel, drop_made)
+        drop_made()
+
+
+class Ticking(Protocol[_E_co]):
+    """A `Stream`, or another answer that is read with ticks."""
+
+    def ticks(self, seconds: float) -> Iterator[_E_co | None]:
+        """Yield its events; None each time that nothing came for *seconds*."""
+
+    def close(self) -> None:
+        """Leave it; idempotent."""
+
+
+def ticks(open: Callable[[], Ticking[_T]], seconds: float) -> Iterator[_T | None]:
+    """Open a stream and yield its events; None each time that nothing came for *seconds*, also before the answer begins.
+
+        for event in hfclient.ticks(lambda: client.chat(prompt), 1.0):
+            if event is None:
+                send(": ping")
+
+    A call such as ``client.chat`` returns when the server has accepted the request, which may take as long as the answer. Here it
+    runs in a helper thread, in a copy of the caller's context, from the first step of the iterator on. Its error is raised
+    by the iterator. Leaving the iterator (``break``, ``close()``, an exception) cancels the call, or closes its stream.
+
+    Args:
+        open: Returns a stream, such as ``lambda: conversation.send(prompt)``.
+        seconds: Between two ticks; see `Stream.ticks`.
+
+    Raises:
+        InvalidInputError: *seconds* is not a positive number, or *open* is not a function that returns a stream.
+    """
+    seconds = checked_seconds(seconds)
+    if not callable(open):
+        raise InvalidInputError(f"ticks() takes a function that returns a stream, not {open!r}")
+    return _ticks(open, seconds, contextvars.copy_context(), Scope())
+
+
+def _ticks(
+    call: Callable[[], Ticking[_T]], seconds: float, context: contextvars.Context, scope: Scope
+) -> Iterator[_T | None]:
+    def opened() -> Ticking[_T]:
+        with in_scope(scope):
+            return call()
+
+    source = yield from apart(lambda: context.run(opened), seconds, cancel=scope.cancel, drop=_close)
+    if not callable(getattr(source, "ticks", None)):
+        _close(source)
+        raise InvalidInputError(f"ticks() takes a function that returns a stream, not one that returns {type(source).__name__}")
+    with contextlib.closing(source):
+        yield from source.ticks(seconds)
+
+
+def _close(source: Any) -> None:
+    try:
+        if callable(close := getattr(source, "close", None)):
+            close()
+    except Exception as error:  # noqa: BLE001 (there is no reader)
+        _log.info("closing a stream without a reader: %s", type(error).__name__)

@@ -28,6 +28,7 @@ from hfclient.inference.schemas.key_checks import check_keys
 from hfclient.inference.schemas.partial_json import NOTHING, PartialJSON
 from hfclient.inference.schemas.type_schemas import SchemaMismatch, convert, schema_of
 from hfclient.stream import Stream
+from hfclient.ticking import apart, checked_seconds
 from hfclient.transport import Clock
 from hfclient.types import Reply
 
@@ -156,6 +157,7 @@ class ParseStream(Generic[T]):
         self._drafts: Iterator[Any] | None = None
         self._asking = False  # a request is on its way
         self._inner = first
+        self._seconds: float | None = None  # between two ticks
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state}>"
@@ -169,6 +171,7 @@ class ParseStream(Generic[T]):
         Raises:
             StreamConsumed: It was read already.
         """
+        self._seconds = None
         if self._drafts is not None and self._state == "reading":  # next() was used before: continue
             return self._drafts
         if self._state != "open":
@@ -180,6 +183,20 @@ class ParseStream(Generic[T]):
         if self._drafts is None:
             self._drafts = iter(self)
         return next(self._drafts)
+
+    def ticks(self, seconds: float) -> Iterator[Any]:
+        """Iterate over the object so far; yield None each time that nothing came for *seconds*.
+
+        See `Stream.ticks`. An object that is None so far is left out.
+
+        Raises:
+            InvalidInputError: *seconds* is not a positive number.
+            StreamConsumed: It was read already.
+        """
+        seconds = checked_seconds(seconds)
+        drafts = iter(self)
+        self._seconds = seconds
+        return drafts
 
     def result(self) -> T:
         """Return the object; reads the answer to its end. May be called again.
@@ -242,7 +259,7 @@ class ParseStream(Generic[T]):
                     # A second answer would be cut off or refused again.
                     if self._attempts > self._call.repair or is_cut(reply.finish_reason) or reply.refusal:
                         raise self._parse_error(reply, misfit) from misfit
-                    self._ask_again(reply, misfit)
+                    yield from self._ask_again(reply, misfit)
             self._state = "done"
         except HFClientError as error:
             self._error = error
@@ -263,7 +280,10 @@ class ParseStream(Generic[T]):
         partial = PartialJSON("{[" if self._call.shape.wrapped else "{")
         last: Any = NOTHING
         due = 0
-        for event in stream:
+        ticks = self._seconds is not None
+        for event in stream if self._seconds is None else stream.ticks(self._seconds):
+            if event is None:
+                yield None
             if type(event) is not Token:
                 continue
             partial.feed(event.text)
@@ -271,12 +291,13 @@ class ParseStream(Generic[T]):
             if partial.size < due and not partial.complete:
                 continue
             draft = self._call.shape.unwrapped(partial.value())
-            if draft is not NOTHING and draft != last:
+            if draft is not NOTHING and draft != last and not (ticks and draft is None):
                 last = draft
                 due = partial.size + partial.size // _STEP
                 yield draft
 
-    def _ask_again(self, reply: Reply, misfit: SchemaMismatch) -> None:
+    def _ask_again(self, reply: Reply, misfit: SchemaMismatch) -> Iterator[None]:
+        """Request another answer; yield None at each tick."""
         if reply.text.strip():
             self._call.messages.append(AssistantMessage(reply.text, provider_fields=reply.provider_fields).to_dict())
         self._call.messages.append({
@@ -287,7 +308,11 @@ class ParseStream(Generic[T]):
         self._attempts += 1
         self._asking = True
         try:
-            self._inner = self._call.send()
+            if self._seconds is None:
+                self._inner = self._call.send()
+            else:
+                cancel = self._call.clock.cancellation.cancel
+                self._inner = yield from apart(self._call.send, self._seconds, cancel=cancel, drop=Stream.close)
         finally:
             self._asking = False
         if self._call.clock.cancellation.requested or self._state == "closed":  # cancelled or closed while the request was sent

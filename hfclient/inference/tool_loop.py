@@ -135,7 +135,6 @@ class ToolStream(Stream):
     """
 
     def __init__(self, run: _Run, first: AnswerReader) -> None:
-        super().__init__(first.response, on_event=run.completions.service.on_event)
         self._run = run
         self._answer = first
         self._round = ReplyBuilder()
@@ -144,6 +143,7 @@ class ToolStream(Stream):
         self._used = {call["id"] for message in run.messages for call in _calls_in(message)}
         self._cancelled = False
         self._outcomes: queue.SimpleQueue[_Outcome | None] = queue.SimpleQueue()
+        super().__init__(first.response, on_event=run.completions.service.on_event)
 
     @property
     def messages(self) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from hfclient.errors import Cancelled
 from hfclient.process.forks import reset_after_fork
+from hfclient.transport.scope import current_scope
 
 __all__ = ["Cancellation"]
 
@@ -17,12 +18,18 @@ class Cancellation:
     """Ends the waits of a call from any thread: pauses and waits for the headers of a response.
 
     ``Response.abort`` ends the reading of a body.
+
+    Attributes:
+        scope: The block of `hfclient.deadline` that the call was made in, or None.
     """
 
     def __init__(self) -> None:
         self._requested = False
         self._wake: Callable[[], object] | None = None
         reset_after_fork(self._reset_after_fork)
+        self.scope = current_scope()
+        if self.scope is not None and self.scope.add(self):
+            self.cancel()
 
     def _reset_after_fork(self) -> None:
         # Released once it is requested. Not an Event: that has a lock inside, and a signal handler that cancels may have
@@ -50,11 +57,19 @@ class Cancellation:
             raise Cancelled("the call was cancelled")
 
     def pause(self, seconds: float) -> None:
-        """Wait for *seconds*, unless it is cancelled meanwhile: then raise `Cancelled`."""
+        """Wait for *seconds*, unless it is cancelled meanwhile: then raise `Cancelled`.
+
+        Raises:
+            TransportTimeout: The deadline of the scope passed before or during the wait.
+        """
+        if self.scope is not None and (left := self.scope.remaining()) is not None:
+            seconds = min(seconds, left)
         if not self._requested and self._gate.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX)):
             with contextlib.suppress(RuntimeError):
                 self._gate.release()  # other threads may wait, too
         self.check()
+        if self.scope is not None:
+            self.scope.check()
 
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:

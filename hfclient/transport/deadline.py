@@ -70,9 +70,10 @@ class Clock:
 
     Attributes:
         total: Seconds that the call may take, None for no limit. Error messages have this number.
+        limit: The name of that limit, for error messages.
     """
 
-    __slots__ = ("_started", "cancellation", "end", "timeouts", "total")
+    __slots__ = ("_started", "cancellation", "end", "limit", "timeouts", "total")
 
     def __init__(self, timeouts: Timeouts, cancellation: Cancellation | None = None) -> None:
         self.timeouts = timeouts
@@ -80,12 +81,16 @@ class Clock:
         self.total = timeouts.total
         self._started = time.monotonic()
         self.end = None if timeouts.total is None else self._started + timeouts.total
+        self.limit = "Timeouts.total"
+        scope = self.cancellation.scope
+        if scope is not None and scope.end is not None and (self.end is None or scope.end < self.end):
+            self.end, self.total, self.limit = scope.end, scope.seconds, scope.name
 
     def part(self, timeouts: Timeouts) -> Clock:
         """Return the clock of a part of the call, with its own deadlines, within those of the call."""
         part = Clock(timeouts, self.cancellation)
         if self.end is not None and (part.end is None or self.end < part.end):
-            part.end, part.total = self.end, self.total
+            part.end, part.total, part.limit = self.end, self.total, self.limit
         return part
 
     @property
@@ -118,7 +123,7 @@ class Clock:
     def expired(self) -> TransportTimeout:
         """Return the error for a call that took longer than ``total``."""
         seconds = self.total or 0.0
-        return TransportTimeout(f"no complete answer within {seconds:g} s (Timeouts.total)", deadline="total", seconds=seconds)
+        return TransportTimeout(f"no complete answer within {seconds:g} s ({self.limit})", deadline="total", seconds=seconds)
 
 
 class Deadline:
@@ -231,6 +236,7 @@ class Deadline:
             "total": "no complete answer",
         }[self._cause]
         where = f" ({self.address})" if self.address else ""
+        limit = self.clock.limit if self._cause == "total" else f"Timeouts.{self._cause}"
         return TransportTimeout(
-            f"{what} within {seconds:g} s (Timeouts.{self._cause}){where}", deadline=self._cause, seconds=seconds
+            f"{what} within {seconds:g} s ({limit}){where}", deadline=self._cause, seconds=seconds
         )

@@ -41,6 +41,7 @@ from hfclient.errors import HFClientError, InvalidInputError, NotAChatServer, No
 from hfclient.events import Elicitation
 from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.transport import Part, Response
+from hfclient.transport.scope import no_scope
 from hfclient.types import Reply
 
 if TYPE_CHECKING:
@@ -284,7 +285,8 @@ class Conversation(StoredConversation):
 
     def _delete_temporary(self, held: HeldLock, run: Run) -> None:
         try:
-            self._delete(CLEANUP)
+            with no_scope():
+                self._delete(CLEANUP)
         except HFClientError as error:  # only logged, so that the caller gets the answer
             _log.warning("the temporary conversation %s could not be deleted: %s", self.id, error.message)
         finally:

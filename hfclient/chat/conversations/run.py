@@ -40,6 +40,7 @@ from hfclient.events import Elicitation
 from hfclient.process.once_flag import OnceFlag
 from hfclient.transport import Cancellation, Clock, Deadline, Part, Polling, Response, Timeouts, retrying
 from hfclient.transport.response import Headers
+from hfclient.transport.scope import no_scope
 from hfclient.types import Message
 
 __all__ = ["LOG_UNAVAILABLE", "Run", "log_end", "may_have_arrived"]
@@ -235,9 +236,10 @@ class Run:
             TransportError, APIStatusError: The server could not be reached, or refused.
         """
         self.stop_requested = True
-        clock = Clock(Timeouts(connect=budget / 2, idle=budget, total=budget))
-        request = self.service.endpoints.stop(self.turn.conversation_id, self.turn.generation_id or "", seen, clock)
-        self.service.session.send(request).close()
+        with no_scope():
+            clock = Clock(Timeouts(connect=budget / 2, idle=budget, total=budget))
+            request = self.service.endpoints.stop(self.turn.conversation_id, self.turn.generation_id or "", seen, clock)
+            self.service.session.send(request).close()
 
     def try_stop(self, seen: int, budget: float = STOP_BUDGET) -> None:
         """Stop the run; a failure is logged."""

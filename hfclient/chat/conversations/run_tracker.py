@@ -13,6 +13,7 @@ Reference: chat-ui, src/routes/conversation/[id]/+server.ts and src/lib/server/g
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import time
@@ -262,7 +263,8 @@ class RunTracker:
             try:
                 response = self._service.session.send(request)
                 use(response)
-                end = _end_of(response, until)
+                with contextlib.closing(response), cancellation.waking(response.abort):
+                    end = _end_of(response, until)
             except (APIStatusError, ProtocolError):  # a server that was set back to an older version, say
                 end = LOG_UNAVAILABLE[0]
             except (ConnectError, TransportTimeout) as error:

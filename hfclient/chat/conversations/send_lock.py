@@ -17,6 +17,7 @@ from typing import Any
 from hfclient.errors import ConversationBusy, InvalidInputError
 from hfclient.process.forks import reset_after_fork
 from hfclient.process.once_flag import OnceFlag
+from hfclient.transport.scope import acquire
 
 __all__ = ["WAIT", "HeldLock", "SendLock", "checked_wait", "exclusive"]
 
@@ -80,7 +81,7 @@ class SendLock:
                 raise ConversationBusy(
                     "this thread has not read the previous answer of this conversation to its end; read or close it first"
                 )
-            if not lock.acquire(timeout=_lock_timeout(wait)):
+            if not acquire(lock, _lock_timeout(wait)):
                 raise ConversationBusy(f"another thread's answer in this conversation was not complete within {wait:g} s")
         self._thread = threading.get_ident()
 
@@ -135,7 +136,7 @@ def exclusive(base_url: str, conversation_id: str, until: float) -> Iterator[Non
         ConversationBusy: Another one still does at *until*.
     """
     lock = _locks.get(base_url, conversation_id)
-    if not lock.acquire(timeout=_lock_timeout(until - time.monotonic())):
+    if not acquire(lock, _lock_timeout(until - time.monotonic())):
         raise ConversationBusy("another object of this process is about to send a message to this conversation")
     try:
         yield

@@ -24,6 +24,7 @@ from hfclient.errors import HFClientError, InvalidInputError, ProtocolError
 from hfclient.process.forks import reset_after_fork
 from hfclient.redaction.control_characters import escaped
 from hfclient.transport import Timeouts
+from hfclient.transport.scope import acquire, no_scope
 from hfclient.types import Message, Share
 
 if TYPE_CHECKING:
@@ -89,11 +90,14 @@ class StoredConversation:
 
         Reference: POST {base}/conversation
         """
-        with self._creating:
+        acquire(self._creating, -1)
+        try:
             if self.id is None:
                 self.id, self.model, self._branch.leaf = create_conversation(
                     self.service, self.model, self.system_prompt, self.assistant
                 )
+        finally:
+            self._creating.release()
         return self
 
     def fetch_message_id(self) -> str:
@@ -343,6 +347,7 @@ def discard_unused(conversation: StoredConversation) -> None:
     if conversation.id is None or conversation._branch.last_turn is not None:
         return
     try:
-        conversation._delete(CLEANUP)
+        with no_scope():
+            conversation._delete(CLEANUP)
     except HFClientError as error:
         _log.warning("the empty conversation %s could not be deleted: %s", conversation.id, error.message)

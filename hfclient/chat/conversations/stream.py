@@ -75,15 +75,15 @@ class RunStream(Stream):
     ) -> None:
         self._run = run
         self._updates = self._new_decoder(response)
+        self._continue_run = continue_run
+        self._on_end = on_end
+        self._process = os.getpid()
         turn = run.turn
         super().__init__(
             response,
             on_event=run.service.on_event,
             fields={"model": model, "conversation_id": turn.conversation_id, "generation_id": turn.generation_id},
         )
-        self._continue_run = continue_run
-        self._on_end = on_end
-        self._process = os.getpid()
         close_at_exit(self)
 
     def _new_decoder(self, response: Response) -> UpdateDecoder:

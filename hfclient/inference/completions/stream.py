@@ -24,8 +24,8 @@ class CompletionStream(Stream):
     """
 
     def __init__(self, reader: AnswerReader, *, on_event: Callable[[AnyEvent], object] | None = None) -> None:
-        super().__init__(reader.response, on_event=on_event)
         self._answer = reader
+        super().__init__(reader.response, on_event=on_event)
 
     def _wake(self) -> None:
         self._answer.cancel()

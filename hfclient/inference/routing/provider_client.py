@@ -12,6 +12,7 @@ from hfclient.inference.providers.results import Answer
 from hfclient.inference.routing.failover import ModelLoading, is_loading
 from hfclient.redaction.masking import masked
 from hfclient.transport import Clock, Request, Session, Timeouts
+from hfclient.transport.scope import no_scope
 
 __all__ = ["ProviderClient"]
 
@@ -59,8 +60,9 @@ class ProviderClient:
 
     def send_cancel(self, method: str, url: str) -> None:
         """Send a request that cancels a job, within some seconds even if the call's time is over; ignore the answer."""
-        clock = Clock(_CANCEL_TIMEOUTS)
-        self.session.send(Request(method=method, url=url, headers=self.headers, clock=clock)).close()
+        with no_scope():
+            clock = Clock(_CANCEL_TIMEOUTS)
+            self.session.send(Request(method=method, url=url, headers=self.headers, clock=clock)).close()
 
     def fetch(self, url: str, base: str | None = None, *, limit: int | None = None) -> tuple[bytes, str]:
         """Return the content of a link, at most *limit* bytes of it, and its claimed type.

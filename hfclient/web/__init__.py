@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hfclient.web.guard import Allowance, Guard
     from hfclient.web.prices import RouterPrices
     from hfclient.web.problems import Kind, Problem, problem
+    from hfclient.web.relay.redis_store import RedisStore
 
 _MODULES = {
     "Admission": "admission",
@@ -22,6 +23,7 @@ _MODULES = {
     "Guard": "guard",
     "Kind": "problems",
     "Problem": "problems",
+    "RedisStore": "relay.redis_store",
     "RouterPrices": "prices",
     "Watched": "admission",
     "asgi_events": "asgi",
@@ -39,6 +41,7 @@ __all__ = [
     "Guard",
     "Kind",
     "Problem",
+    "RedisStore",
     "RouterPrices",
     "Watched",
     "asgi_events",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hfclient.web.admission import Admission, Watched
     from hfclient.web.asgi import asgi_events
     from hfclient.web.bodies import Body, ndjson, sse, text
+    from hfclient.web.connection_checks import ConnectionCheck, check_connections
     from hfclient.web.guard import Allowance, Guard
     from hfclient.web.prices import RouterPrices
     from hfclient.web.problems import Kind, Problem, problem
@@ -20,6 +21,7 @@ _MODULES = {
     "Admission": "admission",
     "Allowance": "guard",
     "Body": "bodies",
+    "ConnectionCheck": "connection_checks",
     "Guard": "guard",
     "Kind": "problems",
     "Problem": "problems",
@@ -27,6 +29,7 @@ _MODULES = {
     "RouterPrices": "prices",
     "Watched": "admission",
     "asgi_events": "asgi",
+    "check_connections": "connection_checks",
     "ndjson": "bodies",
     "problem": "problems",
     "sse": "bodies",
@@ -38,6 +41,7 @@ __all__ = [
     "Admission",
     "Allowance",
     "Body",
+    "ConnectionCheck",
     "Guard",
     "Kind",
     "Problem",
@@ -45,6 +49,7 @@ __all__ = [
     "RouterPrices",
     "Watched",
     "asgi_events",
+    "check_connections",
     "ndjson",
     "problem",
     "sse",

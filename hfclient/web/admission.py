@@ -20,6 +20,7 @@ from hfclient.errors import (
 )
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Route, Token, ToolCall, Usage
 from hfclient.types import Reply
+from hfclient.web.allowances import Allowance, rate_limit_headers
 from hfclient.web.errors import LimitExceeded, StoreUnavailable
 from hfclient.web.limit_store import CREDIT, Counter
 from hfclient.web.source import Source
@@ -56,7 +57,7 @@ class Admission:
             "tokens": _bounded(max(1, expected)),
             "credits": _bounded(max(1, guard.reserve["credits"] * CREDIT)),
         }
-        self._counters: list[Counter] = []
+        self._counters: dict[Counter, int] = {}  # with their sums at the admission
         self._usages: list[Usage] = []
         self._extra = {"tokens": 0.0, "credits": 0.0}
         self._pending = 0  # bytes since the last report
@@ -70,18 +71,17 @@ class Admission:
             for counter in counters:
                 limit = counter.limit
                 amount = self._reserved[limit.scope]
-                before = guard.store.add(counter, amount) - amount
-                self._counters.append(counter)
-                if before >= limit.amount:
+                total = self._counters[counter] = guard.store.add(counter, amount)
+                if total - amount >= limit.amount:
                     raise LimitExceeded(
                         f"the limit of {limit} is used up", retry_after=max(1.0, counter.end - now), scope=limit.scope
                     )
         except LimitExceeded:
-            self._give_back(self._counters)
+            self._give_back()
             raise
         except StoreUnavailable:
             if guard.on_store_error == "refuse":
-                self._give_back(self._counters)
+                self._give_back()
                 raise
             self.counted = False
 
@@ -89,6 +89,11 @@ class Admission:
         """Return *stream* as a source that is counted here."""
         self._begun = True
         return Watched(lambda: stream, lambda: self)
+
+    def headers(self) -> dict[str, str]:
+        """Return the header fields of `Guard.headers` as they were at the admission."""
+        now = time.time()
+        return rate_limit_headers(Allowance.of(counter, total, now) for counter, total in self._counters.items())
 
     def count(self, used: Reply | Usage | None = None, *, tokens: float = 0, credits: float = 0) -> None:
         """Add what a call used that is not read with `watch`. Without this, only the request is counted.
@@ -201,10 +206,10 @@ class Admission:
         # Also for a price that is negative or not a number.
         return sum(cost * CREDIT if cost is not None and 0 <= cost < math.inf else reserved for cost in costs)
 
-    def _give_back(self, counters: list[Counter]) -> None:
+    def _give_back(self) -> None:
         self._closed = True
         try:
-            for counter in counters:
+            for counter in self._counters:
                 self._guard.store.add(counter, -self._reserved[counter.limit.scope])
         except StoreUnavailable:
             _log.warning("a refused request could not be taken from the counters")
@@ -232,6 +237,10 @@ class Watched:
         if self._admission is None:
             self._admission = self._admit()
         return self
+
+    def headers(self) -> dict[str, str]:
+        """Return the header fields of `Guard.headers` as they were at the admission; empty before it."""
+        return {} if self._admission is None else self._admission.headers()
 
     def __call__(self) -> Source:
         """Admit and open the source, and return it.

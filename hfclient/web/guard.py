@@ -14,16 +14,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, TypeAlias
 
-from attrs import frozen
-
 from hfclient.errors import InvalidInputError, RateLimitError
 from hfclient.events import Usage
 from hfclient.web.admission import Admission, Watched
+from hfclient.web.allowances import Allowance, rate_limit_headers
 from hfclient.web.errors import LimitExceeded, StoreUnavailable
-from hfclient.web.limit_store import CREDIT, Counter, Limit, LimitStore, hashed, parse_limits
+from hfclient.web.limit_store import Counter, Limit, LimitStore, hashed, parse_limits
 from hfclient.web.source import Source
 
-__all__ = ["Allowance", "Guard", "Price"]
+__all__ = ["Guard", "Price"]
 
 _SCOPES = ("requests", "tokens", "credits")
 _RESERVED = {"tokens": 1000, "credits": 0.01}
@@ -36,32 +35,6 @@ class Price(Protocol):
 
     def __call__(self, usage: Usage, model: str, provider: str | None) -> float | None:
         """Return the credits (US dollars), or None if the price is unknown."""
-
-
-@frozen
-class Allowance:
-    """A limit, and what is left of it in the current window.
-
-    Attributes:
-        scope: ``"requests"``, ``"tokens"`` or ``"credits"``.
-        per: ``"user"``, ``"key"`` or ``"total"``.
-        amount: What the window admits.
-        used: What has been used and reserved; more than *amount* if the last answer was longer than expected.
-        window: The window's length in seconds.
-        reset: Seconds until the next window.
-    """
-
-    scope: str
-    per: str
-    amount: float
-    used: float
-    window: int
-    reset: float
-
-    @property
-    def remaining(self) -> float:
-        """What is left, never negative."""
-        return max(0, self.amount - self.used)
 
 
 class Guard:
@@ -210,36 +183,24 @@ class Guard:
         now = time.time()
         owners = {"user": user, "key": key, "total": ""}
         return tuple(
-            Allowance(
-                limit.scope, limit.per, _shown(limit, limit.amount), _shown(limit, self.store.read(counter)),
-                limit.window, max(0.0, counter.end - now),
-            )
+            Allowance.of(counter, self.store.read(counter), now)
             for limit in self.limits
             if (owner := owners[limit.per]) is not None
             for counter in [self.counter(limit, owner, now)]
-        )  # fmt: skip
+        )
 
     def headers(self, user: object = None, *, key: object = None) -> dict[str, str]:
         """Return the header fields ``RateLimit-Policy`` and ``RateLimit`` for the limits of *user* and *key*; not those in all.
 
-        Empty without limits, and while the store is down. Credits are in millionths, because the fields have integers.
+        Empty without limits, and while the store is down. `Watched.headers` has them without another question to the store. Credits
+        are in millionths, because the fields have integers.
 
         Reference: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (10)
         """
         try:
-            found = [one for one in self.usage(user, key=key) if one.per != "total"]
+            return rate_limit_headers(self.usage(user, key=key))
         except StoreUnavailable:
             return {}
-        if not found:
-            return {}
-        units = [CREDIT if one.scope == "credits" else 1 for one in found]
-        names = [f'"{one.scope}-{one.per}-{one.window}"' for one in found]
-        policies = [f"{name};q={round(one.amount * unit)};w={one.window}" for name, one, unit in zip(names, found, units, strict=True)]
-        states = [
-            f"{name};r={int(one.remaining * unit)};t={math.ceil(one.reset)}"
-            for name, one, unit in zip(names, found, units, strict=True)
-        ]
-        return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
 
     def reset(self, user: object = None, *, key: object = None) -> None:
         """Set the counters of *user* and *key* to zero for their current windows.
@@ -265,10 +226,6 @@ class Guard:
         """Hold further requests if *error* is a 429 of the provider and the guard was made with ``hold=True``."""
         if self._hold and isinstance(error, RateLimitError) and error.retry_after:
             self._held_until = time.monotonic() + min(error.retry_after, 300.0)
-
-
-def _shown(limit: Limit, amount: int) -> float:
-    return amount / CREDIT if limit.scope == "credits" else amount
 
 
 def _check_names(option: str, given: Mapping[str, object], names: tuple[str, ...]) -> None:

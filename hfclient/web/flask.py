@@ -1,0 +1,266 @@
+"""The Flask extension.
+
+    app = Flask(__name__)
+    hf = HFClient(app)
+
+    @app.post("/ask")
+    def ask():
+        prompt = hf.prompt()
+        return hf.stream_response(lambda: hf.client.chat(prompt))
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
+
+from flask import Flask, Response, current_app, has_app_context, has_request_context, request, send_from_directory
+
+from hfclient import Client
+from hfclient.errors import HFClientError, InvalidInputError
+from hfclient.web.admission import Watched
+from hfclient.web.bodies import Body, sse
+from hfclient.web.flask_config import Settings, read_settings
+from hfclient.web.flask_request import read_json, read_prompt
+from hfclient.web.problems import Problem, problem
+from hfclient.web.source import SourceLike
+
+if TYPE_CHECKING:
+    from hfclient.web.guard import Guard
+
+__all__ = ["HFClient"]
+
+_T = TypeVar("_T")
+_STATIC = Path(__file__).parent / "static" / "hfclient"
+
+
+class HFClient:
+    """hfclient in a Flask application: a client, a relay and a guard from ``app.config``, streams and errors as responses.
+
+        hf = HFClient(app)                    # or, with an application factory:
+        hf = HFClient()
+        def create_app():
+            app = Flask(__name__)
+            app.config.from_prefixed_env()
+            hf.init_app(app)
+
+    One object serves any number of applications; each has its own client, relay and guard. Nothing is opened before the first use, so
+    the application may be loaded before the workers are forked.
+
+    Args:
+        app: The application; None: `init_app` is called later.
+        problem: Describes errors: `hfclient.web.problem`, perhaps with options such as ``functools.partial(problem, titles=...)``.
+
+    Raises:
+        InvalidInputError: A key of the configuration is unknown, or its value cannot work.
+    """
+
+    def __init__(self, app: Flask | None = None, *, problem: Callable[..., Problem] = problem) -> None:
+        self._problem = problem
+        self._apps: WeakSet[Flask] = WeakSet()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Check the configuration of *app* and register the handler of errors (unless ``HFCLIENT_ERROR_HANDLER`` is False).
+
+        Raises:
+            InvalidInputError: A key of the configuration is unknown, or its value cannot work. No value is in the message.
+        """
+        settings = read_settings(app.config)
+        app.extensions["hfclient"] = _Made(app)
+        self._apps.add(app)
+        if settings.error_handler:
+            app.register_error_handler(HFClientError, self.problem_response)
+
+    @property
+    def client(self) -> Client:
+        """The client of the current application."""
+        return self._made.once("client", lambda settings: settings.new_client())
+
+    @property
+    def relay(self) -> Any:
+        """The relay of the current application, from ``HFCLIENT_RELAY``; in memory unless it has a store."""
+        return self._made.once("relay", lambda settings: settings.new_relay())
+
+    @property
+    def guard(self) -> Guard:
+        """The guard of the current application, from ``HFCLIENT_GUARD``.
+
+        Raises:
+            InvalidInputError: The application has no ``HFCLIENT_GUARD``.
+        """
+        return self._made.once("guard", lambda settings: settings.new_guard(lambda: self.client))
+
+    @property
+    def _made(self) -> _Made:
+        if has_app_context():
+            made = current_app.extensions.get("hfclient")
+            if made is None:
+                raise InvalidInputError(f"call init_app for the application {current_app.name!r} first")
+        else:
+            apps = list(self._apps)
+            if len(apps) != 1:
+                raise InvalidInputError(
+                    "which application? Outside of a request use `with app.app_context():`, or take `client = hf.client` before"
+                    if apps
+                    else "call init_app first"
+                )
+            made = apps[0].extensions["hfclient"]
+        assert isinstance(made, _Made)
+        return made
+
+    # Requests
+
+    def json(self, *, max_bytes: int = 1_000_000) -> dict[str, Any]:
+        """Return the JSON object in the body of the request.
+
+        Args:
+            max_bytes: The longest body.
+
+        Raises:
+            InvalidRequest: The body is not a JSON object, or its Content-Type is not JSON (400).
+            RequestTooLargeError: It is longer (413), also than ``MAX_CONTENT_LENGTH``.
+        """
+        return read_json(request, max_bytes)
+
+    def prompt(self, name: str = "prompt", *, max_length: int = 100_000) -> str:
+        """Return a text of the request: the field *name* of its JSON object or of its form.
+
+        Args:
+            name: The field.
+            max_length: The longest text, in characters. The body may have six bytes for each, and further fields.
+
+        Raises:
+            InvalidRequest: The field is missing, is not a text, or is blank (400).
+            RequestTooLargeError: The text or the body is too long (413).
+        """
+        return read_prompt(request, name, max_length)
+
+    # Responses
+
+    def stream_response(
+        self,
+        source: SourceLike,
+        *,
+        body: Callable[..., Body] = sse,
+        wait: float | None = 1.0,
+        headers: Mapping[str, str] | None = None,
+        on_close: Callable[[], object] | None = None,
+        **options: Any,
+    ) -> Response:
+        """Return a response that streams an answer, from a view or a coroutine.
+
+            return hf.stream_response(lambda: hf.client.chat(prompt))
+            return hf.stream_response(hf.relay.follow(run_id, after=request.headers.get("Last-Event-ID"), owner=user))
+
+        When the browser leaves, also while the model is silent, the answer is left as its ``on_close`` says. A request that repeats an
+        earlier one (it has ``Last-Event-ID``) gets a 204, after which a browser stops, and *source* is not called: the prompt is not
+        sent twice. A follower of a run continues instead. A HEAD request gets the headers, and *source* is not called.
+
+        Args:
+            source: A function that returns a stream, called in another thread in the context of the application; what `Guard.watch`
+                returns, whose ``RateLimit`` header fields are added; or a stream, or a follower of a run.
+            body: `hfclient.web.sse`, `hfclient.web.ndjson` or `hfclient.web.text`.
+            wait: Seconds to wait for the first event, so that a refusal raises here and becomes the status of the response; later
+                ones are events of the stream. None does not wait.
+            headers: Further headers.
+            on_close: Called once when the response has ended or was closed.
+            options: Of *body*: ``format``, ``heartbeat``, ``retry``, ``details``; see `hfclient.web.sse`.
+
+        Raises:
+            HFClientError: A refusal that came within *wait* seconds.
+        """
+        settings = self._made.settings
+        options = {**settings.body_options, "problem": self._problem, **options}
+        if has_request_context():
+            if "Last-Event-ID" in request.headers and not hasattr(source, "run_id"):
+                close = getattr(source, "close", None)
+                if close is not None:
+                    close()
+                if on_close is not None:
+                    on_close()
+                return Response(status=204)
+            if request.method == "HEAD":
+                wait = None
+        made = body(_in_context(source), wait=wait, on_close=on_close, **options)
+        response = Response(made, made.status, made.headers)
+        response.headers.update({**(source.headers() if isinstance(source, Watched) else {}), **(headers or {})})
+        return response
+
+    def problem_response(self, error: BaseException) -> Response:
+        """Return *error* as a response with its status and ``application/problem+json``, and log its text, which is not shown."""
+        made = self._problem(error)
+        if isinstance(error, HFClientError) and made.status != 500:
+            current_app.logger.warning("an answer was refused: %s: %s", type(error).__name__, error)
+        else:
+            current_app.logger.error("an answer failed: %s", type(error).__name__, exc_info=error)
+        return Response(made.json(), made.status, made.headers)
+
+    def javascript(self, filename: str = "hfclient.js") -> Response:
+        """A view for the module that reads the streams in a browser. Attach it to a URL of the application's choice:
+
+            app.add_url_rule("/hfclient/<filename>", "hfclient", hf.javascript)
+        """  # noqa: D415
+        response = send_from_directory(_STATIC, filename, mimetype="text/javascript", conditional=True)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    def close(self, app: Flask | None = None) -> None:
+        """Close the client and the relay of *app*, or of the current application; the next use makes new ones.
+
+        For tests, and for the end of a worker: ``def worker_exit(server, worker): hf.close(app)`` in ``gunicorn.conf.py``.
+        """
+        made = self._made if app is None else app.extensions["hfclient"]
+        made.close()
+
+
+class _Made:
+    """What was made for one application."""
+
+    def __init__(self, app: Flask) -> None:
+        self._config = app.config
+        self._made: dict[str, Any] = {}
+        self._making = threading.RLock()
+        self._settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        # Not kept by init_app: a factory may change the configuration after it, until the first use.
+        if self._settings is None:
+            self._settings = read_settings(self._config)
+        return self._settings
+
+    def once(self, name: str, make: Callable[[Settings], _T]) -> _T:
+        made = self._made.get(name)
+        if made is None:
+            with self._making:  # nothing is sent meanwhile
+                made = self._made.get(name)
+                if made is None:
+                    made = self._made[name] = make(self.settings)
+        return made
+
+    def close(self) -> None:
+        with self._making:
+            made, self._made, self._settings = self._made, {}, None
+        # The relay first: it stops its answers through the client.
+        for name in ("relay", "client"):
+            if name in made:
+                made[name].close()
+
+
+def _in_context(source: SourceLike) -> SourceLike:
+    """Return *source*; a function runs in the context of the application, because it is called in another thread."""
+    if not callable(source):
+        return source
+    proxy: Any = current_app
+    app = proxy._get_current_object()
+
+    def opened() -> Any:
+        with app.app_context():
+            return source()
+
+    return opened

@@ -12,20 +12,25 @@ if TYPE_CHECKING:
     from hfclient.web.allowances import Allowance
     from hfclient.web.asgi import asgi_events
     from hfclient.web.bodies import Body, ndjson, sse, text
+    from hfclient.web.connection_checks import ConnectionCheck, check_connections
     from hfclient.web.guard import Guard
     from hfclient.web.prices import RouterPrices
     from hfclient.web.problems import Kind, Problem, problem
+    from hfclient.web.relay.redis_store import RedisStore
 
 _MODULES = {
     "Admission": "admission",
     "Allowance": "allowances",
     "Body": "bodies",
+    "ConnectionCheck": "connection_checks",
     "Guard": "guard",
     "Kind": "problems",
     "Problem": "problems",
+    "RedisStore": "relay.redis_store",
     "RouterPrices": "prices",
     "Watched": "admission",
     "asgi_events": "asgi",
+    "check_connections": "connection_checks",
     "ndjson": "bodies",
     "problem": "problems",
     "sse": "bodies",
@@ -37,12 +42,15 @@ __all__ = [
     "Admission",
     "Allowance",
     "Body",
+    "ConnectionCheck",
     "Guard",
     "Kind",
     "Problem",
+    "RedisStore",
     "RouterPrices",
     "Watched",
     "asgi_events",
+    "check_connections",
     "ndjson",
     "problem",
     "sse",

@@ -112,11 +112,20 @@ class _Release:
     """Releases the lock and then calls the application's function, once."""
 
     def __init__(self, lock: CacheLock | None, on_close: Callable[[], object] | None) -> None:
-        self._calls = [call for call in (lock.release if lock is not None else None, on_close) if call is not None]
+        release = None if lock is None else lambda: _release(lock)
+        self._calls = [call for call in (release, on_close) if call is not None]
 
     def __call__(self) -> None:
         while self._calls:
             self._calls.pop(0)()
+
+
+def _release(lock: CacheLock) -> None:
+    """Release *lock* without blocking an event loop, in which a body may be closed."""
+    if _is_in_loop():
+        threading.Thread(target=lock.release, name="hfclient-release", daemon=True).start()
+    else:
+        lock.release()
 
 
 def _without_connections(source: SourceLike) -> SourceLike:

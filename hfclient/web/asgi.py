@@ -63,7 +63,8 @@ class _Buffer(Generic[_T]):
                 self.changed.wait(_LOOK)
                 if self.loop is not None and self.loop.is_closed():
                     self.closed = True
-            if self.closed:
+            if self.closed or (self.loop is not None and self.loop.is_closed()):
+                self.closed = True
                 return False
             self.items.extend(batch)
             self.size += sum(map(self.weight, batch))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import hfclient
 from hfclient.errors import InvalidInputError
@@ -38,6 +40,8 @@ class Reader:
         self.closed = False
         self._source: Source | None = None
         self._open: Callable[[], Source] | None = None
+        self._scope: Any = None  # of a call that has not been answered yet
+        self._context = contextvars.copy_context()  # with the deadline of the block that the body is created in
         if isinstance(source, Source):
             self._source = source
         else:
@@ -79,14 +83,25 @@ class Reader:
             self._release()
 
     def _items(self, seconds: float | None) -> Iterator[AnyEvent | Entry | None]:
-        if self.closed:
-            return iter(())
-        if self._source is None:
-            ticks: Iterator[AnyEvent | Entry | None] = hfclient.ticks(self._opened, min(_SECONDS, seconds or _SECONDS))
+        if self._source is None and seconds is not None:
+            if self.closed:
+                return iter(())
+            ticks: Iterator[AnyEvent | Entry | None] = self._context.run(hfclient.ticks, self._opened, min(_SECONDS, seconds))
             return ticks
+        if self._source is None:
+            self._context.run(self._open_here)
+        if self.closed or self._source is None:
+            return iter(())
         if seconds is None and isinstance(self._source, hfclient.Stream):
             return iter(self._source)  # ticks take a thread
         return self._source.ticks(seconds or _SECONDS)
+
+    def _open_here(self) -> None:
+        """Call the function in this thread; `close` cancels the call."""
+        with hfclient.deadline() as self._scope:
+            if not self.closed:
+                self._opened()
+        self._scope = None
 
     def _opened(self) -> Source:
         assert self._open is not None
@@ -98,6 +113,8 @@ class Reader:
     def close(self) -> None:
         """Leave the answer. Idempotent, from any thread, never raises; a thread that reads gets the end or an error."""
         self.closed = True
+        if (scope := self._scope) is not None:
+            quietly(scope.cancel)
         self._release()
         if self._batches is not None:
             quietly(self._batches.close)

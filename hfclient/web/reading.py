@@ -86,8 +86,7 @@ class Reader:
         if self._source is None and seconds is not None:
             if self.closed:
                 return iter(())
-            ticks: Iterator[AnyEvent | Entry | None] = self._context.run(hfclient.ticks, self._opened, min(_SECONDS, seconds))
-            return ticks
+            return self._context.run(lambda: hfclient.ticks(self._opened, min(_SECONDS, seconds)))
         if self._source is None:
             self._context.run(self._open_here)
         if self.closed or self._source is None:

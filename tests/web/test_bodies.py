@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
-from hfclient import errors, events
+import hfclient
+from hfclient import Client, errors, events
 from hfclient.web import errors as web
 from hfclient.web import ndjson, problem, sse, text
 from hfclient.web.bodies import Body
 from hfclient.web.formats import EventStream
 from hfclient.web.source import Entry
+from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
+from tests.processes.helpers import PromptedChatUI
+from tests.server import LAST_CHUNK, chunk, head
 from tests.web.sources import Scripted, parsed
 
 Token = events.Token
@@ -364,3 +368,86 @@ def test_repr_and_log_names(caplog: pytest.LogCaptureFixture) -> None:
     assert isinstance(body, Body)
     assert caplog.records == []
     assert logging.getLogger("hfclient.web").handlers == []
+
+
+def test_heartbeats_while_the_answer_is_awaited() -> None:
+    """A function is called apart from the reader: there are heartbeats until it returns, and a refusal is a problem."""
+    go = threading.Event()
+    source = Scripted(Token("a"))
+    called: list[threading.Thread] = []
+
+    def answer() -> Scripted:
+        called.append(threading.current_thread())
+        go.wait(30)
+        return source
+
+    body = sse(answer, heartbeat=0.05)
+    assert [next(body) for _ in range(3)] == [b"retry: 1000\n\n", b": ping\n\n", b": ping\n\n"]
+    go.set()
+    assert [data["text"] for data in _told(b"".join(body))] == ["a"]
+    assert called != [threading.current_thread()]
+    assert source.closes == 1
+
+    def refuse() -> Scripted:
+        raise errors.RateLimitError("no", status_code=429)
+
+    assert [event.get("event") for event in parsed(b"".join(sse(refuse)))[1:]] == ["problem", "end"]
+    with pytest.raises(errors.RateLimitError):
+        sse(refuse, wait=30)
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["while it is read", "between two pieces"])
+def test_close_while_the_answer_is_awaited(is_read: bool) -> None:
+    """A body that is closed before the server has answered cancels the call; what it returns later is left."""
+    with PromptedChatUI() as ui, Client(ui.url, token="", session="") as client:
+        body = sse(lambda: client.chat("mute a"), heartbeat=0.05)
+        next(body)
+        next(body)
+        thread = threading.Thread(target=lambda: list(body))
+        if is_read:
+            thread.start()
+        ui.wait_for_prompt("mute a")
+        body.close()
+        if is_read:
+            thread.join(10)
+            assert not thread.is_alive()
+        assert list(body) == []
+        wait_until(lambda: len(ui.stops_for("mute a")) == 1)
+        ui.go.set()
+
+
+def test_close_stops_or_detaches() -> None:
+    """A body that is closed while the model is silent stops the generation, or leaves it running, as the stream says."""
+    for how, stops in (("stop", 1), ("detach", 0)):
+        with PromptedChatUI() as ui, Client(ui.url, token="", session="") as client:
+            body = sse(client.chat("hold a", on_close=how), heartbeat=0.05)
+            while b": ping" not in next(body):
+                pass
+            body.close()
+            assert len(ui.stops_for("hold a")) == stops
+            ui.go.set()
+
+
+def test_a_deadline_covers_the_call() -> None:
+    """The deadline of the block in which a body is created covers its call, although the block has ended."""
+    with PromptedChatUI() as ui, Client(ui.url, token="", session="") as client:
+        with hfclient.deadline(0.3):
+            body = sse(lambda: client.chat("mute a"))
+        found = parsed(b"".join(body))
+        assert json.loads(found[1]["data"])["code"] == "timeout"
+        ui.go.set()
+
+
+def test_blocks_of_a_stream_are_pieces() -> None:
+    """Events of a real stream that arrived in one read are one piece, and `Stream.pending` counts those that are left."""
+    ui = ChatUI()
+    with ui, Client(ui.url, token="", session="") as client:
+        answer = lines(STARTED, *[token(str(number)) for number in range(50)], final("x"), FINISHED)
+        ui.says(answer, lambda stream: [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(stream), LAST_CHUNK])
+        stream = client.chat("hi")
+        assert stream.pending == 0
+        body = sse(stream)
+        pieces = list(body)
+        assert len(_told(b"".join(pieces))) == 53
+        assert len(pieces) <= 4
+        assert stream.pending == 0

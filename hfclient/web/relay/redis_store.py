@@ -163,7 +163,7 @@ class RedisStore:
         if not reply:
             return None
         record = self._record(run_id, reply)
-        holder = reply[11].decode()
+        holder = reply[0].decode().rpartition(" ")[2]
         if holder == self._name:
             if run := self._watched.get(run_id):
                 run.notify(None)
@@ -279,22 +279,23 @@ class RedisStore:
 
     def _record(self, run_id: str, reply: list[Any]) -> Record:
         """Return the record of a reply, and take note whether this store generates the run."""
-        key, owner, created, status, fence, lease, stop, first, last, attended, dead, holder, now, *more = reply
+        numbers, key, owner, *more = reply
+        now, created, status, fence, lease, stop, first, last, attended, dead, holder = numbers.decode().split(" ")
         gone = int(dead) <= int(now)
-        over = gone or status.decode() in _ENDS
-        self._hold(run_id, held=not over and holder.decode() == self._name)
+        over = gone or status in _ENDS
+        self._hold(run_id, held=not over and holder == self._name)
         return Record(
             id=run_id,
             key=_decoded(key),
             owner=None if owner is None else _decoded(owner),
             created=int(created) / 1000,
-            status=status.decode(),
+            status=status,
             fence=int(fence),
             lease_left=0.0 if over else max(0, int(lease) - int(now)) / 1000,
-            stop=stop == b"1",
+            stop=stop == "1",
             first=int(last) + 1 if gone else int(first),
             last=int(last),
-            attended=None if attended is None else max(0, int(now) - int(attended)) / 1000,
+            attended=max(0, int(now) - int(attended)) / 1000 if attended else None,
             state=more[0] if more and not gone else None,
             end=more[1] if more and not gone else None,
             gone=gone,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from hfclient.arguments.argument_types import check_arguments
 from hfclient.arguments.option_hints import refuse_unknown
@@ -27,7 +27,8 @@ from hfclient.credentials import (
 )
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.events import AnyEvent
-from hfclient.transport import Limits, Retry, Session, Timeouts, Transport
+from hfclient.transport import Limits, Retry, Session, Timeouts
+from hfclient.transport.selection import TransportLike, transport_for
 from hfclient.types import User
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from hfclient.local import LocalServer
 
 __all__ = ["Client", "ClientOptions"]
-
-TransportLike: TypeAlias = "Transport | str | None"
 
 
 class ClientOptions(TypedDict, total=False):
@@ -144,7 +143,7 @@ class Client:
             # Without the user names and passwords that the URLs may contain.
             self.base_url, self.inference_url, self.hub_url = (without_user_info(url)[0].rstrip("/") for url in urls)
             self._session = Session(
-                _transport(transport, impersonate, proxy),
+                transport_for(transport, impersonate, proxy),
                 credentials,
                 timeouts=timeouts,
                 retry=retry,
@@ -386,25 +385,3 @@ def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
                 f"{name} in headers would be sent to every host; use token= or cookies=, which are sent to their own hosts only"
             )
     return headers
-
-
-def _transport(given: TransportLike, impersonate: str | None, proxy: str | None) -> Transport:
-    if given is not None and not isinstance(given, str):
-        if impersonate or proxy:
-            raise InvalidInputError("a transport object has its own proxy and impersonation")
-        return given
-    if given not in (None, "requests", "curl_cffi"):
-        raise InvalidInputError(f'transport is "requests", "curl_cffi" or an object, not {given!r}')
-    if given == "requests" and impersonate:
-        raise InvalidInputError('impersonation needs transport="curl_cffi"')
-    if given == "curl_cffi" or impersonate:
-        from hfclient.transport.curl_transport import (
-            ImpersonateTransport,  # its import takes 100 ms
-        )
-
-        return ImpersonateTransport(impersonate or "chrome", proxy=proxy)
-    from hfclient.transport.requests_transport import (
-        RequestsTransport,  # requests takes half of the import time
-    )
-
-    return RequestsTransport(proxy=proxy)

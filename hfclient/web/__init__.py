@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from hfclient.web.prices import RouterPrices
     from hfclient.web.problems import Kind, Problem, problem
     from hfclient.web.relay.redis_store import RedisStore
+    from hfclient.web.users import Clients
 
 _MODULES = {
     "Admission": "admission",
     "Allowance": "allowances",
     "Body": "bodies",
+    "Clients": "users",
     "ConnectionCheck": "connection_checks",
     "Guard": "guard",
     "Kind": "problems",
@@ -42,6 +44,7 @@ __all__ = [
     "Admission",
     "Allowance",
     "Body",
+    "Clients",
     "ConnectionCheck",
     "Guard",
     "Kind",

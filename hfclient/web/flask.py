@@ -200,12 +200,13 @@ class HFClient:
             current_app.logger.error("an answer failed: %s", type(error).__name__, exc_info=error)
         return Response(made.json(), made.status, made.headers)
 
-    def javascript(self, filename: str = "hfclient.js") -> Response:
-        """A view for the module that reads the streams in a browser. Attach it to a URL of the application's choice:
+    def static(self, filename: str) -> Response:
+        """A view for the modules and the style sheet of the front end. Attach it to a URL of the application's choice:
 
-            app.add_url_rule("/hfclient/<filename>", "hfclient", hf.javascript)
+            app.add_url_rule("/hfclient/<filename>", "hfclient", hf.static)
         """  # noqa: D415
-        response = send_from_directory(_STATIC, filename, mimetype="text/javascript", conditional=True)
+        kind = "text/css" if filename.endswith(".css") else "text/javascript"  # the system's table may have another type for .js
+        response = send_from_directory(_STATIC, filename, mimetype=kind, conditional=True)
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 

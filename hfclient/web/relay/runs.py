@@ -1,0 +1,131 @@
+"""Values of a relay: a run, its end, the ids of its events."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from attrs import field, frozen
+
+from hfclient.errors import HFClientError
+from hfclient.web.errors import InvalidRequest, RunFailed
+from hfclient.web.problems import problem
+from hfclient.web.relay.encoding import pack, unpack
+from hfclient.web.relay.store import Record, Status
+
+__all__ = ["End", "Run", "described", "error_of", "generator_lost", "number_after", "valid_id"]
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
+
+
+@frozen
+class End:
+    """How a run ended.
+
+    Attributes:
+        status: One of the three ends.
+        last: The number of its last event.
+        problem: For a failed run, the error: the body of `hfclient.web.problem`, with ``detail``.
+        usage: Token counts, if the service sent them.
+        state: The application's state of the run, as of its end.
+    """
+
+    status: Status
+    last: int
+    problem: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+    state: Any = None
+
+    def pack(self) -> bytes:
+        """Return it as bytes for a store."""
+        return pack({"problem": self.problem, "usage": self.usage, "state": self.state})
+
+    @classmethod
+    def of(cls, record: Record) -> End:
+        """Return the end of a run that has ended."""
+        data = unpack(record.end) if record.end else {}
+        return cls(record.status, record.last, data.get("problem"), data.get("usage"), data.get("state"))
+
+
+@frozen(kw_only=True)
+class Run:
+    """A run as it was at one moment.
+
+    Attributes:
+        id: Its id, which cannot be guessed.
+        key: The application's key.
+        owner: Its owner, or None.
+        status: ``"queued"``, ``"running"``, ``"completed"``, ``"interrupted"`` (stopped, with the text so far) or ``"failed"``.
+        created: Seconds since 1970.
+        last: The number of events so far.
+        state: What ``state=`` of `Relay.start` returned: plain JSON types.
+        problem: For a failed run: ``status``, ``code``, ``title``, ... as of `hfclient.web.problem`.
+        usage: Token counts of a run that has ended, if the service sent them: the fields of `hfclient.events.Usage`.
+    """
+
+    id: str
+    key: str
+    owner: str | None = None
+    status: Status = "queued"
+    created: float = 0.0
+    last: int = 0
+    state: Any = field(default=None, repr=False)
+    problem: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has ended."""
+        return self.status in ("completed", "interrupted", "failed")
+
+    @classmethod
+    def of(cls, record: Record) -> Run:
+        """Return the run of a record."""
+        end = End.of(record) if record.ended else None
+        state = end.state if end is not None and end.state is not None else unpack(record.state) if record.state else None
+        return cls(
+            id=record.id, key=record.key, owner=record.owner, status=record.status, created=record.created, last=record.last,
+            state=state, problem=end.problem if end else None, usage=end.usage if end else None,
+        )  # fmt: skip
+
+
+def valid_id(run_id: object) -> bool:
+    """Whether *run_id* can be the id of a run."""
+    return isinstance(run_id, str) and _ID.fullmatch(run_id) is not None
+
+
+def number_after(run_id: str, after: str | None) -> int:
+    """Return the number of the event with the id *after*, 0 for the start.
+
+    Raises:
+        InvalidRequest: It is not an id of an event of this run.
+    """
+    if after is None or not after.strip():
+        return 0
+    run, _, number = after.strip().rpartition(":")
+    if run != run_id or _NUMBER.fullmatch(number) is None:
+        what = "of another run" if valid_id(run) and _NUMBER.fullmatch(number) else "not an id of an event"
+        raise InvalidRequest(f'Last-Event-ID is {what}; leave it out, or send "" to get the answer from its start')
+    return int(number)
+
+
+def error_of(end: End) -> RunFailed:
+    """Return the error that the readers of a failed run get."""
+    given = end.problem or {}
+    return RunFailed(f"the answer failed: {given.get('detail') or given.get('title') or 'for an unknown reason'}", problem=given)
+
+
+def generator_lost() -> RunFailed:
+    """Return the error of a run whose process has ended without a word."""
+    return RunFailed(
+        "the process that generated this answer has ended in the middle of it",
+        problem={"type": "about:blank", "title": "The answer broke off. Please try again.", "status": 502, "code": "generator-lost"},
+    )
+
+
+def described(error: BaseException) -> dict[str, Any]:
+    """Return *error* as the problem of a failed run."""
+    if not isinstance(error, HFClientError) and not isinstance(error, Exception):
+        error = HFClientError(f"the run was ended by {type(error).__name__}")
+    return problem(error, details=True).body

@@ -6,7 +6,7 @@ from typing import Any
 
 from hfclient.errors import HFClientError
 
-__all__ = ["InvalidRequest", "LimitExceeded", "RunBusy", "RunFailed", "RunGone", "RunNotFound", "StoreUnavailable", "WebError"]
+__all__ = ["InvalidRequest", "LimitExceeded", "RunBusy", "RunFailed", "RunGone", "RunNotFound", "StoreUnavailable", "TooManyRuns", "WebError"]
 
 
 class WebError(HFClientError):
@@ -51,6 +51,18 @@ class RunFailed(WebError):
 
 class StoreUnavailable(WebError):
     """The store of the runs, or of the limits, cannot be reached (503)."""
+
+
+class TooManyRuns(WebError):
+    """This process generates as many answers as it may, or shuts down (503).
+
+    Attributes:
+        retry_after: Seconds until another attempt makes sense.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class LimitExceeded(WebError):

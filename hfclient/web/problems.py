@@ -173,6 +173,7 @@ KINDS: Mapping[type[BaseException], Kind] = {
     web.RunBusy: Kind(409, "busy", "Another answer in this conversation has not ended yet.", "follow that one, or wait for its end"),
     web.RunFailed: Kind(502, "run-failed", "The answer failed. Please try again.", "by the problem that the run ended with"),
     web.StoreUnavailable: Kind(503, "store-unavailable", f"Answers cannot be kept at the moment. {_LATER}", "a part that returns"),
+    web.TooManyRuns: Kind(503, "too-many-runs", f"There are too many answers at the moment. {_LATER}", "another worker, or a moment later"),
     web.LimitExceeded: Kind(
         429, "limit-exceeded", "Your limit is used up. Please wait.", "the literal meaning of 429, with the application's own count"
     ),

@@ -254,6 +254,10 @@ class RunStream(Stream):
         if self._state in ("open", "reading") and not self._updates.complete:
             self._run.stop(self._seen_units())
 
+    def detach(self) -> None:
+        """Leave the generation to the server: from now on, leaving the stream does not stop it, as with ``on_close="detach"``."""
+        self._run.options = evolve(self._run.options, on_close="detach")
+
     def close(self) -> None:
         """Leave the stream now: stop the generation (or detach from it) and free the connection; idempotent.
 

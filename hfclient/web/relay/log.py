@@ -23,23 +23,25 @@ class EventLog:
         base: Number of the event before the first one that is here.
         events: The events.
         end: The end of the run; later events do not count.
+        cause: The exception of a run that failed in this process.
         error: The log cannot be continued; readers get this error.
         left: The run is no longer written here: readers look for it again (or end, if the relay is closed).
         waiting: A reader waits.
-        followers: Number of followers.
+        followers: The followers, by their ids.
     """
 
-    __slots__ = ("_changed", "base", "end", "error", "events", "followers", "left", "waiting")
+    __slots__ = ("_changed", "base", "cause", "end", "error", "events", "followers", "left", "waiting")
 
     def __init__(self, base: int = 0) -> None:
         self._changed = threading.Condition(threading.Lock())
         self.base = base
         self.events: list[AnyEvent] = []
         self.end: End | None = None
+        self.cause: BaseException | None = None
         self.error: WebError | None = None
         self.left = False
         self.waiting = False
-        self.followers = 0
+        self.followers: dict[int, None] = {}
 
     @property
     def last(self) -> int:

@@ -1,0 +1,88 @@
+"""The line of a key: one run at a time, the others refused or queued."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hfclient.web.errors import RunBusy, StoreUnavailable
+from hfclient.web.relay.generation import Generation
+
+if TYPE_CHECKING:
+    from hfclient.web.relay.relay import Relay
+
+__all__ = ["Lines"]
+
+_RETRY = 1.0  # seconds until a line is looked at again when the store is down
+
+
+class Lines:
+    """The lines of one relay. A run that waits follows the one before it, so no process polls.
+
+    Args:
+        relay: The relay.
+        max_queue: Maximum number of runs that wait for one key.
+    """
+
+    def __init__(self, relay: Relay, max_queue: int) -> None:
+        self._relay = relay
+        self._max_queue = max_queue
+
+    def join(self, key: str, run_id: str, queue: bool) -> tuple[str, ...]:
+        """Put a run into its line, after removing those at its start that are over; return the line.
+
+        Raises:
+            RunBusy: Another run is active, or the queue is full.
+        """
+        store, ttl = self._relay.store, self._relay.bounds.ttl
+        limit = 1 + self._max_queue if queue else 1
+        line = store.join(key, run_id, limit=limit, ttl=ttl)
+        while line[0] != run_id and self.is_over(line[0]):
+            store.leave(key, line[0])
+            line = store.join(key, run_id, limit=limit, ttl=ttl)
+        if run_id in line:
+            return line
+        what = f"{self._max_queue} runs wait for" if queue else "another run is active for"
+        raise RunBusy(f"{what} this key", run_id=line[0])
+
+    def local(self, key: str, run_id: str) -> tuple[str, ...]:
+        """Return the line of a run while the store is down: only the runs of this process are known."""
+        for generation in list(self._relay.writer.generations.values()):
+            if generation.key == key and generation.end is None:
+                raise RunBusy("another run is active for this key", run_id=generation.id)
+        return (run_id,)
+
+    def is_over(self, run_id: str) -> bool:
+        """Whether a run in a line is no longer active; one that has lost its process is ended, or continued here."""
+        relay = self._relay
+        if (generation := relay.writer.generations.get(run_id)) is not None and not generation.lost:
+            return generation.end is not None
+        record = relay.store.get(run_id)
+        if record is not None and relay.rescue.take(record):
+            record = relay.store.get(run_id)
+        return record is None or record.gone or record.ended
+
+    def wait(self, generation: Generation, line: tuple[str, ...]) -> None:
+        """Launch a queued run when those before it have ended."""
+        relay = self._relay
+
+        def advance() -> None:
+            self._advance(generation)
+
+        record = relay.store.get(line[line.index(generation.id) - 1])
+        if record is None or record.gone or record.ended:
+            relay.scheduler.soon(advance)
+        else:
+            relay.mirrors.of(record, advance)
+
+    def _advance(self, generation: Generation) -> None:
+        """The run before this one has ended. For the scheduler's thread."""
+        if generation.end is not None or generation.lost or self._relay.closing:
+            return
+        try:
+            line = self.join(generation.key, generation.id, queue=True)
+            if line[0] == generation.id:
+                generation.launch()
+            else:
+                self.wait(generation, line)
+        except (StoreUnavailable, RunBusy):
+            self._relay.scheduler.later(_RETRY, lambda: self._advance(generation))

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from hfclient.web.guard import Guard
     from hfclient.web.prices import RouterPrices
     from hfclient.web.problems import Kind, Problem, problem
+    from hfclient.web.relay.follower import Follower
+    from hfclient.web.relay.memory import MemoryStore
     from hfclient.web.relay.redis_store import RedisStore
+    from hfclient.web.relay.relay import Relay
+    from hfclient.web.relay.runs import Run
     from hfclient.web.users import Clients
 
 _MODULES = {
@@ -25,11 +29,15 @@ _MODULES = {
     "Body": "bodies",
     "Clients": "users",
     "ConnectionCheck": "connection_checks",
+    "Follower": "relay.follower",
     "Guard": "guard",
     "Kind": "problems",
+    "MemoryStore": "relay.memory",
     "Problem": "problems",
     "RedisStore": "relay.redis_store",
+    "Relay": "relay.relay",
     "RouterPrices": "prices",
+    "Run": "relay.runs",
     "Watched": "admission",
     "asgi_events": "asgi",
     "check_connections": "connection_checks",
@@ -46,11 +54,15 @@ __all__ = [
     "Body",
     "Clients",
     "ConnectionCheck",
+    "Follower",
     "Guard",
     "Kind",
+    "MemoryStore",
     "Problem",
     "RedisStore",
+    "Relay",
     "RouterPrices",
+    "Run",
     "Watched",
     "asgi_events",
     "check_connections",

@@ -169,7 +169,9 @@ class Body:
                         last, piece = now, form.heartbeat or b""
                 if piece:
                     yield piece
-            if not reader.closed and (piece := form.end(status)):
+            status = reader.status or status
+            # The browser connects again to a run that continues in another process, as it sees no end.
+            if status != "running" and not reader.closed and (piece := form.end(status)):
                 yield piece
         except Cancelled:
             # The application stopped the answer, unless the body was closed: then the browser has left.

@@ -62,6 +62,12 @@ class Reader:
             self._batches = self._read(seconds)
         return self._batches
 
+    @property
+    def status(self) -> str | None:
+        """For a follower, how its run has ended; ``"running"`` if it continues in another process. None for other sources."""
+        status = getattr(self._source, "status", None)
+        return status if isinstance(status, str) else None
+
     def _read(self, seconds: float | None) -> Generator[list[AnyEvent | Entry], None, None]:
         items = self._items(seconds)
         try:

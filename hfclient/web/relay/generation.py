@@ -79,6 +79,7 @@ class Generation:
         self._state: Any = None if callable(state) else state
         self._lock = threading.Lock()
         self._source: Source | None = None
+        self._opening: Any = None  # the scope of the call
         self._finishing = False
         self.end: End | None = None
         self.over = threading.Event()  # the end is written, or cannot be
@@ -121,7 +122,12 @@ class Generation:
             self.head.set()
 
     def _read(self) -> None:
-        source = self._opener()
+        with hfclient.deadline() as scope:
+            with self._lock:
+                self._opening = scope
+                if self._finishing or self.lost:
+                    return
+            source = self._opener()
         with self._lock:
             self._source = source
             unwanted = self._finishing or self.lost
@@ -204,9 +210,11 @@ class Generation:
 
     def _leave_apart(self, *, stop: bool) -> None:
         with self._lock:
-            source = self._source
+            source, scope = self._source, self._opening
         if source is not None:
             _apart(lambda: _leave(source, stop=stop))
+        elif scope is not None:
+            _apart(scope.cancel)
 
     def finish(self, status: Status, error: BaseException | None = None) -> bool:
         """End the run, unless it has ended; True if this call did it."""

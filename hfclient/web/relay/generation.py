@@ -125,13 +125,12 @@ class Generation:
         with hfclient.deadline() as scope:
             with self._lock:
                 self._opening = scope
-                if self._finishing or self.lost:
-                    return
+            if self._is_over():
+                return
             source = self._opener()
         with self._lock:
             self._source = source
-            unwanted = self._finishing or self.lost
-        if unwanted:
+        if self._is_over():
             _leave(source, stop=not self.lost)
             return
         self._note_state(source)
@@ -145,6 +144,9 @@ class Generation:
             self.finish("interrupted" if reply.interrupted else "completed")
         finally:
             source.close()
+
+    def _is_over(self) -> bool:
+        return self._finishing or self.lost
 
     def _read_events(self, source: Source) -> None:
         """Put the events of the source into the log, until the run ends."""

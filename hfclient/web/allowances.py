@@ -40,9 +40,10 @@ class Allowance:
     def of(cls, counter: Counter, used: int, now: float) -> Self:
         """Return the allowance of *counter* when its sum is *used*, at the time *now*."""
         limit = counter.limit
-        unit = CREDIT if limit.scope == "credits" else 1
         left = max(0.0, counter.end - now)
-        return cls(limit.scope, limit.per, limit.amount / unit, used / unit, limit.window, left)
+        if limit.scope == "credits":
+            return cls(limit.scope, limit.per, limit.amount / CREDIT, used / CREDIT, limit.window, left)
+        return cls(limit.scope, limit.per, limit.amount, used, limit.window, left)
 
     @property
     def remaining(self) -> float:

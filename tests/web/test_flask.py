@@ -543,3 +543,17 @@ def test_the_command_line() -> None:
     before = set(threading.enumerate())
     make(GUARD={"requests": "5/day", "store": "redis://127.0.0.1:1/0"})
     assert set(threading.enumerate()) <= before
+
+
+def test_the_front_end() -> None:
+    """The modules and the style sheet are served with types that browsers accept; other files of the disk are not."""
+    app, hf = make()
+    app.add_url_rule("/hfclient/<path:filename>", "hfclient", hf.static)
+    client = app.test_client()
+    for name, kind in (("hfclient.js", "text/javascript"), ("chat.css", "text/css")):
+        with client.get(f"/hfclient/{name}") as response:
+            assert (response.status_code, response.mimetype) == (200, kind)
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+    for name in ("missing.js", "../flask.py", "..%2f..%2fflask.py", "%2e%2e/%2e%2e/flask.py", "/etc/passwd"):
+        with client.get(f"/hfclient/{name}") as response:
+            assert response.status_code in (308, 404)

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from hfclient.web.errors import RunGone, RunNotFound, StoreUnavailable
+from hfclient.web.errors import RunGone, RunNotFound, StoreUnavailable, WebError
 from hfclient.web.relay.encoding import decode
 from hfclient.web.relay.log import EventLog
 from hfclient.web.relay.runs import End
@@ -35,7 +35,7 @@ class Mirror:
     Args:
         record: The run as it was.
         store, scheduler: Of the relay.
-        patience: Seconds for which followers wait for a store that is down.
+        patience: Seconds for which followers wait for a store that is down, or has lost the run: its process writes it again.
         attend: Seconds between two notes in the store that the run has followers here; None: none.
         lost: Called, in the scheduler's thread, when the lease has expired; returns seconds until the next look.
         unused: Called, in the scheduler's thread, when it has no followers.
@@ -129,10 +129,10 @@ class Mirror:
                 self._add(batches)
                 if not batches or self.log.last >= record.last:
                     break
-        except StoreUnavailable as error:
+        except (RunNotFound, StoreUnavailable) as error:
             self._failed(error)
             return
-        except (RunGone, RunNotFound) as error:
+        except RunGone as error:
             self.log.fail(error)
             self.tell()
             return
@@ -156,7 +156,7 @@ class Mirror:
             call()
         self.check_use()
 
-    def _failed(self, error: StoreUnavailable) -> None:
+    def _failed(self, error: WebError) -> None:
         now = time.monotonic()
         self._failing_since = self._failing_since or now
         if now - self._failing_since > self._patience:

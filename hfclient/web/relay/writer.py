@@ -164,6 +164,7 @@ class Writer:
             generation.id, key=generation.key, owner=generation.owner, state=None if state is None else pack(state), lease=self._lease,
             bounds=self._bounds, fence=generation.fence, last=generation.log.base if last is None else last,
         )  # fmt: skip
+        self._store.join(generation.key, generation.id, limit=1, ttl=self._bounds.ttl)
         generation.in_store = True
 
     def _written(self, generation: Generation, write: Write, record: Record | None) -> None:

@@ -88,7 +88,7 @@ def _seconds(wait: float | None) -> float:
 def _name(what: Any) -> str:
     if isinstance(what, models.Model):
         if what.pk is None:
-            raise InvalidInputError("this model instance is not saved yet, so it has no key to lock")
+            raise InvalidInputError("this model instance is not saved yet, so it has no name to lock")
         return f"{what._meta.label_lower}:{what.pk}"
     if isinstance(what, (str, int)) and what != "":
         return str(what)
@@ -110,15 +110,17 @@ def _pauses(wait: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _row_lock(what: Any, wait: float) -> Iterator[Any]:
-    queryset, using = _one_row(what)
+    queryset, using = _rows(what)
     _check_row_locks(using)
+    if isinstance(what, models.QuerySet):  # of several rows it would lock any that is free
+        queryset = queryset.filter(pk=queryset.order_by().values_list("pk", flat=True).get())
     locked = queryset.order_by().select_related(None).select_for_update(
         skip_locked=True, of=("self",) if connections[using].features.has_select_for_update_of else ()
     )
     for _ in _pauses(wait):
         with transaction.atomic(using=using):
             # Not nowait: its error would end a transaction around this one, and fill the log of the database.
-            row = locked.first() if _is_one(what) else _only(locked)
+            row = locked.first()
             if row is not None:
                 yield row
                 return
@@ -127,30 +129,14 @@ def _row_lock(what: Any, wait: float) -> Iterator[Any]:
     raise ConversationBusy(_busy(wait))
 
 
-def _one_row(what: Any) -> tuple[Any, str]:
+def _rows(what: Any) -> tuple[Any, str]:
     if isinstance(what, models.QuerySet):
         using = what._db or router.db_for_write(what.model)
         return what.using(using), using
     using = router.db_for_write(type(what), instance=what)
-    return type(what)._base_manager.using(using).filter(pk=_saved(what)), using
-
-
-def _saved(instance: Any) -> Any:
-    if instance.pk is None:
+    if what.pk is None:
         raise InvalidInputError("this model instance is not saved yet, so it has no row to lock")
-    return instance.pk
-
-
-def _is_one(what: Any) -> bool:
-    return not isinstance(what, models.QuerySet)
-
-
-def _only(queryset: Any) -> Any:
-    """Return the only row, or None; more than one raise, as `QuerySet.get` does."""
-    try:
-        return queryset.get()
-    except queryset.model.DoesNotExist:
-        return None
+    return type(what)._base_manager.using(using).filter(pk=what.pk), using
 
 
 def _check_row_locks(using: str) -> None:

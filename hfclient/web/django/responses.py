@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
@@ -64,7 +65,39 @@ def stream_response(
         HFClientError: A refusal that came within *wait* seconds; `ProblemMiddleware` turns it into a response.
         ConversationBusy: The lock is held by another process.
     """
-    in_loop = _is_in_loop()
+    return _respond(request, source, body, lock, wait, headers, on_close, options, in_loop=_is_in_loop())
+
+
+async def astream_response(
+    request: HttpRequest,
+    source: SourceLike,
+    *,
+    body: Callable[..., Body] = sse,
+    lock: CacheLock | None = None,
+    wait: float | None = _WAIT,
+    headers: Mapping[str, str] | None = None,
+    on_close: Callable[[], object] | None = None,
+    **options: Any,
+) -> HttpResponseBase:
+    """Return what `stream_response` returns; in a coroutine this waits for a refusal, and for the lock, without blocking the loop."""
+    # In a thread of its own. Under gevent that is a greenlet in the thread of the loop, which looks as if it were in the loop.
+    call = sync_to_async(_respond, thread_sensitive=False)
+    response: HttpResponseBase = await call(request, source, body, lock, wait, headers, on_close, options, in_loop=False)
+    return response
+
+
+def _respond(
+    request: HttpRequest,
+    source: SourceLike,
+    body: Callable[..., Body],
+    lock: CacheLock | None,
+    wait: float | None,
+    headers: Mapping[str, str] | None,
+    on_close: Callable[[], object] | None,
+    options: dict[str, Any],
+    *,
+    in_loop: bool,
+) -> HttpResponseBase:
     release = _Release(lock, on_close)
     try:
         if "Last-Event-ID" in request.headers and not _is_follower(source):
@@ -86,14 +119,6 @@ def stream_response(
     response = StreamingHttpResponse(_AsyncPieces(made) if is_asgi else made, status=made.status, headers={**made.headers, **(headers or {})})
     # GZipMiddleware would collect the pieces; it, and nginx, leave a response alone that has an encoding.
     response.headers.setdefault("Content-Encoding", "identity")
-    return response
-
-
-async def astream_response(request: HttpRequest, source: SourceLike, **options: Any) -> HttpResponseBase:
-    """Return what `stream_response` returns; in a coroutine this waits for a refusal, and for the lock, without blocking the loop."""
-    from asgiref.sync import sync_to_async
-
-    response: HttpResponseBase = await sync_to_async(stream_response, thread_sensitive=False)(request, source, **options)
     return response
 
 

@@ -38,9 +38,10 @@ def _create_tables() -> None:
     from django.conf import settings
     from django.core.management import call_command
 
-    path = Path(settings.DATABASES["default"]["NAME"])
-    path.unlink(missing_ok=True)
-    atexit.register(_remove, path, os.getpid())
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        path = Path(settings.DATABASES["default"]["NAME"])
+        path.unlink(missing_ok=True)
+        atexit.register(_remove, path, os.getpid())
     call_command("migrate", run_syncdb=True, verbosity=0)
 
 

@@ -48,7 +48,7 @@ async def awaited(request: HttpRequest) -> Any:
     """Stream the answer from a coroutine that waits for a refusal."""
     prompt = request.POST.get("prompt", "")
     return await astream_response(
-        request, lambda: get_client().chat(prompt), wait=20, lock=conversation_lock("one", cache="shared") if "lock" in request.GET else None
+        request, lambda: get_client().chat(prompt), wait=float(request.GET.get("wait", 20)), on_close=lambda: closed.append(prompt)
     )
 
 

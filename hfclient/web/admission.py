@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfclient.errors import (
@@ -35,6 +35,7 @@ __all__ = ["Admission", "Watched"]
 _log = logging.getLogger("hfclient")
 _BYTES_PER_TOKEN = 4  # a usual average: four letters of English, one or two Chinese characters
 _MOST = 2**40  # of one answer; a server's or an application's mistake must not overflow the store's 64 bits
+_LONG = 3600.0  # seconds between ticks that are not needed
 _NOT_SENT = (ConversationBusy, CredentialsError, InvalidInputError, MissingDependencyError, Unsupported)
 
 
@@ -238,6 +239,10 @@ class Watched:
             self._admission = self._admit()
         return self
 
+    def wrap(self, wrapper: Callable[[Callable[[], Source]], Callable[[], Source]]) -> None:
+        """Replace the call by what *wrapper* returns for it: one that runs in a context of a framework, for instance."""
+        self._open = wrapper(self._open)
+
     def headers(self) -> dict[str, str]:
         """Return the header fields of `Guard.headers` as they were at the admission; empty before it."""
         return {} if self._admission is None else self._admission.headers()
@@ -286,7 +291,10 @@ class Watched:
 
     def __iter__(self) -> Iterator[AnyEvent]:
         self()
-        return self._counted(iter(self._source))  # type: ignore[call-overload]
+        source = self._source
+        assert source is not None
+        events = iter(source) if isinstance(source, Iterable) else (event for event in source.ticks(_LONG) if event is not None)
+        return self._counted(events)
 
     def _counted(self, events: Iterator[Any]) -> Iterator[Any]:
         admission = self._admission

@@ -11,11 +11,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from flask import Flask, Response, current_app, has_app_context, has_request_context, request, send_from_directory
 
@@ -26,10 +28,11 @@ from hfclient.web.bodies import Body, sse
 from hfclient.web.flask_config import Settings, read_settings
 from hfclient.web.flask_request import read_json, read_prompt
 from hfclient.web.problems import Problem, problem
-from hfclient.web.source import SourceLike
+from hfclient.web.source import Opener, SourceLike
 
 if TYPE_CHECKING:
     from hfclient.web.guard import Guard
+    from hfclient.web.relay import Allowed, OnEnd, Relay, Run
 
 __all__ = ["HFClient"]
 
@@ -82,9 +85,12 @@ class HFClient:
         return self._made.once("client", lambda settings: settings.new_client())
 
     @property
-    def relay(self) -> Any:
-        """The relay of the current application, from ``HFCLIENT_RELAY``; in memory unless it has a store."""
-        return self._made.once("relay", lambda settings: settings.new_relay())
+    def relay(self) -> Relay:
+        """The relay of the current application, from ``HFCLIENT_RELAY``; in memory unless it has a store.
+
+        Its functions (``recover``, ``on_end``) run in the context of the application. `start` and `follow` do so for views.
+        """
+        return self._made.once("relay", lambda settings: settings.new_relay(self._made.in_context))
 
     @property
     def guard(self) -> Guard:
@@ -140,6 +146,72 @@ class HFClient:
         """
         return read_prompt(request, name, max_length)
 
+    # Answers that outlive the request
+
+    def start(
+        self,
+        key: object,
+        open: Opener,
+        *,
+        owner: object = None,
+        idempotency_key: str | None = None,
+        wait: float | None = 1.0,
+        on_end: OnEnd | None = None,
+        **options: Any,
+    ) -> Run:
+        """Start an answer that outlives this request, with ``hf.relay.start``; *open* and *on_end* run in the context of the application.
+
+            @app.post("/threads/<thread>/ask")
+            def ask(thread):
+                prompt, user = hf.prompt(), current_user.id
+                call = hf.guard.watch(lambda: restore(thread).send(prompt), user=user, prompt=prompt)
+                return {"run": hf.start(thread, call, owner=user, idempotency_key=request.headers.get("Idempotency-Key")).id}
+
+        Args:
+            key: At most one run with this key is active, such as the id of the conversation.
+            open: A function that returns a stream, or what `Guard.watch` returns. It must not use the request.
+            owner: The user that the run belongs to.
+            idempotency_key: A text of the browser's, new for each message; repeated, it returns the run that it started.
+            wait: Seconds to wait for the answer to begin, so that a refusal raises here and becomes the status of the response.
+            on_end: Called once when the run ends, to save the answer: ``on_end(run, reply, error)``.
+            options: ``busy`` and ``state`` of `Relay.start`.
+
+        Raises:
+            RunBusy, TooManyRuns, StoreUnavailable, RunGone, InvalidRequest: As `Relay.start`.
+            HFClientError: A refusal that came within *wait* seconds.
+        """
+        made = self._made
+        return self.relay.start(
+            key, made.opener(open), owner=owner, idempotency_key=idempotency_key, wait=wait,
+            on_end=None if on_end is None else made.in_context(on_end), **options,
+        )  # fmt: skip
+
+    def follow(self, run_id: str, *, owner: object = None, allowed: Allowed | None = None, **options: Any) -> Response:
+        """Return a response that follows a run from the event in the request's ``Last-Event-ID`` on.
+
+            @app.get("/runs/<run_id>")
+            def follow(run_id):
+                return hf.follow(run_id, owner=current_user.id)
+
+        A run that has ended, and whose last event the browser has, is a 204, after which an EventSource does not reconnect.
+
+        Args:
+            run_id: The run.
+            owner, allowed: Who may follow it, as for `Relay.follow`.
+            options: Of `stream_response`, such as ``body`` and ``format``.
+
+        Raises:
+            RunNotFound, RunGone, InvalidRequest, TooManyRuns, StoreUnavailable: As `Relay.follow`.
+        """
+        after = request.headers.get("Last-Event-ID")
+        follower = self.relay.follow(run_id, after, owner=owner, allowed=allowed)
+        if after and follower.status != "running":
+            run = self.relay.get(run_id, owner=owner, allowed=allowed)
+            if run.ended and after.strip() == f"{run_id}:{run.last}":
+                follower.close()
+                return Response(status=204)
+        return self.stream_response(follower, **{"wait": None, **options})
+
     # Responses
 
     def stream_response(
@@ -174,8 +246,8 @@ class HFClient:
         Raises:
             HFClientError: A refusal that came within *wait* seconds.
         """
-        settings = self._made.settings
-        options = {**settings.body_options, "problem": self._problem, **options}
+        maker = self._made
+        options = {**maker.settings.body_options, "problem": self._problem, **options}
         if has_request_context():
             if "Last-Event-ID" in request.headers and not hasattr(source, "run_id"):
                 close = getattr(source, "close", None)
@@ -186,7 +258,7 @@ class HFClient:
                 return Response(status=204)
             if request.method == "HEAD":
                 wait = None
-        made = body(_in_context(source), wait=wait, on_close=on_close, **options)
+        made = body(maker.opener(source) if callable(source) else source, wait=wait, on_close=on_close, **options)
         response = Response(made, made.status, made.headers)
         response.headers.update({**(source.headers() if isinstance(source, Watched) else {}), **(headers or {})})
         return response
@@ -210,19 +282,24 @@ class HFClient:
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
-    def close(self, app: Flask | None = None) -> None:
-        """Close the client and the relay of *app*, or of the current application; the next use makes new ones.
+    def close(self, app: Flask | None = None, *, timeout: float = 25.0) -> None:
+        """Close the relay and the client of *app*, or of the current application; the next use makes new ones.
 
         For tests, and for the end of a worker: ``def worker_exit(server, worker): hf.close(app)`` in ``gunicorn.conf.py``.
+
+        Args:
+            app: The application.
+            timeout: Seconds to wait for runs, as for `Relay.close`.
         """
         made = self._made if app is None else app.extensions["hfclient"]
-        made.close()
+        made.close(timeout)
 
 
 class _Made:
     """What was made for one application."""
 
     def __init__(self, app: Flask) -> None:
+        self._app = ref(app)  # the application holds this object
         self._config = app.config
         self._made: dict[str, Any] = {}
         self._making = threading.RLock()
@@ -244,24 +321,30 @@ class _Made:
                     made = self._made[name] = make(self.settings)
         return made
 
-    def close(self) -> None:
+    def in_context(self, call: Callable[..., _T]) -> Callable[..., _T]:
+        """Return *call* as a function that runs in the context of the application."""
+        find = self._app
+
+        @functools.wraps(call)
+        def called(*args: Any, **kwargs: Any) -> _T:
+            app = find()
+            with contextlib.nullcontext() if app is None else app.app_context():
+                return call(*args, **kwargs)
+
+        return called
+
+    def opener(self, open: Opener) -> Opener:
+        """Return *open* as a function that runs in the context of the application; what `Guard.watch` returns stays what it is."""
+        if isinstance(open, Watched):
+            open.wrap(self.in_context)
+            return open
+        return self.in_context(open)
+
+    def close(self, timeout: float) -> None:
         with self._making:
             made, self._made, self._settings = self._made, {}, None
         # The relay first: it stops its answers through the client.
-        for name in ("relay", "client"):
-            if name in made:
-                made[name].close()
-
-
-def _in_context(source: SourceLike) -> SourceLike:
-    """Return *source*; a function runs in the context of the application, because it is called in another thread."""
-    if not callable(source):
-        return source
-    proxy: Any = current_app
-    app = proxy._get_current_object()
-
-    def opened() -> Any:
-        with app.app_context():
-            return source()
-
-    return opened
+        if "relay" in made:
+            made["relay"].close(timeout)
+        if "client" in made:
+            made["client"].close()

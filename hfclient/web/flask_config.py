@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import fields, frozen
 
-import hfclient.web
 from hfclient import Client, Limits, Retry, Timeouts
 from hfclient.client import ClientOptions
 from hfclient.errors import HFClientError, InvalidInputError
 
 if TYPE_CHECKING:
     from hfclient.web.guard import Guard
+    from hfclient.web.relay import Relay
 
 __all__ = ["Settings", "read_settings"]
 
@@ -54,15 +54,38 @@ class Settings:
         options = dict(self.client)
         return Client(options.pop("base_url", None), **options)
 
-    def new_relay(self) -> Any:
-        """Return a new relay."""
-        relay = hfclient.web.Relay
-        _refuse_unknown("HFCLIENT_RELAY", self.relay, list(inspect.signature(relay).parameters))
-        options = dict(self.relay)
+    def new_relay(self, in_context: Callable[[Any], Any]) -> Relay:
+        """Return a new relay, whose functions run in the context of the application."""
+        from hfclient.web.relay import Relay
+
+        options = self._relay_options()
+        for name in ("on_end", "recover"):
+            if callable(options.get(name)):
+                options[name] = in_context(options[name])
         with _named("HFCLIENT_RELAY"):
             if isinstance(options.get("store"), str):
                 options["store"] = _store(options["store"])
-            return relay(**options)
+            return Relay(**options)
+
+    def _relay_options(self) -> dict[str, Any]:
+        from hfclient.web.relay import Relay
+
+        _refuse_unknown("HFCLIENT_RELAY", self.relay, list(inspect.signature(Relay).parameters))
+        store = self.relay.get("store")
+        if isinstance(store, str) and not store.startswith(("redis://", "rediss://", "unix://", "memory")):
+            # The URL may have a password.
+            raise InvalidInputError("HFCLIENT_RELAY: the store is the URL of a Redis server, redis://host:6379/0, or memory://")
+        return dict(self.relay)
+
+    def check(self) -> None:
+        """Find mistakes at start-up rather than in the first request. Nothing is sent or kept."""
+        if not callable(self.client):
+            with _named(_PREFIX + "*"):
+                self.new_client().close()
+        if self.relay:
+            self._relay_options()
+        if self.guard is not None and self.guard.get("price") != "router":
+            self.new_guard(Client)
 
     def new_guard(self, client: Callable[[], Client]) -> Guard:
         """Return a new guard; ``"price": "router"`` takes the prices of the client's router."""
@@ -111,26 +134,16 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         body_options={name: own[name] for name in ("details", "heartbeat") if name in own},
         error_handler=bool(own.get("error_handler", True)),
     )
-    _check(settings)
+    settings.check()
     return settings
 
 
-def _check(settings: Settings) -> None:
-    """Find mistakes at start-up rather than in the first request. Nothing is sent or kept."""
-    if not callable(settings.client):
-        with _named(_PREFIX + "*"):
-            settings.new_client().close()
-    if settings.guard is not None and settings.guard.get("price") != "router":
-        settings.new_guard(Client)
-
-
 def _store(url: str) -> Any:
-    if url in ("memory", "memory://"):
+    if url.startswith("memory"):
         return None
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        # The URL may have a password.
-        raise InvalidInputError("the store is the URL of a Redis server, redis://host:6379/0, or memory://")
-    return hfclient.web.RedisStore(url)  # needs the extra redis
+    from hfclient.web.relay.redis_store import RedisStore  # needs the extra redis
+
+    return RedisStore(url)
 
 
 def _key(name: str) -> str:

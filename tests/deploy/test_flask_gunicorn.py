@@ -37,6 +37,19 @@ def ask():
     if app.config.get("HFCLIENT_GUARD"):
         call = hf.guard.watch(call, user=request.headers["X-User"], prompt=prompt)
     return hf.stream_response(call)
+
+@app.post("/start")
+def start():
+    prompt = hf.prompt()
+    return {"run": hf.start(prompt, lambda: hf.client.chat(prompt, temporary=True), owner=request.headers["X-User"]).id}
+
+@app.get("/runs/<run_id>")
+def follow(run_id):
+    return hf.follow(run_id, owner=request.headers["X-User"])
+
+@app.post("/runs/<run_id>/stop")
+def stop(run_id):
+    return {"status": hf.relay.stop(run_id, owner=request.headers["X-User"]).status}
 """
 
 
@@ -184,4 +197,41 @@ def test_workers_share_the_limits(kind: str, prompted: PromptedChatUI, tmp_path:
             assert other.status == 200
             other.text()
         assert prompted.count("send") == 4
+        site.check_log(prompted.port)
+
+
+def test_runs_outlive_their_request(kind: str, prompted: PromptedChatUI, tmp_path: Path, redis_server: RedisServer) -> None:
+    """A page that is refreshed in mid-answer continues where it was, in whichever worker; one prompt is sent. Any worker stops a run."""
+    variables = {"FLASK_HFCLIENT_RELAY__store": redis_server.url, "FLASK_HFCLIENT_RELAY__lease": "3"}
+    with Site(kind, prompted, tmp_path, "--preload", "--graceful-timeout", "5", **variables) as site:
+
+        def start(prompt: str) -> str:
+            with Browser(site.port, "POST", "/start", {"prompt": prompt}, X_User="ann") as browser:
+                return str(browser.body()["run"])
+
+        def follow(run: str, **headers: str) -> Browser:
+            return Browser(site.port, "GET", f"/runs/{run}", None, X_User="ann", **headers)
+
+        run = start("hold run")
+        with follow(run) as first:
+            assert next(first.tokens()) == text_for("hold run", 1)
+        wait_until(lambda: prompted.begun == ["hold run"])
+        for _ in range(4):  # each may be in another worker
+            with follow(run) as again:
+                assert next(again.tokens()) == text_for("hold run", 1)
+        prompted.go.set()
+        with follow(run) as last:
+            assert last.text() == text_for("hold run")
+        with follow(run, Last_Event_ID="nonsense") as nonsense:
+            assert nonsense.status == 400
+        with Browser(site.port, "GET", f"/runs/{run}", None, X_User="eve") as other:
+            assert other.status == 404
+        assert prompted.count("send") == 1
+        endless = start("endless run")
+        wait_until(lambda: "endless run" in prompted.begun)
+        with Browser(site.port, "POST", f"/runs/{endless}/stop", {}, X_User="ann") as stopped:
+            assert stopped.status == 200
+        wait_until(lambda: len(prompted.stops_for("endless run")) == 1)
+        with follow(endless) as ended:
+            assert list(ended.events())[-1] == ("end", {"status": "interrupted"})
         site.check_log(prompted.port)

@@ -455,6 +455,8 @@ def test_an_application_can_be_freed() -> None:
         ({"GUARD": {"store": "redis5://:geheim@x", "requests": "5/day"}}, "HFCLIENT_GUARD: the store of the limits"),
         ({"GUARD": "5/day"}, "HFCLIENT_GUARD is a dict of options, not a str"),
         ({"RELAY": 5}, "HFCLIENT_RELAY is a dict of options, not a int"),
+        ({"RELAY": {"tll": 5}}, r"HFCLIENT_RELAY\['tll'\] is not an option; did you mean ttl\?"),
+        ({"RELAY": {"store": "reddis://:geheim@x"}}, "HFCLIENT_RELAY: the store is the URL of a Redis server"),
         ({"CLIENT": "geheim"}, "HFCLIENT_CLIENT is a function"),
         ({"CLIENT": Client, "BASE_URL": "http://x"}, "HFCLIENT_BASE_URL, HFCLIENT_TOKEN would have no effect"),
         ({"BASE_URL": "ftp://user:geheim@x"}, "http"),

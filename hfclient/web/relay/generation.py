@@ -20,6 +20,7 @@ from hfclient.errors import HFClientError
 from hfclient.events import AnyEvent, to_dict
 from hfclient.reply_builder import ReplyBuilder
 from hfclient.types import Reply
+from hfclient.web.admission import Watched
 from hfclient.web.relay.encoding import Encoder, lengths_before, pack
 from hfclient.web.relay.log import EventLog
 from hfclient.web.relay.runs import End, Run, described
@@ -150,7 +151,7 @@ class Generation:
 
     def _read_events(self, source: Source) -> None:
         """Put the events of the source into the log, until the run ends."""
-        events: Iterator[Any] = iter(source) if isinstance(source, hfclient.Stream) else source.ticks(_LONG)  # ticks take a thread
+        events: Iterator[Any] = iter(source) if isinstance(source, (hfclient.Stream, Watched)) else source.ticks(_LONG)  # ticks take a thread
         if self._filtered is not None:
             events = self._filtered(event for event in events if event is not None)
         log = self.log

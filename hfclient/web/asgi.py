@@ -128,6 +128,7 @@ class Handover(Generic[_T]):
         self._join = join
         self._taken: Iterator[_T] = iter(())
         self._thread: threading.Thread | None = None
+        self._closer: threading.Thread | None = None
 
     def __aiter__(self) -> AsyncIterator[_T]:
         return self
@@ -187,20 +188,21 @@ class Handover(Generic[_T]):
 
     def close(self) -> None:
         """Leave the source, from any thread; returns at once."""
-        if self._thread is None:
-            if not self._buffer.closed:
-                self._buffer.closed = True
-                self._buffer.close_source()  # nothing was read yet
-        elif self._buffer.close():
+        if self._buffer.close():
             # Leaving an answer may send a request: not in the loop.
-            threading.Thread(target=self._buffer.close_source, name="hfclient-asgi-close", daemon=True).start()
+            self._closer = threading.Thread(target=self._buffer.close_source, name="hfclient-asgi-close", daemon=True)
+            try:
+                self._closer.start()
+            except RuntimeError:  # the interpreter shuts down
+                self._closer = None
+                self._buffer.close_source()
 
     async def aclose(self) -> None:
         """Leave the source and wait until its thread has ended, which takes the stream's stop budget at most."""
         import asyncio
 
         self.close()
-        while self._thread is not None and self._thread.is_alive():
+        while any(thread is not None and thread.is_alive() for thread in (self._thread, self._closer)):
             await asyncio.sleep(0.01)
 
     def __del__(self) -> None:

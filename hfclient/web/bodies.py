@@ -15,8 +15,8 @@ from typing import Any
 
 from attrs import evolve
 
-from hfclient.errors import Cancelled, HFClientError, InvalidInputError
-from hfclient.events import AnyEvent, Failover, File, FinalAnswer, Status, Token, Unknown
+from hfclient.errors import Cancelled, HFClientError, InvalidInputError, StreamInterrupted
+from hfclient.events import AnyEvent, Failover, File, FinalAnswer, Route, Status, Token, Unknown
 from hfclient.web import problems
 from hfclient.web.formats import EventStream, Format, JsonLines, Text
 from hfclient.web.reading import Reader, logger, quietly
@@ -31,6 +31,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",  # text of a model must not be taken for HTML
 }
 _LONGEST_TICK, _SHORTEST_TICK = 1.0, 0.02  # seconds
+_NOT_YET = frozenset({Failover, Route, Status})  # an answer has not begun with these
 _BUFFER = 65_536  # bytes that wait for a slow browser under ASGI
 
 
@@ -45,8 +46,8 @@ class Body:
             calls it.
         format: Writes the events. Each body needs an object of its own.
         heartbeat: Seconds without a byte after which a heartbeat is sent; None: none.
-        wait: Seconds to wait for the first event before the body is returned, so that a refusal raises here and can become the status
-            of the response; None: a refusal is the first event of the body. A slower answer is not affected.
+        wait: Seconds to wait for the beginning of the answer before the body is returned, so that a refusal raises here and can
+            become the status of the response; None: a refusal is the first event of the body. A slower answer is not affected.
         problem: Describes errors: `hfclient.web.problem`, perhaps with options, as in ``functools.partial(problem, titles=...)``.
         details: Show what else is kept from browsers: the text of errors (see `problem`), the message of `Status`, the reason of
             `Failover`, the URL of `File` (which needs the application's login), and the content of `Unknown`.
@@ -135,11 +136,15 @@ class Body:
             for batch in self._reader.batches(self._tick):
                 if batch:
                     self._early.append(batch)
-                if batch or time.monotonic() >= end:
+                # A refusal may come behind these: a chat-ui says "started" first.
+                if any(type(_event(item)) not in _NOT_YET for item in batch) or time.monotonic() >= end:
                     return
         except BaseException:
             self.close()
             raise
+
+    def _failure(self, error: Exception) -> bytes:
+        return self._format.problem(self._problem(error), error) + self._format.end("failed")
 
     def _write(self, tick: float | None, heartbeat: float | None) -> Generator[bytes, None, None]:
         """Yield the pieces of the body; a heartbeat after so many seconds without a piece, as far as there are ticks."""
@@ -170,8 +175,12 @@ class Body:
                 if piece:
                     yield piece
             status = reader.status or status
-            # The browser connects again to a run that continues in another process, as it sees no end.
-            if status != "running" and not reader.closed and (piece := form.end(status)):
+            if reader.closed:
+                return
+            if status == "running":  # this process shuts down, and another one continues the run
+                if not form.can_resume:
+                    yield self._failure(StreamInterrupted("the process that read the run was shut down"))
+            elif piece := form.end(status):
                 yield piece
         except Cancelled:
             # The application stopped the answer, unless the body was closed: then the browser has left.
@@ -182,7 +191,7 @@ class Body:
                 _log(error)
                 if piece := b"".join(pieces):  # the error may be that a later event cannot be written
                     yield piece
-                yield form.problem(self._problem(error), error) + form.end("failed")
+                yield self._failure(error)
         finally:
             reader.close()
             self._ended()
@@ -201,6 +210,10 @@ def _public(event: AnyEvent) -> AnyEvent:
             return evolve(event, raw={})
         case _:
             return event
+
+
+def _event(item: AnyEvent | Entry) -> AnyEvent:
+    return item.event if isinstance(item, Entry) else item
 
 
 def _log(error: Exception) -> None:

@@ -6,7 +6,7 @@ import contextvars
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import hfclient
@@ -97,8 +97,8 @@ class Reader:
             self._context.run(self._open_here)
         if self.closed or self._source is None:
             return iter(())
-        if seconds is None and isinstance(self._source, hfclient.Stream):
-            return iter(self._source)  # ticks take a thread
+        if seconds is None and isinstance(self._source, Iterable):
+            return iter(self._source)  # ticks of a stream take another thread
         return self._source.ticks(seconds or _SECONDS)
 
     def _open_here(self) -> None:

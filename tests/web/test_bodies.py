@@ -14,7 +14,7 @@ from hfclient import Client, errors, events
 from hfclient.web import errors as web
 from hfclient.web import ndjson, problem, sse, text
 from hfclient.web.bodies import Body
-from hfclient.web.formats import EventStream
+from hfclient.web.formats import ChatCompletionChunks, EventStream
 from hfclient.web.source import Entry
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
 from tests.processes.helpers import PromptedChatUI
@@ -221,6 +221,33 @@ def test_stopped_answers() -> None:
     assert [event.get("event") for event in parsed(b"".join(sse(source)))[1:]] == [None, "end"]
 
 
+class Followed(Scripted):
+    """A follower of a run, which knows how the run has ended."""
+
+    status = "interrupted"
+
+
+def test_the_end_of_a_run() -> None:
+    """The last event is that of the run, also for a follower that has all events already."""
+    assert parsed(b"".join(sse(Followed())))[-1] == {"event": "end", "data": '{"status":"interrupted"}'}
+
+
+def test_a_run_that_continues_elsewhere() -> None:
+    """Without the end of its run a body ends without ``end``, so that a browser reconnects; other formats end with a failure."""
+    source = Followed(Entry("r:1", Token("a")))
+    source.status = "running"
+    assert [sorted(event) for event in parsed(b"".join(sse(source)))] == [["retry"], ["data", "id"]]
+    source = Followed(Entry("r:1", Token("a")))
+    source.status = "running"
+    assert b'{"error":' in b"".join(sse(source, format=ChatCompletionChunks))
+    source = Followed(Entry("r:1", Token("a")))
+    source.status = "running"
+    body = text(source)
+    assert next(body) == b"a"
+    with pytest.raises(errors.StreamInterrupted):
+        next(body)
+
+
 def test_close_before_the_first_piece() -> None:
     """A body that is closed before it was read leaves the source; a function is not called."""
     source = Scripted(end=False)
@@ -304,6 +331,15 @@ def test_wait_for_a_refusal() -> None:
         sse(source, wait=30, on_close=lambda: ended.append(1))
     assert source.closed.is_set()
     assert ended == [1]
+    source = Scripted(events.Status("started"), events.Route(model="m"), end=False)
+    source.say(errors.GenerationError("no", status_code=429))
+    with pytest.raises(errors.GenerationError):
+        sse(source, wait=30)
+    source = Scripted(events.Status("started"), end=False)
+    body = sse(source, wait=0.05)
+    source.say(Token("a"))
+    source.end()
+    assert [event["event"] for event in _told(b"".join(body))] == ["Status", "Token"]
     source = Scripted(Token("a"), Token("b"))
     assert [event["text"] for event in _told(b"".join(sse(source, wait=30)))] == ["a", "b"]
     source = Scripted(end=False)

@@ -55,6 +55,7 @@ class UIMessageStream:
         "x-vercel-ai-ui-message-stream": "v1",
     }
     heartbeat = b": ping\n\n"
+    can_resume = False
 
     def __init__(
         self, *, message_id: str = "", file_url: Callable[[File], str | None] | None = None, client_tools: bool = False

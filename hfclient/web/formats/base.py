@@ -22,6 +22,7 @@ class Format(Protocol):
     Attributes:
         headers: Headers beside those of all bodies, with ``Content-Type``.
         heartbeat: What is sent while nothing comes, or None if the format cannot express it.
+        can_resume: Whether a reader continues behind the last event that it has, if a body ends without :meth:`end`.
     """
 
     @property
@@ -32,6 +33,11 @@ class Format(Protocol):
     @property
     def heartbeat(self) -> bytes | None:
         """What is sent while nothing comes, or None if the format cannot express it."""
+        ...
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether a reader continues behind the last event that it has, if a body ends without :meth:`end`."""
         ...
 
     def begin(self) -> bytes:

@@ -51,6 +51,7 @@ class ChatCompletionChunks:
 
     headers: ClassVar[dict[str, str]] = {"Content-Type": "text/event-stream; charset=utf-8"}
     heartbeat = b": ping\n\n"
+    can_resume = False
 
     def __init__(
         self, model: str = "", *, include_usage: bool = False, reasoning_field: str = "reasoning_content", id: str = ""

@@ -26,6 +26,7 @@ class EventStream:
 
     headers: ClassVar[dict[str, str]] = {"Content-Type": "text/event-stream; charset=utf-8"}
     heartbeat = b": ping\n\n"
+    can_resume = True
 
     def __init__(self, retry: float = 1.0) -> None:
         self._retry = max(0, round(retry * 1000))
@@ -62,6 +63,7 @@ class JsonLines:
 
     headers: ClassVar[dict[str, str]] = {"Content-Type": "application/x-ndjson; charset=utf-8"}
     heartbeat = b'{"event":"Ping"}\n'
+    can_resume = True
 
     def begin(self) -> bytes:
         """Return nothing."""
@@ -88,6 +90,7 @@ class Text:
 
     headers: ClassVar[dict[str, str]] = {"Content-Type": "text/plain; charset=utf-8"}
     heartbeat = None
+    can_resume = False
 
     def begin(self) -> bytes:
         """Return nothing."""

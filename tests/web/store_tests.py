@@ -281,6 +281,18 @@ class StoreTests:
         assert taken.fence == 2
         watch.close()
 
+    def test_a_reserved_run_is_taken_once(self, store: Store) -> None:
+        """A run with fence 0 has no holder: one caller that names the fence gets it before its lease expires."""
+        run_id = new_id()
+        store.create(run_id, key="k", owner=None, state=None, lease=60.0, bounds=BOUNDS, fence=0)
+        assert store.take_over(run_id, lease=60.0) is None
+        taken = [store.take_over(run_id, lease=60.0, fence=0) for _ in range(3)]
+        assert taken[0] is not None
+        assert (taken[0].fence, taken[0].status, taken[1:]) == (1, "queued", [None, None])
+        record = self.one(store, run_id, batch(1))
+        assert record is not None
+        assert record.last == 1
+
     def test_a_stop_is_noted_and_notified(self, store: Store, run_id: str) -> None:
         """A stop sets the mark and notifies; repeated it changes nothing; of an ended run it does nothing."""
         notified = Notified()

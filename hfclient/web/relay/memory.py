@@ -174,11 +174,11 @@ class MemoryStore:
         changed = complete and (write.status is not None or write.end is not None)
         return added, changed or write.lease <= 0
 
-    def take_over(self, run_id: str, *, lease: float) -> Record | None:
+    def take_over(self, run_id: str, *, lease: float, fence: int | None = None) -> Record | None:
         with self._lock:
             now = self._now()
             stored = self._find(run_id, now)
-            if stored is None or stored.record.gone or stored.record.ended or stored.lease_until > now:
+            if stored is None or stored.record.gone or stored.record.ended or (stored.lease_until > now and stored.record.fence != fence):
                 return None
             stored.record = evolve(stored.record, fence=stored.record.fence + 1)
             stored.lease_until = now + lease

@@ -166,13 +166,13 @@ batches, and first, count, data of each batch. Returns the records, without stat
 
 TAKE_OVER = _script("""
 local known = load(KEYS[1])
-if not known or not known.open or known.lease > now then return false end
+if not known or not known.open or (known.lease > now and known.fence ~= ARGV[3]) then return false end
 redis.call('HSET', KEYS[1], 'fence', text(known.fence + 1), 'lease', text(now + ARGV[1]), 'holder', ARGV[2])
 changed(KEYS[1], KEYS[2], known)
 renew(KEYS[1], KEYS[2], KEYS[3], known)
 return record(KEYS[1], KEYS[2], KEYS[3])
 """)
-"""KEYS: run, log, data. ARGV: lease, holder."""
+"""KEYS: run, log, data. ARGV: lease, holder, and the fence of a run whose lease need not have expired, or nothing."""
 
 STOP = _script("""
 local known = load(KEYS[1])

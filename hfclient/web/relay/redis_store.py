@@ -93,7 +93,7 @@ class RedisStore:
         self._run(scripts.INDEX, [self._index], run_id, _ms(bounds.ttl + bounds.keep) + _FORGOTTEN)
         reply = self._run(
             scripts.CREATE, self._keys(run_id), _encoded(key), _optional(None if owner is None else _encoded(owner)), _optional(state),
-            _ms(lease), fence, last, _ms(bounds.ttl), _ms(bounds.keep), self._name,
+            _ms(lease), fence, last, _ms(bounds.ttl), _ms(bounds.keep), self._name if fence else "",
         )  # fmt: skip
         return self._record(run_id, reply)
 
@@ -154,8 +154,8 @@ class RedisStore:
                     run.notify(None)
         return records
 
-    def take_over(self, run_id: str, *, lease: float) -> Record | None:
-        reply = self._run(scripts.TAKE_OVER, self._keys(run_id), _ms(lease), self._name)
+    def take_over(self, run_id: str, *, lease: float, fence: int | None = None) -> Record | None:
+        reply = self._run(scripts.TAKE_OVER, self._keys(run_id), _ms(lease), self._name, "" if fence is None else fence)
         return self._record(run_id, reply) if reply else None
 
     def stop(self, run_id: str) -> Record | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import secrets
 import threading
 import time
 import weakref
@@ -13,15 +12,16 @@ from typing import Any, Literal
 
 from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
-from hfclient.web.errors import InvalidRequest, RunBusy, RunGone, RunNotFound, StoreUnavailable, TooManyRuns
+from hfclient.web.errors import RunGone, RunNotFound, StoreUnavailable, TooManyRuns
 from hfclient.web.relay.access import Allowed, may_read, one_of, scoped_name, text_of
-from hfclient.web.relay.encoding import decode, pack
+from hfclient.web.relay.encoding import decode
 from hfclient.web.relay.follower import Follower
 from hfclient.web.relay.generation import Generation, OnEnd
 from hfclient.web.relay.lines import Lines
 from hfclient.web.relay.log import EventLog
 from hfclient.web.relay.memory import MemoryStore
 from hfclient.web.relay.mirror import PAGE_BYTES, Mirrors
+from hfclient.web.relay.registration import RESERVED, Registration
 from hfclient.web.relay.rescue import Recover, Rescue
 from hfclient.web.relay.runs import End, Run, number_after, valid_id
 from hfclient.web.relay.scheduler import Scheduler
@@ -33,6 +33,7 @@ __all__ = ["Relay"]
 
 _log = logging.getLogger("hfclient")
 _RETRY = 2.0  # seconds after which a process that is full may have capacity again
+
 
 class Relay:
     """Runs answers apart from the requests that asked for them, and lets any worker follow them.
@@ -92,7 +93,7 @@ class Relay:
         self.lease, self.busy = lease, busy
         self._on_leave, self._grace = on_leave, grace
         self.max_runs, self._max_followers = max_runs, max_followers
-        self._memory_only = memory_only
+        self.memory_only = memory_only
         self.bounds = Bounds(ttl=ttl, keep=tombstone, max_events=max_events, max_bytes=max_bytes)
         self.scheduler = Scheduler("hfclient-relay")
         self.writer = Writer(
@@ -100,22 +101,22 @@ class Relay:
         )
         self.on_end = on_end
         self.rescue = Rescue(self, recover)
-        self._lines = Lines(self, max_queue)
+        self.lines = Lines(self, max_queue)
+        self._registration = Registration(self)
         self._reset()
         _relays.add(self)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
         self.mirrors = Mirrors(
             self.store, self.scheduler, patience=self.lease, attend=self._grace / 4 if self._on_leave == "stop" else None, lost=self.rescue.look
         )
-        self._names: dict[str, str] = {}  # idempotency keys of runs that the store does not have yet
         self.closing = False
         self._process = os.getpid()
 
     def _after_fork(self) -> None:
         self.scheduler.reset()
         self.writer.reset()
+        self._registration.reset()
         self._reset()
 
     def __repr__(self) -> str:
@@ -164,45 +165,17 @@ class Relay:
         if not callable(open):
             raise InvalidInputError(f"open is a function that returns a stream, not a {type(open).__name__}")
         name = None if idempotency_key is None else scoped_name(owner_text, idempotency_key)
-        if name is not None and (found := self._named(name, key_text)) is not None:
+        if name is not None and (found := self._registration.named(name, key_text)) is not None:
             return found
         self._check_capacity()
-        run_id = secrets.token_urlsafe(18)
-        record = Record(id=run_id, key=key_text, owner=owner_text, created=time.time())
         queue = (busy or self.busy) == "queue"
-        try:
-            packed = None if state is None or callable(state) else pack(state)
-            record = self.store.create(run_id, key=key_text, owner=owner_text, state=packed, lease=self.lease, bounds=self.bounds)
-            if name is not None:
-                winner = self.store.claim(name, run_id, ttl=self.bounds.ttl + self.bounds.keep)
-                if winner != run_id:
-                    self.store.drop(run_id, 1)
-                    return self._run_of(winner, key_text)
-            try:
-                line = self._lines.join(key_text, run_id, queue)
-            except RunBusy:
-                if name is not None:
-                    self.store.release(name, run_id)
-                self.store.drop(run_id, 1)
-                raise
-            in_store = True
-        except StoreUnavailable:
-            if not self._memory_only:
-                raise
-            line, in_store = self._lines.local(key_text, run_id), False
+        made = self._registration.register(key_text, owner_text, name, queue=queue, state=state, lease=self.lease)
+        if isinstance(made, Run):
+            return made
+        record, line, in_store = made
         generation = Generation(record, open, state=state, on_end=on_end or self.on_end, changed=self.writer.changed)
         generation.in_store = in_store
-        if name is not None and not in_store:
-            with self._lock:
-                self._names = {known: other for known, other in self._names.items() if other in self.writer.generations}
-                self._names[name] = run_id
-        self.writer.add(generation)
-        if line[0] == run_id:
-            generation.launch()
-        else:
-            self._lines.wait(generation, line)
-        if self._on_leave == "stop":
-            self.scheduler.later(self._grace, lambda: self._check_followers(generation))
+        self.launch(generation, line)
         if wait is not None and generation.head.wait(wait) and generation.error is not None:
             raise generation.error
         return generation.run()
@@ -218,31 +191,58 @@ class Relay:
         """Whether this process has as many runs as it may."""
         return self.writer.count() >= self.max_runs
 
-    def _named(self, name: str, key: str) -> Run | None:
-        """Return the run that was started under the name, if there is one."""
-        try:
-            run_id = self.store.find(name)
-        except StoreUnavailable:
-            if not self._memory_only:
-                raise
-            run_id = None
-        if run_id is None:
-            with self._lock:
-                run_id = self._names.get(name)
-        return None if run_id is None else self._run_of(run_id, key)
-
-    def _run_of(self, run_id: str, key: str) -> Run:
-        generation = self.writer.generations.get(run_id)
-        if generation is not None:
-            run = generation.run()
+    def launch(self, generation: Generation, line: tuple[str, ...]) -> None:
+        """Generate a run as soon as it is the first in its line."""
+        self.writer.add(generation)
+        if line[0] == generation.id:
+            generation.launch()
         else:
-            record = self.store.get(run_id)
-            if record is None or record.gone:
-                raise RunGone("the answer to this request is no longer kept; it is not generated again")
-            run = Run.of(record)
-        if run.key != key:
-            raise InvalidRequest("this idempotency key was used for another conversation")
-        return run
+            self.lines.wait(generation, line)
+        if self._on_leave == "stop":
+            self.scheduler.later(self._grace, lambda: self._check_followers(generation))
+
+    def reserve(
+        self,
+        key: object,
+        *,
+        owner: object = None,
+        idempotency_key: str | None = None,
+        busy: Literal["refuse", "queue"] | None = None,
+        state: Any = None,
+        patience: float = 60.0,
+    ) -> Run:
+        """Announce a run that another process generates with :meth:`run`, such as a Celery task. It can be followed and stopped at once.
+
+        Args:
+            key, owner, idempotency_key, busy: As for :meth:`start`.
+            state: Plain JSON types; the run has it as `Run.state`.
+            patience: Seconds until a run that no process has begun fails, with the code ``generator-lost``.
+
+        Raises:
+            RunBusy, StoreUnavailable, RunGone, InvalidRequest: As for :meth:`start`.
+        """
+        key_text, owner_text = text_of("key", key), None if owner is None else text_of("owner", owner)
+        name = None if idempotency_key is None else scoped_name(owner_text, idempotency_key)
+        if name is not None and (found := self._registration.named(name, key_text)) is not None:
+            return found
+        queue = (busy or self.busy) == "queue"
+        made = self._registration.register(key_text, owner_text, name, queue=queue, state=state, lease=patience, fence=RESERVED)
+        return made if isinstance(made, Run) else Run.of(made[0])
+
+    def run(self, run_id: str, open: Opener, *, state: Any = None, on_end: OnEnd | None = None) -> Run:
+        """Generate a run of :meth:`reserve` and return when it has ended, however it did: see `Run.status`. A run that has ended is returned as it is.
+
+        Args:
+            run_id: The run.
+            open, state, on_end: As for :meth:`start`.
+
+        Raises:
+            RunBusy: Another process generates it, such as the first one of a task that was delivered twice.
+            RunNotFound: It does not exist.
+            TooManyRuns, RunGone, StoreUnavailable: As for :meth:`start`.
+        """
+        self._check_capacity()
+        return self._registration.run(run_id, open, state, on_end)
 
     # Reading
 
@@ -338,8 +338,8 @@ class Relay:
         text = text_of("key", key)
         try:
             for run_id in self.store.line(text):
-                if not self._lines.is_over(run_id):
-                    return self._run_of(run_id, text)
+                if not self.lines.is_over(run_id):
+                    return self._registration.run_of(run_id, text)
         except RunGone:
             return None
         except StoreUnavailable:
@@ -381,7 +381,7 @@ class Relay:
         if record.gone:
             raise RunGone("this answer is no longer kept")
         if not record.ended:
-            record = self.store.stop(run_id) or record
+            record = self._registration.stop(self.store.stop(run_id) or record)
             if record.lease_left <= 0 and not record.ended:
                 self.rescue.take(record)
                 record = self.store.get(run_id) or record

@@ -62,7 +62,7 @@ class Rescue:
             _log.warning("run %s is continued: the process that generated it has ended", record.id)
             self._continue(taken)
         else:
-            self._end(taken, "interrupted" if taken.stop else "failed")
+            self.end(taken, "interrupted" if taken.stop else "failed")
         return True
 
     def _continue(self, record: Record) -> None:
@@ -109,7 +109,7 @@ class Rescue:
                 number = batch.last
         return events, *before
 
-    def _end(self, record: Record, status: Status) -> None:
+    def end(self, record: Record, status: Status) -> None:
         """End a run that cannot be continued."""
         relay = self._relay
         error = generator_lost() if status == "failed" else None

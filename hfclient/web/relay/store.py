@@ -68,7 +68,7 @@ class Record:
         owner: The run's owner, or None; any text.
         created: When it was created: seconds since 1970, by the store's clock.
         status: The state.
-        fence: Number of the present holder of the lease: 1 for the first.
+        fence: Number of the present holder of the lease: 1 for the first, 0 for a run that is reserved and has none yet.
         lease_left: Seconds until the lease expires, by the store's clock; 0.0 if it has expired or the run has ended.
         stop: A stop was requested.
         first: Number of the oldest event in the log; ``last + 1`` if it has none.
@@ -172,7 +172,7 @@ class Store(Protocol):
 
         Returns the record. If the id exists already, it changes nothing and returns the record as it is (a repetition; ids are
         random, so another run never has it). *fence* and *last* are other than 1 and 0 when a store that has lost a run gets it
-        again: the next batch then begins at ``last + 1``.
+        again: the next batch then begins at ``last + 1``. A *fence* of 0 reserves the run for another process.
         """
 
     def get(self, run_id: str) -> Record | None:
@@ -200,8 +200,8 @@ class Store(Protocol):
         * An end removes the run from the index.
         """
 
-    def take_over(self, run_id: str, *, lease: float) -> Record | None:
-        """Take a run whose lease has expired: exactly one of any number of callers gets it.
+    def take_over(self, run_id: str, *, lease: float, fence: int | None = None) -> Record | None:
+        """Take a run whose lease has expired, or one that has the fence *fence*: exactly one of any number of callers gets it.
 
         Returns the record with the caller's new fence; None if the run is unknown or gone, has ended, or its lease has not expired. A repetition
         after StoreUnavailable may return None although the caller has the lease: the lease then expires again.

@@ -1,0 +1,147 @@
+"""A new run in the store: its record, its idempotency key and its place in the line of its key.
+
+Also runs that one process announces and another one generates: a web worker and a Celery task, say.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from hfclient.web.errors import InvalidRequest, RunBusy, RunGone, RunNotFound, StoreUnavailable
+from hfclient.web.relay.encoding import pack, unpack
+from hfclient.web.relay.generation import Generation, OnEnd
+from hfclient.web.relay.runs import Run, valid_id
+from hfclient.web.relay.store import Record
+from hfclient.web.source import Opener
+
+if TYPE_CHECKING:
+    from hfclient.web.relay.relay import Relay
+
+__all__ = ["RESERVED", "Registration"]
+
+RESERVED = 0
+"""The fence of a run that is reserved: no process has generated it yet."""
+_STOPPING = 5.0  # seconds for which an interrupted `run` waits until the end of the run is written
+
+
+class Registration:
+    """New runs of one relay.
+
+    Args:
+        relay: The relay.
+    """
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all, as in a forked child."""
+        self._lock = threading.Lock()
+        self._names: dict[str, str] = {}  # idempotency keys of runs that the store does not have yet
+
+    def named(self, name: str, key: str) -> Run | None:
+        """Return the run that was started under an idempotency key, if there is one."""
+        try:
+            run_id = self._relay.store.find(name)
+        except StoreUnavailable:
+            if not self._relay.memory_only:
+                raise
+            run_id = None
+        if run_id is None:
+            with self._lock:
+                run_id = self._names.get(name)
+        return None if run_id is None else self.run_of(run_id, key)
+
+    def run_of(self, run_id: str, key: str) -> Run:
+        """Return a run of this key."""
+        generation = self._relay.writer.generations.get(run_id)
+        if generation is not None:
+            run = generation.run()
+        else:
+            record = self._relay.store.get(run_id)
+            if record is None or record.gone:
+                raise RunGone("the answer to this request is no longer kept; it is not generated again")
+            run = Run.of(record)
+        if run.key != key:
+            raise InvalidRequest("this idempotency key was used for another conversation")
+        return run
+
+    def register(
+        self, key: str, owner: str | None, name: str | None, *, queue: bool, state: Any, lease: float, fence: int = 1
+    ) -> tuple[Record, tuple[str, ...], bool] | Run:
+        """Put a new run into the store; return its record, its line, and whether the store has it. A Run: of the same name, started meanwhile."""
+        relay = self._relay
+        store = relay.store
+        run_id = secrets.token_urlsafe(18)
+        try:
+            packed = None if state is None or callable(state) else pack(state)
+            record = store.create(run_id, key=key, owner=owner, state=packed, lease=lease, bounds=relay.bounds, fence=fence)
+            if name is not None:
+                winner = store.claim(name, run_id, ttl=relay.bounds.ttl + relay.bounds.keep)
+                if winner != run_id:
+                    store.drop(run_id, fence)
+                    return self.run_of(winner, key)
+            try:
+                return record, relay.lines.join(key, run_id, queue), True
+            except RunBusy:
+                if name is not None:
+                    store.release(name, run_id)
+                store.drop(run_id, fence)
+                raise
+        except StoreUnavailable:
+            if not relay.memory_only or fence == RESERVED:
+                raise
+        line = relay.lines.local(key, run_id)
+        if name is not None:
+            with self._lock:
+                self._names = {known: other for known, other in self._names.items() if other in relay.writer.generations}
+                self._names[name] = run_id
+        return Record(id=run_id, key=key, owner=owner, created=time.time()), line, False
+
+    def run(self, run_id: str, opener: Opener, state: Any, on_end: OnEnd | None) -> Run:
+        """Generate a reserved run; see `Relay.run`."""
+        relay = self._relay
+        record = relay.store.get(run_id) if valid_id(run_id) else None
+        if record is None:
+            raise RunNotFound("this run does not exist")
+        if record.gone:
+            raise RunGone("this answer is no longer kept")
+        if record.ended:
+            return Run.of(record)
+        taken = relay.store.take_over(run_id, lease=relay.lease, fence=RESERVED) if record.fence == RESERVED else None
+        if taken is None:
+            raise RunBusy("another process generates this run", run_id=run_id)
+        if taken.stop:
+            return self._stopped(taken)
+        if state is None and taken.state is not None:
+            state = unpack(taken.state)
+        generation = Generation(taken, opener, state=state, on_end=on_end or relay.on_end, changed=relay.writer.changed)
+        relay.launch(generation, relay.lines.join(taken.key, run_id, queue=True))
+        try:
+            generation.over.wait()
+        except BaseException:  # Ctrl-C, or the time limit of a Celery task
+            generation.stop()
+            generation.over.wait(_STOPPING)
+            raise
+        if generation.lost:  # another process had to continue it
+            record = relay.store.get(run_id)
+            return Run.of(record) if record is not None else generation.run()
+        return generation.run()
+
+    def stop(self, record: Record) -> Record:
+        """End a run that is still reserved; return its record."""
+        if record.fence == RESERVED and not record.ended:
+            taken = self._relay.store.take_over(record.id, lease=self._relay.lease, fence=RESERVED)
+            if taken is not None:
+                self._stopped(taken)
+            return self._relay.store.get(record.id) or record
+        return record
+
+    def _stopped(self, taken: Record) -> Run:
+        self._relay.rescue.end(taken, "interrupted")
+        record = self._relay.store.get(taken.id)
+        return Run.of(record or taken)

@@ -320,3 +320,124 @@ def test_a_worker_without_threads(ui: PromptedChatUI, browser: Client, caplog: p
     assert caplog.text.count("one request at a time") == 1
     responses._warned.clear()
 
+
+
+def test_runs(ui: PromptedChatUI, django_database: None, browser: Client) -> None:
+    """A run outlives its request; it is followed from any event, by its owner only, and its threads keep no connection."""
+    from tests.web.django_site.models import Thread
+
+    thread = Thread.objects.create()
+    urls.titles.clear()
+    run = browser.post(f"/start?thread={thread.pk}", {"prompt": "hold 1"}).json()["run"]
+    second = browser.post(f"/start?thread={thread.pk}", {"prompt": "hold 2"})
+    assert (second.status_code, second.json()["run"]) == (409, run)
+    follower = browser.get(f"/runs/{run}")
+    next(iter(follower.streaming_content))
+    follower.close()  # the run continues
+    ui.wait_for_prompt("hold 1")
+    ui.go.set()
+    body = browser.get(f"/runs/{run}").getvalue()
+    assert _text(body) == text_for("hold 1")
+    ids = [line[4:] for line in body.decode().split("\n") if line.startswith("id: ")]
+    rest = browser.get(f"/runs/{run}", headers={"Last-Event-ID": ids[5]}).getvalue()
+    assert rest.decode().count("\nid: ") == len(ids) - 6
+    assert urls.titles == [1, 1]
+    for path, last, status in (
+        (f"/runs/{run}?user=bob", "", 404),
+        ("/runs/unknown", "", 404),
+        (f"/runs/{run}", "nonsense", 400),
+        (f"/runs/{run}", "other:3", 400),
+    ):
+        assert browser.get(path, headers={"Last-Event-ID": last} if last else {}).status_code == status
+    assert ui.count("send") == 1
+
+
+def test_runs_under_asgi(ui: PromptedChatUI, django_database: None) -> None:
+    """Runs are followed under ASGI, too."""
+
+    async def main() -> bytes:
+        client = AsyncClient()
+        run = (await client.post("/start", {"prompt": "count 1"})).json()["run"]
+        return await _aread(await client.get(f"/runs/{run}"))
+
+    assert _text(asyncio.run(main())) == text_for("count 1")
+
+
+def test_threads_of_runs_keep_no_connection(ui: PromptedChatUI, django_database: None) -> None:
+    """While an answer is generated its thread has no connection to the database, though the application's function used one."""
+    from django.db import connections
+
+    from hfclient.web.django import get_relay
+    from tests.web.django_site.models import Thread
+
+    seen: list[Any] = []
+
+    def opened() -> Any:
+        Thread.objects.count()
+        seen.append(connections["default"])
+        assert seen[0].connection is not None
+        return get_client().chat("hold 1")
+
+    run = get_relay().start("t", opened, on_end=lambda run, reply, error: seen.append(Thread.objects.count()))
+    ui.wait_for_prompt("hold 1")
+    wait_until(lambda: seen[0].connection is None)
+    ui.go.set()
+    list(get_relay().follow(run.id))
+    wait_until(lambda: len(seen) == 2)
+
+
+def test_limits(ui: PromptedChatUI, browser: Client) -> None:
+    """What the guard refuses is a 429 with the time to wait, before anything is sent; answers have its header fields."""
+    from django.conf import settings
+
+    with override_settings(HFCLIENT={**settings.HFCLIENT, "guard": {"requests": "2/hour"}}):
+        for _ in range(2):
+            response = browser.post("/guarded", {"prompt": "few 1"})
+            assert response.getvalue()
+            assert "RateLimit" in response.headers
+            response.close()
+        refused = browser.post("/guarded", {"prompt": "few 1"})
+        assert (refused.status_code, refused.json()["code"]) == (429, "limit-exceeded")
+        assert int(refused["Retry-After"]) > 0
+    assert ui.count("send") == 2
+
+
+def test_prompts(browser: Client) -> None:
+    """A prompt comes from a form or from JSON; anything else is a 400 or 413."""
+    assert browser.post("/echo", {"prompt": "a"}).json() == {"prompt": "a"}
+    assert browser.post("/echo", {"prompt": "a"}, content_type="application/json").json() == {"prompt": "a"}
+    for data, kind, status in (
+        ("nonsense", "application/json", 400),
+        ("[]", "application/json", 400),
+        ('{"prompt": 3}', "application/json", 400),
+        ('{"prompt": " "}', "application/json", 400),
+        ('{"prompt": "\\ud800"}', "application/json", 400),
+        ('{"prompt": NaN}', "application/json", 400),
+        ("[" * 100_000, "application/json", 400),
+        (b"\xff", "application/json", 400),
+        ('{"prompt": "a"}', "text/plain", 400),
+        (json.dumps({"prompt": "x" * 1001}), "application/json", 413),
+        (json.dumps({"prompt": "x" * 3_000_000}), "application/json", 413),
+        ("prompt=" + "x" * 3_000_000, "application/x-www-form-urlencoded", 413),
+        ("&".join(f"a{n}=1" for n in range(2000)), "application/x-www-form-urlencoded", 413),
+        ("", "application/x-www-form-urlencoded", 400),
+    ):
+        response = browser.post("/echo", data, content_type=kind)
+        assert (response.status_code, response["Content-Type"]) == (status, "application/problem+json"), data[:50]
+
+
+def test_options_of_all_streams(ui: PromptedChatUI, browser: Client) -> None:
+    """Heartbeat and details of HFCLIENT are those of all streams."""
+    from django.conf import settings
+
+    with override_settings(HFCLIENT={**settings.HFCLIENT, "details": True, "heartbeat": 0.1}):
+        body = browser.post("/ask", {"prompt": "fail 1"}).getvalue()
+    assert b"tired" in body
+
+
+def test_head(ui: PromptedChatUI, browser: Client) -> None:
+    """A HEAD request gets the headers, and nothing is asked."""
+    response = browser.head("/ask")
+    assert (response.status_code, response["Content-Type"].partition(";")[0]) == (200, "text/event-stream")
+    response.close()
+    assert ui.count("create") == 0

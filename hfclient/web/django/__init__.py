@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hfclient.web.django.fields import ConversationField, ConversationState
     from hfclient.web.django.locks import conversation_lock
     from hfclient.web.django.problems import problem_response
+    from hfclient.web.django.requests import read_json, read_prompt
     from hfclient.web.django.responses import astream_response, stream_response
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "get_guard",
     "get_relay",
     "problem_response",
+    "read_json",
+    "read_prompt",
     "stream_response",
 ]
 
@@ -34,6 +37,8 @@ _MODULES = {
     "get_guard": "clients",
     "get_relay": "clients",
     "problem_response": "problems",
+    "read_json": "requests",
+    "read_prompt": "requests",
     "stream_response": "responses",
 }
 

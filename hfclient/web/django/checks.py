@@ -38,13 +38,13 @@ def check_settings(app_configs: object = None, **_: object) -> list[CheckMessage
             clients.new_client().close()
         except (HFClientError, ImproperlyConfigured) as error:
             found.append(_error("E002", error, "Correct the option, or the environment variable that it is taken from."))
-    if "guard" in options:
+    if "guard" in options and options["guard"].get("price") != "router":
         try:
             clients.new_guard()
         except (HFClientError, ImproperlyConfigured) as error:
             found.append(_error("E003", error, "See hfclient.web.Guard."))
     try:
-        clients.relay_options()
+        clients.new_relay()
     except (HFClientError, ImproperlyConfigured) as error:
         found.append(_error("E004", error, "See hfclient.web.Relay."))
     return found

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from hfclient import Client, HFClientError
+from hfclient import Client, HFClientError, InvalidInputError
 from hfclient.web.django.conf import imported, read_options, refuse_unknown, revealed
 
 if TYPE_CHECKING:
+    from hfclient.web.django.relays import DjangoRelay
     from hfclient.web.guard import Guard
-    from hfclient.web.relay import Relay  # type: ignore[attr-defined,unused-ignore]
 
-__all__ = ["get_client", "get_guard", "get_relay", "new_client", "new_guard", "new_relay", "relay_options"]
+__all__ = ["get_client", "get_guard", "get_relay", "new_client", "new_guard", "new_relay"]
 
 _made: dict[str, Any] = {}
 _making = threading.RLock()  # not held while a request is sent: none of the three sends anything when it is made
@@ -34,13 +34,13 @@ def get_client() -> Client:
     return client
 
 
-def get_relay() -> Relay:
+def get_relay() -> DjangoRelay:
     """Return the relay of this process, from the options in ``HFCLIENT["relay"]``.
 
     Raises:
         ImproperlyConfigured: An option is unknown or cannot work, or the package redis is not installed.
     """
-    relay: Relay = _once("relay", new_relay)
+    relay: DjangoRelay = _once("relay", new_relay)
     return relay
 
 
@@ -66,7 +66,7 @@ def _once(name: str, make: Callable[[], Any]) -> Any:
 
 def new_client() -> Client:
     """Return a new client from the options of ``HFCLIENT``; `get_client` keeps one."""
-    options = {name: value for name, value in read_options().items() if name not in ("guard", "relay")}
+    options = {name: value for name, value in read_options().items() if name not in ("details", "guard", "heartbeat", "relay")}
     factory = options.pop("client", None)
     if factory is not None:
         return _from_function(imported("client", factory) if isinstance(factory, str) else factory)
@@ -83,56 +83,48 @@ def _from_function(factory: Any) -> Client:
     return client
 
 
-def new_relay() -> Relay:
-    """Return a new relay from ``HFCLIENT["relay"]``; `get_relay` keeps one."""
-    from hfclient.web.relay import Relay  # type: ignore[attr-defined,unused-ignore]
+def new_relay() -> DjangoRelay:
+    """Return a new relay from ``HFCLIENT["relay"]``; `get_relay` keeps one. Creating it opens nothing."""
+    from hfclient.web.django.relays import DjangoRelay
+    from hfclient.web.relay import Relay
 
-    options = relay_options()
-    with _explained('HFCLIENT["relay"]'):
-        return Relay(**options)
-
-
-def relay_options() -> dict[str, Any]:
-    """Return the arguments of the relay, with its store. Nothing is sent.
-
-    Raises:
-        ImproperlyConfigured: An option is unknown, the store's URL cannot work, or the package redis is not installed.
-    """
     options = dict(read_options().get("relay", {}))
-    if not options:
-        return {}
-    from hfclient.web.relay import Relay  # type: ignore[attr-defined,unused-ignore]
-
     refuse_unknown('HFCLIENT["relay"]', options, list(inspect.signature(Relay).parameters))
-    with _explained('HFCLIENT["relay"]["store"]'):
+    for name in ("on_end", "recover"):
+        if isinstance(options.get(name), str):
+            options[name] = imported(f"relay.{name}", options[name])
+    with _explained('HFCLIENT["relay"]'):
         options["store"] = _store(revealed(options.get("store")))
-    return options
+        return DjangoRelay(**options)
 
 
 def _store(given: Any) -> Any:
-    if given is None or given == "memory":
+    """Return the store that the option names; None for memory."""
+    if given is None or given in ("memory", "memory://"):
         return None
     if not isinstance(given, str):
-        return given() if callable(given) else given
+        return given
     if given.startswith(("redis://", "rediss://", "unix://")):
-        from hfclient.web.relay.redis_store import RedisStore  # type: ignore[import-not-found,unused-ignore]  # needs the extra redis
+        from hfclient.web.relay.redis_store import RedisStore  # needs the extra redis
 
         return RedisStore(given)
-    if "://" in given:
-        raise ImproperlyConfigured("the store is the URL of a Redis server (redis://, rediss://, unix://), or \"memory\"")
+    if "://" in given:  # it may have a password
+        raise InvalidInputError("the store is the URL of a Redis server, redis://host:6379/0, or memory://, or a dotted path")
     return imported("relay.store", given)()
 
 
 def new_guard() -> Guard:
-    """Return a new guard from ``HFCLIENT["guard"]``; `get_guard` keeps one."""
+    """Return a new guard from ``HFCLIENT["guard"]``; `get_guard` keeps one. ``"price": "router"`` takes the prices of the client's router."""
     options = read_options().get("guard")
     if options is None:
-        raise ImproperlyConfigured('there are no limits to guard: set HFCLIENT["guard"]')
+        raise ImproperlyConfigured('there are no limits to guard: set HFCLIENT["guard"], such as {"requests": "20/minute"}')
     from hfclient.web.guard import Guard  # needs the extra web
+    from hfclient.web.prices import RouterPrices
 
     refuse_unknown('HFCLIENT["guard"]', options, list(inspect.signature(Guard).parameters))
+    prices = {"price": RouterPrices(get_client().inference)} if options.get("price") == "router" else {}
     with _explained('HFCLIENT["guard"]'):
-        return Guard(**revealed(options))
+        return Guard(**{**revealed(options), **prices})
 
 
 @contextlib.contextmanager
@@ -140,8 +132,13 @@ def _explained(where: str) -> Iterator[None]:
     """Turn errors of options into `ImproperlyConfigured`, which names the setting. Their messages have no secrets."""
     try:
         yield
-    except (HFClientError, TypeError, ValueError) as error:
+    except HFClientError as error:
         problem = f"{where}: {error}"
+    except ImportError as error:
+        problem = f"{where}: {error}"
+    except (TypeError, ValueError) as error:
+        # Its text may have a part of a password, as that of urllib for a URL whose password has a slash.
+        problem = f"{where}: an option has a value that cannot work ({type(error).__name__})"
     else:
         return
     raise ImproperlyConfigured(problem)
@@ -153,7 +150,7 @@ def _reset(*, setting: str, **_: object) -> None:
     with _making:
         made = list(_made.values())
         _made.clear()
-    for each in made:
+    for each in made[::-1]:  # a relay stops its answers through the client
         close = getattr(each, "close", None)
         if close is not None:
             close()

@@ -8,7 +8,7 @@
         "guard": {"requests": "20/minute"},
     }
 
-The options are those of `hfclient.Client`, by the same names, and ``client``, ``relay`` and ``guard``.
+The options are those of `hfclient.Client`, by the same names, and ``client``, ``relay``, ``guard``, ``heartbeat`` and ``details``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["HiddenText", "hidden", "imported", "read_options", "refuse_unknown",
 
 _GROUPS = {"limits": Limits, "retry": Retry, "timeouts": Timeouts}
 _CLIENT = ("base_url", *ClientOptions.__annotations__)
-_OPTIONS = (*_CLIENT, "client", "guard", "relay")
+_OPTIONS = (*_CLIENT, "client", "details", "guard", "heartbeat", "relay")
 _SECRET = ("cookie", "key", "pass", "secret", "token")
 
 

@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
-from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
+from hfclient.web.admission import Watched
 from hfclient.web.bodies import Body, sse
+from hfclient.web.django.conf import read_options
+from hfclient.web.django.relays import without_connections
 from hfclient.web.errors import InvalidRequest
 from hfclient.web.source import SourceLike
 
@@ -40,8 +42,12 @@ def stream_response(
     """Return a response that streams an answer, under WSGI and ASGI, from a sync view or a coroutine.
 
         def ask(request):
-            prompt = request.POST["prompt"]
+            prompt = read_prompt(request)
             return stream_response(request, lambda: get_client().chat(prompt))
+
+        def follow(request, run_id):
+            last = request.headers.get("Last-Event-ID")
+            return stream_response(request, get_relay().follow(run_id, after=last, owner=request.user.pk))
 
     When the browser leaves, also while the model is silent, the answer is left as its ``on_close`` says. Under ASGI nothing blocks the
     event loop. GZipMiddleware does not collect the pieces.
@@ -51,7 +57,8 @@ def stream_response(
 
     Args:
         request: The request of the view.
-        source: A function that returns a stream, called in another thread; or a stream, or a follower of a run.
+        source: A function that returns a stream, called in another thread; what `Guard.watch` returns, whose ``RateLimit`` header fields are
+            added; or a stream, or a follower of a run.
         body: `sse`, `hfclient.web.ndjson` or `hfclient.web.text`.
         lock: A `conversation_lock` of the cache. It is acquired, unless it is held already, and released when the response is closed.
             In a coroutine acquire it before, with ``await lock.aacquire()``, or use `astream_response`.
@@ -101,22 +108,27 @@ def _respond(
     release = _Release(lock, on_close)
     try:
         if "Last-Event-ID" in request.headers and not _is_follower(source):
-            if not callable(source):
-                source.close()
+            if (close := getattr(source, "close", None)) is not None:
+                close()
             release()
             return HttpResponse(status=204)
         if lock is not None and not lock.held:
             if in_loop:
                 raise InvalidRequest("in a coroutine acquire the lock before: await lock.aacquire(), or await astream_response(...)")
             lock.acquire()
-        made = body(_without_connections(source), wait=None if in_loop else wait, on_close=release, **options)
+        if isinstance(source, Watched) and not in_loop and request.method != "HEAD":
+            release.also(source.close)
+            source.admit()
+        opened = without_connections(source) if callable(source) else source
+        made = body(opened, wait=None if in_loop or request.method == "HEAD" else wait, on_close=release, **{**_defaults(), **options})
     except BaseException:
         release()
         raise
+    fields = {**made.headers, **(source.headers() if isinstance(source, Watched) else {}), **(headers or {})}
     is_asgi = hasattr(request, "scope")
     if not is_asgi:
         _check_worker(request)
-    response = StreamingHttpResponse(_AsyncPieces(made) if is_asgi else made, status=made.status, headers={**made.headers, **(headers or {})})
+    response = StreamingHttpResponse(_AsyncPieces(made) if is_asgi else made, status=made.status, headers=fields)
     # GZipMiddleware would collect the pieces; it, and nginx, leave a response alone that has an encoding.
     response.headers.setdefault("Content-Encoding", "identity")
     return response
@@ -134,11 +146,15 @@ class _AsyncPieces:
 
 
 class _Release:
-    """Releases the lock and then calls the application's function, once."""
+    """Releases what the response holds, then calls the application's function; once."""
 
     def __init__(self, lock: CacheLock | None, on_close: Callable[[], object] | None) -> None:
         release = None if lock is None else lambda: _release(lock)
         self._calls = [call for call in (release, on_close) if call is not None]
+
+    def also(self, call: Callable[[], object]) -> None:
+        """Call *call*, too, before the others."""
+        self._calls.insert(0, call)
 
     def __call__(self) -> None:
         while self._calls:
@@ -153,20 +169,10 @@ def _release(lock: CacheLock) -> None:
         lock.release()
 
 
-def _without_connections(source: SourceLike) -> SourceLike:
-    """Return *source*; a function closes the database connections of the thread that it runs in, which Django does not know."""
-    if not callable(source):
-        return source
-    call, view = source, threading.get_ident()
-
-    def opened() -> Any:
-        try:
-            return call()
-        finally:
-            if threading.get_ident() != view:
-                connections.close_all()
-
-    return opened
+def _defaults() -> dict[str, Any]:
+    """Return the options of all bodies, from ``HFCLIENT``."""
+    options = read_options()
+    return {name: options[name] for name in ("details", "heartbeat") if name in options}
 
 
 def _is_follower(source: SourceLike) -> bool:

@@ -10,11 +10,20 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
-from hfclient.web.django import astream_response, conversation_lock, get_client, stream_response
-from tests.web.django_site.models import EditableThread
+from hfclient.web.django import (
+    astream_response,
+    conversation_lock,
+    get_client,
+    get_guard,
+    get_relay,
+    read_prompt,
+    stream_response,
+)
+from tests.web.django_site.models import EditableThread, Thread
 
 admin.site.register(EditableThread)
 closed: list[str] = []
+titles: list[int] = []
 
 
 def ask(request: HttpRequest) -> Any:
@@ -58,6 +67,36 @@ def locked(request: HttpRequest) -> Any:
     return stream_response(request, lambda: get_client().chat(prompt), lock=conversation_lock("one", cache=request.GET.get("cache", "default")))
 
 
+def start(request: HttpRequest) -> HttpResponse:
+    """Start a run that reads a thread from the database."""
+    prompt, owner = read_prompt(request), request.GET.get("user", "ann")
+    key = request.GET.get("thread", "1")
+
+    def opened() -> Any:
+        titles.append(Thread.objects.filter(pk=key).count())
+        return get_client().chat(prompt)
+
+    run = get_relay().start(key, opened, owner=owner, on_end=lambda run, reply, error: titles.append(Thread.objects.count()))
+    return JsonResponse({"run": run.id})
+
+
+def follow(request: HttpRequest, run_id: str) -> Any:
+    """Follow a run."""
+    last = request.headers.get("Last-Event-ID")
+    return stream_response(request, get_relay().follow(run_id, after=last, owner=request.GET.get("user", "ann")))
+
+
+def guarded(request: HttpRequest) -> Any:
+    """Stream an answer that is counted."""
+    prompt = read_prompt(request)
+    return stream_response(request, get_guard().watch(lambda: get_client().chat(prompt), user="ann", prompt=prompt))
+
+
+def echo(request: HttpRequest) -> HttpResponse:
+    """Return the prompt."""
+    return JsonResponse({"prompt": read_prompt(request, max_length=1000)})
+
+
 def whole(request: HttpRequest) -> HttpResponse:
     """Return the whole answer."""
     return JsonResponse({"text": get_client().chat(request.POST.get("prompt", "")).text})
@@ -79,9 +118,13 @@ urlpatterns = [
     path("ask", ask),
     path("awaited", awaited),
     path("broken", broken),
+    path("echo", echo),
     path("from_coroutine", from_coroutine),
+    path("guarded", guarded),
     path("locked", locked),
     path("opened", opened),
     path("quick", quick),
+    path("runs/<run_id>", follow),
+    path("start", start),
     path("whole", whole),
 ]

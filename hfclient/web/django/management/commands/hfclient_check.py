@@ -34,7 +34,7 @@ class Command(BaseCommand):
         try:
             given = read_options()
             client = clients.new_client()
-            store = clients.relay_options().get("store")
+            store = clients.new_relay().store if given.get("relay", {}).get("store") else None
             guard = clients.new_guard() if "guard" in given else None
         except (HFClientError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from None

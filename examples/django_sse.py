@@ -1,4 +1,4 @@
-"""The views of flask_sse.py for Django, under WSGI (gunicorn and the like).
+"""Views of Django that stream a chat-ui's answers as server-sent events, under WSGI (gunicorn and the like).
 
     # urls.py
     path("", django_sse.page)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -53,26 +51,3 @@ def test_examples_compile() -> None:
     """The examples are valid Python."""
     for path in sorted((ROOT / "examples").glob("*.py")):
         compile(path.read_text("utf-8"), str(path), "exec")
-
-
-def test_flask_example_streams() -> None:
-    """The Flask example answers with server-sent events, and with JSON where the prompt cannot work."""
-    code = (
-        "import os, sys; sys.path.insert(0, 'examples')\n"
-        "from hfclient import Client\n"
-        "from tests.docs.scripted import LocalScripted\n"
-        "with LocalScripted():\n"
-        "    os.environ['HFCLIENT_BASE_URL'] = Client.local().base_url\n"
-        "    import flask_sse\n"
-        "    test = flask_sse.app.test_client()\n"
-        "    good = test.post('/ask', data={'prompt': 'And of Italy?'})\n"
-        "    assert good.mimetype == 'text/event-stream'\n"
-        "    print(good.get_data(as_text=True))\n"
-        "    bad = test.post('/ask')\n"
-        "    print(bad.status_code, bad.json['message'])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
-    )
-    assert 'data: {"text": "Rome."}' in done.stdout
-    assert "400 This prompt cannot be answered." in done.stdout

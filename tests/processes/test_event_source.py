@@ -1,4 +1,4 @@
-"""The examples for Flask and Django behind a real server, and browsers that reconnect.
+"""The example for Django behind a real server, and browsers that reconnect.
 
 An EventSource takes the end of a stream for a broken connection and reconnects with the id of the last event, until it gets
 a 204 or another status than 200. Libraries that do the same with a POST do it too.
@@ -31,9 +31,6 @@ __all__ = ["chat_ui"]
 
 pytest.importorskip("waitress")
 
-FLASK = """
-from flask_sse import app
-"""
 DJANGO = """
 import django
 from django.conf import settings
@@ -104,11 +101,11 @@ class Site:
             self._log.close()
 
 
-@pytest.fixture(params=["flask", "django"])
+@pytest.fixture(params=["django"])
 def site(request: pytest.FixtureRequest, chat_ui: Server) -> Iterator[Site]:
     """Each example, in front of a chat-ui."""
     pytest.importorskip(request.param)
-    opened = Site({"flask": FLASK, "django": DJANGO}[request.param], chat_ui.url)
+    opened = Site(DJANGO, chat_ui.url)
     yield opened
     opened.close()
 
@@ -244,7 +241,7 @@ def _is_public(body: str, chat_ui: Server) -> None:
         assert word not in body
 
 
-@pytest.mark.parametrize("name", ["flask", "django"])
+@pytest.mark.parametrize("name", ["django"])
 def test_statuses_of_other_errors(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other failures have a status, too: deadlines, connections, a login page, an unexpected response."""
     pytest.importorskip(name)

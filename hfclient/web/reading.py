@@ -69,6 +69,16 @@ class Reader:
         return status if isinstance(status, str) else None
 
     def _read(self, seconds: float | None) -> Generator[list[AnyEvent | Entry], None, None]:
+        pages: Callable[[float], Iterator[list[AnyEvent | Entry]]] | None = getattr(self._source, "pages", None)
+        if pages is not None:  # a follower has its events in lists
+            try:
+                for page in pages(seconds or _SECONDS):
+                    yield page
+                    if self.closed:
+                        return
+            finally:
+                self._release()
+            return
         items = self._items(seconds)
         try:
             for item in items:

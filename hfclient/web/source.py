@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from attrs import frozen
+from attrs import define
 
 from hfclient.events import AnyEvent
 
 __all__ = ["Entry", "Opener", "Source", "SourceLike"]
 
 
-@frozen
+@define  # not frozen, as events: that would take twice as long, for each event of an answer
 class Entry:
     """An event of a run with its id.
 

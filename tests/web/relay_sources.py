@@ -8,7 +8,9 @@ from typing import Any
 
 from hfclient import Reply
 from hfclient.events import AnyEvent, Token
-from hfclient.web.relay import Follower, Relay
+from hfclient.web.errors import StoreUnavailable
+from hfclient.web.relay import Follower, Relay, Store, Watch
+from hfclient.web.relay.store import Notify
 from hfclient.web.source import Entry
 from tests.server import PATIENCE
 
@@ -86,3 +88,42 @@ def take(follower: Follower, count: int) -> list[Entry]:
         assert entry is not None
         found.append(entry)
     return found
+
+
+class Partition:
+    """A view of a store that one relay has: it can be cut off from the store, as a process on a machine without network.
+
+    Attributes:
+        down: Every call raises StoreUnavailable, and watches are silent.
+        calls: The names of the methods that were called.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._down = False
+        self.calls: list[str] = []
+        self._notifies: list[Notify] = []
+
+    @property
+    def down(self) -> bool:
+        return self._down
+
+    @down.setter
+    def down(self, down: bool) -> None:
+        self._down = down
+        if not down:
+            for notify in list(self._notifies):
+                notify(None)
+
+    def watch(self, run_id: str, notify: Notify) -> Watch:
+        self._notifies.append(notify)
+        return self._store.watch(run_id, lambda batch: None if self._down else notify(batch))
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            self.calls.append(name)
+            if self._down:
+                raise StoreUnavailable("the store is down")
+            return getattr(self._store, name)(*args, **options)
+
+        return call

@@ -76,7 +76,11 @@ class Encoder:
             kind = None
             items.append(to_dict(event))
         self._close(kind, texts, items)
-        return Batch(first, len(events), pack([*before, items]))
+        try:
+            data = msgspec.json.encode([*before, items])
+        except UnicodeEncodeError:  # half a surrogate pair: joined to the other half it would be one character
+            data = pack([*before, list(map(to_dict, events))])
+        return Batch(first, len(events), data)
 
     def _close(self, kind: type | None, texts: list[str], items: list[Any]) -> None:
         if kind is None:

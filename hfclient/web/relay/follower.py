@@ -81,35 +81,46 @@ class Follower:
             RunGone: Events that would follow are no longer kept.
             StoreUnavailable: The store cannot be reached.
         """
+        if self._iterator is None:
+            self._iterator = self._each(self.pages(seconds))
+        return self._iterator
+
+    def pages(self, seconds: float) -> Iterator[list[Entry]]:
+        """As :meth:`ticks`, in lists of the entries that have come together; an empty list each time that nothing came."""
         if isinstance(seconds, bool) or not (isinstance(seconds, (int, float)) and seconds > 0):
             raise InvalidInputError(f"ticks() takes a positive number of seconds, not {seconds!r}")
-        if self._iterator is None:
-            self._iterator = self._read(min(float(seconds), 1e6))
-        return self._iterator
+        return self._read(min(float(seconds), 1e6))
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the events with their ids. Raises as :meth:`ticks`."""
         return (entry for entry in self.ticks(1e6) if entry is not None)
 
-    def _read(self, seconds: float) -> Iterator[Entry | None]:
+    def _each(self, pages: Iterator[list[Entry]]) -> Iterator[Entry | None]:
+        for page in pages:
+            if not page:
+                yield None
+                continue
+            self._number -= len(page)  # none of them was read yet
+            for self._pending in range(len(page) - 1, -1, -1):
+                self._number += 1
+                yield page[-1 - self._pending]
+                if self._closed:
+                    return
+
+    def _read(self, seconds: float) -> Iterator[list[Entry]]:
         prefix = f"{self.run_id}:"
         try:
             while not self._closed:
                 try:
-                    page = self._log.page(self._number, seconds)
+                    events = self._log.page(self._number, seconds)
                 except LookupError:
-                    page = self._home.stored(self.run_id, self._number)
-                if page is None:
-                    yield None
-                elif page:
-                    number, self._pending = self._number, len(page)
-                    for event in page:
-                        number += 1
-                        self._number = number
-                        self._pending -= 1
-                        yield Entry(f"{prefix}{number}", event)
-                        if self._is_closed():
-                            return
+                    events = self._home.stored(self.run_id, self._number)
+                if events is None:
+                    yield []
+                elif events:
+                    page = [Entry(f"{prefix}{number}", event) for number, event in enumerate(events, self._number + 1)]
+                    self._number += len(page)
+                    yield page
                 elif not self._continue():
                     return
         finally:
@@ -143,9 +154,6 @@ class Follower:
         self._release()
         self._log.wake()
         self._home.left(self.run_id)
-
-    def _is_closed(self) -> bool:
-        return self._closed  # by another thread, too
 
     def _release(self) -> None:
         self._log.followers.pop(id(self), None)  # takes no lock: the garbage collector may call this at any moment

@@ -114,8 +114,12 @@ class Writer:
         self.flush()
 
     def _flush_later(self) -> None:
-        self._flush_due = False
-        self.flush()
+        # The next one is due without a call of `changed`, which would wake up this thread once more.
+        with self._lock:
+            self._flush_due = bool(self._dirty) and not self._pause
+        if self._flush_due:
+            self.flush()
+            self._scheduler.later(self._coalesce, self._flush_later)
 
     def _retry(self) -> None:
         self.flush(retry=True)

@@ -18,7 +18,7 @@ from hfclient.events import AnyEvent, ElicitationResolved, ReasoningStatus, Toke
 from hfclient.process.forks import reset_after_fork
 from hfclient.process.once_flag import OnceFlag
 from hfclient.reply_builder import ReplyBuilder
-from hfclient.ticking import TICK, Puller, checked_seconds
+from hfclient.ticking import TICK, Puller, TickType, checked_seconds
 from hfclient.transport import Response
 from hfclient.transport.response import add_address
 from hfclient.types import Reply
@@ -194,7 +194,7 @@ class Stream:
                 self._pulling = True  # before the check of the state; see _begin_closing
                 if self._state == "closed":
                     break
-                events = next(blocks, None) if (puller := self._puller) is None else puller.next(blocks, self._seconds)
+                events = next(blocks, None) if self._puller is None else self._next_or_tick(blocks, self._puller)
                 self._pulling = False
                 if events is None:
                     break
@@ -229,8 +229,29 @@ class Stream:
             else:
                 self._free()
 
+    def _next_or_tick(self, blocks: Iterator[list[AnyEvent]], puller: Puller[list[AnyEvent]]) -> list[AnyEvent] | TickType | None:
+        """Return the next block, None at the end, or `TICK`.
+
+        A read of the body is interrupted and continued; every other step runs in the helper thread.
+        """
+        while True:
+            response = self._response
+            if response.can_tick and not puller.is_asked:
+                response.deadline.begin_tick(self._seconds)
+                events: list[AnyEvent] | TickType | None = next(blocks, None)
+                if events == [] and response.can_tick:
+                    return TICK
+            else:
+                response.deadline.begin_tick(None)
+                events = puller.next(blocks, self._seconds)
+            if events != []:
+                return events
+
     def _blocks(self) -> Iterator[list[AnyEvent]]:
-        """Yield the events of the answer in blocks; raise the error that ended it, if any."""
+        """Yield the events of the answer in blocks; raise the error that ended it, if any.
+
+        An empty block is a tick; or the next step is not a read of the response, whose ``can_tick`` is False then.
+        """
         raise NotImplementedError
 
     def _use(self, response: Response) -> None:

@@ -1,8 +1,8 @@
 """Ticks: waits of a reader that end after some seconds, although what it waits for continues.
 
-A read of a socket cannot be left and continued, and an answer has other waits as well: retries, another provider, a tool's
-function. So a `Puller` runs each step in a helper thread, and the reader waits for the thread. Under gevent that thread is
-a greenlet.
+A read of a response's body is interrupted and continued by the transport (`hfclient.transport.deadline.Tick`). An answer has
+other waits as well: retries, another provider, a tool's function. For these a `Puller` runs a step in a helper thread, and the
+reader waits for the thread. Under gevent that thread is a greenlet.
 """
 
 from __future__ import annotations
@@ -76,6 +76,11 @@ class Puller(Generic[_T]):
         self._go, self._done = threading.Lock(), threading.Lock()
         self._go.acquire()
         self._done.acquire()
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a pull was begun whose outcome was not taken."""
+        return self._asked
 
     @property
     def is_working(self) -> bool:

@@ -186,6 +186,7 @@ class ToolStream(Stream):
             calls: list[ToolCall] = []
             yield from self._read_answer(calls)
             self._response.close()
+            yield []  # from here on there are other waits
             if not calls:
                 if run.must_call and not self._rounds:
                     raise Unsupported(

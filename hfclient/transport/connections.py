@@ -117,13 +117,18 @@ class _DeadlineReader(io.RawIOBase):
     def recv(self, size: int = READ_SIZE) -> bytes:
         """Return the next bytes, at most *size*; empty at the end of the connection."""
         wait = self._next_wait()
+        deadline = self._deadline
+        if deadline.tick is not None:
+            wait = deadline.tick_wait(wait)
         if wait != self._wait:  # a system call, and mostly the same value
             self._sock.settimeout(wait)
             self._wait = wait
         try:
             data: bytes = self._recv(size)
         except TimeoutError:
-            raise self._deadline.expired() from None
+            raise deadline.timed_out() from None
+        if deadline.tick is not None:
+            deadline.bytes_came()
         return data
 
     def readinto(self, buffer: Any) -> int | None:

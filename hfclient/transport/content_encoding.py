@@ -49,6 +49,7 @@ class DecodedBody:
         self._rest = b""
         self._start = b""  # the first of two bytes that identify the format or the next member
         self._begun = self._full = self._over = False
+        self.can_tick: bool = getattr(body, "can_tick", False)
 
     def read_some(self) -> bytes:
         """Return the next bytes; see `Body.read_some`.

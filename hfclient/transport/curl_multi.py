@@ -215,6 +215,8 @@ class Transfer:
     libcurl has no reference to it, so dropping the last reference closes the connection.
     """
 
+    can_tick = True
+
     def __init__(
         self,
         curl_cffi: Any,
@@ -308,7 +310,7 @@ class Transfer:
         if until is not None:
             left = until - time.monotonic()
             if left <= 0:
-                raise self._deadline.expired()
+                raise self._deadline.timed_out()
             wait = min(wait, left)
         self._lib.curl_multi_poll(self._multi.handle, self._ffi.NULL, 0, math.ceil(wait * 1000), self._active)
         sockets: int = self._active[0]
@@ -376,22 +378,27 @@ class Transfer:
     # The body
 
     def read_some(self) -> bytes:
-        pieces = self._body.items
+        pieces, deadline = self._body.items, self._deadline
         until: float | None = None
-        waiting = False
+        waiting, ticks = False, deadline.tick is not None
         while True:
             self._check_wanted()
             if pieces:
                 data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 pieces.clear()
+                if ticks:
+                    deadline.bytes_came()
                 return data
             if self._over or self._multi is None:
                 if self._error is not None:
                     raise self._error
                 return b""
             if not waiting or self._sleep(until):
+                if waiting and ticks:
+                    deadline.bytes_came()
                 waiting = True
-                until = _from_now(self._deadline.read_wait())
+                wait = deadline.read_wait()
+                until = _from_now(deadline.tick_wait(wait) if ticks else wait)
             self._perform()
 
     def _check_wanted(self) -> None:

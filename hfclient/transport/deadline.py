@@ -11,6 +11,7 @@ a source. Keep-alives are not content, and neither is a chunk with nothing but t
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -20,7 +21,7 @@ from hfclient.errors import InvalidInputError, TransportTimeout
 from hfclient.transport.cancellation import Cancellation
 from hfclient.values import Value
 
-__all__ = ["Clock", "Deadline", "Timeouts"]
+__all__ = ["Clock", "Deadline", "Tick", "Timeouts"]
 
 _MAX_SECONDS = 1e8  # three years; a socket's timeout cannot be infinite
 
@@ -126,12 +127,19 @@ class Clock:
         return TransportTimeout(f"no complete answer within {seconds:g} s ({self.limit})", deadline="total", seconds=seconds)
 
 
+class Tick(Exception):
+    """Nothing came in time for the next tick of a stream; the read can be continued."""
+
+
 class Deadline:
     """The deadlines of one request, started when it is made.
 
     Args:
         clock: Of the call that the request belongs to.
         stream: Whether the answer is a stream of events.
+
+    Attributes:
+        tick: Seconds after which a read of the body raises `Tick`; None for no ticks.
     """
 
     __slots__ = (
@@ -141,11 +149,16 @@ class Deadline:
         "_counts_bytes",
         "_has_content",
         "_idle",
+        "_is_tick",
+        "_read_cause",
+        "_read_until",
         "_stream",
+        "_tick_at",
         "_total",
         "_total_at",
         "address",
         "clock",
+        "tick",
         "timeouts",
     )
 
@@ -162,6 +175,11 @@ class Deadline:
         self._counts_bytes = not stream
         self._has_content = False
         self._away_at: float | None = None
+        self.tick: float | None = None
+        self._tick_at: float | None = None
+        self._read_until: float | None = None  # the deadline of a read that a tick has interrupted
+        self._read_cause = "idle"
+        self._is_tick = False  # the last returned timeout is that of a tick
 
     def count_bytes(self) -> None:
         """Apply ``idle`` from now on: the server sends keep-alives, or the answer is not a stream."""
@@ -188,6 +206,7 @@ class Deadline:
             self._total, self._total_at = total, end
         self._idle = idle
         self._counts_bytes = True
+        self._read_until = None
 
     def connect_wait(self) -> float | None:
         """Return the timeout for connecting."""
@@ -212,6 +231,47 @@ class Deadline:
             self._content_at += time.monotonic() - self._away_at
             self._away_at = None
         return self._least("idle", self._idle if self._counts_bytes else None)
+
+    def begin_tick(self, seconds: float | None) -> None:
+        """Let the reads from now on raise `Tick` after *seconds* in all; None for no ticks."""
+        self.tick = seconds
+        self._tick_at = None  # set by the first read, so that its timeout is always the same
+        if seconds is None:
+            self._read_until = None
+
+    def tick_wait(self, wait: float | None) -> float:
+        """Return the timeout of a read with ticks; *wait* is what :meth:`read_wait` has returned.
+
+        A read that a tick interrupted is continued: its deadline stays.
+
+        Raises:
+            Tick: It is time for one, although bytes came: keep-alives, say.
+            TransportTimeout: A deadline has passed.
+        """
+        now, tick = time.monotonic(), self.tick or 0.0
+        if self._tick_at is None:
+            self._tick_at = now + tick
+        elif (tick := self._tick_at - now) <= 0:
+            raise Tick
+        if self._read_until is None:
+            self._read_until, self._read_cause = math.inf if wait is None else now + wait, self._cause
+        left = self._read_until - now
+        if wait is not None and wait < left:
+            left = wait
+        else:
+            self._cause = self._read_cause
+        if left <= 0:
+            raise self.expired()
+        self._is_tick = tick < left
+        return tick if self._is_tick else left
+
+    def bytes_came(self) -> None:
+        """A read with ticks has returned bytes."""
+        self._read_until = None
+
+    def timed_out(self) -> Exception:
+        """Return the error for the last returned timeout: `Tick`, or that of :meth:`expired`."""
+        return Tick() if self.tick is not None and self._is_tick else self.expired()
 
     def _least(self, cause: str, wait: float | None) -> float | None:
         if self._content_at is not None or self._total_at is not None:

@@ -30,7 +30,7 @@ from hfclient.process.garbage_collection import in_gc_finalizer
 from hfclient.transport.ca_bundle import certificates
 from hfclient.transport.connections import CALL, ONE_SEND, POOLS, READ_SIZE, Wire
 from hfclient.transport.content_encoding import decoded, is_decodable
-from hfclient.transport.deadline import Deadline
+from hfclient.transport.deadline import Deadline, Tick
 from hfclient.transport.multipart import Multipart
 from hfclient.transport.proxies import address_for, as_url, proxy_for
 from hfclient.transport.request import SIMPLE_URL, Request, check_headers, safe_url
@@ -133,6 +133,7 @@ class _Body:
         self._deadline = deadline
         self._is_aborted = False
         self._born = forks.fork_count
+        self.can_tick = not isinstance(read, functools.partial)  # urllib3 closes the connection after any exception
 
     def read_some(self) -> bytes:
         if self._born != forks.fork_count:
@@ -140,6 +141,8 @@ class _Body:
         failure: Exception | None = None
         try:
             data = self._read()
+        except Tick:
+            raise
         except Exception as exc:  # noqa: BLE001 (every one is translated)
             failure, data = translated(exc, self._deadline, sending=False), b""
         if self._is_aborted:

@@ -10,7 +10,7 @@ from hfclient.decoding.html_pages import describe_body, unexpected_content
 from hfclient.decoding.json_repair import loads_repaired
 from hfclient.errors import ConnectError, HFClientError, TransportError
 from hfclient.redaction.masking import sanitized
-from hfclient.transport.deadline import Deadline
+from hfclient.transport.deadline import Deadline, Tick
 from hfclient.transport.limits import Limits, too_long
 
 __all__ = ["Body", "Headers", "Response", "add_address"]
@@ -52,12 +52,16 @@ class Headers(Mapping[str, str]):
 
 
 class Body(Protocol):
-    """The body of one response, as a transport reads it."""
+    """The body of one response, as a transport reads it.
+
+    One whose reads can be continued after `Tick` has an attribute ``can_tick`` that is True.
+    """
 
     def read_some(self) -> bytes:
         """Return the next bytes as soon as any have arrived; empty at the end.
 
         Raises:
+            Tick: It is time for one; only if ``Deadline.tick`` is set.
             TransportTimeout: A deadline passed.
             ConnectError: The connection broke, or ended before the body was complete.
             Cancelled: :meth:`abort` was called.
@@ -72,6 +76,8 @@ class Body(Protocol):
 
 class _BufferedBody:
     """A body that has been read."""
+
+    can_tick = True
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -100,6 +106,7 @@ class _PeekedBody:
         self._start = start
         self._rest = rest
         self._error = error
+        self.can_tick = getattr(rest, "can_tick", False)
 
     def read_some(self) -> bytes:
         start, self._start = self._start, b""
@@ -132,9 +139,10 @@ class Response:
         url: The URL of the request, without secrets.
         deadline: The deadlines of the request.
         limits: Limits of the data in memory.
+        can_tick: The next step of a stream that reads it is a read of the body, which can be interrupted by `Tick`.
     """
 
-    __slots__ = ("_body", "deadline", "headers", "limits", "method", "status", "url")
+    __slots__ = ("_body", "can_tick", "deadline", "headers", "limits", "method", "status", "url")
 
     def __init__(self, status: int, headers: Headers, body: Body, *, method: str, url: str, deadline: Deadline) -> None:
         self.status = status
@@ -144,6 +152,7 @@ class Response:
         self.deadline = deadline
         self.limits = _LIMITS
         self._body = body
+        self.can_tick: bool = getattr(body, "can_tick", False)
 
     def __repr__(self) -> str:
         return f"<Response {self.status} to {self.method} {self.url}>"
@@ -180,7 +189,8 @@ class Response:
         """Yield the body's bytes as they arrive; :meth:`Body.read_some` lists the other errors.
 
         Args:
-            within: The limit for all of them together; None if they are not kept.
+            within: The limit for all of them together; None if they are not kept. With "stream", empty bytes are a tick, or the
+                sign that the body has ended; see ``Deadline.tick``.
 
         Raises:
             ProtocolError: The body is longer; raised before reading if its Content-Length is larger.
@@ -188,6 +198,7 @@ class Response:
         read_some = self._body.read_some
         try:
             if within is None:
+                self.deadline.begin_tick(None)
                 while data := read_some():
                     yield data
                 return
@@ -196,16 +207,33 @@ class Response:
             promised = self.headers.get("content-length", "")
             if promised.isdecimal() and len(promised) < 20 and int(promised) > left:
                 raise too_long(self.limits, within, self.url, promised=int(promised))
-            while data := read_some():
+            while True:
+                try:
+                    data = read_some()
+                except Tick:
+                    yield b""
+                    continue
+                except HFClientError:
+                    yield from self._end_of_ticks()
+                    raise
+                if not data:
+                    break
                 left -= len(data)
                 if left < 0:
                     raise too_long(self.limits, within, self.url, frame=excerpt(data))
                 if not is_stream and not data.isspace():  # not a blank keep-alive
                     self.deadline.content_arrived()
                 yield data
+            yield from self._end_of_ticks()
         except ConnectError as error:
             add_address(error, self.deadline.address)
             raise
+
+    def _end_of_ticks(self) -> Iterator[bytes]:
+        """Tell a stream that is read with ticks that its next step is not a read of this body."""
+        self.can_tick = False
+        if self.deadline.tick is not None:
+            yield b""
 
     def read(self, within: Literal["body", "file"] = "body") -> bytes:
         """Return the whole body and free the connection.
@@ -271,6 +299,7 @@ class Response:
 
     def close(self) -> None:
         """Free the connection without waiting. It is closed if the body was not read to its end."""
+        self.can_tick = False
         self._body.close()
 
     def abort(self) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from hfclient import Client
+from hfclient import Client, Timeouts
 from hfclient.chat.conversations import stream as chat_stream
 from hfclient.chat.conversations.conversation import ChatStream
-from hfclient.errors import Cancelled, InvalidInputError, StreamConsumed
+from hfclient.errors import Cancelled, InvalidInputError, StreamConsumed, TransportTimeout
 from hfclient.events import Token
 from tests.chat.recordings import recording
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, cut, final, lines, log_of, token, wait_until
-from tests.server import LAST_CHUNK, PATIENCE, UNTIL_GONE, Recorded, chunk, head
+from tests.server import LAST_CHUNK, PATIENCE, UNTIL_GONE, Recorded, chunk, head, plain
 
 TICK = 0.02
 
@@ -153,7 +153,6 @@ def test_leaving_a_server_that_still_sends(ui: ChatUI, any_client: Client, monke
     events = read_to_tick(stream)
     del events
     assert stream.partial.text == "abcdef"
-    assert stream._run.end_seen
     assert not stream._run.stop_unconfirmed
 
 
@@ -230,4 +229,71 @@ def test_reading_twice(ui: ChatUI, client: Client) -> None:
     for again in (lambda: iter(stream), lambda: stream.ticks(1), stream.result):
         with pytest.raises(StreamConsumed):
             again()
+    del events
+
+
+def test_keep_alives_are_not_events(ui: ChatUI, any_client: Client) -> None:
+    """Ticks come on time although the server sends keep-alives all the time."""
+    ui.says(lines(STARTED), kept_alive(ui, STARTED, token("abc"), text="abc"))
+    stream = any_client.chat("Hi")
+    heard = []
+    for event in stream.ticks(0.1):
+        heard.append(event)
+        if heard.count(None) == 3:
+            break
+    assert heard[-3:] == [None] * 3
+
+
+@pytest.mark.parametrize("name", ["idle", "next_token", "total"])
+def test_deadlines_pass_in_spite_of_ticks(ui: ChatUI, any_client: Client, name: str) -> None:
+    """A deadline that is longer than the time between two ticks ends the stream as without ticks."""
+    ui.says(lines(STARTED), silent(STARTED, token("abc")))
+    ui.always("log", [UNTIL_GONE])
+    limits = {"connect": PATIENCE, "first_token": PATIENCE, "idle": PATIENCE, "total": 2 * PATIENCE, name: 0.3}
+    stream = any_client.chat("Hi", timeouts=Timeouts(**limits))
+    heard: list[Any] = []
+    if name == "idle":  # the connection is dead, so it resumes
+        for event in stream.ticks(TICK):
+            heard.append(event)
+            if ui.count("log"):
+                break
+    else:
+        with pytest.raises(TransportTimeout) as caught:
+            heard.extend(stream.ticks(TICK))
+        assert (caught.value.deadline, caught.value.seconds) == (name, 0.3)
+        assert caught.value.partial is not None
+        assert caught.value.partial.text == "abc"
+    stream.close()
+
+
+def test_a_question_has_ticks(ui: ChatUI, any_client: Client) -> None:
+    """While the caller's function thinks about a question, in the helper thread, there are ticks; afterwards none is needed."""
+    asks = {"type": "elicitation", "subtype": "request", "toolUuid": "t", "expiresAt": 1795235814881,
+            "request": {"elicitationId": "e", "server": "s", "mode": "form", "message": "?", "fields": []}}  # fmt: skip
+    answered, go, threads = threading.Event(), threading.Event(), []
+    ui.always("answer", [lambda request: answered.set(), plain(b"{}", 200, "Content-Type: application/json")])
+    answer = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, asks)), answered,
+              chunk(lines(token("yes"), final("yes"), FINISHED)), LAST_CHUNK]  # fmt: skip
+    ui.says(lines(STARTED), answer)
+
+    def reply(question: Any) -> dict[str, Any]:
+        threads.append(threading.current_thread().name)
+        assert go.wait(PATIENCE)
+        return {}
+
+    stream, ticks = any_client.chat("Hi", mcp=["s"], on_elicitation=reply), 0
+    for event in stream.ticks(TICK):
+        ticks += event is None
+        if threads and ticks > 2:
+            go.set()
+    assert threads == ["hfclient-ticks"]
+    assert stream.result().text == "yes"
+
+
+def test_a_stream_that_is_only_read_needs_no_thread(ui: ChatUI, any_client: Client) -> None:
+    """Waits for the body start no thread: hundreds of streams with ticks have hundreds of sockets, and nothing more."""
+    ui.says(lines(STARTED), silent(STARTED, token("abc")))
+    stream = any_client.chat("Hi")
+    events = read_to_tick(stream)
+    assert helpers() == []
     del events

@@ -19,8 +19,20 @@ from hfclient.inference import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts, Transport
 from hfclient.types import Reply
 from tests.chat.replay import wait_until
-from tests.inference.answers import CHAT, DONE, begun, call, calls, delta, says
-from tests.server import CLOSE, PATIENCE, UNTIL_GONE, Script, Server, chunk, json_answer
+from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says
+from tests.server import (
+    CERTIFICATE,
+    CLOSE,
+    LAST_CHUNK,
+    PATIENCE,
+    UNTIL_GONE,
+    Script,
+    Server,
+    chunk,
+    gzip_pieces,
+    head,
+    json_answer,
+)
 
 TICK = 0.02
 Make = Callable[..., InferenceClient]
@@ -83,9 +95,55 @@ def test_ticks_before_a_retry(make: Make) -> None:
     assert stream.result().text == "Hello"
 
 
+@pytest.mark.parametrize("status", [503, 429])
+def test_ticks_after_an_error_in_the_answer(make: Make, status: int) -> None:
+    """So has the pause after an error that came inside of the answer, before its content."""
+    failure = data({"error": {"message": "busy", "code": status}})
+    inference = make([*begun(failure), UNTIL_GONE], says("Hello"), retry=Retry(attempts=2, backoff=0.5))
+    stream = inference.chat("Hi", model="m")
+    heard = list(stream.ticks(TICK))
+    assert heard.count(None) > 2
+    assert stream.result().text == "Hello"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, gzip"])
+def test_ticks_of_a_compressed_stream(make: Make, transport_name: str, coding: str) -> None:
+    """A compressed stream has ticks, too, also where a library decodes it that cannot be interrupted; no byte is lost."""
+    if transport_name == "impersonate" and coding != "gzip":
+        pytest.skip("libcurl does not decode it")
+    go = threading.Event()
+    first, second = gzip_pieces(delta(content="a"), delta("stop", content="b") + DONE)
+    if coding != "gzip":
+        first, second = gzip_pieces(first, second)
+    answer = [head(200, SSE, "Transfer-Encoding: chunked", f"Content-Encoding: {coding}"), chunk(first), go, chunk(second), LAST_CHUNK]
+    stream, ticks = make(answer).chat("Hi", model="m"), 0
+    for event in stream.ticks(TICK):
+        ticks += event is None
+        if ticks > 2:
+            go.set()
+    assert stream.result().text == "ab"
+
+
+def test_ticks_over_tls(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read of a TLS connection that a tick interrupts is continued, also in the middle of a record's text."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    with Server(tls=True) as server:
+        go = threading.Event()
+        server.on(CHAT, [*begun(delta(content="a")), go, chunk(delta(content="b") + delta("stop") + DONE), LAST_CHUNK])
+        session = Session(transport, Credentials(), timeouts=Timeouts(first_token=PATIENCE, idle=PATIENCE))
+        inference = InferenceClient(session, base_url=f"https://localhost:{server.port}/v1")
+        stream, ticks = inference.chat("Hi", model="m"), 0
+        for event in stream.ticks(TICK):
+            ticks += event is None
+            if ticks > 2:
+                go.set()
+        assert stream.result().text == "ab"
+
+
 def test_errors_keep_their_traceback_and_the_partial_answer(make: Make) -> None:
     """An error of the helper thread is raised in the loop, with the answer so far and the frames that raised it."""
-    stream = make([*begun(delta(content="half")), CLOSE]).chat("Hi", model="m")
+    stream = make([*begun(delta(content="half")), 0.05, CLOSE]).chat("Hi", model="m")
     with pytest.raises(StreamInterrupted) as caught:
         list(stream.ticks(PATIENCE))
     assert caught.value.partial is not None

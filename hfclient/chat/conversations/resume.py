@@ -119,6 +119,7 @@ class LogReader:
                         raise
                     failure = error
                 response = None
+                yield []  # a pause follows, which has ticks of its own
                 if self._ended:
                     return
                 if self._last > before:
@@ -140,6 +141,9 @@ class LogReader:
         parser = SSEParser(response.limits.line)
         try:
             for data in response.chunks("stream"):
+                if not data:  # a tick
+                    yield []
+                    continue
                 response.deadline.count_bytes()  # a log sends a heartbeat every 250 ms
                 events: list[AnyEvent] = []
                 broken: ProtocolError | None = None
@@ -183,6 +187,7 @@ class LogReader:
     # Servers without a log, and runs that it has forgotten
 
     def _ask_for_message(self) -> Iterator[list[AnyEvent]]:
+        yield []  # the log is not read any more
         message = self._last_message()
         is_last = message.finished or self._body_ended
         events = self._missing_events(message, is_last)

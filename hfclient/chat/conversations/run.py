@@ -282,6 +282,8 @@ def log_end(data: bytes) -> str:
 class _EmptyBody:
     """The body of a response that has none."""
 
+    can_tick = True
+
     def read_some(self) -> bytes:
         return b""
 

@@ -103,11 +103,14 @@ class RunStream(Stream):
         while True:
             parked: Elicitation | None = None
             for events in self._run_blocks():
-                yield events
                 settled = {event.elicitation_id for event in events if type(event) is ElicitationResolved}
-                for event in events:
-                    if type(event) is Elicitation and event.elicitation_id not in settled:
-                        parked = event if self._answer(event, on_elicitation) else parked
+                asked = [one for one in events if type(one) is Elicitation and one.elicitation_id not in settled]
+                can_tick = self._response.can_tick
+                self._response.can_tick = can_tick and not asked  # the next step calls the caller's function
+                yield events
+                for question in asked:
+                    parked = question if self._answer(question, on_elicitation) else parked
+                self._response.can_tick = can_tick
             if parked is None:
                 return
             self._continue(parked)
@@ -144,7 +147,9 @@ class RunStream(Stream):
             return
         try:
             for data in self._response.chunks("stream"):
-                if events := self._updates.feed(data):
+                if not data:  # a tick
+                    yield []
+                elif events := self._updates.feed(data):
                     yield events
                     if self._updates.broken is not None:
                         raise self._updates.broken

@@ -74,8 +74,7 @@ class AnswerReader:
                     raise
             if attempt.wait is not None:
                 self.response.close()
-                if failovers := attempts.new_failovers():
-                    yield [*failovers]
+                yield [*attempts.new_failovers()]  # also without any: a pause follows, which has ticks of its own
 
     def _answer(self) -> Iterator[list[AnyEvent]]:
         """Yield the events of one answer; raise the error if it is incomplete or failed."""
@@ -84,6 +83,9 @@ class AnswerReader:
         cut: TransportError | None = None
         try:
             for data in self.response.chunks("stream"):
+                if not data:  # a tick
+                    yield []
+                    continue
                 events = chunks.feed(data)
                 if not self._begun:
                     self._look_for_content(events)

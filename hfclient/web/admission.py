@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfclient.errors import (
     APIStatusError,
+    Cancelled,
     ConversationBusy,
     CredentialsError,
     HFClientError,
@@ -62,7 +64,8 @@ class Admission:
         self._usages: list[Usage] = []
         self._extra = {"tokens": 0.0, "credits": 0.0}
         self._pending = 0  # bytes since the last report
-        self._begun = self._closed = self._unsent = False
+        self._begun = self._unsent = False
+        self._closing = threading.Lock()  # taken by the thread that corrects the counters; never given back
         self.counted = True
 
     def _enter(self) -> None:
@@ -116,9 +119,8 @@ class Admission:
 
     def close(self) -> None:
         """Replace the reservation by what was used; idempotent, never raises."""
-        if self._closed:
+        if not self._closing.acquire(blocking=False):
             return
-        self._closed = True
         now = time.time()
         try:
             used = self._used()
@@ -208,7 +210,7 @@ class Admission:
         return sum(cost * CREDIT if cost is not None and 0 <= cost < math.inf else reserved for cost in costs)
 
     def _give_back(self) -> None:
-        self._closed = True
+        self._closing.acquire(blocking=False)
         try:
             for counter in self._counters:
                 self._guard.store.add(counter, -self._reserved[counter.limit.scope])
@@ -228,6 +230,7 @@ class Watched:
         self._admission: Admission | None = None
         self._source: Source | None = None
         self._is_closed = self._is_opening = False
+        self._admitting = threading.Lock()
 
     def admit(self) -> Self:
         """Admit the request now, in this thread; idempotent. Close the source if it is not opened after that.
@@ -235,8 +238,9 @@ class Watched:
         Raises:
             LimitExceeded, StoreUnavailable: As for `Guard.admit`.
         """
-        if self._admission is None:
-            self._admission = self._admit()
+        with self._admitting:
+            if self._admission is None:
+                self._admission = self._admit()
         return self
 
     def wrap(self, wrapper: Callable[[Callable[[], Source]], Callable[[], Source]]) -> None:
@@ -264,8 +268,11 @@ class Watched:
     def _opened(self) -> Source:
         admission = self._admission
         assert admission is not None
-        self._is_opening = True
+        self._is_opening = True  # before the check: close() sees this, or this sees close()
         try:
+            if self._is_closed:
+                admission._unsent = True
+                raise Cancelled("the source was closed before it was opened")
             source = self._open()
         except BaseException as error:
             admission._failed(error)

@@ -205,12 +205,16 @@ class HFClient:
         """
         after = request.headers.get("Last-Event-ID")
         follower = self.relay.follow(run_id, after, owner=owner, allowed=allowed)
-        if after and follower.status != "running":
-            run = self.relay.get(run_id, owner=owner, allowed=allowed)
-            if run.ended and after.strip() == f"{run_id}:{run.last}":
-                follower.close()
-                return Response(status=204)
-        return self.stream_response(follower, **{"wait": None, **options})
+        try:
+            if after and follower.status != "running":
+                run = self.relay.get(run_id, owner=owner, allowed=allowed)
+                if run.ended and after.strip() == f"{run_id}:{run.last}":
+                    follower.close()
+                    return Response(status=204)
+            return self.stream_response(follower, **{"wait": None, **options})
+        except BaseException:
+            follower.close()
+            raise
 
     # Responses
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RouterPrices"]
 
+_log = logging.getLogger("hfclient")
 _RETRY = 60.0
+_PATIENCE = 5.0  # seconds that the first answer waits for the list
 
 
 class RouterPrices:
@@ -32,9 +36,14 @@ class RouterPrices:
     def __init__(self, inference: InferenceClient, *, seconds: float = 3600.0) -> None:
         self._inference = inference
         self._seconds = seconds
+        self._reset()
+
+    def _reset(self) -> None:
+        self._process = os.getpid()
         self._offers: dict[str, tuple[Offer, ...]] = {}
         self._until = 0.0
         self._requesting = threading.Lock()
+        self._tried = threading.Event()
 
     def __call__(self, usage: Usage, model: str, provider: str | None) -> float | None:
         """Return the price in US dollars, or None if the router does not list one."""
@@ -45,18 +54,28 @@ class RouterPrices:
         return max((cost for offer in chosen if (cost := _cost(offer, usage)) is not None), default=None)
 
     def _current(self) -> dict[str, tuple[Offer, ...]]:
-        # One thread requests the list; the others take the old one, or wait for the first.
-        if time.monotonic() >= self._until and self._requesting.acquire(blocking=not self._offers):
+        if self._process != os.getpid():  # forked, perhaps during a request
+            self._reset()
+        if time.monotonic() >= self._until and self._requesting.acquire(blocking=False):
             try:
-                if time.monotonic() >= self._until:
-                    try:
-                        self._offers = {served.id: served.offers for served in self._inference.models()}
-                        self._until = time.monotonic() + self._seconds
-                    except HFClientError:
-                        self._until = time.monotonic() + _RETRY  # the old prices, if any
-            finally:
+                # Apart: an answer that has ended does not wait for a router that is slow.
+                threading.Thread(target=self._request, name="hfclient-prices", daemon=True).start()
+            except RuntimeError:  # the interpreter shuts down
                 self._requesting.release()
+                return self._offers
+        self._tried.wait(_PATIENCE)
         return self._offers
+
+    def _request(self) -> None:
+        try:
+            self._offers = {served.id: served.offers for served in self._inference.models()}
+            self._until = time.monotonic() + self._seconds
+        except HFClientError as error:
+            self._until = time.monotonic() + _RETRY  # the old prices, if any
+            _log.warning("the prices of the router are unknown: %s", type(error).__name__)
+        finally:
+            self._tried.set()
+            self._requesting.release()
 
 
 def _cost(offer: Offer, usage: Usage) -> float | None:

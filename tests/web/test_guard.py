@@ -264,6 +264,46 @@ def test_closing_while_the_call_waits() -> None:
     assert used(guard)["user requests"] == 1
 
 
+def test_closing_from_many_threads() -> None:
+    """Threads that close an answer at the same moment correct the counters once."""
+    guard = Guard(tokens="99000/day")
+    for number in range(50):
+        guard.admit(number)  # another answer, whose reservation stays
+        watched = guard.watch(lambda: Answer(Token("t" * 40)), user=number)
+        watched()
+        barrier = threading.Barrier(4)
+
+        def close(watched: Watched = watched, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            watched.close()
+
+        threads = [threading.Thread(target=close) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert used(guard, number) == {"user tokens": 1000}
+
+
+def test_opening_from_two_threads() -> None:
+    """Two threads that admit a source at the same moment count one request."""
+    guard = Guard(requests="9/day")
+    watched = guard.watch(Answer, user="ann")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: watched.admit(), range(8)))
+    assert used(guard) == {"user requests": 1}
+
+
+def test_closed_during_the_admission() -> None:
+    """A source that is closed while it is being admitted does not make the call, and gives the request back."""
+    guard = Guard(requests="9/day")
+    watched = guard.watch(lambda: pytest.fail("called"), user="ann").admit()
+    watched._is_closed = True
+    with pytest.raises(errors.Cancelled):
+        watched()
+    assert used(guard) == {"user requests": 0}
+
+
 def test_one_admission_for_each_source() -> None:
     """Opening, ticks and iterating share one admission: a relay that opens a source does not count it twice."""
     guard = Guard(requests="9/day", tokens="5000/day")

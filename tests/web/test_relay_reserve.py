@@ -148,6 +148,31 @@ def test_a_time_limit_stops_the_run(relays: Callable[..., Relay]) -> None:
     assert (texts(read(web, run.id)), web.get(run.id).status, source.stopped) == ("a", "interrupted", 1)
 
 
+def test_the_reader_does_not_overtake_a_stop(relays: Callable[..., Relay]) -> None:
+    """The source is not closed, which may only detach from it, while a stop of it is on its way."""
+    order: list[str] = []
+
+    class Slow(Scripted):
+        def stop(self) -> None:
+            self.send("late")  # the reader sees that the run has ended
+            wait_until(lambda: len(self.sent) == 2 or order != [])
+            order.append("stopped")
+
+        def close(self) -> None:
+            order.append("closed")
+
+        def cancel(self) -> None:
+            order.append("cancelled")
+            super().cancel()
+
+    relay, source = relays(), Slow("a")
+    run = relay.start("k", source.open)
+    wait_until(lambda: len(source.sent) == 1)
+    relay.stop(run.id)
+    wait_until(lambda: "cancelled" in order)
+    assert order[:2] == ["stopped", "cancelled"]
+
+
 def test_a_reservation_needs_the_store() -> None:
     """With *memory_only*, too: another process could not find the run."""
     store = MemoryStore()

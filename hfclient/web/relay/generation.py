@@ -82,6 +82,7 @@ class Generation:
         self._source: Source | None = None
         self._opening: Any = None  # the scope of the call
         self._finishing = False
+        self._left = threading.Lock()  # held for good by the thread that leaves the source early
         self.end: End | None = None
         self.over = threading.Event()  # the end is written, or cannot be
         self.thread_over = True
@@ -132,7 +133,7 @@ class Generation:
         with self._lock:
             self._source = source
         if self._is_over():
-            _leave(source, stop=not self.lost)
+            self._leave(source, stop=not self.lost)
             return
         self._note_state(source)
         self.head.set()
@@ -144,7 +145,8 @@ class Generation:
             reply = self.reply()
             self.finish("interrupted" if reply.interrupted else "completed")
         finally:
-            source.close()
+            if not self._left.locked():  # else the thread that stops it closes it, after the stop
+                source.close()
 
     def _is_over(self) -> bool:
         return self._finishing or self.lost
@@ -157,6 +159,7 @@ class Generation:
         log = self.log
         for event in events:
             if self._finishing or self.lost:
+                self._leave(source, stop=not self.lost)
                 return
             if event is None:
                 continue
@@ -215,9 +218,14 @@ class Generation:
         with self._lock:
             source, scope = self._source, self._opening
         if source is not None:
-            _apart(lambda: _leave(source, stop=stop))
+            _apart(lambda: self._leave(source, stop=stop))
         elif scope is not None:
             _apart(scope.cancel)
+
+    def _leave(self, source: Source, *, stop: bool) -> None:
+        """Leave the source once: this thread, or the one that reads, whichever comes first."""
+        if self._left.acquire(blocking=False):
+            _leave(source, stop=stop)
 
     def finish(self, status: Status, error: BaseException | None = None) -> bool:
         """End the run, unless it has ended; True if this call did it."""

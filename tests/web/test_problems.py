@@ -5,6 +5,7 @@ from __future__ import annotations
 import http
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -178,3 +179,14 @@ def test_names() -> None:
         assert getattr(hfclient.web, name)
     with pytest.raises(AttributeError, match="nothing_like_it"):
         hfclient.web.nothing_like_it  # noqa: B018
+
+
+def test_the_table_of_the_documentation() -> None:
+    """docs/web-streaming.rst shows the table as it is."""
+    page = (Path(__file__).parents[2] / "docs" / "web-streaming.rst").read_text("utf-8")
+    shown = re.findall(r"^   \* - (.+)\n     - (\d+)\n     - ``(.+)``\n     - (.+)$", page, re.MULTILINE)
+    assert shown == [
+        ("other exceptions" if cls is BaseException else f"``{cls.__name__}``", str(kind.status), kind.code, kind.why)
+        for cls, kind in KINDS.items()
+        if cls not in (HFClientError, web.WebError)
+    ]

@@ -34,6 +34,7 @@ SERVERS: dict[str, list[str]] = {
     "gthread": [*GUNICORN, "--worker-class", "gthread", "--threads", "16", WSGI],
     "gevent": [*GUNICORN, "--worker-class", "gevent", WSGI],
     "uvicorn": ["-m", "uvicorn", "--port", "0", "--factory", "django.core.asgi:get_asgi_application"],
+    "waitress": ["-m", "waitress", "--listen", "127.0.0.1:0", "--threads", "16", "--call", "django.core.wsgi:get_wsgi_application"],
     "asgi workers": [*GUNICORN, "--worker-class", "asgi", "django.core.asgi:get_asgi_application()"],
 }
 SILENT = 8.0
@@ -59,7 +60,7 @@ class Site:
         return Path(self._log.name).read_text("utf-8")
 
     def __enter__(self) -> Site:
-        running = re.compile(r"(?:Listening at: http|running on http)://127\.0\.0\.1:(\d+)")
+        running = re.compile(r"(?:Listening at: http|running on http|Serving on http)://127\.0\.0\.1:(\d+)")
         try:
             wait_until(lambda: running.search(self.said) is not None or self.process.poll() is not None)
             found = running.search(self.said)
@@ -109,8 +110,8 @@ def ui() -> Iterator[PromptedChatUI]:
 def site(request: pytest.FixtureRequest, ui: PromptedChatUI, tmp_path: Path) -> Iterator[Site]:
     if request.param == "gevent":
         pytest.importorskip("gevent")
-    if request.param == "uvicorn":
-        pytest.importorskip("uvicorn")
+    if request.param in ("uvicorn", "waitress"):
+        pytest.importorskip(request.param)
     with Site(request.param, ui, tmp_path) as running:
         yield running
 

@@ -132,6 +132,25 @@ def test_a_repeated_request(ui: PromptedChatUI, browser: Client) -> None:
     wait_until(lambda: len(ui.stops) == 1)  # the stream that the view has opened is left
 
 
+@pytest.mark.parametrize(("prompt", "status"), [("count 1", "completed"), ("fail 1", "failed")])
+def test_a_browser_that_reconnects(prompt: str, status: str, ui: PromptedChatUI, browser: Client) -> None:
+    """A client that takes the end of a stream for a broken connection posts again with the last id: the prompt was sent once."""
+    body = browser.post("/ask", {"prompt": prompt}).getvalue()
+    assert _frames(body)[-1] == ("end", {"status": status})
+    last = [line[4:] for line in body.decode().split("\n") if line.startswith("id: ")][-1]
+    for _ in range(2):
+        assert browser.post("/ask", {"prompt": prompt}, headers={"Last-Event-ID": last}).status_code == 204
+    assert ui.count("send") == 1
+
+
+def test_a_service_that_is_down(browser: Client) -> None:
+    """A service that cannot be reached is a 503 without its address."""
+    with override_settings(HFCLIENT={"base_url": "http://127.0.0.1:1", "token": "", "cookies": "", "retry": {"attempts": 1}}):
+        response = browser.post("/ask", {"prompt": "count 1"})
+    assert (response.status_code, response.json()["code"]) == (503, "service-unreachable")
+    assert b"127.0.0.1" not in response.content
+
+
 def test_leaving(ui: PromptedChatUI, browser: Client) -> None:
     """Closing the response stops the answer, before and after its first piece, and calls on_close once."""
     urls.closed.clear()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
-from hfclient.errors import RequestTooLargeError
+from hfclient.errors import HFClientError, RequestTooLargeError
 from hfclient.web.errors import InvalidRequest
 
 __all__ = ["read_json", "read_prompt"]
@@ -51,12 +51,14 @@ def read_prompt(request: Request, name: str, max_length: int) -> str:
         text = read_json(request, max_bytes).get(name)
     else:
         _check_length(request, max_bytes)
+        if "Transfer-Encoding" in request.headers:  # its files would be written to the disk without a limit
+            raise InvalidRequest("a form needs a Content-Length")
         try:
             text = request.form.get(name)
         except RequestEntityTooLarge:
             raise _too_large() from None
-        except ClientDisconnected:
-            raise InvalidRequest("the body ended too early") from None
+        except Exception as exc:
+            raise InvalidRequest("the body is incomplete or malformed") from exc
     if not isinstance(text, str):
         raise InvalidRequest(f"the field {name} is missing, or is not a text")
     if not text.strip():
@@ -85,8 +87,10 @@ def _read(request: Request, max_bytes: int) -> bytes:
         return b"".join(pieces)
     except RequestEntityTooLarge:
         raise _too_large() from None
-    except ClientDisconnected:
-        raise InvalidRequest("the body ended too early") from None
+    except HFClientError:
+        raise
+    except Exception as exc:
+        raise InvalidRequest("the body is incomplete or malformed") from exc
 
 
 def _check_length(request: Request, max_bytes: int) -> None:

@@ -56,10 +56,10 @@ def stop(run_id):
 class Site(Gunicorn):
     """The application."""
 
-    def __init__(self, kind: str, ui: PromptedChatUI, folder: Path, *options: str, **variables: str) -> None:
+    def __init__(self, kind: str, ui: PromptedChatUI, folder: Path, *options: str, workers: int = 2, **variables: str) -> None:
         (folder / "site_app.py").write_text(APP)
         config = {"FLASK_HFCLIENT_BASE_URL": ui.url, "FLASK_HFCLIENT_TOKEN": '""', "FLASK_HFCLIENT_SESSION": '""'}
-        super().__init__("site_app:app", kind, folder, *options, **{**config, **variables})
+        super().__init__("site_app:app", kind, folder, *options, workers=workers, **{**config, **variables})
 
     def ask(self, prompt: str, **headers: str) -> Browser:
         # Also in the query, for gunicorn's log.

@@ -207,6 +207,14 @@ def test_retry_after(run: Run, server: Server) -> None:
     assert (problem["event"], problem["title"], problem["retry_after"]) == ("problem", "Busy.", 3600)
 
 
+def test_problems_of_the_application(run: Run, server: Server) -> None:
+    """A failure of the run is final whatever its status; a store that is down for a moment is asked again."""
+    server.on("/r", json_answer({"title": "The answer broke off.", "code": "interrupted"}, 502))
+    assert names(run(FOLLOW, url=server.url + "/r")) == ["problem", "end"]
+    server.on("/s", json_answer({"title": "Later.", "code": "store-unavailable"}, 503), answers(END))
+    assert names(run(FOLLOW, url=server.url + "/s")) == ["lost", "open", "end"]
+
+
 def test_a_page_instead_of_a_stream(run: Run, server: Server) -> None:
     """A login page with status 200 is a problem, not an answer."""
     server.on("/r", plain("<html>Log in</html>", 200, "Content-Type: text/html"))

@@ -57,13 +57,7 @@ export class Answer {
     const { uuid, message, status } = event;
     if (event.event === "Token") this.#grow("text", event.text);
     else if (event.event === "Reasoning") this.#grow("reasoning", event.text);
-    else if (event.event === "FinalAnswer" && !this.text)
-      this.#grow(
-        "text",
-        string(event.text, Infinity)
-          .replace(/<think>[^]*?(?:<\/think>|$)/g, "")
-          .trim(),
-      );
+    else if (event.event === "FinalAnswer") this.#complete(string(event.text, Infinity));
     else if (event.event === "ToolCall") this.#tool(uuid, event.name, "running", event.arguments ?? event.parameters);
     else if (event.event === "ToolProgress")
       this.#tool(uuid, "", message ?? (event.total ? `${Math.round((100 * event.progress) / event.total)} %` : "running"));
@@ -102,6 +96,21 @@ export class Answer {
       this.#grown = { kind, markdown: new Markdown(element, this.options) };
     }
     this.#grown.markdown.append(text);
+  }
+
+  /**
+   * The whole text, as the server stores it. It replaces the parts if they differ: another worker that continues an answer may have cut it
+   * into other pieces. With tools it is the text of the last round only.
+   * @param {string} text
+   */
+  #complete(text) {
+    const isWhole = !this.#parts.size && !(this.text && text.includes("<think>"));
+    const answer = text.replace(/<think>[^]*?(?:<\/think>|$)/g, "").trim();
+    if ((this.text && !isWhole) || this.text.trim() === answer) return;
+    for (const part of this.body.querySelectorAll(":scope > .markdown")) part.remove();
+    if (this.#grown?.kind === "text") this.#grown = null;
+    this.text = "";
+    this.#grow("text", answer);
   }
 
   /** Begin a part of another kind. @param {Element} element */

@@ -5,6 +5,8 @@
  *   {event: "open"}, {event: "lost", attempt, wait}, {event: "problem", title, status, code, retry_after}, {event: "end", status}.
  */
 
+const TEMPORARY = [408, 429, 502, 503, 504]; // of a proxy, or of a server that starts
+const TEMPORARY_CODES = ["store-unavailable", "too-many-runs"]; // other problems with a code are the end of the run
 const MAX_EVENT = 1 << 24; // characters; a line without an end must not fill the memory
 
 /** An incremental parser of text/event-stream. Reference: https://html.spec.whatwg.org/multipage/server-sent-events.html */
@@ -100,8 +102,8 @@ function pause(seconds, signal) {
 /**
  * Yield the events of one answer. The last one is {event: "end"}, unless *signal* ended it.
  *
- * A connection that breaks, or without a byte for *silence* seconds, is opened again with the id of the last event. 204 ends the
- * answer; 404, 410 and other refusals end it with a problem; 408, 429, 502, 503 and 504 are asked again after their Retry-After.
+ * A connection that breaks, or is without a byte for *silence* seconds, is opened again with the id of the last event, as is one that
+ * a proxy refuses for the moment, after its Retry-After. 204 ends the answer. Problems that the application describes end it, too.
  *
  * @param {string | null} url Null if the answer cannot be asked for again: *response* is all there is.
  * @param {object} [options]
@@ -135,11 +137,13 @@ export async function* follow(url, { response, after = "", headers = {}, signal,
       }
       if (response.status === 204) return yield { event: "end", status: null };
       delay = retryAfter(response);
-      if (![200, 408, 429, 502, 503, 504].includes(response.status) || (response.ok && !isStream(response)) || (delay ?? 0) > 60) {
-        yield await problemOf(response);
+      if (!response.ok || !isStream(response)) {
+        const problem = await problemOf(response);
+        const isTemporary = problem.code ? TEMPORARY_CODES.includes(problem.code) : TEMPORARY.includes(response.status);
+        if (isTemporary && (delay ?? 0) <= 60) throw new Error(problem.title);
+        yield problem;
         return yield { event: "end", status: "failed" };
       }
-      if (!response.ok) throw new Error(`status ${response.status}`);
       yield { event: "open" };
       const parser = new EventParser();
       reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();

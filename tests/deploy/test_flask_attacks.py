@@ -52,7 +52,7 @@ BODY = json.dumps({"prompt": "count 1"}).encode()
 CHUNK = b"10000\r\n" + b" " * 65_536 + b"\r\n"
 
 REQUESTS = {
-    "length that is no number": ([head(JSON, "Content-Length: abc"), BODY], (400,)),
+    "length that is not a number": ([head(JSON, "Content-Length: abc"), BODY], (400,)),
     "negative length": ([head(JSON, "Content-Length: -5"), BODY], (400,)),
     "two lengths": ([head(JSON, "Content-Length: 5", "Content-Length: 500"), BODY], (400,)),
     "length and chunks": ([head(JSON, "Content-Length: 5", "Transfer-Encoding: chunked"), b"0\r\n\r\n"], (400,)),

@@ -24,7 +24,7 @@ export { Answer, EventParser, Markdown, follow, render, safeUrl };
 const randomId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /**
- * A chat: *root* holds an element .messages, a form with a field "prompt", and optionally elements .stop, .status and [data-prompt].
+ * A chat: *root* holds an element .messages, a form (the one of class .composer, or the first) with a field "prompt", and optionally elements .stop, .status and [data-prompt].
  *
  * URLs are options or data attributes of *root*; __run__ in them stands for the run's id:
  *   send    POST of the form, and retry=1 for another answer to the last prompt (default: the form's action). Answers {"run": id}, or
@@ -50,7 +50,7 @@ export class Chat {
   /** @param {HTMLElement} root @param {ChatOptions} [options] */
   constructor(root, options = {}) {
     this.root = root;
-    this.form = /** @type {HTMLFormElement} */ (root.querySelector("form"));
+    this.form = /** @type {HTMLFormElement} */ (root.querySelector("form.composer") ?? root.querySelector("form"));
     this.field = /** @type {HTMLTextAreaElement} */ (this.form.elements.namedItem("prompt"));
     this.log = /** @type {HTMLElement} */ (root.querySelector(".messages"));
     this.options = /** @type {ChatOptions} */ ({ send: this.form.action, ...root.dataset, ...options });

@@ -1,0 +1,1 @@
+"""Threads of users, answered by a chat-ui."""

@@ -1,0 +1,1 @@
+"""The project: settings, URLs, the applications for WSGI and ASGI."""

@@ -1,0 +1,356 @@
+"""examples/django_chat in real web servers, with real stores, used in a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfclient.local import LocalServer
+from tests.chat.replay import wait_until
+from tests.local.upstream import Fail, ScriptedUpstream
+from tests.processes.helpers import ROOT, environment
+from tests.server import PATIENCE
+from tests.services import free_port
+
+pytest.importorskip("django")
+pytest.importorskip("playwright")
+
+EXAMPLE = ROOT / "examples" / "django_chat"
+PREPARE = """
+import django
+from django.core.management import call_command
+django.setup()
+call_command("migrate", verbosity=0)
+from django.contrib.auth import get_user_model
+for name in ("ann", "bob"):
+    get_user_model().objects.create_user(name, password=name)
+"""
+SERVERS = {
+    "gthread": ["gunicorn", "--worker-class", "gthread", "--threads", "16", "--graceful-timeout", "2", "config.wsgi"],
+    "gevent": ["gunicorn", "--worker-class", "gevent", "--graceful-timeout", "2", "config.wsgi"],
+    "uvicorn": ["uvicorn", "--no-access-log", "--timeout-graceful-shutdown", "2", "config.asgi:application"],
+}
+WORDS = [f"word{number} " for number in range(40)]
+TEXT = "".join(WORDS).strip()
+HOSTILE = """<script>document.title = "owned"</script><img src=x onerror="document.title = 'owned'">
+
+[click](javascript:alert(1)) ![pixel](https://evil.example/pixel.png?secret) <svg onload="alert(1)">"""
+
+
+class Site:
+    """The example in a web server; a context manager.
+
+    Attributes:
+        url: Its address.
+        process: The server's first process.
+    """
+
+    def __init__(self, kind: str, chat_url: str, folder: Path, *, workers: int = 1, **variables: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.variables = environment(
+            HFCLIENT_BASE_URL=chat_url,
+            HFCLIENT_HOME=str(folder / "hfclient"),
+            CHAT_DATA=str(folder),
+            DJANGO_SETTINGS_MODULE="config.settings",
+            CHAT_LIMIT="1000/minute",
+            **variables,
+        )
+        address = ["--host", "127.0.0.1", "--port", str(self.port)] if kind == "uvicorn" else ["--bind", f"127.0.0.1:{self.port}"]
+        own = [] if kind == "uvicorn" else ["--worker-tmp-dir", str(folder), "--no-control-socket"]
+        self.command = [sys.executable, "-m", *SERVERS[kind], *address, *own, "--workers", str(workers)]
+
+    def __enter__(self) -> Site:
+        subprocess.run([sys.executable, "-c", PREPARE], cwd=EXAMPLE, env=self.variables, check=True, timeout=PATIENCE)
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=EXAMPLE, env=self.variables, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_until(lambda: "Booting worker" in self.log or "startup complete" in self.log or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text("utf-8", "replace")
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of gunicorn's workers that have been started so far, oldest first."""
+        return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)", self.log)]
+
+
+class User:
+    """A user with a browser of their own, logged in."""
+
+    def __init__(self, chromium: Any, site: Site, name: str) -> None:
+        self.site = site
+        self.context = chromium.new_context()
+        self.page = self.context.new_page()
+        self.page.goto(f"{site.url}/login/")
+        self.page.fill("[name=username]", name)
+        self.page.fill("[name=password]", name)
+        self.page.click("text=Log in >> nth=-1")
+        self.page.wait_for_selector("#prompt")
+
+    def ask(self, prompt: str) -> None:
+        self.wait_for_end()
+        self.page.fill("#prompt", prompt)
+        self.page.press("#prompt", "Enter")
+
+    def wait_for_end(self, page: Any = None) -> None:
+        (page or self.page).wait_for_selector("main[data-state=idle]")
+
+    def answer(self, page: Any = None) -> str:
+        """The text of the last answer."""
+        return str((page or self.page).locator("article.assistant").last.locator(".markdown").last.inner_text())
+
+    def wait_for_text(self, text: str, page: Any = None) -> None:
+        (page or self.page).locator("article.assistant").last.get_by_text(text).wait_for()
+
+    def path(self) -> str:
+        return str(self.page.evaluate("location.pathname"))
+
+    def post(self, path: str, **options: Any) -> Any:
+        """Send a POST with the page's CSRF token, as a script of this user would."""
+        token = self.page.locator("[name=csrfmiddlewaretoken]").first.input_value()
+        headers = {"X-CSRFToken": token, "Referer": self.site.url, **options.pop("headers", {})}
+        return self.page.request.post(self.site.url + path, headers=headers, **options)
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture
+def upstream() -> Iterator[ScriptedUpstream]:
+    """The model: what it says is in the test."""
+    with ScriptedUpstream() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def chat_url(upstream: ScriptedUpstream) -> Iterator[str]:
+    """A chat server in this process."""
+    server = LocalServer(upstream=upstream.url).start()
+    yield server.url
+    server.close()
+
+
+@pytest.fixture(params=["gthread", "gevent", "uvicorn"])
+def site(request: pytest.FixtureRequest, chat_url: str, tmp_path: Path) -> Iterator[Site]:
+    """The example in each kind of server, with one worker and its defaults: SQLite, a relay in memory."""
+    with Site(request.param, chat_url, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def simple_site(chat_url: str, tmp_path: Path) -> Iterator[Site]:
+    """The example in one kind of server, for what does not depend on it."""
+    with Site("gthread", chat_url, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def ann(site: Site, chromium: Any) -> Iterator[User]:
+    """A user of `site`."""
+    user = User(chromium, site, "ann")
+    yield user
+    user.close()
+
+
+@contextlib.contextmanager
+def logged_in(chromium: Any, site: Site, *names: str) -> Iterator[list[User]]:
+    """Users with browsers of their own."""
+    users = [User(chromium, site, name) for name in names]
+    try:
+        yield users
+    except Exception:
+        print(*[user.page.inner_text("body") for user in users], site.log, sep="\n\n")  # pytest shows this
+        raise
+    finally:
+        for user in users:
+            user.close()
+
+
+def prompts(upstream: ScriptedUpstream) -> list[str]:
+    """What the model was asked."""
+    return [request["messages"][-1]["content"] for request in upstream.requests]
+
+
+def test_an_answer_survives_refresh_and_shows_in_two_tabs(ann: User, upstream: ScriptedUpstream) -> None:
+    """Tokens arrive while the model writes; a refresh and a second tab show the same text; the model is asked once."""
+    first, second = threading.Event(), threading.Event()
+    upstream.say("Count", [*WORDS[:10], first, *WORDS[10:20], second, *WORDS[20:]])
+    ann.ask("Count")
+    ann.wait_for_text("word9")
+    assert "word10" not in ann.answer()
+    ann.page.reload()
+    ann.wait_for_text("word9")
+    tab = ann.context.new_page()
+    tab.goto(ann.page.url)
+    ann.wait_for_text("word9", tab)
+    first.set()
+    ann.wait_for_text("word19", tab)
+    ann.wait_for_text("word19")
+    second.set()
+    for page in (tab, ann.page):
+        ann.wait_for_end(page)
+        ann.wait_for_text("word39", page)
+        assert ann.answer(page).strip() == TEXT
+        assert page.locator("article.user").count() == 1
+    assert prompts(upstream) == ["Count"]
+
+
+def test_a_tab_that_is_open_already_follows(ann: User, upstream: ScriptedUpstream) -> None:
+    """A message that is sent in one tab shows, with its answer, in another tab of the thread."""
+    ann.ask("Hi")
+    ann.wait_for_end()
+    tab = ann.context.new_page()
+    tab.goto(ann.page.url)
+    ann.wait_for_end(tab)
+    gate = threading.Event()
+    upstream.say("Count", [*WORDS[:10], gate, *WORDS[10:]])
+    ann.ask("Count")
+    ann.wait_for_text("word9", tab)
+    gate.set()
+    ann.wait_for_end(tab)
+    assert ann.answer(tab).strip() == TEXT
+
+
+def test_stop_retry_edit_and_versions(ann: User, upstream: ScriptedUpstream) -> None:
+    """An answer is stopped, asked for again and its prompt edited; each version can be selected."""
+    gate = threading.Event()
+    upstream.say("Count", [*WORDS[:5], gate])
+    ann.ask("Count")
+    ann.wait_for_text("word4")
+    ann.page.click(".stop")
+    ann.wait_for_end()
+    ann.page.wait_for_selector("[data-retry]")
+    gate.set()
+    assert "Stopped." in ann.page.inner_text("#messages")
+    upstream.say("Count", ["Another answer"])
+    ann.page.click("[data-retry]")
+    ann.page.wait_for_selector("text=2/2")
+    assert ann.answer() == "Another answer"
+    ann.page.hover("article.user")
+    ann.page.click("summary:has-text('Edit')")
+    ann.page.fill(".edit textarea", "Hi")
+    ann.page.click(".edit button")
+    ann.page.wait_for_selector(".below >> text=2/2")
+    assert ann.answer() == "Hello, world!"
+    ann.page.click(".below [aria-label='Previous version']")
+    ann.page.wait_for_selector("article.assistant >> text=2/2")
+    assert ann.answer() == "Another answer"
+    ann.ask("More")
+    ann.wait_for_end()
+    wait_until(lambda: len(upstream.requests) == 4)
+    assert [message["content"] for message in upstream.last_messages()][-3:] == ["Count", "Another answer", "More"]
+
+
+def test_failures_are_shown(simple_site: Site, chromium: Any, upstream: ScriptedUpstream) -> None:
+    """A refusal and a failure in mid-answer show a sentence without internals; trying again works."""
+    with logged_in(chromium, simple_site, "ann") as (ann,):
+        upstream.say("Refuse", [Fail(402, "secret-host wants money")])
+        ann.ask("Refuse")
+        ann.page.wait_for_selector(".problem >> text=no credits")
+        assert "secret-host" not in ann.page.content()
+        upstream.say("Refuse", ["Now it works"])
+        ann.page.click(".problem button")
+        ann.wait_for_text("Now it works")
+        ann.wait_for_end()
+        assert ann.page.locator("article.user").count() == 1
+        upstream.say("Break", ["Half an answer", {"error": {"message": "secret-host broke"}}])
+        ann.ask("Break")
+        ann.page.wait_for_selector(".problem >> text=The model failed")
+        assert "Half an answer" in ann.page.inner_text("#messages")
+        assert "secret-host" not in ann.page.content()
+
+
+def test_files(simple_site: Site, chromium: Any, upstream: ScriptedUpstream) -> None:
+    """A file reaches the model; its download has the same bytes, and headers that let no browser run it."""
+    with logged_in(chromium, simple_site, "ann") as (ann,):
+        name = '<img src=x onerror=alert(1)> "ü".svg'
+        content = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+        ann.page.set_input_files("[name=files]", [{"name": name, "mimeType": "image/svg+xml", "buffer": content}])
+        ann.ask("Read")
+        ann.page.wait_for_selector("article.user a")
+        assert ann.page.locator("article.user a").inner_text() == name
+        assert ann.page.locator("article.user img").count() == 0
+        file = ann.page.request.get(simple_site.url + ann.page.locator("article.user a").get_attribute("href"))
+        assert file.body() == content
+        assert file.headers["content-type"] == "application/octet-stream"
+        assert file.headers["content-disposition"].startswith("attachment")
+        assert file.headers["x-content-type-options"] == "nosniff"
+        assert "sandbox" in file.headers["content-security-policy"]
+
+
+def test_other_users_get_404(simple_site: Site, chromium: Any, upstream: ScriptedUpstream) -> None:
+    """Threads, runs and files of another user do not exist; a request without token or login changes nothing."""
+    gate = threading.Event()
+    upstream.say("Mine", ["secret", gate])
+    with logged_in(chromium, simple_site, "ann", "bob") as (ann, bob):
+        ann.page.set_input_files("[name=files]", [{"name": "a.txt", "mimeType": "text/plain", "buffer": b"secret"}])
+        ann.ask("Read")
+        ann.page.wait_for_selector("article.user a")
+        ann.ask("Mine")
+        ann.wait_for_text("secret")
+        ann.page.reload()
+        thread, run = ann.path(), ann.page.get_attribute("main", "data-run")
+        file = ann.page.locator("article.user a").get_attribute("href")
+        for path in (thread, file, f"/runs/{run}/"):
+            assert bob.page.request.get(simple_site.url + path).status == 404, path
+        for path in ("rename/", "delete/", "branch/", "send/", "answer/"):
+            sent = bob.post(thread + path, form={"title": "x", "message": "x", "prompt": "x"})
+            assert sent.status == 404, path
+        assert bob.post(f"/runs/{run}/stop/").status == 404
+        assert "Mine" not in bob.page.request.get(f"{simple_site.url}/?q=Mi").text()
+        for path in (thread + "delete/", f"/runs/{run}/stop/", thread + "send/"):
+            assert ann.page.request.post(simple_site.url + path, form={"prompt": "x"}).status == 403, path
+        gate.set()
+        ann.wait_for_end()
+        assert ann.answer() == "secret"
+        assert len(upstream.requests) == 2
+        ann.page.request.post(f"{simple_site.url}/logout/", headers={"Referer": simple_site.url})
+        ann.context.clear_cookies()
+        for path in (thread, file, f"/runs/{run}/", "/"):
+            assert ann.page.request.get(simple_site.url + path, max_redirects=0).status == 302, path
+
+
+def test_a_hostile_answer(simple_site: Site, chromium: Any, upstream: ScriptedUpstream) -> None:
+    """HTML, scripts and pictures in an answer are text, while it arrives and after a reload; the page forbids scripts of its own."""
+    upstream.say("Attack", [HOSTILE])
+    with logged_in(chromium, simple_site, "ann") as (ann,):
+        asked: list[str] = []
+        ann.page.on("request", lambda request: asked.append(request.url))
+        ann.ask("Attack")
+        ann.page.wait_for_selector("[data-retry]")
+        response = ann.page.reload()
+        ann.page.wait_for_selector("article.assistant p")
+        assert ann.page.locator(".markdown :is(script, img, svg)").count() == 0
+        assert ann.page.locator(".markdown a[href^='javascript']").count() == 0
+        assert "owned" not in ann.page.title()
+        assert '<img src=x onerror="' in ann.answer()
+        assert all(url.startswith(simple_site.url) for url in asked)
+        policy = response.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy

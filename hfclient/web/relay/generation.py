@@ -337,7 +337,10 @@ class Generation:
     @property
     def unwritten(self) -> bool:
         """Whether there is something that cannot wait for the next event."""
-        return bool(self._news or self._pending)
+        # What `finish` has prepared but not ended yet cannot be written, and it says so when it has: a writer that asked again and
+        # again would keep the only thread of a gevent worker from it.
+        is_ending = self.end is None and "end" in self._news
+        return bool(self._pending or (self._news and not is_ending))
 
     @property
     def complete(self) -> bool:

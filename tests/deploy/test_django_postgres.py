@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from tests import services
-from tests.processes.helpers import ROOT, Script, environment
+from tests.chat.replay import wait_until
+from tests.processes.helpers import ROOT, PromptedChatUI, Script, environment
 from tests.server import PATIENCE
 
 pytest.importorskip("django")
-pytest.importorskip("psycopg", reason="the driver of PostgreSQL")
+psycopg = pytest.importorskip("psycopg", reason="the driver of PostgreSQL")
 
 SET_UP = """
 import os, pathlib, sys, time
@@ -268,3 +269,37 @@ def test_a_waiting_process_takes_over_soon(site: str, tmp_path: Path) -> None:
             assert waiting.line() == "held"
             assert time.monotonic() - released < 5
             assert waiting.end()[0] == holder.end()[0] == 0
+
+
+def test_runs_hold_no_connections(site: str, postgres: services.PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs whose functions use models hold no connection of PostgreSQL while their answers are generated."""
+    with PromptedChatUI() as ui:
+        options = {"base_url": ui.url, "token": "", "cookies": "", "session": "private"}
+        monkeypatch.setenv("SITE", json.dumps({**json.loads(site), "hfclient": options}))
+        code = SET_UP + """
+from hfclient.web.django import get_client, get_relay
+names = []
+def opener(number):
+    def opened():
+        names.append(Thread.objects.get(pk=1).title)
+        return get_client().chat(f"hold {number}")
+    return opened
+runs = [get_relay().start(number, opener(number), on_end=lambda run, reply, error: Thread.objects.create(title=run.key)) for number in range(20)]
+wait_for(PATH)
+for run in runs:
+    list(get_relay().follow(run.id))
+assert names == ["first"] * 20
+print(Thread.objects.count())
+"""
+        go = postgres.folder / "go"
+        with Script(code.replace("PATH", repr(str(go)))) as script:
+            for number in range(20):
+                ui.wait_for_prompt(f"hold {number}")
+            with psycopg.connect(postgres.url) as connection:
+                query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                wait_until(lambda: connection.execute(query).fetchone()[0] <= 2)  # type: ignore[index]
+            ui.go.set()
+            go.touch()
+            status, out, err = script.end()
+            assert (status, out.strip()) == (0, "21"), err
+            assert "ResourceWarning" not in err

@@ -130,7 +130,6 @@ def test_transactions_around_views(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_workers(variables: dict[str, str], ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """What the environment says about workers is reported: several with runs in memory, or sync ones."""
-    pytest.importorskip("hfclient.web.relay", reason="the relay").__dict__.get("Relay") or pytest.skip("the relay")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert _ids(**LOCAL, relay={"ttl": 60}) == ids
@@ -171,6 +170,49 @@ def test_the_debug_page() -> None:
         assert SECRET not in page
         options = read_options()
         assert (options["token"], SECRET in repr(options)) == (SECRET, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "more"),
+    [
+        ("relay", "redis://:{}@localhost:6379/0", {"ttl": -1}),
+        ("relay", "mysql://:{}@localhost", {}),
+        ("guard", "nonsense://:{}@localhost", {"requests": "2/hour"}),
+        ("guard", "redis://:{}@localhost", {"requests": "many"}),
+    ],
+)
+def test_passwords_of_stores(name: str, url: str, more: dict[str, Any]) -> None:
+    """An error about a store has no password, nor has its page, nor the check."""
+    from hfclient.web.django import get_guard, get_relay
+
+    with override_settings(HFCLIENT=hidden({**LOCAL, name: {"store": url.format(SECRET), **more}}), DEBUG=True):
+        with pytest.raises(ImproperlyConfigured) as caught:
+            (get_relay if name == "relay" else get_guard)()
+        assert SECRET not in str(caught.value)
+        page = technical_500_response(RequestFactory().get("/"), caught.type, caught.value, caught.tb).content.decode()
+        assert "HFCLIENT" in page
+        assert SECRET not in page
+        (message,) = run_checks(tags=["hfclient"])
+        assert message.id == ("hfclient.E004" if name == "relay" else "hfclient.E003")
+        assert SECRET not in str(message)
+
+
+def test_relay_and_guard() -> None:
+    """They are made from their options, which may name functions by dotted paths; a misspelt option is named."""
+    from hfclient.web.django import get_guard, get_relay
+
+    relay = {"ttl": 60, "store": "memory", "on_end": f"{__name__}._ended"}
+    with override_settings(HFCLIENT={**LOCAL, "relay": relay, "guard": {"requests": "2/hour", "price": "router"}}):
+        assert get_relay() is get_relay()
+        assert get_relay().bounds.ttl == 60
+        assert get_guard().usage("ann")[0].amount == 2
+    for options, error in (({"relay": {"tll": 3}}, '"ttl"'), ({"guard": {"request": "2/hour"}}, '"requests"'), ({}, "no limits")):
+        with override_settings(HFCLIENT={**LOCAL, **options}), pytest.raises(ImproperlyConfigured, match=error):
+            get_relay() if "relay" in options else get_guard()
+
+
+def _ended(run: object, reply: object, error: object) -> None:
+    pass
 
 
 def test_nothing_is_imported_unless_asked_for() -> None:

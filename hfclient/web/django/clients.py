@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,15 @@ __all__ = ["get_client", "get_guard", "get_relay", "new_client", "new_guard", "n
 
 _made: dict[str, Any] = {}
 _making = threading.RLock()  # not held while a request is sent: none of the three sends anything when it is made
+
+
+def _after_fork() -> None:
+    global _making  # noqa: PLW0603 (another thread may have held it in the parent)
+    _making = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def get_client() -> Client:
@@ -141,7 +151,8 @@ def _explained(where: str) -> Iterator[None]:
         problem = f"{where}: an option has a value that cannot work ({type(error).__name__})"
     else:
         return
-    raise ImproperlyConfigured(problem)
+    # Without the error: the frames below it have secrets as they were passed, and Django's debug page shows local values.
+    raise ImproperlyConfigured(problem) from None
 
 
 def _reset(*, setting: str, **_: object) -> None:

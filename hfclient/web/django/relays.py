@@ -52,7 +52,7 @@ class DjangoRelay(Relay):
 
 
 def without_connections(call: Callable[..., _T]) -> Callable[..., _T]:
-    """Return *call* with the connections closed that it has opened in another thread than this one."""
+    """Return *call*, which then closes the connections that it has opened, unless it runs in this thread or in a transaction."""
     caller = threading.get_ident()
 
     def closing(*args: Any, **options: Any) -> _T:
@@ -60,6 +60,8 @@ def without_connections(call: Callable[..., _T]) -> Callable[..., _T]:
             return call(*args, **options)
         finally:
             if threading.get_ident() != caller:
-                connections.close_all()
+                for connection in connections.all(initialized_only=True):
+                    if not connection.in_atomic_block:  # stop() may call on_end in a view
+                        connection.close()
 
     return closing

@@ -65,7 +65,7 @@ def stream_response(
         wait: Seconds to wait for the first event, so that a refusal raises here and becomes the status of the response; later ones are
             events of the stream. None does not wait, nor does a coroutine (see `astream_response`).
         headers: Further headers.
-        on_close: Called once when the response has ended or was closed.
+        on_close: Called once when the response has ended or was closed, in any thread.
         options: Of *body*: ``format``, ``heartbeat``, ``retry``, ``problem``, ``details``; see `sse`.
 
     Raises:
@@ -105,7 +105,7 @@ def _respond(
     *,
     in_loop: bool,
 ) -> HttpResponseBase:
-    release = _Release(lock, on_close)
+    release = _Release(lock, without_connections(on_close) if on_close is not None else None)
     try:
         if "Last-Event-ID" in request.headers and not _is_follower(source):
             if (close := getattr(source, "close", None)) is not None:

@@ -322,7 +322,7 @@ class Watched:
             close = getattr(events, "close", None)
             if close is not None:
                 close()
-            admission.close()
+            self._end()
 
     def close(self) -> None:
         """Leave the answer and count what was used; idempotent, from any thread."""
@@ -334,7 +334,17 @@ class Watched:
             if self._admission is not None:
                 if not self._is_opening:
                     self._admission._unsent = True
-                self._admission.close()
+                self._end()
+
+    def _end(self) -> None:
+        admission = self._admission
+        assert admission is not None
+        if not (admission._usages or admission._pending):
+            # Read by `text` or `result()`, or a stream without events: that of `parse_stream` yields objects.
+            reply = getattr(self._source, "partial", None)
+            if isinstance(reply, Reply) and (reply.usage is not None or reply.text or reply.reasoning):
+                admission.count(reply)
+        admission.close()
 
     def __enter__(self) -> Self:
         self()

@@ -16,7 +16,7 @@ from hfclient.types import Reply
 from hfclient.web import Guard, RouterPrices, Watched
 from hfclient.web.errors import LimitExceeded, StoreUnavailable
 from tests.chat.replay import JSONL, STARTED, ChatUI, lines, token, wait_until
-from tests.inference.answers import CHAT, begun, delta, says
+from tests.inference.answers import CHAT, begun, call, calls, delta, says
 from tests.server import RST, UNTIL_GONE, Server, chunk, head, json_answer
 
 pytest.importorskip("limits")
@@ -575,6 +575,41 @@ def test_real_inference() -> None:
         with pytest.raises(errors.StreamInterrupted):
             list(guard.watch(lambda: client.inference.chat("hi", model="m"), user="bob", prompt="p" * 40))
         assert used(guard, "bob")["user tokens"] == 20
+        client.close()
+
+
+def test_answers_without_events() -> None:
+    """An answer that is read whole counts as one that is read by events, and so does one that yields objects."""
+    guard = Guard(tokens="5000/day")
+    with Server() as server:
+        client = Client("http://127.0.0.1:9", token="", cookies="", inference_url=f"{server.url}/v1")
+        server.on(CHAT, says("Hello", counts=(30, 12)))
+        with guard.watch(lambda: client.inference.chat("hi", model="m"), user="ann", prompt="hi") as stream:
+            assert stream.text == "Hello"
+        assert used(guard) == {"user tokens": 42}
+        server.on(CHAT, says('{"a": 1}', counts=(50, 3)))
+        open_parse: Any = lambda: client.inference.parse_stream("hi", into=dict[str, int], model="m")  # noqa: E731
+        for ticks in (False, True):
+            watched = guard.watch(open_parse, user=f"bob {ticks}", prompt="hi")
+            list(watched.ticks(5.0) if ticks else watched)
+            assert watched.result() == {"a": 1}
+            assert used(guard, f"bob {ticks}") == {"user tokens": 53}
+        client.close()
+
+
+def test_tools() -> None:
+    """All rounds of a call with tools count."""
+    guard = Guard(tokens="5000/day")
+
+    def double(number: int) -> int:
+        """Double a number."""
+        return 2 * number
+
+    with Server() as server:
+        client = Client("http://127.0.0.1:9", token="", cookies="", inference_url=f"{server.url}/v1")
+        server.on(CHAT, calls(call("double", {"number": 4}, "c1"), counts=(30, 10)), says("8", counts=(60, 1)))
+        list(guard.watch(lambda: client.inference.run_tools("2*4?", [double], model="m"), user="ann"))
+        assert used(guard) == {"user tokens": 101}
         client.close()
 
 

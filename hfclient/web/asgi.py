@@ -7,6 +7,7 @@ lets the loop wait without a thread of its own. The thread wakes the loop once, 
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,8 +39,12 @@ class _Buffer(Generic[_T]):
         self.ended = False
         self.closed = False
         self.error: BaseException | None = None
-        self.changed = threading.Condition(threading.Lock())
+        self.changed = threading.Condition()
+        self.closer: threading.Thread | None = None
         self.waiting: asyncio.Future[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None  # one for many waits: most of them are short
+        self.since = 0.0  # time of the last item, by the loop
+        self.is_idle = False
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def run(self) -> None:
@@ -70,6 +75,29 @@ class _Buffer(Generic[_T]):
             self.size += sum(map(self.weight, batch))
             return self._wake()
 
+    def take(self) -> list[_T]:
+        """Return what has come; called by the loop, which holds the lock."""
+        items = list(self.items)
+        if items and self.loop is not None:
+            self.items.clear()
+            if self.size >= self.limit:
+                self.changed.notify()
+            self.size, self.is_idle, self.since = 0, False, self.loop.time()
+        return items
+
+    def tick(self, seconds: float) -> None:
+        """Wake the reader if it has waited for *seconds*; called by a timer of the loop."""
+        self.timer = None
+        with self.changed:
+            if self.loop is None or self.ended or self.closed or self.waiting is None:
+                return
+            left = self.since + seconds - self.loop.time()
+            if left > 0:
+                self.timer = self.loop.call_later(left, self.tick, seconds)
+            else:
+                self.is_idle, self.since = True, self.loop.time()
+                _set(self.waiting)
+
     def _wake(self) -> bool:
         """Wake the reader, if it waits; False if its loop was closed."""
         if (waiting := self.waiting) is not None and self.loop is not None:
@@ -81,14 +109,22 @@ class _Buffer(Generic[_T]):
                 return False
         return True
 
-    def close(self) -> bool:
-        """Let the thread end; True if it has not ended yet. Returns at once."""
+    def leave(self) -> None:
+        """Leave the source, once; returns at once, because leaving an answer may send a request."""
         with self.changed:
-            first, self.closed = not self.closed, True
+            if self.closer is not None:
+                return
+            self.closed = True
             self.items.clear()
             self.size = 0
             self.changed.notify()
-            return first and not self.ended
+            if self.ended:
+                return
+            self.closer = threading.Thread(target=self.close_source, name="hfclient-asgi-close", daemon=True)
+        try:
+            self.closer.start()
+        except RuntimeError:  # the interpreter shuts down
+            self.close_source()
 
 
 def _set(future: asyncio.Future[None]) -> None:
@@ -128,7 +164,6 @@ class Handover(Generic[_T]):
         self._join = join
         self._taken: Iterator[_T] = iter(())
         self._thread: threading.Thread | None = None
-        self._closer: threading.Thread | None = None
 
     def __aiter__(self) -> AsyncIterator[_T]:
         return self
@@ -151,36 +186,33 @@ class Handover(Generic[_T]):
         buffer = self._buffer
         loop = asyncio.get_running_loop()
         if self._thread is None and not buffer.closed:
-            buffer.loop = loop
+            buffer.loop, buffer.since = loop, loop.time()
             run = contextvars.copy_context().run
             self._thread = threading.Thread(target=run, args=(buffer.run,), name="hfclient-asgi", daemon=True)
             self._thread.start()
-        else:
-            await asyncio.sleep(0)  # a source that is always ahead must not keep the loop for itself
-        timer = None
+        has_waited = False
         try:
             while True:
                 with buffer.changed:
-                    if buffer.items:
-                        items = list(buffer.items)
-                        buffer.items.clear()
-                        buffer.size = 0
-                        buffer.changed.notify()
-                        return items
+                    if items := buffer.take():
+                        break
+                    if buffer.is_idle:
+                        buffer.is_idle = False
+                        return None
                     if buffer.ended or buffer.closed:
                         break
-                    if timer is not None and timer.when() <= loop.time():
-                        return None
                     waiting = buffer.waiting = loop.create_future()
-                if self._seconds is not None:
-                    timer = loop.call_later(self._seconds, _set, waiting)
+                if self._seconds is not None and buffer.timer is None:
+                    buffer.timer = loop.call_later(self._seconds, buffer.tick, self._seconds)
+                has_waited = True
                 await waiting
+            if not has_waited:
+                await asyncio.sleep(0)  # a source that is always ahead must not keep the loop for itself
         except asyncio.CancelledError:
             self.close()
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
+        if items:
+            return items
         if buffer.error is not None and not buffer.closed:
             error, buffer.error = buffer.error, None
             raise error
@@ -188,26 +220,31 @@ class Handover(Generic[_T]):
 
     def close(self) -> None:
         """Leave the source, from any thread; returns at once."""
-        if self._buffer.close():
-            # Leaving an answer may send a request: not in the loop.
-            self._closer = threading.Thread(target=self._buffer.close_source, name="hfclient-asgi-close", daemon=True)
-            try:
-                self._closer.start()
-            except RuntimeError:  # the interpreter shuts down
-                self._closer = None
-                self._buffer.close_source()
+        self._buffer.leave()
 
     async def aclose(self) -> None:
         """Leave the source and wait until its thread has ended, which takes the stream's stop budget at most."""
         import asyncio
 
         self.close()
-        while any(thread is not None and thread.is_alive() for thread in (self._thread, self._closer)):
+        while any(thread is not None and thread.is_alive() for thread in (self._thread, self._buffer.closer)):
             await asyncio.sleep(0.01)
 
     def __del__(self) -> None:
-        if not self._buffer.ended:
-            self.close()
+        buffer: _Buffer[_T] | None = getattr(self, "_buffer", None)
+        if buffer is None or buffer.ended or buffer.closer is not None:
+            return
+        # The garbage collector may be the caller, in a thread that holds locks which starting a thread needs: the loop does it.
+        loop = buffer.loop
+        if loop is None and (asyncio := sys.modules.get("asyncio")) is not None:
+            loop = asyncio._get_running_loop()
+        try:
+            if loop is None:
+                buffer.leave()
+            else:
+                loop.call_soon_threadsafe(buffer.leave)
+        except RuntimeError:  # the loop was closed
+            buffer.leave()
 
 
 def asgi_events(source: SourceLike, seconds: float | None = None) -> AsyncIterator[AnyEvent | Entry | None]:

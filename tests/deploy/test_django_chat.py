@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from hfclient.local import LocalServer
-from tests.chat.replay import wait_until
+from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
 from tests.local.upstream import Fail, ScriptedUpstream
 from tests.processes.helpers import ROOT, environment
-from tests.server import PATIENCE
-from tests.services import free_port
+from tests.server import LAST_CHUNK, PATIENCE, Recorded, chunk, head
+from tests.services import PostgreSQL, RedisServer, free_port
 
 pytest.importorskip("django")
 pytest.importorskip("playwright")
@@ -64,8 +64,7 @@ class Site:
             HFCLIENT_HOME=str(folder / "hfclient"),
             CHAT_DATA=str(folder),
             DJANGO_SETTINGS_MODULE="config.settings",
-            CHAT_LIMIT="1000/minute",
-            **variables,
+            **{"CHAT_LIMIT": "1000/minute", **variables},
         )
         address = ["--host", "127.0.0.1", "--port", str(self.port)] if kind == "uvicorn" else ["--bind", f"127.0.0.1:{self.port}"]
         own = [] if kind == "uvicorn" else ["--worker-tmp-dir", str(folder), "--no-control-socket"]
@@ -354,3 +353,131 @@ def test_a_hostile_answer(simple_site: Site, chromium: Any, upstream: ScriptedUp
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
+
+
+FIELDS = [
+    {"kind": "number", "name": "seats", "title": "Seats", "required": True, "integer": True, "minimum": 1},
+    {"kind": "select", "name": "class", "title": "Class", "required": True, "multiple": False,
+     "options": [{"value": "1", "label": "First"}, {"value": "2", "label": "Second"}]},
+]  # fmt: skip
+ASKS = {
+    "type": "elicitation", "subtype": "request", "toolUuid": "t", "expiresAt": 1795235814881,
+    "request": {"elicitationId": "6cff0873-9b03-4a86-9147-c142d6aabb6f", "server": "booking", "mode": "form",
+                "message": "Which <b>seats</b>?", "fields": FIELDS},
+}  # fmt: skip
+
+
+def test_a_question_of_a_tool(chromium: Any, tmp_path: Path) -> None:
+    """A tool's question is a form, also after a refresh; its answer reaches the chat server, and the answer continues."""
+
+    def steps(request: Recorded) -> Any:
+        yield head(200, JSONL, "Transfer-Encoding: chunked")
+        call = {"type": "tool", "subtype": "call", "uuid": "t", "call": {"name": "book", "parameters": {}}}
+        yield chunk(lines(STARTED, call, ASKS))
+        while not ui.answered:
+            yield 0.02
+            yield chunk(lines({"type": "status", "status": "keepAlive"}))
+        resolved = {"type": "elicitation", "subtype": "resolved", "action": "accept", "resolution": "user"}
+        yield chunk(lines({**resolved, "elicitationId": ASKS["request"]["elicitationId"]}, token("Booked."), final("Booked."), FINISHED))
+        yield LAST_CHUNK
+
+    with ChatUI() as ui, Site("gthread", ui.url, tmp_path, CHAT_MCP="booking") as site, logged_in(chromium, site, "ann") as (ann,):
+        ui.says(lines(STARTED), [steps], stored={"content": "Booked."})
+        ann.ask("Book")
+        ann.page.wait_for_selector(".question")
+        ann.page.reload()
+        ann.page.wait_for_selector(".question >> text=Which <b>seats</b>?")
+        ann.page.fill(".question input", "2")
+        ann.page.select_option(".question select", "2")
+        ann.page.click(".question button:has-text('Send')")
+        ann.wait_for_text("Booked.")
+        ann.wait_for_end()
+        assert ui.answered == [
+            {"elicitationId": ASKS["request"]["elicitationId"], "action": "accept", "content": {"seats": 2, "class": "2"}}
+        ]
+        assert ui.count("send") == 1
+        assert ann.post(ann.path() + "answer/", data=b"[" * 5000, headers={"Content-Type": "application/json"}).status == 400
+
+
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM", "SIGHUP"])
+@pytest.mark.timeout(200)
+def test_an_answer_survives_its_worker(
+    number: str, chromium: Any, redis_server: RedisServer, upstream: ScriptedUpstream, chat_url: str, tmp_path: Path
+) -> None:
+    """Workers crash, end or are replaced in mid-answer: the page shows the whole answer, and the model is asked once."""
+    gate = threading.Event()
+    upstream.say("Count", [*WORDS[:10], gate, *WORDS[10:]])
+    with Site("gthread", chat_url, tmp_path, workers=2, REDIS_URL=redis_server.url) as site, logged_in(chromium, site, "ann") as (ann,):
+        ann.ask("Count")
+        ann.wait_for_text("word9")
+        wait_until(lambda: len(site.workers) == 2)
+        old = site.workers
+        if number == "SIGHUP":
+            os.kill(site.process.pid, signal.SIGHUP)
+        else:
+            for worker in old:
+                os.kill(worker, signal.Signals[number])
+        # After SIGTERM a worker answers its open requests first, and gunicorn ends it when it is silent for 30 seconds.
+        for _ in range(5):
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda: len(site.workers) == 4)
+                break
+        gate.set()
+        ann.page.set_default_timeout(90_000)
+        ann.wait_for_text("word39")
+        ann.wait_for_end()
+        assert ann.answer().strip() == TEXT
+        ann.page.reload()
+        ann.page.wait_for_selector("[data-retry]")
+        assert ann.answer().strip() == TEXT
+        assert prompts(upstream) == ["Count"]
+
+
+def test_postgresql_and_an_account_for_each_user(
+    chromium: Any, postgres: PostgreSQL, upstream: ScriptedUpstream, chat_url: str, tmp_path: Path
+) -> None:
+    """With PostgreSQL, and each user's own account of the chat server, threads are listed, found, renamed and deleted."""
+    variables = {"DATABASE_URL": postgres.url, "CHAT_ACCOUNTS": "user"}
+    with Site("gthread", chat_url, tmp_path, **variables) as site, logged_in(chromium, site, "ann", "bob") as (ann, bob):
+        for user in (ann, bob):
+            user.ask(f"I am {user.page.inner_text('.name')}")
+            user.page.wait_for_selector("#threads a")
+        assert ann.page.locator("#threads a").all_inner_texts() == ["I am ann"]
+        ann.page.click("[popovertarget=change]")
+        ann.page.fill("#new-title", "<i>Trains</i>")
+        ann.page.click("text=Rename")
+        ann.page.wait_for_selector("h1:has-text('<i>Trains</i>')")
+        ann.page.fill("[name=q]", "train")
+        ann.page.press("[name=q]", "Enter")
+        ann.page.wait_for_url("**/?q=train")
+        assert ann.page.locator("#threads a").all_inner_texts() == ["<i>Trains</i>"]
+        ann.page.click("#threads a")
+        ann.page.click("[popovertarget=change]")
+        ann.page.click("text=Delete this chat")
+        ann.page.wait_for_selector("text=Your chats appear here.")
+        assert bob.page.locator("#threads a").count() == 1
+
+
+def test_limits_of_a_user(chromium: Any, upstream: ScriptedUpstream, chat_url: str, tmp_path: Path) -> None:
+    """A user over the limit sees when to continue; another one is not affected, and the model is not asked."""
+    with Site("gthread", chat_url, tmp_path, CHAT_LIMIT="1/hour") as site, logged_in(chromium, site, "ann", "bob") as (ann, bob):
+        for user in (ann, bob):
+            user.ask("Hi")
+            user.page.wait_for_selector("[data-retry]")
+        ann.ask("Again")
+        ann.page.wait_for_selector(".problem >> text=Your limit is used up")
+        assert ann.page.locator(".problem .wait").inner_text()
+        assert prompts(upstream) == ["Hi", "Hi"]
+
+
+def test_signing_up(simple_site: Site, page: Any) -> None:
+    """A visitor is sent to the login, signs up there and is logged in; a weak password is refused with a reason."""
+    page.goto(simple_site.url)
+    page.click("text=Sign up")
+    for password in ("1", "correct horse"):
+        page.fill("[name=username]", "carol")
+        page.fill("[name=password1]", password)
+        page.fill("[name=password2]", password)
+        page.click("button:has-text('Sign up')")
+        page.wait_for_selector(".error" if password == "1" else "#prompt")
+    assert page.inner_text(".name") == "carol"

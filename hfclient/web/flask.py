@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet, ref
@@ -25,6 +25,7 @@ from hfclient import Client
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.web.admission import Watched
 from hfclient.web.bodies import Body, sse
+from hfclient.web.errors import WebError
 from hfclient.web.flask_config import Settings, read_settings
 from hfclient.web.flask_request import read_json, read_prompt
 from hfclient.web.problems import Problem, problem
@@ -97,7 +98,7 @@ class HFClient:
         """The guard of the current application, from ``HFCLIENT_GUARD``.
 
         Raises:
-            InvalidInputError: The application has no ``HFCLIENT_GUARD``.
+            WebError: The application has no ``HFCLIENT_GUARD``.
         """
         return self._made.once("guard", lambda settings: settings.new_guard(lambda: self.client))
 
@@ -106,11 +107,11 @@ class HFClient:
         if has_app_context():
             made = current_app.extensions.get("hfclient")
             if made is None:
-                raise InvalidInputError(f"call init_app for the application {current_app.name!r} first")
+                raise WebError(f"call init_app for the application {current_app.name!r} first")
         else:
             apps = list(self._apps)
             if len(apps) != 1:
-                raise InvalidInputError(
+                raise WebError(
                     "which application? Outside of a request use `with app.app_context():`, or take `client = hf.client` before"
                     if apps
                     else "call init_app first"
@@ -313,7 +314,8 @@ class _Made:
     def settings(self) -> Settings:
         # Not kept by init_app: a factory may change the configuration after it, until the first use.
         if self._settings is None:
-            self._settings = read_settings(self._config)
+            with _mistakes():
+                self._settings = read_settings(self._config)
         return self._settings
 
     def once(self, name: str, make: Callable[[Settings], _T]) -> _T:
@@ -322,7 +324,8 @@ class _Made:
             with self._making:  # nothing is sent meanwhile
                 made = self._made.get(name)
                 if made is None:
-                    made = self._made[name] = make(self.settings)
+                    with _mistakes():
+                        made = self._made[name] = make(self.settings)
         return made
 
     def in_context(self, call: Callable[..., _T]) -> Callable[..., _T]:
@@ -352,3 +355,12 @@ class _Made:
             made["relay"].close(timeout)
         if "client" in made:
             made["client"].close()
+
+
+@contextlib.contextmanager
+def _mistakes() -> Iterator[None]:
+    """Turn an `InvalidInputError` about the configuration, which the browser has not caused, into a `WebError` (500)."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise WebError(str(error)) from error

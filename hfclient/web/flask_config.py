@@ -13,6 +13,7 @@ from attrs import fields, frozen
 from hfclient import Client, Limits, Retry, Timeouts
 from hfclient.client import ClientOptions
 from hfclient.errors import HFClientError, InvalidInputError
+from hfclient.web.errors import WebError
 
 if TYPE_CHECKING:
     from hfclient.web.guard import Guard
@@ -90,7 +91,7 @@ class Settings:
     def new_guard(self, client: Callable[[], Client]) -> Guard:
         """Return a new guard; ``"price": "router"`` takes the prices of the client's router."""
         if self.guard is None:
-            raise InvalidInputError('the application has no limits: set HFCLIENT_GUARD, such as {"requests": "20/minute"}')
+            raise WebError('the application has no limits: set HFCLIENT_GUARD, such as {"requests": "20/minute"}')
         from hfclient.web.guard import Guard
         from hfclient.web.prices import RouterPrices
 

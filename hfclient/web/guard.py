@@ -18,7 +18,7 @@ from hfclient.errors import InvalidInputError, RateLimitError
 from hfclient.events import Usage
 from hfclient.web.admission import Admission, Watched
 from hfclient.web.allowances import Allowance, rate_limit_headers
-from hfclient.web.errors import LimitExceeded, StoreUnavailable
+from hfclient.web.errors import LimitExceeded, StoreUnavailable, WebError
 from hfclient.web.limit_store import Counter, Limit, LimitStore, hashed, parse_limits
 from hfclient.web.source import Source
 
@@ -166,7 +166,7 @@ class Guard:
         Raises:
             LimitExceeded: A limit is used up; nothing was counted. ``retry_after`` is the time until its next window.
             StoreUnavailable: The store cannot be reached, with ``on_store_error="refuse"``.
-            InvalidInputError: *user* or *key* is missing, but there are limits for it.
+            WebError: *user* or *key* is missing, but there are limits for it: a mistake of the application (500).
         """
         if (wait := self._held_until - time.monotonic()) > 0:
             raise LimitExceeded("the provider asks to wait", retry_after=wait, scope="requests")
@@ -219,7 +219,7 @@ class Guard:
             return self.store.counter(limit, "", now)
         if owner is None or owner == "":
             name = "user" if limit.per == "user" else "key"
-            raise InvalidInputError(f"there are limits for each {name}, so {name}= is required")
+            raise WebError(f"there are limits for each {name}, so {name}= is required")
         return self.store.counter(limit, hashed(owner), now)
 
     def provider_refused(self, error: BaseException) -> None:

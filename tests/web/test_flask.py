@@ -15,7 +15,7 @@ import pytest
 from hfclient import Client, errors
 from hfclient.events import FinalAnswer, Token
 from hfclient.web import ndjson
-from hfclient.web.errors import LimitExceeded, RunBusy
+from hfclient.web.errors import LimitExceeded, RunBusy, WebError
 from tests.chat.replay import FINISHED, ChatUI, final, lines, token, wait_until
 from tests.server import json_answer
 from tests.web.sources import Scripted
@@ -386,7 +386,7 @@ def test_several_applications(ui: ChatUI) -> None:
             app.register_blueprint(pages)
             apps.append(app)
         assert [text_of(app.test_client().get("/").data) for app in apps] == ["Hello you", "Other"]
-        with pytest.raises(errors.InvalidInputError, match="which application"):
+        with pytest.raises(WebError, match="which application"):
             _ = hf.client
         for app in apps:
             with app.app_context():
@@ -399,9 +399,9 @@ def test_without_a_context() -> None:
     app, hf = make(BASE_URL="http://127.0.0.1:9")
     assert hf.client.base_url == "http://127.0.0.1:9"
     assert hf.client is hf.client
-    with pytest.raises(errors.InvalidInputError, match="call init_app first"):
+    with pytest.raises(WebError, match="call init_app first"):
         _ = HFClient().client
-    with Flask("bare").app_context(), pytest.raises(errors.InvalidInputError, match="call init_app for the application 'bare'"):
+    with Flask("bare").app_context(), pytest.raises(WebError, match="call init_app for the application 'bare'"):
         _ = hf.client
     hf.close(app)
 
@@ -507,8 +507,26 @@ def test_the_guard(ui: ChatUI) -> None:
         assert {one.scope: one.used for one in hf.guard.usage("ann")} == {"requests": 2, "tokens": 26}
     hf.close(app)
     app, hf = make()
-    with pytest.raises(errors.InvalidInputError, match="set HFCLIENT_GUARD"):
+    with pytest.raises(WebError, match="set HFCLIENT_GUARD"):
         _ = hf.guard
+
+
+def test_mistakes_of_the_application(caplog: pytest.LogCaptureFixture) -> None:
+    """A limit without a user, a missing guard, an option that is set too late: a 500 and an error in the log, not a 400."""
+    app, hf = make(GUARD={"requests": "2/day"})
+
+    @app.get("/user")
+    def without_user() -> Response:
+        return hf.stream_response(hf.guard.watch(lambda: hf.client.chat("Hi")))
+
+    response = app.test_client().get("/user")
+    assert (response.status_code, response.json["code"]) == (500, "internal-error")  # type: ignore[index]
+    assert "user= is required" in caplog.text
+    app, hf = make()
+    app.config["HFCLIENT_BASE_URI"] = "x"
+    app.add_url_rule("/late", view_func=lambda: hf.client.base_url, endpoint="late")
+    assert app.test_client().get("/late").status_code == 500
+    assert "did you mean HFCLIENT_BASE_URL?" in caplog.text
 
 
 def test_a_coroutine() -> None:

@@ -14,7 +14,7 @@ from hfclient import Client, errors
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Route, Token, ToolCall, Usage
 from hfclient.types import Reply
 from hfclient.web import Guard, RouterPrices, Watched
-from hfclient.web.errors import LimitExceeded, StoreUnavailable
+from hfclient.web.errors import LimitExceeded, StoreUnavailable, WebError
 from tests.chat.replay import JSONL, STARTED, ChatUI, lines, token, wait_until
 from tests.inference.answers import CHAT, begun, call, calls, delta, says
 from tests.server import RST, UNTIL_GONE, Server, chunk, head, json_answer
@@ -342,9 +342,9 @@ def test_names_of_users() -> None:
 @pytest.mark.parametrize("user", [None, ""])
 def test_a_missing_user(user: object) -> None:
     """Without an id a limit for each user is an error, not a way around it."""
-    with pytest.raises(errors.InvalidInputError, match="user= is required"):
+    with pytest.raises(WebError, match="user= is required"):
         Guard(requests="1/day").admit(user)
-    with pytest.raises(errors.InvalidInputError, match="key= is required"):
+    with pytest.raises(WebError, match="key= is required"):
         Guard(per_key={"tokens": "1/day"}).admit("ann")
 
 

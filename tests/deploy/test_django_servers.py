@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests import services
 from tests.chat.replay import wait_until
 from tests.processes.helpers import ROOT, PromptedChatUI, environment, text_for
 from tests.server import PATIENCE, json_answer
@@ -34,6 +35,7 @@ SERVERS: dict[str, list[str]] = {
     "gthread": [*GUNICORN, "--worker-class", "gthread", "--threads", "16", WSGI],
     "gevent": [*GUNICORN, "--worker-class", "gevent", WSGI],
     "uvicorn": ["-m", "uvicorn", "--port", "0", "--factory", "django.core.asgi:get_asgi_application"],
+    "runserver": ["-m", "django", "runserver", "--noreload", "--nostatic", "PORT"],
     "waitress": ["-m", "waitress", "--listen", "127.0.0.1:0", "--threads", "16", "--call", "django.core.wsgi:get_wsgi_application"],
     "asgi workers": [*GUNICORN, "--worker-class", "asgi", "django.core.asgi:get_asgi_application()"],
 }
@@ -47,7 +49,7 @@ class Site:
     def __init__(self, kind: str, ui: PromptedChatUI, folder: Path) -> None:
         self.kind = kind
         site = {"hfclient": {"base_url": ui.url, "token": "", "cookies": "", "session": "private"}}
-        command = [sys.executable, *SERVERS[kind]]
+        command = [sys.executable, *(str(services.free_port()) if word == "PORT" else word for word in SERVERS[kind])]
         self._log = (folder / "log").open("w+", encoding="utf-8")
         self.process = subprocess.Popen(
             command, stdout=self._log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True,
@@ -60,7 +62,7 @@ class Site:
         return Path(self._log.name).read_text("utf-8")
 
     def __enter__(self) -> Site:
-        running = re.compile(r"(?:Listening at: http|running on http|Serving on http)://127\.0\.0\.1:(\d+)")
+        running = re.compile(r"(?:Listening at: http|running on http|Serving on http|server at http)://127\.0\.0\.1:(\d+)")
         try:
             wait_until(lambda: running.search(self.said) is not None or self.process.poll() is not None)
             found = running.search(self.said)
@@ -77,11 +79,14 @@ class Site:
         with self.process:
             self._log.close()
 
-    def post(self, page: str, prompt: str, **headers: str) -> http.client.HTTPResponse:
+    @contextlib.contextmanager
+    def post(self, page: str, prompt: str, **headers: str) -> Iterator[http.client.HTTPResponse]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         form = {"Content-Type": "application/x-www-form-urlencoded", "Connection": "close"}
-        connection.request("POST", page, f"prompt={quote(prompt)}", {**form, **headers})
-        return connection.getresponse()
+        with contextlib.closing(connection):
+            connection.request("POST", page, f"prompt={quote(prompt)}", {**form, **headers})
+            with connection.getresponse() as response:
+                yield response
 
     def alive(self) -> dict[str, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
@@ -215,6 +220,26 @@ def test_answers_side_by_side(site: Site, ui: PromptedChatUI) -> None:
     assert {prompt: _text(body) for prompt, body in results.items()} == {f"hold {n}": text_for(f"hold {n}") for n in range(12)}
     wait_until(lambda: not [name for name in site.alive()["threads"] if name.startswith("hfclient")])
     assert len(site.alive()["threads"]) <= before + 20  # those of the server's own pools
+
+
+def test_behind_nginx(ui: PromptedChatUI, tmp_path: Path) -> None:
+    """nginx, with buffering and compression on, passes each piece on as it comes, and a browser that leaves is noticed."""
+    with Site("gthread", ui, tmp_path) as site, services.Nginx(site.port, http="gzip on; gzip_types *; gzip_min_length 0;") as nginx:
+        site.port = nginx.port
+        for prompt in ("hold 1", "hold 2"):
+            ui.go.clear()
+            with site.post("/quick", prompt, **{"Accept-Encoding": "gzip"}) as response:
+                begun = b""
+                while f"{prompt.replace(' ', '-')}.19 ".encode() not in begun:
+                    begun += response.read1(65536)
+                assert response.headers["Content-Encoding"] in (None, "identity")
+                if prompt == "hold 1":
+                    ui.go.set()
+                    assert _text(begun + response.read()) == text_for(prompt)
+        wait_until(lambda: len(ui.stops_for("hold 2")) == 1)
+        ui.fault("send", json_answer({"message": "internals"}, 429))
+        with site.post("/ask", "count 1") as response:
+            assert (response.status, response.headers["Content-Type"]) == (429, "application/problem+json")
 
 
 def test_a_graceful_end(site: Site, ui: PromptedChatUI) -> None:

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.processes.helpers import PromptedChatUI, run_script, text_for
+from tests.processes.helpers import PromptedChatUI, Script, run_script, text_for
 
 pytest.importorskip("gevent", reason="gevent has no wheel for this Python")
 
@@ -117,6 +117,56 @@ other.kill()
     status, out, err = run_script(BEFORE + code, url=prompted.url)
     assert (status, out, err) == (0, "late\nTrue False\n", "")
     assert [len(prompted.stops_for(prompt)) for prompt in ("endless killed", "endless late", "hold other")] == [1, 1, 1]
+
+
+@when_patched
+def test_ticks(prompted: PromptedChatUI, start: str) -> None:
+    """Greenlets that read with ticks get them while their server is silent, also before the head of the answer; others run meanwhile."""
+    code = """
+import hfclient
+ticks, texts = {}, {}
+def read(prompt, events):
+    texts[prompt] = ""
+    ticks[prompt] = 0
+    for event in events:
+        ticks[prompt] += event is None
+        if isinstance(event, events_module.Token):
+            texts[prompt] += event.text
+events_module = events
+greenlets = [gevent.spawn(read, f"hold {name}", client.chat(f"hold {name}").ticks(0.05)) for name in "abc"]
+pending = gevent.spawn(read, "mute", hfclient.ticks(lambda: client.chat("mute one"), 0.05))
+while not (len(ticks) == 4 and all(count > 2 for count in ticks.values())):
+    gevent.sleep(0.01)
+pending.kill()
+print("ticked")
+gevent.joinall(greenlets, timeout=30)
+print([texts[f"hold {name}"] for name in "abc"])
+"""
+    with Script(start + code, url=prompted.url) as script:
+        assert script.line() == "ticked"
+        prompted.go.set()
+        status, out, err = script.end()
+    assert (status, err) == (0, "")
+    assert ast.literal_eval(out) == [text_for(f"hold {name}") for name in "abc"]
+
+
+def test_killing_a_greenlet_at_a_tick(prompted: PromptedChatUI) -> None:
+    """A greenlet that is killed in the wait for an event, or for a tool's function, stops its answer and leaves no greenlet."""
+    code = """
+def read(prompt):
+    for event in client.chat(prompt).ticks(0.05):
+        if event is None:
+            ticked.append(prompt)
+ticked = []
+killed = gevent.spawn(read, "hold killed")
+while not ticked:
+    gevent.sleep(0.01)
+killed.kill()
+print(killed.dead)
+"""
+    status, out, err = run_script(BEFORE + code, url=prompted.url)
+    assert (status, out, err) == (0, "True\n", "")
+    assert len(prompted.stops_for("hold killed")) == 1
 
 
 def test_curl_cffi_is_rejected(prompted: PromptedChatUI) -> None:

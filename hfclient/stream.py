@@ -128,9 +128,10 @@ class Stream:
         The loop may send a heartbeat then, or leave. Nothing is lost, and deadlines continue. There are ticks in every
         wait: for the next event, before a retry, for another provider, while a stream resumes, and in a tool's function.
 
-        The stream is read in a helper thread while this loop waits, so functions of the caller (tools, ``approve``,
-        ``on_elicitation``) are called there, in a copy of the reader's context; ``on_event`` is called in the reader's
-        thread. Leaving does not wait for such a function longer than two seconds. Under gevent it is a greenlet.
+        Waits for the body of the answer need no thread. All other steps run in a helper thread while this loop waits, so
+        functions of the caller (tools, ``approve``, ``on_elicitation``) are called there, in a copy of the reader's context;
+        ``on_event`` is called in the reader's thread. Leaving does not wait for such a function longer than two seconds.
+        Under gevent the thread is a greenlet.
 
         Raises:
             InvalidInputError: *seconds* is not a positive number.

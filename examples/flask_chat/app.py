@@ -62,7 +62,7 @@ def ask() -> dict[str, str]:
     messages = stored(conversation)
     session["thread"] = conversation.create().id
     again = "retry" in request.form and [m.role for m in messages[-2:]] == ["user", "assistant"] and messages[-2].content == prompt
-    run = hf.relay.start(
+    run = hf.start(
         conversation.id,
         conversation.retry if again else lambda: conversation.send(prompt),
         owner=conversation.id,
@@ -75,7 +75,7 @@ def ask() -> dict[str, str]:
 @app.get("/runs/<run_id>")
 def follow(run_id: str) -> Response:
     """Stream an answer, from the event after Last-Event-ID on."""
-    return hf.stream_response(hf.relay.follow(run_id, after=request.headers.get("Last-Event-ID"), owner=session.get("thread", "")))
+    return hf.follow(run_id, owner=session.get("thread", ""))
 
 
 @app.post("/runs/<run_id>/stop")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.floors import Floor, Pace
+from benchmarks.relayed import RELAYED
 
 __all__ = ["CLIENTS", "IMPORTS", "make"]
 
@@ -334,6 +335,7 @@ CLIENTS: dict[str, tuple[type, dict[str, Any]]] = {
     "g4f": (G4F, {}),
     "huggingface_hub": (HuggingfaceHub, {}),
     "openai": (OpenAI, {}),
+    **RELAYED,
 }
 """By the names that the tables use, in their order."""
 

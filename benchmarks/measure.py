@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks import wires
 from benchmarks.bench import Bench, Section, check, turns
 from benchmarks.clients import IMPORTS
+from benchmarks.relayed import DIRECT, RELAYED
 
 __all__ = ["MEASUREMENTS", "SIZE"]
 
@@ -355,6 +356,38 @@ def _profile_import(bench: Bench) -> Section:
     return section
 
 
+def relay(bench: Bench) -> dict[str, Section]:
+    """What a relay adds to the body of a response."""
+    columns = [f"{wire}, {how}" for wire in ("chat", "sse") for how in ("every 5 ms", "framed")]
+    cost = Section("CPU for each event of a body of server-sent events", "µs", columns, digits=1)
+    ratio = Section(f"The same, as a multiple of the body of a stream (``{DIRECT}``)", "", columns)
+    for column in columns:
+        wire, how = column.split(", ")
+        bench.say(f"a body of server-sent events, {column}")
+        paced = how == "every 5 ms"
+        count = (100 if bench.quick else 200) if paced else 20_000
+        url = bench.server.url(wire, "paced" if paced else how, count)
+        for names in turns([name for name in RELAYED if name in bench.workers], bench.rounds(11) + 1):
+            costs = {}
+            for name in names:
+                with bench.turn_of(name):
+                    answer = bench.workers[name].ask("relayed", wire=wire, url=url, paced=paced)
+                    if answer["events"] != count:
+                        raise SystemExit(f"{name} found {answer['events']} of {count} events")
+                    costs[name] = answer["cpu"]
+                    cost.add(name, column, costs[name])
+            for name, value in costs.items():
+                if DIRECT in costs:
+                    ratio.add(name, column, value / costs[DIRECT])
+    cost.notes.append(
+        "In the process that generates and follows, all its threads. A relay reads the "
+        "stream in a thread of its own, keeps the events, writes them into the store every 30 ms, and wakes up the follower."
+    )
+    for section in (cost, ratio):
+        section.forget_first().sort(RELAYED)
+    return {"relay": cost, "relay_ratio": ratio}
+
+
 MEASUREMENTS: dict[str, Callable[[Bench], dict[str, Section]]] = {
     "per_event": per_event,
     "growth": growth,
@@ -365,5 +398,6 @@ MEASUREMENTS: dict[str, Callable[[Bench], dict[str, Section]]] = {
     "memory": memory,
     "connections": connections,
     "transfers": transfers,
+    "relay": relay,
     "profile": profile,
 }

@@ -26,6 +26,7 @@ _PARTS = {
     "imports": ("imports",),
     "memory": ("memory",),
     "connections": ("connections",),
+    "relay": ("relay", "relay_ratio"),
     "transfers": ("upload", "transcribe", "download"),
     "profile": (
         "profile_chat_20000", "profile_sse_20000", "profile_tgi_20000", "profile_chat_10", "profile_sse_10",

@@ -135,6 +135,10 @@ def _marks() -> Iterator[_Mark]:
             "100,000 to 1,000",
             1.1,
         )
+    for who in ("relay, memory", "relay, Redis"):
+        for column in ("chat, every 5 ms", "chat, framed", "sse, every 5 ms", "sse, framed"):
+            text = f"{who}, {column}: CPU of an event at most 1.2 times that without a relay"
+            yield _Mark(text, "relay_ratio", column, 1.2, who=who)
     for column in ("chat, with a look-up", "sse"):
         yield _Mark(f"a short answer, {column}: at most 0.7 times plain requests'", "small", column, 0.7, "of_plain")
     for who, limit in (("hfclient", 1.0), ("hfclient, and inference", 1.2)):

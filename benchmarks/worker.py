@@ -111,6 +111,12 @@ def _memory(client: Any, job: dict[str, Any]) -> dict[str, Any]:
     return {"resident": seen, "events": count}
 
 
+def _relayed(client: Any, job: dict[str, Any]) -> dict[str, Any]:
+    gc.collect()
+    found: dict[str, Any] = client.relayed(job["wire"], job["url"], job["paced"])
+    return found
+
+
 def _upload(client: Any, job: dict[str, Any]) -> dict[str, Any]:
     send = client.transcribe if job["wire"] == "speech" else client.upload
     small = Path(job["path"]).with_name(f"small{Path(job['path']).suffix}")
@@ -174,6 +180,7 @@ _JOBS: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
     "paced": _paced,
     "threads": _threads,
     "memory": _memory,
+    "relayed": _relayed,
     "upload": _upload,
     "download": _download,
     "profile": _profile,

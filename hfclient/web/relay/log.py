@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import deque
 
 from hfclient.events import AnyEvent
 from hfclient.web.errors import WebError
@@ -16,8 +18,9 @@ _PAGE = 512  # events that a reader takes at once
 class EventLog:
     """A list of events with one writer and any number of readers in other threads, which wait for more.
 
-    The writer appends to `events` and then calls :meth:`wake` if `waiting` is set: no lock is taken for an event that no
-    reader waits for. A reader sets `waiting` before it looks for events, so one of the two sees the other.
+    The writer appends to `events` and then calls :meth:`wake` if `waiting` is not empty: no lock is taken for an event that no
+    reader waits for. A reader puts its gate into `waiting` before it looks for events, so one of the two sees the other. A gate is a
+    lock, which wakes up another thread in half the time of a condition.
 
     Attributes:
         base: Number of the event before the first one that is here.
@@ -26,21 +29,21 @@ class EventLog:
         cause: The exception of a run that failed in this process.
         error: The log cannot be continued; readers get this error.
         left: The run is no longer written here: readers look for it again (or end, if the relay is closed).
-        waiting: A reader waits.
+        waiting: The gates of the readers that wait.
         followers: The followers, by their ids.
     """
 
-    __slots__ = ("_changed", "base", "cause", "end", "error", "events", "followers", "left", "waiting")
+    __slots__ = ("_lock", "base", "cause", "end", "error", "events", "followers", "left", "waiting")
 
     def __init__(self, base: int = 0) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()  # of *base* and *events* together
         self.base = base
         self.events: list[AnyEvent] = []
         self.end: End | None = None
         self.cause: BaseException | None = None
         self.error: WebError | None = None
         self.left = False
-        self.waiting = False
+        self.waiting: deque[threading.Lock] = deque()
         self.followers: dict[int, None] = {}
 
     @property
@@ -56,9 +59,13 @@ class EventLog:
 
     def wake(self) -> None:
         """Wake up the readers."""
-        with self._changed:
-            self.waiting = False
-            self._changed.notify_all()
+        waiting = self.waiting
+        while waiting:
+            try:
+                gate = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            gate.release()
 
     def finish(self, end: End) -> None:
         """End the run."""
@@ -77,7 +84,7 @@ class EventLog:
 
     def trim(self, first: int) -> None:
         """Forget the events before number *first*."""
-        with self._changed:
+        with self._lock:
             count = first - 1 - self.base
             if count > 0:
                 del self.events[:count]
@@ -85,7 +92,7 @@ class EventLog:
 
     def since(self, number: int) -> list[AnyEvent]:
         """Return the events behind *number*, for the writer of a store."""
-        with self._changed:
+        with self._lock:
             events = self.events[max(0, number - self.base) :]
             return events if self.end is None else events[: max(0, self.end.last - max(number, self.base))]
 
@@ -95,21 +102,27 @@ class EventLog:
         Raises:
             LookupError: They are no longer, or not yet, here: they are before *base*.
         """
-        with self._changed:
-            for is_last in (False, True):
-                start = number - self.base
-                if start < 0:
-                    raise LookupError(number)
-                stop = start + _PAGE
-                if self.end is not None:
-                    stop = min(stop, max(start, self.end.last - self.base))
-                if (events := self.events[start:stop]) or is_last:
-                    return events
-                if self.end is not None or self.error is not None or self.left:
-                    return []
-                self.waiting = True
-                if len(self.events) > start:  # it came just before
-                    continue
-                if not self._changed.wait(seconds):
-                    return None
-        raise AssertionError
+        if (events := self._next(number)) is not None:
+            return events
+        gate = threading.Lock()
+        gate.acquire()
+        self.waiting.append(gate)
+        if (events := self._next(number)) is None:  # nothing came just before
+            if gate.acquire(timeout=-1 if seconds is None else seconds):
+                return self._next(number) or []
+        with contextlib.suppress(ValueError):  # the writer has it
+            self.waiting.remove(gate)
+        return events
+
+    def _next(self, number: int) -> list[AnyEvent] | None:
+        """Return the next events; an empty list if the log has ended; None if there are none yet."""
+        with self._lock:
+            start = number - self.base
+            if start < 0:
+                raise LookupError(number)
+            stop = start + _PAGE
+            if self.end is not None:
+                stop = min(stop, max(start, self.end.last - self.base))
+            if events := self.events[start:stop]:
+                return events
+            return [] if self.end is not None or self.error is not None or self.left else None

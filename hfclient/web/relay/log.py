@@ -107,9 +107,9 @@ class EventLog:
         gate = threading.Lock()
         gate.acquire()
         self.waiting.append(gate)
-        if (events := self._next(number)) is None:  # nothing came just before
-            if gate.acquire(timeout=-1 if seconds is None else seconds):
-                return self._next(number) or []
+        events = self._next(number)  # what came just before
+        if events is None and gate.acquire(timeout=-1 if seconds is None else seconds):
+            return self._next(number) or []
         with contextlib.suppress(ValueError):  # the writer has it
             self.waiting.remove(gate)
         return events

@@ -115,7 +115,7 @@ class EventLog:
         return events
 
     def _next(self, number: int) -> list[AnyEvent] | None:
-        """Return the next events; an empty list if the log has ended; None if there are none yet."""
+        """Return the next events; an empty list if the log has ended; None if nothing has come yet."""
         with self._lock:
             start = number - self.base
             if start < 0:

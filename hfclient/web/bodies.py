@@ -32,6 +32,7 @@ _HEADERS = {
 }
 _LONGEST_TICK, _SHORTEST_TICK = 1.0, 0.02  # seconds
 _NOT_YET = frozenset({Failover, Route, Status})  # an answer has not begun with these
+_LONGEST_RETRY = 86_400  # seconds
 _BUFFER = 65_536  # bytes that wait for a slow browser under ASGI
 
 
@@ -50,7 +51,7 @@ class Body:
             become the status of the response; None: a refusal is the first event of the body. A slower answer is not affected.
         problem: Describes errors: `hfclient.web.problem`, perhaps with options, as in ``functools.partial(problem, titles=...)``.
         details: Show what else is kept from browsers: the text of errors (see `problem`), the message of `Status`, the reason of
-            `Failover`, the URL of `File` (which needs the application's login), and the content of `Unknown`.
+            `Failover`, the URL of `File` (which needs the application's login), the content of `Unknown`, and ``extra`` fields.
         on_close: Called once when the body has ended or was closed.
 
     Attributes:
@@ -144,7 +145,12 @@ class Body:
             raise
 
     def _failure(self, error: Exception) -> bytes:
-        return self._format.problem(self._problem(error), error) + self._format.end("failed")
+        try:
+            shown = self._problem(error)
+        except Exception as mistake:  # noqa: BLE001 (of the application's function)
+            _log(mistake)
+            shown = problems.problem(error)
+        return self._format.problem(shown, error) + self._format.end("failed")
 
     def _write(self, tick: float | None, heartbeat: float | None) -> Generator[bytes, None, None]:
         """Yield the pieces of the body; a heartbeat after so many seconds without a piece, as far as there are ticks."""
@@ -157,11 +163,10 @@ class Body:
             for batch in itertools.chain(self._early, reader.batches(tick)):
                 for item in batch:
                     event, event_id = (item.event, item.id) if isinstance(item, Entry) else (item, None)
-                    if type(event) is not Token:
-                        if type(event) is FinalAnswer:
-                            status = "interrupted" if event.interrupted else "completed"
-                        elif hides:
-                            event = _public(event)
+                    if type(event) is FinalAnswer:
+                        status = "interrupted" if event.interrupted else "completed"
+                    if hides and (type(event) is not Token or event.extra is not None):
+                        event = _public(event)
                     pieces.append(form.event(event, event_id))
                 piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 pieces.clear()
@@ -198,7 +203,9 @@ class Body:
 
 
 def _public(event: AnyEvent) -> AnyEvent:
-    """Return the event without what concerns the application alone: texts of the server about failures, its URLs, unknown objects."""
+    """Return the event without what concerns the application alone: texts of the server about failures, its URLs, what is unknown."""
+    if event.extra is not None:
+        event = evolve(event, extra=None)
     match event:
         case Status() if event.message is not None:
             return evolve(event, message=None)
@@ -241,6 +248,8 @@ def sse(
 
     Reference: the HTML standard, section 9.2 (server-sent events)
     """
+    if not 0 <= retry <= _LONGEST_RETRY:
+        raise InvalidInputError(f"retry= is a number of seconds from 0 to {_LONGEST_RETRY}, not {retry!r}")
     if format is None:
         return Body(source, EventStream(retry), **options)
     if not callable(format):

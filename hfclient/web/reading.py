@@ -44,7 +44,7 @@ class Reader:
         self._context = contextvars.copy_context()  # with the deadline of the block that the body is created in
         if isinstance(source, Source):
             self._source = source
-        else:
+        if callable(source):  # what `Guard.watch` returns is both
             self._open = source
         self._batches: Generator[list[AnyEvent | Entry], None, None] | None = None
         self._once = threading.Lock()  # taken by the thread that closes the source; never given back
@@ -103,7 +103,7 @@ class Reader:
             if self.closed:
                 return iter(())
             return self._context.run(lambda: hfclient.ticks(self._opened, min(_SECONDS, seconds)))
-        if self._source is None:
+        if self._open is not None and seconds is None:
             self._context.run(self._open_here)
         if self.closed or self._source is None:
             return iter(())

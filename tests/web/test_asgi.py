@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from hfclient import Client, errors, events
-from hfclient.web import asgi_events, ndjson, sse, text
+from hfclient.web import Guard, asgi_events, ndjson, sse, text
 from hfclient.web.source import Entry
 from tests.chat.replay import wait_until
 from tests.processes.helpers import PromptedChatUI, text_for
@@ -340,6 +340,26 @@ def test_the_generation_is_stopped() -> None:
     with PromptedChatUI() as ui, Client(ui.url, token="", session="") as client:
         run(main())
         wait_until(lambda: len(ui.stops_for("hold a")) == 1)
+        ui.go.set()
+
+
+@pytest.mark.parametrize("is_watched", [True, False], ids=["watched by a guard", "plain"])
+def test_the_call_is_cancelled(is_watched: bool) -> None:
+    """A call that the service has not answered yet is cancelled when its reader leaves, also the call of a guard."""
+    guard = Guard(requests="10/day")
+
+    async def main() -> None:
+        call: Any = lambda: client.chat("mute a")  # noqa: E731
+        pieces: Any = sse(guard.watch(call, user="u") if is_watched else call, heartbeat=0.05).asgi()
+        for _ in range(3):
+            await anext(pieces)
+        await asyncio.to_thread(ui.wait_for_prompt, "mute a")
+        await pieces.aclose()
+        assert ui.go.is_set() is False
+
+    with PromptedChatUI() as ui, Client(ui.url, token="", session="") as client:
+        run(main())
+        wait_until(lambda: len(ui.stops_for("mute a")) == 1)
         ui.go.set()
 
 

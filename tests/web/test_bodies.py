@@ -86,7 +86,7 @@ def test_every_event_can_be_read_back() -> None:
         Token("a", id=3, logprob=-0.5, special=False),
         Token("b", extra={"new": [1, {"x": None}]}),
         events.Reasoning("r"),
-        events.ToolCall("u", "search", {"q": "x"}, arguments='{"q":"x"}'),
+        events.ToolCall("u", "search", {"q": "x"}, arguments='{"q":"x"}', extra={"thought_signature": "s"}),
         events.Sources((events.Source("https://a.example/", title="A"),)),
         events.Elicitation("e", "s", "form", "m", fields=[{"name": "n"}]),
         events.Usage(1, 2, 3),
@@ -364,6 +364,9 @@ def test_mistakes() -> None:
         sse(Scripted(), heartbeat=0)
     with pytest.raises(errors.InvalidInputError, match="wait="):
         sse(Scripted(), wait=-1)
+    for retry in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(errors.InvalidInputError, match="retry="):
+            sse(Scripted(), retry=retry)
     with pytest.raises(errors.InvalidInputError, match="not a list"):
         sse([Token("a")])  # type: ignore[arg-type]
     with pytest.raises(errors.InvalidInputError, match="one of its own"):
@@ -378,6 +381,15 @@ def test_problem_of_ones_own() -> None:
     assert json.loads(parsed(data)[1]["data"])["title"] == "Weg."
 
 
+def test_a_mistake_in_ones_own_function(caplog: pytest.LogCaptureFixture) -> None:
+    """A function for problems that fails is logged; the browser gets the usual problem."""
+    source = Scripted(end=False)
+    source.say(web.RunGone("gone"))
+    data = b"".join(sse(source, problem=lambda error, **options: 1 / 0))
+    assert json.loads(parsed(data)[1]["data"])["code"] == "run-gone"
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_what_browsers_do_not_see() -> None:
     """Texts of the server about failures, its URLs and unknown objects are left out, unless they are asked for."""
     url = "http://10.0.0.1/internal"
@@ -386,12 +398,16 @@ def test_what_browsers_do_not_see() -> None:
         events.Failover("a", "b", url, 500),
         events.File("f.png", "5a", "image/png", url),
         events.Unknown("new", {"url": url}),
+        events.Token("a", extra={"url": url}),
+        events.ToolCall("u", "n", extra={"url": url}),
         events.Status("started"),
     ]
     for write in (sse, ndjson):
         assert b"10.0.0.1" not in b"".join(write(Scripted(*given)))
-        assert b"".join(write(Scripted(*given), details=True)).count(b"10.0.0.1") == 4
-    assert [data["event"] for data in _told(b"".join(sse(Scripted(*given))))] == ["Status", "Failover", "File", "Unknown", "Status"]
+        assert b"".join(write(Scripted(*given), details=True)).count(b"10.0.0.1") == 6
+    assert [data["event"] for data in _told(b"".join(sse(Scripted(*given))))] == [
+        *("Status", "Failover", "File", "Unknown", "Token", "ToolCall", "Status")
+    ]
     assert given[0].message == url
 
 

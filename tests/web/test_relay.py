@@ -523,7 +523,7 @@ def test_a_stop_is_immediate(relay: Relay, ui: PromptedChatUI, client: Client) -
     assert ended(relay, run.id).status == "interrupted"
     assert relay.stop(run.id).status == "interrupted"
     assert read(relay, run.id) == found
-    wait_until(lambda: len(ui.stops_for("endless x")) == 1)
+    wait_until(lambda: len(ui.stops_for("endless x")) >= 1)
 
 
 def test_a_stop_while_the_server_is_silent(relay: Relay, ui: PromptedChatUI, client: Client) -> None:
@@ -541,7 +541,7 @@ def test_a_stop_of_a_detached_stream(relay: Relay, ui: PromptedChatUI, client: C
     run = relay.start("k", lambda: conversation.send("endless x", on_close="detach"))
     take(relay.follow(run.id), 5)
     relay.stop(run.id)
-    wait_until(lambda: len(ui.stops_for("endless x")) == 1)
+    wait_until(lambda: len(ui.stops_for("endless x")) >= 1)
 
 
 def test_a_run_without_followers_is_stopped() -> None:
@@ -715,7 +715,7 @@ def test_close_ends_what_is_left(relay: Relay, ui: PromptedChatUI, client: Clien
     relay.close(0)
     assert relay.get(run.id).status == "interrupted"
     assert relay.get(queued.id).status == "interrupted"
-    wait_until(lambda: len(ui.stops_for("endless x")) == 1)
+    wait_until(lambda: len(ui.stops_for("endless x")) >= 1)
     assert ui.count("send") == 1
 
 

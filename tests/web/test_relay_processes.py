@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from hfclient.web.relay.encoding import Encoder, decode
 from hfclient.web.relay.takeover import Replay
 from tests.chat.recordings import RECORDINGS, Recording, joined
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, log_of, token, wait_until
-from tests.processes.helpers import PromptedChatUI, in_child, needs_fork, succeeded
+from tests.processes.helpers import PromptedChatUI, Script, in_child, needs_fork, needs_signals, succeeded
 from tests.server import LAST_CHUNK, PATIENCE, chunk, head
 from tests.web.relay_sources import Partition, Scripted, numbers, read, take, texts
 
@@ -753,3 +754,126 @@ def test_a_prompt_is_sent_once(workers: Workers) -> None:
         assert b.start("k", lambda: client.chat("count x"), idempotency_key="m").status == "completed"
         assert len(texts_) == 1
         assert ui.count("send") == 1
+
+
+def test_memory_is_bounded_while_the_store_is_down() -> None:
+    """A long answer during an outage keeps its newest events; when the store is back it is left alone, and nothing stays in memory."""
+    with Workers(max_events=50, lease=60.0) as workers:
+        a, b = workers.relays
+        source = Scripted("a")
+        run = a.start("k", source.open)
+        wait_until(lambda: b.get(run.id).last == 1)
+        generation = a.writer.generations[run.id]
+        workers.views[0]._down = True
+        for _ in range(20):
+            source.send(*("x" for _ in range(50)))
+            wait_until(source._queue.empty)
+            wait_until(lambda: len(generation.log.events) <= 101)
+        wait_until(lambda: sum(batch.count for batch in generation._pending) <= 150)
+        source.send("y", None)
+        follower = a.follow(run.id, f"{run.id}:1001")
+        assert texts(list(follower)) == "y"
+        workers.views[0].down = False
+        wait_until(lambda: a.writer.generations == {})
+
+
+def test_a_slow_store_slows_the_reader_down() -> None:
+    """Events wait for a store that is slow, within the bounds of a run; none is lost."""
+    with Workers(1, max_events=100) as workers:
+        (a,) = workers.relays
+        slow = threading.Event()
+        write = workers.views[0].write
+
+        def slowly(*args: Any) -> Any:
+            slow.wait(0.05)
+            return write(*args)
+
+        workers.views[0].write = slowly
+        source = Scripted(*("x" for _ in range(2000)), None)
+        run = a.start("k", source.open)
+        log = a.writer.generations[run.id].log
+        most = 0
+        while log.end is None:
+            most = max(most, len(log.events))
+        assert most <= 202
+        wait_until(lambda: a.get(run.id).ended)
+        assert a.get(run.id).last == 2000
+
+
+@needs_signals
+def test_sigterm_ends_the_runs_of_a_process() -> None:
+    """After SIGTERM a process ends its runs as interrupted, and stops their generation, before it exits."""
+    code = """
+import os, signal, sys, threading
+from hfclient import Client
+from hfclient.web import Relay
+client = Client({url}, token="", cookies={"hf-chat": "c"})
+relay = Relay(on_end=lambda run, reply, error: print(run.status, len(reply.text) > 0, flush=True))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+relay.close_on_sigterm(0.1)
+run = relay.start("k", lambda: client.chat("endless x"))
+for index, entry in enumerate(relay.follow(run.id)):
+    if index == 5:
+        print("going", flush=True)
+print("ended", flush=True)
+"""
+    with PromptedChatUI() as ui, Script(code, url=ui.url) as script:
+        assert script.line() == "going"
+        script.process.send_signal(signal.SIGTERM)
+        assert script.line() == "interrupted True"
+        status, _, err = script.end()
+        assert status in (0, 143)
+        assert "Traceback" not in err
+        wait_until(lambda: len(ui.stops_for("endless x")) >= 1)
+
+
+@needs_signals
+def test_the_end_of_a_process_ends_its_runs() -> None:
+    """A process that ends without closing its relay still ends its runs, within two seconds."""
+    code = """
+from hfclient import Client
+from hfclient.web import Relay
+client = Client({url}, token="", cookies={"hf-chat": "c"})
+relay = Relay(on_end=lambda run, reply, error: print(run.status, flush=True))
+run = relay.start("k", lambda: client.chat("endless x"))
+next(iter(relay.follow(run.id)))
+"""
+    with PromptedChatUI() as ui, Script(code, url=ui.url) as script:
+        assert script.line() == "interrupted"
+        status, _, err = script.end()
+        assert (status, err) == (0, "")
+        wait_until(lambda: len(ui.stops_for("endless x")) >= 1)
+
+
+def test_many_greenlets_follow_under_gevent() -> None:
+    """Under gevent runs, followers and the writer are greenlets of one thread."""
+    pytest.importorskip("gevent")
+    code = """
+from gevent import monkey
+monkey.patch_all()
+import gevent, threading
+from hfclient import Client
+from hfclient.web import Relay, sse
+client = Client({url}, token="", cookies={"hf-chat": "c"})
+relay = Relay()
+run = relay.start("k", lambda: client.chat("hold one"))
+jobs = [gevent.spawn(lambda: b"".join(sse(relay.follow(run.id)))) for _ in range(100)]
+gevent.sleep(0.2)
+print("ready", flush=True)
+gevent.joinall(jobs, timeout=30)
+bodies = {job.value for job in jobs}
+print(len(bodies), bodies.pop().count(b"Token"), flush=True)
+other = relay.start("l", lambda: client.chat("endless two"))
+follower = relay.follow(other.id)
+next(iter(follower))
+print(relay.stop(other.id).status, flush=True)
+relay.close(5)
+print(relay.get(run.id).status, relay, flush=True)
+"""
+    with PromptedChatUI() as ui, Script(code, url=ui.url) as script:
+        assert script.line() == "ready"
+        ui.go.set()
+        assert script.line() == "1 40"
+        assert script.line() == "interrupted"
+        assert script.line().startswith("completed <Relay with 0 runs")
+        assert script.end()[0] == 0

@@ -240,6 +240,7 @@ class Run:
             clock = Clock(Timeouts(connect=budget / 2, idle=budget, total=budget))
             request = self.service.endpoints.stop(self.turn.conversation_id, self.turn.generation_id or "", seen, clock)
             self.service.session.send(request).close()
+        self._stop_sent.set()
 
     def try_stop(self, seen: int, budget: float = STOP_BUDGET) -> None:
         """Stop the run; a failure is logged."""

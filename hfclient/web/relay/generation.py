@@ -27,10 +27,11 @@ from hfclient.web.relay.runs import End, Run, described
 from hfclient.web.relay.store import Batch, Bounds, Record, Status, Write
 from hfclient.web.source import Opener, Source
 
-__all__ = ["Generation", "OnEnd", "StateOf"]
+__all__ = ["Generation", "OnEnd", "StateOf", "apart"]
 
 _log = logging.getLogger("hfclient")
 _EVENTS = 2000  # events in a batch, at most
+_PAUSE = 0.02  # seconds between checks whether the writer has caught up
 _LONG = 3600.0  # seconds between ticks that are not needed
 
 OnEnd: TypeAlias = Callable[[Run, Reply, "BaseException | None"], object]
@@ -49,6 +50,9 @@ class Generation:
         on_end: Called once when it ends.
         changed: Called when there is something to write: with True if at once.
         filtered: Filters the events of the source.
+        encoder: Has encoded the events that the store has.
+        most: Maximum number of events in memory.
+        name: The name in the store of its idempotency key.
     """
 
     def __init__(
@@ -61,9 +65,11 @@ class Generation:
         changed: Callable[[Generation, bool], object],
         filtered: Callable[[Iterable[AnyEvent]], Iterator[AnyEvent]] | None = None,
         encoder: Encoder | None = None,
+        most: int,
+        name: str | None = None,
     ) -> None:
         self.id, self.key, self.owner, self.created = record.id, record.key, record.owner, record.created
-        self.fence = record.fence
+        self.fence, self.name, self._most = record.fence, name, most
         self.log = EventLog(record.last)
         self.status: Status = record.status
         self.head = threading.Event()  # opened, or finished
@@ -169,6 +175,14 @@ class Generation:
             if not self._dirty:
                 self._dirty = True
                 self._changed(self, False)
+            if len(log.events) > self._most:
+                self._slow_down()
+
+    def _slow_down(self) -> None:
+        """Wait until the writer, which trims the log, has caught up: it waits for a slow store."""
+        while len(self.log.events) > self._most and not self._is_over():
+            self._changed(self, True)
+            time.sleep(_PAUSE)
 
     def _note_state(self, source: Source | None) -> None:
         if self._state_of is None or source is None:
@@ -206,7 +220,7 @@ class Generation:
 
     def stop_apart(self) -> None:
         """As :meth:`stop`, in another thread: the application's *on_end* may take long."""
-        _apart(self.stop)
+        apart(self.stop)
 
     def detach(self) -> None:
         """Leave the source without stopping it: another process continues the run."""
@@ -218,9 +232,9 @@ class Generation:
         with self._lock:
             source, scope = self._source, self._opening
         if source is not None:
-            _apart(lambda: self._leave(source, stop=stop))
+            apart(lambda: self._leave(source, stop=stop))
         elif scope is not None:
-            _apart(scope.cancel)
+            apart(scope.cancel)
 
     def _leave(self, source: Source, *, stop: bool) -> None:
         """Leave the source once: this thread, or the one that reads, whichever comes first."""
@@ -268,10 +282,15 @@ class Generation:
 
     # For the store; the thread of the scheduler calls these
 
-    def prepare(self, lease: float, bounds: Bounds) -> Write:
-        """Return what has to be written now."""
+    def prepare(self, lease: float, bounds: Bounds, *, drop: bool = False) -> Write:
+        """Return what has to be written now.
+
+        Args:
+            lease, bounds: Of the relay.
+            drop: The store is down: forget the oldest events if there are too many, although they were not written.
+        """
         self._dirty = False  # before the events are taken
-        self._encode(bounds)
+        self._encode(bounds, drop=drop)
         news = dict(self._news)
         if self.end is None and "end" in news:  # it is about to end
             del news["end"], news["status"]
@@ -280,16 +299,21 @@ class Generation:
             status=cast("Status | None", news.get("status")), state=news.get("state"), end=news.get("end"),
         )  # fmt: skip
 
-    def _encode(self, bounds: Bounds) -> None:
+    def _encode(self, bounds: Bounds, *, drop: bool) -> None:
         events = self.log.since(self._encoded)
-        for at in range(0, len(events), _EVENTS):
-            batch = self._encoder.batch(self._encoded + 1, events[at : at + _EVENTS])
+        step = max(1, min(_EVENTS, bounds.max_events // 4))  # whole batches are trimmed
+        for at in range(0, len(events), step):
+            batch = self._encoder.batch(self._encoded + 1, events[at : at + step])
             self._encoded = batch.last
             self._pending.append(batch)
             self._kept.append(batch)
             self._size += len(batch.data)
         kept = self._kept
         while len(kept) > 1 and (self._size > bounds.max_bytes or kept[-1].last - kept[0].first >= bounds.max_events):
+            if self._pending and self._pending[0] is kept[0]:
+                if not drop:
+                    break
+                self._pending.popleft()  # the store never had it, and will see the gap
             self._size -= len(kept.popleft().data)
         if kept:
             self.log.trim(kept[0].first)
@@ -348,7 +372,8 @@ class Generation:
         return self.end is not None and not self._news and not self._pending and self._encoded >= self.end.last
 
 
-def _apart(call: Callable[[], object]) -> None:
+def apart(call: Callable[[], object]) -> None:
+    """Call *call* in a thread; in this one if no thread can start."""
     try:
         threading.Thread(target=call, name="hfclient-relay-stop", daemon=True).start()
     except RuntimeError:  # the interpreter shuts down and starts no thread
@@ -363,7 +388,8 @@ def _leave(source: Source, *, stop: bool) -> None:
     except Exception as error:  # noqa: BLE001 (it is left anyway)
         _log.info("the generation could not be stopped: %s", error)
     try:
-        if callable(detach := getattr(source, "detach", None)):
+        # Not after a stop: the reader may be leaving the stream itself, which then stops the generation.
+        if not stop and callable(detach := getattr(source, "detach", None)):
             detach()
         cancel = getattr(source, "cancel", None)
         (cancel or source.close)()

@@ -119,7 +119,7 @@ class Registration:
             return self._stopped(taken)
         if state is None and taken.state is not None:
             state = unpack(taken.state)
-        generation = Generation(taken, opener, state=state, on_end=on_end or relay.on_end, changed=relay.writer.changed)
+        generation = Generation(taken, opener, state=state, on_end=on_end or relay.on_end, changed=relay.writer.changed, most=relay.most)
         relay.launch(generation, relay.lines.join(taken.key, run_id, queue=True))
         try:
             generation.over.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import signal
 import threading
 import time
 import weakref
@@ -16,7 +17,7 @@ from hfclient.web.errors import RunGone, RunNotFound, StoreUnavailable, TooManyR
 from hfclient.web.relay.access import Allowed, may_read, one_of, scoped_name, text_of
 from hfclient.web.relay.encoding import decode
 from hfclient.web.relay.follower import Follower
-from hfclient.web.relay.generation import Generation, OnEnd
+from hfclient.web.relay.generation import Generation, OnEnd, apart
 from hfclient.web.relay.lines import Lines
 from hfclient.web.relay.log import EventLog
 from hfclient.web.relay.memory import MemoryStore
@@ -95,6 +96,7 @@ class Relay:
         self.max_runs, self._max_followers = max_runs, max_followers
         self.memory_only = memory_only
         self.bounds = Bounds(ttl=ttl, keep=tombstone, max_events=max_events, max_bytes=max_bytes)
+        self.most = 2 * max_events  # in memory, for each run
         self.scheduler = Scheduler("hfclient-relay")
         self.writer = Writer(
             self.store, self.scheduler, lease=lease, bounds=self.bounds, coalesce=coalesce, checked=self._checked
@@ -173,7 +175,9 @@ class Relay:
         if isinstance(made, Run):
             return made
         record, line, in_store = made
-        generation = Generation(record, open, state=state, on_end=on_end or self.on_end, changed=self.writer.changed)
+        generation = Generation(
+            record, open, state=state, on_end=on_end or self.on_end, changed=self.writer.changed, most=self.most, name=name
+        )
         generation.in_store = in_store
         self.launch(generation, line)
         if wait is not None and generation.head.wait(wait) and generation.error is not None:
@@ -452,6 +456,26 @@ class Relay:
             except RuntimeError:  # the interpreter shuts down and starts no thread
                 self._finish(left_over, done)
             done.wait(5.0)
+
+    def close_on_sigterm(self, timeout: float = 20.0) -> None:
+        """Call :meth:`close` when this process receives SIGTERM, beside what it does then anyway.
+
+        A server lets its requests end after SIGTERM, and so waits for the followers; with this they end in time, and browsers reconnect to
+        another worker. Call it in the main thread of a worker, after the server has set its own handler: in gunicorn's ``post_worker_init``.
+
+        Args:
+            timeout: Seconds to wait for runs; less than the server waits for requests.
+        """
+        before = signal.getsignal(signal.SIGTERM)
+
+        def handle(number: int, frame: Any) -> None:
+            apart(lambda: self.close(timeout))
+            if callable(before):
+                before(number, frame)
+            elif before == signal.SIG_DFL:
+                raise SystemExit(128 + number)
+
+        signal.signal(signal.SIGTERM, handle)
 
     def _finish(self, generations: list[Generation], done: threading.Event) -> None:
         try:

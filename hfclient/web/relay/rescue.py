@@ -12,7 +12,7 @@ from hfclient.events import AnyEvent
 from hfclient.reply_builder import ReplyBuilder
 from hfclient.web.errors import StoreUnavailable
 from hfclient.web.relay.encoding import Encoder, decode, lengths_before, unpack
-from hfclient.web.relay.generation import Generation
+from hfclient.web.relay.generation import Generation, apart
 from hfclient.web.relay.mirror import PAGE_BYTES
 from hfclient.web.relay.runs import End, Run, described, generator_lost
 from hfclient.web.relay.store import Record, Status, Write
@@ -44,8 +44,17 @@ class Rescue:
 
     def look(self, record: Record) -> float:
         """Take a run whose lease has expired; return seconds until it has to be looked at again."""
-        self.take(record)
+        if self._relay.on_end is None:
+            self.take(record)
+        else:  # it may take long, and the scheduler's thread renews the leases
+            apart(lambda: self._try(record))
         return self._relay.lease / 3
+
+    def _try(self, record: Record) -> None:
+        try:
+            self.take(record)
+        except StoreUnavailable as error:
+            _log.info("run %s is looked at again: %s", record.id, error)
 
     def take(self, record: Record) -> bool:
         """Take a run if its lease has expired, and continue or end it; True if this process got it."""
@@ -88,7 +97,7 @@ class Rescue:
 
         generation = Generation(
             record, attach, state=unpack(record.state) if record.state else None, on_end=relay.on_end, changed=relay.writer.changed,
-            filtered=filtered, encoder=encoder,
+            filtered=filtered, encoder=encoder, most=relay.most,
         )  # fmt: skip
         relay.adopted(generation)
         generation.launch()

@@ -131,10 +131,15 @@ class Writer:
         with self._lock:
             dirty = list(self._dirty.values())
             self._dirty.clear()
+        for generation in dirty:
+            if generation.abandoned:
+                generation.prepare(self._lease, self._bounds, drop=True)
+                if generation.end is not None:
+                    self.remove(generation)
         dirty = [generation for generation in dirty if not (generation.lost or generation.abandoned)]
         if not dirty and not retry:
             return
-        writes = [(generation, generation.prepare(self._lease, self._bounds)) for generation in dirty]
+        writes = [(generation, generation.prepare(self._lease, self._bounds, drop=bool(self._pause))) for generation in dirty]
         try:
             for generation in dirty:
                 if not generation.in_store:
@@ -162,12 +167,15 @@ class Writer:
                 self.remove(generation)
         self._scheduler.later(self._pause, self._retry)
 
-    def _create(self, generation: Generation, last: int | None = None) -> None:
+    def _create(self, generation: Generation) -> None:
         state = generation.run().state
         self._store.create(
             generation.id, key=generation.key, owner=generation.owner, state=None if state is None else pack(state), lease=self._lease,
-            bounds=self._bounds, fence=generation.fence, last=generation.log.base if last is None else last,
+            bounds=self._bounds, fence=generation.fence, last=generation.log.base,
         )  # fmt: skip
+        self._store.join(generation.key, generation.id, limit=1, ttl=self._bounds.ttl)
+        if generation.name is not None:
+            self._store.claim(generation.name, generation.id, ttl=self._bounds.ttl + self._bounds.keep)
         self._store.join(generation.key, generation.id, limit=1, ttl=self._bounds.ttl)
         generation.in_store = True
 
@@ -180,13 +188,13 @@ class Writer:
             return
         if record.gone or record.fence != generation.fence or (record.ended and generation.end is None):
             if record.gone:
-                generation.abandoned = True  # it lives on in this process only
+                self._abandon(generation)
             else:
                 self._lost(generation)
             return
         if not record.ended and not generation.written(write, record):
             _log.warning("the store of the relay has lost events of run %s that are no longer in memory", generation.id)
-            generation.abandoned = True
+            self._abandon(generation)
             return
         if record.ended or generation.complete:
             self._over(generation)
@@ -194,6 +202,11 @@ class Writer:
         self._checked(generation, record)
         if generation.unwritten:
             self.changed(generation, at_once=True)
+
+    def _abandon(self, generation: Generation) -> None:
+        """Write it no longer: it lives on in this process only, until its end."""
+        generation.abandoned = True
+        self.changed(generation, at_once=True)
 
     def _lost(self, generation: Generation) -> None:
         _log.warning("run %s is continued by another process; this one no longer writes it", generation.id)

@@ -92,6 +92,7 @@ class Generation:
         self.end: End | None = None
         self.over = threading.Event()  # the end is written, or cannot be
         self.thread_over = True
+        self._leaving = 0  # threads that leave the source
         self._dirty = False  # a flush is scheduled
         # For the store
         self._encoder = encoder or Encoder()
@@ -215,8 +216,14 @@ class Generation:
 
     def stop(self) -> None:
         """End the run as interrupted, with what it has, and stop its source."""
-        if self.finish("interrupted"):
-            self._leave_apart(stop=True)
+        with self._lock:
+            self._leaving += 1  # before the end is written, so that a shutdown waits
+        try:
+            if self.finish("interrupted"):
+                self._leave_apart(stop=True)
+        finally:
+            with self._lock:
+                self._leaving -= 1
 
     def stop_apart(self) -> None:
         """As :meth:`stop`, in another thread: the application's *on_end* may take long."""
@@ -231,10 +238,24 @@ class Generation:
     def _leave_apart(self, *, stop: bool) -> None:
         with self._lock:
             source, scope = self._source, self._opening
-        if source is not None:
-            apart(lambda: self._leave(source, stop=stop))
-        elif scope is not None:
-            apart(scope.cancel)
+            self._leaving += 1
+
+        def leave() -> None:
+            try:
+                if source is not None:
+                    self._leave(source, stop=stop)
+                elif scope is not None:
+                    scope.cancel()
+            finally:
+                with self._lock:
+                    self._leaving -= 1
+
+        apart(leave)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether no thread uses the source any more."""
+        return self.thread_over and not self._leaving
 
     def _leave(self, source: Source, *, stop: bool) -> None:
         """Leave the source once: this thread, or the one that reads, whichever comes first."""

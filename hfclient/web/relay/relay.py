@@ -5,8 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import signal
-import threading
 import time
 import weakref
 from typing import Any, Literal
@@ -17,7 +15,7 @@ from hfclient.web.errors import RunGone, RunNotFound, StoreUnavailable, TooManyR
 from hfclient.web.relay.access import Allowed, may_read, one_of, scoped_name, text_of
 from hfclient.web.relay.encoding import decode
 from hfclient.web.relay.follower import Follower
-from hfclient.web.relay.generation import Generation, OnEnd, apart
+from hfclient.web.relay.generation import Generation, OnEnd
 from hfclient.web.relay.lines import Lines
 from hfclient.web.relay.log import EventLog
 from hfclient.web.relay.memory import MemoryStore
@@ -26,6 +24,7 @@ from hfclient.web.relay.registration import RESERVED, Registration
 from hfclient.web.relay.rescue import Recover, Rescue
 from hfclient.web.relay.runs import End, Run, number_after, valid_id
 from hfclient.web.relay.scheduler import Scheduler
+from hfclient.web.relay.shutdown import on_sigterm, shut_down
 from hfclient.web.relay.store import Bounds, Record, Store
 from hfclient.web.relay.writer import Writer
 from hfclient.web.source import Opener
@@ -434,28 +433,12 @@ class Relay:
 
         A run with a state is handed over if the relay has *recover*: another process continues it at once, when it is followed there or by `recover_lost`. Any other ends as
         ``"interrupted"`` with the answer so far. Followers in this process end without an end of the run, so that the browser reconnects. Idempotent.
-        At the end of a process that has not called it, it is called with a timeout of 2 seconds.
+        At the end of a process that has not called it, it is called with a timeout of 1 second.
 
         Args:
             timeout: Seconds to wait for runs.
         """
-        self.closing = True
-        end = time.monotonic() + timeout
-        writer = self.writer
-        with writer.finished:
-            while writer.generations and (left := end - time.monotonic()) > 0:
-                writer.finished.wait(left)
-        left_over = list(writer.generations.values())
-        for generation in left_over:
-            if not (self.rescue.recover is not None and generation.recoverable and generation.end is None and generation.in_store):
-                generation.stop()
-        done = threading.Event()
-        if left_over or self.mirrors:
-            try:
-                self.scheduler.soon(lambda: self._finish(left_over, done))
-            except RuntimeError:  # the interpreter shuts down and starts no thread
-                self._finish(left_over, done)
-            done.wait(5.0)
+        shut_down(self, timeout)
 
     def close_on_sigterm(self, timeout: float = 20.0) -> None:
         """Call :meth:`close` when this process receives SIGTERM, beside what it does then anyway.
@@ -466,26 +449,7 @@ class Relay:
         Args:
             timeout: Seconds to wait for runs; less than the server waits for requests.
         """
-        before = signal.getsignal(signal.SIGTERM)
-
-        def handle(number: int, frame: Any) -> None:
-            apart(lambda: self.close(timeout))
-            if callable(before):
-                before(number, frame)
-            elif before == signal.SIG_DFL:
-                raise SystemExit(128 + number)
-
-        signal.signal(signal.SIGTERM, handle)
-
-    def _finish(self, generations: list[Generation], done: threading.Event) -> None:
-        try:
-            for generation in generations:
-                if generation.end is None:
-                    self.writer.hand_over(generation)
-            self.writer.flush(retry=True)
-            self.mirrors.close()
-        finally:
-            done.set()
+        on_sigterm(lambda: self.close(timeout))
 
 
 _relays: weakref.WeakSet[Relay] = weakref.WeakSet()
@@ -499,8 +463,8 @@ def _after_fork() -> None:
 @atexit.register
 def _at_exit() -> None:
     for relay in list(_relays):
-        if relay._process == os.getpid() and (relay.writer.generations or relay.mirrors):
-            relay.close(2.0)
+        if relay._process == os.getpid() and (relay.writer.count() or relay.mirrors):
+            relay.close(1.0)
 
 
 if hasattr(os, "register_at_fork"):

@@ -74,8 +74,8 @@ class Writer:
     def remove(self, generation: Generation) -> None:
         """Write it no longer."""
         with self._lock:
-            if not generation.thread_over:  # it waits for a call that cannot be ended
-                self._lingering = [other for other in self._lingering if not other.thread_over] + [generation]
+            if not generation.is_left:
+                self._lingering = [*self.lingering, generation]
             self._dirty.pop(generation.id, None)
             if self.generations.get(generation.id) is generation:
                 del self.generations[generation.id]
@@ -88,7 +88,12 @@ class Writer:
 
     def count(self) -> int:
         """Return the number of runs, with those that have ended but not left their thread."""
-        return len(self.generations) + sum(not generation.thread_over for generation in self._lingering)
+        return len(self.generations) + len(self.lingering)
+
+    @property
+    def lingering(self) -> list[Generation]:
+        """Runs that have ended and whose threads have not: they wait for a call, or stop the generation."""
+        return [generation for generation in self._lingering if not generation.is_left]
 
     def changed(self, generation: Generation, at_once: bool) -> None:
         """Note that *generation* has something to write."""

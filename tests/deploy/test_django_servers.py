@@ -33,6 +33,8 @@ WSGI = "django.core.wsgi:get_wsgi_application()"
 SERVERS: dict[str, list[str]] = {
     "sync": [*GUNICORN, "--worker-class", "sync", WSGI],
     "gthread": [*GUNICORN, "--worker-class", "gthread", "--threads", "16", WSGI],
+    "workers": [*GUNICORN, "--worker-class", "gthread", "--threads", "8", "--workers", "2", WSGI],
+    "preload": [*GUNICORN, "--worker-class", "gthread", "--threads", "8", "--workers", "2", "--preload", WSGI],
     "gevent": [*GUNICORN, "--worker-class", "gevent", WSGI],
     "uvicorn": ["-m", "uvicorn", "--port", "0", "--factory", "django.core.asgi:get_asgi_application"],
     "runserver": ["-m", "django", "runserver", "--noreload", "--nostatic", "PORT"],
@@ -46,14 +48,21 @@ SILENT = 8.0
 class Site:
     """The project behind a server with one worker; a context manager."""
 
-    def __init__(self, kind: str, ui: PromptedChatUI, folder: Path) -> None:
+    def __init__(self, kind: str, ui: PromptedChatUI, folder: Path, redis: str | None = None) -> None:
         self.kind = kind
-        site = {"hfclient": {"base_url": ui.url, "token": "", "cookies": "", "session": "private"}}
+        options: dict[str, Any] = {"base_url": ui.url, "token": "", "cookies": "", "session": "private"}
+        site: dict[str, Any] = {"hfclient": options}
+        if redis is not None:
+            options |= {"relay": {"store": redis}, "guard": {"store": redis, "requests": "3/day"}}
+            site["cache"] = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis}
+            site["database"] = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "database")}
         command = [sys.executable, *(str(services.free_port()) if word == "PORT" else word for word in SERVERS[kind])]
+        self.environment = environment(
+            DJANGO_SETTINGS_MODULE="tests.web.django_site.settings", SITE=json.dumps(site), PYTHONWARNINGS="ignore"
+        )
         self._log = (folder / "log").open("w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            command, stdout=self._log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True,
-            env=environment(DJANGO_SETTINGS_MODULE="tests.web.django_site.settings", SITE=json.dumps(site), PYTHONWARNINGS="ignore"),
+            command, stdout=self._log, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True, env=self.environment
         )  # fmt: skip
         self.port = 0
 
@@ -111,7 +120,7 @@ def ui() -> Iterator[PromptedChatUI]:
         served.go.set()
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=[kind for kind in SERVERS if kind not in ("workers", "preload")])
 def site(request: pytest.FixtureRequest, ui: PromptedChatUI, tmp_path: Path) -> Iterator[Site]:
     if request.param == "gevent":
         pytest.importorskip("gevent")
@@ -220,6 +229,61 @@ def test_answers_side_by_side(site: Site, ui: PromptedChatUI) -> None:
     assert {prompt: _text(body) for prompt, body in results.items()} == {f"hold {n}": text_for(f"hold {n}") for n in range(12)}
     wait_until(lambda: not [name for name in site.alive()["threads"] if name.startswith("hfclient")])
     assert len(site.alive()["threads"]) <= before + 20  # those of the server's own pools
+
+
+@pytest.mark.parametrize("kind", ["workers", "preload"])
+def test_several_workers(kind: str, ui: PromptedChatUI, redis_server: services.RedisServer, tmp_path: Path) -> None:
+    """With Redis, workers share runs, locks and limits: one follows what another generates, and refuses what another holds."""
+    with Site(kind, ui, tmp_path, redis_server.url) as site:
+        migrated = subprocess.run([sys.executable, "-m", "django", "migrate", "--run-syncdb"], cwd=ROOT, env=site.environment, capture_output=True, check=False)
+        assert migrated.returncode == 0, migrated.stderr
+        pids: set[int] = set()
+        wait_until(lambda: pids.add(site.alive()["pid"]) or len(pids) == 2)  # type: ignore[func-returns-value]
+        with site.post("/start", "hold 1") as response:
+            run = json.loads(response.read())["run"]
+        ui.wait_for_prompt("hold 1")
+        followers = [site.visit(f"/runs/{run}", "") for _ in range(6)]
+        with site.post("/start", "hold 2") as response:
+            assert (response.status, json.loads(response.read())["run"]) == (409, run)
+        ui.go.set()
+        for follower in followers:
+            with follower:
+                body = b""
+                while piece := follower.recv(65536):
+                    body += piece
+            assert text_for("hold 1").split()[-1].encode() in body
+            assert b"event: end" in body
+        assert ui.count("send") == 1
+
+        holder = site.visit("/locked", "endless 1")
+        ui.wait_for_prompt("endless 1")
+        for _ in range(6):
+            with site.post("/locked", "count 2") as response:
+                assert (response.status, json.loads(response.read())["code"]) == (409, "busy")
+        holder.close()
+        wait_until(lambda: len(ui.stops_for("endless 1")) == 1)
+
+        def locked() -> int:
+            with site.post("/locked", "few 3") as response:
+                response.read()
+                return response.status
+
+        wait_until(lambda: locked() == 200)
+        statuses = []
+        for _ in range(6):
+            with site.post("/guarded", "few 4") as response:
+                response.read()
+                statuses.append(response.status)
+        assert statuses == [200] * 3 + [429] * 3
+
+        command = [sys.executable, "-m", "django", "hfclient_check", "--json", "--seconds", "20"]
+        checked = subprocess.run(command, cwd=ROOT, env=site.environment, capture_output=True, text=True, check=False)
+        stores = {check["name"]: check["status"] for check in json.loads(checked.stdout)["checks"]}
+        assert (stores["relay store"], stores["guard store"]) == ("ok", "ok"), checked.stdout
+        redis_server.stop()
+        for page in ("/start", "/locked"):
+            with site.post(page, "count 9") as response:
+                assert (response.status, json.loads(response.read())["code"]) == (503, "store-unavailable")
 
 
 def test_behind_nginx(ui: PromptedChatUI, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import Any
@@ -109,7 +110,7 @@ def broken(request: HttpRequest) -> HttpResponse:
 
 def alive(request: HttpRequest) -> HttpResponse:
     """Return the names of the running threads, for a test of what a worker still does."""
-    return JsonResponse({"threads": [thread.name for thread in threading.enumerate()], "time": time.time(), "closed": closed})
+    return JsonResponse({"pid": os.getpid(), "threads": [thread.name for thread in threading.enumerate()], "time": time.time(), "closed": closed})
 
 
 urlpatterns = [

@@ -150,3 +150,31 @@ def test_closing() -> None:
     site.hf.close(site.app, timeout=0.1)
     wait_until(source.closed.is_set)
     assert site.ended == [(site.app.name, "a", "interrupted")]
+
+
+def test_refused_runs_leave_nothing() -> None:
+    """A flood of requests over the limit makes no runs: nothing of it is kept."""
+    site = Site(GUARD={"requests": "1/day"})
+    site.sources = [Scripted(Token("a"), FinalAnswer("a"))]
+    site.ask()
+    before = len(site.hf.relay.store._runs)  # type: ignore[attr-defined]
+    assert [site.ask(thread=f"t{number}", Idempotency_Key=f"k{number}").status_code for number in range(20)] == [429] * 20
+    assert len(site.hf.relay.store._runs) == before == 1  # type: ignore[attr-defined]
+    site.hf.close(site.app, timeout=0.1)
+
+
+def test_a_run_that_is_stopped_while_it_waits() -> None:
+    """A run that waits for another one and is stopped gives back what was counted for it."""
+    site = Site(GUARD={"requests": "5/day", "tokens": "99000/day"}, RELAY={"busy": "queue"})
+    first = Scripted(Token("t" * 40), end=False)
+    site.sources = [first, Scripted(Token("never"))]
+    site.ask()
+    waiting = site.ask().json["run"]
+    with site.app.app_context():
+        assert {one.scope: one.used for one in site.hf.guard.usage("ann")} == {"requests": 2, "tokens": 2020}
+        site.hf.relay.stop(waiting, owner="ann")
+        wait_until(lambda: {one.scope: one.used for one in site.hf.guard.usage("ann")} == {"requests": 1, "tokens": 1010})
+    first.end()
+    wait_until(lambda: len(site.ended) == 2)
+    assert len(site.sources) == 1
+    site.hf.close(site.app, timeout=0.1)

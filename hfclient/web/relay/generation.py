@@ -127,8 +127,14 @@ class Generation:
             if not isinstance(error, Exception):
                 raise
         finally:
+            self._drop_opener()
             self.thread_over = True
             self.head.set()
+
+    def _drop_opener(self) -> None:
+        """Give back what a guard has reserved for a call that is not made."""
+        if isinstance(self._opener, Watched):
+            self._opener.close()
 
     def _read(self) -> None:
         with hfclient.deadline() as scope:
@@ -268,6 +274,8 @@ class Generation:
             if self._finishing or self.lost:
                 return False
             self._finishing = True
+        if not self.launched:
+            self._drop_opener()
         reply = getattr(error, "partial", None)
         if not isinstance(reply, Reply):
             reply = self.reply()

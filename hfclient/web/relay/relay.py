@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import time
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
+from hfclient.web.admission import Watched
 from hfclient.web.errors import RunGone, RunNotFound, StoreUnavailable, TooManyRuns
 from hfclient.web.relay.access import Allowed, may_read, one_of, scoped_name, text_of
 from hfclient.web.relay.encoding import decode
@@ -160,6 +162,7 @@ class Relay:
             StoreUnavailable: The store cannot be reached (503).
             RunGone: The idempotency key belongs to a run that is no longer kept (410).
             InvalidRequest: The idempotency key was used with another key, or is too long (400).
+            LimitExceeded: *open* is of `Guard.watch`, and a limit is used up (429).
             Exception: With *wait*: what *open* raised.
         """
         key_text, owner_text = text_of("key", key), None if owner is None else text_of("owner", owner)
@@ -170,9 +173,14 @@ class Relay:
             return found
         self._check_capacity()
         queue = (busy or self.busy) == "queue"
-        made = self._registration.register(key_text, owner_text, name, queue=queue, state=state, lease=self.lease)
-        if isinstance(made, Run):
-            return made
+        with contextlib.ExitStack() as unless_started:
+            if isinstance(open, Watched):
+                open.admit()  # before the run exists: refused requests leave nothing in the store
+                unless_started.callback(open.close)
+            made = self._registration.register(key_text, owner_text, name, queue=queue, state=state, lease=self.lease)
+            if isinstance(made, Run):
+                return made
+            unless_started.pop_all()
         record, line, in_store = made
         generation = Generation(
             record, open, state=state, on_end=on_end or self.on_end, changed=self.writer.changed, most=self.most, name=name

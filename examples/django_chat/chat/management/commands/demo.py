@@ -48,6 +48,7 @@ class Command(BaseCommand):
             f"\n  Chat:      {self.style.SUCCESS(f'http://localhost:{listener.getsockname()[1]}/')}"
             f"\n  Log in as: {NAME}, password {PASSWORD}\n\n  Ctrl-C ends it.\n"
         )
+        self.stdout.flush()  # tox reads a pipe
         signal.signal(signal.SIGINT, end)
         signal.signal(signal.SIGTERM, end)
         try:

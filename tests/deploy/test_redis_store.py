@@ -307,6 +307,37 @@ assert threading.active_count() == 1
     subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", code], check=True, timeout=60)
 
 
+def test_gevent(server: RedisServer) -> None:
+    """In a process that gevent has patched, followers are greenlets, and the blocked read does not block them."""
+    pytest.importorskip("gevent")
+    code = f"""
+from gevent import monkey; monkey.patch_all()
+import gevent, time
+from hfclient.events import Token
+from hfclient.web import Relay, RedisStore
+class Source:
+    def ticks(self, seconds):
+        for number in range(50):
+            time.sleep(0.01)
+            yield Token(str(number))
+    def close(self): pass
+stores = [RedisStore({server.url!r}, "green") for _ in range(2)]
+first, second = map(Relay, stores)
+runs = [first.start(number, Source) for number in range(5)]
+beats = []
+beat = gevent.spawn(lambda: [(time.sleep(0.01), beats.append(1)) for _ in range(1000)])
+followers = [gevent.spawn(lambda run=run: [e.event.text for e in second.follow(run.id)]) for run in runs for _ in range(20)]
+gevent.joinall(followers, timeout=60)
+assert all(f.value == [str(number) for number in range(50)] for f in followers), [f.value for f in followers]
+assert len(beats) > 10
+beat.kill()
+for relay, store in zip((first, second), stores):
+    relay.close(5)
+    store.close()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=90)
+
+
 def test_a_failing_watch_does_not_harm_others(server: RedisServer, open_store: Callable[..., RedisStore]) -> None:
     """An exception of a callback is logged, and the other callbacks are called."""
     store, other = open_store(server.url), open_store(server.url)

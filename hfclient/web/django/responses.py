@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -14,12 +14,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from hfclient.web.admission import Watched
 from hfclient.web.bodies import Body, sse
 from hfclient.web.django.conf import read_options
+from hfclient.web.django.locks import CacheLock
 from hfclient.web.django.relays import without_connections
 from hfclient.web.errors import InvalidRequest
 from hfclient.web.source import SourceLike
-
-if TYPE_CHECKING:
-    from hfclient.web.django.locks import CacheLock
 
 __all__ = ["astream_response", "stream_response"]
 

@@ -241,6 +241,7 @@ class Stream:
                 response.deadline.begin_tick(self._seconds)
                 events: list[AnyEvent] | TickType | None = next(blocks, None)
                 if events == [] and response.can_tick:
+                    response.deadline.pause()  # until the next read
                     return TICK
             else:
                 response.deadline.begin_tick(None)

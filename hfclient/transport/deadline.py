@@ -154,6 +154,7 @@ class Deadline:
         "_read_until",
         "_stream",
         "_tick_at",
+        "_ticked_at",
         "_total",
         "_total_at",
         "address",
@@ -177,6 +178,7 @@ class Deadline:
         self._away_at: float | None = None
         self.tick: float | None = None
         self._tick_at: float | None = None
+        self._ticked_at = 0.0  # when the last tick was raised
         self._read_until: float | None = None  # the deadline of a read that a tick has interrupted
         self._read_cause = "idle"
         self._is_tick = False  # the last returned timeout is that of a tick
@@ -233,11 +235,17 @@ class Deadline:
         return self._least("idle", self._idle if self._counts_bytes else None)
 
     def begin_tick(self, seconds: float | None) -> None:
-        """Let the reads from now on raise `Tick` after *seconds* in all; None for no ticks."""
+        """Let the reads from now on raise `Tick` after *seconds* in all; None for no ticks.
+
+        The time since the last tick is the caller's and does not count as silence.
+        """
         self.tick = seconds
         self._tick_at = None  # set by the first read, so that its timeout is always the same
         if seconds is None:
             self._read_until = None
+        elif self._read_until is not None:
+            now = time.monotonic()
+            self._read_until, self._ticked_at = self._read_until + now - self._ticked_at, now
 
     def tick_wait(self, wait: float | None) -> float:
         """Return the timeout of a read with ticks; *wait* is what :meth:`read_wait` has returned.
@@ -252,7 +260,7 @@ class Deadline:
         if self._tick_at is None:
             self._tick_at = now + tick
         elif (tick := self._tick_at - now) <= 0:
-            raise Tick
+            raise self._new_tick()
         if self._read_until is None:
             self._read_until, self._read_cause = math.inf if wait is None else now + wait, self._cause
         left = self._read_until - now
@@ -271,7 +279,11 @@ class Deadline:
 
     def timed_out(self) -> Exception:
         """Return the error for the last returned timeout: `Tick`, or that of :meth:`expired`."""
-        return Tick() if self.tick is not None and self._is_tick else self.expired()
+        return self._new_tick() if self.tick is not None and self._is_tick else self.expired()
+
+    def _new_tick(self) -> Tick:
+        self._ticked_at = time.monotonic()
+        return Tick()
 
     def _least(self, cause: str, wait: float | None) -> float | None:
         if self._content_at is not None or self._total_at is not None:

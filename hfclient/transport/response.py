@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.html_pages import describe_body, unexpected_content
 from hfclient.decoding.json_repair import loads_repaired
-from hfclient.errors import ConnectError, HFClientError, TransportError
+from hfclient.errors import Cancelled, ConnectError, HFClientError, TransportError
 from hfclient.redaction.masking import sanitized
 from hfclient.transport.deadline import Deadline, Tick
 from hfclient.transport.limits import Limits, too_long
@@ -213,8 +213,9 @@ class Response:
                 except Tick:
                     yield b""
                     continue
-                except HFClientError:
-                    yield from self._end_of_ticks()
+                except HFClientError as error:
+                    if not isinstance(error, Cancelled):  # after that there are no other waits
+                        yield from self._end_of_ticks()
                     raise
                 if not data:
                     break

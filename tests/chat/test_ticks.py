@@ -266,6 +266,19 @@ def test_deadlines_pass_in_spite_of_ticks(ui: ChatUI, any_client: Client, name: 
     stream.close()
 
 
+def test_the_time_of_the_loop_is_not_silence(ui: ChatUI, any_client: Client) -> None:
+    """A loop that takes longer than all deadlines for its work at a tick, while bytes arrive, reads on."""
+    came = threading.Event()
+    answer = [*silent(STARTED, token("a"))[:-1], came, chunk(lines(token("b"), final("ab"), FINISHED)), LAST_CHUNK]
+    ui.says(lines(STARTED), answer)
+    stream = any_client.chat("Hi", timeouts=Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=0.4, next_token=0.5))
+    events = read_to_tick(stream)
+    came.set()
+    time.sleep(0.8)
+    assert [event.text for event in events if isinstance(event, Token)] == ["b"]
+    assert ui.count("log") == 0
+
+
 def test_a_question_has_ticks(ui: ChatUI, any_client: Client) -> None:
     """While the caller's function thinks about a question, in the helper thread, there are ticks; afterwards none is needed."""
     asks = {"type": "elicitation", "subtype": "request", "toolUuid": "t", "expiresAt": 1795235814881,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 import threading
 import time
@@ -31,6 +32,7 @@ _T = TypeVar("_T")
 CREDIT = 1_000_000
 """Units of a counter for one credit: stores count whole numbers."""
 _PAUSE = 1.0  # seconds without a question to a store that has failed
+_MOST_AT_ONCE = 32  # commands, and so connections, of a process
 _PATIENCE = 2.0  # seconds for an answer of Redis
 _RATE = re.compile(r"\s*(?P<amount>[0-9][0-9_]*(?:\.[0-9]+)?)\s*(?P<rest>(?:/|\s+per\s+).+)", re.IGNORECASE | re.DOTALL)
 
@@ -146,11 +148,17 @@ class LimitStore:
         self._prefix = prefix
         self._options = self._redis_options() if self.scheme.startswith("redis") else {}
         self._storage: Any = None
+        self._reset()
+        self._down_until = -math.inf
+        self.is_down = False
+
+    def _reset(self) -> None:
+        self._process = os.getpid()
         self._opening = threading.Lock()
         # Counters of limits.storage.MemoryStorage are read after their lock is released.
         self._counting: Any = threading.Lock() if self.scheme == "memory" else nullcontext()
-        self._down_until = -math.inf
-        self.is_down = False
+        # redis-py refuses more than 100 connections at a time by default, and that would look like a store that is down.
+        self._slots = threading.BoundedSemaphore(_MOST_AT_ONCE)
 
     def counter(self, limit: Limit, owner: str, now: float) -> Counter:
         """Return the counter of *limit* for *owner* at the time *now*."""
@@ -180,6 +188,12 @@ class LimitStore:
             self._ask(lambda storage, key=counter.key: storage.clear(key))  # type: ignore[misc]
 
     def _ask(self, run: Callable[[Any], _T]) -> _T:
+        if self._process != os.getpid():  # forked, perhaps while another thread used the store
+            self._reset()
+        with self._slots:
+            return self._answer(run)
+
+    def _answer(self, run: Callable[[Any], _T]) -> _T:
         if time.monotonic() < self._down_until:
             raise StoreUnavailable("the store of the limits did not answer a moment ago")
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -161,3 +163,51 @@ def test_a_redis_that_does_not_answer() -> None:
         for connection in accepted:
             connection.close()
     assert len(accepted) == 1
+
+
+GREENLETS = """
+from gevent import monkey; monkey.patch_all()
+import gevent
+from gevent.pool import Pool
+from hfclient.web import Guard
+from hfclient.web.errors import LimitExceeded
+
+guard = Guard({url}, requests="50/day", tokens="1000000/day", on_store_error="refuse")
+
+def one(_):
+    try:
+        admission = guard.admit("ann")
+    except LimitExceeded:
+        return 0
+    gevent.sleep(0.01)
+    admission.close()
+    return 1
+
+print(sum(Pool(300).imap_unordered(one, range(300))), [left.used for left in guard.usage("ann")])
+"""
+
+
+@pytest.mark.parametrize("store", ["memory", "redis"])
+def test_three_hundred_greenlets(store: str, redis_server: RedisServer) -> None:
+    """Three hundred greenlets at once use a few connections: more than the pool of redis-py has would look like a store that is down."""
+    pytest.importorskip("gevent")
+    done = run_script(GREENLETS, url=redis_server.url if store == "redis" else "memory://")
+    assert done[:2] == (0, "50 [50, 0]\n"), done
+    assert "does not answer" not in done[2]
+
+
+def test_two_hundred_threads(redis_server: RedisServer) -> None:
+    """So do two hundred threads."""
+    guard = Guard(redis_server.url, requests="50/day", on_store_error="refuse")
+    barrier = threading.Barrier(200)
+
+    def admit(_: int) -> bool:
+        barrier.wait()
+        try:
+            guard.admit("ann").close()
+        except LimitExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(200) as pool:
+        assert sum(pool.map(admit, range(200))) == 50

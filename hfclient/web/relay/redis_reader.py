@@ -137,7 +137,9 @@ class BlockedReader:
                 started = time.monotonic()
                 try:
                     found = self._read(runs, 0.0 if pause else self._commands.longest_wait)
-                except StoreUnavailable:
+                except Exception as error:  # noqa: BLE001 (without this thread no follower would get anything any more)
+                    if not isinstance(error, StoreUnavailable):
+                        _log.exception("an error in the reading of Redis")
                     # Its logs may be other ones when it is back: older, or empty.
                     for run in runs:
                         run.position = None
@@ -150,7 +152,10 @@ class BlockedReader:
                     for run in runs:
                         if run.held:  # the others were notified by _read
                             run.notify(None)
-                self._deliver(runs, found)
+                try:
+                    self._deliver(runs, found)
+                except ValueError:
+                    _log.exception("an entry in Redis is not of a relay")
                 if found and (rest := started + _INTERVAL - time.monotonic()) > 0:
                     self._closing.wait(rest)
         finally:

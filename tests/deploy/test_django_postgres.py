@@ -210,6 +210,37 @@ for _ in range(20):
         script.end()
 
 
+def test_a_cache_in_the_database(site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock in a table is seen by other processes at once, though the view is in a transaction, and is renewed there."""
+    settings = json.loads(site)
+    settings["cache"] = {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "site_cache"}
+    monkeypatch.setenv("SITE", json.dumps(settings))
+    with Script(SET_UP + "from django.core.management import call_command\ncall_command('createcachetable')") as script:
+        assert script.end()[0] == 0
+    code = SET_UP + f"""
+with transaction.atomic():
+    Thread.objects.create(title="before")
+    lock = conversation_lock({CACHE}).acquire()
+    print("held", flush=True)
+    end = lock._valid_until
+    while lock._valid_until == end:
+        assert not lock.lost
+        time.sleep(0.01)
+    wait_for({str(tmp_path / "go")!r})
+    lock.release()
+    print("released", flush=True)
+    wait_for({str(tmp_path / "end")!r})
+"""
+    with Script(code) as holder:
+        assert holder.line() == "held"
+        assert _try(CACHE)[0] == "busy"
+        (tmp_path / "go").touch()
+        assert holder.line() == "released"
+        assert _try(CACHE)[0] == "held"
+        (tmp_path / "end").touch()
+        assert holder.end()[0] == 0
+
+
 def test_the_cache_goes_down(site: str, redis_server: services.RedisServer) -> None:
     """Without Redis a lock is refused as 503; after a restart without memory its former holder does not release another's lock."""
     code = SET_UP + """

@@ -17,6 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, overload
 
@@ -259,12 +260,34 @@ class CacheLock:
         await _in_thread(self.release)
 
     def _call(self, method: str, *values: Any) -> Any:
-        cache = caches[self._cache]
         options = {"timeout": self._ttl} if method in ("add", "touch") else {}
+
+        def call() -> Any:
+            return getattr(caches[self._cache], method)(self.key, *values, **options)
+
         try:
-            return getattr(cache, method)(self.key, *values, **options)
+            return _outside_of_transactions(call) if _is_in_transaction(caches[self._cache]) else call()
         except Exception as error:
             raise StoreUnavailable(f'the cache "{self._cache}" cannot be reached ({type(error).__name__})') from error
+
+
+def _is_in_transaction(cache: Any) -> bool:
+    """Whether *cache* is a table, and a transaction of this thread would hide a change of it from other processes until its end."""
+    table = getattr(cache, "cache_model_class", None)
+    return table is not None and bool(connections[router.db_for_write(table)].in_atomic_block)
+
+
+def _outside_of_transactions(call: Callable[[], Any]) -> Any:
+    """Return what *call* returns in a thread, which has connections of its own."""
+
+    def run() -> Any:
+        try:
+            return call()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
 
 
 async def _in_thread(call: Callable[[], Any]) -> Any:

@@ -99,6 +99,7 @@ NONSENSE: list[Any] = [
     {"messages": [user(file(None))]},
     {"messages": [user(file("data:image/png;base64,@@@"))]},
     {"messages": [user(file("data:image/png;base64,A"))]},
+    {"messages": [user(file("data:image/png" + ";a=b" * 1000 + ",x"))]},
     {"messages": [user(file("data:image/png;base64,\ud800"))]},
     {"messages": [user(file("data:image/png;base64," + "A" * 4000))]},
     {"messages": [user(file("data:,a"), file("data:,a"), file("data:,a"))]},

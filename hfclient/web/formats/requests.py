@@ -24,6 +24,7 @@ __all__ = ["CompletionRequest", "UIRequest", "parse_completion_request", "parse_
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*(;base64)?,", re.IGNORECASE | re.ASCII)
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
+_LONGEST_HEAD = 256  # characters of a data: URL before its data
 _OPTIONS = frozenset({
     "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "parallel_tool_calls",
     "presence_penalty", "reasoning_effort", "response_format", "seed", "stop", "temperature", "tool_choice", "tools",
@@ -196,7 +197,7 @@ class _Messages:
         if self._files_left < 0:
             raise InvalidRequest("there are too many files")
         url = _text(part.get("url"), "url")
-        match = _DATA_URL.match(url)
+        match = _DATA_URL.match(url[:_LONGEST_HEAD])
         if match is None:
             raise InvalidRequest("a file is a data: URL")
         if len(url) - match.end() > self._max_file_bytes * (4 / 3) + 4:

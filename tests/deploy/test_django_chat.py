@@ -33,7 +33,8 @@ django.setup()
 call_command("migrate", verbosity=0)
 from django.contrib.auth import get_user_model
 for name in ("ann", "bob"):
-    get_user_model().objects.create_user(name, password=name)
+    if not get_user_model().objects.filter(username=name).exists():
+        get_user_model().objects.create_user(name, password=name)
 """
 SERVERS = {
     "gthread": ["gunicorn", "--worker-class", "gthread", "--threads", "16", "--graceful-timeout", "2", "config.wsgi"],
@@ -456,6 +457,59 @@ def test_postgresql_and_an_account_for_each_user(
         ann.page.click("text=Delete this chat")
         ann.page.wait_for_selector("text=Your chats appear here.")
         assert bob.page.locator("#threads a").count() == 1
+
+
+def test_an_open_answer_holds_no_connection_to_the_database(
+    chromium: Any, postgres: PostgreSQL, upstream: ScriptedUpstream, chat_url: str, tmp_path: Path
+) -> None:
+    """While answers are generated and followed, the database has no open connection: it admits a hundred in all."""
+    psycopg = pytest.importorskip("psycopg")
+    gate = threading.Event()
+    upstream.say("Count", [*WORDS[:10], gate, *WORDS[10:]])
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'hfclient' AND pid <> pg_backend_pid()"
+    for kind in ("gthread", "uvicorn"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        gate.clear()
+        with Site(kind, chat_url, folder, DATABASE_URL=postgres.url) as site, logged_in(chromium, site, "ann") as (ann,):
+            ann.ask("Count")
+            ann.wait_for_text("word9")
+            with psycopg.connect(postgres.url) as connection:
+                wait_until(lambda: connection.execute(count).fetchone() == (0,))
+            gate.set()
+            ann.wait_for_end()
+
+
+def test_bad_requests(simple_site: Site, chromium: Any, upstream: ScriptedUpstream) -> None:
+    """Requests that no page sends get a clear refusal, and never a 500; a thread is deleted in mid-answer."""
+    gate = threading.Event()
+    upstream.say("Count", [*WORDS[:10], gate])
+    with logged_in(chromium, simple_site, "ann") as (ann,):
+        ann.ask("Count")
+        ann.wait_for_text("word9")
+        ann.page.reload()
+        ann.wait_for_text("word9")
+        thread, run = ann.path(), ann.page.get_attribute("main", "data-run")
+        get = ann.page.request.get
+        assert get(f"{simple_site.url}/?q=%00%ff").status == 200
+        assert get(f"{simple_site.url}{thread}files/zz/").status == 404
+        assert get(f"{simple_site.url}{thread}send/").status == 405
+        assert get(f"{simple_site.url}/runs/nonsense/").status == 404
+        assert get(f"{simple_site.url}/runs/{run}/", headers={"Last-Event-ID": "-1"}).status == 400
+        assert ann.post(thread + "send/", form={"prompt": ""}).json()["status"] == 400
+        assert ann.post(thread + "send/", form={"prompt": "x" * 200_000}).status == 400
+        busy = ann.post(thread + "send/", form={"prompt": "x"})
+        assert (busy.status, busy.json()["run"]) == (409, run)
+        assert ann.post(thread + "send/", form={"prompt": "x"}, headers={"Idempotency-Key": "k" * 5000}).status == 400
+        assert ann.post(thread + "branch/", form={"message": "nonsense"}, max_redirects=0).status == 400
+        for body in (b"", b"[]", b"\xff", b'{"elicitation_id": "\\ud800", "action": "accept"}', b'{"action": {}}'):
+            answer = ann.post(thread + "answer/", data=body, headers={"Content-Type": "application/json"})
+            assert 400 <= answer.status < 500, body
+        assert ann.post(thread + "delete/").ok
+        assert get(simple_site.url + thread).status == 404
+        assert len(upstream.requests) == 1
+        gate.set()
+        assert "Traceback" not in simple_site.log
 
 
 def test_limits_of_a_user(chromium: Any, upstream: ScriptedUpstream, chat_url: str, tmp_path: Path) -> None:

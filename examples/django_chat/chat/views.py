@@ -1,5 +1,6 @@
 """The views. Each finds a thread through the user who asks, so that of another user is a 404, and makes one call of hfclient."""
 
+from contextlib import suppress
 from functools import wraps
 
 from django.conf import settings
@@ -11,12 +12,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse_lazy
 from django.utils import timezone
 from django.utils.http import content_disposition_header
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from django.views.generic import CreateView
 
 from chat.forms import AnswerForm, MessageForm, PromptForm, TitleForm, json_body
 from chat.models import SHOWN, Thread
 from hfclient import ElicitationAnswer, HFClientError
+from hfclient.errors import NotFoundError
 from hfclient.events import Elicitation
 from hfclient.web import problem
 from hfclient.web.django import get_guard, get_relay, stream_response
@@ -56,9 +59,10 @@ def post(view):
 
 @login_required
 @require_GET
+@never_cache
 def page(request, pk=None):
     """Show a thread, or the start page, beside the list of the user's threads."""
-    query = request.GET.get("q", "")[:100]
+    query = request.GET.get("q", "").replace("\0", "")[:100]
     threads = request.user.threads.exclude(conversation_id="").filter(title__icontains=query)[:200]
     context = {"threads": threads, "query": query, "suggestions": SUGGESTIONS, "modules": MODULES, "shown": SHOWN, "thread": Thread()}
     status = 200
@@ -90,8 +94,9 @@ def delete(request, pk):
     """Delete a thread here and on the chat server."""
     thread = get_object_or_404(request.user.threads, pk=pk)
     if run := get_relay().running(str(pk)):
-        get_relay().stop(run.id)
-    thread.conversation.delete()
+        get_relay().stop(run.id, owner=request.user.pk)
+    with suppress(NotFoundError):  # it was deleted there before
+        thread.conversation.delete()
     thread.delete()
     return redirect("home")
 

@@ -90,7 +90,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 REDIS_URL = os.environ.get("REDIS_URL")
 HFCLIENT = {
     "client": "chat.clients.new_client",
-    "relay": {"store": REDIS_URL or "memory://", "recover": "chat.clients.recover"},
+    "relay": {"store": REDIS_URL or "memory://", "recover": "chat.clients.recover", "max_followers": 20},
     "guard": {"store": REDIS_URL or "memory://", "requests": os.environ.get("CHAT_LIMIT", "30/minute")},
 }
 CHAT_MCP = [name for name in os.environ.get("CHAT_MCP", "").split(",") if name]

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from hfclient.web.admission import Watched
@@ -129,7 +130,19 @@ def _respond(
     response = StreamingHttpResponse(_AsyncPieces(made) if is_asgi else made, status=made.status, headers=fields)
     # GZipMiddleware would collect the pieces; it, and nginx, leave a response alone that has an encoding.
     response.headers.setdefault("Content-Encoding", "identity")
+    if not in_loop:
+        _release_connections()
     return response
+
+
+def _release_connections() -> None:
+    """Close the connections to databases of this thread that are in no transaction.
+
+    Django closes them at the end of the response, and a stream may last an hour: a hundred open tabs would be all that PostgreSQL admits.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 class _AsyncPieces:

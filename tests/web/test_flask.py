@@ -14,7 +14,7 @@ import pytest
 
 from hfclient import Client, errors
 from hfclient.events import FinalAnswer, Token
-from hfclient.web import ndjson
+from hfclient.web import RouterPrices, ndjson
 from hfclient.web.errors import LimitExceeded, RunBusy, WebError
 from tests.chat.replay import FINISHED, ChatUI, final, lines, token, wait_until
 from tests.server import json_answer
@@ -509,6 +509,14 @@ def test_the_guard(ui: ChatUI) -> None:
     app, hf = make()
     with pytest.raises(WebError, match="set HFCLIENT_GUARD"):
         _ = hf.guard
+
+
+def test_credits_by_the_router() -> None:
+    """``"price": "router"`` takes the prices of the application's own client."""
+    app, hf = make(GUARD={"credits": "0.50/day", "price": "router"})
+    assert isinstance(hf.guard.price, RouterPrices)
+    assert str(hf.guard.limits[0]) == "0.5 credits in 86400 seconds for each user"
+    hf.close(app)
 
 
 def test_mistakes_of_the_application(caplog: pytest.LogCaptureFixture) -> None:

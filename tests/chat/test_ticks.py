@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import hfclient
 from hfclient import Client, Timeouts
 from hfclient.chat.conversations import stream as chat_stream
 from hfclient.chat.conversations.conversation import ChatStream
@@ -310,3 +311,21 @@ def test_a_stream_that_is_only_read_needs_no_thread(ui: ChatUI, any_client: Clie
     events = read_to_tick(stream)
     assert helpers() == []
     del events
+
+
+def test_a_later_helper_thread_waits_for_the_earlier_answer(ui: ChatUI, client: Client) -> None:
+    """A message that a helper thread sends waits for the answer of another one, also if both threads have the same id."""
+    go = threading.Event()
+    answer = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(STARTED, token("one"))), go,
+              chunk(lines(final("one"), FINISHED)), LAST_CHUNK]  # fmt: skip
+    ui.says(lines(STARTED), answer, log=log_of(STARTED, final("one"), FINISHED))
+    conversation = client.conversation()
+    first = hfclient.ticks(lambda: conversation.send("1"), TICK)
+    while type(next(first)) is not Token:
+        pass
+    second = hfclient.ticks(lambda: conversation.send("2"), TICK)
+    for _ in range(3):
+        assert next(second) is None
+    go.set()
+    assert [event.text for event in first if isinstance(event, Token)] == []
+    assert [event.text for event in second if isinstance(event, Token)] == ["one"]

@@ -50,7 +50,7 @@ class SendLock:
     def _reset_after_fork(self) -> None:
         # In a forked child: the answer that is being read belongs to the parent, which cannot release the child's lock.
         self._lock = threading.Lock()
-        self._thread: int | None = None
+        self._thread: threading.Thread | None = None  # not its id, which a later thread may have
 
     def locked(self) -> bool:
         """Whether an answer is being read."""
@@ -77,13 +77,13 @@ class SendLock:
         until = time.monotonic() + wait
         lock = self._lock
         if not lock.acquire(blocking=False):
-            if self._thread == threading.get_ident():
+            if self._thread is threading.current_thread():
                 raise ConversationBusy(
                     "this thread has not read the previous answer of this conversation to its end; read or close it first"
                 )
             if not acquire(lock, _lock_timeout(wait)):
                 raise ConversationBusy(f"another thread's answer in this conversation was not complete within {wait:g} s")
-        self._thread = threading.get_ident()
+        self._thread = threading.current_thread()
 
         def release() -> None:
             self._thread = None

@@ -178,6 +178,28 @@ def test_redis_is_killed_in_mid_answer(
         assert chat.count("send") == 1
 
 
+def test_redis_hangs_in_mid_answer(workers: Callable[..., list[Worker]], chat: PromptedChatUI) -> None:
+    """While Redis does not answer, followers in the generating process get the rest; those in others get it afterwards."""
+    with RedisServer() as server:
+        first, second = workers(2, server, lease=30.0, timeout=0.5)
+        run = first.start("hold m")
+        live, own = second.follow(run), first.follow(run)
+        wait_until(lambda: len(live.entries) >= 20 and len(own.entries) >= 20)
+        assert server.process is not None
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            chat.go.set()
+            own.wait()
+            assert complete(own, "hold m")
+            assert second.ask("get", run=run)["error"] == "StoreUnavailable"
+            assert not live.over
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        live.wait()
+        assert (live.error, live.end) == (None, "completed")
+        assert complete(live, "hold m")
+
+
 def test_two_workers_with_two_hundred_followers(server: RedisServer, workers: Callable[..., list[Worker]], chat: PromptedChatUI) -> None:
     """100 followers in each of two workers, of runs of both: flat memory, few threads beside their own, few connections."""
     pair = workers(2)

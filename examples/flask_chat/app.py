@@ -9,8 +9,8 @@ Another model, and several workers:
     export FLASK_SECRET_KEY=... FLASK_HFCLIENT_RELAY='{"store": "redis://127.0.0.1:6379/0"}'
     gunicorn --worker-class gthread --threads 32 --workers 2 --chdir examples/flask_chat app:app
 
-The browser's session cookie has the id of its conversation, signed; the chat server has the messages. Each answer is a run of the relay, whose key and
-owner are the conversation: one answer at a time, and only this browser can follow or stop it.
+The browser's session cookie, signed, has a random name for the chat and the id of its conversation; the chat server has the messages. Each answer is
+a run of the relay, whose key and owner are that name: one answer at a time, and only this browser can follow or stop it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from flask import Flask, Response, redirect, render_template, request, session, url_for
 
-from hfclient import Client, Conversation, errors
+from hfclient import Client, errors
 from hfclient.web.flask import HFClient
 
 
@@ -32,7 +32,7 @@ def new_client() -> Client:
 
 def recover(run: Any) -> Any:
     """Continue the answer of a worker that has died: the chat server generates it to its end and keeps its events."""
-    return hf.client.conversation(run.key).attach()
+    return hf.client.conversation(run.state["conversation"]).attach()
 
 
 app = Flask(__name__)
@@ -46,42 +46,43 @@ app.add_url_rule("/hfclient/<filename>", "hfclient", hf.static)
 @app.get("/")
 def page() -> str:
     """Show the conversation; the page follows the answer that is being written."""
-    thread = session.get("thread")
-    messages: list[Any] = stored(hf.client.conversation(thread))
-    run = hf.relay.running(thread) if thread else None
+    chat = session.setdefault("chat", secrets.token_urlsafe())
+    messages: list[Any] = stored()
+    run = hf.relay.running(chat)
     if run is not None:
         messages = [*messages[: run.state["count"]], {"role": "user", "content": run.state["prompt"]}]
-    return render_template("chat.html", messages=messages, run=run, thread=thread)
+    return render_template("chat.html", messages=messages, run=run, thread=session.get("conversation"))
 
 
 @app.post("/ask")
 def ask() -> dict[str, str]:
     """Start the answer to a prompt, or another one to the last prompt."""
     prompt = hf.prompt(max_length=20_000)
-    conversation = hf.client.conversation(session.get("thread"))
-    messages = stored(conversation)
-    session["thread"] = conversation.create().id
+    chat = session.setdefault("chat", secrets.token_urlsafe())
+    messages = stored()
+    conversation = hf.client.conversation(session.get("conversation"))
     again = "retry" in request.form and [m.role for m in messages[-2:]] == ["user", "assistant"] and messages[-2].content == prompt
     run = hf.start(
-        conversation.id,
+        chat,
         conversation.retry if again else lambda: conversation.send(prompt),
-        owner=conversation.id,
-        idempotency_key=request.headers.get("Idempotency-Key"),
-        state={"prompt": prompt, "count": len(messages) - 2 * again},  # what the page shows before the answer
+        owner=chat,
+        idempotency_key=request.headers.get("Idempotency-Key"),  # a request that is repeated gets the run of the first
+        state={"conversation": conversation.create().id, "prompt": prompt, "count": len(messages) - 2 * again},  # for `page`
     )
+    session["conversation"] = run.state["conversation"]
     return {"run": run.id}
 
 
 @app.get("/runs/<run_id>")
 def follow(run_id: str) -> Response:
     """Stream an answer, from the event after Last-Event-ID on."""
-    return hf.follow(run_id, owner=session.get("thread", ""))
+    return hf.follow(run_id, owner=session.get("chat"))
 
 
 @app.post("/runs/<run_id>/stop")
 def stop(run_id: str) -> tuple[str, int]:
     """Stop an answer."""
-    hf.relay.stop(run_id, owner=session.get("thread", ""))
+    hf.relay.stop(run_id, owner=session.get("chat"))
     return "", 204
 
 
@@ -92,14 +93,14 @@ def new() -> Any:
     return redirect(url_for("page"))
 
 
-def stored(conversation: Conversation) -> list[Any]:
+def stored() -> list[Any]:
     """Return the messages that the chat server has, without the system prompt."""
-    if conversation.id is None:
+    if "conversation" not in session:
         return []
     try:
-        return [message for message in conversation.messages() if message.role != "system"]
+        return [message for message in hf.client.conversation(session["conversation"]).messages() if message.role != "system"]
     except errors.NotFoundError:  # deleted there
-        session.clear()
+        del session["conversation"]
         return []
 
 

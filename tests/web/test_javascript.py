@@ -216,9 +216,11 @@ def test_problems_of_the_application(run: Run, server: Server) -> None:
 
 
 def test_a_page_instead_of_a_stream(run: Run, server: Server) -> None:
-    """A login page with status 200 is a problem, not an answer."""
+    """A login page with status 200 is a problem, not an answer; the head of a stream that was cut off is asked for again."""
     server.on("/r", plain("<html>Log in</html>", 200, "Content-Type: text/html"))
-    assert names(run(FOLLOW, url=server.url + "/r")) == ["problem", "end"]
+    assert names(run(FOLLOW, url=server.url + "/r")) == ["lost", "lost", "problem", "end"]
+    server.on("/cut", plain(b"", 200), answers(END))
+    assert names(run(FOLLOW, url=server.url + "/cut")) == ["lost", "open", "end"]
 
 
 def test_damaged_events(run: Run, server: Server) -> None:

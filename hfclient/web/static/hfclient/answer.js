@@ -7,6 +7,8 @@
 import { copyButton, el, link } from "./elements.js";
 import { Markdown } from "./markdown.js";
 
+const LONGEST_WAIT = 31 * 86400; // seconds
+
 /** When a refused request can be repeated, for people. @param {number} until Milliseconds since 1970 */
 function waitText(until) {
   const seconds = Math.ceil((until - Date.now()) / 1000);
@@ -54,6 +56,16 @@ export class Answer {
   /** Show an event; unknown ones are skipped. @param {AnswerEvent} event */
   add(event) {
     if (this.isEnded) return;
+    try {
+      this.#show(event);
+    } catch (error) {
+      console.error("hfclient: an event cannot be shown:", event, error); // what a tool sends must not end the answer
+    }
+    this.options.onRender?.();
+  }
+
+  /** @param {AnswerEvent} event */
+  #show(event) {
     const { uuid, message, status } = event;
     if (event.event === "Token") this.#grow("text", event.text);
     else if (event.event === "Reasoning") this.#grow("reasoning", event.text);
@@ -83,7 +95,6 @@ export class Answer {
     else if (event.event === "Finish" && event.reason === "length") this.note("The answer has reached its maximum length.");
     else if (event.event === "problem") this.problem(event);
     else if (event.event === "end") this.end(status);
-    this.options.onRender?.();
   }
 
   /** @param {string} kind @param {any} text */
@@ -220,8 +231,9 @@ export class Answer {
     const box = el("div", { class: "problem", role: "alert" }, el("p", {}, string(problem.title, 500)));
     if (problem.detail) box.append(el("p", { class: "detail" }, string(problem.detail, 2000)));
     const again = this.options.onRetry && button("Try again", () => this.options.onRetry?.());
-    const until = Date.now() + 1000 * Number(problem.retry_after);
-    if (problem.retry_after !== null && Number.isFinite(until)) {
+    const seconds = problem.retry_after;
+    if (typeof seconds === "number" && seconds > 0) {
+      const until = Date.now() + 1000 * Math.min(seconds, LONGEST_WAIT);
       const time = box.appendChild(el("p", { class: "wait" }));
       const show = () => {
         time.textContent = waitText(until);

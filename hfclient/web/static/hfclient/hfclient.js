@@ -45,6 +45,7 @@ export class Chat {
   #run = "";
   #leave = new AbortController();
   #isStopping = false;
+  #isDirect = false; // the answer of the POST is the stream
   #follows = true; // the page shows the end of the log
 
   /** @param {HTMLElement} root @param {ChatOptions} [options] */
@@ -60,7 +61,7 @@ export class Chat {
       if (isSend) (event.preventDefault(), this.form.requestSubmit());
     });
     this.field.addEventListener("input", () => this.#resize());
-    root.addEventListener("keydown", (event) => event.key === "Escape" && this.isBusy && this.stop());
+    root.addEventListener("keydown", (event) => event.key === "Escape" && !event.isComposing && this.isBusy && this.stop());
     root.querySelector(".stop")?.addEventListener("click", () => this.stop());
     for (const element of root.querySelectorAll("[data-prompt]")) {
       element.addEventListener(
@@ -119,6 +120,7 @@ export class Chat {
       String(data.get("prompt")),
       /** @type {File[]} */ ([...data.values()].filter((value) => value instanceof File && value.name)),
     );
+    this.#unsent = null;
     await this.#ask(data, data);
   }
 
@@ -135,22 +137,25 @@ export class Chat {
 
   #unsent = /** @type {FormData | null} */ (null);
 
-  /** @param {FormData} data @param {FormData | null} unsent */
+  #key = "";
+
+  /** @param {FormData} data @param {FormData | null} unsent The same, if the server has not taken it yet. */
   async #ask(data, unsent) {
     this.#begin();
+    if (!this.#unsent) this.#key = randomId(); // else it may have arrived: with the same key it starts no second answer
     this.#unsent = unsent;
     const signal = this.#leave.signal;
-    const headers = { Accept: "application/json, text/event-stream", "Idempotency-Key": randomId() };
+    const headers = { Accept: "application/json, text/event-stream", "Idempotency-Key": this.#key };
     try {
       const response = await this.#post(/** @type {string} */ (this.options.send), data, headers, signal);
       this.#unsent = null;
-      if (isStream(response)) return await this.#show(null, { response });
+      this.#isDirect = isStream(response);
+      if (this.#isDirect) return await this.#show(null, { response });
       const { run } = await response.json();
-      this.tabs?.postMessage({ run, prompt: data.has("retry") ? null : String(data.get("prompt")) });
+      this.tabs?.postMessage({ run, prompt: data.has("retry") && !unsent ? null : String(data.get("prompt")) });
       await this.#follow(run);
     } catch (error) {
       const failed = /** @type {any} */ (error);
-      if (failed.event === "problem" && failed.run && this.options.follow) return await this.#follow(failed.run);
       if (failed.event === "problem") this.#add(failed);
       else if (!signal.aborted) this.#add({ event: "problem", code: "connection-lost", title: "The message could not be sent." });
       this.#add({ event: "end", status: signal.aborted ? "interrupted" : "failed" });
@@ -170,11 +175,12 @@ export class Chat {
     if (!this.isBusy || this.#isStopping) return;
     this.#isStopping = true;
     this.#state("stopping");
-    if (!this.#run || !this.options.stop) return this.#run || this.answer?.text ? this.#interrupt() : undefined;
+    if (this.#isDirect || !this.options.follow || (this.#run && !this.options.stop)) return this.#interrupt();
+    if (!this.#run || !this.options.stop) return; // as soon as the run has an id
     const answer = this.answer;
     try {
       await this.#post(this.#url(this.options.stop), null, {}, AbortSignal.timeout(10000));
-      setTimeout(() => answer === this.answer && this.#interrupt(), 5000); // the last event should be here long before
+      setTimeout(() => answer === this.answer && !answer?.isEnded && this.#interrupt(), 5000); // the last event should be here long before
     } catch (error) {
       this.#isStopping = false;
       this.#state("answering");
@@ -230,7 +236,7 @@ export class Chat {
 
   #begin() {
     this.#leave = new AbortController();
-    [this.#run, this.#isStopping, this.#follows] = ["", false, true];
+    [this.#run, this.#isStopping, this.#isDirect, this.#follows] = ["", false, false, true];
     this.answer = new Answer({
       ...this.options,
       onRender: () => this.#scroll(),

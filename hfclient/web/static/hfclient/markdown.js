@@ -384,7 +384,7 @@ export class Markdown {
   #isScheduled = false;
   #isEnded = false;
   #isPlain = false;
-  #cost = 0; // milliseconds of the last rendering
+  #cost = 0; // milliseconds of the last frame
 
   /** @param {Element} element @param {RenderOptions & {onRender?: () => void}} [options] */
   constructor(element, options = {}) {
@@ -401,13 +401,18 @@ export class Markdown {
     this.text += text;
     if (this.#isScheduled || this.#isEnded) return;
     this.#isScheduled = true;
-    // A block that takes long is rendered less often: at most a fifth of the time is spent here.
-    setTimeout(() => requestAnimationFrame(() => this.#isEnded || this.flush()), this.#cost * 4);
+    // A block that takes long is rendered less often: at most a fifth of the time is spent on it, with the browser's layout.
+    setTimeout(() => requestAnimationFrame(() => this.#frame()), this.#cost * 4);
+  }
+
+  #frame() {
+    const begun = performance.now();
+    if (!this.#isEnded) this.flush();
+    setTimeout(() => (this.#cost = performance.now() - begun)); // runs after the frame
   }
 
   /** Render what was appended, now. */
   flush() {
-    const begun = performance.now();
     this.#isScheduled = false;
     try {
       if (!this.#isPlain) this.#render();
@@ -416,7 +421,6 @@ export class Markdown {
       this.#isPlain = true;
     }
     if (this.#isPlain) this.element.textContent = this.text;
-    this.#cost = performance.now() - begun;
     this.options.onRender?.();
   }
 

@@ -139,7 +139,9 @@ export async function* follow(url, { response, after = "", headers = {}, signal,
       delay = retryAfter(response);
       if (!response.ok || !isStream(response)) {
         const problem = await problemOf(response);
-        const isTemporary = problem.code ? TEMPORARY_CODES.includes(problem.code) : TEMPORARY.includes(response.status);
+        // A head that is cut off can look like a 200 without a type; a page for logins comes again.
+        const isCut = response.ok && failed < 2;
+        const isTemporary = problem.code ? TEMPORARY_CODES.includes(problem.code) : isCut || TEMPORARY.includes(response.status);
         if (isTemporary && (delay ?? 0) <= 60) throw new Error(problem.title);
         yield problem;
         return yield { event: "end", status: "failed" };

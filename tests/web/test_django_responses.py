@@ -421,6 +421,31 @@ def test_limits(ui: PromptedChatUI, browser: Client) -> None:
     assert ui.count("send") == 2
 
 
+def test_limits_of_runs(ui: PromptedChatUI) -> None:
+    """A run that the guard refuses raises in the view; one that is refused by its key is not counted."""
+    from django.conf import settings
+
+    from hfclient.web.django import get_guard, get_relay
+
+    with override_settings(HFCLIENT={**settings.HFCLIENT, "guard": {"requests": "2/hour"}}):
+        guard, relay = get_guard(), get_relay()
+
+        def start(key: str, prompt: str) -> Any:
+            return relay.start(key, guard.watch(lambda: get_client().chat(prompt), user="ann", prompt=prompt))
+
+        run = start("t", "hold 1")
+        ui.wait_for_prompt("hold 1")
+        with pytest.raises(RunBusy):
+            start("t", "hold 2")
+        wait_until(lambda: guard.usage("ann")[0].used == 1)
+        ui.go.set()
+        list(relay.follow(run.id))
+        list(relay.follow(start("t", "few 2").id))
+        with pytest.raises(LimitExceeded):
+            start("u", "few 3")
+    assert ui.count("send") == 2
+
+
 def test_prompts(browser: Client) -> None:
     """A prompt comes from a form or from JSON; anything else is a 400 or 413."""
     assert browser.post("/echo", {"prompt": "a"}).json() == {"prompt": "a"}

@@ -13,7 +13,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 
 from hfclient import Client, HFClientError, errors, events
-from hfclient.web import problem, sse
+from hfclient.web import Relay, problem, sse
 from hfclient.web.formats import (
     ChatCompletionChunks,
     UIMessageStream,
@@ -26,7 +26,9 @@ from tests.web.sources import Scripted
 
 app = Flask(__name__)
 client = Client(os.environ.get("UPSTREAM", "http://127.0.0.1:1"), token="", session="")
+relay = Relay()
 left: list[str] = []
+resumed: list[str] = []
 HOSTILE = "\n\ndata: [DONE]\n\n\u2028\r\x00</script>\ud83d\ude00"
 CALL = events.ToolCall("u1", "search", {"q": "x"}, arguments='{"q": "x"}')
 ANSWER: list[Any] = [
@@ -95,10 +97,32 @@ def refused(error: HFClientError) -> Response:
     return Response(shown.json(), shown.status, shown.headers)
 
 
+@app.get("/resumed")
+def show_resumed() -> Response:
+    """Show how many chats were resumed."""
+    return jsonify(len(resumed))
+
+
+@app.get("/ai/<chat_id>/stream")
+def resume(chat_id: str) -> Response:
+    """Answer ``resumeStream`` of ``useChat``: the running answer from its beginning, or nothing."""
+    run = relay.running(chat_id)
+    if run is None:
+        return Response(status=204)
+    resumed.append(chat_id)
+    body = sse(relay.follow(run.id), format=UIMessageStream)
+    return Response(body, body.status, body.headers)  # type: ignore[arg-type]
+
+
 @app.post("/ai")
 def ui_messages() -> Response:
     """Answer ``useChat``."""
     asked = parse_ui_request(request.get_json(silent=True))
+    if asked.prompt.startswith("hold run"):
+        assert asked.chat_id is not None
+        run = relay.start(asked.chat_id, lambda: client.chat(asked.prompt))
+        body = sse(relay.follow(run.id), format=UIMessageStream, heartbeat=0.2)
+        return Response(body, body.status, body.headers)  # type: ignore[arg-type]
     prompt = f"{asked.prompt} {len(asked.files)}" if asked.files else asked.prompt
     form = functools.partial(UIMessageStream, file_url=lambda file: f"/files/{file.sha}", message_id="from-server")
     body = sse(lambda: source_for(prompt), format=form, wait=0.2, heartbeat=0.2)

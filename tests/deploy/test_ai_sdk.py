@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,3 +142,26 @@ def test_stops(send: Send, url: str, upstream: PromptedChatUI) -> None:
     send("leave hold it")
     wait_until(lambda: len(upstream.stops_for("hold it")) == 1)
     upstream.go.set()
+
+
+def test_a_page_that_is_loaded_again(send: Send, url: str, upstream: PromptedChatUI) -> None:
+    """``resumeStream`` reads the running answer of a relay from its beginning, to its end; nothing is asked twice."""
+    upstream.go.clear()
+
+    def resumed() -> bool:
+        with urllib.request.urlopen(f"{url}/resumed", timeout=10) as response:
+            return int(response.read()) == 1
+
+    def finish() -> None:
+        wait_until(resumed)
+        upstream.go.set()
+
+    thread = threading.Thread(target=finish)
+    thread.start()
+    try:
+        (answer,) = send("resume hold run")
+    finally:
+        thread.join()
+    assert (answer["status"], answer["error"]) == ("ready", None)
+    assert _parts(answer, "text")[0]["text"] == text_for("hold run")
+    assert upstream.begun.count("hold run") == 1

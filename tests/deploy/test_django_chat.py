@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
@@ -43,6 +44,7 @@ SERVERS = {
 }
 WORDS = [f"word{number} " for number in range(40)]
 TEXT = "".join(WORDS).strip()
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 HOSTILE = """<script>document.title = "owned"</script><img src=x onerror="document.title = 'owned'">
 
 [click](javascript:alert(1)) ![pixel](https://evil.example/pixel.png?secret) <svg onload="alert(1)">"""
@@ -286,22 +288,43 @@ def test_failures_are_shown(simple_site: Site, chromium: Any, upstream: Scripted
         assert "secret-host" not in ann.page.content()
 
 
-def test_files(simple_site: Site, chromium: Any, upstream: ScriptedUpstream) -> None:
-    """A file reaches the model; its download has the same bytes, and headers that let no browser run it."""
-    with logged_in(chromium, simple_site, "ann") as (ann,):
-        name = '<img src=x onerror=alert(1)> "ü".svg'
-        content = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
-        ann.page.set_input_files("[name=files]", [{"name": name, "mimeType": "image/svg+xml", "buffer": content}])
+def test_files(chromium: Any, upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """Files reach the model. An image shows in the page; anything else is a download that no browser runs, whatever its name and type."""
+    upstream.models = {"object": "list", "data": [{"id": "test/eyes", "architecture": {"input_modalities": ["text", "image"]}}]}
+    name = '<img src=x onerror=alert(1)> "ü".svg'
+    files = [
+        {"name": name, "mimeType": "image/svg+xml", "buffer": b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'},
+        {"name": "page.html", "mimeType": "text/html", "buffer": b"<script>alert(1)</script>"},
+        {"name": "dot.png", "mimeType": "image/png", "buffer": PNG},
+    ]
+    with (
+        LocalServer(upstream=upstream.url) as server,
+        Site("gthread", server.url, tmp_path) as site,
+        logged_in(chromium, site, "ann") as (ann,),
+    ):
+        ann.page.set_input_files("[name=files]", files)
+        ann.page.click("#chosen button:has-text('page.html')")
+        ann.page.set_input_files("[name=files]", files)
         ann.ask("Read")
-        ann.page.wait_for_selector("article.user a")
-        assert ann.page.locator("article.user a").inner_text() == name
-        assert ann.page.locator("article.user img").count() == 0
-        file = ann.page.request.get(simple_site.url + ann.page.locator("article.user a").get_attribute("href"))
-        assert file.body() == content
-        assert file.headers["content-type"] == "application/octet-stream"
-        assert file.headers["content-disposition"].startswith("attachment")
-        assert file.headers["x-content-type-options"] == "nosniff"
-        assert "sandbox" in file.headers["content-security-policy"]
+        ann.page.wait_for_selector("[data-retry]")
+        image = ann.page.locator("article.user img")
+        image.wait_for()
+        assert ann.page.wait_for_function("document.querySelector('article.user img').naturalWidth") is not None
+        assert image.count() == 1
+        links = ann.page.locator("article.user .file a")
+        assert links.count() == 3
+        assert name in links.all_inner_texts()
+        for link, file in zip(links.all(), files, strict=True):
+            sent = ann.page.request.get(site.url + link.get_attribute("href"))
+            assert sent.body() == file["buffer"]
+            assert sent.headers["x-content-type-options"] == "nosniff"
+            assert "sandbox" in sent.headers["content-security-policy"]
+            if file["name"] != "dot.png":
+                assert sent.headers["content-type"] == "application/octet-stream"
+                assert sent.headers["content-disposition"].startswith("attachment")
+        ann.page.set_input_files("[name=files]", [{"name": f"{n}.txt", "mimeType": "text/plain", "buffer": b"x"} for n in range(6)])
+        ann.ask("Too many")
+        ann.page.wait_for_selector(".problem >> text=5 files")
 
 
 def test_other_users_get_404(simple_site: Site, chromium: Any, upstream: ScriptedUpstream) -> None:

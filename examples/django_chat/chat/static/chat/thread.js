@@ -59,7 +59,7 @@ log.addEventListener("click", async ({ target }) => {
 function list() {
   chosen.replaceChildren(
     ...[...files.files].map((file) => {
-      const button = Object.assign(document.createElement("button"), { type: "button", textContent: `${file.name} ×`, ariaLabel: `Remove ${file.name}` });
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: `× ${file.name}`, ariaLabel: `Remove ${file.name}` });
       button.addEventListener("click", () => {
         const kept = new DataTransfer();
         for (const other of files.files) if (other !== file) kept.items.add(other);

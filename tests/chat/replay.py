@@ -12,6 +12,7 @@ The kinds of requests: models, create, read, send, log, stop, list, delete, dele
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import socket
@@ -158,6 +159,7 @@ class ChatUI(Server):
         self.sends_conversation = True
         self.has_log = True
         self.knows = ["org/first", "org/second"]
+        self._numbers = itertools.count(1)
         self._next: list[Answer] = []
         self._faults: dict[str, list[Script | None]] = {}
         self._always: dict[str, Script] = {}
@@ -283,7 +285,8 @@ class ChatUI(Server):
             "ancestors": [],
             "children": [],
         }
-        chat = Chat(f"{len(self.chats) + 1:024x}", data["model"], [root], preprompt=data.get("preprompt", ""))
+        # Not the number of conversations: one may have been deleted meanwhile.
+        chat = Chat(f"{next(self._numbers):024x}", data["model"], [root], preprompt=data.get("preprompt", ""))
         self.chats[chat.id] = chat
         created: dict[str, Any] = {"conversationId": chat.id}
         if self.sends_conversation:

@@ -329,3 +329,30 @@ def test_a_later_helper_thread_waits_for_the_earlier_answer(ui: ChatUI, client: 
     go.set()
     assert [event.text for event in first if isinstance(event, Token)] == []
     assert [event.text for event in second if isinstance(event, Token)] == ["one"]
+
+
+@pytest.mark.parametrize("leave", ["drop", "close", "cancel", "thread"])
+def test_leaving_while_a_log_is_opened(ui: ChatUI, any_client: Client, leave: str) -> None:
+    """Leaving while the helper thread waits for the log of a broken answer stops the generation and ends the thread."""
+    ui.says(lines(STARTED, token("one ")), cut(len(lines(STARTED, token("one ")))))
+    ui.always("log", [UNTIL_GONE])
+    stream = any_client.chat("Hi")
+    events = stream.ticks(TICK)
+    while next(events) is not None or not ui.count("log"):
+        pass
+    assert len(helpers()) == 1
+    if leave == "drop":
+        del events
+    elif leave == "close":
+        stream.close()
+    elif leave == "cancel":
+        stream.cancel()
+    else:
+        thread = threading.Thread(target=stream.close)
+        thread.start()
+        thread.join()
+    wait_until(lambda: len(ui.stops) == 1 and not helpers())
+    assert ui.client_gone.wait(PATIENCE)
+    assert stream.partial.text == "one "
+    assert stream._released._lock.locked()
+    assert not stream.conversation._runs.lock.locked()

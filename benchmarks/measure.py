@@ -381,7 +381,7 @@ def relay(bench: Bench) -> dict[str, Section]:
                     ratio.add(name, column, value / costs[DIRECT])
     cost.notes.append(
         "In the process that generates and follows, all its threads. A relay reads the "
-        "stream in a thread of its own, keeps the events, writes them into the store every 30 ms, and wakes up the follower."
+        "stream in a thread of its own, keeps the events, writes them into the store every 50 ms, and wakes up the follower."
     )
     for section in (cost, ratio):
         section.forget_first().sort(RELAYED)

@@ -10,10 +10,10 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from hfclient.web.errors import StoreUnavailable
-from hfclient.web.relay.store import Batch, Bounds, Notify, Record, Watch, Write
+from hfclient.web.relay.store import Batch, Bounds, Notify, Record, Status, Watch, Write
 
 __all__ = ["MemoryStore"]
 
@@ -22,13 +22,31 @@ _MOST_ACTIVE = 10_000  # ids that active() returns
 
 @define(eq=False)
 class _Stored:
-    record: Record
+    """A run. A record of it is made for each call: a run is written far more often than read."""
+
+    id: str
+    key: str
+    owner: str | None
+    created: float
+    fence: int
+    first: int
+    last: int
+    state: bytes | None
     lease_until: float
     expires: float
     forgotten: float
     batches: list[Batch] = field(factory=list)
     size: int = 0
     attended: float | None = None
+    status: Status = "queued"
+    stop: bool = False
+    end: bytes | None = None
+    gone: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended and is not gone."""
+        return not self.gone and self.status in ("queued", "running")
 
 
 @define(eq=False)
@@ -85,11 +103,10 @@ class MemoryStore:
             now = self._now()
             self._purge(now)
             if (stored := self._find(run_id, now)) is None:
-                record = Record(
-                    id=run_id, key=key, owner=owner, state=state, fence=fence, last=last, first=last + 1, created=time.time()
-                )
                 expires = now + bounds.ttl
-                stored = self._runs[run_id] = _Stored(record, now + lease, expires, expires + bounds.keep)
+                stored = self._runs[run_id] = _Stored(
+                    run_id, key, owner, time.time(), fence, last + 1, last, state, now + lease, expires, expires + bounds.keep
+                )
                 self._active[run_id] = None
             return self._seen(stored, now)
 
@@ -129,18 +146,17 @@ class MemoryStore:
                 if stored is None:
                     results.append(None)
                     continue
-                record = stored.record
-                if not (record.gone or record.ended or record.fence != write.fence):
+                if stored.is_open and stored.fence == write.fence:
                     news.append((write.run_id, *self._apply(stored, write, bounds, now)))
-                results.append(evolve(self._seen(stored, now), state=None, end=None))
+                results.append(self._seen(stored, now, whole=False))
         for run_id, batches, changed in news:
             self._notify(run_id, batches, changed)
         return results
 
     def _apply(self, stored: _Stored, write: Write, bounds: Bounds, now: float) -> tuple[list[Batch], bool]:
         """Return the batches that are new, and whether there is another change to notify."""
-        record, added, complete = stored.record, [], True
-        last = record.last
+        added: list[Batch] = []
+        complete, last = True, stored.last
         for batch in write.batches:
             if batch.last <= last:
                 continue
@@ -156,20 +172,18 @@ class MemoryStore:
         while len(kept) > 1 and (stored.size > bounds.max_bytes or last - first + 1 > bounds.max_events):
             stored.size -= len(kept.pop(0).data)
             first = kept[0].first
-        status = (complete and write.status) or record.status
-        stored.record = record = evolve(
-            record,
-            first=first,
-            last=last,
-            status=status,
-            state=record.state if write.state is None else write.state,
-            end=write.end if write.end is not None and complete else record.end,
-        )
+        stored.first, stored.last = first, last
+        if complete and write.status is not None:
+            stored.status = write.status
+        if complete and write.end is not None:
+            stored.end = write.end
+        if write.state is not None:
+            stored.state = write.state
         stored.lease_until = now + write.lease
         stored.expires = now + bounds.ttl
         stored.forgotten = stored.expires + bounds.keep
         self._runs.move_to_end(write.run_id)
-        if record.ended:
+        if not stored.is_open:
             self._active.pop(write.run_id, None)
         changed = complete and (write.status is not None or write.end is not None)
         return added, changed or write.lease <= 0
@@ -178,9 +192,9 @@ class MemoryStore:
         with self._lock:
             now = self._now()
             stored = self._find(run_id, now)
-            if stored is None or stored.record.gone or stored.record.ended or (stored.lease_until > now and stored.record.fence != fence):
+            if stored is None or not stored.is_open or (stored.lease_until > now and stored.fence != fence):
                 return None
-            stored.record = evolve(stored.record, fence=stored.record.fence + 1)
+            stored.fence += 1
             stored.lease_until = now + lease
             return self._seen(stored, now)
 
@@ -190,9 +204,8 @@ class MemoryStore:
             stored = self._find(run_id, now)
             if stored is None:
                 return None
-            stopping = not (stored.record.ended or stored.record.gone)
-            if stopping:
-                stored.record = evolve(stored.record, stop=True)
+            if stopping := stored.is_open:
+                stored.stop = True
             record = self._seen(stored, now)
         if stopping:
             self._notify(run_id, [], True)
@@ -202,13 +215,13 @@ class MemoryStore:
         with self._lock:
             now = self._now()
             stored = self._find(run_id, now)
-            if stored is not None and not stored.record.ended:
+            if stored is not None and stored.is_open:
                 stored.attended = now
 
     def drop(self, run_id: str, fence: int) -> None:
         with self._lock:
             stored = self._find(run_id, self._now())
-            if stored is not None and stored.record.fence == fence:
+            if stored is not None and stored.fence == fence:
                 self._remove(run_id)
 
     def watch(self, run_id: str, notify: Notify) -> Watch:
@@ -304,7 +317,7 @@ class MemoryStore:
 
     def _bury(self, run_id: str, stored: _Stored) -> None:
         self._remove(run_id)
-        stored.record = evolve(stored.record, gone=True, state=None, end=None, first=stored.record.last + 1)
+        stored.gone, stored.state, stored.end, stored.first = True, None, None, stored.last + 1
         stored.batches, stored.size = [], 0
         self._tombs[run_id] = stored
 
@@ -316,7 +329,7 @@ class MemoryStore:
         if len(self._runs) + len(self._tombs) >= self._max_runs:
             if self._tombs:
                 self._tombs.popitem(last=False)
-            elif ended := next((run_id for run_id, stored in self._runs.items() if stored.record.ended), None):
+            elif ended := next((run_id for run_id, stored in self._runs.items() if not stored.is_open), None):
                 self._remove(ended)
         for name in [name for name, _ in itertools.takewhile(lambda item: item[1][1] <= now, self._names.items())]:
             del self._names[name]
@@ -327,10 +340,13 @@ class MemoryStore:
         self._runs.pop(run_id, None)
         self._active.pop(run_id, None)
 
-    def _seen(self, stored: _Stored, now: float) -> Record:
-        left = 0.0 if stored.record.ended or stored.record.gone else max(0.0, stored.lease_until - now)
-        attended = None if stored.attended is None else now - stored.attended
-        return evolve(stored.record, lease_left=left, attended=attended)
+    def _seen(self, stored: _Stored, now: float, *, whole: bool = True) -> Record:
+        return Record(
+            id=stored.id, key=stored.key, owner=stored.owner, created=stored.created, status=stored.status, fence=stored.fence,
+            lease_left=max(0.0, stored.lease_until - now) if stored.is_open else 0.0, stop=stored.stop, first=stored.first, last=stored.last,
+            attended=None if stored.attended is None else now - stored.attended, state=stored.state if whole else None,
+            end=stored.end if whole else None, gone=stored.gone,
+        )  # fmt: skip
 
     def _notify(self, run_id: str, batches: list[Batch], changed: bool) -> None:
         for watch in list(self._watches.get(run_id, ())):

@@ -80,7 +80,7 @@ class Relay:
         max_followers: int = 1000,
         max_events: int = 100_000,
         max_bytes: int = 4 * 1024 * 1024,
-        coalesce: float = 0.03,
+        coalesce: float = 0.05,
         recover: Recover | None = None,
         on_end: OnEnd | None = None,
         memory_only: bool = False,

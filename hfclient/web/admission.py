@@ -132,7 +132,7 @@ class Admission:
                 elif change > 0:  # the window of the admission is over, and so is its reservation
                     self._guard.store.add(self._guard.counter(counter.limit, self._owners[counter.limit.per], now), change)
         except StoreUnavailable:
-            _log.warning("the use of an answer could not be counted: its reservation remains")
+            _log.info("the use of an answer could not be counted: its reservation remains")
 
     def __enter__(self) -> Self:
         return self
@@ -215,7 +215,7 @@ class Admission:
             for counter in self._counters:
                 self._guard.store.add(counter, -self._reserved[counter.limit.scope])
         except StoreUnavailable:
-            _log.warning("a refused request could not be taken from the counters")
+            _log.info("a refused request could not be taken from the counters")
 
 
 class Watched:

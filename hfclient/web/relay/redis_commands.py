@@ -145,8 +145,12 @@ class RedisCommands:
     def _unavailable(self, exc: Exception) -> StoreUnavailable:
         if isinstance(exc, ReadOnlyError) and not self.is_cluster:
             # A failover: this server is a replica now. The name, or the Sentinel, leads to the new one.
+            pool = self._client.connection_pool
             with contextlib.suppress(*_FAILURES):
-                self._client.connection_pool.disconnect(inuse_connections=False)
+                try:
+                    pool.disconnect(inuse_connections=False)
+                except TypeError:  # a blocking pool of redis-py 5, which would close those in use, too
+                    pool.reset()
         if isinstance(exc, MaxConnectionsError) or "No connection available" in str(exc):
             return StoreUnavailable(f"all connections to Redis at {self.address} are in use: raise `connections`, or the pool of the client")
         if isinstance(exc, MovedError):

@@ -7,6 +7,7 @@ reader waits for the thread. Under gevent that thread is a greenlet.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import contextvars
 import enum
@@ -230,13 +231,30 @@ def apart(
 
     puller: Puller[bool] = Puller()
     source = run()
+    pending = cancel, lambda: puller.leave(cancel, drop_made)
+    _pending.add(pending)
     try:
         while puller.next(source, seconds) is TICK:
             yield None
         return made.pop()
     finally:
+        _pending.discard(pending)
         puller.leave(cancel, drop_made)
         drop_made()
+
+
+_pending: set[tuple[Callable[[], object], Callable[[], object]]] = set()  # how to cancel and to leave each call
+
+
+@atexit.register
+def _at_exit() -> None:
+    """Cancel the calls in progress when the process ends: a generation that may have begun is stopped then."""
+    calls, end = list(_pending), time.monotonic() + _LEAVE
+    for cancel, _ in calls:
+        cancel()
+    for _, leave in calls:
+        if time.monotonic() < end:
+            leave()
 
 
 class Ticking(Protocol[_E_co]):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hfclient import errors, events, types
 from hfclient._version import __version__
 from hfclient.chat import ChatStream, Conversation, ElicitationAnswer, McpServer, MessageTree, RemoteFile
-from hfclient.client import Client
+from hfclient.client import Client, ClientOptions
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -52,6 +52,7 @@ from hfclient.errors import (
     Unsupported,
 )
 from hfclient.redaction.logs import install_log_filter
+from hfclient.reply_builder import reply_from_events
 from hfclient.stream import Stream
 from hfclient.ticking import ticks
 from hfclient.transport import Limits, Retry, Timeouts
@@ -88,6 +89,7 @@ __all__ = [
     "Cancelled",
     "ChatStream",
     "Client",
+    "ClientOptions",
     "CloudflareChallenge",
     "CompletionStream",
     "ConflictError",
@@ -153,6 +155,7 @@ __all__ = [
     "deadline",
     "errors",
     "events",
+    "reply_from_events",
     "ticks",
     "types",
 ]

@@ -1,8 +1,9 @@
-"""`ReplyBuilder`: the `Reply` of an answer, built from its events."""
+"""The `Reply` of an answer, built from its events: `ReplyBuilder` for a stream, `reply_from_events` for events that were kept."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from attrs import evolve
@@ -28,7 +29,7 @@ from hfclient.events import (
 )
 from hfclient.types import Reply
 
-__all__ = ["ReplyBuilder"]
+__all__ = ["ReplyBuilder", "reply_from_events"]
 
 _PAGE = 4096  # pieces that are not joined yet
 
@@ -185,6 +186,18 @@ class ReplyBuilder:
         fields.update(self._fields)
         fields.update((name, tuple(items)) for name, items in list(self._lists.items()))
         return Reply(text=text, reasoning=reasoning, **fields)
+
+
+def reply_from_events(events: Iterable[AnyEvent], *, interrupted: bool = False) -> Reply:
+    """Return the `Reply` of an answer whose events were kept, as ``Stream.result()`` would: `events.from_dict` reads stored ones.
+
+    Args:
+        events: The events in their order.
+        interrupted: Whether the answer ended early. A `FinalAnswer` among the events says it itself.
+    """
+    builder = ReplyBuilder()
+    builder.add(list(events))
+    return builder.reply(interrupted=interrupted)
 
 
 def _merged(old: Route | None, new: Route) -> Route:

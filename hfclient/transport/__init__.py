@@ -12,6 +12,7 @@ from hfclient.transport.multipart import Multipart, Part
 from hfclient.transport.request import Request
 from hfclient.transport.response import Response
 from hfclient.transport.retry import ONCE, Polling, Retry, Schedule, retrying
+from hfclient.transport.selection import transport_for
 from hfclient.transport.session import Session
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "Timeouts",
     "Transport",
     "retrying",
+    "transport_for",
 ]

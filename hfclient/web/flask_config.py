@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import fields, frozen
 
-from hfclient import Client, Limits, Retry, Timeouts
-from hfclient.client import ClientOptions
+from hfclient import Client, ClientOptions, Limits, Retry, Timeouts
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.web.errors import WebError
 

@@ -13,11 +13,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hfclient import Client
-from hfclient.client import ClientOptions
+from hfclient import Client, ClientOptions
 from hfclient.errors import InvalidInputError
-from hfclient.transport import Transport
-from hfclient.transport.selection import transport_for
+from hfclient.transport import Transport, transport_for
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack

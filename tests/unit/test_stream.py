@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -36,8 +37,10 @@ from hfclient.events import (
     ToolError,
     ToolResult,
     Usage,
+    from_dict,
+    to_dict,
 )
-from hfclient.reply_builder import ReplyBuilder
+from hfclient.reply_builder import ReplyBuilder, reply_from_events
 from hfclient.stream import Stream
 from hfclient.transport import Clock, Deadline, Response, Timeouts
 from hfclient.transport.response import Headers
@@ -499,3 +502,12 @@ def test_unknown_fields_reach_the_reply() -> None:
     assert reply.route == Route("a", "m", extra={"x": 1, "y": 2})
     assert reply.extra == {"id": "c1", "z": [3]}
     assert type(reply).from_dict(reply.to_dict()) == reply
+
+
+def test_a_reply_from_stored_events() -> None:
+    """Events that were kept as JSON give the reply of their stream; a final answer among them says itself how it ended."""
+    kept = [Token("He"), Reasoning("hm"), Token("llo"), Title("Hi")]
+    reply = reply_from_events(from_dict(json.loads(json.dumps(to_dict(event)))) for event in kept)
+    assert (reply.text, reply.reasoning, reply.title, reply.interrupted) == ("Hello", "hm", "Hi", False)
+    assert reply_from_events(kept, interrupted=True).interrupted
+    assert reply_from_events([*kept, FinalAnswer("Hello!")], interrupted=True) == reply_from_events([*kept, FinalAnswer("Hello!")])

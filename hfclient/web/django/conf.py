@@ -21,8 +21,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from hfclient import Limits, Retry, Timeouts
-from hfclient.client import ClientOptions
+from hfclient import ClientOptions, Limits, Retry, Timeouts
 
 __all__ = ["HiddenText", "hidden", "imported", "read_options", "refuse_unknown", "revealed"]
 

@@ -18,7 +18,6 @@ from typing import Any, TypeAlias, cast
 import hfclient
 from hfclient.errors import HFClientError
 from hfclient.events import AnyEvent, to_dict
-from hfclient.reply_builder import ReplyBuilder
 from hfclient.types import Reply
 from hfclient.web.admission import Watched
 from hfclient.web.relay.encoding import Encoder, lengths_before, pack
@@ -214,9 +213,7 @@ class Generation:
         partial = getattr(self._source, "partial", None)
         if isinstance(partial, Reply):
             return partial
-        builder = ReplyBuilder()
-        builder.add(self.log.since(self.log.base))
-        return builder.reply()
+        return hfclient.reply_from_events(self.log.since(self.log.base))
 
     # Ending
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import evolve
 
+from hfclient import reply_from_events
 from hfclient.events import AnyEvent
-from hfclient.reply_builder import ReplyBuilder
 from hfclient.web.errors import StoreUnavailable
 from hfclient.web.relay.encoding import Encoder, decode, lengths_before, unpack
 from hfclient.web.relay.generation import Generation, apart
@@ -133,11 +133,10 @@ class Rescue:
     def _tell(self, record: Record, end: End, error: BaseException | None) -> None:
         """Call the relay's *on_end* with what the store has."""
         try:
-            builder = ReplyBuilder()
-            builder.add(self._delivered(record)[0])
+            reply = reply_from_events(self._delivered(record)[0], interrupted=True)
             run = Run.of(evolve(record, status=end.status, end=end.pack()))
             assert self._relay.on_end is not None
-            self._relay.on_end(run, builder.reply(interrupted=True), error)
+            self._relay.on_end(run, reply, error)
         except StoreUnavailable:
             raise
         except Exception:  # noqa: BLE001 (the application's function)

@@ -290,7 +290,7 @@ class HFClient:
     def close(self, app: Flask | None = None, *, timeout: float = 25.0) -> None:
         """Close the relay and the client of *app*, or of the current application; the next use makes new ones.
 
-        For tests, and for the end of a worker: ``def worker_exit(server, worker): hf.close(app)`` in ``gunicorn.conf.py``.
+        For tests. A worker that ends hands its runs over by ``hf.relay.close_on_sigterm()``; see `Relay.close_on_sigterm`.
 
         Args:
             app: The application.

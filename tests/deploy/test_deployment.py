@@ -23,7 +23,7 @@ from tests.services import Nginx, RedisServer
 
 pytest.importorskip("gunicorn", reason="gunicorn does not run on this system")
 pytest.importorskip("flask")
-pytest.importorskip("redis")
+redis = pytest.importorskip("redis")
 
 APP = """
 import os
@@ -54,11 +54,11 @@ def start():
 def follow(run_id):
     return hf.follow(run_id)
 """
-# At the end of a worker, runs are handed over instead of being waited for.
+# A worker that ends hands its runs over instead of waiting for them.
 CONFIG = """
-def worker_exit(server, worker):
-    from site_app import app, hf
-    hf.close(app, timeout=0.2)
+def post_worker_init(worker):
+    from site_app import hf
+    hf.relay.close_on_sigterm(0.2)
 """
 # What breaks streams in front of many applications: buffering and compression, both on.
 BUFFERING = "proxy_buffering on; proxy_buffers 8 32k; proxy_read_timeout 20s;"
@@ -91,10 +91,11 @@ class GzipBrowser(Browser):
 class Site(Gunicorn):
     """The application behind nginx."""
 
-    def __init__(self, kind: str, ui: PromptedChatUI, redis: RedisServer, folder: Path, *options: str) -> None:
+    def __init__(self, kind: str, ui: PromptedChatUI, store: RedisServer, folder: Path, *options: str) -> None:
         (folder / "site_app.py").write_text(APP)
         client = {"FLASK_HFCLIENT_BASE_URL": ui.url, "FLASK_HFCLIENT_TOKEN": '""', "FLASK_HFCLIENT_SESSION": '"private"'}
-        super().__init__("site_app:app", kind, folder, *options, config=CONFIG, STORE=redis.url, **client)
+        super().__init__("site_app:app", kind, folder, *options, config=CONFIG, STORE=store.url, **client)
+        self._store = store.url
 
     def __enter__(self) -> Site:
         super().__enter__()
@@ -112,6 +113,11 @@ class Site(Gunicorn):
         """Start a run; return its id."""
         with Browser(self.front, "POST", f"/start?{quote(prompt)}", {"prompt": prompt}) as browser:
             return str(browser.body()["run"])
+
+    def kept(self, run: str) -> None:
+        """Wait until the store has the first event and the state of a run; a browser of the same worker gets the event before."""
+        with redis.Redis.from_url(self._store) as store:
+            wait_until(lambda: all(list(store.scan_iter(f"*:{part}:{run}")) for part in ("log", "data")))
 
     def follow(self, run: str, after: str | None = None) -> Browser:
         headers = {} if after is None else {"Last_Event_ID": after}
@@ -202,6 +208,7 @@ def test_a_deploy_in_mid_answer(site: Site, ui: PromptedChatUI) -> None:
         assert [text.result() for text in texts] == [text_for("hold c")] * 4
     assert ui.count("send") == 1
     assert ui.stops == []
+    assert "Traceback" not in site.said
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
@@ -210,6 +217,7 @@ def test_a_worker_dies_in_mid_answer(site: Site, ui: PromptedChatUI, number: int
     run = site.start("hold d")
     with site.follow(run) as first:
         assert next(first.tokens()) == text_for("hold d", 1)
+    site.kept(run)
     keep_logs(ui, "hold d")
     with ThreadPoolExecutor(4) as pool:
         texts = [pool.submit(site.read, run) for _ in range(4)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hfclient.web.relay.generation import Generation, apart
+from hfclient.web.relay.generation import Generation
 
 if TYPE_CHECKING:
     from hfclient.web.relay.relay import Relay
@@ -59,7 +60,9 @@ def on_sigterm(close: Callable[[], object]) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def handle(number: int, frame: Any) -> None:
-        apart(close)
+        # Not Thread.start(): it waits for the thread, which gevent forbids in a handler (the handler may run in its event loop), and it takes
+        # a lock that the interrupted code may hold.
+        _thread.start_new_thread(close, ())
         if callable(before):
             before(number, frame)
         elif before == signal.SIG_DFL:

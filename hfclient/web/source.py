@@ -17,7 +17,8 @@ class Entry:
     """An event of a run with its id.
 
     Attributes:
-        id: The value of ``Last-Event-ID`` that continues behind this event: ``"<run id>:<number>"``.
+        id: The value of ``Last-Event-ID`` that continues behind this event: ``"<run id>:<number>"``, with its position behind the run id
+            if the store may not have the event yet. Opaque.
         event: The event.
     """
 

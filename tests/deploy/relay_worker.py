@@ -45,6 +45,11 @@ class Followed:
         return [int(number.rpartition(":")[2]) for number, _ in self.entries]
 
     @property
+    def events(self) -> list[tuple[int, dict[str, Any]]]:
+        """Number and event of each event. Ids differ: those of the generating process have a position until they are stored."""
+        return [(number, event) for number, (_, event) in zip(self.numbers, self.entries, strict=True)]
+
+    @property
     def over(self) -> bool:
         """Whether it ended."""
         return self.end is not None or self.error is not None

@@ -69,7 +69,7 @@ def test_any_worker_follows_from_any_event(workers: Callable[..., list[Worker]],
         followed.wait()
     assert (live.end, own.end, late.end) == ("completed",) * 3
     assert complete(live, "hold a")
-    assert own.entries == live.entries
+    assert own.events == live.events
     assert late.entries == live.entries[10:]
     again = third.follow(run, live.entries[-1][0]).wait()
     assert (again.entries, again.end) == ([], "completed")

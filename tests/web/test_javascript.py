@@ -135,6 +135,20 @@ def test_a_whole_answer(run: Run, server: Server) -> None:
     assert "last-event-id" not in server.requests[0].headers
 
 
+def test_a_run_that_another_worker_continues(run: Run, server: Server) -> None:
+    """Numbers begin again behind a position: what is new is shown, what was there before is not."""
+
+    def event(event_id: str, text: str) -> bytes:
+        return f'id: {event_id}\ndata: {{"event":"Token","text":"{text}"}}\n\n'.encode()
+
+    first = event("r:1", "t1") + event("r.4.0.0:2", "t2") + event("r.6.0.0:3", "t3")
+    second = event("r.6.0.0:2", "t3") + event("r.9.0.0:2", "t4") + event("r.11.0.0:3", "t5") + event("r:4", "t6") + event("r:4", "t6")
+    server.on("/r", answers(b"retry: 10\n\n", first), answers(second, END))
+    events = run(FOLLOW, url=server.url + "/r")
+    assert [name for name in names(events) if name not in ("open", "lost")] == ["t1", "t2", "t3", "t4", "t5", "t6", "end"]
+    assert server.requests[1].headers["last-event-id"] == "r.6.0.0:3"
+
+
 @pytest.mark.parametrize("cut", range(0, len(token(1) + token(2)), 7))
 def test_a_connection_that_breaks_at_any_byte(run: Run, server: Server, cut: int) -> None:
     """After a reset, the rest is asked for with the id of the last event, and no event is lost or shown twice."""

@@ -711,7 +711,7 @@ def test_every_event_survives_a_store() -> None:
     assert (encoder.text, encoder.reasoning) == (len("a\N{GRINNING FACE}ébcd"), 2)
     odd: list[events.AnyEvent] = [events.Token("x\ud800"), events.Token("\udc00y")]
     assert decode(Encoder().batch(1, odd).data) == odd
-    newer = Batch(1, 1, b'[0,0,[{"event":"Hologram","depth":3}]]')
+    newer = Batch(1, 1, b'[0,0,0,[{"event":"Hologram","depth":3}]]')
     assert decode(newer.data) == [events.Unknown("Hologram", {"event": "Hologram", "depth": 3})]
 
 

@@ -1,6 +1,7 @@
 """Events as bytes for a store, and back.
 
-A batch is JSON: ``[text, reasoning, items]``. *text* and *reasoning* are the numbers of characters of the answer before the batch.
+A batch is JSON: ``[text, reasoning, others, items]``. *text* and *reasoning* are the numbers of characters of the answer before the batch, *others* is
+that of the events without text.
 An item is an event (`hfclient.events.to_dict`), or consecutive pieces of text that have nothing but their text, in one:
 ``["t", "Hello world", [5, 6]]`` (``"r"`` for reasoning), with the length of each. So a token costs its characters and two or
 three bytes, and is decoded as the same event.
@@ -9,7 +10,7 @@ three bytes, and is decoded as the same event.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from attrs import define
 from hfclient.events import AnyEvent, Reasoning, Token, Unknown, from_dict, to_dict
 from hfclient.web.relay.store import Batch
 
-__all__ = ["Encoder", "decode", "lengths_before", "pack", "unpack"]
+__all__ = ["Encoder", "count", "decode", "lengths_before", "pack", "unpack"]
 
 _CLASSES: dict[str, type[Token] | type[Reasoning]] = {"t": Token, "r": Reasoning}
 
@@ -46,14 +47,16 @@ class Encoder:
     Attributes:
         text: Characters of the answer that were encoded.
         reasoning: Characters of the reasoning.
+        others: Other events.
     """
 
     text: int = 0
     reasoning: int = 0
+    others: int = 0
 
     def batch(self, first: int, events: Sequence[AnyEvent]) -> Batch:
         """Return *events*, the first of which has number *first*, as a batch."""
-        before = (self.text, self.reasoning)
+        before = (self.text, self.reasoning, self.others)
         items: list[Any] = []
         kind: type | None = None  # of the open run of pieces
         texts: list[str] = []
@@ -72,6 +75,8 @@ class Encoder:
                     self.text += len(event.text)  # type: ignore[union-attr]
                 else:
                     self.reasoning += len(event.text)  # type: ignore[union-attr]
+            else:
+                self.others += 1
             self._close(kind, texts, items)
             kind = None
             items.append(to_dict(event))
@@ -97,7 +102,7 @@ class Encoder:
 def decode(data: bytes) -> list[AnyEvent]:
     """Return the events of a batch. An event that this release does not know becomes an `Unknown`."""
     events: list[AnyEvent] = []
-    for item in unpack(data)[2]:
+    for item in unpack(data)[3]:
         if type(item) is list:
             cls, text, start = _CLASSES[item[0]], item[1], 0
             for length in item[2]:
@@ -116,8 +121,22 @@ def _event(data: dict[str, Any]) -> AnyEvent:
         return Unknown(str(data.get("event", "")), data)
 
 
-def lengths_before(data: bytes) -> tuple[int, int]:
-    """Return the numbers of characters of text and reasoning before a batch."""
-    text, reasoning, _ = unpack(data)
-    return text, reasoning
+def lengths_before(data: bytes) -> tuple[int, int, int]:
+    """Return the numbers of characters of text and reasoning, and that of other events, before a batch."""
+    text, reasoning, others, _ = unpack(data)
+    return text, reasoning, others
+
+
+def count(before: tuple[int, int, int], events: Iterable[AnyEvent]) -> tuple[int, int, int]:
+    """Return the numbers of `lengths_before` behind *events*."""
+    text, reasoning, others = before
+    for event in events:
+        cls = type(event)
+        if cls is Token:
+            text += len(event.text)  # type: ignore[union-attr]
+        elif cls is Reasoning:
+            reasoning += len(event.text)  # type: ignore[union-attr]
+        else:
+            others += 1
+    return text, reasoning, others
 

@@ -8,7 +8,8 @@ from typing import Protocol
 from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.web.relay.log import EventLog
-from hfclient.web.relay.runs import error_of
+from hfclient.web.relay.position import Rest, numbered
+from hfclient.web.relay.runs import error_of, event_id
 from hfclient.web.source import Entry
 
 __all__ = ["Follower", "Home"]
@@ -22,6 +23,9 @@ class Home(Protocol):
 
     def left(self, run_id: str) -> None:
         """Note that a follower has left."""
+
+    def locate(self, run_id: str, log: EventLog, number: int, had: tuple[int, int, int]) -> tuple[int, Rest | None]:
+        """Return behind which number to read that log, and what removes the events that a reader has had."""
 
     def stored(self, run_id: str, number: int) -> list[AnyEvent]:
         """Return events behind *number* from the store."""
@@ -37,13 +41,16 @@ class Follower:
         run_id: The run.
         number: Number of the event after which it begins.
         log: The log of the run.
+        rest: Removes what its reader has had.
 
     Attributes:
         run_id: The run.
     """
 
-    def __init__(self, home: Home, run_id: str, number: int, log: EventLog) -> None:
+    def __init__(self, home: Home, run_id: str, number: int, log: EventLog, rest: Rest | None = None) -> None:
         self.run_id = run_id
+        self._rest = rest
+        self._last_id = event_id(run_id, number)
         self._home, self._log, self._number = home, log, number
         log.followers[id(self)] = None
         self._page: Iterator[AnyEvent] = iter(())
@@ -52,12 +59,12 @@ class Follower:
         self._iterator: Iterator[Entry | None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Follower of {self.run_id[:6]}... after {self._number}: {self.status}>"
+        return f"<Follower of {self.run_id[:6]}... after {self._last_id.rpartition(':')[2]}: {self.status}>"
 
     @property
     def last_id(self) -> str:
         """The id of the last event that was read: the ``Last-Event-ID`` that continues behind it."""
-        return f"{self.run_id}:{self._number}"
+        return self._last_id
 
     @property
     def status(self) -> str:
@@ -100,15 +107,14 @@ class Follower:
             if not page:
                 yield None
                 continue
-            self._number -= len(page)  # none of them was read yet
             for self._pending in range(len(page) - 1, -1, -1):
-                self._number += 1
-                yield page[-1 - self._pending]
+                entry = page[-1 - self._pending]
+                self._last_id = entry.id
+                yield entry
                 if self._closed:
                     return
 
     def _read(self, seconds: float) -> Iterator[list[Entry]]:
-        prefix = f"{self.run_id}:"
         try:
             while not self._closed:
                 try:
@@ -118,15 +124,28 @@ class Follower:
                 if events is None:
                     yield []
                 elif events:
-                    page = [Entry(f"{prefix}{number}", event) for number, event in enumerate(events, self._number + 1)]
-                    self._number += len(page)
-                    yield page
+                    if page := self._entries(events):
+                        yield page
                 elif not self._continue():
                     return
         finally:
             self._pending = 0
             self._closed = True
             self._release()
+
+    def _entries(self, events: list[AnyEvent]) -> list[Entry]:
+        """Return *events* with their ids, without those that the reader has had."""
+        log, first = self._log, self._number + 1
+        self._number += len(events)
+        if self._rest is not None:
+            entries = self._rest.entries(first, events)
+            if self._rest.is_over:
+                self._rest = None
+            return entries
+        if self._number <= log.stored or (position := log.position(first - 1)) is None:
+            prefix = f"{self.run_id}:"
+            return [Entry(f"{prefix}{number}", event) for number, event in enumerate(events, first)]
+        return numbered(self.run_id, first, events, position, log.stored)
 
     def _continue(self) -> bool:
         """Whether more may come, after a page without events."""
@@ -144,7 +163,13 @@ class Follower:
             new.followers[id(self)] = None
             self._release()
             self._log = new
+            if self._number > log.stored and (had := self._had(log)) is not None:
+                self._number, self._rest = self._home.locate(self.run_id, new, self._number, had)
         return True
+
+    def _had(self, log: EventLog) -> tuple[int, int, int] | None:
+        """Return the position of the last event that was read from *log*."""
+        return self._rest.had if self._rest is not None else log.position(self._number)
 
     def close(self) -> None:
         """Leave the run; idempotent, from any thread. A reader that waits ends."""

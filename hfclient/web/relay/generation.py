@@ -347,6 +347,7 @@ class Generation:
     def written(self, write: Write, record: Record) -> bool:
         """Take the result of a write; False if the store lacks events that this process no longer has."""
         self.written_at = time.monotonic()
+        self.log.note_stored(record.last)
         pending = self._pending
         while pending and pending[0].last <= record.last:
             pending.popleft()
@@ -360,6 +361,7 @@ class Generation:
     def recreated(self) -> int:
         """Prepare to write everything again, into a store that has lost the run; return the number of the last event before it."""
         self._rewind(self.log.base)
+        self.log.note_stored(self.log.base)
         self._news["status"] = self.status
         if self._state is not None:
             self._news["state"] = pack(self._state)
@@ -372,7 +374,7 @@ class Generation:
         if last < self.log.base:
             return False
         events = self.log.since(self.log.base)[: last - self.log.base]
-        before = lengths_before(self._kept[0].data) if self._kept else (self._encoder.text, self._encoder.reasoning)
+        before = lengths_before(self._kept[0].data) if self._kept else (self._encoder.text, self._encoder.reasoning, self._encoder.others)
         self._encoder = Encoder(*before)
         self._pending.clear()
         self._kept.clear()

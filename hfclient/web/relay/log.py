@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections import deque
 
 from hfclient.events import AnyEvent
 from hfclient.web.errors import WebError
+from hfclient.web.relay.encoding import count
 from hfclient.web.relay.runs import End
 
 __all__ = ["EventLog"]
@@ -24,6 +26,8 @@ class EventLog:
 
     Attributes:
         base: Number of the event before the first one that is here.
+        before: What `lengths_before` says of the first one, or None.
+        stored: Number of the last event that the store has; infinite if it need not be known.
         events: The events.
         end: The end of the run; later events do not count.
         cause: The exception of a run that failed in this process.
@@ -33,11 +37,14 @@ class EventLog:
         followers: The followers, by their ids.
     """
 
-    __slots__ = ("_lock", "base", "cause", "end", "error", "events", "followers", "left", "waiting")
+    __slots__ = ("_lock", "_mark", "base", "before", "cause", "end", "error", "events", "followers", "left", "stored", "waiting")
 
     def __init__(self, base: int = 0) -> None:
         self._lock = threading.Lock()  # of *base* and *events* together
         self.base = base
+        self.before = None if base else (0, 0, 0)
+        self.stored: float = math.inf
+        self._mark: tuple[int, tuple[int, int, int]] | None = None  # the event whose position was asked for last
         self.events: list[AnyEvent] = []
         self.end: End | None = None
         self.cause: BaseException | None = None
@@ -85,10 +92,35 @@ class EventLog:
     def trim(self, first: int) -> None:
         """Forget the events before number *first*."""
         with self._lock:
-            count = first - 1 - self.base
-            if count > 0:
-                del self.events[:count]
-                self.base += count
+            behind = first - 1 - self.base
+            if behind > 0:
+                if self.stored != math.inf:
+                    self.before = self._position(first - 1)
+                del self.events[:behind]
+                self.base += behind
+                self._mark = None
+
+    def note_stored(self, last: int) -> None:
+        """Note the number of the last event that the store has."""
+        if self.stored != math.inf:
+            self.stored = last
+
+    def position(self, number: int) -> tuple[int, int, int] | None:
+        """Return what `lengths_before` would say of the event behind *number*; None if that is not known here."""
+        with self._lock:
+            if self.stored == math.inf or not self.base <= number <= self.base + len(self.events):
+                return None
+            return self._position(number)
+
+    def _position(self, number: int) -> tuple[int, int, int] | None:
+        start, position = self.base, self.before
+        if position is None:
+            return None
+        if self._mark is not None and self.base <= self._mark[0] <= number:
+            start, position = self._mark  # most calls are for the newest events
+        position = count(position, self.events[start - self.base : number - self.base])
+        self._mark = number, position
+        return position
 
     def since(self, number: int) -> list[AnyEvent]:
         """Return the events behind *number*, for the writer of a store."""

@@ -22,6 +22,7 @@ from hfclient.web.relay.lines import Lines
 from hfclient.web.relay.log import EventLog
 from hfclient.web.relay.memory import MemoryStore
 from hfclient.web.relay.mirror import PAGE_BYTES, Mirrors
+from hfclient.web.relay.position import Rest, locate
 from hfclient.web.relay.registration import RESERVED, Registration
 from hfclient.web.relay.rescue import Recover, Rescue
 from hfclient.web.relay.runs import End, Run, number_after, valid_id
@@ -274,15 +275,18 @@ class Relay:
             StoreUnavailable: The store cannot be reached (503).
         """
         generation, record = self._look_up(run_id, owner, allowed)
-        number = number_after(run_id, after)
+        number, had = number_after(run_id, after)
         if record is not None and record.gone:
             raise RunGone("this answer is no longer kept")
         log = generation.log if generation is not None else self._log_of(record)
         if len(log.followers) >= self._max_followers:
             raise TooManyRuns(f"this answer has {self._max_followers} readers in this process (max_followers=)", retry_after=_RETRY)
+        rest = None
+        if had is not None:
+            number, rest = locate(self.store, run_id, log, number, had)
         if number < log.base and (record or self.store.get(run_id) or Record(id=run_id, key="", first=number + 2)).first > number + 1:
             raise RunGone("the beginning of this answer is no longer kept")
-        return Follower(self, run_id, number, log)
+        return Follower(self, run_id, number, log, rest)
 
     def _log_of(self, record: Record | None) -> EventLog:
         assert record is not None
@@ -301,6 +305,10 @@ class Relay:
                 self.mirrors.of(Record(id=generation.id, key=generation.key, last=generation.log.last), waiter)
         if self._on_leave == "stop":
             self.scheduler.later(self._grace, lambda: self._check_followers(generation))
+
+    def locate(self, run_id: str, log: EventLog, number: int, had: tuple[int, int, int]) -> tuple[int, Rest | None]:
+        """Return where a follower continues that has had events which the store may not have."""
+        return locate(self.store, run_id, log, number, had)
 
     def enter(self, run_id: str) -> EventLog | None:
         """Return the log of a run for a follower whose log has ended in mid-answer; None if this process shuts down."""

@@ -11,7 +11,7 @@ from attrs import evolve
 from hfclient import reply_from_events
 from hfclient.events import AnyEvent
 from hfclient.web.errors import StoreUnavailable
-from hfclient.web.relay.encoding import Encoder, decode, lengths_before, unpack
+from hfclient.web.relay.encoding import Encoder, count, decode, lengths_before, unpack
 from hfclient.web.relay.generation import Generation, apart
 from hfclient.web.relay.mirror import PAGE_BYTES
 from hfclient.web.relay.runs import End, Run, described, generator_lost
@@ -80,12 +80,9 @@ class Rescue:
         replay: list[Replay] = []
 
         def attach() -> Source:
-            events, text, reasoning = self._delivered(record)
-            replay.append(Replay(events, text, reasoning))
-            for event in events:
-                if (piece := getattr(event, "text", None)) is not None:
-                    text, reasoning = _longer(event, piece, text, reasoning)
-            encoder.text, encoder.reasoning = text, reasoning
+            events, before = self._delivered(record)
+            replay.append(Replay(events, *before[:2]))
+            encoder.text, encoder.reasoning, encoder.others = generation.log.before = count(before, events)
             assert self.recover is not None
             try:
                 return self.recover(Run.of(record))
@@ -102,10 +99,10 @@ class Rescue:
         relay.adopted(generation)
         generation.launch()
 
-    def _delivered(self, record: Record) -> tuple[list[AnyEvent], int, int]:
-        """Return the events that the store has, and the lengths of text and reasoning before them."""
+    def _delivered(self, record: Record) -> tuple[list[AnyEvent], tuple[int, int, int]]:
+        """Return the events that the store has, and what was before them."""
         events: list[AnyEvent] = []
-        before = (0, 0)
+        before = (0, 0, 0)
         number = 0
         while number < record.last:
             found = self._relay.store.read(record.id, number, PAGE_BYTES)
@@ -116,7 +113,7 @@ class Rescue:
                     before = lengths_before(batch.data)
                 events += decode(batch.data)
                 number = batch.last
-        return events, *before
+        return events, before
 
     def end(self, record: Record, status: Status) -> None:
         """End a run that cannot be continued."""
@@ -141,7 +138,3 @@ class Rescue:
             raise
         except Exception:  # noqa: BLE001 (the application's function)
             _log.exception("on_end= failed for run %s", record.id)
-
-
-def _longer(event: AnyEvent, piece: str, text: int, reasoning: int) -> tuple[int, int]:
-    return (text + len(piece), reasoning) if type(event).__name__ == "Token" else (text, reasoning + len(piece))

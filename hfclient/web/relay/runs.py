@@ -13,7 +13,7 @@ from hfclient.web.problems import problem
 from hfclient.web.relay.encoding import pack, unpack
 from hfclient.web.relay.store import Record, Status
 
-__all__ = ["End", "Run", "described", "error_of", "generator_lost", "number_after", "valid_id"]
+__all__ = ["End", "Run", "described", "error_of", "event_id", "generator_lost", "number_after", "valid_id"]
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
@@ -95,19 +95,28 @@ def valid_id(run_id: object) -> bool:
     return isinstance(run_id, str) and _ID.fullmatch(run_id) is not None
 
 
-def number_after(run_id: str, after: str | None) -> int:
-    """Return the number of the event with the id *after*, 0 for the start.
+def event_id(run_id: str, number: int, position: tuple[int, int, int] | None = None) -> str:
+    """Return the id of an event; with its *position* if the store may not have it yet: see `hfclient.web.relay.position`."""
+    return f"{run_id}:{number}" if position is None else "{}.{}.{}.{}:{}".format(run_id, *position, number)
+
+
+def number_after(run_id: str, after: str | None) -> tuple[int, tuple[int, int, int] | None]:
+    """Return the number of the event with the id *after*, 0 for the start, and its position, if the id has it.
 
     Raises:
         InvalidRequest: It is not an id of an event of this run.
     """
     if after is None or not after.strip():
-        return 0
-    run, _, number = after.strip().rpartition(":")
-    if run != run_id or _NUMBER.fullmatch(number) is None:
+        return 0, None
+    name, _, number = after.strip().rpartition(":")
+    run, *position = name.split(".", 4)
+    if len(position) == 3 and all(map(_NUMBER.fullmatch, (*position, number))) and run == run_id:
+        text, reasoning, others = map(int, position)
+        return int(number), (text, reasoning, others)
+    if position or run != run_id or _NUMBER.fullmatch(number) is None:
         what = "of another run" if valid_id(run) and _NUMBER.fullmatch(number) else "not an id of an event"
         raise InvalidRequest(f'Last-Event-ID is {what}; leave it out, or send "" to get the answer from its start')
-    return int(number)
+    return int(number), None
 
 
 def error_of(end: End) -> RunFailed:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from hfclient.web.errors import StoreUnavailable
 from hfclient.web.relay.encoding import pack
 from hfclient.web.relay.generation import Generation
+from hfclient.web.relay.memory import MemoryStore
 from hfclient.web.relay.scheduler import Scheduler
 from hfclient.web.relay.store import Batch, Bounds, Record, Store, Watch, Write
 
@@ -64,6 +65,8 @@ class Writer:
 
     def add(self, generation: Generation) -> None:
         """Write this run from now on."""
+        if not isinstance(self._store, MemoryStore):  # another process may have to continue the run
+            generation.log.stored = generation.log.base
         with self._lock:
             self.generations[generation.id] = generation
             self._watches[generation.id] = self._store.watch(generation.id, lambda batch: self._notified(generation, batch))

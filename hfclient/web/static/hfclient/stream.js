@@ -189,11 +189,20 @@ export async function* follow(url, { response, after = "", headers = {}, signal,
   }
 }
 
-/** Whether the event *id* was there before: ids of a run are "run:number", and numbers grow. @param {string} id @param {string} after */
+/**
+ * Whether the event *id* was there before. Ids of a run are "run:number", and numbers grow. An event that another worker may have to generate
+ * again has its position, too, "run.text.reasoning.others:number": then that counts, because the number may be used again.
+ * @param {string} id @param {string} after
+ */
 function isRepeated(id, after) {
-  const [run, number] = split(id);
-  const [lastRun, last] = split(after);
-  return run !== "" && run === lastRun && number <= last;
+  const [one, last] = [split(id), split(after)];
+  if (!one || !last || one.run !== last.run) return false;
+  return one.position !== null && last.position !== null ? one.position <= last.position : one.number <= last.number;
 }
-const split = (/** @type {string} */ id) =>
-  /** @type {[string, number]} */ ([id.replace(/:\d+$/, ""), Number(/:(\d+)$/.exec(id)?.[1] ?? NaN)]);
+
+/** @param {string} id */
+function split(id) {
+  const parts = /^(.+?)(?:\.(\d+)\.(\d+)\.(\d+))?:(\d+)$/.exec(id);
+  const position = parts?.[2] === undefined ? null : Number(parts[2]) + Number(parts[3]) + Number(parts[4]);
+  return parts && { run: parts[1], position, number: Number(parts[5]) };
+}

@@ -7,7 +7,7 @@ import os
 import redis
 from celery import Celery
 
-from hfclient import ChatStream, Client, Conversation, Reply
+from hfclient import Client, Conversation, Reply
 from hfclient.web import RedisStore, Relay, Run
 from hfclient.web.errors import RunBusy
 
@@ -21,23 +21,13 @@ client = Client()  # HFCLIENT_BASE_URL, HF_TOKEN; made before the fork, so each 
 database = redis.Redis.from_url(REDIS)
 
 
-def continue_answer(run: Run) -> ChatStream:
-    """Read an answer, whose worker has died, from the chat server's log."""
-    return client.restore(run.state["conversation"]).attach(run.state["generation"])
-
-
-def state_of(stream: ChatStream) -> dict[str, object]:
-    """What `continue_answer` needs in another process: no secrets, plain JSON types."""
-    return {"conversation": stream.conversation.to_dict(), "generation": stream.generation_id}
-
-
 def save(run: Run, reply: Reply, error: BaseException | None) -> None:
     """Keep the conversation for the next prompt of the thread."""
-    if run.state:
-        database.set(f"thread:{run.key}", json.dumps(run.state["conversation"]), ex=86_400)
+    if run.chat:
+        database.set(f"thread:{run.key}", json.dumps(run.chat["conversation"]), ex=86_400)
 
 
-relay = Relay(RedisStore(REDIS), lease=LEASE, recover=continue_answer, on_end=save)
+relay = Relay(RedisStore(REDIS), lease=LEASE, recover=client, on_end=save)
 
 
 def conversation(thread: str) -> Conversation:
@@ -50,4 +40,4 @@ def conversation(thread: str) -> Conversation:
 def answer(run_id: str, thread: str, prompt: str) -> None:
     """Generate the answer to *prompt* as the run that the web worker has announced."""
     with contextlib.suppress(RunBusy):  # delivered twice
-        relay.run(run_id, lambda: conversation(thread).send(prompt), state=state_of)
+        relay.run(run_id, lambda: conversation(thread).send(prompt))

@@ -22,7 +22,7 @@ from flask import Flask, Response, request
 from hfclient.web.flask import HFClient
 
 app = Flask(__name__)
-app.config["HFCLIENT_RELAY"] = {"store": tasks.REDIS, "lease": tasks.LEASE, "recover": tasks.continue_answer, "on_end": tasks.save}
+app.config["HFCLIENT_RELAY"] = {"store": tasks.REDIS, "lease": tasks.LEASE, "recover": tasks.client, "on_end": tasks.save}
 hf = HFClient(app)
 
 

@@ -30,15 +30,9 @@ def new_client() -> Client:
     return Client() if os.environ.get("HFCLIENT_BASE_URL") else Client.local()
 
 
-def recover(run: Any) -> Any:
-    """Continue the answer of a worker that has died: the chat server generates it to its end and keeps its events."""
-    return hf.client.conversation(run.state["conversation"]).attach()
-
-
 app = Flask(__name__)
-app.config.from_mapping(SECRET_KEY=secrets.token_hex(), SESSION_COOKIE_SAMESITE="Lax", HFCLIENT_CLIENT=new_client, HFCLIENT_RELAY={})
+app.config.from_mapping(SECRET_KEY=secrets.token_hex(), SESSION_COOKIE_SAMESITE="Lax", HFCLIENT_CLIENT=new_client)
 app.config.from_prefixed_env()
-app.config["HFCLIENT_RELAY"].setdefault("recover", recover)
 hf = HFClient(app)
 app.add_url_rule("/hfclient/<filename>", "hfclient", hf.static)
 

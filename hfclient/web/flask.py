@@ -89,9 +89,10 @@ class HFClient:
     def relay(self) -> Relay:
         """The relay of the current application, from ``HFCLIENT_RELAY``; in memory unless it has a store.
 
-        Its functions (``recover``, ``on_end``) run in the context of the application. `start` and `follow` do so for views.
+        Chats of a worker that has died are recovered with `client`; with a client for each user set ``recover``. Its functions
+        (``recover``, ``on_end``) run in the context of the application. `start` and `follow` are for views.
         """
-        return self._made.once("relay", lambda settings: settings.new_relay(self._made.in_context))
+        return self._made.once("relay", lambda settings: settings.new_relay(self._made.in_context, lambda: self.client))
 
     @property
     def guard(self) -> Guard:

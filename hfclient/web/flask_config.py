@@ -54,11 +54,13 @@ class Settings:
         options = dict(self.client)
         return Client(options.pop("base_url", None), **options)
 
-    def new_relay(self, in_context: Callable[[Any], Any]) -> Relay:
-        """Return a new relay, whose functions run in the context of the application."""
+    def new_relay(self, in_context: Callable[[Any], Any], client: Callable[[], Client]) -> Relay:
+        """Return a new relay, whose functions run in the context of the application; chats are recovered with *client*."""
         from hfclient.web.relay import Relay
 
         options = self._relay_options()
+        if "recover" not in options:
+            options["recover"] = client()
         for name in ("on_end", "recover"):
             if callable(options.get(name)):
                 options[name] = in_context(options[name])

@@ -149,12 +149,9 @@ def _main(redis_url: str, chat_url: str, options: dict[str, Any]) -> None:
             print(json.dumps(data), flush=True)
 
     if options.pop("recover", False):
-        options["recover"] = lambda run: client.restore(run.state["conversation"]).attach(run.state["generation"])
+        options["recover"] = client
     store = RedisStore(redis_url, timeout=options.pop("timeout", 5.0))
     relay = Relay(store, **options)
-
-    def state_of(stream: Any) -> dict[str, Any]:
-        return {"conversation": stream.conversation.to_dict(), "generation": stream.generation_id}
 
     def read(follower: Any, tag: int) -> None:
         try:
@@ -174,7 +171,7 @@ def _main(redis_url: str, chat_url: str, options: dict[str, Any]) -> None:
             case "start":
                 prompt = data.pop("prompt")
                 conversation = client.conversation()
-                return {"run": relay.start(data.pop("key"), lambda: conversation.send(prompt), state=state_of, **data).id}
+                return {"run": relay.start(data.pop("key"), lambda: conversation.send(prompt), **data).id}
             case "follow":
                 tag = data.pop("tag")
                 follower = relay.follow(data.pop("run"), data.pop("after"))

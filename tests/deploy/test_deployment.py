@@ -31,12 +31,9 @@ import os
 from flask import Flask, request
 from hfclient.web.flask import HFClient
 
-def recover(run):
-    return hf.client.restore(run.state["conversation"]).attach(run.state["generation_id"])
-
 app = Flask(__name__)
 app.config.from_prefixed_env()
-app.config["HFCLIENT_RELAY"] = {"store": os.environ["STORE"], "lease": 2, "recover": recover}
+app.config["HFCLIENT_RELAY"] = {"store": os.environ["STORE"], "lease": 2}
 hf = HFClient(app)
 
 @app.post("/ask")
@@ -47,8 +44,7 @@ def ask():
 @app.post("/start")
 def start():
     prompt = hf.prompt()
-    state = lambda stream: {"conversation": stream.conversation.to_dict(), "generation_id": stream.generation_id}
-    return {"run": hf.start(prompt, lambda: hf.client.chat(prompt), state=state, wait=None).id}
+    return {"run": hf.start(prompt, lambda: hf.client.chat(prompt), wait=None).id}
 
 @app.get("/runs/<run_id>")
 def follow(run_id):

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from hfclient import Client, Reply, errors, events
-from hfclient.web import sse
+from hfclient.web import Guard, sse
 from hfclient.web.errors import RunBusy, RunFailed, RunGone, RunNotFound, StoreUnavailable
 from hfclient.web.relay import Batch, MemoryStore, Relay, Run, Write
 from hfclient.web.relay.encoding import Encoder, decode
-from hfclient.web.relay.takeover import Replay
+from hfclient.web.relay.replay import Replay
 from tests.chat.recordings import RECORDINGS, Recording, joined
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, log_of, token, wait_until
 from tests.processes.helpers import PromptedChatUI, Script, in_child, needs_fork, needs_signals, succeeded
@@ -444,26 +444,23 @@ def test_a_replay_behind_trimmed_events() -> None:
     assert new == [events.Token("ghi"), events.Title("t")]
 
 
-def test_a_run_on_a_chat_server_is_continued(tmp_path: Any) -> None:
-    """For chat-ui the server's log continues the answer: its prompt is sent once, and the text has no gap and no repetition."""
+@pytest.mark.parametrize("kind", ["a client", "a function", "a guarded call"])
+def test_a_run_on_a_chat_server_is_continued(kind: str) -> None:
+    """The run has what is needed to attach: the server's log continues the answer, its prompt is sent once, no gap and no repetition."""
     words = [f"word{number} " for number in range(30)]
     updates = [STARTED, *map(token, words), final("".join(words)), FINISHED]
     held = threading.Event()
     with ChatUI() as ui, Client(ui.url, token="", cookies={"hf-chat": "c"}) as client:
         live = [head(200, JSONL, "Transfer-Encoding: chunked"), chunk(lines(*updates[:11])), held, LAST_CHUNK]
         ui.says(lines(*updates), live, log=log_of(*updates), stored={})  # type: ignore[arg-type]
-
-        def recover(run: Run) -> Any:
-            return client.restore(run.state["conversation"]).attach(run.state["generation"])
-
+        recover: Any = (lambda run: run.attach(client)) if kind == "a function" else client
         with Workers(recover=recover) as workers:
             a, b = workers.relays
             conversation = client.conversation()
-
-            def state(stream: Any) -> Any:
-                return {"conversation": conversation.to_dict(), "generation": stream.generation_id}
-
-            run = a.start("k", lambda: conversation.send("hi"), state=state)
+            call: Any = lambda: conversation.send("hi")  # noqa: E731
+            if kind == "a guarded call":
+                call = Guard(requests="9/minute").watch(call, user="u")
+            run = a.start("k", call, state={"page": 1})
             wait_until(lambda: b.get(run.id).last == 11)
             follower = b.follow(run.id)
             workers.views[0].down = True
@@ -471,6 +468,9 @@ def test_a_run_on_a_chat_server_is_continued(tmp_path: Any) -> None:
             assert texts(found) == "".join(words)
             assert numbers(found) == list(range(1, len(found) + 1))
             assert follower.status == "completed"
+            ended = b.get(run.id)
+            assert ended.chat is not None
+            assert (ended.state, ended.chat["conversation"]["id"]) == ({"page": 1}, conversation.id)
             workers.views[0].down = False
             wait_until(lambda: run.id not in a.writer.generations)
             held.set()
@@ -512,6 +512,24 @@ def test_a_shutdown_without_recover_ends_its_runs(workers: Workers) -> None:
     a.close(0)
     assert texts(list(follower)) == "a"
     assert follower.status == "interrupted"
+
+
+def test_a_client_recovers_chats_only() -> None:
+    """With recover=client, a run that is not a chat is not handed over: it ends as interrupted, with the text so far."""
+    with Client("http://127.0.0.1:9", token="", session="private") as client, Workers(recover=client) as workers:
+        a, b = workers.relays
+        run = a.start("k", Scripted("a").open, state={"page": 1})
+        wait_until(lambda: b.get(run.id).last == 1)
+        a.close(0)
+        assert b.get(run.id).status == "interrupted"
+        with pytest.raises(errors.InvalidInputError, match="not an answer of a chat"):
+            b.get(run.id).attach(client)
+
+
+def test_a_wrong_recover() -> None:
+    """recover= that is neither a client nor a function is refused when the relay is made."""
+    with pytest.raises(errors.InvalidInputError, match="recover="):
+        Relay(recover="client")  # type: ignore[arg-type]
 
 
 # A store that is down

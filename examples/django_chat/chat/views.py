@@ -149,7 +149,6 @@ def start(request, thread, call, prompt=""):
         get_guard().watch(open_stream, user=user, prompt=prompt),
         owner=user,
         idempotency_key=request.headers.get("Idempotency-Key"),
-        state=lambda stream: stream.conversation.to_dict(),  # for another worker, if this one dies: chat/clients.py
         wait=5,
     )
     Thread.objects.filter(pk=thread.pk).update(leaf="", updated_at=timezone.now())

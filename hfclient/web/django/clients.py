@@ -47,10 +47,12 @@ def get_client() -> Client:
 def get_relay() -> DjangoRelay:
     """Return the relay of this process, from the options in ``HFCLIENT["relay"]``.
 
+    Chats of a process that has died are recovered with `get_client`; with a client for each user set ``recover``.
+
     Raises:
         ImproperlyConfigured: An option is unknown or cannot work, or the package redis is not installed.
     """
-    relay: DjangoRelay = _once("relay", new_relay)
+    relay: DjangoRelay = _once("relay", lambda: new_relay(recover=get_client()))
     return relay
 
 
@@ -93,12 +95,12 @@ def _from_function(factory: Any) -> Client:
     return client
 
 
-def new_relay() -> DjangoRelay:
-    """Return a new relay from ``HFCLIENT["relay"]``; `get_relay` keeps one. Creating it opens nothing."""
+def new_relay(**defaults: Any) -> DjangoRelay:
+    """Return a new relay from ``HFCLIENT["relay"]`` and *defaults*; `get_relay` keeps one. Creating it opens nothing."""
     from hfclient.web.django.relays import DjangoRelay
     from hfclient.web.relay import Relay
 
-    options = dict(read_options().get("relay", {}))
+    options = {**defaults, **read_options().get("relay", {})}
     refuse_unknown('HFCLIENT["relay"]', options, list(inspect.signature(Relay).parameters))
     for name in ("on_end", "recover"):
         if isinstance(options.get(name), str):

@@ -27,7 +27,7 @@ class DjangoRelay(Relay):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         for name in ("recover", "on_end"):
-            if options.get(name) is not None:
+            if callable(options.get(name)):
                 options[name] = without_connections(options[name])
         super().__init__(*args, **options)
 

@@ -22,7 +22,7 @@ from hfclient.types import Reply
 from hfclient.web.admission import Watched
 from hfclient.web.relay.encoding import Encoder, lengths_before, pack
 from hfclient.web.relay.log import EventLog
-from hfclient.web.relay.runs import End, Run, described
+from hfclient.web.relay.runs import End, Run, chat_of, described, pack_state
 from hfclient.web.relay.store import Batch, Bounds, Record, Status, Write
 from hfclient.web.source import Opener, Source
 
@@ -46,6 +46,7 @@ class Generation:
         record: The run, with the fence of this process.
         opener: Opens the source, in the thread of the run.
         state: Its state, or a function that returns it.
+        chat: As `Run.chat`, if another process has begun the run.
         on_end: Called once when it ends.
         changed: Called when there is something to write: with True if at once.
         filtered: Filters the events of the source.
@@ -60,6 +61,7 @@ class Generation:
         opener: Opener,
         *,
         state: Any = None,
+        chat: dict[str, Any] | None = None,
         on_end: OnEnd | None = None,
         changed: Callable[[Generation, bool], object],
         filtered: Callable[[Iterable[AnyEvent]], Iterator[AnyEvent]] | None = None,
@@ -82,7 +84,8 @@ class Generation:
         self.written_at = self.ended_at = self.attended_at = 0.0
         self._opener, self._on_end, self._changed, self._filtered = opener, on_end, changed, filtered
         self._state_of: StateOf | None = state if callable(state) else None
-        self._state: Any = None if callable(state) else state
+        self.state: Any = None if callable(state) else state
+        self.chat = chat
         self._lock = threading.Lock()
         self._source: Source | None = None
         self._opening: Any = None  # the scope of the call
@@ -100,6 +103,7 @@ class Generation:
         self._kept: deque[Batch] = deque()  # of the log, for its bounds
         self._size = 0
         self._news: dict[str, Any] = {}
+        self._noted = record.state  # what the store has
         self.lease_back = False
 
     # Reading
@@ -191,22 +195,25 @@ class Generation:
             time.sleep(_PAUSE)
 
     def _note_state(self, source: Source | None) -> None:
-        if self._state_of is None or source is None:
+        """Note what another process needs to continue the run, and what the application wants to keep with it."""
+        if source is None:
             return
-        try:
-            state = self._state_of(source)
-            data = pack(state)
-        except Exception:  # noqa: BLE001 (the application's function)
-            _log.exception("the state of run %s cannot be kept", self.id)
-            return
-        self._state = state
-        self._news["state"] = data
-        self._changed(self, True)
+        self.chat = chat_of(source) or self.chat
+        if self._state_of is not None:
+            try:
+                state = self._state_of(source)
+                pack(state)
+            except Exception:  # noqa: BLE001 (the application's function)
+                _log.exception("the state of run %s cannot be kept", self.id)
+            else:
+                self.state = state
+        if (data := self.packed_state()) != self._noted:
+            self._noted = self._news["state"] = data
+            self._changed(self, True)
 
-    @property
-    def recoverable(self) -> bool:
-        """Whether it has a state for another process to continue from."""
-        return self.launched and self._state is not None
+    def packed_state(self) -> bytes | None:
+        """Return state and chat for the store."""
+        return pack_state(self.state, self.chat)
 
     def reply(self) -> Reply:
         """Return the answer so far."""
@@ -282,7 +289,7 @@ class Generation:
         usage = to_dict(reply.usage) if reply.usage is not None else None
         if usage is not None:
             usage.pop("event", None)
-        end = End(status, self.log.last, problem, usage, self._state)
+        end = End(status, self.log.last, problem, usage)
         if self._on_end is not None:
             try:
                 self._on_end(self.run(end), reply, error)
@@ -303,7 +310,7 @@ class Generation:
         end = end or self.end
         return Run(
             id=self.id, key=self.key, owner=self.owner, status=end.status if end else self.status, created=self.created,
-            last=self.log.last, state=self._state, problem=end.problem if end else None, usage=end.usage if end else None,
+            last=self.log.last, state=self.state, chat=self.chat, problem=end.problem if end else None, usage=end.usage if end else None,
         )  # fmt: skip
 
     # For the store; the thread of the scheduler calls these
@@ -363,8 +370,8 @@ class Generation:
         self._rewind(self.log.base)
         self.log.note_stored(self.log.base)
         self._news["status"] = self.status
-        if self._state is not None:
-            self._news["state"] = pack(self._state)
+        if (state := self.packed_state()) is not None:
+            self._news["state"] = state
         if self.end is not None:
             self._news["end"] = self.end.pack()
         return self.log.base

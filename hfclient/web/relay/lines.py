@@ -57,7 +57,7 @@ class Lines:
         if (generation := relay.writer.generations.get(run_id)) is not None and not generation.lost:
             return generation.end is not None
         record = relay.store.get(run_id)
-        if record is not None and relay.rescue.take(record):
+        if record is not None and relay.recovery.take(record):
             record = relay.store.get(run_id)
         return record is None or record.gone or record.ended
 

@@ -10,10 +10,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from hfclient.web.errors import InvalidRequest, RunBusy, RunGone, RunNotFound, StoreUnavailable
-from hfclient.web.relay.encoding import pack, unpack
 from hfclient.web.relay.generation import Generation, OnEnd
-from hfclient.web.relay.runs import Run, valid_id
+from hfclient.web.relay.runs import Run, pack_state, unpack_state, valid_id
 from hfclient.web.relay.store import Record
 from hfclient.web.source import Opener
 
@@ -78,8 +79,9 @@ class Registration:
         store = relay.store
         run_id = secrets.token_urlsafe(18)
         try:
-            packed = None if state is None or callable(state) else pack(state)
+            packed = None if callable(state) else pack_state(state)
             record = store.create(run_id, key=key, owner=owner, state=packed, lease=lease, bounds=relay.bounds, fence=fence)
+            record = evolve(record, state=packed)  # a store may leave it out
             if name is not None:
                 winner = store.claim(name, run_id, ttl=relay.bounds.ttl + relay.bounds.keep)
                 if winner != run_id:
@@ -117,8 +119,8 @@ class Registration:
             raise RunBusy("another process generates this run", run_id=run_id)
         if taken.stop:
             return self._stopped(taken)
-        if state is None and taken.state is not None:
-            state = unpack(taken.state)
+        if state is None:
+            state, _ = unpack_state(taken.state)
         generation = Generation(taken, opener, state=state, on_end=on_end or relay.on_end, changed=relay.writer.changed, most=relay.most)
         relay.launch(generation, relay.lines.join(taken.key, run_id, queue=True))
         try:
@@ -142,6 +144,6 @@ class Registration:
         return record
 
     def _stopped(self, taken: Record) -> Run:
-        self._relay.rescue.end(taken, "interrupted")
+        self._relay.recovery.end(taken, "interrupted")
         record = self._relay.store.get(taken.id)
         return Run.of(record or taken)

@@ -10,6 +10,7 @@ import time
 import weakref
 from typing import Any, Literal
 
+from hfclient import Client
 from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.web.admission import Watched
@@ -23,8 +24,8 @@ from hfclient.web.relay.log import EventLog
 from hfclient.web.relay.memory import MemoryStore
 from hfclient.web.relay.mirror import PAGE_BYTES, Mirrors
 from hfclient.web.relay.position import Rest, locate
+from hfclient.web.relay.recovery import Recover, Recovery
 from hfclient.web.relay.registration import RESERVED, Registration
-from hfclient.web.relay.rescue import Recover, Rescue
 from hfclient.web.relay.runs import End, Run, number_after, valid_id
 from hfclient.web.relay.scheduler import Scheduler
 from hfclient.web.relay.shutdown import on_sigterm, shut_down
@@ -57,8 +58,9 @@ class Relay:
         max_followers: Maximum number of followers of one run in this process.
         max_events, max_bytes: How much of a run is kept; its oldest events are removed first.
         coalesce: Seconds in which events are collected for one write to the store. Followers in this process do not wait for it.
-        recover: Continues a run whose process has died: a function that takes the `Run` and returns a stream of the same answer from
-            its start. Without it such a run fails, with the code ``generator-lost``.
+        recover: Continues the runs of a process that has died. A client: the chats, from the log of its server. With a client for
+            each user, a function that takes the `Run` and returns a stream of the same answer from its start:
+            ``lambda run: run.attach(clients.get(run.owner))``. Without it such a run fails, with the code ``generator-lost``.
         on_end: Called when a run ends in this process: ``on_end(run, reply, error)``. See `start`.
         memory_only: Whether a run may start while the store is down. Until the store is back only this process can follow it.
 
@@ -82,7 +84,7 @@ class Relay:
         max_events: int = 100_000,
         max_bytes: int = 4 * 1024 * 1024,
         coalesce: float = 0.05,
-        recover: Recover | None = None,
+        recover: Recover | Client | None = None,
         on_end: OnEnd | None = None,
         memory_only: bool = False,
     ) -> None:
@@ -104,7 +106,7 @@ class Relay:
             self.store, self.scheduler, lease=lease, bounds=self.bounds, coalesce=coalesce, checked=self._checked
         )
         self.on_end = on_end
-        self.rescue = Rescue(self, recover)
+        self.recovery = Recovery(self, recover)
         self.lines = Lines(self, max_queue)
         self._registration = Registration(self)
         self._reset()
@@ -112,7 +114,7 @@ class Relay:
 
     def _reset(self) -> None:
         self.mirrors = Mirrors(
-            self.store, self.scheduler, patience=self.lease, attend=self._grace / 4 if self._on_leave == "stop" else None, lost=self.rescue.look
+            self.store, self.scheduler, patience=self.lease, attend=self._grace / 4 if self._on_leave == "stop" else None, lost=self.recovery.look
         )
         self.closing = False
         self._process = os.getpid()
@@ -151,8 +153,9 @@ class Relay:
                 that it started. It is the owner's own: two owners may use the same.
             busy: Instead of the relay's.
             wait: Seconds to wait for the answer to begin; an error in that time is raised here. None: do not wait.
-            state: What *recover* of the relay needs in another process, plain JSON types; or a function that returns it from the stream, called when
-                the stream has opened and again when the run ends. The run has it as `Run.state`.
+            state: What the application wants to keep with the run, plain JSON types; or a function that returns it from the stream, called
+                when the stream has opened and again when the run ends. The run has it as `Run.state`. A chat needs none to be recovered:
+                see `Run.chat`.
             on_end: Called once when the run ends, before its followers see the end: ``on_end(run, reply, error)``, where *reply* may be
                 partial and *error* is None for a complete answer. It can save the message. In the thread of the run; an exception is logged. If
                 another process continues the run, that one calls the *on_end* of its relay. Default: the relay's.
@@ -402,7 +405,7 @@ class Relay:
         if not record.ended:
             record = self._registration.stop(self.store.stop(run_id) or record)
             if record.lease_left <= 0 and not record.ended:
-                self.rescue.take(record)
+                self.recovery.take(record)
                 record = self.store.get(run_id) or record
         return Run.of(record)
 
@@ -414,7 +417,7 @@ class Relay:
         Raises:
             StoreUnavailable: The store cannot be reached.
         """
-        return sum(self.rescue.take(record) for run_id in self.store.active() if (record := self.store.get(run_id)) is not None)
+        return sum(self.recovery.take(record) for run_id in self.store.active() if (record := self.store.get(run_id)) is not None)
 
     def _checked(self, generation: Generation, record: Record) -> None:
         """The store has this record of a run that this process generates. For the scheduler's thread."""
@@ -447,8 +450,8 @@ class Relay:
     def close(self, timeout: float = 25.0) -> None:
         """Shut down: start no further runs, wait for those of this process, then hand over or end what is left.
 
-        A run with a state is handed over if the relay has *recover*: another process continues it at once, when it is followed there or by `recover_lost`. Any other ends as
-        ``"interrupted"`` with the answer so far. Followers in this process end without an end of the run, so that the browser reconnects. Idempotent.
+        A run that *recover* can continue is handed over: another process does so at once, when it is followed there or by
+        `recover_lost`. Any other ends as ``"interrupted"`` with the answer so far. Followers in this process end without an end of the run, so that the browser reconnects. Idempotent.
         At the end of a process that has not called it, it is called with a timeout of 1 second.
 
         Args:

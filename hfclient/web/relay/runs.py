@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from hfclient.errors import HFClientError
+from hfclient import Conversation
+from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.web.errors import InvalidRequest, RunFailed
 from hfclient.web.problems import problem
 from hfclient.web.relay.encoding import pack, unpack
 from hfclient.web.relay.store import Record, Status
 
-__all__ = ["End", "Run", "described", "error_of", "event_id", "generator_lost", "number_after", "valid_id"]
+__all__ = [
+    "End",
+    "Run",
+    "chat_of",
+    "described",
+    "error_of",
+    "event_id",
+    "generator_lost",
+    "number_after",
+    "pack_state",
+    "unpack_state",
+    "valid_id",
+]
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
@@ -28,24 +41,22 @@ class End:
         last: The number of its last event.
         problem: For a failed run, the error: the body of `hfclient.web.problem`, with ``detail``.
         usage: Token counts, if the service sent them.
-        state: The application's state of the run, as of its end.
     """
 
     status: Status
     last: int
     problem: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
-    state: Any = None
 
     def pack(self) -> bytes:
         """Return it as bytes for a store."""
-        return pack({"problem": self.problem, "usage": self.usage, "state": self.state})
+        return pack({"problem": self.problem, "usage": self.usage})
 
     @classmethod
     def of(cls, record: Record) -> End:
         """Return the end of a run that has ended."""
         data = unpack(record.end) if record.end else {}
-        return cls(record.status, record.last, data.get("problem"), data.get("usage"), data.get("state"))
+        return cls(record.status, record.last, data.get("problem"), data.get("usage"))
 
 
 @frozen(kw_only=True)
@@ -59,7 +70,8 @@ class Run:
         status: ``"queued"``, ``"running"``, ``"completed"``, ``"interrupted"`` (stopped, with the text so far) or ``"failed"``.
         created: Seconds since 1970.
         last: The number of events so far.
-        state: What ``state=`` of `Relay.start` returned: plain JSON types.
+        state: The ``state=`` of `Relay.start`: plain JSON types.
+        chat: For an answer of a chat, once it has begun: the ``conversation`` (`Conversation.to_dict`) and the ``generation_id``, without secrets.
         problem: For a failed run: ``status``, ``code``, ``title``, ... as of `hfclient.web.problem`.
         usage: Token counts of a run that has ended, if the service sent them: the fields of `hfclient.events.Usage`.
     """
@@ -71,6 +83,7 @@ class Run:
     created: float = 0.0
     last: int = 0
     state: Any = field(default=None, repr=False)
+    chat: dict[str, Any] | None = field(default=None, repr=False)
     problem: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
 
@@ -79,15 +92,48 @@ class Run:
         """Whether the run has ended."""
         return self.status in ("completed", "interrupted", "failed")
 
+    def attach(self, client: Client) -> ChatStream:
+        """Return the stream of this answer from its start: the chat server's log has it, also if the process that asked has died.
+
+        Args:
+            client: A client with the login of the one that asked.
+
+        Raises:
+            InvalidInputError: The run is not a chat, or has not begun.
+            HFClientError: As `Conversation.attach`.
+        """
+        if self.chat is None:
+            raise InvalidInputError("this run is not an answer of a chat, or has not begun")
+        return client.restore(self.chat["conversation"]).attach(self.chat["generation_id"])
+
     @classmethod
     def of(cls, record: Record) -> Run:
         """Return the run of a record."""
         end = End.of(record) if record.ended else None
-        state = end.state if end is not None and end.state is not None else unpack(record.state) if record.state else None
+        state, chat = unpack_state(record.state)
         return cls(
             id=record.id, key=record.key, owner=record.owner, status=record.status, created=record.created, last=record.last,
-            state=state, problem=end.problem if end else None, usage=end.usage if end else None,
+            state=state, chat=chat, problem=end.problem if end else None, usage=end.usage if end else None,
         )  # fmt: skip
+
+
+def chat_of(source: object) -> dict[str, Any] | None:
+    """Return what another process needs to read the answer of a chat; None for other sources."""
+    conversation = getattr(source, "conversation", None)
+    if not isinstance(conversation, Conversation) or conversation.id is None:
+        return None
+    return {"conversation": conversation.to_dict(), "generation_id": getattr(source, "generation_id", None)}
+
+
+def pack_state(state: Any, chat: dict[str, Any] | None = None) -> bytes | None:
+    """Return `Run.state` and `Run.chat` as bytes for a store; None without both."""
+    return None if state is None and chat is None else pack([state, chat])
+
+
+def unpack_state(data: bytes | None) -> tuple[Any, dict[str, Any] | None]:
+    """Return the values of `pack_state`."""
+    state, chat = (None, None) if data is None else unpack(data)
+    return state, chat
 
 
 def valid_id(run_id: object) -> bool:

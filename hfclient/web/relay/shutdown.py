@@ -30,7 +30,8 @@ def shut_down(relay: Relay, timeout: float) -> None:
             writer.finished.wait(left)
     left_over = list(writer.generations.values())
     for generation in left_over:
-        if not (relay.rescue.recover is not None and generation.recoverable and generation.end is None and generation.in_store):
+        can_continue = generation.launched and relay.recovery.can_continue(generation.state, generation.chat)
+        if not (can_continue and generation.end is None and generation.in_store):
             generation.stop()
     if left_over or relay.mirrors:
         done = threading.Event()

@@ -74,7 +74,7 @@ class Record:
         first: Number of the oldest event in the log; ``last + 1`` if it has none.
         last: Number of the newest event that was ever written; 0 before the first.
         attended: Seconds since the last call of `Store.attend`; None before the first.
-        state: What the application needs to take the run over, or None.
+        state: What another process needs to continue the run, and what the application keeps with it; or None.
         end: How the run ended, or None.
         gone: The time to live has passed: only the tombstone is left.
     """

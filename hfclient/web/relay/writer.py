@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 
 from hfclient.web.errors import StoreUnavailable
-from hfclient.web.relay.encoding import pack
 from hfclient.web.relay.generation import Generation
 from hfclient.web.relay.memory import MemoryStore
 from hfclient.web.relay.scheduler import Scheduler
@@ -176,9 +175,8 @@ class Writer:
         self._scheduler.later(self._pause, self._retry)
 
     def _create(self, generation: Generation) -> None:
-        state = generation.run().state
         self._store.create(
-            generation.id, key=generation.key, owner=generation.owner, state=None if state is None else pack(state), lease=self._lease,
+            generation.id, key=generation.key, owner=generation.owner, state=generation.packed_state(), lease=self._lease,
             bounds=self._bounds, fence=generation.fence, last=generation.log.base,
         )  # fmt: skip
         self._store.join(generation.key, generation.id, limit=1, ttl=self._bounds.ttl)

@@ -4,43 +4,61 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import evolve
 
-from hfclient import reply_from_events
+from hfclient import Client, reply_from_events
+from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.web.errors import StoreUnavailable
-from hfclient.web.relay.encoding import Encoder, count, decode, lengths_before, unpack
+from hfclient.web.relay.encoding import Encoder, count, decode, lengths_before
 from hfclient.web.relay.generation import Generation, apart
 from hfclient.web.relay.mirror import PAGE_BYTES
-from hfclient.web.relay.runs import End, Run, described, generator_lost
+from hfclient.web.relay.replay import Replay
+from hfclient.web.relay.runs import End, Run, described, generator_lost, unpack_state
 from hfclient.web.relay.store import Record, Status, Write
-from hfclient.web.relay.takeover import Replay
 from hfclient.web.source import Source
 
 if TYPE_CHECKING:
     from hfclient.web.relay.relay import Relay
 
-__all__ = ["Recover", "Rescue"]
+__all__ = ["Recover", "Recovery"]
 
 _log = logging.getLogger("hfclient")
 
 Recover: TypeAlias = Callable[[Run], Source]
-"""Returns a stream of the same answer, from its start: ``lambda run: client.restore(run.state["conversation"]).attach(run.state["generation_id"])``."""
+"""Returns a stream of the same answer, from its start: ``lambda run: run.attach(clients.get(run.owner))``."""
 
 
-class Rescue:
+class Recovery:
     """Takes over runs for one relay.
 
     Args:
         relay: The relay.
-        recover: The application's function, or None.
+        recover: See `Relay`.
+
+    Raises:
+        InvalidInputError: *recover* is something else.
     """
 
-    def __init__(self, relay: Relay, recover: Recover | None) -> None:
+    def __init__(self, relay: Relay, recover: Recover | Client | None) -> None:
         self._relay = relay
-        self.recover = recover
+        if not (recover is None or callable(recover) or isinstance(recover, Client)):
+            raise InvalidInputError(f"recover= is a client, or a function that takes a run and returns a stream, not a {type(recover).__name__}")
+        self._recover = recover
+
+    def can_continue(self, state: Any, chat: dict[str, Any] | None) -> bool:
+        """Whether a run with this state and chat can be continued by another process."""
+        if isinstance(self._recover, Client):
+            return chat is not None
+        return self._recover is not None and not (state is None and chat is None)
+
+    def _stream(self, run: Run) -> Source:
+        if isinstance(self._recover, Client):
+            return run.attach(self._recover)
+        assert self._recover is not None
+        return self._recover(run)
 
     def look(self, record: Record) -> float:
         """Take a run whose lease has expired; return seconds until it has to be looked at again."""
@@ -61,7 +79,7 @@ class Rescue:
         relay = self._relay
         if record.ended or record.gone or record.lease_left > 0 or relay.closing or record.id in relay.writer.generations:
             return False
-        continues = self.recover is not None and record.state is not None and record.status == "running" and not record.stop
+        continues = record.status == "running" and not record.stop and self.can_continue(*unpack_state(record.state))
         if continues and relay.is_full:
             return False  # another process may have capacity
         taken = relay.store.take_over(record.id, lease=relay.lease)
@@ -83,17 +101,17 @@ class Rescue:
             events, before = self._delivered(record)
             replay.append(Replay(events, *before[:2]))
             encoder.text, encoder.reasoning, encoder.others = generation.log.before = count(before, events)
-            assert self.recover is not None
             try:
-                return self.recover(Run.of(record))
+                return self._stream(Run.of(record))
             except Exception as error:
                 raise generator_lost() from error
 
         def filtered(events: Iterable[AnyEvent]) -> Iterator[AnyEvent]:
             return replay[0].new(events)
 
+        state, chat = unpack_state(record.state)
         generation = Generation(
-            record, attach, state=unpack(record.state) if record.state else None, on_end=relay.on_end, changed=relay.writer.changed,
+            record, attach, state=state, chat=chat, on_end=relay.on_end, changed=relay.writer.changed,
             filtered=filtered, encoder=encoder, most=relay.most,
         )  # fmt: skip
         relay.adopted(generation)
@@ -119,8 +137,7 @@ class Rescue:
         """End a run that cannot be continued."""
         relay = self._relay
         error = generator_lost() if status == "failed" else None
-        state = unpack(record.state) if record.state else None
-        end = End(status, record.last, described(error) if error is not None else None, None, state)
+        end = End(status, record.last, described(error) if error is not None else None)
         if relay.on_end is not None:
             self._tell(record, end, error)
         write = Write(run_id=record.id, fence=record.fence, lease=relay.lease, status=status, end=end.pack())

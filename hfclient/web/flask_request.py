@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, NoReturn
+from typing import Any
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request
 
-from hfclient.errors import HFClientError, RequestTooLargeError
+from hfclient.errors import HFClientError
 from hfclient.web.errors import InvalidRequest
+from hfclient.web.request_body import check_prompt, is_json, json_object, need_json, too_large
 
 __all__ = ["read_json", "read_prompt"]
 
@@ -24,18 +24,10 @@ def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
         InvalidRequest: The body is not a JSON object, or its Content-Type is not JSON.
         RequestTooLargeError: It has more than *max_bytes*.
     """
-    found = request.environ.get(_CACHE)
+    found: dict[str, Any] | None = request.environ.get(_CACHE)
     if found is None:
-        # Other types can be sent across sites by a form without asking this server.
-        if not request.is_json:
-            raise InvalidRequest("the body is not JSON: its Content-Type is application/json")
-        try:
-            found = json.loads(_read(request, max_bytes), parse_constant=_refuse)
-        except (ValueError, RecursionError):
-            raise InvalidRequest("the body is not valid JSON") from None
-        if not isinstance(found, dict):
-            raise InvalidRequest("the body is not a JSON object")
-        request.environ[_CACHE] = found
+        need_json(request.mimetype)
+        found = request.environ[_CACHE] = json_object(_read(request, max_bytes))
     return found
 
 
@@ -47,7 +39,7 @@ def read_prompt(request: Request, name: str, max_length: int) -> str:
         RequestTooLargeError: The text has more than *max_length* characters, or the body is longer than that allows.
     """
     max_bytes = 6 * max_length + 100_000  # a character of JSON may take six bytes ("\\u0000")
-    if request.is_json:
+    if is_json(request.mimetype):
         text = read_json(request, max_bytes).get(name)
     else:
         _check_length(request, max_bytes)
@@ -56,21 +48,10 @@ def read_prompt(request: Request, name: str, max_length: int) -> str:
         try:
             text = request.form.get(name)
         except RequestEntityTooLarge:
-            raise _too_large() from None
+            raise too_large() from None
         except Exception as exc:
             raise InvalidRequest("the body is incomplete or malformed") from exc
-    if not isinstance(text, str):
-        raise InvalidRequest(f"the field {name} is missing, or is not a text")
-    if not text.strip():
-        raise InvalidRequest(f"the field {name} is empty")
-    if len(text) > max_length:
-        raise _too_large()
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair
-            raise InvalidRequest(f"the field {name} is not valid Unicode") from None
-    return text
+    return check_prompt(text, name, max_length)
 
 
 def _read(request: Request, max_bytes: int) -> bytes:
@@ -83,10 +64,10 @@ def _read(request: Request, max_bytes: int) -> bytes:
             pieces.append(piece)
             max_bytes -= len(piece)
             if max_bytes < 0:
-                raise _too_large()
+                raise too_large()
         return b"".join(pieces)
     except RequestEntityTooLarge:
-        raise _too_large() from None
+        raise too_large() from None
     except HFClientError:
         raise
     except Exception as exc:
@@ -95,12 +76,4 @@ def _read(request: Request, max_bytes: int) -> bytes:
 
 def _check_length(request: Request, max_bytes: int) -> None:
     if (request.content_length or 0) > max_bytes:
-        raise _too_large()
-
-
-def _too_large() -> RequestTooLargeError:
-    return RequestTooLargeError("the body of the request is too long", status_code=413)
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(name)
+        raise too_large()

@@ -13,21 +13,20 @@ The options are those of `hfclient.Client`, by the same names, and ``client``, `
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from hfclient import ClientOptions, Limits, Retry, Timeouts
+from hfclient import HFClientError
+from hfclient.web import options as web_options
 
-__all__ = ["HiddenText", "hidden", "imported", "read_options", "refuse_unknown", "revealed"]
+__all__ = ["HiddenText", "explained", "hidden", "imported", "read_options", "revealed", "where"]
 
-_GROUPS = {"limits": Limits, "retry": Retry, "timeouts": Timeouts}
-_CLIENT = ("base_url", *ClientOptions.__annotations__)
-_OPTIONS = (*_CLIENT, "client", "details", "guard", "heartbeat", "relay")
+_OPTIONS = (*web_options.CLIENT_OPTIONS, *web_options.BODY_OPTIONS, "client", "guard", "relay")
 _SECRET = ("cookie", "key", "pass", "secret", "token")
 
 
@@ -51,17 +50,12 @@ def read_options() -> dict[str, Any]:
         return {}
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"HFCLIENT is a dict of options, not a {type(given).__name__}")
-    refuse_unknown("HFCLIENT", given, _OPTIONS)
-    options: dict[str, Any] = hidden(given)
-    for name, cls in _GROUPS.items():
-        if isinstance(value := options.get(name), Mapping):
-            options[name] = _group(name, cls, value)
+    with explained():
+        web_options.refuse_unknown("HFCLIENT", given, _OPTIONS)
+        options: dict[str, Any] = web_options.grouped(hidden(given), where)
     if isinstance(options.get("on_event"), str):
         options["on_event"] = imported("on_event", options["on_event"])
-    for name in ("relay", "guard"):
-        if name in options and not isinstance(options[name], Mapping):
-            raise ImproperlyConfigured(f'HFCLIENT["{name}"] is a dict of options, not a {type(options[name]).__name__}')
-    if options.get("client") is not None and (others := sorted(set(options) & set(_CLIENT))):
+    if options.get("client") is not None and (others := sorted(set(options) & set(web_options.CLIENT_OPTIONS))):
         raise ImproperlyConfigured(
             f'HFCLIENT has "client", a function that returns the client, so {", ".join(others)} would have no effect; '
             "pass them to the client in that function"
@@ -69,17 +63,22 @@ def read_options() -> dict[str, Any]:
     return options
 
 
-def refuse_unknown(where: str, given: Collection[Any], known: Collection[str]) -> None:
-    """Check that all names in *given* are in *known*.
+def where(name: str) -> str:
+    """Return how messages name the option *name*."""
+    return f'HFCLIENT["{name}"]'
 
-    Raises:
-        ImproperlyConfigured: One is not. The message has the most similar name.
-    """
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(str(name).lower(), known, 1, 0.6)
-            hint = f'did you mean "{close[0]}"?' if close else f"it has {', '.join(sorted(known))}"
-            raise ImproperlyConfigured(f"{where} has no option {name!r}; {hint}")
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turn errors of options into `ImproperlyConfigured`. Their messages have no secrets."""
+    try:
+        yield
+    except (HFClientError, ImportError) as error:
+        message = str(error)
+    else:
+        return
+    # Without the error: the frames below it have secrets as they were passed, and Django's debug page shows local values.
+    raise ImproperlyConfigured(message) from None
 
 
 def imported(name: str, path: str) -> Any:
@@ -91,16 +90,7 @@ def imported(name: str, path: str) -> Any:
     try:
         return import_string(path)
     except ImportError as error:
-        raise ImproperlyConfigured(f'HFCLIENT["{name}"]: {error}') from error
-
-
-def _group(name: str, cls: Any, given: Mapping[str, Any]) -> Any:
-    known = [field.name for field in cls.__attrs_attrs__]
-    refuse_unknown(f'HFCLIENT["{name}"]', given, known)
-    try:
-        return cls(**given)
-    except (TypeError, ValueError) as error:  # InvalidInputError is a ValueError
-        raise ImproperlyConfigured(f'HFCLIENT["{name}"]: {error}') from error
+        raise ImproperlyConfigured(f"{where(name)}: {error}") from error
 
 
 def hidden(value: Any, *, secret: bool = False) -> Any:

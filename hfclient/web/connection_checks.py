@@ -132,12 +132,15 @@ def _run(name: str, check: Callable[[], str], seconds: float) -> ConnectionCheck
                 detail, status = check(), "ok"
         except _Failed as failure:
             detail, remedy = failure.detail, failure.remedy
+        except errors.TransportTimeout as error:
+            detail = f"no result within {seconds:g} s" if error.deadline == "total" else error.message
+            remedy = _REMEDIES[-1][1]
         except errors.HFClientError as error:
             detail = error.message or type(error).__name__
             remedy = next((text for cls, text in _REMEDIES if isinstance(error, cls)), None)
         except Exception as error:  # noqa: BLE001 (a store of the application's own)
             detail = f"{type(error).__name__}: see the log of the store"
-        results.append(ConnectionCheck(name, status, detail, remedy, round(time.monotonic() - started, 3)))
+        results.append(ConnectionCheck(name, status, detail, remedy, round(min(time.monotonic() - started, seconds), 3)))
 
     thread = threading.Thread(target=run, name="hfclient-check", daemon=True)
     thread.start()

@@ -29,7 +29,7 @@ from hfclient.web.errors import WebError
 from hfclient.web.flask_config import Settings, read_settings
 from hfclient.web.flask_request import read_json, read_prompt
 from hfclient.web.problems import Problem, problem
-from hfclient.web.source import Opener, SourceLike
+from hfclient.web.source import Opener, SourceLike, needs_no_body
 
 if TYPE_CHECKING:
     from hfclient.web.guard import Guard
@@ -205,14 +205,8 @@ class HFClient:
         Raises:
             RunNotFound, RunGone, InvalidRequest, TooManyRuns, StoreUnavailable: As `Relay.follow`.
         """
-        after = request.headers.get("Last-Event-ID")
-        follower = self.relay.follow(run_id, after, owner=owner, allowed=allowed)
+        follower = self.relay.follow(run_id, request.headers.get("Last-Event-ID"), owner=owner, allowed=allowed)
         try:
-            if after and follower.status != "running":
-                run = self.relay.get(run_id, owner=owner, allowed=allowed)
-                if run.ended and after.strip() == f"{run_id}:{run.last}":
-                    follower.close()
-                    return Response(status=204)
             return self.stream_response(follower, **{"wait": None, **options})
         except BaseException:
             follower.close()
@@ -237,7 +231,7 @@ class HFClient:
 
         When the browser leaves, also while the model is silent, the answer is left as its ``on_close`` says. A request that repeats an
         earlier one (it has ``Last-Event-ID``) gets a 204, after which a browser stops, and *source* is not called: the prompt is not
-        sent twice. A follower of a run continues instead. A HEAD request gets the headers, and *source* is not called.
+        sent twice. A follower of a run continues instead, unless the browser has its last event. A HEAD request gets the headers, and *source* is not called.
 
         Args:
             source: A function that returns a stream, called in another thread in the context of the application; what `Guard.watch`
@@ -255,7 +249,7 @@ class HFClient:
         maker = self._made
         options = {**maker.settings.body_options, "problem": self._problem, **options}
         if has_request_context():
-            if "Last-Event-ID" in request.headers and not hasattr(source, "run_id"):
+            if needs_no_body(source, request.headers.get("Last-Event-ID")):
                 close = getattr(source, "close", None)
                 if close is not None:
                     close()

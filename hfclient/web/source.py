@@ -9,7 +9,7 @@ from attrs import define
 
 from hfclient.events import AnyEvent
 
-__all__ = ["Entry", "Opener", "Source", "SourceLike"]
+__all__ = ["Entry", "Opener", "Source", "SourceLike", "needs_no_body"]
 
 
 @define  # not frozen, as events: that would take twice as long, for each event of an answer
@@ -41,3 +41,15 @@ Opener: TypeAlias = Callable[[], Source]
 """A call that returns a source, such as ``lambda: client.chat(prompt)``. It runs apart from the request that needs its events."""
 
 SourceLike: TypeAlias = Source | Opener
+
+
+def needs_no_body(source: SourceLike, last_event_id: str | None) -> bool:
+    """Whether a request is answered with 204, after which a browser does not reconnect.
+
+    So is one that has the last event of a run, and one that repeats a request whose *source* is not a follower: that would send the prompt again.
+
+    Args:
+        source: What the view would stream.
+        last_event_id: The request's ``Last-Event-ID``; None if it has none.
+    """
+    return last_event_id is not None and bool(getattr(source, "at_end", True))

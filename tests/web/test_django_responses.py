@@ -361,6 +361,7 @@ def test_runs(ui: PromptedChatUI, django_database: None, browser: Client) -> Non
     rest = browser.get(f"/runs/{run}", headers={"Last-Event-ID": ids[5]}).getvalue()
     assert rest.decode().count("\nid: ") == len(ids) - 6
     assert urls.titles == [1, 1]
+    assert browser.get(f"/runs/{run}", headers={"Last-Event-ID": ids[-1]}).status_code == 204
     for path, last, status in (
         (f"/runs/{run}?user=bob", "", 404),
         ("/runs/unknown", "", 404),

@@ -320,7 +320,7 @@ def test_a_follower_continues() -> None:
     app, hf = make()
 
     class Follower(Scripted):
-        run_id = "r1"
+        run_id, at_end = "r1", False
 
     app.add_url_rule("/", view_func=lambda: hf.stream_response(Follower(Token("b"))), endpoint="index")
     response = app.test_client().get("/", headers={"Last-Event-ID": "r1:1"})

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -686,6 +687,32 @@ def test_bad_arguments_of_a_start(relay: Relay) -> None:
         relay.start("k", Scripted(None))  # type: ignore[arg-type]
     with pytest.raises(errors.InvalidInputError):
         relay.start("k", Scripted(None).open, owner=[1])
+
+
+def test_a_uuid_as_a_key(relay: Relay) -> None:
+    """A UUID, as databases have for keys, is the same as its text."""
+    key, owner = UUID(int=7), UUID(int=8)
+    run = relay.start(key, Scripted("a", None).open, owner=owner)
+    assert (run.key, run.owner) == (str(key), str(owner))
+    assert texts(read(relay, run.id, owner=owner)) == "a"
+
+
+def test_a_follower_at_the_end(relay: Relay) -> None:
+    """at_end is true when nothing follows: not while the run continues, nor for one that failed, whose error is still to come."""
+    source = Scripted("a")
+    run = relay.start("k", source.open)
+    follower = relay.follow(run.id)
+    assert texts(take(follower, 1)) == "a"
+    assert not follower.at_end
+    source.send(None)
+    assert list(follower) == []
+    assert follower.at_end
+    assert relay.follow(run.id, follower.last_id).at_end
+    assert not relay.follow(run.id).at_end
+    failed = relay.start("f", Scripted("a", errors.ServerError("no", status_code=500)).open)
+    with pytest.raises(RunFailed):
+        read(relay, failed.id)
+    assert not relay.follow(failed.id, f"{failed.id}:1").at_end
 
 
 # Shutdown

@@ -22,7 +22,7 @@ from hfclient import ElicitationAnswer, HFClientError
 from hfclient.errors import NotFoundError
 from hfclient.events import Elicitation
 from hfclient.web import problem
-from hfclient.web.django import get_guard, get_relay, stream_response
+from hfclient.web.django import follow, get_guard, get_relay, start
 
 # Loaded at once, instead of one after the other.
 MODULES = [f"hfclient/{name}.js" for name in ("hfclient", "answer", "elements", "markdown", "stream")]
@@ -69,7 +69,7 @@ def page(request, pk=None):
     if pk is not None:
         thread = context["thread"] = get_object_or_404(request.user.threads, pk=pk)
         try:
-            context["run"] = get_relay().running(str(pk))
+            context["run"] = get_relay().running(pk)
             context["messages"] = thread.read(is_running=context["run"] is not None)
         except HFClientError as error:
             context["problem"] = problem(error).body
@@ -93,7 +93,7 @@ def rename(request, pk):
 def delete(request, pk):
     """Delete a thread here and on the chat server."""
     thread = get_object_or_404(request.user.threads, pk=pk)
-    if run := get_relay().running(str(pk)):
+    if run := get_relay().running(pk):
         get_relay().stop(run.id, owner=request.user.pk)
     with suppress(NotFoundError):  # it was deleted there before
         thread.conversation.delete()
@@ -132,7 +132,7 @@ def file(request, pk, sha):
 # Answers
 
 
-def start(request, thread, call, prompt=""):
+def ask(request, thread, call, prompt=""):
     """Run *call* of the thread's conversation, which returns a stream, apart from this request. Returns the id of the run."""
 
     def open_stream():
@@ -144,8 +144,8 @@ def start(request, thread, call, prompt=""):
         return call(conversation)
 
     user = request.user.pk
-    run = get_relay().start(
-        str(thread.pk),
+    run = start(
+        thread.pk,
         get_guard().watch(open_stream, user=user, prompt=prompt),
         owner=user,
         idempotency_key=request.headers.get("Idempotency-Key"),
@@ -170,7 +170,7 @@ def send(request, pk):
     thread, _ = Thread.objects.get_or_create(pk=pk, defaults={"owner": request.user, "title": prompt[:80]})
     if thread.owner != request.user:
         raise Http404
-    return start(request, thread, lambda conversation: form.open(conversation, mcp=settings.CHAT_MCP), prompt)
+    return ask(request, thread, lambda conversation: form.open(conversation, mcp=settings.CHAT_MCP), prompt)
 
 
 @post
@@ -183,7 +183,7 @@ def answer(request, pk):
     question_id, action, content = form.cleaned_data.values()
     question = Elicitation(question_id, server="", mode="form", message="")
     stream = thread.conversation.answer(question, ElicitationAnswer(action, content), mcp=settings.CHAT_MCP)
-    return JsonResponse({}) if stream is None else start(request, thread, lambda conversation: stream)
+    return JsonResponse({}) if stream is None else ask(request, thread, lambda conversation: stream)
 
 
 @post
@@ -197,5 +197,4 @@ def stop(request, run_id):
 @require_GET
 def events(request, run_id):
     """Send the events of an answer, from the one after ``Last-Event-ID`` on."""
-    follower = get_relay().follow(run_id, request.headers.get("Last-Event-ID"), owner=request.user.pk)
-    return stream_response(request, follower)
+    return follow(request, run_id, owner=request.user.pk)

@@ -13,18 +13,21 @@ if TYPE_CHECKING:
     from hfclient.web.django.problems import problem_response
     from hfclient.web.django.requests import read_json, read_prompt
     from hfclient.web.django.responses import astream_response, stream_response
+    from hfclient.web.django.runs import follow, start
 
 __all__ = [
     "ConversationField",
     "ConversationState",
     "astream_response",
     "conversation_lock",
+    "follow",
     "get_client",
     "get_guard",
     "get_relay",
     "problem_response",
     "read_json",
     "read_prompt",
+    "start",
     "stream_response",
 ]
 
@@ -33,12 +36,14 @@ _MODULES = {
     "ConversationField": "fields",
     "ConversationState": "fields",
     "conversation_lock": "locks",
+    "follow": "runs",
     "get_client": "clients",
     "get_guard": "clients",
     "get_relay": "clients",
     "problem_response": "problems",
     "read_json": "requests",
     "read_prompt": "requests",
+    "start": "runs",
     "stream_response": "responses",
 }
 

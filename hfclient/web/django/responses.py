@@ -18,7 +18,7 @@ from hfclient.web.django.conf import read_options
 from hfclient.web.django.locks import CacheLock
 from hfclient.web.django.relays import without_connections
 from hfclient.web.errors import InvalidRequest
-from hfclient.web.source import SourceLike
+from hfclient.web.source import SourceLike, needs_no_body
 
 __all__ = ["astream_response", "stream_response"]
 
@@ -44,15 +44,11 @@ def stream_response(
             prompt = read_prompt(request)
             return stream_response(request, lambda: get_client().chat(prompt))
 
-        def follow(request, run_id):
-            last = request.headers.get("Last-Event-ID")
-            return stream_response(request, get_relay().follow(run_id, after=last, owner=request.user.pk))
-
     When the browser leaves, also while the model is silent, the answer is left as its ``on_close`` says. Under ASGI nothing blocks the
     event loop. GZipMiddleware does not collect the pieces.
 
     A request that repeats an earlier one (it has ``Last-Event-ID``) gets a 204, after which a browser stops, and *source* is not called:
-    the prompt is not sent twice. A follower of a run (`Relay.follow`) continues instead.
+    the prompt is not sent twice. A follower of a run continues instead, unless the browser has its last event: see `follow`.
 
     Args:
         request: The request of the view.
@@ -106,7 +102,7 @@ def _respond(
 ) -> HttpResponseBase:
     release = _Release(lock, without_connections(on_close) if on_close is not None else None)
     try:
-        if "Last-Event-ID" in request.headers and not _is_follower(source):
+        if needs_no_body(source, request.headers.get("Last-Event-ID")):
             if (close := getattr(source, "close", None)) is not None:
                 close()
             release()
@@ -184,10 +180,6 @@ def _defaults() -> dict[str, Any]:
     """Return the options of all bodies, from ``HFCLIENT``."""
     options = read_options()
     return {name: options[name] for name in ("details", "heartbeat") if name in options}
-
-
-def _is_follower(source: SourceLike) -> bool:
-    return not callable(source) and hasattr(source, "run_id")
 
 
 def _is_in_loop() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from typing import TypeAlias
+from uuid import UUID
 
 from hfclient.errors import InvalidInputError
 from hfclient.web.errors import InvalidRequest
@@ -26,8 +27,8 @@ def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
 
 def text_of(name: str, value: object) -> str:
     """Return a key or an owner as text."""
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise InvalidInputError(f"{name} is a text or a whole number, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (str, int, UUID)):
+        raise InvalidInputError(f"{name} is a text, a whole number or a UUID, not {value!r}")
     text = str(value)
     if not 0 < len(text) <= _LONGEST:
         raise InvalidInputError(f"{name} has 1 to {_LONGEST} characters, not {len(text)}")

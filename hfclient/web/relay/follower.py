@@ -73,6 +73,12 @@ class Follower:
         return end.status if end is not None else "running"
 
     @property
+    def at_end(self) -> bool:
+        """Whether the run has ended, not with an error, and no event follows: a browser that has its last event needs no further body."""
+        end = self._log.end
+        return end is not None and end.status != "failed" and self._number >= end.last
+
+    @property
     def pending(self) -> int:
         """The number of events that can be read without waiting: those that came together with the last one."""
         return self._pending

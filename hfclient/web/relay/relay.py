@@ -145,10 +145,10 @@ class Relay:
         """Start an answer and return its run at once.
 
         Args:
-            key: At most one run with this key is active, in all processes: the id of the conversation, for instance. A text or a number.
+            key: At most one run with this key is active, in all processes: the id of the conversation, for instance. A text, a number or a UUID.
             open: Returns the stream: ``lambda: conversation.send(prompt)``. It is called in a thread of the relay, so it must not use
                 the request. The stream is read to its end, whether it has followers or not.
-            owner: The user that the run belongs to, as text or number: only this one can follow and stop it.
+            owner: The user that the run belongs to, as text, number or UUID: only this one can follow and stop it.
             idempotency_key: A text of the browser's, new for each message. Repeated, also in another worker and after the end, it returns the run
                 that it started. It is the owner's own: two owners may use the same.
             busy: Instead of the relay's.

@@ -14,6 +14,9 @@ from hfclient.web.problems import problem
 from hfclient.web.relay.encoding import pack, unpack
 from hfclient.web.relay.store import Record, Status
 
+if TYPE_CHECKING:
+    from hfclient import ChatStream, Client
+
 __all__ = [
     "End",
     "Run",

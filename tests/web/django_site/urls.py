@@ -14,10 +14,11 @@ from django.urls import path
 from hfclient.web.django import (
     astream_response,
     conversation_lock,
+    follow,
     get_client,
     get_guard,
-    get_relay,
     read_prompt,
+    start,
     stream_response,
 )
 from tests.web.django_site.models import EditableThread, Thread
@@ -68,7 +69,7 @@ def locked(request: HttpRequest) -> Any:
     return stream_response(request, lambda: get_client().chat(prompt), lock=conversation_lock("one", cache=request.GET.get("cache", "default")))
 
 
-def start(request: HttpRequest) -> HttpResponse:
+def started(request: HttpRequest) -> HttpResponse:
     """Start a run that reads a thread from the database."""
     prompt, owner = read_prompt(request), request.GET.get("user", "ann")
     key = request.GET.get("thread", "1")
@@ -77,14 +78,13 @@ def start(request: HttpRequest) -> HttpResponse:
         titles.append(Thread.objects.filter(pk=key).count())
         return get_client().chat(prompt)
 
-    run = get_relay().start(key, opened, owner=owner, on_end=lambda run, reply, error: titles.append(Thread.objects.count()))
+    run = start(key, opened, owner=owner, wait=None, on_end=lambda run, reply, error: titles.append(Thread.objects.count()))
     return JsonResponse({"run": run.id})
 
 
-def follow(request: HttpRequest, run_id: str) -> Any:
+def events(request: HttpRequest, run_id: str) -> Any:
     """Follow a run."""
-    last = request.headers.get("Last-Event-ID")
-    return stream_response(request, get_relay().follow(run_id, after=last, owner=request.GET.get("user", "ann")))
+    return follow(request, run_id, owner=request.GET.get("user", "ann"))
 
 
 def guarded(request: HttpRequest) -> Any:
@@ -125,7 +125,7 @@ urlpatterns = [
     path("locked", locked),
     path("opened", opened),
     path("quick", quick),
-    path("runs/<run_id>", follow),
-    path("start", start),
+    path("runs/<run_id>", events),
+    path("start", started),
     path("whole", whole),
 ]

@@ -428,6 +428,13 @@ def test_a_recorded_answer_is_continued_at_every_event(found: Recording) -> None
         assert [event for event in delivered + more if not isinstance(event, (events.Token, events.Reasoning))] == others
 
 
+def test_a_replay_of_whole_numbers() -> None:
+    """Numbers that a server writes without a point, as chat-ui 0.20 does for the progress of a tool, are the same after the store."""
+    answer: list[events.AnyEvent] = [events.ToolEta("u", 10), events.ToolProgress("u", 1, 3), events.ToolProgress("u", 2, 3)]
+    stored = decode(Encoder().batch(1, answer[:2]).data)
+    assert list(Replay(stored).new(answer)) == answer[2:]
+
+
 def test_a_replay_with_another_text() -> None:
     """An answer that was generated anew does not continue the old text: the whole new text replaces it at the end."""
     delivered: list[events.AnyEvent] = [events.Token("Hello "), events.Token("wor")]

@@ -19,7 +19,7 @@ from attrs import define
 from hfclient.events import AnyEvent, Reasoning, Token, Unknown, from_dict, to_dict
 from hfclient.web.relay.store import Batch
 
-__all__ = ["Encoder", "count", "decode", "lengths_before", "pack", "unpack"]
+__all__ = ["Encoder", "comparable", "count", "decode", "lengths_before", "pack", "unpack"]
 
 _CLASSES: dict[str, type[Token] | type[Reasoning]] = {"t": Token, "r": Reasoning}
 
@@ -119,6 +119,11 @@ def _event(data: dict[str, Any]) -> AnyEvent:
         return from_dict(data)
     except ValueError:  # a newer release wrote it
         return Unknown(str(data.get("event", "")), data)
+
+
+def comparable(event: AnyEvent) -> bytes:
+    """Return *event* as bytes, the same for an event and for what the store has of it: a number that a service sends as ``1`` is ``1.0`` there."""
+    return pack(to_dict(_event(to_dict(event))))
 
 
 def lengths_before(data: bytes) -> tuple[int, int, int]:

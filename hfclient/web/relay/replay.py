@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from attrs import evolve
 
-from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Token, to_dict
-from hfclient.web.relay.encoding import pack
+from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Token
+from hfclient.web.relay.encoding import comparable
 
 __all__ = ["Replay"]
 
@@ -57,7 +57,7 @@ class Replay:
             if isinstance(event, (Token, Reasoning)):
                 texts[type(event)].append(event.text)
             else:
-                self._others[pack(to_dict(event))] += 1
+                self._others[comparable(event)] += 1
         self._texts = {Token: _Text(text, "".join(texts[Token])), Reasoning: _Text(reasoning, "".join(texts[Reasoning]))}
         self._differs = False
 
@@ -79,7 +79,7 @@ class Replay:
                     yield evolve(event, text=rest)
                 continue
             final = final or isinstance(event, FinalAnswer)
-            key = pack(to_dict(event))
+            key = comparable(event)
             if self._others[key] > 0:
                 self._others[key] -= 1
             elif self._texts[Token].at >= self._texts[Token].before:  # earlier events were trimmed

@@ -196,3 +196,15 @@ def test_the_suite_leaves_the_users_files_alone(tmp_path: Path) -> None:
     folder = settings_folder()
     assert folder is not None
     assert folder.is_relative_to(tmp_path)
+
+
+def test_the_paths_in_contributing_exist() -> None:
+    """Each path of CONTRIBUTING.md, and each module in its maps, exists."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    paths = set(re.findall(r"`((?:hfclient|tests|docs|examples|benchmarks)/[\w./-]*)`", text))
+    missing = sorted(path for path in paths if not (ROOT / path).exists())
+    for folder, rows in re.findall(r"^Inside `(hfclient/[\w/]+)`.*\n\n((?:\|.*\n)+)", text, re.MULTILINE):
+        names = [name for row in rows.splitlines()[2:] for name in re.findall(r"`([\w./*]+)`", row.split("|")[1])]
+        assert names
+        missing += [f"{folder}/{name}" for name in names if not list((ROOT / folder).glob(name.rstrip("/")))]
+    assert missing == []

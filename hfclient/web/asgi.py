@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from hfclient.events import AnyEvent
-from hfclient.web.reading import Reader
+from hfclient.web.reader import Reader
 from hfclient.web.source import Entry, SourceLike
 
 if TYPE_CHECKING:

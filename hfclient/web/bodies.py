@@ -19,7 +19,7 @@ from hfclient.errors import Cancelled, HFClientError, InvalidInputError, StreamI
 from hfclient.events import AnyEvent, Failover, File, FinalAnswer, Route, Status, Token, Unknown
 from hfclient.web import problems
 from hfclient.web.formats import EventStream, Format, JsonLines, Text
-from hfclient.web.reading import Reader, logger, quietly
+from hfclient.web.reader import Reader, logger, quietly
 from hfclient.web.source import Entry, SourceLike
 
 __all__ = ["Body", "ndjson", "sse", "text"]

@@ -127,7 +127,7 @@ def test_random_cuts(workers: Workers, seed: int) -> None:
 
 
 def test_ids_with_a_wrong_position(workers: Workers) -> None:
-    """A position that is no position is refused; one beyond the answer is followed by nothing but the end."""
+    """A malformed position is refused; one beyond the answer is followed by nothing but the end."""
     run = workers.second.start("k", Scripted("a", None).open)
     assert texts(read(workers.second, run.id)) == "a"
     wait_until(lambda: workers.first.get(run.id).ended)

@@ -64,7 +64,7 @@ class Rest:
         for number, event in enumerate(events, first):
             if (new := self._take(event)) is not None:
                 self._has_new = True
-                # A number that the reader has had for another event needs the position, so that the two are told apart.
+                # A number that the reader has had for another event needs the position, to tell the two apart.
                 entries.append(Entry(event_id(self._run_id, number, self._position), new))
             self.is_over = number > self._until and self._has_new
         text, reasoning, others = self.had

@@ -1,13 +1,4 @@
-"""The Flask extension.
-
-    app = Flask(__name__)
-    hf = HFClient(app)
-
-    @app.post("/ask")
-    def ask():
-        prompt = hf.prompt()
-        return hf.stream_response(lambda: hf.client.chat(prompt))
-"""
+"""`HFClient`: the extension."""
 
 from __future__ import annotations
 
@@ -26,8 +17,8 @@ from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.web.admission import Watched
 from hfclient.web.bodies import Body, sse
 from hfclient.web.errors import WebError
-from hfclient.web.flask_config import Settings, read_settings
-from hfclient.web.flask_request import read_json, read_prompt
+from hfclient.web.flask.config import Settings, read_settings
+from hfclient.web.flask.requests import read_json, read_prompt
 from hfclient.web.problems import Problem, problem
 from hfclient.web.source import Opener, SourceLike, needs_no_body
 
@@ -38,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["HFClient"]
 
 _T = TypeVar("_T")
-_STATIC = Path(__file__).parent / "static" / "hfclient"
+_STATIC = Path(__file__).parents[1] / "static" / "hfclient"
 
 
 class HFClient:

@@ -72,10 +72,7 @@ class Reader:
         pages: Callable[[float], Iterator[list[AnyEvent | Entry]]] | None = getattr(self._source, "pages", None)
         if pages is not None:  # a follower has its events in lists
             try:
-                for page in pages(seconds or _SECONDS):
-                    yield page
-                    if self.closed:
-                        return
+                yield from pages(seconds or _SECONDS)  # it ends after `close`
             finally:
                 self._release()
             return

@@ -652,6 +652,7 @@ def test_memory_is_flat() -> None:
         run = relay.start(number, source.open)
         read(relay, run.id)
         ended(relay, run.id)
+        wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("hfclient-run")])
 
     one(-1)
     gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -121,10 +122,11 @@ class Follower:
                     return
 
     def _read(self, seconds: float) -> Iterator[list[Entry]]:
+        gates: list[threading.Lock] = []
         try:
             while not self._closed:
                 try:
-                    events = self._log.page(self._number, seconds)
+                    events = self._log.page(self._number, seconds, gates)
                 except LookupError:
                     events = self._home.stored(self.run_id, self._number)
                 if events is None:

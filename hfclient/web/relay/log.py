@@ -128,22 +128,32 @@ class EventLog:
             events = self.events[max(0, number - self.base) :]
             return events if self.end is None else events[: max(0, self.end.last - max(number, self.base))]
 
-    def page(self, number: int, seconds: float | None) -> list[AnyEvent] | None:
+    def page(self, number: int, seconds: float | None, gates: list[threading.Lock]) -> list[AnyEvent] | None:
         """Return the next events behind *number*; an empty list if something else may have changed; None if nothing came in time.
+
+        Args:
+            number: Of the last event that the reader has.
+            seconds: The longest wait; None: no limit.
+            gates: A list of the reader's own, empty at first: it keeps the gate for the next wait.
 
         Raises:
             LookupError: They are no longer, or not yet, here: they are before *base*.
         """
-        if (events := self._next(number)) is not None:
+        if self.base + len(self.events) != number and (events := self._next(number)) is not None:
             return events
-        gate = threading.Lock()
-        gate.acquire()
+        if gates:
+            gate = gates.pop()
+        else:
+            gate = threading.Lock()
+            gate.acquire()
         self.waiting.append(gate)
         events = self._next(number)  # what came just before
         if events is None and gate.acquire(timeout=-1 if seconds is None else seconds):
+            gates.append(gate)  # taken again
             return self._next(number) or []
-        with contextlib.suppress(ValueError):  # the writer has it
+        with contextlib.suppress(ValueError):  # the writer has it, and opens it
             self.waiting.remove(gate)
+            gates.append(gate)
         return events
 
     def _next(self, number: int) -> list[AnyEvent] | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import re
-import textwrap
 import types
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 from hfclient import ChatStream, Client
 from hfclient.errors import Cancelled
 from hfclient.events import AnyEvent, Token
+from hfclient.web import asgi_events
 from tests.chat.replay import wait_until
 from tests.processes.helpers import ROOT, PromptedChatUI, text_for
 
@@ -30,13 +29,8 @@ EventsOf = Callable[[ChatStream], AsyncIterator[AnyEvent]]
 
 @pytest.fixture
 def events_of() -> EventsOf:
-    """The recipe of the page on processes, unchanged."""
-    page = (ROOT / "docs" / "processes.rst").read_text("utf-8")
-    (recipe,) = (block for block in re.findall(r"code-block:: python\n\n((?:   .*\n|\n)+)", page) if "def events_of" in block)
-    space: dict[str, Any] = {}
-    exec(compile(textwrap.dedent(recipe), "processes.rst", "exec"), space)
-    found: EventsOf = space["events_of"]
-    return found
+    """What the page on processes shows."""
+    return asgi_events
 
 
 def test_in_a_coroutine(prompted: PromptedChatUI, any_client: Client) -> None:

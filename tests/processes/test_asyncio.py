@@ -15,7 +15,7 @@ from hfclient.errors import Cancelled
 from hfclient.events import AnyEvent, Token
 from hfclient.web import asgi_events
 from tests.chat.replay import wait_until
-from tests.processes.helpers import ROOT, PromptedChatUI, text_for
+from tests.processes.helpers import PromptedChatUI, text_for
 
 
 @pytest.fixture

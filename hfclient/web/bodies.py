@@ -16,7 +16,7 @@ from typing import Any
 from attrs import evolve
 
 from hfclient.errors import Cancelled, HFClientError, InvalidInputError, StreamInterrupted
-from hfclient.events import AnyEvent, Failover, File, FinalAnswer, Route, Status, Token, Unknown
+from hfclient.events import AnyEvent, Failover, File, FinalAnswer, Route, Status, Title, Token, Unknown
 from hfclient.web import problems
 from hfclient.web.formats import EventStream, Format, JsonLines, Text
 from hfclient.web.reader import Reader, logger, quietly
@@ -31,7 +31,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",  # text of a model must not be taken for HTML
 }
 _LONGEST_TICK, _SHORTEST_TICK = 1.0, 0.02  # seconds
-_NOT_YET = frozenset({Failover, Route, Status})  # an answer has not begun with these
+_NOT_YET = frozenset({Failover, Route, Status, Title})  # an answer has not begun with these
 _LONGEST_RETRY = 86_400  # seconds
 _BUFFER = 65_536  # bytes that wait for a slow browser under ASGI
 
@@ -137,7 +137,7 @@ class Body:
             for batch in self._reader.batches(self._tick):
                 if batch:
                     self._early.append(batch)
-                # A refusal may come behind these: a chat-ui says "started" first.
+                # A refusal may come behind these: chat-ui 0.20 says "started", and often names the conversation, before the model refuses.
                 if any(type(_event(item)) not in _NOT_YET for item in batch) or time.monotonic() >= end:
                     return
         except BaseException:

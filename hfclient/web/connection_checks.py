@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import asdict, frozen
 
 from hfclient import Client, deadline, errors
+from hfclient.web.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from hfclient.web.guard import Guard
@@ -45,6 +46,10 @@ class ConnectionCheck:
         return asdict(self)
 
 
+CHECKS = ("chat server", "login", "features", "models", "inference", "relay store", "guard store")
+_NAME = "hfclient_check"  # a user and a key that have used nothing
+
+
 class _Failed(Exception):
     """A check that found what cannot work."""
 
@@ -64,12 +69,13 @@ _REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
     (errors.NotAChatServer, "Check the base URL: the server there is not a chat-ui."),
     (errors.NotFoundError, "Check the base URL: it may lack a path."),
     (errors.ServerError, "The server fails: look into its log."),
+    (StoreUnavailable, "Check the URL of the store, and that it runs."),
     (errors.TransportError, "Check the URL, the network, the proxy and the firewall, and that the server runs."),
 )
 
 
 def check_connections(
-    client: Client, *, store: Store | None = None, guard: Guard | None = None, seconds: float = 10.0
+    client: Client, *, store: Store | None = None, guard: Guard | None = None, seconds: float = 10.0, skip: Collection[str] = ()
 ) -> Iterator[ConnectionCheck]:
     """Yield the result of each check, as soon as it is known. No message is sent to a model.
 
@@ -78,19 +84,30 @@ def check_connections(
         store: The store of a relay.
         guard: Its store is checked.
         seconds: Time limit of each check.
+        skip: Names of checks that are not made: ``"inference"`` for an application that only chats.
     """
-    first = _run("chat server", lambda: f"{client.base_url} answers in {client.ping() * 1000:.0f} ms", seconds)
-    yield first
-    for name, check in (("login", _login), ("features", _features), ("models", _models)):
-        if first.status == "ok":
-            yield _run(name, lambda check=check: check(client), seconds)  # type: ignore[misc]
-        else:
-            yield ConnectionCheck(name, "skipped", "the chat server cannot be reached")
-    yield _run("inference", lambda: f"{client.inference_url} serves {len(client.inference.models())} models", seconds)
+    checks: dict[str, Callable[[], str]] = {
+        "chat server": lambda: f"{client.base_url} answers in {client.ping() * 1000:.0f} ms",
+        "login": lambda: _login(client),
+        "features": lambda: _features(client),
+        "models": lambda: _models(client),
+        "inference": lambda: f"{client.inference_url} serves {len(client.inference.models())} models",
+    }
     if store is not None:
-        yield _run("relay store", lambda: f"{len(store.active())} runs are active", seconds)
+        checks["relay store"] = lambda: f"{len(store.active())} runs are active"
     if guard is not None:
-        yield _run("guard store", lambda: f"{len(guard.usage())} limits in all", seconds)
+        checks["guard store"] = lambda: f"{len(guard.usage(_NAME, key=_NAME))} limits can be read"
+    is_reached = True
+    for name, check in checks.items():
+        if name in skip:
+            continue
+        if not is_reached and name in ("login", "features", "models"):
+            yield ConnectionCheck(name, "skipped", "the chat server cannot be reached")
+            continue
+        result = _run(name, check, seconds)
+        if name == "chat server":
+            is_reached = result.status == "ok"
+        yield result
 
 
 def _login(client: Client) -> str:

@@ -331,7 +331,7 @@ def test_wait_for_a_refusal() -> None:
         sse(source, wait=30, on_close=lambda: ended.append(1))
     assert source.closed.is_set()
     assert ended == [1]
-    source = Scripted(events.Status("started"), events.Route(model="m"), end=False)
+    source = Scripted(events.Status("started"), events.Title("t"), events.Route(model="m"), end=False)
     source.say(errors.GenerationError("no", status_code=429))
     with pytest.raises(errors.GenerationError):
         sse(source, wait=30)

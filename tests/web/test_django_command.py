@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hfclient.web import ConnectionCheck, check_connections
+from hfclient.web import ConnectionCheck, Guard, check_connections
 from tests.local.upstream import ScriptedUpstream
 from tests.processes.helpers import ROOT, environment
 from tests.server import PATIENCE, Server, json_answer
@@ -123,6 +123,16 @@ def test_stores() -> None:
         ):
             *_, last = check_connections(client, store=_Store(error))  # type: ignore[arg-type]
             assert (last.name, last.status, last.detail) == ("relay store", status, detail)
+
+
+def test_a_guard_without_its_store() -> None:
+    """The store of a guard is asked, whichever limits there are; a check that is not wanted is not made."""
+    pytest.importorskip("redis")
+    guard = Guard(store="redis://127.0.0.1:1/0", requests="1/minute")
+    with Client("http://127.0.0.1:1", token="", cookies="", inference_url="http://127.0.0.1:1/v1") as client:
+        *_, last = results = list(check_connections(client, guard=guard, skip=["inference", "login"]))
+    assert [result.name for result in results] == ["chat server", "features", "models", "guard store"]
+    assert (last.status, last.remedy) == ("failed", "Check the URL of the store, and that it runs.")
 
 
 def test_the_command_line(tmp_path: Path) -> None:

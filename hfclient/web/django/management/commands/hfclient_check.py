@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from hfclient import HFClientError
-from hfclient.web.connection_checks import ConnectionCheck, check_connections
+from hfclient.web.connection_checks import CHECKS, ConnectionCheck, check_connections
 from hfclient.web.django import clients
 from hfclient.web.django.conf import read_options
 
@@ -28,6 +28,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON object")
         parser.add_argument("--seconds", type=float, default=10.0, help="time limit of each check (10)")
+        parser.add_argument(
+            "--skip", action="append", default=[], choices=CHECKS, metavar="NAME",
+            help='a check that is not made, such as "inference" for an application that only chats; may be repeated',
+        )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
         results: list[ConnectionCheck] = []
@@ -39,7 +43,7 @@ class Command(BaseCommand):
         except (HFClientError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from None
         try:
-            for result in check_connections(client, store=store, guard=guard, seconds=options["seconds"]):
+            for result in check_connections(client, store=store, guard=guard, seconds=options["seconds"], skip=options["skip"]):
                 results.append(result)
                 if not options["json"]:
                     self._print(result)

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfclient.errors import (
@@ -25,7 +25,7 @@ from hfclient.types import Reply
 from hfclient.web.allowances import Allowance, rate_limit_headers
 from hfclient.web.errors import LimitExceeded, StoreUnavailable
 from hfclient.web.limit_store import CREDIT, Counter
-from hfclient.web.source import Source
+from hfclient.web.source import Source, events_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,7 +37,6 @@ __all__ = ["Admission", "Watched"]
 _log = logging.getLogger("hfclient")
 _BYTES_PER_TOKEN = 4  # a usual average: four letters of English, one or two Chinese characters
 _MOST = 2**40  # of one answer; a server's or an application's mistake must not overflow the store's 64 bits
-_LONG = 3600.0  # seconds between ticks that are not needed
 _NOT_SENT = (ConversationBusy, CredentialsError, InvalidInputError, MissingDependencyError, Unsupported)
 
 
@@ -300,8 +299,7 @@ class Watched:
         self()
         source = self._source
         assert source is not None
-        events = iter(source) if isinstance(source, Iterable) else (event for event in source.ticks(_LONG) if event is not None)
-        return self._counted(events)
+        return self._counted(events_of(source))
 
     def _counted(self, events: Iterator[Any]) -> Iterator[Any]:
         admission = self._admission

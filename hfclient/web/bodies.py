@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import evolve
 
-from hfclient.errors import Cancelled, HFClientError, InvalidInputError, StreamInterrupted
+from hfclient.errors import Cancelled, InvalidInputError, StreamInterrupted
 from hfclient.events import AnyEvent, Failover, File, FinalAnswer, Route, Status, Title, Token, Unknown
 from hfclient.web import problems
 from hfclient.web.formats import EventStream, Format, JsonLines, Text
@@ -148,7 +148,7 @@ class Body:
         try:
             shown = self._problem(error)
         except Exception as mistake:  # noqa: BLE001 (of the application's function)
-            _log(mistake)
+            problems.log_problem(logger, mistake, "failed")
             shown = problems.problem(error)
         return self._format.problem(shown, error) + self._format.end("failed")
 
@@ -193,7 +193,7 @@ class Body:
                 yield piece
         except Exception as error:  # noqa: BLE001 (it becomes the end of the body)
             if not reader.closed:
-                _log(error)
+                problems.log_problem(logger, error, "failed")
                 if piece := b"".join(pieces):  # the error may be that a later event cannot be written
                     yield piece
                 yield self._failure(error)
@@ -221,14 +221,6 @@ def _public(event: AnyEvent) -> AnyEvent:
 
 def _event(item: AnyEvent | Entry) -> AnyEvent:
     return item.event if isinstance(item, Entry) else item
-
-
-def _log(error: Exception) -> None:
-    """Keep what the browser does not see."""
-    if isinstance(error, HFClientError):
-        logger.warning("an answer failed: %s: %s", type(error).__name__, error)
-    else:
-        logger.error("an answer failed", exc_info=error)
 
 
 def sse(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 import threading
 import time
@@ -23,6 +22,7 @@ from attrs import frozen
 
 from hfclient.errors import InvalidInputError, MissingDependencyError
 from hfclient.web.errors import StoreUnavailable
+from hfclient.web.forks import reset_after_fork
 
 __all__ = ["CREDIT", "Counter", "Limit", "LimitStore", "hashed", "parse_limits"]
 
@@ -149,11 +149,11 @@ class LimitStore:
         self._options = self._redis_options() if self.scheme.startswith("redis") else {}
         self._storage: Any = None
         self._reset()
+        reset_after_fork(self._reset)
         self._down_until = -math.inf
         self.is_down = False
 
     def _reset(self) -> None:
-        self._process = os.getpid()
         self._opening = threading.Lock()
         # Counters of limits.storage.MemoryStorage are read after their lock is released.
         self._counting: Any = threading.Lock() if self.scheme == "memory" else nullcontext()
@@ -188,8 +188,6 @@ class LimitStore:
             self._ask(lambda storage, key=counter.key: storage.clear(key))  # type: ignore[misc]
 
     def _ask(self, run: Callable[[Any], _T]) -> _T:
-        if self._process != os.getpid():  # forked, perhaps while another thread used the store
-            self._reset()
         with self._slots:
             return self._answer(run)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from hfclient.errors import HFClientError
 from hfclient.events import Usage
+from hfclient.web.forks import reset_after_fork
 
 if TYPE_CHECKING:
     from hfclient.inference import InferenceClient, Offer
@@ -37,9 +37,9 @@ class RouterPrices:
         self._inference = inference
         self._seconds = seconds
         self._reset()
+        reset_after_fork(self._reset)
 
     def _reset(self) -> None:
-        self._process = os.getpid()
         self._offers: dict[str, tuple[Offer, ...]] = {}
         self._until = 0.0
         self._requesting = threading.Lock()
@@ -54,8 +54,6 @@ class RouterPrices:
         return max((cost for offer in chosen if (cost := _cost(offer, usage)) is not None), default=None)
 
     def _current(self) -> dict[str, tuple[Offer, ...]]:
-        if self._process != os.getpid():  # forked, perhaps during a request
-            self._reset()
         if time.monotonic() >= self._until and self._requesting.acquire(blocking=False):
             try:
                 # Apart: an answer that has ended does not wait for a router that is slow.

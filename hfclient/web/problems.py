@@ -10,6 +10,7 @@ Reference: RFC 9457 (problem details), RFC 9110 section 15 (status codes) and se
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from attrs import field, frozen
 from hfclient import errors
 from hfclient.web import errors as web
 
-__all__ = ["KINDS", "Kind", "Problem", "problem"]
+__all__ = ["KINDS", "Kind", "Problem", "log_problem", "problem"]
 
 _LONGEST_WAIT = 31 * 86_400  # seconds in Retry-After; a longer wait is not a wait
 
@@ -237,6 +238,21 @@ def problem(
     if details and (detail := _detail(error)):
         body["detail"] = detail
     return Problem(status, headers, body)
+
+
+def log_problem(logger: logging.Logger, error: BaseException, what: str, status: int | None = None) -> None:
+    """Log what the browser does not see of *error*: a mistake of the application, or of hfclient, with its traceback.
+
+    Args:
+        logger: Of the framework.
+        error: The error.
+        what: What became of the answer: "failed" or "was refused".
+        status: That of its problem; 500 is a mistake.
+    """
+    if isinstance(error, errors.HFClientError) and status != 500:
+        logger.warning("an answer %s: %s: %s", what, type(error).__name__, error)
+    else:
+        logger.error("an answer failed: %s", type(error).__name__, exc_info=error)
 
 
 def _kind_of(error: BaseException, own: Mapping[type[BaseException], Kind]) -> Kind:

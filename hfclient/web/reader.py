@@ -12,7 +12,7 @@ from typing import Any
 import hfclient
 from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
-from hfclient.web.source import Entry, Source, SourceLike
+from hfclient.web.source import Entry, Source, SourceLike, events_of
 
 __all__ = ["Reader", "quietly"]
 
@@ -105,7 +105,7 @@ class Reader:
         if self.closed or self._source is None:
             return iter(())
         if seconds is None and isinstance(self._source, Iterable):
-            return iter(self._source)  # ticks of a stream take another thread
+            return events_of(self._source)
         return self._source.ticks(seconds or _SECONDS)
 
     def _open_here(self) -> None:

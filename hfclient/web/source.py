@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from attrs import define
 
 from hfclient.events import AnyEvent
 
-__all__ = ["Entry", "Opener", "Source", "SourceLike", "needs_no_body"]
+__all__ = ["Entry", "Opener", "Source", "SourceLike", "events_of", "needs_no_body"]
 
 
 @define  # not frozen, as events: that would take twice as long, for each event of an answer
@@ -41,6 +41,15 @@ Opener: TypeAlias = Callable[[], Source]
 """A call that returns a source, such as ``lambda: client.chat(prompt)``. It runs apart from the request that needs its events."""
 
 SourceLike: TypeAlias = Source | Opener
+
+_LONG = 3600.0  # seconds between ticks that are not needed
+
+
+def events_of(source: Source) -> Iterator[AnyEvent | Entry]:
+    """Return an iterator over the events of *source*, without ticks: those of a stream take another thread."""
+    if isinstance(source, Iterable):
+        return iter(source)
+    return (event for event in source.ticks(_LONG) if event is not None)
 
 
 def needs_no_body(source: SourceLike, last_event_id: str | None) -> bool:

@@ -6,7 +6,6 @@ One account for all users needs nothing of this: a `hfclient.Client` that is a g
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hfclient import Client, ClientOptions
 from hfclient.errors import InvalidInputError
 from hfclient.transport import Transport, transport_for
+from hfclient.web.forks import reset_after_fork
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -89,7 +89,7 @@ class Clients:
             raise InvalidInputError("a transport object is shared by all clients; leave out transport= or share_connections=False")
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._lock = threading.Lock()
-        _all.add(self)
+        reset_after_fork(self._reset_locks)
         if self._shared is not None:
             weakref.finalize(self, self._shared.transport.close)
 
@@ -163,7 +163,7 @@ class Clients:
             with contextlib.suppress(UnboundLocalError):
                 del options
 
-    def _reset_after_fork(self) -> None:
+    def _reset_locks(self) -> None:
         # In a forked child: another thread may have held a lock. The clients are usable there.
         self._lock = threading.Lock()
         for entry in self._entries.values():
@@ -211,15 +211,3 @@ def _checked(given: object, *, known: bool) -> dict[str, Any]:
             "a user's cookies are a mapping of names to values: a string may be the path of a file, or name a browser"
         )
     return {**options, "token": options.get("token") or "", "cookies": cookies}
-
-
-_all: weakref.WeakSet[Clients] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for clients in list(_all):
-        clients._reset_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

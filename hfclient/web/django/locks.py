@@ -27,6 +27,7 @@ from django.db import connections, models, router, transaction
 
 from hfclient import ConversationBusy, InvalidInputError
 from hfclient.web.errors import StoreUnavailable
+from hfclient.web.forks import reset_after_fork
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -301,8 +302,7 @@ class _Renewals:
 
     def __init__(self) -> None:
         self._reset()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._reset)
+        reset_after_fork(self._reset)
 
     def _reset(self) -> None:
         self._changed = threading.Condition()

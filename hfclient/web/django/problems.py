@@ -6,8 +6,7 @@ import logging
 
 from django.http import HttpResponse
 
-from hfclient import HFClientError
-from hfclient.web.problems import Problem, problem
+from hfclient.web.problems import Problem, log_problem, problem
 
 __all__ = ["problem_response"]
 
@@ -22,8 +21,5 @@ def problem_response(error: BaseException, described: Problem | None = None) -> 
         described: What `hfclient.web.problem` returned for it, with options; None takes the default.
     """
     made = described if described is not None else problem(error)
-    if isinstance(error, HFClientError) and made.status != 500:
-        _log.warning("an answer was refused: %s: %s", type(error).__name__, error)
-    else:
-        _log.error("an answer failed: %s", type(error).__name__, exc_info=error)
+    log_problem(_log, error, "was refused", made.status)
     return HttpResponse(made.json(), status=made.status, headers=made.headers)

@@ -19,7 +19,7 @@ from hfclient.web.bodies import Body, sse
 from hfclient.web.errors import WebError
 from hfclient.web.flask.config import Settings, read_settings
 from hfclient.web.flask.requests import read_json, read_prompt
-from hfclient.web.problems import Problem, problem
+from hfclient.web.problems import Problem, log_problem, problem
 from hfclient.web.source import Opener, SourceLike, needs_no_body
 
 if TYPE_CHECKING:
@@ -257,10 +257,7 @@ class HFClient:
     def problem_response(self, error: BaseException) -> Response:
         """Return *error* as a response with its status and ``application/problem+json``, and log its text, which is not shown."""
         made = self._problem(error)
-        if isinstance(error, HFClientError) and made.status != 500:
-            current_app.logger.warning("an answer was refused: %s: %s", type(error).__name__, error)
-        else:
-            current_app.logger.error("an answer failed: %s", type(error).__name__, exc_info=error)
+        log_problem(current_app.logger, error, "was refused", made.status)
         return Response(made.json(), made.status, made.headers)
 
     def static(self, filename: str) -> Response:

@@ -24,14 +24,13 @@ from hfclient.web.relay.encoding import Encoder, lengths_before, pack
 from hfclient.web.relay.log import EventLog
 from hfclient.web.relay.runs import End, Run, chat_of, described, pack_state
 from hfclient.web.relay.store import Batch, Bounds, Record, Status, Write
-from hfclient.web.source import Opener, Source
+from hfclient.web.source import Opener, Source, events_of
 
 __all__ = ["Generation", "OnEnd", "StateOf", "apart"]
 
 _log = logging.getLogger("hfclient")
 _EVENTS = 2000  # events in a batch, at most
 _PAUSE = 0.02  # seconds between checks whether the writer has caught up
-_LONG = 3600.0  # seconds between ticks that are not needed
 
 OnEnd: TypeAlias = Callable[[Run, Reply, "BaseException | None"], object]
 """Called when a run ends, before its followers see the end: with the run, the answer (perhaps partial), and the error or None."""
@@ -169,16 +168,14 @@ class Generation:
 
     def _read_events(self, source: Source) -> None:
         """Put the events of the source into the log, until the run ends."""
-        events: Iterator[Any] = iter(source) if isinstance(source, (hfclient.Stream, Watched)) else source.ticks(_LONG)  # ticks take a thread
+        events: Iterator[Any] = events_of(source)
         if self._filtered is not None:
-            events = self._filtered(event for event in events if event is not None)
+            events = self._filtered(events)
         log = self.log
         for event in events:
             if self._finishing or self.lost:
                 self._leave(source, stop=not self.lost)
                 return
-            if event is None:
-                continue
             log.events.append(event)
             if log.waiting:
                 log.wake()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
 from hfclient.web.errors import StoreUnavailable
+from hfclient.web.forks import reset_after_fork
 from hfclient.web.relay.store import Batch, Bounds, Notify, Record, Status, Watch, Write
 
 __all__ = ["MemoryStore"]
@@ -70,7 +69,7 @@ class MemoryStore:
         self._max_runs = max_runs
         self._clock = clock
         self._reset()
-        _stores.add(self)
+        reset_after_fork(self._reset)
 
     def __repr__(self) -> str:
         return f"<MemoryStore with {len(self._runs)} runs>"
@@ -375,15 +374,3 @@ class _Watch:
     def close(self) -> None:
         """End it."""
         self._store._forget(self)
-
-
-_stores: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for store in list(_stores):
-        store._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import os
 import threading
-import weakref
 import zlib
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
 from hfclient.web.errors import StoreUnavailable
+from hfclient.web.forks import reset_after_fork
 from hfclient.web.relay import redis_scripts as scripts
 from hfclient.web.relay.redis_commands import RedisCommands, Script
 from hfclient.web.relay.redis_reader import BlockedReader, WatchedRun
@@ -64,7 +63,7 @@ class RedisStore:
         self._prefix = prefix
         self._closed = False
         self._reset()
-        _stores.add(self)
+        reset_after_fork(self._reset)
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._commands.address} prefix={self._prefix!r}>"
@@ -347,15 +346,3 @@ def _decoded(text: bytes) -> str:
 
 def _ids(found: Sequence[bytes]) -> tuple[str, ...]:
     return tuple(run_id.decode() for run_id in found)
-
-
-_stores: weakref.WeakSet[RedisStore] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for store in list(_stores):
-        store._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

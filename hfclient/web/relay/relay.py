@@ -15,6 +15,7 @@ from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.web.admission import Watched
 from hfclient.web.errors import RunGone, RunNotFound, StoreUnavailable, TooManyRuns
+from hfclient.web.forks import reset_after_fork
 from hfclient.web.relay.access import Allowed, may_read, one_of, scoped_name, text_of
 from hfclient.web.relay.encoding import decode
 from hfclient.web.relay.follower import Follower
@@ -111,6 +112,7 @@ class Relay:
         self._registration = Registration(self)
         self._reset()
         _relays.add(self)
+        reset_after_fork(self._after_fork)
 
     def _reset(self) -> None:
         self.mirrors = Mirrors(
@@ -474,17 +476,8 @@ class Relay:
 _relays: weakref.WeakSet[Relay] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
-    for relay in list(_relays):
-        relay._after_fork()
-
-
 @atexit.register
 def _at_exit() -> None:
     for relay in list(_relays):
         if relay._process == os.getpid() and (relay.writer.count() or relay.mirrors):
             relay.close(1.0)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -54,7 +54,6 @@ from hfclient.errors import (
 from hfclient.redaction.logs import install_log_filter
 from hfclient.reply_builder import reply_from_events
 from hfclient.stream import Stream
-from hfclient.ticking import ticks
 from hfclient.transport import Limits, Retry, Timeouts
 from hfclient.transport.scope import deadline
 from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User
@@ -79,6 +78,7 @@ if TYPE_CHECKING:
         UserMessage,
         Video,
     )
+    from hfclient.ticking import ticks
 
 __all__ = [
     "APIStatusError",
@@ -185,11 +185,15 @@ _INFERENCE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import `hfclient.inference` when one of its names is used: it is as large as the rest of the package."""
+    """Import what few programs need when it is used: `hfclient.inference` is as large as the rest of the package."""
     if name in _INFERENCE:
         from hfclient import inference
 
         return getattr(inference, name)
+    if name == "ticks":
+        from hfclient.ticking import ticks
+
+        return ticks
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

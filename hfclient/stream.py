@@ -11,17 +11,19 @@ import contextlib
 import operator
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from hfclient.errors import Cancelled, HFClientError, StreamConsumed, StreamInterrupted
 from hfclient.events import AnyEvent, ElicitationResolved, ReasoningStatus, Token, ToolEta, ToolProgress, WebSearch
 from hfclient.process.forks import reset_after_fork
 from hfclient.process.once_flag import OnceFlag
 from hfclient.reply_builder import ReplyBuilder
-from hfclient.ticking import TICK, Puller, TickType, checked_seconds
 from hfclient.transport import Response
 from hfclient.transport.response import add_address
 from hfclient.types import Reply
+
+if TYPE_CHECKING:
+    from hfclient.ticking import Puller
 
 __all__ = ["Stream"]
 
@@ -137,6 +139,8 @@ class Stream:
             InvalidInputError: *seconds* is not a positive number.
             StreamConsumed: It was read to its end or closed.
         """
+        from hfclient.ticking import Puller, checked_seconds
+
         seconds = checked_seconds(seconds)
         events: Iterator[AnyEvent | None] = iter(self)
         self._puller = self._puller or Puller()
@@ -199,7 +203,7 @@ class Stream:
                 self._pulling = False
                 if events is None:
                     break
-                if events is TICK:
+                if not events and self._puller is not None:  # a tick
                     self._response.deadline.clock.cancellation.check()  # a callback may delay the thread's own error
                     yield None
                     continue
@@ -230,8 +234,8 @@ class Stream:
             else:
                 self._free()
 
-    def _next_or_tick(self, blocks: Iterator[list[AnyEvent]], puller: Puller[list[AnyEvent]]) -> list[AnyEvent] | TickType | None:
-        """Return the next block, None at the end, or `TICK`.
+    def _next_or_tick(self, blocks: Iterator[list[AnyEvent]], puller: Puller[list[AnyEvent]]) -> list[AnyEvent] | None:
+        """Return the next block, None at the end, or an empty list for a tick.
 
         A read of the body is interrupted and continued; every other step runs in the helper thread.
         """
@@ -239,13 +243,18 @@ class Stream:
             response = self._response
             if response.can_tick and not puller.is_asked:
                 response.deadline.begin_tick(self._seconds)
-                events: list[AnyEvent] | TickType | None = next(blocks, None)
+                events = next(blocks, None)
                 if events == [] and response.can_tick:
                     response.deadline.pause()  # until the next read
-                    return TICK
+                    return events
             else:
+                from hfclient.ticking import TICK
+
                 response.deadline.begin_tick(None)
-                events = puller.next(blocks, self._seconds)
+                found = puller.next(blocks, self._seconds)
+                if found is TICK:
+                    return []
+                events = found
             if events != []:
                 return events
 

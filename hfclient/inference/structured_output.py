@@ -28,7 +28,6 @@ from hfclient.inference.schemas.key_checks import check_keys
 from hfclient.inference.schemas.partial_json import NOTHING, PartialJSON
 from hfclient.inference.schemas.type_schemas import SchemaMismatch, convert, schema_of
 from hfclient.stream import Stream
-from hfclient.ticking import apart, checked_seconds
 from hfclient.transport import Clock
 from hfclient.types import Reply
 
@@ -193,6 +192,8 @@ class ParseStream(Generic[T]):
             InvalidInputError: *seconds* is not a positive number.
             StreamConsumed: It was read already.
         """
+        from hfclient.ticking import checked_seconds
+
         seconds = checked_seconds(seconds)
         drafts = iter(self)
         self._seconds = seconds
@@ -311,6 +312,8 @@ class ParseStream(Generic[T]):
             if self._seconds is None:
                 self._inner = self._call.send()
             else:
+                from hfclient.ticking import apart
+
                 cancel = self._call.clock.cancellation.cancel
                 self._inner = yield from apart(self._call.send, self._seconds, cancel=cancel, drop=Stream.close)
         finally:

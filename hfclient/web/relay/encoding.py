@@ -10,6 +10,7 @@ three bytes, and is decoded as the same event.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from hfclient.web.relay.store import Batch
 
 __all__ = ["Encoder", "comparable", "count", "decode", "lengths_before", "pack", "unpack"]
 
+_log = logging.getLogger("hfclient")
 _CLASSES: dict[str, type[Token] | type[Reasoning]] = {"t": Token, "r": Reasoning}
 
 
@@ -56,6 +58,15 @@ class Encoder:
 
     def batch(self, first: int, events: Sequence[AnyEvent]) -> Batch:
         """Return *events*, the first of which has number *first*, as a batch."""
+        before = (self.text, self.reasoning, self.others)
+        try:
+            return self._batch(first, events)
+        except Exception as error:  # noqa: BLE001 (one event must not keep the others, and those of other runs, from the store)
+            _log.warning("an event cannot be kept: %s", type(error).__name__)
+            self.text, self.reasoning, self.others = before
+            return self._batch(first, list(map(_encodable, events)))
+
+    def _batch(self, first: int, events: Sequence[AnyEvent]) -> Batch:
         before = (self.text, self.reasoning, self.others)
         items: list[Any] = []
         kind: type | None = None  # of the open run of pieces
@@ -97,6 +108,16 @@ class Encoder:
         else:
             self.reasoning += len(text)
             items.append(["r", text, list(map(len, texts))])
+
+
+def _encodable(event: AnyEvent) -> AnyEvent:
+    """Return *event*, without what JSON does not have: the results of an application's tool, say."""
+    try:
+        pack(to_dict(event))
+    except Exception:  # noqa: BLE001 (whatever an object does)
+        cls = type(event)
+        return cls(event.text) if cls is Token or cls is Reasoning else Unknown(cls.__name__, {})  # type: ignore[union-attr]
+    return event
 
 
 def decode(data: bytes) -> list[AnyEvent]:

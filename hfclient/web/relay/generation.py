@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, cast
 
+from attrs import evolve
+
 import hfclient
 from hfclient.errors import HFClientError
 from hfclient.events import AnyEvent, to_dict
@@ -214,7 +216,11 @@ class Generation:
 
     def reply(self) -> Reply:
         """Return the answer so far."""
-        partial = getattr(self._source, "partial", None)
+        try:
+            partial = getattr(self._source, "partial", None)
+        except Exception:  # noqa: BLE001 (of a source of the application)
+            _log.exception("the partial answer of run %s cannot be read", self.id)
+            partial = None
         if isinstance(partial, Reply):
             return partial
         return hfclient.reply_from_events(self.log.since(self.log.base))
@@ -228,6 +234,9 @@ class Generation:
         try:
             if self.finish("interrupted"):
                 self._leave_apart(stop=True)
+        except BaseException:  # of *on_end*
+            self._leave_apart(stop=True)
+            raise
         finally:
             with self._lock:
                 self._leaving -= 1
@@ -277,30 +286,40 @@ class Generation:
             self._finishing = True
         if not self.launched:
             self._drop_opener()
+        self.error = error
+        end = End(status, self.log.last, None if error is None else described(error))
+        try:  # a run ends whatever the application's functions raise: else its key would be busy for good
+            end = self._conclude(end, error)
+        finally:
+            self._ended(end, error)
+        return True
+
+    def _conclude(self, end: End, error: BaseException | None) -> End:
+        """Tell the application; return the end with what it adds."""
         reply = getattr(error, "partial", None)
         if not isinstance(reply, Reply):
             reply = self.reply()
         self._note_state(self._source)
-        self.error = error
-        problem = described(error) if error is not None else None
         usage = to_dict(reply.usage) if reply.usage is not None else None
         if usage is not None:
             usage.pop("event", None)
-        end = End(status, self.log.last, problem, usage)
+        end = evolve(end, last=self.log.last, usage=usage)
         if self._on_end is not None:
             try:
                 self._on_end(self.run(end), reply, error)
             except Exception:  # noqa: BLE001 (the application's function)
                 _log.exception("on_end= failed for run %s", self.id)
+        return end
+
+    def _ended(self, end: End, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, HFClientError):
             _log.error("run %s failed", self.id, exc_info=error)
-        self._news.update(status=status, end=end.pack())
+        self._news.update(status=end.status, end=end.pack())
         self.log.cause = error
         self.log.finish(end)  # before the writer may take the end: it takes no later events
-        self.end, self.status, self.ended_at = end, status, time.monotonic()
+        self.end, self.status, self.ended_at = end, end.status, time.monotonic()
         self.head.set()
         self._changed(self, True)
-        return True
 
     def run(self, end: End | None = None) -> Run:
         """Return the run as it is now."""

@@ -14,7 +14,7 @@ from hfclient import Client
 from hfclient.errors import InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.web.admission import Watched
-from hfclient.web.errors import RunGone, RunNotFound, StoreUnavailable, TooManyRuns
+from hfclient.web.errors import RunFailed, RunGone, RunNotFound, StoreUnavailable, TooManyRuns
 from hfclient.web.forks import reset_after_fork
 from hfclient.web.relay.access import Allowed, may_read, one_of, scoped_name, text_of
 from hfclient.web.relay.encoding import decode
@@ -193,8 +193,10 @@ class Relay:
         )
         generation.in_store = in_store
         self.launch(generation, line)
-        if wait is not None and generation.head.wait(wait) and generation.error is not None:
-            raise generation.error
+        if wait is not None and generation.head.wait(wait) and (error := generation.error) is not None:
+            if not isinstance(error, Exception):  # such as SystemExit, which would end the server's worker
+                raise RunFailed(f"the answer was ended by {type(error).__name__}") from error
+            raise error
         return generation.run()
 
     def _check_capacity(self) -> None:

@@ -186,4 +186,7 @@ def described(error: BaseException) -> dict[str, Any]:
     """Return *error* as the problem of a failed run."""
     if not isinstance(error, HFClientError) and not isinstance(error, Exception):
         error = HFClientError(f"the run was ended by {type(error).__name__}")
-    return problem(error, details=True).body
+    try:
+        return problem(error, details=True).body
+    except Exception:  # noqa: BLE001 (an exception of the application that cannot be described: its `__str__` fails)
+        return problem(HFClientError(type(error).__name__), details=True).body

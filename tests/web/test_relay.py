@@ -337,6 +337,39 @@ def test_the_same_request_gets_the_same_run(relay: Relay) -> None:
     assert source.opened == 1
 
 
+def test_equal_requests_while_the_key_is_busy() -> None:
+    """A request that is repeated while the first one is about to be refused is refused, too: it does not get a run that never starts."""
+
+    class Slow(MemoryStore):
+        def join(self, key: str, run_id: str, **options: Any) -> tuple[str, ...]:
+            line = super().join(key, run_id, **options)
+            if line[0] != run_id:
+                refusing.set()
+                time.sleep(0.1)
+            return line
+
+    refusing = threading.Event()
+    relay = Relay(Slow())
+    relay.start("k", Scripted("a").open)
+    outcomes: list[object] = []
+
+    def start() -> None:
+        try:
+            outcomes.append(relay.start("k", Scripted(None).open, idempotency_key="m"))
+        except RunBusy as error:
+            outcomes.append(type(error))
+
+    threads = [threading.Thread(target=start) for _ in range(3)]
+    threads[0].start()
+    assert refusing.wait(PATIENCE)
+    for thread in threads[1:]:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert outcomes == [RunBusy] * 3
+    relay.close(0)
+
+
 def test_many_equal_requests_at_once(relay: Relay) -> None:
     """Of many equal requests at once one is generated, and all get its run."""
     source = Scripted("a")
@@ -653,6 +686,7 @@ def test_memory_is_flat() -> None:
         read(relay, run.id)
         ended(relay, run.id)
         wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("hfclient-run")])
+        wait_until(lambda: not relay.writer.generations)  # its end is written
 
     one(-1)
     gc.collect()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from hfclient.web.errors import InvalidRequest, RunBusy, RunGone, RunNotFound, StoreUnavailable
+from hfclient.web.errors import InvalidRequest, RunBusy, RunGone, RunNotFound, StoreUnavailable, WebError
 from hfclient.web.relay.generation import Generation, OnEnd
 from hfclient.web.relay.runs import Run, pack_state, unpack_state, valid_id
 from hfclient.web.relay.store import Record
@@ -25,6 +25,7 @@ __all__ = ["RESERVED", "Registration"]
 
 RESERVED = 0
 """The fence of a run that is reserved: no process has generated it yet."""
+_JOINING, _PAUSE = 2.0, 0.01  # seconds for which a run may be on its way into its line, and between two looks
 _STOPPING = 5.0  # seconds for which an interrupted `run` waits until the end of the run is written
 
 
@@ -55,7 +56,24 @@ class Registration:
         if run_id is None:
             with self._lock:
                 run_id = self._names.get(name)
-        return None if run_id is None else self.run_of(run_id, key)
+        return None if run_id is None else self._started(name, run_id, key)
+
+    def _started(self, name: str, run_id: str, key: str) -> Run | None:
+        """Return the run that has this name; None if it has lost it meanwhile, because its key was busy: it is as if it had never been started."""
+        relay, end = self._relay, time.monotonic() + _JOINING
+        while True:
+            try:
+                run = self.run_of(run_id, key)
+            except RunGone:
+                if relay.store.find(name) != run_id:
+                    return None
+                raise
+            # Until it has its place in the line it may be refused. If its process dies before, its lease runs out.
+            if run.status != "queued" or run_id in relay.writer.generations or time.monotonic() > end or run_id in relay.store.line(key):
+                return run
+            time.sleep(_PAUSE)
+            if relay.store.find(name) != run_id:
+                return None
 
     def run_of(self, run_id: str, key: str) -> Run:
         """Return a run of this key."""
@@ -82,11 +100,14 @@ class Registration:
             packed = None if callable(state) else pack_state(state)
             record = store.create(run_id, key=key, owner=owner, state=packed, lease=lease, bounds=relay.bounds, fence=fence)
             record = evolve(record, state=packed)  # a store may leave it out
-            if name is not None:
-                winner = store.claim(name, run_id, ttl=relay.bounds.ttl + relay.bounds.keep)
-                if winner != run_id:
-                    store.drop(run_id, fence)
-                    return self.run_of(winner, key)
+            try:
+                while name is not None and (winner := store.claim(name, run_id, ttl=relay.bounds.ttl + relay.bounds.keep)) != run_id:
+                    if (started := self._started(name, winner, key)) is not None:
+                        store.drop(run_id, fence)
+                        return started
+            except WebError:
+                store.drop(run_id, fence)
+                raise
             try:
                 return record, relay.lines.join(key, run_id, queue), True
             except RunBusy:

@@ -197,6 +197,17 @@ def test_passwords_of_stores(name: str, url: str, more: dict[str, Any]) -> None:
         assert SECRET not in str(message)
 
 
+def test_chats_are_recovered_by_default() -> None:
+    """The relay recovers chats with the client of the process; None in the options leaves that out."""
+    from hfclient.web.django import get_relay
+
+    for options, expected in (({}, True), ({"recover": None}, False)):
+        with override_settings(HFCLIENT={**LOCAL, "relay": options}):
+            recovery = get_relay().recovery
+            assert recovery.can_continue(None, {"conversation": {}, "generation_id": "g"}) is expected
+            assert not recovery.can_continue({"own": 1}, None)
+
+
 def test_relay_and_guard() -> None:
     """They are made from their options, which may name functions by dotted paths; a misspelt option is named."""
     from hfclient.web.django import get_guard, get_relay

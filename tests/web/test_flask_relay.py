@@ -141,6 +141,17 @@ def test_a_busy_thread_counts_nothing() -> None:
     site.hf.close(site.app, timeout=0.1)
 
 
+def test_chats_are_recovered_by_default() -> None:
+    """The relay recovers chats with the application's client; another function, or None, is respected."""
+    chat = {"conversation": {}, "generation_id": "g"}
+    for config, expected in (({}, (True, False)), ({"RELAY": {"recover": None}}, (False, False)), ({"RELAY": {"recover": print}}, (True, True))):
+        site = Site(**config)
+        with site.app.app_context():
+            recovery = site.hf.relay.recovery
+            assert (recovery.can_continue(None, chat), recovery.can_continue({"own": 1}, None)) == expected
+        site.hf.close(site.app)
+
+
 def test_closing() -> None:
     """Closing ends the runs."""
     site = Site()

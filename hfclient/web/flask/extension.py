@@ -222,7 +222,8 @@ class HFClient:
 
         When the browser leaves, also while the model is silent, the answer is left as its ``on_close`` says. A request that repeats an
         earlier one (it has ``Last-Event-ID``) gets a 204, after which a browser stops, and *source* is not called: the prompt is not
-        sent twice. A follower of a run continues instead, unless the browser has its last event. A HEAD request gets the headers, and *source* is not called.
+        sent twice. A follower of a run continues instead, unless the browser has its last event. A HEAD request gets the headers, and
+        *source* is not called.
 
         Args:
             source: A function that returns a stream, called in another thread in the context of the application; what `Guard.watch`

@@ -249,7 +249,9 @@ class Relay:
         return made if isinstance(made, Run) else Run.of(made[0])
 
     def run(self, run_id: str, open: Opener, *, state: Any = None, on_end: OnEnd | None = None) -> Run:
-        """Generate a run of :meth:`reserve` and return when it has ended, however it did: see `Run.status`. A run that has ended is returned as it is.
+        """Generate a run of :meth:`reserve` and return when it has ended, however it did: see `Run.status`.
+
+        A run that has ended is returned as it is.
 
         Args:
             run_id: The run.
@@ -455,7 +457,8 @@ class Relay:
         """Shut down: start no further runs, wait for those of this process, then hand over or end what is left.
 
         A run that *recover* can continue is handed over: another process does so at once, when it is followed there or by
-        `recover_lost`. Any other ends as ``"interrupted"`` with the answer so far. Followers in this process end without an end of the run, so that the browser reconnects. Idempotent.
+        `recover_lost`. Any other ends as ``"interrupted"`` with the answer so far. Followers in this process end without an
+        end of the run, so that the browser reconnects. Idempotent.
         At the end of a process that has not called it, it is called with a timeout of 1 second.
 
         Args:

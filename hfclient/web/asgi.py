@@ -58,7 +58,8 @@ class _Buffer(Generic[_T]):
             error = exc
         with self.changed:
             self.error, self.ended = error, True
-            self._wake()
+            waiting = self._taken_off()
+        self._wake(waiting)
         if self.closed:
             self.close_source()
 
@@ -73,7 +74,8 @@ class _Buffer(Generic[_T]):
                 return False
             self.items.extend(batch)
             self.size += sum(map(self.weight, batch))
-            return self._wake()
+            waiting = self._taken_off()
+        return self._wake(waiting)
 
     def take(self) -> list[_T]:
         """Return what has come; called by the loop, which holds the lock."""
@@ -98,10 +100,14 @@ class _Buffer(Generic[_T]):
                 self.is_idle, self.since = True, self.loop.time()
                 _set(self.waiting)
 
-    def _wake(self) -> bool:
-        """Wake the reader, if it waits; False if its loop was closed."""
-        if (waiting := self.waiting) is not None and self.loop is not None:
-            self.waiting = None
+    def _taken_off(self) -> asyncio.Future[None] | None:
+        """Return what the reader waits for, once; called with the lock."""
+        waiting, self.waiting = self.waiting, None
+        return waiting
+
+    def _wake(self, waiting: asyncio.Future[None] | None) -> bool:
+        """Wake the reader; False if its loop was closed. Called without the lock, which the reader takes at once."""
+        if waiting is not None and self.loop is not None:
             try:
                 self.loop.call_soon_threadsafe(_set, waiting)
             except RuntimeError:  # the loop was closed

@@ -35,15 +35,18 @@ def _read(format: Callable[[], Format], *given: Any, error: Exception | None = N
 
 def test_chunks() -> None:
     """The role comes first, then the deltas, then the reason; all have the same id and model."""
-    chunks = _read(lambda: ChatCompletionChunks("m"), Reasoning("hm"), Token("Hi"), Token(""), events.Finish("length"), events.Usage(1, 2, 3))
+    model = '50%b ""'
+    given = [Reasoning("hm"), Token("Hi"), Token(""), Token(' 5%b ""\u2028'), events.Finish("length"), events.Usage(1, 2, 3)]
+    chunks = _read(lambda: ChatCompletionChunks(model), *given)
     assert {(chunk["id"], chunk["model"], chunk["object"], chunk["created"]) for chunk in chunks} == {
-        (chunks[0]["id"], "m", "chat.completion.chunk", chunks[0]["created"])
+        (chunks[0]["id"], model, "chat.completion.chunk", chunks[0]["created"])
     }
     assert chunks[0]["id"].startswith("chatcmpl-")
     assert [(chunk["choices"][0]["delta"], chunk["choices"][0]["finish_reason"]) for chunk in chunks] == [
         ({"role": "assistant", "content": ""}, None),
         ({"reasoning_content": "hm"}, None),
         ({"content": "Hi"}, None),
+        ({"content": ' 5%b ""\u2028'}, None),
         ({}, "length"),
     ]
 

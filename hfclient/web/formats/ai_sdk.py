@@ -79,6 +79,9 @@ class UIMessageStream:
 
     def event(self, event: AnyEvent, event_id: str | None) -> bytes:
         """Return the parts of an event, or nothing."""
+        if type(event) is Token and self._open == "text" and event.text:  # most events
+            self._missing.add(event)
+            return self._delta % json_line(event.text)
         self._missing.saw(event_id)
         match event:
             case Token(text):

@@ -71,6 +71,8 @@ class ChatCompletionChunks:
     def _set_model(self, model: str) -> None:
         head = {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": model or "default"}
         self._prefix = b"data: " + json_line(head)[:-1]
+        before, after = self._delta(b'{"content":""}').replace(b"%", b"%%").rsplit(b'""', 1)
+        self._token = before + b"%b" + after
 
     def begin(self) -> bytes:
         """Return nothing: the first chunk names the model, which may not be known yet."""
@@ -78,6 +80,9 @@ class ChatCompletionChunks:
 
     def event(self, event: AnyEvent, event_id: str | None) -> bytes:
         """Return the chunk of an event, or nothing."""
+        if type(event) is Token and self._has_begun and event.text:  # most events
+            self._missing.add(event)
+            return self._token % json_line(event.text)
         self._missing.saw(event_id)
         match event:
             case Token(text):

@@ -99,6 +99,24 @@ def test_other_events_are_not_repeated(workers: Workers) -> None:
     assert rest == [Token("c"), FinalAnswer("abc")]
 
 
+def test_a_run_that_its_process_has_ended(workers: Workers) -> None:
+    """The id of an event that was not stored when it was shown, and is now, is that of the event: what follows comes once, of the last one the end."""
+    source = Scripted(Title("t"), "a")
+    run = workers.first.start("k", source.open)
+    follower = workers.first.follow(run.id)
+    workers.view.down = True
+    entries = take(follower, 2)
+    source.send("b", FinalAnswer("ab"), None)
+    entries += list(follower)
+    assert entries[-1].id == f"{run.id}.2.0.2:4"
+    workers.view.down = False
+    wait_until(lambda: workers.second.get(run.id).ended)
+    for number, entry in enumerate(entries):
+        rest = read(workers.second, run.id, entry.id)
+        assert [other.event for other in rest] == [other.event for other in entries[number + 1 :]]
+    assert workers.second.follow(run.id, entries[-1].id).at_end
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_random_cuts(workers: Workers, seed: int) -> None:
     """Whatever was shown and however the text is cut, each id that a reader can have is followed by the rest of the text."""

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Token
 from hfclient.web.errors import RunGone
-from hfclient.web.relay.encoding import lengths_before
+from hfclient.web.relay.encoding import count, decode, lengths_before
 from hfclient.web.relay.log import EventLog
 from hfclient.web.relay.runs import event_id
 from hfclient.web.relay.store import Store
@@ -116,7 +116,10 @@ def locate(store: Store, run_id: str, log: EventLog, number: int, had: _Position
             break
         record, batches = found
         if batches and _is_behind(at := lengths_before(batches[0].data), had):
-            return batches[0].first - 1, Rest(run_id, had, number, at)
+            first, last = batches[0].first, batches[0].last
+            if first <= number <= last and count(at, decode(batches[0].data)[: number + 1 - first]) == had:
+                return number, None  # it is that event
+            return first - 1, Rest(run_id, had, number, at)
         if not record.last:
             return 0, Rest(run_id, had, number, (0, 0, 0))
         after = record.last - 1 if not batches else 0

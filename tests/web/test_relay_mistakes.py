@@ -10,7 +10,7 @@ import pytest
 
 from hfclient.events import Token, Unknown
 from hfclient.web.errors import RunFailed
-from hfclient.web.relay import Relay
+from hfclient.web.relay import MemoryStore, Relay
 from tests.chat.replay import wait_until
 from tests.web.relay_sources import Partition, Scripted, read, texts
 
@@ -93,3 +93,39 @@ def test_an_event_that_no_store_can_keep() -> None:
     assert texts(read(other_process, second.id)) == "d"
     relay.close(0)
     other_process.close(0)
+
+
+def test_a_system_without_threads(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run fails if no thread can start; when threads can start again, its end is written, and others run."""
+    other_process = Relay(Partition(relay.store))  # type: ignore[arg-type]
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as without_threads:
+        without_threads.setattr(threading.Thread, "start", refuse)
+        run = relay.start("k", Scripted("a", None).open)
+        assert relay.get(run.id).status == "failed"
+    assert texts(read(relay, relay.start("other", Scripted("b", None).open).id)) == "b"
+    wait_until(lambda: other_process.get(run.id).status == "failed")
+    assert texts(read(relay, relay.start("k", Scripted("c", None).open).id)) == "c"
+    other_process.close(0)
+
+
+def test_a_slow_on_end_does_not_delay_the_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """on_end of a queued run whose process is lost is not called in the thread that renews the leases."""
+    names: list[str] = []
+    store = MemoryStore()
+    view: Any = Partition(store)
+    lost = Relay(view, lease=0.5)
+    relay = Relay(Partition(store), lease=0.5, on_end=lambda *_: names.append(threading.current_thread().name))  # type: ignore[arg-type]
+    for prompt in "ab":
+        lost.start("k", Scripted(prompt).open, busy="queue")
+    run = relay.start("k", Scripted("c", None).open, busy="queue")
+    view.down = True
+    assert texts(read(relay, run.id)) == "c"
+    assert len(names) == 3
+    assert not any(name.startswith("hfclient-relay") and name != "hfclient-relay-stop" for name in names)
+    view._down = False
+    lost.close(0)
+    relay.close(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hfclient.web.errors import RunBusy, StoreUnavailable
-from hfclient.web.relay.generation import Generation
+from hfclient.web.relay.generation import Generation, apart
 
 if TYPE_CHECKING:
     from hfclient.web.relay.relay import Relay
@@ -66,7 +66,10 @@ class Lines:
         relay = self._relay
 
         def advance() -> None:
-            self._advance(generation)
+            if relay.on_end is None:
+                self._advance(generation)
+            else:  # it may end a run before this one, and the scheduler's thread renews the leases
+                apart(lambda: self._advance(generation))
 
         record = relay.store.get(line[line.index(generation.id) - 1])
         if record is None or record.gone or record.ended:

@@ -90,6 +90,8 @@ class Mirror:
         if not self._is_due:
             self._is_due = True
             self._scheduler.soon(self._update)
+        else:
+            self._scheduler.check()
 
     def _update(self) -> None:
         self._is_due = False

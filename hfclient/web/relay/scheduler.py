@@ -36,26 +36,38 @@ class Scheduler:
         self._thread: threading.Thread | None = None
         self._sleeping_until = 0.0
 
-    def soon(self, call: Callable[[], object]) -> None:
-        """Call *call* as soon as possible."""
+    def soon(self, call: Callable[[], object]) -> bool:
+        """Call *call* as soon as possible; False if no thread can start now: then the next call of a method tries again."""
         with self._changed:
             self._soon.append(call)
-            self._wake(0.0)
+            return self._wake(0.0)
 
-    def later(self, seconds: float, call: Callable[[], object]) -> None:
-        """Call *call* in *seconds*."""
+    def later(self, seconds: float, call: Callable[[], object]) -> bool:
+        """Call *call* in *seconds*; False as for `soon`."""
         when = time.monotonic() + seconds
         with self._changed:
             heapq.heappush(self._later, (when, next(self._count), call))
-            self._wake(when)
+            return self._wake(when)
 
-    def _wake(self, when: float) -> None:
+    def check(self) -> None:
+        """Start the thread if it has something to call and could not start before."""
+        if self._thread is None and (self._soon or self._later):
+            with self._changed:
+                self._wake(0.0)
+
+    def _wake(self, when: float) -> bool:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has no thread to spare, or the interpreter shuts down
+                _log.warning("the relay cannot start its thread, and tries again with the next event: %s", error)
+                return False
+            self._thread = thread
         elif when < self._sleeping_until:
             self._sleeping_until = when
             self._changed.notify()
+        return True
 
     def _work(self) -> None:
         while (call := self._next()) is not None:

@@ -35,9 +35,7 @@ def shut_down(relay: Relay, timeout: float) -> None:
             generation.stop()
     if left_over or relay.mirrors:
         done = threading.Event()
-        try:
-            relay.scheduler.soon(lambda: _finish(relay, left_over, done))
-        except RuntimeError:  # the interpreter shuts down and starts no thread
+        if not relay.scheduler.soon(lambda: _finish(relay, left_over, done)):  # the interpreter shuts down and starts no thread
             _finish(relay, left_over, done)
         done.wait(_FLUSH)
     end = time.monotonic() + _LEAVE

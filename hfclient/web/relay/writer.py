@@ -101,17 +101,14 @@ class Writer:
         """Note that *generation* has something to write."""
         with self._lock:
             self._dirty[generation.id] = generation
-            if self._pause:
-                return
-            if at_once:
-                if self._flush_soon:
-                    return
+            is_due = bool(self._pause) or (self._flush_soon if at_once else self._flush_due)
+            if at_once and not is_due:
                 self._flush_soon = True
-            else:
-                if self._flush_due:
-                    return
+            elif not is_due:
                 self._flush_due = True
-        if at_once:
+        if is_due:
+            self._scheduler.check()
+        elif at_once:
             self._scheduler.soon(self._flush_now)
         else:
             self._scheduler.later(self._coalesce, self._flush_later)

@@ -212,7 +212,7 @@ def test_keys_of_a_cluster(open_store: Callable[..., RedisStore]) -> None:
                 assert store.claim("{}" + run_id, run_id, ttl=9) == run_id
             records = store.write([Write(run_id=run_id, fence=1, batches=[batch(1)], lease=9, status="running") for run_id in runs], BOUNDS)
             assert [record.id for record in records] == runs
-            assert store.line("{a}b") == tuple(runs)
+            assert store.queue("{a}b") == tuple(runs)
             assert store.active()[-20:] == runs
             record, batches = store.read(runs[0], 0, 1000)
             assert (record.key, record.owner, record.state, batches) == ("{a}b", "{c}", b"\0\xff", [batch(1)])

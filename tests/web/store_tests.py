@@ -407,9 +407,9 @@ class StoreTests:
             watch.close()
 
     def test_a_line_has_one_first(self, store: Store) -> None:
-        """A line admits up to its limit, in order; a run that is in it stays where it is."""
-        key = "line {" + new_id() + "}"
-        assert store.line(key) == ()
+        """A queue admits up to its limit, in order; a run that is in it stays where it is."""
+        key = "queue {" + new_id() + "}"
+        assert store.queue(key) == ()
         assert store.join(key, "a", limit=1, ttl=60.0) == ("a",)
         assert store.join(key, "b", limit=1, ttl=60.0) == ("a",)
         assert store.join(key, "a", limit=1, ttl=60.0) == ("a",)
@@ -418,16 +418,16 @@ class StoreTests:
         assert store.join(key, "d", limit=3, ttl=60.0) == ("a", "b", "c")
         store.leave(key, "b")
         store.leave(key, "x")
-        assert store.line(key) == ("a", "c")
+        assert store.queue(key) == ("a", "c")
         store.leave(key, "a")
         store.leave(key, "c")
-        assert store.line(key) == ()
+        assert store.queue(key) == ()
 
     def test_a_line_expires(self, store: Store) -> None:
-        """A line whose runs are not renewed is empty after its time."""
+        """A queue whose runs are not renewed is empty after its time."""
         key = new_id()
         store.join(key, "a", limit=1, ttl=self.short)
-        wait_until(lambda: store.line(key) == ())
+        wait_until(lambda: store.queue(key) == ())
         assert store.join(key, "b", limit=1, ttl=60.0) == ("b",)
 
     def test_one_of_many_gets_a_line(self, store: Store) -> None:
@@ -478,7 +478,7 @@ class StoreTests:
             store.active,
             lambda: store.join("k", run_id, limit=1, ttl=1.0),
             lambda: store.leave("k", run_id),
-            lambda: store.line("k"),
+            lambda: store.queue("k"),
             lambda: store.claim("n", run_id, ttl=1.0),
             lambda: store.find("n"),
             lambda: store.release("n", run_id),

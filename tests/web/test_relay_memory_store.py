@@ -39,14 +39,14 @@ def _full(store: MemoryStore, number: int) -> None:
 
 
 def test_expired_runs_are_removed_without_a_thread() -> None:
-    """The next run removes all logs, tombstones, names and lines whose time has passed."""
+    """The next run removes all logs, tombstones, names and queues whose time has passed."""
     clock = Clock()
     store = MemoryStore(clock=clock)
     _full(store, 50)
     store.join("k", "r1", limit=1, ttl=10.0)
     clock.now = BOUNDS.ttl + 1
     store.create("next", key="", owner=None, state=None, lease=1.0, bounds=BOUNDS)
-    assert (len(store._runs), len(store._tombs), len(store._names), len(store._lines)) == (1, 50, 50, 0)
+    assert (len(store._runs), len(store._tombs), len(store._names), len(store._queues)) == (1, 50, 50, 0)
     assert all(not stored.batches for stored in store._tombs.values())
     clock.now = BOUNDS.ttl + BOUNDS.keep + 2
     store.create("last", key="", owner=None, state=None, lease=1.0, bounds=BOUNDS)

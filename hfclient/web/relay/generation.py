@@ -1,6 +1,6 @@
 """`Generation`: a run that this process generates: it reads the source, and prepares what the store gets.
 
-States: *queued* (in its line), *running* (its thread opens or reads the source), then one of two:
+States: *queued* (in its queue), *running* (its thread opens or reads the source), then one of two:
 
 * *finished*, by whichever comes first: the end of the source, its error, a stop, the shutdown. Later events do not count.
 * *lost*: another process has the lease. Nothing is written any more; followers look for the run in the store.
@@ -79,7 +79,7 @@ class Generation:
         self.lost = False
         self.in_store = True  # False until the store can be reached (`memory_only`)
         self.abandoned = False  # the store cannot have the rest
-        self.line_renewed = time.monotonic()
+        self.queue_renewed = time.monotonic()
         self.launched = False
         self.alone_since = time.monotonic()  # without a follower in this process
         self.written_at = self.ended_at = self.attended_at = 0.0

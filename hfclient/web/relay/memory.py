@@ -49,7 +49,7 @@ class _Stored:
 
 
 @define(eq=False)
-class _Line:
+class _Queue:
     ids: list[str]
     expires: float
 
@@ -80,7 +80,7 @@ class MemoryStore:
         self._tombs: OrderedDict[str, _Stored] = OrderedDict()  # those whose time to live has passed
         self._active: dict[str, None] = {}
         self._watches: dict[str, list[_Watch]] = {}
-        self._lines: OrderedDict[str, _Line] = OrderedDict()
+        self._queues: OrderedDict[str, _Queue] = OrderedDict()
         self._names: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._closed = False
 
@@ -234,35 +234,35 @@ class MemoryStore:
             self._now()
             return list(self._active)[:_MOST_ACTIVE]
 
-    # Lines
+    # Queues
 
     def join(self, key: str, run_id: str, *, limit: int, ttl: float) -> tuple[str, ...]:
         with self._lock:
             now = self._now()
-            line = self._line(key, now)
-            if run_id not in line.ids and len(line.ids) < limit:
-                line.ids.append(run_id)
-            if run_id in line.ids:
-                line.expires = now + ttl
-                self._lines[key] = line
-                self._lines.move_to_end(key)
-            return tuple(line.ids)
+            queue = self._queue(key, now)
+            if run_id not in queue.ids and len(queue.ids) < limit:
+                queue.ids.append(run_id)
+            if run_id in queue.ids:
+                queue.expires = now + ttl
+                self._queues[key] = queue
+                self._queues.move_to_end(key)
+            return tuple(queue.ids)
 
     def leave(self, key: str, run_id: str) -> None:
         with self._lock:
-            line = self._line(key, self._now())
-            if run_id in line.ids:
-                line.ids.remove(run_id)
-            if not line.ids:
-                self._lines.pop(key, None)
+            queue = self._queue(key, self._now())
+            if run_id in queue.ids:
+                queue.ids.remove(run_id)
+            if not queue.ids:
+                self._queues.pop(key, None)
 
-    def line(self, key: str) -> tuple[str, ...]:
+    def queue(self, key: str) -> tuple[str, ...]:
         with self._lock:
-            return tuple(self._line(key, self._now()).ids)
+            return tuple(self._queue(key, self._now()).ids)
 
-    def _line(self, key: str, now: float) -> _Line:
-        line = self._lines.get(key)
-        return line if line is not None and line.expires > now else _Line([], now)
+    def _queue(self, key: str, now: float) -> _Queue:
+        queue = self._queues.get(key)
+        return queue if queue is not None and queue.expires > now else _Queue([], now)
 
     # Names
 
@@ -332,8 +332,8 @@ class MemoryStore:
                 self._remove(ended)
         for name in [name for name, _ in itertools.takewhile(lambda item: item[1][1] <= now, self._names.items())]:
             del self._names[name]
-        for key in [key for key, _ in itertools.takewhile(lambda item: item[1].expires <= now, self._lines.items())]:
-            del self._lines[key]
+        for key in [key for key, _ in itertools.takewhile(lambda item: item[1].expires <= now, self._queues.items())]:
+            del self._queues[key]
 
     def _remove(self, run_id: str) -> None:
         self._runs.pop(run_id, None)

@@ -222,21 +222,21 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """KEYS: the index, with scores in microseconds. ARGV: id of a run, milliseconds after which an entry is forgotten."""
 
 JOIN = Script("""
-local line = redis.call('LRANGE', KEYS[1], 0, -1)
+local queue = redis.call('LRANGE', KEYS[1], 0, -1)
 local found = false
-for _, id in ipairs(line) do found = found or id == ARGV[1] end
-if not found and #line < tonumber(ARGV[2]) then
+for _, id in ipairs(queue) do found = found or id == ARGV[1] end
+if not found and #queue < tonumber(ARGV[2]) then
   redis.call('RPUSH', KEYS[1], ARGV[1])
-  line[#line + 1] = ARGV[1]
+  queue[#queue + 1] = ARGV[1]
   found = true
 end
 if found then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
-return line
+return queue
 """)
-"""KEYS: a line. ARGV: id of a run, limit, ttl."""
+"""KEYS: a queue. ARGV: id of a run, limit, ttl."""
 
 LEAVE = Script("return redis.call('LREM', KEYS[1], 0, ARGV[1])")
-"""KEYS: a line. ARGV: id of a run."""
+"""KEYS: a queue. ARGV: id of a run."""
 
 CLAIM = Script("""
 local id = redis.call('GET', KEYS[1])

@@ -202,16 +202,16 @@ class RedisStore:
     def active(self) -> list[str]:
         return [run_id.decode() for run_id in self._send("ZRANGE", self._index, 0, _MOST_ACTIVE - 1)]
 
-    # Lines
+    # Queues
 
     def join(self, key: str, run_id: str, *, limit: int, ttl: float) -> tuple[str, ...]:
-        return _ids(self._run(scripts.JOIN, [self._named("line", key)], run_id, limit, _ms(ttl)))
+        return _ids(self._run(scripts.JOIN, [self._named("queue", key)], run_id, limit, _ms(ttl)))
 
     def leave(self, key: str, run_id: str) -> None:
-        self._run(scripts.LEAVE, [self._named("line", key)], run_id)
+        self._run(scripts.LEAVE, [self._named("queue", key)], run_id)
 
-    def line(self, key: str) -> tuple[str, ...]:
-        return _ids(self._send("LRANGE", self._named("line", key), 0, -1))
+    def queue(self, key: str) -> tuple[str, ...]:
+        return _ids(self._send("LRANGE", self._named("queue", key), 0, -1))
 
     # Names
 

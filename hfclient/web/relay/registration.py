@@ -1,4 +1,4 @@
-"""A new run in the store: its record, its idempotency key and its place in the line of its key.
+"""A new run in the store: its record, its idempotency key and its place in the queue of its key.
 
 Also runs that one process announces and another one generates: a web worker and a Celery task, say.
 """
@@ -25,7 +25,7 @@ __all__ = ["RESERVED", "Registration"]
 
 RESERVED = 0
 """The fence of a run that is reserved: no process has generated it yet."""
-_JOINING, _PAUSE = 2.0, 0.01  # seconds for which a run may be on its way into its line, and between two looks
+_JOINING, _PAUSE = 2.0, 0.01  # seconds for which a run may be on its way into its queue, and between two looks
 _STOPPING = 5.0  # seconds for which an interrupted `run` waits until the end of the run is written
 
 
@@ -68,8 +68,8 @@ class Registration:
                 if relay.store.find(name) != run_id:
                     return None
                 raise
-            # Until it has its place in the line it may be refused. If its process dies before, its lease runs out.
-            if run.status != "queued" or run_id in relay.writer.generations or time.monotonic() > end or run_id in relay.store.line(key):
+            # Until it has its place in the queue it may be refused. If its process dies before, its lease runs out.
+            if run.status != "queued" or run_id in relay.writer.generations or time.monotonic() > end or run_id in relay.store.queue(key):
                 return run
             time.sleep(_PAUSE)
             if relay.store.find(name) != run_id:
@@ -90,9 +90,9 @@ class Registration:
         return run
 
     def register(
-        self, key: str, owner: str | None, name: str | None, *, queue: bool, state: Any, lease: float, fence: int = 1
+        self, key: str, owner: str | None, name: str | None, *, may_wait: bool, state: Any, lease: float, fence: int = 1
     ) -> tuple[Record, tuple[str, ...], bool] | Run:
-        """Put a new run into the store; return its record, its line, and whether the store has it. A Run: of the same name, started meanwhile."""
+        """Put a new run into the store; return its record, its queue, and whether the store has it. A Run: of the same name, started meanwhile."""
         relay = self._relay
         store = relay.store
         run_id = secrets.token_urlsafe(18)
@@ -109,7 +109,7 @@ class Registration:
                 store.drop(run_id, fence)
                 raise
             try:
-                return record, relay.lines.join(key, run_id, queue), True
+                return record, relay.queues.join(key, run_id, may_wait), True
             except RunBusy:
                 if name is not None:
                     store.release(name, run_id)
@@ -118,12 +118,12 @@ class Registration:
         except StoreUnavailable:
             if not relay.memory_only or fence == RESERVED:
                 raise
-        line = relay.lines.local(key, run_id)
+        queue = relay.queues.local(key, run_id)
         if name is not None:
             with self._lock:
                 self._names = {known: other for known, other in self._names.items() if other in relay.writer.generations}
                 self._names[name] = run_id
-        return Record(id=run_id, key=key, owner=owner, created=time.time()), line, False
+        return Record(id=run_id, key=key, owner=owner, created=time.time()), queue, False
 
     def run(self, run_id: str, opener: Opener, state: Any, on_end: OnEnd | None) -> Run:
         """Generate a reserved run; see `Relay.run`."""
@@ -143,7 +143,7 @@ class Registration:
         if state is None:
             state, _ = unpack_state(taken.state)
         generation = Generation(taken, opener, state=state, on_end=on_end or relay.on_end, changed=relay.writer.changed, most=relay.most)
-        relay.launch(generation, relay.lines.join(taken.key, run_id, queue=True))
+        relay.launch(generation, relay.queues.join(taken.key, run_id, may_wait=True))
         try:
             generation.over.wait()
         except BaseException:  # Ctrl-C, or the time limit of a Celery task

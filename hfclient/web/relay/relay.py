@@ -20,11 +20,11 @@ from hfclient.web.relay.access import Allowed, may_read, one_of, scoped_name, te
 from hfclient.web.relay.encoding import decode
 from hfclient.web.relay.follower import Follower
 from hfclient.web.relay.generation import Generation, OnEnd
-from hfclient.web.relay.lines import Lines
 from hfclient.web.relay.log import EventLog
 from hfclient.web.relay.memory import MemoryStore
 from hfclient.web.relay.mirror import PAGE_BYTES, Mirrors
 from hfclient.web.relay.position import Rest, locate
+from hfclient.web.relay.queues import Queues
 from hfclient.web.relay.recovery import Recover, Recovery
 from hfclient.web.relay.registration import RESERVED, Registration
 from hfclient.web.relay.runs import End, Run, number_after, valid_id
@@ -108,7 +108,7 @@ class Relay:
         )
         self.on_end = on_end
         self.recovery = Recovery(self, recover)
-        self.lines = Lines(self, max_queue)
+        self.queues = Queues(self, max_queue)
         self._registration = Registration(self)
         self._reset()
         _relays.add(self)
@@ -178,21 +178,21 @@ class Relay:
         if name is not None and (found := self._registration.named(name, key_text)) is not None:
             return found
         self._check_capacity()
-        queue = (busy or self.busy) == "queue"
+        may_wait = (busy or self.busy) == "queue"
         with contextlib.ExitStack() as unless_started:
             if isinstance(open, Watched):
                 open.admit()  # before the run exists: refused requests leave nothing in the store
                 unless_started.callback(open.close)
-            made = self._registration.register(key_text, owner_text, name, queue=queue, state=state, lease=self.lease)
+            made = self._registration.register(key_text, owner_text, name, may_wait=may_wait, state=state, lease=self.lease)
             if isinstance(made, Run):
                 return made
             unless_started.pop_all()
-        record, line, in_store = made
+        record, queue, in_store = made
         generation = Generation(
             record, open, state=state, on_end=on_end or self.on_end, changed=self.writer.changed, most=self.most, name=name
         )
         generation.in_store = in_store
-        self.launch(generation, line)
+        self.launch(generation, queue)
         if wait is not None and generation.head.wait(wait) and (error := generation.error) is not None:
             if not isinstance(error, Exception):  # such as SystemExit, which would end the server's worker
                 raise RunFailed(f"the answer was ended by {type(error).__name__}") from error
@@ -210,13 +210,13 @@ class Relay:
         """Whether this process has as many runs as it may."""
         return self.writer.count() >= self.max_runs
 
-    def launch(self, generation: Generation, line: tuple[str, ...]) -> None:
-        """Generate a run as soon as it is the first in its line."""
+    def launch(self, generation: Generation, queue: tuple[str, ...]) -> None:
+        """Generate a run as soon as it is the first in its queue."""
         self.writer.add(generation)
-        if line[0] == generation.id:
+        if queue[0] == generation.id:
             generation.launch()
         else:
-            self.lines.wait(generation, line)
+            self.queues.wait(generation, queue)
         if self._on_leave == "stop":
             self.scheduler.later(self._grace, lambda: self._check_followers(generation))
 
@@ -244,8 +244,8 @@ class Relay:
         name = None if idempotency_key is None else scoped_name(owner_text, idempotency_key)
         if name is not None and (found := self._registration.named(name, key_text)) is not None:
             return found
-        queue = (busy or self.busy) == "queue"
-        made = self._registration.register(key_text, owner_text, name, queue=queue, state=state, lease=patience, fence=RESERVED)
+        may_wait = (busy or self.busy) == "queue"
+        made = self._registration.register(key_text, owner_text, name, may_wait=may_wait, state=state, lease=patience, fence=RESERVED)
         return made if isinstance(made, Run) else Run.of(made[0])
 
     def run(self, run_id: str, open: Opener, *, state: Any = None, on_end: OnEnd | None = None) -> Run:
@@ -365,8 +365,8 @@ class Relay:
         """
         text = text_of("key", key)
         try:
-            for run_id in self.store.line(text):
-                if not self.lines.is_over(run_id):
+            for run_id in self.store.queue(text):
+                if not self.queues.is_over(run_id):
                     return self._registration.run_of(run_id, text)
         except RunGone:
             return None

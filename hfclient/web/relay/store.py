@@ -3,13 +3,13 @@
 A store keeps four kinds of data. No operation needs two of them at once, so in a Redis Cluster each may have a slot of its own:
 
 * a **run**: its record and its log, a list of batches of events. All operations on one run are atomic (one hash tag: the run's id);
-* a **line** of a key: the ids of the runs with that key, the active one first (one hash tag: the key);
+* a **queue** of a key: the ids of the runs with that key, the active one first (one hash tag: the key);
 * a **name**: an idempotency key with the id of its run;
 * the **index** of the runs that have not ended: a hint, which may name runs that have ended or vanished.
 
-The relay needs no transaction across them. A run's record exists before a name or a line has its id, so an id that is found in a
-name or a line belongs to a run, or to one whose time has passed. A run that has ended never becomes active again, so an id in a
-line whose run has ended may be removed by any process at any time. A process that dies between two operations leaves a record
+The relay needs no transaction across them. A run's record exists before a name or a queue has its id, so an id that is found in a
+name or a queue belongs to a run, or to one whose time has passed. A run that has ended never becomes active again, so an id in a
+queue whose run has ended may be removed by any process at any time. A process that dies between two operations leaves a record
 whose lease runs out.
 
 **Leases.** The process that generates a run holds its lease: a *fence* (a number that grows with each holder) and a time, measured
@@ -35,7 +35,7 @@ from attrs import field, frozen
 __all__ = ["Batch", "Bounds", "Notify", "Record", "Status", "Store", "Watch", "Write"]
 
 Status: TypeAlias = Literal["queued", "running", "completed", "interrupted", "failed"]
-"""The state of a run: *queued* until it is first in its line, *running*, and one of three ends."""
+"""The state of a run: *queued* until it is first in its queue, *running*, and one of three ends."""
 
 
 @frozen
@@ -228,20 +228,20 @@ class Store(Protocol):
     def active(self) -> list[str]:
         """Return the index: ids of runs that have not ended, oldest first, at most 10,000. Some may have ended or be unknown."""
 
-    # Lines: one run at a time
+    # Queues: one run at a time
 
     def join(self, key: str, run_id: str, *, limit: int, ttl: float) -> tuple[str, ...]:
-        """Append *run_id* to the line of *key* unless it is in it or the line has *limit* entries. Returns the line.
+        """Append *run_id* to the queue of *key* unless it is in it or the queue has *limit* entries. Returns the queue.
 
-        The run has joined if its id is in the result; the first id is the active run. Renews the line's own time to live, *ttl*
+        The run has joined if its id is in the result; the first id is the active run. Renews the queue's own time to live, *ttl*
         seconds, if the run is in it.
         """
 
     def leave(self, key: str, run_id: str) -> None:
-        """Remove *run_id* from the line, if it is in it."""
+        """Remove *run_id* from the queue, if it is in it."""
 
-    def line(self, key: str) -> tuple[str, ...]:
-        """Return the line, without renewing it."""
+    def queue(self, key: str) -> tuple[str, ...]:
+        """Return the queue, without renewing it."""
 
     # Names: idempotency
 

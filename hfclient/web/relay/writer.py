@@ -179,7 +179,6 @@ class Writer:
         self._store.join(generation.key, generation.id, limit=1, ttl=self._bounds.ttl)
         if generation.name is not None:
             self._store.claim(generation.name, generation.id, ttl=self._bounds.ttl + self._bounds.keep)
-        self._store.join(generation.key, generation.id, limit=1, ttl=self._bounds.ttl)
         generation.in_store = True
 
     def _written(self, generation: Generation, write: Write, record: Record | None) -> None:
@@ -220,7 +219,7 @@ class Writer:
         try:
             self._store.leave(generation.key, generation.id)
         except StoreUnavailable:
-            _log.info("the line of run %s could not be left; the next run removes it", generation.id)
+            _log.info("the queue of run %s could not be left; the next run removes it", generation.id)
         self.remove(generation)
 
     def _notified(self, generation: Generation, batch: Batch | None) -> None:
@@ -243,7 +242,7 @@ class Writer:
             self._checked(generation, record)
 
     def _sweep(self) -> None:
-        """Renew leases and lines, a third of a lease after the last time."""
+        """Renew leases and queues, a third of a lease after the last time."""
         now = time.monotonic()
         with self._lock:
             generations = list(self.generations.values())
@@ -255,10 +254,10 @@ class Writer:
             self._scheduler.later(self._lease / 3, self._sweep)
             self.flush()
         for generation in generations:
-            if now - generation.line_renewed > self._bounds.ttl / 3 and not self._pause and generation.in_store:
+            if now - generation.queue_renewed > self._bounds.ttl / 3 and not self._pause and generation.in_store:
                 try:
                     self._store.join(generation.key, generation.id, limit=0, ttl=self._bounds.ttl)
-                    generation.line_renewed = now
+                    generation.queue_renewed = now
                 except StoreUnavailable:
                     return
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -451,6 +452,23 @@ def test_stop_and_read_on(ui: ChatUI, any_client: Client, monkeypatch: pytest.Mo
     started = time.monotonic()
     goes_on(ui, stream)
     assert time.monotonic() - started < SOON
+
+
+def test_leaving_while_a_stop_is_on_its_way(ui: ChatUI, any_client: Client) -> None:
+    """The server cuts the text where the first stop said, also if the reader goes on and leaves before that stop is answered."""
+    answered = threading.Event()
+    ui.says(lines(STARTED), silent(STARTED, token("one "), token("two")))
+    ui.always("stop", [answered, head(200)])
+    stream = any_client.chat("Hi")
+    assert [next(stream), next(stream)][1] == Token("one ")
+    stopping = threading.Thread(target=stream.stop)
+    stopping.start()
+    wait_until(lambda: ui.count("stop") == 1)
+    assert next(stream) == Token("two")
+    stream.close()
+    answered.set()
+    stopping.join(PATIENCE)
+    assert {json.loads(request.body)["seenContentLength"] for request in ui.of("stop")} == {4}
 
 
 def test_a_stop_that_the_server_refuses(ui: ChatUI, client: Client) -> None:

@@ -85,6 +85,7 @@ class Run:
         self.stop_requested = False
         self.stop_unconfirmed = False
         self._stop_sent = OnceFlag()
+        self._stopped_at: int | None = None
 
     def __str__(self) -> str:
         return f"conversation {self.turn.conversation_id}"
@@ -236,10 +237,16 @@ class Run:
             TransportError, APIStatusError: The server could not be reached, or refused.
         """
         self.stop_requested = True
-        with no_scope():
-            clock = Clock(Timeouts(connect=budget / 2, idle=budget, total=budget))
-            request = self.service.endpoints.stop(self.turn.conversation_id, self.turn.generation_id or "", seen, clock)
-            self.service.session.send(request).close()
+        # While a stop is on its way, another thread may read on and leave the stream: a second stop with more text would replace the first.
+        seen = self._stopped_at = seen if (first := self._stopped_at) is None else first
+        try:
+            with no_scope():
+                clock = Clock(Timeouts(connect=budget / 2, idle=budget, total=budget))
+                request = self.service.endpoints.stop(self.turn.conversation_id, self.turn.generation_id or "", seen, clock)
+                self.service.session.send(request).close()
+        except BaseException:
+            self._stopped_at = None
+            raise
         self._stop_sent.set()
 
     def try_stop(self, seen: int, budget: float = STOP_BUDGET) -> None:

@@ -56,6 +56,7 @@ class Follower:
         log.followers[id(self)] = None
         self._page: Iterator[AnyEvent] = iter(())
         self._pending = 0
+        self._behind: tuple[int, int, int] | None = None  # the position of the last event that was read, if known
         self._closed = False
         self._iterator: Iterator[Entry | None] | None = None
 
@@ -150,10 +151,11 @@ class Follower:
             if self._rest.is_over:
                 self._rest = None
             return entries
-        if self._number <= log.stored or (position := log.position(first - 1)) is None:
-            prefix = f"{self.run_id}:"
+        if self._number <= log.stored or (position := self._behind or log.position(first - 1)) is None:
+            prefix, self._behind = f"{self.run_id}:", None
             return [Entry(f"{prefix}{number}", event) for number, event in enumerate(events, first)]
-        return numbered(self.run_id, first, events, position, log.stored)
+        entries, self._behind = numbered(self.run_id, first, events, position, log.stored)
+        return entries
 
     def _continue(self) -> bool:
         """Whether more may come, after a page without events."""
@@ -170,7 +172,7 @@ class Follower:
                 return False
             new.followers[id(self)] = None
             self._release()
-            self._log = new
+            self._log, self._behind = new, None
             if self._number > log.stored and (had := self._had(log)) is not None:
                 self._number, self._rest = self._home.locate(self.run_id, new, self._number, had)
         return True

@@ -25,8 +25,8 @@ __all__ = ["Rest", "locate", "numbered"]
 _Position: TypeAlias = tuple[int, int, int]
 
 
-def numbered(run_id: str, first: int, events: Iterable[AnyEvent], position: _Position, stored: float) -> list[Entry]:
-    """Return *events*, the first of which has the number *first* and is behind *position*, with their ids."""
+def numbered(run_id: str, first: int, events: Iterable[AnyEvent], position: _Position, stored: float) -> tuple[list[Entry], _Position]:
+    """Return *events*, the first of which has the number *first* and is behind *position*, with their ids, and the position behind them."""
     text, reasoning, others = position
     entries = []
     for number, event in enumerate(events, first):
@@ -38,7 +38,7 @@ def numbered(run_id: str, first: int, events: Iterable[AnyEvent], position: _Pos
         else:
             others += 1
         entries.append(Entry(f"{run_id}:{number}" if number <= stored else f"{run_id}.{text}.{reasoning}.{others}:{number}", event))
-    return entries
+    return entries, (text, reasoning, others)
 
 
 class Rest:

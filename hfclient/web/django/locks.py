@@ -26,6 +26,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models, router, transaction
 
 from hfclient import ConversationBusy, InvalidInputError
+from hfclient.web.django.connections import without_connections
 from hfclient.web.errors import StoreUnavailable
 from hfclient.web.forks import reset_after_fork
 
@@ -280,21 +281,14 @@ def _is_in_transaction(cache: Any) -> bool:
 
 def _outside_of_transactions(call: Callable[[], Any]) -> Any:
     """Return what *call* returns in a thread, which has connections of its own."""
-
-    def run() -> Any:
-        try:
-            return call()
-        finally:
-            connections.close_all()
-
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
+        return pool.submit(without_connections(call)).result()
 
 
 async def _in_thread(call: Callable[[], Any]) -> Any:
     from asgiref.sync import sync_to_async
 
-    return await sync_to_async(call, thread_sensitive=False)()
+    return await sync_to_async(without_connections(call), thread_sensitive=False)()
 
 
 class _Renewals:

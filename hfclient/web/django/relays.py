@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-from django.db import connections
+from typing import Any
 
 from hfclient.web.admission import Watched
+from hfclient.web.django.connections import without_connections
 from hfclient.web.relay import Relay
 from hfclient.web.relay.runs import Run
 from hfclient.web.source import Opener
 
-__all__ = ["DjangoRelay", "without_connections"]
-
-_T = TypeVar("_T")
-
+__all__ = ["DjangoRelay"]
 
 class DjangoRelay(Relay):
     """A relay for Django: the application's functions may use models.
@@ -49,19 +43,3 @@ class DjangoRelay(Relay):
             if watched is not None:
                 watched.close()
             raise
-
-
-def without_connections(call: Callable[..., _T]) -> Callable[..., _T]:
-    """Return *call*, which then closes the connections that it has opened, unless it runs in this thread or in a transaction."""
-    caller = threading.current_thread()  # not its id, which a later thread may have
-
-    def closing(*args: Any, **options: Any) -> _T:
-        try:
-            return call(*args, **options)
-        finally:
-            if threading.current_thread() is not caller:
-                for connection in connections.all(initialized_only=True):
-                    if not connection.in_atomic_block:  # stop() may call on_end in a view
-                        connection.close()
-
-    return closing

@@ -15,8 +15,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from hfclient.web.admission import Watched
 from hfclient.web.bodies import Body, sse
 from hfclient.web.django.conf import read_options
+from hfclient.web.django.connections import without_connections
 from hfclient.web.django.locks import CacheLock
-from hfclient.web.django.relays import without_connections
 from hfclient.web.errors import InvalidRequest
 from hfclient.web.source import SourceLike, needs_no_body
 
@@ -156,7 +156,7 @@ class _Release:
     """Releases what the response holds, then calls the application's function; once."""
 
     def __init__(self, lock: CacheLock | None, on_close: Callable[[], object] | None) -> None:
-        release = None if lock is None else lambda: _release(lock)
+        release = None if lock is None else without_connections(lambda: _release(lock))
         self._calls = [call for call in (release, on_close) if call is not None]
 
     def also(self, call: Callable[[], object]) -> None:
@@ -171,7 +171,7 @@ class _Release:
 def _release(lock: CacheLock) -> None:
     """Release *lock* without blocking an event loop, in which a body may be closed."""
     if _is_in_loop():
-        threading.Thread(target=lock.release, name="hfclient-release", daemon=True).start()
+        threading.Thread(target=without_connections(lock.release), name="hfclient-release", daemon=True).start()
     else:
         lock.release()
 

@@ -93,6 +93,7 @@ def test_events_come_at_once(relay: Relay) -> None:
     source = Scripted()
     relay = Relay(coalesce=3600.0)
     run = relay.start("k", source.open)
+    wait_until(lambda: (record := relay.store.get(run.id)) is not None and record.status == "running")  # that is written at once
     follower = relay.follow(run.id)
     for text in ("a", "b", "c"):
         source.send(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -71,6 +72,31 @@ def test_another_worker_follows(workers: Workers) -> None:
     assert follower.status == "completed"
     wait_until(lambda: b.get(run.id).ended)
     assert texts(read(b, run.id)) == "abcdefghi"
+    wait_until(lambda: not b.mirrors)
+
+
+def test_nothing_is_kept_for_followers_that_are_gone(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has followed a run, to its end or not, keeps nothing of it, also if the run had just ended."""
+    monkeypatch.setattr("hfclient.web.relay.mirror._LINGER", 0.1)
+    a, b = workers.relays
+    for how in ("read", "left", "dropped", "body") * 5:
+        source = Scripted("a", "b")
+        run = a.start("k", source.open, busy="queue")
+        wait_until(lambda run=run: b.get(run.id).last == 2)
+        follower = b.follow(run.id)
+        source.send(None)
+        match how:
+            case "read":
+                assert texts(list(follower)) == "ab"
+            case "left":
+                take(follower, 1)
+                follower.close()
+            case "dropped":
+                take(follower, 1)
+            case "body":
+                b"".join(sse(follower))
+        del follower
+    gc.collect()
     wait_until(lambda: not b.mirrors)
 
 

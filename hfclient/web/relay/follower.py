@@ -57,7 +57,7 @@ class Follower:
         self._page: Iterator[AnyEvent] = iter(())
         self._pending = 0
         self._behind: tuple[int, int, int] | None = None  # the position of the last event that was read, if known
-        self._closed = False
+        self._closed = self._has_left = False
         self._iterator: Iterator[Entry | None] | None = None
 
     def __repr__(self) -> str:
@@ -136,7 +136,14 @@ class Follower:
                     if page := self._entries(events):
                         yield page
                 elif not self._continue():
-                    return
+                    break
+        except GeneratorExit:  # perhaps by the garbage collector, which must not wait for a lock
+            raise
+        except BaseException:
+            self._leave()
+            raise
+        else:
+            self._leave()
         finally:
             self._pending = 0
             self._closed = True
@@ -183,12 +190,16 @@ class Follower:
 
     def close(self) -> None:
         """Leave the run; idempotent, from any thread. A reader that waits ends."""
-        if self._closed:
-            return
         self._closed = True
-        self._release()
         self._log.wake()
-        self._home.left(self.run_id)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Tell the relay once that this follower has left: nothing is kept for it any longer."""
+        if not self._has_left:
+            self._has_left = True
+            self._release()
+            self._home.left(self.run_id)
 
     def _release(self) -> None:
         self._log.followers.pop(id(self), None)  # takes no lock: the garbage collector may call this at any moment

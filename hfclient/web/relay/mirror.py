@@ -25,6 +25,7 @@ _log = logging.getLogger("hfclient")
 PAGE_BYTES = 256 * 1024
 """Bytes of data that one read of a store returns."""
 _WINDOW = 4096  # events; twice as many before the older half is forgotten
+_LINGER = 5.0  # seconds between looks at a run that has ended
 _MARGIN = 0.05  # seconds behind the end of a lease before it is looked at
 _PAUSES = (0.1, 0.3, 1.0, 2.0)  # seconds between attempts to read a store that is down
 
@@ -156,7 +157,13 @@ class Mirror:
         waiters, self.waiters = self.waiters, []
         for call in waiters:
             call()
+        self._end()
+
+    def _end(self) -> None:
+        """Close it when its followers have read the rest: not all of them say when they leave."""
         self.check_use()
+        if not self._closed:
+            self._scheduler.later(_LINGER, self._end)
 
     def _failed(self, error: WebError) -> None:
         now = time.monotonic()

@@ -122,7 +122,7 @@ def test_a_killed_generator_is_replaced(workers: Callable[..., list[Worker]], ch
         one.wait()
         assert (one.error, one.end) == (None, "completed")
         assert complete(one, "hold f")
-    assert followed[0].entries == followed[1].entries
+    assert followed[0].events == followed[1].events
     assert chat.count("send") == 1
     assert second.ask("get", run=run)["status"] == "completed"
 

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -801,3 +802,10 @@ def test_names_of_the_package() -> None:
     assert hfclient.web.Relay is Relay
     assert hfclient.web.MemoryStore is MemoryStore
     assert hfclient.web.Run is Run
+
+
+def test_sigterm_outside_of_the_main_thread() -> None:
+    """Only the main thread can set the handler; in another one the error says so."""
+    relay = Relay()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(errors.InvalidInputError, match="main thread"):
+        pool.submit(relay.close_on_sigterm).result()

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
+from hfclient.errors import MissingDependencyError
 from hfclient.web.errors import StoreUnavailable
 
 try:
@@ -27,7 +28,7 @@ try:
     )
     from redis.retry import Retry
 except ImportError as exc:  # pragma: no cover (the extra is not installed)
-    raise ImportError("RedisStore needs redis-py: pip install 'hfclient[redis]'") from exc
+    raise MissingDependencyError("RedisStore needs the package redis: pip install 'hfclient[redis]'") from exc
 
 __all__ = ["Entry", "RedisCommands", "Script"]
 

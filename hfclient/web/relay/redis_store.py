@@ -48,7 +48,7 @@ class RedisStore:
     Raises:
         ValueError: The URL, the prefix or *slots* cannot be used.
         TypeError: *server* is neither a URL nor a client of redis-py.
-        ImportError: redis-py is not installed (extra ``redis``).
+        MissingDependencyError: The package redis is not installed (extra ``redis``).
     """
 
     def __init__(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hfclient.errors import InvalidInputError
 from hfclient.web.relay.generation import Generation
 
 if TYPE_CHECKING:
@@ -67,4 +68,7 @@ def on_sigterm(close: Callable[[], object]) -> None:
         elif before == signal.SIG_DFL:
             raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, handle)
+    try:
+        signal.signal(signal.SIGTERM, handle)
+    except ValueError:
+        raise InvalidInputError("close_on_sigterm() sets a signal handler, which only the main thread of a process can do") from None

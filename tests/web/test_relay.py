@@ -453,7 +453,9 @@ def test_an_error_before_the_answer(relay: Relay) -> None:
         assert caught.value.problem["code"] == "rate-limited"
         assert caught.value.problem["retry_after"] == 7
         ended(relay, run.id)
-    assert relay.get(run.id).problem == caught.value.problem
+    shown = relay.get(run.id).problem
+    assert {**(shown or {}), "detail": caught.value.problem["detail"]} == caught.value.problem
+    assert "slow down" not in str(shown)
     body = b"".join(sse(relay.follow(run.id)))
     assert b"rate-limited" in body
     assert b"slow down" not in body
@@ -534,6 +536,13 @@ def test_on_end_of_a_failed_and_a_stopped_run(relay: Relay) -> None:
     take(relay.follow(run.id), 2)
     relay.stop(run.id)
     assert calls == [("failed", "a", errors.StreamInterrupted), ("interrupted", "bc", type(None))]
+
+
+def test_a_state_that_json_does_not_have(relay: Relay) -> None:
+    """It is refused at once, and the key stays free."""
+    with pytest.raises(errors.InvalidInputError, match="plain JSON types"):
+        relay.start("key", Scripted("text", None).open, state=object())
+    assert relay.running("key") is None
 
 
 def test_the_state_and_the_usage_of_a_run(relay: Relay) -> None:

@@ -326,7 +326,7 @@ class Generation:
         end = end or self.end
         return Run(
             id=self.id, key=self.key, owner=self.owner, status=end.status if end else self.status, created=self.created,
-            last=self.log.last, state=self.state, chat=self.chat, problem=end.problem if end else None, usage=end.usage if end else None,
+            last=self.log.last, state=self.state, chat=self.chat, problem=end.shown if end else None, usage=end.usage if end else None,
         )  # fmt: skip
 
     # For the store; the thread of the scheduler calls these

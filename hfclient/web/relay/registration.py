@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from hfclient.errors import InvalidInputError
 from hfclient.web.errors import InvalidRequest, RunBusy, RunGone, RunNotFound, StoreUnavailable, WebError
 from hfclient.web.relay.generation import Generation, OnEnd
 from hfclient.web.relay.runs import Run, pack_state, unpack_state, valid_id
@@ -97,7 +98,7 @@ class Registration:
         store = relay.store
         run_id = secrets.token_urlsafe(18)
         try:
-            packed = None if callable(state) else pack_state(state)
+            packed = None if callable(state) else _packed(state)
             record = store.create(run_id, key=key, owner=owner, state=packed, lease=lease, bounds=relay.bounds, fence=fence)
             record = evolve(record, state=packed)  # a store may leave it out
             try:
@@ -168,3 +169,10 @@ class Registration:
         self._relay.recovery.end(taken, "interrupted")
         record = self._relay.store.get(taken.id)
         return Run.of(record or taken)
+
+
+def _packed(state: Any) -> bytes | None:
+    try:
+        return pack_state(state)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(f"state= takes plain JSON types, or a function that returns them ({type(error).__name__})") from None

@@ -51,6 +51,11 @@ class End:
     problem: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
 
+    @property
+    def shown(self) -> dict[str, Any] | None:
+        """The problem without ``detail``, the text of the error, which may name hosts and quote the service."""
+        return None if self.problem is None else {name: value for name, value in self.problem.items() if name != "detail"}
+
     def pack(self) -> bytes:
         """Return it as bytes for a store."""
         return pack({"problem": self.problem, "usage": self.usage})
@@ -75,7 +80,8 @@ class Run:
         last: The number of events so far.
         state: The ``state=`` of `Relay.start`: plain JSON types.
         chat: For an answer of a chat, once it has begun: the ``conversation`` (`Conversation.to_dict`) and the ``generation_id``, without secrets.
-        problem: For a failed run: ``status``, ``code``, ``title``, ... as of `hfclient.web.problem`.
+        problem: For a failed run: ``status``, ``code``, ``title``, ... of `hfclient.web.problem`, without ``detail``: a browser may see it. The log
+            has the text of the error, and so has the `RunFailed` of a follower.
         usage: Token counts of a run that has ended, if the service sent them: the fields of `hfclient.events.Usage`.
     """
 
@@ -116,7 +122,7 @@ class Run:
         state, chat = unpack_state(record.state)
         return cls(
             id=record.id, key=record.key, owner=record.owner, status=record.status, created=record.created, last=record.last,
-            state=state, chat=chat, problem=end.problem if end else None, usage=end.usage if end else None,
+            state=state, chat=chat, problem=end.shown if end else None, usage=end.usage if end else None,
         )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def start(
         open: A function that returns a stream, or what `Guard.watch` returns. It may use models, but not the request.
         owner: The user that the run belongs to.
         idempotency_key: A text of the browser's, new for each message; repeated, it returns the run that it started.
-        wait: Seconds to wait for the answer to begin, so that a refusal raises here and becomes the status of the response.
+        wait: Seconds to wait for the stream to open, so that a refusal that comes before it raises here and becomes the status of the response.
         on_end: Called once when the run ends, to save the answer: ``on_end(run, reply, error)``.
         options: ``busy`` and ``state`` of `Relay.start`.
 

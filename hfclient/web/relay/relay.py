@@ -154,7 +154,8 @@ class Relay:
             idempotency_key: A text of the browser's, new for each message. Repeated, also in another worker and after the end, it returns the run
                 that it started. It is the owner's own: two owners may use the same.
             busy: Instead of the relay's.
-            wait: Seconds to wait for the answer to begin; an error in that time is raised here. None: do not wait.
+            wait: Seconds to wait for *open* to return; an error of it in that time is raised here, such as a 429. None: do not wait. An error
+                that the stream itself brings, as a chat-ui reports a model's refusal, is the run's.
             state: What the application wants to keep with the run, plain JSON types; or a function that returns it from the stream, called
                 when the stream has opened and again when the run ends. The run has it as `Run.state`. A chat needs none to be recovered:
                 see `Run.chat`.

@@ -60,8 +60,9 @@ def check_sdist(path: Path) -> None:
 
 
 def check_wheel(path: Path) -> None:
-    """The wheel has all modules of the package, py.typed, the license and the command, and no tests."""
-    package = {file.relative_to(ROOT).as_posix() for file in (ROOT / "hfclient").rglob("*.py")} | {"hfclient/py.typed"}
+    """The wheel has all modules of the package, py.typed, the front end, the license and the command, and no tests."""
+    found = [*(ROOT / "hfclient").rglob("*.py"), ROOT / "hfclient" / "py.typed", *(ROOT / "hfclient" / "web" / "static" / "hfclient").iterdir()]
+    package = {file.relative_to(ROOT).as_posix() for file in found}
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
         about = next(name for name in names if name.endswith(".dist-info/METADATA")).removesuffix("METADATA")
@@ -75,7 +76,7 @@ def check_wheel(path: Path) -> None:
     assert commands["console_scripts"]["hfclient"] == "hfclient.cli:main"
     assert (fields["Name"], fields["Requires-Python"]) == ("hfclient", ">=3.10")
     assert "# hfclient" in fields.get_payload(), "the page is the README"
-    assert set(fields.get_all("Provides-Extra")) >= {"impersonate", "local", "cli", "browser", "all"}
+    assert set(fields.get_all("Provides-Extra")) >= {"impersonate", "local", "cli", "browser", "web", "redis", "all"}
 
 
 def check_install(sdist: Path, folder: Path) -> None:

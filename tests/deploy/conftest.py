@@ -17,9 +17,9 @@ def redis_server() -> Iterator[services.RedisServer]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[services.PostgreSQL]:
-    """A PostgreSQL server that the tests of this process share."""
+    """A PostgreSQL server that the tests of a module share: each project has tables of its own."""
     with services.PostgreSQL() as running:
         yield running
 

@@ -160,7 +160,7 @@ __all__ = [
     "types",
 ]
 
-for _name in ("hfclient", "hfclient.local"):
+for _name in ("hfclient", "hfclient.local", "hfclient.web"):
     install_log_filter(_name)
 
 _INFERENCE = {

@@ -1,6 +1,6 @@
 """A filter for the loggers of hfclient: one line per record, without secrets.
 
-The loggers are ``"hfclient"`` and ``"hfclient.local"``. The filter is installed when the package is imported. It sees each
+The loggers are ``"hfclient"``, ``"hfclient.local"`` and ``"hfclient.web"``. The filter is installed when the package is imported. It sees each
 record before the handlers do, so it works with all handlers and formatters of an application.
 """
 

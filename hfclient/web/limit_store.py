@@ -34,7 +34,7 @@ CREDIT = 1_000_000
 _PAUSE = 1.0  # seconds without a question to a store that has failed
 _MOST_AT_ONCE = 32  # commands, and so connections, of a process
 _PATIENCE = 2.0  # seconds for an answer of Redis
-_RATE = re.compile(r"\s*(?P<amount>[0-9][0-9_]*(?:\.[0-9]+)?)\s*(?P<rest>(?:/|\s+per\s+).+)", re.IGNORECASE | re.DOTALL)
+_RATE = re.compile(r"\s*(?P<amount>[0-9][0-9_]*(?:\.[0-9]+)?)(?P<rest>\s*/.+|\s+per\s.+)", re.IGNORECASE | re.DOTALL)
 
 
 @frozen

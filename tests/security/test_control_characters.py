@@ -153,8 +153,8 @@ def test_no_other_logger() -> None:
     """The package logs only to the loggers with the filter: a filter does not apply to child loggers."""
     root = Path(hfclient.__file__).parent
     names = {name for path in root.rglob("*.py") for name in re.findall(r"getLogger\(([^)]*)\)", path.read_text("utf-8"))}
-    assert names == {'"hfclient"', '"hfclient.local"', '"waitress"', "name"}
-    for name in ("hfclient", "hfclient.local"):
+    assert names == {'"hfclient"', '"hfclient.local"', '"hfclient.web"', '"waitress"', "name"}
+    for name in ("hfclient", "hfclient.local", "hfclient.web"):
         assert len(logging.getLogger(name).filters) == 1
 
 

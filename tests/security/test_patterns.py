@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 
 import hfclient
+from tests.web.django_site import set_up
+
+set_up()  # modules of hfclient.web.django hold Django's settings
 
 try:
     from re import _compiler, _parser  # type: ignore[attr-defined]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CacheLock", "conversation_lock"]
 
-_log = logging.getLogger("hfclient.web.django")
+_log = logging.getLogger("hfclient.web")
 _POLL = (0.02, 0.25)  # seconds between two attempts: the first, and the longest
 _ROUNDING = 1.0  # seconds: Memcached and DatabaseCache count whole ones
 _UNFIT = {

@@ -10,7 +10,7 @@ from hfclient.web.problems import Problem, log_problem, problem
 
 __all__ = ["problem_response"]
 
-_log = logging.getLogger("hfclient.web.django")
+_log = logging.getLogger("hfclient.web")
 
 
 def problem_response(error: BaseException, described: Problem | None = None) -> HttpResponse:

@@ -22,7 +22,7 @@ from hfclient.web.source import SourceLike, needs_no_body
 
 __all__ = ["astream_response", "stream_response"]
 
-_log = logging.getLogger("hfclient.web.django")
+_log = logging.getLogger("hfclient.web")
 _WAIT = 1.0
 _warned = threading.Event()
 

@@ -237,7 +237,9 @@ class Run:
             TransportError, APIStatusError: The server could not be reached, or refused.
         """
         self.stop_requested = True
-        # While a stop is on its way, another thread may read on and leave the stream: a second stop with more text would replace the first.
+        # While a stop is on its way, another thread may read on and leave the stream: that sends no second stop. One that is asked for does not
+        # move the place of the first.
+        is_first = self._stop_sent.set()
         seen = self._stopped_at = seen if (first := self._stopped_at) is None else first
         try:
             with no_scope():
@@ -246,8 +248,9 @@ class Run:
                 self.service.session.send(request).close()
         except BaseException:
             self._stopped_at = None
+            if is_first:
+                self._stop_sent = OnceFlag()  # leaving the stream tries again
             raise
-        self._stop_sent.set()
 
     def try_stop(self, seen: int, budget: float = STOP_BUDGET) -> None:
         """Stop the run; a failure is logged."""

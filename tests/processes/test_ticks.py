@@ -113,8 +113,11 @@ def test_ctrl_c(prompted: PromptedChatUI, browser: str | None, way: str) -> None
         status, _, err = script.end()
     prompted.go.set()
     assert status == -signal.SIGINT
-    assert err.count("Traceback") == 1
+    # It may come while a keep-alive is being decoded: then Python shows that exception, too.
+    assert err.count("KeyboardInterrupt") == 1
     assert err.endswith("KeyboardInterrupt\n")
+    assert "in thread" not in err
+    assert "ignored" not in err
     assert len(prompted.stops) == 1
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -32,8 +34,12 @@ def test_the_same_fields_as_http_client(fields: list[tuple[str, str, str, str]])
     found = parse_fields([line for line in lines if line not in (b"\r\n", b"\n")])
     if len(lines) == sum(line not in (b"\r\n", b"\n") for line in lines):  # else the head ends earlier
         assert found.items() == expected.items()
-        assert bool(found.defects) == bool([defect for defect in expected.defects if "ultipart" not in str(type(defect))
-                                            and "Boundary" not in str(type(defect))])  # fmt: skip
+        assert bool(_defects_of_fields(found)) == bool(_defects_of_fields(expected))
+
+
+def _defects_of_fields(message: Any) -> list[Any]:
+    """The defects without those of the body: http.client's parser looks for its parts, if the type is multipart."""
+    return [defect for defect in message.defects if not re.search("ultipart|Boundary", type(defect).__name__)]
 
 
 @pytest.mark.parametrize("value", ["", " ", "a", " a b ", "a\tb"])

@@ -144,8 +144,9 @@ class Registration:
         if state is None:
             state, _ = unpack_state(taken.state)
         generation = Generation(taken, opener, state=state, on_end=on_end or relay.on_end, changed=relay.writer.changed, most=relay.most)
-        relay.launch(generation, relay.queues.join(taken.key, run_id, may_wait=True))
+        queue = relay.queues.join(taken.key, run_id, may_wait=True)
         try:
+            relay.launch(generation, queue)
             generation.over.wait()
         except BaseException:  # Ctrl-C, or the time limit of a Celery task
             generation.stop()

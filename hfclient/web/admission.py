@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Admission", "Watched"]
 
-_log = logging.getLogger("hfclient")
+_log = logging.getLogger("hfclient.web")
 _BYTES_PER_TOKEN = 4  # a usual average: four letters of English, one or two Chinese characters
 _MOST = 2**40  # of one answer; a server's or an application's mistake must not overflow the store's 64 bits
 _NOT_SENT = (ConversationBusy, CredentialsError, InvalidInputError, MissingDependencyError, Unsupported)

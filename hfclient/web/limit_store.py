@@ -26,7 +26,7 @@ from hfclient.web.forks import reset_after_fork
 
 __all__ = ["CREDIT", "Counter", "Limit", "LimitStore", "hashed", "parse_limits"]
 
-_log = logging.getLogger("hfclient")
+_log = logging.getLogger("hfclient.web")
 _T = TypeVar("_T")
 
 CREDIT = 1_000_000

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RouterPrices"]
 
-_log = logging.getLogger("hfclient")
+_log = logging.getLogger("hfclient.web")
 _RETRY = 60.0
 _PATIENCE = 5.0  # seconds that the first answer waits for the list
 

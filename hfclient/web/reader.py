@@ -6,7 +6,7 @@ import contextvars
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import hfclient
@@ -104,9 +104,7 @@ class Reader:
             self._context.run(self._open_here)
         if self.closed or self._source is None:
             return iter(())
-        if seconds is None and isinstance(self._source, Iterable):
-            return events_of(self._source)
-        return self._source.ticks(seconds or _SECONDS)
+        return events_of(self._source) if seconds is None else self._source.ticks(seconds)
 
     def _open_here(self) -> None:
         """Call the function in this thread; `close` cancels the call."""

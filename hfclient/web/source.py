@@ -46,7 +46,7 @@ _LONG = 3600.0  # seconds between ticks that are not needed
 
 
 def events_of(source: Source) -> Iterator[AnyEvent | Entry]:
-    """Return an iterator over the events of *source*, without ticks: those of a stream take another thread."""
+    """Return an iterator over the events of *source*, without ticks, which cost a little for each event."""
     if isinstance(source, Iterable):
         return iter(source)
     return (event for event in source.ticks(_LONG) if event is not None)

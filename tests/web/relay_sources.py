@@ -94,9 +94,12 @@ class Partition:
     """A view of a store that one relay has: it can be cut off from the store, as a process on a machine without network.
 
     Attributes:
+        is_shared: Each relay is a process of its own, as far as the store can tell.
         down: Every call raises StoreUnavailable, and watches are silent.
         calls: The names of the methods that were called.
     """
+
+    is_shared = True
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -22,7 +22,7 @@ from hfclient.web.relay.store import Batch
 
 __all__ = ["Encoder", "comparable", "count", "decode", "lengths_before", "pack", "unpack"]
 
-_log = logging.getLogger("hfclient")
+_log = logging.getLogger("hfclient.web")
 _CLASSES: dict[str, type[Token] | type[Reasoning]] = {"t": Token, "r": Reasoning}
 
 

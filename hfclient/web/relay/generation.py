@@ -30,7 +30,7 @@ from hfclient.web.source import Opener, Source, events_of
 
 __all__ = ["Generation", "OnEnd", "StateOf", "apart"]
 
-_log = logging.getLogger("hfclient")
+_log = logging.getLogger("hfclient.web")
 _EVENTS = 2000  # events in a batch, at most
 _PAUSE = 0.02  # seconds between checks whether the writer has caught up
 

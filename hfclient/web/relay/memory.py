@@ -65,6 +65,8 @@ class MemoryStore:
         clock: Returns seconds; for tests.
     """
 
+    is_shared = False
+
     def __init__(self, *, max_runs: int = 100_000, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_runs = max_runs
         self._clock = clock

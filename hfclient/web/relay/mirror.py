@@ -21,7 +21,7 @@ from hfclient.web.relay.store import Batch, Record, Store, Watch
 
 __all__ = ["PAGE_BYTES", "Mirror", "Mirrors"]
 
-_log = logging.getLogger("hfclient")
+_log = logging.getLogger("hfclient.web")
 PAGE_BYTES = 256 * 1024
 """Bytes of data that one read of a store returns."""
 _WINDOW = 4096  # events; twice as many before the older half is forgotten

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recover", "Recovery"]
 
-_log = logging.getLogger("hfclient")
+_log = logging.getLogger("hfclient.web")
 
 Recover: TypeAlias = Callable[[Run], Source]
 """Returns a stream of the same answer, from its start: ``lambda run: run.attach(clients.get(run.owner))``."""

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
-from hfclient.errors import MissingDependencyError
+from hfclient.errors import InvalidInputError, MissingDependencyError
 from hfclient.web.errors import StoreUnavailable
 
 try:
@@ -192,7 +192,7 @@ def _client(url: str, timeout: float, connections: int, answer: float) -> redis.
         pool = redis.BlockingConnectionPool.from_url(url, max_connections=connections, timeout=timeout, **options)
     except ValueError as exc:
         reason = str(exc) if "scheme" in str(exc) else "its host, port or database cannot be read; quote special characters in the password"
-        raise ValueError(f"RedisStore cannot use this URL: {reason}") from None  # the text may have a part of the password
+        raise InvalidInputError(f"RedisStore cannot use this URL: {reason}") from None  # the text may have a part of the password
     return redis.Redis(connection_pool=pool)
 
 

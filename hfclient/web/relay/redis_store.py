@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
+from hfclient.errors import InvalidInputError
 from hfclient.web.errors import StoreUnavailable
 from hfclient.web.forks import reset_after_fork
 from hfclient.web.relay import redis_scripts as scripts
@@ -46,18 +47,20 @@ class RedisStore:
             is followed needs a waiting connection and a thread. Default: 1, and 8 in a cluster.
 
     Raises:
-        ValueError: The URL, the prefix or *slots* cannot be used.
+        InvalidInputError: The URL, the prefix or *slots* cannot be used.
         TypeError: *server* is neither a URL nor a client of redis-py.
         MissingDependencyError: The package redis is not installed (extra ``redis``).
     """
+
+    is_shared = True
 
     def __init__(
         self, server: str | Any, prefix: str = "hfclient", *, timeout: float = 5.0, connections: int = 16, slots: int | None = None
     ) -> None:
         if not prefix or "{" in prefix or "}" in prefix:
-            raise ValueError("prefix: braces select the slot in a cluster, so give a text without them, and not an empty one")
+            raise InvalidInputError("prefix: braces select the slot in a cluster, so give a text without them, and not an empty one")
         if slots is not None and slots < 1:
-            raise ValueError(f"slots: at least 1, not {slots}")
+            raise InvalidInputError(f"slots: at least 1, not {slots}")
         self._commands = RedisCommands(server, timeout=timeout, connections=connections)
         self._slots = slots or (_CLUSTER_SLOTS if self._commands.is_cluster else 1)
         self._prefix = prefix

@@ -36,7 +36,7 @@ from hfclient.web.source import Opener
 
 __all__ = ["Relay"]
 
-_log = logging.getLogger("hfclient")
+_log = logging.getLogger("hfclient.web")
 _RETRY = 2.0  # seconds after which a process that is full may have capacity again
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 __all__ = ["Scheduler"]
 
-_log = logging.getLogger("hfclient")
+_log = logging.getLogger("hfclient.web")
 _IDLE = 5.0  # seconds without work after which the thread ends
 
 

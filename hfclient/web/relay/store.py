@@ -152,7 +152,13 @@ class Watch(Protocol):
 
 
 class Store(Protocol):
-    """A store of runs. The module's docstring has what is common to all methods."""
+    """A store of runs. The module's docstring has what is common to all methods.
+
+    Attributes:
+        is_shared: Other processes see the runs, so one of them may have to continue a run of this process.
+    """
+
+    is_shared: bool
 
     # Runs
 

@@ -13,13 +13,12 @@ from collections.abc import Callable
 
 from hfclient.web.errors import StoreUnavailable
 from hfclient.web.relay.generation import Generation
-from hfclient.web.relay.memory import MemoryStore
 from hfclient.web.relay.scheduler import Scheduler
 from hfclient.web.relay.store import Batch, Bounds, Record, Store, Watch, Write
 
 __all__ = ["Writer"]
 
-_log = logging.getLogger("hfclient")
+_log = logging.getLogger("hfclient.web")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between attempts to reach the store
 
 
@@ -64,7 +63,7 @@ class Writer:
 
     def add(self, generation: Generation) -> None:
         """Write this run from now on."""
-        if not isinstance(self._store, MemoryStore):  # another process may have to continue the run
+        if self._store.is_shared:
             generation.log.stored = generation.log.base
         with self._lock:
             self.generations[generation.id] = generation

@@ -95,6 +95,29 @@ class Proxy:
             thread.join()
 
 
+def test_a_prompt_that_is_refused(page: Any, serve: Serve, server: LocalServer, upstream: ScriptedUpstream) -> None:
+    """A second attempt after a refusal is a new request, with a key of its own: the key of the first one belongs to the refused run."""
+    upstream.say("Go", ["done"])
+    keys = []
+
+    def refuse(route: Any) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) == 1:
+            body = '{"title": "The service has no credits left.", "status": 402, "code": "credits-exhausted"}'
+            route.fulfill(status=402, content_type="application/problem+json", body=body)
+        else:
+            route.continue_()
+
+    page.route("**/ask", refuse)
+    chat = Chat(page, serve(server.url))
+    chat.ask("Go")
+    page.wait_for_selector(".problem >> text=no credits")
+    page.click(".problem button")
+    chat.ends("done")
+    assert len(set(keys)) == 2
+    assert page.locator(".message.user").all_inner_texts() == ["Go"]
+
+
 def test_connections_that_break(page: Any, serve: Serve, server: LocalServer, upstream: ScriptedUpstream) -> None:
     """Resets at any byte of the head or of the events lose and repeat nothing: the text is whole, and was asked for once."""
     words = [f"word{number} " for number in range(120)]

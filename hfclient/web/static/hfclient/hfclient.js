@@ -121,6 +121,7 @@ export class Chat {
       /** @type {File[]} */ ([...data.values()].filter((value) => value instanceof File && value.name)),
     );
     this.#unsent = null;
+    this.#isUncertain = false;
     await this.#ask(data, data);
   }
 
@@ -139,16 +140,21 @@ export class Chat {
 
   #key = "";
 
+  /** The message may have arrived, and what the server said is lost: with the same key it starts no second answer. */
+  #isUncertain = false;
+
   /** @param {FormData} data @param {FormData | null} unsent The same, if the server has not taken it yet. */
   async #ask(data, unsent) {
     this.#begin();
-    if (!this.#unsent) this.#key = randomId(); // else it may have arrived: with the same key it starts no second answer
+    if (!this.#isUncertain) this.#key = randomId();
     this.#unsent = unsent;
+    this.#isUncertain = true;
     const signal = this.#leave.signal;
     const headers = { Accept: "application/json, text/event-stream", "Idempotency-Key": this.#key };
     try {
       const response = await this.#post(/** @type {string} */ (this.options.send), data, headers, signal);
       this.#unsent = null;
+      this.#isUncertain = false;
       this.#isDirect = isStream(response);
       if (this.#isDirect) return await this.#show(null, { response });
       const { run } = await response.json();
@@ -156,6 +162,7 @@ export class Chat {
       await this.#follow(run);
     } catch (error) {
       const failed = /** @type {any} */ (error);
+      if (failed.code) this.#isUncertain = false; // the application has refused it: under the same key it would refuse again
       if (failed.event === "problem") this.#add(failed);
       else if (!signal.aborted) this.#add({ event: "problem", code: "connection-lost", title: "The message could not be sent." });
       this.#add({ event: "end", status: signal.aborted ? "interrupted" : "failed" });

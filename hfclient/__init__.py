@@ -9,56 +9,55 @@ for event in client.chat("Write a limerick"):
             print(text, end="")
 """
 
-from typing import TYPE_CHECKING, Any
+import importlib
 
-from hfclient import errors, events, types
 from hfclient._version import __version__
-from hfclient.chat import ChatStream, Conversation, ElicitationAnswer, McpServer, MessageTree, RemoteFile
-from hfclient.client import Client, ClientOptions
-from hfclient.errors import (
-    APIStatusError,
-    AuthenticationError,
-    BadRequestError,
-    Cancelled,
-    CloudflareChallenge,
-    ConflictError,
-    ConnectError,
-    ConversationBusy,
-    ConversationLimit,
-    CredentialsError,
-    CreditsExhausted,
-    GenerationError,
-    HFClientError,
-    InvalidInputError,
-    LocalServerError,
-    MissingDependencyError,
-    ModelGone,
-    ModelNotFound,
-    NotAChatServer,
-    NotFoundError,
-    ParseError,
-    PasswordRequired,
-    PermissionDeniedError,
-    ProtocolError,
-    RateLimitError,
-    RequestTooLargeError,
-    ServerError,
-    SessionExpired,
-    StreamConsumed,
-    StreamInterrupted,
-    TooManyRounds,
-    TransportError,
-    TransportTimeout,
-    Unsupported,
-)
-from hfclient.redaction.logs import install_log_filter
-from hfclient.reply_builder import reply_from_events
-from hfclient.stream import Stream
-from hfclient.transport import Limits, Retry, Timeouts
-from hfclient.transport.scope import deadline
-from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User
 
+# Nothing else is imported here: the import alone takes a few milliseconds, in which Ctrl-C at the start of the command has a
+# traceback. What is needed later is imported later.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from hfclient import errors, events, types
+    from hfclient.chat import ChatStream, Conversation, ElicitationAnswer, McpServer, MessageTree, RemoteFile
+    from hfclient.client import Client, ClientOptions
+    from hfclient.errors import (
+        APIStatusError,
+        AuthenticationError,
+        BadRequestError,
+        Cancelled,
+        CloudflareChallenge,
+        ConflictError,
+        ConnectError,
+        ConversationBusy,
+        ConversationLimit,
+        CredentialsError,
+        CreditsExhausted,
+        GenerationError,
+        HFClientError,
+        InvalidInputError,
+        LocalServerError,
+        MissingDependencyError,
+        ModelGone,
+        ModelNotFound,
+        NotAChatServer,
+        NotFoundError,
+        ParseError,
+        PasswordRequired,
+        PermissionDeniedError,
+        ProtocolError,
+        RateLimitError,
+        RequestTooLargeError,
+        ServerError,
+        SessionExpired,
+        StreamConsumed,
+        StreamInterrupted,
+        TooManyRounds,
+        TransportError,
+        TransportTimeout,
+        Unsupported,
+    )
     from hfclient.inference import (
         AssistantMessage,
         Audio,
@@ -78,7 +77,12 @@ if TYPE_CHECKING:
         UserMessage,
         Video,
     )
+    from hfclient.reply_builder import reply_from_events
+    from hfclient.stream import Stream
     from hfclient.ticking import ticks
+    from hfclient.transport import Limits, Retry, Timeouts
+    from hfclient.transport.scope import deadline
+    from hfclient.types import ConversationInfo, Message, Model, Reply, Share, StoredFile, User
 
 __all__ = [
     "APIStatusError",
@@ -155,46 +159,68 @@ __all__ = [
     "deadline",
     "errors",
     "events",
+    "load_ipython_extension",
     "reply_from_events",
     "ticks",
     "types",
+    "unload_ipython_extension",
 ]
 
-for _name in ("hfclient", "hfclient.local", "hfclient.web"):
-    install_log_filter(_name)
-
-_INFERENCE = {
-    "AssistantMessage",
-    "Audio",
-    "CompletionStream",
-    "HubModel",
-    "Image",
-    "InferenceClient",
-    "Job",
-    "ParseStream",
-    "ServedModel",
-    "SystemMessage",
-    "TextStream",
-    "Tool",
-    "ToolMessage",
-    "ToolStream",
-    "Transcript",
-    "UserMessage",
-    "Video",
+_MODULES = {
+    "hfclient.chat": "ChatStream Conversation ElicitationAnswer McpServer MessageTree RemoteFile",
+    "hfclient.client": "Client ClientOptions",
+    "hfclient.inference": "AssistantMessage Audio CompletionStream HubModel Image InferenceClient Job ParseStream ServedModel "
+    "SystemMessage TextStream Tool ToolMessage ToolStream Transcript UserMessage Video",
+    "hfclient.reply_builder": "reply_from_events",
+    "hfclient.stream": "Stream",
+    "hfclient.ticking": "ticks",
+    "hfclient.transport": "Limits Retry Timeouts",
+    "hfclient.transport.scope": "deadline",
+    "hfclient.types": "ConversationInfo Message Model Reply Share StoredFile User",
+}
+_SOURCES = {name: module for module, names in _MODULES.items() for name in names.split()}
+"""The module of each name in `__all__`; `hfclient.errors` has the others."""
+_SUBMODULES = {
+    "arguments",
+    "chat",
+    "client",
+    "credentials",
+    "decoding",
+    "errors",
+    "events",
+    "files",
+    "process",
+    "reply_builder",
+    "stream",
+    "transport",
+    "types",
+    "values",
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import what few programs need when it is used: `hfclient.inference` is as large as the rest of the package."""
-    if name in _INFERENCE:
-        from hfclient import inference
+def __getattr__(name: str) -> "Any":
+    """Import a name when it is first used: the help of the command line needs none of them, and few programs need inference."""
+    if name in _SUBMODULES:
+        return importlib.import_module(f"hfclient.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_SOURCES.get(name, "hfclient.errors")), name)
+    globals()[name] = value  # so that the next use does not come here
+    return value
 
-        return getattr(inference, name)
-    if name == "ticks":
-        from hfclient.ticking import ticks
 
-        return ticks
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def load_ipython_extension(shell: "Any") -> None:
+    """Register ``%%chat``, ``%chat``, ``%chat_models`` and ``%chat_login``: what ``%load_ext hfclient`` calls."""
+    from hfclient.notebook.magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: "Any") -> None:
+    """Remove the magics: what ``%unload_ext hfclient`` calls."""
+    from hfclient.notebook.magics import unload
+
+    unload(shell)
 
 
 def __dir__() -> list[str]:

@@ -27,13 +27,16 @@ from hfclient.credentials import (
 )
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.events import AnyEvent
+from hfclient.stream import LastReply
 from hfclient.transport import Limits, Retry, Session, Timeouts
 from hfclient.transport.selection import TransportLike, transport_for
-from hfclient.types import User
+from hfclient.types import Reply, User
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from hfclient.batch.batch import Batch
+    from hfclient.batch.call_options import MapConversationOptions
     from hfclient.inference import InferenceClient
     from hfclient.local import LocalServer
 
@@ -53,6 +56,7 @@ class ClientOptions(TypedDict, total=False):
     proxy: str | None
     headers: Mapping[str, str] | None
     inference_url: str | None
+    inference_key: str | None
     hub_url: str | None
     bill_to: str | None
     provider_keys: Mapping[str, str] | None
@@ -86,7 +90,11 @@ class Client:
         retry: When and how often requests are retried.
         proxy: URL of a proxy for all requests; ``""`` uses none; None follows the environment, except for servers on this machine.
         headers: Sent with every request, to every host, so they must not hold credentials.
-        inference_url: Base URL of the inference service: the Hugging Face router, or any OpenAI-compatible server.
+        inference_url: Base URL of the inference service: any OpenAI-compatible server. None takes ``HFCLIENT_INFERENCE_URL`` from
+            the environment, or the Hugging Face router.
+        inference_key: API key of that server, such as OpenAI's, for a server that is not Hugging Face's. It is sent to the origin
+            of *inference_url* only, in place of the token. None takes ``HFCLIENT_INFERENCE_KEY``, if *inference_url* has the origin
+            of ``HFCLIENT_INFERENCE_URL``; ``""`` uses none.
         hub_url: Base URL of the Hub; None takes ``HF_ENDPOINT``, or huggingface.co.
         bill_to: Organisation that pays for inference.
         provider_keys: Your own keys of inference providers, such as ``{"together": "..."}``: their calls then go to the
@@ -115,6 +123,7 @@ class Client:
         proxy: str | None = None,
         headers: Mapping[str, str] | None = None,
         inference_url: str | None = None,
+        inference_key: str | None = None,
         hub_url: str | None = None,
         bill_to: str | None = None,
         provider_keys: Mapping[str, str] | None = None,
@@ -123,7 +132,7 @@ class Client:
     ) -> None:
         urls = [
             base_url or os.environ.get("HFCLIENT_BASE_URL") or HUGGING_CHAT,
-            inference_url or ROUTER_URL,
+            inference_url or os.environ.get("HFCLIENT_INFERENCE_URL") or ROUTER_URL,
             hub_url or os.environ.get("HF_ENDPOINT") or HUB_URL,
         ]
         try:
@@ -134,12 +143,14 @@ class Client:
                 impersonate=impersonate,
                 proxy=proxy,
                 inference_url=inference_url,
+                inference_key=inference_key,
                 hub_url=hub_url,
                 bill_to=bill_to,
             )
             credentials = Credentials.find(
                 token=token, cookies=cookies, session=session, chat_url=urls[0], token_urls=urls[1:]
             )
+            credentials = credentials.with_inference_key(inference_key, urls[1])
             # Without the user names and passwords that the URLs may contain.
             self.base_url, self.inference_url, self.hub_url = (without_user_info(url)[0].rstrip("/") for url in urls)
             self._session = Session(
@@ -157,7 +168,7 @@ class Client:
         except HFClientError as error:
             failure = error
         finally:
-            del base_url, inference_url, hub_url, urls, token, cookies, proxy, headers, provider_keys
+            del base_url, inference_url, inference_key, hub_url, urls, token, cookies, proxy, headers, provider_keys
         if failure is not None:
             # The frames below have secrets as they were passed, and some tools show the local values of a traceback.
             failure.__context__ = failure.__cause__ = None
@@ -167,7 +178,8 @@ class Client:
                 del failure
         if on_event is not None and not callable(on_event):
             raise InvalidInputError(f"on_event is a function that takes an event, not {on_event!r}")
-        self._chat = ChatService(self._session, self.base_url, on_event=on_event)
+        self._last = LastReply()
+        self._chat = ChatService(self._session, self.base_url, on_event=on_event, last=self._last)
         self._inference: InferenceClient | None = None
         self._inference_options: dict[str, Any] = {
             "base_url": self.inference_url,
@@ -175,6 +187,7 @@ class Client:
             "on_event": on_event,
             "hub_url": self.hub_url,
             "provider_keys": keys,
+            "last": self._last,
         }
         self._server: LocalServer | None = None
         if keys:
@@ -256,7 +269,7 @@ class Client:
             system_prompt: System prompt; None takes the model's own.
             temporary: Delete the conversation when the stream has ended.
             on_close: Effect of leaving the stream early: ``"stop"`` stops the generation, ``"detach"`` lets it run on the server.
-            options: timeouts, on_elicitation, mcp, web_search, tools, files; see `MessageOptions`.
+            options: timeouts, on_elicitation, mcp, web_search, tools, files, progress; see `MessageOptions`.
 
         Raises:
             HFClientError: As `Conversation.create` and `Conversation.send` do.
@@ -269,6 +282,30 @@ class Client:
         except BaseException:  # Ctrl-C, too
             discard_unused(conversation)
             raise
+
+    def map(self, prompts: Any, **options: Unpack[MapConversationOptions]) -> Batch:
+        """Return a batch: an iterator over the answers to *prompts*, each in a conversation of its own (extra: batch).
+
+            for result in client.map(["Why is the sky blue?", "Why is grass green?"], checkpoint="out.jsonl"):
+                print(result.value.text if result.ok else result.error)
+
+        With a checkpoint no message is sent twice: a run that was killed finds the conversations that it had begun, and reads
+        the answers that the server has generated meanwhile. Without one, leaving the batch early stops the generations.
+
+        Args:
+            prompts: Strings or lists of messages, as for :meth:`chat`; or lists of strings, which are sent one after the other
+                in one conversation; or dicts with ``prompt`` or ``prompts``, perhaps an ``id``, and *model*, *system_prompt*,
+                *files* and other options of that item; or a file or table, as for `InferenceClient.map`.
+            options: Those of :meth:`chat` but *on_close*, and those of the batch, such as workers (8 by default), ordered, errors and
+                checkpoint; see `.MapConversationOptions`.
+
+        Returns:
+            A batch whose values are `Reply` objects, with the ``conversation_id``; for several prompts in one conversation lists
+            of them.
+        """
+        from hfclient.batch.maps import map_conversations  # needs an extra
+
+        return map_conversations(self, prompts, dict(options))
 
     def conversation(
         self,
@@ -332,6 +369,18 @@ class Client:
     def login(self) -> Login:
         """The login of this client: ``save`` it for other processes, or ``log_out``."""
         return Login(self._chat)
+
+    # Both
+
+    @property
+    def last(self) -> Reply | None:
+        """The answer of the last stream of this thread, of chat or inference; None before the first one.
+
+        It is complete, or as far as it has been received: after an error, or after Ctrl-C (``interrupted`` is True then). A stream
+        that this thread reads counts as well if another thread has opened it. Other threads have answers of their own. In a web
+        server a thread serves many users: use ``stream.partial`` or ``error.partial`` there.
+        """
+        return self._last.get()
 
     # Inference
 

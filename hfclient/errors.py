@@ -46,6 +46,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hfclient.display import traceback_lines
 from hfclient.redaction.masking import masked, sanitized
 
 if TYPE_CHECKING:
@@ -113,6 +114,9 @@ class HFClientError(Exception):
         super().__init__(message)
         self.message = message
         self.partial = partial
+
+    def _render_traceback_(self) -> list[str]:  # IPython asks for it
+        return traceback_lines(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the error as plain JSON types: ``error`` is the class name, the other keys are its fields."""

@@ -55,7 +55,8 @@ class _TextBuffer:
 
     def whole(self) -> str:
         """Return the whole text and keep it joined."""
-        self._join(0)
+        if len(self.pieces) > 1:
+            self._join(0)
         return "".join(self.pieces)
 
     def _join(self, start: int) -> None:
@@ -85,6 +86,11 @@ class ReplyBuilder:
     def title(self) -> str | None:
         """The conversation's title, or None."""
         return self._fields.get("title")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the model has said why it stopped."""
+        return "finish_reason" in self._fields
 
     def add(self, events: list[AnyEvent]) -> bool:
         """Add *events*; True if they have content (text, reasoning, tools, files)."""

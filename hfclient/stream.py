@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import operator
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from hfclient.display import LiveDisplayed, shorten
 from hfclient.errors import Cancelled, HFClientError, StreamConsumed, StreamInterrupted
 from hfclient.events import AnyEvent, ElicitationResolved, ReasoningStatus, Token, ToolEta, ToolProgress, WebSearch
 from hfclient.process.forks import reset_after_fork
@@ -25,14 +28,54 @@ from hfclient.types import Reply
 if TYPE_CHECKING:
     from hfclient.ticking import Puller
 
-__all__ = ["Stream"]
+__all__ = ["LastReply", "Stream"]
 
 _S = TypeVar("_S", bound="Stream")
 # Not content, but a sign of progress.
 _PROGRESS = frozenset({ElicitationResolved, ReasoningStatus, ToolEta, ToolProgress, WebSearch})
 
 
-class Stream:
+class LastReply(threading.local):
+    """The last answer of each thread, for ``client.last``. A pickled copy has none.
+
+    It keeps no stream alive. While the stream exists, the answer is the one of the stream; when it goes, its `Reply` stays.
+    """
+
+    _entry: _Entry | None = None
+
+    def __reduce__(self) -> tuple[type[LastReply], tuple[()]]:
+        return LastReply, ()
+
+    def note(self, stream: Stream) -> None:
+        """Make the answer of *stream* the last one of this thread."""
+        if stream._entry is None:
+            stream._entry = _Entry(stream)
+        self._entry = stream._entry
+
+    def keep(self, reply: Reply) -> None:
+        """Make *reply* the last answer of this thread."""
+        self._entry = _Entry(None, reply)
+
+    def get(self) -> Reply | None:
+        """Return the last answer of this thread, complete or as far as it has been received."""
+        entry = self._entry
+        if entry is None:
+            return None
+        stream = None if entry.stream is None else entry.stream()
+        return entry.reply if stream is None else stream.partial
+
+
+class _Entry:
+    """One answer: its stream while that exists, then its reply."""
+
+    __slots__ = ("reply", "stream")
+
+    def __init__(self, stream: Stream | None, reply: Reply | None = None) -> None:
+        self.stream = None if stream is None else weakref.ref(stream)
+        self.reply = reply
+
+
+class Stream(LiveDisplayed):
     """A blocking iterator over the events of one answer.
 
     Read it once: by iterating, with :meth:`iter_text`, or whole with :attr:`text` or :meth:`result`. Leaving early
@@ -42,7 +85,13 @@ class Stream:
         response: The response, which the stream owns from now on.
         on_event: Called with each event before the reader gets it.
         fields: Fields of the `Reply` that are known already, such as the model.
+        last: Gets the answer as the last one of this thread, and of the thread that reads it.
+
+    Attributes:
+        opened_after: Seconds from the call until the server had accepted the request.
     """
+
+    _entry: _Entry | None = None
 
     def __init__(
         self,
@@ -50,9 +99,11 @@ class Stream:
         *,
         on_event: Callable[[AnyEvent], object] | None = None,
         fields: dict[str, Any] | None = None,
+        last: LastReply | None = None,
     ) -> None:
         self._response = response
         response.deadline.pause()  # until the first read
+        self.opened_after = response.deadline.clock.elapsed
         self._on_event = on_event
         self._fields: dict[str, Any] = {"request_id": response.request_id, **(fields or {})}
         self._builder = ReplyBuilder()
@@ -70,6 +121,9 @@ class Stream:
         self._settled = OnceFlag()  # set by the reader or by close(): the first one ends the stream
         self._released = OnceFlag()  # the connection is freed
         reset_after_fork(self._reset_after_fork)
+        self._last = last
+        if last is not None:
+            last.note(self)
         scope = response.deadline.clock.cancellation.scope
         if scope is not None and scope.add(self):  # it was cancelled before. A subclass sets its attributes before this
             response.abort()
@@ -85,6 +139,16 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state}>"
+
+    def __str__(self) -> str:
+        hint = (
+            "show() shows the answer as it comes, .text is the whole of it"
+            if self._state in ("open", "reading")
+            else "what has come is in .partial"
+            if self._state in ("failed", "closed")
+            else "result() has the answer"
+        )
+        return f"{self!r}: {hint}"
 
     # Reading
 
@@ -164,15 +228,21 @@ class Stream:
             HFClientError: The error that ended the answer early; its ``partial`` has the answer so far.
         """
         if self._state in ("open", "reading"):
-            for _ in self:
-                pass
+            self._drain()
         if self._error is not None:
             raise self._error
         if self._state == "closed":
             raise StreamConsumed(
                 "the stream was left before its end; `partial` holds what had come", partial=self.partial
             )
-        return self.partial
+        reply = self.partial
+        if self._entry is not None and self._state == "done":
+            self._entry.reply = reply  # it does not change any more
+        return reply
+
+    def _drain(self) -> None:
+        """Read the events, which the caller does not see."""
+        deque(self, maxlen=0)
 
     @property
     def partial(self) -> Reply:
@@ -193,6 +263,8 @@ class Stream:
 
     def _read(self) -> Iterator[Any]:
         builder, blocks, on_event = self._builder, self._blocks(), self._on_event
+        if self._last is not None:
+            self._last.note(self)
         try:
             while True:
                 self._reader = threading.get_ident()  # may change between reads, as in some web servers
@@ -226,6 +298,9 @@ class Stream:
             if self._state == "closed" and self._closed_by == threading.get_ident():
                 return  # an error after close() is not relevant
             self._fail(error)
+            raise
+        except KeyboardInterrupt as interrupt:
+            shorten(interrupt, has_answer=True)
             raise
         finally:
             self._pulling = False
@@ -352,3 +427,6 @@ class Stream:
         if getattr(self, "_state", "done") in ("open", "reading"):
             with contextlib.suppress(Exception):  # the interpreter may be shutting down
                 self.close()
+        if self._entry is not None and self._entry.reply is None:
+            with contextlib.suppress(Exception):
+                self._entry.reply = self.partial

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+import hfclient.redaction.logs  # noqa: F401 (installs the filter of the loggers)
 from hfclient.errors import InvalidInputError, StreamInterrupted
 from hfclient.process.forks import reset_after_fork
 from hfclient.process.garbage_collection import in_gc_finalizer

@@ -6,11 +6,14 @@ They are frozen attrs classes. All convert to plain JSON types and back (``to_di
 from __future__ import annotations
 
 import datetime
-from typing import Any, Protocol, TypeVar
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeVar, overload
 
 import msgspec
 from attrs import field, frozen
 
+from hfclient.display import DisplayedList
 from hfclient.events import (
     Elicitation,
     Failover,
@@ -25,7 +28,11 @@ from hfclient.events import (
 from hfclient.events.base import plain_fields
 from hfclient.values import Value
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 __all__ = [
+    "CodeBlock",
     "ConversationInfo",
     "Entries",
     "Message",
@@ -33,9 +40,11 @@ __all__ = [
     "ModelProvider",
     "PromptExample",
     "Reply",
+    "Results",
     "Share",
     "StoredFile",
     "User",
+    "Vectors",
 ]
 
 _T = TypeVar("_T", bound="_Value")
@@ -47,10 +56,35 @@ class _HasId(Protocol):
 
 
 _E = TypeVar("_E", bound=_HasId)
+_V = TypeVar("_V")
 
 
-class Entries(list[_E]):
+class Results(DisplayedList, list[_V]):
+    """A list that a notebook shows as a table, as bars or as a grid of images; so are its slices."""
+
+    __slots__ = ()
+
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> _V: ...
+
+    @overload
+    def __getitem__(self, index: slice, /) -> Self: ...
+
+    def __getitem__(self, index: SupportsIndex | slice, /) -> _V | Self:
+        found = super().__getitem__(index)
+        return type(self)(found) if isinstance(index, slice) else found  # type: ignore[return-value, arg-type]
+
+
+class Vectors(Results[list[float]]):
+    """Embeddings, one list of numbers per text. A notebook shows how many, their length and the first numbers."""
+
+    __slots__ = ()
+
+
+class Entries(Results[_E]):
     """A list of values with ids: both ``id in entries`` and ``value in entries`` work."""
+
+    __slots__ = ()
 
     def __contains__(self, item: object) -> bool:
         return any(entry.id == item for entry in self) if isinstance(item, str) else super().__contains__(item)
@@ -72,6 +106,30 @@ class _Value(Value):
     def from_dict(cls: type[_T], data: dict[str, Any]) -> _T:
         """Return the value from a dict of :meth:`to_dict`; raises ``ValueError`` if the fields do not fit."""
         return msgspec.convert(data, cls)
+
+
+@frozen(eq=False, repr=False)
+class CodeBlock(_Value):
+    """A block of fenced code in an answer. ``str(block)`` is its code.
+
+    Attributes:
+        language: The first word after the fence, in lower case, such as ``"python"``; empty without one.
+        code: The code, without a newline at the end.
+        closed: False if the answer ends inside the block, as when it was stopped.
+    """
+
+    language: str
+    code: str
+    closed: bool = True
+
+    def __str__(self) -> str:
+        return self.code
+
+
+def _code_blocks(text: str) -> list[CodeBlock]:
+    from hfclient.decoding.fences import split_fences  # few callers need it
+
+    return [CodeBlock(part.language, part.code, part.closed) for part in split_fences(text) if not isinstance(part, str)]
 
 
 @frozen(eq=False, repr=False)
@@ -127,6 +185,35 @@ class Reply(_Value):
     def __str__(self) -> str:
         return self.text
 
+    def code_blocks(self) -> list[CodeBlock]:
+        """Return the fenced code of the answer, in order.
+
+            reply.code_blocks()[0].code
+
+        A block may be in a list or a quote. The last block of an answer that was stopped may be cut: ``closed`` is False.
+
+        Reference: https://spec.commonmark.org/0.31.2/#fenced-code-blocks
+        """
+        return _code_blocks(self.text)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Save the answer and return the file's path; folders are created.
+
+            reply.save("answers/limerick.md")
+
+        Args:
+            path: A file. ``.md`` has the answer with its reasoning, tool calls, sources and names of files, ``.txt`` the text
+                alone, ``.json`` all fields, as from :meth:`to_dict`. A name without an ending gets ``.md``. Or a folder (one
+                that exists, or ends with a slash), in which the file is named for the answer.
+            overwrite: Replace an existing file.
+
+        Raises:
+            InvalidInputError: The ending is another one, there is a file already, or it cannot be written.
+        """
+        from hfclient.files.replies import save_reply  # few callers need it
+
+        return save_reply(self, path, overwrite=overwrite)
+
 
 @frozen(eq=False, repr=False)
 class StoredFile(_Value):
@@ -175,6 +262,10 @@ class Message(_Value):
     generation_id: str | None = None
     finished: bool = True
     raw: dict[str, Any] = field(factory=dict, repr=False, eq=False)
+
+    def code_blocks(self) -> list[CodeBlock]:
+        """Return the fenced code of the message, in order; see `Reply.code_blocks`."""
+        return _code_blocks(self.content)
 
 
 @frozen(eq=False, repr=False)

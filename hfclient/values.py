@@ -7,10 +7,12 @@ from typing import Any
 
 from attrs import fields
 
+from hfclient.display import Displayed
+
 __all__ = ["Value"]
 
 
-class Value:
+class Value(Displayed):
     """``==``, ``hash()`` and ``repr()`` by the fields of an attrs class, as attrs would generate them.
 
     attrs writes and compiles these methods for each class, which is half of the time that a class takes when it is imported;

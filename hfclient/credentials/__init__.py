@@ -8,9 +8,10 @@ Sources in order: the argument, the environment (``HF_TOKEN``, ``HUGGING_FACE_HU
 login (cookies only), and huggingface_hub's own token file (``$HF_TOKEN_PATH``, else ``$HF_HOME/token``).
 """
 
+import hfclient.redaction.logs  # noqa: F401 (installs the filter of the loggers)
 from hfclient.credentials.cookie_matching import SESSION_COOKIE
 from hfclient.credentials.cookies import CookiesLike, find_cookies, parse_cookies
-from hfclient.credentials.credentials import Credentials
+from hfclient.credentials.credentials import Credentials, reference_to
 from hfclient.credentials.origins import (
     HUB_URL,
     HUGGING_CHAT,
@@ -52,6 +53,7 @@ __all__ = [
     "normalize_url",
     "origin_of",
     "parse_cookies",
+    "reference_to",
     "server_key",
     "without_user_info",
 ]

@@ -68,14 +68,10 @@ class SessionCookies:
 
     def reload_session(self) -> None:
         """Load the cookies that another process has stored for the same anonymous session since."""
-        if not self._is_anonymous:
-            return
-        news = self._session.changes()
-        if news is not None:
-            with self._lock:
-                if self._is_anonymous:
-                    self._cookies.update(news)
-                    self._is_stored = True
+        with self._lock:  # a thread that finds no change has those that another one found
+            if self._is_anonymous and (news := self._session.changes()) is not None:
+                self._cookies.update(news)
+                self._is_stored = True
 
     @contextlib.contextmanager
     def first_write(self) -> Iterator[None]:

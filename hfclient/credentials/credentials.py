@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterable, Mapping
@@ -27,12 +28,30 @@ from hfclient.credentials.tokens import find_token
 from hfclient.errors import CredentialsError, InvalidInputError
 from hfclient.process.forks import reset_after_fork
 
-__all__ = ["Credentials"]
+__all__ = ["Credentials", "reference_to"]
 
 _log = logging.getLogger("hfclient")
 _MAX_COOKIES = 20  # including those that the server sets
 _DOTS = re.compile(r"/(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)  # HTTP libraries resolve these to another path
 _IDENTITY = (SESSION_COOKIE, "token")
+
+
+_NOT_SENT = "secrets are not sent to other processes"
+
+
+def reference_to(secret: Secret, name: str) -> str:
+    """Return ``"env:NAME"`` for the environment variable that has *secret*.
+
+    Raises:
+        CredentialsError: There is not any; *name* says in the message what the secret is.
+    """
+    value = secret.reveal().removeprefix("Bearer ")
+    for variable, text in os.environ.items():
+        if text.strip() == value:
+            return f"env:{variable}"
+    raise CredentialsError(
+        f"{_NOT_SENT}, and no environment variable has {name}: set one (HF_TOKEN, HFCLIENT_INFERENCE_KEY, or any other name) here and in each worker"
+    )
 
 
 class Credentials(SessionCookies):
@@ -185,9 +204,48 @@ class Credentials(SessionCookies):
             raise InvalidInputError("a provider's key is not sent to Hugging Face; pass a Hub token as token=")
         return self._copy(_keys={**self._keys, **added})
 
+    def with_inference_key(self, key: str | None, url: str) -> Credentials:
+        """Return a copy with the API key of an inference server.
+
+        Args:
+            key: The key; None takes ``HFCLIENT_INFERENCE_KEY``, if *url* has the origin of ``HFCLIENT_INFERENCE_URL``: the
+                environment's key is meant for no other server. ``""`` for none.
+            url: The base URL of the server.
+
+        Raises:
+            CredentialsError: The key has characters that a header cannot hold.
+            InvalidInputError: The server is Hugging Face's.
+        """
+        if key is None:
+            its_url = os.environ.get("HFCLIENT_INFERENCE_URL")
+            key = os.environ.get("HFCLIENT_INFERENCE_KEY", "") if its_url and origin_of(its_url) == origin_of(url) else ""
+        key = key.strip()
+        if not key:
+            return self
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise CredentialsError("the key of the inference server has characters that no key has; copy it again")
+        if is_hugging_face(origin_of(url)):
+            raise InvalidInputError("inference_key is for servers that are not Hugging Face's; pass a Hub token as token=")
+        return self.with_keys({url: Secret(f"Bearer {key}")})
+
     def with_token_url(self, url: str) -> Credentials:
         """Return a copy with *url* added to ``token_urls``."""
         return self._copy(_token_origins={*self._token_origins, origin_of(url)})
+
+    def references(self, url: str) -> dict[str, str]:
+        """Return the options of a client with these credentials for *url*, by the names of environment variables that have them.
+
+        Raises:
+            CredentialsError: No environment variable has the key, the token or the password that was passed.
+        """
+        origin = origin_of(url)
+        if origin in self._logins:
+            raise CredentialsError(f"{_NOT_SENT}: take a server whose URL has no user name and password")
+        if origin in self._keys:
+            return {"inference_key": reference_to(self._keys[origin], "the key of the inference server")}
+        if self.token is not None and self.explicit:
+            return {"token": reference_to(self.token, "the token")}
+        return {}
 
     def _copy(self, **changes: object) -> Credentials:
         new = Credentials.__new__(Credentials)
@@ -221,7 +279,7 @@ class Credentials(SessionCookies):
             if cookies:
                 headers["Cookie"] = Secret("; ".join(f"{name}={value.reveal()}" for name, value in cookies.items()))
             below_api = not cookies and path.startswith(self._chat_path + "api/")
-            wants_token = below_api or not is_hugging_face(origin)
+            wants_token = below_api or (bool(self.token) and not is_hugging_face(origin))
         if origin in self._logins:
             headers["Authorization"] = self._logins[origin]
         elif self.token and wants_token and self._is_token_allowed(origin):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ class SecretsFile:
             DamagedFile: The file does not have the expected content.
         """
         try:
+            if stat.S_ISFIFO(self.path.stat().st_mode):  # reading it would wait for a writer
+                raise DamagedFile
             data = read_secret_file(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return {}

@@ -55,6 +55,7 @@ class AnonymousSession:
         self._file = file
         # Created here, so that processes forked before the first request use the same value.
         self._new = {SESSION_COOKIE: _new_value()}
+        # Of the file before it was last read. Not after a change: another process may have changed it since, too.
         self._stamp: tuple[int, int, int] | None = None
         self.is_new = True
         """Whether no program has used it before."""
@@ -134,7 +135,6 @@ class AnonymousSession:
             sessions[self._entry] = entry = {**entry, "used_at": time.time()}
             for oldest in sorted(sessions, key=lambda name: float(sessions[name]["used_at"]))[: max(0, len(sessions) - _MAX_ENTRIES)]:
                 del sessions[oldest]
-        self._stamp = file.fingerprint()
         return _secrets(entry)
 
     def changes(self) -> dict[str, Secret] | None:
@@ -178,7 +178,6 @@ class AnonymousSession:
                 sessions[self._entry] = {"cookies": revealed(after), "used_at": time.time()}
         except (OSError, DamagedFile) as error:
             self._log_once(error)
-        self._stamp = self._file.fingerprint()
         return None
 
     def forget(self, cookies: Mapping[str, Secret] | None = None) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hfclient.errors import HFClientError, InvalidInputError
 
-__all__ = ["free_path", "safe_name", "write_file"]
+__all__ = ["free_path", "safe_name", "sync_folder", "write_file"]
 
 _MAX_LENGTH = 120  # bytes of a name; file systems allow 255, and a suffix and a number may follow
 _DEVICES = (f"{name}{digit}" for name in ("com", "lpt") for digit in "123456789¹²³")
@@ -116,3 +116,13 @@ def _put_new(temporary: Path, path: Path) -> None:
 
 def _taken(path: Path) -> InvalidInputError:
     return InvalidInputError(f"{path} exists already; choose another name or pass overwrite=True")
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the names in *folder* to the disk, after a file was created or renamed; not every system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

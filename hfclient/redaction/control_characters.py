@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["escaped", "one_line", "stripped"]
+__all__ = ["collapsed", "escaped", "one_line", "stripped"]
 
 _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -37,7 +37,7 @@ def one_line(text: str) -> str:
     >>> one_line("first\r\n  second\x07")
     'first second\\x07'
     """
-    return escaped(_LINE_ENDS.sub(" ", text))
+    return text if text.isascii() and text.isprintable() else escaped(_LINE_ENDS.sub(" ", text))
 
 
 def stripped(text: str) -> str:
@@ -47,6 +47,15 @@ def stripped(text: str) -> str:
     'a[2J\tb\n'
     """
     return _CONTROL.sub(_keep_layout, text)
+
+
+def collapsed(text: str) -> str:
+    r"""Return *text* as one line for a person: control characters are removed, and runs of blanks and line ends are one space.
+
+    >>> collapsed(" a\x1b[2J\r\n  b")
+    'a[2J b'
+    """
+    return " ".join(stripped(" ".join(text.split())).split())
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -1,7 +1,8 @@
 """A filter for the loggers of hfclient: one line per record, without secrets.
 
-The loggers are ``"hfclient"``, ``"hfclient.local"`` and ``"hfclient.web"``. The filter is installed when the package is imported. It sees each
-record before the handlers do, so it works with all handlers and formatters of an application.
+The loggers are ``"hfclient"``, ``"hfclient.local"`` and ``"hfclient.web"``. The filter is installed when this module is imported, as
+each package that logs does. It sees each record before the handlers do, so it works with all handlers and formatters of an
+application.
 """
 
 from __future__ import annotations
@@ -52,3 +53,7 @@ _ONE_LINE = _OneLine()
 def install_log_filter(name: str) -> None:
     """Install the filter on a logger, once."""
     logging.getLogger(name).addFilter(_ONE_LINE)
+
+
+for _name in ("hfclient", "hfclient.local", "hfclient.web"):
+    install_log_filter(_name)

@@ -4,6 +4,7 @@
 own modules the only importers of an HTTP library; `session` has what both share.
 """
 
+import hfclient.redaction.logs  # noqa: F401 (installs the filter of the loggers)
 from hfclient.transport.base import Transport
 from hfclient.transport.cancellation import Cancellation
 from hfclient.transport.deadline import Clock, Deadline, Timeouts

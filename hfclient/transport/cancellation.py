@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
+from hfclient.display import shorten
 from hfclient.errors import Cancelled
 from hfclient.process.forks import reset_after_fork
+from hfclient.process.waiting import wait_for
 from hfclient.transport.scope import current_scope
 
 __all__ = ["Cancellation"]
@@ -64,19 +66,35 @@ class Cancellation:
         """
         if self.scope is not None and (left := self.scope.remaining()) is not None:
             seconds = min(seconds, left)
-        if not self._requested and self._gate.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX)):
-            with contextlib.suppress(RuntimeError):
-                self._gate.release()  # other threads may wait, too
+        try:
+            if not self._requested and wait_for(self._gate, max(0.0, seconds)):
+                with contextlib.suppress(RuntimeError):
+                    self._gate.release()  # other threads may wait, too
+        except KeyboardInterrupt as interrupt:
+            shorten(interrupt)
+            raise
         self.check()
         if self.scope is not None:
             self.scope.check()
 
-    @contextmanager
-    def waking(self, wake: Callable[[], object]) -> Iterator[None]:
+    def waking(self, wake: Callable[[], object]) -> AbstractContextManager[None]:
         """Let :meth:`cancel` call *wake* while the block runs, and perhaps just after it. *wake* must return at once."""
-        self._wake = wake  # before the check, so that a concurrent cancel() finds it
-        try:
-            self.check()
-            yield
-        finally:
-            self._wake = None
+        return _Waking(self, wake)
+
+
+class _Waking(AbstractContextManager[None]):
+    __slots__ = ("_cancellation", "_outer", "_wake")
+
+    def __init__(self, cancellation: Cancellation, wake: Callable[[], object]) -> None:
+        self._cancellation = cancellation
+        self._wake = wake
+
+    def __enter__(self) -> None:
+        cancellation = self._cancellation
+        self._outer, cancellation._wake = cancellation._wake, self._wake  # before the check, so that a concurrent cancel() finds it
+        if cancellation.requested:
+            cancellation._wake = self._outer
+            cancellation.check()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._cancellation._wake = self._outer

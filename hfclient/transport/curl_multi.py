@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import os
-import select
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -34,6 +33,7 @@ from hfclient.transport.ca_bundle import HINT
 from hfclient.transport.deadline import Deadline
 from hfclient.transport.proxies import refused_tunnel
 from hfclient.transport.response import Headers
+from hfclient.transport.sockets import is_readable
 
 __all__ = ["NEEDED", "Multi", "Pieces", "Transfer", "UploadReader", "WriteBuffer"]
 
@@ -121,15 +121,7 @@ class Multi:
             return False
         if self.outlives_responses:
             least = 0.0
-        return not _is_readable(self.socket, max(0.0, self.quiet_since + least - time.monotonic()))
-
-
-def _is_readable(descriptor: int, wait: float) -> bool:
-    if hasattr(select, "poll"):  # Windows has none, and select() takes no numbers above 1023 elsewhere
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(math.ceil(wait * 1000)))
-    return bool(select.select([descriptor], [], [], wait)[0])
+        return not is_readable(self.socket, max(0.0, self.quiet_since + least - time.monotonic()))
 
 
 class Pieces(Protocol):
@@ -302,18 +294,16 @@ class Transfer:
         """Wait for the socket until *until*; True if it is ready.
 
         Raises:
-            TransportTimeout: *until* has passed.
+            TransportTimeout: *until* has passed, and nothing has come: bytes that came while the process was stopped are in time.
         """
         if self._multi is None:
             return False
-        wait = _MAX_WAIT
-        if until is not None:
-            left = until - time.monotonic()
-            if left <= 0:
-                raise self._deadline.timed_out()
-            wait = min(wait, left)
+        left = math.inf if until is None else until - time.monotonic()
+        wait = max(0.0, min(_MAX_WAIT, left))
         self._lib.curl_multi_poll(self._multi.handle, self._ffi.NULL, 0, math.ceil(wait * 1000), self._active)
         sockets: int = self._active[0]
+        if left <= 0 and not sockets:
+            raise self._deadline.timed_out()
         return sockets > 0
 
     def _finish(self) -> None:

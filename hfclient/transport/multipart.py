@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from attrs import Factory, field, frozen
@@ -35,6 +35,7 @@ class Part(Value):
         content_type: Its media type, or None.
         as_base64: Send the content as base64 text.
         size: Length of the content in bytes when the part was created.
+        on_sent: Called with the number of bytes of the content that the transport has taken so far.
 
     Raises:
         InvalidInputError: The path is missing, cannot be read, or is not a regular file.
@@ -46,6 +47,7 @@ class Part(Value):
     content_type: str | None = None
     as_base64: bool = False
     size: int = Factory(lambda self: _size(self.content), takes_self=True)
+    on_sent: Callable[[int], object] | None = field(default=None, repr=False, eq=False)
 
     def length(self) -> int:
         """Length in bytes of what is sent as the part's content."""
@@ -53,8 +55,12 @@ class Part(Value):
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the bytes that are sent as the part's content."""
+        sent = 0
         for piece in self._raw():
             yield base64.b64encode(piece) if self.as_base64 else piece
+            if self.on_sent is not None:
+                sent += len(piece)
+                self.on_sent(sent)
 
     def _raw(self) -> Iterator[bytes]:
         if isinstance(self.content, bytes):

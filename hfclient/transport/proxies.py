@@ -27,6 +27,7 @@ _VARIABLES = tuple(
 _LASTS = 30.0  # seconds; changes of the system's settings are not announced
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (an address that servers of this machine listen on)
+_DIRECT = Secret()
 _known: tuple[int, float, dict[str, Secret]] = (0, 0.0, {})
 
 
@@ -45,10 +46,10 @@ def proxy_for(url: str, given: str | None) -> Secret:
     parts = urlsplit(url)
     host = parts.hostname or ""
     if is_loopback(host) or host in _ANY_ADDRESS:
-        return Secret()
+        return _DIRECT
     proxies = _environment()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    return _checked(proxy) if proxy and not _is_excepted(host, parts.port) else Secret()
+    return _checked(proxy) if proxy and not _is_excepted(host, parts.port) else _DIRECT
 
 
 def _checked(proxy: str) -> Secret:

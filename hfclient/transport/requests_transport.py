@@ -186,6 +186,16 @@ class RequestsTransport:
     def __repr__(self) -> str:
         return "RequestsTransport()"
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether another transport does the same: neither a subclass nor a tool that replaces the adapter sends the requests."""
+        return type(self) is RequestsTransport and HTTPAdapter.send.__module__ == HTTPAdapter.__module__
+
+    @property
+    def proxy(self) -> str | None:
+        """The proxy that was passed; see the arguments."""
+        return self._proxy
+
     def __getstate__(self) -> dict[str, Any]:
         return {"proxy": self._proxy}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar, overload
 
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.html_pages import describe_body, unexpected_content
@@ -13,8 +13,9 @@ from hfclient.redaction.masking import sanitized
 from hfclient.transport.deadline import Deadline, Tick
 from hfclient.transport.limits import Limits, too_long
 
-__all__ = ["Body", "Headers", "Response", "add_address"]
+__all__ = ["Body", "BufferedBody", "Headers", "Response", "add_address"]
 
+_T = TypeVar("_T")
 _LIMITS = Limits()
 _BOM = b"\xef\xbb\xbf"
 _LOOK = 4096  # bytes of leading white space that are skipped
@@ -33,6 +34,17 @@ class Headers(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return ", ".join(self._values[name.lower()])
+
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+
+    @overload
+    def get(self, name: str, default: str | _T, /) -> str | _T: ...
+
+    def get(self, name: str, default: Any = None, /) -> Any:
+        """Return the value of *name*, or *default*; faster than that of `Mapping`, which raises and catches an error."""
+        values = self._values.get(name.lower())
+        return default if values is None else ", ".join(values)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._values
@@ -74,7 +86,7 @@ class Body(Protocol):
         """Wake up a blocked :meth:`read_some`, from any thread; returns at once."""
 
 
-class _BufferedBody:
+class BufferedBody:
     """A body that has been read."""
 
     can_tick = True
@@ -160,8 +172,10 @@ class Response:
     @property
     def request_id(self) -> str | None:
         """The server's id of the request, or None."""
-        found = next((self.headers[name] for name in REQUEST_ID_HEADERS if name in self.headers), None)
-        return sanitized(found) if found else found
+        for name in REQUEST_ID_HEADERS:
+            if found := self.headers.get(name):
+                return sanitized(found)
+        return None
 
     @property
     def content_type(self) -> str:
@@ -249,7 +263,7 @@ class Response:
 
     def buffer(self, within: Literal["body", "file"] = "body", max_bytes: int | None = None) -> None:
         """Read the whole body now and keep it; with *max_bytes*, only so many bytes of a longer one."""
-        self._body = _BufferedBody(self.read(within) if max_bytes is None else self.read_at_most(max_bytes))
+        self._body = BufferedBody(self.read(within) if max_bytes is None else self.read_at_most(max_bytes))
 
     def read_at_most(self, limit: int) -> bytes:
         """Return the body, at most *limit* bytes of it, and free the connection."""

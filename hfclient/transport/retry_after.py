@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
 from hfclient.transport.response import Headers
 
-__all__ = ["retry_after"]
+__all__ = ["retry_after", "used_up", "watching"]
+
+watching: ContextVar[Callable[[Headers], None] | None] = ContextVar("watching", default=None)
+"""Gets the headers of each successful answer to a request of this context. A batch learns from them that a limit is used up."""
 
 _LIMITED = frozenset({429, 503})
 _FAMILIES = ("ratelimit-{}", "x-ratelimit-{}", "x-ratelimit-{}-requests", "x-ratelimit-{}-tokens")
@@ -48,15 +52,27 @@ def retry_after(headers: Headers, data: Any = None, *, status: int = 429) -> flo
     return max(_resets(headers), default=None) if status in _LIMITED else None
 
 
-def _resets(headers: Headers) -> Iterator[float]:
-    """Yield the seconds until each exhausted limit is reset."""
+def used_up(headers: Headers) -> float | None:
+    """Return the seconds until a limit is reset that a successful answer has used up; None if it says so of none."""
+    if not any("ratelimit" in name for name in headers):
+        return None
+    return max(_resets(headers, "1"), default=None)
+
+
+def _resets(headers: Headers, remaining: str = "0") -> Iterator[float]:
+    """Yield the seconds until each exhausted limit is reset.
+
+    Args:
+        headers: Of an answer.
+        remaining: What is left of a limit that does not say it.
+    """
     for limit in _POLICY.split(headers.get("ratelimit", "")):
         fields: dict[str, str] = dict(_FIELD.findall(limit))
         reset = fields.get("t") or fields.get("reset")
-        if reset is not None and int(fields.get("r") or fields.get("remaining") or 0) == 0:
+        if reset is not None and int(fields.get("r") or fields.get("remaining") or remaining) == 0:
             yield from _wait(reset)
     for family in _FAMILIES:
-        if _number(headers.get(family.format("remaining"), "0")) == 0:
+        if _number(headers.get(family.format("remaining"), remaining)) == 0:
             yield from _wait(headers.get(family.format("reset"), "").strip())
 
 

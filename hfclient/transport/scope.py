@@ -7,14 +7,15 @@ a stream keeps its scope after the block, and in other threads.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from hfclient.display import shorten
 from hfclient.errors import Cancelled, InvalidInputError, TransportTimeout
+from hfclient.process.waiting import wait_for
 
 __all__ = ["Scope", "acquire", "current_scope", "deadline", "in_scope", "no_scope"]
 
@@ -150,17 +151,24 @@ def acquire(lock: Any, seconds: float) -> bool:
     Raises:
         Cancelled, TransportTimeout: The scope was cancelled, or its deadline passed.
     """
+    try:
+        return _acquire(lock, seconds)
+    except KeyboardInterrupt as interrupt:
+        shorten(interrupt)
+        raise
+
+
+def _acquire(lock: Any, seconds: float) -> bool:
     scope = current_scope()
     if scope is None or lock.acquire(blocking=False):
-        taken: bool = scope is not None or lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
-        return taken
+        return scope is not None or wait_for(lock, seconds)
     end = time.monotonic() + seconds
     while True:
         scope.check()
         wait = _SLICE if (left := scope.remaining()) is None else min(_SLICE, left)
         if seconds >= 0:
             wait = min(wait, max(0.0, end - time.monotonic()))
-        if lock.acquire(timeout=wait):
+        if wait_for(lock, wait):
             return True
         if seconds >= 0 and time.monotonic() >= end:
             return False

@@ -10,7 +10,7 @@ import copy
 import logging
 import sys
 from collections.abc import Callable, Generator, Mapping
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from attrs import evolve
@@ -26,6 +26,7 @@ from hfclient.credentials import (
     origin_of,
     without_user_info,
 )
+from hfclient.display import shorten
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -40,6 +41,7 @@ from hfclient.transport.limits import Limits
 from hfclient.transport.request import Request, safe_url
 from hfclient.transport.response import Response
 from hfclient.transport.retry import Retry, retrying
+from hfclient.transport.retry_after import watching
 from hfclient.transport.status_errors import error_for, is_bot_check
 
 __all__ = ["Auth", "AuthFlow", "Session"]
@@ -97,12 +99,23 @@ class Session:
         self.retry = _of(Retry, "retry", retry)
         self.limits = _of(Limits, "limits", limits)
         self.refine: Callable[[APIStatusError], HFClientError] | None = None
+        self._last_headers: tuple[tuple[Any, ...], dict[str, tuple[str, str]]] | None = None
         self.auth: Auth | None = None
         own = {"Accept": "*/*"}
         # A transport that impersonates a browser has a User-Agent that fits its TLS handshake.
         if not getattr(transport, "has_browser_headers", False):
             own["User-Agent"] = f"hfclient/{__version__}; python/{_PYTHON}"
         self.headers = _merged(own, {name: hidden_header(name, value) for name, value in (headers or {}).items()})
+
+    def with_options(
+        self, *, transport: Transport | None = None, timeouts: Timeouts | None = None, retry: Retry | None = None
+    ) -> Session:
+        """Return a session with other options; those that are None, and everything else, are the same."""
+        other = copy.copy(self)
+        other.transport = self.transport if transport is None else transport
+        other.timeouts = self.deadlines(timeouts)
+        other.retry = self.retry if retry is None else _of(Retry, "retry", retry)
+        return other
 
     def with_credentials(self, credentials: Credentials) -> Session:
         """Return a session with other credentials; everything else is the same."""
@@ -204,6 +217,9 @@ class Session:
                         request = flow.send(response)
                     except StopIteration:
                         return response
+        except KeyboardInterrupt as interrupt:
+            shorten(interrupt)
+            raise
         finally:
             if flow is not None:
                 flow.close()
@@ -235,22 +251,41 @@ class Session:
             first: The caller's request.
         """
         credentials = self.credentials.headers_for(hop.url)
-        headers = _merged(self.headers, hop.headers)
         origin = origin_of(hop.url)
-        if origin != origin_of(first.url):  # the caller's own headers are for the first origin only, not for a redirect
-            headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
-        elif (login := without_user_info(first.url)[1]) is not None:
+        first_origin = origin if hop.url == first.url else origin_of(first.url)
+        found = dict(self._plain_headers(hop, origin, is_foreign=origin != first_origin))
+        if origin == first_origin and (login := without_user_info(first.url)[1]) is not None:
             credentials["Authorization"] = login
-        own, content = {}, {}
-        if (named := host_origin(origin)) != origin:  # libcurl leaves a dot at the end of the host, other libraries do not
-            own["Host"] = named.partition("://")[2]
+        found.update((name.lower(), (name, value)) for name, value in credentials.items())
         if hop.body is not None and not isinstance(hop.body, bytes):
-            content["Content-Type"] = hop.body.content_type
-        headers = _merged(own, headers, credentials, content)
+            found["content-type"] = ("Content-Type", hop.body.content_type)
+        headers = dict(found.values())
         for value in headers.values():
             if isinstance(value, Secret):
                 value.mark_used()
         return headers, credentials
+
+    def _plain_headers(self, hop: Request, origin: str, *, is_foreign: bool) -> dict[str, tuple[str, str]]:
+        """Return the headers of *hop* without credentials, with their names, by name in lower case.
+
+        Args:
+            hop: The request, which most often has the headers of the one before it: then they are not merged again.
+            origin: Its origin.
+            is_foreign: Another one than that of the caller's request.
+        """
+        key = (self.headers, origin, is_foreign, tuple(hop.headers.items()))
+        last = self._last_headers
+        if last is not None and last[0][0] is self.headers and last[0][1:] == key[1:]:
+            return last[1]
+        headers = _merged(self.headers, hop.headers)
+        if is_foreign:  # the caller's own headers are for the first origin only, not for a redirect
+            headers = {name: value for name, value in headers.items() if name.lower() in _HARMLESS}
+        own = {}
+        if (named := host_origin(origin)) != origin:  # libcurl leaves a dot at the end of the host, other libraries do not
+            own["Host"] = named.partition("://")[2]
+        found = {name.lower(): (name, value) for name, value in _merged(own, headers).items()}
+        self._last_headers = key, found
+        return found
 
     def _redirect(self, request: Request, response: Response, credentials: Mapping[str, str]) -> str | None:
         """Return the URL that an answer redirects to; None for a success, whose cookies are kept.
@@ -265,6 +300,8 @@ class Session:
         # A 401 ends an anonymous session, or renews it; for a login it means that the session cookie is another user's.
         if "Cookie" in credentials and (is_success or (response.status == 401 and not self.credentials.has_login_cookies)):
             self.credentials.keep_cookies(request.url, response.headers.all("set-cookie"))
+        if is_success and (watch := watching.get()) is not None:
+            watch(response.headers)
         target = None if is_success else _redirect_target(request, response)
         if target is None and not is_success:
             raise error_for(response, with_password=credentials.get("Authorization", "").startswith("Basic "))
